@@ -1,0 +1,58 @@
+"""Every error that a user can cause, and nothing else.
+
+::
+
+    EvalkitError            exit code 2; the command line prints its message as one line
+    ├── ConfigError         a flag, a YAML file, a task or suite name
+    ├── DataError           documents: missing, incomplete, malformed
+    ├── ModelError          a checkpoint, a tokenizer, a device
+    ├── StoreError          a run's folder: unfinished, damaged, from another run
+    └── SandboxError        model-written code cannot be run safely here
+
+A message says what, where, and what to do, in one line. Anything that is not an ``EvalkitError`` is a bug.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EvalkitError(Exception):
+    """Base of all user-facing errors.
+
+    Attributes:
+        exit_code: the process's exit code when the error ends a command.
+    """
+
+    exit_code = 2
+
+
+class ConfigError(EvalkitError):
+    """A flag or a configuration file asks for something that does not exist or does not fit."""
+
+
+class DataError(EvalkitError):
+    """Documents are missing, incomplete or malformed."""
+
+
+class ModelError(EvalkitError):
+    """A model, tokenizer or device cannot be used."""
+
+
+class StoreError(EvalkitError):
+    """A run's folder cannot be read or written."""
+
+
+class SandboxError(EvalkitError):
+    """Model-written code cannot be run under the conditions asked for."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest known word, else ``""``.
+
+    >>> did_you_mean("gpt4al", ["gpt4all", "agieval"])
+    "; did you mean 'gpt4all'?"
+    """
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
