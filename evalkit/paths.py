@@ -1,17 +1,18 @@
-"""Where the package's own files are: ``configs/`` of a checkout, or the copy inside an installed wheel."""
+"""Where the files that come with evalkit lie."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
-SAMPLES = PACKAGE / "samples"
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def configs_dir() -> Path:
-    """Return the folder of suites, tasks, baselines and the data manifest.
+    """Return the folder of suites, tasks, baselines and models.
 
-    A checkout's ``configs/`` (beside the package) wins over ``evalkit/_configs``, which a wheel contains.
+    An installed wheel carries it inside the package (``evalkit/_configs``, see ``force-include`` in pyproject.toml);
+    a checkout or an editable install has it beside the package (``configs/``). The one inside is looked for first,
+    because beside an installed package any other distribution may have put a folder called ``configs``.
     """
-    checkout = PACKAGE.parent / "configs"
-    return checkout if (checkout / "datasets.yaml").is_file() else PACKAGE / "_configs"
+    packaged = _PACKAGE / "_configs"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "configs"
