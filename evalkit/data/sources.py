@@ -68,7 +68,10 @@ def _read_file(dataset: Dataset, path: Path) -> list[tuple[str, Document]]:
 
 def _without_equal(documents: Sequence[Document]) -> list[Document]:
     """Keep the first of BIG-bench documents that are equal as JSON, as the protocol does."""
-    return list({json.dumps(doc): doc for doc in reversed(documents)}.values())[::-1]
+    unique: dict[str, Document] = {}
+    for doc in documents:
+        unique.setdefault(json.dumps(doc), doc)
+    return list(unique.values())
 
 
 def load_documents(dataset: Dataset, source: DataSource) -> LoadedData:
