@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.data.layouts import cluster_key
 from evalkit.environment import describe_environment
 from evalkit.errors import ConfigError, StoreError
+from evalkit.report.run_report import run_report
 from evalkit.results import (
     REPORT_FILE,
     RunRecord,
@@ -58,11 +59,13 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
     sources = _sources(config, names)
-    folder = _make_folder(config, started)
-    say(f"run folder: {folder}")
     data = _load_data(names, sources, say)
 
     with ExitStack() as stack:
+        folder = _make_folder(config, started)
+        stack.callback(_remove_if_empty, folder)
+        say(f"run folder: {folder}")
+
         # 2. A safe place for model-written programs, or a refusal.
         verdicts = _enter_sandbox(config, names, stack, say)
 
@@ -72,29 +75,27 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
         # 4. All requests of all tasks, through lm-eval.
         evaluated = _evaluate(config, names, sources, model)
 
-    # 5. The record, then the report.
-    samples = _samples(evaluated.pop("samples"), data, verdicts)
-    description = {
-        "protocol": _protocol(names),
-        "started": started.isoformat(timespec="seconds"),
-        "duration_seconds": round(time.monotonic() - clock, 3),
-        "command": list(command),
-        "config": config.to_dict(),
-        "suites": list(suites_of(names)),
-        "model": {"name": config.model, **model.describe()},
-        "data": {name: loaded.describe() for name, loaded in data.items()},
-        "environment": describe_environment(),
-        "isolation": _isolation(verdicts),
-    }
-    evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
-    evaluated["date"] = started.timestamp()
-    record = write_run(folder, description, evaluated, samples)
+        # 5. The record, then the report.
+        samples = _samples(evaluated.pop("samples"), data, verdicts)
+        description = {
+            "protocol": _protocol(names),
+            "started": started.isoformat(timespec="seconds"),
+            "duration_seconds": round(time.monotonic() - clock, 3),
+            "command": list(command),
+            "config": config.to_dict(),
+            "suites": list(suites_of(names)),
+            "model": {"name": config.model, **model.describe()},
+            "data": {name: loaded.describe() for name, loaded in data.items()},
+            "environment": describe_environment(),
+            "isolation": _isolation(verdicts),
+        }
+        evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
+        evaluated["date"] = started.timestamp()
+        record = write_run(folder, description, evaluated, samples)
 
-    from evalkit.report.run_report import run_report
-
-    report = run_report(record)
-    write_atomically(folder / REPORT_FILE, report)
-    return Finished(record, report)
+        report = run_report(record)
+        write_atomically(folder / REPORT_FILE, report)
+        return Finished(record, report)
 
 
 def _sources(config: RunConfig, names: Sequence[str]) -> dict[str, DataSource]:
@@ -125,6 +126,12 @@ def _make_folder(config: RunConfig, started: datetime) -> Path:
             ) from None
         return folder
     raise StoreError(f"{parent}: a hundred runs in one second")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Leave no folder behind where nothing was written."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _load_data(

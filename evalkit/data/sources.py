@@ -145,9 +145,13 @@ def availability(dataset: Dataset, source: DataSource) -> str:
     return "complete" if loaded.verdict == "published" else "complete, but not the published content"
 
 
+def availability_columns(dataset: Dataset) -> tuple[str, str]:
+    """Say where the Hugging Face hub and the openMind hub have a data set."""
+    return _hub_text(dataset, "hub"), _hub_text(dataset, "openmind")
+
+
 def _hub_text(dataset: Dataset, kind: Literal["hub", "openmind"]) -> str:
     location = dataset.hub if kind == "hub" else dataset.openmind
     if location is None:
         return "not known on the openMind hub" if kind == "openmind" else "not on the hub in the protocol's form"
-    config = f" ({location.config})" if location.config else ""
-    return f"{location.repository}{config}, {dataset.split}, {dataset.rows} rows"
+    return f"{location.repository}{f' ({location.config})' if location.config else ''}"
