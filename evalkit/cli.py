@@ -50,6 +50,7 @@ def _quiet_libraries() -> None:
         ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
         ("LMEVAL_LOG_LEVEL", "ERROR"),
         ("TOKENIZERS_PARALLELISM", "true"),
+        ("TQDM_DISABLE", "1"),
         ("TRANSFORMERS_VERBOSITY", "error"),
     ):
         os.environ.setdefault(name, value)
