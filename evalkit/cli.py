@@ -75,7 +75,9 @@ _model_options = _options(
     click.option("--device", help="auto, npu[:N], cuda[:N] or cpu.  [default: auto]"),
     click.option("--dtype", help="auto, bfloat16, float16 or float32.  [default: auto]"),
     click.option(
-        "--trust-remote-code/--no-trust-remote-code", default=None, help="Run code that the model's repository contains."
+        "--trust-remote-code/--no-trust-remote-code",
+        default=None,
+        help="Run code that the model's repository contains.",
     ),
 )
 

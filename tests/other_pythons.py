@@ -1,7 +1,7 @@
 """Run the torch-free tests on every Python from 3.10 to 3.13 that this machine has, besides the one running this.
 
-Each gets an environment `.venv-3.X` with evalkit's light dependencies only, which also shows that suites, data, statistics
-and reports need neither torch nor lm-eval.
+Each gets an environment `.venv-3.X` with evalkit's light dependencies only, which also shows that suites, data,
+statistics and reports need neither torch nor lm-eval.
 """
 
 from __future__ import annotations
@@ -57,7 +57,16 @@ def main() -> int:
             print(f"Python {version}: not on this machine, left out", flush=True)
             continue
         print(f"Python {version}: torch-free tests", flush=True)
-        command = [str(environment(python, version)), "-m", "pytest", "-q", "-m", "torch_free", "-p", "no:cacheprovider"]
+        command = [
+            str(environment(python, version)),
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "torch_free",
+            "-p",
+            "no:cacheprovider",
+        ]
         if subprocess.run(command, cwd=ROOT).returncode:
             failed.append(version)
     if failed:
