@@ -78,9 +78,9 @@ def load_model(
         model, info = auto_model.from_pretrained(
             str(checkpoint.folder), trust_remote_code=trust_remote_code, output_loading_info=True, **arguments
         )
-        missing = sorted(info["missing_keys"])
+        missing = sorted({*info["missing_keys"], *_unfilled(model)})
         if missing and not quantised:
-            # transformers fills them with random numbers and goes on.
+            # transformers would go on, with random numbers in their place.
             raise ModelError(
                 f"{checkpoint.folder}: {len(missing)} weights are not in the checkpoint, first {missing[0]}; "
                 "config.json does not belong to these weights, or the export is incomplete"
@@ -88,6 +88,11 @@ def load_model(
         if "device_map" not in arguments:
             model = model.to(device)
     return model.eval()
+
+
+def _unfilled(model: Any) -> list[str]:
+    """Return the weights that were never given a value; transformers 4 with low memory use does not report those."""
+    return [name for name, parameter in model.named_parameters() if parameter.device.type == "meta"]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def write_checkpoint(folder: Path, *, chat_template: bool = True, shards: bool =
         config["chat_template"] = tiny.CHATML
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint() -> Callable[..., Path]:
+    """`write_checkpoint`."""
+    return write_checkpoint
 
 
 @pytest.fixture(scope="session")

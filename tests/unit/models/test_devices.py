@@ -92,9 +92,7 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, word: str, 
 def test_no_npu_behind_torch_npu(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, npus=0)
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "")
-    with pytest.raises(
-        ModelError, match=r"no NPU is visible .* \(ASCEND_RT_VISIBLE_DEVICES=\); check `npu-smi"
-    ):
+    with pytest.raises(ModelError, match=r"no NPU is visible .* \(ASCEND_RT_VISIBLE_DEVICES=\); check `npu-smi"):
         choose("npu:0")
 
 
