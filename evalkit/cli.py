@@ -50,6 +50,7 @@ def _quiet_libraries() -> None:
         ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
         ("LMEVAL_LOG_LEVEL", "ERROR"),
         ("TOKENIZERS_PARALLELISM", "true"),
+        ("TQDM_DISABLE", "1"),
         ("TRANSFORMERS_VERBOSITY", "error"),
     ):
         os.environ.setdefault(name, value)
@@ -74,7 +75,9 @@ _model_options = _options(
     click.option("--device", help="auto, npu[:N], cuda[:N] or cpu.  [default: auto]"),
     click.option("--dtype", help="auto, bfloat16, float16 or float32.  [default: auto]"),
     click.option(
-        "--trust-remote-code/--no-trust-remote-code", default=None, help="Run code that the model's repository contains."
+        "--trust-remote-code/--no-trust-remote-code",
+        default=None,
+        help="Run code that the model's repository contains.",
     ),
 )
 

@@ -163,9 +163,7 @@ def write_run(
     lines = [json.dumps(plain(asdict(sample)), ensure_ascii=False, allow_nan=False) for sample in samples]
     write_atomically(folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
     metrics = summarise_samples(samples)
-    tasks = {
-        task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()
-    }
+    tasks = {task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()}
     document = {
         "schema_version": SCHEMA_VERSION,
         "evalkit": {**plain(evalkit), "tasks": tasks},

@@ -181,9 +181,7 @@ def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     return model
 
 
-def _evaluate(
-    config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any
-) -> dict[str, Any]:
+def _evaluate(config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any) -> dict[str, Any]:
     import numpy
     import torch
     from lm_eval.evaluator import evaluate

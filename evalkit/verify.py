@@ -1,8 +1,9 @@
 """Proof that our requests and metrics are those behind the published scores.
 
 For each task, as the harness's own regression tests did it: take the unique documents in file order, shuffle them with
-seed 42, build all requests through lm-eval from ``configs/tasks``, hash them, answer request i with minus the i-th number
-of a seeded generator, and compare the hash and every metric with what ``configs/protocols/nous-2023.yaml`` records.
+seed 42, build all requests through lm-eval from ``configs/tasks``, hash them, answer request i with minus the i-th
+number of a seeded generator, and compare the hash and every metric with what ``configs/protocols/nous-2023.yaml``
+records.
 """
 
 from __future__ import annotations

@@ -14,13 +14,11 @@ import os
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
 # First lm-eval's own models: registering one before them would leave the registry without "hf".
-import lm_eval.models  # noqa: E402
-from lm_eval.api import registry  # noqa: E402
+import lm_eval.models  # noqa: F401
+from lm_eval.api import registry
 
 ADAPTER = "openmind"
 TINY = "tiny"
 
 if ADAPTER not in registry.model_registry:
     registry.model_registry.register(ADAPTER, target="evalkit.models.openmind:OpenMindLM")
-
-__all__ = ["ADAPTER", "TINY", "lm_eval"]

@@ -57,8 +57,12 @@ class Checkpoint:
         path = self.folder / "config.json"
         if not path.is_file():
             if (self.folder / "adapter_config.json").is_file():
-                raise ModelError(f"{self.folder}: this is a PEFT adapter, not a model; merge it into its base model first")
-            raise ModelError(f"{self.folder}: config.json is missing; this is not a checkpoint that transformers can load")
+                raise ModelError(
+                    f"{self.folder}: this is a PEFT adapter, not a model; merge it into its base model first"
+                )
+            raise ModelError(
+                f"{self.folder}: config.json is missing; this is not a checkpoint that transformers can load"
+            )
         return _json_object(path)
 
 
@@ -100,7 +104,7 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
                     break
     except errors.GatedRepoError as error:
         raise ModelError(
-            f"{name}: access to this Hugging Face repository must be granted; accept its terms on its page and set HF_TOKEN"
+            f"{name}: access to this repository is closed; accept its terms on {constants.ENDPOINT} and set HF_TOKEN"
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise ModelError(
@@ -108,12 +112,14 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
             "or set HF_TOKEN if it is private"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise ModelError(f"{name}: the repository has no revision '{revision}'; check its branches and commits") from error
+        raise ModelError(
+            f"{name}: the repository has no revision '{revision}'; check its branches and commits"
+        ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         cause = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
         raise ModelError(
-            f"{name}: no such folder here, not in the cache {constants.HF_HUB_CACHE}, and {cause}; give a local folder, "
-            "or set HF_ENDPOINT to a mirror"
+            f"{name}: no such folder here, not in the cache {constants.HF_HUB_CACHE}, and {cause}; "
+            "give a local folder, or set HF_ENDPOINT to a mirror"
         ) from error
     except Exception as error:  # whatever else the hub's client or the connection raises
         raise ModelError(f"{name}: download from {constants.ENDPOINT} failed: {first_line(error)}") from error
@@ -144,7 +150,9 @@ def check_weights(checkpoint: Checkpoint) -> None:
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelError(f"{checkpoint.folder}: weights are missing: {missing[0]}{more}; complete the download or the export")
+        raise ModelError(
+            f"{checkpoint.folder}: weights are missing: {missing[0]}{more}; complete the download or the export"
+        )
     for file in files:
         if file.suffix == ".safetensors":
             _check_safetensors(file)
@@ -176,14 +184,18 @@ def _check_safetensors(file: Path) -> None:
         with safe_open(os.fspath(file), framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file}: damaged safetensors file ({first_line(error)}); download or export it again") from error
+        raise ModelError(
+            f"{file}: damaged safetensors file ({first_line(error)}); download or export it again"
+        ) from error
 
 
 def _json_object(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ModelError(f"{path}: bad JSON at line {error.lineno}: {error.msg}; download or export it again") from error
+        raise ModelError(
+            f"{path}: bad JSON at line {error.lineno}: {error.msg}; download or export it again"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: cannot be read: {first_line(error)}") from error
     if not isinstance(document, dict):

@@ -32,9 +32,9 @@ DTYPES: dict[str, torch.dtype] = {
 def choose(device: str, activate_npu: Callable[[], bool]) -> torch.device:
     """Turn ``auto``, ``npu``, ``npu:3``, ``cuda``, ``cuda:1`` or ``cpu`` into a device of this machine.
 
-    ``auto`` takes the first of npu, cuda and cpu that is there. An accelerator is always returned with an index; without
-    one it is the first visible. ``activate_npu`` imports what makes ``torch.npu`` appear; it returns False where nothing
-    of the kind is installed, and raises `ModelError` where something is but does not work.
+    ``auto`` takes the first of npu, cuda and cpu that is there. An accelerator is always returned with an index, which
+    is 0, the first visible one, if none was named. ``activate_npu`` imports what makes ``torch.npu`` appear; it returns
+    False where nothing of the kind is installed, and raises `ModelError` where something is but does not work.
 
     Raises:
         ModelError: the word is unknown, or there is no such device.
@@ -90,7 +90,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def describe(device: torch.device) -> str:
+def product_name(device: torch.device) -> str:
     """Return the device's product name, for example ``Ascend910B3``, or the processor's architecture for the CPU."""
     if device.type == "cpu":
         import platform

@@ -22,7 +22,7 @@ from evalkit.models.checkpoints import weight_files
 # Words with and without leading space, digits, code, line ends, accents, CJK, emoji: what tokenizers disagree about.
 PROBE = (
     "Question: What is the capital of France?\nAnswer: Paris  is.\n\n"
-    "Q: (A)123 + 4567 = 4690.5%\n  choice: don't \"quote\"\n"
+    'Q: (A)123 + 4567 = 4690.5%\n  choice: don\'t "quote"\n'
     "def f(x):\n\treturn x ** 2  # ok\r\n"
     "naïve façade Ωmega, 東京は首都。 Привет 🙂 <s> </s>"
 )

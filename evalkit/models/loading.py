@@ -17,10 +17,10 @@ from evalkit.errors import ModelError, did_you_mean
 from evalkit.models import devices
 from evalkit.models.checkpoints import Checkpoint, check_tokenizer, check_weights, first_line, weight_files
 
-TRANSFORMERS = parse_version(transformers.__version__)
-DTYPE_ARGUMENT = "dtype" if TRANSFORMERS >= parse_version("4.56.0") else "torch_dtype"
+TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
+DTYPE_ARGUMENT = "torch_dtype" if TRANSFORMERS_RELEASE < (4, 56) else "dtype"
 # Below version 5, weights are otherwise in memory twice: as made and as read.
-MEMORY_OPTIONS: dict[str, Any] = {} if TRANSFORMERS >= parse_version("5.0.0.dev0") else {"low_cpu_mem_usage": True}
+MEMORY_OPTIONS: dict[str, Any] = {"low_cpu_mem_usage": True} if TRANSFORMERS_RELEASE < (5,) else {}
 
 
 def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_code: bool, add_bos: bool) -> Any:
@@ -78,9 +78,9 @@ def load_model(
         model, info = auto_model.from_pretrained(
             str(checkpoint.folder), trust_remote_code=trust_remote_code, output_loading_info=True, **arguments
         )
-        missing = sorted(info["missing_keys"])
+        missing = sorted({*info["missing_keys"], *_unfilled(model)})
         if missing and not quantised:
-            # transformers fills them with random numbers and goes on.
+            # transformers would go on, with random numbers in their place.
             raise ModelError(
                 f"{checkpoint.folder}: {len(missing)} weights are not in the checkpoint, first {missing[0]}; "
                 "config.json does not belong to these weights, or the export is incomplete"
@@ -88,6 +88,11 @@ def load_model(
         if "device_map" not in arguments:
             model = model.to(device)
     return model.eval()
+
+
+def _unfilled(model: Any) -> list[str]:
+    """Return the weights that were never given a value; transformers 4 with low memory use does not report those."""
+    return [name for name, parameter in model.named_parameters() if parameter.device.type == "meta"]
 
 
 @contextmanager
@@ -132,8 +137,8 @@ def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: to
     if "does not recognize this architecture" in text or "Unrecognized model" in text:
         kind = checkpoint.config().get("model_type")
         return (
-            f"{where}: transformers {transformers.__version__} does not know the model type '{kind}'; install a release "
-            "that does, or add --trust-remote-code if the checkpoint brings its own code"
+            f"{where}: transformers {transformers.__version__} does not know the model type '{kind}'; "
+            "install a release that does, or add --trust-remote-code if the checkpoint brings its own code"
         )
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if isinstance(error, TypeError) and unexpected:

@@ -15,12 +15,10 @@ import importlib.machinery
 import importlib.util
 import logging
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
-from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,8 +34,10 @@ except ImportError as error:
         "with the torch build that fits your device"
     ) from error
 
-from evalkit.models import TINY, checkpoints, devices, fingerprint, loading, tiny
+from evalkit.models import TINY, checkpoints, devices, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, first_line
+from evalkit.models.containment import Contained, contained_import
+from evalkit.models.description import describe, installed_version
 
 LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands when it is given a loaded model. All others go to `from_pretrained`.
@@ -82,7 +82,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             pretrained: a folder, a hub's id, or ``tiny`` for the built-in model (a folder of that name is ``./tiny``).
             revision: branch, tag or commit, for a hub's id.
             device: ``auto`` (npu, else cuda, else cpu), ``npu``, ``npu:3``, ``cuda``, ``cuda:1`` or ``cpu``.
-            dtype: ``auto`` (bfloat16 where the device has it, else float16; float32 on the CPU), or a name as ``float16``.
+            dtype: ``auto`` (bfloat16 where the device has it, else float16; float32 on the CPU), or a name.
             loader: ``openmind`` loads through openmind, with ids from the openMind hub; ``transformers`` through
                 transformers, with ids from the Hugging Face hub; ``auto`` is openmind where that is installed.
             trust_remote_code: run Python code that the checkpoint brings.
@@ -102,29 +102,29 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
-            torch.npu.set_device(target)
+            torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
         else:
             hide_broken_torch_npu()
         chosen_dtype = devices.choose_dtype(dtype, target)
         if pretrained == TINY:
-            self._loader = "built-in"
-            self._checkpoint: Checkpoint | None = None
+            self.loader = "built-in"
+            self.checkpoint: Checkpoint | None = None
             if options:
                 raise ModelError(f"the built-in model '{TINY}' takes no argument '{next(iter(options))}'")
             loaded_model: Any = tiny.model(chosen_dtype).to(target)
             loaded_tokenizer: Any = tiny.tokenizer(add_bos_token)
         else:
-            self._loader = choose_loader(loader)
-            self._checkpoint = find_checkpoint(pretrained, revision, self._loader)
+            self.loader = choose_loader(loader)
+            self.checkpoint = find_checkpoint(pretrained, revision, self.loader)
             tokenizer_source = (
-                find_checkpoint(tokenizer, None, self._loader) if tokenizer is not None else self._checkpoint
+                find_checkpoint(tokenizer, None, self.loader) if tokenizer is not None else self.checkpoint
             )
-            with auto_classes(self._loader) as (auto_model, auto_tokenizer):
+            with auto_classes(self.loader) as (auto_model, auto_tokenizer):
                 loaded_tokenizer = loading.load_tokenizer(
                     tokenizer_source, auto_tokenizer, trust_remote_code=trust_remote_code, add_bos=add_bos_token
                 )
                 loaded_model = loading.load_model(
-                    self._checkpoint,
+                    self.checkpoint,
                     auto_model,
                     device=target,
                     dtype=chosen_dtype,
@@ -149,37 +149,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             self.batch_size_per_gpu = self._cpu_batch_size()
 
     def describe(self) -> dict[str, Any]:
-        """Return what a run's record says about its model: plain JSON values.
-
-        Reads the checkpoint's files once for the fingerprint (see `fingerprint`), so call it after loading, not before
-        each task.
-        """
-        checkpoint = self._checkpoint
-        config = self.model.config
-        quantisation = getattr(config, "quantization_config", None)
-        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation
-        return {
-            "name": self.pretrained,
-            "origin": checkpoint.origin if checkpoint else "built-in",
-            "folder": str(checkpoint.folder) if checkpoint and checkpoint.origin == "folder" else None,
-            "revision": checkpoint.revision if checkpoint else None,
-            "loader": self._loader,
-            "device": str(self.device),
-            "device_name": devices.describe(self.device),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "quantization": str(getattr(method, "quant_method", method)) if quantisation is not None else None,
-            "architecture": type(self.model).__name__,
-            "parameters": int(self.model.num_parameters()),
-            "max_length": int(self.max_length),
-            "trust_remote_code": self.trust_remote_code,
-            "tokenizer": type(self.tokenizer).__name__,
-            "vocabulary": len(self.tokenizer),
-            "add_bos": bool(self.add_bos_token),
-            "has_chat_template": bool(getattr(self.tokenizer, "chat_template", None)),
-            "model_fingerprint": fingerprint.of_folder(checkpoint.folder) if checkpoint else tiny.fingerprint(),
-            "tokenizer_fingerprint": fingerprint.of_tokenizer(self.tokenizer),
-            "versions": versions(),
-        }
+        """Return what a run's record says about its model; `description.describe` says what that is and costs."""
+        return describe(self)
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into its results' ``config``, without its request to a hub."""
@@ -187,15 +158,15 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             "model_num_parameters": int(self.model.num_parameters()),
             "model_dtype": str(self.model.dtype),
             "model_revision": self.revision or "",
-            "model_sha": (self._checkpoint.revision if self._checkpoint else None) or "",
+            "model_sha": (self.checkpoint.revision if self.checkpoint else None) or "",
         }
 
     def require_chat_template(self) -> None:
         """Raise `ModelError` unless the tokenizer has a chat template."""
         if not getattr(self.tokenizer, "chat_template", None):
             raise ModelError(
-                f"{self.pretrained}: the tokenizer has no chat template; add 'chat_template' to its tokenizer_config.json, "
-                "or send the prompt as it is (evalkit infer --raw)"
+                f"{self.pretrained}: the tokenizer has no chat template; "
+                "add one to its tokenizer_config.json, or send the prompt as it is (evalkit infer --raw)"
             )
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
@@ -219,7 +190,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return texts
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
-        size: int = super()._detect_batch_size(*args, **kwargs)
+        size = int(super()._detect_batch_size(*args, **kwargs))
         # HFLM empties CUDA's cache only; the failed attempts of the search would keep an NPU's memory.
         devices.empty_cache(self.device)
         return size
@@ -227,11 +198,11 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     def _cpu_batch_size(self) -> int:
         """Return how many rows' scores (rows × tokens × vocabulary, twice, in float32) fit into `CPU_BATCH_BYTES`."""
         row_bytes = min(self.max_length, 1024) * len(self.tokenizer) * 4 * 2
-        return max(1, min(64, CPU_BATCH_BYTES // row_bytes))
+        return max(1, min(64, CPU_BATCH_BYTES // int(row_bytes)))
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """Explain running out of memory, and keep HFLM's `print` calls out of standard output, which is the report's."""
+        """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
         try:
             with redirect_stdout(sys.stderr):
                 yield
@@ -291,46 +262,12 @@ def auto_classes(loader: str) -> Iterator[tuple[Any, Any]]:
     if loader == "transformers":
         yield transformers.AutoModelForCausalLM, transformers.AutoTokenizer
         return
-    openmind = import_openmind()
-    for patch in openmind.patches:
-        setattr(patch.holder, patch.name, patch.after)
-    try:
-        yield openmind.module.AutoModelForCausalLM, openmind.module.AutoTokenizer
-    finally:
-        for patch in openmind.patches:
-            patch.undo()
-
-
-_ABSENT = object()
-
-
-@dataclass(frozen=True)
-class _Patch:
-    """An attribute that importing openmind changed."""
-
-    holder: Any
-    name: str
-    # `_ABSENT` where openmind added it.
-    before: Any
-    after: Any
-
-    def undo(self) -> None:
-        if self.before is _ABSENT:
-            delattr(self.holder, self.name)
-        else:
-            setattr(self.holder, self.name, self.before)
-
-
-@dataclass(frozen=True)
-class OpenMind:
-    """openmind, imported, and the changes to transformers that its import made (already undone)."""
-
-    module: ModuleType
-    patches: tuple[_Patch, ...]
+    with import_openmind().in_force() as openmind:
+        yield openmind.AutoModelForCausalLM, openmind.AutoTokenizer
 
 
 @functools.cache
-def import_openmind() -> OpenMind:
+def import_openmind() -> Contained:
     """Import openmind and undo what that does to the rest of the process.
 
     openmind 1.0 replaces ``from_pretrained`` of every model and tokenizer class by one that downloads from its own hub,
@@ -349,34 +286,14 @@ def import_openmind() -> OpenMind:
         dynamic_modules,
         transformers_logging,
     )
-    before = [dict(vars(holder)) for holder in holders]
-    traceback_limit = getattr(sys, "tracebacklimit", _ABSENT)
     try:
-        module = importlib.import_module("openmind")
-        # Its classes load lazily; what that import does belongs to the account.
-        module.AutoModelForCausalLM, module.AutoTokenizer  # noqa: B018
+        return contained_import("openmind", ("AutoModelForCausalLM", "AutoTokenizer"), holders)
     except Exception as error:  # openmind reaches into transformers' internals: anything can come out
         raise ModelError(
-            f"openmind {_version('openmind')} cannot be imported beside transformers {transformers.__version__} "
-            f"({first_line(error)}); install the versions of constraints-openmind.txt, or use --loader transformers"
+            f"openmind {installed_version('openmind')} cannot be imported beside transformers "
+            f"{transformers.__version__} ({first_line(error)}); install the versions of constraints-openmind.txt, "
+            "or use --loader transformers"
         ) from error
-    finally:
-        patches = tuple(_changes(holders, before))
-        for patch in patches:
-            patch.undo()
-        if traceback_limit is not _ABSENT:
-            sys.tracebacklimit = traceback_limit  # type: ignore[assignment]
-        elif hasattr(sys, "tracebacklimit"):
-            del sys.tracebacklimit
-    return OpenMind(module, patches)
-
-
-def _changes(holders: tuple[Any, ...], before: list[dict[str, Any]]) -> Iterator[_Patch]:
-    for holder, old in zip(holders, before, strict=True):
-        for name, after in dict(vars(holder)).items():
-            # Python's own bookkeeping (__abstractmethods__, __doc__ ...) is no patch.
-            if old.get(name, _ABSENT) is not after and not name.startswith("__"):
-                yield _Patch(holder, name, old.get(name, _ABSENT), after)
 
 
 def _fetch_from_openmind(name: str, revision: str | None) -> Checkpoint:
@@ -412,8 +329,10 @@ def _fetch_from_openmind(name: str, revision: str | None) -> Checkpoint:
             f"{'is not asked (HF_HUB_OFFLINE)' if offline else 'cannot be reached'}; give a local folder"
         ) from error
     except Exception as error:  # whatever else the hub's client raises
-        raise ModelError(f"{name}: download from the openMind hub {hub.ENDPOINT} failed: {first_line(error)}") from error
-    path = checkpoints.Path(folder)
+        raise ModelError(
+            f"{name}: download from the openMind hub {hub.ENDPOINT} failed: {first_line(error)}"
+        ) from error
+    path = Path(folder)
     return Checkpoint(name=name, folder=path, origin="openmind hub", revision=path.name)
 
 
@@ -434,8 +353,8 @@ def activate_npu() -> bool:
         importlib.import_module("torch_npu")
     except Exception as error:  # ImportError for CANN's libraries, RuntimeError and OSError from the driver
         raise ModelError(
-            f"torch_npu {_version('torch_npu')} is installed but cannot be loaded ({first_line(error)}); set up CANN in "
-            "this shell (source /usr/local/Ascend/ascend-toolkit/set_env.sh), or use --device cpu"
+            f"torch_npu {installed_version('torch_npu')} is installed but cannot be loaded ({first_line(error)}); "
+            "set up CANN in this shell (source /usr/local/Ascend/ascend-toolkit/set_env.sh), or use --device cpu"
         ) from error
     return True
 
@@ -452,33 +371,6 @@ def hide_broken_torch_npu() -> None:
         stand_in = ModuleType("torch_npu")
         stand_in.__spec__ = importlib.machinery.ModuleSpec("torch_npu", None)
         sys.modules["torch_npu"] = stand_in
-
-
-# --- versions ------------------------------------------------------------------------------------------------------
-
-PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "lm_eval", "numpy", "torch_npu", "openmind", "openmind_hub")
-
-
-def versions() -> dict[str, str | None]:
-    """Return the versions of everything that may change a score; None for what is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    found |= {package: _version(package) for package in PACKAGES}
-    found["cuda"] = torch.version.cuda
-    found["cann"] = _cann_version()
-    return found
-
-
-def _cann_version() -> str | None:
-    utils = sys.modules.get("torch_npu.npu.utils")
-    get: Callable[[], str] | None = getattr(utils, "get_cann_version", None)
-    return get() if get else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _is_installed(package: str) -> bool:

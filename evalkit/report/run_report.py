@@ -60,9 +60,7 @@ def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) 
         for position, name in enumerate(task.metrics):
             value, stderr = score_text(metrics[task.name][name])
             first = position == 0
-            rows.append(
-                (task.name if first else "", str(task.version) if first else "", name, value, "±", stderr)
-            )
+            rows.append((task.name if first else "", str(task.version) if first else "", name, value, "±", stderr))
     return published_layout(rows)
 
 

@@ -43,9 +43,7 @@ def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
     return sources[suite]
 
 
-def custom_dataset(
-    dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any
-) -> dict[str, Documents]:
+def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Documents]:
     """Return ``{"eval": documents}`` for lm-eval.
 
     Args:

@@ -58,9 +58,7 @@ def execution(checker: Checker) -> Iterator[dict[str, list[dict[str, Any]]]]:
 def _problem(doc: Doc) -> Problem:
     from evalkit.sandbox import Problem
 
-    return Problem(
-        task_id=doc["task_id"], prompt=doc["prompt"], test=doc["test"], entry_point=doc["entry_point"]
-    )
+    return Problem(task_id=doc["task_id"], prompt=doc["prompt"], test=doc["test"], entry_point=doc["entry_point"])
 
 
 def _current_checker() -> Checker:

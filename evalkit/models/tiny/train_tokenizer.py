@@ -31,7 +31,9 @@ def train() -> str:
     tokenizer.train_from_iterator([topics[name] for name in sorted(topics)], trainer=trainer)
     document = json.loads(tokenizer.to_str())
     # Pairs joined by a space are read by every release of `tokenizers`, lists only from 0.20 on.
-    document["model"]["merges"] = [pair if isinstance(pair, str) else " ".join(pair) for pair in document["model"]["merges"]]
+    document["model"]["merges"] = [
+        pair if isinstance(pair, str) else " ".join(pair) for pair in document["model"]["merges"]
+    ]
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
