@@ -1,6 +1,6 @@
 """Where documents come from: a folder, the Hugging Face hub, the openMind hub, or the built-in samples."""
 
-from evalkit.data.manifest import DataSource, Dataset, load_manifest, parse_source, resolve_sources
+from evalkit.data.manifest import Dataset, DataSource, load_manifest, parse_source, resolve_sources
 from evalkit.data.sources import LoadedData, availability, load_documents
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from evalkit.data.hubs import load_hub, load_openmind_hub
 from evalkit.data.layouts import Document, content_sha256, normal
-from evalkit.data.manifest import DataSource, Dataset
+from evalkit.data.manifest import Dataset, DataSource
 from evalkit.data.reading import read_bigbench, read_jsonl
 from evalkit.errors import DataError
 from evalkit.paths import SAMPLES

@@ -8,15 +8,16 @@ is the attention mask.
 The sorted rows are cut into trees, consecutive ranges of rows. A cut costs the tokens that the rows on its two
 sides share (they are computed twice); no cut costs attention, which is quadratic in a tree's size. ``cut_trees``
 finds the cheapest cuts by dynamic programming. Trees of similar size become the batch rows of one pack, so that
-little is padded. Everything here depends on the requests and the given numbers only: the same input gives the same plan.
+little is padded. All this depends on the requests and the given numbers only: the same input gives the same plan.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,9 @@ class Plan:
         """
         try:
             body = json.loads(text)
-            packs = tuple(Pack(tuple(Tree(*map(int, tree)) for tree in trees), int(width)) for width, trees in body["packs"])
+            packs = tuple(
+                Pack(tuple(Tree(*map(int, tree)) for tree in trees), int(width)) for width, trees in body["packs"]
+            )
             return Plan(packs, int(body["requests"]), int(body["forest_tokens"]), str(body["requests_sha256"]))
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"plan: not a plan of evalkit ({error}); start the run anew") from None
@@ -231,38 +234,77 @@ def build_rows(requests: Sequence[TokenRequest], max_length: int) -> Rows:
     return Rows(inputs, shared, lengths, [groups[key] for key in keys], targets)
 
 
-def cut_trees(rows: Rows, tree_tokens: int, attention_scale: float) -> list[Tree]:
+def cut_trees(rows: Rows, tree_tokens: int, attention_scale: float, max_scored: int) -> list[Tree]:
     """Cut the sorted rows into trees so that the estimated cost is least.
 
-    A tree of n nodes costs ``n + n * n / attention_scale``. Rows longer than ``tree_tokens`` are trees of their own.
+    A tree of n nodes costs ``n + n * n / attention_scale``. A row that exceeds a limit is a tree of its own.
 
     Args:
         rows: the sorted rows.
         tree_tokens: greatest number of nodes of a tree of several rows.
         attention_scale: tree size at which attention costs as much as everything else; inf where it costs nothing.
+        max_scored: greatest number of predicting positions of a tree of several rows.
     """
-    count = len(rows.inputs)
     # nodes of the tree [i, j) = lengths[i] + new[i + 1] + ... + new[j - 1] = base[i] + total[j]
     total = np.concatenate([[0], np.cumsum(rows.lengths - rows.shared)])
     base = rows.lengths - total[1:]
-    best = np.zeros(count + 1)
-    cut = np.zeros(count + 1, dtype=np.int64)
+    scored = np.concatenate([[0], np.cumsum([rows.scored(row) for row in range(len(rows.inputs))])])
     low = 0
-    for j in range(1, count + 1):
-        # The size shrinks as i grows, so the first i that fits only ever moves to the right.
-        while low < j - 1 and base[low] + total[j] > tree_tokens:
+
+    def costs(j: int) -> tuple[int, npt.NDArray[np.float64]]:
+        nonlocal low
+        # Size and predictions shrink as i grows, so the first i that fits only ever moves to the right.
+        while low < j - 1 and (base[low] + total[j] > tree_tokens or scored[j] - scored[low] > max_scored):
             low += 1
         nodes = base[low:j] + total[j]
-        costs = best[low:j] + nodes * (1.0 + nodes / attention_scale)
-        i = low + int(costs.argmin())
-        best[j], cut[j] = costs[i - low], i
-    trees: list[Tree] = []
+        return low, _PART_COST + nodes * (1.0 + nodes / attention_scale)
+
+    return [Tree(i, j, int(base[i] + total[j])) for i, j in _cheapest_parts(len(rows.inputs), costs)]
+
+
+def group_trees(trees: Sequence[Tree], scored: Sequence[int], max_batch_tokens: int, max_scored: int) -> list[Pack]:
+    """Group trees, given from the largest to the smallest, into packs with the least padding."""
+    nodes = np.array([tree.nodes for tree in trees], dtype=np.int64)
+    total = np.concatenate([[0], np.cumsum(scored)])
+    low = 0
+
+    def costs(j: int) -> tuple[int, npt.NDArray[np.float64]]:
+        nonlocal low
+        while low < j - 1 and (nodes[low] * (j - low) > max_batch_tokens or total[j] - total[low] > max_scored):
+            low += 1
+        first = np.arange(low, j)
+        padded = (nodes[first] * (j - first)).astype(np.float64)
+        # Not monotonic: a smaller group of larger trees may fit where this one does not.
+        padded[(padded > max_batch_tokens) & (first < j - 1)] = math.inf
+        return low, _PART_COST + padded
+
+    return [Pack(tuple(trees[i:j]), trees[i].nodes) for i, j in _cheapest_parts(len(trees), costs)]
+
+
+_PART_COST = 32.0
+"""What a tree or a pack costs by itself, in tokens; it settles ties in favour of fewer parts."""
+
+
+def _cheapest_parts(count: int, costs: Callable[[int], tuple[int, npt.NDArray[np.float64]]]) -> list[tuple[int, int]]:
+    """Cut [0, count) into consecutive parts [i, j) of least total cost.
+
+    Args:
+        count: number of things in a row.
+        costs: for an end j returns (low, cost of [i, j) for i = low, ..., j - 1); asked for j = 1, 2, ..., count.
+    """
+    best = np.zeros(count + 1)
+    cut = np.zeros(count + 1, dtype=np.int64)
+    for j in range(1, count + 1):
+        low, cost = costs(j)
+        cost = cost + best[low:j]
+        k = int(cost.argmin())
+        best[j], cut[j] = cost[k], low + k
+    parts: list[tuple[int, int]] = []
     j = count
     while j > 0:
-        i = int(cut[j])
-        trees.append(Tree(i, j, int(base[i] + total[j])))
-        j = i
-    return trees[::-1]
+        parts.append((int(cut[j]), j))
+        j = int(cut[j])
+    return parts[::-1]
 
 
 def plan_packs(
@@ -286,30 +328,21 @@ def plan_packs(
         max_scored: greatest number of positions of a pack whose logits are computed (they need a vocabulary each).
         width_multiple: round a pack's width up to this (some attention kernels want aligned masks).
     """
-    trees = cut_trees(rows, min(tree_tokens, max_batch_tokens), attention_scale)
-    # Single rows need no mask; kept apart, their packs use the model's own causal attention.
-    trees.sort(key=lambda tree: (tree.stop - tree.start == 1, -tree.nodes, tree.start))
-    packs: list[Pack] = []
-    batch: list[Tree] = []
-    width, scored = 0, 0
-
-    def close() -> None:
-        if batch:
-            packs.append(Pack(tuple(batch), width))
-            batch.clear()
-
+    tree_tokens = min(tree_tokens, max_batch_tokens)
+    trees = cut_trees(rows, tree_tokens, attention_scale, max_scored)
+    # Rows above the limit stay alone. Other single rows need no mask; kept apart, they use the model's own attention.
+    kinds: dict[tuple[int, int], list[Tree]] = {}
     for tree in trees:
-        padded = -(-tree.nodes // width_multiple) * width_multiple
-        wants = sum(rows.scored(row) for row in range(tree.start, tree.stop))
-        is_other_kind = bool(batch) and (batch[0].stop - batch[0].start == 1) != (tree.stop - tree.start == 1)
-        is_full = width * (len(batch) + 1) > max_batch_tokens or scored + wants > max_scored
-        if batch and (is_other_kind or is_full):
-            close()
-        if not batch:
-            width, scored = padded, 0
-        batch.append(tree)
-        scored += wants
-    close()
+        is_single = tree.stop - tree.start == 1
+        alone = tree.start if tree.nodes > tree_tokens else -1
+        kinds.setdefault((alone, int(is_single)), []).append(tree)
+    packs: list[Pack] = []
+    for kind in kinds.values():
+        kind.sort(key=lambda tree: (-tree.nodes, tree.start))
+        scored = [sum(rows.scored(row) for row in range(tree.start, tree.stop)) for tree in kind]
+        packs += group_trees(kind, scored, max_batch_tokens, max_scored)
+    if width_multiple > 1:
+        packs = [replace(pack, width=-(-pack.width // width_multiple) * width_multiple) for pack in packs]
     packs.sort(key=lambda pack: (-pack.tokens, pack.trees[0].start))
     return Plan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
 

@@ -79,7 +79,9 @@ def token_scores(
     order = torch.argsort(pair_select, stable=True)
     chunk_of_pair = (pair_select[order] // _SOFTMAX_ROWS).cpu()
     counts = torch.bincount(chunk_of_pair, minlength=-(-len(logits) // _SOFTMAX_ROWS)).tolist()
-    for chunk, (rows, pairs) in enumerate(zip(logits.split(_SOFTMAX_ROWS), order.split(counts), strict=True)):
+    for chunk, (rows, pairs) in enumerate(
+        zip(torch.split(logits, _SOFTMAX_ROWS), torch.split(order, counts), strict=True)
+    ):
         first = chunk * _SOFTMAX_ROWS
         best[first : first + len(rows)] = rows.argmax(dim=-1)
         normalised = F.log_softmax(rows, dim=-1, dtype=torch.float32)

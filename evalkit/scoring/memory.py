@@ -38,9 +38,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def release_cache(device: torch.device) -> None:
     """Give cached blocks back to the device, so that a smaller attempt can succeed."""
     gc.collect()
-    backend = getattr(torch, device.type, None)
-    if device.type != "cpu" and hasattr(backend, "empty_cache"):
-        backend.empty_cache()
+    empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
+    if empty_cache is not None and device.type != "cpu":
+        empty_cache()
 
 
 def free_bytes(device: torch.device) -> int | None:

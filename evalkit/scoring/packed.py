@@ -1,9 +1,10 @@
 """Scores the prefix forest of all requests: one forward pass a pack, the tree structure as attention mask.
 
 What is passed to the model: ``input_ids`` and ``position_ids`` (the depth in the tree), both [trees, width], and an
-additive mask [trees, 1, width, width] that is 0 where a node sees another and the dtype's minimum elsewhere. transformers
-takes such a mask as it stands for the eager and sdpa implementations of most models; whether this model does is
-checked by ``probe.choose_scorer``, never assumed. A pack whose trees are single rows needs no mask.
+additive mask [trees, 1, width, width] that is 0 where a node sees another and the dtype's minimum elsewhere.
+transformers takes such a mask as it stands for the eager and sdpa implementations of most models; whether this model
+does is checked by ``probe.choose_scorer``, never assumed. A pack whose trees are single rows needs no mask. On a CPU
+the mask is not made at all where the model's attention can be computed in blocks (``blocks.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import torch
 
 from evalkit.errors import ModelError, StoreError
 from evalkit.scoring import Score, TokenRequest
+from evalkit.scoring.attention import Attention, attention_of
+from evalkit.scoring.blocks import BlockedAttention, NotBlockableError
 from evalkit.scoring.forest import (
     Layout,
     Pack,
@@ -38,26 +41,7 @@ from evalkit.scoring.memory import (
     max_scored_positions,
     model_device,
     release_cache,
-    text_config,
 )
-
-TREE_TOKENS = 2048
-"""Greatest tree; larger ones spend their time on attention between nodes that do not see each other."""
-
-
-@dataclass(frozen=True)
-class Attention:
-    """How a model wants the mask.
-
-    Attributes:
-        window: sliding window in tokens of the layers that have one, or None.
-        per_layer: whether windowed and full layers are mixed, so that the model is given one mask for each kind.
-        tree_tokens: greatest tree that is scored with a mask; longer rows use the model's own causal attention.
-    """
-
-    window: int | None = None
-    per_layer: bool = False
-    tree_tokens: int = TREE_TOKENS
 
 
 @dataclass
@@ -94,6 +78,8 @@ class ForestScorer:
         self.attention = attention or attention_of(model)
         self._max_scored = max_scored_positions(model, self.device)
         self._options = call_options(model)
+        # Quantised models may report an integer dtype; their activations are half precision.
+        self._mask_dtype = model.dtype if model.dtype.is_floating_point else torch.float16
 
     def score(
         self, requests: Sequence[TokenRequest], on_pack: Callable[[PackResult], None] | None = None
@@ -117,13 +103,12 @@ class ForestScorer:
         return self._plan(requests, build_rows(requests, self.max_length))
 
     def _plan(self, requests: Sequence[TokenRequest], rows: Rows) -> Plan:
-        hidden = int(getattr(text_config(self.model), "hidden_size", 0) or 1024)
         return plan_packs(
             requests,
             rows,
             max_batch_tokens=self.max_batch_tokens,
             tree_tokens=self.attention.tree_tokens,
-            attention_scale=4.0 * hidden,
+            attention_scale=self.attention.attention_scale,
             max_scored=self._max_scored,
             width_multiple=1 if self.device.type == "cpu" else 8,
         )
@@ -199,7 +184,14 @@ class ForestScorer:
         if not is_causal:
             inputs["position_ids"] = self._to_device(layout.depth)
             inputs["attention_mask"] = self._mask(layout, inputs["position_ids"])
-        logits = selected_logits(self.model, inputs, self._to_device(layout.select))
+        select = self._to_device(layout.select)
+        if self.attention.block_nodes and not is_causal:
+            with BlockedAttention(layout, self.attention, self._mask_dtype, self.device) as blocks:
+                logits = selected_logits(self.model, inputs, select)
+            if not blocks.calls:
+                raise NotBlockableError("its attention does not use scaled_dot_product_attention")
+        else:
+            logits = selected_logits(self.model, inputs, select)
         pair_select = torch.from_numpy(layout.pair_select).to(logits.device)
         pair_target = torch.from_numpy(layout.pair_target).to(logits.device)
         logprobs, greedy = token_scores(logits, pair_select, pair_target)
@@ -210,6 +202,11 @@ class ForestScorer:
 
     def _mask(self, layout: Layout, depth: torch.Tensor) -> Any:
         """Return what the model takes as ``attention_mask`` for this layout; ``forest.visible`` on the device."""
+        if self.attention.block_nodes:
+            full, near = (BlockedAttention.marker(kind, self._mask_dtype, self.device) for kind in (False, True))
+            if self.attention.per_layer:
+                return {"full_attention": full, "sliding_attention": near}
+            return full if self.attention.window is None else near
         node = torch.arange(layout.end.shape[1], device=self.device)
         end = self._to_device(layout.end)
         sees = (node[None, None, :] <= node[None, :, None]) & (node[None, :, None] < end[:, None, :])
@@ -219,7 +216,7 @@ class ForestScorer:
 
     def _as_given(self, sees: torch.Tensor, near: torch.Tensor) -> Any:
         """Return additive masks [trees, 1, width, width] of boolean ones, by kind of layer where kinds are mixed."""
-        dtype = self.model.dtype if self.model.dtype.is_floating_point else torch.float16
+        dtype = self._mask_dtype
         if self.attention.per_layer:
             return {"full_attention": _additive(sees, dtype), "sliding_attention": _additive(near, dtype)}
         return _additive(near, dtype)
@@ -260,35 +257,4 @@ class _Launched:
             requests += part.layout.requests
             logprobs += sums.tolist()
             greedy += (misses == 0).tolist()
-        return PackResult(
-            self.index, tuple(requests), tuple(logprobs), tuple(greedy), len(self.parts), self.tokens
-        )
-
-
-def attention_of(model: Any) -> Attention:
-    """Read from the configuration which mask a model should be given.
-
-    Sliding windows: a window in all layers goes into the mask; mixed layers get a mask each. Rotary embeddings that
-    change with the length (``longrope``, ``dynamic``) and chunked attention: trees stay below the length at which
-    they change, and longer rows are scored by the model's own causal attention.
-    """
-    config = text_config(model)
-    kinds = set(getattr(config, "layer_types", None) or ())
-    window = getattr(config, "sliding_window", None)
-    if getattr(config, "use_sliding_window", True) is False or (kinds and "sliding_attention" not in kinds):
-        window = None
-    limit = TREE_TOKENS
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    if str(rope.get("rope_type", rope.get("type", ""))) in {"longrope", "dynamic", "su", "yarn_dynamic"}:
-        original = getattr(config, "original_max_position_embeddings", None) or rope.get("original_max_position_embeddings")
-        limit = min(limit, int(original or config.max_position_embeddings))
-    chunk = getattr(config, "attention_chunk_size", None)
-    if chunk:
-        limit = min(limit, int(chunk))
-    return Attention(None if window is None else int(window), len(kinds) > 1 and window is not None, limit)
-
-
-def limited(attention: Attention) -> Attention:
-    """Return the careful variant: no tree reaches the window, so that the window plays no part in the mask."""
-    assert attention.window is not None
-    return Attention(None, False, min(attention.tree_tokens, attention.window))
+        return PackResult(self.index, tuple(requests), tuple(logprobs), tuple(greedy), len(self.parts), self.tokens)

@@ -123,7 +123,7 @@ class PlainScorer:
                 positions += range(stop - len(targets), stop)
                 pair_target += targets
                 spans.append((index, len(targets)))
-        select, pair_select = torch.tensor(positions).unique(return_inverse=True)
+        select, pair_select = torch.unique(torch.tensor(positions), return_inverse=True)
         device = self.device
         logits = selected_logits(self.model, {"input_ids": ids.to(device), **self._options}, select.to(device))
         logprobs, greedy = token_scores(
@@ -133,6 +133,6 @@ class PlainScorer:
         return [
             (index, float(part.sum()), bool(flags.all()))
             for (index, _), part, flags in zip(
-                spans, logprobs.cpu().split(lengths), greedy.cpu().split(lengths), strict=True
+                spans, torch.split(logprobs.cpu(), lengths), torch.split(greedy.cpu(), lengths), strict=True
             )
         ]

@@ -8,17 +8,19 @@ ignores the mask; without it, a model on which context makes no difference would
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.attention import attempts
 from evalkit.scoring.memory import text_config, vocabulary_size
-from evalkit.scoring.packed import Attention, ForestScorer, attention_of, limited
+from evalkit.scoring.packed import ForestScorer
 from evalkit.scoring.plain import PlainScorer
 
 KINDS = ("auto", "forest", "plain")
@@ -29,8 +31,8 @@ TOLERANCE = 1e-4
 CONTROL_RATIO = 8.0
 """In half precision rounding alone differs between the scorers; it must stay this many times below the control."""
 
-LONGEST_WINDOW = 512
-"""Windows up to this are probed with rows that exceed them; longer ones would make the probe cost too much."""
+_PROBE_BLOCK = 16
+"""Blocks of the probe: small, so that its few nodes make several."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,10 @@ def choose_scorer(
     plain = PlainScorer(model, max_length=max_length, max_batch_tokens=max_batch_tokens)
     if kind == "plain":
         return plain, ScorerChoice("plain", "asked for")
-    attention = attention_of(model)
     choice = _unsupported(model)
     if choice is None:
-        for attempt in _attempts(attention):
-            forest = ForestScorer(
-                model, max_length=max_length, max_batch_tokens=max_batch_tokens, attention=attempt
-            )
+        for attempt in attempts(model):
+            forest = ForestScorer(model, max_length=max_length, max_batch_tokens=max_batch_tokens, attention=attempt)
             choice = check_exactness(forest, plain)
             if choice.name == "forest":
                 return forest, choice
@@ -91,21 +90,12 @@ def _unsupported(model: Any) -> ScorerChoice | None:
     return None
 
 
-def _attempts(attention: Attention) -> list[Attention]:
-    """Return the masks to try, the most useful first."""
-    if attention.window is None:
-        return [attention]
-    if attention.window > LONGEST_WINDOW:
-        return [limited(attention)]
-    return [attention, limited(attention)]
-
-
 def check_exactness(forest: ForestScorer, plain: PlainScorer) -> ScorerChoice:
     """Score the probe with both scorers and the control; see the module's description."""
     requests = probe_requests(forest)
     try:
-        found = forest.score(requests)
-        control = _Unmasked(forest).score(requests)
+        found = _like(ForestScorer, forest, block_nodes=min(forest.attention.block_nodes, _PROBE_BLOCK)).score(requests)
+        control = _like(_Unmasked, forest, block_nodes=0).score(requests)
     except Exception as error:
         # Whatever the model's code raises, from a wrong shape to an unknown argument, means: no mask.
         line = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -124,6 +114,15 @@ def check_exactness(forest: ForestScorer, plain: PlainScorer) -> ScorerChoice:
             "plain", "the probe is inconclusive: this model's scores hardly depend on the context", difference
         )
     return ScorerChoice("forest", f"exact on the probe to {difference:.2g} nats", difference)
+
+
+def _like(kind: type[ForestScorer], forest: ForestScorer, block_nodes: int) -> ForestScorer:
+    return kind(
+        forest.model,
+        max_length=forest.max_length,
+        max_batch_tokens=forest.max_batch_tokens,
+        attention=replace(forest.attention, block_nodes=block_nodes, attention_scale=math.inf),
+    )
 
 
 def probe_requests(forest: ForestScorer, seed: int = 0) -> list[TokenRequest]:
@@ -156,14 +155,6 @@ def _max_difference(scores: Sequence[Score], expected: Sequence[Score]) -> float
 
 class _Unmasked(ForestScorer):
     """The control: every node sees all nodes before it, as in a model that ignores the mask."""
-
-    def __init__(self, forest: ForestScorer) -> None:
-        super().__init__(
-            forest.model,
-            max_length=forest.max_length,
-            max_batch_tokens=forest.max_batch_tokens,
-            attention=forest.attention,
-        )
 
     def _mask(self, layout: Any, depth: torch.Tensor) -> Any:
         width = layout.end.shape[1]
