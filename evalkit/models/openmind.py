@@ -100,6 +100,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
+        # bfloat16 keeps three digits, too few for log-probabilities that are summed and compared.
+        hflm_options.setdefault("softmax_dtype", "float32")
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
             torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
@@ -180,12 +182,12 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return text
 
     def _loglikelihood_tokens(self, *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
-        with self._running():
+        with self.running():
             scores: list[tuple[float, bool]] = super()._loglikelihood_tokens(*args, **kwargs)
         return scores
 
     def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
-        with self._running():
+        with self.running():
             texts: list[str] = super().generate_until(*args, **kwargs)
         return texts
 
@@ -201,7 +203,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return max(1, min(64, CPU_BATCH_BYTES // int(row_bytes)))
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
         try:
             with redirect_stdout(sys.stderr):
