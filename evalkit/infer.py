@@ -91,9 +91,7 @@ def infer(
     load_seconds = time.perf_counter() - started
     ids = lm.tok_encode(prompt) if raw else _chat_ids(lm, prompt, system)
     if len(ids) >= lm.max_length:
-        raise ModelError(
-            f"{model}: the prompt has {len(ids)} tokens and the model's context {lm.max_length}; shorten it"
-        )
+        raise ModelError(f"{model}: the prompt has {len(ids)} tokens, the model's context {lm.max_length}; shorten it")
     generated, times = _generate(
         lm, ids, min(max_new_tokens, lm.max_length - len(ids)), temperature, top_p, seed, output
     )
