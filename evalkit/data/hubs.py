@@ -39,7 +39,10 @@ def load_openmind_hub(dataset: Dataset) -> tuple[str, list[tuple[str, Document]]
     Returns, Raises: as ``load_hub``.
     """
     if dataset.openmind is None:
-        raise DataError(f"{dataset.name}: not known on the openMind hub; {_MIRROR}")
+        elsewhere = f"add --data {dataset.suite}=hub (HF_ENDPOINT may name a mirror), or {_FOLDER}"
+        raise DataError(
+            f"{dataset.name}: not known on the openMind hub; {dataset.remedy if not dataset.hub else elsewhere}"
+        )
     hub = dataset.openmind
     location = f"openMind hub: {hub.repository}{f' ({hub.config})' if hub.config else ''}, {dataset.split}"
     folder = snapshot(hub.repository, hub.revision, "dataset", DataError, _ELSEWHERE)
