@@ -18,9 +18,15 @@ _SCORE = re.compile(
     rf"^(?P<value>{_NUMBER})\s*(?P<percent>%?)\s*"
     rf"(?:\(?\s*(?:±|\+\s*/?\s*-|\\pm|_)\s*(?P<stderr>{_NUMBER})\s*%?\s*\)?)?$"
 )
-_RULE = re.compile(r"^\s*:?-{2,}:?\s*$")
+_RULE = re.compile(r"^:?-+:?$")
 _PLUS_MINUS = re.compile(r"^(?:±|\+\s*/?\s*-|\\pm|_|卤|\?|�)?$")
-_DIRECTION = {"", "↑", "↓", "-"}
+_COLUMN = {
+    "task": re.compile(r"tasks?(?: name)?|groups?|datasets?|benchmarks?|任务"),
+    "metric": re.compile(r"metrics?|指标"),
+    "value": re.compile(r"values?|scores?|results?|分数|值"),
+    "stderr": re.compile(r"std[\s._]*err(?:or)?\.?|std\.? error|se|标准误"),
+    "other": re.compile(r"version|filter|n-shot"),
+}
 
 
 @dataclass(frozen=True)
@@ -130,21 +136,32 @@ def is_rule(cells: tuple[str, ...]) -> bool:
     return bool(filled) and all(_RULE.match(cell) for cell in filled)
 
 
+def _label(cell: str) -> str:
+    return cell.lower().strip(" :*_`")
+
+
+def split_heading(line: Line) -> tuple[Line, Line]:
+    """Cut a line on which a heading, its rule and rows run together; the second part is empty if they do not."""
+    rule = next((i for i, cell in enumerate(line.cells) if re.fullmatch(r":?-{3,}:?", cell)), 0)
+    if rule == 0:
+        return line, Line("", (), "")
+    heading = line.cells[: rule - 1 if not line.cells[rule - 1] else rule]
+    return Line(line.before, heading, ""), Line("", line.cells[rule:], line.after)
+
+
 def columns_of(line: Line) -> Columns | None:
     """Return what the columns mean if the line is the heading of a score table, else None."""
-    left, right = bool(line.before), bool(line.after)
+    left = any(pattern.fullmatch(_label(line.before)) for pattern in _COLUMN.values())
+    right = any(pattern.fullmatch(_label(line.after)) for pattern in _COLUMN.values())
     cells = ((line.before,) if left else ()) + line.cells + ((line.after,) if right else ())
-    plain = [cell.lower().strip(" :*_`") for cell in cells]
-    task = next(
-        (i for i, c in enumerate(plain) if re.fullmatch(r"tasks?(?: name)?|groups?|datasets?|benchmarks?|任务", c)), 0
-    )
-    metric = next((i for i, c in enumerate(plain) if re.fullmatch(r"metrics?|指标", c)), None)
-    value = next((i for i, c in enumerate(plain) if re.fullmatch(r"values?|scores?|results?|分数|值", c)), None)
-    stderr = next(
-        (i for i, c in enumerate(plain) if re.fullmatch(r"std[\s._]*err(?:or)?\.?|std\.? error|se|标准误", c)), None
-    )
+    plain = [_label(cell) for cell in cells]
+    places = {name: [i for i, c in enumerate(plain) if pattern.fullmatch(c)] for name, pattern in _COLUMN.items()}
+    task, metric, value, stderr = (next(iter(places[name]), None) for name in ("task", "metric", "value", "stderr"))
+    task = task or 0
     wide = tuple((i, c) for i, c in enumerate(plain) if i != task and is_metric(c))
-    if (metric is None or value is None) and (not wide or any(score_of(cell) for cell in cells)):
+    # Each metric a column: then nothing else may stand there but the columns that lm-eval adds.
+    others = {"version", "filter", "n-shot", "#", ""} | {c for _, c in wide}
+    if (metric is None or value is None) and not (wide and all(c in others for i, c in enumerate(plain) if i != task)):
         return None
     if metric is not None and value is not None:
         wide = ()
@@ -195,12 +212,16 @@ def rows_by_meaning(cells: tuple[str, ...]) -> list[RawRow]:
 def _chunks(cells: tuple[str, ...], width: int) -> list[tuple[str, ...]] | None:
     """Cut a line's cells into rows of `width`, with or without an empty gap between rows; None if they do not fit."""
     count = len(cells)
-    step = width if count % width == 0 else width + 1 if (count + 1) % (width + 1) == 0 else 0
-    if step == 0 or count == 0:
+    with_gaps = (count + 1) % (width + 1) == 0 and not any(cells[gap] for gap in range(width, count, width + 1))
+    if not count or not (with_gaps or count % width == 0):
         return None
-    if any(cells[gap] for gap in range(width, count, step)) and step > width:
-        return None
+    step = width + 1 if with_gaps else width
     return [cells[i : i + width] for i in range(0, count, step)]
+
+
+def is_average(label: str) -> bool:
+    """Tell whether a row's label says that the row is an average and no task."""
+    return re.fullmatch(r"\W*(?:average|avg|mean|平均\S*)\W*", label, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True)
@@ -211,7 +232,7 @@ class TableLine:
         rows: its rows.
         before, after: text around the table's cells.
         complete: False if the line ends before its last row does; joined with the next line it may read better.
-        unread: what could not be made sense of.
+        unread: what could not be made sense of, as messages.
     """
 
     rows: tuple[RawRow, ...]
@@ -219,6 +240,33 @@ class TableLine:
     after: str
     complete: bool
     unread: tuple[str, ...]
+
+
+def _readings(line: Line, columns: Columns) -> list[tuple[tuple[str, ...], str, str]]:
+    """Return the ways to read a line as (cells, text before, text after), the most likely first."""
+    before, cells, after = line.before, line.cells, line.after
+    width = len(columns.headings)
+    left = ((before, *cells), "") if before else (("", *cells), "")
+    ways = []
+    if columns.open_left or (before and len(cells) < width):
+        if after and (columns.open_right or len(cells) < width):
+            ways.append(((*left[0], after), "", ""))
+        ways.append((left[0], "", after))
+    if after and (columns.open_right or len(cells) == width - 1):
+        ways.append(((*cells, after), before, ""))
+    return [*ways, (cells, before, after)]
+
+
+def _cut_off(cells: tuple[str, ...], columns: Columns) -> bool:
+    """Tell whether the last cell of a line that lacks its last bar is a number that was cut short."""
+    value = score_of(cells[columns.value]) if columns.value is not None else None
+    last = score_of(cells[-1])
+    return value is None or last is None or _places(last.value) < _places(value.value)
+
+
+def _places(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
 
 
 def table_line(line: Line, columns: Columns | None) -> TableLine:
@@ -231,27 +279,29 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
             return TableLine((), before, after, True, ())
         # Text that is no cell: what stands before the first bar of a line that is otherwise complete.
         return TableLine(tuple(rows), "", "", True, ())
-    width = len(columns.headings)
-    if before and (columns.open_left or len(cells) < width):
-        cells, before = (before, *cells), ""
-    if after and (columns.open_right or len(cells) == width - 1):
-        cells, after = (*cells, after), ""
-    chunks = _chunks(cells, width)
-    if chunks is None:
-        rows = rows_by_meaning(cells)
-        short = len(cells) < width
-        unread = () if rows or not any(cells) else (" | ".join(c for c in cells if c),)
-        return TableLine(tuple(rows), before, after, not short, unread)
-    found: list[RawRow] = []
     unread_cells: list[str] = []
+    width = len(columns.headings)
+    for whole, left, right in _readings(line, columns):
+        chunks = _chunks(whole, width)
+        if chunks is not None:
+            before, after = left, right
+            break
+    else:
+        rows = rows_by_meaning(cells)
+        unread = () if rows or not any(cells) else (f"row not read: {' | '.join(c for c in cells if c)}",)
+        return TableLine(tuple(rows), before, after, len(cells) >= width, unread)
+    if len(whole) > len(cells) and line.after and not columns.open_right and _cut_off(chunks[-1], columns):
+        unread_cells.append(f"number cut off at the end of the line: {chunks[-1][-1]}")
+        chunks[-1] = (*chunks[-1][:-1], "")
+    found: list[RawRow] = []
     for chunk in chunks:
         if is_rule(chunk) or not any(chunk):
             continue
         rows = _by_heading(chunk, columns)
-        if columns.wide or (rows and rows[0].score is not None and rows[0].metric):
+        if columns.wide or (rows and rows[0].score is not None and (rows[0].metric or is_average(rows[0].task))):
             found += rows
         elif by_meaning := [row for row in rows_by_meaning(chunk) if row.score is not None]:
             found += by_meaning
         else:
-            unread_cells.append(" | ".join(c for c in chunk if c))
+            unread_cells.append(f"row not read: {' | '.join(c for c in chunk if c)}")
     return TableLine(tuple(found), before, after, True, tuple(unread_cells))

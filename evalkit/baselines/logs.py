@@ -15,9 +15,11 @@ from evalkit.baselines.cells import (
     Line,
     RawRow,
     columns_of,
+    is_average,
     is_rule,
     rows_by_meaning,
     score_of,
+    split_heading,
     split_line,
     table_line,
 )
@@ -64,12 +66,13 @@ class _Reader:
                 if not self._bare_row(number, text):
                     self._prose(number, text)
                 position += 1
-            elif (columns := columns_of(line)) is not None:
+            elif (columns := columns_of(split_heading(line)[0])) is not None:
                 self._close()
-                self.columns, self.task = columns, ""
-                if not columns.open_left and line.before:
+                if line.before and not columns.open_left:
                     self._prose(number, line.before)
-                position += 1
+                self.columns, self.task = columns, ""
+                rest = split_heading(line)[1]
+                position += self._score_line(position, number, text, rest) if rest.cells else 1
             elif self._starts_other_table(position, line):
                 self._close()
                 self.columns = None
@@ -92,18 +95,13 @@ class _Reader:
     def _starts_other_table(self, position: int, line: Line) -> bool:
         """Tell whether the line is the heading (or first row) of a table that is not one of per-task scores."""
         cells = tuple(c for c in (line.before, *line.cells, line.after) if c)
-        if is_rule(cells) or any(is_metric(c) for c in cells):
+        if not cells or is_rule(cells) or any(is_metric(c) for c in cells):
             return False
-        if (
-            comparison_role(cells[0]) != "other"
-            and any(score_of(c) for c in cells[1:])
-            and "|" in self.lines[position][1]
-        ):
-            return not self.rows and len(cells) > 2
-        following = self._following(position)
         if any(score_of(c) for c in cells):
-            return False
-        if following and is_rule(following[0][2].cells) and not any(is_rule((c,)) for c in cells):
+            # A first row without a heading; inside a score table a suite's name would be a row that was not read.
+            return comparison_role(cells[0]) != "other" and len(cells) > 2 and not self.rows
+        following = self._following(position)
+        if following and is_rule(following[0][2].cells):
             return True
         return any(
             comparison_role(next_line.before or next_line.cells[0]) != "other"
@@ -118,7 +116,7 @@ class _Reader:
         """Read a line of a score table; return how many lines it took."""
         used = 1
         found = table_line(line, self.columns)
-        if self.columns is not None and not found.complete and not found.after:
+        if self.columns is not None and not found.complete:
             # A row that was broken in two (or three): joined, it has as many cells as the heading.
             joined = text.rstrip()
             for extra in range(1, 3):
@@ -139,9 +137,8 @@ class _Reader:
             self._prose(number, found.before)
         for row in found.rows:
             self._row(number, row)
-        for cells in found.unread:
-            if not re.fullmatch(r"[-: |]*", cells):
-                self.note(number, f"row not read: {cells}", unread=True)
+        for message in found.unread:
+            self.note(number, message, unread=True)
         if not found.rows and not found.unread and self.columns is None and not is_rule(line.cells):
             self._prose(number, " ".join(c for c in (line.before, *line.cells, line.after) if c))
         elif found.after:
@@ -163,7 +160,7 @@ class _Reader:
 
     def _row(self, number: int, row: RawRow) -> None:
         task = re.sub(r"^[\s\-*└├|>`]+|[\s:*`]+$", "", row.task)
-        if re.fullmatch(r"(?:average|avg|mean|平均\S*)\.?", task, re.IGNORECASE):
+        if is_average(task):
             if row.score is not None:
                 self._close()
                 self._prose(number, f"Average: {row.score.value}{'%' if row.score.percent else ''}")
@@ -197,7 +194,8 @@ class _Reader:
         for number, row in rows:
             if (number, row) not in shares:
                 self.note(number, f"{row.task} {row.metric} is no share of right answers; not read")
-        percent = any(r.score is not None and r.score.value > 1 for _, r in shares)
+        large = sum(r.score is not None and r.score.value > 1 for _, r in shares)
+        percent = 2 * large > len(shares)
         if percent and shares:
             self.note(shares[0][0], "values above 1: the table is read as per cent")
         table_rows = []

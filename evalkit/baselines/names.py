@@ -97,8 +97,10 @@ def comparison_role(label: str) -> str:
     """Return the role of a comparison table's row: a suite's name, ``total``, ``average`` or ``other``."""
     text = label.strip().lower()
     found = leading_suite(text)
-    if found is not None and len(found[1].strip()) <= 24:
-        return found[0]
+    if found is not None and len(found[1].strip()) <= 24 and not re.match(r"[_\w]", found[1]):
+        task = _tasks_by_bare_name().get(bare(text))
+        if task is None or not found[1].strip():
+            return found[0]
     # "Average Total" is an average of the totals, so the word average decides.
     if re.search(r"average|avg|mean|平均", text):
         return "average"

@@ -43,7 +43,7 @@ _SETTINGS = re.compile(r"^[\w.-]+ \((?:pretrained|model|path|model_args)=.*\).*n
 _NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
 _AVERAGE = re.compile(
     rf"(?P<word>average|avg|mean|平均(?:分数|得分|成绩|分|值)?|(?:^|(?<=\s))(?:total\s+)?score|得分|总分)\b\.?"
-    rf"(?P<between>[^:=\n]{{0,40}}?)(?P<sign>\s*[:=]\s*|\s+(?:is\s+)?)[(\[]?{_NUMBER}",
+    rf"(?P<between>\s*\([^)]*\)(?=\s*[:=])|[^:=\n]{{0,40}}?)(?P<sign>\s*[:=]\s*|\s+(?:is\s+)?)[(\[]?{_NUMBER}",
     re.IGNORECASE,
 )
 _EMPTY_AVERAGE = re.compile(

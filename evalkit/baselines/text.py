@@ -30,17 +30,16 @@ def decode(raw: bytes) -> tuple[str, list[Note]]:
     try:
         return raw.decode("utf-8-sig"), []
     except UnicodeDecodeError:
-        # In both of these the plus-minus sign has a place; GB18030 is tried first because it rejects most Latin text.
-        encoding = next((name for name in ("gb18030", "cp1252") if _decodes(raw, name)), "latin-1")
+        # Latin text read as GB18030 loses its bars: the plus-minus sign takes the bar after it for its second byte.
+        encoding = next((name for name in ("gb18030", "cp1252") if _keeps_bars(raw, name)), "latin-1")
         return raw.decode(encoding), [Note(0, f"not UTF-8; read as {encoding}")]
 
 
-def _decodes(raw: bytes, encoding: str) -> bool:
+def _keeps_bars(raw: bytes, encoding: str) -> bool:
     try:
-        raw.decode(encoding)
+        return raw.decode(encoding).count("|") == raw.count(b"|")
     except UnicodeDecodeError:
         return False
-    return True
 
 
 class _Page(html.parser.HTMLParser):
