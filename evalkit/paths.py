@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+SAMPLES = _PACKAGE / "samples"
 
 
 def configs_dir() -> Path:

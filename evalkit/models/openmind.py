@@ -1,0 +1,391 @@
+"""The adapter: a causal language model on an Ascend NPU, a GPU or the CPU, as lm-eval's model ``openmind``.
+
+This file alone imports openmind, openmind_hub and torch_npu; every other module works without them being there.
+
+Loading is ours and scoring is lm-eval's. `HFLM` gets a model and a tokenizer that are loaded, complete and on
+their device, since its own way falls to the CPU for a bare ``npu``, loads from one hub only, and leaves errors as
+tracebacks.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.machinery
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from evalkit.errors import ModelError, did_you_mean
+
+try:
+    import torch
+    import transformers
+    from lm_eval.models.huggingface import HFLM
+except ImportError as error:
+    raise ModelError(
+        f"running a model needs torch and transformers ({error}); install them with pip install 'evalkit[model]', "
+        "with the torch build that fits your device"
+    ) from error
+
+from evalkit.models import TINY, checkpoints, devices, loading, tiny
+from evalkit.models.checkpoints import Checkpoint, first_line
+from evalkit.models.containment import Contained, contained_import
+from evalkit.models.description import describe, installed_version
+
+LOADERS = ("auto", "transformers", "openmind")
+# Arguments that HFLM itself understands when it is given a loaded model. All others go to `from_pretrained`.
+HFLM_OPTIONS = (
+    "chat_template_args",
+    "enable_thinking",
+    "logits_cache",
+    "max_batch_size",
+    "mixed_precision_dtype",
+    "prefix_token_id",
+    "softmax_dtype",
+    "think_end_token",
+    "truncation",
+)
+# Arguments of lm-eval's `hf` that make it load in other ways.
+HF_ONLY_OPTIONS = ("autogptq", "backend", "delta", "gguf_file", "gptqmodel", "parallelize", "peft", "tp_plan")
+# What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
+CPU_BATCH_BYTES = 1 << 30
+HUB_IGNORE = ["*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pth"]
+
+
+class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
+    """A model of lm-eval's, loaded by openmind or by transformers, on whichever device there is."""
+
+    def __init__(
+        self,
+        pretrained: str = TINY,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        loader: str = "auto",
+        trust_remote_code: bool = False,
+        add_bos_token: bool = False,
+        batch_size: int | str = "auto",
+        max_length: int | None = None,
+        tokenizer: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            pretrained: a folder, a hub's id, or ``tiny`` for the built-in model (a folder of that name is ``./tiny``).
+            revision: branch, tag or commit, for a hub's id.
+            device: ``auto`` (npu, else cuda, else cpu), ``npu``, ``npu:3``, ``cuda``, ``cuda:1`` or ``cpu``.
+            dtype: ``auto`` (bfloat16 where the device has it, else float16; float32 on the CPU), or a name.
+            loader: ``openmind`` loads through openmind, with ids from the openMind hub; ``transformers`` through
+                transformers, with ids from the Hugging Face hub; ``auto`` is openmind where that is installed.
+            trust_remote_code: run Python code that the checkpoint brings.
+            add_bos_token: let the tokenizer put its BOS token before texts. The protocol nous-2023 does not.
+            batch_size: rows a forward pass, or ``auto``.
+            max_length: longest input in tokens; by default what the model's configuration says.
+            tokenizer: folder or id of another tokenizer than the checkpoint's own.
+            options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
+                ``attn_implementation`` or ``device_map``.
+
+        Raises:
+            ModelError: in one line, why the model cannot be used here.
+        """
+        for name in HF_ONLY_OPTIONS:
+            if options.pop(name, None):
+                raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
+        hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
+        target = devices.choose(device, activate_npu)
+        if target.type == "npu":
+            torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
+        else:
+            hide_broken_torch_npu()
+        chosen_dtype = devices.choose_dtype(dtype, target)
+        if pretrained == TINY:
+            self.loader = "built-in"
+            self.checkpoint: Checkpoint | None = None
+            if options:
+                raise ModelError(f"the built-in model '{TINY}' takes no argument '{next(iter(options))}'")
+            loaded_model: Any = tiny.model(chosen_dtype).to(target)
+            loaded_tokenizer: Any = tiny.tokenizer(add_bos_token)
+        else:
+            self.loader = choose_loader(loader)
+            self.checkpoint = find_checkpoint(pretrained, revision, self.loader)
+            tokenizer_source = (
+                find_checkpoint(tokenizer, None, self.loader) if tokenizer is not None else self.checkpoint
+            )
+            with auto_classes(self.loader) as (auto_model, auto_tokenizer):
+                loaded_tokenizer = loading.load_tokenizer(
+                    tokenizer_source, auto_tokenizer, trust_remote_code=trust_remote_code, add_bos=add_bos_token
+                )
+                loaded_model = loading.load_model(
+                    self.checkpoint,
+                    auto_model,
+                    device=target,
+                    dtype=chosen_dtype,
+                    dtype_is_auto=dtype == "auto",
+                    trust_remote_code=trust_remote_code,
+                    options=options,
+                )
+        with _without_warnings("lm_eval.models.huggingface"):
+            super().__init__(
+                pretrained=loaded_model,
+                tokenizer=loaded_tokenizer,
+                batch_size=batch_size,
+                max_length=max_length,
+                add_bos_token=add_bos_token,
+                **hflm_options,
+            )
+        # HFLM keeps the model itself under this name and asks a hub about it; the record wants what the user said.
+        self.pretrained = pretrained
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+        if str(batch_size).startswith("auto") and self.device.type == "cpu":
+            self.batch_size_per_gpu = self._cpu_batch_size()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a run's record says about its model; `description.describe` says what that is and costs."""
+        return describe(self)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Return what lm-eval writes into its results' ``config``, without its request to a hub."""
+        return {
+            "model_num_parameters": int(self.model.num_parameters()),
+            "model_dtype": str(self.model.dtype),
+            "model_revision": self.revision or "",
+            "model_sha": (self.checkpoint.revision if self.checkpoint else None) or "",
+        }
+
+    def require_chat_template(self) -> None:
+        """Raise `ModelError` unless the tokenizer has a chat template."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ModelError(
+                f"{self.pretrained}: the tokenizer has no chat template; "
+                "add one to its tokenizer_config.json, or send the prompt as it is (evalkit infer --raw)"
+            )
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Render a conversation as the text that the model was trained on.
+
+        Raises:
+            ModelError: the tokenizer has no chat template.
+        """
+        self.require_chat_template()
+        text: str = super().apply_chat_template(chat_history, add_generation_prompt)
+        return text
+
+    def _loglikelihood_tokens(self, *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
+        with self._running():
+            scores: list[tuple[float, bool]] = super()._loglikelihood_tokens(*args, **kwargs)
+        return scores
+
+    def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
+        with self._running():
+            texts: list[str] = super().generate_until(*args, **kwargs)
+        return texts
+
+    def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
+        size = int(super()._detect_batch_size(*args, **kwargs))
+        # HFLM empties CUDA's cache only; the failed attempts of the search would keep an NPU's memory.
+        devices.empty_cache(self.device)
+        return size
+
+    def _cpu_batch_size(self) -> int:
+        """Return how many rows' scores (rows × tokens × vocabulary, twice, in float32) fit into `CPU_BATCH_BYTES`."""
+        row_bytes = min(self.max_length, 1024) * len(self.tokenizer) * 4 * 2
+        return max(1, min(64, CPU_BATCH_BYTES // int(row_bytes)))
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        except (RuntimeError, MemoryError) as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"{self.pretrained}: out of memory on {self.device} at batch size {self.batch_size}; "
+                "use a smaller --batch-size, or --batch-size auto"
+            ) from error
+
+
+# --- openmind ------------------------------------------------------------------------------------------------------
+
+
+def choose_loader(loader: str) -> str:
+    """Turn ``auto`` into ``openmind`` where openmind is installed, else into ``transformers``.
+
+    Raises:
+        ModelError: the word is unknown, or openmind is asked for and not installed.
+    """
+    if loader not in LOADERS:
+        raise ModelError(
+            f"unknown loader '{loader}'{did_you_mean(loader, LOADERS) or '; known: ' + ', '.join(LOADERS)}"
+        )
+    installed = _is_installed("openmind")
+    if loader == "openmind" and not installed:
+        raise ModelError(
+            "loader 'openmind': openmind is not installed; constraints-openmind.txt says with which versions it runs, "
+            "or use --loader transformers"
+        )
+    if loader == "auto":
+        return "openmind" if installed else "transformers"
+    return loader
+
+
+def find_checkpoint(name: str, revision: str | None, loader: str) -> Checkpoint:
+    """Return a checkpoint's folder: the user's own, or one fetched from the loader's hub.
+
+    Raises:
+        ModelError: there is no such folder or repository, or no network.
+    """
+    local = checkpoints.find_local(name)
+    if local is not None:
+        return local
+    revision = None if revision is None else str(revision)  # lm-eval turns an argument of digits into a number
+    fetch = _fetch_from_openmind if loader == "openmind" else checkpoints.fetch_from_huggingface
+    return fetch(name, revision)
+
+
+@contextmanager
+def auto_classes(loader: str) -> Iterator[tuple[Any, Any]]:
+    """Yield (AutoModelForCausalLM, AutoTokenizer) of openmind or transformers.
+
+    openmind's patches of transformers (its fused NPU attention, its hub) are in force inside and nowhere else.
+    """
+    if loader == "transformers":
+        yield transformers.AutoModelForCausalLM, transformers.AutoTokenizer
+        return
+    with import_openmind().in_force() as openmind:
+        yield openmind.AutoModelForCausalLM, openmind.AutoTokenizer
+
+
+@functools.cache
+def import_openmind() -> Contained:
+    """Import openmind and undo what that does to the rest of the process.
+
+    openmind 1.0 replaces ``from_pretrained`` of every model and tokenizer class by one that downloads from its own hub,
+    changes transformers' choice of attention, its logging and its loading of remote code, and sets
+    ``sys.tracebacklimit = 0``, which hides every later traceback of the program.
+
+    Raises:
+        ModelError: it cannot be imported beside the installed packages.
+    """
+    import transformers.dynamic_module_utils as dynamic_modules
+    import transformers.utils.logging as transformers_logging
+
+    holders = (
+        transformers.PreTrainedModel,
+        transformers.PreTrainedTokenizerBase,
+        dynamic_modules,
+        transformers_logging,
+    )
+    try:
+        return contained_import("openmind", ("AutoModelForCausalLM", "AutoTokenizer"), holders)
+    except Exception as error:  # openmind reaches into transformers' internals: anything can come out
+        raise ModelError(
+            f"openmind {installed_version('openmind')} cannot be imported beside transformers "
+            f"{transformers.__version__} ({first_line(error)}); install the versions of constraints-openmind.txt, "
+            "or use --loader transformers"
+        ) from error
+
+
+def _fetch_from_openmind(name: str, revision: str | None) -> Checkpoint:
+    """Download what is missing of a repository of the openMind hub, or find it in its cache."""
+    try:
+        hub = importlib.import_module("openmind_hub")
+    except Exception as error:  # ValueError for an endpoint that is not https, among others
+        raise ModelError(f"openmind_hub cannot be imported: {first_line(error)}; install openmind-hub") from error
+    download: Callable[..., str] = functools.partial(
+        hub.snapshot_download, name, revision=revision, ignore_patterns=HUB_IGNORE
+    )
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    try:
+        try:
+            folder = download(local_files_only=offline)
+        except OSError as error:
+            # HTTP errors are answers of the hub; any other means that it was not reached, and the cache may do.
+            if getattr(error, "response", None) is not None:
+                raise
+            folder = download(local_files_only=True)
+    except hub.GatedRepoError as error:
+        raise ModelError(f"{name}: access to this openMind repository must be granted on its page") from error
+    except hub.RevisionNotFoundError as error:
+        raise ModelError(f"{name}: the repository has no revision '{revision}'; check its branches") from error
+    except (hub.RepositoryNotFoundError, hub.OMValidationError) as error:
+        raise ModelError(
+            f"{name}: no such folder here and no such model on the openMind hub {hub.ENDPOINT}; check the spelling, "
+            "or use --loader transformers for the Hugging Face hub"
+        ) from error
+    except hub.LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"{name}: no such folder here, not in the cache {hub.OM_HUB_CACHE}, and the openMind hub {hub.ENDPOINT} "
+            f"{'is not asked (HF_HUB_OFFLINE)' if offline else 'cannot be reached'}; give a local folder"
+        ) from error
+    except Exception as error:  # whatever else the hub's client raises
+        raise ModelError(
+            f"{name}: download from the openMind hub {hub.ENDPOINT} failed: {first_line(error)}"
+        ) from error
+    path = Path(folder)
+    return Checkpoint(name=name, folder=path, origin="openmind hub", revision=path.name)
+
+
+# --- torch_npu -----------------------------------------------------------------------------------------------------
+
+
+def activate_npu() -> bool:
+    """Make ``torch.npu`` usable. Returns False where no NPU support is installed.
+
+    Raises:
+        ModelError: torch_npu is installed and cannot be loaded.
+    """
+    if hasattr(torch, "npu"):
+        return True
+    if not _is_installed("torch_npu"):
+        return False
+    try:
+        importlib.import_module("torch_npu")
+    except Exception as error:  # ImportError for CANN's libraries, RuntimeError and OSError from the driver
+        raise ModelError(
+            f"torch_npu {installed_version('torch_npu')} is installed but cannot be loaded ({first_line(error)}); "
+            "set up CANN in this shell (source /usr/local/Ascend/ascend-toolkit/set_env.sh), or use --device cpu"
+        ) from error
+    return True
+
+
+def hide_broken_torch_npu() -> None:
+    """Let a run on another device go on where torch_npu is installed but cannot be loaded.
+
+    transformers imports torch_npu on many occasions as soon as it is installed, and would fail on the first of them. An
+    empty module in its place makes it find no NPU.
+    """
+    try:
+        activate_npu()
+    except ModelError:
+        stand_in = ModuleType("torch_npu")
+        stand_in.__spec__ = importlib.machinery.ModuleSpec("torch_npu", None)
+        sys.modules["torch_npu"] = stand_in
+
+
+def _is_installed(package: str) -> bool:
+    if package in sys.modules:
+        return getattr(sys.modules[package], "__file__", None) is not None
+    return importlib.util.find_spec(package) is not None
+
+
+@contextmanager
+def _without_warnings(logger_name: str) -> Iterator[None]:
+    """Silence HFLM's advice against passing a loaded model; everything that it warns of is taken care of here."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
