@@ -15,7 +15,7 @@ from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.data.layouts import cluster_key
 from evalkit.environment import describe_environment
-from evalkit.errors import ConfigError, StoreError
+from evalkit.errors import StoreError
 from evalkit.report.run_report import run_report
 from evalkit.results import (
     REPORT_FILE,
@@ -58,7 +58,7 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
 
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
-    sources = _sources(config, names)
+    sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     data = _load_data(names, sources, say)
 
     with ExitStack() as stack:
@@ -96,16 +96,6 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
         report = run_report(record)
         write_atomically(folder / REPORT_FILE, report)
         return Finished(record, report)
-
-
-def _sources(config: RunConfig, names: Sequence[str]) -> dict[str, DataSource]:
-    sources = resolve_sources(config.data_sources(), load_suites())
-    missing = [suite for suite in suites_of(names) if suite not in sources]
-    if missing:
-        raise ConfigError(
-            f"no data source for {', '.join(missing)}; add --data {missing[0]}=FOLDER, or --data SOURCE for all suites"
-        )
-    return {suite: sources[suite] for suite in suites_of(names)}
 
 
 def _make_folder(config: RunConfig, started: datetime) -> Path:

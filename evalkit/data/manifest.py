@@ -149,6 +149,8 @@ def parse_source(text: str) -> DataSource:
     Raises:
         ConfigError: it is none of the words and no folder.
     """
+    if not text.strip():
+        raise ConfigError("--data: empty; give hub, openmind, samples or a folder")
     if text == "hub":
         return DataSource("hub")
     if text == "openmind":
@@ -162,15 +164,16 @@ def parse_source(text: str) -> DataSource:
     return DataSource("folder", folder.resolve())
 
 
-def resolve_sources(values: Iterable[str], suites: Iterable[str]) -> dict[str, DataSource]:
-    """Assign a source to each suite.
+def resolve_sources(values: Iterable[str], suites: Iterable[str], needed: Iterable[str]) -> dict[str, DataSource]:
+    """Assign a source to each suite that is needed.
 
     Args:
         values: the ``--data`` flags, each ``SOURCE`` (for all suites) or ``SUITE=SOURCE``; later ones win.
         suites: the known suite names.
+        needed: the suites whose documents will be loaded.
 
     Raises:
-        ConfigError: an unknown suite or source.
+        ConfigError: an unknown suite or source, or a suite without one.
     """
     names = list(suites)
     sources: dict[str, DataSource] = {}
@@ -183,7 +186,13 @@ def resolve_sources(values: Iterable[str], suites: Iterable[str]) -> dict[str, D
         else:
             everywhere = parse_source(value)
             sources.update(dict.fromkeys(names, everywhere))
-    return sources
+    wanted = list(needed)
+    missing = [suite for suite in wanted if suite not in sources]
+    if missing:
+        raise ConfigError(
+            f"no data source for {', '.join(missing)}; add --data {missing[0]}=FOLDER, or --data SOURCE for all suites"
+        )
+    return {suite: sources[suite] for suite in wanted}
 
 
 def sources_text(sources: Mapping[str, DataSource]) -> str:

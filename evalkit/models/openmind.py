@@ -1,6 +1,7 @@
 """The adapter: a causal language model on an Ascend NPU, a GPU or the CPU, as lm-eval's model ``openmind``.
 
-This file alone imports openmind, openmind_hub and torch_npu; every other module works without them being there.
+This file alone imports openmind and torch_npu (and `evalkit.openmind_hub` the hub's client); every other module works
+without them being there.
 
 Loading is ours and scoring is lm-eval's. `HFLM` gets a model and a tokenizer that are loaded, complete and on
 their device, since its own way falls to the CPU for a bare ``npu``, loads from one hub only, and leaves errors as
@@ -14,11 +15,9 @@ import importlib
 import importlib.machinery
 import importlib.util
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +37,7 @@ from evalkit.models import TINY, checkpoints, devices, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
+from evalkit.openmind_hub import snapshot
 
 LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands when it is given a loaded model. All others go to `from_pretrained`.
@@ -100,6 +100,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
+        # bfloat16 keeps three digits, too few for log-probabilities that are summed and compared.
+        hflm_options.setdefault("softmax_dtype", "float32")
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
             torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
@@ -180,12 +182,12 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return text
 
     def _loglikelihood_tokens(self, *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
-        with self._running():
+        with self.running():
             scores: list[tuple[float, bool]] = super()._loglikelihood_tokens(*args, **kwargs)
         return scores
 
     def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
-        with self._running():
+        with self.running():
             texts: list[str] = super().generate_until(*args, **kwargs)
         return texts
 
@@ -201,7 +203,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return max(1, min(64, CPU_BATCH_BYTES // int(row_bytes)))
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
         try:
             with redirect_stdout(sys.stderr):
@@ -298,42 +300,9 @@ def import_openmind() -> Contained:
 
 def _fetch_from_openmind(name: str, revision: str | None) -> Checkpoint:
     """Download what is missing of a repository of the openMind hub, or find it in its cache."""
-    try:
-        hub = importlib.import_module("openmind_hub")
-    except Exception as error:  # ValueError for an endpoint that is not https, among others
-        raise ModelError(f"openmind_hub cannot be imported: {first_line(error)}; install openmind-hub") from error
-    download: Callable[..., str] = functools.partial(
-        hub.snapshot_download, name, revision=revision, ignore_patterns=HUB_IGNORE
-    )
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    try:
-        try:
-            folder = download(local_files_only=offline)
-        except OSError as error:
-            # HTTP errors are answers of the hub; any other means that it was not reached, and the cache may do.
-            if getattr(error, "response", None) is not None:
-                raise
-            folder = download(local_files_only=True)
-    except hub.GatedRepoError as error:
-        raise ModelError(f"{name}: access to this openMind repository must be granted on its page") from error
-    except hub.RevisionNotFoundError as error:
-        raise ModelError(f"{name}: the repository has no revision '{revision}'; check its branches") from error
-    except (hub.RepositoryNotFoundError, hub.OMValidationError) as error:
-        raise ModelError(
-            f"{name}: no such folder here and no such model on the openMind hub {hub.ENDPOINT}; check the spelling, "
-            "or use --loader transformers for the Hugging Face hub"
-        ) from error
-    except hub.LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{name}: no such folder here, not in the cache {hub.OM_HUB_CACHE}, and the openMind hub {hub.ENDPOINT} "
-            f"{'is not asked (HF_HUB_OFFLINE)' if offline else 'cannot be reached'}; give a local folder"
-        ) from error
-    except Exception as error:  # whatever else the hub's client raises
-        raise ModelError(
-            f"{name}: download from the openMind hub {hub.ENDPOINT} failed: {first_line(error)}"
-        ) from error
-    path = Path(folder)
-    return Checkpoint(name=name, folder=path, origin="openmind hub", revision=path.name)
+    elsewhere = "give a local folder, or use --loader transformers for the Hugging Face hub"
+    folder = snapshot(name, revision, "model", ModelError, elsewhere, HUB_IGNORE)
+    return Checkpoint(name=name, folder=folder, origin="openmind hub", revision=folder.name)
 
 
 # --- torch_npu -----------------------------------------------------------------------------------------------------
