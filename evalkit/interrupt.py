@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818  # like its base, no error but the user's wish
+class Interrupted(KeyboardInterrupt):  # like its base, no error but the user's wish
     """The user, or the machine's scheduler, asked to stop.
 
     A KeyboardInterrupt, so that no ``except Exception`` on the way takes it for a fault.

@@ -1,7 +1,7 @@
 """What of a run's work is done: plans, finished packs, finished texts. Computes what is missing, and nothing twice.
 
-A run's work comes in *sections*: one call of ``score`` (all log-likelihood requests) or of ``generate`` (all prompts) each,
-in the order of the calls. A section's records in the journal are
+A run's work comes in *sections*, one for each call of ``score`` (all log-likelihood requests) and of ``generate`` (all
+prompts), in the order of the calls. A section's records in the journal are
 
 ::
 
@@ -27,34 +27,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evalkit.errors import StoreError
-from evalkit.scoring import Score, TokenRequest
-from evalkit.scoring.forest import PackResult, Plan, truncate
+from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.forest import Plan, truncate
 from evalkit.store.journal import Journal, Record
 
 _KEY_DIGITS = 32
 
 SCORES = "log-likelihoods"
 TEXTS = "texts"
-
-
-class PlanScorer(Protocol):
-    """What the ledger needs of a scorer."""
-
-    max_length: int
-
-    def plan(self, requests: Sequence[TokenRequest]) -> Plan:
-        """Group the requests into packs."""
-        ...
-
-    def iter_packs(
-        self,
-        requests: Sequence[TokenRequest],
-        plan: Plan | None = None,
-        packs: Iterable[int] | None = None,
-        budget_tokens: int | None = None,
-    ) -> Iterator[PackResult]:
-        """Compute the packs with these numbers, beginning with this memory budget."""
-        ...
 
 
 class Watch(Protocol):
@@ -240,7 +220,7 @@ class Ledger:
         self._called = 0
         self.reused_keys: set[str] = set()
 
-    def score(self, requests: Sequence[TokenRequest], scorer: PlanScorer) -> list[Score]:
+    def score(self, requests: Sequence[TokenRequest], scorer: Scorer) -> list[Score]:
         """Return the scores of all requests, in their order; computes those that the journal doesn't have.
 
         A result that isn't finite, or that the scorer left out, is (nan, False).
@@ -312,7 +292,9 @@ class Ledger:
         if stored is None:
             return [found[key] for key in keys]
         batches: list[list[int]] = stored["plan"]
-        if _sha256(batches) != stored["sha256"] or sorted(i for batch in batches for i in batch) != list(range(len(rest))):
+        if _sha256(batches) != stored["sha256"] or sorted(i for batch in batches for i in batch) != list(
+            range(len(rest))
+        ):
             raise StoreError(f"{self._journal.path}: the plan is not the one that was hashed; start anew with --fresh")
         finished = sum(len(batches[done]) for done in section.done)
         watch = self._watcher(TEXTS, len(rest), finished)

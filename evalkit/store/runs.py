@@ -80,25 +80,27 @@ def open_run(
             ``resume``; a journal is damaged; another process is writing the run; the folder is not writable.
     """
     if not fresh:
-        for folder, header in _unfinished(parent, say):
+        unfinished = _unfinished(parent, say)
+        for folder, header in unfinished:
             if header["identity"] == identity:
                 found, records = Journal.open_(folder / JOURNAL_FILE)
                 # Between the look and the lock, the process that had it may have finished.
                 if not (folder / RUN_FILE).exists():
                     return OpenRun(folder, found, records, is_resumed=True)
                 found.close()
+        for folder, header in unfinished:
             changed = differences(header["identity"], identity)
             if changed and (resume or header["asked"] == asked):
                 raise StoreError(
                     f"{folder}: this unfinished run cannot be continued: {in_one_line(changed)}; "
                     "--fresh starts anew and leaves it as it is"
                 )
-            if changed:
-                what = in_one_line(differences(header["asked"], asked)) or in_one_line(changed)
-                say(f"unfinished run {folder} is another one ({what}); starting anew")
-                break
         if resume:
             raise StoreError(f"{parent}: no unfinished run to resume; leave --resume out to start one")
+        if unfinished:
+            folder, header = unfinished[0]
+            what = in_one_line(differences(header["asked"], asked))
+            say(f"unfinished run {folder} is another one ({what}); starting anew")
     folder = _make_folder(parent, now or datetime.now(timezone.utc))
     made = Journal.create(folder / JOURNAL_FILE, {"identity": identity, "asked": asked})
     return OpenRun(folder, made, [], is_resumed=False)
@@ -107,9 +109,10 @@ def open_run(
 def _folders(parent: Path) -> list[Path]:
     """Return the run folders, the newest first."""
     try:
-        names = [(match[1], int(match[2] or 1), match[0]) for match in map(_NAME.fullmatch, os.listdir(parent)) if match]
+        matches = [_NAME.fullmatch(entry.name) for entry in parent.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    names = [(match[1], int(match[2] or 1), match[0]) for match in matches if match]
     return [parent / name for _, _, name in sorted(names, reverse=True)]
 
 
@@ -211,7 +214,9 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     """
     path = folder / JOURNAL_FILE
     if not path.is_file():
-        raise StoreError(f"{folder}: no run to take scores from (no {JOURNAL_FILE}); name a folder such as results/M/TIME")
+        raise StoreError(
+            f"{folder}: no run to take scores from (no {JOURNAL_FILE}); name a folder such as results/M/TIME"
+        )
     contents = journal.read(path)
     if contents.header is None:
         raise StoreError(f"{folder}: nothing was computed in this run; leave --reuse out")
