@@ -130,12 +130,22 @@ _model_options = _options(
 @click.option("--isolation", help="Model-written programs: require, best or off.  [default: require]")
 @click.option("--unsafe-code-execution", is_flag=True, default=None, help="Permits --isolation off.")
 @click.option("--seed", type=int, help="Seed of torch, numpy and random.  [default: 1234]")
+@click.option("--fresh", is_flag=True, default=None, help="Start anew, even if the same command left a run unfinished.")
+@click.option("--resume", is_flag=True, default=None, help="Continue an unfinished run; an error if there is none.")
+@click.option("--reuse", metavar="RUN", help="Take scores of equal requests from the folder of another run.")
 def run(config_file: Path | None, **flags: Any) -> None:
-    """Run suites on a model; prints the report."""
-    from evalkit.config import make_config
-    from evalkit.run import run as run_config
+    """Run suites on a model; prints the report. The same command again continues a run that was interrupted."""
+    from evalkit.interrupt import Interrupted, StopSignals
 
-    finished = run_config(make_config(config_file, flags), sys.argv, _say)
+    try:
+        with StopSignals() as signals:
+            from evalkit.config import make_config
+            from evalkit.run import run as run_config
+
+            finished = run_config(make_config(config_file, flags), sys.argv, _say, signals)
+    except Interrupted as stop:
+        _say(f"stopped by {stop}")
+        sys.exit(stop.exit_code)
     click.echo(finished.report)
     _say(f"results in {finished.record.folder}")
     if any(value.failed for of_task in finished.record.metrics.values() for value in of_task.values()):

@@ -51,6 +51,9 @@ class RunConfig:
         isolation: how model-written programs are run: require, best or off.
         unsafe_code_execution: permits ``isolation: off``.
         seed: seed of torch, numpy and random.
+        fresh: begin a new run although an unfinished one could be continued.
+        resume: continue an unfinished run or fail.
+        reuse: folder of another run whose scores of equal requests are taken over.
     """
 
     model: str
@@ -75,6 +78,9 @@ class RunConfig:
     isolation: str = "require"
     unsafe_code_execution: bool = False
     seed: int = 1234
+    fresh: bool = False
+    resume: bool = False
+    reuse: str | None = None
     source_file: str | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -95,6 +101,8 @@ class RunConfig:
                 "isolation: off runs model-written programs with your rights; "
                 "add --unsafe-code-execution if that is what you want"
             )
+        if self.fresh and self.resume:
+            raise ConfigError("fresh and resume contradict each other; give one of them")
         self.task_names()
 
     def task_names(self) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
+from evalkit.store.files import write_atomically
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
@@ -144,48 +144,34 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it exists complete or not at all, also after a power failure.
-
-    Raises:
-        StoreError: the file cannot be written (disk full, no permission).
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def write_run(
+def make_record(
     folder: Path, evalkit: Mapping[str, Any], lm_eval: Mapping[str, Any], samples: Sequence[Sample]
 ) -> RunRecord:
-    """Write ``samples.jsonl``, then ``run.json``: a folder without ``run.json`` is no finished run.
+    """Make a run's record from its samples.
+
+    Args:
+        folder: where it will be written.
+        evalkit: everything of evalkit's part but the metrics, which are computed here.
+        lm_eval: lm-eval's part.
+        samples: all of them, in canonical order.
+    """
+    metrics = summarise_samples(samples)
+    tasks = {task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()}
+    return RunRecord(folder, {**plain(evalkit), "tasks": tasks}, plain(lm_eval), metrics)
+
+
+def write_run(record: RunRecord, samples: Sequence[Sample], report: str) -> None:
+    """Write ``samples.jsonl``, ``report.md``, and ``run.json`` last: a folder without it is no finished run.
 
     Raises:
         StoreError: a file cannot be written.
     """
     lines = [json.dumps(plain(asdict(sample)), ensure_ascii=False, allow_nan=False) for sample in samples]
-    write_atomically(folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
-    metrics = summarise_samples(samples)
-    tasks = {task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()}
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "evalkit": {**plain(evalkit), "tasks": tasks},
-        **plain(lm_eval),
-    }
-    write_atomically(folder / RUN_FILE, json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    return read_run(folder)
+    write_atomically(record.folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
+    write_atomically(record.folder / REPORT_FILE, report)
+    document = {"schema_version": SCHEMA_VERSION, "evalkit": record.evalkit, **record.lm_eval}
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+    write_atomically(record.folder / RUN_FILE, text + "\n")
 
 
 def read_run(path: Path) -> RunRecord:

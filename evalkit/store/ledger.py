@@ -186,6 +186,22 @@ class Source:
         return cls(name, results)
 
 
+class FailedText(str):
+    """What lm-eval gets for a text that could not be generated; the sample then has no score."""
+
+
+def plan_batches(prompts: Sequence[Prompt], rows: int) -> list[list[int]]:
+    """Group prompts of equal settings into batches of at most ``rows``, the longest first."""
+    groups: dict[str, list[int]] = {}
+    for position, prompt in enumerate(prompts):
+        groups.setdefault(json.dumps(prompt.settings, sort_keys=True, default=str), []).append(position)
+    batches = []
+    for positions in groups.values():
+        positions.sort(key=lambda position: (-len(prompts[position].context), prompts[position].context, position))
+        batches += [positions[start : start + rows] for start in range(0, len(positions), rows)]
+    return batches
+
+
 class Ledger:
     """A run's work, backed by its journal.
 
@@ -198,7 +214,8 @@ class Ledger:
         check: called after each commit; raises where the run shall stop.
 
     Attributes:
-        reused_keys: request keys whose results came from ``source``.
+        reused: positions of the last call's requests whose results came from another run.
+        reused_count: number of those, of all calls.
     """
 
     def __init__(
@@ -218,7 +235,8 @@ class Ledger:
         self._held = held
         self._check = check
         self._called = 0
-        self.reused_keys: set[str] = set()
+        self.reused: list[int] = []
+        self.reused_count = 0
 
     def score(self, requests: Sequence[TokenRequest], scorer: Scorer) -> list[Score]:
         """Return the scores of all requests, in their order; computes those that the journal doesn't have.
@@ -264,14 +282,14 @@ class Ledger:
         self,
         prompts: Sequence[Prompt],
         plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
-        compute: Callable[[Sequence[Prompt], int], Sequence[str | None]],
+        compute: Callable[[Sequence[int]], Sequence[str | None]],
     ) -> list[str | None]:
         """Return the continuations of all prompts, in their order; None where generation failed.
 
         Args:
             prompts: all of them; repetitions are generated separately.
             plan: groups prompts into batches: lists of positions.
-            compute: generates one batch; its second argument is the batch's number, for a seed of its own.
+            compute: generates one batch, given as positions among ``prompts``; None where that fails.
 
         Raises:
             StoreError: the journal belongs to other prompts, or the disk failed.
@@ -300,7 +318,7 @@ class Ledger:
         watch = self._watcher(TEXTS, len(rest), finished)
         with self._held():
             for batch in self._pending(section, len(batches)):
-                texts = list(compute([todo[index] for index in batches[batch]], batch))
+                texts = list(compute([rest[index] for index in batches[batch]]))
                 record = {"pack": batch, "keys": [rest_keys[index] for index in batches[batch]], "texts": texts}
                 self._commit(number, section, "texts", record)
                 watch.advance(len(texts))
@@ -309,9 +327,31 @@ class Ledger:
         texts_by_key = found | dict(section.results())
         return [texts_by_key.get(key) for key in keys]
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the record says about the work: by section how many requests, batches and splits."""
+        return {
+            "reused_from": next((section.reused["from"] for section in self.sections if section.reused), None),
+            "sections": [
+                {
+                    "what": section.what,
+                    "requests": section.requests,
+                    "reused": section.reused_requests,
+                    "plan_sha256": section.plan["sha256"] if section.plan else None,
+                    "packs": section.plan["packs"] if section.plan else 0,
+                    "split_packs": {
+                        str(number): record["parts"]
+                        for number, record in sorted(section.done.items())
+                        if record.get("parts", 1) > 1
+                    },
+                }
+                for section in self.sections
+            ],
+        }
+
     def _next_section(self, what: str) -> tuple[int, Section]:
         number = self._called
         self._called += 1
+        self.reused = []
         if number == len(self.sections):
             self.sections.append(Section(what))
         section = self.sections[number]
@@ -339,7 +379,8 @@ class Ledger:
         found = dict(zip(section.reused["keys"], _values(section.what, section.reused), strict=True))
         if not found.keys() <= set(keys):
             raise self._foreign()
-        self.reused_keys |= found.keys()
+        self.reused = [position for position, key in enumerate(keys) if key in found]
+        self.reused_count += len(self.reused)
         return found
 
     def _plan(self, number: int, section: Section, keys: Sequence[str], make: Callable[[], Record]) -> Record:

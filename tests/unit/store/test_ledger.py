@@ -21,7 +21,7 @@ from evalkit.scoring import Score, TokenRequest
 from evalkit.scoring.forest import Pack, PackResult, Plan, Tree, requests_sha256
 from evalkit.store import journal
 from evalkit.store.journal import Journal
-from evalkit.store.ledger import Ledger, Prompt, Section, Source, prompt_keys, read_sections, request_key
+from evalkit.store.ledger import Ledger, Prompt, plan_batches, Section, Source, prompt_keys, read_sections, request_key
 
 sys.path.insert(0, str(Path(__file__).parent))
 from faults import install
@@ -91,8 +91,8 @@ def plan_pairs(prompts: Sequence[Prompt]) -> list[list[int]]:
     return [order[k : k + 2] for k in range(0, len(order), 2)]
 
 
-def answer(prompts: Sequence[Prompt], batch: int) -> list[str | None]:
-    return [f"{prompt.context} answered in batch {batch}\n\u2028" for prompt in prompts]
+def answer(positions: Sequence[int]) -> list[str | None]:
+    return [f"{PROMPTS[position].context} answered with {positions}\n\u2028" for position in positions]
 
 
 def open_ledger(path: Path, **options: Any) -> tuple[Journal, Ledger]:
@@ -123,7 +123,7 @@ def test_scores_are_those_of_the_scorer(path: Path) -> None:
     for result in FakeScorer().iter_packs(make_requests(20), plan, range(len(plan.packs))):
         expected |= zip(result.requests, zip(result.logprobs, result.is_greedy, strict=True), strict=True)
     assert scores == [expected[n] for n in range(20)]
-    assert texts[0] == "prompt 0 answered in batch 0\n\u2028"
+    assert texts[0] == "prompt 0 answered with [0, 1]\n\u2028"
 
 
 @pytest.mark.parametrize("packs", range(8))
@@ -149,7 +149,7 @@ def test_finished_journal_computes_nothing(path: Path) -> None:
     before = path.read_bytes()
     scorer = FakeScorer(dies_at=0)
 
-    def never(prompts: Sequence[Prompt], batch: int) -> list[str | None]:
+    def never(positions: Sequence[int]) -> list[str | None]:
         raise AssertionError("computed twice")
 
     opened, ledger = open_ledger(path)
@@ -232,7 +232,7 @@ def test_failed_generation_is_kept_as_failed(path: Path) -> None:
     for _ in range(2):
         opened, ledger = open_ledger(path)
         with opened:
-            texts = ledger.generate(PROMPTS[:3], plan_pairs, lambda prompts, _: [None for _ in prompts])
+            texts = ledger.generate(PROMPTS[:3], plan_pairs, lambda positions: [None for _ in positions])
         assert texts == [None, None, None]
 
 
@@ -348,7 +348,7 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     assert [scores[n] for n in range(10) if n != 4] == [taken[n] for n in range(10) if n != 4]
     assert not math.isnan(scores[4][0]), "a failed score is computed anew"
     assert len(scorer.computed) == 4  # 11 requests in packs of 3
-    assert len(ledger.reused_keys) == 9 + 4
+    assert ledger.reused_count == 9 + 4
     assert None not in texts
     # Resumed without the other run, which may be gone by now.
     again = FakeScorer(dies_at=0)
@@ -356,7 +356,8 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     with opened:
         assert ledger.score(make_requests(20), again) == scores
         assert ledger.generate(PROMPTS, plan_pairs, answer) == texts
-    assert len(ledger.reused_keys) == 9 + 4
+    assert ledger.reused_count == 9 + 4
+    assert ledger.reused == [0, 1, 2, 3]
 
 
 def test_everything_reused_computes_nothing(tmp_path: Path) -> None:
@@ -373,7 +374,7 @@ def test_sampled_texts_are_not_reused(tmp_path: Path) -> None:
         opened, ledger = open_ledger(tmp_path / name, **options)
         with opened:
             ledger.generate(prompts, plan_pairs, answer)
-    assert len(ledger.reused_keys) == 1
+    assert ledger.reused == [2]
 
 
 def test_reused_scores_of_other_requests_are_refused(tmp_path: Path) -> None:
@@ -409,6 +410,14 @@ def test_repeated_prompts_have_keys_of_their_own() -> None:
 def test_numbers_of_a_section() -> None:
     section = Section("texts")
     assert (section.requests, section.finished_requests, section.reused_requests) == (0, 0, 0)
+
+
+def test_batches_hold_every_prompt_once_and_one_kind_of_settings() -> None:
+    prompts = [Prompt("x" * (n % 6), {"until": ["a" if n % 3 else "b"]}) for n in range(23)]
+    batches = plan_batches(prompts, 4)
+    assert sorted(position for batch in batches for position in batch) == list(range(23))
+    assert all(len(batch) <= 4 for batch in batches)
+    assert all(len({str(prompts[position].settings) for position in batch}) == 1 for batch in batches)
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
