@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -14,16 +13,17 @@ from typing import Any
 
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
-from evalkit.data.layouts import cluster_key
 from evalkit.environment import describe_environment
 from evalkit.errors import StoreError
+from evalkit.evaluated import evaluate_tasks, samples_of
 from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.progress import Progress
 from evalkit.report.run_report import run_report
-from evalkit.results import RunRecord, Sample, finite, make_record, write_run
+from evalkit.results import RunRecord, make_record, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
-from evalkit.store.ledger import SCORES, FailedText, Ledger, Source
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import SCORES, Source
 from evalkit.suites import find_task, load_suites
 
 
@@ -84,7 +84,7 @@ def run(
 
         # 5. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
         try:
-            evaluated = _evaluate(config, names, sources, model)
+            evaluated = evaluate_tasks(config, names, sources, model)
         except Interrupted as stop:
             there = runs.progress_text(model.ledger.sections)
             say(f"stopped by {stop}: {there}, in {opened.folder}; the same command goes on from there")
@@ -92,7 +92,7 @@ def run(
         opened.journal.sync()
 
         # 6. The record and the report, from the journal's results in canonical order.
-        samples = _samples(evaluated.pop("samples"), data, config.limit, verdicts, model.reused)
+        samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.reused)
         description = {
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
@@ -204,6 +204,8 @@ def _enter_sandbox(
 
 def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     say(f"loading {config.model}")
+    import torch
+
     from evalkit.models.openmind import OpenMindLM
 
     model = OpenMindLM(
@@ -220,107 +222,11 @@ def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
         trust_remote_code=config.trust_remote_code,
         add_bos_token=config.add_bos,
     )
+    torch.manual_seed(config.seed)
+    model.seed = config.seed
     described = model.describe()
     say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
     return model
-
-
-def _evaluate(config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any) -> dict[str, Any]:
-    import numpy
-    import torch
-    from lm_eval.evaluator import evaluate
-
-    from evalkit.tasks.loading import load_lm_eval_tasks
-
-    random.seed(config.seed)
-    numpy.random.seed(config.seed)
-    torch.manual_seed(config.seed)
-    evaluated = evaluate(
-        model,
-        load_lm_eval_tasks(names, sources),
-        limit=config.limit,
-        bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
-        log_samples=True,
-        system_instruction=config.system,
-        apply_chat_template=config.apply_chat_template,
-        confirm_run_unsafe_code=True,  # the sandbox was proven above, or switched off by the user
-    )
-    return dict(evaluated)
-
-
-def _samples(
-    logged: Mapping[str, Sequence[Mapping[str, Any]]],
-    data: Mapping[str, LoadedData],
-    limit: int | None,
-    verdicts: Mapping[str, Any],
-    reused: Set[tuple[str, str]],
-) -> list[Sample]:
-    """Turn lm-eval's logged samples into ours: tasks in reporting order, documents in the data's order.
-
-    A document that lm-eval says nothing about becomes a failed sample.
-    """
-    samples = []
-    for task, loaded in data.items():
-        entries = {int(entry["doc_id"]): entry for entry in logged.get(task, ())}
-        layout = loaded.dataset.layout
-        for doc_id, doc in enumerate(loaded.documents[:limit]):
-            if doc_id in entries:
-                samples.append(_sample(task, entries[doc_id], layout, verdicts, reused))
-            else:
-                samples.append(_missing_sample(task, doc_id, cluster_key(layout, doc)))
-    return samples
-
-
-def _missing_sample(task: str, doc_id: int, cluster: str | None) -> Sample:
-    metrics: dict[str, float | None] = dict.fromkeys(find_task(task).metrics)
-    return Sample(task, doc_id, cluster, metrics, None, None, [], [], [], [], {"failed": "missing"})
-
-
-def _sample(
-    task: str,
-    entry: Mapping[str, Any],
-    layout: str,
-    verdicts: Mapping[str, Any],
-    reused: Set[tuple[str, str]],
-) -> Sample:
-    scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
-    contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
-    doc = entry["doc"]
-    details: dict[str, Any] = {"verdicts": verdicts[doc["task_id"]]} if doc.get("task_id") in verdicts else {}
-    if any(_request(arguments) in reused for arguments in entry["arguments"]):
-        details["reused"] = True
-    logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]
-    texts_failed = any(isinstance(text, FailedText) for response in entry["resps"] for text in response)
-    if None in logprobs or texts_failed:
-        details["failed"] = "generation" if texts_failed else "log-probability"
-    return Sample(
-        task=task,
-        doc_id=int(entry["doc_id"]),
-        cluster=cluster_key(layout, doc),
-        # No metric gets to make a score of a request that failed.
-        metrics={m: None if "failed" in details else finite(float(entry[m])) for m in entry["metrics"]},
-        target=entry["target"],
-        context=contexts[0] if len(set(contexts)) == 1 else contexts,
-        continuations=[arguments[1] for arguments, _ in scored],
-        logprobs=logprobs,
-        greedy=[r is not None and bool(r[1]) for _, r in scored],
-        generated=[text for response in entry["filtered_resps"] for text in _text(response)],
-        details=details,
-    )
-
-
-def _request(arguments: Sequence[Any]) -> tuple[str, str]:
-    """Return what `OpenMindLM.reused` calls a request."""
-    return str(arguments[0]), arguments[1] if isinstance(arguments[1], str) else ""
-
-
-def _text(response: Any) -> list[str]:
-    """Return the generated texts of a response; a log-likelihood response has none."""
-    if isinstance(response, str):
-        return [response]
-    if isinstance(response, list) and response and all(isinstance(item, str) for item in response):
-        return list(response)
-    return []
 
 
 def _protocol(names: Sequence[str]) -> str:

@@ -41,7 +41,8 @@ from evalkit.openmind_hub import snapshot
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.encode import encode_requests
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
-from evalkit.store.ledger import FailedText, Ledger, Prompt, plan_batches
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import FailedText, Prompt, plan_batches
 
 LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands when it is given a loaded model. All others go to `from_pretrained`.
@@ -162,6 +163,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self._max_batch_tokens = max_batch_tokens
         # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
         self.ledger: Ledger | None = None
+        # Of sampled generation, where a ledger keeps the texts.
+        self.seed = 0
         # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
         self.reused: set[tuple[str, str]] = set()
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
@@ -259,13 +262,19 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         """
         if self.ledger is None:
             return self._generate(requests, disable_tqdm)
-        if self.batch_size_per_gpu == "auto":
+        if str(self.batch_size_per_gpu) == "auto":
             self.batch_size_per_gpu = GENERATION_ROWS
         prompts = [Prompt(str(request.args[0]), dict(request.args[1])) for request in requests]
+
+        def generate_batch(positions: Sequence[int]) -> list[str]:
+            # Draws must not depend on how many batches this process has generated before.
+            torch.manual_seed(self.seed + min(positions))
+            return self._generate([requests[position] for position in positions], True)
+
         texts = self.ledger.generate(
             prompts,
             lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
-            lambda positions: self._generate([requests[position] for position in positions], True),
+            generate_batch,
         )
         self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
         return [FailedText() if text is None else text for text in texts]

@@ -29,7 +29,7 @@ from evalkit.results import RUN_FILE
 from evalkit.store import files, journal
 from evalkit.store.identity import differences, in_one_line
 from evalkit.store.journal import Journal, Record
-from evalkit.store.ledger import SCORES, TEXTS, Section, Source, read_sections
+from evalkit.store.sections import SCORES, TEXTS, Section, Source, read_sections
 
 JOURNAL_FILE = "journal.jsonl"
 SESSIONS_FILE = "sessions.jsonl"

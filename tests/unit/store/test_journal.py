@@ -24,6 +24,8 @@ from evalkit.store.journal import Journal
 sys.path.insert(0, str(Path(__file__).parent))
 from faults import FaultyOs, install
 
+pytestmark = pytest.mark.torch_free
+
 HEADER = {"run": "test"}
 RECORDS = [{"kind": "pack", "pack": n, "logprobs": [-0.1 * n, -1 / 3], "text": "a\nb\u2028c\ud800"} for n in range(12)]
 

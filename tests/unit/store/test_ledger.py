@@ -21,10 +21,13 @@ from evalkit.scoring import Score, TokenRequest
 from evalkit.scoring.forest import Pack, PackResult, Plan, Tree, requests_sha256
 from evalkit.store import journal
 from evalkit.store.journal import Journal
-from evalkit.store.ledger import Ledger, Prompt, plan_batches, Section, Source, prompt_keys, read_sections, request_key
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import Prompt, Section, Source, plan_batches, prompt_keys, read_sections, request_key
 
 sys.path.insert(0, str(Path(__file__).parent))
 from faults import install
+
+pytestmark = pytest.mark.torch_free
 
 HEADER = {"identity": {}}
 
@@ -43,7 +46,7 @@ class FakeScorer:
         self.pack_size, self.bad, self.memory, self.dies_at = pack_size, set(bad), memory, dies_at
         self.computed: list[int] = []
 
-    def score(self, requests: Sequence[TokenRequest], on_pack: Any = None) -> list[Score]:
+    def score(self, *_: Any) -> list[Score]:
         raise AssertionError("the ledger goes through iter_packs")
 
     def plan(self, requests: Sequence[TokenRequest]) -> Plan:
@@ -219,7 +222,8 @@ def test_a_request_without_result_is_not_a_number(path: Path) -> None:
     class Forgetful(FakeScorer):
         def iter_packs(self, *arguments: Any, **options: Any) -> Iterator[PackResult]:
             for result in super().iter_packs(*arguments, **options):
-                yield PackResult(result.pack, result.requests[:-1], result.logprobs[:-1], result.is_greedy[:-1], 1, 8, 8)
+                kept = (values[:-1] for values in (result.requests, result.logprobs, result.is_greedy))
+                yield PackResult(result.pack, *kept, 1, 8, 8)
 
     opened, ledger = open_ledger(path)
     with opened:
@@ -305,7 +309,7 @@ def test_a_signal_stops_after_the_pack_in_hand(tmp_path: Path, after: int) -> No
     committed = 0
 
     class Counting:
-        def advance(self, units: int) -> None:
+        def advance(self, _units: int) -> None:
             nonlocal committed
             committed += 1
 
