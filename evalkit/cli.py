@@ -155,13 +155,37 @@ def run(config_file: Path | None, **flags: Any) -> None:
 
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
-def report(runs: tuple[Path, ...]) -> None:
+@click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
+def report(runs: tuple[Path, ...], partial: bool) -> None:
     """Rebuild the tables of finished runs from their folders."""
     from evalkit.report.run_report import run_report
-    from evalkit.results import read_run
+    from evalkit.results import RUN_FILE, read_run
 
     for folder in runs:
-        click.echo(run_report(read_run(folder)))
+        if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
+            from evalkit.partial import partial_record
+
+            click.echo(run_report(partial_record(folder)))
+        else:
+            click.echo(run_report(read_run(folder)))
+
+
+@main.group()
+def results() -> None:
+    """Work with the folders of finished runs."""
+
+
+@results.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
+@click.option("--format", "kind", type=click.Choice(["parquet", "sqlite", "csv"]), required=True, help="Format.")
+@click.option("--table", type=click.Choice(["samples", "metrics", "runs"]), default="samples", show_default=True)
+@click.option("--output", type=_FOLDER, help="File to write.  [default: TABLE.FORMAT; for sqlite evalkit.sqlite]")
+def export(runs: tuple[Path, ...], kind: str, table: str, output: Path | None) -> None:
+    """Write finished runs as tables; sqlite holds all three tables in one file."""
+    from evalkit.export import export_runs
+
+    path, rows = export_runs(runs, kind, table, output)
+    _say(f"{rows:,} rows in {path}")
 
 
 @main.command()

@@ -16,7 +16,8 @@ from typing import Any
 from evalkit.errors import StoreError
 from evalkit.store.files import write_atomically
 
-SCHEMA_VERSION = 1
+# 2 added identity, work and sessions; docs/results.md has the history.
+SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
 REPORT_FILE = "report.md"
@@ -157,7 +158,19 @@ def make_record(
     """
     metrics = summarise_samples(samples)
     tasks = {task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()}
-    return RunRecord(folder, {**plain(evalkit), "tasks": tasks}, plain(lm_eval), metrics)
+    return RunRecord(folder, {**plain(evalkit), "tasks": tasks}, _refused(plain(lm_eval), metrics), metrics)
+
+
+def _refused(lm_eval: dict[str, Any], metrics: Mapping[str, Mapping[str, MetricValue]]) -> dict[str, Any]:
+    """Remove the scores that lm-eval made of tasks with failed samples, which it doesn't know of."""
+    failed = {task for task, of_task in metrics.items() if any(value.failed for value in of_task.values())}
+    results = lm_eval.get("results", {})
+    for name, values in results.items():
+        # A group's mean contains its tasks'.
+        subtasks = set(lm_eval.get("group_subtasks", {}).get(name, ()))
+        if failed & {name, *subtasks}:
+            results[name] = {key: None if isinstance(value, float) else value for key, value in values.items()}
+    return lm_eval
 
 
 def write_run(record: RunRecord, samples: Sequence[Sample], report: str) -> None:
@@ -185,8 +198,9 @@ def read_run(path: Path) -> RunRecord:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        what = "unfinished run (no run.json)" if (folder / SAMPLES_FILE).exists() else "no run here (no run.json)"
-        raise StoreError(f"{folder}: {what}; name a folder such as results/<model>/<time>") from None
+        from evalkit.store.runs import unfinished_text
+
+        raise StoreError(f"{folder}: {unfinished_text(folder)}") from None
     except OSError as error:
         raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
     except ValueError as error:
@@ -194,11 +208,13 @@ def read_run(path: Path) -> RunRecord:
     if not isinstance(found, dict) or "evalkit" not in found:
         raise StoreError(f"{file}: not written by evalkit (no key 'evalkit')")
     version = found.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise StoreError(
-            f"{file}: schema_version {version}, this evalkit reads up to {SCHEMA_VERSION}; use a newer evalkit"
+            f"{file}: schema_version {version}, this evalkit reads 1 to {SCHEMA_VERSION}; use a newer evalkit"
         )
     evalkit = found["evalkit"]
+    if version < 2 and isinstance(evalkit, dict):
+        evalkit = {"identity": None, "work": None, "sessions": [], **evalkit}
     try:
         for key, inner_keys in _NEEDED.items():
             for inner in inner_keys:

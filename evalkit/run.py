@@ -154,8 +154,12 @@ def _open_run(
     source: Source | None = None
     if config.reuse:
         source = runs.source_run(Path(config.reuse).expanduser(), wanted)
-    opened = runs.open_run(parent, wanted, asked(config), fresh=config.fresh, resume=config.resume, say=say)
+    threads = model.threads
+    opened = runs.open_run(
+        parent, wanted, asked(config), threads=threads, fresh=config.fresh, resume=config.resume, say=say
+    )
     try:
+        model.threads = opened.journal.header["threads"]
         ledger = Ledger(
             opened.journal,
             opened.records,

@@ -201,6 +201,16 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         text: str = super().apply_chat_template(chat_history, add_generation_prompt)
         return text
 
+    @property
+    def threads(self) -> int | None:
+        """Number of threads that a model on the CPU computes with; None elsewhere. Can be set."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        if self.device.type == "cpu" and count is not None and count != torch.get_num_threads():
+            torch.set_num_threads(count)
+
     @functools.cached_property
     def _chosen_scorer(self) -> tuple[Scorer, ScorerChoice]:
         with self.running():

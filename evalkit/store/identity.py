@@ -66,14 +66,18 @@ def identity(
             key: model.get(key)
             for key in ("model_fingerprint", "revision", "architecture", "quantization", "loader", "max_length")
         },
-        "tokenizer": {key: model.get(key) for key in ("tokenizer_fingerprint", "vocabulary", "template_sha256")},
+        "tokenizer": {key: model.get(key) for key in ("tokenizer_fingerprint", "vocabulary")},
         "data": {task: {key: entry[key] for key in ("sha256", "documents")} for task, entry in data.items()},
         "protocol": {"name": protocol, "sha256": protocol_sha256()},
         "code": {"evalkit": __version__, "sha256": code_sha256()},
         "versions": {name: version for name, version in sorted(versions.items()) if name not in NOT_COMPARED},
         "dtype": model.get("dtype"),
         "scorer": model.get("scorer"),
-        "device": {"kind": str(model.get("device")).split(":")[0], "name": model.get("device_name")},
+        "device": {
+            "kind": str(model.get("device")).split(":")[0],
+            "name": model.get("device_name"),
+            "instruction_set": model.get("instruction_set"),
+        },
         "settings": {
             "tasks": list(config.task_names()),
             "limit": config.limit,

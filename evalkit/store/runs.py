@@ -59,6 +59,7 @@ def open_run(
     identity: Mapping[str, Any],
     asked: Mapping[str, Any],
     *,
+    threads: int | None = None,
     fresh: bool = False,
     resume: bool = False,
     say: Callable[[str], None] = lambda _: None,
@@ -70,6 +71,7 @@ def open_run(
         parent: folder of the model's runs.
         identity: what the scores depend on (``identity.identity``).
         asked: the command's options (``identity.asked``).
+        threads: of this process, for the header: the last bits of sums on a CPU depend on their number.
         fresh: begin a new run in any case.
         resume: refuse to begin a new run.
         say: receives one line at a time.
@@ -102,7 +104,7 @@ def open_run(
             what = in_one_line(differences(header["asked"], asked))
             say(f"unfinished run {folder} is another one ({what}); starting anew")
     folder = _make_folder(parent, now or datetime.now(timezone.utc))
-    made = Journal.create(folder / JOURNAL_FILE, {"identity": identity, "asked": asked})
+    made = Journal.create(folder / JOURNAL_FILE, {"identity": identity, "asked": asked, "threads": threads})
     return OpenRun(folder, made, [], is_resumed=False)
 
 
@@ -236,6 +238,14 @@ def sections_of(folder: Path) -> list[Section]:
     """
     path = folder / JOURNAL_FILE
     return read_sections(journal.read(path).records, path)
+
+
+def unfinished_text(folder: Path) -> str:
+    """Return why a folder without ``run.json`` cannot be reported, and what to do."""
+    if not (folder / JOURNAL_FILE).is_file():
+        return "no run here (no run.json); name a folder such as results/<model>/<time>"
+    there = progress_text(sections_of(folder))
+    return f"unfinished run: {there}; give its command again to finish it, or see what is there with --partial"
 
 
 def progress_text(sections: Sequence[Section]) -> str:
