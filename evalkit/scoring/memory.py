@@ -36,10 +36,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_cache(device: torch.device) -> None:
-    """Give cached blocks back to the device, so that a smaller attempt can succeed."""
-    gc.collect()
+    """Give cached blocks back to the device, so that a smaller attempt can succeed; a CPU keeps none."""
     empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
-    if empty_cache is not None and device.type != "cpu":
+    if device.type != "cpu" and empty_cache is not None:
+        gc.collect()
         empty_cache()
 
 

@@ -91,23 +91,33 @@ class PlainScorer:
 
     def _score_batch(self, batch: Sequence[_Row]) -> tuple[list[tuple[int, float, bool]], int]:
         """Return (request, log-probability, greedy) of a batch and into how many parts it had to be split."""
-        try:
-            return self._forward(batch), 1
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        release_cache(self.device)
-        if len(batch) == 1:
-            raise ModelError(
-                f"out of memory on {self.device} for one row of {len(batch[0][0])} tokens ({message}); "
-                "use a smaller dtype, a larger device or a smaller max_length"
-            )
-        self.max_batch_tokens = max(1, self.max_batch_tokens // 2)
-        half = len(batch) // 2
-        first, first_parts = self._score_batch(batch[:half])
-        second, second_parts = self._score_batch(batch[half:])
-        return first + second, first_parts + second_parts
+        todo = [batch]
+        scored: list[tuple[int, float, bool]] = []
+        parts = 0
+        while todo:
+            part = todo.pop(0)
+            width, half = len(part[0][0]), len(part) // 2
+            if half and width * len(part) > self.max_batch_tokens:
+                todo[:0] = [part[:half], part[half:]]
+                continue
+            try:
+                scored += self._forward(part)
+                parts += 1
+                continue
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # Outside the handler: the exception holds the frames, and they hold the tensors.
+            release_cache(self.device)
+            if not half:
+                raise ModelError(
+                    f"out of memory on {self.device} for one row of {width} tokens ({message}); "
+                    "use a smaller dtype, a larger device or a smaller max_length"
+                )
+            self.max_batch_tokens = width * half
+            todo.insert(0, part)
+        return scored, parts
 
     @torch.inference_mode()
     def _forward(self, batch: Sequence[_Row]) -> list[tuple[int, float, bool]]:
