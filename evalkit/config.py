@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.suites import find_suite, find_task, load_suites
+from evalkit.yaml_files import read_mapping
 
 TINY = "tiny"
 
@@ -144,16 +143,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: no file, no YAML mapping, an unknown key, or a value of the wrong type.
     """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys such as 'model' and 'suite'")
+    found = read_mapping(path, str(path), "'model' and 'suite'")
     known = _keys()
     values = {}
     for key, value in found.items():
