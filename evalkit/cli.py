@@ -118,7 +118,9 @@ _model_options = _options(
 @click.option("--data", multiple=True, help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.")
 @click.option("--limit", type=int, help="First N documents of each task.")
 @click.option("--output", help="Folder that receives <model>/<time>/.  [default: results]")
-@click.option("--batch-size", help="'auto' or rows a batch.  [default: auto]")
+@click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
+@click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
+@click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
 @click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
 @click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
 @click.option(

@@ -18,6 +18,7 @@ TINY = "tiny"
 _CHOICES: dict[str, tuple[str, ...]] = {
     "loader": ("auto", "openmind", "transformers"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "scorer": ("auto", "forest", "plain"),
     "isolation": ("require", "best", "off"),
 }
 
@@ -38,7 +39,9 @@ class RunConfig:
         loader: auto, openmind or transformers.
         device: auto, npu[:N], cuda[:N] or cpu.
         dtype: auto, bfloat16, float16 or float32.
-        batch_size: ``auto`` or rows a batch.
+        batch_size: ``auto`` or rows a batch, for generation.
+        scorer: auto, forest (shared prefixes once) or plain (row by row).
+        max_batch_tokens: token positions of a forward pass; None: measured.
         max_length: tokens a row may have; None: the model's own limit.
         trust_remote_code: run code that the model's repository contains.
         add_bos: put the BOS token before every request (protocol nous-2023 does not).
@@ -61,6 +64,8 @@ class RunConfig:
     device: str = "auto"
     dtype: str = "auto"
     batch_size: str = "auto"
+    scorer: str = "auto"
+    max_batch_tokens: int | None = None
     max_length: int | None = None
     trust_remote_code: bool = False
     add_bos: bool = False
@@ -80,6 +85,8 @@ class RunConfig:
             raise ConfigError(f"limit: {self.limit} is not a number of documents (1 or more)")
         if self.max_length is not None and self.max_length < 2:
             raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
+        if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
+            raise ConfigError(f"max_batch_tokens: {self.max_batch_tokens} is not a number of tokens (1 or more)")
         if self.batch_size != "auto" and not (self.batch_size.isdigit() and int(self.batch_size) > 0):
             raise ConfigError(f"batch_size: {self.batch_size!r} is neither 'auto' nor a number of rows")
         if self.isolation == "off" and not self.unsafe_code_execution:

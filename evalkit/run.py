@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
             "model": {"name": config.model, **model.describe()},
+            "scorer": asdict(model.scorer_choice),
             "data": {name: loaded.describe() for name, loaded in data.items()},
             "environment": describe_environment(),
             "isolation": _isolation(verdicts),
@@ -162,12 +163,14 @@ def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
         device=config.device,
         dtype=config.dtype,
         batch_size=config.batch_size,
+        scorer=config.scorer,
+        max_batch_tokens=config.max_batch_tokens,
         max_length=config.max_length,
         trust_remote_code=config.trust_remote_code,
         add_bos_token=config.add_bos,
     )
     described = model.describe()
-    say(f"model on {described['device']}, {described['dtype']}")
+    say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
     return model
 
 

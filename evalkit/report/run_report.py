@@ -107,6 +107,7 @@ def _header(record: RunRecord) -> list[tuple[str, str]]:
         ("Device", f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
         ("Dtype", model["dtype"]),
         ("Loader", model["loader"]),
+        ("Scorer", f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
         ("Data", _data_text(evalkit["data"])),
         ("Documents", f"first {limit} of each task" if limit else "all"),
         ("Versions", ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
