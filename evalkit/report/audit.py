@@ -272,7 +272,7 @@ def _duplicates(model: ModelScores) -> Iterable[Finding]:
         if other == task:
             continue
         if SAME_DOCUMENTS.get(task) == other or SAME_DOCUMENTS.get(other) == task:
-            reason = f"the same documents as {other} (a defect of the original data), so the average counts them twice"
+            reason = f"the original data hold the documents of {other} again, so the average counts them twice"
         else:
             reason = f"the same numbers as {other}, line {by_task[other][0].line}: copied?"
         printed = ", ".join(str(row.value) for row in rows)

@@ -167,12 +167,12 @@ def check_stderr(value: Decimal, stderr: Decimal, documents: int, *, graded: boo
         return Verdict.EXACT, shown, ""
     if _prints_as(min(spreads), most, stderr):
         return Verdict.ROUNDED, shown, ""
-    if stderr == expected.quantize(step, rounding=ROUND_FLOOR):
-        return Verdict.TRUNCATED, shown, ""
     # Some tools divide by n instead of n - 1, which is another definition and no mistake.
     others = [_binomial(share, documents) for share in (low, high)]
     if _prints_as(min(others), max(others), stderr):
         return Verdict.ROUNDED, shown, "with n in place of n - 1"
+    if stderr == expected.quantize(step, rounding=ROUND_FLOOR):
+        return Verdict.TRUNCATED, shown, ""
     return Verdict.INCONSISTENT, shown, _why_not(value, stderr, documents)
 
 

@@ -36,6 +36,7 @@ class Standing:
         scores: suite -> score in per cent; suites without one are absent.
         marks: suite -> marks of `_MARKS` that apply.
         is_run: True for a run, False for a published baseline.
+        humaneval_note: how the published pass@1 was measured, as far as it is known; empty if it has none.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Standing:
     scores: dict[str, Estimate]
     marks: dict[str, str] = field(default_factory=dict)
     is_run: bool = False
+    humaneval_note: str = ""
 
     def score(self, key: str) -> Estimate | None:
         """Return the score of a suite, or of the mean over the suites of the total (None if one is missing)."""
@@ -66,7 +68,8 @@ def standing_of_baseline(baseline: Baseline) -> Standing:
             continue
         scores[suite.name] = found.estimate
         marks[suite.name] = _marks(baseline, suite, found)
-    return Standing(baseline.name, baseline.slug, scores, marks)
+    note = baseline.humaneval.note if baseline.humaneval is not None else ""
+    return Standing(baseline.name, baseline.slug, scores, marks, humaneval_note=note)
 
 
 def _marks(baseline: Baseline, suite: Suite, found: SuiteScore) -> str:
@@ -170,6 +173,7 @@ def leaderboard(models: Sequence[Standing], sort: str = AVERAGE, *, numeric: boo
     used = "".join(marks for model in models for marks in model.marks.values())
     notes = [f"{mark} {text}" for mark, text in _MARKS.items() if mark in used]
     notes.append("± is one standard error; Ranks: those that sampling error leaves possible, at 95 % for each model")
+    notes += [f"HumanEval of {model.title}: {model.humaneval_note}" for model in models if model.humaneval_note]
     if unranked:
         notes.append(f"Without a rank: no score for {titles[sort]}")
     return Table("", tuple(columns), tuple(rows), tuple(notes))

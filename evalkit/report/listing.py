@@ -27,18 +27,21 @@ def baselines_table() -> Table:
     columns = [Column("Baseline", "left", key="slug"), *(Column(suite.title, key=suite.name) for suite in suites)]
     columns += [Column("HumanEval", key="humaneval"), Column("Tasks", key="tasks")]
     columns += [Column("Protocol", "left", key="protocol"), Column("Source", "left", key="source")]
+    found = list_baselines()
     rows = tuple(
         (
-            found.slug,
-            *(found.averages.get(suite.name) for suite in suites),
-            found.humaneval.percent if found.humaneval is not None else None,
-            len(found.tasks),
-            _protocols(found),
-            f"{found.source} ({found.retrieved})",
+            baseline.slug,
+            *(baseline.averages.get(suite.name) for suite in suites),
+            baseline.humaneval.percent if baseline.humaneval is not None else None,
+            len(baseline.tasks),
+            _protocols(baseline),
+            f"{baseline.source} ({baseline.retrieved})",
         )
-        for found in list_baselines()
+        for baseline in found
     )
-    return Table("", tuple(columns), rows, ("Averages as printed by the source; `evalkit audit` checks them",))
+    notes = ["Averages as printed by the source; `evalkit audit` checks them"]
+    notes += [f"HumanEval of {b.slug}: {b.humaneval.note}" for b in found if b.humaneval is not None]
+    return Table("", tuple(columns), rows, tuple(notes))
 
 
 def _protocols(baseline: Baseline) -> str:
@@ -101,10 +104,11 @@ def power_report(
     """
     chosen = [find_suite(name) for name in suites] or list(load_suites().values())
     expected = load_baseline(baseline)
-    plans = []
-    for suite in chosen:
-        for share in (flips / 100, None):
-            plans.append(plan(suite, effect=effect, baseline=expected, flips=share, alpha=alpha, power=power))
+    plans = [
+        plan(suite, effect=effect, baseline=expected, flips=share, alpha=alpha, power=power)
+        for suite in chosen
+        for share in (flips / 100, None)
+    ]
     notes = (
         f"Paired: two runs on the same documents, of which {flips:g} % flip (set it with --flips)",
         f"Unpaired: against published averages; scores as those of {expected.name}, one half where it has none",

@@ -71,12 +71,17 @@ def rounded(value: Decimal | float, places: int = 2) -> Decimal:
     return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
 
 
+def one_line(text: str) -> str:
+    """Return a text without line breaks, which would end a table's row in most formats."""
+    return " ".join(text.split())
+
+
 def cell_text(cell: Cell, column: Column) -> str:
     """Return a cell as it is shown, before any escaping."""
     if cell is None:
         return EMPTY
     if isinstance(cell, str):
-        return " ".join(cell.split())
+        return one_line(cell)
     return f"{cell:+f}" if column.signed and isinstance(cell, Decimal) else str(cell)
 
 
@@ -86,7 +91,7 @@ def _texts(table: Table) -> list[list[str]]:
 
 def escape_markdown(text: str) -> str:
     """Escape what Markdown or HTML inside Markdown would take for markup. Underscores inside words are none."""
-    text = html.escape(text, quote=False)
+    text = html.escape(one_line(text), quote=False)
     return re.sub(r"([\\|`*\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
@@ -147,7 +152,7 @@ def escape_latex(text: str) -> str:
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
         **{"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$"},
     }
-    return "".join(special.get(character, character) for character in text)
+    return "".join(special.get(character, character) for character in one_line(text))
 
 
 def to_latex(table: Table) -> str:
