@@ -135,15 +135,12 @@ def test_no_bos_unless_asked_for() -> None:
     assert with_bos.describe()["add_bos"] is True
 
 
-def test_a_tokenizer_that_cannot_add_bos_is_refused(checkpoint_folder: Path) -> None:
-    if loads_bos_by_option(checkpoint_folder):
-        pytest.skip("this transformers makes the tokenizer add a BOS when asked")
-    assert "its tokenizer adds no BOS token; leave --add-bos" in message(checkpoint_folder, add_bos_token=True)
-
-
-def loads_bos_by_option(folder: Path) -> bool:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), add_bos_token=True)
-    return bool(tokenizer.encode("a")[0] == tokenizer.bos_token_id)
+def test_a_tokenizer_without_bos_cannot_add_one(own_checkpoint: Path) -> None:
+    config = json.loads((own_checkpoint / "tokenizer_config.json").read_text())
+    del config["bos_token"]
+    (own_checkpoint / "tokenizer_config.json").write_text(json.dumps(config))
+    assert "its tokenizer adds no BOS token; leave --add-bos" in message(own_checkpoint, add_bos_token=True)
+    load(own_checkpoint)
 
 
 def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path) -> None:
@@ -153,13 +150,24 @@ def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path
     assert small._cpu_batch_size() == 1
 
 
+def test_the_search_for_a_batch_size_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[torch.device] = []
+    monkeypatch.setattr(openmind.devices, "empty_cache", emptied.append)
+    lm = OpenMindLM(device="cpu", max_batch_size=2, max_length=8)
+    assert lm._detect_batch_size() == 2
+    assert emptied == [torch.device("cpu")]
+
+
 def test_nothing_but_results_goes_to_standard_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lm = OpenMindLM(device="cpu", batch_size=4)
-    monkeypatch.setattr(HFLM, "_loglikelihood_tokens", lambda *_, **__: print("noise") or [])  # noqa: T201
-    lm._loglikelihood_tokens([])
-    assert capsys.readouterr() == ("", "noise\n")
+    forward = lm.model.forward
+    monkeypatch.setattr(lm.model, "forward", lambda *a, **k: (print("noise"), forward(*a, **k))[1])  # noqa: T201
+    lm.loglikelihood(pairs(2), disable_tqdm=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "noise" in captured.err
 
 
 # --- loading -------------------------------------------------------------------------------------------------------
@@ -256,15 +264,21 @@ def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytes
     )
 
 
-@pytest.mark.parametrize("method", ["loglikelihood", "generate_until"])
-def test_out_of_memory_while_running(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("loglikelihood", "out of memory on cpu for one row of .* use a smaller dtype"),
+        ("generate_until", "tiny: out of memory on cpu at batch size 32; use a smaller --batch-size"),
+    ],
+)
+def test_out_of_memory_while_running(method: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = OpenMindLM(device="cpu", batch_size=32)
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(lm.model, "forward", fail)
-    with pytest.raises(ModelError, match="tiny: out of memory on cpu at batch size 32; use a smaller --batch-size"):
+    with pytest.raises(ModelError, match=expected):
         getattr(lm, method)(pairs(2) if method == "loglikelihood" else completions("x"), disable_tqdm=True)
 
 
