@@ -1,4 +1,4 @@
-"""Finished runs as tables for other programs: Parquet, SQLite or CSV. The record itself stays run.json and samples.jsonl."""
+"""Finished runs as tables for other programs: Parquet, SQLite or CSV. The record stays run.json and samples.jsonl."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def export_runs(runs: Sequence[Path], kind: str, table: str, output: Path | None
 
 
 def sample_table(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return a row a document: the run, the task, a column for each metric (empty where the task lacks it), the answers."""
+    """Return a row a document: run, task, answers, and a column for each metric (empty where the task lacks it)."""
     rows: list[dict[str, Any]] = []
     for record in records:
         for sample in read_samples(record.folder):
@@ -76,7 +76,8 @@ def sample_table(records: Sequence[RunRecord]) -> pd.DataFrame:
             metrics = values.pop("metrics")
             values |= {name: json.dumps(values[name], ensure_ascii=False) for name in JSON_COLUMNS}
             rows.append({"run": _name(record), "model": record.evalkit["model"]["name"], **values, **metrics})
-    return pd.DataFrame(rows)
+    samples: pd.DataFrame = pd.DataFrame(rows)
+    return samples
 
 
 def metric_table(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -93,9 +94,9 @@ def metric_table(records: Sequence[RunRecord]) -> pd.DataFrame:
         for task, of_task in record.metrics.items()
         for metric, value in of_task.items()
     ]
-    frame = pd.DataFrame(rows)
-    # A refused score must stay apart from a text column in which "None" could be read as a value.
-    return frame.astype({"value": "float64", "stderr": "float64"})
+    # Numbers with gaps: where every score is refused, pandas would otherwise make a column of objects.
+    metrics: pd.DataFrame = pd.DataFrame(rows).astype({"value": "float64", "stderr": "float64"})
+    return metrics
 
 
 def run_table(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -119,7 +120,8 @@ def run_table(records: Sequence[RunRecord]) -> pd.DataFrame:
                 "record": json.dumps(evalkit, ensure_ascii=False),
             }
         )
-    return pd.DataFrame(rows)
+    runs: pd.DataFrame = pd.DataFrame(rows)
+    return runs
 
 
 def _name(record: RunRecord) -> str:

@@ -97,9 +97,9 @@ def partial_record(folder: Path) -> RunRecord:
 
 def _config(asked: Mapping[str, Any]) -> RunConfig:
     known = {field.name for field in fields(RunConfig)}
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in asked.items() if key in known}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items() if k in known}
     # Rendering a chat template needs the tokenizer; the metrics do not depend on it.
-    return RunConfig(**{**values, "apply_chat_template": False, "system": None})
+    return RunConfig(**(values | {"apply_chat_template": False, "system": None}))
 
 
 def _is_complete(entry: Mapping[str, Any]) -> bool:
@@ -117,6 +117,7 @@ def _description(
     """Return the record's entries, as far as the journal knows them."""
     identity, asked = header["identity"], header["asked"]
     sessions = runs.read_sessions(folder)
+    versions = {name: version for name, version in identity["versions"].items() if version is not None}
     counted = {name: sum(sample.task == name for sample in samples) for name in data}
     return {
         "protocol": identity["protocol"]["name"],
@@ -132,7 +133,7 @@ def _description(
         },
         "scorer": {"name": identity["scorer"]["name"], "reason": "as begun"},
         "data": {name: loaded.describe() for name, loaded in data.items()},
-        "environment": {"versions": {"evalkit": identity["code"]["evalkit"], **identity["versions"]}},
+        "environment": {"versions": {"evalkit": identity["code"]["evalkit"], **versions}},
         "identity": identity,
         "sessions": sessions,
         "partial": {

@@ -120,11 +120,8 @@ def _header(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _duration(evalkit: Mapping[str, Any]) -> str:
-    if evalkit["duration_seconds"] is None:
-        return "unfinished"
-    sessions = len(evalkit.get("sessions") or ())
-    resumed = f" (the last of {sessions} sessions)" if sessions > 1 else ""
-    return f"{evalkit['duration_seconds']:.0f} s{resumed}"
+    seconds = evalkit["duration_seconds"]
+    return "unfinished" if seconds is None else f"{seconds:.0f} s"
 
 
 def _changes(evalkit: Mapping[str, Any]) -> str:

@@ -20,9 +20,7 @@ from hypothesis import strategies as st
 from evalkit.errors import StoreError
 from evalkit.store import files, journal
 from evalkit.store.journal import Journal
-
-sys.path.insert(0, str(Path(__file__).parent))
-from faults import FaultyOs, install
+from tests.support.faults import FaultyOs, install
 
 pytestmark = pytest.mark.torch_free
 

@@ -6,7 +6,6 @@ import errno
 import math
 import random
 import signal
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,7 @@ from evalkit.store import journal
 from evalkit.store.journal import Journal
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import Prompt, Section, Source, plan_batches, prompt_keys, read_sections, request_key
-
-sys.path.insert(0, str(Path(__file__).parent))
-from faults import install
+from tests.support.faults import install
 
 pytestmark = pytest.mark.torch_free
 
