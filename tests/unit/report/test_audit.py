@@ -393,7 +393,7 @@ def test_what_is_printed() -> None:
     lines = list(audit_lines([found], everything=False))
     assert lines[0] == "card.md"
     assert any("line" in line and "52.38, recomputed 52.55: inconsistent" in line for line in lines)
-    assert any("not read: " in line for line in lines)
+    assert any("row not read: piqa" in line for line in lines)
     assert "5 inconsistent" in lines[-1]
     assert len(list(audit_lines([found], everything=True))) > len(lines)
     assert len(audit_table([found], everything=False).rows) < len(audit_table([found], everything=True).rows)
