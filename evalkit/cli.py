@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,33 @@ def _say(line: str) -> None:
 
 class _Group(click.Group):
     """A group that prints a user's mistake as one line, and a traceback only with ``--debug``."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line; click itself would print a wrong option or argument as four lines."""
+        run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            code: Any = run()
+        except click.ClickException as error:
+            if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+                error.show()
+                sys.exit(error.exit_code)
+            context = getattr(error, "ctx", None)
+            where = context.command_path if context else "evalkit"
+            click.echo(f"error: {' '.join(error.format_message().split()).rstrip('.')}; see {where} --help", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("aborted", err=True)
+            sys.exit(130)
+        sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -90,7 +118,9 @@ _model_options = _options(
 @click.option("--data", multiple=True, help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.")
 @click.option("--limit", type=int, help="First N documents of each task.")
 @click.option("--output", help="Folder that receives <model>/<time>/.  [default: results]")
-@click.option("--batch-size", help="'auto' or rows a batch.  [default: auto]")
+@click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
+@click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
+@click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
 @click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
 @click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
 @click.option(

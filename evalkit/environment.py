@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -79,6 +80,11 @@ def code_revision() -> dict[str, Any]:
     return {"commit": commit, "dirty": None if status is None else bool(status)}
 
 
+def _without_password(value: str) -> str:
+    """Cut user and password out of a mirror's address."""
+    return re.sub(r"(?<=://)[^/@]*@", "", value)
+
+
 def describe_environment() -> dict[str, Any]:
     """Return the record's ``environment`` entry."""
     return {
@@ -87,5 +93,5 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "variables": {name: _without_password(os.environ[name]) for name in VARIABLES if name in os.environ},
     }

@@ -8,7 +8,6 @@ from tabulate import tabulate
 
 from evalkit.data import availability, load_manifest, resolve_sources
 from evalkit.data.sources import availability_columns
-from evalkit.errors import ConfigError
 from evalkit.suites import load_suites
 
 
@@ -39,11 +38,9 @@ def _models() -> str:
 
 
 def _data(values: Iterable[str]) -> str:
-    sources = resolve_sources(values, load_suites())
+    sources = resolve_sources(values, load_suites(), load_suites())
     rows = []
     for dataset in load_manifest().values():
-        if dataset.suite not in sources:
-            raise ConfigError(f"no source for suite '{dataset.suite}'; add --data {dataset.suite}=SOURCE")
         here = availability(dataset, sources[dataset.suite])
         rows.append([dataset.name, dataset.rows, dataset.file, here, *availability_columns(dataset)])
     headings = ["data set", "rows", "file in a folder", "in --data", "Hugging Face hub", "openMind hub"]

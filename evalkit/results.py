@@ -21,6 +21,18 @@ RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
 REPORT_FILE = "report.md"
 
+# What every reader of a run relies on; docs/results.md documents the rest.
+_NEEDED = {
+    "protocol": (),
+    "started": (),
+    "duration_seconds": (),
+    "config": ("model",),
+    "model": ("name", "device", "dtype", "loader"),
+    "data": (),
+    "environment": ("versions",),
+    "tasks": (),
+}
+
 
 @dataclass(frozen=True)
 class MetricValue:
@@ -118,14 +130,17 @@ def plain(value: Any) -> Any:
     """Make a value strict JSON: NaN and infinities become null, unknown objects their text."""
     if isinstance(value, float):
         return finite(value)
-    if value is None or isinstance(value, (str, int, bool)):
+    if isinstance(value, str):
+        # Arguments of the command line may hold bytes that are no text (surrogates); a run must not be lost by them.
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if value is None or isinstance(value, (int, bool)):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if hasattr(value, "item"):  # numpy scalars
-        return plain(value.item())
+    if hasattr(value, "tolist"):  # NumPy's scalars and arrays
+        return plain(value.tolist())
     return str(value)
 
 
@@ -198,10 +213,16 @@ def read_run(path: Path) -> RunRecord:
             f"{file}: schema_version {version}, this evalkit reads up to {SCHEMA_VERSION}; use a newer evalkit"
         )
     evalkit = found["evalkit"]
-    metrics = {
-        task: {metric: MetricValue(**value) for metric, value in of_task.items()}
-        for task, of_task in evalkit.get("tasks", {}).items()
-    }
+    try:
+        for key, inner_keys in _NEEDED.items():
+            for inner in inner_keys:
+                evalkit[key][inner]
+        metrics = {
+            task: {metric: MetricValue(**value) for metric, value in of_task.items()}
+            for task, of_task in evalkit["tasks"].items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{file}: damaged, {type(error).__name__} at {error}; rerun the evaluation") from None
     lm_eval = {key: value for key, value in found.items() if key not in ("schema_version", "evalkit")}
     return RunRecord(folder=folder, evalkit=evalkit, lm_eval=lm_eval, metrics=metrics)
 

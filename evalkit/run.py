@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.data.layouts import cluster_key
 from evalkit.environment import describe_environment
-from evalkit.errors import ConfigError, StoreError
+from evalkit.errors import StoreError
 from evalkit.report.run_report import run_report
 from evalkit.results import (
     REPORT_FILE,
@@ -58,7 +58,7 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
 
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
-    sources = _sources(config, names)
+    sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     data = _load_data(names, sources, say)
 
     with ExitStack() as stack:
@@ -85,6 +85,7 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
             "model": {"name": config.model, **model.describe()},
+            "scorer": asdict(model.scorer_choice),
             "data": {name: loaded.describe() for name, loaded in data.items()},
             "environment": describe_environment(),
             "isolation": _isolation(verdicts),
@@ -96,16 +97,6 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
         report = run_report(record)
         write_atomically(folder / REPORT_FILE, report)
         return Finished(record, report)
-
-
-def _sources(config: RunConfig, names: Sequence[str]) -> dict[str, DataSource]:
-    sources = resolve_sources(config.data_sources(), load_suites())
-    missing = [suite for suite in suites_of(names) if suite not in sources]
-    if missing:
-        raise ConfigError(
-            f"no data source for {', '.join(missing)}; add --data {missing[0]}=FOLDER, or --data SOURCE for all suites"
-        )
-    return {suite: sources[suite] for suite in suites_of(names)}
 
 
 def _make_folder(config: RunConfig, started: datetime) -> Path:
@@ -172,12 +163,14 @@ def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
         device=config.device,
         dtype=config.dtype,
         batch_size=config.batch_size,
+        scorer=config.scorer,
+        max_batch_tokens=config.max_batch_tokens,
         max_length=config.max_length,
         trust_remote_code=config.trust_remote_code,
         add_bos_token=config.add_bos,
     )
     described = model.describe()
-    say(f"model on {described['device']}, {described['dtype']}")
+    say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
     return model
 
 

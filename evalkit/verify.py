@@ -18,6 +18,7 @@ from typing import Any, Literal
 import click
 import yaml
 
+from evalkit.config import suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
@@ -157,7 +158,7 @@ def print_verification(data: Iterable[str], tasks: Iterable[str], as_json: bool)
         if name not in log_likelihood_tasks():
             find_task(name)
             raise ConfigError(f"task '{name}' has no log-likelihood requests to verify")
-    sources = resolve_sources(data, load_suites())
+    sources = resolve_sources(data, load_suites(), suites_of(names))
 
     def show(result: Verification) -> None:
         line = f"{result.task:<48} {result.documents:>6} {result.requests:>7}  {result.sha256[:16]}  {result.verdict}"

@@ -118,6 +118,12 @@ def _bigbench(doc: Mapping[str, Any]) -> list[Any]:
     return [text, [list(pair) for pair in scores.items()], target, _column(doc, "format", dict)]
 
 
+def _bigbench_generation(doc: Mapping[str, Any]) -> list[Any]:
+    """Of a task whose generated answers are compared with ``target``."""
+    _column(doc, "target", str)
+    return _bigbench(doc)
+
+
 def _truthfulqa(doc: Mapping[str, Any]) -> list[Any]:
     normal: list[Any] = [_column(doc, "question", str)]
     for name in ("mc1_targets", "mc2_targets"):
@@ -154,6 +160,7 @@ LAYOUTS: dict[str, Callable[[Mapping[str, Any]], list[Any]]] = {
     "winogrande": _winogrande,
     "agieval": _agieval,
     "bigbench": _bigbench,
+    "bigbench_generation": _bigbench_generation,
     "truthfulqa": _truthfulqa,
     "humaneval": _humaneval,
 }

@@ -7,12 +7,6 @@ have no entry points for models, so this import (or ``python -m evalkit.lm_eval`
 
 from __future__ import annotations
 
-import os
-
-# torch imports every installed device plug-in by itself, and `import torch` fails where torch_npu is installed without
-# CANN, even for somebody who asked for the CPU. The adapter imports torch_npu where it is wanted, and can then explain.
-os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
-
 # First lm-eval's own models: registering one before them would leave the registry without "hf".
 import lm_eval.models  # noqa: F401
 from lm_eval.api import registry

@@ -78,7 +78,8 @@ def load_model(
         model, info = auto_model.from_pretrained(
             str(checkpoint.folder), trust_remote_code=trust_remote_code, output_loading_info=True, **arguments
         )
-        missing = sorted({*info["missing_keys"], *_unfilled(model)})
+        # With a device map, weights without a value are those that stay on disk.
+        missing = sorted({*info["missing_keys"], *(() if "device_map" in arguments else _unfilled(model))})
         if missing and not quantised:
             # transformers would go on, with random numbers in their place.
             raise ModelError(

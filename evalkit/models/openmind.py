@@ -1,6 +1,7 @@
 """The adapter: a causal language model on an Ascend NPU, a GPU or the CPU, as lm-eval's model ``openmind``.
 
-This file alone imports openmind, openmind_hub and torch_npu; every other module works without them being there.
+This file alone imports openmind and torch_npu (and `evalkit.openmind_hub` the hub's client); every other module works
+without them being there.
 
 Loading is ours and scoring is lm-eval's. `HFLM` gets a model and a tokenizer that are loaded, complete and on
 their device, since its own way falls to the CPU for a bare ``npu``, loads from one hub only, and leaves errors as
@@ -14,11 +15,9 @@ import importlib
 import importlib.machinery
 import importlib.util
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -33,11 +32,17 @@ except ImportError as error:
         f"running a model needs torch and transformers ({error}); install them with pip install 'evalkit[model]', "
         "with the torch build that fits your device"
     ) from error
+except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
+    raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
 
 from evalkit.models import TINY, checkpoints, devices, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
+from evalkit.openmind_hub import snapshot
+from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.probe import ScorerChoice, choose_scorer
 
 LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands when it is given a loaded model. All others go to `from_pretrained`.
@@ -74,6 +79,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         batch_size: int | str = "auto",
         max_length: int | None = None,
         tokenizer: str | None = None,
+        scorer: str = "auto",
+        max_batch_tokens: int | None = None,
         **options: Any,
     ) -> None:
         """Load the model.
@@ -90,6 +97,9 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             batch_size: rows a forward pass, or ``auto``.
             max_length: longest input in tokens; by default what the model's configuration says.
             tokenizer: folder or id of another tokenizer than the checkpoint's own.
+            scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where a
+                probe shows that it is exact for this model.
+            max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
             options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
                 ``attn_implementation`` or ``device_map``.
 
@@ -100,6 +110,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
+        # bfloat16 keeps three digits, too few for log-probabilities that are summed and compared.
+        hflm_options.setdefault("softmax_dtype", "float32")
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
             torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
@@ -145,6 +157,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.pretrained = pretrained
         self.revision = revision
         self.trust_remote_code = trust_remote_code
+        self._scorer_kind = scorer
+        self._max_batch_tokens = max_batch_tokens
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
             self.batch_size_per_gpu = self._cpu_batch_size()
 
@@ -179,13 +193,58 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         text: str = super().apply_chat_template(chat_history, add_generation_prompt)
         return text
 
-    def _loglikelihood_tokens(self, *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
-        with self._running():
-            scores: list[tuple[float, bool]] = super()._loglikelihood_tokens(*args, **kwargs)
+    @functools.cached_property
+    def _chosen_scorer(self) -> tuple[Scorer, ScorerChoice]:
+        with self.running():
+            return choose_scorer(
+                self.model,
+                max_length=int(self.max_length),
+                kind=self._scorer_kind,
+                max_batch_tokens=self._max_batch_tokens,
+            )
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores this model's log-likelihood requests; chosen by a probe on first use."""
+        return self._chosen_scorer[0]
+
+    @property
+    def scorer_choice(self) -> ScorerChoice:
+        """Which scorer that is, and why."""
+        return self._chosen_scorer[1]
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Score]:  # noqa: ARG002
+        """Score all requests of all tasks together, so that they share prefixes across tasks.
+
+        Args:
+            requests: lm-eval instances with (context, continuation) as arguments.
+            disable_tqdm: lm-eval's; progress is shown otherwise.
+
+        Returns:
+            (log-probability in nats, is greedy) of each request.
+        """
+        pairs = [tuple(request.args) for request in requests]
+        encoded = encode_requests(
+            self.tokenizer,
+            pairs,
+            prefix_token_id=int(self.prefix_token_id),
+            add_special_tokens=bool(self.add_bos_token),
+        )
+        scores = self._score(encoded)
+        for pair, score in zip(pairs, scores, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
 
+    def _loglikelihood_tokens(self, requests: Sequence[Any], **_options: Any) -> list[Score]:
+        # `loglikelihood_rolling` of HFLM cuts its text into windows of tokens and comes here.
+        return self._score([TokenRequest(tuple(context), tuple(target)) for _, context, target in requests])
+
+    def _score(self, requests: Sequence[TokenRequest]) -> list[Score]:
+        with self.running():
+            return self.scorer.score(requests)
+
     def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
-        with self._running():
+        with self.running():
             texts: list[str] = super().generate_until(*args, **kwargs)
         return texts
 
@@ -201,7 +260,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return max(1, min(64, CPU_BATCH_BYTES // int(row_bytes)))
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
         try:
             with redirect_stdout(sys.stderr):
@@ -298,42 +357,9 @@ def import_openmind() -> Contained:
 
 def _fetch_from_openmind(name: str, revision: str | None) -> Checkpoint:
     """Download what is missing of a repository of the openMind hub, or find it in its cache."""
-    try:
-        hub = importlib.import_module("openmind_hub")
-    except Exception as error:  # ValueError for an endpoint that is not https, among others
-        raise ModelError(f"openmind_hub cannot be imported: {first_line(error)}; install openmind-hub") from error
-    download: Callable[..., str] = functools.partial(
-        hub.snapshot_download, name, revision=revision, ignore_patterns=HUB_IGNORE
-    )
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    try:
-        try:
-            folder = download(local_files_only=offline)
-        except OSError as error:
-            # HTTP errors are answers of the hub; any other means that it was not reached, and the cache may do.
-            if getattr(error, "response", None) is not None:
-                raise
-            folder = download(local_files_only=True)
-    except hub.GatedRepoError as error:
-        raise ModelError(f"{name}: access to this openMind repository must be granted on its page") from error
-    except hub.RevisionNotFoundError as error:
-        raise ModelError(f"{name}: the repository has no revision '{revision}'; check its branches") from error
-    except (hub.RepositoryNotFoundError, hub.OMValidationError) as error:
-        raise ModelError(
-            f"{name}: no such folder here and no such model on the openMind hub {hub.ENDPOINT}; check the spelling, "
-            "or use --loader transformers for the Hugging Face hub"
-        ) from error
-    except hub.LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{name}: no such folder here, not in the cache {hub.OM_HUB_CACHE}, and the openMind hub {hub.ENDPOINT} "
-            f"{'is not asked (HF_HUB_OFFLINE)' if offline else 'cannot be reached'}; give a local folder"
-        ) from error
-    except Exception as error:  # whatever else the hub's client raises
-        raise ModelError(
-            f"{name}: download from the openMind hub {hub.ENDPOINT} failed: {first_line(error)}"
-        ) from error
-    path = Path(folder)
-    return Checkpoint(name=name, folder=path, origin="openmind hub", revision=path.name)
+    elsewhere = "give a local folder, or use --loader transformers for the Hugging Face hub"
+    folder = snapshot(name, revision, "model", ModelError, elsewhere, HUB_IGNORE)
+    return Checkpoint(name=name, folder=folder, origin="openmind hub", revision=folder.name)
 
 
 # --- torch_npu -----------------------------------------------------------------------------------------------------

@@ -37,8 +37,10 @@ def _centred(text: str, width: int) -> str:
     return " " * left + text + " " * (width - len(text) - left)
 
 
-def score_text(metric: MetricValue) -> tuple[str, str]:
+def score_text(metric: MetricValue | None) -> tuple[str, str]:
     """Return value and standard error as printed: 4 decimals, or why there is no score."""
+    if metric is None:
+        return "n/a", "not recorded"
     if metric.value is None:
         return "n/a", f"{metric.failed} of {metric.n} failed"
     return f"{metric.value:.4f}", "n/a" if metric.stderr is None else f"{metric.stderr:.4f}"
@@ -58,7 +60,7 @@ def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) 
         if task.name not in metrics:
             continue
         for position, name in enumerate(task.metrics):
-            value, stderr = score_text(metrics[task.name][name])
+            value, stderr = score_text(metrics[task.name].get(name))
             first = position == 0
             rows.append((task.name if first else "", str(task.version) if first else "", name, value, "±", stderr))
     return published_layout(rows)
@@ -105,6 +107,7 @@ def _header(record: RunRecord) -> list[tuple[str, str]]:
         ("Device", f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
         ("Dtype", model["dtype"]),
         ("Loader", model["loader"]),
+        ("Scorer", f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
         ("Data", _data_text(evalkit["data"])),
         ("Documents", f"first {limit} of each task" if limit else "all"),
         ("Versions", ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),

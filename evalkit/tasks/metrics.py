@@ -36,9 +36,12 @@ def accuracies(results: Sequence[Result], choices: Sequence[str], gold: Collecti
     if values is None:
         return {"acc": NOT_SCORED, "acc_norm": NOT_SCORED}
     lengths = np.array([float(len(choice)) for choice in choices])
+    # A choice without characters (an ending that was nothing but marks) is never the best one: a log-probability
+    # divided by zero.
+    normalised = np.divide(values, lengths, out=np.full_like(values, -np.inf), where=lengths > 0)
     return {
         "acc": float(int(np.argmax(values)) in gold),
-        "acc_norm": float(int(np.argmax(values / lengths)) in gold),
+        "acc_norm": float(int(np.argmax(normalised)) in gold),
     }
 
 

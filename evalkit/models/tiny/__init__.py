@@ -53,7 +53,7 @@ CONFIG: dict[str, Any] = {
     "eos_token_id": 3,
 }
 # Standard deviation of the output scores before the softmax: flat enough to be unsure, steep enough to prefer.
-LOGIT_STD = 2.0
+LOGIT_STD = 1.0
 
 
 def weight(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

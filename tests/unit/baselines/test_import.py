@@ -21,6 +21,8 @@ from evalkit.errors import ConfigError, DataError
 from evalkit.paths import configs_dir
 from evalkit.suites import load_tasks
 
+pytestmark = pytest.mark.torch_free
+
 HEADING = "|    Task     |Version| Metric |Value |   |Stderr|\n|-------------|------:|--------|-----:|---|-----:|\n"
 ARC = "|arc_challenge|      0|acc     |0.5623|±  |0.0145|\n|             |       |acc_norm|0.6007|±  |0.0143|\n"
 BOOLQ = "|boolq        |      1|acc     |0.8657|±  |0.0060|\n"
@@ -267,7 +269,7 @@ def test_humaneval(text: str, percent: str) -> None:
 tokens = st.sampled_from([*"|||`#:-±_ \n\t0123456789.%ace", "acc_norm", "boolq", "Average", "AGIEval", "|---|---|\n"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(tokens, max_size=60).map("".join))
 def test_any_text_is_read_without_a_crash(text: str) -> None:
     log = read(text)
@@ -277,7 +279,7 @@ def test_any_text_is_read_without_a_crash(text: str) -> None:
         assert all(0 <= average.percent <= 1000 for average in model.averages)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_without_a_crash(raw: bytes) -> None:
     read(raw)

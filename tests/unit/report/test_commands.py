@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from evalkit.errors import EvalkitError
 from evalkit.report import commands
 
+pytestmark = pytest.mark.torch_free
+
 GROUP = click.Group("evalkit", commands=[commands.baselines, commands.audit, commands.leaderboard, commands.power])
 
 LOG = """GPT4All:

@@ -21,6 +21,8 @@ from evalkit.results import MetricValue, RunRecord
 from evalkit.stats import Estimate, power_of, smallest_detectable
 from evalkit.suites import find_suite, load_suites
 
+pytestmark = pytest.mark.torch_free
+
 
 def test_all_baselines_are_ranked_once() -> None:
     models = standings()
