@@ -50,6 +50,7 @@ def infer(
     system: str | None = None,
     raw: bool = False,
     revision: str | None = None,
+    tokenizer: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     loader: str = "auto",
@@ -64,7 +65,7 @@ def infer(
     """Load a model, ask it one question and print the answer while it is made.
 
     Args:
-        model, revision, device, dtype, loader, trust_remote_code: as for `evalkit.models.openmind.OpenMindLM`.
+        model, revision, tokenizer, device, dtype, loader, trust_remote_code: as for `evalkit.models.openmind.OpenMindLM`.
         prompt: the user's message, or with ``raw`` the text to be continued.
         system: the system's message.
         raw: send the prompt as it is, without the chat template.
@@ -86,7 +87,13 @@ def infer(
     notes = notes if notes is not None else sys.stderr
     started = time.perf_counter()
     lm = OpenMindLM(
-        model, revision=revision, device=device, dtype=dtype, loader=loader, trust_remote_code=trust_remote_code
+        model,
+        revision=revision,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=dtype,
+        loader=loader,
+        trust_remote_code=trust_remote_code,
     )
     load_seconds = time.perf_counter() - started
     ids = lm.tok_encode(prompt) if raw else _chat_ids(lm, prompt, system)

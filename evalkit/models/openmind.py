@@ -32,6 +32,8 @@ except ImportError as error:
         f"running a model needs torch and transformers ({error}); install them with pip install 'evalkit[model]', "
         "with the torch build that fits your device"
     ) from error
+except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
+    raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
 
 from evalkit.models import TINY, checkpoints, devices, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, first_line

@@ -106,6 +106,77 @@ def test_safetensors_are_preferred_to_pickled_weights(tmp_path: Path) -> None:
     assert checkpoints.weight_files(tmp_path) == [tmp_path / "x", tmp_path / "y"]
 
 
+class FakeHub:
+    """Stands for huggingface_hub.snapshot_download: serves a folder's files by pattern, or raises."""
+
+    def __init__(self, source: Path, cache: Path, error: Exception | None = None) -> None:
+        self.source, self.folder, self.error = source, cache / "0123abcd", error
+        self.revisions: list[str | None] = []
+
+    def __call__(self, name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert name == "owner/name"
+        if self.error is not None:
+            raise self.error
+        self.revisions.append(revision)
+        self.folder.mkdir(exist_ok=True)
+        for pattern in allow_patterns:
+            for file in self.source.glob(pattern):
+                (self.folder / file.name).write_bytes(file.read_bytes())
+        return str(self.folder)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_only_the_weights_that_are_used_are_downloaded(
+    tmp_path: Path,
+    make_checkpoint: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    shards: bool,
+    pickled: bool,
+) -> None:
+    source = make_checkpoint(tmp_path / "source", shards=shards)
+    if pickled:
+        for file in source.glob("model*"):
+            # Names are all that counts here.
+            text = file.read_bytes().replace(b".safetensors", b".bin").replace(b'"model-', b'"pytorch_model-')
+            file.with_name(file.name.replace("model", "pytorch_model").replace("safetensors", "bin")).write_bytes(text)
+            file.unlink()
+    else:
+        (source / "pytorch_model.bin").write_text("the same weights again")
+    (source / "consolidated.safetensors").write_text("and again")
+    hub = FakeHub(source, tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    checkpoint = checkpoints.fetch_from_huggingface("owner/name", "v1")
+    assert checkpoint == Checkpoint("owner/name", hub.folder, "huggingface hub", "0123abcd")
+    assert set(hub.revisions) == {"v1"}
+    expected = {file.name for file in checkpoints.weight_files(source)}
+    loaded = {file.name for file in hub.folder.iterdir() if file.suffix in (".safetensors", ".bin")}
+    assert loaded == expected
+    assert len(expected) > 1 if shards else len(expected) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("GatedRepoError", "owner/name: access to this repository is closed; accept its terms on "),
+        ("RepositoryNotFoundError", "owner/name: no such folder here and no such model on "),
+        ("RevisionNotFoundError", "owner/name: the repository has no revision 'v9'; check its branches and commits"),
+        ("LocalEntryNotFoundError", "owner/name: no such folder here, not in the cache "),
+        ("OfflineModeIsEnabled", "owner/name: no such folder here, not in the cache "),
+        ("HfHubHTTPError", "owner/name: download from https://huggingface.co failed: HfHubHTTPError"),
+    ],
+)
+def test_refusals_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, expected: str) -> None:
+    from huggingface_hub import errors
+
+    exception = getattr(errors, error).__new__(getattr(errors, error))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", FakeHub(tmp_path, tmp_path, exception))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
+    with pytest.raises(ModelError) as caught:
+        checkpoints.fetch_from_huggingface("owner/name", "v9")
+    assert str(caught.value).startswith(expected)
+
+
 def test_first_line_is_short_and_never_empty() -> None:
     assert checkpoints.first_line(ValueError("one\ntwo")) == "ValueError: one"
     assert checkpoints.first_line(KeyError()) == "KeyError"

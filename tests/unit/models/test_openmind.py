@@ -135,15 +135,12 @@ def test_no_bos_unless_asked_for() -> None:
     assert with_bos.describe()["add_bos"] is True
 
 
-def test_a_tokenizer_that_cannot_add_bos_is_refused(checkpoint_folder: Path) -> None:
-    if loads_bos_by_option(checkpoint_folder):
-        pytest.skip("this transformers makes the tokenizer add a BOS when asked")
-    assert "its tokenizer adds no BOS token; leave --add-bos" in message(checkpoint_folder, add_bos_token=True)
-
-
-def loads_bos_by_option(folder: Path) -> bool:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), add_bos_token=True)
-    return bool(tokenizer.encode("a")[0] == tokenizer.bos_token_id)
+def test_a_tokenizer_without_bos_cannot_add_one(own_checkpoint: Path) -> None:
+    config = json.loads((own_checkpoint / "tokenizer_config.json").read_text())
+    del config["bos_token"]
+    (own_checkpoint / "tokenizer_config.json").write_text(json.dumps(config))
+    assert "its tokenizer adds no BOS token; leave --add-bos" in message(own_checkpoint, add_bos_token=True)
+    load(own_checkpoint)
 
 
 def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path) -> None:
@@ -151,6 +148,14 @@ def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path
     assert small.batch_size == 64
     small.tokenizer = range(3_000_000)  # a vocabulary so large that two rows of scores would not fit
     assert small._cpu_batch_size() == 1
+
+
+def test_the_search_for_a_batch_size_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[torch.device] = []
+    monkeypatch.setattr(openmind.devices, "empty_cache", emptied.append)
+    lm = OpenMindLM(device="cpu", max_batch_size=2, max_length=8)
+    assert lm._detect_batch_size() == 2
+    assert emptied == [torch.device("cpu")]
 
 
 def test_nothing_but_results_goes_to_standard_output(
