@@ -28,6 +28,7 @@ _NEEDED = {
     "duration_seconds": (),
     "config": ("model",),
     "model": ("name", "device", "dtype", "loader"),
+    "scorer": ("name", "reason"),
     "data": (),
     "environment": ("versions",),
     "tasks": (),

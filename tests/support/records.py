@@ -22,6 +22,7 @@ EVALKIT: dict[str, Any] = {
         "dtype": "bfloat16",
         "loader": "openmind",
     },
+    "scorer": {"name": "forest", "reason": "as fast as can be"},
     "data": {"boolq": {"source": "folder", "verdict": "published"}},
     "environment": {"versions": {"evalkit": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "pandas": "2.0"}},
     "isolation": None,
