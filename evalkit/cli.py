@@ -12,6 +12,7 @@ import click
 
 from evalkit import __version__
 from evalkit.errors import EvalkitError
+from evalkit.report.commands import audit, baselines, leaderboard, power
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -188,6 +189,10 @@ def list_(what: str, data: tuple[str, ...]) -> None:
     from evalkit.listing import listing
 
     click.echo(listing(what, data))
+
+
+for command in (audit, baselines, leaderboard, power):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

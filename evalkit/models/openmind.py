@@ -97,8 +97,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             batch_size: rows a forward pass, or ``auto``.
             max_length: longest input in tokens; by default what the model's configuration says.
             tokenizer: folder or id of another tokenizer than the checkpoint's own.
-            scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where a
-                probe shows that it is exact for this model.
+            scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where
+                a probe shows that it is exact for this model.
             max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
             options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
                 ``attn_implementation`` or ``device_map``.
