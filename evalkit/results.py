@@ -29,6 +29,7 @@ _NEEDED = {
     "duration_seconds": (),
     "config": ("model",),
     "model": ("name", "device", "dtype", "loader"),
+    "scorer": ("name", "reason"),
     "data": (),
     "environment": ("versions",),
     "tasks": (),
@@ -108,7 +109,7 @@ def finite(value: float | None) -> float | None:
 def summarise(values: Sequence[float | None]) -> MetricValue:
     """Aggregate the values of one metric; a failed sample refuses the score (it is never averaged away)."""
     n = len(values)
-    good = [value for value in values if value is not None]
+    good = [value for value in values if value is not None and math.isfinite(value)]
     if n == 0 or len(good) < n:
         return MetricValue(None, None, n, n - len(good))
     mean = sum(good) / n
@@ -137,7 +138,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (int, bool)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
