@@ -321,10 +321,7 @@ class Generator:
         if not any(stop in tail for stop in stops):
             return False
         text = self._decode(row.generated)
-        found = [text.index(stop) for stop in stops if stop in text]
-        # A stop that begins earlier and contains the one found may be about to be completed.
-        may_grow = any(a in b[1:] for a in stops for b in stops)
-        return bool(found) and (not may_grow or len(text) >= min(found) + longest)
+        return any(stop in text for stop in stops)
 
     def _stops(self, request: GenerationRequest) -> list[str]:
         stops = list(request.until)
