@@ -39,9 +39,11 @@ from evalkit.models import TINY, checkpoints, devices, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
+from evalkit.models.generation import generation_requests
 from evalkit.openmind_hub import snapshot
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.generate import GenerationRequest, Generator, unsupported
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import FailedText, Prompt, plan_batches
@@ -272,8 +274,9 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             requests: lm-eval instances with (context, settings) as arguments.
             disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
         """
+        wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
         if self.ledger is None:
-            return self._generate(requests, disable_tqdm)
+            return self._generate(requests, wanted, disable_tqdm)
         if str(self.batch_size_per_gpu) == "auto":
             self.batch_size_per_gpu = GENERATION_ROWS
         prompts = [Prompt(str(request.args[0]), dict(request.args[1])) for request in requests]
@@ -281,7 +284,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         def generate_batch(positions: Sequence[int]) -> list[str]:
             # Draws must not depend on how many batches this process has generated before.
             torch.manual_seed(self.seed + min(positions))
-            return self._generate([requests[position] for position in positions], True)
+            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
 
         texts = self.ledger.generate(
             prompts,
@@ -291,8 +294,26 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
         return [FailedText() if text is None else text for text in texts]
 
-    def _generate(self, requests: Sequence[Any], disable_tqdm: bool) -> list[str]:
+    @functools.cached_property
+    def _generator(self) -> Generator | None:
+        """What generates, or None where this model needs the loop of transformers."""
+        if unsupported(self.model) is not None:
+            return None
+        return Generator(
+            self.model,
+            self.tokenizer,
+            max_length=int(self.max_length),
+            add_special_tokens=bool(self.add_bos_token),
+        )
+
+    def _generate(
+        self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
+    ) -> list[str]:
+        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has."""
         with self.running():
+            simple = [request for request in wanted if request is not None]
+            if self._generator is not None and len(simple) == len(wanted):
+                return self._generator.generate(simple)
             texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
         return texts
 
