@@ -122,6 +122,7 @@ _model_options = _options(
 @click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
 @click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
 @click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
+@click.option("--audit-fraction", type=float, help="Share of the documents to score again in float32.  [default: 0]")
 @click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
 @click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
 @click.option(

@@ -42,6 +42,7 @@ from evalkit.models.description import describe, installed_version
 from evalkit.models.generation import generation_requests
 from evalkit.openmind_hub import snapshot
 from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.audit import Audit, audit
 from evalkit.scoring.encode import encode_requests
 from evalkit.scoring.generate import GenerationRequest, Generator, unsupported
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
@@ -87,6 +88,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         tokenizer: str | None = None,
         scorer: str = "auto",
         max_batch_tokens: int | None = None,
+        audit_fraction: float = 0.0,
         **options: Any,
     ) -> None:
         """Load the model.
@@ -106,6 +108,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where
                 a probe shows that it is exact for this model.
             max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
+            audit_fraction: share of the documents that are scored again in float32, row by row; see ``audit``.
             options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
                 ``attn_implementation`` or ``device_map``.
 
@@ -165,6 +168,9 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.trust_remote_code = trust_remote_code
         self._scorer_kind = scorer
         self._max_batch_tokens = max_batch_tokens
+        self._audit_fraction = audit_fraction
+        # What the audit of the last log-likelihood requests found; None without one.
+        self.audit: Audit | None = None
         # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
         self.ledger: Ledger | None = None
         # Of sampled generation, where a ledger keeps the texts.
@@ -255,6 +261,12 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         scores = self._score(encoded)
         if self.ledger is not None:
             self.reused |= {pairs[position] for position in self.ledger.reused}
+        if self._audit_fraction and requests:
+            documents = [(request.task_name, request.doc_id) for request in requests]
+            with self.running():
+                self.audit = audit(
+                    self.model, encoded, scores, documents, self._audit_fraction, max_length=int(self.max_length)
+                )
         for pair, score in zip(pairs, scores, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
