@@ -119,7 +119,7 @@ def _header(record: RunRecord) -> list[tuple[str, str]]:
         ("Duration", _duration(evalkit)),
     ]
     if evalkit.get("numerics"):
-        rows.append(("Numerics", evalkit["numerics"]["summary"]))
+        rows.append(("Numerics", evalkit["numerics"]["summary"].removeprefix("numerics: ")))
     if evalkit.get("isolation"):
         rows.append(("Model-written programs", evalkit["isolation"]))
     return rows
