@@ -152,7 +152,7 @@ def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path
 
 def test_the_search_for_a_batch_size_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied: list[torch.device] = []
-    monkeypatch.setattr(openmind.devices, "empty_cache", emptied.append)
+    monkeypatch.setattr(openmind, "release_cache", emptied.append)
     lm = OpenMindLM(device="cpu", max_batch_size=2, max_length=8)
     assert lm._detect_batch_size() == 2
     assert emptied == [torch.device("cpu")]
@@ -162,8 +162,8 @@ def test_nothing_but_results_goes_to_standard_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lm = OpenMindLM(device="cpu", batch_size=4)
-    monkeypatch.setattr(HFLM, "_loglikelihood_tokens", lambda *_, **__: print("noise") or [])  # noqa: T201
-    lm._loglikelihood_tokens([])
+    monkeypatch.setattr(HFLM, "generate_until", lambda *_, **__: print("noise") or [])  # noqa: T201
+    lm.generate_until([])
     assert capsys.readouterr() == ("", "noise\n")
 
 
@@ -250,6 +250,21 @@ def test_arguments_of_other_adapters_are_refused(checkpoint_folder: Path) -> Non
     assert message("tiny", variant="x") == "the built-in model 'tiny' takes no argument 'variant'"
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("NPU out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_out_of_memory_is_recognised_on_every_backend(error: Exception, expected: bool) -> None:
+    assert openmind.is_out_of_memory(error) is expected
+
+
 def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -261,15 +276,17 @@ def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytes
     )
 
 
-@pytest.mark.parametrize("method", ["loglikelihood", "generate_until"])
-def test_out_of_memory_while_running(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "where"), [("loglikelihood", "for one row of"), ("generate_until", "at batch size 32")]
+)
+def test_out_of_memory_while_running(method: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = OpenMindLM(device="cpu", batch_size=32)
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(lm.model, "forward", fail)
-    with pytest.raises(ModelError, match="tiny: out of memory on cpu at batch size 32; use a smaller --batch-size"):
+    with pytest.raises(ModelError, match=f"out of memory on cpu {where}.*; use a smaller "):
         getattr(lm, method)(pairs(2) if method == "loglikelihood" else completions("x"), disable_tqdm=True)
 
 
