@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.suites import find_suite, find_task, load_suites
+from evalkit.yaml_files import read_mapping
 
 TINY = "tiny"
 
@@ -51,6 +50,9 @@ class RunConfig:
         isolation: how model-written programs are run: require, best or off.
         unsafe_code_execution: permits ``isolation: off``.
         seed: seed of torch, numpy and random.
+        fresh: begin a new run although an unfinished one could be continued.
+        resume: continue an unfinished run or fail.
+        reuse: folder of another run whose scores of equal requests are taken over.
     """
 
     model: str
@@ -75,6 +77,9 @@ class RunConfig:
     isolation: str = "require"
     unsafe_code_execution: bool = False
     seed: int = 1234
+    fresh: bool = False
+    resume: bool = False
+    reuse: str | None = None
     source_file: str | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -88,13 +93,17 @@ class RunConfig:
             raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
         if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
             raise ConfigError(f"max_batch_tokens: {self.max_batch_tokens} is not a number of tokens (1 or more)")
-        if self.batch_size != "auto" and not (self.batch_size.isdigit() and int(self.batch_size) > 0):
+        if self.batch_size != "auto" and not (self.batch_size.isdecimal() and int(self.batch_size) > 0):
             raise ConfigError(f"batch_size: {self.batch_size!r} is neither 'auto' nor a number of rows")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed: {self.seed} is not between 0 and {2**32 - 1}, as NumPy's generator needs it")
         if self.isolation == "off" and not self.unsafe_code_execution:
             raise ConfigError(
                 "isolation: off runs model-written programs with your rights; "
                 "add --unsafe-code-execution if that is what you want"
             )
+        if self.fresh and self.resume:
+            raise ConfigError("fresh and resume contradict each other; give one of them")
         self.task_names()
 
     def task_names(self) -> tuple[str, ...]:
@@ -151,16 +160,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: no file, no YAML mapping, an unknown key, or a value of the wrong type.
     """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys such as 'model' and 'suite'")
+    found = read_mapping(path, str(path), "'model' and 'suite'")
     known = _keys()
     values = {}
     for key, value in found.items():
@@ -173,10 +173,14 @@ def read_config_file(path: Path) -> dict[str, Any]:
 def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     """Merge a configuration file and flags; flags that were not given are None or empty.
 
+    A ``suite`` or ``task`` among the flags replaces both of the file: together they say what to run.
+
     Raises:
         ConfigError: see ``read_config_file`` and ``RunConfig``; or no model was named.
     """
     values = read_config_file(config_file) if config_file else {}
+    if flags.get("suite") or flags.get("task"):
+        values = {key: value for key, value in values.items() if key not in ("suite", "task")}
     for key, value in flags.items():
         if isinstance(value, (list, tuple)):
             if value:

@@ -65,7 +65,8 @@ def infer(
     """Load a model, ask it one question and print the answer while it is made.
 
     Args:
-        model, revision, tokenizer, device, dtype, loader, trust_remote_code: as for `models.openmind.OpenMindLM`.
+        model, revision, tokenizer, device, dtype, loader, trust_remote_code: as for
+            `evalkit.models.openmind.OpenMindLM`.
         prompt: the user's message, or with ``raw`` the text to be continued.
         system: the system's message.
         raw: send the prompt as it is, without the chat template.

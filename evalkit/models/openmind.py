@@ -44,6 +44,8 @@ from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.encode import encode_requests
 from evalkit.scoring.memory import is_out_of_memory, release_cache
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import FailedText, Prompt, plan_batches
 
 LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands and that mean something here, where scoring is not its own. All others go to
@@ -58,6 +60,8 @@ HFLM_OPTIONS = (
 )
 # Arguments of lm-eval's `hf` that make it load in other ways.
 HF_ONLY_OPTIONS = ("autogptq", "backend", "delta", "gguf_file", "gptqmodel", "parallelize", "peft", "tp_plan")
+# Rows of a generated batch where the batch size is ``auto``.
+GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
 HUB_IGNORE = ["*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pth"]
@@ -156,6 +160,12 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.trust_remote_code = trust_remote_code
         self._scorer_kind = scorer
         self._max_batch_tokens = max_batch_tokens
+        # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
+        self.ledger: Ledger | None = None
+        # Of sampled generation, where a ledger keeps the texts.
+        self.seed = 0
+        # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
+        self.reused: set[tuple[str, str]] = set()
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
             self.batch_size_per_gpu = self._cpu_batch_size()
 
@@ -189,6 +199,16 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.require_chat_template()
         text: str = super().apply_chat_template(chat_history, add_generation_prompt)
         return text
+
+    @property
+    def threads(self) -> int | None:
+        """Number of threads that a model on the CPU computes with; None elsewhere. Can be set."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        if self.device.type == "cpu" and count is not None and count != torch.get_num_threads():
+            torch.set_num_threads(count)
 
     @functools.cached_property
     def _chosen_scorer(self) -> tuple[Scorer, ScorerChoice]:
@@ -228,6 +248,8 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             add_special_tokens=bool(self.add_bos_token),
         )
         scores = self._score(encoded)
+        if self.ledger is not None:
+            self.reused |= {pairs[position] for position in self.ledger.reused}
         for pair, score in zip(pairs, scores, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
@@ -238,11 +260,37 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
 
     def _score(self, requests: Sequence[TokenRequest]) -> list[Score]:
         with self.running():
-            return self.scorer.score(requests)
+            return self.scorer.score(requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
 
-    def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Generate a text for each request, in their order.
+
+        Args:
+            requests: lm-eval instances with (context, settings) as arguments.
+            disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
+        """
+        if self.ledger is None:
+            return self._generate(requests, disable_tqdm)
+        if str(self.batch_size_per_gpu) == "auto":
+            self.batch_size_per_gpu = GENERATION_ROWS
+        prompts = [Prompt(str(request.args[0]), dict(request.args[1])) for request in requests]
+
+        def generate_batch(positions: Sequence[int]) -> list[str]:
+            # Draws must not depend on how many batches this process has generated before.
+            torch.manual_seed(self.seed + min(positions))
+            return self._generate([requests[position] for position in positions], True)
+
+        texts = self.ledger.generate(
+            prompts,
+            lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
+            generate_batch,
+        )
+        self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
+        return [FailedText() if text is None else text for text in texts]
+
+    def _generate(self, requests: Sequence[Any], disable_tqdm: bool) -> list[str]:
         with self.running():
-            texts: list[str] = super().generate_until(*args, **kwargs)
+            texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
         return texts
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:

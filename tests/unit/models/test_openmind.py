@@ -162,9 +162,12 @@ def test_nothing_but_results_goes_to_standard_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lm = OpenMindLM(device="cpu", batch_size=4)
-    monkeypatch.setattr(HFLM, "generate_until", lambda *_, **__: print("noise") or [])  # noqa: T201
-    lm.generate_until([])
-    assert capsys.readouterr() == ("", "noise\n")
+    forward = lm.model.forward
+    monkeypatch.setattr(lm.model, "forward", lambda *a, **k: (print("noise"), forward(*a, **k))[1])  # noqa: T201
+    lm.loglikelihood(pairs(2), disable_tqdm=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "noise" in captured.err
 
 
 # --- loading -------------------------------------------------------------------------------------------------------
@@ -277,16 +280,20 @@ def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("method", "where"), [("loglikelihood", "for one row of"), ("generate_until", "at batch size 32")]
+    ("method", "expected"),
+    [
+        ("loglikelihood", "out of memory on cpu for one row of .* use a smaller dtype"),
+        ("generate_until", "tiny: out of memory on cpu at batch size 32; use a smaller --batch-size"),
+    ],
 )
-def test_out_of_memory_while_running(method: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_while_running(method: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = OpenMindLM(device="cpu", batch_size=32)
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(lm.model, "forward", fail)
-    with pytest.raises(ModelError, match=f"out of memory on cpu {where}.*; use a smaller "):
+    with pytest.raises(ModelError, match=expected):
         getattr(lm, method)(pairs(2) if method == "loglikelihood" else completions("x"), disable_tqdm=True)
 
 

@@ -38,8 +38,7 @@ def test_answers_are_sure_of_something_but_not_of_everything() -> None:
     with torch.no_grad():
         probabilities = tiny.model(torch.float32)(ids).logits.softmax(-1)[0]
     best = probabilities.max(-1).values
-    # One of 2048 by chance is 0.0005.
-    assert 0.003 < best.min() < best.max() < 0.9
+    assert 0.002 < best.min() < best.max() < 0.9
     assert len(set(probabilities.argmax(-1).tolist())) > len(best) // 2
 
 
