@@ -3,9 +3,9 @@
 This file alone imports openmind and torch_npu (and `evalkit.openmind_hub` the hub's client); every other module works
 without them being there.
 
-Loading is ours and scoring is lm-eval's. `HFLM` gets a model and a tokenizer that are loaded, complete and on
-their device, since its own way falls to the CPU for a bare ``npu``, loads from one hub only, and leaves errors as
-tracebacks.
+Loading is `loading`'s and scoring is `evalkit.scoring`'s; generation and all else is lm-eval's `HFLM`. It gets a model
+and a tokenizer that are loaded, complete and on their device, since its own way falls to the CPU for a bare ``npu``,
+loads from one hub only, and leaves errors as tracebacks.
 """
 
 from __future__ import annotations
@@ -45,20 +45,19 @@ from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.audit import Audit, audit
 from evalkit.scoring.encode import encode_requests
 from evalkit.scoring.generate import GenerationRequest, Generator, unsupported
+from evalkit.scoring.memory import is_out_of_memory, release_cache
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import FailedText, Prompt, plan_batches
 
 LOADERS = ("auto", "transformers", "openmind")
-# Arguments that HFLM itself understands when it is given a loaded model. All others go to `from_pretrained`.
+# Arguments that HFLM itself understands and that mean something here, where scoring is not its own. All others go to
+# `from_pretrained`.
 HFLM_OPTIONS = (
     "chat_template_args",
     "enable_thinking",
-    "logits_cache",
     "max_batch_size",
-    "mixed_precision_dtype",
     "prefix_token_id",
-    "softmax_dtype",
     "think_end_token",
     "truncation",
 )
@@ -119,8 +118,6 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
-        # bfloat16 keeps three digits, too few for log-probabilities that are summed and compared.
-        hflm_options.setdefault("softmax_dtype", "float32")
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
             torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
@@ -332,7 +329,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
         size = int(super()._detect_batch_size(*args, **kwargs))
         # HFLM empties CUDA's cache only; the failed attempts of the search would keep an NPU's memory.
-        devices.empty_cache(self.device)
+        release_cache(self.device)
         return size
 
     def _cpu_batch_size(self) -> int:
@@ -347,7 +344,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             with redirect_stdout(sys.stderr):
                 yield
         except (RuntimeError, MemoryError) as error:
-            if not devices.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise ModelError(
                 f"{self.pretrained}: out of memory on {self.device} at batch size {self.batch_size}; "
