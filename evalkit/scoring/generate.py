@@ -6,14 +6,16 @@ strings are looked for in the last few tokens instead of once a stop string over
 are of similar length because requests are sorted by it.
 
 As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
-the stop strings being applied in their order; special tokens are not part of the text. The model's own loop is
-left to transformers where its generation settings ask for more than greedy or sampled decoding (``unsupported``).
+the stop strings being applied in their order; special tokens are not part of the text. ``choose_generator`` leaves the
+loop to transformers where the model's generation settings ask for more than greedy or sampled decoding, or where a
+small probe does not agree with the plain scorer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +24,19 @@ import numpy as np
 import torch
 
 from evalkit.errors import ConfigError, ModelError
+from evalkit.scoring import TokenRequest
+from evalkit.scoring.attention import LONGEST_WINDOW
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.head import selected_logits
-from evalkit.scoring.memory import free_bytes, is_out_of_memory, model_device, release_cache, text_config
+from evalkit.scoring.memory import (
+    free_bytes,
+    is_out_of_memory,
+    model_device,
+    release_cache,
+    text_config,
+    vocabulary_size,
+)
+from evalkit.scoring.plain import PlainScorer
 
 MAX_ROWS = 64
 """Greatest number of rows of a batch."""
@@ -99,17 +111,45 @@ class BatchResult:
 
 
 def unsupported(model: Any) -> str | None:
-    """Return why generation must be left to transformers for this model, or None."""
+    """Return why generation must be left to transformers for this model, as far as can be known without running it."""
     settings = getattr(model, "generation_config", None)
     for name, neutral in _NEUTRAL.items():
         if getattr(settings, name, None) not in neutral:
             return f"generation_config.json sets {name}={getattr(settings, name)!r}"
     if getattr(model, "_is_stateful", False):
         return "the model keeps a recurrent state instead of keys and values"
+    if not getattr(model, "_supports_cache_class", True):
+        return "this version of transformers keeps the model's cache as tuples"
     parameters = inspect.signature(model.forward).parameters
     if not {"attention_mask", "past_key_values"} <= set(parameters):
         return "the model's forward takes no attention_mask or past_key_values"
     return None
+
+
+def choose_generator(
+    model: Any, tokenizer: Any, *, max_length: int, add_special_tokens: bool | None = False
+) -> tuple[Generator | None, str]:
+    """Return a generator for a loaded model, or None where transformers' own loop must be used, and the reason."""
+    reason = unsupported(model)
+    if reason is not None:
+        return None, reason
+    generator = Generator(model, tokenizer, max_length=max_length, add_special_tokens=add_special_tokens)
+    try:
+        difference = generator.probe()
+    except Exception as error:
+        # Whatever the model's code raises means that it cannot be driven in this way.
+        line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        return None, f"the model's cache does not work here ({type(error).__name__}: {line[:160]})"
+    allowed = _PROBE_TOLERANCE if model.dtype in (torch.float32, torch.float64) else _PROBE_TOLERANCE_HALF
+    if not difference <= allowed:
+        return None, f"generated tokens differ by {difference:.2g} nats from plain rows on the probe"
+    return generator, f"agrees with plain rows on the probe to {difference:.2g} nats"
+
+
+_PROBE_TOKENS = 8
+_PROBE_TOLERANCE = 1e-3
+_PROBE_TOLERANCE_HALF = 0.05 * _PROBE_TOKENS
+"""Rounding alone, of half-precision logits, in the log-probability of the probe's tokens together."""
 
 
 class Generator:
@@ -195,6 +235,37 @@ class Generator:
                     sum(len(row.generated) for row in done),
                 )
                 number += 1
+
+    @torch.inference_mode()
+    def probe(self) -> float:
+        """Generate a little from random prompts and return how far the plain scorer disagrees, in nats.
+
+        The prompts differ in length, share a prefix, repeat, and exceed a sliding window that is short enough.
+        """
+        rng = random.Random(0)
+        vocabulary = vocabulary_size(self.model)
+        window = int(getattr(text_config(self.model), "sliding_window", None) or 0)
+        room = self.max_length - _PROBE_TOKENS
+        length = max(1, min(room, 24 + (window if window <= LONGEST_WINDOW else 0)))
+        first = tuple(rng.randrange(vocabulary) for _ in range(length))
+        other = first[: max(1, length - 4)] + tuple(rng.randrange(vocabulary) for _ in range(2))
+        last_difference = 0.0
+        for prompts in ([first, other[-room:], first], [first, first[: length // 3 + 1]]):
+            rows = [_Row(GenerationRequest(""), prompt, [k]) for k, prompt in enumerate(prompts)]
+            state = self._prefill(rows)
+            logits, totals = state.logits, torch.zeros(len(rows), device=self.device)
+            for _ in range(_PROBE_TOKENS):
+                logprobs, tokens = torch.log_softmax(logits.float(), dim=-1).max(dim=-1)
+                totals += logprobs
+                for row, token in zip(rows, tokens.tolist(), strict=True):
+                    row.generated.append(token)
+                logits = self._forward(state, tokens[:, None], torch.ones_like(tokens)[:, None])
+            requests = [TokenRequest(row.prompt_ids, tuple(row.generated)) for row in rows]
+            expected = PlainScorer(self.model, max_length=self.max_length).score(requests)
+            differences = [abs(a - b) for a, (b, _) in zip(totals.tolist(), expected, strict=True)]
+            # Written so that a NaN is passed on.
+            last_difference = max([last_difference, *differences], key=lambda value: (value != value, value))
+        return last_difference
 
     def _rows_that_fit(self, longest: _Row) -> int:
         config = text_config(self.model)
