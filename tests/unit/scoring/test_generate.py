@@ -78,7 +78,8 @@ def prompts() -> list[str]:
 
 @pytest.mark.parametrize("architecture_name", ARCHITECTURES)
 def test_greedy_texts_are_those_of_lm_eval(architecture_name: str, build_model: Callable[[str], Any]) -> None:
-    from evalkit.scoring.generate import Generator, choose_generator
+    from evalkit.scoring.generate import Generator
+    from evalkit.scoring.generate_probe import choose_generator
 
     model = build_model(architecture_name)
     generator, reason = choose_generator(model, tokenizer(), max_length=MAX_LENGTH)
@@ -220,7 +221,7 @@ def test_no_room_for_the_prompt_is_refused(mistral: Any) -> None:
 
 
 def test_what_transformers_must_do_is_named(mistral: Any, build_model: Callable[[str], Any]) -> None:
-    from evalkit.scoring.generate import unsupported
+    from evalkit.scoring.generate_probe import unsupported
 
     model = copy.deepcopy(mistral)
     model.generation_config.repetition_penalty = 1.1
@@ -229,7 +230,7 @@ def test_what_transformers_must_do_is_named(mistral: Any, build_model: Callable[
 
 
 def test_a_model_that_forgets_its_cache_is_left_to_transformers(mistral: Any) -> None:
-    from evalkit.scoring.generate import choose_generator
+    from evalkit.scoring.generate_probe import choose_generator
 
     model = copy.deepcopy(mistral)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import ConfigError, ModelError, StoreError
 from evalkit.scoring import Score, TokenRequest
-from evalkit.scoring.forest import PackResult, Plan
+from evalkit.scoring.plan import PackResult, Plan
 
 pytestmark = pytest.mark.model
 
