@@ -44,7 +44,8 @@ from evalkit.openmind_hub import snapshot
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.audit import Audit, audit
 from evalkit.scoring.encode import encode_requests
-from evalkit.scoring.generate import GenerationRequest, Generator, unsupported
+from evalkit.scoring.generate import GenerationRequest, Generator
+from evalkit.scoring.generate_probe import choose_generator
 from evalkit.scoring.memory import is_out_of_memory, release_cache
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
 from evalkit.store.ledger import Ledger
@@ -304,16 +305,15 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return [FailedText() if text is None else text for text in texts]
 
     @functools.cached_property
-    def _generator(self) -> Generator | None:
-        """What generates, or None where this model needs the loop of transformers."""
-        if unsupported(self.model) is not None:
-            return None
-        return Generator(
-            self.model,
-            self.tokenizer,
-            max_length=int(self.max_length),
-            add_special_tokens=bool(self.add_bos_token),
-        )
+    def _chosen_generator(self) -> tuple[Generator | None, str]:
+        """What generates and why; None where this model needs the loop of transformers."""
+        with self.running():
+            return choose_generator(
+                self.model,
+                self.tokenizer,
+                max_length=int(self.max_length),
+                add_special_tokens=bool(self.add_bos_token),
+            )
 
     def _generate(
         self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
@@ -321,8 +321,9 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has."""
         with self.running():
             simple = [request for request in wanted if request is not None]
-            if self._generator is not None and len(simple) == len(wanted):
-                return self._generator.generate(simple)
+            generator = self._chosen_generator[0]
+            if generator is not None and len(simple) == len(wanted):
+                return generator.generate(simple)
             texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
         return texts
 
