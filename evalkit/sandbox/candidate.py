@@ -1,12 +1,13 @@
 """The model's process: run the program text, then answer the tester's calls until killed.
 
-This runs behind the walls. Nothing here is trusted: the model's code shares the address space, so it can change any of it. It
-gains nothing by that, since all it can do is answer calls, and the answers are compared in another process.
+This runs behind the walls. Nothing here is trusted: the model's code shares the address space, so it can change any of
+it. It gains nothing by that, since all it can do is answer calls, and the answers are compared in another process.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import gc
 import json
 import os
@@ -15,7 +16,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .values import CannotCross, decode, encode
+from .values import CrossingError, decode, encode
 from .wire import frame, frame_length
 
 REQUESTS_FD, REPLIES_FD = 3, 4
@@ -78,7 +79,9 @@ def load(text: str, entry_point: str) -> tuple[Callable[..., Any] | None, dict[s
         exec(code, module.__dict__)
         entry = module.__dict__.get(entry_point)
         if entry is None:
-            return None, {"raised": {"names": ["NameError"], "message": f"{entry_point!r} is not defined", "line": None}}
+            return None, {
+                "raised": {"names": ["NameError"], "message": f"{entry_point!r} is not defined", "line": None}
+            }
     except BaseException as error:
         return None, {"raised": describe(error)}
     return entry, {"ready": True}
@@ -91,13 +94,13 @@ def answer(entry: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]
     try:
         value = entry(*arguments, **keywords)
         reply = {"id": number, "ok": encode(value)}
-    except CannotCross as error:
+    except CrossingError as error:
         return {"id": number, "malformed": str(error)}
     except BaseException as error:
         reply = {"id": number, "raised": describe(error)}
     try:
         changed = encode([arguments, keywords])
-    except CannotCross as error:
+    except CrossingError as error:
         return {"id": number, "malformed": f"an argument was changed: {error}"}
     # Compared as text: 1, 1.0 and True are equal as values.
     if json.dumps(changed) != json.dumps([request["args"], request["kwargs"]]):
@@ -113,10 +116,8 @@ def serve() -> None:
     entry, reply = load(request["program"], request["entry_point"])
     while True:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(BaseException):  # the program may have closed or replaced it
                 stream.flush()
-            except BaseException:
-                pass  # the program closed or replaced it
         try:
             send(reply)
         except MemoryError:

@@ -12,12 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox.types import Problem, Verdict
-from evalkit.sandbox.worker import Level, Settings, Worker, WorkerDied
+from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.sandbox.worker import Level, Settings, Worker, WorkerDiedError
 
 ISOLATIONS = ("require", "best", "off")
-# A second attempt, alone, may be put off this many times the limit while the machine gives it no CPU.
-PATIENCE_FACTOR = 20
 # A time-out under this share of waiting for a CPU is the program's own.
 STARVED_SHARE = 0.1
 
@@ -30,15 +28,17 @@ class Turns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._running = 0
+        self._begun = 0
         self._alone = False
         self._waiting_alone = 0
 
-    def shared(self) -> bool:
-        """Begin one of many; returns whether no other is running at this moment."""
+    def shared(self) -> int:
+        """Begin one of many; returns a token for :meth:`end`."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not self._waiting_alone)
             self._running += 1
-            return self._running == 1
+            self._begun += 1
+            return self._begun if self._running == 1 else 0
 
     def alone(self) -> None:
         """Begin when nobody else is running, and keep others out."""
@@ -48,25 +48,27 @@ class Turns:
             self._waiting_alone -= 1
             self._alone = True
 
-    def end(self) -> None:
-        """End what was begun."""
+    def end(self, token: int = 0) -> bool:
+        """End what was begun; returns whether no other ran in the meantime."""
         with self._changed:
+            was_alone = self._alone or token == self._begun
             if self._alone:
                 self._alone = False
             else:
                 self._running -= 1
             self._changed.notify_all()
+            return was_alone
 
 
 class Checker:
     """Runs model-written programs so that they can harm nothing and fake nothing.
 
-    Use as a context manager. At entry the workers start and their walls are tried; nothing of a sample runs before that.
+    Use as a context manager. At entry the workers start and their walls are tried; no sample runs before that.
 
     Args:
-        isolation: "require" refuses to start unless every wall is proved; "best" runs with what there is and says so in each
-            verdict; "off" has no walls at all.
-        timeout_seconds: CPU time of one program. The wall-clock bound is 1.25 s above it.
+        isolation: "require" refuses to start unless every wall is proved; "best" runs with what there is and says so in
+            each verdict; "off" has no walls at all.
+        timeout_seconds: CPU time of one program. The wall-clock bound is 1.4 s above it.
         jobs: programs at a time; the number of usable CPUs by default.
         memory_bytes: address space of one program.
 
@@ -116,7 +118,9 @@ class Checker:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -168,18 +172,17 @@ class Checker:
 
     def _verdict(self, worker: Worker, problem: Problem, completion: str) -> Verdict:
         """One sample: an attempt, and a second where the first says nothing about the program."""
-        alone = self._turns.shared()
+        token = self._turns.shared()
         try:
             outcome = self._attempt(worker, problem, completion)
         finally:
-            self._turns.end()
+            alone = self._turns.end(token)
         attempts = 1
-        if outcome["label"] == "harness error" or (outcome["label"] == "timed out" and starved(outcome, alone=alone)):
+        if outcome["label"] == "harness error" or (outcome["label"] == "timed out" and not alone and starved(outcome)):
             attempts = 2
             self._turns.alone()
             try:
-                patience = PATIENCE_FACTOR * self._settings.timeout_seconds
-                outcome = self._attempt(worker, problem, completion, patience_seconds=patience)
+                outcome = self._attempt(worker, problem, completion)
             finally:
                 self._turns.end()
         label = str(outcome["label"])
@@ -196,27 +199,23 @@ class Checker:
             attempts=attempts,
         )
 
-    def _attempt(
-        self, worker: Worker, problem: Problem, completion: str, patience_seconds: float = 0.0
-    ) -> dict[str, Any]:
+    def _attempt(self, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
         try:
-            outcome = worker.check(problem, completion, patience_seconds=patience_seconds)
-        except WorkerDied as died:
+            outcome = worker.check(problem, completion)
+        except WorkerDiedError as died:
             worker.restart()
             if died.args[0] == "time":
-                return {"label": "timed out", "detail": "the tests did not end", "waited_seconds": 0.0, "seconds": 0.0}
+                return {"label": "timed out", "detail": "the tests did not end", "waited_seconds": -1.0}
             return {"label": "harness error", "detail": died.args[0]}
         if outcome["label"] == "harness error" or not {"seccomp", "off"} & set(worker.level.walls):
             worker.restart()
         return outcome
 
 
-def starved(outcome: dict[str, Any], *, alone: bool) -> bool:
-    """Whether a time-out may be the machine's doing: its processes waited for a CPU, or nobody can tell and others ran."""
-    waited = float(outcome.get("waited_seconds", -1.0))
-    if waited < 0:
-        return not alone
-    return waited > STARVED_SHARE * float(outcome["seconds"])
+def starved(outcome: dict[str, Any]) -> bool:
+    """Whether a time-out may be the machine's doing: its processes waited for a CPU, or the kernel does not tell."""
+    waited = float(outcome["waited_seconds"])
+    return waited < 0 or waited > STARVED_SHARE * float(outcome["seconds"])
 
 
 def demand(level: Level) -> None:
@@ -232,7 +231,9 @@ def demand(level: Level) -> None:
     if "seccomp" not in level.walls:
         raise SandboxError(f"model code cannot be isolated here: no seccomp ({level.missing.get('seccomp')}); {remedy}")
     if "landlock" not in level.walls and "sealed" not in level.walls:
-        raise SandboxError(f"model code cannot be isolated here: no Landlock ({level.missing.get('landlock')}); {remedy}")
+        raise SandboxError(
+            f"model code cannot be isolated here: no Landlock ({level.missing.get('landlock')}); {remedy}"
+        )
     if level.leaks:
         raise SandboxError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")
     if level.faults:

@@ -30,7 +30,9 @@ def humaneval() -> None:
 
 @humaneval.command()
 @click.argument("samples", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="HumanEval's problems: a file, or a folder with test.jsonl.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="HumanEval's problems: a file, or a folder with test.jsonl."
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Results, JSON Lines.  [SAMPLES_results.jsonl]")
 @click.option("-k", "ks", default="1,10,100", show_default=True, callback=_ks, help="pass@k for these k.")
 @click.option("--timeout", "timeout_seconds", default=3.0, show_default=True, help="CPU seconds of one program.")
@@ -42,7 +44,9 @@ def humaneval() -> None:
     show_default=True,
     help="require: refuse unless every wall is proved; best: what there is; off: none.",
 )
-@click.option("--unsafe-code-execution", is_flag=True, help="Needed for --isolation off: you accept what the code may do.")
+@click.option(
+    "--unsafe-code-execution", is_flag=True, help="Needed for --isolation off: you accept what the code may do."
+)
 def check(
     samples: Path,
     data: Path | None,
@@ -89,7 +93,9 @@ def check(
         click.echo(f"{f'pass@{score.k}':16s} {100 * score.value:8.1f}  {interval}")
     if left_out := [k for k in ks if k not in {score.k for score in scores}]:
         click.echo(f"pass@{','.join(map(str, left_out))}: not given, some problems have fewer samples")
-    click.echo(f"problems: {len(tried)} of {len(problems)}" + ("" if len(tried) == len(problems) else "; NOT the whole set"))
+    click.echo(
+        f"problems: {len(tried)} of {len(problems)}" + ("" if len(tried) == len(problems) else "; NOT the whole set")
+    )
     click.echo(f"isolation: {', '.join(sorted({verdict.isolation for verdict in verdicts}))}")
     click.echo(f"results: {output}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError, did_you_mean
-from evalkit.sandbox.types import Problem, Verdict
+from evalkit.sandbox.verdict import Problem, Verdict
 
 SAMPLE_DATA = Path(__file__).parent.parent / "samples" / "humaneval" / "test.jsonl"
 _NAMES = ("test.jsonl", "humaneval/test.jsonl", "HumanEval.jsonl", "HumanEval.jsonl.gz")
@@ -58,12 +58,18 @@ def read_problems(data: Path) -> dict[str, Problem]:
     for number, row in read_jsonl(path):
         for column in ("task_id", "prompt", "test", "entry_point"):
             if not isinstance(row.get(column), str):
-                raise DataError(f"{path}:{number}: no text in column {column!r}; a problem needs task_id, prompt, test, entry_point")
+                raise DataError(
+                    f"{path}:{number}: no text in column {column!r}; a problem needs task_id, prompt, test, entry_point"
+                )
         if row["task_id"] in problems:
             raise DataError(f"{path}:{number}: {row['task_id']} is there twice; keep one")
         solution = row.get("canonical_solution")
         problems[row["task_id"]] = Problem(
-            row["task_id"], row["prompt"], row["test"], row["entry_point"], solution if isinstance(solution, str) else None
+            row["task_id"],
+            row["prompt"],
+            row["test"],
+            row["entry_point"],
+            solution if isinstance(solution, str) else None,
         )
     if not problems:
         raise DataError(f"{path}: holds no problem")
@@ -83,7 +89,8 @@ def read_samples(path: Path, problems: dict[str, Problem]) -> list[dict[str, Any
             raise DataError(f"{path}:{number}: a sample needs 'task_id' and 'completion', both text")
         if task not in problems:
             raise DataError(
-                f"{path}:{number}: the data has no problem {task!r}{did_you_mean(task, problems)}; give its file with --data"
+                f"{path}:{number}: the data has no problem {task!r}{did_you_mean(task, problems)}; "
+                "give its file with --data"
             )
         samples.append(row)
     if not samples:

@@ -1,7 +1,7 @@
 """The seccomp filter: the allow-list of ``syscalls.py`` as a BPF program.
 
-The program is a list of ``struct sock_filter {u16 code; u8 jt; u8 jf; u32 k}`` over ``struct seccomp_data {s32 nr; u32 arch;
-u64 instruction_pointer; u64 args[6]}`` (linux/seccomp.h, Documentation/userspace-api/seccomp_filter.rst). In order:
+The program is a list of ``struct sock_filter {u16 code; u8 jt; u8 jf; u32 k}`` over ``struct seccomp_data
+{s32 nr; u32 arch; u64 instruction_pointer; u64 args[6]}`` (linux/seccomp.h, Documentation/userspace-api/seccomp_filter.rst). In order:
 
 1. a call in another calling convention (32-bit, x32) gets EPERM: its numbers mean other calls;
 2. clone3 gets ENOSYS, so that the C library falls back to clone, whose flags the filter can see;
@@ -16,7 +16,13 @@ from collections.abc import Collection, Mapping
 
 from .syscalls import ALLOWED, AUDIT_ARCH, OTHERS, OWN_PID, RULES, Rule
 
-_LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # LD|W|ABS, ALU|AND|K, JMP|JEQ|K, JMP|JGE|K, RET|K
+_LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = (
+    0x20,
+    0x54,
+    0x15,
+    0x35,
+    0x06,
+)  # LD|W|ABS, ALU|AND|K, JMP|JEQ|K, JMP|JGE|K, RET|K
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in seccomp_data
 X32_BIT = 0x40000000
 ALLOW = 0x7FFF0000

@@ -1,20 +1,22 @@
 """The few Linux calls that build the walls, through ctypes and nothing else.
 
-Every function raises ``OSError`` with the kernel's errno when the kernel refuses. Numbers and layouts are from the kernel's
-user-space headers (``linux/prctl.h``, ``linux/landlock.h``, ``linux/seccomp.h``, ``linux/capability.h``, ``linux/sched.h``)
-and the rules of use from ``Documentation/userspace-api/landlock.rst``, ``Documentation/userspace-api/seccomp_filter.rst``,
-``Documentation/userspace-api/no_new_privs.rst`` and the manual pages prctl(2), capabilities(7), clock_getres(2).
+Every function raises ``OSError`` with the kernel's errno when the kernel refuses. Numbers and layouts are from the
+kernel's user-space headers (``linux/prctl.h``, ``linux/landlock.h``, ``linux/seccomp.h``, ``linux/capability.h``,
+``linux/sched.h``), the rules of use from ``landlock.rst``, ``seccomp_filter.rst`` and ``no_new_privs.rst`` in its
+``Documentation/userspace-api`` and from the manual pages prctl(2), capabilities(7), clock_getres(2).
 
 This module is imported by the helper processes, which know only the standard library.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -77,14 +79,10 @@ def drop_capabilities() -> None:
     no_new_privs nothing can be gained from it.
     """
     for capability in range(64):
-        try:
+        with contextlib.suppress(OSError):  # not permitted, or no such capability
             prctl(PR_CAPBSET_DROP, capability)
-        except OSError:
-            break
-    try:
+    with contextlib.suppress(OSError):  # kernels before 4.3 have no ambient set
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    except OSError:
-        pass  # kernels before 4.3 have no ambient set
     header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))  # _LINUX_CAPABILITY_VERSION_3, this thread
     syscall(SYS_CAPSET[MACHINE], header, ctypes.create_string_buffer(bytes(24)))
 
@@ -132,7 +130,7 @@ def landlock_ruleset(abi: int, readable: Iterable[str]) -> int:
         except OSError:
             continue  # not there: nothing to allow
         try:
-            rights = LANDLOCK_READ_FILE | (LANDLOCK_READ_DIR if os.path.isdir(path) else 0)
+            rights = LANDLOCK_READ_FILE | (LANDLOCK_READ_DIR if Path(path).is_dir() else 0)
             syscall(SYS_LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, struct.pack("=Qi", rights, fd), 0)
         finally:
             os.close(fd)
@@ -142,6 +140,15 @@ def landlock_ruleset(abi: int, readable: Iterable[str]) -> int:
 def landlock_restrict(ruleset: int) -> None:
     """Put this thread and its future children under the ruleset; needs no_new_privs or CAP_SYS_ADMIN."""
     syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+
+
+def map_memory(count: int) -> None:
+    """Map ``count`` more bytes, private and untouched, and keep them: tries the limit of the address space."""
+    _libc.mmap.restype = ctypes.c_void_p
+    address = _libc.mmap(None, ctypes.c_size_t(count), ctypes.c_int(3), ctypes.c_int(0x22), -1, ctypes.c_long(0))
+    if address == ctypes.c_void_p(-1).value:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def process_cpu_seconds(pid: int) -> float:

@@ -1,12 +1,13 @@
 """The process that candidates are forked from: a fresh ``python -I -S`` that has never seen a test, a model or torch.
 
-It is started by ``worker.py``, talks to the tester over one socket (descriptor 0), and says on its standard output, once, which
-walls stand. For each program it gets three pipe ends, forks, raises the walls in the child, watches its CPU time, and on the
-tester's word kills it and everything it may have left, and reports how it ended.
+It is started by ``worker.py``, talks to the tester over one socket (descriptor 0), and says once, on its standard
+output, which walls stand. For each program it gets three pipe ends, forks, raises the walls in the child, watches its CPU time,
+and on the tester's word kills it and everything it may have left, and reports how it ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -17,33 +18,34 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from . import kernel
 from .candidate import REPLIES_FD, send, serve
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
-from .walls import WallRefused, Walls
-from .wire import ASK, END, KILL, OUTCOME, RUN, WAITED
+from .walls import WallError, Walls
+from .wire import END, KILL, OUTCOME, RUN
 
 EXIT_GRACE_SECONDS = 0.1
 
 # Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
-KEPT_OUT_WHEN_OFF = frozenset(
-    "caps nnp dumpable limit:nproc limit:fsize limit:nofile limit:stack limit:memlock limit:msgqueue".split()
+KEPT_OUT_WHEN_OFF = frozenset(("caps", "nnp", "dumpable")).union(
+    f"limit:{name}" for name in ("nproc", "fsize", "nofile", "stack", "memlock", "msgqueue")
 )
 
 # Modules that HumanEval solutions commonly import; loaded once here instead of once a program.
 PRELOADED = (
-    "typing collections collections.abc re math random string itertools functools heapq bisect copy operator hashlib datetime "
-    "statistics dataclasses decimal fractions enum abc types contextlib time threading traceback io"
-).split()
+    *("typing", "collections", "collections.abc", "re", "math", "random", "string", "itertools", "functools", "heapq"),
+    *("bisect", "copy", "operator", "hashlib", "datetime", "statistics", "dataclasses", "decimal", "fractions", "enum"),
+    *("abc", "types", "contextlib", "time", "threading", "traceback", "io"),
+)
 
 
 def waited_seconds(pid: int) -> float:
-    """Seconds that a process was ready to run and did not get a CPU (/proc/PID/schedstat); -1 where that is not told."""
+    """Seconds that a process was ready to run and got no CPU (/proc/PID/schedstat); -1 where that is not told."""
     try:
-        with open(f"/proc/{pid}/schedstat") as line:
-            return int(line.read().split()[1]) / 1e9
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return -1.0
 
@@ -55,26 +57,22 @@ def _start(walls: Walls, pipes: list[int]) -> int:
         return pid
     try:
         # Under memory pressure the candidate goes first, not the evaluation.
-        try:
-            with open("/proc/self/oom_score_adj", "w") as score:
-                score.write("1000")
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
         walls.raise_in_candidate(pipes, nursery)
-        sys.stdin = open(0, closefd=False)
+        sys.stdin = os.fdopen(0, closefd=False)
         serve()
-    except (WallRefused, OSError, EOFError) as error:
+    except (WallError, OSError, EOFError) as error:
         _report_fault(pipes[1], error)
     finally:
         os._exit(0)
 
 
 def _report_fault(replies: int, error: BaseException) -> None:
+    """Tell the tester that the set-up failed; the pipe may have moved to its place already."""
     for fd in (REPLIES_FD, replies):
-        try:
+        with contextlib.suppress(OSError):
             return send({"fault": f"{type(error).__name__}: {error}"}, fd)
-        except OSError:
-            continue
     return None
 
 
@@ -97,16 +95,12 @@ def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool]
                 over = True
             elif left < math.inf:
                 milliseconds = max(5, math.ceil(1000 * left / cores))
-        if not poller.poll(milliseconds):
-            continue
-        word = control.recv(1)
-        if word != ASK:
-            return word, over
-        control.sendall(WAITED.pack(waited_seconds(pid)))
+        if poller.poll(milliseconds):
+            return control.recv(1), over
 
 
 def _end(pid: int, *, grace: bool) -> tuple[int, float, int]:
-    """Kill and reap; return (wait status, CPU seconds, KiB at most resident). ``grace``: let it finish exiting first."""
+    """Kill and reap; return (wait status, CPU seconds, KiB at most resident). ``grace``: let it finish exiting."""
     deadline = time.monotonic() + (EXIT_GRACE_SECONDS if grace else 0)
     while True:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
@@ -135,22 +129,17 @@ def purge(walls: Walls) -> None:
         family = _descendants(os.getpid())
         for how in (signal.SIGSTOP, signal.SIGKILL):  # a stopped process cannot fork while the others are killed
             for pid in family:
-                try:
+                with contextlib.suppress(OSError):
                     os.kill(pid, how)
-                except OSError:
-                    pass
         time.sleep(0.002)
 
 
 def _descendants(root: int) -> list[int]:
     parents = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as line:
-                    parents[int(name)] = int(line.read().rpartition(")")[2].split()[1])
-            except (OSError, ValueError, IndexError):
-                continue
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     family, grown = {root}, True
     while grown:
         more = {pid for pid, parent in parents.items() if parent in family} - family
@@ -173,9 +162,7 @@ def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
         for fd in pipes:
             os.close(fd)
         if not pid:
-            while (word := control.recv(1)) == ASK:
-                control.sendall(WAITED.pack(-1.0))
-            if not word:
+            if not control.recv(1):
                 return
             control.sendall(OUTCOME.pack(0, False, 0.0, -1.0, 0))
             continue

@@ -1,11 +1,12 @@
 """What candidates can import: the standard library and a few named packages, found without reading their folder.
 
-Site-packages as a whole is not readable: it may hold data sets with solutions. So a package is found by its path, and only the
-files that importing needs are opened to candidates.
+Site-packages as a whole is not readable: it may hold data sets with solutions. So a package is found by its path, and
+only the files that importing needs are opened to candidates.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -14,9 +15,22 @@ import pkgutil
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+_NOT_READABLE = {"site-packages", "dist-packages"}
 # Modules that do something when imported (open a browser, print, start a window) or are the interpreter's own tests.
-_NOT_PRELOADED = {"antigravity", "this", "test", "idlelib", "tkinter", "turtle", "turtledemo", "lib2to3", "ensurepip", "venv"}
+_NOT_PRELOADED = {
+    "antigravity",
+    "this",
+    "test",
+    "idlelib",
+    "tkinter",
+    "turtle",
+    "turtledemo",
+    "lib2to3",
+    "ensurepip",
+    "venv",
+}
 
 
 class _PackageFinder(importlib.abc.MetaPathFinder):
@@ -33,7 +47,7 @@ class _PackageFinder(importlib.abc.MetaPathFinder):
             return None
         folder = self.folders[fullname]
         return importlib.util.spec_from_file_location(
-            fullname, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+            fullname, Path(folder, "__init__.py"), submodule_search_locations=[folder]
         )
 
 
@@ -41,33 +55,31 @@ def allow_packages(folders: Mapping[str, str]) -> list[str]:
     """Make packages (name -> folder) importable; return what must be readable for it."""
     sys.meta_path.append(_PackageFinder(folders))
     beside = [f"{folder}.libs" for folder in folders.values()]  # where wheels keep their shared libraries
-    return [*folders.values(), *(folder for folder in beside if os.path.isdir(folder))]
+    return [*folders.values(), *(folder for folder in beside if Path(folder).is_dir())]
 
 
 def standard_library() -> list[str]:
     """The files and folders of the standard library, without site-packages; and fill the importer's memory of them.
 
-    The folder itself must not be readable (a Landlock rule covers all below it), so the importer, which lists a folder to
-    find a module, has to know the list already.
+    The folder itself must not be readable (a Landlock rule covers all below it), so the importer, which lists a folder
+    to find a module, has to know the list already.
     """
+    importlib.util.find_spec("a_name_that_no_folder_has")
     readable = ["/etc/ld.so.cache", "/dev/urandom"]
-    for folder in sys.path:
-        importlib.util.find_spec("evalkit_probe_of_every_folder")
-        if os.path.isdir(folder):
-            names = set(os.listdir(folder)) - {"site-packages", "dist-packages"}
-            readable += [os.path.join(folder, name) for name in sorted(names)]
-        elif os.path.exists(folder):
-            readable.append(folder)
+    for folder in map(Path, sys.path):
+        if folder.is_dir():
+            readable += [str(entry) for entry in folder.iterdir() if entry.name not in _NOT_READABLE]
+        elif folder.exists():
+            readable.append(str(folder))
     return readable
 
 
 def _extension_names() -> Iterable[str]:
     suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-    for folder in sys.path:
-        if os.path.isdir(folder):
-            for name in os.listdir(folder):
-                if name.endswith(suffixes) and not name.startswith(("_test", "_xx", "xx")):
-                    yield name.partition(".")[0]
+    for folder in filter(Path.is_dir, map(Path, sys.path)):
+        for entry in folder.iterdir():
+            if entry.name.endswith(suffixes) and not entry.name.startswith(("_test", "_xx", "xx")):
+                yield entry.name.partition(".")[0]
 
 
 def extension_libraries(folders: Iterable[str]) -> list[str]:
@@ -82,23 +94,21 @@ def extension_libraries(folders: Iterable[str]) -> list[str]:
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            for name in [*_extension_names(), *(os.path.basename(f) for f in folders if not f.endswith(".libs"))]:
-                try:
+            for name in [*_extension_names(), *(Path(f).name for f in folders if not f.endswith(".libs"))]:
+                with contextlib.suppress(Exception):  # not for this system, or broken: then candidates lack it too
                     importlib.import_module(name)
-                except Exception:  # not for this system, or broken: then candidates do not have it either
-                    continue
-            with open("/proc/self/maps") as maps:
-                paths = {line.split(maxsplit=5)[5].strip() for line in maps if line.count("/")}
-            os.write(write, "\n".join(sorted(p for p in paths if ".so" in os.path.basename(p))).encode())
+            lines = Path("/proc/self/maps").read_text().splitlines()
+            paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
+            inside = tuple(sys.path)
+            found = sorted(p for p in paths if ".so" in Path(p).name and not p.startswith(inside))
+            os.write(write, "\n".join(found).encode())
         finally:
             os._exit(0)
     os.close(write)
-    with os.fdopen(read) as lines:
-        found = lines.read().split("\n")
+    with os.fdopen(read) as names:
+        libraries = [name for name in names.read().split("\n") if name]
     os.waitpid(pid, 0)
-    libraries = set(filter(None, found))
-    # The loader opens a library by the name it was linked with, and Landlock judges the file that this leads to.
-    return sorted(libraries)
+    return libraries
 
 
 def preload_everything(packages: Iterable[str]) -> None:

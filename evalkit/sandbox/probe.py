@@ -1,11 +1,11 @@
 """Does each wall really deny? A forked child behind all walls tries what is forbidden and reports what happened.
 
-Run by the nursery at every start, before the first program. Every act is chosen so that it does no harm where it succeeds.
+Run by the nursery at every start, before the first program. Every act is chosen so that it does no harm where it
+succeeds.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import json
@@ -15,12 +15,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from . import kernel
 from .candidate import REPLIES_FD, REQUESTS_FD
 from .syscalls import ALLOWED, OTHERS
-from .walls import MAX_DESCRIPTORS, WallRefused, Walls
+from .walls import MAX_DESCRIPTORS, WallError, Walls
 
 AT_FDCWD = -100
 MISSING = b"/evalkit-probe/none"
@@ -91,12 +93,10 @@ def _leaks(walls: Walls) -> Iterator[str]:
                 yield what
     if walls.landlock or walls.sealed:
         expected = (errno.EPERM,) if walls.sealed else (errno.EACCES,)
-        for what, path in (("this file", __file__), ("/etc/passwd", "/etc/passwd"), ("/proc", "/proc/self/status")):
-            if os.path.exists(path) and not _denied(lambda path=path: os.open(path, os.O_RDONLY), expected):
-                yield f"reading files ({what})"
-        if not _denied(lambda: os.listdir("/"), expected):
-            yield "reading files (/)"
-    if not _denied(lambda: ctypes_map(walls.memory_bytes), (errno.ENOMEM,)):
+        for path in (__file__, "/etc/passwd", "/proc/self/status", "/"):
+            if Path(path).exists() and not _denied(partial(os.open, path, os.O_RDONLY), expected):
+                yield f"reading files ({path})"
+    if not _denied(partial(kernel.map_memory, walls.memory_bytes), (errno.ENOMEM,)):
         yield "memory beyond the limit"
     for name, limit, most in (
         ("CPU time", resource.RLIMIT_CPU, walls.timeout_seconds + 1),
@@ -108,20 +108,10 @@ def _leaks(walls: Walls) -> Iterator[str]:
         if hard == resource.RLIM_INFINITY or hard > most:
             yield f"no limit ({name})"
     for fd in range(REPLIES_FD + 1, MAX_DESCRIPTORS):
-        if not _denied(lambda fd=fd: fcntl.fcntl(fd, fcntl.F_GETFD), (errno.EBADF,)):
+        if not _denied(partial(fcntl.fcntl, fd, fcntl.F_GETFD), (errno.EBADF,)):
             yield f"an inherited descriptor ({fd})"
     if set(os.environ) - {"OPENBLAS_NUM_THREADS"}:
         yield "environment variables"
-
-
-def ctypes_map(count: int) -> None:
-    """Map ``count`` further bytes (private, never touched); OSError if the kernel refuses."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    address = libc.mmap(None, ctypes.c_size_t(count), 3, 0x22, -1, ctypes.c_long(0))
-    if address == ctypes.c_void_p(-1).value:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
 
 
 def _faults(walls: Walls) -> Iterator[str]:
@@ -147,8 +137,8 @@ def _faults(walls: Walls) -> Iterator[str]:
 def _kernel_account(pid: int, walls: Walls) -> Iterator[str]:
     """What the kernel says of the child, which the child cannot forge: /proc/PID/status."""
     try:
-        with open(f"/proc/{pid}/status") as lines:
-            status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
     except OSError:
         return  # no /proc here: the acts must do
     if status.get("NoNewPrivs", "1") != "1":
@@ -162,7 +152,7 @@ def _kernel_account(pid: int, walls: Walls) -> Iterator[str]:
 def _child(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:
     try:
         walls.raise_in_candidate(pipes, nursery)
-    except WallRefused as refused:
+    except WallError as refused:
         report: dict[str, Any] = {"refused": list(refused.args)}
     else:
         os.write(REPLIES_FD, b"up\n")

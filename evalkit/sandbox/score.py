@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox.types import Verdict
+from evalkit.sandbox.verdict import Verdict
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
@@ -29,7 +29,7 @@ class PassAtK:
 
 
 def estimate(samples: int, correct: int, k: int) -> float:
-    """Unbiased estimate of pass@k of one problem: ``1 - C(n - c, k) / C(n, k)`` (Chen et al. 2021, arXiv:2107.03374, eq. 1).
+    """Unbiased estimate of pass@k of one problem: ``1 - C(n - c, k) / C(n, k)`` (Chen et al. 2021, arXiv:2107.03374).
 
     Raises:
         ValueError: fewer samples than k.
@@ -50,8 +50,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
     """pass@k for each k that every problem has samples enough for.
 
-    The interval covers the draw of problems: with one sample a problem it is Wilson's, else normal with the standard error of
-    the mean over problems (samples of a problem are not independent, so a problem counts once).
+    The interval covers the draw of problems: with one sample a problem it is Wilson's, else normal with the standard
+    error of the mean over problems (samples of a problem are not independent, so a problem counts once).
 
     Raises:
         SandboxError: a verdict is a harness error, so there is no score.
@@ -60,8 +60,8 @@ def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
     for verdict in verdicts:
         if verdict.label == "harness error":
             raise SandboxError(
-                f"{verdict.task_id}: no score, because a sample could not be judged ({verdict.detail}); it says nothing about "
-                "the model: mend the cause and check again"
+                f"{verdict.task_id}: no score, because a sample could not be judged ({verdict.detail}); it says nothing "
+                "about the model: mend the cause and check again"
             )
         counts[verdict.task_id][0] += 1
         counts[verdict.task_id][1] += verdict.passed

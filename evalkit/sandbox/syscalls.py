@@ -1,12 +1,12 @@
 """What a candidate may ask of the kernel: one list, for x86-64 and aarch64.
 
-An allow-list: what is not here gets EPERM. Calls that are safe only with certain arguments have rules; a rule is a list of
-alternatives, an alternative a list of tests ``(argument index, mask, value)`` that must all hold: ``argument & mask == value``.
-seccomp sees argument words only, never what a pointer points to, so calls whose danger lies behind a pointer (clone3,
-openat2, sendmsg, ioctl structures) are refused as a whole.
+An allow-list: what is not here gets EPERM. Calls that are safe only with certain arguments have rules; a rule is a list
+of alternatives, an alternative a list of tests ``(argument index, mask, value)``, all of which must hold:
+``argument & mask == value``. seccomp sees argument words only, never what a pointer points to, so calls whose danger lies behind a pointer
+(clone3, openat2, sendmsg) are refused as a whole.
 
-Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of the kernel. A test compares them with
-the headers of the machine it runs on.
+Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of the kernel. A test compares
+them with the headers of the machine it runs on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Rule = list[list[tuple[int, int, int]]]
 
 # O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | __O_TMPFILE: the same bits on both architectures.
 WRITE_OPEN = 0x3 | 0x40 | 0x200 | 0x400000
-# pthread_create's flags in glibc (VM FS FILES SIGHAND THREAD SYSVSEM SETTLS PARENT_SETTID CHILD_CLEARTID); musl adds DETACHED.
+# pthread_create's flags in glibc: VM FS FILES SIGHAND THREAD SYSVSEM SETTLS PARENT_SETTID CHILD_CLEARTID. musl adds
+# DETACHED.
 THREAD_FLAGS = (0x3D0F00, 0x7D0F00)
 AF_UNIX, SOCK_STREAM, SOCK_TYPE_MASK = 1, 1, 0xF
 FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC

@@ -1,8 +1,8 @@
 """The process that runs the tests and decides. It never shares memory with model code.
 
-Started by ``worker.py``; reads one job after the other from descriptor 0 and writes one verdict each to descriptor 1. For a job
-it makes three pipes, has the nursery (socket on descriptor 3) fork a candidate on their other ends, and runs the problem's tests
-with a function in the candidate's place that sends each call over. A sample passes only if the tests ran to their end here.
+Started by ``worker.py``; reads one job after the other from descriptor 0 and writes one verdict each to descriptor 1.
+For a job it makes three pipes, has the nursery fork a candidate on their other ends, and runs the problem's tests with a
+function in the candidate's place that sends each call over. A sample passes only if the tests ran to their end here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import os
 import reprlib
 import resource
-import select
 import signal
 import socket
 import struct
@@ -25,205 +24,17 @@ from types import CodeType
 from typing import Any
 
 from . import kernel
+from .calls import CandidateExit, Channel, Fault, Gone, Malformed, Proxy, TimeIsUp, rebuild
 from .filter import build, for_process
 from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
-from .values import CannotCross, decode, encode, write_back
-from .wire import ASK, END, KILL, MAX_FRAME_BYTES, OUTCOME, RUN, WAITED, frame, frame_length
+from .wire import END, KILL, OUTCOME, RUN, frame
 
-MAX_OUTPUT_BYTES = 64 << 10
 MEMORY_BYTES = 4 << 30  # address space of the tester: a returned value can make a test compute with it
+CPU_TICK_SECONDS = 0.1
+MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
 TEST_NAME = "<tests>"
 PROMPT_NAME = "<prompt>"
-
-
-class Ending(BaseException):
-    """Ends the sample, whatever the tests catch: :class:`Proxy` raises it again at every further call."""
-
-
-class TimeIsUp(Ending):
-    """The wall-clock bound of the whole sample passed."""
-
-
-class Malformed(Ending):
-    """The candidate sent something that is not a reply."""
-
-
-class Gone(Ending):
-    """The candidate closed its end: it exited, was killed, or closed its descriptors."""
-
-
-class Fault(Ending):
-    """The harness or the data set is at fault, not the candidate."""
-
-
-class Channel:
-    """The pipes to one candidate: frames out, frames in, and what it prints."""
-
-    def __init__(self) -> None:
-        requests, self.requests = os.pipe()
-        self.replies, replies = os.pipe()
-        self.prints, prints = os.pipe()
-        self.theirs = (requests, replies, prints)
-        self.output = bytearray()
-        self.printed = 0
-        for fd in (self.requests, self.replies, self.prints):
-            os.set_blocking(fd, False)
-        self.poller = select.poll()
-        self.poller.register(self.replies, select.POLLIN)
-        self.poller.register(self.prints, select.POLLIN)
-
-    def close_theirs(self) -> None:
-        for fd in self.theirs:
-            os.close(fd)
-        self.theirs = ()  # type: ignore[assignment]
-
-    def close(self) -> None:
-        self.close_theirs()
-        for fd in (self.requests, self.replies, self.prints):
-            os.close(fd)
-
-    def drain(self) -> None:
-        """Take what was printed; keep the first 64 KiB, drop the rest."""
-        try:
-            while part := os.read(self.prints, 1 << 16):
-                self.printed += len(part)
-                self.output += part[: MAX_OUTPUT_BYTES - len(self.output)]
-                if len(part) < 1 << 16:
-                    return
-            self.poller.unregister(self.prints)
-        except (BlockingIOError, KeyError):
-            pass
-
-    def _wait(self, fd: int) -> None:
-        """Return when ``fd`` is ready; meanwhile take what is printed, so that the candidate does not block on it."""
-        while True:
-            for ready, _ in self.poller.poll():
-                if ready == self.prints:
-                    self.drain()
-                if ready == fd:
-                    return
-
-    def send(self, message: Any) -> None:
-        data = memoryview(frame(message))
-        waiting = False
-        try:
-            while data:
-                try:
-                    data = data[os.write(self.requests, data) :]
-                except BlockingIOError:
-                    if not waiting:
-                        self.poller.register(self.requests, select.POLLOUT)
-                        self.poller.modify(self.replies, 0)  # a reply now would be out of turn; only its end matters
-                        waiting = True
-                    self._wait(self.requests)
-        except BrokenPipeError:
-            raise Gone from None
-        finally:
-            if waiting:
-                self.poller.unregister(self.requests)
-                self.poller.modify(self.replies, select.POLLIN)
-
-    def receive(self) -> dict[str, Any]:
-        length = frame_length(self._exactly(4))
-        if length > MAX_FRAME_BYTES:
-            raise Malformed(f"a reply of {length} bytes; the most is {MAX_FRAME_BYTES}")
-        try:
-            message = json.loads(self._exactly(length))
-        except (ValueError, RecursionError):
-            raise Malformed("a reply that is not JSON") from None
-        if type(message) is not dict:
-            raise Malformed("a reply that is not an object")
-        return message
-
-    def _exactly(self, count: int) -> bytes:
-        parts = []
-        while count:
-            try:
-                part = os.read(self.replies, min(count, 1 << 20))
-            except BlockingIOError:
-                self._wait(self.replies)
-                continue
-            if not part:
-                raise Gone
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-
-class CandidateExit(BaseException):
-    """The candidate raised SystemExit or another exception that is not an ``Exception``."""
-
-
-def rebuild(raised: Any) -> BaseException:
-    """Make the nearest built-in exception of what the candidate says it raised."""
-    try:
-        names, message, line = raised["names"], raised["message"], raised["line"]
-        if type(message) is not str or type(line) not in (int, type(None)) or type(names) is not list:
-            raise TypeError
-        names = [name for name in names[:30] if type(name) is str]
-    except (KeyError, TypeError):
-        raise Malformed("an exception without name, message and line") from None
-    error: BaseException = Exception(message[:500])
-    for name in names:
-        kind = getattr(builtins, name, None)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            try:
-                error = kind(message[:500]) if issubclass(kind, Exception) else CandidateExit(message[:500])
-                break
-            except TypeError:
-                continue  # some need more than a message (UnicodeDecodeError); their base will do
-    error.from_candidate = (names[0] if names else "Exception", message, line)  # type: ignore[attr-defined]
-    return error
-
-
-class Proxy:
-    """What the tests call: each call goes to the candidate, and its value or exception comes back."""
-
-    def __init__(self, channel: Channel, name: str, first_number: int) -> None:
-        self._channel = channel
-        self._number = first_number
-        self.__name__ = name
-        self.calls = 0
-        self.ending: Ending | None = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.ending is not None:
-            raise self.ending
-        try:
-            return self._call(args, kwargs)
-        except Ending as ending:
-            self.ending = ending
-            raise
-
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._number += 1
-        self.calls += 1
-        arguments = list(args)
-        try:
-            sent = {"id": self._number, "args": encode(arguments), "kwargs": encode(kwargs)}
-        except CannotCross as error:
-            raise Fault(f"a test passes an argument that cannot be sent: {error}") from None
-        self._channel.send(sent)
-        reply = self._channel.receive()
-        if reply.get("id") != self._number:
-            raise Malformed("a reply to another call")
-        if "malformed" in reply:
-            raise Malformed(str(reply["malformed"])[:200])
-        try:
-            if "changed" in reply:
-                new_arguments, new_keywords = map(decode, reply["changed"])
-                if len(new_arguments) != len(arguments):
-                    raise ValueError
-                for old, new in zip(arguments, new_arguments, strict=True):
-                    write_back(old, new)
-                for name, old in kwargs.items():
-                    write_back(old, new_keywords[name])
-            if "ok" in reply:
-                return decode(reply["ok"])
-        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, AttributeError):
-            raise Malformed("a value that is not plain data") from None
-        raise rebuild(reply.get("raised"))
 
 
 @functools.lru_cache(maxsize=512)
@@ -293,15 +104,7 @@ class Tester:
             return -1.0
 
     def on_alarm(self, *_: object) -> None:
-        """The bound passed. A patient job goes on as long as the time was spent waiting for a CPU."""
-        if self.patience_seconds:
-            self.nursery.sendall(ASK)
-            waits = (WAITED.unpack(self.nursery.recv(WAITED.size))[0], self.waited() - self.waited_before)
-            elapsed = time.monotonic() - self.started
-            left = self.bound_seconds - (elapsed - sum(max(0.0, wait) for wait in waits))
-            if left > 0 and elapsed < self.patience_seconds:
-                signal.setitimer(signal.ITIMER_REAL, max(0.05, min(left, self.patience_seconds - elapsed)))
-                return
+        """The wall-clock bound passed: end the sample, whatever the tests are doing."""
         error = TimeIsUp()
         if self.proxy is not None:
             self.proxy.ending = error
@@ -309,9 +112,7 @@ class Tester:
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """Run one job and return the verdict's fields."""
-        self.started, self.waited_before = time.monotonic(), self.waited()
-        self.bound_seconds: float = job["bound_seconds"]
-        self.patience_seconds: float = job["patience_seconds"]
+        started, waited_before = time.monotonic(), self.waited()
         channel = Channel()
         try:
             socket.send_fds(self.nursery, [RUN], list(channel.theirs))
@@ -325,17 +126,23 @@ class Tester:
             channel.drain()
         finally:
             channel.close()
+        # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
+        over = over or cpu >= self.settings["timeout_seconds"] - CPU_TICK_SECONDS
         if label == "gone":
-            label, detail = how_it_ended(status, over or cpu >= self.settings["timeout_seconds"], detail)
+            label, detail = how_it_ended(status, over, detail)
         elif label == "timed out" and over:
             detail = "CPU time"
-        own = self.waited() - self.waited_before if self.waited_before >= 0 else -1.0
+        if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
+            label, detail = "out of memory", "and still busy at the time limit"
+        own = self.waited() - waited_before if waited_before >= 0 else -1.0
         return {
             "label": label,
             "detail": detail,
             "cpu_seconds": cpu,
-            "waited_seconds": -1.0 if label == "timed out" and min(waited, own) < 0 and not over else max(0.0, waited) + own,
-            "seconds": time.monotonic() - self.started,
+            "waited_seconds": -1.0
+            if label == "timed out" and min(waited, own) < 0 and not over
+            else max(0.0, waited) + own,
+            "seconds": time.monotonic() - started,
             "peak_kib": resident,
             "output": channel.output.decode("utf-8", "backslashreplace"),
             "printed_bytes": channel.printed,
@@ -348,7 +155,7 @@ class Tester:
         program = job["prompt"] + job["completion"] + "\n"
         try:
             try:
-                signal.setitimer(signal.ITIMER_REAL, self.bound_seconds)
+                signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
                 self.start_candidate(job, channel, program)
                 try:
                     run_tests(job, proxy)

@@ -1,9 +1,10 @@
 """The only values that cross between a candidate and its tester: plain data, as tagged JSON.
 
-Nothing that crosses can run code, on either side: no pickle, no marshal, no types but the ones below. JSON has null, booleans,
-integers, floats (with NaN and Infinity), strings and lists; the other types are an object with one key, their tag:
+Nothing that crosses can run code, on either side: no pickle, no marshal, no types but the ones below. JSON has null,
+booleans, integers, floats (with NaN and Infinity), strings and lists; the other types are an object with one key, their
+tag:
 
-    t tuple   d dict [[key, value], ...]   s set   f frozenset   b bytes (hex)   y bytearray (hex)   c complex [real, imag]
+    t tuple   d dict [[key, value], ...]   s set   f frozenset   b bytes (hex)   y bytearray (hex)   c complex [re, im]
     i integer of more than 64 bits (hex)   r range [start, stop, step]   n Decimal   q Fraction [numerator, denominator]
     g iterator (its items)   o any other object (its type's name): :class:`Opaque`
 
@@ -21,12 +22,12 @@ MAX_ITEMS = 400_000  # items in one message
 _PLAIN = frozenset({type(None), bool, float, str})
 
 
-class CannotCross(ValueError):
+class CrossingError(ValueError):
     """A value is too deep or too large to be sent."""
 
 
 class Opaque:
-    """Stands for an object that cannot cross: it equals nothing but itself, and proves nothing (it has no truth value)."""
+    """An object that cannot cross: it equals nothing but itself and proves nothing (it has no truth value)."""
 
     def __init__(self, type_name: str) -> None:
         self.type_name = type_name
@@ -47,7 +48,7 @@ class _Encoder:
         for value in values:
             self.left -= 1
             if self.left < 0:
-                raise CannotCross(f"the value has more than {MAX_ITEMS} items")
+                raise CrossingError(f"the value has more than {MAX_ITEMS} items")
             encoded.append(self(value, depth))
         return encoded
 
@@ -58,7 +59,7 @@ class _Encoder:
         if kind is int:
             return value if -(1 << 63) <= value < 1 << 63 else {"i": hex(value)}
         if depth >= MAX_DEPTH:
-            raise CannotCross(f"the value is nested more than {MAX_DEPTH} deep")
+            raise CrossingError(f"the value is nested more than {MAX_DEPTH} deep")
         # The methods of the base types are called, not the subclass's own, which can say anything.
         if isinstance(value, list):
             return self.items(list.__iter__(value), depth + 1)
@@ -99,7 +100,7 @@ def encode(value: Any) -> Any:
     """Turn a value into what JSON can carry.
 
     Raises:
-        CannotCross: nested deeper than :data:`MAX_DEPTH`, or more than :data:`MAX_ITEMS` items.
+        CrossingError: nested deeper than :data:`MAX_DEPTH`, or more than :data:`MAX_ITEMS` items.
     """
     return _Encoder()(value)
 
@@ -175,18 +176,22 @@ def _text(body: Any) -> str:
 
 
 def write_back(old: Any, new: Any) -> Any:
-    """Make ``old`` equal to ``new`` in place where it is mutable, keeping the identity of containers; return the result.
+    """Make ``old`` equal to ``new``, in place where it is mutable, keeping containers' identity; return the result.
 
-    This is how a test sees that the candidate changed an argument: ``old`` is the test's object, ``new`` a copy of what the
-    candidate made of it.
+    This is how a test sees that the candidate changed an argument: ``old`` is the test's object, ``new`` a copy of what
+    the candidate made of it.
     """
     if type(old) is not type(new):
         return new
     if isinstance(old, list):
-        old[:] = [write_back(a, b) for a, b in zip(old, new)] + new[len(old) :]
+        old[:] = [write_back(a, b) for a, b in zip(old, new, strict=False)] + new[len(old) :]
     elif isinstance(old, tuple):
-        kept = [write_back(a, b) for a, b in zip(old, new)]
-        return old if len(old) == len(new) and all(a is b for a, b in zip(kept, old)) else tuple(kept) + new[len(old) :]
+        kept = [write_back(a, b) for a, b in zip(old, new, strict=False)]
+        return (
+            old
+            if len(old) == len(new) and all(a is b for a, b in zip(kept, old, strict=True))
+            else tuple(kept) + new[len(old) :]
+        )
     elif isinstance(old, dict):
         merged = {key: write_back(old[key], value) if key in old else value for key, value in new.items()}
         old.clear()

@@ -1,13 +1,13 @@
 """The walls around one candidate, in the order in which they are raised.
 
-What is covered: the file system (nothing readable but the interpreter's own files, nothing writable), the network and every
-socket, other processes (no signals, no tracing, no shared memory), new processes, privileges, the environment, inherited
-descriptors, CPU time, memory, file sizes.
-What is not covered: the time that a call takes (a side channel), the names and sizes of files (stat is allowed, reading is
-not), faults of the kernel itself, and the processor's own leaks.
+What is covered: the file system (nothing readable but the interpreter's own files, nothing writable), the network and
+every socket, other processes (no signals, no tracing, no shared memory), new processes, privileges, the environment,
+inherited descriptors, CPU time, memory, file sizes.
+What is not covered: the time that a call takes (a side channel), the names and sizes of files (stat is allowed, reading
+is not), faults of the kernel itself, and the processor's own leaks.
 
-Two kinds: walls of the nursery, which its children inherit (:meth:`Walls.raise_in_nursery`), and walls of each candidate
-(:meth:`Walls.raise_in_candidate`).
+Two kinds: walls of the nursery, which its children inherit (:meth:`Walls.raise_in_nursery`), and walls of each
+candidate (:meth:`Walls.raise_in_candidate`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ class Walls:
             if self.landlock:
                 self._ruleset = kernel.landlock_ruleset(self.landlock, readable)
             else:
-                self.missing["landlock"] = "the kernel has none (5.13 or later, with landlock among its security modules)"
+                self.missing["landlock"] = (
+                    "the kernel has none (5.13 or later, with landlock among its security modules)"
+                )
         if "seccomp" in self.without:
             self.lose("seccomp", "switched off")
         elif kernel.MACHINE not in AUDIT_ARCH:
@@ -141,7 +143,7 @@ class Walls:
         """Raise the walls of one candidate, in it. ``pipes``: requests to read, replies to write, output to write.
 
         Raises:
-            WallRefused: the kernel refused one; the process must end.
+            WallError: the kernel refused one; the process must end.
         """
         if "pdeathsig" not in self.without:
             kernel.die_with_parent()
@@ -159,7 +161,7 @@ class Walls:
             seconds = math.ceil(self.timeout_seconds)
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         if not self.seccomp and "limit:nproc" not in self.without:
-            # Without seccomp this is what holds a fork bomb, where it holds at all: it does not bind root. Threads count too.
+            # Without seccomp this is what holds a fork bomb, where it holds: not for root. Threads count too.
             resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if self.seccomp:
             _wall("seccomp", kernel.install_seccomp, for_process(self._filter, os.getpid()))
@@ -172,7 +174,7 @@ class Walls:
         return names or ["limits"]
 
 
-class WallRefused(Exception):
+class WallError(Exception):
     """The kernel refused to raise a wall; ``args`` are the wall's name and the reason."""
 
 
@@ -180,7 +182,7 @@ def _wall(name: str, call: Any, argument: Any) -> None:
     try:
         call(argument)
     except OSError as error:
-        raise WallRefused(name, error.strerror) from error
+        raise WallError(name, error.strerror) from error
 
 
 def _be_init(lifeline: int) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 MAX_FRAME_BYTES = 4 << 20  # the longest reply that a tester takes from a candidate
 _HEADER = struct.Struct(">I")
 
-# The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill it,
-# how long has it waited for a CPU. The answers: OUTCOME to END and KILL, WAITED to ASK.
-RUN, END, KILL, ASK = b"R", b"E", b"K", b"A"
-OUTCOME = struct.Struct("<i?ddq")  # wait status, CPU limit reached, CPU seconds, seconds waited (-1: unknown), KiB resident
-WAITED = struct.Struct("<d")
+# The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
+# it. The answer to the last two: wait status, CPU limit reached, CPU seconds, seconds waited for a CPU (-1: unknown), KiB.
+RUN, END, KILL = b"R", b"E", b"K"
+OUTCOME = struct.Struct("<i?ddq")
 
 
 def frame(message: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""One tester and one nursery, as seen from the evaluating process: start, hand over a job, take the verdict, replace."""
+"""One tester and one nursery, as the evaluating process sees them: start, hand over a job, take the verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox.types import Problem
+from evalkit.sandbox.verdict import Problem
 from evalkit.sandbox.wire import frame, frame_length
 
 FOLDER = Path(__file__).parent
@@ -29,8 +29,8 @@ _BOOT = (
 # Packages, beyond the standard library, that programs may import where they are installed.
 PACKAGES = ("numpy",)
 START_SECONDS = 60.0  # a helper that says nothing for so long is not coming
-WALL_SLACK_SECONDS = 1.25  # the wall-clock bound is this much above the CPU limit
-REPLY_SLACK_SECONDS = 1.75  # a tester that is silent for so long above the CPU limit is killed
+WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
+REPLY_SLACK_SECONDS = 1.8  # a tester that is silent for so long above the CPU limit is killed
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def packages() -> dict[str, str]:
     return found
 
 
-class WorkerDied(Exception):
+class WorkerDiedError(Exception):
     """The tester or the nursery ended, or said nothing in time; ``args[0]`` says which."""
 
 
@@ -115,14 +115,10 @@ class Worker:
                     f"{sys.executable} -I -S"
                 ) from None
             Worker._libraries = settings["libraries"] = hello["libraries"] or []
-            self.level = Level(
-                tuple(hello["walls"]), hello["missing"], tuple(hello["leaks"]), tuple(hello["faults"])
-            )
+            self.level = Level(tuple(hello["walls"]), hello["missing"], tuple(hello["leaks"]), tuple(hello["faults"]))
             self._tester = self._spawn("tester", settings, subprocess.PIPE, near.fileno())
 
-    def _spawn(
-        self, module: str, settings: dict[str, Any], stdin: Any, *kept: int
-    ) -> subprocess.Popen[bytes]:
+    def _spawn(self, module: str, settings: dict[str, Any], stdin: Any, *kept: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
         # An interpreter built outside the loader's search path needs this one variable to start at all.
         environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
@@ -139,25 +135,20 @@ class Worker:
         self._processes.append(process)
         return process
 
-    def check(self, problem: Problem, completion: str, *, patience_seconds: float = 0.0) -> dict[str, Any]:
+    def check(self, problem: Problem, completion: str) -> dict[str, Any]:
         """Run one sample and return the tester's verdict.
 
-        Args:
-            patience_seconds: 0, or how long the wall-clock bound may be put off while processes wait for a CPU.
-
         Raises:
-            WorkerDied: no verdict came; the processes are gone.
+            WorkerDiedError: no verdict came; the processes are gone.
         """
-        bound = self.settings.timeout_seconds + WALL_SLACK_SECONDS
         job = {
             "prompt": problem.prompt,
             "test": problem.test,
             "entry_point": problem.entry_point,
             "completion": completion,
-            "bound_seconds": bound,
-            "patience_seconds": patience_seconds,
+            "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
         }
-        deadline = time.monotonic() + REPLY_SLACK_SECONDS - WALL_SLACK_SECONDS + max(bound, patience_seconds)
+        deadline = time.monotonic() + self.settings.timeout_seconds + REPLY_SLACK_SECONDS
         assert self._tester.stdin is not None
         assert self._tester.stdout is not None
         try:
@@ -167,9 +158,9 @@ class Worker:
             verdict: dict[str, Any] = json.loads(_exactly(self._tester.stdout, length, deadline))
         except TimeoutError:
             self.kill()
-            raise WorkerDied("time") from None
+            raise WorkerDiedError("time") from None
         except (OSError, ValueError) as error:
-            raise WorkerDied(f"the tester ended: {error} ({self._last_words()})") from None
+            raise WorkerDiedError(f"the tester ended: {error} ({self._last_words()})") from None
         return verdict
 
     def _last_words(self) -> str:
