@@ -1,7 +1,7 @@
 """The seccomp filter: the allow-list of ``syscalls.py`` as a BPF program.
 
 The program is a list of ``struct sock_filter {u16 code; u8 jt; u8 jf; u32 k}`` over ``struct seccomp_data
-{s32 nr; u32 arch; u64 instruction_pointer; u64 args[6]}`` (linux/seccomp.h, Documentation/userspace-api/seccomp_filter.rst). In order:
+{s32 nr; u32 arch; u64 instruction_pointer; u64 args[6]}`` (linux/seccomp.h, seccomp_filter.rst). In order:
 
 1. a call in another calling convention (32-bit, x32) gets EPERM: its numbers mean other calls;
 2. clone3 gets ENOSYS, so that the C library falls back to clone, whose flags the filter can see;

@@ -1,8 +1,8 @@
 """The process that candidates are forked from: a fresh ``python -I -S`` that has never seen a test, a model or torch.
 
 It is started by ``worker.py``, talks to the tester over one socket (descriptor 0), and says once, on its standard
-output, which walls stand. For each program it gets three pipe ends, forks, raises the walls in the child, watches its CPU time,
-and on the tester's word kills it and everything it may have left, and reports how it ended.
+output, which walls stand. For each program it gets three pipe ends, forks, raises the walls in the child, watches its
+CPU time, and on the tester's word kills it and everything it may have left, and reports how it ended.
 """
 
 from __future__ import annotations
@@ -63,17 +63,10 @@ def _start(walls: Walls, pipes: list[int]) -> int:
         sys.stdin = os.fdopen(0, closefd=False)
         serve()
     except (WallError, OSError, EOFError) as error:
-        _report_fault(pipes[1], error)
+        with contextlib.suppress(OSError):
+            send({"fault": f"{type(error).__name__}: {error}"})
     finally:
         os._exit(0)
-
-
-def _report_fault(replies: int, error: BaseException) -> None:
-    """Tell the tester that the set-up failed; the pipe may have moved to its place already."""
-    for fd in (REPLIES_FD, replies):
-        with contextlib.suppress(OSError):
-            return send({"fault": f"{type(error).__name__}: {error}"}, fd)
-    return None
 
 
 def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool]:
@@ -157,7 +150,7 @@ def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
         try:
             pid = _start(walls, pipes)
         except OSError as error:
-            _report_fault(pipes[1], error)
+            send({"fault": f"fork: {error}"}, pipes[1])
             pid = 0
         for fd in pipes:
             os.close(fd)

@@ -60,8 +60,8 @@ def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
     for verdict in verdicts:
         if verdict.label == "harness error":
             raise SandboxError(
-                f"{verdict.task_id}: no score, because a sample could not be judged ({verdict.detail}); it says nothing "
-                "about the model: mend the cause and check again"
+                f"{verdict.task_id}: no score, because a sample could not be judged ({verdict.detail}); it says "
+                "nothing about the model: mend the cause and check again"
             )
         counts[verdict.task_id][0] += 1
         counts[verdict.task_id][1] += verdict.passed

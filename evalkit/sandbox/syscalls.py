@@ -2,8 +2,8 @@
 
 An allow-list: what is not here gets EPERM. Calls that are safe only with certain arguments have rules; a rule is a list
 of alternatives, an alternative a list of tests ``(argument index, mask, value)``, all of which must hold:
-``argument & mask == value``. seccomp sees argument words only, never what a pointer points to, so calls whose danger lies behind a pointer
-(clone3, openat2, sendmsg) are refused as a whole.
+``argument & mask == value``. seccomp sees argument words only, never what a pointer points to, so calls whose
+danger lies behind a pointer (clone3, openat2, sendmsg) are refused as a whole.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of the kernel. A test compares
 them with the headers of the machine it runs on.

@@ -1,8 +1,8 @@
 """The process that runs the tests and decides. It never shares memory with model code.
 
 Started by ``worker.py``; reads one job after the other from descriptor 0 and writes one verdict each to descriptor 1.
-For a job it makes three pipes, has the nursery fork a candidate on their other ends, and runs the problem's tests with a
-function in the candidate's place that sends each call over. A sample passes only if the tests ran to their end here.
+For a job it makes three pipes, has the nursery fork a candidate on their other ends, and runs the problem's tests with
+a function in the candidate's place that sends each call over. A sample passes only if the tests ran to their end here.
 """
 
 from __future__ import annotations

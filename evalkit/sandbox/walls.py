@@ -112,7 +112,9 @@ class Walls:
         else:
             self.landlock = kernel.landlock_abi()
             if self.landlock:
-                self._ruleset = kernel.landlock_ruleset(self.landlock, readable)
+                ruleset = kernel.landlock_ruleset(self.landlock, readable)
+                self._ruleset = fcntl.fcntl(ruleset, fcntl.F_DUPFD, REPLIES_FD + 1)  # out of the way of the pipes
+                os.close(ruleset)
             else:
                 self.missing["landlock"] = (
                     "the kernel has none (5.13 or later, with landlock among its security modules)"
@@ -150,11 +152,11 @@ class Walls:
             if not self.namespaces and os.getppid() != nursery:
                 os._exit(1)  # the nursery died in between
         signal.set_wakeup_fd(-1)
-        if self.landlock:
-            _wall("landlock", kernel.landlock_restrict, self._ruleset)
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 16) for fd in pipes]
         for fd, place in ((high[0], REQUESTS_FD), (high[1], REPLIES_FD), (high[2], 1), (high[2], 2)):
             os.dup2(fd, place)
+        if self.landlock:
+            _wall("landlock", kernel.landlock_restrict, self._ruleset)
         if "descriptors" not in self.without:
             os.closerange(REPLIES_FD + 1, MAX_DESCRIPTORS)
         if "limit:cpu" not in self.without:
