@@ -178,7 +178,8 @@ def main() -> None:
     if os.getppid() != settings["parent"]:
         return
     kernel.set_name(b"evalkit-nursery")
-    os.environ.clear()
+    if "environment" not in settings["without"]:
+        os.environ.clear()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     sys.dont_write_bytecode = True
     off = settings["isolation"] == "off"

@@ -128,7 +128,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,  # both close it once they run
             pass_fds=kept,
-            env=environment,
+            env=None if "environment" in self.settings.without else environment,
             cwd="/",
             start_new_session=True,  # the terminal's Ctrl-C is for the evaluation, which then ends its helpers
         )
