@@ -1,0 +1,123 @@
+"""What the benchmarks share: Mistral's tokenizer, random models of its shape, and the suites' requests."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evalkit.data import resolve_sources
+from evalkit.suites import load_suites, load_tasks
+from evalkit.tasks.loading import load_lm_eval_tasks
+
+
+class BenchmarkRequest(NamedTuple):
+    """One log-likelihood request and where it comes from."""
+
+    task: str
+    document: int
+    context: str
+    continuation: str
+
+
+def mistral_tokenizer() -> Any:
+    """Build Mistral's 32000-token tokenizer from the sentencepiece file that mistral-common ships.
+
+    Written out with the ``tokenizers`` library because transformers' converter drops the leading-space mark; checked
+    against sentencepiece itself here, so that a wrong conversion stops the benchmark.
+    """
+    import sentencepiece
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    file = importlib.resources.files("mistral_common") / "data" / "tokenizer.model.v1"
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    pieces = [reference.id_to_piece(i) for i in range(reference.get_piece_size())]
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    merges = []
+    for piece in pieces:
+        splits = [(piece[:k], piece[k:]) for k in range(1, len(piece)) if piece[:k] in ids and piece[k:] in ids]
+        merges += [(-reference.get_score(ids[piece]), ids[left], ids[right], left, right) for left, right in splits]
+    # sentencepiece merges the pair whose result has the highest score first.
+    merges.sort()
+    model = models.BPE(
+        vocab=ids,
+        merges=[(left, right) for *_, left, right in merges],
+        unk_token="<unk>",
+        byte_fallback=True,
+        fuse_unk=True,
+    )
+    backend = Tokenizer(model)
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>"
+    )
+    for text in (
+        "Question: Which colour is the sky?\nAnswer: blue",
+        "  two  spaces",
+        "naïve 北京 \U0001f600 1234",
+        "def f(x):\n\treturn",
+    ):
+        found, expected = tokenizer.encode(text, add_special_tokens=False), reference.encode(text)
+        if found != expected:
+            raise SystemExit(f"tokenizer: {text!r} encodes to {found}, sentencepiece says {expected}")
+    return tokenizer
+
+
+def random_mistral(hidden: int, layers: int, dtype: str, device: str, *, heads: int | None = None) -> Any:
+    """Build a Mistral with random weights and the real vocabulary size, in evaluation mode."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(0)
+    heads = heads or max(4, hidden // 128)
+    config = MistralConfig(
+        vocab_size=32000,
+        hidden_size=hidden,
+        intermediate_size=int(hidden * 3.5),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=max(1, heads // 4),
+        max_position_embeddings=4096,
+        sliding_window=4096,
+    )
+    with torch.device(device):
+        model = MistralForCausalLM(config)
+    return model.to(getattr(torch, dtype)).eval()
+
+
+def suite_requests(
+    data: str, documents: int | None, suites: Sequence[str] | None = None, share: float = 1.0
+) -> list[BenchmarkRequest]:
+    """Render the log-likelihood requests of the first documents of every task.
+
+    Args:
+        data: folder with the benchmark data.
+        documents: documents a task; None: all.
+        suites: names; None: all that have log-likelihood tasks.
+        share: of each task's documents, after ``documents``.
+    """
+    sources = resolve_sources([str(Path(data).resolve())], load_suites())
+    wanted = [
+        task.name
+        for task in load_tasks().values()
+        if task.suite != "humaneval" and (not suites or task.suite in suites)
+    ]
+    loaded = load_lm_eval_tasks(wanted, sources)["tasks"]
+    requests = []
+    for name in wanted:
+        task = loaded[name]
+        docs = list(task.eval_docs)
+        count = int((len(docs) if documents is None else min(documents, len(docs))) * share)
+        for number, doc in enumerate(docs[:count]):
+            made = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=0))
+            requests += [
+                BenchmarkRequest(name, number, *instance.arguments)
+                for instance in (made if isinstance(made, list) else [made])
+                if instance.request_type == "loglikelihood"
+            ]
+    return requests

@@ -1,0 +1,19 @@
+"""Where the files that come with evalkit lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+SAMPLES = _PACKAGE / "samples"
+
+
+def configs_dir() -> Path:
+    """Return the folder of suites, tasks, baselines and models.
+
+    An installed wheel carries it inside the package (``evalkit/_configs``, see ``force-include`` in pyproject.toml);
+    a checkout or an editable install has it beside the package (``configs/``). The one inside is looked for first,
+    because beside an installed package any other distribution may have put a folder called ``configs``.
+    """
+    packaged = _PACKAGE / "_configs"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "configs"

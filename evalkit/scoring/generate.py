@@ -1,0 +1,415 @@
+"""Generation that equals lm-eval's ``generate_until`` under greedy decoding, with less work.
+
+What is saved: equal prompts are prefilled once, however many samples are wanted; the prefix that a batch has in common
+is prefilled once for all its rows; a row leaves the batch when it is finished instead of waiting for the slowest; stop
+strings are looked for in the last few tokens instead of once a stop string over the whole batch. A batch's prompts
+are of similar length because requests are sorted by it.
+
+As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
+the stop strings being applied in their order; special tokens are not part of the text. The model's own loop is
+left to transformers where its generation settings ask for more than greedy or sampled decoding (``unsupported``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from evalkit.errors import ConfigError, ModelError
+from evalkit.scoring.encode import encode_strings
+from evalkit.scoring.head import selected_logits
+from evalkit.scoring.memory import free_bytes, is_out_of_memory, model_device, release_cache, text_config
+
+MAX_ROWS = 64
+"""Greatest number of rows of a batch."""
+
+CACHE_BYTES = 1 << 30
+"""Keys and values of a batch where the free memory is not known or larger than four times this."""
+
+SHORTEST_SHARED_PREFIX = 16
+"""Fewer common tokens are not worth a forward pass of their own."""
+
+# Settings of generation_config.json that change what greedy decoding gives, and the values that do not.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "repetition_penalty": (None, 1.0),
+    "encoder_repetition_penalty": (None, 1.0),
+    "no_repeat_ngram_size": (None, 0),
+    "bad_words_ids": (None,),
+    "min_length": (None, 0),
+    "min_new_tokens": (None, 0),
+    "num_beams": (None, 1),
+    "forced_bos_token_id": (None,),
+    "forced_eos_token_id": (None,),
+    "suppress_tokens": (None, []),
+    "begin_suppress_tokens": (None, []),
+    "sequence_bias": (None,),
+    "guidance_scale": (None, 1.0),
+    "exponential_decay_length_penalty": (None,),
+    "penalty_alpha": (None, 0.0),
+    "stop_strings": (None,),
+    "watermarking_config": (None,),
+    "prompt_lookup_num_tokens": (None,),
+}
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One completion that is wanted.
+
+    Attributes:
+        prompt: text.
+        until: stop strings, in the order in which they are applied; the text ends before them.
+        max_new_tokens: greatest number of tokens generated.
+        temperature: 0 for greedy decoding.
+        top_p: with a temperature: sample from the most probable tokens that hold this share.
+        seed: with a temperature: this and ``sample`` determine the draws, whatever else is in the batch.
+        sample: number of this completion among those of one prompt.
+    """
+
+    prompt: str
+    until: tuple[str, ...] = ()
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """Completions of one finished batch.
+
+    Attributes:
+        batch: number of the batch.
+        requests: indices of the requests.
+        texts: in the order of ``requests``.
+        tokens: number of generated tokens.
+    """
+
+    batch: int
+    requests: tuple[int, ...]
+    texts: tuple[str, ...]
+    tokens: int
+
+
+def unsupported(model: Any) -> str | None:
+    """Return why generation must be left to transformers for this model, or None."""
+    settings = getattr(model, "generation_config", None)
+    for name, neutral in _NEUTRAL.items():
+        if getattr(settings, name, None) not in neutral:
+            return f"generation_config.json sets {name}={getattr(settings, name)!r}"
+    if getattr(model, "_is_stateful", False):
+        return "the model keeps a recurrent state instead of keys and values"
+    parameters = inspect.signature(model.forward).parameters
+    if not {"attention_mask", "past_key_values"} <= set(parameters):
+        return "the model's forward takes no attention_mask or past_key_values"
+    return None
+
+
+class Generator:
+    """Generates completions.
+
+    Args:
+        model: a transformers causal language model in evaluation mode for which ``unsupported`` returns None.
+        tokenizer: its tokenizer.
+        max_length: the model's context length in tokens.
+        add_special_tokens: False for protocol nous-2023; None: as the tokenizer is set up.
+        max_rows: greatest number of rows of a batch.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        add_special_tokens: bool | None = False,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.max_rows = max_rows
+        self.device = model_device(model)
+        self._add_special_tokens = add_special_tokens
+        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        settings = getattr(model, "generation_config", None)
+        ends = getattr(settings, "eos_token_id", None)
+        ends = tokenizer.eos_token_id if ends is None else ends
+        self._end_ids = frozenset(ends if isinstance(ends, list | tuple) else () if ends is None else (ends,))
+        self._end_text: str | None = None
+        if tokenizer.eos_token_id is not None:
+            self._end_text = tokenizer.decode([tokenizer.eos_token_id], skip_special_tokens=False)
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[str]:
+        """Return the completions, in the order of the requests.
+
+        Raises:
+            ConfigError: max_new_tokens leaves no room for a prompt.
+            ModelError: a single row does not fit into memory.
+        """
+        texts = [""] * len(requests)
+        for result in self.iter_batches(requests):
+            for index, text in zip(result.requests, result.texts, strict=True):
+                texts[index] = text
+        return texts
+
+    def iter_batches(self, requests: Sequence[GenerationRequest]) -> Iterator[BatchResult]:
+        """Yield each batch's completions as it is finished, the longest prompts first."""
+        for request in requests:
+            if request.max_new_tokens >= self.max_length:
+                raise ConfigError(
+                    f"max_new_tokens {request.max_new_tokens} leaves no room for a prompt in the model's "
+                    f"{self.max_length} tokens; lower it"
+                )
+        encoded = encode_strings(
+            self.tokenizer,
+            (request.prompt for request in requests),
+            add_special_tokens=self._add_special_tokens,
+            prefix_text=self.tokenizer.bos_token,
+        )
+        # Equal greedy requests have equal answers; sampled ones differ by their sample number.
+        jobs: dict[GenerationRequest, list[int]] = {}
+        for index, request in enumerate(requests):
+            jobs.setdefault(request, []).append(index)
+        rows = [
+            _Row(request, encoded[request.prompt][-(self.max_length - request.max_new_tokens) :], indices)
+            for request, indices in jobs.items()
+        ]
+        rows.sort(key=lambda row: (-len(row.prompt_ids), row.prompt_ids, row.request.sample))
+        number = 0
+        while rows:
+            size = self._rows_that_fit(rows[0])
+            batch, rows = rows[:size], rows[size:]
+            for done in self._finish(batch):
+                yield BatchResult(
+                    number,
+                    tuple(index for row in done for index in row.indices),
+                    tuple(self._text(row) for row in done for _ in row.indices),
+                    sum(len(row.generated) for row in done),
+                )
+                number += 1
+
+    def _rows_that_fit(self, longest: _Row) -> int:
+        config = text_config(self.model)
+        heads = int(getattr(config, "num_attention_heads", 0) or 32)
+        kept_heads = int(getattr(config, "num_key_value_heads", 0) or heads)
+        width = int(getattr(config, "hidden_size", 0) or 4096) // heads * kept_heads
+        layers = int(getattr(config, "num_hidden_layers", 0) or 32)
+        length = len(longest.prompt_ids) + longest.request.max_new_tokens
+        free = free_bytes(self.device)
+        usable = CACHE_BYTES if free is None else free // 4
+        # Keys and values, twice: the cache is copied when rows leave.
+        return max(1, min(self.max_rows, usable // (length * layers * width * 4 * 2 * 2)))
+
+    def _finish(self, batch: list[_Row]) -> Iterator[list[_Row]]:
+        """Generate for a batch, in as many parts as memory demands."""
+        todo = [batch]
+        while todo:
+            part = todo.pop(0)
+            for row in part:
+                row.generated.clear()
+            try:
+                self._generate(part)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            else:
+                yield part
+                continue
+            release_cache(self.device)
+            half = len(part) // 2
+            if not half:
+                raise ModelError(
+                    f"out of memory on {self.device} for one prompt of {len(part[0].prompt_ids)} tokens ({message}); "
+                    "use a smaller dtype, a larger device or a smaller max_length"
+                )
+            self.max_rows = half
+            todo[:0] = [part[:half], part[half:]]
+
+    @torch.inference_mode()
+    def _generate(self, batch: list[_Row]) -> None:
+        """Fill in ``generated`` of every row."""
+        state = self._prefill(batch)
+        active = list(batch)
+        logits = state.logits
+        while True:
+            chosen = self._choose(active, logits)
+            still: list[int] = []
+            for k, (row, token) in enumerate(zip(active, chosen, strict=True)):
+                row.generated.append(token)
+                if not self._is_finished(row):
+                    still.append(k)
+            if not still:
+                return
+            if len(still) < len(active):
+                state.keep(torch.tensor(still, device=self.device))
+                active = [active[k] for k in still]
+            tokens = torch.tensor([[row.generated[-1]] for row in active], device=self.device)
+            logits = self._forward(state, tokens, torch.ones_like(tokens))
+
+    def _prefill(self, batch: list[_Row]) -> _State:
+        """Run the prompts, each distinct one once, and return the state after them, one row for each of the batch."""
+        distinct = list(dict.fromkeys(row.prompt_ids for row in batch))
+        longest = max(map(len, distinct))
+        common = _common_prefix(distinct) if len(distinct) > 1 else 0
+        window = getattr(text_config(self.model), "sliding_window", None)
+        if window is not None and longest + max(row.request.max_new_tokens for row in batch) > window:
+            common = 0  # the padding between prefix and rest would count as distance
+        if common < SHORTEST_SHARED_PREFIX:
+            common = 0
+        state = _State.empty()
+        if common:
+            prefix = torch.tensor([distinct[0][:common]], device=self.device)
+            self._forward(state, prefix, torch.ones_like(prefix))
+            state.keep(torch.zeros(len(distinct), dtype=torch.long, device=self.device))
+        # Padding lies to the left of what is left of each prompt, so that all rows end together.
+        ids = torch.zeros(len(distinct), longest - common, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for k, prompt in enumerate(distinct):
+            ids[k, longest - len(prompt) :] = torch.tensor(prompt[common:])
+            mask[k, longest - len(prompt) :] = 1
+        state.logits = self._forward(state, ids.to(self.device), mask.to(self.device))
+        place = {prompt: k for k, prompt in enumerate(distinct)}
+        state.keep(torch.tensor([place[row.prompt_ids] for row in batch], device=self.device))
+        return state
+
+    def _forward(self, state: _State, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Run tokens on top of the state and return the logits [rows, vocabulary] after the last of each row.
+
+        Args:
+            state: keys and values of what came before; is extended.
+            ids: [rows, new] token ids.
+            mask: [rows, new] 1 for tokens, 0 for padding.
+        """
+        state.mask = mask if state.mask is None else torch.cat([state.mask, mask], dim=1)
+        inputs: dict[str, Any] = {
+            "input_ids": ids,
+            "attention_mask": state.mask,
+            "past_key_values": state.cache,
+            "use_cache": True,
+        }
+        if self._takes_positions:
+            positions = (state.mask.cumsum(dim=1) - 1).clamp_(min=0)
+            inputs["position_ids"] = positions[:, -ids.shape[1] :]
+        last = torch.arange(1, len(ids) + 1, device=self.device) * ids.shape[1] - 1
+        return selected_logits(self.model, inputs, last)
+
+    def _choose(self, rows: Sequence[_Row], logits: torch.Tensor) -> list[int]:
+        """Return the next token of each row."""
+        tokens: list[int] = logits.argmax(dim=-1).tolist()
+        for k, row in enumerate(rows):
+            if row.request.temperature > 0:
+                scaled = logits[k].double() / row.request.temperature
+                tokens[k] = _draw(torch.softmax(scaled, dim=-1).cpu().numpy(), row.request.top_p, row.draw())
+        return tokens
+
+    def _is_finished(self, row: _Row) -> bool:
+        if len(row.generated) >= row.request.max_new_tokens or row.generated[-1] in self._end_ids:
+            return True
+        stops = self._stops(row.request)
+        longest = max(map(len, stops), default=0)
+        # A token has at least one character, but special ones have none and the first may lose its space.
+        tail = self._decode(row.generated[-(longest + 8) :])
+        if not any(stop in tail for stop in stops):
+            return False
+        text = self._decode(row.generated)
+        return any(stop in text for stop in stops)
+
+    def _stops(self, request: GenerationRequest) -> list[str]:
+        stops = list(request.until)
+        if self._end_text is not None and self._end_text not in stops:
+            stops.append(self._end_text)
+        return [stop for stop in stops if stop]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _text(self, row: _Row) -> str:
+        text = self._decode(row.generated)
+        for stop in self._stops(row.request):
+            text = text.split(stop)[0]
+        return text
+
+
+class _Row:
+    """A completion in the making.
+
+    Attributes:
+        request: what is wanted.
+        prompt_ids: the prompt's tokens, cut to what fits.
+        indices: the requests that get this completion.
+        generated: tokens so far, an end token included.
+    """
+
+    def __init__(self, request: GenerationRequest, prompt_ids: tuple[int, ...], indices: list[int]) -> None:
+        self.request = request
+        self.prompt_ids = prompt_ids
+        self.indices = indices
+        self.generated: list[int] = []
+        self._key = hashlib.sha256(f"{request.seed}:{request.sample}:{request.prompt}".encode()).digest()
+
+    def draw(self) -> float:
+        """Return the uniform random number in [0, 1) of the next token; it depends on its position and the row only."""
+        digest = hashlib.sha256(self._key + len(self.generated).to_bytes(8, "big")).digest()
+        return int.from_bytes(digest[:7], "big") / 2**56
+
+
+class _State:
+    """Keys and values of a batch.
+
+    Attributes:
+        cache: transformers' cache.
+        mask: [rows, length] 1 for tokens, 0 for padding; None before the first token.
+        logits: [rows, vocabulary] after the prompt.
+    """
+
+    def __init__(self, cache: Any, mask: torch.Tensor | None, logits: torch.Tensor) -> None:
+        self.cache = cache
+        self.mask = mask
+        self.logits = logits
+
+    @staticmethod
+    def empty() -> _State:
+        """Return the state before the first token."""
+        from transformers import DynamicCache
+
+        return _State(DynamicCache(), None, torch.empty(0))
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Keep these rows, in this order; a row may be kept several times."""
+        self.cache.reorder_cache(rows)
+        if self.mask is not None:
+            self.mask = self.mask.index_select(0, rows)
+        if len(self.logits):
+            self.logits = self.logits.index_select(0, rows)
+
+
+def _common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
+    """Return how many leading tokens all prompts share, less one: each prompt keeps a token of its own."""
+    first, last = min(prompts), max(prompts)
+    shortest = min(map(len, prompts))
+    common = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), shortest)
+    return min(common, shortest - 1)
+
+
+def _draw(probabilities: Any, top_p: float, uniform: float) -> int:
+    """Return the token at ``uniform`` of the distribution, cut to its most probable tokens.
+
+    Args:
+        probabilities: [vocabulary], float64.
+        top_p: share to keep; the token that crosses it is kept too.
+        uniform: random number in [0, 1).
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    total = np.cumsum(probabilities[order])
+    kept = int(np.searchsorted(total, min(top_p, 1.0) * total[-1])) + 1
+    kept = min(kept, len(order))
+    return int(order[min(int(np.searchsorted(total[:kept], uniform * total[kept - 1], side="right")), kept - 1)])

@@ -1,0 +1,125 @@
+"""How many tokens fit, and what running out of memory looks like on CPU, CUDA and NPU."""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_MESSAGES = (
+    "out of memory",  # CUDA, NPU, MPS
+    "not enough memory",  # CPU on Windows
+    "can't allocate memory",  # CPU on Linux
+    "cublas_status_alloc_failed",
+    "failed to allocate memory",
+    "memory allocation failure",  # ACL of the NPU
+)
+
+LOGIT_BYTES = {"cpu": 256 << 20}
+"""Ceiling for the logits of one pack by device type; ``LOGIT_BYTES_DEFAULT`` elsewhere."""
+LOGIT_BYTES_DEFAULT = 2 << 30
+
+BATCH_TOKENS = {"cpu": 2048}
+"""Ceiling for the tokens of one pack by device type, measured (docs/performance.md); more gains nothing."""
+BATCH_TOKENS_DEFAULT = 16384
+
+
+@dataclass
+class Budget:
+    """The token budget of a pack, which shrinks when memory runs out.
+
+    A resumed run begins with the budget that its last finished pack left, so that later packs are split as they would
+    have been.
+    """
+
+    tokens: int
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that the host or the device has no memory left."""
+    if isinstance(error, MemoryError):
+        return True
+    if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"} and "memory" in str(error).lower():
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MESSAGES)
+
+
+def release_cache(device: torch.device) -> None:
+    """Give cached blocks back to the device, so that a smaller attempt can succeed; a CPU keeps none."""
+    empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
+    if device.type != "cpu" and empty_cache is not None:
+        gc.collect()
+        empty_cache()
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return the free memory of a device in bytes, or None where it cannot be asked."""
+    if device.type == "cpu":
+        try:
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            return None
+    backend = getattr(torch, device.type, None)
+    if backend is None or not hasattr(backend, "mem_get_info"):
+        return None
+    try:
+        free, _total = backend.mem_get_info(device)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    return int(free)
+
+
+def model_device(model: Any) -> torch.device:
+    """Return the device that the model's inputs belong on."""
+    embeddings = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    weight = getattr(embeddings, "weight", None)
+    device = weight.device if isinstance(weight, torch.Tensor) else getattr(model, "device", "cpu")
+    return torch.device(device)
+
+
+def text_config(model: Any) -> Any:
+    """Return the part of the model's configuration that describes its text decoder."""
+    config = model.config
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def vocabulary_size(model: Any) -> int:
+    """Return the number of logits a position has (padding of the vocabulary included)."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    weight = getattr(head, "weight", None)
+    size = int(weight.shape[0]) if isinstance(weight, torch.Tensor) and weight.dim() == 2 else 0
+    return max(size, int(getattr(text_config(model), "vocab_size", 0) or 0), 1)
+
+
+def max_scored_positions(model: Any, device: torch.device) -> int:
+    """Return how many positions of a pack may have logits.
+
+    The logits and their float32 log-softmax exist at once, so two times four bytes a logit are reckoned with.
+    """
+    ceiling = LOGIT_BYTES.get(device.type, LOGIT_BYTES_DEFAULT)
+    free = free_bytes(device)
+    usable = ceiling if free is None else min(ceiling, free // 8)
+    return max(64, usable // (8 * vocabulary_size(model)))
+
+
+def batch_tokens(model: Any, device: torch.device) -> int:
+    """Return the token budget of a pack: a power of two that fits into a third of the free memory.
+
+    A position needs its hidden states, the widest intermediate of a layer and its keys and values at the same time;
+    twelve hidden vectors and four intermediates of four bytes are reckoned with, which is above what was measured.
+    """
+    config = text_config(model)
+    hidden = int(getattr(config, "hidden_size", 0) or 4096)
+    inner = int(getattr(config, "intermediate_size", 0) or 4 * hidden)
+    ceiling = BATCH_TOKENS.get(device.type, BATCH_TOKENS_DEFAULT)
+    free = free_bytes(device)
+    if free is None:
+        return ceiling
+    fits = free // 3 // (4 * (12 * hidden + 4 * inner))
+    budget = 256
+    while budget * 2 <= min(ceiling, fits):
+        budget *= 2
+    return budget

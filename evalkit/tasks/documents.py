@@ -1,0 +1,57 @@
+"""Documents for lm-eval: the ``custom_dataset`` of every task config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
+from evalkit.data.layouts import Document
+from evalkit.data.manifest import find_dataset
+from evalkit.suites import load_suites
+
+ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
+
+
+class Documents(list[Document]):
+    """A list of documents with the one attribute of ``datasets.Dataset`` that lm-eval reads besides.
+
+    Arrow tables would add null columns to documents with different keys (BigBench's ``target_scores``).
+    """
+
+    @property
+    def features(self) -> dict[str, None]:
+        """Names of the columns (lm-eval asks for the keys only)."""
+        return dict.fromkeys(self[0]) if self else {}
+
+
+@lru_cache(maxsize=128)
+def load(dataset: str, source: DataSource) -> LoadedData:
+    """Load a data set once a process; ``evalkit run`` records what this returned."""
+    return load_documents(find_dataset(dataset), source)
+
+
+def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
+    given = data if data is not None else os.environ.get(ENVIRONMENT_VARIABLE) or "hub"
+    values = given.split(",") if isinstance(given, str) else list(given)
+    return resolve_sources(values, load_suites(), [suite])[suite]
+
+
+def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Documents]:
+    """Return ``{"eval": documents}`` for lm-eval.
+
+    Args:
+        dataset: name in ``configs/datasets.yaml``.
+        data: source(s) as for ``--data``: from lm-eval's ``--metadata '{"data": "..."}'``, else the environment
+            variable EVALKIT_DATA, else ``hub``.
+        _metadata: the rest of the task's metadata, which lm-eval passes along.
+
+    Raises:
+        ConfigError, DataError: see ``evalkit.data``.
+    """
+    return {"eval": Documents(load(dataset, _source(data, find_dataset(dataset).suite)).documents)}
+
+
+__all__ = ["ENVIRONMENT_VARIABLE", "Documents", "custom_dataset", "load", "parse_source"]
