@@ -13,6 +13,7 @@ import click
 from evalkit import __version__
 from evalkit.errors import EvalkitError
 from evalkit.report.commands import audit, baselines, leaderboard, power
+from evalkit.sandbox.commands import humaneval
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -226,7 +227,7 @@ def list_(what: str, data: tuple[str, ...]) -> None:
     click.echo(listing(what, data))
 
 
-for command in (audit, baselines, leaderboard, power):
+for command in (audit, baselines, humaneval, leaderboard, power):
     main.add_command(command)
 
 
