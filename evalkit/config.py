@@ -32,6 +32,8 @@ class RunConfig:
         suite: suites to run; with neither suite nor task: all.
         task: single tasks to run besides the suites.
         data: sources of the documents, each ``SOURCE`` or ``SUITE=SOURCE``; empty: samples for ``tiny``, else hub.
+        samples: completions for each HumanEval problem; several need a temperature.
+        temperature: of HumanEval's completions; 0 is greedy.
         limit: first N documents of each task; None for all.
         output: folder that receives ``<model>/<time>/``.
         revision: revision of a hub model.
@@ -60,6 +62,8 @@ class RunConfig:
     suite: tuple[str, ...] = ()
     task: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    samples: int = 1
+    temperature: float = 0.0
     limit: int | None = None
     output: str = "results"
     revision: str | None = None
@@ -93,6 +97,14 @@ class RunConfig:
             raise ConfigError(f"limit: {self.limit} is not a number of documents (1 or more)")
         if self.max_length is not None and self.max_length < 2:
             raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
+        if self.samples < 1:
+            raise ConfigError(f"samples: {self.samples} is not a number of completions (1 or more)")
+        if not 0.0 <= self.temperature <= 10.0:
+            raise ConfigError(f"temperature: {self.temperature} is not between 0 (greedy) and 10")
+        if self.samples > 1 and self.temperature == 0.0:
+            raise ConfigError(
+                f"samples: {self.samples} greedy completions are all the same; add --temperature (0.2 is usual)"
+            )
         if not 0.0 <= self.audit_fraction <= 1.0:
             raise ConfigError(f"audit_fraction: {self.audit_fraction} is not a share of the documents (0 to 1)")
         if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
@@ -125,7 +137,7 @@ class RunConfig:
             task.name
             for suite in load_suites().values()
             for task in suite.tasks
-            if everything or suite.name in self.suite or task.name in self.task
+            if (everything and suite.default) or suite.name in self.suite or task.name in self.task
         )
 
     def data_sources(self) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ def _load_data(
 def _enter_sandbox(
     config: RunConfig, names: Sequence[str], stack: ExitStack, say: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
-    if not any(find_task(name).suite == "humaneval" for name in names):
+    if not any(find_task(name).suite.startswith("humaneval") for name in names):
         return {}
     from evalkit.sandbox import Checker
     from evalkit.tasks.humaneval import execution

@@ -10,6 +10,7 @@ loads from one hub only, and leaves errors as tracebacks.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import importlib.machinery
@@ -284,12 +285,22 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             requests: lm-eval instances with (context, settings) as arguments.
             disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
         """
+        requests = [self._in_chat_template(request) for request in requests]
         wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
         if self.ledger is None:
             return self._generate(requests, wanted, disable_tqdm)
         if str(self.batch_size_per_gpu) == "auto":
             self.batch_size_per_gpu = GENERATION_ROWS
-        prompts = [Prompt(str(request.args[0]), dict(request.args[1])) for request in requests]
+        numbered = self._chosen_generator[0] is not None
+        prompts = [
+            Prompt(
+                str(request.args[0]),
+                {**request.args[1], "seed": ours.seed, "sample": ours.sample}
+                if numbered and ours is not None and ours.temperature
+                else dict(request.args[1]),
+            )
+            for request, ours in zip(requests, wanted, strict=True)
+        ]
 
         def generate_batch(positions: Sequence[int]) -> list[str]:
             # Draws must not depend on how many batches this process has generated before.
@@ -303,6 +314,14 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         )
         self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
         return [FailedText() if text is None else text for text in texts]
+
+    def _in_chat_template(self, request: Any) -> Any:
+        """Put a request's context into the chat template where its settings say ``chat``; others are as they were."""
+        context, settings = request.args[0], dict(request.args[1])
+        if not settings.pop("chat", False):
+            return request
+        messages = [{"role": "user", "content": context}]
+        return dataclasses.replace(request, arguments=(self.apply_chat_template(messages), settings), resps=[])
 
     @functools.cached_property
     def _chosen_generator(self) -> tuple[Generator | None, str]:

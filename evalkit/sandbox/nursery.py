@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from . import kernel
-from .candidate import REPLIES_FD, send, serve
+from .candidate import send, serve
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .walls import WallError, Walls

@@ -85,8 +85,28 @@ def test_a_mechanism_switched_off_is_noticed(without: str, name: str, achieved: 
 
 PROBED = [
     *("clone", "execve", "socket", "socketpair", "sendto", "sendmsg", "kill", "tgkill", "tkill", "fcntl", "pidfd_open"),
-    *("ptrace", "process_vm_readv", "process_vm_writev", "memfd_create", "shmget", "msgget", "io_uring_setup", "openat"),
-    *("openat2", "unlinkat", "mkdirat", "fchmodat", "renameat2", "linkat", "truncate", "prctl", "unshare", "setpriority"),
+    *(
+        "ptrace",
+        "process_vm_readv",
+        "process_vm_writev",
+        "memfd_create",
+        "shmget",
+        "msgget",
+        "io_uring_setup",
+        "openat",
+    ),
+    *(
+        "openat2",
+        "unlinkat",
+        "mkdirat",
+        "fchmodat",
+        "renameat2",
+        "linkat",
+        "truncate",
+        "prctl",
+        "unshare",
+        "setpriority",
+    ),
     "prlimit64",
 ]
 
@@ -110,10 +130,14 @@ def test_a_call_let_through_is_found_by_the_probe(call: str) -> None:
         ("descriptors", "an inherited descriptor"),
         ("environment", "environment variables"),
         pytest.param(
-            "caps namespaces", "capabilities", marks=pytest.mark.skipif(os.getuid() != 0, reason="needs privileges to keep")
+            "caps namespaces",
+            "capabilities",
+            marks=pytest.mark.skipif(os.getuid() != 0, reason="needs privileges to keep"),
         ),
         pytest.param(
-            "nnp", "new privileges", marks=pytest.mark.skipif(os.getuid() != 0, reason="seccomp itself needs it otherwise")
+            "nnp",
+            "new privileges",
+            marks=pytest.mark.skipif(os.getuid() != 0, reason="seccomp itself needs it otherwise"),
         ),
     ],
 )
