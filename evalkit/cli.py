@@ -13,6 +13,7 @@ import click
 from evalkit import __version__
 from evalkit.errors import EvalkitError
 from evalkit.report.commands import audit, baselines, leaderboard, power
+from evalkit.sandbox.commands import humaneval
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -122,6 +123,7 @@ _model_options = _options(
 @click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
 @click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
 @click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
+@click.option("--audit-fraction", type=float, help="Share of the documents to score again in float32.  [default: 0]")
 @click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
 @click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
 @click.option(
@@ -225,7 +227,7 @@ def list_(what: str, data: tuple[str, ...]) -> None:
     click.echo(listing(what, data))
 
 
-for command in (audit, baselines, leaderboard, power):
+for command in (audit, baselines, humaneval, leaderboard, power):
     main.add_command(command)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
 REPORT_FILE = "report.md"
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 
 # What every reader of a run relies on; docs/results.md documents the rest.
 _NEEDED = {
@@ -159,7 +162,19 @@ def make_record(
     """
     metrics = summarise_samples(samples)
     tasks = {task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()}
-    return RunRecord(folder, {**plain(evalkit), "tasks": tasks}, _refused(plain(lm_eval), metrics), metrics)
+    theirs = plain(lm_eval)
+    if "configs" in theirs:
+        theirs["configs"] = _without_addresses(theirs["configs"])
+    return RunRecord(folder, {**plain(evalkit), "tasks": tasks}, _refused(theirs, metrics), metrics)
+
+
+def _without_addresses(value: Any) -> Any:
+    """Name functions without their memory address, which is another one in each process."""
+    if isinstance(value, dict):
+        return {key: _without_addresses(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_addresses(item) for item in value]
+    return _ADDRESS.sub(">", value) if isinstance(value, str) else value
 
 
 def _refused(lm_eval: dict[str, Any], metrics: Mapping[str, Mapping[str, MetricValue]]) -> dict[str, Any]:

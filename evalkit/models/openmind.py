@@ -39,9 +39,13 @@ from evalkit.models import TINY, checkpoints, devices, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
+from evalkit.models.generation import generation_requests
 from evalkit.openmind_hub import snapshot
 from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.audit import Audit, audit
 from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.generate import GenerationRequest, Generator
+from evalkit.scoring.generate_probe import choose_generator
 from evalkit.scoring.memory import is_out_of_memory, release_cache
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
 from evalkit.store.ledger import Ledger
@@ -84,6 +88,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         tokenizer: str | None = None,
         scorer: str = "auto",
         max_batch_tokens: int | None = None,
+        audit_fraction: float = 0.0,
         **options: Any,
     ) -> None:
         """Load the model.
@@ -103,6 +108,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where
                 a probe shows that it is exact for this model.
             max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
+            audit_fraction: share of the documents that are scored again in float32, row by row; see ``audit``.
             options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
                 ``attn_implementation`` or ``device_map``.
 
@@ -160,6 +166,9 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.trust_remote_code = trust_remote_code
         self._scorer_kind = scorer
         self._max_batch_tokens = max_batch_tokens
+        self._audit_fraction = audit_fraction
+        # What the audit of the last log-likelihood requests found; None without one.
+        self.audit: Audit | None = None
         # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
         self.ledger: Ledger | None = None
         # Of sampled generation, where a ledger keeps the texts.
@@ -250,6 +259,12 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         scores = self._score(encoded)
         if self.ledger is not None:
             self.reused |= {pairs[position] for position in self.ledger.reused}
+        if self._audit_fraction and requests:
+            documents = [(request.task_name, request.doc_id) for request in requests]
+            with self.running():
+                self.audit = audit(
+                    self.model, encoded, scores, documents, self._audit_fraction, max_length=int(self.max_length)
+                )
         for pair, score in zip(pairs, scores, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
@@ -269,8 +284,9 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             requests: lm-eval instances with (context, settings) as arguments.
             disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
         """
+        wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
         if self.ledger is None:
-            return self._generate(requests, disable_tqdm)
+            return self._generate(requests, wanted, disable_tqdm)
         if str(self.batch_size_per_gpu) == "auto":
             self.batch_size_per_gpu = GENERATION_ROWS
         prompts = [Prompt(str(request.args[0]), dict(request.args[1])) for request in requests]
@@ -278,7 +294,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         def generate_batch(positions: Sequence[int]) -> list[str]:
             # Draws must not depend on how many batches this process has generated before.
             torch.manual_seed(self.seed + min(positions))
-            return self._generate([requests[position] for position in positions], True)
+            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
 
         texts = self.ledger.generate(
             prompts,
@@ -288,8 +304,26 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
         return [FailedText() if text is None else text for text in texts]
 
-    def _generate(self, requests: Sequence[Any], disable_tqdm: bool) -> list[str]:
+    @functools.cached_property
+    def _chosen_generator(self) -> tuple[Generator | None, str]:
+        """What generates and why; None where this model needs the loop of transformers."""
         with self.running():
+            return choose_generator(
+                self.model,
+                self.tokenizer,
+                max_length=int(self.max_length),
+                add_special_tokens=bool(self.add_bos_token),
+            )
+
+    def _generate(
+        self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
+    ) -> list[str]:
+        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has."""
+        with self.running():
+            simple = [request for request in wanted if request is not None]
+            generator = self._chosen_generator[0]
+            if generator is not None and len(simple) == len(wanted):
+                return generator.generate(simple)
             texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
         return texts
 

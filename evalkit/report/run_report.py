@@ -118,6 +118,8 @@ def _header(record: RunRecord) -> list[tuple[str, str]]:
         ("Date", evalkit["started"]),
         ("Duration", _duration(evalkit)),
     ]
+    if evalkit.get("numerics"):
+        rows.append(("Numerics", evalkit["numerics"]["summary"].removeprefix("numerics: ")))
     if evalkit.get("isolation"):
         rows.append(("Model-written programs", evalkit["isolation"]))
     return rows

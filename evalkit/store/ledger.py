@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from evalkit.errors import StoreError
 from evalkit.scoring import Score, Scorer, TokenRequest
-from evalkit.scoring.forest import Plan
+from evalkit.scoring.plan import Plan
 from evalkit.store.journal import Journal, Record
 from evalkit.store.sections import (
     SCORES,
