@@ -116,11 +116,18 @@ def _header(record: RunRecord) -> list[tuple[str, str]]:
         ("Documents", f"first {limit} of each task" if limit else "all"),
         ("Versions", ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
         ("Date", evalkit["started"]),
-        ("Duration", f"{evalkit['duration_seconds']:.0f} s"),
+        ("Duration", _duration(evalkit)),
     ]
+    if evalkit.get("numerics"):
+        rows.append(("Numerics", evalkit["numerics"]["summary"].removeprefix("numerics: ")))
     if evalkit.get("isolation"):
         rows.append(("Model-written programs", evalkit["isolation"]))
     return rows
+
+
+def _duration(evalkit: Mapping[str, Any]) -> str:
+    seconds = evalkit["duration_seconds"]
+    return "unfinished" if seconds is None else f"{seconds:.0f} s"
 
 
 def _changes(evalkit: Mapping[str, Any]) -> str:
@@ -156,7 +163,21 @@ def warnings(record: RunRecord) -> list[str]:
         for metric, value in of_task.items()
         if value.failed
     ]
+    partial = record.evalkit.get("partial")
+    if partial:
+        found.insert(0, f"partial: the run is not finished ({partial['there']}); no number here is a result.")
+    work = record.evalkit.get("work") or {}
+    if work.get("reused_from"):
+        count = sum(section["reused"] for section in work["sections"])
+        found.append(f"reused: {count:,} scores were taken from the run {work['reused_from']}; last bits may differ.")
     return found + failed
+
+
+def _partial_note(suite: Suite, record: RunRecord) -> str:
+    """Return the mark of an unfinished run's table: how many of the documents it is made of."""
+    documents = record.evalkit["partial"]["documents"]
+    counts = [documents[task.name] for task in suite.tasks if task.name in documents]
+    return f"**partial: {sum(there for there, _ in counts):,} of {sum(of for _, of in counts):,} documents**"
 
 
 def run_report(record: RunRecord) -> str:
@@ -168,13 +189,16 @@ def run_report(record: RunRecord) -> str:
     for suite in load_suites().values():
         if not any(task.name in record.metrics for task in suite.tasks):
             continue
-        average = suite_average(suite, record.metrics)
-        lines += [f"## {suite.title}", "", suite_table(suite, record.metrics), ""]
+        is_partial = bool(record.evalkit.get("partial"))
+        average = None if is_partial else suite_average(suite, record.metrics)
+        lines += [f"## {suite.title}", ""]
+        lines += [_partial_note(suite, record), ""] if is_partial else []
+        lines += [suite_table(suite, record.metrics), ""]
         missing = sum(task.name not in record.metrics for task in suite.tasks)
         note = f" ({missing} of {len(suite.tasks)} tasks not run)" if missing else ""
         lines += [f"Average: {percent(average)}{note}", ""]
     rows = summary_rows(record.metrics)
-    if rows:
+    if rows and not record.evalkit.get("partial"):
         width = max(len(name) for name, _ in rows)
         lines += ["## Summary", "", f"|{'Suite'.ljust(width)}| Score|", f"|{'-' * width}|-----:|"]
         lines += [f"|{name.ljust(width)}|{percent(value).rjust(6)}|" for name, value in rows]
