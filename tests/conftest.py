@@ -31,12 +31,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _LIGHT = importlib.util.find_spec("torch") is None or importlib.util.find_spec("lm_eval") is None
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Let `-n` keep tests of one xdist_group, which share an expensive fixture, on one worker."""
-    if getattr(config.option, "dist", "no") == "load":
-        config.option.dist = "loadgroup"
-
-
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Where torch or lm-eval is not installed, leave out the modules that may import them: those not marked."""
     if _LIGHT and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
