@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.suites import find_suite, find_task, load_suites
+from evalkit.yaml_files import read_mapping
 
 TINY = "tiny"
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "loader": ("auto", "openmind", "transformers"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "scorer": ("auto", "forest", "plain"),
     "isolation": ("require", "best", "off"),
 }
 
@@ -39,7 +39,10 @@ class RunConfig:
         loader: auto, openmind or transformers.
         device: auto, npu[:N], cuda[:N] or cpu.
         dtype: auto, bfloat16, float16 or float32.
-        batch_size: ``auto`` or rows a batch.
+        batch_size: ``auto`` or rows a batch, for generation.
+        scorer: auto, forest (shared prefixes once) or plain (row by row).
+        max_batch_tokens: token positions of a forward pass; None: measured.
+        audit_fraction: share of the documents that are scored again in float32, to say what the dtype changed.
         max_length: tokens a row may have; None: the model's own limit.
         trust_remote_code: run code that the model's repository contains.
         add_bos: put the BOS token before every request (protocol nous-2023 does not).
@@ -48,6 +51,9 @@ class RunConfig:
         isolation: how model-written programs are run: require, best or off.
         unsafe_code_execution: permits ``isolation: off``.
         seed: seed of torch, numpy and random.
+        fresh: begin a new run although an unfinished one could be continued.
+        resume: continue an unfinished run or fail.
+        reuse: folder of another run whose scores of equal requests are taken over.
     """
 
     model: str
@@ -62,6 +68,9 @@ class RunConfig:
     device: str = "auto"
     dtype: str = "auto"
     batch_size: str = "auto"
+    scorer: str = "auto"
+    max_batch_tokens: int | None = None
+    audit_fraction: float = 0.0
     max_length: int | None = None
     trust_remote_code: bool = False
     add_bos: bool = False
@@ -70,6 +79,9 @@ class RunConfig:
     isolation: str = "require"
     unsafe_code_execution: bool = False
     seed: int = 1234
+    fresh: bool = False
+    resume: bool = False
+    reuse: str | None = None
     source_file: str | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -81,13 +93,21 @@ class RunConfig:
             raise ConfigError(f"limit: {self.limit} is not a number of documents (1 or more)")
         if self.max_length is not None and self.max_length < 2:
             raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
-        if self.batch_size != "auto" and not (self.batch_size.isdigit() and int(self.batch_size) > 0):
+        if not 0.0 <= self.audit_fraction <= 1.0:
+            raise ConfigError(f"audit_fraction: {self.audit_fraction} is not a share of the documents (0 to 1)")
+        if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
+            raise ConfigError(f"max_batch_tokens: {self.max_batch_tokens} is not a number of tokens (1 or more)")
+        if self.batch_size != "auto" and not (self.batch_size.isdecimal() and int(self.batch_size) > 0):
             raise ConfigError(f"batch_size: {self.batch_size!r} is neither 'auto' nor a number of rows")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed: {self.seed} is not between 0 and {2**32 - 1}, as NumPy's generator needs it")
         if self.isolation == "off" and not self.unsafe_code_execution:
             raise ConfigError(
                 "isolation: off runs model-written programs with your rights; "
                 "add --unsafe-code-execution if that is what you want"
             )
+        if self.fresh and self.resume:
+            raise ConfigError("fresh and resume contradict each other; give one of them")
         self.task_names()
 
     def task_names(self) -> tuple[str, ...]:
@@ -132,6 +152,8 @@ def _coerced(where: str, key: str, hint: Any, value: Any) -> Any:
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if key == "batch_size" and isinstance(value, int):
         value = str(value)
+    if hint is float and type(value) is int:
+        value = float(value)
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
         raise ConfigError(f"{where}: {key}: expected {wanted}, found {value!r}")
@@ -144,16 +166,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: no file, no YAML mapping, an unknown key, or a value of the wrong type.
     """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys such as 'model' and 'suite'")
+    found = read_mapping(path, str(path), "'model' and 'suite'")
     known = _keys()
     values = {}
     for key, value in found.items():
@@ -166,10 +179,14 @@ def read_config_file(path: Path) -> dict[str, Any]:
 def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     """Merge a configuration file and flags; flags that were not given are None or empty.
 
+    A ``suite`` or ``task`` among the flags replaces both of the file: together they say what to run.
+
     Raises:
         ConfigError: see ``read_config_file`` and ``RunConfig``; or no model was named.
     """
     values = read_config_file(config_file) if config_file else {}
+    if flags.get("suite") or flags.get("task"):
+        values = {key: value for key, value in values.items() if key not in ("suite", "task")}
     for key, value in flags.items():
         if isinstance(value, (list, tuple)):
             if value:

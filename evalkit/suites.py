@@ -11,10 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir
+from evalkit.yaml_files import read_mapping
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,14 @@ def _known_keys(found: dict[str, Any], known: set[str], where: str) -> None:
 
 
 def _read_suite(path: Path) -> tuple[int, Suite]:
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
     where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-    if not isinstance(found, dict):
-        raise ConfigError(f"{where}: expected a mapping with the keys {', '.join(sorted(_SUITE_KEYS))}")
+    found = read_mapping(path, where, "'suite' and 'tasks'")
     _known_keys(found, _SUITE_KEYS, where)
     if found["average"] != "mean":
         raise ConfigError(f"{where}: average: {found['average']!r} is not known; the only one is 'mean'")
     tasks = []
+    if not isinstance(found["tasks"], dict) or not all(isinstance(entry, dict) for entry in found["tasks"].values()):
+        raise ConfigError(f"{where}: tasks: expected a mapping of task names to their version, metrics...")
     for name, entry in found["tasks"].items():
         _known_keys(entry, _TASK_KEYS, f"{where}: tasks: {name}")
         if entry["headline"] not in entry["metrics"]:

@@ -1,8 +1,9 @@
 """Proof that our requests and metrics are those behind the published scores.
 
 For each task, as the harness's own regression tests did it: take the unique documents in file order, shuffle them with
-seed 42, build all requests through lm-eval from ``configs/tasks``, hash them, answer request i with minus the i-th number
-of a seeded generator, and compare the hash and every metric with what ``configs/protocols/nous-2023.yaml`` records.
+seed 42, build all requests through lm-eval from ``configs/tasks``, hash them, answer request i with minus the i-th
+number of a seeded generator, and compare the hash and every metric with what ``configs/protocols/nous-2023.yaml``
+records.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import click
 import yaml
 
-from evalkit.data import DataSource
+from evalkit.config import suites_of
+from evalkit.data import DataSource, resolve_sources
+from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
-from evalkit.suites import find_task
+from evalkit.suites import find_task, load_suites
 
 SEED = 42
 GENERATED_TEXT = "lol"
@@ -136,3 +140,50 @@ def verify(
         on_task(result)
         results.append(result)
     return results
+
+
+def log_likelihood_tasks() -> list[str]:
+    """Return the names of the tasks that have log-likelihood requests, in reporting order."""
+    return [task.name for suite in load_suites().values() if suite.in_total for task in suite.tasks]
+
+
+def print_verification(data: Iterable[str], tasks: Iterable[str], as_json: bool) -> int:
+    """Verify and print; returns the exit code: 1 if anything does not match.
+
+    Raises:
+        ConfigError, DataError: see ``verify``.
+    """
+    names = list(tasks) or log_likelihood_tasks()
+    for name in names:
+        if name not in log_likelihood_tasks():
+            find_task(name)
+            raise ConfigError(f"task '{name}' has no log-likelihood requests to verify")
+    sources = resolve_sources(data, load_suites(), suites_of(names))
+
+    def show(result: Verification) -> None:
+        line = f"{result.task:<48} {result.documents:>6} {result.requests:>7}  {result.sha256[:16]}  {result.verdict}"
+        click.echo("  ".join([line, *result.differences]))
+
+    if as_json:
+        results = verify(names, sources)
+        document = {"tasks": {result.task: _as_json(result) for result in results}}
+        click.echo(json.dumps(document, indent=1))
+    else:
+        click.echo(f"{'task':<48} {'docs':>6} {'requests':>7}  {'sha256':<16}  verdict")
+        results = verify(names, sources, show)
+        count = {verdict: sum(r.verdict == verdict for r in results) for verdict in ("ok", "mismatch", "unrecorded")}
+        click.echo(", ".join(f"{n} {verdict}" for verdict, n in count.items() if n))
+        if any(source.kind == "samples" for source in sources.values()):
+            click.echo("built-in samples: nothing is recorded for them; give --data FOLDER or --data hub")
+    return 1 if any(result.verdict == "mismatch" for result in results) else 0
+
+
+def _as_json(result: Verification) -> dict[str, Any]:
+    return {
+        "documents": result.documents,
+        "requests": result.requests,
+        "sha256": result.sha256,
+        "scores": result.scores,
+        "verdict": result.verdict,
+        "differences": list(result.differences),
+    }

@@ -9,8 +9,11 @@ from typing import Any
 from evalkit.data.layouts import Document
 from evalkit.data.manifest import Dataset, HubLocation
 from evalkit.errors import DataError
+from evalkit.openmind_hub import snapshot
 
-_MIRROR = "set HF_ENDPOINT to a mirror, or give a local folder with --data FOLDER (layout: docs/data.md)"
+_FOLDER = "give a local folder with --data FOLDER (layout: docs/data.md)"
+_MIRROR = f"set HF_ENDPOINT to a mirror, or {_FOLDER}"
+_ELSEWHERE = f"use --data hub, or {_FOLDER}"
 
 
 def load_hub(dataset: Dataset) -> tuple[str, list[tuple[str, Document]]]:
@@ -36,12 +39,13 @@ def load_openmind_hub(dataset: Dataset) -> tuple[str, list[tuple[str, Document]]
     Returns, Raises: as ``load_hub``.
     """
     if dataset.openmind is None:
-        raise DataError(f"{dataset.name}: not known on the openMind hub; {_MIRROR}")
-    from evalkit.models.openmind_hub import snapshot
-
+        elsewhere = f"add --data {dataset.suite}=hub (HF_ENDPOINT may name a mirror), or {_FOLDER}"
+        raise DataError(
+            f"{dataset.name}: not known on the openMind hub; {dataset.remedy if not dataset.hub else elsewhere}"
+        )
     hub = dataset.openmind
     location = f"openMind hub: {hub.repository}{f' ({hub.config})' if hub.config else ''}, {dataset.split}"
-    folder = snapshot(hub.repository, revision=hub.revision, repo_type="dataset")
+    folder = snapshot(hub.repository, hub.revision, "dataset", DataError, _ELSEWHERE)
     rows = _load_dataset(dataset, hub, str(folder), location)
     return location, [(f"{location}: row {number}", row) for number, row in enumerate(rows, 1)]
 
@@ -66,4 +70,4 @@ def _load_dataset(dataset: Dataset, hub: HubLocation, path: str, location: str) 
 
 
 def _offline() -> bool:
-    return any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in ("HF_HUB_OFFLINE",))
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -118,6 +118,12 @@ def _bigbench(doc: Mapping[str, Any]) -> list[Any]:
     return [text, [list(pair) for pair in scores.items()], target, _column(doc, "format", dict)]
 
 
+def _bigbench_generation(doc: Mapping[str, Any]) -> list[Any]:
+    """Of a task whose generated answers are compared with ``target``."""
+    _column(doc, "target", str)
+    return _bigbench(doc)
+
+
 def _truthfulqa(doc: Mapping[str, Any]) -> list[Any]:
     normal: list[Any] = [_column(doc, "question", str)]
     for name in ("mc1_targets", "mc2_targets"):
@@ -154,6 +160,7 @@ LAYOUTS: dict[str, Callable[[Mapping[str, Any]], list[Any]]] = {
     "winogrande": _winogrande,
     "agieval": _agieval,
     "bigbench": _bigbench,
+    "bigbench_generation": _bigbench_generation,
     "truthfulqa": _truthfulqa,
     "humaneval": _humaneval,
 }
@@ -175,3 +182,18 @@ def content_sha256(contents: Iterable[list[Any]]) -> str:
         digest.update(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def cluster_key(layout: str, doc: Mapping[str, Any]) -> str | None:
+    """Return a key shared by documents that are not independent, or None for a document of its own.
+
+    AGIEval questions share a passage, BoolQ questions a Wikipedia page (the passage's title). Standard errors that
+    ignore this are too small (arXiv 2411.00640, section 2.2).
+    """
+    if layout == "agieval":
+        shared = doc["query"].partition("Q: ")[0] if "query" in doc else doc["passage"] or ""
+    elif layout == "boolq":
+        shared = doc["passage"].partition(" -- ")[0]
+    else:
+        return None
+    return hashlib.sha256(shared.encode("utf-8")).hexdigest()[:16] if shared else None

@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir
+from evalkit.yaml_files import read_mapping
 
 SourceKind = Literal["folder", "hub", "openmind", "samples"]
 
@@ -82,12 +82,20 @@ _KEYS = {"suite", "layout", "file", "split", "rows", "sha256", "hub", "openmind"
 _HUB_KEYS = {"repository", "config", "revision", "sha256"}
 
 
+def _check_keys(entry: Any, known: set[str], needed: set[str], where: str) -> None:
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where}: expected a mapping with the keys {', '.join(sorted(needed))}")
+    for key in entry:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'{did_you_mean(str(key), known)}")
+    for key in sorted(needed - set(entry)):
+        raise ConfigError(f"{where}: missing key '{key}'")
+
+
 def _hub(entry: Any, where: str) -> HubLocation | None:
     if entry is None:
         return None
-    for key in entry:
-        if key not in _HUB_KEYS:
-            raise ConfigError(f"{where}: unknown key '{key}'{did_you_mean(key, _HUB_KEYS)}")
+    _check_keys(entry, _HUB_KEYS, {"repository"}, where)
     return HubLocation(
         repository=entry["repository"],
         config=entry.get("config"),
@@ -98,15 +106,13 @@ def _hub(entry: Any, where: str) -> HubLocation | None:
 
 @lru_cache(maxsize=4)
 def _load(path: Path) -> dict[str, Dataset]:
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = read_mapping(path, f"configs/{path.name}", "'arc_easy'")
     datasets = {}
     for name, entry in found.items():
         where = f"configs/{path.name}: {name}"
-        for key in entry:
-            if key not in _KEYS:
-                raise ConfigError(f"{where}: unknown key '{key}'{did_you_mean(key, _KEYS)}")
-        for key in sorted(_KEYS - {"remedy"} - set(entry)):
-            raise ConfigError(f"{where}: missing key '{key}'")
+        _check_keys(entry, _KEYS, _KEYS - {"remedy"}, where)
+        if entry["layout"] not in LAYOUTS:
+            raise ConfigError(f"{where}: unknown layout '{entry['layout']}'{did_you_mean(entry['layout'], LAYOUTS)}")
         datasets[name] = Dataset(
             name=name,
             suite=entry["suite"],
@@ -149,6 +155,8 @@ def parse_source(text: str) -> DataSource:
     Raises:
         ConfigError: it is none of the words and no folder.
     """
+    if not text.strip():
+        raise ConfigError("--data: empty; give hub, openmind, samples or a folder")
     if text == "hub":
         return DataSource("hub")
     if text == "openmind":
@@ -162,15 +170,16 @@ def parse_source(text: str) -> DataSource:
     return DataSource("folder", folder.resolve())
 
 
-def resolve_sources(values: Iterable[str], suites: Iterable[str]) -> dict[str, DataSource]:
-    """Assign a source to each suite.
+def resolve_sources(values: Iterable[str], suites: Iterable[str], needed: Iterable[str]) -> dict[str, DataSource]:
+    """Assign a source to each suite that is needed.
 
     Args:
         values: the ``--data`` flags, each ``SOURCE`` (for all suites) or ``SUITE=SOURCE``; later ones win.
         suites: the known suite names.
+        needed: the suites whose documents will be loaded.
 
     Raises:
-        ConfigError: an unknown suite or source.
+        ConfigError: an unknown suite or source, or a suite without one.
     """
     names = list(suites)
     sources: dict[str, DataSource] = {}
@@ -183,7 +192,13 @@ def resolve_sources(values: Iterable[str], suites: Iterable[str]) -> dict[str, D
         else:
             everywhere = parse_source(value)
             sources.update(dict.fromkeys(names, everywhere))
-    return sources
+    wanted = list(needed)
+    missing = [suite for suite in wanted if suite not in sources]
+    if missing:
+        raise ConfigError(
+            f"no data source for {', '.join(missing)}; add --data {missing[0]}=FOLDER, or --data SOURCE for all suites"
+        )
+    return {suite: sources[suite] for suite in wanted}
 
 
 def sources_text(sources: Mapping[str, DataSource]) -> str:

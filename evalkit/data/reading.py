@@ -27,41 +27,63 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path}: no such file{did_you_mean(path.name, here)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if not raw.strip():
-        raise DataError(f"{path}: empty file")
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}:{line}: not UTF-8 (byte 0x{raw[error.start]:02x}); convert the file to UTF-8 first"
         ) from None
+    if not text.strip():
+        raise DataError(f"{path}: empty file")
+    return text
 
 
-def read_jsonl(path: Path) -> list[tuple[int, Document]]:
-    """Read JSON lines; returns (line number, document) pairs.
+def _no_constant(name: str) -> Any:
+    # Python's own extension of JSON. A score of NaN would travel on as if it were a number.
+    raise ValueError(f"{name} is not allowed in JSON")
+
+
+def _parse(text: str, path: Path, first_line: int) -> Any:
+    """Parse strict JSON that starts at a line of a file."""
+    try:
+        found = json.loads(text, parse_constant=_no_constant)
+        # Half of a UTF-16 pair, written as an escape, is valid JSON but no text: it cannot be hashed or encoded.
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise DataError(f"{path}:{line}: not valid JSON ({error.msg}, column {error.colno})") from None
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataError(f"{path}:{first_line}: {half!r} is half a character (a lone surrogate)") from None
+    except RecursionError:
+        raise DataError(f"{path}:{first_line}: not usable JSON (nested too deeply)") from None
+    except ValueError as error:  # a constant, or an integer of thousands of digits
+        raise DataError(f"{path}:{first_line}: not valid JSON ({error})") from None
+    return found
+
+
+def read_jsonl(path: Path) -> list[tuple[str, Document]]:
+    """Read JSON lines; returns (where, document) pairs, with ``where`` as ``FILE:LINE``.
 
     Raises:
         DataError: no file, wrong encoding, an empty line in the middle, or a line that is no JSON object.
     """
     # Only "\n" ends a line: str.splitlines would also split at U+2028, which JSON allows inside strings.
-    lines = _read_text(path).rstrip("\n").split("\n")
+    lines = _read_text(path).rstrip().split("\n")
     documents = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             raise DataError(f"{path}:{number}: empty line")
-        try:
-            document = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not valid JSON ({error.msg}, column {error.colno})") from None
+        document = _parse(line, path, number)
         if not isinstance(document, dict):
             raise DataError(f"{path}:{number}: a {type(document).__name__}, expected a JSON object")
-        documents.append((number, document))
+        documents.append((f"{path}:{number}", document))
     return documents
 
 
-def read_bigbench(path: Path) -> list[tuple[int, Document]]:
-    """Read a BIG-bench JSON task; returns (position of the example from 1, document) pairs.
+def read_bigbench(path: Path) -> list[tuple[str, Document]]:
+    """Read a BIG-bench JSON task; returns (where, document) pairs, with ``where`` as ``FILE:LINE: example N``.
 
     Each document carries the file's formatting rules under ``format``, so that it can be rendered alone.
 
@@ -69,10 +91,7 @@ def read_bigbench(path: Path) -> list[tuple[int, Document]]:
         DataError: no file, wrong encoding, no JSON, or not the layout of a BIG-bench task.
     """
     text = _read_text(path)
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}, column {error.colno})") from None
+    found = _parse(text, path, 1)
     if not isinstance(found, dict) or not isinstance(found.get("examples"), list):
         raise DataError(f"{path}: not a BIG-bench JSON task (no list 'examples')")
     if not found["examples"]:
@@ -83,8 +102,39 @@ def read_bigbench(path: Path) -> list[tuple[int, Document]]:
         if not isinstance(rules[key], type(default)):
             raise DataError(f"{path}: '{key}' is {type(rules[key]).__name__}, expected {type(default).__name__}")
     documents = []
-    for position, example in enumerate(found["examples"], 1):
+    for position, (line, example) in enumerate(zip(_example_lines(text), found["examples"], strict=True), 1):
+        where = f"{path}:{line}: example {position}"
         if not isinstance(example, dict):
-            raise DataError(f"{path}: example {position}: a {type(example).__name__}, expected a JSON object")
-        documents.append((position, {**example, "format": rules}))
+            raise DataError(f"{where}: a {type(example).__name__}, expected a JSON object")
+        documents.append((where, {**example, "format": rules}))
     return documents
+
+
+def _example_lines(text: str) -> list[int]:
+    """Return the line at which each entry of the (last) list ``examples`` of a valid JSON object starts."""
+    decoder = json.JSONDecoder()
+
+    def skip(position: int, characters: str) -> int:
+        while text[position] in characters:
+            position += 1
+        return position
+
+    lines: list[int] = []
+    position = skip(0, " \t\r\n{")
+    while text[position] != "}":
+        key, position = decoder.raw_decode(text, position)
+        position = skip(position, " \t\r\n:")
+        if key != "examples":
+            _, position = decoder.raw_decode(text, position)
+        else:
+            lines, line, counted = [], 1, 0
+            position = skip(position + 1, " \t\r\n")
+            while text[position] != "]":
+                line += text.count("\n", counted, position)
+                counted = position
+                lines.append(line)
+                _, position = decoder.raw_decode(text, position)
+                position = skip(position, " \t\r\n,")
+            position += 1
+        position = skip(position, " \t\r\n,")
+    return lines

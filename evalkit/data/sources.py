@@ -60,12 +60,6 @@ def _folder_file(dataset: Dataset, source: DataSource) -> Path:
     return root / dataset.file
 
 
-def _read_file(dataset: Dataset, path: Path) -> list[tuple[str, Document]]:
-    if dataset.layout == "bigbench":
-        return [(f"{path}: example {position}", doc) for position, doc in read_bigbench(path)]
-    return [(f"{path}:{line}", doc) for line, doc in read_jsonl(path)]
-
-
 def _without_equal(documents: Sequence[Document]) -> list[Document]:
     """Keep the first of BIG-bench documents that are equal as JSON, as the protocol does."""
     unique: dict[str, Document] = {}
@@ -91,7 +85,7 @@ def load_documents(dataset: Dataset, source: DataSource) -> LoadedData:
                 f"{path}: no such file; the folder given by --data must hold '{dataset.file}' "
                 f"(layout: docs/data.md){'. ' + dataset.remedy if dataset.remedy else ''}"
             )
-        found = _read_file(dataset, path)
+        found = read_bigbench(path) if path.suffix == ".json" else read_jsonl(path)
     elif source.kind == "hub":
         location, found = load_hub(dataset)
     else:
@@ -118,7 +112,7 @@ def load_documents(dataset: Dataset, source: DataSource) -> LoadedData:
         dataset=dataset,
         source=source,
         location=location,
-        documents=_without_equal(documents) if dataset.layout == "bigbench" else documents,
+        documents=_without_equal(documents) if dataset.layout.startswith("bigbench") else documents,
         rows=len(found),
         sha256=sha256,
         verdict="samples" if source.kind == "samples" else "published" if sha256 in expected else "other",
@@ -145,9 +139,13 @@ def availability(dataset: Dataset, source: DataSource) -> str:
     return "complete" if loaded.verdict == "published" else "complete, but not the published content"
 
 
+def availability_columns(dataset: Dataset) -> tuple[str, str]:
+    """Say where the Hugging Face hub and the openMind hub have a data set."""
+    return _hub_text(dataset, "hub"), _hub_text(dataset, "openmind")
+
+
 def _hub_text(dataset: Dataset, kind: Literal["hub", "openmind"]) -> str:
     location = dataset.hub if kind == "hub" else dataset.openmind
     if location is None:
         return "not known on the openMind hub" if kind == "openmind" else "not on the hub in the protocol's form"
-    config = f" ({location.config})" if location.config else ""
-    return f"{location.repository}{config}, {dataset.split}, {dataset.rows} rows"
+    return f"{location.repository}{f' ({location.config})' if location.config else ''}"

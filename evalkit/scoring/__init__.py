@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from evalkit.scoring.plan import PackResult
+    from evalkit.scoring.plan import PackResult, Plan
 
 Score = tuple[float, bool]
 """Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""
@@ -49,6 +49,7 @@ class Scorer(Protocol):
     """What ForestScorer and PlainScorer have in common."""
 
     name: str
+    max_length: int
 
     def score(
         self, requests: Sequence[TokenRequest], on_pack: Callable[[PackResult], None] | None = None
@@ -59,4 +60,18 @@ class Scorer(Protocol):
             requests: any number; duplicates are computed once.
             on_pack: called after every finished pack, in the order in which packs finish.
         """
+        ...
+
+    def plan(self, requests: Sequence[TokenRequest]) -> Plan:
+        """Return the packs for these requests, without touching the model."""
+        ...
+
+    def iter_packs(
+        self,
+        requests: Sequence[TokenRequest],
+        plan: Plan | None = None,
+        packs: Iterable[int] | None = None,
+        budget_tokens: int | None = None,
+    ) -> Iterator[PackResult]:
+        """Yield each pack's scores as it is finished; see ``ForestScorer.iter_packs``."""
         ...

@@ -67,6 +67,16 @@ class Plan:
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"plan: not a plan of evalkit ({error}); start the run anew") from None
 
+    def check(self, requests: Sequence[TokenRequest]) -> None:
+        """Raise StoreError unless the plan was made for these requests."""
+        if self.requests_sha256 != requests_sha256(requests):
+            raise StoreError("the stored plan was made for other requests; start the run anew with --fresh")
+
+    @property
+    def largest_tokens(self) -> int:
+        """Positions of the largest pack."""
+        return max((pack.tokens for pack in self.packs), default=0)
+
     @property
     def digest(self) -> str:
         """sha256 of ``to_json()``."""
@@ -84,6 +94,7 @@ class PackResult:
         is_greedy: in the order of ``requests``.
         parts: 1, or into how many parts the pack was split because memory ran out.
         tokens: positions computed, padding included.
+        budget_tokens: greatest part that later packs are computed in; less than the largest pack once memory ran out.
     """
 
     pack: int
@@ -92,6 +103,7 @@ class PackResult:
     is_greedy: tuple[bool, ...]
     parts: int
     tokens: int
+    budget_tokens: int
 
 
 def cut_trees(rows: Rows, tree_tokens: int, attention_scale: float, max_scored: int) -> list[Tree]:

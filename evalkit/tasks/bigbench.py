@@ -1,4 +1,4 @@
-"""The eighteen BigBench tasks. A document carries its file's formatting rules under ``format`` (see data/reading.py)."""
+"""The eighteen BigBench tasks. A document carries its file's formatting rules under ``format`` (data/reading.py)."""
 
 from __future__ import annotations
 

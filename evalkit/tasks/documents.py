@@ -10,7 +10,6 @@ from typing import Any
 from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
 from evalkit.data.layouts import Document
 from evalkit.data.manifest import find_dataset
-from evalkit.errors import ConfigError
 from evalkit.suites import load_suites
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
@@ -35,17 +34,12 @@ def load(dataset: str, source: DataSource) -> LoadedData:
 
 
 def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
-    given = data if data is not None else os.environ.get(ENVIRONMENT_VARIABLE, "hub")
+    given = data if data is not None else os.environ.get(ENVIRONMENT_VARIABLE) or "hub"
     values = given.split(",") if isinstance(given, str) else list(given)
-    sources = resolve_sources(values, load_suites())
-    if suite not in sources:
-        raise ConfigError(f"no data source for suite '{suite}'; add --data {suite}=FOLDER or one for all suites")
-    return sources[suite]
+    return resolve_sources(values, load_suites(), [suite])[suite]
 
 
-def custom_dataset(
-    dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any
-) -> dict[str, Documents]:
+def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Documents]:
     """Return ``{"eval": documents}`` for lm-eval.
 
     Args:

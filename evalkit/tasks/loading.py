@@ -34,6 +34,6 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
     manager = TaskManager(
         include_path=str(configs_dir() / "tasks"),
         include_defaults=False,
-        metadata={"data": data},  # type: ignore[dict-item]  # any value is passed on to custom_dataset
+        metadata={"data": data},
     )
     return dict(manager.load(list(tasks)))

@@ -1,7 +1,7 @@
 """Metric values of one document, from the log-probabilities (nats) of its continuations.
 
-A value is a float; NaN says that the model's answer is missing or not finite. The record counts such samples and refuses
-the task's score: nothing here turns NaN into a right or wrong answer.
+A value is a float; NaN says that the model's answer is missing or not finite. The record counts such samples and
+refuses the task's score: nothing here turns NaN into a right or wrong answer.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ def accuracies(results: Sequence[Result], choices: Sequence[str], gold: Collecti
     if values is None:
         return {"acc": NOT_SCORED, "acc_norm": NOT_SCORED}
     lengths = np.array([float(len(choice)) for choice in choices])
+    # A choice without characters (an ending that was nothing but marks) is never the best one: a log-probability
+    # divided by zero.
+    normalised = np.divide(values, lengths, out=np.full_like(values, -np.inf), where=lengths > 0)
     return {
         "acc": float(int(np.argmax(values)) in gold),
-        "acc_norm": float(int(np.argmax(values / lengths)) in gold),
+        "acc_norm": float(int(np.argmax(normalised)) in gold),
     }
 
 
@@ -55,8 +58,8 @@ def tie_broken_argmax(values: np.ndarray) -> int:
 def probability_mass(values: np.ndarray, first: int) -> float:
     """Share of the total probability that the first ``first`` choices hold (TruthfulQA's mc2).
 
-    Sums of exponentials without shifting by the maximum, as the published scores were made; where all of them underflow,
-    the shifted form (the same number) is used instead of 0/0.
+    Sums of exponentials without shifting by the maximum, as the published scores were made; where all of them
+    underflow, the shifted form (the same number) is used instead of 0/0.
     """
     probabilities = np.exp(values)
     total = probabilities.sum()

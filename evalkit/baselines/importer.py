@@ -1,0 +1,130 @@
+"""A published log -> baselines. Takes what is printed, says what it could not take, adds nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.baselines.logs import read_log
+from evalkit.baselines.model import Baseline, HumanEval, Metric, slug_of
+from evalkit.baselines.published import Log, ModelScores, Note
+from evalkit.errors import ConfigError, DataError
+from evalkit.suites import load_suites
+
+NOUS_2023 = "nous-2023"
+UNKNOWN_HUMANEVAL = "The publication states neither the prompt format nor the temperature of the HumanEval run."
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import found.
+
+    Attributes:
+        baselines: one a model, in the order of the file.
+        notes: what was not read, or not literally, by line; also kept in each baseline's notes.
+        log: the file as it was read.
+    """
+
+    baselines: tuple[Baseline, ...]
+    notes: tuple[Note, ...]
+    log: Log
+
+
+def _tasks(model: ModelScores) -> dict[str, dict[str, Metric]]:
+    tasks: dict[str, dict[str, Metric]] = {}
+    for table in model.tables:
+        for row in table.rows:
+            tasks.setdefault(row.task, {})[row.metric] = Metric(row.value, row.stderr)
+    return tasks
+
+
+def _protocols(model: ModelScores) -> tuple[str, dict[str, str]]:
+    """Return the protocol of the file, and the suites that were printed by another line of the harness.
+
+    Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently, so its scores
+    are not those of nous-2023 even where the tasks' names agree.
+    """
+    harness = {table.suite: table.harness for table in model.tables if table.suite is not None}
+    newer = {suite: name for suite, name in harness.items() if name != "lm-eval-0.3"}
+    if newer and len(newer) == len(harness):
+        return newer.popitem()[1], {}
+    return NOUS_2023, newer
+
+
+def _missing(model: ModelScores) -> list[Note]:
+    notes = []
+    averages = {average.suite for average in model.averages}
+    rows = {row.task for table in model.tables for row in table.rows}
+    for suite in load_suites().values():
+        absent = [task.name for task in suite.tasks if task.name not in rows]
+        if not suite.in_total or not absent:
+            continue
+        if len(absent) == len(suite.tasks):
+            what = "only an average" if suite.name in averages else "no scores"
+            notes.append(Note(0, f"{suite.title}: {what} in the file"))
+        else:
+            notes.append(Note(0, f"{suite.title}: no scores of {', '.join(absent)} in the file"))
+    return notes
+
+
+def _baseline(model: ModelScores, slug: str, name: str, source: str, retrieved: str, notes: list[Note]) -> Baseline:
+    protocol, others = _protocols(model)
+    known = load_suites()
+    humaneval = HumanEval(model.humaneval.percent, UNKNOWN_HUMANEVAL) if model.humaneval is not None else None
+    printed = {average.suite: average.percent for average in model.averages}
+    order = [task.name for suite in known.values() for task in suite.tasks]
+    tasks = _tasks(model)
+    ordered = sorted(tasks, key=lambda task: order.index(task) if task in order else len(order))
+    return Baseline(
+        slug=slug,
+        name=name,
+        protocol=protocol,
+        source=source,
+        retrieved=retrieved,
+        averages={suite: printed[suite] for suite in known if suite in printed},
+        tasks={task: tasks[task] for task in ordered},
+        humaneval=humaneval,
+        other_protocols=others,
+        settings=model.settings,
+        notes=tuple(f"line {note.line}: {note.message}" if note.line else note.message for note in notes),
+    )
+
+
+def import_log(path: Path, *, retrieved: str, name: str | None = None, source: str | None = None) -> Imported:
+    """Read the baselines of a published log or model card.
+
+    Args:
+        path: a Markdown file, a text file or a saved web page.
+        retrieved: date of retrieval, ISO 8601.
+        name: the model's name, instead of the heading in the file or the file's name; its slug names the file.
+        source: where the file is from; the file's name if None.
+
+    Raises:
+        DataError: the file cannot be read or has no scores.
+        ConfigError: a name is given for a file of several models.
+    """
+    log = read_log(path)
+    if not log.models:
+        tables = f"; its {len(log.comparisons)} comparison table(s) are for `evalkit audit`" if log.comparisons else ""
+        raise DataError(f"{path}: no per-task scores and no suite averages found{tables}")
+    if name is not None and len(log.models) > 1:
+        raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
+    notes = list(log.notes)
+    notes += [
+        Note(c.line, f"comparison table of {len(c.headings)} columns not imported; `evalkit audit` checks it")
+        for c in log.comparisons
+    ]
+    baselines: list[Baseline] = []
+    for number, model in enumerate(log.models, start=1):
+        title = name or model.name or (path.stem if len(log.models) == 1 else f"{path.stem} {number}")
+        following = log.models[number].line if number < len(log.models) else None
+        own = [
+            note
+            for note in notes
+            if len(log.models) == 1 or (note.line >= model.line and (following is None or note.line < following))
+        ]
+        slug = slug_of(title)
+        while slug in {known.slug for known in baselines}:
+            slug += "-2"
+        baselines.append(_baseline(model, slug, title, source or path.name, retrieved, [*own, *_missing(model)]))
+    return Imported(tuple(baselines), tuple(sorted(notes, key=lambda note: note.line)), log)

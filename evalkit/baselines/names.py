@@ -1,0 +1,107 @@
+"""Names as people print them -> evalkit's names of tasks, suites and metrics."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from evalkit.suites import load_tasks
+
+# Printed in place of the suite's own name; each is matched at the start of a heading or of a table's label.
+_SUITE_PATTERNS = {
+    "gpt4all": r"gpt[\s_-]*4[\s_-]*all",
+    "agieval": r"agi[\s_-]*eval",
+    "bigbench": r"big[\s_-]*bench",
+    "truthfulqa": r"truthful[\s_-]*qa",
+    "humaneval": r"human[\s_-]*eval",
+}
+_SUITE = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SUITE_PATTERNS.items()), re.IGNORECASE)
+
+# Other spellings by the 0.4 line of lm-eval and its branches, where leaving out "_" and case is not enough.
+_TASK_ALIASES = {
+    "agievallogiqa": "agieval_logiqa_en",
+    "agievalsatenwop": "agieval_sat_en_without_passage",
+    "agievalsatm": "agieval_sat_math",
+    "truthfulqa": "truthfulqa_mc",
+}
+# One task of the 0.3 line became two: the metric moved into the name.
+_SPLIT_TASKS = {"truthfulqamc1": ("truthfulqa_mc", "mc1"), "truthfulqamc2": ("truthfulqa_mc", "mc2")}
+
+METRICS = frozenset(
+    {
+        "acc",
+        "acc_norm",
+        "acc_mutual_info",
+        "mc1",
+        "mc2",
+        "multiple_choice_grade",
+        "exact_str_match",
+        "exact_match",
+        "em",
+    }
+    | {"f1", "bleu", "rouge1", "rouge2", "rougel", "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity"}
+    | {"ppl", "brier_score", "mcc", "likelihood_diff", "pct_stereotype"}
+)
+"""Metrics that are recognised without a heading; in a table with headings any name is taken."""
+
+
+def bare(name: str) -> str:
+    """Return a name without case, spaces and punctuation."""
+    return re.sub(r"[^0-9a-z]+", "", name.lower())
+
+
+@lru_cache(maxsize=1)
+def _tasks_by_bare_name() -> dict[str, str]:
+    names = {bare(name): name for name in load_tasks()}
+    for name in load_tasks():
+        for prefix in ("agieval_", "bigbench_"):
+            if name.startswith(prefix):
+                names.setdefault(bare(name.removeprefix(prefix)), name)
+    return names | _TASK_ALIASES
+
+
+def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
+    """Return evalkit's task and metric; names that evalkit does not know stay as printed (metric in lower case)."""
+    metric = printed_metric.strip().lower().split(",")[0].replace(" ", "_")
+    key = bare(printed_task)
+    if key in _SPLIT_TASKS and metric == "acc":
+        return _SPLIT_TASKS[key]
+    return _tasks_by_bare_name().get(key, printed_task), metric
+
+
+def is_metric(cell: str) -> bool:
+    """Tell whether a cell is the name of a metric."""
+    name = cell.strip().lower().split(",")[0].replace(" ", "_")
+    return name in METRICS or re.fullmatch(r"pass@\d+", name) is not None
+
+
+def suite_of_task(task: str) -> str | None:
+    """Return the suite of one of evalkit's tasks, or None."""
+    found = load_tasks().get(task)
+    return found.suite if found else None
+
+
+def leading_suite(text: str) -> tuple[str, str] | None:
+    """Return (suite, rest of the text) if the text begins with a suite's name, else None."""
+    found = _SUITE.match(text.lstrip(" #>-*_`[(|"))
+    return (str(found.lastgroup), found.string[found.end() :]) if found else None
+
+
+def any_suite(text: str) -> str | None:
+    """Return the only suite that a text names, or None if it names none or several."""
+    names = {str(found.lastgroup) for found in _SUITE.finditer(text)}
+    return names.pop() if len(names) == 1 else None
+
+
+def comparison_role(label: str) -> str:
+    """Return the role of a comparison table's row: a suite's name, ``total``, ``average`` or ``other``."""
+    text = label.strip().lower()
+    found = leading_suite(text)
+    if found is not None and len(found[1].strip()) <= 24 and not re.match(r"[_\w]", found[1]):
+        task = _tasks_by_bare_name().get(bare(text))
+        if task is None or not found[1].strip():
+            return found[0]
+    # "Average Total" is an average of the totals, so the word average decides.
+    if re.search(r"average|avg|mean|平均", text):
+        return "average"
+    return "total" if re.search(r"\btotal|\bsum\b|总分|合计", text) else "other"

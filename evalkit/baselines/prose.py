@@ -1,0 +1,141 @@
+"""Text around the tables: which suite comes next, printed averages, HumanEval, the harness's line about the run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from evalkit.baselines.cells import decimal_of
+from evalkit.baselines.names import any_suite, leading_suite
+from evalkit.baselines.published import Note, PrintedScore, ScoreTable
+
+
+@dataclass(frozen=True)
+class SuiteHeading:
+    """The text names a suite; what follows belongs to it."""
+
+    line: int
+    suite: str
+
+
+@dataclass(frozen=True)
+class ModelHeading:
+    """A heading that may name a model. `certain` if the line says so (``Model: ...``)."""
+
+    line: int
+    name: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The harness's own line about the run."""
+
+    line: int
+    text: str
+
+
+Event: TypeAlias = SuiteHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+
+_SETTINGS = re.compile(r"^[\w.-]+ \((?:pretrained|model|path|model_args)=.*\).*num_fewshot")
+_NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
+_AVERAGE = re.compile(
+    rf"(?P<word>average|avg|mean|平均(?:分数|得分|成绩|分|值)?|(?:^|(?<=\s))(?:total\s+)?score|得分|总分)\b\.?"
+    rf"(?P<between>\s*\([^)]*\)(?=\s*[:=])|[^:=\n]{{0,40}}?)(?P<sign>\s*[:=]\s*|\s+(?:is\s+)?)[(\[]?{_NUMBER}",
+    re.IGNORECASE,
+)
+_EMPTY_AVERAGE = re.compile(
+    r"(?:average|avg|mean|平均(?:分|值)?)\b\.?\s*[:=]\s*(?:n/?a|-+|\?+|tbd)?\s*$", re.IGNORECASE
+)
+_PASS_AT_1 = re.compile(
+    r"(?P<a>\d{1,3}(?:\.\d+)?)\s*%?\s*@?\s*pass\s*@?\s*1(?!\d)|pass\s*@\s*1\s*[:=(]?\s*(?P<b>\d{1,3}(?:\.\d+)?)\s*%?",
+    re.IGNORECASE,
+)
+_AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}[:=(]\s*{_NUMBER}\s*\)?\s*$")
+_MODEL_LINE = re.compile(r"^(?:[#>\s-]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
+_MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
+_GENERIC = re.compile(
+    r"result|benchmark|evaluat|score|summary|table|comparison|overview|detail|usage|licen[cs]e|training|prompt|average"
+    r"|example|model card|description|quanti|install|reference|citation",
+    re.IGNORECASE,
+)
+
+
+def _percent(number: str, sign: str, line: int, notes: list[Note]) -> Decimal:
+    """Return a printed average in per cent."""
+    value = decimal_of(number)
+    if not sign and value <= 1 and value != 0:
+        notes.append(Note(line, f"average {number} is read as {value.scaleb(2)} per cent"))
+        return value.scaleb(2)
+    return value
+
+
+def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str]:
+    """Return the averages in a text and what is left after the last of them."""
+    events: list[Event] = []
+    while (found := _AVERAGE.search(text)) is not None:
+        before, word = text[: found.start()], found["word"].lower()
+        explicit = found["sign"].strip() in (":", "=") or len(text) <= 40
+        if not explicit or (word.endswith("score") and len(before) > 40):
+            break
+        label = f"{before} {word} {found['between']}"
+        suite = any_suite(label)
+        if leading_suite(before) is not None and suite is not None:
+            events.append(SuiteHeading(line, suite))
+        overall = re.search(r"total|overall|all suites|总", label, re.IGNORECASE) and suite is None
+        if overall:
+            mean = re.search(r"average|avg|mean|平均|overall", label, re.IGNORECASE)
+            suite = "average" if mean else "total"
+        value = _percent(found["number"], found["percent"], line, notes)
+        if value > (1000 if suite == "total" else 100):
+            notes.append(Note(line, f"average not read: {found[0].strip()}", unread=True))
+        else:
+            events.append(PrintedScore(line, suite, value))
+        text = text[found.end() :]
+    return events, text
+
+
+def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
+    """Return the events in a line of text, in their order, and what is worth noting about it."""
+    notes: list[Note] = []
+    raw = text.strip()
+    text = text.replace("`", " ").strip()
+    if not text:
+        return [], []
+    if _SETTINGS.match(text):
+        return [Settings(line, text)], []
+    if (model := _MODEL_LINE.match(text)) is not None:
+        return [ModelHeading(line, model["name"].strip(), certain=True)], []
+    passes = _PASS_AT_1.findall(text)
+    if passes and len(text) <= 80:
+        values = {a or b for a, b in passes}
+        if len(values) == 1:
+            value = decimal_of(values.pop())
+            percent = _percent(str(value), "%" if "%" in text else "", line, notes)
+            return [PrintedScore(line, "humaneval", percent)], notes
+    if passes:
+        notes.append(Note(line, "pass@1 in running text is not read"))
+        return [], notes
+    events, rest = _averages(line, text, notes)
+    rest = rest.strip()
+    if _EMPTY_AVERAGE.search(rest):
+        notes.append(Note(line, "no number after 'Average'"))
+    heading = leading_suite(rest)
+    if heading is not None and (len(rest) <= 80 or re.match(r"\s*[:(]", heading[1])):
+        events.append(SuiteHeading(line, heading[0]))
+        beside = _AFTER_SUITE.match(heading[1])
+        # A whole number beside a suite's name is a count or a version; a score has places or a per cent sign.
+        if beside is not None and (beside["percent"] or re.search(r"[.,]", beside["number"])):
+            average = _percent(beside["number"], beside["percent"], line, notes)
+            if average <= 100:
+                events.append(PrintedScore(line, heading[0], average))
+    elif heading is None and rest and not events:
+        name = rest.lstrip("# ").rstrip(": ")
+        marked = raw.startswith("#")
+        single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name) is not None
+        shaped = _MODEL_NAME.match(name) is not None and re.search(r"[\d-]", name) is not None
+        if (single or (marked and shaped)) and not _GENERIC.search(name):
+            events.append(ModelHeading(line, name, certain=False))
+    return events, notes

@@ -1,0 +1,97 @@
+"""Where baselines are found by name."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+from evalkit.baselines.importer import import_log
+from evalkit.baselines.model import Baseline, slug_of
+from evalkit.baselines.yamlfile import read_baseline, to_yaml
+from evalkit.errors import ConfigError, did_you_mean
+from evalkit.paths import configs_dir
+
+FOLDERS_VARIABLE = "EVALKIT_BASELINES"
+"""Environment variable: further folders of baselines, separated as in PATH."""
+
+
+def baseline_folders() -> list[Path]:
+    """Return the folders in which baselines are looked for; where a name occurs twice, the later folder wins."""
+    folders = [configs_dir() / "baselines", Path("configs") / "baselines"]
+    folders += [Path(entry) for entry in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if entry]
+    unique = {folder.resolve(): folder for folder in folders}
+    return [folder for folder in unique.values() if folder.is_dir()]
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path, modified_ns: int) -> Baseline:  # noqa: ARG001 (part of the key: an edited file is read again)
+    return read_baseline(path)
+
+
+def _files() -> dict[str, Path]:
+    return {path.stem: path for folder in baseline_folders() for path in sorted(folder.glob("*.yaml"))}
+
+
+def list_baselines() -> list[Baseline]:
+    """Return all baselines, ordered by slug.
+
+    Raises:
+        ConfigError: a file is malformed.
+    """
+    files = _files()
+    return [_read(files[slug], files[slug].stat().st_mtime_ns) for slug in sorted(files)]
+
+
+def load_baseline(name: str) -> Baseline:
+    """Return a baseline by its slug, its model's name, or the path of a baseline's YAML file or a published log.
+
+    Raises:
+        ConfigError: no such baseline; names the nearest one.
+        DataError: a log that cannot be read.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return _read(path, path.stat().st_mtime_ns)
+    if path.suffix.lower() in {".md", ".txt", ".html", ".htm"} and path.is_file():
+        found = import_log(path, retrieved=date.today().isoformat()).baselines
+        if len(found) > 1:
+            raise ConfigError(f"{name}: holds {len(found)} models; import it first: evalkit baselines import {name}")
+        return found[0]
+    files = _files()
+    slug = slug_of(name)
+    if slug not in files:
+        raise ConfigError(f"unknown baseline '{name}'{did_you_mean(slug, files)}; `evalkit baselines list` shows all")
+    return _read(files[slug], files[slug].stat().st_mtime_ns)
+
+
+def default_folder() -> Path:
+    """Return where an import is written by default.
+
+    In a checkout that is its own ``configs/baselines``. An installed package's files belong to the installer, so there
+    it is ``configs/baselines`` below the current folder, which `baseline_folders` looks into as well.
+    """
+    shipped = configs_dir()
+    return (Path("configs") if shipped.name == "_configs" else shipped) / "baselines"
+
+
+def save_baseline(baseline: Baseline, path: Path, *, force: bool = False) -> bool:
+    """Write a baseline's file; return False if it was there already with the same text.
+
+    Raises:
+        ConfigError: a file with other content is there, or the folder cannot be written.
+    """
+    text = to_yaml(baseline)
+    try:
+        if path.exists() and not force:
+            if path.read_text(encoding="utf-8") == text:
+                return False
+            raise ConfigError(f"{path}: exists with other content; pass --force to replace it, or another --name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(path.name + ".part")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return True

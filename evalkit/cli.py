@@ -1,0 +1,235 @@
+"""The command line: one short function a command, no logic. Imports are lazy, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evalkit import __version__
+from evalkit.errors import EvalkitError
+from evalkit.report.commands import audit, baselines, leaderboard, power
+from evalkit.sandbox.commands import humaneval
+
+_FOLDER = click.Path(path_type=Path)
+
+
+def _say(line: str) -> None:
+    """Progress goes to stderr: stdout holds the result alone."""
+    click.echo(f"evalkit: {line}", err=True)
+
+
+class _Group(click.Group):
+    """A group that prints a user's mistake as one line, and a traceback only with ``--debug``."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line; click itself would print a wrong option or argument as four lines."""
+        run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            code: Any = run()
+        except click.ClickException as error:
+            if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+                error.show()
+                sys.exit(error.exit_code)
+            context = getattr(error, "ctx", None)
+            where = context.command_path if context else "evalkit"
+            click.echo(f"error: {' '.join(error.format_message().split()).rstrip('.')}; see {where} --help", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("aborted", err=True)
+            sys.exit(130)
+        sys.exit(code or 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EvalkitError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="evalkit")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Evaluate a language model on the suites of the Hermes model cards."""
+    if not debug:
+        _quiet_libraries()
+
+
+def _quiet_libraries() -> None:
+    """Keep stderr for our own lines; libraries read these variables when they are imported."""
+    import os
+
+    for name, value in (
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("LMEVAL_LOG_LEVEL", "ERROR"),
+        ("TOKENIZERS_PARALLELISM", "true"),
+        ("TQDM_DISABLE", "1"),
+        ("TRANSFORMERS_VERBOSITY", "error"),
+    ):
+        os.environ.setdefault(name, value)
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Apply click options in the order written."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_model_options = _options(
+    click.option("--model", help="Local folder, hub id, or 'tiny' (the built-in model)."),
+    click.option("--revision", help="Revision of a hub model."),
+    click.option("--tokenizer", help="Another tokenizer than the model's."),
+    click.option("--loader", help="auto, openmind or transformers.  [default: auto]"),
+    click.option("--device", help="auto, npu[:N], cuda[:N] or cpu.  [default: auto]"),
+    click.option("--dtype", help="auto, bfloat16, float16 or float32.  [default: auto]"),
+    click.option(
+        "--trust-remote-code/--no-trust-remote-code",
+        default=None,
+        help="Run code that the model's repository contains.",
+    ),
+)
+
+
+@main.command()
+@click.option("--config", "config_file", type=_FOLDER, help="YAML file with these options as keys; flags win.")
+@_model_options
+@click.option("--suite", multiple=True, help="Suite to run; repeat for several.  [default: all]")
+@click.option("--task", multiple=True, help="Single task to run; repeat for several.")
+@click.option("--data", multiple=True, help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.")
+@click.option("--limit", type=int, help="First N documents of each task.")
+@click.option("--output", help="Folder that receives <model>/<time>/.  [default: results]")
+@click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
+@click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
+@click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
+@click.option("--audit-fraction", type=float, help="Share of the documents to score again in float32.  [default: 0]")
+@click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
+@click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
+@click.option(
+    "--apply-chat-template/--no-apply-chat-template", default=None, help="Wrap contexts in the model's chat template."
+)
+@click.option("--system", help="System prompt.")
+@click.option("--isolation", help="Model-written programs: require, best or off.  [default: require]")
+@click.option("--unsafe-code-execution", is_flag=True, default=None, help="Permits --isolation off.")
+@click.option("--seed", type=int, help="Seed of torch, numpy and random.  [default: 1234]")
+@click.option("--fresh", is_flag=True, default=None, help="Start anew, even if the same command left a run unfinished.")
+@click.option("--resume", is_flag=True, default=None, help="Continue an unfinished run; an error if there is none.")
+@click.option("--reuse", metavar="RUN", help="Take scores of equal requests from the folder of another run.")
+def run(config_file: Path | None, **flags: Any) -> None:
+    """Run suites on a model; prints the report. The same command again continues a run that was interrupted."""
+    from evalkit.interrupt import Interrupted, StopSignals
+
+    try:
+        with StopSignals() as signals:
+            from evalkit.config import make_config
+            from evalkit.run import run as run_config
+
+            finished = run_config(make_config(config_file, flags), sys.argv, _say, signals)
+    except Interrupted as stop:
+        _say(f"stopped by {stop}")
+        sys.exit(stop.exit_code)
+    click.echo(finished.report)
+    _say(f"results in {finished.record.folder}")
+    if any(value.failed for of_task in finished.record.metrics.values() for value in of_task.values()):
+        _say("some samples failed, and their tasks have no score: see the report")
+        sys.exit(3)
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
+@click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
+def report(runs: tuple[Path, ...], partial: bool) -> None:
+    """Rebuild the tables of finished runs from their folders."""
+    from evalkit.report.run_report import run_report
+    from evalkit.results import RUN_FILE, read_run
+
+    for folder in runs:
+        if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
+            from evalkit.partial import partial_record
+
+            click.echo(run_report(partial_record(folder)))
+        else:
+            click.echo(run_report(read_run(folder)))
+
+
+@main.group()
+def results() -> None:
+    """Work with the folders of finished runs."""
+
+
+@results.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
+@click.option("--format", "kind", type=click.Choice(["parquet", "sqlite", "csv"]), required=True, help="Format.")
+@click.option("--table", type=click.Choice(["samples", "metrics", "runs"]), default="samples", show_default=True)
+@click.option("--output", type=_FOLDER, help="File to write.  [default: TABLE.FORMAT; for sqlite evalkit.sqlite]")
+def export(runs: tuple[Path, ...], kind: str, table: str, output: Path | None) -> None:
+    """Write finished runs as tables; sqlite holds all three tables in one file."""
+    from evalkit.export import export_runs
+
+    path, rows = export_runs(runs, kind, table, output)
+    _say(f"{rows:,} rows in {path}")
+
+
+@main.command()
+@click.option("--data", multiple=True, default=("samples",), help="Source of the documents, as for run.")
+@click.option("--task", multiple=True, help="Task to verify; repeat for several.  [default: all 34]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(data: tuple[str, ...], task: tuple[str, ...], as_json: bool) -> None:
+    """Prove that requests and metrics are those behind the published scores."""
+    from evalkit.verify import print_verification
+
+    sys.exit(print_verification(data, task, as_json))
+
+
+@main.command()
+@_model_options
+@click.option("--prompt", required=True, help="What to ask.")
+@click.option("--system", help="System prompt.")
+@click.option("--max-new-tokens", type=int, default=128, show_default=True)
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--seed", type=int, default=1234, show_default=True)
+@click.option("--raw", is_flag=True, help="No chat template: continue the prompt as it stands.")
+def infer(**options: Any) -> None:
+    """Ask a model one question, with its chat template; prints speed figures."""
+    from evalkit.infer import infer as infer_model
+
+    infer_model(**{name: value for name, value in options.items() if value is not None})
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["suites", "tasks", "models", "data"]))
+@click.option("--data", multiple=True, default=("samples",), help="For data: the source to look at, as for run.")
+def list_(what: str, data: tuple[str, ...]) -> None:
+    """Show what there is: suites, tasks, models, or data and where it comes from."""
+    from evalkit.listing import listing
+
+    click.echo(listing(what, data))
+
+
+for command in (audit, baselines, humaneval, leaderboard, power):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""One question to a model, as the model cards do it: to see that a checkpoint loads, answers and stops.
+
+The answer goes to standard output as it is made. What the machine did goes to standard error, so that a pipe gets the
+answer alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from evalkit.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from evalkit.models.openmind import OpenMindLM
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer and what it took."""
+
+    text: str
+    prompt_tokens: int
+    # Generated tokens, the one that ends the answer included.
+    tokens: int
+    # Whether the model ended its answer, rather than being cut at `max_new_tokens`.
+    ended: bool
+    # From the call to the model being ready on its device; imports are not in it.
+    load_seconds: float
+    # From the prompt being sent to the first token being known, first-use warm-up of the device included.
+    first_token_seconds: float
+    # Tokens after the first, divided by the time since the first; None for an answer of one token.
+    tokens_per_second: float | None
+
+    def speed(self) -> str:
+        """Return the times in one line."""
+        rate = "" if self.tokens_per_second is None else f", {self.tokens_per_second:.1f} tokens/s"
+        return (
+            f"load {self.load_seconds:.1f} s, first token {self.first_token_seconds:.2f} s{rate} "
+            f"({self.prompt_tokens} tokens in, {self.tokens} out{'' if self.ended else ', cut at the limit'})"
+        )
+
+
+def infer(
+    model: str,
+    prompt: str,
+    *,
+    system: str | None = None,
+    raw: bool = False,
+    revision: str | None = None,
+    tokenizer: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    loader: str = "auto",
+    trust_remote_code: bool = False,
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    output: TextIO | None = None,
+    notes: TextIO | None = None,
+) -> Answer:
+    """Load a model, ask it one question and print the answer while it is made.
+
+    Args:
+        model, revision, tokenizer, device, dtype, loader, trust_remote_code: as for
+            `evalkit.models.openmind.OpenMindLM`.
+        prompt: the user's message, or with ``raw`` the text to be continued.
+        system: the system's message.
+        raw: send the prompt as it is, without the chat template.
+        max_new_tokens: longest answer in tokens; less where the model's context is full before.
+        temperature: 0 takes the likeliest token each time; above, tokens are drawn.
+        top_p: draw only among the likeliest tokens that together have this probability.
+        seed: of the draws; the same one draws the same tokens.
+        output: where the answer goes; standard output by default.
+        notes: where device, dtype and times go; standard error by default.
+
+    Raises:
+        ConfigError: an argument makes no sense.
+        ModelError: the model cannot be used, has no chat template, or the prompt is longer than its context.
+    """
+    _check(prompt, system, raw, max_new_tokens, temperature, top_p)
+    from evalkit.models.openmind import OpenMindLM
+
+    output = output if output is not None else sys.stdout
+    notes = notes if notes is not None else sys.stderr
+    started = time.perf_counter()
+    lm = OpenMindLM(
+        model,
+        revision=revision,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=dtype,
+        loader=loader,
+        trust_remote_code=trust_remote_code,
+    )
+    load_seconds = time.perf_counter() - started
+    ids = lm.tok_encode(prompt) if raw else _chat_ids(lm, prompt, system)
+    if len(ids) >= lm.max_length:
+        raise ModelError(f"{model}: the prompt has {len(ids)} tokens, the model's context {lm.max_length}; shorten it")
+    generated, times = _generate(
+        lm, ids, min(max_new_tokens, lm.max_length - len(ids)), temperature, top_p, seed, output
+    )
+    since_first = times[-1] - times[1]
+    answer = Answer(
+        text=lm.tokenizer.decode(generated, skip_special_tokens=True),
+        prompt_tokens=len(ids),
+        tokens=len(generated),
+        ended=generated[-1] in _end_ids(lm),
+        load_seconds=load_seconds,
+        first_token_seconds=times[1] - times[0],
+        tokens_per_second=(len(generated) - 1) / since_first if since_first > 0 else None,
+    )
+    from evalkit.models.devices import product_name
+
+    where = f"{lm.device} ({product_name(lm.device)}), {str(lm.model.dtype).removeprefix('torch.')}"
+    notes.write(f"{where}, loader {lm.loader}; {answer.speed()}\n")
+    return answer
+
+
+def _check(prompt: str, system: str | None, raw: bool, max_new_tokens: int, temperature: float, top_p: float) -> None:
+    if not prompt:
+        raise ConfigError("--prompt is empty; say what the model shall answer")
+    if raw and system is not None:
+        raise ConfigError("--system needs the chat template, which --raw leaves out; drop one of the two")
+    if max_new_tokens < 1:
+        raise ConfigError(f"--max-new-tokens {max_new_tokens}: at least 1 is needed")
+    if not 0.0 <= temperature < float("inf"):
+        raise ConfigError(f"--temperature {temperature}: 0 (the likeliest token) or above is needed")
+    if not 0.0 < top_p <= 1.0:
+        raise ConfigError(f"--top-p {top_p}: a probability above 0 and up to 1 is needed")
+
+
+def _chat_ids(lm: OpenMindLM, prompt: str, system: str | None) -> list[int]:
+    """Return the ids of the conversation as the model's own template writes it, up to where the answer begins."""
+    history = [] if system is None else [{"role": "system", "content": system}]
+    text = lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
+    # The template writes all special tokens itself.
+    ids: list[int] = lm.tok_encode(text, add_special_tokens=False)
+    return ids
+
+
+def _generate(
+    lm: OpenMindLM,
+    ids: list[int],
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+    seed: int,
+    output: TextIO,
+) -> tuple[list[int], list[float]]:
+    """Generate and stream.
+
+    Returns:
+        The generated ids, and the clock (seconds) when the prompt was sent and when each of them was known.
+    """
+    import torch
+    from transformers import TextStreamer
+
+    times: list[float] = []
+
+    class Streamer(TextStreamer):  # type: ignore[misc]  # transformers has no type information
+        def put(self, value: Any) -> None:
+            times.append(time.perf_counter())
+            super().put(value)
+
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            output.write(text + ("\n" if stream_end else ""))
+            output.flush()
+
+    # All of them are named: a checkpoint's generation_config.json may hold other defaults.
+    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if temperature > 0:
+        sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+    torch.manual_seed(seed)
+    row = torch.tensor([ids], device=lm.device)
+    with lm.running(), torch.no_grad():
+        generated = lm.model.generate(
+            input_ids=row,
+            attention_mask=torch.ones_like(row),
+            max_new_tokens=max_new_tokens,
+            eos_token_id=sorted(_end_ids(lm)),
+            pad_token_id=lm.tokenizer.pad_token_id,
+            streamer=Streamer(lm.tokenizer, skip_prompt=True, skip_special_tokens=True),
+            **sampling,
+        )
+    return generated[0, len(ids) :].tolist(), times
+
+
+def _end_ids(lm: OpenMindLM) -> set[int]:
+    """Return the ids that end an answer: the tokenizer's and those of the checkpoint's generation settings."""
+    configured = lm.model.generation_config.eos_token_id
+    ends = {lm.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+    return {int(end) for end in ends if end is not None}

@@ -1,0 +1,29 @@
+"""lm-eval's command line with the model ``openmind`` known to it: ``python -m evalkit.lm_eval --model openmind ...``.
+
+lm-eval 0.4.13 looks a model up before it imports any task, and has no entry points for models; so something has to
+import `evalkit.models` first. Later releases find the model by themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from evalkit.errors import EvalkitError
+
+
+def main() -> int:
+    """Run lm-eval on this process's arguments; returns the exit code."""
+    from lm_eval.__main__ import cli_evaluate
+
+    import evalkit.models  # noqa: F401  # makes the model known
+
+    try:
+        cli_evaluate()
+    except EvalkitError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Where a checkpoint's files are, and whether they are all there.
+
+A model is named by a folder or by a hub's id. Either way the answer is one folder on this machine, so that everything
+after it (checks, loading, fingerprints) has a single case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from evalkit.errors import ModelError
+
+# A repository holds one of these, or it has no tokenizer. The last two are tokenizers that bring their own code.
+TOKENIZER_PATTERNS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tekken.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "*.tiktoken",
+    "tokenization_*.py",
+)
+# Everything but weights: small, and needed to know which weights there are.
+SMALL_PATTERNS = ("*.json", "*.txt", "*.model", "*.py", "*.jinja", "*.tiktoken")
+# In the order in which transformers prefers them.
+WEIGHTS = (
+    ("model.safetensors.index.json", "model*.safetensors"),
+    ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
+)
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's files on this machine."""
+
+    # What the user called it: a folder or a hub's id.
+    name: str
+    folder: Path
+    origin: Literal["folder", "huggingface hub", "openmind hub"]
+    # The hub's commit; None for a folder, whose content only the fingerprint identifies.
+    revision: str | None = None
+
+    def config(self) -> dict[str, Any]:
+        """Return ``config.json``.
+
+        Raises:
+            ModelError: it is missing or is not a JSON object.
+        """
+        path = self.folder / "config.json"
+        if not path.is_file():
+            if (self.folder / "adapter_config.json").is_file():
+                raise ModelError(
+                    f"{self.folder}: this is a PEFT adapter, not a model; merge it into its base model first"
+                )
+            raise ModelError(
+                f"{self.folder}: config.json is missing; this is not a checkpoint that transformers can load"
+            )
+        return _json_object(path)
+
+
+def find_local(name: str) -> Checkpoint | None:
+    """Return the folder called ``name``, or None where the name can only be a hub's id.
+
+    Raises:
+        ModelError: the name is a file, or a path to nothing, or nothing that a hub would accept.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Checkpoint(name=name, folder=path, origin="folder")
+    if path.exists():
+        raise ModelError(f"{name}: a model is a folder with config.json and weights, and this is a file")
+    if not HUB_ID.fullmatch(name) or name.startswith("."):
+        raise ModelError(f"{name}: no such folder, and not a hub id of the form 'owner/name'")
+    return None
+
+
+def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
+    """Download what is missing of a repository of the Hugging Face hub, or find it in the cache.
+
+    HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME and HF_TOKEN mean what they mean to huggingface_hub.
+
+    Raises:
+        ModelError: unknown or closed repository, unknown revision, or neither network nor cached files.
+    """
+    from huggingface_hub import constants, errors, snapshot_download
+
+    def snapshot(patterns: tuple[str, ...]) -> Path:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+
+    try:
+        folder = snapshot(SMALL_PATTERNS)
+        for index, pattern in WEIGHTS:
+            if not any((folder / file).is_file() for file, _ in WEIGHTS) or (folder / index).is_file():
+                folder = snapshot((*SMALL_PATTERNS, pattern))
+                if next(folder.glob(pattern), None) is not None:
+                    break
+    except errors.GatedRepoError as error:
+        raise ModelError(
+            f"{name}: access to this repository is closed; accept its terms on {constants.ENDPOINT} and set HF_TOKEN"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"{name}: no such folder here and no such model on {constants.ENDPOINT}; check the spelling, "
+            "or set HF_TOKEN if it is private"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(
+            f"{name}: the repository has no revision '{revision}'; check its branches and commits"
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        cause = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
+        raise ModelError(
+            f"{name}: no such folder here, not in the cache {constants.HF_HUB_CACHE}, and {cause}; "
+            "give a local folder, or set HF_ENDPOINT to a mirror"
+        ) from error
+    except Exception as error:  # whatever else the hub's client or the connection raises
+        raise ModelError(f"{name}: download from {constants.ENDPOINT} failed: {first_line(error)}") from error
+    # A snapshot's folder is called by its commit.
+    return Checkpoint(name=name, folder=folder, origin="huggingface hub", revision=folder.name)
+
+
+def check_tokenizer(checkpoint: Checkpoint) -> None:
+    """Raise `ModelError` unless the folder holds a tokenizer.
+
+    Asked before transformers, which may otherwise build an empty tokenizer from the model's type alone.
+    """
+    if not any(next(checkpoint.folder.glob(pattern), None) for pattern in TOKENIZER_PATTERNS):
+        raise ModelError(
+            f"{checkpoint.folder}: no tokenizer (no tokenizer.json, tokenizer.model, vocab.json ...); "
+            "copy the base model's there, or name it with tokenizer=ID_OR_FOLDER"
+        )
+
+
+def check_weights(checkpoint: Checkpoint) -> None:
+    """Raise `ModelError` unless all weight files are there and every safetensors header fits its file."""
+    files = weight_files(checkpoint.folder)
+    if not files:
+        raise ModelError(
+            f"{checkpoint.folder}: no weights (model.safetensors or pytorch_model.bin, or their shards with an index); "
+            "the download or the export is incomplete"
+        )
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelError(
+            f"{checkpoint.folder}: weights are missing: {missing[0]}{more}; complete the download or the export"
+        )
+    for file in files:
+        if file.suffix == ".safetensors":
+            _check_safetensors(file)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that transformers would take the weights from, whether they exist or not, sorted."""
+    for index, pattern in WEIGHTS:
+        if (folder / index).is_file():
+            shards = _json_object(folder / index).get("weight_map", {})
+            return sorted({folder / str(shard) for shard in shards.values()})
+        single = folder / pattern.replace("*", "")
+        if single.is_file():
+            return [single]
+    return []
+
+
+def first_line(error: BaseException) -> str:
+    """Return an exception as one short line: its class and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _check_safetensors(file: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # Opening reads the header and compares the offsets in it with the file's size: it finds cut files at once.
+        with safe_open(os.fspath(file), framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{file}: damaged safetensors file ({first_line(error)}); download or export it again"
+        ) from error
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ModelError(
+            f"{path}: bad JSON at line {error.lineno}: {error.msg}; download or export it again"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read: {first_line(error)}") from error
+    if not isinstance(document, dict):
+        raise ModelError(f"{path}: a JSON object is expected here")
+    return document

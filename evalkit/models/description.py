@@ -1,0 +1,92 @@
+"""What a run's record says about the model that it ran, and about the software under it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from evalkit.models import devices, fingerprint, tiny
+
+if TYPE_CHECKING:
+    from evalkit.models.openmind import OpenMindLM
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "lm_eval",
+    "numpy",
+    "torch_npu",
+    "openmind",
+    "openmind_hub",
+)
+
+
+def describe(lm: OpenMindLM) -> dict[str, Any]:
+    """Return the model's part of a record: plain JSON values, with None for what does not apply.
+
+    Reads the checkpoint's files once for the fingerprint; `fingerprint` says what that costs.
+    """
+    checkpoint = lm.checkpoint
+    return {
+        "name": lm.pretrained,
+        "origin": checkpoint.origin if checkpoint else "built-in",
+        "folder": str(checkpoint.folder) if checkpoint and checkpoint.origin == "folder" else None,
+        "revision": checkpoint.revision if checkpoint else None,
+        "loader": lm.loader,
+        "device": str(lm.device),
+        "device_name": devices.product_name(lm.device),
+        "instruction_set": torch.backends.cpu.get_cpu_capability() if lm.device.type == "cpu" else None,
+        "dtype": str(lm.model.dtype).removeprefix("torch."),
+        "quantization": _quantisation(lm.model.config),
+        "architecture": type(lm.model).__name__,
+        "parameters": int(lm.model.num_parameters()),
+        "max_length": int(lm.max_length),
+        "trust_remote_code": lm.trust_remote_code,
+        "tokenizer": type(lm.tokenizer).__name__,
+        "vocabulary": len(lm.tokenizer),
+        "add_bos": bool(lm.add_bos_token),
+        "has_chat_template": bool(getattr(lm.tokenizer, "chat_template", None)),
+        "model_fingerprint": fingerprint.of_folder(checkpoint.folder) if checkpoint else tiny.fingerprint(),
+        "tokenizer_fingerprint": fingerprint.of_tokenizer(lm.tokenizer),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of everything that may change a score; None for what is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    found |= {package: installed_version(package) for package in PACKAGES}
+    found["cuda"] = torch.version.cuda
+    found["cann"] = _cann_version()
+    return found
+
+
+def installed_version(package: str) -> str | None:
+    """Return an installed package's version."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _quantisation(config: Any) -> str | None:
+    """Return the method's name (gptq, awq, ...), from a dictionary or from one of transformers' classes."""
+    quantisation = getattr(config, "quantization_config", None)
+    if quantisation is None:
+        return None
+    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation.quant_method
+    return str(getattr(method, "value", method))
+
+
+def _cann_version() -> str | None:
+    """Return CANN's version as torch_npu tells it, where torch_npu is in use."""
+    utils = sys.modules.get("torch_npu.npu.utils")
+    get: Callable[[], str] | None = getattr(utils, "get_cann_version", None)
+    return get() if get else None

@@ -1,0 +1,87 @@
+"""Digests that tell whether two runs had the same model and the same tokenizer.
+
+Scores are stored and compared under them, so they must differ whenever an answer could. A model's fingerprint is
+therefore made from the whole content of its files. File sizes or samples of the content would miss a checkpoint that
+training has overwritten, and a hub's commit says nothing about a folder. Reading 15 GB once takes some 10 to 20
+seconds; digests are kept, and used again as long as a file's inode, size and change times are the same. A change time
+cannot be set by hand, so neither `cp -p` nor `rsync -t` can pass off other content as known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from evalkit.models.checkpoints import weight_files
+
+# Words with and without leading space, digits, code, line ends, accents, CJK, emoji: what tokenizers disagree about.
+PROBE = (
+    "Question: What is the capital of France?\nAnswer: Paris  is.\n\n"
+    'Q: (A)123 + 4567 = 4690.5%\n  choice: don\'t "quote"\n'
+    "def f(x):\n\treturn x ** 2  # ok\r\n"
+    "naïve façade Ωmega, 東京は首都。 Привет 🙂 <s> </s>"
+)
+# Configuration that changes what a model answers. Tokenizers have their own fingerprint.
+CONFIG_FILES = ("config.json", "generation_config.json", "quantize_config.json", "quantization_config.json")
+CHUNK_BYTES = 1 << 22
+
+
+def of_tokenizer(tokenizer: Any) -> str:
+    """Return the sha256 (hex) of the ids of `PROBE`, encoded without special tokens."""
+    ids = [int(token) for token in tokenizer.encode(PROBE, add_special_tokens=False)]
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+
+
+def of_folder(folder: Path) -> str:
+    """Return the sha256 (hex) over the names and digests of a checkpoint's weights, configuration and model code.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = {*weight_files(folder), *folder.glob("*.py"), *(folder / name for name in CONFIG_FILES)}
+    present = sorted(file for file in files if file.is_file())
+    known = _read_cache()
+    listing = [[file.name, _digest(file, known)] for file in present]
+    _write_cache(known)
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _digest(file: Path, known: dict[str, str]) -> str:
+    real = file.resolve()
+    status = real.stat()
+    identity = f"{real}|{status.st_ino}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+    if identity not in known:
+        digest = hashlib.sha256()
+        with real.open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+        known[identity] = digest.hexdigest()
+    return known[identity]
+
+
+def _cache_file() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "evalkit" / "sha256.json"
+
+
+def _read_cache() -> dict[str, str]:
+    try:
+        known = json.loads(_cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # absent or damaged: it only saves time
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write_cache(known: dict[str, str]) -> None:
+    target = _cache_file()
+    # A read-only home is no reason to stop: the digests are then computed again next time.
+    with suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False, encoding="utf-8") as stream:
+            json.dump(known, stream)
+        Path(stream.name).replace(target)

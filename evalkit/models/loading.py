@@ -1,0 +1,172 @@
+"""From a folder to a model and a tokenizer that are known to be complete, or one line that says why not."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import transformers
+from packaging.version import parse as parse_version
+
+from evalkit.errors import ModelError, did_you_mean
+from evalkit.models.checkpoints import Checkpoint, check_tokenizer, check_weights, first_line, weight_files
+from evalkit.scoring.memory import is_out_of_memory
+
+TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
+DTYPE_ARGUMENT = "torch_dtype" if TRANSFORMERS_RELEASE < (4, 56) else "dtype"
+# Below version 5, weights are otherwise in memory twice: as made and as read.
+MEMORY_OPTIONS: dict[str, Any] = {"low_cpu_mem_usage": True} if TRANSFORMERS_RELEASE < (5,) else {}
+
+
+def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_code: bool, add_bos: bool) -> Any:
+    """Load a checkpoint's tokenizer.
+
+    Args:
+        auto_tokenizer: the ``AutoTokenizer`` class of transformers or openmind.
+        add_bos: texts will be encoded with the special tokens that the tokenizer adds; a BOS must be among them.
+
+    Raises:
+        ModelError: there is none, it cannot be loaded, or it adds no BOS although asked to.
+    """
+    check_tokenizer(checkpoint)
+    options: dict[str, Any] = {"add_bos_token": True} if add_bos else {}
+    with _explained(checkpoint, "the tokenizer"):
+        tokenizer = auto_tokenizer.from_pretrained(
+            str(checkpoint.folder), trust_remote_code=trust_remote_code, **options
+        )
+    if add_bos and (tokenizer.bos_token_id is None or tokenizer.encode("a")[0] != tokenizer.bos_token_id):
+        raise ModelError(f"{checkpoint.name}: its tokenizer adds no BOS token; leave --add-bos (add_bos_token) out")
+    return tokenizer
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    auto_model: Any,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    dtype_is_auto: bool,
+    trust_remote_code: bool,
+    options: dict[str, Any],
+) -> Any:
+    """Load a checkpoint's weights onto a device, in inference mode.
+
+    A quantised checkpoint (GPTQ, AWQ, ...) keeps its own dtype unless the user named one, and is placed while loading,
+    since quantised layers cannot be moved.
+
+    Args:
+        auto_model: the ``AutoModelForCausalLM`` class of transformers or openmind.
+        options: further arguments of its ``from_pretrained``; with a ``device_map`` the model stays where that puts it.
+
+    Raises:
+        ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
+    """
+    config = checkpoint.config()
+    check_weights(checkpoint)
+    quantised = "quantization_config" in config
+    arguments: dict[str, Any] = {**MEMORY_OPTIONS, DTYPE_ARGUMENT: dtype, **options}
+    if quantised:
+        arguments.setdefault("device_map", {"": str(device)})
+        if dtype_is_auto:
+            arguments[DTYPE_ARGUMENT] = "auto"
+    with _explained(checkpoint, "the model", device):
+        model, info = auto_model.from_pretrained(
+            str(checkpoint.folder), trust_remote_code=trust_remote_code, output_loading_info=True, **arguments
+        )
+        # With a device map, weights without a value are those that stay on disk.
+        missing = sorted({*info["missing_keys"], *(() if "device_map" in arguments else _unfilled(model))})
+        if missing and not quantised:
+            # transformers would go on, with random numbers in their place.
+            raise ModelError(
+                f"{checkpoint.folder}: {len(missing)} weights are not in the checkpoint, first {missing[0]}; "
+                "config.json does not belong to these weights, or the export is incomplete"
+            )
+        if "device_map" not in arguments:
+            model = model.to(device)
+    return model.eval()
+
+
+def _unfilled(model: Any) -> list[str]:
+    """Return the weights that were never given a value; transformers 4 with low memory use does not report those."""
+    return [name for name, parameter in model.named_parameters() if parameter.device.type == "meta"]
+
+
+@contextmanager
+def _explained(checkpoint: Checkpoint, what: str, device: torch.device | None = None) -> Iterator[None]:
+    """Turn what transformers raises while loading into a `ModelError` with a remedy."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        ImportError,
+        MemoryError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise ModelError(_explanation(error, checkpoint, what, device)) from error
+    except Exception as error:
+        # The one of safetensors, and `tokenizers` has nothing more specific than Exception for a bad tokenizer.json.
+        raise ModelError(f"{checkpoint.folder}: {what} cannot be loaded: {first_line(error)}") from error
+
+
+def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: torch.device | None) -> str:
+    text = str(error)
+    where = str(checkpoint.folder)
+    if is_out_of_memory(error):
+        size = sum(file.stat().st_size for file in weight_files(checkpoint.folder)) / 1e9
+        return (
+            f"{where}: out of memory on {device} while loading {size:.1f} GB of weights; free the device, "
+            "use --dtype bfloat16 or float16, or spread the model with device_map=auto"
+        )
+    if "trust_remote_code" in text:
+        return (
+            f"{where}: {what} needs Python code from the checkpoint, which runs with your rights; "
+            "read it, then add --trust-remote-code (trust_remote_code=True)"
+        )
+    if "does not recognize this architecture" in text or "Unrecognized model" in text:
+        kind = checkpoint.config().get("model_type")
+        return (
+            f"{where}: transformers {transformers.__version__} does not know the model type '{kind}'; "
+            "install a release that does, or add --trust-remote-code if the checkpoint brings its own code"
+        )
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
+    if isinstance(error, TypeError) and unexpected:
+        known = inspect.signature(transformers.PreTrainedModel.from_pretrained).parameters
+        return f"unknown model argument '{unexpected[1]}'{did_you_mean(unexpected[1], [*known, *COMMON_OPTIONS])}"
+    if isinstance(error, ImportError):
+        return f"{where}: {what} needs a package that is not installed: {first_line(error)}"
+    return f"{where}: {what} cannot be loaded: {first_line(error)}"
+
+
+# Arguments of from_pretrained that its signature does not show; for suggestions only.
+COMMON_OPTIONS = (
+    "attn_implementation",
+    "device_map",
+    "max_memory",
+    "offload_folder",
+    "quantization_config",
+    "subfolder",
+    "variant",
+    "pretrained",
+    "revision",
+    "dtype",
+    "loader",
+    "tokenizer",
+    "trust_remote_code",
+    "add_bos_token",
+    "batch_size",
+    "max_batch_size",
+    "max_length",
+)

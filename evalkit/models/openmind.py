@@ -1,0 +1,496 @@
+"""The adapter: a causal language model on an Ascend NPU, a GPU or the CPU, as lm-eval's model ``openmind``.
+
+This file alone imports openmind and torch_npu (and `evalkit.openmind_hub` the hub's client); every other module works
+without them being there.
+
+Loading is `loading`'s and scoring is `evalkit.scoring`'s; generation and all else is lm-eval's `HFLM`. It gets a model
+and a tokenizer that are loaded, complete and on their device, since its own way falls to the CPU for a bare ``npu``,
+loads from one hub only, and leaves errors as tracebacks.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.machinery
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from types import ModuleType
+from typing import Any
+
+from evalkit.errors import ModelError, did_you_mean
+
+try:
+    import torch
+    import transformers
+    from lm_eval.models.huggingface import HFLM
+except ImportError as error:
+    raise ModelError(
+        f"running a model needs torch and transformers ({error}); install them with pip install 'evalkit[model]', "
+        "with the torch build that fits your device"
+    ) from error
+except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
+    raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
+
+from evalkit.models import TINY, checkpoints, devices, loading, tiny
+from evalkit.models.checkpoints import Checkpoint, first_line
+from evalkit.models.containment import Contained, contained_import
+from evalkit.models.description import describe, installed_version
+from evalkit.models.generation import generation_requests
+from evalkit.openmind_hub import snapshot
+from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.audit import Audit, audit
+from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.generate import GenerationRequest, Generator
+from evalkit.scoring.generate_probe import choose_generator
+from evalkit.scoring.memory import is_out_of_memory, release_cache
+from evalkit.scoring.probe import ScorerChoice, choose_scorer
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import FailedText, Prompt, plan_batches
+
+LOADERS = ("auto", "transformers", "openmind")
+# Arguments that HFLM itself understands and that mean something here, where scoring is not its own. All others go to
+# `from_pretrained`.
+HFLM_OPTIONS = (
+    "chat_template_args",
+    "enable_thinking",
+    "max_batch_size",
+    "prefix_token_id",
+    "think_end_token",
+    "truncation",
+)
+# Arguments of lm-eval's `hf` that make it load in other ways.
+HF_ONLY_OPTIONS = ("autogptq", "backend", "delta", "gguf_file", "gptqmodel", "parallelize", "peft", "tp_plan")
+# Rows of a generated batch where the batch size is ``auto``.
+GENERATION_ROWS = 16
+# What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
+CPU_BATCH_BYTES = 1 << 30
+HUB_IGNORE = ["*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pth"]
+
+
+class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
+    """A model of lm-eval's, loaded by openmind or by transformers, on whichever device there is."""
+
+    def __init__(
+        self,
+        pretrained: str = TINY,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        loader: str = "auto",
+        trust_remote_code: bool = False,
+        add_bos_token: bool = False,
+        batch_size: int | str = "auto",
+        max_length: int | None = None,
+        tokenizer: str | None = None,
+        scorer: str = "auto",
+        max_batch_tokens: int | None = None,
+        audit_fraction: float = 0.0,
+        **options: Any,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            pretrained: a folder, a hub's id, or ``tiny`` for the built-in model (a folder of that name is ``./tiny``).
+            revision: branch, tag or commit, for a hub's id.
+            device: ``auto`` (npu, else cuda, else cpu), ``npu``, ``npu:3``, ``cuda``, ``cuda:1`` or ``cpu``.
+            dtype: ``auto`` (bfloat16 where the device has it, else float16; float32 on the CPU), or a name.
+            loader: ``openmind`` loads through openmind, with ids from the openMind hub; ``transformers`` through
+                transformers, with ids from the Hugging Face hub; ``auto`` is openmind where that is installed.
+            trust_remote_code: run Python code that the checkpoint brings.
+            add_bos_token: let the tokenizer put its BOS token before texts. The protocol nous-2023 does not.
+            batch_size: rows a forward pass, or ``auto``.
+            max_length: longest input in tokens; by default what the model's configuration says.
+            tokenizer: folder or id of another tokenizer than the checkpoint's own.
+            scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where
+                a probe shows that it is exact for this model.
+            max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
+            audit_fraction: share of the documents that are scored again in float32, row by row; see ``audit``.
+            options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
+                ``attn_implementation`` or ``device_map``.
+
+        Raises:
+            ModelError: in one line, why the model cannot be used here.
+        """
+        for name in HF_ONLY_OPTIONS:
+            if options.pop(name, None):
+                raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
+        hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
+        target = devices.choose(device, activate_npu)
+        if target.type == "npu":
+            torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
+        else:
+            hide_broken_torch_npu()
+        chosen_dtype = devices.choose_dtype(dtype, target)
+        if pretrained == TINY:
+            self.loader = "built-in"
+            self.checkpoint: Checkpoint | None = None
+            if options:
+                raise ModelError(f"the built-in model '{TINY}' takes no argument '{next(iter(options))}'")
+            loaded_model: Any = tiny.model(chosen_dtype).to(target)
+            loaded_tokenizer: Any = tiny.tokenizer(add_bos_token)
+        else:
+            self.loader = choose_loader(loader)
+            self.checkpoint = find_checkpoint(pretrained, revision, self.loader)
+            tokenizer_source = (
+                find_checkpoint(tokenizer, None, self.loader) if tokenizer is not None else self.checkpoint
+            )
+            with auto_classes(self.loader) as (auto_model, auto_tokenizer):
+                loaded_tokenizer = loading.load_tokenizer(
+                    tokenizer_source, auto_tokenizer, trust_remote_code=trust_remote_code, add_bos=add_bos_token
+                )
+                loaded_model = loading.load_model(
+                    self.checkpoint,
+                    auto_model,
+                    device=target,
+                    dtype=chosen_dtype,
+                    dtype_is_auto=dtype == "auto",
+                    trust_remote_code=trust_remote_code,
+                    options=options,
+                )
+        with _without_warnings("lm_eval.models.huggingface"):
+            super().__init__(
+                pretrained=loaded_model,
+                tokenizer=loaded_tokenizer,
+                batch_size=batch_size,
+                max_length=max_length,
+                add_bos_token=add_bos_token,
+                **hflm_options,
+            )
+        # HFLM keeps the model itself under this name and asks a hub about it; the record wants what the user said.
+        self.pretrained = pretrained
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+        self._scorer_kind = scorer
+        self._max_batch_tokens = max_batch_tokens
+        self._audit_fraction = audit_fraction
+        # What the audit of the last log-likelihood requests found; None without one.
+        self.audit: Audit | None = None
+        # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
+        self.ledger: Ledger | None = None
+        # Of sampled generation, where a ledger keeps the texts.
+        self.seed = 0
+        # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
+        self.reused: set[tuple[str, str]] = set()
+        if str(batch_size).startswith("auto") and self.device.type == "cpu":
+            self.batch_size_per_gpu = self._cpu_batch_size()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a run's record says about its model; `description.describe` says what that is and costs."""
+        return describe(self)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Return what lm-eval writes into its results' ``config``, without its request to a hub."""
+        return {
+            "model_num_parameters": int(self.model.num_parameters()),
+            "model_dtype": str(self.model.dtype),
+            "model_revision": self.revision or "",
+            "model_sha": (self.checkpoint.revision if self.checkpoint else None) or "",
+        }
+
+    def require_chat_template(self) -> None:
+        """Raise `ModelError` unless the tokenizer has a chat template."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ModelError(
+                f"{self.pretrained}: the tokenizer has no chat template; "
+                "add one to its tokenizer_config.json, or send the prompt as it is (evalkit infer --raw)"
+            )
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Render a conversation as the text that the model was trained on.
+
+        Raises:
+            ModelError: the tokenizer has no chat template.
+        """
+        self.require_chat_template()
+        text: str = super().apply_chat_template(chat_history, add_generation_prompt)
+        return text
+
+    @property
+    def threads(self) -> int | None:
+        """Number of threads that a model on the CPU computes with; None elsewhere. Can be set."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        if self.device.type == "cpu" and count is not None and count != torch.get_num_threads():
+            torch.set_num_threads(count)
+
+    @functools.cached_property
+    def _chosen_scorer(self) -> tuple[Scorer, ScorerChoice]:
+        with self.running():
+            return choose_scorer(
+                self.model,
+                max_length=int(self.max_length),
+                kind=self._scorer_kind,
+                max_batch_tokens=self._max_batch_tokens,
+            )
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores this model's log-likelihood requests; chosen by a probe on first use."""
+        return self._chosen_scorer[0]
+
+    @property
+    def scorer_choice(self) -> ScorerChoice:
+        """Which scorer that is, and why."""
+        return self._chosen_scorer[1]
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Score]:  # noqa: ARG002
+        """Score all requests of all tasks together, so that they share prefixes across tasks.
+
+        Args:
+            requests: lm-eval instances with (context, continuation) as arguments.
+            disable_tqdm: lm-eval's; progress is shown otherwise.
+
+        Returns:
+            (log-probability in nats, is greedy) of each request.
+        """
+        pairs = [tuple(request.args) for request in requests]
+        encoded = encode_requests(
+            self.tokenizer,
+            pairs,
+            prefix_token_id=int(self.prefix_token_id),
+            add_special_tokens=bool(self.add_bos_token),
+        )
+        scores = self._score(encoded)
+        if self.ledger is not None:
+            self.reused |= {pairs[position] for position in self.ledger.reused}
+        if self._audit_fraction and requests:
+            documents = [(request.task_name, request.doc_id) for request in requests]
+            with self.running():
+                self.audit = audit(
+                    self.model, encoded, scores, documents, self._audit_fraction, max_length=int(self.max_length)
+                )
+        for pair, score in zip(pairs, scores, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, score)
+        return scores
+
+    def _loglikelihood_tokens(self, requests: Sequence[Any], **_options: Any) -> list[Score]:
+        # `loglikelihood_rolling` of HFLM cuts its text into windows of tokens and comes here.
+        return self._score([TokenRequest(tuple(context), tuple(target)) for _, context, target in requests])
+
+    def _score(self, requests: Sequence[TokenRequest]) -> list[Score]:
+        with self.running():
+            return self.scorer.score(requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Generate a text for each request, in their order.
+
+        Args:
+            requests: lm-eval instances with (context, settings) as arguments.
+            disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
+        """
+        wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
+        if self.ledger is None:
+            return self._generate(requests, wanted, disable_tqdm)
+        if str(self.batch_size_per_gpu) == "auto":
+            self.batch_size_per_gpu = GENERATION_ROWS
+        prompts = [Prompt(str(request.args[0]), dict(request.args[1])) for request in requests]
+
+        def generate_batch(positions: Sequence[int]) -> list[str]:
+            # Draws must not depend on how many batches this process has generated before.
+            torch.manual_seed(self.seed + min(positions))
+            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
+
+        texts = self.ledger.generate(
+            prompts,
+            lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
+            generate_batch,
+        )
+        self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
+        return [FailedText() if text is None else text for text in texts]
+
+    @functools.cached_property
+    def _chosen_generator(self) -> tuple[Generator | None, str]:
+        """What generates and why; None where this model needs the loop of transformers."""
+        with self.running():
+            return choose_generator(
+                self.model,
+                self.tokenizer,
+                max_length=int(self.max_length),
+                add_special_tokens=bool(self.add_bos_token),
+            )
+
+    def _generate(
+        self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
+    ) -> list[str]:
+        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has."""
+        with self.running():
+            simple = [request for request in wanted if request is not None]
+            generator = self._chosen_generator[0]
+            if generator is not None and len(simple) == len(wanted):
+                return generator.generate(simple)
+            texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
+        return texts
+
+    def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
+        size = int(super()._detect_batch_size(*args, **kwargs))
+        # HFLM empties CUDA's cache only; the failed attempts of the search would keep an NPU's memory.
+        release_cache(self.device)
+        return size
+
+    def _cpu_batch_size(self) -> int:
+        """Return how many rows' scores (rows × tokens × vocabulary, twice, in float32) fit into `CPU_BATCH_BYTES`."""
+        row_bytes = min(self.max_length, 1024) * len(self.tokenizer) * 4 * 2
+        return max(1, min(64, CPU_BATCH_BYTES // int(row_bytes)))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"{self.pretrained}: out of memory on {self.device} at batch size {self.batch_size}; "
+                "use a smaller --batch-size, or --batch-size auto"
+            ) from error
+
+
+# --- openmind ------------------------------------------------------------------------------------------------------
+
+
+def choose_loader(loader: str) -> str:
+    """Turn ``auto`` into ``openmind`` where openmind is installed, else into ``transformers``.
+
+    Raises:
+        ModelError: the word is unknown, or openmind is asked for and not installed.
+    """
+    if loader not in LOADERS:
+        raise ModelError(
+            f"unknown loader '{loader}'{did_you_mean(loader, LOADERS) or '; known: ' + ', '.join(LOADERS)}"
+        )
+    installed = _is_installed("openmind")
+    if loader == "openmind" and not installed:
+        raise ModelError(
+            "loader 'openmind': openmind is not installed; constraints-openmind.txt says with which versions it runs, "
+            "or use --loader transformers"
+        )
+    if loader == "auto":
+        return "openmind" if installed else "transformers"
+    return loader
+
+
+def find_checkpoint(name: str, revision: str | None, loader: str) -> Checkpoint:
+    """Return a checkpoint's folder: the user's own, or one fetched from the loader's hub.
+
+    Raises:
+        ModelError: there is no such folder or repository, or no network.
+    """
+    local = checkpoints.find_local(name)
+    if local is not None:
+        return local
+    revision = None if revision is None else str(revision)  # lm-eval turns an argument of digits into a number
+    fetch = _fetch_from_openmind if loader == "openmind" else checkpoints.fetch_from_huggingface
+    return fetch(name, revision)
+
+
+@contextmanager
+def auto_classes(loader: str) -> Iterator[tuple[Any, Any]]:
+    """Yield (AutoModelForCausalLM, AutoTokenizer) of openmind or transformers.
+
+    openmind's patches of transformers (its fused NPU attention, its hub) are in force inside and nowhere else.
+    """
+    if loader == "transformers":
+        yield transformers.AutoModelForCausalLM, transformers.AutoTokenizer
+        return
+    with import_openmind().in_force() as openmind:
+        yield openmind.AutoModelForCausalLM, openmind.AutoTokenizer
+
+
+@functools.cache
+def import_openmind() -> Contained:
+    """Import openmind and undo what that does to the rest of the process.
+
+    openmind 1.0 replaces ``from_pretrained`` of every model and tokenizer class by one that downloads from its own hub,
+    changes transformers' choice of attention, its logging and its loading of remote code, and sets
+    ``sys.tracebacklimit = 0``, which hides every later traceback of the program.
+
+    Raises:
+        ModelError: it cannot be imported beside the installed packages.
+    """
+    import transformers.dynamic_module_utils as dynamic_modules
+    import transformers.utils.logging as transformers_logging
+
+    holders = (
+        transformers.PreTrainedModel,
+        transformers.PreTrainedTokenizerBase,
+        dynamic_modules,
+        transformers_logging,
+    )
+    try:
+        return contained_import("openmind", ("AutoModelForCausalLM", "AutoTokenizer"), holders)
+    except Exception as error:  # openmind reaches into transformers' internals: anything can come out
+        raise ModelError(
+            f"openmind {installed_version('openmind')} cannot be imported beside transformers "
+            f"{transformers.__version__} ({first_line(error)}); install the versions of constraints-openmind.txt, "
+            "or use --loader transformers"
+        ) from error
+
+
+def _fetch_from_openmind(name: str, revision: str | None) -> Checkpoint:
+    """Download what is missing of a repository of the openMind hub, or find it in its cache."""
+    elsewhere = "give a local folder, or use --loader transformers for the Hugging Face hub"
+    folder = snapshot(name, revision, "model", ModelError, elsewhere, HUB_IGNORE)
+    return Checkpoint(name=name, folder=folder, origin="openmind hub", revision=folder.name)
+
+
+# --- torch_npu -----------------------------------------------------------------------------------------------------
+
+
+def activate_npu() -> bool:
+    """Make ``torch.npu`` usable. Returns False where no NPU support is installed.
+
+    Raises:
+        ModelError: torch_npu is installed and cannot be loaded.
+    """
+    if hasattr(torch, "npu"):
+        return True
+    if not _is_installed("torch_npu"):
+        return False
+    try:
+        importlib.import_module("torch_npu")
+    except Exception as error:  # ImportError for CANN's libraries, RuntimeError and OSError from the driver
+        raise ModelError(
+            f"torch_npu {installed_version('torch_npu')} is installed but cannot be loaded ({first_line(error)}); "
+            "set up CANN in this shell (source /usr/local/Ascend/ascend-toolkit/set_env.sh), or use --device cpu"
+        ) from error
+    return True
+
+
+def hide_broken_torch_npu() -> None:
+    """Let a run on another device go on where torch_npu is installed but cannot be loaded.
+
+    transformers imports torch_npu on many occasions as soon as it is installed, and would fail on the first of them. An
+    empty module in its place makes it find no NPU.
+    """
+    try:
+        activate_npu()
+    except ModelError:
+        stand_in = ModuleType("torch_npu")
+        stand_in.__spec__ = importlib.machinery.ModuleSpec("torch_npu", None)
+        sys.modules["torch_npu"] = stand_in
+
+
+def _is_installed(package: str) -> bool:
+    if package in sys.modules:
+        return getattr(sys.modules[package], "__file__", None) is not None
+    return importlib.util.find_spec(package) is not None
+
+
+@contextmanager
+def _without_warnings(logger_name: str) -> Iterator[None]:
+    """Silence HFLM's advice against passing a loaded model; everything that it warns of is taken care of here."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,210 @@
+"""Checks of a comparison table: headings, totals, averages, changes, and agreement with the file's own tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from evalkit.baselines.names import bare
+from evalkit.baselines.published import Comparison, ComparisonRow
+from evalkit.report.checks import Finding, Verdict, as_decimal, classify, places_of
+from evalkit.suites import load_suites
+
+_CHANGE = re.compile(r"^\W*(?:change|changes|Δ|delta|diff(?:erence)?|gain|improvement|变化|提升)", re.IGNORECASE)
+
+
+@dataclass
+class _Cell:
+    """A cell while the table is checked: what is printed and what it should be, not rounded."""
+
+    printed: Decimal
+    should: Fraction
+
+
+class _Grid:
+    """The numbers of a comparison table by row and column."""
+
+    def __init__(self, table: Comparison) -> None:
+        self.table = table
+        width = max((len(row.cells) for row in table.rows), default=0)
+        self.headings = [*table.headings, *("" for _ in range(width - len(table.headings)))]
+        self.changes = [i for i, heading in enumerate(self.headings) if _CHANGE.match(heading)]
+        self.models = [i for i in range(width) if i not in self.changes]
+        self.cells: dict[tuple[int, int], _Cell] = {}
+        for r, row in enumerate(table.rows):
+            for c, number in enumerate(row.cells):
+                if number is not None:
+                    self.cells[r, c] = _Cell(number, Fraction(number))
+        # A cell printed as 42.3 among cells of two places is 42.30 with its last zero lost.
+        places = max((places_of(cell.printed) for cell in self.cells.values()), default=0)
+        self.slack = Fraction(1, 2 * 10**places)
+
+    def label(self, column: int) -> str:
+        heading = self.headings[column] if column < len(self.headings) else ""
+        return f"column {column + 1} ({heading})" if heading else f"column {column + 1}"
+
+
+def check_comparison(table: Comparison, sections: Mapping[str, Decimal]) -> list[Finding]:
+    """Return the findings about a comparison table.
+
+    Args:
+        table: the table.
+        sections: suite -> score in per cent that the same file prints elsewhere for its one model; may be empty.
+    """
+    grid = _Grid(table)
+    return [
+        *_headings(grid),
+        *_body_rules(table),
+        *_sections(grid, sections),
+        *_totals(grid),
+        *_changes(grid),
+    ]
+
+
+def _headings(grid: _Grid) -> Iterable[Finding]:
+    seen: dict[str, int] = {}
+    for column, heading in enumerate(grid.headings):
+        key = bare(heading)
+        if not key:
+            continue
+        first = seen.setdefault(key, column)
+        if first == column:
+            continue
+        rows = range(len(grid.table.rows))
+        same = all(grid.cells.get((r, first)) == grid.cells.get((r, column)) for r in rows)
+        reason = f"columns {first + 1} and {column + 1} have the same heading" + (
+            " and the same numbers" if same else " but other numbers"
+        )
+        verdict = Verdict.REMARK if same else Verdict.INCONSISTENT
+        yield Finding(grid.table.line, "column heading", heading, "", verdict, reason)
+
+
+def _body_rules(table: Comparison) -> Iterable[Finding]:
+    if table.body_rules:
+        lines = ", ".join(map(str, table.body_rules))
+        reason = f"rows of dashes inside the body are shown as text by most renderers (lines {lines})"
+        yield Finding(table.body_rules[0], "layout", "", "", Verdict.REMARK, reason)
+
+
+def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]:
+    """Compare the column of the file's own model with the averages beside the per-task tables."""
+    own = {r: sections[row.role] for r, row in enumerate(grid.table.rows) if row.role in sections}
+
+    def agreeing(column: int) -> int:
+        return sum(
+            (cell := grid.cells.get((r, column))) is not None and cell.printed == score for r, score in own.items()
+        )
+
+    column = max(grid.models, key=agreeing, default=None)
+    if column is None or agreeing(column) < 2 or 2 * agreeing(column) <= len(own):
+        return
+    for r, score in own.items():
+        cell = grid.cells.get((r, column))
+        if cell is None:
+            continue
+        row = grid.table.rows[r]
+        verdict = classify(cell.printed, Fraction(score), Fraction(0))
+        reason = "" if verdict is Verdict.EXACT else "the per-task table of this file says otherwise"
+        what = f"{row.label} of {grid.label(column)}"
+        yield Finding(row.line, what, str(cell.printed), str(as_decimal(Fraction(score))), verdict, reason)
+        if verdict is Verdict.INCONSISTENT:
+            cell.should = Fraction(score)
+
+
+def _totals(grid: _Grid) -> Iterable[Finding]:
+    in_total = {suite.name for suite in load_suites().values() if suite.in_total}
+    rows = grid.table.rows
+    for column in grid.models:
+        parts = [
+            cell
+            for r, row in enumerate(rows)
+            if row.role in in_total and (cell := grid.cells.get((r, column))) is not None
+        ]
+        present = sum(row.role in in_total for row in rows)
+        for r, row in enumerate(rows):
+            cell = grid.cells.get((r, column))
+            if row.role not in ("total", "average") or cell is None:
+                continue
+            what = f"{row.label} of {grid.label(column)}"
+            if len(parts) < 2 or len(parts) < present:
+                reason = "not every suite has a number in this column"
+                yield Finding(row.line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
+                continue
+            divisor = len(parts) if row.role == "average" else 1
+            exact = sum((part.should for part in parts), Fraction(0)) / divisor
+            verdict = classify(cell.printed, exact, grid.slack * len(parts) / divisor)
+            reason = ""
+            if verdict is not Verdict.EXACT:
+                reason = f"the {len(parts)} suites add up to {as_decimal(exact * divisor)}"
+                reason += f", divided by {divisor} {as_decimal(exact, 4)}" if divisor > 1 else ""
+            if verdict is Verdict.INCONSISTENT:
+                cell.should = exact
+            yield Finding(row.line, what, str(cell.printed), str(as_decimal(exact)), verdict, reason)
+
+
+def _pairs(grid: _Grid, column: int) -> list[tuple[int, int]]:
+    """Return (model, reference) columns that a change column may subtract, the likeliest first."""
+    name = re.split(r"/|\bvs\.?\b|\bover\b|\bfrom\b|\bto\b", _CHANGE.sub("", grid.headings[column]))[-1]
+    wanted = bare(name)
+
+    def likeness(reference: int) -> int:
+        heading = bare(grid.headings[reference])
+        return 2 if wanted and heading.startswith(wanted) else 1 if wanted and wanted in heading else 0
+
+    pairs = [(m, r) for m in reversed(grid.models) for r in grid.models if m != r]
+    if any(likeness(r) for _, r in pairs):
+        pairs = [pair for pair in pairs if likeness(pair[1])]
+    return pairs
+
+
+def _changes(grid: _Grid) -> Iterable[Finding]:
+    rows = grid.table.rows
+    slack = 2 * grid.slack
+    for column in grid.changes:
+        best: tuple[int, tuple[int, int]] | None = None
+        for pair in _pairs(grid, column):
+            fits = sum(_fits(grid, r, column, pair, slack) for r in range(len(rows)))
+            if best is None or fits > best[0]:
+                best = (fits, pair)
+        if best is None or best[0] == 0:
+            for r, row in enumerate(rows):
+                if (cell := grid.cells.get((r, column))) is not None:
+                    what = f"{row.label}, {grid.headings[column]}"
+                    reason = "no two columns of the table differ by these numbers"
+                    yield Finding(row.line, what, f"{cell.printed:+f}", "", Verdict.UNCHECKED, reason)
+            continue
+        for r, row in enumerate(rows):
+            finding = _change(grid, r, row, column, best[1], slack)
+            if finding is not None:
+                yield finding
+
+
+def _fits(grid: _Grid, r: int, column: int, pair: tuple[int, int], slack: Fraction) -> bool:
+    cell, model, reference = (grid.cells.get((r, c)) for c in (column, *pair))
+    if cell is None or model is None or reference is None:
+        return False
+    exact = Fraction(model.printed) - Fraction(reference.printed)
+    return classify(cell.printed, exact, slack) is not Verdict.INCONSISTENT
+
+
+def _change(
+    grid: _Grid, r: int, row: ComparisonRow, column: int, pair: tuple[int, int], slack: Fraction
+) -> Finding | None:
+    cell, model, reference = (grid.cells.get((r, c)) for c in (column, *pair))
+    if cell is None:
+        return None
+    what, printed = f"{row.label}, {grid.headings[column]}", f"{cell.printed:+f}"
+    if model is None or reference is None:
+        return Finding(row.line, what, printed, "", Verdict.UNCHECKED, "one of the two scores is missing")
+    exact = model.should - reference.should
+    verdict = classify(cell.printed, exact, slack)
+    reason = ""
+    if verdict is not Verdict.EXACT:
+        reason = f"{model.printed} - {reference.printed} = {model.printed - reference.printed:+f}"
+        wrong = [c for c in (model, reference) if c.should != Fraction(c.printed)]
+        if verdict is Verdict.INCONSISTENT and wrong:
+            reason += "; " + ", ".join(f"{c.printed} should be {as_decimal(c.should)}" for c in wrong)
+    return Finding(row.line, what, printed, f"{as_decimal(exact):+f}", verdict, reason)

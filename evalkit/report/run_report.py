@@ -1,0 +1,206 @@
+"""A run's report: header, one table a suite in the published layout, averages, summary. Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from evalkit.results import MetricValue, RunRecord
+from evalkit.suites import Suite, load_suites
+
+_HEADINGS = ("Task", "Version", "Metric", "Value", "", "Stderr")
+# Text columns are padded on the right, numbers on the left; headings are centred: the layout of the published tables.
+_NUMERIC = (False, True, False, True, False, True)
+
+
+def published_layout(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows of (task, version, metric, value, ±, stderr) as the published tables are."""
+    columns = list(zip(_HEADINGS, *rows, strict=True))
+    widths = [max(3, *(len(cell) for cell in column)) for column in columns]
+    head = "|".join(_centred(cell, width) for cell, width in zip(_HEADINGS, widths, strict=True))
+    rule = "|".join(
+        "-" * (width - 1) + ":" if numeric else "-" * width for width, numeric in zip(widths, _NUMERIC, strict=True)
+    )
+    body = [
+        "|".join(
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(row, widths, _NUMERIC, strict=True)
+        )
+        for row in rows
+    ]
+    return "\n".join(f"|{line}|" for line in [head, rule, *body])
+
+
+def _centred(text: str, width: int) -> str:
+    left = (width - len(text)) // 2
+    return " " * left + text + " " * (width - len(text) - left)
+
+
+def score_text(metric: MetricValue | None) -> tuple[str, str]:
+    """Return value and standard error as printed: 4 decimals, or why there is no score."""
+    if metric is None:
+        return "n/a", "not recorded"
+    if metric.value is None:
+        return "n/a", f"{metric.failed} of {metric.n} failed"
+    return f"{metric.value:.4f}", "n/a" if metric.stderr is None else f"{metric.stderr:.4f}"
+
+
+def percent(value: Decimal | float | None) -> str:
+    """Return a percentage with two decimals, or ``n/a``.
+
+    Halves are rounded up, as in the published tables (AGIEval's 43.065 is printed as 43.07). Ten decimals are taken
+    first: a mean of printed numbers that ends in 5 would otherwise be a binary fraction just below it.
+    """
+    if value is None:
+        return "n/a"
+    return str(Decimal(f"{value:.10f}").quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
+
+
+def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> str:
+    """Return the published-layout table of the suite's tasks that were run."""
+    rows = []
+    for task in suite.tasks:
+        if task.name not in metrics:
+            continue
+        for position, name in enumerate(task.metrics):
+            value, stderr = score_text(metrics[task.name].get(name))
+            first = position == 0
+            rows.append((task.name if first else "", str(task.version) if first else "", name, value, "±", stderr))
+    return published_layout(rows)
+
+
+def suite_average(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> float | None:
+    """Return the suite's average in percent; None if a task is missing or has no score."""
+    values = [metrics.get(task.name, {}).get(task.headline) for task in suite.tasks]
+    scores = [value.value for value in values if value is not None and value.value is not None]
+    return 100 * sum(scores) / len(scores) if len(scores) == len(suite.tasks) else None
+
+
+def summary_rows(metrics: Mapping[str, Mapping[str, MetricValue]]) -> list[tuple[str, float | None]]:
+    """Return (name, percent): the averages of the suites that were run, then Total Score and Average Total.
+
+    Both totals need all four suites that enter them.
+    """
+    suites = load_suites()
+    averages = {
+        name: suite_average(suite, metrics)
+        for name, suite in suites.items()
+        if any(task.name in metrics for task in suite.tasks)
+    }
+    rows = [(suites[name].title, average) for name, average in averages.items() if suites[name].in_total]
+    totalled = [averages.get(name) for name, suite in suites.items() if suite.in_total]
+    known = [average for average in totalled if average is not None]
+    if len(known) == len(totalled):
+        rows.append(("Total Score", sum(known)))
+        rows.append(("Average Total", sum(known) / len(known)))
+    if "humaneval" in averages:
+        rows.append(("HumanEval pass@1", averages["humaneval"]))
+    return rows
+
+
+def _header(record: RunRecord) -> list[tuple[str, str]]:
+    evalkit = record.evalkit
+    model = evalkit["model"]
+    versions = evalkit["environment"]["versions"]
+    shown = ("evalkit", "lm_eval", "transformers", "torch", "torch_npu", "openmind", "python")
+    limit = evalkit["config"].get("limit")
+    rows = [
+        ("Model", str(model["name"])),
+        ("Protocol", evalkit["protocol"] + ("" if _as_published(evalkit) else " (changed: " + _changes(evalkit) + ")")),
+        ("Device", f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
+        ("Dtype", model["dtype"]),
+        ("Loader", model["loader"]),
+        ("Scorer", f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
+        ("Data", _data_text(evalkit["data"])),
+        ("Documents", f"first {limit} of each task" if limit else "all"),
+        ("Versions", ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
+        ("Date", evalkit["started"]),
+        ("Duration", _duration(evalkit)),
+    ]
+    if evalkit.get("numerics"):
+        rows.append(("Numerics", evalkit["numerics"]["summary"].removeprefix("numerics: ")))
+    if evalkit.get("isolation"):
+        rows.append(("Model-written programs", evalkit["isolation"]))
+    return rows
+
+
+def _duration(evalkit: Mapping[str, Any]) -> str:
+    seconds = evalkit["duration_seconds"]
+    return "unfinished" if seconds is None else f"{seconds:.0f} s"
+
+
+def _changes(evalkit: Mapping[str, Any]) -> str:
+    config = evalkit["config"]
+    changed = [name for name in ("add_bos", "apply_chat_template") if config.get(name)]
+    return ", ".join([*changed, *(["system"] if config.get("system") else [])])
+
+
+def _as_published(evalkit: Mapping[str, Any]) -> bool:
+    return not _changes(evalkit)
+
+
+def _data_text(data: Mapping[str, Mapping[str, Any]]) -> str:
+    kinds = sorted({entry["source"] for entry in data.values()})
+    text = ", ".join(kinds)
+    others = sorted(name for name, entry in data.items() if entry["verdict"] == "other")
+    if others:
+        text += f"; not the published content: {', '.join(others)}"
+    return text
+
+
+def warnings(record: RunRecord) -> list[str]:
+    """Return what a reader must know before using the numbers."""
+    found = []
+    data = record.evalkit["data"]
+    if any(entry["verdict"] == "samples" for entry in data.values()):
+        found.append("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder.")
+    if record.evalkit["config"].get("limit"):
+        found.append("limited: only the first documents of each task were scored; averages are not comparable.")
+    failed = [
+        f"{task}: {metric}: {value.failed} of {value.n} failed"
+        for task, of_task in record.metrics.items()
+        for metric, value in of_task.items()
+        if value.failed
+    ]
+    partial = record.evalkit.get("partial")
+    if partial:
+        found.insert(0, f"partial: the run is not finished ({partial['there']}); no number here is a result.")
+    work = record.evalkit.get("work") or {}
+    if work.get("reused_from"):
+        count = sum(section["reused"] for section in work["sections"])
+        found.append(f"reused: {count:,} scores were taken from the run {work['reused_from']}; last bits may differ.")
+    return found + failed
+
+
+def _partial_note(suite: Suite, record: RunRecord) -> str:
+    """Return the mark of an unfinished run's table: how many of the documents it is made of."""
+    documents = record.evalkit["partial"]["documents"]
+    counts = [documents[task.name] for task in suite.tasks if task.name in documents]
+    return f"**partial: {sum(there for there, _ in counts):,} of {sum(of for _, of in counts):,} documents**"
+
+
+def run_report(record: RunRecord) -> str:
+    """Return the report of a finished run as Markdown."""
+    lines = [f"# {record.evalkit['model']['name']}", ""]
+    lines += [f"**{warning}**\n" for warning in warnings(record)]
+    lines += [f"- {name}: {value}" for name, value in _header(record)]
+    lines.append("")
+    for suite in load_suites().values():
+        if not any(task.name in record.metrics for task in suite.tasks):
+            continue
+        is_partial = bool(record.evalkit.get("partial"))
+        average = None if is_partial else suite_average(suite, record.metrics)
+        lines += [f"## {suite.title}", ""]
+        lines += [_partial_note(suite, record), ""] if is_partial else []
+        lines += [suite_table(suite, record.metrics), ""]
+        missing = sum(task.name not in record.metrics for task in suite.tasks)
+        note = f" ({missing} of {len(suite.tasks)} tasks not run)" if missing else ""
+        lines += [f"Average: {percent(average)}{note}", ""]
+    rows = summary_rows(record.metrics)
+    if rows and not record.evalkit.get("partial"):
+        width = max(len(name) for name, _ in rows)
+        lines += ["## Summary", "", f"|{'Suite'.ljust(width)}| Score|", f"|{'-' * width}|-----:|"]
+        lines += [f"|{name.ljust(width)}|{percent(value).rjust(6)}|" for name, value in rows]
+        lines.append("")
+    return "\n".join(lines)

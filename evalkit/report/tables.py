@@ -1,0 +1,202 @@
+"""One model of a table, and what it looks like as Markdown, CSV, JSON, LaTeX and HTML.
+
+Cells are text, whole numbers, decimals that are already rounded, or empty. Names come from users and from files of
+others, so every format escapes them; numbers are written as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Literal, TypeAlias
+
+from evalkit.errors import ConfigError, did_you_mean
+
+Cell: TypeAlias = str | int | Decimal | None
+FORMATS = ("markdown", "csv", "json", "latex", "html")
+EMPTY = "-"
+"""What stands in place of a number that is not there; an empty cell would look like an oversight."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: as shown.
+        align: ``left`` or ``right``.
+        signed: True if positive numbers carry a plus sign.
+        key: name in CSV and JSON; the heading if empty.
+    """
+
+    heading: str
+    align: Literal["left", "right"] = "right"
+    signed: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as data.
+
+    Attributes:
+        title: caption; empty for none.
+        columns: its columns; their keys are distinct.
+        rows: cells, one a column.
+        notes: remarks below the table, in order.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        keys = [column.key or column.heading for column in self.columns]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"two columns with one heading: {keys}")
+        if any(len(row) != len(keys) for row in self.rows):
+            raise ValueError(f"a row does not have {len(keys)} cells")
+
+
+def rounded(value: Decimal | float, places: int = 2) -> Decimal:
+    """Return a number rounded half away from zero, as readers do it; a float counts as the decimal it prints as."""
+    number = value if isinstance(value, Decimal) else Decimal(repr(value))
+    return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks, which would end a table's row in most formats."""
+    return " ".join(text.split())
+
+
+def cell_text(cell: Cell, column: Column) -> str:
+    """Return a cell as it is shown, before any escaping."""
+    if cell is None:
+        return EMPTY
+    if isinstance(cell, str):
+        return one_line(cell)
+    return f"{cell:+f}" if column.signed and isinstance(cell, Decimal) else str(cell)
+
+
+def _texts(table: Table) -> list[list[str]]:
+    return [[cell_text(cell, column) for cell, column in zip(row, table.columns, strict=True)] for row in table.rows]
+
+
+def escape_markdown(text: str) -> str:
+    """Escape what Markdown or HTML inside Markdown would take for markup. Underscores inside words are none."""
+    text = html.escape(one_line(text), quote=False)
+    return re.sub(r"([\\|`*\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+def _tabulate(table: Table, rows: list[list[str]], headings: list[str], form: str) -> str:
+    import tabulate
+
+    return tabulate.tabulate(
+        rows,
+        headings,
+        tablefmt=form,
+        disable_numparse=True,
+        colalign=[column.align for column in table.columns] if rows else None,
+    )
+
+
+def to_markdown(table: Table) -> str:
+    """Return a pipe table with aligned columns, its notes below it."""
+    headings = [escape_markdown(column.heading) for column in table.columns]
+    body = _tabulate(table, [[escape_markdown(text) for text in row] for row in _texts(table)], headings, "pipe")
+    title = f"**{escape_markdown(table.title)}**\n\n" if table.title else ""
+    notes = "".join(f"\n- {escape_markdown(note)}" for note in table.notes)
+    return f"{title}{body}\n{notes}\n" if notes else f"{title}{body}\n"
+
+
+def to_csv(table: Table) -> str:
+    """Return comma-separated values with one heading line; notes are left out.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column.key or column.heading for column in table.columns])
+    for row in table.rows:
+        writer.writerow(
+            [
+                "" if cell is None else f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t" and cell else cell
+                for cell in row
+            ]
+        )
+    return out.getvalue()
+
+
+def to_json(table: Table) -> str:
+    """Return an object with title, columns, rows (one object a row) and notes; numbers are numbers."""
+    keys = [column.key or column.heading for column in table.columns]
+    rows = [
+        {key: float(cell) if isinstance(cell, Decimal) else cell for key, cell in zip(keys, row, strict=True)}
+        for row in table.rows
+    ]
+    found = {"title": table.title, "columns": keys, "rows": rows, "notes": list(table.notes)}
+    return json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Escape the characters that LaTeX treats specially; a plus-minus sign becomes math."""
+    special = {
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$"},
+    }
+    return "".join(special.get(character, character) for character in one_line(text))
+
+
+def to_latex(table: Table) -> str:
+    """Return a booktabs table (needs ``\\usepackage{booktabs}``)."""
+    rows = [[escape_latex(text) for text in row] for row in _texts(table)]
+    aligns = "".join(column.align[0] for column in table.columns)
+    headings = " & ".join(escape_latex(column.heading) for column in table.columns)
+    lines = [r"\begin{table}", r"\centering"]
+    lines += [rf"\caption{{{escape_latex(table.title)}}}"] if table.title else []
+    lines += [rf"\begin{{tabular}}{{{aligns}}}", r"\toprule", rf"{headings} \\", r"\midrule"]
+    lines += [rf"{' & '.join(row)} \\" for row in rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in table.notes]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def to_html(table: Table) -> str:
+    """Return a ``<table>`` element with caption and notes; all texts are escaped, nothing in them runs."""
+
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        scope = ' scope="col"' if tag == "th" else ""
+        return "".join(
+            f'<{tag}{scope} class="{column.align}">{html.escape(text)}</{tag}>'
+            for column, text in zip(table.columns, texts, strict=True)
+        )
+
+    lines = ['<table class="evalkit-table">']
+    lines += [f"<caption>{html.escape(table.title)}</caption>"] if table.title else []
+    lines += [f"<thead><tr>{cells('th', [column.heading for column in table.columns])}</tr></thead>", "<tbody>"]
+    lines += [f"<tr>{cells('td', row)}</tr>" for row in _texts(table)]
+    lines += ["</tbody>"]
+    if table.notes:
+        notes = "<br>".join(html.escape(note) for note in table.notes)
+        lines += [f'<tfoot><tr><td colspan="{len(table.columns)}">{notes}</td></tr></tfoot>']
+    return "\n".join([*lines, "</table>", ""])
+
+
+def render(table: Table, form: str) -> str:
+    """Return a table in one of `FORMATS`.
+
+    Raises:
+        ConfigError: no such format.
+    """
+    writers = {"markdown": to_markdown, "csv": to_csv, "json": to_json, "latex": to_latex, "html": to_html}
+    if form not in writers:
+        raise ConfigError(f"unknown table format '{form}'{did_you_mean(form, FORMATS)} (known: {', '.join(FORMATS)})")
+    return writers[form](table)

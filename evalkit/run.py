@@ -1,0 +1,245 @@
+"""The main job: five suites on a model, a record and its report out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from evalkit.config import RunConfig, model_folder_name, suites_of
+from evalkit.data import DataSource, LoadedData, resolve_sources
+from evalkit.environment import describe_environment
+from evalkit.errors import StoreError
+from evalkit.evaluated import evaluate_tasks, samples_of
+from evalkit.interrupt import Interrupted, StopSignals
+from evalkit.progress import Progress
+from evalkit.report.run_report import run_report
+from evalkit.results import RunRecord, make_record, write_run
+from evalkit.store import runs
+from evalkit.store.identity import asked, identity
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import SCORES, Source
+from evalkit.suites import find_task, load_suites
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What ``run`` returns.
+
+    Attributes:
+        record: the finished run.
+        report: its report, Markdown.
+    """
+
+    record: RunRecord
+    report: str
+
+
+def run(
+    config: RunConfig,
+    command: Sequence[str],
+    say: Callable[[str], None] = lambda _: None,
+    signals: StopSignals | None = None,
+) -> Finished:
+    """Run a configuration, or continue the unfinished run of the same one.
+
+    Args:
+        config: what to run.
+        command: the command line, for the record.
+        say: receives one line of progress at a time.
+        signals: SIGINT and SIGTERM, where the caller has them wait for the batch in hand.
+
+    Raises:
+        ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
+            known; every message is one line with the remedy.
+        Interrupted: by one of ``signals``; what was finished is kept, and the same call goes on from there.
+    """
+    signals = signals or StopSignals()
+    started = datetime.now(timezone.utc)
+    clock = time.monotonic()
+
+    # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
+    names = config.task_names()
+    sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
+    data = _load_data(names, sources, say)
+    parent = _folder_of_runs(config)
+
+    with ExitStack() as stack:
+        # 2. A safe place for model-written programs, or a refusal.
+        verdicts = _enter_sandbox(config, names, stack, say)
+
+        # 3. The model.
+        model = _load_model(config, say)
+        described = model.describe()
+
+        # 4. The run's folder: a new one, or that of the unfinished run with the same identity.
+        opened, model.ledger = _open_run(config, parent, names, data, model, described, signals, say)
+        stack.enter_context(opened.journal)
+        runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"))
+
+        # 5. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
+        try:
+            evaluated = evaluate_tasks(config, names, sources, model)
+        except Interrupted as stop:
+            there = runs.progress_text(model.ledger.sections)
+            say(f"stopped by {stop}: {there}, in {opened.folder}; the same command goes on from there")
+            raise
+        opened.journal.sync()
+
+        # 6. The record and the report, from the journal's results in canonical order.
+        samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.reused)
+        description = {
+            "protocol": _protocol(names),
+            "started": started.isoformat(timespec="seconds"),
+            "duration_seconds": round(time.monotonic() - clock, 3),
+            "command": list(command),
+            "config": config.to_dict(),
+            "suites": list(suites_of(names)),
+            "model": {"name": config.model, **described},
+            "scorer": asdict(model.scorer_choice),
+            "numerics": None if model.audit is None else {**model.audit.to_dict(), "summary": model.audit.describe()},
+            "data": {name: loaded.describe() for name, loaded in data.items()},
+            "environment": describe_environment(),
+            "isolation": _isolation(verdicts),
+            "identity": opened.journal.header["identity"],
+            "work": model.ledger.describe(),
+            "sessions": runs.read_sessions(opened.folder),
+        }
+        evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
+        evaluated["date"] = started.timestamp()
+        record = make_record(opened.folder, description, evaluated, samples)
+        report = run_report(record)
+        write_run(record, samples, report)
+        return Finished(record, report)
+
+
+def _folder_of_runs(config: RunConfig) -> Path:
+    """Return ``<output>/<model>``, made and writable: a run of hours must not find out at its end.
+
+    Raises:
+        StoreError: it can't be made, or not be written.
+    """
+    parent = Path(config.output).expanduser() / model_folder_name(config.model)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{parent}: cannot be made ({error.strerror}); choose another place with --output") from None
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"{parent}: not writable; choose another place with --output")
+    return parent
+
+
+def _open_run(
+    config: RunConfig,
+    parent: Path,
+    names: Sequence[str],
+    data: Mapping[str, LoadedData],
+    model: Any,
+    described: Mapping[str, Any],
+    signals: StopSignals,
+    say: Callable[[str], None],
+) -> tuple[runs.OpenRun, Ledger]:
+    scorer = {"name": model.scorer.name, "attention": str(getattr(model.scorer, "attention", ""))}
+    wanted = identity(
+        config,
+        _protocol(names),
+        {name: loaded.describe() for name, loaded in data.items()},
+        {**described, "scorer": scorer},
+        reuse=Path(config.reuse).expanduser().resolve().name if config.reuse else None,
+    )
+    source: Source | None = None
+    if config.reuse:
+        source = runs.source_run(Path(config.reuse).expanduser(), wanted)
+    threads = model.threads
+    opened = runs.open_run(
+        parent, wanted, asked(config), threads=threads, fresh=config.fresh, resume=config.resume, say=say
+    )
+    try:
+        model.threads = opened.journal.header["threads"]
+        ledger = Ledger(
+            opened.journal,
+            opened.records,
+            source=source,
+            watch=lambda what, total, done: Progress(what, total, "tokens" if what == SCORES else what, done),
+            held=signals.held,
+            check=signals.check,
+        )
+    except BaseException:
+        opened.journal.close()
+        raise
+    if opened.is_resumed:
+        say(f"continuing {opened.folder}: {runs.progress_text(ledger.sections)}")
+    else:
+        say(f"run folder: {opened.folder}")
+    if source is not None:
+        say(f"taking scores of equal requests from {config.reuse}; their last bits may differ from computed ones")
+    return opened, ledger
+
+
+def _load_data(
+    names: Sequence[str], sources: Mapping[str, DataSource], say: Callable[[str], None]
+) -> dict[str, LoadedData]:
+    from evalkit.tasks.documents import load
+
+    data = {name: load(name, sources[find_task(name).suite]) for name in names}
+    say(f"{len(data)} tasks, {sum(len(loaded.documents) for loaded in data.values()):,} documents")
+    for name, loaded in data.items():
+        if loaded.verdict == "other":
+            say(f"{name}: complete, but its content is not that behind the published scores ({loaded.location})")
+    return data
+
+
+def _enter_sandbox(
+    config: RunConfig, names: Sequence[str], stack: ExitStack, say: Callable[[str], None]
+) -> dict[str, list[dict[str, Any]]]:
+    if not any(find_task(name).suite == "humaneval" for name in names):
+        return {}
+    from evalkit.sandbox import Checker
+    from evalkit.tasks.humaneval import execution
+
+    checker = stack.enter_context(Checker(isolation=config.isolation))
+    say(f"model-written programs: {checker.isolation}")
+    return stack.enter_context(execution(checker))
+
+
+def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
+    say(f"loading {config.model}")
+    import torch
+
+    from evalkit.models.openmind import OpenMindLM
+
+    model = OpenMindLM(
+        pretrained=config.model,
+        revision=config.revision,
+        tokenizer=config.tokenizer,
+        loader=config.loader,
+        device=config.device,
+        dtype=config.dtype,
+        batch_size=config.batch_size,
+        scorer=config.scorer,
+        max_batch_tokens=config.max_batch_tokens,
+        audit_fraction=config.audit_fraction,
+        max_length=config.max_length,
+        trust_remote_code=config.trust_remote_code,
+        add_bos_token=config.add_bos,
+    )
+    torch.manual_seed(config.seed)
+    model.seed = config.seed
+    described = model.describe()
+    say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
+    return model
+
+
+def _protocol(names: Sequence[str]) -> str:
+    suites = load_suites()
+    return ", ".join(sorted({suites[suite].protocol for suite in suites_of(names)}))
+
+
+def _isolation(verdicts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
+    levels = {verdict["isolation"] for of_problem in verdicts.values() for verdict in of_problem}
+    return ", ".join(sorted(levels)) or None

@@ -1,0 +1,393 @@
+"""Logs as people paste them: what is printed is taken, what cannot be read is named, nothing is made up."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.baselines import import_log, list_baselines, read_baseline, to_yaml
+from evalkit.baselines.logs import parse_log, read_log
+from evalkit.baselines.published import Log
+from evalkit.baselines.text import decode, numbered_lines
+from evalkit.errors import ConfigError, DataError
+from evalkit.paths import configs_dir
+from evalkit.suites import load_tasks
+
+pytestmark = pytest.mark.torch_free
+
+HEADING = "|    Task     |Version| Metric |Value |   |Stderr|\n|-------------|------:|--------|-----:|---|-----:|\n"
+ARC = "|arc_challenge|      0|acc     |0.5623|±  |0.0145|\n|             |       |acc_norm|0.6007|±  |0.0143|\n"
+BOOLQ = "|boolq        |      1|acc     |0.8657|±  |0.0060|\n"
+
+Triple = tuple[str, str, str, str | None]
+
+
+def read(text: str | bytes) -> Log:
+    decoded, notes = decode(text) if isinstance(text, bytes) else (text, [])
+    return parse_log("log.md", numbered_lines(decoded), notes)
+
+
+def rows(log: Log, model: int = 0) -> list[Triple]:
+    return [
+        (row.task, row.metric, str(row.value), None if row.stderr is None else str(row.stderr))
+        for table in log.models[model].tables
+        for row in table.rows
+    ]
+
+
+def averages(log: Log, model: int = 0) -> dict[str | None, str]:
+    return {average.suite: str(average.percent) for average in log.models[model].averages}
+
+
+def unread(log: Log) -> list[tuple[int, str]]:
+    return [(note.line, note.message) for note in log.notes if note.unread]
+
+
+ARC_ROWS = [("arc_challenge", "acc", "0.5623", "0.0145"), ("arc_challenge", "acc_norm", "0.6007", "0.0143")]
+BOOLQ_ROW = ("boolq", "acc", "0.8657", "0.0060")
+
+
+def test_plain_log() -> None:
+    log = read(f"GPT4All:\n```\n{HEADING}{ARC}{BOOLQ}```\nAverage: 73.12\n\nAGIEval:\n```\n\n```\nAverage: \n")
+    assert rows(log) == [*ARC_ROWS, BOOLQ_ROW]
+    assert averages(log) == {"gpt4all": "73.12"}
+    assert unread(log) == []
+    assert [(n.line, n.message) for n in log.notes] == [(15, "no number after 'Average'")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Average: 73.12",
+        "**Average**: **73.12**",
+        "Average = 73.12%",
+        "Avg. 73.12",
+        "Mean: 73.12 %",
+        "平均:73.12%",
+        "平均分:73.12",
+        "GPT4All Average: 73.12",
+        "Average for GPT4All: 73.12",
+        "Average: 73,12",
+        "Average: 0.7312",
+        "Average (7 tasks): 73.12",
+        "|Average| | |0.7312| | |",
+        "| **Average** |  |  | 73.12% |  |  |",
+        "Score: 73.12",
+        "GPT4All: 73.12",
+        "GPT4All score: 73.12%",
+    ],
+)
+def test_ways_to_print_an_average(line: str) -> None:
+    log = read(f"GPT4All\n{HEADING}{ARC}{line}\n")
+    assert {s: Decimal(p) for s, p in averages(log).items()} == {"gpt4all": Decimal("73.12")}
+    assert unread(log) == []
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "GPT4All:",
+        "## GPT-4All benchmark set",
+        "**GPT4ALL**",
+        "GPT-4All 基准测试集",
+        "### GPT4All (Average: 73.12)",
+        "> gpt4all",
+    ],
+)
+def test_ways_to_head_a_suite_without_rows(heading: str) -> None:
+    log = read(f"{heading}\n" + ("" if "73" in heading else "Average: 73.12\n"))
+    assert averages(log) == {"gpt4all": "73.12"}
+
+
+def test_text_glued_to_numbers_rows_and_fences() -> None:
+    log = read(
+        f"{HEADING}{ARC}Average: 60.07AGI-Eval\n{HEADING}|agieval_sat_math|0|acc|0.3773|± |0.0328|```"
+        "Average: 43.07%BigBench test\nTruthfulQA:\n| Task |Version|Metric|Value | |Stderr|\n"
+        "|---|--:|--|--:|---|-----:|\n"
+        "|truthfulqa_mc| 1|mc1 |0.3599|± |0.0168|\n| | |mc2 |0.5304|± |0.0153|Averages of A and B:\n"
+    )
+    assert averages(log) == {"gpt4all": "60.07", "agieval": "43.07"}
+    assert [r[:3] for r in rows(log)][-2:] == [("truthfulqa_mc", "mc1", "0.3599"), ("truthfulqa_mc", "mc2", "0.5304")]
+    assert unread(log) == []
+
+
+def test_several_rows_on_one_line_with_their_rule() -> None:
+    gap = " " * 80
+    text = HEADING.rstrip("\n") + gap + ARC.replace("\n", gap).rstrip() + "\n" + BOOLQ
+    assert rows(read(text)) == [*ARC_ROWS, BOOLQ_ROW]
+    one_line = "GPT4All:```" + (HEADING + ARC + BOOLQ).replace("\n", "") + "```Average: 73.12\n"
+    assert rows(read(one_line)) == [*ARC_ROWS, BOOLQ_ROW]
+    assert averages(read(one_line)) == {"gpt4all": "73.12"}
+
+
+def test_rows_broken_in_two() -> None:
+    broken = ARC.replace("±  |0.0145|", "±\n|0.0145|").replace("|0.6007|±  |", "|0.6007|±  |\n")
+    log = read(HEADING + broken + BOOLQ)
+    assert rows(log) == [*ARC_ROWS, BOOLQ_ROW]
+    assert unread(log) == []
+
+
+def test_a_number_cut_off_at_the_end_is_not_taken() -> None:
+    log = read(HEADING + ARC + "|boolq        |      1|acc     |0.8657|±  |0.00")
+    assert rows(log)[-1] == ("boolq", "acc", "0.8657", None)
+    assert unread(log) == [(5, "number cut off at the end of the line: 0.00")]
+
+
+def test_newer_columns_names_and_group_averages() -> None:
+    log = read(
+        "|    Tasks    |Version|Filter|n-shot| Metric |   |Value |   |Stderr|\n"
+        "|-------------|------:|------|-----:|--------|---|-----:|---|-----:|\n"
+        "|arc_challenge|      1|none  |     0|acc     |↑  |0.5623|±  |0.0145|\n"
+        "|             |       |none  |     0|acc_norm|↑  |0.6007|±  |0.0143|\n"
+        "| - boolq     |Yaml   |none  |     0|acc     |↑  |0.8657|   |      |\n"
+        "|agieval_saten_wop|  1|none  |     0|acc     |↑  |0.4417|±  |   N/A|\n"
+        "|truthfulqa_mc2|     2|none  |     0|acc     |↑  |0.5304|±  |0.0153|\n"
+        "|    Groups    |Version|Filter|n-shot|Metric|   |Value |   |Stderr|\n"
+        "|--------------|-------|------|-----:|------|---|-----:|---|-----:|\n"
+        "|agieval       |N/A    |none  |     0|acc   |↑  |0.3223|±  |0.0045|\n"
+    )
+    assert rows(log) == [
+        *ARC_ROWS,
+        ("boolq", "acc", "0.8657", None),
+        ("agieval_sat_en_without_passage", "acc", "0.4417", None),
+        ("truthfulqa_mc", "mc2", "0.5304", "0.0153"),
+    ]
+    assert {table.harness for table in log.models[0].tables} == {"lm-eval-0.4"}
+    assert (10, "group average not read: agieval acc") in [(n.line, n.message) for n in log.notes]
+
+
+@pytest.mark.parametrize("sign", ["±", "+-", "+/-", "_", r"\pm", ""])
+def test_signs_between_value_and_error(sign: str) -> None:
+    assert rows(read(HEADING + ARC.replace("±", sign)))[:2] == ARC_ROWS
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.encode("latin-1"),
+        lambda text: text.replace("GPT4All:", "基准 GPT4All:").replace("GPT4All:", "\nGPT4All:").encode("gb18030"),
+    ],
+    ids=["bom and CRLF", "utf-16", "latin-1", "gb18030"],
+)
+def test_encodings(encode: object) -> None:
+    log = read(encode(f"GPT4All:\n{HEADING}{ARC}Average: 60.07\n"))  # type: ignore[operator]
+    assert rows(log) == ARC_ROWS
+    assert averages(log) == {"gpt4all": "60.07"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Task\tVersion\tMetric\tValue\t\tStderr\narc_challenge\t0\tacc\t0.5623\t±\t0.0145\n\t\tacc_norm\t0.6007\t±\t0.0143\n",
+        "arc_challenge  0  acc  0.5623 ± 0.0145\n               acc_norm  0.6007 ± 0.0143\n",
+        "Task | Version | Metric | Value | | Stderr\n--- | --- | --- | --- | --- | ---\n"
+        "arc_challenge | 0 | acc | 0.5623 | ± | 0.0145\n | | acc_norm | 0.6007 | ± | 0.0143\n",
+        "|Task|Metric|Score|\n|-|-|-|\n|ARC-Challenge|Acc|56.23% ± 1.45|\n||acc_norm|60.07 (±1.43)|\n",
+        "|Task|acc|acc_norm|\n|-|-|-|\n|arc\\_challenge|0.5623 ± 0.0145|**0.6007** ± 0.0143|\n",
+        "│arc_challenge│0│acc     │0.5623│±│0.0145│\n│             │ │acc_norm│0.6007│±│0.0143│\n",
+        "|Stderr|Value|Metric|Task|\n|-|-|-|-|\n|0.0145|0.5623|acc|arc_challenge|\n|0.0143|0.6007|acc_norm||\n",
+        "<html><script>document.write('|boolq|1|acc|0.1|')</script><table><tr><th>Task<th>Metric</th><th>Value</th>"
+        "<th>Stderr</th></tr>\n<tr><td>arc_challenge</td><td>acc</td><td>0.5623</td><td>0.0145</td></tr>\n"
+        "<tr><td></td><td>acc_norm</td><td><b>0.6007</b></td><td>0.0143</td></tr></table></html>",
+        f"<!DOCTYPE html><html><body><pre><code>{HEADING}{ARC}</code></pre></body></html>",
+    ],
+    ids=["tabs", "spaces", "open ends", "per cent", "wide", "box", "other order", "page table", "page code"],
+)
+def test_layouts(text: str) -> None:
+    found = [(task, metric, Decimal(value), Decimal(str(stderr))) for task, metric, value, stderr in rows(read(text))]
+    assert found == [(t, m, Decimal(v), Decimal(str(s))) for t, m, v, s in ARC_ROWS]
+    assert unread(read(text)) == []
+
+
+def test_what_is_no_number_is_named_not_made_up() -> None:
+    log = read(
+        HEADING
+        + "|             |       |acc_norm|0.6007|±  |0.0143|\n|boolq|1|acc|nan|±|nan|\n|piqa|0|acc|1.5623|±|0.01|\n"
+        "|openbookqa|0|acc|tbd|||\n|winogrande|0|acc|-0.1|±|0.01|\n|hellaswag|0|acc|0.6310|±|0.0048|\n"
+    )
+    assert rows(log) == [("hellaswag", "acc", "0.6310", "0.0048")]
+    assert [line for line, _ in unread(log)] == [3, 4, 5, 6, 7]
+
+
+def test_a_file_of_several_models() -> None:
+    other = BOOLQ.replace("0.8657", "0.7657")
+    named = read(
+        f"# org/Model-A-7B\n{HEADING}{BOOLQ}Average: 86.57\n# Model-B-13B\n{HEADING}{other}HumanEval: 50.7% pass@1\n"
+    )
+    assert [model.name for model in named.models] == ["org/Model-A-7B", "Model-B-13B"]
+    assert named.models[0].humaneval is None
+    assert named.models[1].humaneval is not None
+    assert rows(named, 1) == [("boolq", "acc", "0.7657", "0.0060")]
+    unnamed = read(f"{HEADING}{BOOLQ}Average: 86.57\n\n{HEADING}{other}Average: 76.57\n")
+    assert [averages(unnamed, i) for i in (0, 1)] == [{"gpt4all": "86.57"}, {"gpt4all": "76.57"}]
+    single = read(f"# Model-A-7B\n{HEADING}{BOOLQ}")
+    assert len(single.models) == 1
+
+
+def test_averages_before_their_tables() -> None:
+    sat = "|agieval_sat_math|0|acc|0.3773|±|0.0328|\n"
+    log = read(f"Average: 86.57\n{HEADING}{BOOLQ}\nAverage: 37.73\n{HEADING}{sat}")
+    assert averages(log) == {"gpt4all": "86.57", "agieval": "37.73"}
+
+
+def test_contradictions_keep_the_first_and_say_so() -> None:
+    log = read(f"{HEADING}{ARC}{BOOLQ}{BOOLQ.replace('0.8657', '0.9')}{BOOLQ}Average: 73.12\nAverage: 74.00\n")
+    assert rows(log) == [*ARC_ROWS, BOOLQ_ROW]
+    assert averages(log) == {"gpt4all": "73.12"}
+    assert [line for line, _ in unread(log)] == [6, 9]
+
+
+def test_an_average_without_a_suite_is_not_given_to_any() -> None:
+    log = read("Average: 73.12\n")
+    assert log.models == ()
+    assert unread(log) == [(1, "average 73.12: no suite beside it")]
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [("HumanEval:\n50.7% @ Pass1\n", "50.7"), ("pass@1: 0.507\n", "50.700"), ("HumanEval: 50.7%\n", "50.7")],
+)
+def test_humaneval(text: str, percent: str) -> None:
+    humaneval = read(text).models[0].humaneval
+    assert humaneval is not None
+    assert humaneval.percent == Decimal(percent)
+    prose = read("from 43% @ Pass 1 to 50.7% @ Pass 1 with the new data\n")
+    assert prose.models == ()
+    assert [note.message for note in prose.notes] == ["pass@1 in running text is not read"]
+
+
+tokens = st.sampled_from([*"|||`#:-±_ \n\t0123456789.%ace", "acc_norm", "boolq", "Average", "AGIEval", "|---|---|\n"])
+
+
+@settings(max_examples=300)
+@given(st.lists(tokens, max_size=60).map("".join))
+def test_any_text_is_read_without_a_crash(text: str) -> None:
+    log = read(text)
+    for model in log.models:
+        for table in model.tables:
+            assert all(0 <= row.value <= 1 for row in table.rows)
+        assert all(0 <= average.percent <= 1000 for average in model.averages)
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=400))
+def test_any_bytes_are_read_without_a_crash(raw: bytes) -> None:
+    read(raw)
+
+
+table_rows = st.dictionaries(
+    st.sampled_from(sorted(load_tasks())),
+    st.tuples(st.integers(0, 10_000), st.integers(0, 500)),
+    min_size=1,
+)
+
+
+@given(table_rows, st.sampled_from(["±", "+-", "_"]), st.sampled_from(["\n", "\r\n", " " * 90]))
+def test_what_is_printed_is_what_is_read(scores: dict[str, tuple[int, int]], sign: str, line_end: str) -> None:
+    tasks = load_tasks()
+    printed = [
+        (task, tasks[task].headline, f"{value / 10_000:.4f}", f"{stderr / 10_000:.4f}")
+        for task, (value, stderr) in scores.items()
+    ]
+    lines = [f"|{t}|0|{m}|{v}|{sign}|{s}|" for t, m, v, s in printed]
+    log = read(HEADING + line_end.join(lines) + "\n")
+    assert sorted(rows(log)) == sorted(printed)
+    assert unread(log) == []
+
+
+# --- the published files ---------------------------------------------------------------------------------------------
+
+SHARED = Path(os.environ.get("EVALKIT_SHARED", Path(__file__).resolve().parents[4] / "shared"))
+needs_shared = pytest.mark.skipif(
+    not (SHARED / "benchmark-logs").is_dir(), reason="reference material (../shared) is absent"
+)
+
+
+@needs_shared
+def test_import_reproduces_the_committed_baselines_of_all_logs() -> None:
+    committed = {b.source.rsplit("/", 1)[-1]: b for b in list_baselines() if "LLM-Benchmark-Logs/blob" in b.source}
+    committed = {file: b for file, b in committed.items() if not b.source.startswith("model card")}
+    logs = sorted((SHARED / "benchmark-logs").glob("*.md"))
+    assert len(logs) == 26
+    for path in logs:
+        known = next(b for b in list_baselines() if b.source.startswith("https") and b.source.endswith("/" + path.name))
+        imported = import_log(path, retrieved=known.retrieved, source=known.source)
+        assert [note for note in imported.notes if note.unread] == []
+        (found,) = imported.baselines
+        assert (found.slug, found.name) in {(known.slug, known.name), (known.slug.removesuffix("-log"), known.name)}
+        for name in ("averages", "tasks", "protocol", "other_protocols", "humaneval", "settings", "notes"):
+            assert getattr(found, name) == getattr(known, name), (path.name, name)
+
+
+SUITE_LINE = re.compile(r"^(GPT4All|AGIEval|BigBench|TruthfulQA):", re.MULTILINE)
+ROW = re.compile(r"^\|(.*)\|\s*$", re.MULTILINE)
+CHANGES: dict[str, Callable[[str], str]] = {
+    "old line ends": lambda text: text.replace("\n", "\r"),
+    "no fences": lambda text: text.replace("```", ""),
+    "one fence missing": lambda text: text.replace("```\n", "", 1),
+    "headings": lambda text: SUITE_LINE.sub(r"## \1", text),
+    "bold": lambda text: SUITE_LINE.sub(r"**\1 benchmark**", text),
+    "blank lines": lambda text: text.replace("\n", "\n\n"),
+    "indented": lambda text: text.replace("\n", "\n    "),
+    "quoted": lambda text: "> " + text.replace("\n", "\n> "),
+    "open left": lambda text: re.sub(r"^\|", " ", text, flags=re.MULTILINE),
+    "open right": lambda text: re.sub(r"\|\s*$", "", text, flags=re.MULTILINE),
+    "open both": lambda text: ROW.sub(r"\1", text),
+    "no rules": lambda text: re.sub(r"^\|[-:|]+\|$\n", "", text, flags=re.MULTILINE),
+    "averages": lambda text: re.sub(r"Average: ([\d.]+)$", r"**AVG** = \1 %", text, flags=re.MULTILINE),
+    "glued averages": lambda text: re.sub(r"(Average: [\d.]+%?)\s*\n+", r"\1", text),
+    "one line": lambda text: text.replace("|\n|", "|" + " " * 20 + "|"),
+    "full width": lambda text: text.replace("|", "|").replace(":", ":"),
+    "escaped": lambda text: text.replace("_", "\\_"),
+    "web page": lambda text: f"<!doctype html><html><pre>{html.escape(text)}</pre></html>",
+    "twice": lambda text: f"{text}\n{text}",
+}
+
+
+@needs_shared
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_log_pasted_otherwise_gives_the_same_numbers(change: str) -> None:
+    for path in sorted((SHARED / "benchmark-logs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        plain, changed = read(text), read(CHANGES[change](text))
+        assert len(changed.models) == 1
+        assert rows(changed) == rows(plain), path.name
+        assert averages(changed) == averages(plain), path.name
+
+
+@needs_shared
+def test_import_reproduces_the_card() -> None:
+    (found,) = import_log(
+        SHARED / "published" / "openhermes-2.5-openmind-model-card.md", retrieved="2023-11-01"
+    ).baselines
+    card = read_baseline(configs_dir() / "baselines" / "openhermes-2.5-mistral-7b.yaml")
+    assert found.tasks == card.tasks
+    assert found.averages == {suite: average for suite, average in card.averages.items() if suite != "truthfulqa"}
+    assert found.humaneval is not None
+    assert card.humaneval is not None
+    assert found.humaneval.percent == card.humaneval.percent == Decimal("50.7")
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_log(tmp_path / "absent.md")
+    empty = tmp_path / "empty.md"
+    empty.write_text("| Bench | A | B |\n|---|---|---|\n| GPT4All | 70.1 | 70.2 |\n| AGIEval | 30.1 | 30.2 |\n")
+    with pytest.raises(DataError, match=r"1 comparison table\(s\) are for `evalkit audit`"):
+        import_log(empty, retrieved="2024-01-01")
+    two = tmp_path / "two.md"
+    two.write_text(f"{HEADING}{BOOLQ}\n{HEADING}{BOOLQ.replace('0.8657', '0.7657')}")
+    with pytest.raises(ConfigError, match="holds 2 models"):
+        import_log(two, retrieved="2024-01-01", name="x")
+    assert [b.slug for b in import_log(two, retrieved="2024-01-01").baselines] == ["two-1", "two-2"]
+    assert "retrieved: '2024-01-01'" in to_yaml(import_log(two, retrieved="2024-01-01").baselines[0])

@@ -1,0 +1,183 @@
+"""`checkpoints`: every way in which a folder can fail to be a checkpoint ends in one line with a remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import ModelError
+from evalkit.models import checkpoints
+from evalkit.models.checkpoints import Checkpoint, find_local
+
+pytestmark = pytest.mark.model
+
+
+def checked(folder: Path) -> None:
+    checkpoint = Checkpoint(name=str(folder), folder=folder, origin="folder")
+    checkpoint.config()
+    checkpoints.check_tokenizer(checkpoint)
+    checkpoints.check_weights(checkpoint)
+
+
+def test_a_complete_checkpoint_passes(checkpoint_folder: Path) -> None:
+    checked(checkpoint_folder)
+    found = find_local(str(checkpoint_folder))
+    assert found == Checkpoint(name=str(checkpoint_folder), folder=checkpoint_folder, origin="folder")
+
+
+def test_a_sharded_checkpoint_passes(tmp_path: Path, make_checkpoint: Callable[..., Path]) -> None:
+    folder = make_checkpoint(tmp_path, shards=True)
+    assert len(checkpoints.weight_files(folder)) > 1
+    checked(folder)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "NousResearch/Hermes-2-Pro-Mistral-7B", "a.b/c_d-e"])
+def test_a_hub_id_is_not_local(name: str) -> None:
+    assert find_local(name) is None
+
+
+@pytest.mark.parametrize("name", ["./no/such", "/no/such/folder", "a/b/c", "results/x y", "~/no-such-model", "../gone"])
+def test_a_path_to_nothing(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        find_local(name)
+    assert str(caught.value) == f"{name}: no such folder, and not a hub id of the form 'owner/name'"
+
+
+def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_text("")
+    with pytest.raises(ModelError, match=r"a model is a folder with config\.json and weights, and this is a file"):
+        find_local(str(file))
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: (d / "config.json").unlink(), "{d}: config.json is missing; this is not a checkpoint"),
+        (
+            lambda d: (d / "config.json").rename(d / "adapter_config.json"),
+            "{d}: this is a PEFT adapter, not a model; merge it into its base model first",
+        ),
+        (
+            lambda d: (d / "config.json").write_text('{\n "model_type": "mistral",\n}'),
+            "{d}/config.json: bad JSON at line 3: ",
+        ),
+        (lambda d: (d / "config.json").write_text("[]"), "{d}/config.json: a JSON object is expected here"),
+        (lambda d: (d / "config.json").write_bytes(b"\xff\xfe"), "{d}/config.json: cannot be read: UnicodeDecodeError"),
+        (lambda d: (d / "tokenizer.json").unlink(), "{d}: no tokenizer (no tokenizer.json, "),
+        (lambda d: (d / "model.safetensors").unlink(), "{d}: no weights (model.safetensors or "),
+        (lambda d: cut(d / "model.safetensors"), "{d}/model.safetensors: damaged safetensors file (SafetensorError: "),
+        (
+            lambda d: (d / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
+            "{d}/model.safetensors: damaged safetensors file (SafetensorError: ",
+        ),
+    ],
+)
+def test_each_damage_is_named(own_checkpoint: Path, damage: object, message: str) -> None:
+    damage(own_checkpoint)  # type: ignore[operator]
+    with pytest.raises(ModelError) as caught:
+        checked(own_checkpoint)
+    assert str(caught.value).startswith(message.format(d=own_checkpoint))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_shards_are_counted(tmp_path: Path, make_checkpoint: Callable[..., Path]) -> None:
+    folder = make_checkpoint(tmp_path, shards=True)
+    files = checkpoints.weight_files(folder)
+    for file in files[:2]:
+        file.unlink()
+    with pytest.raises(ModelError) as caught:
+        checked(folder)
+    expected = f"{folder}: weights are missing: {files[0].name} and 1 more; complete the download or the export"
+    assert str(caught.value) == expected
+
+
+def test_safetensors_are_preferred_to_pickled_weights(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_text("")
+    assert checkpoints.weight_files(tmp_path) == [tmp_path / "pytorch_model.bin"]
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "x", "b": "x", "c": "y"}}))
+    assert checkpoints.weight_files(tmp_path) == [tmp_path / "x", tmp_path / "y"]
+
+
+class FakeHub:
+    """Stands for huggingface_hub.snapshot_download: serves a folder's files by pattern, or raises."""
+
+    def __init__(self, source: Path, cache: Path, error: Exception | None = None) -> None:
+        self.source, self.folder, self.error = source, cache / "0123abcd", error
+        self.revisions: list[str | None] = []
+
+    def __call__(self, name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert name == "owner/name"
+        if self.error is not None:
+            raise self.error
+        self.revisions.append(revision)
+        self.folder.mkdir(exist_ok=True)
+        for pattern in allow_patterns:
+            for file in self.source.glob(pattern):
+                (self.folder / file.name).write_bytes(file.read_bytes())
+        return str(self.folder)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_only_the_weights_that_are_used_are_downloaded(
+    tmp_path: Path,
+    make_checkpoint: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    shards: bool,
+    pickled: bool,
+) -> None:
+    source = make_checkpoint(tmp_path / "source", shards=shards)
+    if pickled:
+        for file in source.glob("model*"):
+            # Names are all that counts here.
+            text = file.read_bytes().replace(b".safetensors", b".bin").replace(b'"model-', b'"pytorch_model-')
+            file.with_name(file.name.replace("model", "pytorch_model").replace("safetensors", "bin")).write_bytes(text)
+            file.unlink()
+    else:
+        (source / "pytorch_model.bin").write_text("the same weights again")
+    (source / "consolidated.safetensors").write_text("and again")
+    hub = FakeHub(source, tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    checkpoint = checkpoints.fetch_from_huggingface("owner/name", "v1")
+    assert checkpoint == Checkpoint("owner/name", hub.folder, "huggingface hub", "0123abcd")
+    assert set(hub.revisions) == {"v1"}
+    expected = {file.name for file in checkpoints.weight_files(source)}
+    loaded = {file.name for file in hub.folder.iterdir() if file.suffix in (".safetensors", ".bin")}
+    assert loaded == expected
+    assert len(expected) > 1 if shards else len(expected) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("GatedRepoError", "owner/name: access to this repository is closed; accept its terms on "),
+        ("RepositoryNotFoundError", "owner/name: no such folder here and no such model on "),
+        ("RevisionNotFoundError", "owner/name: the repository has no revision 'v9'; check its branches and commits"),
+        ("LocalEntryNotFoundError", "owner/name: no such folder here, not in the cache "),
+        ("OfflineModeIsEnabled", "owner/name: no such folder here, not in the cache "),
+        ("HfHubHTTPError", "owner/name: download from https://huggingface.co failed: HfHubHTTPError"),
+    ],
+)
+def test_refusals_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, expected: str) -> None:
+    from huggingface_hub import errors
+
+    exception = getattr(errors, error).__new__(getattr(errors, error))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", FakeHub(tmp_path, tmp_path, exception))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://huggingface.co")
+    with pytest.raises(ModelError) as caught:
+        checkpoints.fetch_from_huggingface("owner/name", "v9")
+    assert str(caught.value).startswith(expected)
+
+
+def test_first_line_is_short_and_never_empty() -> None:
+    assert checkpoints.first_line(ValueError("one\ntwo")) == "ValueError: one"
+    assert checkpoints.first_line(KeyError()) == "KeyError"
+    assert len(checkpoints.first_line(ValueError("x" * 9999))) < 320
