@@ -70,7 +70,7 @@ def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_drivers_are_read_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
-        "/proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\nGCC version: 12",
+        "/proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat\nGCC 12",
         "/usr/local/Ascend/driver/version.info": "Version=24.1.rc3\nascendhal_version=7.35\n",
         str(tmp_path / "version.cfg"): "# CANN\ntoolkit_running_version=[8.0.RC3:8.0.RC3]\n",
     }
