@@ -13,13 +13,13 @@ from typing import Any
 
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
-from evalkit.environment import describe_environment
+from evalkit.environment import describe_environment, without_secrets
 from evalkit.errors import StoreError
 from evalkit.evaluated import evaluate_tasks, samples_of
 from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.progress import Progress
 from evalkit.report.run_report import run_report
-from evalkit.results import RunRecord, make_record, write_run
+from evalkit.results import RunRecord, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
@@ -60,6 +60,7 @@ def run(
         Interrupted: by one of ``signals``; what was finished is kept, and the same call goes on from there.
     """
     signals = signals or StopSignals()
+    command = without_secrets(command)
     started = datetime.now(timezone.utc)
     clock = time.monotonic()
 
@@ -97,7 +98,7 @@ def run(
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
             "duration_seconds": round(time.monotonic() - clock, 3),
-            "command": list(command),
+            "command": command,
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
             "model": {"name": config.model, **described},
@@ -112,10 +113,8 @@ def run(
         }
         evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
         evaluated["date"] = started.timestamp()
-        record = make_record(opened.folder, description, evaluated, samples)
-        report = run_report(record)
-        write_run(record, samples, report)
-        return Finished(record, report)
+        record = write_run(opened.folder, description, evaluated, samples, run_report)
+        return Finished(record, run_report(record))
 
 
 def _folder_of_runs(config: RunConfig) -> Path:
