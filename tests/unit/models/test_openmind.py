@@ -20,6 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from evalkit.errors import ModelError
 from evalkit.models import openmind, tiny
 from evalkit.models.openmind import OpenMindLM
+from evalkit.scoring import memory
 
 pytestmark = pytest.mark.model
 
@@ -265,7 +266,7 @@ def test_arguments_of_other_adapters_are_refused(checkpoint_folder: Path) -> Non
     ],
 )
 def test_out_of_memory_is_recognised_on_every_backend(error: Exception, expected: bool) -> None:
-    assert openmind.is_out_of_memory(error) is expected
+    assert memory.is_out_of_memory(error) is expected
 
 
 def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
