@@ -1,4 +1,4 @@
-"""A loaded model as lm-eval's, scored and generating through ``evalkit.scoring``, with a ledger that keeps the results."""
+"""A loaded model as lm-eval's, scored and generating through ``evalkit.scoring``; a ledger keeps the results."""
 
 from __future__ import annotations
 
