@@ -17,6 +17,7 @@ from evalkit.environment import describe_environment, without_secrets
 from evalkit.errors import StoreError
 from evalkit.evaluated import evaluate_tasks, samples_of
 from evalkit.interrupt import Interrupted, StopSignals
+from evalkit.paths import user_path
 from evalkit.progress import Progress
 from evalkit.report.run_report import run_report
 from evalkit.results import RunRecord, write_run
@@ -123,7 +124,7 @@ def _folder_of_runs(config: RunConfig) -> Path:
     Raises:
         StoreError: it can't be made, or not be written.
     """
-    parent = Path(config.output).expanduser() / model_folder_name(config.model)
+    parent = user_path(config.output) / model_folder_name(config.model)
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -149,11 +150,11 @@ def _open_run(
         _protocol(names),
         {name: loaded.describe() for name, loaded in data.items()},
         {**described, "scorer": scorer},
-        reuse=Path(config.reuse).expanduser().resolve().name if config.reuse else None,
+        reuse=user_path(config.reuse).resolve().name if config.reuse else None,
     )
     source: Source | None = None
     if config.reuse:
-        source = runs.source_run(Path(config.reuse).expanduser(), wanted)
+        source = runs.source_run(user_path(config.reuse), wanted)
     # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
     work = {
         "threads": model.threads,
@@ -200,7 +201,7 @@ def _load_data(
 def _enter_sandbox(
     config: RunConfig, names: Sequence[str], stack: ExitStack, say: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
-    if not any(find_task(name).suite == "humaneval" for name in names):
+    if not any(find_task(name).suite.startswith("humaneval") for name in names):
         return {}
     from evalkit.sandbox import Checker
     from evalkit.tasks.humaneval import execution
