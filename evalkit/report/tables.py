@@ -66,8 +66,12 @@ class Table:
 
 
 def rounded(value: Decimal | float, places: int = 2) -> Decimal:
-    """Return a number rounded half away from zero, as readers do it; a float counts as the decimal it prints as."""
-    number = value if isinstance(value, Decimal) else Decimal(repr(value))
+    """Return a number rounded half away from zero, the one rule of all reports.
+
+    The published tables do it so (AGIEval's 43.065 is printed as 43.07). A float is taken to ten decimals first: a
+    mean of printed numbers that ends in 5 would otherwise be a binary fraction just below it.
+    """
+    number = value if isinstance(value, Decimal) else Decimal(f"{value:.10f}")
     return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
 
 
