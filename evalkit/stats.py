@@ -155,8 +155,9 @@ def suite_mean(
         scale: factor on the result; 100 for per cent.
         weights: task -> its weight in the mean; None: the same for all, 1 / tasks.
 
-    The suite's mean is linear in the scores, so each document enters with its task's weight / documents; the weighted residuals are summed a cluster and squared ([M24], clustered standard errors). Degrees of
-    freedom follow Welch and Satterthwaite over the tasks.
+    The suite's mean is linear in the scores, so each document enters with its task's weight / documents; the weighted
+    residuals are summed a cluster and squared ([M24], clustered standard errors). Degrees of freedom follow Welch and
+    Satterthwaite over the tasks.
     """
     if not scores:
         raise DataError("suite_mean: no tasks")
@@ -310,10 +311,10 @@ def non_inferiority(difference: Estimate, margin: float, stderr: float | None = 
         raise DataError(f"margin must be positive, got {margin}")
     distance = difference.value + margin
     error = difference.stderr if stderr is None else stderr
-    if error == 0:
-        below = 0.5 if distance == 0 else float(distance < 0)
-    else:
+    if error > 0:
         below = t_cdf(-distance / error, difference.df)
+    else:
+        below = 0.5 if distance == 0 else float(distance < 0)
     return NonInferiority(difference, margin, error, p_worse=1 - below, p_fine=below)
 
 
@@ -332,7 +333,7 @@ def stderr_on_margin(
         differences: task -> candidate minus baseline for each document, as shares.
         found: their mean, as `suite_mean` gives it for the same weights, as shares.
         margin: as a share.
-        weights: task -> weight, as for `suite_mean`.
+        weights: task -> weight, as for `suite_mean`; they add up to 1.
     """
     gains = losses = squares = largest = 0.0
     for task, values in differences.items():
@@ -343,8 +344,8 @@ def stderr_on_margin(
         squares += float(array @ array)
         largest += share * (share / len(values))
     seen = gains + losses
-    # What one more flip moves: as the flips seen, or as flips that come equally often in every task.
-    step = squares / seen if seen > 0 else largest / math.fsum(weights.values() if weights else [1.0])
+    # What one more flip moves: as the flips seen; where few were seen, from right to wrong, equally often in each task.
+    step = squares / seen if seen >= 2 * margin else largest
     expected = (seen + math.sqrt((seen - 2 * margin) ** 2 + 8 * gains * margin)) / 2
     return math.sqrt(found.stderr**2 + max(0.0, expected - seen) * step)
 

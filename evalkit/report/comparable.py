@@ -113,14 +113,14 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     """Return in what a run differs from the conditions of a published result."""
     known = load_suites()
     names = [task.name for suite in suites for task in known[suite].tasks]
-    found = []
-    for suite in suites:
-        if baseline.protocol_of(suite) != known[suite].protocol:
-            found.append(Difference("protocol", f"{known[suite].protocol} for {suite}", baseline.protocol_of(suite)))
+    found = [
+        Difference("protocol", f"{known[suite].protocol} for {suite}", baseline.protocol_of(suite))
+        for suite in suites
+        if baseline.protocol_of(suite) != known[suite].protocol
+    ]
     config = candidate.evalkit["config"]
-    for name in ("add_bos", "apply_chat_template"):
-        if config.get(name):
-            found.append(Difference(name, "on", f"off ({baseline.protocol})"))
+    off = f"off ({baseline.protocol})"
+    found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if config.get(name)]
     if config.get("system"):
         found.append(Difference("system", _setting(config["system"]), f"none ({baseline.protocol})"))
     if config.get("limit"):

@@ -135,12 +135,12 @@ def _wanted(a: RunRecord, b: RunRecord, suites: Sequence[str], tasks: Sequence[s
 
 def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     """Return (setting, value in A, value in B) for everything recorded that differs and can move a score."""
-    found = []
     left, right = _described(a), _described(b)
-    for name in [*left, *(name for name in right if name not in left)]:
-        if left.get(name) != right.get(name):
-            found.append((name, _shown(left.get(name)), _shown(right.get(name))))
-    return found
+    return [
+        (name, _shown(left.get(name)), _shown(right.get(name)))
+        for name in {**left, **right}
+        if left.get(name) != right.get(name)
+    ]
 
 
 def _described(record: RunRecord) -> dict[str, Any]:
@@ -209,9 +209,7 @@ def _suite_changes(scores: Mapping[str, TaskScores], suites: Sequence[Suite]) ->
     ]
 
 
-def _notes(
-    a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Mapping[str, TaskScores]
-) -> list[str]:
+def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Mapping[str, TaskScores]) -> list[str]:
     used = sum(len(found.candidate) for found in pairs.values())
     left_out = sum(found.left_out for found in pairs.values())
     notes = [f"B minus A in percentage points over {used:,} documents that both runs scored"]
@@ -330,4 +328,3 @@ def compare_text(comparison: Comparison, form: str, flips: int | None) -> str:
     if form != "csv" and comparison.settings:
         parts.insert(0, render(settings_table(comparison), form))
     return "\n".join(parts)
-

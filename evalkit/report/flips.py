@@ -122,8 +122,7 @@ def _choices(flip: Flip) -> str:
     width = max(12, *(len(cell) for row in rows for cell in row))
     head = f"{'A, nats':>{width}}  {'B, nats':>{width}}  choice"
     body = [
-        f"{x:>{width}}  {y:>{width}}  {_one_line(choice)}"
-        for (x, y), choice in zip(rows, flip.choices, strict=False)
+        f"{x:>{width}}  {y:>{width}}  {_one_line(choice)}" for (x, y), choice in zip(rows, flip.choices, strict=False)
     ]
     return "\n".join([head, *body])
 

@@ -210,14 +210,14 @@ def judge(tests: Sequence[Question], alpha: float) -> tuple[Judged, ...]:
         elif p_worse <= alpha:
             verdict = "worse"
         below = asked.test.difference.value + asked.test.margin < 0
-        needed = _needed(asked, alpha / len(tests) if below else alpha) if verdict == "undecided" else None
+        needed = documents_needed(asked, alpha / len(tests) if below else alpha) if verdict == "undecided" else None
         quantile = t_quantile(1 - alpha, asked.test.difference.df)
         lowest = asked.test.difference.value - (0.0 if asked.same else quantile * asked.test.stderr)
         judged.append(Judged(asked, p_worse, verdict, needed, max(-100.0, lowest)))
     return tuple(judged)
 
 
-def _needed(asked: Question, alpha: float) -> int | None:
+def documents_needed(asked: Question, alpha: float) -> int | None:
     """Return how many documents decide, also where the baseline's own error stays; None if no number does."""
     if not asked.baseline_stderr:
         return documents_to_decide(asked.test, alpha)
@@ -328,8 +328,8 @@ def _against_run(
         tests = paired_tests(scores_of(pairs), chosen, margin)
     else:
         notes.append(f"unpaired: {SAMPLES_FILE} of a run is missing, so errors are larger than they need be")
-        sides = [_estimates(run_scores(record), chosen) for record in (candidate, baseline)]
-        tests = unpaired_tests(*sides, chosen, margin)
+        own, other = (_estimates(run_scores(record), chosen) for record in (candidate, baseline))
+        tests = unpaired_tests(own, other, chosen, margin)
     return Gate(
         model_name(candidate),
         f"{model_name(baseline)} (run {baseline.folder.name})",

@@ -72,7 +72,14 @@ def notes(gate: Gate) -> list[str]:
         f"{gate.candidate} against {gate.baseline}; {how}; percentage points, margin {gate.margin:g}, alpha "
         f"{gate.alpha:g}",
     ]
-    found += [remedy(item) for item in gate.judged if item.verdict == "undecided"]
+    if gate.sequential is None or gate.verdict == "undecided":
+        found += [remedy(item) for item in gate.judged if item.verdict == "undecided"]
+    else:
+        found += [
+            f"{item.asked.title}: not scored further, since the verdict is certain without it"
+            for item in gate.judged
+            if item.verdict == "undecided"
+        ]
     same = [item.asked.title for item in gate.judged if item.asked.same]
     if same:
         found.append(f"the same log-probabilities and texts on every document: {', '.join(same)}")

@@ -101,8 +101,7 @@ def cluster_keys(samples: Sequence[Sample]) -> tuple[Hashable, ...]:
     shared = {sample.cluster for sample in samples}
     use_clusters = len(shared) > 1 or None in shared
     return tuple(
-        (sample.cluster if use_clusters else None)
-        or (SAME_DOCUMENTS.get(sample.task, sample.task), sample.doc_id)
+        (sample.cluster if use_clusters else None) or (SAME_DOCUMENTS.get(sample.task, sample.task), sample.doc_id)
         for sample in samples
     )
 
@@ -119,13 +118,15 @@ def _column(samples: Iterable[Sample], metric: str, whose: str) -> FloatArray:
 
 def same_answers(a: Sample, b: Sample) -> bool:
     """Return True if two runs gave a document the same scores, log-probabilities (`SAME_LOGPROB`) and texts."""
-    if a.metrics != b.metrics or len(a.logprobs) != len(b.logprobs) or a.generated != b.generated:
+    if a.metrics.keys() != b.metrics.keys() or a.generated != b.generated or not (a.logprobs or a.generated):
         return False
-    if not a.logprobs and not a.generated:
-        return False
-    return all(
-        x is not None and y is not None and abs(x - y) <= SAME_LOGPROB
-        for x, y in zip(a.logprobs, b.logprobs, strict=True)
+    return same_numbers(list(a.metrics.values()), list(b.metrics.values())) and same_numbers(a.logprobs, b.logprobs)
+
+
+def same_numbers(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
+    """Return True if all numbers are there and equal within `SAME_LOGPROB`; a flipped answer is off by 1."""
+    return len(a) == len(b) and all(
+        x is not None and y is not None and abs(x - y) <= SAME_LOGPROB for x, y in zip(a, b, strict=True)
     )
 
 

@@ -23,9 +23,7 @@ def _print(text: str) -> None:
 @click.option("--task", "tasks", multiple=True, help="Single task to compare; repeat for several.")
 @click.option("--flips", type=click.IntRange(min=0), help="Documents to show.  [default: 5; json: all]")
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print it.")
-def compare(
-    a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], flips: int | None, form: str
-) -> None:
+def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], flips: int | None, form: str) -> None:
     """What changed from run A to run B: settings, scores with intervals and p-values, documents that flipped."""
     from evalkit.report.compare import compare as compare_runs
     from evalkit.report.compare import compare_text

@@ -72,7 +72,7 @@ def rounded(value: Decimal | float, places: int = 2) -> Decimal:
     mean of printed numbers that ends in 5 would otherwise be a binary fraction just below it.
     """
     number = value if isinstance(value, Decimal) else Decimal(f"{value:.10f}")
-    return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP) + 0  # no -0.00
 
 
 def one_line(text: str) -> str:
