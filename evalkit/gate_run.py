@@ -136,7 +136,7 @@ def _check_data(record: RunRecord, names: Sequence[str], sources: Mapping[str, A
         if found.sha256 != theirs:
             raise DataError(
                 f"{found.location}: sha256 {found.sha256[:12]}, the baseline's {str(theirs)[:12]}; document by "
-                "document only the same data can be compared: give --data with the baseline's, or run the baseline again"
+                "document only the same data can be compared: give the baseline's with --data, or run the baseline anew"
             )
 
 

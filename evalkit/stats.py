@@ -311,10 +311,8 @@ def non_inferiority(difference: Estimate, margin: float, stderr: float | None = 
         raise DataError(f"margin must be positive, got {margin}")
     distance = difference.value + margin
     error = difference.stderr if stderr is None else stderr
-    if error > 0:
-        below = t_cdf(-distance / error, difference.df)
-    else:
-        below = 0.5 if distance == 0 else float(distance < 0)
+    ratio = distance / error if error > 0 else math.copysign(math.inf, distance) if distance else 0.0
+    below = t_cdf(-ratio, difference.df)
     return NonInferiority(difference, margin, error, p_worse=1 - below, p_fine=below)
 
 

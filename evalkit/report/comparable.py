@@ -161,7 +161,7 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
     records = [candidate] if baseline is None else [candidate, baseline]
     data = [entry for record in records for entry in record.evalkit["data"].values()]
     if any(entry.get("verdict") == "samples" for entry in data):
-        found.append("samples: the built-in samples are no benchmark; this verdict is about them alone")
+        found.append("samples: the built-in samples are no benchmark, so no number here is a score")
     elif any(entry.get("verdict") == "other" for entry in data):
         found.append("data: some of it is not the published content")
     if candidate.evalkit["config"].get("limit"):

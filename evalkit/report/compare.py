@@ -18,7 +18,7 @@ from evalkit.report import comparable
 from evalkit.report.flips import Flip, flips_markdown, flips_of, shown_first
 from evalkit.report.gate import model_name, paired_tests
 from evalkit.report.pairing import TaskPair, TaskScores, pair, scores_of
-from evalkit.report.tables import Cell, Column, Table, render, rounded, to_markdown
+from evalkit.report.tables import Cell, Column, Table, p_text, render, rounded, to_markdown
 from evalkit.results import RunRecord, read_run
 from evalkit.stats import Estimate, holm, mcnemar, paired_difference
 from evalkit.suites import Suite, find_suite, find_task, load_suites
@@ -275,11 +275,6 @@ def suites_table(comparison: Comparison) -> Table:
     columns = _columns((Column("Suite", "left", key="suite"),), flips=False)
     rows = tuple((c.title, *_change_cells(c), p_text(c.p_value), p_text(c.p_holm)) for c in comparison.suites)
     return Table("", columns, rows)
-
-
-def p_text(p_value: float) -> str:
-    """Return a p-value as shown; small ones as a bound, since their exact size says nothing."""
-    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
 def compare_markdown(comparison: Comparison, flips: int) -> str:

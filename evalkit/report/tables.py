@@ -75,6 +75,11 @@ def rounded(value: Decimal | float, places: int = 2) -> Decimal:
     return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP) + 0  # no -0.00
 
 
+def p_text(p_value: float) -> str:
+    """Return a p-value as shown; small ones as a bound, since their exact size says nothing."""
+    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+
+
 def one_line(text: str) -> str:
     """Return a text without line breaks, which would end a table's row in most formats."""
     return " ".join(text.split())
