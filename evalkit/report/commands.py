@@ -124,6 +124,8 @@ def power(
     from evalkit.report.run_power import run_power
     from evalkit.report.tables import render
 
-    asked = {"effect": effect, "baseline": baseline, "flips": flips, "alpha": alpha, "power": detected}
-    table = run_power(runs, suites, **asked) if runs else power_report(suites, **asked)
+    if runs:
+        table = run_power(runs, suites, effect=effect, baseline=baseline, flips=flips, alpha=alpha, power=detected)
+    else:
+        table = power_report(suites, effect=effect, baseline=baseline, flips=flips, alpha=alpha, power=detected)
     _print(render(table, form))

@@ -99,8 +99,12 @@ def _texts(table: Table) -> list[list[str]]:
 
 
 def escape_markdown(text: str) -> str:
-    """Escape what Markdown or HTML inside Markdown would take for markup. Underscores inside words are none."""
-    text = html.escape(one_line(text), quote=False)
+    """Escape what Markdown or HTML inside Markdown would take for markup.
+
+    Underscores inside words are none, nor is a less-than sign before a number, or an ampersand before a space.
+    """
+    text = re.sub(r"&(?=[#\w])", "&amp;", one_line(text))
+    text = re.sub(r"<(?![\s\d=.-])", "&lt;", text)
     return re.sub(r"([\\|`*\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
