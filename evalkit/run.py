@@ -215,7 +215,8 @@ def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     say(f"loading {config.model}")
     import torch
 
-    from evalkit.models.openmind import GENERATION_ROWS, OpenMindLM
+    from evalkit.models.openmind import OpenMindLM
+    from evalkit.models.scored import GENERATION_ROWS
 
     model = OpenMindLM(
         pretrained=config.model,
