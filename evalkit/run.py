@@ -76,7 +76,7 @@ def run(
         verdicts = _enter_sandbox(config, names, stack, say)
 
         # 3. The model.
-        model = _load_model(config, say)
+        model = load_model(config, say)
         described = model.describe()
 
         # 4. The run's folder: a new one, or that of the unfinished run with the same identity.
@@ -211,7 +211,7 @@ def _enter_sandbox(
     return stack.enter_context(execution(checker))
 
 
-def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
+def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     say(f"loading {config.model}")
     import torch
 
