@@ -109,7 +109,7 @@ def test_scores_as_text() -> None:
     assert [percent(number) for number in (None, 0.0, 73.125, 73.135, 100.0)] == [
         "n/a",
         "0.00",
-        "73.12",
+        "73.13",
         "73.14",
         "100.00",
     ]
