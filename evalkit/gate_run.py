@@ -92,10 +92,10 @@ def gate_model(
 
 
 def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
-    available = {name: suite for name, suite in suites_in(record).items() if name != "humaneval"}
-    if "humaneval" in names:
+    available = {name: suite for name, suite in suites_in(record).items() if suite.in_total}
+    if {"humaneval", "humaneval_chat"} & set(names):
         raise ConfigError(
-            "--suite humaneval: programs are judged in a whole run; give CANDIDATE instead of --run-model"
+            "--suite: programs of HumanEval are judged in a whole run; give CANDIDATE instead of --run-model"
         )
     return chosen_suites(names, available, str(record.folder))
 
@@ -221,7 +221,7 @@ def _result(
     if record.evalkit["config"].get("limit"):
         notes.append(f"limited: the baseline has the first {record.evalkit['config']['limit']} documents of each task")
     notes.append("bounds hold at all looks together; the average loses at most the margin if no suite loses more")
-    if "humaneval" in suites_in(record):
+    if any(not suite.in_total for suite in suites_in(record).values()):
         notes.append("not judged: HumanEval, whose programs need a whole run")
     details = {
         "summary": f"{summary} (order: seed {gate.seed})",
