@@ -83,9 +83,7 @@ def load(text: str, entry_point: str) -> tuple[Callable[..., Any] | None, dict[s
         exec(code, module.__dict__)
         entry = module.__dict__.get(entry_point)
         if entry is None:
-            return None, {
-                "raised": {"names": ["NameError"], "message": f"{entry_point!r} is not defined", "line": None}
-            }
+            raise NameError(f"name {entry_point!r} is not defined")
     except BaseException as error:
         return None, {"raised": describe(error)}
     return entry, {"ready": True}
