@@ -66,10 +66,10 @@ infer: setup  ## Ask the model one question with its chat template
 	$(EVALKIT) infer --model $(MODEL) --device $(DEVICE) --dtype $(DTYPE) --prompt "$(or $(PROMPT),What is the capital of France.)"
 
 test: setup lint test-pythons  ## Lint, type-check and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
 
 test-quick: setup  ## Run the quick subset (under 2 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-pythons: setup  ## Run the torch-free tests on every Python from 3.10 to 3.13 that this machine has
 	$(BIN)/python tests/other_pythons.py
