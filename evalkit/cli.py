@@ -150,7 +150,8 @@ def run(config_file: Path | None, **flags: Any) -> None:
 
             finished = run_config(make_config(config_file, flags), sys.argv, _say, signals)
     except Interrupted as stop:
-        _say(f"stopped by {stop}")
+        if not stop.is_explained:
+            _say(f"stopped by {stop} before anything new was computed")
         sys.exit(stop.exit_code)
     click.echo(finished.report)
     _say(f"results in {finished.record.folder}")
