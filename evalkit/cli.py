@@ -13,6 +13,8 @@ import click
 from evalkit import __version__
 from evalkit.errors import EvalkitError
 from evalkit.report.commands import audit, baselines, leaderboard, power
+from evalkit.report.run_commands import compare, explain, gate
+from evalkit.sandbox.commands import humaneval
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -118,6 +120,8 @@ _model_options = _options(
 @click.option("--task", multiple=True, help="Single task to run; repeat for several.")
 @click.option("--data", multiple=True, help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.")
 @click.option("--limit", type=int, help="First N documents of each task.")
+@click.option("--samples", type=int, help="HumanEval: completions for each problem.  [default: 1]")
+@click.option("--temperature", type=float, help="HumanEval: sampling temperature, 0 is greedy.  [default: 0]")
 @click.option("--output", help="Folder that receives <model>/<time>/.  [default: results]")
 @click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
 @click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
@@ -158,18 +162,30 @@ def run(config_file: Path | None, **flags: Any) -> None:
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
 @click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
-def report(runs: tuple[Path, ...], partial: bool) -> None:
+@click.option(
+    "--against", multiple=True, metavar="BASELINE|RUN", help="Add the comparison with this; repeat for several."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "csv", "json", "latex", "html"]),
+    default="markdown",
+    show_default=True,
+    help="markdown is the whole report; the others are one table: the comparison, or all scores.",
+)
+def report(runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], form: str) -> None:
     """Rebuild the tables of finished runs from their folders."""
-    from evalkit.report.run_report import run_report
+    from evalkit.report.against import report_text
     from evalkit.results import RUN_FILE, read_run
 
     for folder in runs:
         if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
             from evalkit.partial import partial_record
 
-            click.echo(run_report(partial_record(folder)))
+            record = partial_record(folder)
         else:
-            click.echo(run_report(read_run(folder)))
+            record = read_run(folder)
+        click.echo(report_text(record, against, form))
 
 
 @main.group()
@@ -226,7 +242,7 @@ def list_(what: str, data: tuple[str, ...]) -> None:
     click.echo(listing(what, data))
 
 
-for command in (audit, baselines, leaderboard, power):
+for command in (audit, baselines, compare, explain, gate, humaneval, leaderboard, power):
     main.add_command(command)
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
-from evalkit.environment import describe_environment
+from evalkit.environment import describe_environment, without_secrets
 from evalkit.errors import StoreError
 from evalkit.evaluated import evaluate_tasks, samples_of
 from evalkit.interrupt import Interrupted, StopSignals
+from evalkit.paths import user_path
 from evalkit.progress import Progress
 from evalkit.report.run_report import run_report
-from evalkit.results import RunRecord, make_record, write_run
+from evalkit.results import RunRecord, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
@@ -60,6 +61,7 @@ def run(
         Interrupted: by one of ``signals``; what was finished is kept, and the same call goes on from there.
     """
     signals = signals or StopSignals()
+    command = without_secrets(command)
     started = datetime.now(timezone.utc)
     clock = time.monotonic()
 
@@ -74,7 +76,7 @@ def run(
         verdicts = _enter_sandbox(config, names, stack, say)
 
         # 3. The model.
-        model = _load_model(config, say)
+        model = load_model(config, say)
         described = model.describe()
 
         # 4. The run's folder: a new one, or that of the unfinished run with the same identity.
@@ -97,11 +99,11 @@ def run(
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
             "duration_seconds": round(time.monotonic() - clock, 3),
-            "command": list(command),
+            "command": command,
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
             "model": {"name": config.model, **described},
-            "scorer": asdict(model.scorer_choice),
+            "scorer": opened.journal.header["work"]["scorer"],
             "numerics": None if model.audit is None else {**model.audit.to_dict(), "summary": model.audit.describe()},
             "data": {name: loaded.describe() for name, loaded in data.items()},
             "environment": describe_environment(),
@@ -112,10 +114,8 @@ def run(
         }
         evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
         evaluated["date"] = started.timestamp()
-        record = make_record(opened.folder, description, evaluated, samples)
-        report = run_report(record)
-        write_run(record, samples, report)
-        return Finished(record, report)
+        record = write_run(opened.folder, description, evaluated, samples, run_report)
+        return Finished(record, run_report(record))
 
 
 def _folder_of_runs(config: RunConfig) -> Path:
@@ -124,7 +124,7 @@ def _folder_of_runs(config: RunConfig) -> Path:
     Raises:
         StoreError: it can't be made, or not be written.
     """
-    parent = Path(config.output).expanduser() / model_folder_name(config.model)
+    parent = user_path(config.output) / model_folder_name(config.model)
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,17 +150,21 @@ def _open_run(
         _protocol(names),
         {name: loaded.describe() for name, loaded in data.items()},
         {**described, "scorer": scorer},
-        reuse=Path(config.reuse).expanduser().resolve().name if config.reuse else None,
+        reuse=user_path(config.reuse).resolve().name if config.reuse else None,
     )
     source: Source | None = None
     if config.reuse:
-        source = runs.source_run(Path(config.reuse).expanduser(), wanted)
-    threads = model.threads
-    opened = runs.open_run(
-        parent, wanted, asked(config), threads=threads, fresh=config.fresh, resume=config.resume, say=say
-    )
+        source = runs.source_run(user_path(config.reuse), wanted)
+    # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
+    work = {
+        "threads": model.threads,
+        "generation_rows": int(model.batch_size_per_gpu),
+        "scorer": asdict(model.scorer_choice),
+    }
+    opened = runs.open_run(parent, wanted, asked(config), work=work, fresh=config.fresh, resume=config.resume, say=say)
     try:
-        model.threads = opened.journal.header["threads"]
+        model.threads = opened.journal.header["work"]["threads"]
+        model.batch_size_per_gpu = opened.journal.header["work"]["generation_rows"]
         ledger = Ledger(
             opened.journal,
             opened.records,
@@ -197,7 +201,7 @@ def _load_data(
 def _enter_sandbox(
     config: RunConfig, names: Sequence[str], stack: ExitStack, say: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
-    if not any(find_task(name).suite == "humaneval" for name in names):
+    if not any(find_task(name).suite.startswith("humaneval") for name in names):
         return {}
     from evalkit.sandbox import Checker
     from evalkit.tasks.humaneval import execution
@@ -207,11 +211,12 @@ def _enter_sandbox(
     return stack.enter_context(execution(checker))
 
 
-def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
+def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     say(f"loading {config.model}")
     import torch
 
     from evalkit.models.openmind import OpenMindLM
+    from evalkit.models.scored import GENERATION_ROWS
 
     model = OpenMindLM(
         pretrained=config.model,
@@ -230,6 +235,8 @@ def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     )
     torch.manual_seed(config.seed)
     model.seed = config.seed
+    if str(model.batch_size_per_gpu) == "auto":
+        model.batch_size_per_gpu = GENERATION_ROWS
     described = model.describe()
     say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
     return model

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
+from evalkit.report.tables import rounded
 from evalkit.results import MetricValue, RunRecord
 from evalkit.suites import Suite, load_suites
 
@@ -47,14 +48,8 @@ def score_text(metric: MetricValue | None) -> tuple[str, str]:
 
 
 def percent(value: Decimal | float | None) -> str:
-    """Return a percentage with two decimals, or ``n/a``.
-
-    Halves are rounded up, as in the published tables (AGIEval's 43.065 is printed as 43.07). Ten decimals are taken
-    first: a mean of printed numbers that ends in 5 would otherwise be a binary fraction just below it.
-    """
-    if value is None:
-        return "n/a"
-    return str(Decimal(f"{value:.10f}").quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
+    """Return a percentage with two decimals, or ``n/a``."""
+    return "n/a" if value is None else str(rounded(value))
 
 
 def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> str:
@@ -63,7 +58,9 @@ def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) 
     for task in suite.tasks:
         if task.name not in metrics:
             continue
-        for position, name in enumerate(task.metrics):
+        # pass@10 and pass@100 are there only where enough samples were drawn.
+        further = (name for name in metrics[task.name] if name not in task.metrics)
+        for position, name in enumerate([*task.metrics, *further]):
             value, stderr = score_text(metrics[task.name].get(name))
             first = position == 0
             rows.append((task.name if first else "", str(task.version) if first else "", name, value, "±", stderr))
@@ -94,8 +91,7 @@ def summary_rows(metrics: Mapping[str, Mapping[str, MetricValue]]) -> list[tuple
     if len(known) == len(totalled):
         rows.append(("Total Score", sum(known)))
         rows.append(("Average Total", sum(known) / len(known)))
-    if "humaneval" in averages:
-        rows.append(("HumanEval pass@1", averages["humaneval"]))
+    rows += [(f"{suites[name].title} pass@1", averages[name]) for name in averages if not suites[name].in_total]
     return rows
 
 

@@ -3,16 +3,19 @@
 ::
 
     encode.py    strings -> TokenRequest, by lm-eval's splitting rules, in batches
-    forest.py    TokenRequest -> sorted rows -> trees -> packs (a Plan); numpy only
+    forest.py    TokenRequest -> sorted rows; the arrays of a pack's trees; numpy only
+    plan.py      rows -> trees -> packs (a Plan that can be stored and scored in parts); numpy only
     packed.py    ForestScorer: one forward pass a pack, the tree as attention mask
     plain.py     PlainScorer: padded rows, the reference that packed.py is checked against
     probe.py     choose_scorer: the forest where it is exact for this model, else plain, with the reason
+    attention.py which mask a model should be given; blocks.py: attention without one
     generate.py  greedy and sampled generation that equals lm-eval's ``generate_until``
+    generate_probe.py  choose_generator: that loop where it agrees with plain, else transformers'
     audit.py     a share of the requests again in float32: what the dtype and the packing changed
     head.py      logits of the wanted positions only, for any causal model
     memory.py    pack budgets, and what an out-of-memory error looks like
 
-This module imports neither torch nor numpy; ``forest`` and ``encode`` import no torch.
+This module imports neither torch nor numpy; ``forest``, ``plan`` and ``encode`` import no torch.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from evalkit.scoring.forest import PackResult, Plan
+    from evalkit.scoring.plan import PackResult, Plan
 
 Score = tuple[float, bool]
 """Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""

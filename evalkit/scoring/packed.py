@@ -22,17 +22,7 @@ from evalkit.errors import ModelError
 from evalkit.scoring import Score, TokenRequest
 from evalkit.scoring.attention import Attention, attention_of
 from evalkit.scoring.blocks import BlockedAttention, NotBlockableError
-from evalkit.scoring.forest import (
-    Layout,
-    Pack,
-    PackResult,
-    Plan,
-    Rows,
-    build_rows,
-    lay_out,
-    plan_packs,
-    split_pack,
-)
+from evalkit.scoring.forest import Layout, Pack, Rows, build_rows, lay_out
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import (
     Budget,
@@ -42,6 +32,7 @@ from evalkit.scoring.memory import (
     model_device,
     release_cache,
 )
+from evalkit.scoring.plan import PackResult, Plan, plan_packs, split_pack
 
 
 class ForestScorer:

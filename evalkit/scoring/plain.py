@@ -14,7 +14,7 @@ import torch
 
 from evalkit.errors import ModelError
 from evalkit.scoring import Score, TokenRequest
-from evalkit.scoring.forest import Pack, PackResult, Plan, Tree, requests_sha256, truncate
+from evalkit.scoring.forest import Pack, Tree, truncate
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import (
     Budget,
@@ -24,6 +24,7 @@ from evalkit.scoring.memory import (
     model_device,
     release_cache,
 )
+from evalkit.scoring.plan import PackResult, Plan, requests_sha256
 
 _Row = tuple[tuple[int, ...], list[tuple[int, tuple[int, ...]]]]
 """Input ids, and (request index, target ids) of each request that has this input."""

@@ -33,15 +33,17 @@ class NpuTensor(torch.Tensor):
     @staticmethod
     def __new__(cls, content: torch.Tensor, device: torch.device) -> NpuTensor:
         assert not isinstance(content, NpuTensor)
-        tensor: NpuTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls,
-            content.size(),
-            strides=content.stride(),
-            storage_offset=content.storage_offset(),
-            dtype=content.dtype,
-            device=device,
-            requires_grad=content.requires_grad,
-        )
+        # torch tracks versions of views of parameters, and refuses to where the view was made in inference mode.
+        with torch.inference_mode(False):
+            tensor: NpuTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+                cls,
+                content.size(),
+                strides=content.stride(),
+                storage_offset=content.storage_offset(),
+                dtype=content.dtype,
+                device=device,
+                requires_grad=content.requires_grad,
+            )
         tensor.content = content
         return tensor
 
@@ -56,9 +58,10 @@ class NpuTensor(torch.Tensor):
             # As on a real device: only scalars and explicit copies cross from one device to another.
             if not (crossing or isinstance(leaf, NpuTensor) or leaf.dim() == 0 or _takes_cpu_indices(func)):
                 raise RuntimeError(f"Expected all tensors to be on the same device, but found cpu and npu in {func}")
-        device = torch.device(kwargs["device"]) if kwargs.get("device") is not None else own[0].device
-        if "device" in kwargs:
-            kwargs["device"] = torch.device("cpu")
+        # In inference mode, `aten.to` comes here as it was called, with the device among the positional arguments.
+        asked = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.device)]
+        device = asked[0] if asked else own[0].device
+        args, kwargs = pytree.tree_map_only(torch.device, lambda _: torch.device("cpu"), (args, kwargs))
         wrappers = {id(leaf.content): leaf for leaf in own}
 
         def wrap(result: Any) -> Any:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from evalkit.errors import StoreError
 from evalkit.interrupt import Interrupted
 from evalkit.scoring import Score, TokenRequest
-from evalkit.scoring.forest import Pack, PackResult, Plan, Tree, requests_sha256
+from evalkit.scoring.forest import Pack, Tree
+from evalkit.scoring.plan import PackResult, Plan, requests_sha256
 from evalkit.store import journal
 from evalkit.store.journal import Journal
 from evalkit.store.ledger import Ledger
