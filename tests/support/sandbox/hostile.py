@@ -239,7 +239,7 @@ wrong(
 wrong("infinite_iterator", "import itertools\nreturn itertools.count()", "malformed")
 wrong(
     "thread_bomb",
-    "import threading, time\nfor _ in range(5000): threading.Thread(target=time.sleep, args=(60,)).start()\nreturn None",
+    "import threading, time\nfor _ in range(5000):\n    threading.Thread(target=time.sleep, args=(60,)).start()",
 )
 
 # --- Getting out -----------------------------------------------------------------------------------------------------
