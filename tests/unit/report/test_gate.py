@@ -397,7 +397,7 @@ def test_misses_and_undecided_are_those_of_the_power_calculation(loss_points: fl
 
 
 @settings(max_examples=20)
-@given(st.floats(-0.8, 0.8), st.floats(0.02, 0.3))
+@given(st.floats(-0.5, 0.5), st.floats(0.04, 0.3))
 def test_the_documents_needed_decide_with_the_stated_power(loss_points: float, flips: float) -> None:
     stderr = 100 * math.sqrt(flips / 1000)
     from evalkit.stats import Estimate
