@@ -267,7 +267,7 @@ def test_not_a_number_is_no_score_and_exit_code_3(tmp_path: Path, checkpoint: Pa
     assert "some samples failed" in result.stderr
     found = samples(newest(tmp_path / "out"))
     assert all(sample["metrics"]["acc"] is None for sample in found if sample["task"] == "arc_easy")
-    assert {sample["details"]["failed"] for sample in found} == {"log-probability"}
+    assert {sample["details"]["failed"] for sample in found} == {"log-probability", "generation"}
     text = (newest(tmp_path / "out") / "run.json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["results"]["arc_easy"]["acc,none"] is None

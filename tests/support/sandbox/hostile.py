@@ -1,7 +1,7 @@
 """Programs that try to harm or to fool the checker, and honest ones that a strict checker could get wrong.
 
-All are completions of one problem: ``has_close(numbers, threshold)`` (the definition is in test_hostile.py). Names in ``@...@``
-are replaced by the canaries of the test. ``effect`` names the canary that must stay untouched.
+All are completions of one problem: ``has_close(numbers, threshold)`` (see canaries.py). Names in ``@...@`` are
+replaced by the canaries of the test. ``effect`` names the canary that must stay untouched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def wrong(name: str, body: str, *labels: str, tail: str = "", effect: str = "") 
 
 
 def solving(name: str, body: str, effect: str = "", tail: str = "") -> None:
-    """A program that does solve the problem, and tries something beside it; it must pass and the rest must not happen."""
+    """A program that solves the problem and tries something beside it; it must pass, and the rest must not happen."""
     attempt = textwrap.indent(textwrap.dedent(body).strip("\n"), "            ")
     completion = (
         "    if not hasattr(has_close, 'tried'):\n        has_close.tried = True\n        try:\n"
@@ -41,7 +41,7 @@ def solving(name: str, body: str, effect: str = "", tail: str = "") -> None:
     ALL.append(Program(name, completion + SOLVE + textwrap.dedent(tail), ("passed",), effect))
 
 
-# --- Forging a pass -----------------------------------------------------------------------------------------------------
+# --- Forging a pass --------------------------------------------------------------------------------------------------
 wrong(
     "float_that_equals_all",
     "class F(float):\n    __eq__ = lambda s, o: True\n    __ne__ = lambda s, o: False\nreturn F(0.5)",
@@ -197,7 +197,7 @@ wrong("truthy_string", "return 'True'")
 wrong("one_is_not_true", "return 1")
 wrong("numpy_like", "class ndarray:\n    __eq__ = lambda s, o: True\n    __array_priority__ = 9\nreturn ndarray()")
 
-# --- Ending, hanging, exhausting ----------------------------------------------------------------------------------------
+# --- Ending, hanging, exhausting -------------------------------------------------------------------------------------
 wrong("os_abort", "import os\nos.abort()", "crashed")
 wrong("null_pointer", "import ctypes\nreturn ctypes.string_at(0)", "crashed")
 wrong("exit_while_loading", "return None", "ended early", tail="import os\nos._exit(0)\n")
@@ -212,7 +212,8 @@ wrong("sleeps", "import time\ntime.sleep(60)", "timed out")
 wrong("waits_for_input", "return input()")
 wrong(
     "spins_in_threads",
-    "import threading\nfor _ in range(3):\n    threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\nwhile True: pass",
+    "import threading\nfor _ in range(3):\n    threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\n"
+    "while True: pass",
     "timed out",
 )
 wrong(
@@ -238,10 +239,10 @@ wrong(
 wrong("infinite_iterator", "import itertools\nreturn itertools.count()", "malformed")
 wrong(
     "thread_bomb",
-    "import threading, time\nt = [threading.Thread(target=time.sleep, args=(60,)) for _ in range(5000)]\nfor x in t: x.start()\nreturn None",
+    "import threading, time\nfor _ in range(5000): threading.Thread(target=time.sleep, args=(60,)).start()\nreturn None",
 )
 
-# --- Getting out --------------------------------------------------------------------------------------------------------
+# --- Getting out -----------------------------------------------------------------------------------------------------
 C = "import ctypes, os, platform\nL = ctypes.CDLL(None, use_errno=True)\n"
 CHILD = "ctypes.CDLL(None).prctl(15, b'hx_orphan', 0, 0, 0); time.sleep(30); os._exit(0)"
 solving("fork_and_stay", f"import os, time, ctypes\nif os.fork() == 0:\n    os.setsid(); {CHILD}", "process")
@@ -262,7 +263,7 @@ solving(
 )
 solving(
     "multiprocessing",
-    "import multiprocessing, time\np = multiprocessing.get_context('fork').Process(target=time.sleep, args=(5,))\np.start()",
+    "import multiprocessing, time\nmultiprocessing.get_context('fork').Process(target=time.sleep, args=(5,)).start()",
     "process",
 )
 solving("subprocess", "import subprocess\nsubprocess.run(['touch', '@OUT@/subprocess'])", "out")
@@ -367,7 +368,7 @@ solving(
     "prints_raw", "import os\nfor _ in range(200): os.write(1, b'p' * 60_000); os.write(2, b'e' * 60_000)", "output"
 )
 
-# --- Honest -------------------------------------------------------------------------------------------------------------
+# --- Honest ----------------------------------------------------------------------------------------------------------
 solving(
     "honest_thread_pool",
     "from concurrent.futures import ThreadPoolExecutor\nassert list(ThreadPoolExecutor(4).map(abs, [-1])) == [1]",

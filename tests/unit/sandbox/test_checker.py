@@ -30,7 +30,7 @@ def judge(checker: Checker, completion: str, **changes: Any) -> Verdict:
     return verdict
 
 
-# --- What a test can do -------------------------------------------------------------------------------------------------
+# --- What a test can do ----------------------------------------------------------------------------------------------
 
 
 def test_tests_that_catch_everything_cannot_turn_an_exit_into_a_pass(checker: Checker) -> None:
@@ -90,7 +90,9 @@ def check(candidate):
     candidate([row, table], 0.5)
     assert row == [1.0, 3.0, 9.0] and table == {"row": row, "new": 1} and table["row"] is row
 """
-    body = "    numbers[0].sort()\n    numbers[0].append(9.0)\n    numbers[1]['row'] = numbers[0]\n    numbers[1]['new'] = 1\n"
+    body = (
+        "    row, table = numbers\n    row.sort()\n    row.append(9.0)\n    table['row'] = row\n    table['new'] = 1\n"
+    )
     assert judge(checker, body, test=test).label == "passed"
     assert judge(checker, "    return None\n", test=test).label == "failed"
 
@@ -150,7 +152,7 @@ def test_site_packages_cannot_be_read(checker: Checker) -> None:
     assert "PermissionError" in judge(checker, body).detail
 
 
-# --- Second attempts ----------------------------------------------------------------------------------------------------
+# --- Second attempts -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -221,7 +223,7 @@ def test_turns_know_whether_another_ran() -> None:
     assert turns.end()
 
 
-# --- Processes ----------------------------------------------------------------------------------------------------------
+# --- Processes -------------------------------------------------------------------------------------------------------
 
 
 def test_verdicts_come_in_the_order_of_the_samples() -> None:
@@ -327,7 +329,7 @@ def test_close_leaves_no_process() -> None:
     assert alive(family(os.getpid()) - before) == set()
 
 
-# --- Levels -------------------------------------------------------------------------------------------------------------
+# --- Levels ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

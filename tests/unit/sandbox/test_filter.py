@@ -20,7 +20,7 @@ MACHINES = sorted(AUDIT_ARCH)
 
 
 def run_bpf(program: bytes, number: int, arch: int, arguments: list[int]) -> int:
-    """Interpret a filter the way the kernel does (Documentation/networking/filter.rst), for the instructions used here."""
+    """Interpret a filter the way the kernel does (its filter.rst), for the instructions used here."""
     data = struct.pack("<IIQ6Q", number & 0xFFFFFFFF, arch, 0, *arguments)
     instructions = list(struct.iter_unpack("<HBBI", program))
     accumulator, at = 0, 0
@@ -35,6 +35,8 @@ def run_bpf(program: bytes, number: int, arch: int, arguments: list[int]) -> int
             at += true if accumulator == k else false
         elif code == 0x35:
             at += true if accumulator >= k else false
+        elif code == 0x05:
+            at += k
         elif code == 0x06:
             return k
         else:

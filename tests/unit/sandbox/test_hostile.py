@@ -1,4 +1,4 @@
-"""Every hostile program gets its verdict and touches nothing; each mechanism has one that shows when it is switched off."""
+"""Every hostile program gets its verdict and touches nothing; each mechanism, switched off, is missed by one."""
 
 from __future__ import annotations
 
