@@ -97,6 +97,8 @@ def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
         raise ConfigError(
             "--suite: programs of HumanEval are judged in a whole run; give CANDIDATE instead of --run-model"
         )
+    if not available:
+        raise ConfigError(f"{record.folder}: has no suite that can be judged by log-probabilities")
     return chosen_suites(names, available, str(record.folder))
 
 

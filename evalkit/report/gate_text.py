@@ -11,17 +11,22 @@ from xml.etree import ElementTree
 from evalkit.errors import StoreError
 from evalkit.report.gate import Gate, Judged
 from evalkit.report.tables import Column, Table, escape_markdown, one_line, rounded, to_markdown
+from evalkit.suites import load_suites
 
 _SENTENCES = {
-    "pass": "PASS: not worse than the baseline by more than {margin:g} points",
-    "worse": "WORSE: worse than the baseline by more than {margin:g} points",
-    "undecided": "UNDECIDED: too few documents to say whether the loss exceeds {margin:g} points",
+    "pass": "PASS: not worse than the baseline by more than {margin}",
+    "worse": "WORSE: worse than the baseline by more than {margin}",
+    "undecided": "UNDECIDED: too few documents to say whether the loss exceeds {margin}",
 }
+
+
+def _points(margin: float) -> str:
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
 def headline(gate: Gate) -> str:
     """Return the verdict as one sentence."""
-    sentence = _SENTENCES[gate.verdict].format(margin=gate.margin)
+    sentence = _SENTENCES[gate.verdict].format(margin=_points(gate.margin))
     if gate.verdict == "worse":
         sentence += f" in {', '.join(item.asked.title for item in gate.judged if item.verdict == 'worse')}"
     return sentence
@@ -34,7 +39,11 @@ def remedy(item: Judged) -> str:
     if item.needed is None:
         why = "the baseline's own error is too large" if item.asked.baseline_stderr else "the difference is the margin"
         return f"{item.asked.title}: no number of documents decides this, {why}{own}"
-    return f"{item.asked.title}: needs about {item.needed:,} documents, has {there:,}{own}"
+    suites = load_suites()
+    chosen = [suites[item.asked.key]] if item.asked.key in suites else [s for s in suites.values() if s.in_total]
+    whole = sum(task.documents for suite in chosen for task in suite.tasks)
+    more = f", more than the {whole:,} that exist" if item.needed > whole else ""
+    return f"{item.asked.title}: needs about {item.needed:,} documents{more}, has {there:,}{own}"
 
 
 def gate_table(gate: Gate) -> Table:
@@ -159,7 +168,7 @@ def gate_junit(gate: Gate) -> str:
         found = item.asked.test.difference
         text = f"difference {found.value:+.2f} ± {found.stderr:.2f} points, at least {item.lowest:+.2f}"
         if item.verdict == "worse":
-            message = f"worse by more than {gate.margin:g} points: {text}"
+            message = f"worse by more than {_points(gate.margin)}: {text}"
             ElementTree.SubElement(case, "failure", type="worse", message=_xml_text(message))
         elif item.verdict == "undecided":
             message = f"{remedy(item)}; {text}"

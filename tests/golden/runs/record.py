@@ -25,7 +25,7 @@ def main() -> None:
     command += [word for suite in SUITES for word in ("--suite", suite)]
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(model="tiny", suite=SUITES, dtype="float32", device="cpu", output=folder)
-        made = run(config, command, lambda line: print(line, file=sys.stderr)).record.folder
+        made = run(config, command, lambda line: sys.stderr.write(f"{line}\n") and None).record.folder
         document = json.loads((made / RUN_FILE).read_text(encoding="utf-8"))
         samples = (made / SAMPLES_FILE).read_text(encoding="utf-8")
     document.pop("configs")

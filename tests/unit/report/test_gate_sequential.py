@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_the_order_is_a_permutation_that_keeps_clusters_together(keys: list[int]
     order = document_order(found, seed)
     assert sorted(order) == list(range(len(keys)))
     assert order == document_order(found, seed)
-    changes = sum(keys[a] != keys[b] for a, b in zip(order, order[1:], strict=False))
+    changes = sum(keys[a] != keys[b] for a, b in itertools.pairwise(order))
     assert changes == len(set(keys)) - 1
     ends = [prefix_end(found, order, share) for share in (0.05, 0.3, 0.7, 1.0)]
     assert ends == sorted(ends)
@@ -128,9 +129,9 @@ def test_the_level_holds_at_all_looks_together() -> None:
 
 
 def test_power_is_hardly_lost_and_documents_are_saved() -> None:
-    passed, scored = errors(1500, 0.02, 0.02, "pass", 60)
+    passed, scored = errors(3000, 0.02, 0.02, "pass", 40)
     assert passed >= 0.95
-    assert scored <= 0.75
+    assert scored <= 0.6
     failed, scored = errors(1500, 0.0, 0.12, "worse", 60)
     assert failed >= 0.98
     assert scored <= 0.35

@@ -1,0 +1,157 @@
+"""A run beside others: the card's table, its errors in a leaderboard, and what it can detect."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import ConfigError
+from evalkit.report.against import against_table, report_text, run_table
+from evalkit.report.leaderboard import standing_of_run
+from evalkit.report.run_power import run_power
+from evalkit.report.run_scores import run_scores
+from evalkit.report.tables import FORMATS, Table
+from evalkit.results import RunRecord
+from evalkit.stats import smallest_detectable
+from evalkit.suites import find_suite, load_suites
+from tests.support.pairs import data_entry, draw, flipped, write_values
+
+pytestmark = pytest.mark.torch_free
+
+POWER = {"effect": None, "baseline": "openhermes-2.5-mistral-7b", "flips": 10.0, "alpha": 0.05, "power": 0.8}
+
+
+def whole_run(folder: Path, share: float = 0.5, documents: int = 20, **changes: object) -> RunRecord:
+    right = [1.0] * round(share * documents) + [0.0] * (documents - round(share * documents))
+    values = {task.name: right for suite in load_suites().values() if suite.in_total for task in suite.tasks}
+    return write_values(folder, values, **changes)
+
+
+def by_label(table: Table) -> dict[str, tuple[object, ...]]:
+    return {str(row[0]): row[1:] for row in table.rows}
+
+
+def test_the_cards_table_with_a_run_as_its_last_model(tmp_path: Path) -> None:
+    record = whole_run(tmp_path / "run")
+    table = against_table(record, ["openhermes-1-llama2-13b", "openhermes-2-mistral-7b"])
+    assert [column.heading for column in table.columns] == [
+        "Bench",
+        "OpenHermes-1-Llama2-13B",
+        "OpenHermes-2-Mistral-7B",
+        "name",
+        "Change/OpenHermes-1-Llama2-13B",
+        "Change/OpenHermes-2-Mistral-7B",
+    ]
+    rows = by_label(table)
+    assert [str(cell) for cell in rows["GPT4All"]] == ["70.36", "72.68", "50.00", "-20.36", "-22.68"]
+    assert [str(cell) for cell in rows["Total Score"]] == ["188.68", "205.67", "200.00", "11.32", "-5.67"]
+    assert rows["HumanEval"][2] is None
+    notes = "\n".join(table.notes)
+    assert "name: measured by evalkit, protocol nous-2023, bfloat16 on npu:0" in notes
+    assert "OpenHermes-1-Llama2-13B: nous-2023, from model card" in notes
+
+
+def test_what_makes_a_run_incomparable_stands_below_the_table(tmp_path: Path) -> None:
+    data = {name: data_entry("samples" if i else "other") for i, name in enumerate(["boolq", "piqa"])}
+    record = write_values(
+        tmp_path / "run",
+        {"boolq": [1.0, 0.0], "piqa": [1.0, 1.0]},
+        data=data,
+        config={"limit": 2, "apply_chat_template": True},
+    )
+    table = against_table(record, [str(whole_run(tmp_path / "other", model={"name": "org/other"}).folder)])
+    notes = "\n".join(table.notes)
+    for words in ("changed: apply_chat_template", "samples: not a score", "limited: ", "no score for GPT4All", "boolq"):
+        assert words in notes
+    assert by_label(table)["GPT4All"][1] is None
+    assert [column.heading for column in table.columns][1:3] == ["other", "name"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_report_in_every_format(tmp_path: Path, form: str) -> None:
+    record = whole_run(tmp_path / "run")
+    alone, beside = report_text(record, (), form), report_text(record, ["openhermes-2-mistral-7b"], form)
+    assert "boolq" in alone
+    assert "OpenHermes-2-Mistral-7B" in beside
+    if form == "markdown":
+        assert alone in beside
+        assert "## Comparison" in beside
+    if form == "csv":
+        (boolq,) = [row for row in csv.DictReader(io.StringIO(alone)) if row["task"] == "boolq"]
+        assert (boolq["metric"], boolq["value"], boolq["documents"]) == ("acc", "0.5000", "20")
+    if form == "json":
+        assert json.loads(beside)["rows"][0]["name"] == 50.0
+
+
+def test_an_unfinished_run_is_compared_with_nothing(tmp_path: Path) -> None:
+    record = whole_run(tmp_path / "run", partial={"documents": {}, "there": "half"})
+    with pytest.raises(ConfigError, match="not finished"):
+        report_text(record, ["openhermes-2-mistral-7b"], "markdown")
+
+
+def test_failed_documents_leave_a_gap_in_the_table(tmp_path: Path) -> None:
+    record = write_values(tmp_path / "run", {"boolq": [1.0, None]})
+    boolq, average = run_table(record).rows
+    assert boolq[4:] == (None, None, 2)
+    assert average[4] is None
+
+
+def test_a_runs_errors_are_clustered(tmp_path: Path) -> None:
+    values = {"truthfulqa_mc": [float(i // 5 % 2) for i in range(200)]}
+    clusters = {"truthfulqa_mc": [str(i // 5) for i in range(200)]}
+    clustered = standing_of_run(write_values(tmp_path / "a", values, clusters)).scores["truthfulqa"]
+    record = write_values(tmp_path / "b", values)
+    plain = standing_of_run(record).scores["truthfulqa"]
+    assert clustered.value == plain.value == 50.0
+    assert clustered.stderr == pytest.approx(math.sqrt(5) * plain.stderr, rel=0.02)
+    # A run that has lost its documents still has its tasks' errors.
+    (tmp_path / "b" / "samples.jsonl").unlink()
+    assert standing_of_run(record).scores["truthfulqa"].stderr == pytest.approx(plain.stderr)
+    assert run_scores(record).suite(find_suite("gpt4all")) is None
+
+
+def cells(table: Table, kind: str) -> dict[str, tuple[object, ...]]:
+    return {str(row[0]): row[2:] for row in table.rows if row[1] == kind}
+
+
+def test_what_a_run_detects(tmp_path: Path) -> None:
+    whole_run(tmp_path / "run", documents=100)
+    table = run_power([tmp_path / "run"], [], **(POWER | {"effect": 3.0}))  # type: ignore[arg-type]
+    paired = cells(table, "paired")
+    stderr = 100 * math.sqrt(0.1 / 100)
+    truthfulqa = paired["TruthfulQA"]
+    assert (truthfulqa[0], float(str(truthfulqa[1]))) == (100, pytest.approx(stderr, abs=0.005))
+    smallest = smallest_detectable(stderr)
+    assert float(str(truthfulqa[2])) == pytest.approx(smallest, abs=0.005)
+    assert truthfulqa[3] == math.ceil(100 * (smallest / 3) ** 2)
+    assert set(paired) == {"GPT4All", "AGIEval", "BigBench", "TruthfulQA", "Average"}
+    unpaired = cells(table, "unpaired")
+    assert float(str(unpaired["TruthfulQA"][2])) > 10
+    assert cells(run_power([tmp_path / "run"], ["gpt4all"], **POWER), "paired").keys() == {"GPT4All"}  # type: ignore[arg-type]
+    tiny = run_power([tmp_path / "run"], [], **(POWER | {"effect": 0.1}))  # type: ignore[arg-type]
+    assert cells(tiny, "unpaired")["GPT4All"][3] == "no number"
+
+
+def test_a_second_run_measures_what_flips(tmp_path: Path) -> None:
+    values = draw(500, 0.5, 1)
+    write_values(tmp_path / "a", {"truthfulqa_mc": values})
+    write_values(tmp_path / "b", {"truthfulqa_mc": flipped(values, 0.02, 0.02, 1)})
+    table = run_power([tmp_path / "a", tmp_path / "b"], [], **POWER)  # type: ignore[arg-type]
+    measured = float(str(cells(table, "paired")["TruthfulQA"][1]))
+    assert measured == pytest.approx(100 * math.sqrt(0.04 / 500), rel=0.05)
+    assert "as they are" in table.notes[1]
+
+
+def test_power_of_a_run_refuses_what_it_cannot_answer(tmp_path: Path) -> None:
+    write_values(tmp_path / "a", {"boolq": draw(50, 0.5, 1)})
+    with pytest.raises(ConfigError, match="no suite with a score"):
+        run_power([tmp_path / "a"], [], **POWER)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="one run, or two"):
+        run_power([tmp_path / "a"] * 3, [], **POWER)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="flips must lie between"):
+        run_power([tmp_path / "a"], [], **(POWER | {"flips": 0.0}))  # type: ignore[arg-type]
