@@ -13,6 +13,7 @@ import click
 from evalkit import __version__
 from evalkit.errors import EvalkitError
 from evalkit.report.commands import audit, baselines, leaderboard, power
+from evalkit.sandbox.commands import humaneval
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -122,6 +123,7 @@ _model_options = _options(
 @click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
 @click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
 @click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
+@click.option("--audit-fraction", type=float, help="Share of the documents to score again in float32.  [default: 0]")
 @click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
 @click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
 @click.option(
@@ -131,12 +133,22 @@ _model_options = _options(
 @click.option("--isolation", help="Model-written programs: require, best or off.  [default: require]")
 @click.option("--unsafe-code-execution", is_flag=True, default=None, help="Permits --isolation off.")
 @click.option("--seed", type=int, help="Seed of torch, numpy and random.  [default: 1234]")
+@click.option("--fresh", is_flag=True, default=None, help="Start anew, even if the same command left a run unfinished.")
+@click.option("--resume", is_flag=True, default=None, help="Continue an unfinished run; an error if there is none.")
+@click.option("--reuse", metavar="RUN", help="Take scores of equal requests from the folder of another run.")
 def run(config_file: Path | None, **flags: Any) -> None:
-    """Run suites on a model; prints the report."""
-    from evalkit.config import make_config
-    from evalkit.run import run as run_config
+    """Run suites on a model; prints the report. The same command again continues a run that was interrupted."""
+    from evalkit.interrupt import Interrupted, StopSignals
 
-    finished = run_config(make_config(config_file, flags), sys.argv, _say)
+    try:
+        with StopSignals() as signals:
+            from evalkit.config import make_config
+            from evalkit.run import run as run_config
+
+            finished = run_config(make_config(config_file, flags), sys.argv, _say, signals)
+    except Interrupted as stop:
+        _say(f"stopped by {stop}")
+        sys.exit(stop.exit_code)
     click.echo(finished.report)
     _say(f"results in {finished.record.folder}")
     if any(value.failed for of_task in finished.record.metrics.values() for value in of_task.values()):
@@ -146,13 +158,37 @@ def run(config_file: Path | None, **flags: Any) -> None:
 
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
-def report(runs: tuple[Path, ...]) -> None:
+@click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
+def report(runs: tuple[Path, ...], partial: bool) -> None:
     """Rebuild the tables of finished runs from their folders."""
     from evalkit.report.run_report import run_report
-    from evalkit.results import read_run
+    from evalkit.results import RUN_FILE, read_run
 
     for folder in runs:
-        click.echo(run_report(read_run(folder)))
+        if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
+            from evalkit.partial import partial_record
+
+            click.echo(run_report(partial_record(folder)))
+        else:
+            click.echo(run_report(read_run(folder)))
+
+
+@main.group()
+def results() -> None:
+    """Work with the folders of finished runs."""
+
+
+@results.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
+@click.option("--format", "kind", type=click.Choice(["parquet", "sqlite", "csv"]), required=True, help="Format.")
+@click.option("--table", type=click.Choice(["samples", "metrics", "runs"]), default="samples", show_default=True)
+@click.option("--output", type=_FOLDER, help="File to write.  [default: TABLE.FORMAT; for sqlite evalkit.sqlite]")
+def export(runs: tuple[Path, ...], kind: str, table: str, output: Path | None) -> None:
+    """Write finished runs as tables; sqlite holds all three tables in one file."""
+    from evalkit.export import export_runs
+
+    path, rows = export_runs(runs, kind, table, output)
+    _say(f"{rows:,} rows in {path}")
 
 
 @main.command()
@@ -191,7 +227,7 @@ def list_(what: str, data: tuple[str, ...]) -> None:
     click.echo(listing(what, data))
 
 
-for command in (audit, baselines, leaderboard, power):
+for command in (audit, baselines, humaneval, leaderboard, power):
     main.add_command(command)
 
 

@@ -42,6 +42,7 @@ class RunConfig:
         batch_size: ``auto`` or rows a batch, for generation.
         scorer: auto, forest (shared prefixes once) or plain (row by row).
         max_batch_tokens: token positions of a forward pass; None: measured.
+        audit_fraction: share of the documents that are scored again in float32, to say what the dtype changed.
         max_length: tokens a row may have; None: the model's own limit.
         trust_remote_code: run code that the model's repository contains.
         add_bos: put the BOS token before every request (protocol nous-2023 does not).
@@ -50,6 +51,9 @@ class RunConfig:
         isolation: how model-written programs are run: require, best or off.
         unsafe_code_execution: permits ``isolation: off``.
         seed: seed of torch, numpy and random.
+        fresh: begin a new run although an unfinished one could be continued.
+        resume: continue an unfinished run or fail.
+        reuse: folder of another run whose scores of equal requests are taken over.
     """
 
     model: str
@@ -66,6 +70,7 @@ class RunConfig:
     batch_size: str = "auto"
     scorer: str = "auto"
     max_batch_tokens: int | None = None
+    audit_fraction: float = 0.0
     max_length: int | None = None
     trust_remote_code: bool = False
     add_bos: bool = False
@@ -74,6 +79,9 @@ class RunConfig:
     isolation: str = "require"
     unsafe_code_execution: bool = False
     seed: int = 1234
+    fresh: bool = False
+    resume: bool = False
+    reuse: str | None = None
     source_file: str | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -85,6 +93,8 @@ class RunConfig:
             raise ConfigError(f"limit: {self.limit} is not a number of documents (1 or more)")
         if self.max_length is not None and self.max_length < 2:
             raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
+        if not 0.0 <= self.audit_fraction <= 1.0:
+            raise ConfigError(f"audit_fraction: {self.audit_fraction} is not a share of the documents (0 to 1)")
         if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
             raise ConfigError(f"max_batch_tokens: {self.max_batch_tokens} is not a number of tokens (1 or more)")
         if self.batch_size != "auto" and not (self.batch_size.isdecimal() and int(self.batch_size) > 0):
@@ -96,6 +106,8 @@ class RunConfig:
                 "isolation: off runs model-written programs with your rights; "
                 "add --unsafe-code-execution if that is what you want"
             )
+        if self.fresh and self.resume:
+            raise ConfigError("fresh and resume contradict each other; give one of them")
         self.task_names()
 
     def task_names(self) -> tuple[str, ...]:
@@ -140,6 +152,8 @@ def _coerced(where: str, key: str, hint: Any, value: Any) -> Any:
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if key == "batch_size" and isinstance(value, int):
         value = str(value)
+    if hint is float and type(value) is int:
+        value = float(value)
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
         raise ConfigError(f"{where}: {key}: expected {wanted}, found {value!r}")

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
+from evalkit.store.files import write_atomically
 
-SCHEMA_VERSION = 1
+# 2 added identity, work and sessions; docs/results.md has the history.
+SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
 REPORT_FILE = "report.md"
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 
 # What every reader of a run relies on; docs/results.md documents the rest.
 _NEEDED = {
@@ -28,6 +32,7 @@ _NEEDED = {
     "duration_seconds": (),
     "config": ("model",),
     "model": ("name", "device", "dtype", "loader"),
+    "scorer": ("name", "reason"),
     "data": (),
     "environment": ("versions",),
     "tasks": (),
@@ -107,7 +112,7 @@ def finite(value: float | None) -> float | None:
 def summarise(values: Sequence[float | None]) -> MetricValue:
     """Aggregate the values of one metric; a failed sample refuses the score (it is never averaged away)."""
     n = len(values)
-    good = [value for value in values if value is not None]
+    good = [value for value in values if value is not None and math.isfinite(value)]
     if n == 0 or len(good) < n:
         return MetricValue(None, None, n, n - len(good))
     mean = sum(good) / n
@@ -136,7 +141,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (int, bool)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
@@ -144,48 +149,58 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it exists complete or not at all, also after a power failure.
-
-    Raises:
-        StoreError: the file cannot be written (disk full, no permission).
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def write_run(
+def make_record(
     folder: Path, evalkit: Mapping[str, Any], lm_eval: Mapping[str, Any], samples: Sequence[Sample]
 ) -> RunRecord:
-    """Write ``samples.jsonl``, then ``run.json``: a folder without ``run.json`` is no finished run.
+    """Make a run's record from its samples.
+
+    Args:
+        folder: where it will be written.
+        evalkit: everything of evalkit's part but the metrics, which are computed here.
+        lm_eval: lm-eval's part.
+        samples: all of them, in canonical order.
+    """
+    metrics = summarise_samples(samples)
+    tasks = {task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()}
+    theirs = plain(lm_eval)
+    if "configs" in theirs:
+        theirs["configs"] = _without_addresses(theirs["configs"])
+    return RunRecord(folder, {**plain(evalkit), "tasks": tasks}, _refused(theirs, metrics), metrics)
+
+
+def _without_addresses(value: Any) -> Any:
+    """Name functions without their memory address, which is another one in each process."""
+    if isinstance(value, dict):
+        return {key: _without_addresses(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_addresses(item) for item in value]
+    return _ADDRESS.sub(">", value) if isinstance(value, str) else value
+
+
+def _refused(lm_eval: dict[str, Any], metrics: Mapping[str, Mapping[str, MetricValue]]) -> dict[str, Any]:
+    """Remove the scores that lm-eval made of tasks with failed samples, which it doesn't know of."""
+    failed = {task for task, of_task in metrics.items() if any(value.failed for value in of_task.values())}
+    results = lm_eval.get("results", {})
+    for name, values in results.items():
+        # A group's mean contains its tasks'.
+        subtasks = set(lm_eval.get("group_subtasks", {}).get(name, ()))
+        if failed & {name, *subtasks}:
+            results[name] = {key: None if isinstance(value, float) else value for key, value in values.items()}
+    return lm_eval
+
+
+def write_run(record: RunRecord, samples: Sequence[Sample], report: str) -> None:
+    """Write ``samples.jsonl``, ``report.md``, and ``run.json`` last: a folder without it is no finished run.
 
     Raises:
         StoreError: a file cannot be written.
     """
     lines = [json.dumps(plain(asdict(sample)), ensure_ascii=False, allow_nan=False) for sample in samples]
-    write_atomically(folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
-    metrics = summarise_samples(samples)
-    tasks = {task: {metric: asdict(value) for metric, value in of_task.items()} for task, of_task in metrics.items()}
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "evalkit": {**plain(evalkit), "tasks": tasks},
-        **plain(lm_eval),
-    }
-    write_atomically(folder / RUN_FILE, json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    return read_run(folder)
+    write_atomically(record.folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
+    write_atomically(record.folder / REPORT_FILE, report)
+    document = {"schema_version": SCHEMA_VERSION, "evalkit": record.evalkit, **record.lm_eval}
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+    write_atomically(record.folder / RUN_FILE, text + "\n")
 
 
 def read_run(path: Path) -> RunRecord:
@@ -199,8 +214,9 @@ def read_run(path: Path) -> RunRecord:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        what = "unfinished run (no run.json)" if (folder / SAMPLES_FILE).exists() else "no run here (no run.json)"
-        raise StoreError(f"{folder}: {what}; name a folder such as results/<model>/<time>") from None
+        from evalkit.store.runs import unfinished_text
+
+        raise StoreError(f"{folder}: {unfinished_text(folder)}") from None
     except OSError as error:
         raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
     except ValueError as error:
@@ -208,11 +224,13 @@ def read_run(path: Path) -> RunRecord:
     if not isinstance(found, dict) or "evalkit" not in found:
         raise StoreError(f"{file}: not written by evalkit (no key 'evalkit')")
     version = found.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise StoreError(
-            f"{file}: schema_version {version}, this evalkit reads up to {SCHEMA_VERSION}; use a newer evalkit"
+            f"{file}: schema_version {version}, this evalkit reads 1 to {SCHEMA_VERSION}; use a newer evalkit"
         )
     evalkit = found["evalkit"]
+    if version < 2 and isinstance(evalkit, dict):
+        evalkit = {"identity": None, "work": None, "sessions": [], **evalkit}
     try:
         for key, inner_keys in _NEEDED.items():
             for inner in inner_keys:

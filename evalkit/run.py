@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,18 +13,17 @@ from typing import Any
 
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
-from evalkit.data.layouts import cluster_key
 from evalkit.environment import describe_environment
 from evalkit.errors import StoreError
+from evalkit.evaluated import evaluate_tasks, samples_of
+from evalkit.interrupt import Interrupted, StopSignals
+from evalkit.progress import Progress
 from evalkit.report.run_report import run_report
-from evalkit.results import (
-    REPORT_FILE,
-    RunRecord,
-    Sample,
-    finite,
-    write_atomically,
-    write_run,
-)
+from evalkit.results import RunRecord, make_record, write_run
+from evalkit.store import runs
+from evalkit.store.identity import asked, identity
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import SCORES, Source
 from evalkit.suites import find_task, load_suites
 
 
@@ -41,18 +40,26 @@ class Finished:
     report: str
 
 
-def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = lambda _: None) -> Finished:
-    """Run a configuration.
+def run(
+    config: RunConfig,
+    command: Sequence[str],
+    say: Callable[[str], None] = lambda _: None,
+    signals: StopSignals | None = None,
+) -> Finished:
+    """Run a configuration, or continue the unfinished run of the same one.
 
     Args:
         config: what to run.
         command: the command line, for the record.
         say: receives one line of progress at a time.
+        signals: SIGINT and SIGTERM, where the caller has them wait for the batch in hand.
 
     Raises:
         ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
             known; every message is one line with the remedy.
+        Interrupted: by one of ``signals``; what was finished is kept, and the same call goes on from there.
     """
+    signals = signals or StopSignals()
     started = datetime.now(timezone.utc)
     clock = time.monotonic()
 
@@ -60,23 +67,32 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
     names = config.task_names()
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     data = _load_data(names, sources, say)
+    parent = _folder_of_runs(config)
 
     with ExitStack() as stack:
-        folder = _make_folder(config, started)
-        stack.callback(_remove_if_empty, folder)
-        say(f"run folder: {folder}")
-
         # 2. A safe place for model-written programs, or a refusal.
         verdicts = _enter_sandbox(config, names, stack, say)
 
         # 3. The model.
         model = _load_model(config, say)
+        described = model.describe()
 
-        # 4. All requests of all tasks, through lm-eval.
-        evaluated = _evaluate(config, names, sources, model)
+        # 4. The run's folder: a new one, or that of the unfinished run with the same identity.
+        opened, model.ledger = _open_run(config, parent, names, data, model, described, signals, say)
+        stack.enter_context(opened.journal)
+        runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"))
 
-        # 5. The record, then the report.
-        samples = _samples(evaluated.pop("samples"), data, verdicts)
+        # 5. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
+        try:
+            evaluated = evaluate_tasks(config, names, sources, model)
+        except Interrupted as stop:
+            there = runs.progress_text(model.ledger.sections)
+            say(f"stopped by {stop}: {there}, in {opened.folder}; the same command goes on from there")
+            raise
+        opened.journal.sync()
+
+        # 6. The record and the report, from the journal's results in canonical order.
+        samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.reused)
         description = {
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
@@ -84,45 +100,85 @@ def run(config: RunConfig, command: Sequence[str], say: Callable[[str], None] = 
             "command": list(command),
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
-            "model": {"name": config.model, **model.describe()},
+            "model": {"name": config.model, **described},
             "scorer": asdict(model.scorer_choice),
+            "numerics": None if model.audit is None else {**model.audit.to_dict(), "summary": model.audit.describe()},
             "data": {name: loaded.describe() for name, loaded in data.items()},
             "environment": describe_environment(),
             "isolation": _isolation(verdicts),
+            "identity": opened.journal.header["identity"],
+            "work": model.ledger.describe(),
+            "sessions": runs.read_sessions(opened.folder),
         }
         evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
         evaluated["date"] = started.timestamp()
-        record = write_run(folder, description, evaluated, samples)
-
+        record = make_record(opened.folder, description, evaluated, samples)
         report = run_report(record)
-        write_atomically(folder / REPORT_FILE, report)
+        write_run(record, samples, report)
         return Finished(record, report)
 
 
-def _make_folder(config: RunConfig, started: datetime) -> Path:
-    """Create ``<output>/<model>/<time>``; a second run in the same second gets a suffix."""
+def _folder_of_runs(config: RunConfig) -> Path:
+    """Return ``<output>/<model>``, made and writable: a run of hours must not find out at its end.
+
+    Raises:
+        StoreError: it can't be made, or not be written.
+    """
     parent = Path(config.output).expanduser() / model_folder_name(config.model)
-    stamp = started.strftime("%Y-%m-%dT%H-%M-%SZ")
-    for attempt in range(1, 100):
-        folder = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not parent.is_dir():
-                raise StoreError(f"{parent}: not a folder; choose another with --output") from None
-            continue
-        except OSError as error:
-            raise StoreError(
-                f"{folder}: cannot be made ({error.strerror}); choose another place with --output"
-            ) from None
-        return folder
-    raise StoreError(f"{parent}: a hundred runs in one second")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{parent}: cannot be made ({error.strerror}); choose another place with --output") from None
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"{parent}: not writable; choose another place with --output")
+    return parent
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """Leave no folder behind where nothing was written."""
-    with suppress(OSError):
-        folder.rmdir()
+def _open_run(
+    config: RunConfig,
+    parent: Path,
+    names: Sequence[str],
+    data: Mapping[str, LoadedData],
+    model: Any,
+    described: Mapping[str, Any],
+    signals: StopSignals,
+    say: Callable[[str], None],
+) -> tuple[runs.OpenRun, Ledger]:
+    scorer = {"name": model.scorer.name, "attention": str(getattr(model.scorer, "attention", ""))}
+    wanted = identity(
+        config,
+        _protocol(names),
+        {name: loaded.describe() for name, loaded in data.items()},
+        {**described, "scorer": scorer},
+        reuse=Path(config.reuse).expanduser().resolve().name if config.reuse else None,
+    )
+    source: Source | None = None
+    if config.reuse:
+        source = runs.source_run(Path(config.reuse).expanduser(), wanted)
+    threads = model.threads
+    opened = runs.open_run(
+        parent, wanted, asked(config), threads=threads, fresh=config.fresh, resume=config.resume, say=say
+    )
+    try:
+        model.threads = opened.journal.header["threads"]
+        ledger = Ledger(
+            opened.journal,
+            opened.records,
+            source=source,
+            watch=lambda what, total, done: Progress(what, total, "tokens" if what == SCORES else what, done),
+            held=signals.held,
+            check=signals.check,
+        )
+    except BaseException:
+        opened.journal.close()
+        raise
+    if opened.is_resumed:
+        say(f"continuing {opened.folder}: {runs.progress_text(ledger.sections)}")
+    else:
+        say(f"run folder: {opened.folder}")
+    if source is not None:
+        say(f"taking scores of equal requests from {config.reuse}; their last bits may differ from computed ones")
+    return opened, ledger
 
 
 def _load_data(
@@ -153,6 +209,8 @@ def _enter_sandbox(
 
 def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     say(f"loading {config.model}")
+    import torch
+
     from evalkit.models.openmind import OpenMindLM
 
     model = OpenMindLM(
@@ -165,78 +223,16 @@ def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
         batch_size=config.batch_size,
         scorer=config.scorer,
         max_batch_tokens=config.max_batch_tokens,
+        audit_fraction=config.audit_fraction,
         max_length=config.max_length,
         trust_remote_code=config.trust_remote_code,
         add_bos_token=config.add_bos,
     )
+    torch.manual_seed(config.seed)
+    model.seed = config.seed
     described = model.describe()
     say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
     return model
-
-
-def _evaluate(config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any) -> dict[str, Any]:
-    import numpy
-    import torch
-    from lm_eval.evaluator import evaluate
-
-    from evalkit.tasks.loading import load_lm_eval_tasks
-
-    random.seed(config.seed)
-    numpy.random.seed(config.seed)
-    torch.manual_seed(config.seed)
-    evaluated = evaluate(
-        model,
-        load_lm_eval_tasks(names, sources),
-        limit=config.limit,
-        bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
-        log_samples=True,
-        system_instruction=config.system,
-        apply_chat_template=config.apply_chat_template,
-        confirm_run_unsafe_code=True,  # the sandbox was proven above, or switched off by the user
-    )
-    return dict(evaluated)
-
-
-def _samples(
-    logged: Mapping[str, Sequence[Mapping[str, Any]]],
-    data: Mapping[str, LoadedData],
-    verdicts: Mapping[str, Any],
-) -> list[Sample]:
-    """Turn lm-eval's logged samples into ours: tasks in reporting order, documents in the data's order."""
-    return [
-        _sample(task, entry, loaded.dataset.layout, verdicts)
-        for task, loaded in data.items()
-        for entry in sorted(logged[task], key=lambda entry: entry["doc_id"])
-    ]
-
-
-def _sample(task: str, entry: Mapping[str, Any], layout: str, verdicts: Mapping[str, Any]) -> Sample:
-    scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
-    contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
-    doc = entry["doc"]
-    details = {"verdicts": verdicts[doc["task_id"]]} if doc.get("task_id") in verdicts else {}
-    return Sample(
-        task=task,
-        doc_id=int(entry["doc_id"]),
-        cluster=cluster_key(layout, doc),
-        metrics={metric: finite(float(entry[metric])) for metric in entry["metrics"]},
-        target=entry["target"],
-        context=contexts[0] if len(set(contexts)) == 1 else contexts,
-        continuations=[arguments[1] for arguments, _ in scored],
-        logprobs=[None if r is None else finite(float(r[0])) for _, r in scored],
-        greedy=[r is not None and bool(r[1]) for _, r in scored],
-        generated=[text for response in entry["filtered_resps"] for text in _text(response)],
-        details=details,
-    )
-
-
-def _text(response: Any) -> list[str]:
-    """Return the generated texts of a response; a log-likelihood response has none."""
-    if isinstance(response, str):
-        return [response]
-    if isinstance(response, list) and response and all(isinstance(item, str) for item in response):
-        return list(response)
-    return []
 
 
 def _protocol(names: Sequence[str]) -> str:

@@ -171,9 +171,8 @@ def suite_mean(
         freedoms.append(single.df)
         documents += array.size
     spread = sum(variances)
-    weighted = sum(v**2 / d for v, d in zip(variances, freedoms, strict=True))
-    # Squares of tiny variances underflow; there is no spread to speak of then.
-    df = spread**2 / weighted if weighted > 0 else math.inf
+    parts = [(v / spread) ** 2 / d for v, d in zip(variances, freedoms, strict=True)] if spread > 0 else []
+    df = 1 / math.fsum(parts) if parts else math.inf
     stderr = math.sqrt(math.fsum(total * total for total in totals.values()))
     return Estimate(scale * math.fsum(centres) / len(centres), abs(scale) * stderr, documents, df)
 

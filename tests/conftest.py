@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
+
+# How long an example takes says something about the machine, nothing about the code.
+settings.register_profile("evalkit", deadline=None)
+settings.load_profile("evalkit")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EVALKIT_SHARED", REPOSITORY.parent / "shared"))

@@ -249,10 +249,10 @@ def _readings(line: Line, columns: Columns) -> list[tuple[tuple[str, ...], str, 
     left = ((before, *cells), "") if before else (("", *cells), "")
     ways = []
     if columns.open_left or (before and len(cells) < width):
-        if after and (columns.open_right or len(cells) < width):
+        if columns.open_right or (after and len(cells) < width):
             ways.append(((*left[0], after), "", ""))
         ways.append((left[0], "", after))
-    if after and (columns.open_right or len(cells) == width - 1):
+    if columns.open_right or (after and len(cells) == width - 1):
         ways.append(((*cells, after), before, ""))
     return [*ways, (cells, before, after)]
 

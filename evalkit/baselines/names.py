@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from evalkit.suites import load_suites, load_tasks
+from evalkit.suites import load_tasks
 
 # Printed in place of the suite's own name; each is matched at the start of a heading or of a table's label.
 _SUITE_PATTERNS = {
@@ -105,8 +105,3 @@ def comparison_role(label: str) -> str:
     if re.search(r"average|avg|mean|平均", text):
         return "average"
     return "total" if re.search(r"\btotal|\bsum\b|总分|合计", text) else "other"
-
-
-def suite_titles() -> dict[str, str]:
-    """Return suite -> title, in reporting order."""
-    return {name: suite.title for name, suite in load_suites().items()}

@@ -42,6 +42,7 @@ def describe(lm: OpenMindLM) -> dict[str, Any]:
         "loader": lm.loader,
         "device": str(lm.device),
         "device_name": devices.product_name(lm.device),
+        "instruction_set": torch.backends.cpu.get_cpu_capability() if lm.device.type == "cpu" else None,
         "dtype": str(lm.model.dtype).removeprefix("torch."),
         "quantization": _quantisation(lm.model.config),
         "architecture": type(lm.model).__name__,

@@ -99,21 +99,6 @@ def product_name(device: torch.device) -> str:
     return str(_module(device.type).get_device_name(device.index))
 
 
-def empty_cache(device: torch.device) -> None:
-    """Give memory that the allocator holds unused back to the accelerator. Does nothing on the CPU."""
-    if device.type != "cpu":
-        _module(device.type).empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception, of whichever backend, means that memory ran out."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    # The CPU's allocator and some releases of torch_npu raise a plain RuntimeError.
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-
-
 def _parse(device: str) -> tuple[str, int | None]:
     match = re.fullmatch(r"(auto|cpu|npu|cuda)(?::(\d+))?", device)
     if match is None or (match[2] is not None and match[1] in ("auto", "cpu")):

@@ -14,8 +14,8 @@ import transformers
 from packaging.version import parse as parse_version
 
 from evalkit.errors import ModelError, did_you_mean
-from evalkit.models import devices
 from evalkit.models.checkpoints import Checkpoint, check_tokenizer, check_weights, first_line, weight_files
+from evalkit.scoring.memory import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
 DTYPE_ARGUMENT = "torch_dtype" if TRANSFORMERS_RELEASE < (4, 56) else "dtype"
@@ -124,7 +124,7 @@ def _explained(checkpoint: Checkpoint, what: str, device: torch.device | None = 
 def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: torch.device | None) -> str:
     text = str(error)
     where = str(checkpoint.folder)
-    if devices.is_out_of_memory(error):
+    if is_out_of_memory(error):
         size = sum(file.stat().st_size for file in weight_files(checkpoint.folder)) / 1e9
         return (
             f"{where}: out of memory on {device} while loading {size:.1f} GB of weights; free the device, "

@@ -3,9 +3,9 @@
 This file alone imports openmind and torch_npu (and `evalkit.openmind_hub` the hub's client); every other module works
 without them being there.
 
-Loading is ours and scoring is lm-eval's. `HFLM` gets a model and a tokenizer that are loaded, complete and on
-their device, since its own way falls to the CPU for a bare ``npu``, loads from one hub only, and leaves errors as
-tracebacks.
+Loading is `loading`'s and scoring is `evalkit.scoring`'s; generation and all else is lm-eval's `HFLM`. It gets a model
+and a tokenizer that are loaded, complete and on their device, since its own way falls to the CPU for a bare ``npu``,
+loads from one hub only, and leaves errors as tracebacks.
 """
 
 from __future__ import annotations
@@ -39,26 +39,33 @@ from evalkit.models import TINY, checkpoints, devices, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
+from evalkit.models.generation import generation_requests
 from evalkit.openmind_hub import snapshot
 from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.audit import Audit, audit
 from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.generate import GenerationRequest, Generator
+from evalkit.scoring.generate_probe import choose_generator
+from evalkit.scoring.memory import is_out_of_memory, release_cache
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import FailedText, Prompt, plan_batches
 
 LOADERS = ("auto", "transformers", "openmind")
-# Arguments that HFLM itself understands when it is given a loaded model. All others go to `from_pretrained`.
+# Arguments that HFLM itself understands and that mean something here, where scoring is not its own. All others go to
+# `from_pretrained`.
 HFLM_OPTIONS = (
     "chat_template_args",
     "enable_thinking",
-    "logits_cache",
     "max_batch_size",
-    "mixed_precision_dtype",
     "prefix_token_id",
-    "softmax_dtype",
     "think_end_token",
     "truncation",
 )
 # Arguments of lm-eval's `hf` that make it load in other ways.
 HF_ONLY_OPTIONS = ("autogptq", "backend", "delta", "gguf_file", "gptqmodel", "parallelize", "peft", "tp_plan")
+# Rows of a generated batch where the batch size is ``auto``.
+GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
 HUB_IGNORE = ["*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pth"]
@@ -81,6 +88,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         tokenizer: str | None = None,
         scorer: str = "auto",
         max_batch_tokens: int | None = None,
+        audit_fraction: float = 0.0,
         **options: Any,
     ) -> None:
         """Load the model.
@@ -100,6 +108,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where
                 a probe shows that it is exact for this model.
             max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
+            audit_fraction: share of the documents that are scored again in float32, row by row; see ``audit``.
             options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
                 ``attn_implementation`` or ``device_map``.
 
@@ -110,8 +119,6 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
-        # bfloat16 keeps three digits, too few for log-probabilities that are summed and compared.
-        hflm_options.setdefault("softmax_dtype", "float32")
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
             torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
@@ -159,6 +166,15 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.trust_remote_code = trust_remote_code
         self._scorer_kind = scorer
         self._max_batch_tokens = max_batch_tokens
+        self._audit_fraction = audit_fraction
+        # What the audit of the last log-likelihood requests found; None without one.
+        self.audit: Audit | None = None
+        # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
+        self.ledger: Ledger | None = None
+        # Of sampled generation, where a ledger keeps the texts.
+        self.seed = 0
+        # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
+        self.reused: set[tuple[str, str]] = set()
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
             self.batch_size_per_gpu = self._cpu_batch_size()
 
@@ -192,6 +208,16 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.require_chat_template()
         text: str = super().apply_chat_template(chat_history, add_generation_prompt)
         return text
+
+    @property
+    def threads(self) -> int | None:
+        """Number of threads that a model on the CPU computes with; None elsewhere. Can be set."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        if self.device.type == "cpu" and count is not None and count != torch.get_num_threads():
+            torch.set_num_threads(count)
 
     @functools.cached_property
     def _chosen_scorer(self) -> tuple[Scorer, ScorerChoice]:
@@ -231,6 +257,14 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             add_special_tokens=bool(self.add_bos_token),
         )
         scores = self._score(encoded)
+        if self.ledger is not None:
+            self.reused |= {pairs[position] for position in self.ledger.reused}
+        if self._audit_fraction and requests:
+            documents = [(request.task_name, request.doc_id) for request in requests]
+            with self.running():
+                self.audit = audit(
+                    self.model, encoded, scores, documents, self._audit_fraction, max_length=int(self.max_length)
+                )
         for pair, score in zip(pairs, scores, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
@@ -241,17 +275,62 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
 
     def _score(self, requests: Sequence[TokenRequest]) -> list[Score]:
         with self.running():
-            return self.scorer.score(requests)
+            return self.scorer.score(requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
 
-    def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Generate a text for each request, in their order.
+
+        Args:
+            requests: lm-eval instances with (context, settings) as arguments.
+            disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
+        """
+        wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
+        if self.ledger is None:
+            return self._generate(requests, wanted, disable_tqdm)
+        if str(self.batch_size_per_gpu) == "auto":
+            self.batch_size_per_gpu = GENERATION_ROWS
+        prompts = [Prompt(str(request.args[0]), dict(request.args[1])) for request in requests]
+
+        def generate_batch(positions: Sequence[int]) -> list[str]:
+            # Draws must not depend on how many batches this process has generated before.
+            torch.manual_seed(self.seed + min(positions))
+            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
+
+        texts = self.ledger.generate(
+            prompts,
+            lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
+            generate_batch,
+        )
+        self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
+        return [FailedText() if text is None else text for text in texts]
+
+    @functools.cached_property
+    def _chosen_generator(self) -> tuple[Generator | None, str]:
+        """What generates and why; None where this model needs the loop of transformers."""
         with self.running():
-            texts: list[str] = super().generate_until(*args, **kwargs)
+            return choose_generator(
+                self.model,
+                self.tokenizer,
+                max_length=int(self.max_length),
+                add_special_tokens=bool(self.add_bos_token),
+            )
+
+    def _generate(
+        self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
+    ) -> list[str]:
+        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has."""
+        with self.running():
+            simple = [request for request in wanted if request is not None]
+            generator = self._chosen_generator[0]
+            if generator is not None and len(simple) == len(wanted):
+                return generator.generate(simple)
+            texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
         return texts
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
         size = int(super()._detect_batch_size(*args, **kwargs))
         # HFLM empties CUDA's cache only; the failed attempts of the search would keep an NPU's memory.
-        devices.empty_cache(self.device)
+        release_cache(self.device)
         return size
 
     def _cpu_batch_size(self) -> int:
@@ -266,7 +345,7 @@ class OpenMindLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             with redirect_stdout(sys.stderr):
                 yield
         except (RuntimeError, MemoryError) as error:
-            if not devices.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise ModelError(
                 f"{self.pretrained}: out of memory on {self.device} at batch size {self.batch_size}; "

@@ -38,7 +38,7 @@ def audit_lines(audits: Sequence[Audit], *, everything: bool) -> Iterator[str]:
             yield f"{place}{numbers}: {finding.verdict.value}" + (f" ({finding.reason})" if finding.reason else "")
         for note in audit.log.notes:
             if note.unread:
-                yield f"  line {note.line}: not read: {note.message}"
+                yield f"  line {note.line}: {note.message}"
         counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Verdict if audit.count(verdict)]
         yield f"  {', '.join(counts) if counts else 'no tables with scores found'}"
 

@@ -76,8 +76,11 @@ def import_files(
         if output is not None and str(output) != "-" and len(found.baselines) > 1:
             raise ConfigError(f"{path}: holds {len(found.baselines)} models; --output fits one only, leave it out")
         for note in found.notes:
-            kind = "not read" if note.unread else "note"
-            yield f"{path.name}:{note.line}: {kind}: {note.message}" if note.line else f"{path.name}: {note.message}"
+            place = f"{path.name}:{note.line}" if note.line else path.name
+            yield f"{place}: {'' if note.unread else 'note: '}{note.message}"
+        unread = sum(note.unread for note in found.notes)
+        if unread:
+            yield f"{path.name}: {unread} place(s) could not be read, see above"
         for baseline in found.baselines:
             if output is not None and str(output) == "-":
                 yield to_yaml(baseline).rstrip("\n")

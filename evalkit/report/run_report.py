@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from evalkit.report.language import ENGLISH, Language
@@ -48,10 +48,14 @@ def score_text(metric: MetricValue | None) -> tuple[str, str]:
 
 
 def percent(value: Decimal | float | None) -> str:
-    """Return a percentage with two decimals, or ``n/a``."""
+    """Return a percentage with two decimals, or ``n/a``.
+
+    Halves are rounded up, as in the published tables (AGIEval's 43.065 is printed as 43.07). Ten decimals are taken
+    first: a mean of printed numbers that ends in 5 would otherwise be a binary fraction just below it.
+    """
     if value is None:
         return "n/a"
-    return str(Decimal(value).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN))
+    return str(Decimal(f"{value:.10f}").quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
 
 
 def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> str:
@@ -118,11 +122,18 @@ def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, s
         (say("Documents"), say("first {limit} of each task", limit=limit) if limit else say("all")),
         (say("Versions"), ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
         (say("Date"), evalkit["started"]),
-        (say("Duration"), say("{seconds} s", seconds=f"{evalkit['duration_seconds']:.0f}")),
+        (say("Duration"), _duration(evalkit, say)),
     ]
+    if evalkit.get("numerics"):
+        rows.append((say("Numerics"), evalkit["numerics"]["summary"].removeprefix("numerics: ")))
     if evalkit.get("isolation"):
         rows.append((say("Model-written programs"), evalkit["isolation"]))
     return rows
+
+
+def _duration(evalkit: Mapping[str, Any], say: Language) -> str:
+    seconds = evalkit["duration_seconds"]
+    return say("unfinished") if seconds is None else say("{seconds} s", seconds=f"{seconds:.0f}")
 
 
 def protocol_changes(record: RunRecord) -> list[str]:
@@ -157,7 +168,24 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
         for metric, value in of_task.items()
         if value.failed
     ]
+    partial = record.evalkit.get("partial")
+    if partial:
+        there = partial["there"]
+        found.insert(0, say("partial: the run is not finished ({there}); no number here is a result.", there=there))
+    work = record.evalkit.get("work") or {}
+    if work.get("reused_from"):
+        count = f"{sum(section['reused'] for section in work['sections']):,}"
+        text = "reused: {count} scores were taken from the run {run}; last bits may differ."
+        found.append(say(text, count=count, run=work["reused_from"]))
     return found + failed
+
+
+def _partial_note(suite: Suite, record: RunRecord, say: Language) -> str:
+    """Return the mark of an unfinished run's table: how many of the documents it is made of."""
+    documents = record.evalkit["partial"]["documents"]
+    counts = [documents[task.name] for task in suite.tasks if task.name in documents]
+    there, total = f"{sum(there for there, _ in counts):,}", f"{sum(of for _, of in counts):,}"
+    return f"**{say('partial: {there} of {total} documents', there=there, total=total)}**"
 
 
 def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
@@ -169,15 +197,18 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
     for suite in load_suites().values():
         if not any(task.name in record.metrics for task in suite.tasks):
             continue
-        average = suite_average(suite, record.metrics)
-        lines += [f"## {suite.title}", "", suite_table(suite, record.metrics), ""]
+        is_partial = bool(record.evalkit.get("partial"))
+        average = None if is_partial else suite_average(suite, record.metrics)
+        lines += [f"## {suite.title}", ""]
+        lines += [_partial_note(suite, record, say), ""] if is_partial else []
+        lines += [suite_table(suite, record.metrics), ""]
         missing = sum(task.name not in record.metrics for task in suite.tasks)
         note = ""
         if missing:
             note = say(" ({missing} of {count} tasks not run)", missing=missing, count=len(suite.tasks))
         lines += [say("Average: {average}", average=percent(average)) + note, ""]
     rows = summary_rows(record.metrics, say)
-    if rows:
+    if rows and not record.evalkit.get("partial"):
         width = max(len(name) for name, _ in rows)
         lines += [f"## {say('Summary')}", "", f"|{say('Suite').ljust(width)}|{say('Score').rjust(6)}|"]
         lines.append(f"|{'-' * width}|-----:|")

@@ -3,16 +3,19 @@
 ::
 
     encode.py    strings -> TokenRequest, by lm-eval's splitting rules, in batches
-    forest.py    TokenRequest -> sorted rows -> trees -> packs (a Plan); numpy only
+    forest.py    TokenRequest -> sorted rows; the arrays of a pack's trees; numpy only
+    plan.py      rows -> trees -> packs (a Plan that can be stored and scored in parts); numpy only
     packed.py    ForestScorer: one forward pass a pack, the tree as attention mask
     plain.py     PlainScorer: padded rows, the reference that packed.py is checked against
     probe.py     choose_scorer: the forest where it is exact for this model, else plain, with the reason
+    attention.py which mask a model should be given; blocks.py: attention without one
     generate.py  greedy and sampled generation that equals lm-eval's ``generate_until``
+    generate_probe.py  choose_generator: that loop where it agrees with plain, else transformers'
     audit.py     a share of the requests again in float32: what the dtype and the packing changed
     head.py      logits of the wanted positions only, for any causal model
     memory.py    pack budgets, and what an out-of-memory error looks like
 
-This module imports neither torch nor numpy; ``forest`` and ``encode`` import no torch.
+This module imports neither torch nor numpy; ``forest``, ``plan`` and ``encode`` import no torch.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from evalkit.scoring.forest import PackResult
+    from evalkit.scoring.plan import PackResult, Plan
 
 Score = tuple[float, bool]
 """Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""
@@ -46,6 +49,7 @@ class Scorer(Protocol):
     """What ForestScorer and PlainScorer have in common."""
 
     name: str
+    max_length: int
 
     def score(
         self, requests: Sequence[TokenRequest], on_pack: Callable[[PackResult], None] | None = None
@@ -56,4 +60,18 @@ class Scorer(Protocol):
             requests: any number; duplicates are computed once.
             on_pack: called after every finished pack, in the order in which packs finish.
         """
+        ...
+
+    def plan(self, requests: Sequence[TokenRequest]) -> Plan:
+        """Return the packs for these requests, without touching the model."""
+        ...
+
+    def iter_packs(
+        self,
+        requests: Sequence[TokenRequest],
+        plan: Plan | None = None,
+        packs: Iterable[int] | None = None,
+        budget_tokens: int | None = None,
+    ) -> Iterator[PackResult]:
+        """Yield each pack's scores as it is finished; see ``ForestScorer.iter_packs``."""
         ...

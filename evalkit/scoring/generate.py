@@ -6,8 +6,9 @@ strings are looked for in the last few tokens instead of once a stop string over
 are of similar length because requests are sorted by it.
 
 As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
-the stop strings being applied in their order; special tokens are not part of the text. The model's own loop is
-left to transformers where its generation settings ask for more than greedy or sampled decoding (``unsupported``).
+the stop strings being applied in their order; special tokens are not part of the text. ``generate_probe`` leaves the
+loop to transformers where the model's generation settings ask for more than greedy or sampled decoding, or where a
+small probe does not agree with the plain scorer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ import torch
 from evalkit.errors import ConfigError, ModelError
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.head import selected_logits
-from evalkit.scoring.memory import free_bytes, is_out_of_memory, model_device, release_cache, text_config
+from evalkit.scoring.memory import (
+    free_bytes,
+    is_out_of_memory,
+    model_device,
+    release_cache,
+    text_config,
+)
 
 MAX_ROWS = 64
 """Greatest number of rows of a batch."""
@@ -34,28 +41,6 @@ CACHE_BYTES = 1 << 30
 
 SHORTEST_SHARED_PREFIX = 16
 """Fewer common tokens are not worth a forward pass of their own."""
-
-# Settings of generation_config.json that change what greedy decoding gives, and the values that do not.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "repetition_penalty": (None, 1.0),
-    "encoder_repetition_penalty": (None, 1.0),
-    "no_repeat_ngram_size": (None, 0),
-    "bad_words_ids": (None,),
-    "min_length": (None, 0),
-    "min_new_tokens": (None, 0),
-    "num_beams": (None, 1),
-    "forced_bos_token_id": (None,),
-    "forced_eos_token_id": (None,),
-    "suppress_tokens": (None, []),
-    "begin_suppress_tokens": (None, []),
-    "sequence_bias": (None,),
-    "guidance_scale": (None, 1.0),
-    "exponential_decay_length_penalty": (None,),
-    "penalty_alpha": (None, 0.0),
-    "stop_strings": (None,),
-    "watermarking_config": (None,),
-    "prompt_lookup_num_tokens": (None,),
-}
 
 
 @dataclass(frozen=True)
@@ -96,20 +81,6 @@ class BatchResult:
     requests: tuple[int, ...]
     texts: tuple[str, ...]
     tokens: int
-
-
-def unsupported(model: Any) -> str | None:
-    """Return why generation must be left to transformers for this model, or None."""
-    settings = getattr(model, "generation_config", None)
-    for name, neutral in _NEUTRAL.items():
-        if getattr(settings, name, None) not in neutral:
-            return f"generation_config.json sets {name}={getattr(settings, name)!r}"
-    if getattr(model, "_is_stateful", False):
-        return "the model keeps a recurrent state instead of keys and values"
-    parameters = inspect.signature(model.forward).parameters
-    if not {"attention_mask", "past_key_values"} <= set(parameters):
-        return "the model's forward takes no attention_mask or past_key_values"
-    return None
 
 
 class Generator:
@@ -179,7 +150,7 @@ class Generator:
         for index, request in enumerate(requests):
             jobs.setdefault(request, []).append(index)
         rows = [
-            _Row(request, encoded[request.prompt][-(self.max_length - request.max_new_tokens) :], indices)
+            Row(request, encoded[request.prompt][-(self.max_length - request.max_new_tokens) :], indices)
             for request, indices in jobs.items()
         ]
         rows.sort(key=lambda row: (-len(row.prompt_ids), row.prompt_ids, row.request.sample))
@@ -196,7 +167,7 @@ class Generator:
                 )
                 number += 1
 
-    def _rows_that_fit(self, longest: _Row) -> int:
+    def _rows_that_fit(self, longest: Row) -> int:
         config = text_config(self.model)
         heads = int(getattr(config, "num_attention_heads", 0) or 32)
         kept_heads = int(getattr(config, "num_key_value_heads", 0) or heads)
@@ -208,7 +179,7 @@ class Generator:
         # Keys and values, twice: the cache is copied when rows leave.
         return max(1, min(self.max_rows, usable // (length * layers * width * 4 * 2 * 2)))
 
-    def _finish(self, batch: list[_Row]) -> Iterator[list[_Row]]:
+    def _finish(self, batch: list[Row]) -> Iterator[list[Row]]:
         """Generate for a batch, in as many parts as memory demands."""
         todo = [batch]
         while todo:
@@ -235,9 +206,9 @@ class Generator:
             todo[:0] = [part[:half], part[half:]]
 
     @torch.inference_mode()
-    def _generate(self, batch: list[_Row]) -> None:
+    def _generate(self, batch: list[Row]) -> None:
         """Fill in ``generated`` of every row."""
-        state = self._prefill(batch)
+        state = self.prefill(batch)
         active = list(batch)
         logits = state.logits
         while True:
@@ -253,9 +224,9 @@ class Generator:
                 state.keep(torch.tensor(still, device=self.device))
                 active = [active[k] for k in still]
             tokens = torch.tensor([[row.generated[-1]] for row in active], device=self.device)
-            logits = self._forward(state, tokens, torch.ones_like(tokens))
+            logits = self.forward(state, tokens, torch.ones_like(tokens))
 
-    def _prefill(self, batch: list[_Row]) -> _State:
+    def prefill(self, batch: list[Row]) -> State:
         """Run the prompts, each distinct one once, and return the state after them, one row for each of the batch."""
         distinct = list(dict.fromkeys(row.prompt_ids for row in batch))
         longest = max(map(len, distinct))
@@ -265,10 +236,10 @@ class Generator:
             common = 0  # the padding between prefix and rest would count as distance
         if common < SHORTEST_SHARED_PREFIX:
             common = 0
-        state = _State.empty()
+        state = State.empty()
         if common:
             prefix = torch.tensor([distinct[0][:common]], device=self.device)
-            self._forward(state, prefix, torch.ones_like(prefix))
+            self.forward(state, prefix, torch.ones_like(prefix))
             state.keep(torch.zeros(len(distinct), dtype=torch.long, device=self.device))
         # Padding lies to the left of what is left of each prompt, so that all rows end together.
         ids = torch.zeros(len(distinct), longest - common, dtype=torch.long)
@@ -276,12 +247,12 @@ class Generator:
         for k, prompt in enumerate(distinct):
             ids[k, longest - len(prompt) :] = torch.tensor(prompt[common:])
             mask[k, longest - len(prompt) :] = 1
-        state.logits = self._forward(state, ids.to(self.device), mask.to(self.device))
+        state.logits = self.forward(state, ids.to(self.device), mask.to(self.device))
         place = {prompt: k for k, prompt in enumerate(distinct)}
         state.keep(torch.tensor([place[row.prompt_ids] for row in batch], device=self.device))
         return state
 
-    def _forward(self, state: _State, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, state: State, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Run tokens on top of the state and return the logits [rows, vocabulary] after the last of each row.
 
         Args:
@@ -302,7 +273,7 @@ class Generator:
         last = torch.arange(1, len(ids) + 1, device=self.device) * ids.shape[1] - 1
         return selected_logits(self.model, inputs, last)
 
-    def _choose(self, rows: Sequence[_Row], logits: torch.Tensor) -> list[int]:
+    def _choose(self, rows: Sequence[Row], logits: torch.Tensor) -> list[int]:
         """Return the next token of each row."""
         tokens: list[int] = logits.argmax(dim=-1).tolist()
         for k, row in enumerate(rows):
@@ -311,7 +282,7 @@ class Generator:
                 tokens[k] = _draw(torch.softmax(scaled, dim=-1).cpu().numpy(), row.request.top_p, row.draw())
         return tokens
 
-    def _is_finished(self, row: _Row) -> bool:
+    def _is_finished(self, row: Row) -> bool:
         if len(row.generated) >= row.request.max_new_tokens or row.generated[-1] in self._end_ids:
             return True
         stops = self._stops(row.request)
@@ -321,10 +292,7 @@ class Generator:
         if not any(stop in tail for stop in stops):
             return False
         text = self._decode(row.generated)
-        found = [text.index(stop) for stop in stops if stop in text]
-        # A stop that begins earlier and contains the one found may be about to be completed.
-        may_grow = any(a in b[1:] for a in stops for b in stops)
-        return bool(found) and (not may_grow or len(text) >= min(found) + longest)
+        return any(stop in text for stop in stops)
 
     def _stops(self, request: GenerationRequest) -> list[str]:
         stops = list(request.until)
@@ -335,14 +303,14 @@ class Generator:
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def _text(self, row: _Row) -> str:
+    def _text(self, row: Row) -> str:
         text = self._decode(row.generated)
         for stop in self._stops(row.request):
             text = text.split(stop)[0]
         return text
 
 
-class _Row:
+class Row:
     """A completion in the making.
 
     Attributes:
@@ -365,7 +333,7 @@ class _Row:
         return int.from_bytes(digest[:7], "big") / 2**56
 
 
-class _State:
+class State:
     """Keys and values of a batch.
 
     Attributes:
@@ -380,11 +348,11 @@ class _State:
         self.logits = logits
 
     @staticmethod
-    def empty() -> _State:
+    def empty() -> State:
         """Return the state before the first token."""
         from transformers import DynamicCache
 
-        return _State(DynamicCache(), None, torch.empty(0))
+        return State(DynamicCache(), None, torch.empty(0))
 
     def keep(self, rows: torch.Tensor) -> None:
         """Keep these rows, in this order; a row may be kept several times."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,17 @@ LOGIT_BYTES_DEFAULT = 2 << 30
 BATCH_TOKENS = {"cpu": 2048}
 """Ceiling for the tokens of one pack by device type, measured (docs/performance.md); more gains nothing."""
 BATCH_TOKENS_DEFAULT = 16384
+
+
+@dataclass
+class Budget:
+    """The token budget of a pack, which shrinks when memory runs out.
+
+    A resumed run begins with the budget that its last finished pack left, so that later packs are split as they would
+    have been.
+    """
+
+    tokens: int
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ the mask is not made at all where the model's attention can be computed in block
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,37 +18,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evalkit.errors import ModelError, StoreError
+from evalkit.errors import ModelError
 from evalkit.scoring import Score, TokenRequest
 from evalkit.scoring.attention import Attention, attention_of
 from evalkit.scoring.blocks import BlockedAttention, NotBlockableError
-from evalkit.scoring.forest import (
-    Layout,
-    Pack,
-    PackResult,
-    Plan,
-    Rows,
-    build_rows,
-    lay_out,
-    plan_packs,
-    requests_sha256,
-    split_pack,
-)
+from evalkit.scoring.forest import Layout, Pack, Rows, build_rows, lay_out
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import (
+    Budget,
     batch_tokens,
     is_out_of_memory,
     max_scored_positions,
     model_device,
     release_cache,
 )
-
-
-@dataclass
-class _Budget:
-    """The token budget of a pack, which halves when memory runs out."""
-
-    tokens: int
+from evalkit.scoring.plan import PackResult, Plan, plan_packs, split_pack
 
 
 class ForestScorer:
@@ -114,17 +98,23 @@ class ForestScorer:
         )
 
     def iter_packs(
-        self, requests: Sequence[TokenRequest], plan: Plan | None = None, packs: Collection[int] | None = None
+        self,
+        requests: Sequence[TokenRequest],
+        plan: Plan | None = None,
+        packs: Iterable[int] | None = None,
+        budget_tokens: int | None = None,
     ) -> Iterator[PackResult]:
-        """Yield each pack's scores as it is finished, in the plan's order.
+        """Yield each pack's scores as it is finished, in the order asked for.
 
-        The next pack is launched before the results of the one before are fetched, so that an asynchronous device
-        does not wait for the host.
+        On an accelerator the next pack is launched before the results of the one before are fetched, so that it does
+        not wait for the host.
 
         Args:
             requests: all requests of the run.
             plan: a stored plan of these requests; None: a new one.
-            packs: indices of the packs to score; None: all.
+            packs: indices of the packs to score; None: all. Asked for one at a time: where they end early, the packs
+                begun are finished and yielded.
+            budget_tokens: ``PackResult.budget_tokens`` of the last pack of an earlier call; None: the largest pack.
 
         Raises:
             StoreError: the plan was made for other requests.
@@ -135,19 +125,24 @@ class ForestScorer:
         rows = build_rows(requests, self.max_length)
         if plan is None:
             plan = self._plan(requests, rows)
-        elif plan.requests_sha256 != requests_sha256(requests):
-            raise StoreError("the stored plan was made for other requests; start the run anew with --fresh")
-        budget = _Budget(max((pack.tokens for pack in plan.packs), default=0))
+        else:
+            plan.check(requests)
+        budget = Budget(budget_tokens or plan.largest_tokens)
+        # A CPU has computed a pack when it is "launched": its results are handed over before the next one is begun.
+        looks_ahead = self.device.type != "cpu"
         waiting: _Launched | None = None
-        for index in range(len(plan.packs)) if packs is None else sorted(packs):
+        for index in range(len(plan.packs)) if packs is None else packs:
             launched = self._launch_pack(rows, index, plan.packs[index], budget)
             if waiting is not None:
                 yield waiting.fetch()
-            waiting = launched
+            if looks_ahead:
+                waiting = launched
+            else:
+                yield launched.fetch()
         if waiting is not None:
             yield waiting.fetch()
 
-    def _launch_pack(self, rows: Rows, index: int, pack: Pack, budget: _Budget) -> _Launched:
+    def _launch_pack(self, rows: Rows, index: int, pack: Pack, budget: Budget) -> _Launched:
         """Run a pack, in as many parts as memory demands."""
         todo = [pack]
         parts: list[_Part] = []
@@ -176,7 +171,7 @@ class ForestScorer:
                 )
             budget.tokens = max(halves[0].tokens, part.tokens // 2)
             todo[:0] = halves
-        return _Launched(index, parts, tokens)
+        return _Launched(index, parts, tokens, budget.tokens)
 
     @torch.inference_mode()
     def _forward(self, layout: Layout, is_causal: bool) -> _Part:
@@ -243,6 +238,7 @@ class _Launched:
     index: int
     parts: list[_Part]
     tokens: int
+    budget_tokens: int
 
     def fetch(self) -> PackResult:
         """Wait for the device and add up the tokens of each request, in float64."""
@@ -257,4 +253,12 @@ class _Launched:
             requests += part.layout.requests
             logprobs += sums.tolist()
             greedy += (misses == 0).tolist()
-        return PackResult(self.index, tuple(requests), tuple(logprobs), tuple(greedy), len(self.parts), self.tokens)
+        return PackResult(
+            self.index,
+            tuple(requests),
+            tuple(logprobs),
+            tuple(greedy),
+            len(self.parts),
+            self.tokens,
+            self.budget_tokens,
+        )

@@ -7,22 +7,24 @@ model nothing to the right matters, so this is right for every architecture, rec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from evalkit.errors import ModelError
 from evalkit.scoring import Score, TokenRequest
-from evalkit.scoring.forest import PackResult, truncate
+from evalkit.scoring.forest import Pack, Tree, truncate
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import (
+    Budget,
     batch_tokens,
     is_out_of_memory,
     max_scored_positions,
     model_device,
     release_cache,
 )
+from evalkit.scoring.plan import PackResult, Plan, requests_sha256
 
 _Row = tuple[tuple[int, ...], list[tuple[int, tuple[int, ...]]]]
 """Input ids, and (request index, target ids) of each request that has this input."""
@@ -64,21 +66,51 @@ class PlainScorer:
                 on_pack(result)
         return scores
 
-    def iter_packs(self, requests: Sequence[TokenRequest]) -> Iterator[PackResult]:
-        """Yield the scores of each batch as it is finished, the longest rows first."""
+    def plan(self, requests: Sequence[TokenRequest]) -> Plan:
+        """Return the batches for these requests, the longest rows first, without touching the model.
+
+        A batch's trees are single rows; their numbers are positions among the rows, longest first.
+        """
+        ordered = self._ordered(requests)
+        packs: list[Pack] = []
+        start = 0
+        while start < len(ordered):
+            size = self._batch_size(ordered[start : start + self.max_batch_tokens])
+            batch = ordered[start : start + size]
+            trees = (Tree(start + k, start + k + 1, len(input_ids)) for k, (input_ids, _) in enumerate(batch))
+            packs.append(Pack(tuple(trees), len(batch[0][0])))
+            start += size
+        tokens = sum(len(input_ids) for input_ids, _ in ordered)
+        return Plan(tuple(packs), len(requests), tokens, requests_sha256(requests))
+
+    def iter_packs(
+        self,
+        requests: Sequence[TokenRequest],
+        plan: Plan | None = None,
+        packs: Iterable[int] | None = None,
+        budget_tokens: int | None = None,
+    ) -> Iterator[PackResult]:
+        """Yield the scores of each batch as it is finished; see ``ForestScorer.iter_packs``."""
+        if not requests:
+            return
+        if plan is None:
+            plan = self.plan(requests)
+        else:
+            plan.check(requests)
+        ordered = self._ordered(requests)
+        budget = Budget(budget_tokens or plan.largest_tokens)
+        for number in range(len(plan.packs)) if packs is None else packs:
+            trees = plan.packs[number].trees
+            scored, parts = self._score_batch(ordered[trees[0].start : trees[-1].stop], budget)
+            indices, logprobs, greedy = zip(*scored, strict=True)
+            yield PackResult(number, indices, logprobs, greedy, parts, plan.packs[number].tokens, budget.tokens)
+
+    def _ordered(self, requests: Sequence[TokenRequest]) -> list[_Row]:
         rows: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
         for index, request in enumerate(requests):
             input_ids, targets = truncate(request, self.max_length, index)
             rows.setdefault(input_ids, []).append((index, targets))
-        ordered = sorted(rows.items(), key=lambda row: (-len(row[0]), row[0]))
-        number = 0
-        while ordered:
-            batch = ordered[: self._batch_size(ordered)]
-            scored, parts = self._score_batch(batch)
-            ordered = ordered[len(batch) :]
-            indices, logprobs, greedy = zip(*scored, strict=True)
-            yield PackResult(number, indices, logprobs, greedy, parts, len(batch) * len(batch[0][0]))
-            number += 1
+        return sorted(rows.items(), key=lambda row: (-len(row[0]), row[0]))
 
     def _batch_size(self, ordered: Sequence[_Row]) -> int:
         size = max(1, self.max_batch_tokens // len(ordered[0][0]))
@@ -89,7 +121,7 @@ class PlainScorer:
                 return k
         return min(size, len(ordered))
 
-    def _score_batch(self, batch: Sequence[_Row]) -> tuple[list[tuple[int, float, bool]], int]:
+    def _score_batch(self, batch: Sequence[_Row], budget: Budget) -> tuple[list[tuple[int, float, bool]], int]:
         """Return (request, log-probability, greedy) of a batch and into how many parts it had to be split."""
         todo = [batch]
         scored: list[tuple[int, float, bool]] = []
@@ -97,7 +129,7 @@ class PlainScorer:
         while todo:
             part = todo.pop(0)
             width, half = len(part[0][0]), len(part) // 2
-            if half and width * len(part) > self.max_batch_tokens:
+            if half and width * len(part) > budget.tokens:
                 todo[:0] = [part[:half], part[half:]]
                 continue
             try:
@@ -115,7 +147,7 @@ class PlainScorer:
                     f"out of memory on {self.device} for one row of {width} tokens ({message}); "
                     "use a smaller dtype, a larger device or a smaller max_length"
                 )
-            self.max_batch_tokens = width * half
+            budget.tokens = width * half
             todo.insert(0, part)
         return scored, parts
 

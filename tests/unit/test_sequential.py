@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from evalkit import sequential, stats
 from evalkit.errors import DataError
 
+pytestmark = pytest.mark.torch_free
+
 STREAMS, LENGTH, SHARE = 2000, 1000, 0.7
 
 

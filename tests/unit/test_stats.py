@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from evalkit import stats
 from evalkit.errors import DataError
 
+pytestmark = pytest.mark.torch_free
+
 REPETITIONS = 20_000
 shares = st.floats(0, 1, allow_nan=False)
 
@@ -294,7 +296,7 @@ def test_non_inferiority_errs_at_the_stated_rate_on_the_margin(loss: float, verd
     assert 0.045 <= wrong <= 0.055
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.01, 0.1), st.floats(0.05, 0.4))
 def test_simulated_power_is_the_stated_one(effect: float, variance: float) -> None:
     documents = stats.documents_to_detect(effect, variance)

@@ -56,9 +56,10 @@ class NpuTensor(torch.Tensor):
             # As on a real device: only scalars and explicit copies cross from one device to another.
             if not (crossing or isinstance(leaf, NpuTensor) or leaf.dim() == 0 or _takes_cpu_indices(func)):
                 raise RuntimeError(f"Expected all tensors to be on the same device, but found cpu and npu in {func}")
-        device = torch.device(kwargs["device"]) if kwargs.get("device") is not None else own[0].device
-        if "device" in kwargs:
-            kwargs["device"] = torch.device("cpu")
+        # In inference mode, `aten.to` comes here as it was called, with the device among the positional arguments.
+        asked = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.device)]
+        device = asked[0] if asked else own[0].device
+        args, kwargs = pytree.tree_map_only(torch.device, lambda _: torch.device("cpu"), (args, kwargs))
         wrappers = {id(leaf.content): leaf for leaf in own}
 
         def wrap(result: Any) -> Any:

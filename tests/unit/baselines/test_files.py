@@ -17,6 +17,8 @@ from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
 from evalkit.suites import find_suite, load_suites, load_tasks
 
+pytestmark = pytest.mark.torch_free
+
 shares = st.integers(0, 10_000).map(lambda n: Decimal(n).scaleb(-4))
 metrics = st.builds(Metric, shares, st.none() | shares)
 texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=30)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from evalkit.baselines.text import decode, numbered_lines
 from evalkit.errors import ConfigError, DataError
 from evalkit.paths import configs_dir
 from evalkit.suites import load_tasks
+
+pytestmark = pytest.mark.torch_free
 
 HEADING = "|    Task     |Version| Metric |Value |   |Stderr|\n|-------------|------:|--------|-----:|---|-----:|\n"
 ARC = "|arc_challenge|      0|acc     |0.5623|±  |0.0145|\n|             |       |acc_norm|0.6007|±  |0.0143|\n"
@@ -264,7 +269,7 @@ def test_humaneval(text: str, percent: str) -> None:
 tokens = st.sampled_from([*"|||`#:-±_ \n\t0123456789.%ace", "acc_norm", "boolq", "Average", "AGIEval", "|---|---|\n"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(tokens, max_size=60).map("".join))
 def test_any_text_is_read_without_a_crash(text: str) -> None:
     log = read(text)
@@ -274,7 +279,7 @@ def test_any_text_is_read_without_a_crash(text: str) -> None:
         assert all(0 <= average.percent <= 1000 for average in model.averages)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_without_a_crash(raw: bytes) -> None:
     read(raw)
@@ -322,6 +327,42 @@ def test_import_reproduces_the_committed_baselines_of_all_logs() -> None:
         assert (found.slug, found.name) in {(known.slug, known.name), (known.slug.removesuffix("-log"), known.name)}
         for name in ("averages", "tasks", "protocol", "other_protocols", "humaneval", "settings", "notes"):
             assert getattr(found, name) == getattr(known, name), (path.name, name)
+
+
+SUITE_LINE = re.compile(r"^(GPT4All|AGIEval|BigBench|TruthfulQA):", re.MULTILINE)
+ROW = re.compile(r"^\|(.*)\|\s*$", re.MULTILINE)
+CHANGES: dict[str, Callable[[str], str]] = {
+    "old line ends": lambda text: text.replace("\n", "\r"),
+    "no fences": lambda text: text.replace("```", ""),
+    "one fence missing": lambda text: text.replace("```\n", "", 1),
+    "headings": lambda text: SUITE_LINE.sub(r"## \1", text),
+    "bold": lambda text: SUITE_LINE.sub(r"**\1 benchmark**", text),
+    "blank lines": lambda text: text.replace("\n", "\n\n"),
+    "indented": lambda text: text.replace("\n", "\n    "),
+    "quoted": lambda text: "> " + text.replace("\n", "\n> "),
+    "open left": lambda text: re.sub(r"^\|", " ", text, flags=re.MULTILINE),
+    "open right": lambda text: re.sub(r"\|\s*$", "", text, flags=re.MULTILINE),
+    "open both": lambda text: ROW.sub(r"\1", text),
+    "no rules": lambda text: re.sub(r"^\|[-:|]+\|$\n", "", text, flags=re.MULTILINE),
+    "averages": lambda text: re.sub(r"Average: ([\d.]+)$", r"**AVG** = \1 %", text, flags=re.MULTILINE),
+    "glued averages": lambda text: re.sub(r"(Average: [\d.]+%?)\s*\n+", r"\1", text),
+    "one line": lambda text: text.replace("|\n|", "|" + " " * 20 + "|"),
+    "full width": lambda text: text.replace("|", "|").replace(":", ":"),
+    "escaped": lambda text: text.replace("_", "\\_"),
+    "web page": lambda text: f"<!doctype html><html><pre>{html.escape(text)}</pre></html>",
+    "twice": lambda text: f"{text}\n{text}",
+}
+
+
+@needs_shared
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_log_pasted_otherwise_gives_the_same_numbers(change: str) -> None:
+    for path in sorted((SHARED / "benchmark-logs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        plain, changed = read(text), read(CHANGES[change](text))
+        assert len(changed.models) == 1
+        assert rows(changed) == rows(plain), path.name
+        assert averages(changed) == averages(plain), path.name
 
 
 @needs_shared

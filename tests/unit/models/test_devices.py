@@ -144,32 +144,3 @@ def test_product_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.product_name(torch.device("cpu"))
     machine(monkeypatch, gpus=1)
     assert devices.product_name(torch.device("cuda", 0)) == "Model 0"
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), True),
-        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
-        (RuntimeError("NPU out of memory. Tried to allocate 2 GiB"), True),
-        (
-            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
-            True,
-        ),
-        (RuntimeError("shape mismatch"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_out_of_memory_is_recognised_on_every_backend(error: Exception, expected: bool) -> None:
-    assert devices.is_out_of_memory(error) is expected
-
-
-def test_emptying_the_cache_asks_the_right_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    emptied: list[str] = []
-    for kind in ("cuda", "npu"):
-        monkeypatch.setattr(
-            torch, kind, SimpleNamespace(empty_cache=lambda kind=kind: emptied.append(kind)), raising=False
-        )
-    for kind in ("cpu", "npu", "cuda"):
-        devices.empty_cache(SimpleNamespace(type=kind))  # type: ignore[arg-type]
-    assert emptied == ["npu", "cuda"]

@@ -152,7 +152,7 @@ def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path
 
 def test_the_search_for_a_batch_size_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied: list[torch.device] = []
-    monkeypatch.setattr(openmind.devices, "empty_cache", emptied.append)
+    monkeypatch.setattr(openmind, "release_cache", emptied.append)
     lm = OpenMindLM(device="cpu", max_batch_size=2, max_length=8)
     assert lm._detect_batch_size() == 2
     assert emptied == [torch.device("cpu")]
@@ -251,6 +251,21 @@ def test_arguments_of_other_adapters_are_refused(checkpoint_folder: Path) -> Non
         "model argument 'peft' is one of lm-eval's own adapter; use `--model hf` for it"
     )
     assert message("tiny", variant="x") == "the built-in model 'tiny' takes no argument 'variant'"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("NPU out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_out_of_memory_is_recognised_on_every_backend(error: Exception, expected: bool) -> None:
+    assert openmind.is_out_of_memory(error) is expected
 
 
 def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

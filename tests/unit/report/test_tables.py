@@ -20,6 +20,8 @@ from evalkit.report.published import ModelScores, baseline_task_scores, column_o
 from evalkit.report.tables import FORMATS, Column, Table, escape_latex, render, rounded, to_csv, to_json, to_markdown
 from evalkit.suites import find_suite, load_suites
 
+pytestmark = pytest.mark.torch_free
+
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("EVALKIT_SHARED", ROOT.parent / "shared"))
 HOSTILE = '<script>alert(1)</script>|`x`*y*_z_ \\ [a](javascript:b) "q" & % $ # {~^}\nnext'

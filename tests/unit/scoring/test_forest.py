@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError, StoreError
 from evalkit.scoring import TokenRequest
-from evalkit.scoring.forest import (
-    Plan,
-    build_rows,
-    cut_trees,
-    lay_out,
-    plan_packs,
-    split_pack,
-    truncate,
-    visible,
-)
+from evalkit.scoring.forest import build_rows, lay_out, truncate, visible
+from evalkit.scoring.plan import Plan, cut_trees, plan_packs, split_pack
 
 ids = st.lists(st.integers(0, 2), min_size=1, max_size=7).map(tuple)
 requests_lists = st.lists(st.builds(TokenRequest, ids, ids), min_size=1, max_size=25)
@@ -197,5 +189,5 @@ def test_no_requests_make_an_empty_plan() -> None:
 
 
 def test_planning_imports_no_torch() -> None:
-    code = "import sys, evalkit.scoring.forest, evalkit.scoring.encode; sys.exit('torch' in sys.modules)"
+    code = "import sys, evalkit.scoring.plan, evalkit.scoring.encode; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

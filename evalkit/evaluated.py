@@ -1,0 +1,123 @@
+"""Through lm-eval, and from what it logs to the samples of a run's record."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from evalkit.config import RunConfig
+from evalkit.data import DataSource, LoadedData
+from evalkit.data.layouts import cluster_key
+from evalkit.results import Sample, finite
+from evalkit.store.sections import FailedText
+from evalkit.suites import find_task
+
+
+def evaluate_tasks(
+    config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any
+) -> dict[str, Any]:
+    """Let lm-eval build all requests of the tasks, put them to the model, and make metrics of the answers.
+
+    Returns:
+        lm-eval's results, with each document's entry under ``samples``.
+    """
+    import numpy
+    from lm_eval.evaluator import evaluate
+
+    from evalkit.tasks.loading import load_lm_eval_tasks
+
+    random.seed(config.seed)
+    numpy.random.seed(config.seed)
+    evaluated = evaluate(
+        model,
+        load_lm_eval_tasks(names, sources),
+        limit=config.limit,
+        bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
+        log_samples=True,
+        system_instruction=config.system,
+        apply_chat_template=config.apply_chat_template,
+        confirm_run_unsafe_code=True,  # the sandbox was proven above, or switched off by the user
+    )
+    return dict(evaluated)
+
+
+def samples_of(
+    logged: Mapping[str, Sequence[Mapping[str, Any]]],
+    data: Mapping[str, LoadedData],
+    limit: int | None,
+    verdicts: Mapping[str, Any],
+    reused: Set[tuple[str, str]],
+) -> list[Sample]:
+    """Turn lm-eval's logged samples into ours: tasks in reporting order, documents in the data's order.
+
+    Args:
+        logged: by task lm-eval's entries. A document that has none becomes a failed sample.
+        data: by task the documents.
+        limit: only the first documents of each task were wanted; None for all.
+        verdicts: by HumanEval problem the verdicts on its programs.
+        reused: requests whose results were taken from another run, as `OpenMindLM.reused` says.
+    """
+    samples = []
+    for task, loaded in data.items():
+        entries = {int(entry["doc_id"]): entry for entry in logged.get(task, ())}
+        layout = loaded.dataset.layout
+        for doc_id, doc in enumerate(loaded.documents[:limit]):
+            if doc_id in entries:
+                samples.append(sample_of(task, entries[doc_id], layout, verdicts, reused))
+            else:
+                samples.append(_missing_sample(task, doc_id, cluster_key(layout, doc)))
+    return samples
+
+
+def _missing_sample(task: str, doc_id: int, cluster: str | None) -> Sample:
+    metrics: dict[str, float | None] = dict.fromkeys(find_task(task).metrics)
+    return Sample(task, doc_id, cluster, metrics, None, None, [], [], [], [], {"failed": "missing"})
+
+
+def sample_of(
+    task: str,
+    entry: Mapping[str, Any],
+    layout: str,
+    verdicts: Mapping[str, Any],
+    reused: Set[tuple[str, str]],
+) -> Sample:
+    """Turn one of lm-eval's logged samples into ours; see `samples_of`."""
+    scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
+    contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
+    doc = entry["doc"]
+    details: dict[str, Any] = {"verdicts": verdicts[doc["task_id"]]} if doc.get("task_id") in verdicts else {}
+    if any(_request(arguments) in reused for arguments in entry["arguments"]):
+        details["reused"] = True
+    logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]
+    texts_failed = any(isinstance(text, FailedText) for response in entry["resps"] for text in response)
+    if None in logprobs or texts_failed:
+        details["failed"] = "generation" if texts_failed else "log-probability"
+    return Sample(
+        task=task,
+        doc_id=int(entry["doc_id"]),
+        cluster=cluster_key(layout, doc),
+        # No metric gets to make a score of a request that failed.
+        metrics={m: None if "failed" in details else finite(float(entry[m])) for m in entry["metrics"]},
+        target=entry["target"],
+        context=contexts[0] if len(set(contexts)) == 1 else contexts,
+        continuations=[arguments[1] for arguments, _ in scored],
+        logprobs=logprobs,
+        greedy=[r is not None and bool(r[1]) for _, r in scored],
+        generated=[text for response in entry["filtered_resps"] for text in _text(response)],
+        details=details,
+    )
+
+
+def _request(arguments: Sequence[Any]) -> tuple[str, str]:
+    """Return what `OpenMindLM.reused` calls a request."""
+    return str(arguments[0]), arguments[1] if isinstance(arguments[1], str) else ""
+
+
+def _text(response: Any) -> list[str]:
+    """Return the generated texts of a response; a log-likelihood response has none."""
+    if isinstance(response, str):
+        return [response]
+    if isinstance(response, list) and response and all(isinstance(item, str) for item in response):
+        return list(response)
+    return []

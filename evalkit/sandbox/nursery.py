@@ -1,0 +1,229 @@
+"""The process that candidates are forked from: a fresh ``python -I -S`` that has never seen a test, a model or torch.
+
+It is started by ``worker.py``, talks to the tester over one socket (descriptor 0), and says once, on its standard
+output, which walls stand. For each program it gets three pipe ends, forks, raises the walls in the child, watches its
+CPU time, and on the tester's word kills it and everything it may have left, and reports how it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from . import kernel
+from .candidate import REPLIES_FD, send, serve
+from .packages import allow_packages, extension_libraries, preload_everything, standard_library
+from .probe import probe
+from .walls import WallError, Walls
+from .wire import END, KILL, OUTCOME, RUN
+
+EXIT_GRACE_SECONDS = 0.1
+
+# Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
+KEPT_OUT_WHEN_OFF = frozenset(("caps", "nnp", "dumpable")).union(
+    f"limit:{name}" for name in ("nproc", "fsize", "nofile", "stack", "memlock", "msgqueue")
+)
+
+# Modules that HumanEval solutions commonly import; loaded once here instead of once a program.
+PRELOADED = (
+    *("typing", "collections", "collections.abc", "re", "math", "random", "string", "itertools", "functools", "heapq"),
+    *("bisect", "copy", "operator", "hashlib", "datetime", "statistics", "dataclasses", "decimal", "fractions", "enum"),
+    *("abc", "types", "contextlib", "time", "threading", "traceback", "io"),
+)
+
+
+def waited_seconds(pid: int) -> float:
+    """Seconds that a process was ready to run and got no CPU (/proc/PID/schedstat); -1 where that is not told."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return -1.0
+
+
+def _start(walls: Walls, pipes: list[int]) -> int:
+    nursery = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        # Under memory pressure the candidate goes first, not the evaluation.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
+        walls.raise_in_candidate(pipes, nursery)
+        sys.stdin = os.fdopen(0, closefd=False)
+        serve()
+    except (WallError, OSError, EOFError) as error:
+        with contextlib.suppress(OSError):
+            send({"fault": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(0)
+
+
+def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool]:
+    """Wait for the tester's word while holding the program to its CPU time; return (word, limit reached)."""
+    cores = len(os.sched_getaffinity(0))
+    limit = walls.timeout_seconds if "watch" not in walls.without else math.inf
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    over = False
+    while True:
+        milliseconds = None
+        if not over:
+            try:
+                left = limit - kernel.process_cpu_seconds(pid)
+            except OSError:
+                left = math.inf  # it has ended
+            if left <= 0:
+                os.kill(pid, signal.SIGKILL)
+                over = True
+            elif left < math.inf:
+                milliseconds = max(5, math.ceil(1000 * left / cores))
+        if poller.poll(milliseconds):
+            return control.recv(1), over
+
+
+def _end(pid: int, *, grace: bool) -> tuple[int, float, int]:
+    """Kill and reap; return (wait status, CPU seconds, KiB at most resident). ``grace``: let it finish exiting."""
+    deadline = time.monotonic() + (EXIT_GRACE_SECONDS if grace else 0)
+    while True:
+        reaped, status, usage = os.wait4(pid, os.WNOHANG)
+        if not reaped and time.monotonic() >= deadline:
+            os.kill(pid, signal.SIGKILL)
+            reaped, status, usage = os.wait4(pid, 0)
+        if reaped:
+            return status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+        time.sleep(0.001)
+
+
+def purge(walls: Walls) -> None:
+    """Kill whatever the program left behind. Where seccomp stands there can be nothing, and one call confirms it."""
+    if "purge" in walls.without:
+        return
+    if walls.namespaces:
+        if not walls.seccomp:
+            os.kill(walls.init_pid, signal.SIGKILL)  # the kernel kills the whole namespace with its first process
+        return
+    for _ in range(200):
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return  # no descendant: orphans would have become children of this subreaper
+        family = _descendants(os.getpid())
+        for how in (signal.SIGSTOP, signal.SIGKILL):  # a stopped process cannot fork while the others are killed
+            for pid in family:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, how)
+        time.sleep(0.002)
+
+
+def _descendants(root: int) -> list[int]:
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    family, grown = {root}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in family} - family
+        family |= more
+        grown = bool(more)
+    return sorted(family - {root})
+
+
+def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
+    """Fork, watch, end, one program after the other, until the tester is gone."""
+    while True:
+        word, pipes, _, _ = socket.recv_fds(control, 1, 3)
+        if word != RUN:
+            return
+        try:
+            pid = _start(walls, pipes)
+        except OSError as error:
+            send({"fault": f"fork: {error}"}, pipes[1])
+            pid = 0
+        for fd in pipes:
+            os.close(fd)
+        if not pid:
+            if not control.recv(1):
+                return
+            control.sendall(OUTCOME.pack(0, False, 0.0, -1.0, 0))
+            continue
+        word, over = _watch(control, pid, walls)
+        waited = waited_seconds(pid) if word == KILL else -1.0
+        status, seconds, resident = _end(pid, grace=word == END)
+        purge(walls)
+        if not word:
+            return
+        control.sendall(OUTCOME.pack(status, over, seconds, waited, resident))
+        if not walls.seccomp and not off:
+            return  # whatever the program did to this set-up ends with it: the next one gets a fresh nursery
+
+
+def main() -> None:
+    """Entry point; the settings are the first argument, as JSON."""
+    settings = json.loads(sys.argv[1])
+    sys.argv = [""]
+    kernel.die_with_parent()
+    if os.getppid() != settings["parent"]:
+        return
+    kernel.set_name(b"evalkit-nursery")
+    if "environment" not in settings["without"]:
+        os.environ.clear()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    sys.dont_write_bytecode = True
+    off = settings["isolation"] == "off"
+    without = frozenset(settings["without"]) | (KEPT_OUT_WHEN_OFF if off else frozenset())
+    walls = Walls(settings["timeout_seconds"], settings["memory_bytes"], without)
+    if not off:
+        walls.enter_namespaces()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    packages = allow_packages(settings["packages"])
+    if off:
+        walls.seccomp = False
+    else:
+        libraries = settings["libraries"]
+        if libraries is None:
+            libraries = extension_libraries(packages)
+        settings["libraries"] = libraries
+        walls.find_kernel_walls([*standard_library(), *packages, *libraries])
+    control = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    sys.stdout.reconfigure(write_through=True, errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(write_through=True, errors="backslashreplace")  # type: ignore[union-attr]
+    leaks: list[str] = []
+    faults: list[str] = []
+    walls.raise_in_nursery()
+    if not off:
+        leaks, faults = probe(walls, lambda: preload_everything(settings["packages"]) if walls.sealed else None)
+    hello = {
+        "walls": ["off"] if off else walls.in_force(),
+        "missing": walls.missing,
+        "leaks": leaks,
+        "faults": faults,
+        "libraries": settings["libraries"],
+    }
+    sys.stdout.write(json.dumps(hello) + "\n")
+    sys.stdout.flush()
+    # The hello pipe and the error file are the evaluator's: keep neither where a candidate could inherit it.
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    loop(control, walls, off=off)

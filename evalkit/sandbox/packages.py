@@ -1,0 +1,140 @@
+"""What candidates can import: the standard library and a few named packages, found without reading their folder.
+
+Site-packages as a whole is not readable: it may hold data sets with solutions. So a package is found by its path, and
+only the files that importing needs are opened to candidates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import pkgutil
+import sys
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+_NOT_READABLE = {"site-packages", "dist-packages"}
+# Modules that do something when imported (open a browser, print, start a window) or are the interpreter's own tests.
+_NOT_PRELOADED = {
+    "antigravity",
+    "this",
+    "test",
+    "idlelib",
+    "tkinter",
+    "turtle",
+    "turtledemo",
+    "lib2to3",
+    "ensurepip",
+    "venv",
+}
+
+
+class _PackageFinder(importlib.abc.MetaPathFinder):
+    def __init__(self, folders: Mapping[str, str]) -> None:
+        self.folders = folders
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: types.ModuleType | None = None,  # noqa: ARG002 - the protocol's signature
+    ) -> importlib.machinery.ModuleSpec | None:
+        if path is not None or fullname not in self.folders:
+            return None
+        folder = self.folders[fullname]
+        return importlib.util.spec_from_file_location(
+            fullname, Path(folder, "__init__.py"), submodule_search_locations=[folder]
+        )
+
+
+def allow_packages(folders: Mapping[str, str]) -> list[str]:
+    """Make packages (name -> folder) importable; return what must be readable for it."""
+    sys.meta_path.append(_PackageFinder(folders))
+    beside = [f"{folder}.libs" for folder in folders.values()]  # where wheels keep their shared libraries
+    return [*folders.values(), *(folder for folder in beside if Path(folder).is_dir())]
+
+
+def standard_library() -> list[str]:
+    """The files and folders of the standard library, without site-packages; and fill the importer's memory of them.
+
+    The folder itself must not be readable (a Landlock rule covers all below it), so the importer, which lists a folder
+    to find a module, has to know the list already.
+    """
+    importlib.util.find_spec("a_name_that_no_folder_has")
+    readable = ["/etc/ld.so.cache", "/dev/urandom"]
+    for folder in map(Path, sys.path):
+        if folder.is_dir():
+            readable += [str(entry) for entry in folder.iterdir() if entry.name not in _NOT_READABLE]
+        elif folder.exists():
+            readable.append(str(folder))
+    return readable
+
+
+def _extension_names() -> Iterable[str]:
+    suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+    for folder in filter(Path.is_dir, map(Path, sys.path)):
+        for entry in folder.iterdir():
+            if entry.name.endswith(suffixes) and not entry.name.startswith(("_test", "_xx", "xx")):
+                yield entry.name.partition(".")[0]
+
+
+def extension_libraries(folders: Iterable[str]) -> list[str]:
+    """The shared libraries that extension modules of the standard library and of packages load from the system.
+
+    A child imports all of them and looks at its own memory map (proc(5), /proc/self/maps).
+    """
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            for name in [*_extension_names(), *(Path(f).name for f in folders if not f.endswith(".libs"))]:
+                with contextlib.suppress(Exception):  # not for this system, or broken: then candidates lack it too
+                    importlib.import_module(name)
+            lines = Path("/proc/self/maps").read_text().splitlines()
+            paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
+            inside = tuple(sys.path)
+            found = sorted(p for p in paths if ".so" in Path(p).name and not p.startswith(inside))
+            os.write(write, "\n".join(found).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as names:
+        libraries = [name for name in names.read().split("\n") if name]
+    os.waitpid(pid, 0)
+    return libraries
+
+
+def preload_everything(packages: Iterable[str]) -> None:
+    """Import the whole standard library and the packages: a sealed candidate can open no file."""
+    null = os.open(os.devnull, os.O_RDWR)
+    kept = os.dup(1), os.dup(2)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    try:
+        names = set(sys.stdlib_module_names) - _NOT_PRELOADED
+        for name in sorted(names) + list(packages):
+            if name.startswith(("_test", "_xx", "xx")):
+                continue
+            try:
+                module = importlib.import_module(name)
+            except Exception:  # not for this system
+                continue
+            for child in pkgutil.iter_modules(getattr(module, "__path__", [])) if name in names else ():
+                if child.name not in ("__main__", "test", "tests") and name not in ("ctypes", "distutils"):
+                    try:
+                        importlib.import_module(f"{name}.{child.name}")
+                    except (Exception, SystemExit):
+                        continue
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for fd in (null, *kept):
+            os.close(fd)

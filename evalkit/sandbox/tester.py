@@ -1,0 +1,275 @@
+"""The process that runs the tests and decides. It never shares memory with model code.
+
+Started by ``worker.py``; reads one job after the other from descriptor 0 and writes one verdict each to descriptor 1.
+For a job it makes three pipes, has the nursery fork a candidate on their other ends, and runs the problem's tests with
+a function in the candidate's place that sends each call over. A sample passes only if the tests ran to their end here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import functools
+import json
+import os
+import reprlib
+import resource
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+from . import kernel
+from .calls import CandidateExit, Channel, Fault, Gone, Malformed, Proxy, TimeIsUp, rebuild
+from .filter import build, for_process
+from .packages import allow_packages, standard_library
+from .syscalls import AUDIT_ARCH
+from .wire import END, KILL, OUTCOME, RUN, frame
+
+MEMORY_BYTES = 4 << 30  # address space of the tester: a returned value can make a test compute with it
+CPU_TICK_SECONDS = 0.1
+MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
+TEST_NAME = "<tests>"
+PROMPT_NAME = "<prompt>"
+
+
+@functools.lru_cache(maxsize=512)
+def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType]:
+    """Byte code of the prompt (its helpers and imports are used by tests) and of the tests."""
+    for text in (prompt, prompt.rstrip() + "\n    pass\n"):
+        try:
+            prompt_code = compile(text, PROMPT_NAME, "exec", dont_inherit=True)
+            break
+        except SyntaxError:
+            continue
+    else:
+        prompt_code = compile("", PROMPT_NAME, "exec")  # an open prompt: the tests cannot use anything of it
+    try:
+        return prompt_code, compile(test, TEST_NAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        raise Fault(f"the tests are not Python: {error}") from None
+
+
+def run_tests(job: dict[str, Any], proxy: Proxy) -> None:
+    """Define the prompt's helpers and the tests, then call ``check``; returns only if the tests ran to their end."""
+    prompt, test = compiled(job["prompt"], job["test"])
+    namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
+    try:
+        exec(prompt, namespace)
+        namespace[job["entry_point"]] = proxy
+        exec(test, namespace)
+        check: Callable[[Any], Any] = namespace["check"]
+    except KeyError:
+        raise Fault("the tests define no function named check") from None
+    except Exception as error:
+        if hasattr(error, "from_candidate"):
+            raise
+        raise Fault(f"the tests cannot be set up: {type(error).__name__}: {error}") from None
+    check(proxy)
+
+
+def test_line(error: BaseException, test: str) -> str:
+    """The tests' source line that an exception passed last."""
+    traceback, number = error.__traceback__, 0
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == TEST_NAME:
+            number = traceback.tb_lineno
+        traceback = traceback.tb_next
+    lines = test.splitlines()
+    return lines[number - 1].strip()[:300] if 0 < number <= len(lines) else ""
+
+
+class Tester:
+    """Runs jobs. Mutable: the pipes and the clock of the job in hand."""
+
+    def __init__(self, nursery: socket.socket, settings: dict[str, Any]) -> None:
+        self.nursery = nursery
+        self.settings = settings
+        self.proxy: Proxy | None = None
+        try:
+            self.schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
+        except OSError:
+            self.schedstat = -1
+        signal.signal(signal.SIGALRM, self.on_alarm)
+
+    def waited(self) -> float:
+        """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""
+        try:
+            return int(os.pread(self.schedstat, 100, 0).split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return -1.0
+
+    def on_alarm(self, *_: object) -> None:
+        """The wall-clock bound passed: end the sample, whatever the tests are doing."""
+        error = TimeIsUp()
+        if self.proxy is not None:
+            self.proxy.ending = error
+        raise error
+
+    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Run one job and return the verdict's fields."""
+        started, waited_before = time.monotonic(), self.waited()
+        channel = Channel()
+        try:
+            socket.send_fds(self.nursery, [RUN], list(channel.theirs))
+            channel.close_theirs()
+            label, detail, word = self.judge(job, channel)
+            self.nursery.sendall(word)
+            ended = self.nursery.recv(OUTCOME.size, socket.MSG_WAITALL)
+            if len(ended) < OUTCOME.size:
+                raise Fault("the nursery died")
+            status, over, cpu, waited, resident = OUTCOME.unpack(ended)
+            channel.drain()
+        finally:
+            channel.close()
+        # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
+        over = over or cpu >= self.settings["timeout_seconds"] - CPU_TICK_SECONDS
+        if label == "gone":
+            label, detail = how_it_ended(status, over, detail)
+        elif label == "timed out" and over:
+            detail = "CPU time"
+        if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
+            label, detail = "out of memory", "and still busy at the time limit"
+        own = self.waited() - waited_before if waited_before >= 0 else -1.0
+        return {
+            "label": label,
+            "detail": detail,
+            "cpu_seconds": cpu,
+            "waited_seconds": -1.0
+            if label == "timed out" and min(waited, own) < 0 and not over
+            else max(0.0, waited) + own,
+            "seconds": time.monotonic() - started,
+            "peak_kib": resident,
+            "output": channel.output.decode("utf-8", "backslashreplace"),
+            "printed_bytes": channel.printed,
+        }
+
+    def judge(self, job: dict[str, Any], channel: Channel) -> tuple[str, str, bytes]:
+        """Return (label, detail, what to tell the nursery)."""
+        number = int.from_bytes(os.urandom(4), "big") if "call-ids" not in self.settings["without"] else 0
+        self.proxy = proxy = Proxy(channel, job["entry_point"], number)
+        program = job["prompt"] + job["completion"] + "\n"
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
+                self.start_candidate(job, channel, program)
+                try:
+                    run_tests(job, proxy)
+                finally:
+                    if proxy.ending is not None:
+                        raise proxy.ending
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except TimeIsUp:
+            return "timed out", "wall clock", KILL
+        except Gone:
+            return "gone", f"in call {proxy.calls} of the tests" if proxy.calls else "while the program was loaded", END
+        except Malformed as error:
+            return "malformed", str(error), KILL
+        except Fault as error:
+            return "harness error", str(error), KILL
+        except BaseException as error:
+            return (*self.failure(error, job["test"], program), KILL)
+        return "passed", "", KILL
+
+    @staticmethod
+    def start_candidate(job: dict[str, Any], channel: Channel, program: str) -> None:
+        try:
+            up = channel.receive()
+        except Gone:
+            raise Fault("the candidate's process ended before its walls stood") from None
+        if up != {"up": True}:
+            raise Fault(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
+        channel.send({"program": program, "entry_point": job["entry_point"]})
+        ready = channel.receive()
+        if "malformed" in ready:
+            raise Malformed(str(ready["malformed"])[:500])
+        if "raised" in ready:
+            raise rebuild(ready["raised"])
+        if ready != {"ready": True}:
+            raise Malformed("no sign that the program was loaded")
+
+    @staticmethod
+    def failure(error: BaseException, test: str, program: str) -> tuple[str, str]:
+        """Label and detail of an exception that ended the tests."""
+        line = test_line(error, test)
+        if not hasattr(error, "from_candidate"):
+            if isinstance(error, ImportError):
+                return "harness error", f"the tests need a module that is not here: {error}"
+            text = reprlib.repr(str(error)) if str(error) else ""
+            return "failed", f"{type(error).__name__} {text} in the tests: {line}".replace("  ", " ")
+        name, message, number = error.from_candidate
+        lines = program.splitlines()
+        where = f" (line {number}: {lines[number - 1].strip()[:200]})" if number and 0 < number <= len(lines) else ""
+        detail = f"{name[:100]}: {message[:500]}{where}"
+        if isinstance(error, MemoryError):
+            return "out of memory", detail
+        return ("ended early" if isinstance(error, CandidateExit) else "failed"), detail
+
+
+def how_it_ended(status: int, over: bool, where: str) -> tuple[str, str]:
+    """Label and detail of a candidate that closed its pipe, from its wait status."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if over or number == signal.SIGXCPU:
+            return "timed out", "CPU time"
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        return "crashed", f"{name} {where}"
+    return "ended early", f"exit code {os.WEXITSTATUS(status)} {where}"
+
+
+def enclose(settings: dict[str, Any]) -> None:
+    """Walls around the tester too: the tests come from a data set, and a data set can come from anywhere.
+
+    A second line, so what the kernel lacks is left out: the walls that count are the candidate's, which are probed.
+    """
+    for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+    readable = [*standard_library(), *allow_packages(settings["packages"]), *settings["libraries"]]
+    if settings["isolation"] == "off":
+        return
+    with contextlib.suppress(OSError):
+        kernel.drop_capabilities()
+    with contextlib.suppress(OSError):
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        if abi := kernel.landlock_abi():
+            kernel.landlock_restrict(kernel.landlock_ruleset(abi, readable))
+    if kernel.MACHINE in AUDIT_ARCH:
+        with contextlib.suppress(OSError):
+            kernel.install_seccomp(for_process(build(kernel.MACHINE, extra=("sendmsg",)), os.getpid()))
+
+
+def main() -> None:
+    """Entry point; the settings are the first argument, as JSON."""
+    settings = json.loads(sys.argv[1])
+    kernel.die_with_parent()
+    if os.getppid() != settings["parent"]:
+        return
+    kernel.set_name(b"evalkit-tester")
+    jobs, verdicts = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):  # the tests print nothing and read nothing
+        os.dup2(null, fd)
+    nursery = socket.socket(fileno=settings["nursery_fd"])
+    tester = Tester(nursery, settings)
+    enclose(settings)
+    reader = os.fdopen(jobs, "rb")
+    while header := reader.read(4):
+        job = json.loads(reader.read(struct.unpack(">I", header)[0]))
+        try:
+            verdict = tester.run(job)
+        except (Fault, OSError) as error:
+            verdict = {"label": "harness error", "detail": f"{type(error).__name__}: {error}"}
+        data = memoryview(frame(verdict))
+        while data:
+            data = data[os.write(verdicts, data) :]

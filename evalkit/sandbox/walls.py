@@ -1,0 +1,198 @@
+"""The walls around one candidate, in the order in which they are raised.
+
+What is covered: the file system (nothing readable but the interpreter's own files, nothing writable), the network and
+every socket, other processes (no signals, no tracing, no shared memory), new processes, privileges, the environment,
+inherited descriptors, CPU time, memory, file sizes.
+What is not covered: the time that a call takes (a side channel), the names and sizes of files (stat is allowed, reading
+is not), faults of the kernel itself, and the processor's own leaks.
+
+Two kinds: walls of the nursery, which its children inherit (:meth:`Walls.raise_in_nursery`), and walls of each
+candidate (:meth:`Walls.raise_in_candidate`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import resource
+import signal
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import kernel
+from .candidate import REPLIES_FD, REQUESTS_FD
+from .filter import build, for_process
+from .syscalls import AUDIT_ARCH
+
+MAX_DESCRIPTORS = 64
+STACK_BYTES = 8 << 20
+# Opens that a sealed candidate (no Landlock: the kernel cannot tell paths apart) is refused.
+OPENING = ("open", "openat")
+
+
+@dataclass
+class Walls:
+    """Which walls this nursery raises, and with what settings. Mutable: what the kernel refuses is taken off."""
+
+    timeout_seconds: float
+    """CPU seconds of one candidate."""
+    memory_bytes: int
+    """Address space of one candidate."""
+    without: frozenset[str] = frozenset()
+    """Mechanisms left out, for tests only: each must be missed by some hostile program."""
+    seccomp: bool = True
+    landlock: int = 0
+    """The Landlock version, 0: not available."""
+    sealed: bool = False
+    """Without Landlock, with seccomp: the standard library is loaded beforehand and every open refused."""
+    namespaces: bool = False
+    missing: dict[str, str] = field(default_factory=dict)
+    """Wall -> why it is not there."""
+    init_pid: int = 0
+    """The first process of the PID namespace, which keeps it alive; 0 without namespaces."""
+    _ruleset: int = -1
+    _filter: bytes = b""
+
+    def enter_namespaces(self) -> None:
+        """Move to new user, PID, network, IPC and host-name namespaces where that is allowed. Call before any thread.
+
+        The nursery itself stays in its PID namespace (pid_namespaces(7)): only its children are in the new one, so it
+        knows them by the ids that the rest of the machine knows them by.
+        """
+        if "namespaces" in self.without:
+            self.missing["namespaces"] = "switched off"
+            return
+        inner = kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+        try:
+            kernel.unshare(kernel.CLONE_NEWUSER | inner)
+        except OSError:
+            try:
+                kernel.unshare(inner)  # root where user namespaces are switched off
+            except OSError as error:
+                self.missing["namespaces"] = f"unshare: {error.strerror}"
+                return
+        lifeline, held = os.pipe()  # the nursery keeps the other end, unused: end of file means that it died
+        self.init_pid = os.fork()
+        if self.init_pid == 0:
+            os.close(held)
+            _be_init(lifeline)
+        os.close(lifeline)
+        self.namespaces = True
+
+    def raise_in_nursery(self) -> None:
+        """Raise the walls that children inherit: privileges, limits."""
+        if "caps" not in self.without:
+            kernel.drop_capabilities()
+        if "nnp" not in self.without:
+            kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        if "dumpable" not in self.without:
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        limits = {
+            "as": (resource.RLIMIT_AS, self.memory_bytes),
+            "fsize": (resource.RLIMIT_FSIZE, 0),
+            "core": (resource.RLIMIT_CORE, 0),
+            "nofile": (resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
+            "stack": (resource.RLIMIT_STACK, STACK_BYTES),
+            "memlock": (resource.RLIMIT_MEMLOCK, 0),
+            "msgqueue": (resource.RLIMIT_MSGQUEUE, 0),
+        }
+        for name, (limit, value) in limits.items():
+            if f"limit:{name}" not in self.without:
+                hard = resource.getrlimit(limit)[1]
+                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.setrlimit(limit, (value, value))
+
+    def find_kernel_walls(self, readable: Collection[str]) -> None:
+        """Prepare the Landlock ruleset and the seccomp filter, as far as this kernel has them."""
+        if "landlock" in self.without:
+            self.missing["landlock"] = "switched off"
+        else:
+            self.landlock = kernel.landlock_abi()
+            if self.landlock:
+                ruleset = kernel.landlock_ruleset(self.landlock, readable)
+                self._ruleset = fcntl.fcntl(ruleset, fcntl.F_DUPFD, REPLIES_FD + 1)  # out of the way of the pipes
+                os.close(ruleset)
+            else:
+                self.missing["landlock"] = (
+                    "the kernel has none (5.13 or later, with landlock among its security modules)"
+                )
+        if "seccomp" in self.without:
+            self.lose("seccomp", "switched off")
+        elif kernel.MACHINE not in AUDIT_ARCH:
+            self.lose("seccomp", f"no system call table for {kernel.MACHINE}")
+        else:
+            self._settle()
+
+    def lose(self, wall: str, why: str) -> None:
+        """Go on without a wall that turned out to be refused."""
+        self.missing[wall] = why
+        if wall == "seccomp":
+            self.seccomp = False
+        elif wall == "landlock":
+            self.landlock = 0
+        self._settle()
+
+    def _settle(self) -> None:
+        self.sealed = self.seccomp and not self.landlock and "sealed" not in self.without
+        if self.seccomp:
+            extra = [item[8:] for item in self.without if item.startswith("seccomp:")]
+            self._filter = build(kernel.MACHINE, extra=extra, without=OPENING if self.sealed else ())
+
+    def raise_in_candidate(self, pipes: Sequence[int], nursery: int) -> None:
+        """Raise the walls of one candidate, in it. ``pipes``: requests to read, replies to write, output to write.
+
+        Raises:
+            WallError: the kernel refused one; the process must end.
+        """
+        if "pdeathsig" not in self.without:
+            kernel.die_with_parent()
+            if not self.namespaces and os.getppid() != nursery:
+                os._exit(1)  # the nursery died in between
+        signal.set_wakeup_fd(-1)
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 16) for fd in pipes]
+        for fd, place in ((high[0], REQUESTS_FD), (high[1], REPLIES_FD), (high[2], 1), (high[2], 2)):
+            os.dup2(fd, place)
+        if self.landlock:
+            _wall("landlock", kernel.landlock_restrict, self._ruleset)
+        if "descriptors" not in self.without:
+            os.closerange(REPLIES_FD + 1, MAX_DESCRIPTORS)
+        if "limit:cpu" not in self.without:
+            seconds = math.ceil(self.timeout_seconds)
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        if not self.seccomp and "limit:nproc" not in self.without:
+            # Without seccomp this is what holds a fork bomb, where it holds: not for root. Threads count too.
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        if self.seccomp:
+            _wall("seccomp", kernel.install_seccomp, for_process(self._filter, os.getpid()))
+
+    def in_force(self) -> list[str]:
+        """The walls that distinguish the levels of isolation."""
+        names = ["seccomp"] if self.seccomp else []
+        names += ["landlock"] if self.landlock else ["sealed"] if self.sealed else []
+        names += ["namespaces"] if self.namespaces else []
+        return names or ["limits"]
+
+
+class WallError(Exception):
+    """The kernel refused to raise a wall; ``args`` are the wall's name and the reason."""
+
+
+def _wall(name: str, call: Any, argument: Any) -> None:
+    try:
+        call(argument)
+    except OSError as error:
+        raise WallError(name, error.strerror) from error
+
+
+def _be_init(lifeline: int) -> None:
+    """The first process of the PID namespace: reaps orphans, ends with the nursery and then takes all others along."""
+    kernel.die_with_parent()
+    kernel.set_name(b"evalkit-init")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
+    os.dup2(lifeline, 0)
+    os.closerange(1, 1 << 10)
+    os.read(0, 1)
+    os._exit(0)

@@ -1,0 +1,27 @@
+"""How the processes of the sandbox talk: length-prefixed JSON frames, and the few words between tester and nursery."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+MAX_FRAME_BYTES = 4 << 20  # the longest reply that a tester takes from a candidate
+_HEADER = struct.Struct(">I")
+
+# The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
+# it. Its answer to the last two: wait status, CPU limit reached, CPU seconds, seconds waited for a CPU (-1: unknown),
+# KiB resident at most.
+RUN, END, KILL = b"R", b"E", b"K"
+OUTCOME = struct.Struct("<i?ddq")
+
+
+def frame(message: Any) -> bytes:
+    """Encode one message: four bytes of length, then ASCII JSON."""
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return _HEADER.pack(len(body)) + body
+
+
+def frame_length(header: bytes) -> int:
+    """The body's length in bytes, from a frame's first four bytes."""
+    return int(_HEADER.unpack(header)[0])

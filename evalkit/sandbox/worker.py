@@ -1,0 +1,226 @@
+"""One tester and one nursery, as the evaluating process sees them: start, hand over a job, take the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from evalkit.errors import SandboxError
+from evalkit.sandbox.verdict import Problem
+from evalkit.sandbox.wire import frame, frame_length
+
+FOLDER = Path(__file__).parent
+# The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
+_BOOT = (
+    "import sys,types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
+    "from evalkit_sandbox.{module} import main;main()"
+)
+# Packages, beyond the standard library, that programs may import where they are installed.
+PACKAGES = ("numpy",)
+START_SECONDS = 60.0  # a helper that says nothing for so long is not coming
+WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
+REPLY_SLACK_SECONDS = 1.8  # a tester that is silent for so long above the CPU limit is killed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker needs to know."""
+
+    isolation: str
+    timeout_seconds: float
+    memory_bytes: int
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a nursery says about its walls."""
+
+    walls: tuple[str, ...]
+    missing: dict[str, str]
+    leaks: tuple[str, ...]
+    faults: tuple[str, ...]
+
+    def __str__(self) -> str:
+        text = "+".join(self.walls)
+        return f"{text} (not enforced: {', '.join(self.leaks)})" if self.leaks else text
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """Name -> folder of those of :data:`PACKAGES` that are installed here. Imports none of them."""
+    found = {}
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            found[name] = str(Path(spec.origin).resolve().parent)
+    return found
+
+
+class WorkerDiedError(Exception):
+    """The tester or the nursery ended, or said nothing in time; ``args[0]`` says which."""
+
+
+class Worker:
+    """A tester with its nursery. Start it in a thread that lives as long as it: both die with that thread (prctl(2)).
+
+    Mutable: the two processes, replaced by :meth:`restart`.
+    """
+
+    _libraries: list[str] | None = None  # found by the first nursery, the same for all
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.level = Level((), {}, (), ())
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start both processes and take the nursery's word on its walls.
+
+        Raises:
+            SandboxError: a helper process does not start.
+        """
+        near, far = socket.socketpair()
+        settings: dict[str, Any] = {
+            "parent": os.getpid(),
+            "isolation": self.settings.isolation,
+            "timeout_seconds": self.settings.timeout_seconds,
+            "memory_bytes": self.settings.memory_bytes,
+            "without": self.settings.without,
+            "packages": packages(),
+            "libraries": Worker._libraries,
+            "nursery_fd": near.fileno(),
+        }
+        with near, far:
+            nursery = self._spawn("nursery", settings, far)
+            assert nursery.stdout is not None
+            with nursery.stdout:
+                line = _line(nursery.stdout, START_SECONDS)
+            try:
+                hello = json.loads(line)
+            except ValueError:
+                raise SandboxError(
+                    f"the sandbox's helper process did not start ({self._last_words()}); it was run as "
+                    f"{sys.executable} -I -S"
+                ) from None
+            Worker._libraries = settings["libraries"] = hello["libraries"] or []
+            self.level = Level(tuple(hello["walls"]), hello["missing"], tuple(hello["leaks"]), tuple(hello["faults"]))
+            self._tester = self._spawn("tester", settings, subprocess.PIPE, near.fileno())
+
+    def _spawn(self, module: str, settings: dict[str, Any], stdin: Any, *kept: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
+        # An interpreter built outside the loader's search path needs this one variable to start at all.
+        environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+        process = subprocess.Popen(
+            [*command, json.dumps(settings)],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # both close it once they run
+            pass_fds=kept,
+            env=None if "environment" in self.settings.without else environment,
+            cwd="/",
+            start_new_session=True,  # the terminal's Ctrl-C is for the evaluation, which then ends its helpers
+        )
+        self._processes.append(process)
+        return process
+
+    def check(self, problem: Problem, completion: str) -> dict[str, Any]:
+        """Run one sample and return the tester's verdict.
+
+        Raises:
+            WorkerDiedError: no verdict came; the processes are gone.
+        """
+        job = {
+            "prompt": problem.prompt,
+            "test": problem.test,
+            "entry_point": problem.entry_point,
+            "completion": completion,
+            "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
+        }
+        deadline = time.monotonic() + self.settings.timeout_seconds + REPLY_SLACK_SECONDS
+        assert self._tester.stdin is not None
+        assert self._tester.stdout is not None
+        try:
+            self._tester.stdin.write(frame(job))
+            self._tester.stdin.flush()
+            length = frame_length(_exactly(self._tester.stdout, 4, deadline))
+            verdict: dict[str, Any] = json.loads(_exactly(self._tester.stdout, length, deadline))
+        except TimeoutError:
+            self.kill()
+            raise WorkerDiedError("time") from None
+        except (OSError, ValueError) as error:
+            raise WorkerDiedError(f"the tester ended: {error} ({self._last_words()})") from None
+        return verdict
+
+    def _last_words(self) -> str:
+        """End the processes and return the last line that one of them wrote to its error output."""
+        lines = []
+        for process in self._processes:
+            process.kill()
+            assert process.stderr is not None
+            lines += process.stderr.read().decode("utf-8", "replace").splitlines()
+        self.kill()
+        return lines[-1] if lines else "no message"
+
+    def kill(self) -> None:
+        """End both processes, and with the nursery every candidate. Waits until they are gone."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+        self._processes = []
+
+    def restart(self) -> None:
+        """Replace both processes by fresh ones."""
+        self.kill()
+        self.start()
+
+
+def _wait_readable(stream: IO[bytes], deadline: float) -> None:
+    poller = select.poll()
+    poller.register(stream.fileno(), select.POLLIN)
+    if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+        raise TimeoutError
+
+
+def _exactly(stream: IO[bytes], count: int, deadline: float) -> bytes:
+    parts = []
+    while count:
+        _wait_readable(stream, deadline)
+        part = os.read(stream.fileno(), min(count, 1 << 20))
+        if not part:
+            raise OSError("end of file")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _line(stream: IO[bytes], seconds: float) -> bytes:
+    """Read up to the first end of line; an empty result if none comes."""
+    deadline = time.monotonic() + seconds
+    data = b""
+    while not data.endswith(b"\n"):
+        try:
+            _wait_readable(stream, deadline)
+        except TimeoutError:
+            return b""
+        part = os.read(stream.fileno(), 1 << 16)
+        if not part:
+            return b""
+        data += part
+    return data

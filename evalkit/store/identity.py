@@ -1,0 +1,126 @@
+"""What a run's scores depend on, as plain values that can be stored, compared and named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit import __version__
+from evalkit.config import RunConfig
+from evalkit.paths import configs_dir
+
+# Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
+NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume")
+# Versions that no score depends on.
+NOT_COMPARED = ("python", "openmind_hub")
+# Code that only shows what was computed. Everything else may change a score.
+NOT_SCORING = ("report", "cli.py", "progress.py", "listing.py", "infer.py")
+_SHOWN_DIFFERENCES = 5
+
+
+def code_sha256() -> str:
+    """Return a digest of evalkit's own code: what a version number alone doesn't tell in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    sources = [
+        path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in (*NOT_SCORING, "_configs")
+    ]
+    return _digest_of_files(package, sources)
+
+
+def protocol_sha256() -> str:
+    """Return a digest of the configuration of tasks, suites and protocols."""
+    root = configs_dir()
+    return _digest_of_files(root, [*(p for name in ("tasks", "suites", "protocols") for p in (root / name).rglob("*"))])
+
+
+def _digest_of_files(root: Path, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(file for file in files if file.is_file() and "__pycache__" not in file.parts):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def identity(
+    config: RunConfig,
+    protocol: str,
+    data: Mapping[str, Mapping[str, Any]],
+    model: Mapping[str, Any],
+    reuse: str | None = None,
+) -> dict[str, Any]:
+    """Return everything that a score depends on, in named groups of JSON values.
+
+    Args:
+        config: the run's configuration.
+        protocol: name of the protocol(s).
+        data: by task the data's description, with ``sha256`` and ``documents``.
+        model: the model's description (``OpenMindLM.describe``).
+        reuse: name of the run that results are taken over from.
+    """
+    versions = model.get("versions") or {}
+    return {
+        "model": {
+            key: model.get(key)
+            for key in ("model_fingerprint", "revision", "architecture", "quantization", "loader", "max_length")
+        },
+        "tokenizer": {key: model.get(key) for key in ("tokenizer_fingerprint", "vocabulary")},
+        "data": {task: {key: entry[key] for key in ("sha256", "documents")} for task, entry in data.items()},
+        "protocol": {"name": protocol, "sha256": protocol_sha256()},
+        "code": {"evalkit": __version__, "sha256": code_sha256()},
+        "versions": {name: version for name, version in sorted(versions.items()) if name not in NOT_COMPARED},
+        "dtype": model.get("dtype"),
+        "scorer": model.get("scorer"),
+        "device": {
+            "kind": str(model.get("device")).split(":")[0],
+            "name": model.get("device_name"),
+            "instruction_set": model.get("instruction_set"),
+        },
+        "settings": {
+            "tasks": list(config.task_names()),
+            "limit": config.limit,
+            "add_bos": config.add_bos,
+            "apply_chat_template": config.apply_chat_template,
+            "system": config.system,
+            "seed": config.seed,
+        },
+        "reuse": reuse,
+    }
+
+
+def asked(config: RunConfig) -> dict[str, Any]:
+    """Return what the user asked for: two commands with equal values want the same run."""
+    return {key: value for key, value in config.to_dict().items() if key not in NOT_ASKED}
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs, one phrase each: ``model.model_fingerprint: 12ab34cd, now 56ef78ab``."""
+    old, new = dict(_leaves(then)), dict(_leaves(now))
+    return [
+        f"{name}: {_shown(old.get(name))}, now {_shown(new.get(name))}"
+        for name in [*old, *(name for name in new if name not in old)]
+        if old.get(name) != new.get(name)
+    ]
+
+
+def in_one_line(found: Sequence[str]) -> str:
+    """Return the first few differences."""
+    more = f" and {len(found) - _SHOWN_DIFFERENCES} more" if len(found) > _SHOWN_DIFFERENCES else ""
+    return "; ".join(found[:_SHOWN_DIFFERENCES]) + more
+
+
+def _leaves(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, item in value.items():
+        yield from _leaves(item, f"{name}.{key}" if name else str(key))
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"):
+        return text[:12]
+    return text if len(text) <= 60 else text[:57] + "..."

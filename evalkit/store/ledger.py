@@ -1,0 +1,295 @@
+"""What of a run's work is done: plans, finished packs, finished texts. Computes what is missing, and nothing twice.
+
+A run's work comes in *sections*, one for each call of ``score`` (all log-likelihood requests) and of ``generate`` (all
+prompts), in the order of the calls. A section's records in the journal are
+
+::
+
+    reused     scores taken over from another run (with --reuse only)
+    plan       how the other requests are grouped; written before anything is computed
+    pack       scores of one pack of the plan          (one record a finished pack)
+    texts      generated texts of one batch of the plan (one record a finished batch)
+
+What a floating-point result is depends on what shares its batch. So a resumed run computes the stored plan's packs,
+whatever the batch size or the free memory of today, and starts from the memory budget that the last pack left. Results
+are then the same to the bit, and so is the journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from evalkit.errors import StoreError
+from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.plan import Plan
+from evalkit.store.journal import Journal, Record
+from evalkit.store.sections import (
+    SCORES,
+    TEXTS,
+    Prompt,
+    Section,
+    Source,
+    prompt_keys,
+    read_sections,
+    request_key,
+    stored_number,
+    stored_values,
+)
+
+
+class Watch(Protocol):
+    """Who is told of the progress, as `evalkit.progress.Progress` is."""
+
+    def advance(self, units: int) -> None:
+        """Count finished work."""
+
+    def finish(self) -> None:
+        """The section is finished."""
+
+
+class Ledger:
+    """A run's work, backed by its journal.
+
+    Args:
+        journal: open for writing.
+        records: the journal's records so far.
+        source: run to take results over from.
+        watch: makes the watcher of a section from (what, total units, finished units).
+        held: a context in which signals wait.
+        check: called after each commit; raises where the run shall stop.
+
+    Attributes:
+        reused: positions of the last call's requests whose results came from another run.
+        reused_count: number of those, of all calls.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        records: Iterable[Record] = (),
+        *,
+        source: Source | None = None,
+        watch: Callable[[str, int, int], Watch] | None = None,
+        held: Callable[[], AbstractContextManager[None]] = nullcontext,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._journal = journal
+        self.sections = read_sections(records, journal.path)
+        self._source = source
+        self._watch = watch
+        self._held = held
+        self._check = check
+        self._called = 0
+        self.reused: list[int] = []
+        self.reused_count = 0
+
+    def score(self, requests: Sequence[TokenRequest], scorer: Scorer) -> list[Score]:
+        """Return the scores of all requests, in their order; computes those that the journal doesn't have.
+
+        A result that isn't finite, or that the scorer left out, is (nan, False).
+
+        Raises:
+            StoreError: the journal belongs to other requests, or the disk failed.
+        """
+        keys = [request_key(request, scorer.max_length, index) for index, request in enumerate(requests)]
+        number, section = self._next_section(SCORES)
+        found = self._reuse(number, section, keys, range(len(keys)))
+        rest = [position for position in range(len(keys)) if position not in found]
+        todo = [requests[position] for position in rest]
+        rest_keys = [keys[position] for position in rest]
+        plan = self._plan(number, section, rest_keys, lambda: _of_plan(scorer.plan(todo))) if rest else None
+        if plan is None:
+            return [found[position] for position in range(len(keys))]
+        packs = Plan.from_json(json.dumps(plan["plan"]))
+        if packs.digest != plan["sha256"]:
+            raise StoreError(f"{self._journal.path}: the plan is not the one that was hashed; start anew with --fresh")
+        tokens = [pack.tokens for pack in packs.packs]
+        watch = self._watcher(SCORES, sum(tokens), sum(tokens[done] for done in section.done))
+        with self._held():
+            pending = self._pending(section, len(tokens))
+            for result in scorer.iter_packs(todo, packs, pending, section.budget_tokens):
+                record = {
+                    "pack": result.pack,
+                    "requests": [rest[index] for index in result.requests],
+                    "keys": [rest_keys[index] for index in result.requests],
+                    "logprobs": [stored_number(logprob) for logprob in result.logprobs],
+                    "greedy": [int(greedy) for greedy in result.is_greedy],
+                    "parts": result.parts,
+                    "budget_tokens": result.budget_tokens,
+                }
+                self._commit(number, section, "pack", record)
+                watch.advance(tokens[result.pack])
+            self._check()
+        watch.finish()
+        scores = section.by_position()
+        return [scores.get(position, (math.nan, False)) for position in range(len(keys))]
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        compute: Callable[[Sequence[int]], Sequence[str | None]],
+    ) -> list[str | None]:
+        """Return the continuations of all prompts, in their order; None where generation failed.
+
+        Args:
+            prompts: all of them; repetitions are generated separately.
+            plan: groups prompts into batches: lists of positions.
+            compute: generates one batch, given as positions among ``prompts``; None where that fails.
+
+        Raises:
+            StoreError: the journal belongs to other prompts, or the disk failed.
+        """
+        keys = prompt_keys(prompts)
+        number, section = self._next_section(TEXTS)
+        greedy = [position for position, prompt in enumerate(prompts) if prompt.is_greedy]
+        found = self._reuse(number, section, keys, greedy)
+        rest = [position for position in range(len(keys)) if position not in found]
+        todo = [prompts[position] for position in rest]
+        rest_keys = [keys[position] for position in rest]
+
+        def batches_of_plan() -> Record:
+            batches = [list(map(int, batch)) for batch in plan(todo)]
+            return {"plan": batches, "sha256": _sha256(batches), "packs": len(batches)}
+
+        stored = self._plan(number, section, rest_keys, batches_of_plan) if rest else None
+        if stored is None:
+            return [found[position] for position in range(len(keys))]
+        batches: list[list[int]] = stored["plan"]
+        if _sha256(batches) != stored["sha256"] or sorted(i for batch in batches for i in batch) != list(
+            range(len(rest))
+        ):
+            raise StoreError(f"{self._journal.path}: the plan is not the one that was hashed; start anew with --fresh")
+        finished = sum(len(batches[done]) for done in section.done)
+        watch = self._watcher(TEXTS, len(rest), finished)
+        with self._held():
+            for batch in self._pending(section, len(batches)):
+                positions = [rest[index] for index in batches[batch]]
+                texts = list(compute(positions))
+                record = {"pack": batch, "requests": positions, "keys": [keys[p] for p in positions], "texts": texts}
+                self._commit(number, section, "texts", record)
+                watch.advance(len(texts))
+            self._check()
+        watch.finish()
+        by_position = section.by_position()
+        return [by_position.get(position) for position in range(len(keys))]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the record says about the work: by section how many requests, batches and splits."""
+        return {
+            "reused_from": next((section.reused["from"] for section in self.sections if section.reused), None),
+            "sections": [
+                {
+                    "what": section.what,
+                    "requests": section.requests,
+                    "reused": section.reused_requests,
+                    "plan_sha256": section.plan["sha256"] if section.plan else None,
+                    "packs": section.plan["packs"] if section.plan else 0,
+                    "split_packs": {
+                        str(number): record["parts"]
+                        for number, record in sorted(section.done.items())
+                        if record.get("parts", 1) > 1
+                    },
+                }
+                for section in self.sections
+            ],
+        }
+
+    def _next_section(self, what: str) -> tuple[int, Section]:
+        number = self._called
+        self._called += 1
+        self.reused = []
+        if number == len(self.sections):
+            self.sections.append(Section(what))
+        section = self.sections[number]
+        if section.what != what:
+            raise StoreError(
+                f"{self._journal.path}: has {section.what} where {what} are wanted; the tasks have changed since: "
+                "start anew with --fresh"
+            )
+        return number, section
+
+    def _reuse(self, number: int, section: Section, keys: Sequence[str], usable: Iterable[int]) -> dict[int, Any]:
+        """Return results from another run by position; looks them up when the section begins, and records them."""
+        if section.reused is None and section.plan is None and self._source is not None:
+            known = self._source.results[section.what]
+            taken = [position for position in usable if keys[position] in known]
+            values = [known[keys[position]] for position in taken]
+            record: Record = {"from": self._source.name, "requests": taken, "keys": [keys[p] for p in taken]}
+            if section.what == TEXTS:
+                record["texts"] = values
+            else:
+                record["logprobs"] = [stored_number(logprob) for logprob, _ in values]
+                record["greedy"] = [int(greedy) for _, greedy in values]
+            section.reused = self._append(number, section, "reused", record)
+        if section.reused is None:
+            return {}
+        positions = section.reused["requests"]
+        if [keys[position] for position in positions if position < len(keys)] != section.reused["keys"]:
+            raise self._foreign()
+        self.reused = list(positions)
+        self.reused_count += len(positions)
+        return dict(zip(positions, stored_values(section.what, section.reused), strict=True))
+
+    def _plan(self, number: int, section: Section, keys: Sequence[str], make: Callable[[], Record]) -> Record:
+        """Return the stored plan, or make and store one."""
+        sha256 = _sha256(list(keys))
+        if section.plan is None:
+            section.plan = self._append(
+                number, section, "plan", {"requests": len(keys), "requests_sha256": sha256, **make()}
+            )
+        elif section.plan["requests_sha256"] != sha256:
+            raise self._foreign()
+        return section.plan
+
+    def _pending(self, section: Section, count: int) -> Iterator[int]:
+        """Yield what is not done; ends early where the run shall stop, so that a scorer finishes what it has begun."""
+        for number in range(count):
+            if number not in section.done:
+                if self._shall_stop():
+                    return
+                yield number
+
+    def _shall_stop(self) -> bool:
+        try:
+            self._check()
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def _commit(self, number: int, section: Section, kind: str, record: Record) -> None:
+        section.done[record["pack"]] = self._append(number, section, kind, record)
+
+    def _append(self, number: int, section: Section, kind: str, record: Record) -> Record:
+        whole = {"kind": kind, "section": number, "what": section.what, **record}
+        self._journal.append(whole)
+        return whole
+
+    def _watcher(self, what: str, total: int, done: int) -> Watch:
+        return self._watch(what, total, done) if self._watch else _Nobody()
+
+    def _foreign(self) -> StoreError:
+        return StoreError(
+            f"{self._journal.path}: was made for other requests than the tasks have now; start anew with --fresh"
+        )
+
+
+class _Nobody:
+    def advance(self, units: int) -> None:
+        """Nobody is told."""
+
+    def finish(self) -> None:
+        """Nobody is told."""
+
+
+def _of_plan(plan: Plan) -> Record:
+    return {"plan": json.loads(plan.to_json()), "sha256": plan.digest, "packs": len(plan.packs)}
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()

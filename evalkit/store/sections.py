@@ -1,0 +1,180 @@
+"""The journal's records, sorted: which requests have a result, and what it is. Reads only; ledger.py writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.errors import StoreError
+from evalkit.scoring import TokenRequest
+from evalkit.scoring.forest import truncate
+from evalkit.store.journal import Record
+
+_KEY_DIGITS = 32
+
+SCORES = "log-likelihoods"
+TEXTS = "texts"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One text to be continued.
+
+    Attributes:
+        context: the text.
+        settings: JSON values: stop strings, greatest length, sampling.
+    """
+
+    context: str
+    settings: Mapping[str, Any]
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the same model would always answer the same."""
+        return not self.settings.get("do_sample") and not self.settings.get("temperature")
+
+
+@dataclass
+class Section:
+    """One section of the journal, as far as it is written.
+
+    Attributes:
+        what: SCORES or TEXTS.
+        plan: the plan's record, or None before it was written.
+        reused: the record of what was taken over, or None.
+        done: finished packs or batches by number.
+        budget_tokens: memory budget that the last finished pack left, or None.
+    """
+
+    what: str
+    plan: Record | None = None
+    reused: Record | None = None
+    done: dict[int, Record] = field(default_factory=dict)
+    budget_tokens: int | None = None
+
+    @property
+    def requests(self) -> int:
+        """Number of requests, as far as it is known."""
+        return (self.plan["requests"] if self.plan else 0) + self.reused_requests
+
+    @property
+    def reused_requests(self) -> int:
+        """Number of requests whose results were taken over."""
+        return len(self.reused["requests"]) if self.reused else 0
+
+    @property
+    def finished_requests(self) -> int:
+        """Number of requests with a result."""
+        return self.reused_requests + sum(len(record["requests"]) for record in self.done.values())
+
+    def results(self) -> Iterator[tuple[int, str, Any]]:
+        """Yield (position of the request, its key, its score or text) of everything finished."""
+        for record in [*([self.reused] if self.reused else []), *self.done.values()]:
+            yield from zip(record["requests"], record["keys"], stored_values(self.what, record), strict=True)
+
+    def by_position(self) -> dict[int, Any]:
+        """Return the score or text of each finished request."""
+        return {position: value for position, _, value in self.results()}
+
+
+def read_sections(records: Iterable[Record], where: object) -> list[Section]:
+    """Sort a journal's records by section.
+
+    Raises:
+        StoreError: a record that does not belong there.
+    """
+    sections: list[Section] = []
+    for record in records:
+        kind, number, what = record.get("kind"), record.get("section"), record.get("what")
+        if number == len(sections) and what in (SCORES, TEXTS):
+            sections.append(Section(what))
+        if not isinstance(number, int) or not 0 <= number < len(sections) or sections[number].what != what:
+            raise StoreError(f"{where}: a record of an unknown section; was it written by another evalkit?")
+        section = sections[number]
+        if kind == "reused" and section.reused is None and section.plan is None:
+            section.reused = record
+        elif kind == "plan" and section.plan is None:
+            section.plan = record
+        elif kind in ("pack", "texts") and section.plan is not None and record["pack"] not in section.done:
+            section.done[record["pack"]] = record
+            section.budget_tokens = record.get("budget_tokens", section.budget_tokens)
+        else:
+            raise StoreError(f"{where}: an unexpected record '{kind}'; was it written by another evalkit?")
+    return sections
+
+
+def stored_values(what: str, record: Record) -> list[Any]:
+    if what == TEXTS:
+        return list(record["texts"])
+    return [
+        # Infinities and NaN are written as text: JSON has none, and they must come back as what they were.
+        (float(logprob), bool(greedy))
+        for logprob, greedy in zip(record["logprobs"], record["greedy"], strict=True)
+    ]
+
+
+def stored_number(value: float) -> float | str:
+    return value if math.isfinite(value) else repr(value)
+
+
+def request_key(request: TokenRequest, max_length: int, index: int = 0) -> str:
+    """Return a digest of what the model is given and has to predict: equal for equal requests of any run."""
+    inputs, targets = truncate(request, max_length, index)
+    digest = hashlib.sha256(array("I", inputs).tobytes())
+    digest.update(b"|" + array("I", targets).tobytes())
+    return digest.hexdigest()[:_KEY_DIGITS]
+
+
+def prompt_keys(prompts: Sequence[Prompt]) -> list[str]:
+    """Return a digest of each prompt and its settings; where one is repeated, each time another."""
+    seen: dict[str, int] = {}
+    keys = []
+    for prompt in prompts:
+        text = json.dumps([prompt.context, prompt.settings], sort_keys=True, default=str)
+        seen[text] = seen.get(text, -1) + 1
+        keys.append(hashlib.sha256(f"{seen[text]} {text}".encode()).hexdigest()[:_KEY_DIGITS])
+    return keys
+
+
+@dataclass(frozen=True)
+class Source:
+    """Another run whose results may be taken over.
+
+    Attributes:
+        name: how the record calls it.
+        results: for SCORES and TEXTS the results by request key.
+    """
+
+    name: str
+    results: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, name: str, sections: Iterable[Section]) -> Source:
+        """Collect a run's results; failed ones are left out."""
+        results: dict[str, dict[str, Any]] = {SCORES: {}, TEXTS: {}}
+        for section in sections:
+            for _, key, value in section.results():
+                if value is not None and (section.what == TEXTS or math.isfinite(value[0])):
+                    results[section.what][key] = value
+        return cls(name, results)
+
+
+class FailedText(str):
+    """What lm-eval gets for a text that could not be generated; the sample then has no score."""
+
+
+def plan_batches(prompts: Sequence[Prompt], rows: int) -> list[list[int]]:
+    """Group prompts of equal settings into batches of at most ``rows``, the longest first."""
+    groups: dict[str, list[int]] = {}
+    for position, prompt in enumerate(prompts):
+        groups.setdefault(json.dumps(prompt.settings, sort_keys=True, default=str), []).append(position)
+    batches = []
+    for positions in groups.values():
+        positions.sort(key=lambda position: (-len(prompts[position].context), prompts[position].context, position))
+        batches += [positions[start : start + rows] for start in range(0, len(positions), rows)]
+    return batches

@@ -1,0 +1,139 @@
+"""The commands as users type them: output, exit codes, one-line errors, and that they start without heavy imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from evalkit.errors import EvalkitError
+from evalkit.report import commands
+
+pytestmark = pytest.mark.torch_free
+
+GROUP = click.Group("evalkit", commands=[commands.baselines, commands.audit, commands.leaderboard, commands.power])
+
+LOG = """GPT4All:
+|    Task     |Version| Metric |Value |   |Stderr|
+|-------------|------:|--------|-----:|---|-----:|
+|boolq        |      1|acc     |0.8657|±  |0.0060|
+|piqa         |      0|acc     |tbd   |±  |      |
+Average: 73.12
+"""
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(GROUP, [str(argument) for argument in arguments])
+
+
+def error_of(result: Result) -> str:
+    assert isinstance(result.exception, EvalkitError), result.output
+    assert result.exception.exit_code == 2
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def test_import_writes_a_baseline_and_says_what_it_could_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "My-Model-7B.md"
+    log.write_text(LOG)
+    target = tmp_path / "baselines" / "mine.yaml"
+    found = run("baselines", "import", log, "--output", target, "--retrieved", "2024-02-03", "--source", "web/{file}")
+    assert found.exit_code == 0
+    assert "My-Model-7B.md:5: row not read: piqa | 0 | acc | tbd | ±" in found.output
+    assert "1 place(s) could not be read" in found.output
+    assert f"wrote {target}: 1 tasks, 1 numbers, 1 averages" in found.output
+    text = target.read_text()
+    assert "source: web/My-Model-7B.md\nretrieved: '2024-02-03'" in text
+    assert (
+        "unchanged"
+        in run(
+            "baselines", "import", log, "--output", target, "--retrieved", "2024-02-03", "--source", "web/{file}"
+        ).output
+    )
+    assert "exists with other content" in error_of(run("baselines", "import", log, "--output", target))
+    assert run("baselines", "import", log, "--output", target, "--force").exit_code == 0
+    # By default into the folder of baselines, where every command finds it by name.
+    monkeypatch.setattr("evalkit.report.listing.default_folder", lambda: tmp_path / "mine")
+    monkeypatch.setenv("EVALKIT_BASELINES", str(tmp_path / "mine"))
+    assert run("baselines", "import", log, "--name", "Fancy Name").exit_code == 0
+    assert (tmp_path / "mine" / "fancy-name.yaml").is_file()
+    assert "fancy-name" in run("baselines", "list", "--format", "csv").output
+    assert "Fancy Name" in run("leaderboard", "--sort", "gpt4all").output
+
+
+def test_import_to_stdout_is_the_file_alone(tmp_path: Path) -> None:
+    log = tmp_path / "a.md"
+    log.write_text(LOG)
+    found = run("baselines", "import", log, "--output", "-")
+    assert found.stdout.startswith("name: a\nslug: a\n")
+    assert "not read" in found.stderr
+
+
+def test_import_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    log, empty = tmp_path / "a.md", tmp_path / "empty.md"
+    log.write_text(LOG)
+    empty.write_text("nothing\n")
+    assert "no per-task scores and no suite averages" in error_of(run("baselines", "import", empty))
+    assert "fit one log" in error_of(run("baselines", "import", log, empty, "--name", "x"))
+    assert "'yesterday' is no date" in error_of(run("baselines", "import", log, "--retrieved", "yesterday"))
+    log.write_text(LOG + LOG.replace("0.8657", "0.7657"))
+    assert "holds 2 models" in error_of(run("baselines", "import", log, "--output", tmp_path / "x.yaml"))
+
+
+def test_list_shows_every_baseline_with_its_source() -> None:
+    rows = json.loads(run("baselines", "list", "--format", "json").output)
+    assert len(rows["rows"]) >= 29
+    card = next(row for row in rows["rows"] if row["slug"] == "openhermes-2.5-mistral-7b")
+    assert (card["gpt4all"], card["humaneval"], card["tasks"], card["protocol"]) == (73.12, 50.7, 34, "nous-2023")
+    assert any("not published" in note for note in rows["notes"])
+
+
+@pytest.mark.parametrize(("average", "code"), [("86.57", 0), ("86.50", 0), ("12.00", 1)])
+def test_audit_exits_1_only_if_something_is_inconsistent(tmp_path: Path, average: str, code: int) -> None:
+    table = "|Task|Version|Metric|Value||Stderr|\n|---|---|---|---|---|---|\n|truthfulqa_mc|1|mc2|0.8657|±|0.0060|\n"
+    right, file = tmp_path / "right.md", tmp_path / "file.md"
+    right.write_text(f"TruthfulQA\n{table}Average: 86.57\n")
+    file.write_text(f"TruthfulQA\n{table}Average: {average if code else '86.57'}\n")
+    found = run("audit", right, file)
+    assert found.exit_code == code
+    assert ("inconsistent" in found.output) == bool(code)
+
+
+def test_audit_in_other_formats(tmp_path: Path) -> None:
+    file = tmp_path / "file.md"
+    file.write_text(LOG)
+    rows = json.loads(run("audit", file, "--all", "--format", "json").output)["rows"]
+    assert {row["Verdict"] for row in rows} == {"exact", "not checkable"}
+    assert "cannot be read" in error_of(run("audit", tmp_path / "absent.md"))
+
+
+def test_leaderboard_and_power() -> None:
+    assert "Meta-Llama-3-70B-Instruct" in run("leaderboard").output
+    assert run("leaderboard", "--format", "latex", "--sort", "bigbench").output.startswith(r"\begin{table}")
+    planned = run("power", "--suite", "gpt4all", "--effect", "1.0")
+    assert planned.exit_code == 0
+    assert "16436" in planned.output
+    assert len(json.loads(run("power", "--format", "json").output)["rows"]) == 10
+    assert "did you mean 'gpt4all'" in error_of(run("power", "--suite", "gpt4al"))
+
+
+def imported_by(module: str) -> set[str]:
+    code = f"import sys, {module}; print(' '.join(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in found.stdout.split()}
+
+
+def test_commands_load_nothing_heavy_before_they_run() -> None:
+    assert not imported_by("evalkit.report.commands") & {"torch", "lm_eval", "numpy", "scipy", "pandas", "tabulate"}
+
+
+@pytest.mark.parametrize("module", ["leaderboard", "audit", "audit_text", "power", "published", "listing", "tables"])
+def test_reports_never_load_torch_or_lm_eval(module: str) -> None:
+    assert not imported_by(f"evalkit.report.{module}") & {"torch", "lm_eval", "transformers", "pandas"}

@@ -1,0 +1,135 @@
+"""The configs as lm-eval sees them: documents, requests and metrics of every task are the oracle's."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.data import DataSource, load_documents
+from evalkit.data.manifest import find_dataset
+from evalkit.errors import ConfigError, DataError
+from evalkit.suites import load_suites, load_tasks
+from evalkit.tasks.documents import ENVIRONMENT_VARIABLE, Documents, custom_dataset, load
+from evalkit.tasks.loading import load_lm_eval_tasks
+from evalkit.tasks.mixed import GENERATION
+from evalkit.verify import log_likelihood_tasks
+from tests.support import protocol
+from tests.support.files import change_document
+
+SAMPLES = dict.fromkeys(load_suites(), DataSource("samples"))
+
+
+@pytest.fixture(scope="module")
+def tasks() -> dict[str, Any]:
+    loaded: dict[str, Any] = load_lm_eval_tasks(load_tasks(), SAMPLES)["tasks"]
+    return loaded
+
+
+def test_all_tasks_load(tasks: dict[str, Any]) -> None:
+    assert set(tasks) == set(load_tasks())
+    for name, task in tasks.items():
+        assert load_tasks()[name].version == task.VERSION
+        assert set(task.aggregation()) == set(load_tasks()[name].metrics)
+
+
+@pytest.mark.parametrize("name", log_likelihood_tasks())
+def test_requests_and_metrics_through_lm_eval_are_the_oracles(name: str, tasks: dict[str, Any]) -> None:
+    task = tasks[name]
+    generator = random.Random(7)
+    docs = load_documents(find_dataset(name), DataSource("samples")).documents
+    assert list(task.eval_docs) == docs
+    for doc in docs:
+        context = task.fewshot_context(doc, num_fewshot=0)
+        instances = task.construct_requests(doc, context, metadata=(name, 0, 1))
+        expected = protocol.requests(name, doc)
+        scored = [instance for instance in instances if instance.request_type == "loglikelihood"]
+        assert [instance.arguments for instance in scored] == expected
+        others = [instance for instance in instances if instance.request_type != "loglikelihood"]
+        assert len(others) == (name == "bigbench_geometric_shapes")
+        # A third of the scores are equal to another one.
+        scores = [-generator.choice([generator.random(), 0.5, 1.0]) for _ in expected]
+        results = [(score, False) for score in scores]
+        generated = generator.choice([doc.get("target", ""), "a circle.", "\n"])
+        found = task.process_results(doc, [*results, generated] if others else results)
+        assert found == pytest.approx(protocol.metrics(name, doc, scores, generated), rel=1e-12)
+
+
+def test_geometric_shapes_also_generates(tasks: dict[str, Any]) -> None:
+    task = tasks["bigbench_geometric_shapes"]
+    doc = task.eval_docs[0]
+    *_, last = task.construct_requests(doc, "context", metadata=("x", 0, 1))
+    assert last.request_type == "generate_until"
+    assert last.arguments == ("context", GENERATION)
+    assert GENERATION == {"until": [], "max_gen_toks": 128, "do_sample": False}
+    # Each request has settings of its own, which a model may change.
+    assert last.arguments[1] is not GENERATION
+
+
+def test_humaneval_generates_with_the_protocols_stops(tasks: dict[str, Any]) -> None:
+    task = tasks["humaneval"]
+    doc = task.eval_docs[0]
+    instance = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=0), metadata=("x", 0, 1))
+    context, settings = instance.arguments
+    assert instance.request_type == "generate_until"
+    assert context == doc["prompt"]
+    assert settings["until"] == ["\nclass", "\ndef", "\n#", "\nif", "\nprint"]
+    assert not settings["do_sample"]
+
+
+@pytest.mark.parametrize("suite", ["gpt4all", "agieval", "bigbench", "truthfulqa"])
+def test_groups_hold_their_suites(suite: str) -> None:
+    loaded = load_lm_eval_tasks([suite], SAMPLES)
+    assert set(loaded["tasks"]) == {task.name for task in load_suites()[suite].tasks}
+    assert list(loaded["groups"]) == [suite]
+
+
+def test_no_file_of_lm_evals_own_tasks_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import lm_eval.tasks
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("indexed")
+
+    monkeypatch.setattr(lm_eval.tasks, "__path__", [])
+    assert set(load_lm_eval_tasks(["piqa"], SAMPLES)["tasks"]) == {"piqa"}
+
+
+def test_documents_know_their_columns() -> None:
+    documents = Documents([{"a": 1, "b": None}])
+    assert list(documents.features) == ["a", "b"]
+    assert dict(Documents().features) == {}
+
+
+def test_where_documents_come_from(data_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    samples = custom_dataset("boolq", "samples")["eval"]
+    assert custom_dataset("boolq", data_folder.as_posix())["eval"] == samples
+    assert custom_dataset("boolq", ["hub", f"gpt4all={data_folder}"], version=3)["eval"] == samples
+    assert custom_dataset("boolq", f"agieval={tmp_path},gpt4all=samples")["eval"] == samples
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(data_folder))
+    assert custom_dataset("boolq")["eval"] == samples
+    with pytest.raises(ConfigError, match="no data source for gpt4all"):
+        custom_dataset("boolq", "agieval=samples")
+    with pytest.raises(ConfigError, match="no data set 'bolq'; did you mean 'boolq'"):
+        custom_dataset("bolq", "samples")
+
+
+def test_without_a_word_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in (None, ""):
+        if value is not None:
+            monkeypatch.setenv(ENVIRONMENT_VARIABLE, value)
+        with pytest.raises(DataError, match="bigbench_snarks: not on the hub in the protocol's form"):
+            custom_dataset("bigbench_snarks")
+
+
+def test_a_broken_document_stops_the_loading(data_folder: Path) -> None:
+    path = data_folder / "gpt4all/piqa/validation.jsonl"
+    change_document(path, 2, {}, drop="goal")
+    with pytest.raises(DataError, match=f"^{path}:2: missing column 'goal'"):
+        load_lm_eval_tasks(["piqa"], {"gpt4all": DataSource("folder", data_folder)})
+
+
+def test_documents_are_loaded_once_a_process(data_folder: Path) -> None:
+    source = DataSource("folder", data_folder)
+    assert load("piqa", source) is load("piqa", source)

@@ -1,0 +1,62 @@
+"""What the record says about versions and machine, and what it leaves out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evalkit import __version__, environment
+from evalkit.environment import code_revision, describe_environment, package_versions
+
+pytestmark = pytest.mark.torch_free
+
+
+def test_versions_of_what_is_installed() -> None:
+    versions = package_versions()
+    assert versions["evalkit"] == __version__
+    assert versions["python"] == platform.python_version()
+    assert "numpy" in versions
+    assert None not in versions.values()
+
+
+def test_secrets_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy")
+    monkeypatch.setenv("HF_ENDPOINT", "https://user:secret@mirror.example/hub")
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "0,1")
+    described = describe_environment()
+    assert "secret" not in json.dumps(described)
+    assert described["variables"]["HF_ENDPOINT"] == "https://mirror.example/hub"
+    assert described["variables"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
+    done = subprocess.run(["git", "-C", str(folder), *identity, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_commit_and_whether_there_are_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "evalkit"
+    package.mkdir()
+    module = package / "environment.py"
+    module.write_text("")
+    monkeypatch.setattr(environment, "__file__", str(module))
+    assert code_revision() == {"commit": None, "dirty": None}
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "m")
+    assert code_revision() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "dirty": False}
+    module.write_text("changed")
+    assert code_revision()["dirty"] is True
+
+
+def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "evalkit" / "environment.py"))
+    monkeypatch.setenv("PATH", "")
+    assert code_revision() == {"commit": None, "dirty": None}

@@ -1,0 +1,87 @@
+"""Who may import what: by reading the source, and by looking at what a process has loaded."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evalkit
+from tests.support.records import write_record
+
+pytestmark = pytest.mark.torch_free
+
+PACKAGE = Path(evalkit.__file__).resolve().parent
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_configs" not in path.parts)
+# A package that runs models or talks to their hubs; reports and statistics work without them.
+HEAVY = {"torch", "transformers", "lm_eval", "datasets", "openmind", "openmind_hub", "torch_npu", "ray"}
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, anywhere in it, also through importlib and for types only."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__", "contained_import"):
+                found.add(str(node.args[0].value).split(".")[0])
+    return found
+
+
+def importers(package: str) -> set[str]:
+    return {path.relative_to(PACKAGE).as_posix() for path in FILES if package in imported(path)}
+
+
+def test_only_the_adapter_imports_openmind_and_torch_npu() -> None:
+    assert importers("openmind") == {"models/openmind.py"}
+    assert importers("torch_npu") == {"models/openmind.py"}
+    assert importers("openmind_hub") == {"openmind_hub.py"}
+
+
+def test_at_most_one_file_imports_ray() -> None:
+    assert len(importers("ray")) <= 1
+
+
+@pytest.mark.parametrize("part", ["report", "baselines", "data", "stats.py", "results.py", "suites.py", "config.py"])
+def test_what_works_without_a_model_imports_no_package_for_models(part: str) -> None:
+    files = [path for path in FILES if path == PACKAGE / part or PACKAGE / part in path.parents]
+    assert files
+    for path in files:
+        heavy = imported(path) & HEAVY
+        # The hub's documents come through `datasets`, imported when they are asked for.
+        assert heavy <= ({"datasets"} if path.name == "hubs.py" else set()), path
+
+
+def test_no_module_is_too_long() -> None:
+    lengths = {path.relative_to(PACKAGE).as_posix(): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: length for name, length in lengths.items() if length > 450} == {}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level packages that a process has loaded after running code."""
+    script = f"{code}\nimport sys\nsys.stdout.flush()\nprint('\\0' + ' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {name.split(".")[0] for name in done.stdout.rpartition("\0")[2].split()}
+
+
+def test_the_command_line_starts_light() -> None:
+    assert loaded_by("import evalkit.cli") & (HEAVY | {"pandas", "scipy", "tabulate"}) == set()
+
+
+def test_a_report_needs_neither_torch_nor_lm_eval(tmp_path: Path) -> None:
+    write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
+    code = f"from evalkit.cli import main\nmain(['report', {str(tmp_path)!r}], standalone_mode=False)"
+    assert loaded_by(code) & HEAVY == set()
+
+
+@pytest.mark.parametrize("what", ["suites", "tasks", "models", "data"])
+def test_a_listing_needs_neither_torch_nor_lm_eval(what: str) -> None:
+    assert loaded_by(f"from evalkit.cli import main\nmain(['list', '{what}'], standalone_mode=False)") & HEAVY == set()

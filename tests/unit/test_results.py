@@ -1,0 +1,223 @@
+"""A run's record: written whole or not at all, averages that refuse failed samples, damage that is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit import results
+from evalkit.errors import StoreError
+from evalkit.results import (
+    MetricValue,
+    finite,
+    plain,
+    read_run,
+    read_samples,
+    summarise,
+    summarise_samples,
+    write_atomically,
+    write_run,
+)
+from tests.support.records import EVALKIT, sample, write_record
+
+pytestmark = pytest.mark.torch_free
+
+
+def refusal(read: Callable[[Path], Any], path: Path) -> str:
+    with pytest.raises(StoreError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_mean_and_standard_error() -> None:
+    assert summarise([1.0, 0.0, 1.0, 1.0]) == MetricValue(0.75, 0.25, 4, 0)
+    assert summarise([1.0]) == MetricValue(1.0, None, 1, 0)
+
+
+def test_a_failed_sample_refuses_the_score() -> None:
+    assert summarise([1.0, None, 1.0]) == MetricValue(None, None, 3, 1)
+    assert summarise([1.0, math.nan, math.inf]) == MetricValue(None, None, 3, 2)
+    assert summarise([]) == MetricValue(None, None, 0, 0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
+def test_the_sample_standard_deviation(values: list[float]) -> None:
+    """Oracle: NumPy's, with ddof=1."""
+    found = summarise(values)
+    assert found.value == pytest.approx(float(np.mean(values)), abs=1e-12)
+    assert found.stderr == pytest.approx(float(np.std(values, ddof=1)) / math.sqrt(len(values)), abs=1e-12)
+
+
+def test_samples_are_summed_up_by_task_and_metric() -> None:
+    samples = [sample("b", 0, acc=1.0, acc_norm=0.0), sample("a", 0, mc1=1.0), sample("b", 1, acc=0.0, acc_norm=None)]
+    found = summarise_samples(samples)
+    assert list(found) == ["b", "a"]
+    assert found["b"] == {"acc": MetricValue(0.5, 0.5, 2, 0), "acc_norm": MetricValue(None, None, 2, 1)}
+    assert found["a"] == {"mc1": MetricValue(1.0, None, 1, 0)}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (math.nan, None),
+        (-math.inf, None),
+        (np.float64(0.5), 0.5),
+        (np.float32("nan"), None),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.array([1.0, math.nan]), [1.0, None]),
+        ((1, (2.0, None)), [1, [2.0, None]]),
+        ({1: {"a": math.inf}}, {"1": {"a": None}}),
+        (Path("/x"), "/x"),
+        (True, True),
+        ("caf\udce9", "caf\\udce9"),
+    ],
+)
+def test_values_become_strict_json(value: Any, expected: Any) -> None:
+    assert plain(value) == expected
+    assert type(plain(value)) is type(expected)
+    json.dumps(plain(value), allow_nan=False).encode("utf-8")
+
+
+def test_finite() -> None:
+    assert [finite(value) for value in (None, math.nan, -math.inf, 0.0, -1.5)] == [None, None, None, 0.0, -1.5]
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = write_record(folder, {"boolq": {"acc": [1.0, 0.0]}, "piqa": {"acc": [1.0, None], "acc_norm": [0.0, 0.0]}})
+    assert record == read_run(folder) == read_run(folder / "run.json")
+    assert record.metrics["boolq"]["acc"] == MetricValue(0.5, 0.5, 2, 0)
+    assert record.metrics["piqa"]["acc"] == MetricValue(None, None, 2, 1)
+    assert record.evalkit["protocol"] == "nous-2023"
+    assert set(record.lm_eval) == {"results", "versions"}
+    samples = list(read_samples(folder))
+    assert samples[:2] == [sample("boolq", 0, acc=1.0), sample("boolq", 1, acc=0.0)]
+    assert [s.metrics for s in samples[2:]] == [{"acc": 1.0, "acc_norm": 0.0}, {"acc": None, "acc_norm": 0.0}]
+    assert sorted(path.name for path in folder.iterdir()) == ["run.json", "samples.jsonl"]
+
+
+def test_nan_is_null_on_disk(tmp_path: Path) -> None:
+    bad = dataclasses.replace(sample("boolq", 0, acc=math.nan), logprobs=[math.nan])
+    write_run(tmp_path, {**EVALKIT, "duration_seconds": math.inf}, {"results": {"boolq": {"acc": math.nan}}}, [bad])
+    for name in ("run.json", "samples.jsonl"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "NaN" not in text
+        assert "Infinity" not in text
+    assert next(iter(read_samples(tmp_path))).metrics == {"acc": None}
+
+
+def test_text_with_line_separators_stays_one_sample(tmp_path: Path) -> None:
+    odd = dataclasses.replace(sample("boolq", 0, acc=1.0), context="a\u2028b\x85c\nd\re")
+    write_run(tmp_path, EVALKIT, {}, [odd, sample("boolq", 1, acc=0.0)])
+    assert next(iter(read_samples(tmp_path))).context == "a\u2028b\x85c\nd\re"
+    assert len(list(read_samples(tmp_path))) == 2
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    write_atomically(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    assert refusal(lambda p: write_atomically(p, "new"), path) == f"{path}: cannot be written (No space left on device)"
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_the_file_appears_by_rename_after_its_content_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(results.os, "fsync", lambda fd: (events.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), replace(self, to))[1])
+    write_atomically(tmp_path / "x", "text")
+    assert events == ["fsync", "rename", "fsync"]
+
+
+def test_the_samples_are_there_before_the_run_counts_as_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    write = results.write_atomically
+    monkeypatch.setattr(results, "write_atomically", lambda path, text: (written.append(path.name), write(path, text)))
+    write_run(tmp_path, EVALKIT, {}, [sample("boolq", 0, acc=1.0)])
+    assert written == ["samples.jsonl", "run.json"]
+
+
+def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
+    assert refusal(read_run, tmp_path) == (
+        f"{tmp_path}: no run here (no run.json); name a folder such as results/<model>/<time>"
+    )
+    (tmp_path / "samples.jsonl").touch()
+    assert refusal(read_run, tmp_path).startswith(f"{tmp_path}: unfinished run (no run.json);")
+    assert "no run here" in refusal(read_run, tmp_path / "absent")
+    assert "cannot be read (Not a directory)" in refusal(read_run, tmp_path / "samples.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "damaged, not valid JSON ("),
+        (lambda _: "[]", "not written by evalkit (no key 'evalkit')"),
+        (lambda _: '{"results": {}}', "not written by evalkit (no key 'evalkit')"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema_version 2, this "),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": "1"'), "schema_version 1, this evalkit"),
+        (lambda text: text.replace('"model": {', '"modell": {'), "damaged, KeyError at 'model'"),
+        (lambda text: text.replace('"dtype"', '"dtyp"'), "damaged, KeyError at 'dtype'"),
+        (lambda text: text.replace('"failed"', '"fail"'), "damaged, TypeError at "),
+        (lambda text: json.dumps({**json.loads(text), "evalkit": 3}), "damaged, TypeError at "),
+        (lambda text: text.replace('"tasks": {', '"tasks": 3, "x": {'), "damaged, AttributeError at "),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, change: Callable[[str], str], message: str) -> None:
+    write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
+    path = tmp_path / "run.json"
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    assert refusal(read_run, tmp_path).startswith(f"{path}: {message}")
+
+
+def test_a_run_that_is_not_utf8(tmp_path: Path) -> None:
+    write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
+    (tmp_path / "run.json").write_bytes(b'{"evalkit": "\xff"}')
+    assert "damaged" in refusal(read_run, tmp_path)
+
+
+def test_damaged_samples_name_the_line(tmp_path: Path) -> None:
+    write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
+    path = tmp_path / "samples.jsonl"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"doc_id": 1', '"document": 1'), encoding="utf-8")
+    assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line"
+    path.write_text(text[:-10], encoding="utf-8")
+    assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line"
+    path.unlink()
+    assert refusal(lambda p: list(read_samples(p)), tmp_path).startswith(f"{path}: cannot be read (No such file")
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(json_like)
+def test_anything_can_be_written(value: Any) -> None:
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    assert json.loads(text.encode("utf-8")) == plain(value)

@@ -1,0 +1,129 @@
+"""Suites and tasks as their files declare them, and lm-eval's configs beside them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalkit.errors import ConfigError
+from evalkit.paths import configs_dir
+from evalkit.suites import find_suite, find_task, load_suites, load_tasks
+
+pytestmark = pytest.mark.torch_free
+
+SUITE = {
+    "suite": "s",
+    "title": "S",
+    "order": 1,
+    "protocol": "p",
+    "in_total": True,
+    "average": "mean",
+    "tasks": {"t": {"version": 0, "metrics": ["acc"], "headline": "acc", "documents": 3}},
+}
+
+
+def test_the_published_suites() -> None:
+    suites = load_suites()
+    assert [(name, suite.title, len(suite.tasks), suite.in_total) for name, suite in suites.items()] == [
+        ("gpt4all", "GPT4All", 7, True),
+        ("agieval", "AGIEval", 8, True),
+        ("bigbench", "BigBench", 18, True),
+        ("truthfulqa", "TruthfulQA", 1, True),
+        ("humaneval", "HumanEval", 1, False),
+    ]
+    assert {suite.protocol for suite in suites.values()} == {"nous-2023"}
+
+
+def test_versions_metrics_and_headlines_are_those_of_the_protocol() -> None:
+    tasks = load_tasks()
+    assert {name for name, task in tasks.items() if task.version == 1} == {"boolq", "truthfulqa_mc", "humaneval"}
+    for name, task in tasks.items():
+        if name.startswith("bigbench_"):
+            second = ("exact_str_match",) if name == "bigbench_geometric_shapes" else ()
+            assert (task.metrics, task.headline) == (("multiple_choice_grade", *second), "multiple_choice_grade")
+        elif name in ("boolq", "winogrande"):
+            assert (task.metrics, task.headline) == (("acc",), "acc")
+        elif name == "truthfulqa_mc":
+            assert (task.metrics, task.headline) == (("mc1", "mc2"), "mc2")
+        elif name == "humaneval":
+            assert (task.metrics, task.headline) == (("pass@1",), "pass@1")
+        else:
+            assert (task.metrics, task.headline) == (("acc", "acc_norm"), "acc_norm")
+
+
+def test_tasks_stand_in_the_order_of_the_published_tables(shared: Path) -> None:
+    log = (shared / "benchmark-logs" / "OpenHermes-2.5-Mistral-7B.md").read_text(encoding="utf-8")
+    printed = re.findall(r"^\|([a-z_]+) *\| +(\d)\|", log, flags=re.MULTILINE)
+    ours = [(task.name, str(task.version)) for task in load_tasks().values() if task.suite != "humaneval"]
+    assert ours == printed
+
+
+@pytest.mark.parametrize("suite", load_suites().values(), ids=lambda suite: suite.name)
+def test_each_task_has_an_lm_eval_config_that_agrees(suite: Any) -> None:
+    class Loader(yaml.SafeLoader):
+        """Reads `!function` lines as text."""
+
+    Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+    folder = configs_dir() / "tasks" / suite.name
+
+    def read(path: Path) -> dict[str, Any]:
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        base = read(path.parent / found.pop("include")) if "include" in found else {}
+        return {**base, **found}
+
+    configs = {path.stem: read(path) for path in folder.glob("*.yaml") if not path.name.startswith("_")}
+    assert set(configs) == {task.name for task in suite.tasks}
+    for task in suite.tasks:
+        config = configs[task.name]
+        assert config["task"] == task.name
+        assert config["dataset_kwargs"] == {"dataset": task.name}
+        assert config["metadata"] == {"version": task.version, "protocol": suite.protocol}
+        assert tuple(entry["metric"] for entry in config["metric_list"]) == task.metrics
+        assert config["num_fewshot"] == 0
+    group = folder / f"_{suite.name}.yaml"
+    if group.exists():
+        assert read(group)["group"] == suite.name
+        assert read(group)["task"] == [task.name for task in suite.tasks]
+    else:
+        assert list(configs) == [suite.name]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({**SUITE, "titel": "x"}, "unknown key 'titel'; did you mean 'title'?"),
+        ({key: item for key, item in SUITE.items() if key != "order"}, "missing key 'order'"),
+        ({**SUITE, "average": "median"}, "average: 'median' is not known; the only one is 'mean'"),
+        ({**SUITE, "tasks": ["t"]}, "tasks: expected a mapping of task names"),
+        ({**SUITE, "tasks": {"t": None}}, "tasks: expected a mapping of task names"),
+        (
+            {**SUITE, "tasks": {"t": {**SUITE["tasks"]["t"], "metric": 1}}},
+            "tasks: t: unknown key 'metric'; did you mean",
+        ),
+        (
+            {**SUITE, "tasks": {"t": {**SUITE["tasks"]["t"], "headline": "f1"}}},
+            "tasks: t: headline 'f1' is not among its metrics",
+        ),
+        ([], "expected a mapping of keys such as 'suite' and 'tasks'"),
+    ],
+)
+def test_a_mistake_in_a_suites_file_is_named(tmp_path: Path, content: Any, message: str) -> None:
+    folder = tmp_path / "configs" / "suites"
+    folder.mkdir(parents=True)
+    (folder / "s.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError) as caught:
+        load_suites(folder)
+    assert str(caught.value).startswith(f"configs/suites/s.yaml: {message}")
+
+
+def test_unknown_names_get_a_hint() -> None:
+    with pytest.raises(ConfigError, match=r"unknown suite 'GPT4ALL' \(known: gpt4all, agieval"):
+        find_suite("GPT4ALL")
+    with pytest.raises(ConfigError, match="unknown task 'winogrand'; did you mean 'winogrande'"):
+        find_task("winogrand")
+    assert find_suite("agieval").name == "agieval"
+    assert find_task("piqa").suite == "gpt4all"
