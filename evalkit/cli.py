@@ -159,18 +159,30 @@ def run(config_file: Path | None, **flags: Any) -> None:
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
 @click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
-def report(runs: tuple[Path, ...], partial: bool) -> None:
+@click.option("--against", multiple=True, help="Published baseline (name, file or log) beside them; repeatable.")
+@click.option("--html", type=_FOLDER, help="Write one HTML file instead: charts, tables, samples. The last RUN leads.")
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the report.")
+def report(runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], html: Path | None, lang: str) -> None:
     """Rebuild the tables of finished runs from their folders."""
+    from evalkit.report.language import load_language
     from evalkit.report.run_report import run_report
     from evalkit.results import RUN_FILE, read_run
 
+    say = load_language(lang)
+    if html is not None:
+        from evalkit.baselines import load_baseline
+        from evalkit.report.html import write_html
+
+        write_html(html, [read_run(folder) for folder in runs], [load_baseline(name) for name in against], say)
+        _say(f"report in {html}")
+        return
     for folder in runs:
         if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
             from evalkit.partial import partial_record
 
-            click.echo(run_report(partial_record(folder)))
+            click.echo(run_report(partial_record(folder), say))
         else:
-            click.echo(run_report(read_run(folder)))
+            click.echo(run_report(read_run(folder), say))
 
 
 @main.group()

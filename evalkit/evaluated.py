@@ -87,6 +87,9 @@ def sample_of(
     contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
     doc = entry["doc"]
     details: dict[str, Any] = {"verdicts": verdicts[doc["task_id"]]} if doc.get("task_id") in verdicts else {}
+    if "mc2_targets" in doc:  # TruthfulQA: where mc2's choices start, and how many of them are true (they come first)
+        details["mc1_choices"] = len(doc["mc1_targets"]["choices"])
+        details["mc2_true"] = list(doc["mc2_targets"]["labels"]).index(0)
     if any(_request(arguments) in reused for arguments in entry["arguments"]):
         details["reused"] = True
     logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]

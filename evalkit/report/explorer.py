@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from evalkit.report.scores import RunData, data_key
-from evalkit.results import Sample
+from evalkit.results import Sample, plain
 from evalkit.suites import load_suites
 
 _GROUPS = ("mc1_choices", "mc2_true")
-"""Details of TruthfulQA that say how its continuations are grouped (see `evalkit.run`)."""
+"""Details of TruthfulQA that say how its continuations are grouped (see `evalkit.evaluated`)."""
 
 
 def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
 
 def _document(sample: Sample, task: int, runs: int) -> dict[str, Any]:
     start, gold = groups_and_gold(sample)
-    target = None if gold is not None else sample.target
+    target = None if gold is not None else plain(sample.target)
     return {
         "t": task,
         "d": sample.doc_id,
@@ -78,7 +78,7 @@ def _result(sample: Sample, metrics: Sequence[str], document: dict[str, Any]) ->
     }
     if sample.generated:
         found["w"] = sample.generated
-    details = {name: value for name, value in sample.details.items() if name not in _GROUPS}
+    details = {name: plain(value) for name, value in sample.details.items() if name not in _GROUPS}
     if details:
         found["e"] = details
     if _contexts(sample) != document["c"]:

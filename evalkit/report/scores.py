@@ -205,6 +205,8 @@ def scores_of_baseline(baseline: Baseline, say: Language = ENGLISH) -> Scores:
         found = baseline.score(suite)
         if found is not None:
             note = say("only an average was published: largest possible error") if found.stderr_from == "bound" else ""
+            if suite.name == "humaneval" and baseline.humaneval is not None:
+                note = baseline.humaneval.note
             suites[suite.name] = _point(found.estimate, note)
         for task in suite.tasks:
             row = baseline.headline(task)
