@@ -161,7 +161,9 @@ def run(config_file: Path | None, **flags: Any) -> None:
 @click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
 @click.option("--against", multiple=True, help="Published baseline (name, file or log) beside them; repeatable.")
 @click.option("--html", type=_FOLDER, help="Write one HTML file instead: charts, tables, samples. The last RUN leads.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the report.")
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the report."
+)
 def report(runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], html: Path | None, lang: str) -> None:
     """Rebuild the tables of finished runs from their folders."""
     from evalkit.report.language import load_language
@@ -183,6 +185,24 @@ def report(runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], html
             click.echo(run_report(partial_record(folder), say))
         else:
             click.echo(run_report(read_run(folder), say))
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
+@click.option("--out", type=_FOLDER, required=True, help="Picture to write: .svg, .png or .pdf.")
+@click.option("--against", multiple=True, help="Published baseline (name, file or log) beside them; repeatable.")
+@click.option(
+    "--kind", type=click.Choice(["suites", "tasks"]), default="suites", show_default=True, help="What to draw."
+)
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the labels."
+)
+def plot(runs: tuple[Path, ...], out: Path, against: tuple[str, ...], kind: str, lang: str) -> None:
+    """Draw runs and baselines with 95 % intervals, as a figure for a paper."""
+    from evalkit.report.plots import plot_runs
+
+    note = plot_runs(runs, against, out, kind, lang)
+    _say(f"figure in {out}" + (f"; {note}" if note else ""))
 
 
 @main.group()

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from evalkit.baselines import Baseline
 from evalkit.report.explorer import groups_and_gold
 from evalkit.report.language import ENGLISH, Language
-from evalkit.report.scores import Point, RunData, Scores
+from evalkit.report.scores import Point, RunData, Scores, scores_of_baseline, scores_of_run
+from evalkit.results import RunRecord
 from evalkit.suites import load_suites
 
 COLOURS = 8
 """Colours that tell models apart; further models begin again, with another shape."""
 SHAPES = 4
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
 GUESSED = ("acc", "acc_norm", "multiple_choice_grade")
 """Metrics by which picking at random has a known score."""
 
@@ -103,8 +110,39 @@ class Group:
     axis: Axis | None
 
 
+def visible(text: str) -> str:
+    """Return a text with characters that cannot be seen, or turn the direction of writing, shown by their codes."""
+    return _UNSEEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
+
+
+def run_labels(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """Return (letter, label) of each run; the letter tells runs of one model apart."""
+    titles = [str(record.evalkit["model"]["name"]) for record in records]
+    if len(records) == 1:
+        return [("", titles[0])]
+    found = []
+    for place, title in enumerate(titles):
+        letter = chr(ord("A") + place) if place < 26 else str(place + 1)
+        found.append((letter, f"{letter}: {title}"))
+    return found
+
+
+def models_of(runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language) -> list[Model]:
+    """Return published results first, then the runs, the candidate last: the order of the comparison table."""
+    labels = [label for _, label in run_labels([run.record for run in runs])]
+    models = []
+    for place, baseline in enumerate(baselines):
+        position = len(runs) + place
+        scores = scores_of_baseline(baseline, say)
+        source = say("{source}, retrieved {date}", source=baseline.source, date=baseline.retrieved)
+        models.append(Model(scores.title, scores, position % COLOURS, position % SHAPES, source))
+    for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
+        models.append(Model(label, scores_of_run(run, say), place % COLOURS, place % SHAPES))
+    return models
+
+
 def axis_for(points: Iterable[Point], low: float = 0.0, high: float = 100.0) -> Axis | None:
-    """Return a scale with two to seven round ticks that holds all intervals, inside ``low..high``; None for no points."""
+    """Return a scale with round ticks that holds all intervals, inside ``low..high``; None for no points."""
     ends = [end for p in points if p.value is not None for end in (p.low, p.high, p.value) if end is not None]
     if not ends:
         return None
@@ -171,9 +209,7 @@ def task_groups(models: Sequence[Model], runs: Sequence[RunData]) -> list[Group]
             marks = tuple(Mark(model, point, 10 + 12 * place) for place, (model, point) in enumerate(found))
             point = main.scores.tasks.get(task.name, Point(None))
             height = 20 + 12 * max(0, len(found) - 1)
-            rows.append(
-                Row(short_name(task.name), marks, point, height, chance_of(runs, task.name, task.headline))
-            )
+            rows.append(Row(short_name(task.name), marks, point, height, chance_of(runs, task.name, task.headline)))
         if rows:
             groups.append(Group(suite.title, tuple(rows), axis))
     return groups

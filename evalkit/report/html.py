@@ -27,7 +27,7 @@ from markupsafe import Markup
 
 from evalkit import __version__
 from evalkit.baselines import Baseline
-from evalkit.report.charts import COLOURS, SHAPES, Model, suite_groups, task_groups
+from evalkit.report.charts import Model, models_of, run_labels, suite_groups, task_groups, visible
 from evalkit.report.explorer import explorer_data
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.published import ModelScores, column_of, comparison_table
@@ -38,8 +38,6 @@ from evalkit.report.scores import (
     change_from,
     paired_samples,
     read_data,
-    scores_of_baseline,
-    scores_of_run,
     suite_change,
     task_change,
 )
@@ -50,14 +48,6 @@ from evalkit.store.files import write_atomically
 from evalkit.suites import load_suites
 
 PAGE = Path(__file__).resolve().parent / "page"
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
-
-
-def visible(text: str) -> str:
-    """Return a text with characters that cannot be seen, or turn the direction of writing, shown by their codes."""
-    return _UNSEEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
 
 
 def number(value: float) -> str:
@@ -68,6 +58,11 @@ def number(value: float) -> str:
 def signed(value: float) -> str:
     """Return a change in percentage points with its sign and two decimals."""
     return f"{rounded(Decimal(f'{value:.10f}')):+f}"
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(visible(name).split("_"))
 
 
 def trend(change: Point) -> str:
@@ -110,33 +105,6 @@ class _Cell:
     trend: str = ""
 
 
-def _labels(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    """Return (letter, label) of each run; runs of one model also carry their folder's name."""
-    titles = [str(record.evalkit["model"]["name"]) for record in records]
-    if len(records) == 1:
-        return [("", titles[0])]
-    found = []
-    for place, (title, record) in enumerate(zip(titles, records, strict=True)):
-        letter = chr(ord("A") + place) if place < 26 else str(place + 1)
-        apart = f" ({record.folder.resolve().name})" if titles.count(title) > 1 else ""
-        found.append((letter, f"{letter}: {title}{apart}"))
-    return found
-
-
-def _models(runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language) -> list[Model]:
-    """Return published results first, then the runs, the candidate last: the order of the comparison table."""
-    labels = [label for _, label in _labels([run.record for run in runs])]
-    models = []
-    for place, baseline in enumerate(baselines):
-        position = len(runs) + place
-        scores = scores_of_baseline(baseline, say)
-        source = say("{source}, retrieved {date}", source=baseline.source, date=baseline.retrieved)
-        models.append(Model(scores.title, scores, position % COLOURS, position % SHAPES, source))
-    for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        models.append(Model(label, scores_of_run(run, say), place % COLOURS, place % SHAPES))
-    return models
-
-
 def _tiles(models: Sequence[Model], runs: Sequence[RunData], say: Language) -> list[dict[str, Any]]:
     """Return the candidate's scores, each with its change from the first run or else the published results."""
     own = models[-1].scores
@@ -147,7 +115,9 @@ def _tiles(models: Sequence[Model], runs: Sequence[RunData], say: Language) -> l
         changes = [(m, change_from(own.average, m.scores.average), False) for m in models[:-1]]
         if pairs:
             changes = [(first, _average_change(pairs), True)]
-        tiles.append({"title": say("Average Total"), "total": True, "point": own.average, "changes": _shown(changes, "")})
+        tiles.append(
+            {"title": say("Average Total"), "total": True, "point": own.average, "changes": _shown(changes, "")}
+        )
     for name, suite in load_suites().items():
         point = own.suites.get(name)
         if point is None:
@@ -166,6 +136,12 @@ def _shown(changes: Sequence[tuple[Model, Point | None, bool]], suite: str) -> l
         if point is not None
     ]
     return found[:3]
+
+
+def _footnotes(models: Sequence[Model]) -> list[tuple[str, str]]:
+    """Return (model, note) for what must be said about published scores, each note once."""
+    found = [(m.label, p.note) for m in models for p in m.scores.suites.values() if p.note and p.value is not None]
+    return list(dict.fromkeys(found))
 
 
 def _average_change(pairs: Mapping[str, Any]) -> Point | None:
@@ -202,13 +178,14 @@ def _task_table(
     models: Sequence[Model], runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language
 ) -> dict[str, Any]:
     """Return columns, rows and notes of the table of tasks: a row a metric."""
-    columns = [("Task", "left", "text"), ("Suite", "left", "text"), ("Metric", "left", "text"), ("Documents", "right", "number")]
-    headings = [{"title": say(title), "align": align, "sort": sort} for title, align, sort in columns]
+    texts = (say("Task"), say("Suite"), say("Metric"))
+    headings: list[dict[str, Any]] = [{"title": text, "align": "left", "sort": "text"} for text in texts]
+    headings.append({"title": say("Documents"), "align": "right", "sort": "number"})
     headings += [{"title": model.label, "align": "right", "sort": "number"} for model in models]
     pairs = paired_samples(runs[0], runs[-1]) if len(runs) > 1 else {}
     notes = [say("± is the standard error as the published tables print it; intervals in the charts are clustered.")]
     if len(runs) > 1:
-        letters = [letter for letter, _ in _labels([run.record for run in runs])]
+        letters = [letter for letter, _ in run_labels([run.record for run in runs])]
         names = {"from": letters[0], "to": letters[-1]}
         headings.append({"title": say("Change {from} to {to}", **names), "align": "right", "sort": "number"})
         headings.append({"title": say("p (Holm)"), "align": "right", "sort": "number"})
@@ -240,8 +217,9 @@ def _task_table(
             cells += _change_cells(changes.get((task.name, metric)), adjusted.get(task.name) if headline else None)
         else:
             point = models[-1].scores.tasks.get(task.name) if headline else None
-            shown = point is not None and point.low is not None and point.high is not None
-            text = say("{low} to {high}", low=number(point.low), high=number(point.high)) if shown and point else ""  # type: ignore[arg-type]
+            text = ""
+            if point is not None and point.low is not None and point.high is not None:
+                text = say("{low} to {high}", low=number(point.low), high=number(point.high))
             cells.append(_Cell(text, ""))
         rows.append({"task": task.name, "suite": suite.title, "headline": headline, "cells": cells})
     return {"task_columns": headings, "task_rows": rows, "task_notes": notes}
@@ -295,15 +273,15 @@ def _facts(runs: Sequence[RunData], say: Language) -> list[dict[str, Any]]:
 def script_messages(say: Language) -> dict[str, str]:
     """Return the messages that the script shows, English template -> template in the language."""
     script = (PAGE / "report.js").read_text(encoding="utf-8")
-    return {text: say(text) for text in re.findall(r'\bsay\("([^"]+)"', script)} if say is not ENGLISH else {}
+    return {text: say.messages.get(text, text) for text in re.findall(r'\bsay\("([^"]+)"', script)} if say is not ENGLISH else {}
 
 
 def _warnings(record: RunRecord, say: Language) -> list[str]:
     found = warnings(record, say)
     changes = protocol_changes(record)
     if changes:
-        text = "other protocol: {changes}; published scores were measured without it and are not comparable."
-        found.append(say(text, changes=", ".join(changes)))
+        names = ", ".join(changes)
+        found.append(say("other protocol: {changes}; published scores are not comparable.", changes=names))
     return found
 
 
@@ -319,8 +297,8 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         StoreError: a run's samples are missing or damaged.
     """
     runs = [read_data(record) for record in records]
-    labels = _labels(records)
-    models = _models(runs, baselines, say)
+    labels = run_labels(records)
+    models = models_of(runs, baselines, say)
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     explored = explorer_data(runs)
     data = {
@@ -336,7 +314,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, signed=signed)
+    environment.filters.update(number=number, signed=signed, breakable=breakable)
     groups = task_groups(models, runs)
     return environment.get_template("report.html").render(
         say=say,
@@ -348,6 +326,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         style=Markup(style),
         script=Markup(script),
         data=as_json_block(data),
+        dates=sorted({str(record.evalkit["started"])[:10] for record in records}),
         protocols=sorted({str(record.evalkit["protocol"]) for record in records}),
         runs=[
             {"label": label, "warnings": _warnings(record, say)}
@@ -358,6 +337,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         caveated=bool(models[-1].caveats),
         tiles=_tiles(models, runs, say),
         suite_groups=suite_groups(models, say),
+        footnotes=_footnotes(models),
         task_groups=groups,
         chance=any(row.chance is not None for group in groups for row in group.rows),
         suite_titles=[group.title for group in groups],

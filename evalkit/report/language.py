@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from evalkit.errors import ConfigError, did_you_mean
+from evalkit.errors import ConfigError
 
 LANGUAGES = ("en", "zh")
 CATALOGUES = Path(__file__).resolve().parent / "languages"
@@ -48,8 +48,7 @@ def load_language(code: str) -> Language:
         ConfigError: no such language.
     """
     if code not in LANGUAGES:
-        known = ", ".join(LANGUAGES)
-        raise ConfigError(f"unknown language '{code}'{did_you_mean(code, LANGUAGES)} (known: {known})")
+        raise ConfigError(f"unknown language '{code}' (known: {', '.join(LANGUAGES)})")
     if code == ENGLISH.code:
         return ENGLISH
     return Language(code, yaml.safe_load((CATALOGUES / f"{code}.yaml").read_text(encoding="utf-8")))

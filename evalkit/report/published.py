@@ -100,8 +100,8 @@ def column_of(baseline: Baseline, say: Language = ENGLISH) -> ModelScores:
         scores[name] = printed if printed is not None else baseline.recomputed(suites[name])
         protocol = baseline.protocol_of(name)
         if scores[name] is not None and protocol != suites[name].protocol:
-            text = "{suite} was measured by {protocol}, not by {expected}."
-            notes.append(say(text, suite=suites[name].title, protocol=protocol, expected=suites[name].protocol))
+            values = {"suite": suites[name].title, "protocol": protocol, "expected": suites[name].protocol}
+            notes.append(say("{suite} was measured by {protocol}, not by {expected}.", **values))
     if not baseline.tasks:
         notes.append(say("only averages were published."))
     if baseline.humaneval is not None:

@@ -155,13 +155,9 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
     found = []
     data = record.evalkit["data"]
     if any(entry["verdict"] == "samples" for entry in data.values()):
-        found.append(
-            say("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder.")
-        )
+        found.append(say("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder."))
     if record.evalkit["config"].get("limit"):
-        found.append(
-            say("limited: only the first documents of each task were scored; averages are not comparable.")
-        )
+        found.append(say("limited: only the first documents of each task were scored; averages are not comparable."))
     failed = [
         say("{task}: {metric}: {failed} of {n} failed", task=task, metric=metric, failed=value.failed, n=value.n)
         for task, of_task in record.metrics.items()
@@ -174,9 +170,8 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
         found.insert(0, say("partial: the run is not finished ({there}); no number here is a result.", there=there))
     work = record.evalkit.get("work") or {}
     if work.get("reused_from"):
-        count = f"{sum(section['reused'] for section in work['sections']):,}"
-        text = "reused: {count} scores were taken from the run {run}; last bits may differ."
-        found.append(say(text, count=count, run=work["reused_from"]))
+        values = {"count": f"{sum(section['reused'] for section in work['sections']):,}", "run": work["reused_from"]}
+        found.append(say("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
     return found + failed
 
 
