@@ -66,16 +66,25 @@ infer: setup  ## Ask the model one question with its chat template
 	$(EVALKIT) infer --model $(MODEL) --device $(DEVICE) --dtype $(DTYPE) --prompt "$(or $(PROMPT),What is the capital of France.)"
 
 test: setup lint test-pythons  ## Lint, type-check and run all tests
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
 
 test-quick: setup  ## Run the quick subset (under 2 minutes)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 test-pythons: setup  ## Run the torch-free tests on every Python from 3.10 to 3.13 that this machine has
 	$(BIN)/python tests/other_pythons.py
 
-test-openmind:  ## Run the adapter's tests with the real openmind 1.0.0 in an environment of its own
-	@echo "see below"
+OPENMIND_PYTHON ?= python3.11
+
+test-openmind: .venv-openmind/.ready  ## Run the adapter's tests with the real openmind 1.0.0 in an environment of its own
+	.venv-openmind/bin/python -m pytest tests/unit/models tests/unit/test_infer.py tests/unit/test_lm_eval.py \
+	    tests/integration/test_openmind_real.py tests/integration/test_npu_simulated.py tests/integration/test_huggingface_hub.py
+
+.venv-openmind/.ready: pyproject.toml constraints-openmind.txt
+	$(OPENMIND_PYTHON) -m venv .venv-openmind
+	.venv-openmind/bin/python -m pip install --quiet --disable-pip-version-check -e '.[model]' -r constraints-openmind.txt pytest hypothesis
+	.venv-openmind/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python openmind==1.0.0 openmind-hub==0.9.1
+	@touch $@
 
 lint: setup  ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -119,6 +119,8 @@ _model_options = _options(
 @click.option("--task", multiple=True, help="Single task to run; repeat for several.")
 @click.option("--data", multiple=True, help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.")
 @click.option("--limit", type=int, help="First N documents of each task.")
+@click.option("--samples", type=int, help="HumanEval: completions for each problem.  [default: 1]")
+@click.option("--temperature", type=float, help="HumanEval: sampling temperature, 0 is greedy.  [default: 0]")
 @click.option("--output", help="Folder that receives <model>/<time>/.  [default: results]")
 @click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
 @click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.paths import user_path
 from evalkit.suites import find_suite, find_task, load_suites
 from evalkit.yaml_files import read_mapping
 
@@ -32,6 +33,8 @@ class RunConfig:
         suite: suites to run; with neither suite nor task: all.
         task: single tasks to run besides the suites.
         data: sources of the documents, each ``SOURCE`` or ``SUITE=SOURCE``; empty: samples for ``tiny``, else hub.
+        samples: completions for each HumanEval problem; several need a temperature.
+        temperature: of HumanEval's completions; 0 is greedy.
         limit: first N documents of each task; None for all.
         output: folder that receives ``<model>/<time>/``.
         revision: revision of a hub model.
@@ -60,6 +63,8 @@ class RunConfig:
     suite: tuple[str, ...] = ()
     task: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    samples: int = 1
+    temperature: float = 0.0
     limit: int | None = None
     output: str = "results"
     revision: str | None = None
@@ -93,6 +98,14 @@ class RunConfig:
             raise ConfigError(f"limit: {self.limit} is not a number of documents (1 or more)")
         if self.max_length is not None and self.max_length < 2:
             raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
+        if self.samples < 1:
+            raise ConfigError(f"samples: {self.samples} is not a number of completions (1 or more)")
+        if not 0.0 <= self.temperature <= 10.0:
+            raise ConfigError(f"temperature: {self.temperature} is not between 0 (greedy) and 10")
+        if self.samples > 1 and self.temperature == 0.0:
+            raise ConfigError(
+                f"samples: {self.samples} greedy completions are all the same; add --temperature (0.2 is usual)"
+            )
         if not 0.0 <= self.audit_fraction <= 1.0:
             raise ConfigError(f"audit_fraction: {self.audit_fraction} is not a share of the documents (0 to 1)")
         if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
@@ -125,7 +138,7 @@ class RunConfig:
             task.name
             for suite in load_suites().values()
             for task in suite.tasks
-            if everything or suite.name in self.suite or task.name in self.task
+            if (everything and suite.default) or suite.name in self.suite or task.name in self.task
         )
 
     def data_sources(self) -> tuple[str, ...]:
@@ -200,7 +213,7 @@ def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig
 
 def model_folder_name(model: str) -> str:
     """Turn a model's name into one path component: ``org/name`` becomes ``org__name``, a folder its last part."""
-    path = Path(model).expanduser()
+    path = user_path(model)
     name = path.resolve().name if path.is_dir() else model.strip("/")
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name.replace("/", "__")) or "model"
 

@@ -12,6 +12,7 @@ from evalkit.data.layouts import cluster_key
 from evalkit.results import Sample, finite
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task
+from evalkit.tasks.humaneval import verdict_key
 
 
 def evaluate_tasks(
@@ -29,9 +30,11 @@ def evaluate_tasks(
 
     random.seed(config.seed)
     numpy.random.seed(config.seed)
+    tasks = load_lm_eval_tasks(names, sources)
+    _draw_samples(tasks["tasks"], config)
     evaluated = evaluate(
         model,
-        load_lm_eval_tasks(names, sources),
+        tasks,
         limit=config.limit,
         bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
         log_samples=True,
@@ -40,6 +43,20 @@ def evaluate_tasks(
         confirm_run_unsafe_code=True,  # the sandbox was proven above, or switched off by the user
     )
     return dict(evaluated)
+
+
+def _draw_samples(tasks: Mapping[str, Any], config: RunConfig) -> None:
+    """Ask for several sampled completions in the tasks that run programs."""
+    from lm_eval.filters import build_filter_ensemble
+
+    if not config.temperature:
+        return
+    for task in tasks.values():
+        if getattr(task, "UNSAFE_CODE", False):
+            sampling = {"do_sample": True, "temperature": config.temperature}
+            task.set_config(key="generation_kwargs", value=sampling, update=True)
+            task.set_config(key="repeats", value=config.samples)
+            task._filters = [build_filter_ensemble("none", [["take_first_k", {"k": config.samples}]])]
 
 
 def samples_of(
@@ -55,7 +72,7 @@ def samples_of(
         logged: by task lm-eval's entries. A document that has none becomes a failed sample.
         data: by task the documents.
         limit: only the first documents of each task were wanted; None for all.
-        verdicts: by HumanEval problem the verdicts on its programs.
+        verdicts: by `verdict_key` the verdicts on a problem's programs.
         reused: requests whose results were taken from another run, as `OpenMindLM.reused` says.
     """
     samples = []
@@ -86,7 +103,8 @@ def sample_of(
     scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
     contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
     doc = entry["doc"]
-    details: dict[str, Any] = {"verdicts": verdicts[doc["task_id"]]} if doc.get("task_id") in verdicts else {}
+    verdict = verdicts.get(verdict_key(task, str(doc.get("task_id"))))
+    details: dict[str, Any] = {"verdicts": verdict} if verdict is not None else {}
     if "mc2_targets" in doc:  # TruthfulQA: where mc2's choices start, and how many of them are true (they come first)
         details["mc1_choices"] = len(doc["mc1_targets"]["choices"])
         details["mc2_true"] = list(doc["mc2_targets"]["labels"]).index(0)

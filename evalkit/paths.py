@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -17,3 +18,8 @@ def configs_dir() -> Path:
     """
     packaged = _PACKAGE / "_configs"
     return packaged if packaged.is_dir() else _PACKAGE.parent / "configs"
+
+
+def user_path(text: str | Path) -> Path:
+    """Return a path as a user writes it, ``~`` resolved where it names a home; ``Path.expanduser`` raises elsewhere."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (the reason is above)

@@ -74,7 +74,8 @@ class Progress:
         """Say how long the phase took."""
         seconds = self._clock() - self._started
         work = self.done - self._found
-        rate = f", {work / seconds:,.0f} {self.unit} a second" if seconds > 0 and work else ""
+        per_second = work / seconds if seconds > 0 else 0.0
+        rate = f", {per_second:,.{0 if per_second >= 10 else 1}f} {self.unit} a second" if per_second else ""
         self._show(f"{self.name}: {work:,} {self.unit} in {duration_text(seconds)}{rate}")
         if self._open_line:
             self._stream.write("\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -189,18 +189,34 @@ def _refused(lm_eval: dict[str, Any], metrics: Mapping[str, Mapping[str, MetricV
     return lm_eval
 
 
-def write_run(record: RunRecord, samples: Sequence[Sample], report: str) -> None:
-    """Write ``samples.jsonl``, ``report.md``, and ``run.json`` last: a folder without it is no finished run.
+def write_run(
+    folder: Path,
+    evalkit: Mapping[str, Any],
+    lm_eval: Mapping[str, Any],
+    samples: Sequence[Sample],
+    report: Callable[[RunRecord], str] | None = None,
+) -> RunRecord:
+    """Make a run's record and write it: ``samples.jsonl``, ``report.md``, and ``run.json`` last.
+
+    A folder without ``run.json`` is no finished run.
+
+    Args:
+        folder: an existing folder.
+        evalkit, lm_eval, samples: see `make_record`.
+        report: makes the text of ``report.md``; None for no such file.
 
     Raises:
         StoreError: a file cannot be written.
     """
+    record = make_record(folder, evalkit, lm_eval, samples)
     lines = [json.dumps(plain(asdict(sample)), ensure_ascii=False, allow_nan=False) for sample in samples]
-    write_atomically(record.folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
-    write_atomically(record.folder / REPORT_FILE, report)
+    write_atomically(folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
+    if report is not None:
+        write_atomically(folder / REPORT_FILE, report(record))
     document = {"schema_version": SCHEMA_VERSION, "evalkit": record.evalkit, **record.lm_eval}
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
-    write_atomically(record.folder / RUN_FILE, text + "\n")
+    write_atomically(folder / RUN_FILE, text + "\n")
+    return record
 
 
 def read_run(path: Path) -> RunRecord:

@@ -13,13 +13,14 @@ from typing import Any
 
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
-from evalkit.environment import describe_environment
+from evalkit.environment import describe_environment, without_secrets
 from evalkit.errors import StoreError
 from evalkit.evaluated import evaluate_tasks, samples_of
 from evalkit.interrupt import Interrupted, StopSignals
+from evalkit.paths import user_path
 from evalkit.progress import Progress
 from evalkit.report.run_report import run_report
-from evalkit.results import RunRecord, make_record, write_run
+from evalkit.results import RunRecord, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
@@ -60,6 +61,7 @@ def run(
         Interrupted: by one of ``signals``; what was finished is kept, and the same call goes on from there.
     """
     signals = signals or StopSignals()
+    command = without_secrets(command)
     started = datetime.now(timezone.utc)
     clock = time.monotonic()
 
@@ -97,7 +99,7 @@ def run(
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
             "duration_seconds": round(time.monotonic() - clock, 3),
-            "command": list(command),
+            "command": command,
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
             "model": {"name": config.model, **described},
@@ -112,10 +114,8 @@ def run(
         }
         evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
         evaluated["date"] = started.timestamp()
-        record = make_record(opened.folder, description, evaluated, samples)
-        report = run_report(record)
-        write_run(record, samples, report)
-        return Finished(record, report)
+        record = write_run(opened.folder, description, evaluated, samples, run_report)
+        return Finished(record, run_report(record))
 
 
 def _folder_of_runs(config: RunConfig) -> Path:
@@ -124,7 +124,7 @@ def _folder_of_runs(config: RunConfig) -> Path:
     Raises:
         StoreError: it can't be made, or not be written.
     """
-    parent = Path(config.output).expanduser() / model_folder_name(config.model)
+    parent = user_path(config.output) / model_folder_name(config.model)
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,11 +150,11 @@ def _open_run(
         _protocol(names),
         {name: loaded.describe() for name, loaded in data.items()},
         {**described, "scorer": scorer},
-        reuse=Path(config.reuse).expanduser().resolve().name if config.reuse else None,
+        reuse=user_path(config.reuse).resolve().name if config.reuse else None,
     )
     source: Source | None = None
     if config.reuse:
-        source = runs.source_run(Path(config.reuse).expanduser(), wanted)
+        source = runs.source_run(user_path(config.reuse), wanted)
     threads = model.threads
     opened = runs.open_run(
         parent, wanted, asked(config), threads=threads, fresh=config.fresh, resume=config.resume, say=say
@@ -197,7 +197,7 @@ def _load_data(
 def _enter_sandbox(
     config: RunConfig, names: Sequence[str], stack: ExitStack, say: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
-    if not any(find_task(name).suite == "humaneval" for name in names):
+    if not any(find_task(name).suite.startswith("humaneval") for name in names):
         return {}
     from evalkit.sandbox import Checker
     from evalkit.tasks.humaneval import execution

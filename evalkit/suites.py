@@ -46,6 +46,7 @@ class Suite:
         title: heading in reports.
         protocol: how its requests are made, e.g. ``nous-2023``.
         in_total: whether its average is one of the four in "Total Score".
+        default: whether it is run when no suite is named.
         average: how the average is made; ``mean`` is the unweighted mean of the tasks' headline metrics, in percent.
         tasks: in printed order.
     """
@@ -54,11 +55,12 @@ class Suite:
     title: str
     protocol: str
     in_total: bool
+    default: bool
     average: str
     tasks: tuple[Task, ...]
 
 
-_SUITE_KEYS = {"suite", "title", "order", "protocol", "in_total", "average", "tasks"}
+_SUITE_KEYS = {"suite", "title", "order", "protocol", "in_total", "default", "average", "tasks"}
 _TASK_KEYS = {"version", "metrics", "headline", "documents"}
 
 
@@ -98,6 +100,7 @@ def _read_suite(path: Path) -> tuple[int, Suite]:
         title=found["title"],
         protocol=found["protocol"],
         in_total=bool(found["in_total"]),
+        default=bool(found["default"]),
         average=found["average"],
         tasks=tuple(tasks),
     )

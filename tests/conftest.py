@@ -24,6 +24,10 @@ SHARED = Path(os.environ.get("EVALKIT_SHARED", REPOSITORY.parent / "shared"))
 # What changes where documents come from; a developer's own settings must not decide over a test.
 DATA_VARIABLES = ("EVALKIT_DATA", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
+# Workers share the processors; torch would start as many threads in each as there are.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _LIGHT = importlib.util.find_spec("torch") is None or importlib.util.find_spec("lm_eval") is None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.paths import configs_dir
+from evalkit.paths import configs_dir, user_path
 from evalkit.yaml_files import read_mapping
 
 SourceKind = Literal["folder", "hub", "openmind", "samples"]
@@ -163,7 +163,7 @@ def parse_source(text: str) -> DataSource:
         return DataSource("openmind")
     if text == "samples":
         return DataSource("samples")
-    folder = Path(text).expanduser()
+    folder = user_path(text)
     if not folder.is_dir():
         hint = did_you_mean(text, ["hub", "openmind", "samples"])
         raise ConfigError(f"--data {text}: no such folder{hint} (known words: hub, openmind, samples)")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.errors import ModelError
+from evalkit.paths import user_path
 
 # A repository holds one of these, or it has no tokenizer. The last two are tokenizers that bring their own code.
 TOKENIZER_PATTERNS = (
@@ -72,7 +73,7 @@ def find_local(name: str) -> Checkpoint | None:
     Raises:
         ModelError: the name is a file, or a path to nothing, or nothing that a hub would accept.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return Checkpoint(name=name, folder=path, origin="folder")
     if path.exists():

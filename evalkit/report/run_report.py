@@ -64,7 +64,9 @@ def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) 
     for task in suite.tasks:
         if task.name not in metrics:
             continue
-        for position, name in enumerate(task.metrics):
+        # pass@10 and pass@100 are there only where enough samples were drawn.
+        further = (name for name in metrics[task.name] if name not in task.metrics)
+        for position, name in enumerate([*task.metrics, *further]):
             value, stderr = score_text(metrics[task.name].get(name))
             first = position == 0
             rows.append((task.name if first else "", str(task.version) if first else "", name, value, "±", stderr))
@@ -97,8 +99,7 @@ def summary_rows(
     if len(known) == len(totalled):
         rows.append((say("Total Score"), sum(known)))
         rows.append((say("Average Total"), sum(known) / len(known)))
-    if "humaneval" in averages:
-        rows.append(("HumanEval pass@1", averages["humaneval"]))
+    rows += [(f"{suites[name].title} pass@1", averages[name]) for name in averages if not suites[name].in_total]
     return rows
 
 

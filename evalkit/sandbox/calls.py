@@ -88,7 +88,7 @@ class Channel:
             while data:
                 try:
                     data = data[os.write(self.requests, data) :]
-                except BlockingIOError:  # noqa: PERF203 - the pipe is full: wait for the candidate
+                except BlockingIOError:
                     if not waiting:
                         self.poller.register(self.requests, select.POLLOUT)
                         self.poller.modify(self.replies, 0)  # a reply now would be out of turn; only its end matters

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from . import kernel
-from .candidate import REPLIES_FD, send, serve
+from .candidate import send, serve
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .walls import WallError, Walls
@@ -92,16 +92,21 @@ def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool]
             return control.recv(1), over
 
 
-def _end(pid: int, *, grace: bool) -> tuple[int, float, int]:
-    """Kill and reap; return (wait status, CPU seconds, KiB at most resident). ``grace``: let it finish exiting."""
+def _end(pid: int, *, grace: bool) -> tuple[int, bool, float, int]:
+    """Reap, after a kill if need be; return (wait status, whether it was killed here, CPU seconds, KiB at most resident).
+
+    ``grace``: it closed its pipe, which is also how exiting begins, so let it finish that first.
+    """
     deadline = time.monotonic() + (EXIT_GRACE_SECONDS if grace else 0)
+    killed = False
     while True:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
         if not reaped and time.monotonic() >= deadline:
             os.kill(pid, signal.SIGKILL)
+            killed = True
             reaped, status, usage = os.wait4(pid, 0)
         if reaped:
-            return status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+            return status, killed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
         time.sleep(0.001)
 
 
@@ -157,15 +162,15 @@ def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
         if not pid:
             if not control.recv(1):
                 return
-            control.sendall(OUTCOME.pack(0, False, 0.0, -1.0, 0))
+            control.sendall(OUTCOME.pack(0, False, False, 0.0, -1.0, 0))
             continue
         word, over = _watch(control, pid, walls)
         waited = waited_seconds(pid) if word == KILL else -1.0
-        status, seconds, resident = _end(pid, grace=word == END)
+        status, killed, seconds, resident = _end(pid, grace=word == END)
         purge(walls)
         if not word:
             return
-        control.sendall(OUTCOME.pack(status, over, seconds, waited, resident))
+        control.sendall(OUTCOME.pack(status, over, killed, seconds, waited, resident))
         if not walls.seccomp and not off:
             return  # whatever the program did to this set-up ends with it: the next one gets a fresh nursery
 

@@ -178,6 +178,8 @@ def probe(walls: Walls, prepare: Callable[[], None]) -> tuple[list[str], list[st
         pid = os.fork()
         if pid == 0:
             try:
+                os.close(requests_w)
+                os.close(replies_r)
                 _child(walls, (requests_r, replies_w, replies_w), nursery)
             except BaseException as error:
                 print(f"the probe failed: {type(error).__name__}: {error}", file=sys.__stderr__, flush=True)

@@ -122,14 +122,14 @@ class Tester:
             ended = self.nursery.recv(OUTCOME.size, socket.MSG_WAITALL)
             if len(ended) < OUTCOME.size:
                 raise Fault("the nursery died")
-            status, over, cpu, waited, resident = OUTCOME.unpack(ended)
+            status, over, killed, cpu, waited, resident = OUTCOME.unpack(ended)
             channel.drain()
         finally:
             channel.close()
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
         over = over or cpu >= self.settings["timeout_seconds"] - CPU_TICK_SECONDS
         if label == "gone":
-            label, detail = how_it_ended(status, over, detail)
+            label, detail = how_it_ended(status, detail, over=over, killed=killed)
         elif label == "timed out" and over:
             detail = "CPU time"
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
@@ -211,12 +211,14 @@ class Tester:
         return ("ended early" if isinstance(error, CandidateExit) else "failed"), detail
 
 
-def how_it_ended(status: int, over: bool, where: str) -> tuple[str, str]:
+def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[str, str]:
     """Label and detail of a candidate that closed its pipe, from its wait status."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if over or number == signal.SIGXCPU:
             return "timed out", "CPU time"
+        if killed:
+            return "ended early", f"closed its channel {where}"
         try:
             name = signal.Signals(number).name
         except ValueError:

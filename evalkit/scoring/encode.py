@@ -4,10 +4,14 @@ The rules are those of ``lm_eval.api.model.TemplateLM.loglikelihood`` and ``_enc
 the context moves to the front of the continuation; context and continuation are encoded as one string, and the
 continuation's tokens are those after the first len(encode(context)). An empty context is replaced by the prefix token.
 Fast tokenizers encode a batch on all cores.
+
+Most of the work is the context, encoded again within each of its continuations. It is saved where the tokenizer
+provably treats the two apart (``splits_before_spaces``), as those of Llama 2 and Mistral do.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -70,14 +74,22 @@ def encode_requests(
     """
     split = [_move_spaces(context, continuation) for context, continuation in pairs]
     prefix_text = tokenizer.decode(prefix_token_id)
-    texts = [text for context, continuation in split if context for text in (context, context + continuation)]
+    is_apart = add_special_tokens is False and splits_before_spaces(tokenizer)
+    added = tuple(tokenizer.get_added_vocab()) if is_apart else ()
+    apart = [is_apart and _is_boundary(context, continuation, added) for context, continuation in split]
+    texts: list[str] = []
+    alone_texts: list[str] = []
+    for (context, continuation), is_own in zip(split, apart, strict=True):
+        texts += [context] if is_own else [context, context + continuation] if context else []
+        alone_texts += [continuation[1:]] if is_own else [] if context else [continuation]
     encoded = encode_strings(tokenizer, texts, add_special_tokens=add_special_tokens, prefix_text=prefix_text)
-    alone = encode_strings(
-        tokenizer, (continuation for context, continuation in split if not context), add_special_tokens=False
-    )
+    alone = encode_strings(tokenizer, alone_texts, add_special_tokens=False)
     requests = []
-    for index, (context, continuation) in enumerate(split):
-        if context:
+    for index, ((context, continuation), is_own) in enumerate(zip(split, apart, strict=True)):
+        if is_own:
+            # Without its space: the tokenizer puts one before every text.
+            context_ids, continuation_ids = encoded[context], alone[continuation[1:]]
+        elif context:
             context_ids = encoded[context]
             continuation_ids = encoded[context + continuation][len(context_ids) :]
         else:
@@ -91,6 +103,49 @@ def encode_requests(
             )
         requests.append(TokenRequest(context_ids or (prefix_token_id,), continuation_ids))
     return requests
+
+
+def splits_before_spaces(tokenizer: Any) -> bool:
+    """Return whether no token can reach from a word into the space after it.
+
+    True for byte-pair tokenizers that replace spaces by a mark, put the mark before the text, and have no token with
+    the mark behind another character. Every merge makes a token of the vocabulary, so none crosses such a place, and
+    the text on either side is encoded as if it stood alone.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return False
+    parts = json.loads(backend.to_str())
+    model = parts["model"]
+    if model["type"] != "BPE" or model.get("dropout") or model.get("ignore_merges") or parts["pre_tokenizer"]:
+        return False
+    if parts["normalizer"] != _MARKS_SPACES:
+        return False
+    return not any(_MARK in token.lstrip(_MARK) for token in model["vocab"])
+
+
+_MARK = "▁"
+_MARKS_SPACES = {
+    "type": "Sequence",
+    "normalizers": [
+        {"type": "Prepend", "prepend": _MARK},
+        {"type": "Replace", "pattern": {"String": " "}, "content": _MARK},
+    ],
+}
+
+
+def _is_boundary(context: str, continuation: str, added: Sequence[str]) -> bool:
+    """Return whether a word ends the context and a single space begins the continuation, with no added token near.
+
+    Args:
+        context: stripped.
+        continuation: what follows.
+        added: tokens that are cut out of the text before anything else; the text after one starts anew.
+    """
+    if not context or context[-1] == _MARK or continuation[:1] != " " or continuation[1:2] in ("", " ", _MARK):
+        return False
+    near = context[-max(map(len, added), default=1) :] + continuation
+    return not any(token in near for token in added)
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

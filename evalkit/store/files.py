@@ -118,4 +118,6 @@ def remedy(error: OSError) -> str:
         return "free some space, then give the same command again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "make the folder writable, or choose another place with --output"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "choose another place with --output"
     return "check the disk, then give the same command again"

@@ -150,8 +150,6 @@ def _make_folder(parent: Path, now: datetime) -> Path:
             folder.mkdir(parents=True)
             files.sync_folder(parent)
         except FileExistsError:
-            if not parent.is_dir():
-                raise StoreError(f"{parent}: not a folder; choose another with --output") from None
             attempt += 1
             continue
         except OSError as error:

@@ -35,8 +35,10 @@ class Prompt:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the same model would always answer the same."""
-        return not self.settings.get("do_sample") and not self.settings.get("temperature")
+        """Whether the same model would always answer the same: numbered samples have draws of their own."""
+        return "sample" in self.settings or (
+            not self.settings.get("do_sample") and not self.settings.get("temperature")
+        )
 
 
 @dataclass

@@ -1,8 +1,9 @@
-"""HumanEval: the prompt as it stands, the protocol's stop strings, pass@k by running the program."""
+"""HumanEval: pass@k by running programs, from completions of the prompt or from a chat model's answers."""
 
 from __future__ import annotations
 
-import math
+import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,8 +16,15 @@ if TYPE_CHECKING:
 
 Doc = Mapping[str, Any]
 
+# pass@k is reported for those of these that the number of samples allows.
+REPORTED_K = (1, 10, 100)
+
+_INSTRUCTION = "Complete the following Python function. Answer with the whole function in one ```python code block."
+_FENCED = re.compile(r"```[ \t]*[\w+-]*[ \t]*\r?\n(?P<code>.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+_CODE_LINE = re.compile(r"^[ \t]*(?:def |async def |from \w|import \w|@\w|class )", re.MULTILINE)
+
 _checker: Checker | None = None
-# Verdicts of the run under way, by task_id; `process_results` can only return numbers.
+# Verdicts of the run under way, by `verdict_key`; `process_results` can only return numbers.
 _verdicts: dict[str, list[dict[str, Any]]] = {}
 
 
@@ -30,22 +38,9 @@ def target(doc: Doc) -> str:
     return str(doc["test"])
 
 
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Unbiased estimator of the probability that one of k samples passes.
-
-    1 - C(n-c, k) / C(n, k); arXiv 2107.03374, section 2.1.
-
-    Raises:
-        ValueError: fewer than k samples.
-    """
-    if k > n:
-        raise ValueError(f"pass@{k} needs at least {k} samples, got {n}")
-    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
-
-
 @contextmanager
 def execution(checker: Checker) -> Iterator[dict[str, list[dict[str, Any]]]]:
-    """Let ``results`` run programs in this checker; yields the verdicts, by task_id, as they come."""
+    """Let ``results`` run programs in this checker; yields the verdicts, by `verdict_key`, as they come."""
     global _checker
     _checker = checker
     _verdicts.clear()
@@ -76,10 +71,61 @@ def _current_checker() -> Checker:
 
 
 def results(doc: Doc, results: Sequence[Any]) -> dict[str, float]:
-    """pass@1 of the completions. A harness error is no failure of the model: it refuses the score."""
-    completions = [completion for entry in results for completion in ([entry] if isinstance(entry, str) else entry)]
+    """pass@k of the completions. A harness error is no failure of the model: it refuses the score."""
+    return _judge("humaneval", doc, _texts(results))
+
+
+def chat_text(doc: Doc) -> str:
+    """The question for a chat model; the adapter puts it into the chat template."""
+    return f"{_INSTRUCTION}\n\n```python\n{doc['prompt'].strip()}\n```"
+
+
+def chat_results(doc: Doc, results: Sequence[Any]) -> dict[str, float]:
+    """pass@k of the code in the answers."""
+    answers = [answered_code(text, doc["entry_point"]) for text in _texts(results)]
+    return _judge("humaneval_chat", doc, answers)
+
+
+def answered_code(answer: str, entry_point: str) -> str:
+    """Take the code out of a chat model's answer, as a continuation of the prompt.
+
+    The fenced block that defines the function counts, else the first one, else the whole answer from the first line
+    that looks like code. A block that was never closed (the answer was cut) counts too. What defines the function
+    again follows the prompt on lines of its own, so that the prompt's imports and helpers hold; anything else is taken
+    as the function's body.
+
+    Args:
+        answer: the generated text.
+        entry_point: name of the function asked for.
+    """
+    blocks = [match.group("code") for match in _FENCED.finditer(answer)]
+    defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(entry_point)}\b", re.MULTILINE)
+    code = next((block for block in blocks if defines.search(block)), blocks[0] if blocks else None)
+    if code is None:
+        start = _CODE_LINE.search(answer)
+        code = answer[start.start() :] if start else answer
+    if defines.search(code):
+        return "\n" + textwrap.dedent(code)
+    body = textwrap.dedent(code).strip("\n")
+    return textwrap.indent(body, "    ") + "\n"
+
+
+def _texts(results: Sequence[Any]) -> list[str]:
+    """Flatten lm-eval's responses: one text, or a list of them where several samples were asked for."""
+    return [text for entry in results for text in ([entry] if isinstance(entry, str) else entry)]
+
+
+def _judge(task: str, doc: Doc, completions: Sequence[str]) -> dict[str, float]:
+    from evalkit.sandbox.score import estimate
+
     verdicts = _current_checker().check(_problem(doc), completions)
-    _verdicts[doc["task_id"]] = [asdict(verdict) for verdict in verdicts]
-    if not verdicts or any(verdict.label == "harness error" for verdict in verdicts):
+    _verdicts[verdict_key(task, doc["task_id"])] = [asdict(verdict) for verdict in verdicts]
+    n, passed = len(verdicts), sum(verdict.passed for verdict in verdicts)
+    if n == 0 or any(verdict.label == "harness error" for verdict in verdicts):
         return {"pass@1": NOT_SCORED}
-    return {"pass@1": pass_at_k(len(verdicts), sum(verdict.passed for verdict in verdicts), 1)}
+    return {f"pass@{k}": estimate(n, passed, k) for k in REPORTED_K if k <= n}
+
+
+def verdict_key(task: str, task_id: str) -> str:
+    """Name a problem of a task among the verdicts."""
+    return f"{task}:{task_id}"

@@ -53,7 +53,7 @@ def child(folder: Path, fail_at: int | None, error: int | None, scorer: str) -> 
     except Interrupted as stop:
         code = stop.exit_code
     except EvalkitError as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        sys.stderr.write(f"error: {problem}\n")
         code = problem.exit_code
     Path(f"{folder}.calls").write_text(str(len(faulty.calls)))
     sys.stderr.flush()
@@ -75,8 +75,8 @@ def note_packs(folder: Path) -> None:
                 os.write(log, f"pack {result.pack}\n".encode())
             yield result
 
-    def noted_texts(self: Any, requests: Any, disable_tqdm: bool) -> Any:
-        texts = generate(self, requests, disable_tqdm)
+    def noted_texts(self: Any, requests: Any, *arguments: Any) -> Any:
+        texts = generate(self, requests, *arguments)
         os.write(log, f"texts {requests[0].doc_id}\n".encode())
         return texts
 
@@ -158,9 +158,11 @@ def check(folder: Path, whole: dict[str, Any], what: str) -> list[str]:
         if twice:
             problems.append(f"{what}: computed twice: {sorted(twice)}")
     found = outcome(folder)
-    for key in whole:
-        if found[key] != whole[key]:
-            problems.append(f"{what}: another {key}: {first_difference(whole[key], found[key])}")
+    problems += [
+        f"{what}: another {key}: {first_difference(whole[key], found[key])}"
+        for key in whole
+        if found[key] != whole[key]
+    ]
     shutil.rmtree(folder, ignore_errors=True)
     return problems
 
@@ -185,9 +187,8 @@ def main() -> None:
     options = parser.parse_args()
 
     # Imported before the forks, and used by the children only.
-    import lm_eval.evaluator
-    import scipy.optimize
-    import torch
+    import lm_eval.evaluator  # noqa: F401
+    import scipy.optimize  # noqa: F401
     from transformers import MistralForCausalLM  # noqa: F401
 
     import evalkit.models.openmind
@@ -228,7 +229,8 @@ def main() -> None:
         if code != 2 or "error: " not in text or "Traceback" in text:
             problems.append(f"disk full in call {call}: exit code {code}: {text[-300:]}")
         note(code, folder, f"disk full in call {call}")
-    print(json.dumps({"points": points, "killed": killed, "calls": calls, "seconds": seconds, "problems": problems}))
+    summary = {"points": points, "killed": killed, "calls": calls, "seconds": seconds, "problems": problems}
+    sys.stdout.write(json.dumps(summary) + "\n")
 
 
 if __name__ == "__main__":

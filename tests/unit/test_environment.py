@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from evalkit import __version__, environment
-from evalkit.environment import code_revision, describe_environment, package_versions
+from evalkit.environment import (
+    code_revision,
+    describe_environment,
+    driver_versions,
+    package_versions,
+    without_secrets,
+)
 
 pytestmark = pytest.mark.torch_free
 
@@ -60,3 +66,36 @@ def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "evalkit" / "environment.py"))
     monkeypatch.setenv("PATH", "")
     assert code_revision() == {"commit": None, "dirty": None}
+
+
+def test_drivers_are_read_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat\nGCC 12",
+        "/usr/local/Ascend/driver/version.info": "Version=24.1.rc3\nascendhal_version=7.35\n",
+        str(tmp_path / "version.cfg"): "# CANN\ntoolkit_running_version=[8.0.RC3:8.0.RC3]\n",
+    }
+
+    def read_text(path: Path, **_: object) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError(path)
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setenv("ASCEND_TOOLKIT_HOME", str(tmp_path))
+    assert driver_versions() == {
+        "nvidia_driver": "535.104.05",
+        "ascend_driver": "24.1.rc3",
+        "cann": "8.0.RC3:8.0.RC3",
+    }
+    files["/usr/local/Ascend/driver/version.info"] = "nothing known"
+    assert "ascend_driver" not in driver_versions()
+
+
+def test_commands_are_recorded_without_secrets() -> None:
+    command = ["evalkit", "run", "--model", "https://me:pass@hub.example/m", "x=hf_abcdefghij", "a=1,token=abc,b=2"]
+    assert without_secrets(command) == [
+        *command[:3],
+        "https://hub.example/m",
+        "x=***",
+        "a=1,token=***,b=2",
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from evalkit.results import (
     read_samples,
     summarise,
     summarise_samples,
-    write_atomically,
     write_run,
 )
 from tests.support.records import EVALKIT, sample, write_record
@@ -126,38 +124,14 @@ def test_text_with_line_separators_stays_one_sample(tmp_path: Path) -> None:
     assert len(list(read_samples(tmp_path))) == 2
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "run.json"
-    write_atomically(path, "old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(results.os, "fsync", full)
-    assert refusal(lambda p: write_atomically(p, "new"), path) == f"{path}: cannot be written (No space left on device)"
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
-
-
-def test_the_file_appears_by_rename_after_its_content_is_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = []
-    fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(results.os, "fsync", lambda fd: (events.append("fsync"), fsync(fd)))
-    monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), replace(self, to))[1])
-    write_atomically(tmp_path / "x", "text")
-    assert events == ["fsync", "rename", "fsync"]
-
-
 def test_the_samples_are_there_before_the_run_counts_as_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
     write = results.write_atomically
     monkeypatch.setattr(results, "write_atomically", lambda path, text: (written.append(path.name), write(path, text)))
-    write_run(tmp_path, EVALKIT, {}, [sample("boolq", 0, acc=1.0)])
-    assert written == ["samples.jsonl", "run.json"]
+    write_run(tmp_path, EVALKIT, {}, [sample("boolq", 0, acc=1.0)], lambda record: str(record.metrics))
+    assert written == ["samples.jsonl", "report.md", "run.json"]
 
 
 def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
@@ -165,7 +139,6 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
         f"{tmp_path}: no run here (no run.json); name a folder such as results/<model>/<time>"
     )
     (tmp_path / "samples.jsonl").touch()
-    assert refusal(read_run, tmp_path).startswith(f"{tmp_path}: unfinished run (no run.json);")
     assert "no run here" in refusal(read_run, tmp_path / "absent")
     assert "cannot be read (Not a directory)" in refusal(read_run, tmp_path / "samples.jsonl")
 
@@ -176,8 +149,10 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
         (lambda text: text[: len(text) // 2], "damaged, not valid JSON ("),
         (lambda _: "[]", "not written by evalkit (no key 'evalkit')"),
         (lambda _: '{"results": {}}', "not written by evalkit (no key 'evalkit')"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema_version 2, this "),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": "1"'), "schema_version 1, this evalkit"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 3'), "schema_version 3, this "),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": "2"'), "schema_version 2, this evalkit"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": true'), "schema_version True, this"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 0'), "schema_version 0, this evalkit"),
         (lambda text: text.replace('"model": {', '"modell": {'), "damaged, KeyError at 'model'"),
         (lambda text: text.replace('"dtype"', '"dtyp"'), "damaged, KeyError at 'dtype'"),
         (lambda text: text.replace('"failed"', '"fail"'), "damaged, TypeError at "),
@@ -190,6 +165,36 @@ def test_damage_is_named(tmp_path: Path, change: Callable[[str], str], message: 
     path = tmp_path / "run.json"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     assert refusal(read_run, tmp_path).startswith(f"{path}: {message}")
+
+
+def test_records_of_schema_1_are_read(tmp_path: Path) -> None:
+    record = write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
+    path = tmp_path / "run.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"schema_version": 2', '"schema_version": 1'), encoding="utf-8")
+    old = read_run(tmp_path)
+    assert old.metrics == record.metrics
+    assert old.evalkit["identity"] is None
+    assert old.evalkit["sessions"] == []
+
+
+def test_lm_eval_scores_of_failed_tasks_are_removed(tmp_path: Path) -> None:
+    """lm-eval made a mean of a sample that failed; run.json must not show it in any place."""
+    samples = [sample("boolq", 0, acc=1.0), sample("boolq", 1, acc=None), sample("piqa", 0, acc=1.0)]
+    theirs = {
+        "results": {
+            "boolq": {"acc,none": 0.5, "acc_stderr,none": 0.1, "alias": "boolq"},
+            "piqa": {"acc,none": 1.0, "alias": "piqa"},
+            "gpt4all": {"acc,none": 0.7, "alias": "gpt4all"},
+        },
+        "group_subtasks": {"gpt4all": ["boolq", "piqa"]},
+        "configs": {"boolq": {"doc_to_text": "<function text at 0x7f00>", "splits": ["a", 1]}},
+    }
+    found = write_run(tmp_path, EVALKIT, theirs, samples).lm_eval
+    assert found["results"]["boolq"] == {"acc,none": None, "acc_stderr,none": None, "alias": "boolq"}
+    assert found["results"]["piqa"]["acc,none"] == 1.0
+    assert found["results"]["gpt4all"]["acc,none"] is None
+    assert found["configs"]["boolq"] == {"doc_to_text": "<function text>", "splits": ["a", 1]}
 
 
 def test_a_run_that_is_not_utf8(tmp_path: Path) -> None:

@@ -33,15 +33,17 @@ class NpuTensor(torch.Tensor):
     @staticmethod
     def __new__(cls, content: torch.Tensor, device: torch.device) -> NpuTensor:
         assert not isinstance(content, NpuTensor)
-        tensor: NpuTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls,
-            content.size(),
-            strides=content.stride(),
-            storage_offset=content.storage_offset(),
-            dtype=content.dtype,
-            device=device,
-            requires_grad=content.requires_grad,
-        )
+        # torch tracks versions of views of parameters, and refuses to where the view was made in inference mode.
+        with torch.inference_mode(False):
+            tensor: NpuTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+                cls,
+                content.size(),
+                strides=content.stride(),
+                storage_offset=content.storage_offset(),
+                dtype=content.dtype,
+                device=device,
+                requires_grad=content.requires_grad,
+            )
         tensor.content = content
         return tensor
 

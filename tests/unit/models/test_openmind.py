@@ -18,8 +18,9 @@ from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
 from evalkit.errors import ModelError
-from evalkit.models import openmind, tiny
+from evalkit.models import openmind, scored, tiny
 from evalkit.models.openmind import OpenMindLM
+from evalkit.scoring import memory
 
 pytestmark = pytest.mark.model
 
@@ -152,7 +153,7 @@ def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path
 
 def test_the_search_for_a_batch_size_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied: list[torch.device] = []
-    monkeypatch.setattr(openmind, "release_cache", emptied.append)
+    monkeypatch.setattr(scored, "release_cache", emptied.append)
     lm = OpenMindLM(device="cpu", max_batch_size=2, max_length=8)
     assert lm._detect_batch_size() == 2
     assert emptied == [torch.device("cpu")]
@@ -265,7 +266,7 @@ def test_arguments_of_other_adapters_are_refused(checkpoint_folder: Path) -> Non
     ],
 )
 def test_out_of_memory_is_recognised_on_every_backend(error: Exception, expected: bool) -> None:
-    assert openmind.is_out_of_memory(error) is expected
+    assert memory.is_out_of_memory(error) is expected
 
 
 def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def tokenizer_of(kind: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<s>", "</s>"]
-    if kind == "metaspace":
+    if kind in {"metaspace", "words"}:
         # As in Llama and Mistral: the whole string is one word, and a space is put before it.
         backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
         backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -42,7 +42,15 @@ def tokenizer_of(kind: str) -> Any:
         trainer = trainers.BpeTrainer(
             vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
         )
-    backend.train_from_iterator(CORPUS, trainer)
+    if kind == "words":
+        # Learnt from single words, so that no token reaches over a space.
+        backend.normalizer = None
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        backend.train_from_iterator(CORPUS * 3, trainer)
+        backend.pre_tokenizer = None
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        backend.train_from_iterator(CORPUS, trainer)
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", backend.token_to_id("<s>"))]
     )
@@ -78,12 +86,14 @@ def lm_eval_encoding(kind: str, add_bos: bool | None, context: str, continuation
     return TokenRequest(tuple(context_ids), tuple(continuation_ids))
 
 
-texts = st.text(alphabet="ab :\nQ?.é<s>北", max_size=12) | st.sampled_from(["<s>", "<s>a", "the sky", " ", "A: "])
+texts = st.text(alphabet="ab :\nQ?.é<s>北▁", max_size=12) | st.sampled_from(
+    ["<s>", "<s>a", "the sky", " ", "A: ", " the sky", " blue"]
+)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
-    kind=st.sampled_from(["metaspace", "bytes"]),
+    kind=st.sampled_from(["metaspace", "words", "bytes"]),
     add_bos=st.sampled_from([False, True, None]),
     pairs=st.lists(st.tuples(texts, texts.filter(bool)), min_size=1, max_size=6),
 )
@@ -99,6 +109,14 @@ def test_encoding_equals_lm_eval(kind: str, add_bos: bool | None, pairs: list[tu
     lm = lm_eval_model(kind, add_bos)
     found = encode_requests(lm.tokenizer, kept, prefix_token_id=lm.prefix_token_id, add_special_tokens=add_bos)
     assert found == expected
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("words", True), ("metaspace", False), ("bytes", False)])
+def test_only_tokenizers_without_tokens_across_spaces_save_the_context(kind: str, expected: bool) -> None:
+    from evalkit.scoring.encode import splits_before_spaces
+
+    assert splits_before_spaces(tokenizer_of(kind)) is expected
+    assert splits_before_spaces(object()) is False
 
 
 def test_a_context_of_white_space_becomes_the_prefix_token() -> None:

@@ -166,6 +166,7 @@ wrong(
     "failed",
     "malformed",
     "ended early",
+    "timed out",
 )
 wrong("patches_json", "import json\njson.dumps = lambda *a, **k: '{\"passed\": true}'\nreturn None", "failed", "malformed")
 wrong("own_check", "return None", tail="def check(candidate):\n    return None\n")
@@ -203,10 +204,10 @@ wrong(
     "timed out",
 )
 wrong("raises_its_limits", "import resource\nfor l in (0, 9):\n    resource.setrlimit(l, (-1, -1))\nwhile True: pass")
-wrong("just_over_the_cpu_limit", "import time\nt = time.process_time()\nwhile time.process_time() - t < @OVER@: pass\n" + SOLVE.strip(), "timed out")
+wrong("just_over_the_cpu_limit", "import time\nwhile time.process_time() < @OVER@: pass\n" + SOLVE.strip(), "timed out")
 wrong("hang_in_c", "return pow(3, 10 ** 9) > 0", "timed out", "out of memory")
 wrong("list_of_everything", "return list(range(10 ** 9))", "out of memory")
-wrong("grows_by_strings", "s = 'x' * 1000\nwhile True: s += s", "out of memory")
+wrong("grows_by_pieces", "b = []\nwhile True: b.append(bytearray(1 << 27))", "out of memory")
 wrong("maps_without_touching", "import mmap\nm = [mmap.mmap(-1, 1 << 28) for _ in range(12)]\nreturn len(m) > 0 and " + SOLVE.strip()[7:])
 wrong("infinite_iterator", "import itertools\nreturn itertools.count()", "malformed")
 wrong("thread_bomb", "import threading, time\nt = [threading.Thread(target=time.sleep, args=(60,)) for _ in range(5000)]\nfor x in t: x.start()\nreturn None")

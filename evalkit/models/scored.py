@@ -1,0 +1,222 @@
+"""A loaded model as lm-eval's, scored and generating through ``evalkit.scoring``; a ledger keeps the results."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from evalkit.errors import ModelError
+from evalkit.models.generation import generation_requests
+from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.audit import Audit, audit
+from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.generate import GenerationRequest, Generator
+from evalkit.scoring.generate_probe import choose_generator
+from evalkit.scoring.memory import is_out_of_memory, release_cache
+from evalkit.scoring.probe import ScorerChoice, choose_scorer
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import FailedText, Prompt, plan_batches
+
+# Rows of a generated batch where the batch size is ``auto``.
+GENERATION_ROWS = 16
+# What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
+CPU_BATCH_BYTES = 1 << 30
+
+
+class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
+    """A model and a tokenizer that are loaded and on their device."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        batch_size: int | str,
+        scorer: str = "auto",
+        max_batch_tokens: int | None = None,
+        audit_fraction: float = 0.0,
+        **options: Any,
+    ) -> None:
+        """Wrap a model; the arguments are those of `OpenMindLM`, ``options`` those of `HFLM`."""
+        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **options)
+        self._scorer_kind = scorer
+        self._max_batch_tokens = max_batch_tokens
+        self._audit_fraction = audit_fraction
+        # What the audit of the last log-likelihood requests found; None without one.
+        self.audit: Audit | None = None
+        # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
+        self.ledger: Ledger | None = None
+        # Of sampled generation, where a ledger keeps the texts.
+        self.seed = 0
+        # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
+        self.reused: set[tuple[str, str]] = set()
+        if str(batch_size).startswith("auto") and self.device.type == "cpu":
+            self.batch_size_per_gpu = self._cpu_batch_size()
+
+    @property
+    def threads(self) -> int | None:
+        """Number of threads that a model on the CPU computes with; None elsewhere. Can be set."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        if self.device.type == "cpu" and count is not None and count != torch.get_num_threads():
+            torch.set_num_threads(count)
+
+    @functools.cached_property
+    def _chosen_scorer(self) -> tuple[Scorer, ScorerChoice]:
+        with self.running():
+            return choose_scorer(
+                self.model,
+                max_length=int(self.max_length),
+                kind=self._scorer_kind,
+                max_batch_tokens=self._max_batch_tokens,
+            )
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores this model's log-likelihood requests; chosen by a probe on first use."""
+        return self._chosen_scorer[0]
+
+    @property
+    def scorer_choice(self) -> ScorerChoice:
+        """Which scorer that is, and why."""
+        return self._chosen_scorer[1]
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Score]:  # noqa: ARG002
+        """Score all requests of all tasks together, so that they share prefixes across tasks.
+
+        Args:
+            requests: lm-eval instances with (context, continuation) as arguments.
+            disable_tqdm: lm-eval's; progress is shown otherwise.
+
+        Returns:
+            (log-probability in nats, is greedy) of each request.
+        """
+        pairs = [tuple(request.args) for request in requests]
+        encoded = encode_requests(
+            self.tokenizer,
+            pairs,
+            prefix_token_id=int(self.prefix_token_id),
+            add_special_tokens=bool(self.add_bos_token),
+        )
+        scores = self._score(encoded)
+        if self.ledger is not None:
+            self.reused |= {pairs[position] for position in self.ledger.reused}
+        if self._audit_fraction and requests:
+            documents = [(request.task_name, request.doc_id) for request in requests]
+            with self.running():
+                self.audit = audit(
+                    self.model, encoded, scores, documents, self._audit_fraction, max_length=int(self.max_length)
+                )
+        for pair, score in zip(pairs, scores, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, score)
+        return scores
+
+    def _loglikelihood_tokens(self, requests: Sequence[Any], **_options: Any) -> list[Score]:
+        # `loglikelihood_rolling` of HFLM cuts its text into windows of tokens and comes here.
+        return self._score([TokenRequest(tuple(context), tuple(target)) for _, context, target in requests])
+
+    def _score(self, requests: Sequence[TokenRequest]) -> list[Score]:
+        with self.running():
+            return self.scorer.score(requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Generate a text for each request, in their order.
+
+        Args:
+            requests: lm-eval instances with (context, settings) as arguments.
+            disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
+        """
+        requests = [self._in_chat_template(request) for request in requests]
+        wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
+        if self.ledger is None:
+            return self._generate(requests, wanted, disable_tqdm)
+        if str(self.batch_size_per_gpu) == "auto":
+            self.batch_size_per_gpu = GENERATION_ROWS
+        numbered = self._chosen_generator[0] is not None
+        prompts = [
+            Prompt(
+                str(request.args[0]),
+                {**request.args[1], "seed": ours.seed, "sample": ours.sample}
+                if numbered and ours is not None and ours.temperature
+                else dict(request.args[1]),
+            )
+            for request, ours in zip(requests, wanted, strict=True)
+        ]
+
+        def generate_batch(positions: Sequence[int]) -> list[str]:
+            # Draws must not depend on how many batches this process has generated before.
+            torch.manual_seed(self.seed + min(positions))
+            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
+
+        texts = self.ledger.generate(
+            prompts,
+            lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
+            generate_batch,
+        )
+        self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
+        return [FailedText() if text is None else text for text in texts]
+
+    def _in_chat_template(self, request: Any) -> Any:
+        """Put a request's context into the chat template where its settings say ``chat``; others are as they were."""
+        context, settings = request.args[0], dict(request.args[1])
+        if not settings.pop("chat", False):
+            return request
+        messages = [{"role": "user", "content": context}]
+        return dataclasses.replace(request, arguments=(self.apply_chat_template(messages), settings), resps=[])
+
+    @functools.cached_property
+    def _chosen_generator(self) -> tuple[Generator | None, str]:
+        """What generates and why; None where this model needs the loop of transformers."""
+        with self.running():
+            return choose_generator(
+                self.model,
+                self.tokenizer,
+                max_length=int(self.max_length),
+                add_special_tokens=bool(self.add_bos_token),
+            )
+
+    def _generate(
+        self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
+    ) -> list[str]:
+        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has."""
+        with self.running():
+            simple = [request for request in wanted if request is not None]
+            generator = self._chosen_generator[0]
+            if generator is not None and len(simple) == len(wanted):
+                return generator.generate(simple)
+            texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
+        return texts
+
+    def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
+        size = int(super()._detect_batch_size(*args, **kwargs))
+        # HFLM empties CUDA's cache only; the failed attempts of the search would keep an NPU's memory.
+        release_cache(self.device)
+        return size
+
+    def _cpu_batch_size(self) -> int:
+        """Return how many rows' scores (rows × tokens × vocabulary, twice, in float32) fit into `CPU_BATCH_BYTES`."""
+        row_bytes = min(self.max_length, 1024) * len(self.tokenizer) * 4 * 2
+        return max(1, min(64, CPU_BATCH_BYTES // int(row_bytes)))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"{self.pretrained}: out of memory on {self.device} at batch size {self.batch_size}; "
+                "use a smaller --batch-size, or --batch-size auto"
+            ) from error

@@ -1,0 +1,1 @@
+"""Hostile programs, and what must not happen to the things around them."""

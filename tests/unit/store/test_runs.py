@@ -1,0 +1,315 @@
+"""Run folders: what the same command continues, what is refused and with which words, what a clock may do."""
+
+from __future__ import annotations
+
+import errno
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.config import RunConfig
+from evalkit.errors import StoreError
+from evalkit.store import identity as identities
+from evalkit.store import runs
+from evalkit.store.identity import asked, differences, identity, in_one_line
+from evalkit.store.journal import Journal
+from evalkit.store.runs import OpenRun, open_run
+from tests.support.faults import install
+
+pytestmark = pytest.mark.torch_free
+
+NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=timezone.utc)
+IDENTITY: dict[str, Any] = {
+    "model": {"model_fingerprint": "a" * 64},
+    "tokenizer": {"tokenizer_fingerprint": "b" * 64},
+    "dtype": "float32",
+    "scorer": {"name": "forest"},
+    "protocol": {"name": "nous-2023"},
+    "settings": {"limit": 10},
+}
+ASKED: dict[str, Any] = {"model": "m", "limit": 10}
+
+
+def begin(parent: Path, now: datetime = NOON, **options: Any) -> OpenRun:
+    """Begin or continue a run, and leave it unfinished."""
+    changed = {"identity": IDENTITY, "asked": ASKED, **options}
+    opened = open_run(parent, changed.pop("identity"), changed.pop("asked"), now=now, **changed)
+    opened.journal.close()
+    return opened
+
+
+def refusal(parent: Path, **options: Any) -> str:
+    with pytest.raises(StoreError) as caught:
+        begin(parent, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+OTHER_WEIGHTS = {**IDENTITY, "model": {"model_fingerprint": "c" * 64}}
+
+
+def test_the_same_command_continues_the_newest_unfinished_run(tmp_path: Path) -> None:
+    first = begin(tmp_path)
+    second = begin(tmp_path, fresh=True)
+    assert first.folder != second.folder
+    third = begin(tmp_path)
+    assert third.folder == second.folder
+    assert third.is_resumed
+    assert not second.is_resumed
+
+
+def test_a_finished_run_is_not_continued(tmp_path: Path) -> None:
+    first = begin(tmp_path)
+    (first.folder / "run.json").write_text("{}")
+    assert begin(tmp_path).folder != first.folder
+
+
+def test_changed_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
+    folder = begin(tmp_path).folder
+    message = refusal(tmp_path, identity=OTHER_WEIGHTS)
+    assert message == (
+        f"{folder}: this unfinished run cannot be continued: model.model_fingerprint: {'a' * 12}, now {'c' * 12}; "
+        "--fresh starts anew and leaves it as it is"
+    )
+    assert not begin(tmp_path, identity=OTHER_WEIGHTS, fresh=True).is_resumed
+
+
+def test_another_command_starts_anew_and_says_so(tmp_path: Path) -> None:
+    first = begin(tmp_path)
+    said: list[str] = []
+    other = {**IDENTITY, "settings": {"limit": 20}}
+    second = begin(tmp_path, identity=other, asked={**ASKED, "limit": 20}, say=said.append)
+    assert second.folder != first.folder
+    assert said == [f"unfinished run {first.folder} is another one (limit: 10, now 20); starting anew"]
+    # Both can now be continued.
+    assert begin(tmp_path).folder == first.folder
+    assert begin(tmp_path, identity=other, asked={**ASKED, "limit": 20}).folder == second.folder
+
+
+def test_resume_never_starts_anew(tmp_path: Path) -> None:
+    assert refusal(tmp_path, resume=True) == (
+        f"{tmp_path}: no unfinished run to resume; leave --resume out to start one"
+    )
+    first = begin(tmp_path)
+    assert begin(tmp_path, resume=True).folder == first.folder
+    other = {**IDENTITY, "settings": {"limit": 20}}
+    assert "settings.limit: 10, now 20" in refusal(tmp_path, identity=other, asked={"limit": 20}, resume=True)
+
+
+def test_a_run_that_somebody_writes_is_refused(tmp_path: Path) -> None:
+    opened = open_run(tmp_path, IDENTITY, ASKED, now=NOON)
+    assert "another process is writing this run; wait until it has ended, or start another run" in refusal(tmp_path)
+    opened.journal.close()
+    assert begin(tmp_path).is_resumed
+
+
+def test_a_run_that_is_finished_between_look_and_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = begin(tmp_path)
+    open_ = Journal.open_.__func__  # type: ignore[attr-defined]
+
+    def late(cls: type[Journal], path: Path) -> Any:
+        (path.parent / "run.json").write_text("{}")
+        return open_(cls, path)
+
+    monkeypatch.setattr(Journal, "open_", classmethod(late))
+    second = begin(tmp_path)
+    assert not second.is_resumed
+    assert second.folder != first.folder
+
+
+def test_damage_of_an_unfinished_run_stops_instead_of_being_overlooked(tmp_path: Path) -> None:
+    opened = open_run(tmp_path, IDENTITY, ASKED, now=NOON)
+    opened.journal.append({"kind": "x"})
+    opened.journal.append({"kind": "y"})
+    opened.journal.close()
+    path = opened.folder / runs.JOURNAL_FILE
+    whole = path.read_bytes()
+    for position, line in ((15, 1), (whole.index(b"\n") + 15, 2)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 4
+        path.write_bytes(damaged)
+        assert refusal(tmp_path).startswith(f"{path}:{line}: damaged line")
+    assert not begin(tmp_path, fresh=True).is_resumed
+
+
+def test_a_run_without_header_is_left_alone(tmp_path: Path) -> None:
+    folder = begin(tmp_path).folder
+    path = folder / runs.JOURNAL_FILE
+    path.write_bytes(path.read_bytes()[:40])
+    said: list[str] = []
+    assert begin(tmp_path, say=said.append).folder != folder
+    assert said == [f"{folder}: begun, but stopped before anything was computed; not used"]
+
+
+def test_names_follow_the_order_of_runs_by_any_clock(tmp_path: Path) -> None:
+    """A clock that goes backwards, or two runs in a second: the newest run still has the last name."""
+    times = [NOON, NOON, NOON - timedelta(days=400), NOON + timedelta(seconds=1), NOON - timedelta(hours=1)]
+    names = [begin(tmp_path, now=now, fresh=True).folder.name for now in times]
+    assert names == [
+        "2026-01-02T12-00-00Z",
+        "2026-01-02T12-00-00Z-2",
+        "2026-01-02T12-00-00Z-3",
+        "2026-01-02T12-00-01Z",
+        "2026-01-02T12-00-01Z-2",
+    ]
+    assert begin(tmp_path).folder.name == names[-1]
+    for _ in range(9):
+        last = begin(tmp_path, now=NOON, fresh=True).folder.name
+    assert last == "2026-01-02T12-00-01Z-11"  # later than "-9", though not in the alphabet
+    assert begin(tmp_path).folder.name == last
+
+
+def test_other_folders_are_no_runs(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "2026-01-02T12-00-00Z").mkdir()
+    assert begin(tmp_path).folder.name == "2026-01-02T12-00-00Z-2"
+
+
+def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    assert refusal(tmp_path / "file").endswith("(Not a directory); choose another place with --output")
+    for error in (errno.EROFS, errno.ENOSPC):
+        with monkeypatch.context() as patched:
+            install(patched, fail_at=0, error=error)
+            assert ("--output" if error == errno.EROFS else "free some space") in refusal(tmp_path)
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def test_sessions_are_noted(tmp_path: Path) -> None:
+    assert runs.read_sessions(tmp_path) == []
+    runs.begin_session(tmp_path, ["evalkit", "run"], "t1")
+    with (tmp_path / runs.SESSIONS_FILE).open("a") as stream:
+        stream.write('{"started": "t2", "ho')  # killed in the middle of a line
+    assert [session["started"] for session in runs.read_sessions(tmp_path)] == ["t1"]
+    session = runs.read_sessions(tmp_path)[0]
+    assert session["command"] == ["evalkit", "run"]
+    assert set(session) == {"started", "host", "pid", "command"}
+
+
+def test_sessions_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, fail_at=1, error=errno.ENOSPC)
+    with pytest.raises(StoreError, match="free some space"):
+        runs.begin_session(tmp_path, [], "t")
+
+
+# --- other runs -------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_taken_over_from_the_same_model_only(tmp_path: Path) -> None:
+    folder = begin(tmp_path).folder
+    assert runs.source_run(folder, {**IDENTITY, "settings": {"limit": 99}}).name == folder.name
+    with pytest.raises(StoreError, match=r"cannot be taken over: model\.model_fingerprint"):
+        runs.source_run(folder, OTHER_WEIGHTS)
+    with pytest.raises(StoreError, match="dtype: float32, now bfloat16"):
+        runs.source_run(folder, {**IDENTITY, "dtype": "bfloat16"})
+    with pytest.raises(StoreError, match="no run to take scores from"):
+        runs.source_run(tmp_path, IDENTITY)
+    path = folder / runs.JOURNAL_FILE
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(StoreError, match="nothing was computed"):
+        runs.source_run(folder, IDENTITY)
+
+
+def test_how_far_a_run_has_got(tmp_path: Path) -> None:
+    opened = open_run(tmp_path, IDENTITY, ASKED, now=NOON)
+    assert "no run here" in runs.unfinished_text(tmp_path)
+    assert "nothing is computed yet" in runs.unfinished_text(opened.folder)
+    plan = {"kind": "plan", "section": 0, "what": "log-likelihoods", "requests": 1500}
+    done = {"kind": "pack", "section": 0, "what": "log-likelihoods", "pack": 3, "requests": [1, 2], "keys": ["a", "b"]}
+    opened.journal.append(plan)
+    opened.journal.append(done)
+    opened.journal.close()
+    assert runs.unfinished_text(opened.folder).startswith("unfinished run: 2 of 1,500 log-likelihoods are there;")
+
+
+# --- identity ---------------------------------------------------------------------------------------------------------
+
+MODEL = {
+    "model_fingerprint": "1" * 64,
+    "tokenizer_fingerprint": "2" * 64,
+    "dtype": "float32",
+    "device": "npu:3",
+    "device_name": "Ascend910B3",
+    "scorer": {"name": "forest"},
+    "versions": {"torch": "2.13.0", "python": "3.11.7"},
+}
+DATA = {"piqa": {"sha256": "3" * 64, "documents": 1838, "location": "/somewhere"}}
+
+
+def make(config: RunConfig | None = None, model: Any = MODEL, data: Any = DATA) -> dict[str, Any]:
+    return identity(config or RunConfig(model="m", task=("piqa", "boolq")), "nous-2023", data, model)
+
+
+def test_an_identity_is_json_and_the_same_each_time() -> None:
+    assert json.loads(json.dumps(make())) == make()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RunConfig(model="m", task=("boolq", "piqa")),
+        RunConfig(model="m", task=("piqa", "boolq"), batch_size="4", max_batch_tokens=99, output="elsewhere"),
+        RunConfig(model="/other/path/to/it", task=("piqa", "boolq"), fresh=True),
+    ],
+)
+def test_what_does_not_change_a_score_is_not_in_it(config: RunConfig) -> None:
+    assert make(config) == make()
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        (make(RunConfig(model="m", task=("piqa", "boolq"), limit=3)), "settings.limit: null, now 3"),
+        (make(RunConfig(model="m", task=("piqa",))), "settings.tasks: "),
+        (make(RunConfig(model="m", task=("piqa", "boolq"), seed=1)), "settings.seed: 1234, now 1"),
+        (make(RunConfig(model="m", task=("piqa", "boolq"), add_bos=True)), "settings.add_bos: false, now true"),
+        (
+            make(model={**MODEL, "model_fingerprint": "9" * 64}),
+            "model.model_fingerprint: 111111111111, now 999999999999",
+        ),
+        (make(model={**MODEL, "tokenizer_fingerprint": "9" * 64}), "tokenizer.tokenizer_fingerprint: "),
+        (make(model={**MODEL, "dtype": "bfloat16"}), "dtype: float32, now bfloat16"),
+        (make(model={**MODEL, "device": "cpu"}), "device.kind: npu, now cpu"),
+        (make(model={**MODEL, "scorer": {"name": "plain"}}), "scorer.name: forest, now plain"),
+        (make(model={**MODEL, "versions": {"torch": "2.12.0"}}), "versions.torch: 2.13.0, now 2.12.0"),
+        (make(data={"piqa": {**DATA["piqa"], "sha256": "4" * 64}}), "data.piqa.sha256: 333333333333, now 444444444444"),
+    ],
+)
+def test_what_changes_a_score_is_in_it_and_is_named(changed: dict[str, Any], name: str) -> None:
+    (difference,) = differences(make(), changed)
+    assert difference.startswith(name)
+
+
+def test_another_device_of_the_same_kind_is_the_same() -> None:
+    assert make(model={**MODEL, "device": "npu:0"}) == make()
+
+
+def test_the_code_that_scores_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "evalkit"
+    for name in ("scoring", "report", "store"):
+        (package / name).mkdir(parents=True)
+        (package / name / "x.py").write_text("1")
+    monkeypatch.setattr(identities, "__file__", str(package / "store" / "identity.py"))
+    before = identities.code_sha256()
+    (package / "report" / "x.py").write_text("2")
+    (package / "cli.py").write_text("2")
+    assert identities.code_sha256() == before
+    (package / "scoring" / "x.py").write_text("2")
+    assert identities.code_sha256() != before
+
+
+def test_asked_is_what_the_command_says() -> None:
+    config = RunConfig(model="m", task=("piqa",), output="o", batch_size="3", data=("x=samples",))
+    assert asked(config)["data"] == ["x=samples"]
+    assert not {"output", "batch_size", "fresh", "resume", "source_file"} & set(asked(config))
+
+
+def test_many_differences_stay_one_line() -> None:
+    found = differences({str(n): n for n in range(9)}, {"9": "x" * 99})
+    assert in_one_line(found).endswith(" and 5 more")
+    assert found[-1] == f"9: null, now {'x' * 57}..."

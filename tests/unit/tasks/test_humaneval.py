@@ -1,0 +1,105 @@
+"""HumanEval: code taken out of chat answers, pass@k of several samples, harness errors that refuse the score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from evalkit.results import finite
+from evalkit.sandbox import Problem, Verdict
+from evalkit.tasks import humaneval
+
+pytestmark = pytest.mark.torch_free
+
+DOC = {
+    "task_id": "Sample/0",
+    "prompt": 'from typing import List\n\n\ndef total(xs: List[int]) -> int:\n    """Sum."""\n',
+    "test": "def check(candidate):\n    assert candidate([1, 2]) == 3\n",
+    "entry_point": "total",
+}
+WHOLE = "def total(xs):\n    return sum(xs)\n"
+
+
+def runs(completion: str) -> bool:
+    """Whether prompt and completion are a program that passes (the code here is our own)."""
+    scope: dict[str, Any] = {}
+    exec(DOC["prompt"] + completion + "\n" + DOC["test"] + "\ncheck(total)", scope)
+    return True
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"Here it is:\n\n```python\n{WHOLE}```\nIt adds up the numbers.",
+        f"```\n{WHOLE}```",
+        f"```py\r\n{WHOLE}```",
+        f"First an example:\n```python\nprint(total([1]))\n```\nand now\n```python\n{WHOLE}\n```",
+        f"```python\n{WHOLE}",  # cut off before the block was closed
+        WHOLE,
+        f"Sure, here is the function.\n\n{WHOLE}",
+        "```python\nreturn sum(xs)\n```",  # the body alone
+        "```python\n    return sum(xs)\n```",
+        f"- a list item\n\n  ```python\n{''.join('  ' + line for line in WHOLE.splitlines(keepends=True))}  ```\n",
+        f"```python\nimport math\n\ndef helper(x):\n    return x\n\n{WHOLE}```",
+    ],
+)
+def test_the_code_of_a_chat_answer_follows_the_prompt_as_a_program(answer: str) -> None:
+    assert runs(humaneval.answered_code(answer, "total"))
+
+
+@pytest.mark.parametrize("answer", ["", "I cannot help with that.", "```python\n```"])
+def test_an_answer_without_code_is_a_completion_that_fails(answer: str) -> None:
+    with pytest.raises((AssertionError, SyntaxError, NameError)):
+        runs(humaneval.answered_code(answer, "total"))
+
+
+def test_a_function_whose_name_begins_alike_is_another_one() -> None:
+    answer = "```python\ndef totals(xs):\n    return 0\n```\n```python\n" + WHOLE + "```"
+    assert "def totals" not in humaneval.answered_code(answer, "total")
+
+
+class FakeChecker:
+    """Passes completions that say so; stands in for the sandbox, which has tests of its own."""
+
+    def check(self, problem: Problem, completions: Sequence[str]) -> list[Verdict]:
+        return [
+            Verdict(
+                task_id=problem.task_id,
+                passed=c == "good",
+                label={"good": "passed", "?": "harness error"}.get(c, "failed"),
+                detail="",
+                seconds=0.0,
+                cpu_seconds=0.0,
+                isolation="none",
+            )
+            for c in completions
+        ]
+
+
+def judged(completions: list[str]) -> dict[str, float]:
+    with humaneval.execution(FakeChecker()) as verdicts:  # type: ignore[arg-type]
+        values = humaneval.results(DOC, [completions])
+        assert len(verdicts["humaneval:Sample/0"]) == len(completions)
+    return values
+
+
+def test_pass_at_k_is_the_unbiased_estimate_for_each_k_that_the_samples_allow() -> None:
+    assert judged(["good"]) == {"pass@1": 1.0}
+    values = judged(["good"] * 3 + ["bad"] * 9)
+    assert set(values) == {"pass@1", "pass@10"}
+    assert values["pass@1"] == pytest.approx(3 / 12)
+    assert values["pass@10"] == 1.0  # ten of twelve cannot avoid the three
+
+
+def test_a_harness_error_refuses_the_score() -> None:
+    assert finite(judged(["good", "?"])["pass@1"]) is None
+
+
+def test_no_completion_is_no_score() -> None:
+    assert finite(judged([])["pass@1"]) is None
+
+
+def test_the_question_holds_the_prompt_in_a_block() -> None:
+    assert humaneval.chat_text(DOC).endswith("```python\n" + DOC["prompt"].strip() + "\n```")

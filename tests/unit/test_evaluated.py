@@ -1,0 +1,80 @@
+"""From lm-eval's logged samples to ours: what failed is never scored, what is missing is counted."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evalkit.evaluated import sample_of, samples_of
+from evalkit.results import summarise_samples
+from evalkit.store.sections import FailedText
+
+pytestmark = pytest.mark.torch_free
+
+DOC = {"question": "q", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "A"}
+
+
+def entry(doc_id: int, *answers: Any, **metrics: float) -> dict[str, Any]:
+    return {
+        "doc_id": doc_id,
+        "doc": DOC,
+        "target": 0,
+        "arguments": [("context", f" choice {n}") for n in range(len(answers))],
+        "resps": [[answer] for answer in answers],
+        "filtered_resps": list(answers),
+        "metrics": list(metrics),
+        **metrics,
+    }
+
+
+def sample(*answers: Any, **metrics: float) -> Any:
+    return sample_of("arc_easy", entry(0, *answers, **metrics), "arc", {}, frozenset())
+
+
+def test_a_good_sample() -> None:
+    found = sample((-1.5, True), (-2.5, False), acc=1.0)
+    assert found.metrics == {"acc": 1.0}
+    assert found.logprobs == [-1.5, -2.5]
+    assert found.greedy == [True, False]
+    assert found.continuations == [" choice 0", " choice 1"]
+    assert found.context == "context"
+    assert found.details == {}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_log_probability_that_is_no_number_refuses_every_metric(bad: float) -> None:
+    found = sample((-1.5, True), (bad, False), acc=1.0, acc_norm=0.0)
+    assert found.metrics == {"acc": None, "acc_norm": None}
+    assert found.logprobs == [-1.5, None]
+    assert found.details == {"failed": "log-probability"}
+
+
+def test_a_metric_that_is_no_number_is_no_score() -> None:
+    assert sample((-1.5, True), acc=math.nan, acc_norm=1.0).metrics == {"acc": None, "acc_norm": 1.0}
+
+
+def test_a_failed_text_refuses_the_score() -> None:
+    found = sample(FailedText(), exact_str_match=1.0)
+    assert found.metrics == {"exact_str_match": None}
+    assert found.details == {"failed": "generation"}
+    assert sample("", exact_str_match=0.0).metrics == {"exact_str_match": 0.0}
+
+
+def test_reused_requests_mark_their_sample() -> None:
+    logged = entry(0, (-1.5, True), (-2.5, False), acc=1.0)
+    assert sample_of("arc_easy", logged, "arc", {}, {("context", " choice 1")}).details == {"reused": True}
+    assert sample_of("arc_easy", logged, "arc", {}, {("context", " choice 9")}).details == {}
+
+
+def test_documents_without_result_are_failed_samples() -> None:
+    loaded: Any = SimpleNamespace(documents=[DOC] * 5, dataset=SimpleNamespace(layout="arc"))
+    logged = {"arc_easy": [entry(n, (-1.0, True), acc=1.0, acc_norm=1.0) for n in (2, 0)]}
+    samples = samples_of(logged, {"arc_easy": loaded}, 3, {}, frozenset())
+    assert [found.doc_id for found in samples] == [0, 1, 2]
+    assert samples[1].metrics == {"acc": None, "acc_norm": None}
+    assert samples[1].details == {"failed": "missing"}
+    value = summarise_samples(samples)["arc_easy"]["acc"]
+    assert (value.value, value.n, value.failed) == (None, 3, 1)
