@@ -144,7 +144,10 @@ def _suite_point(data: RunData, suite: Suite, tasks: Mapping[str, Point], say: L
         value = sum(tasks[task.name].value or 0.0 for task in suite.tasks) / len(suite.tasks)
         return Point(value, note=say("too few documents for an interval"))
     values = {task.name: [v or 0.0 for v in data.values(task.name, task.headline)] for task in suite.tasks}
-    return _point(suite_mean(values, clusters, scale=100))
+    estimate = suite_mean(values, clusters, scale=100)
+    if len(suite.tasks) == 1:  # its interval is the task's
+        return replace(tasks[suite.tasks[0].name], estimate=estimate)
+    return _point(estimate)
 
 
 def _average(suites: Mapping[str, Point]) -> Point | None:
@@ -207,6 +210,7 @@ def scores_of_baseline(baseline: Baseline, say: Language = ENGLISH) -> Scores:
             note = say("only an average was published: largest possible error") if found.stderr_from == "bound" else ""
             if suite.name == "humaneval" and baseline.humaneval is not None:
                 note = baseline.humaneval.note
+                tasks[suite.tasks[0].name] = _point(found.estimate)
             suites[suite.name] = _point(found.estimate, note)
         for task in suite.tasks:
             row = baseline.headline(task)

@@ -270,7 +270,7 @@
       const icon = turned === "gained" ? "✗→✓" : turned === "lost" ? "✓→✗" : ICONS[mark];
       const words = turned ? say(turned) : WORDS[mark];
       const item = el("li", { role: "option", tabindex: doc === tabbed ? "0" : "-1", "aria-selected": String(doc === state.current) },
-        el("span", { class: `icon ${mark}`, "aria-hidden": "true" }, turned ? icon.at(-1) : icon),
+        el("span", { class: `icon ${mark === "partly" ? (passes(doc, state.after) ? "right" : "wrong") : mark}`, "aria-hidden": "true" }, turned ? icon.at(-1) : icon),
         el("span", {},
           el("span", { class: "where" }, el("span", { class: "hidden" }, `${words}. `), `${taskOf(doc).name} · ${doc.d}${turned ? ` · ${icon}` : ""}`),
           el("span", { class: "preview", dir: "auto" }, shown(preview(doc)))));
