@@ -66,15 +66,27 @@ class PeakMemory:
 
 
 class Counter:
-    """Counts the positions that a model computes."""
+    """Counts the positions that a model computes, and those that go through its output layer."""
 
     def __init__(self, model: Any) -> None:
         self.tokens = 0
+        self.logit_rows = 0
+        self._head = model.get_output_embeddings()
+        body = sum(parameter.numel() for parameter in model.model.parameters())
+        self._body_weights = body - model.get_input_embeddings().weight.numel()
         model.register_forward_pre_hook(self._count, with_kwargs=True)
+        self._head.register_forward_hook(self._count_rows)
 
     def _count(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = args[0] if args else kwargs["input_ids"]
         self.tokens += ids.numel()
+
+    def _count_rows(self, _module: Any, _args: Any, logits: Any) -> None:
+        self.logit_rows += logits.shape[:-1].numel()
+
+    def teraflop(self) -> float:
+        """Return the work of the matrix products with weights (attention itself not counted)."""
+        return 2 * (self._body_weights * self.tokens + self._head.weight.numel() * self.logit_rows) / 1e12
 
 
 def synchronize(device: str) -> None:
@@ -165,6 +177,8 @@ def run_evalkit(options: argparse.Namespace, requests: list[BenchmarkRequest]) -
         "probe_seconds": probe_seconds,
         "encode_seconds": encode_seconds,
         "tokens": counter.tokens,
+        "logit_rows": counter.logit_rows,
+        "tflops": counter.teraflop() / seconds,
         "forest_tokens": scorer.plan(encoded).forest_tokens if choice.name == "forest" else None,
         "scorer": choice.name,
         "reason": choice.reason,
@@ -230,6 +244,8 @@ def main() -> None:
         memory = run_side("lm-eval-memory", file)
     for key in ("seconds", "cpu_seconds", "encode_seconds", "probe_seconds"):
         ours[key] = min(ours[key], again[key])
+    ours["tflops"] = max(ours["tflops"], again["tflops"])
+    matmul = matmul_tflops(options.device, options.dtype)
     figures = {
         "documents_a_task": options.documents,
         "requests": len(requests),
@@ -243,7 +259,8 @@ def main() -> None:
         "max_difference": max(abs(a[0] - b[0]) for a, b in zip(ours["scores"], theirs["scores"], strict=True)),
         "differing_greedy_flags": sum(a[1] != b[1] for a, b in zip(ours["scores"], theirs["scores"], strict=True)),
         "differing_predictions": differing_predictions(requests, ours["scores"], theirs["scores"]),
-        "matmul_tflops": matmul_tflops(options.device, options.dtype),
+        "matmul_tflops": matmul,
+        "share_of_matmul": ours["tflops"] / matmul,
         "evalkit": {key: value for key, value in ours.items() if key != "scores"},
         "lm_eval": {key: value for key, value in (theirs | memory).items() if key != "scores"},
     }
@@ -255,7 +272,8 @@ def main() -> None:
         f"{ours['seconds']:.1f} s), cpu time {figures['cpu_ratio']:.1f}x, tokens {theirs['tokens']} -> "
         f"{ours['tokens']} ({bound:.3f} of the bound), max difference {figures['max_difference']:.1e}, "
         f"differing predictions {figures['differing_predictions']}, "
-        f"peak {memory['peak_mib']:.0f} -> {ours['peak_mib']:.0f} MiB"
+        f"peak {memory['peak_mib']:.0f} -> {ours['peak_mib']:.0f} MiB, "
+        f"{ours['tflops']:.3g} TFLOP/s ({figures['share_of_matmul']:.0%} of a matrix product's)"
     )
 
 

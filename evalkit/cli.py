@@ -13,6 +13,7 @@ import click
 from evalkit import __version__
 from evalkit.errors import EvalkitError
 from evalkit.report.commands import audit, baselines, leaderboard, power
+from evalkit.report.run_commands import compare, explain, gate
 from evalkit.sandbox.commands import humaneval
 
 _FOLDER = click.Path(path_type=Path)
@@ -161,38 +162,53 @@ def run(config_file: Path | None, **flags: Any) -> None:
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
 @click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
-@click.option("--against", multiple=True, help="Published baseline (name, file or log) beside them; repeatable.")
-@click.option("--html", type=_FOLDER, help="Write one HTML file instead: charts, tables, samples. The last RUN leads.")
+@click.option(
+    "--against", multiple=True, metavar="BASELINE|RUN", help="Add the comparison with this; repeat for several."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "csv", "json", "latex", "html"]),
+    default="markdown",
+    show_default=True,
+    help="markdown is the whole report; the others are one table: the comparison, or all scores.",
+)
+@click.option(
+    "--html", type=_FOLDER, help="Write a page to look at instead: charts, tables, samples. The last RUN leads."
+)
 @click.option(
     "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the report."
 )
-def report(runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], html: Path | None, lang: str) -> None:
+def report(
+    runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], form: str, html: Path | None, lang: str
+) -> None:
     """Rebuild the tables of finished runs from their folders."""
     from evalkit.report.language import load_language
-    from evalkit.report.run_report import run_report
-    from evalkit.results import RUN_FILE, read_run
 
     say = load_language(lang)
     if html is not None:
-        from evalkit.baselines import load_baseline
         from evalkit.report.html import write_html
 
-        write_html(html, [read_run(folder) for folder in runs], [load_baseline(name) for name in against], say)
+        write_html(html, runs, against, say)
         _say(f"report in {html}")
         return
+    from evalkit.report.against import report_text
+    from evalkit.results import RUN_FILE, read_run
+
     for folder in runs:
         if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
             from evalkit.partial import partial_record
 
-            click.echo(run_report(partial_record(folder), say))
+            record = partial_record(folder)
         else:
-            click.echo(run_report(read_run(folder), say))
+            record = read_run(folder)
+        click.echo(report_text(record, against, form, say))
 
 
 @main.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
 @click.option("--out", type=_FOLDER, required=True, help="Picture to write: .svg, .png or .pdf.")
-@click.option("--against", multiple=True, help="Published baseline (name, file or log) beside them; repeatable.")
+@click.option("--against", multiple=True, metavar="BASELINE|RUN", help="Draw this beside them; repeat for several.")
 @click.option(
     "--kind", type=click.Choice(["suites", "tasks"]), default="suites", show_default=True, help="What to draw."
 )
@@ -261,7 +277,7 @@ def list_(what: str, data: tuple[str, ...]) -> None:
     click.echo(listing(what, data))
 
 
-for command in (audit, baselines, humaneval, leaderboard, power):
+for command in (audit, baselines, compare, explain, gate, humaneval, leaderboard, power):
     main.add_command(command)
 
 

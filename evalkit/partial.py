@@ -131,7 +131,7 @@ def _description(
             "dtype": identity["dtype"],
             "loader": identity["model"]["loader"],
         },
-        "scorer": {"name": identity["scorer"]["name"], "reason": "as begun"},
+        "scorer": header["work"]["scorer"],
         "data": {name: loaded.describe() for name, loaded in data.items()},
         "environment": {"versions": {"evalkit": identity["code"]["evalkit"], **versions}},
         "identity": identity,

@@ -76,7 +76,7 @@ def run(
         verdicts = _enter_sandbox(config, names, stack, say)
 
         # 3. The model.
-        model = _load_model(config, say)
+        model = load_model(config, say)
         described = model.describe()
 
         # 4. The run's folder: a new one, or that of the unfinished run with the same identity.
@@ -103,7 +103,7 @@ def run(
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
             "model": {"name": config.model, **described},
-            "scorer": asdict(model.scorer_choice),
+            "scorer": opened.journal.header["work"]["scorer"],
             "numerics": None if model.audit is None else {**model.audit.to_dict(), "summary": model.audit.describe()},
             "data": {name: loaded.describe() for name, loaded in data.items()},
             "environment": describe_environment(),
@@ -155,12 +155,16 @@ def _open_run(
     source: Source | None = None
     if config.reuse:
         source = runs.source_run(user_path(config.reuse), wanted)
-    threads = model.threads
-    opened = runs.open_run(
-        parent, wanted, asked(config), threads=threads, fresh=config.fresh, resume=config.resume, say=say
-    )
+    # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
+    work = {
+        "threads": model.threads,
+        "generation_rows": int(model.batch_size_per_gpu),
+        "scorer": asdict(model.scorer_choice),
+    }
+    opened = runs.open_run(parent, wanted, asked(config), work=work, fresh=config.fresh, resume=config.resume, say=say)
     try:
-        model.threads = opened.journal.header["threads"]
+        model.threads = opened.journal.header["work"]["threads"]
+        model.batch_size_per_gpu = opened.journal.header["work"]["generation_rows"]
         ledger = Ledger(
             opened.journal,
             opened.records,
@@ -207,11 +211,12 @@ def _enter_sandbox(
     return stack.enter_context(execution(checker))
 
 
-def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
+def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     say(f"loading {config.model}")
     import torch
 
     from evalkit.models.openmind import OpenMindLM
+    from evalkit.models.scored import GENERATION_ROWS
 
     model = OpenMindLM(
         pretrained=config.model,
@@ -230,6 +235,8 @@ def _load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
     )
     torch.manual_seed(config.seed)
     model.seed = config.seed
+    if str(model.batch_size_per_gpu) == "auto":
+        model.batch_size_per_gpu = GENERATION_ROWS
     described = model.describe()
     say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
     return model

@@ -141,19 +141,23 @@ def wilson_interval(right: int, documents: int, confidence: float = 0.95) -> tup
 
 
 def suite_mean(
-    scores: Mapping[str, Values], clusters: Mapping[str, Sequence[Hashable]] | None = None, scale: float = 1.0
+    scores: Mapping[str, Values],
+    clusters: Mapping[str, Sequence[Hashable]] | None = None,
+    scale: float = 1.0,
+    weights: Mapping[str, float] | None = None,
 ) -> Estimate:
-    """Return the unweighted mean over tasks with its standard error, from per-document scores.
+    """Return the mean over tasks with its standard error, from per-document scores.
 
     Args:
         scores: task -> one score a document, or one difference a document for two runs of the same documents.
         clusters: task -> one key a document, for the tasks that have them. A key that occurs in two tasks (the same
             document asked twice, as in the two three-objects tasks of BigBench) correlates them.
         scale: factor on the result; 100 for per cent.
+        weights: task -> its weight in the mean; None: the same for all, 1 / tasks.
 
-    The suite's mean is linear in the scores, so each document enters with the weight 1 / (tasks * documents of its
-    task); the weighted residuals are summed a cluster and squared ([M24], clustered standard errors). Degrees of
-    freedom follow Welch and Satterthwaite over the tasks.
+    The suite's mean is linear in the scores, so each document enters with its task's weight / documents; the weighted
+    residuals are summed a cluster and squared ([M24], clustered standard errors). Degrees of freedom follow Welch and
+    Satterthwaite over the tasks.
     """
     if not scores:
         raise DataError("suite_mean: no tasks")
@@ -162,19 +166,30 @@ def suite_mean(
     for task, values in scores.items():
         single = mean(values, (clusters or {}).get(task))
         array = np.asarray(values, dtype=np.float64)
-        weight = math.sqrt((single.df + 1) / single.df) / (len(scores) * array.size)
+        share = 1 / len(scores) if weights is None else weights[task]
+        weight = share * math.sqrt((single.df + 1) / single.df) / array.size
         keys = (clusters or {}).get(task) or [(task, number) for number in range(array.size)]
         for key, residual in zip(keys, array - single.value, strict=True):
             totals[key] = totals.get(key, 0.0) + weight * float(residual)
-        centres.append(single.value)
-        variances.append((single.stderr / len(scores)) ** 2)
+        centres.append(share * single.value)
+        variances.append((share * single.stderr) ** 2)
         freedoms.append(single.df)
         documents += array.size
     spread = sum(variances)
     parts = [(v / spread) ** 2 / d for v, d in zip(variances, freedoms, strict=True)] if spread > 0 else []
     df = 1 / math.fsum(parts) if parts else math.inf
     stderr = math.sqrt(math.fsum(total * total for total in totals.values()))
-    return Estimate(scale * math.fsum(centres) / len(centres), abs(scale) * stderr, documents, df)
+    return Estimate(scale * math.fsum(centres), abs(scale) * stderr, documents, df)
+
+
+def independent_mean(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the unweighted mean of independent scores, e.g. of suites; 0 documents if one doesn't say how many."""
+    if not estimates:
+        raise DataError("independent_mean: no scores")
+    count = len(estimates)
+    documents = 0 if any(e.documents == 0 for e in estimates) else sum(e.documents for e in estimates)
+    value = math.fsum(e.value for e in estimates) / count
+    return Estimate(value, suite_stderr([e.stderr for e in estimates]), documents)
 
 
 def suite_stderr(stderrs: Sequence[float], groups: Sequence[Hashable] | None = None) -> float:
@@ -263,12 +278,14 @@ class NonInferiority:
     Attributes:
         difference: candidate minus baseline, and its error.
         margin: the largest loss that is still acceptable, positive, in the unit of the difference.
+        stderr: the standard error that the p-values use: that of the difference, or the one it has on the margin.
         p_worse: one-sided p-value of "the loss is at most the margin"; small: worse by more than the margin.
         p_fine: one-sided p-value of "the loss is the margin or more"; small: not worse by more than the margin.
     """
 
     difference: Estimate
     margin: float
+    stderr: float
     p_worse: float
     p_fine: float
 
@@ -279,8 +296,13 @@ class NonInferiority:
         return "worse" if self.p_worse <= alpha else "undecided"
 
 
-def non_inferiority(difference: Estimate, margin: float) -> NonInferiority:
+def non_inferiority(difference: Estimate, margin: float, stderr: float | None = None) -> NonInferiority:
     """Test a difference against minus the margin, both ways.
+
+    Args:
+        difference: candidate minus baseline.
+        margin: the largest acceptable loss, positive.
+        stderr: the standard error if the true loss is the margin (`stderr_on_margin`); None: the difference's own.
 
     Several suites that must all pass need no correction of `p_fine` ([B82]); "worse" in any of several suites needs
     `holm` over their `p_worse`.
@@ -288,11 +310,42 @@ def non_inferiority(difference: Estimate, margin: float) -> NonInferiority:
     if not margin > 0:
         raise DataError(f"margin must be positive, got {margin}")
     distance = difference.value + margin
-    if difference.stderr == 0:
-        below = 0.5 if distance == 0 else float(distance < 0)
-    else:
-        below = t_cdf(-distance / difference.stderr, difference.df)
-    return NonInferiority(difference, margin, p_worse=1 - below, p_fine=below)
+    error = difference.stderr if stderr is None else stderr
+    ratio = distance / error if error > 0 else math.copysign(math.inf, distance) if distance else 0.0
+    below = t_cdf(-ratio, difference.df)
+    return NonInferiority(difference, margin, error, p_worse=1 - below, p_fine=below)
+
+
+def stderr_on_margin(
+    differences: Mapping[str, Values], found: Estimate, margin: float, weights: Mapping[str, float] | None = None
+) -> float:
+    """Return the standard error that a paired difference has if the true loss is the margin.
+
+    Where few documents flip, the error that they show is too small: of 70 documents none flips half of the time even
+    if one in a hundred is lost. A score test asks what the error would be on the margin itself; this is the one of
+    Tango, Statistics in Medicine 17 (1998), in its Poisson form, with the weights of a suite's mean: for gains G and
+    losses L that add up to the difference, the restricted estimate of G + L is (S + sqrt((S - 2 M)^2 + 8 G M)) / 2
+    with S = G + L and the margin M. The result is never below the error seen.
+
+    Args:
+        differences: task -> candidate minus baseline for each document, as shares.
+        found: their mean, as `suite_mean` gives it for the same weights, as shares.
+        margin: as a share.
+        weights: task -> weight, as for `suite_mean`; they add up to 1.
+    """
+    gains = losses = squares = largest = 0.0
+    for task, values in differences.items():
+        share = 1 / len(differences) if weights is None else weights[task]
+        array = np.asarray(values, dtype=np.float64) * (share / len(values))
+        gains += float(array[array > 0].sum())
+        losses -= float(array[array < 0].sum())
+        squares += float(array @ array)
+        largest += share * (share / len(values))
+    seen = gains + losses
+    # What one more flip moves: as the flips seen; where few were seen, from right to wrong, equally often in each task.
+    step = squares / seen if seen >= 2 * margin else largest
+    expected = (seen + math.sqrt((seen - 2 * margin) ** 2 + 8 * gains * margin)) / 2
+    return math.sqrt(found.stderr**2 + max(0.0, expected - seen) * step)
 
 
 def smallest_detectable(stderr: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -334,5 +387,5 @@ def documents_to_decide(test: NonInferiority, alpha: float = 0.05, power: float 
     distance = abs(test.difference.value + test.margin)
     if distance == 0 or test.difference.documents == 0:
         return None
-    needed = (t_quantile(1 - alpha, math.inf) + t_quantile(power, math.inf)) * test.difference.stderr / distance
+    needed = (t_quantile(1 - alpha, math.inf) + t_quantile(power, math.inf)) * test.stderr / distance
     return max(2, math.ceil(test.difference.documents * needed**2))

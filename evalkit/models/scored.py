@@ -138,7 +138,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         requests = [self._in_chat_template(request) for request in requests]
         wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
         if self.ledger is None:
-            return self._generate(requests, wanted, disable_tqdm)
+            return [FailedText() if text is None else text for text in self._generate(requests, wanted, disable_tqdm)]
         if str(self.batch_size_per_gpu) == "auto":
             self.batch_size_per_gpu = GENERATION_ROWS
         numbered = self._chosen_generator[0] is not None
@@ -152,7 +152,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             for request, ours in zip(requests, wanted, strict=True)
         ]
 
-        def generate_batch(positions: Sequence[int]) -> list[str]:
+        def generate_batch(positions: Sequence[int]) -> list[str | None]:
             # Draws must not depend on how many batches this process has generated before.
             torch.manual_seed(self.seed + min(positions))
             return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
@@ -186,15 +186,22 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
 
     def _generate(
         self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
-    ) -> list[str]:
-        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has."""
+    ) -> list[str | None]:
+        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has.
+
+        None stands for a text that could not be generated, since the model gave no numbers.
+        """
         with self.running():
             simple = [request for request in wanted if request is not None]
             generator = self._chosen_generator[0]
             if generator is not None and len(simple) == len(wanted):
                 return generator.generate(simple)
-            texts: list[str] = super().generate_until(list(requests), disable_tqdm=disable_tqdm)
-        return texts
+            try:
+                return list(super().generate_until(list(requests), disable_tqdm=disable_tqdm))
+            except RuntimeError as error:
+                if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN
+                    raise
+                return [None] * len(requests)
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
         size = int(super()._detect_batch_size(*args, **kwargs))

@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from evalkit.baselines import Baseline
+from evalkit.baselines import Baseline, load_baseline
 from evalkit.report.explorer import groups_and_gold
+from evalkit.report.gate import is_run
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.scores import Point, RunData, Scores, scores_of_baseline, scores_of_run
-from evalkit.results import RunRecord
+from evalkit.results import RunRecord, read_run
 from evalkit.suites import load_suites
 
 COLOURS = 8
@@ -139,6 +141,17 @@ def models_of(runs: Sequence[RunData], baselines: Sequence[Baseline], say: Langu
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
         models.append(Model(label, scores_of_run(run, say), place % COLOURS, place % SHAPES))
     return models
+
+
+def read_models(folders: Sequence[Path], against: Sequence[str]) -> tuple[list[RunRecord], list[Baseline]]:
+    """Read finished runs, and what they are set against: published baselines, or other runs, which come first.
+
+    Raises:
+        ConfigError, DataError, StoreError: one of them cannot be found or read.
+    """
+    others = [Path(name) for name in against if is_run(name)]
+    baselines = [load_baseline(name) for name in against if not is_run(name)]
+    return [read_run(folder) for folder in (*others, *folders)], baselines
 
 
 def axis_for(points: Iterable[Point], low: float = 0.0, high: float = 100.0) -> Axis | None:

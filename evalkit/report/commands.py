@@ -102,6 +102,9 @@ def leaderboard(runs: tuple[str, ...], sort: str, all_records: bool, form: str) 
 )
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of the two-sided test.")
 @click.option("--power", "detected", type=float, default=0.8, show_default=True, help="Probability of detecting it.")
+@click.option(
+    "--run", "runs", multiple=True, type=_FILE, help="What this run detects; a second one measures what flips."
+)
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print the table.")
 def power(
     suites: tuple[str, ...],
@@ -110,14 +113,19 @@ def power(
     flips: float,
     alpha: float,
     detected: float,
+    runs: tuple[Path, ...],
     form: str,
 ) -> None:
-    """How many documents detect a change, and what is the smallest change that a suite detects.
+    """How many documents detect a change, and what is the smallest change that a suite (or a run) detects.
 
     Paired: two runs on the same documents. Unpaired: a run against published averages.
     """
     from evalkit.report.listing import power_report
+    from evalkit.report.run_power import run_power
     from evalkit.report.tables import render
 
-    table = power_report(suites, effect=effect, baseline=baseline, flips=flips, alpha=alpha, power=detected)
+    if runs:
+        table = run_power(runs, suites, effect=effect, baseline=baseline, flips=flips, alpha=alpha, power=detected)
+    else:
+        table = power_report(suites, effect=effect, baseline=baseline, flips=flips, alpha=alpha, power=detected)
     _print(render(table, form))

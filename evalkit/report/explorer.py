@@ -1,18 +1,19 @@
 """The documents of one or more runs as compact data for the HTML report's sample explorer.
 
-Documents that several runs share (same data, same number) are one entry with one result a run.
+Documents that several runs share (see `evalkit.report.pairing`) are one entry with one result a run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from evalkit.report.scores import RunData, data_key
+from evalkit.report.pairing import document_keys, same_data
+from evalkit.report.scores import RunData
 from evalkit.results import Sample, plain
 from evalkit.suites import load_suites
 
@@ -32,7 +33,7 @@ def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
     differ from the first one's.
     """
     tasks: list[dict[str, Any]] = []
-    documents: dict[tuple[str, str, int], dict[str, Any]] = {}
+    docs: list[dict[str, Any]] = []
     for suite in load_suites().values():
         for task in suite.tasks:
             if not any(task.name in run.samples for run in runs):
@@ -40,13 +41,16 @@ def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
             metrics = [task.headline, *(name for name in task.metrics if name != task.headline)]
             per_char = task.headline == "acc_norm"
             tasks.append({"name": task.name, "suite": suite.title, "metrics": metrics, "perChar": per_char})
+            having = [run for run in runs if task.name in run.samples]
+            by_content = not all(same_data(run.record, having[0].record, task.name) for run in having)
+            documents: dict[Hashable, dict[str, Any]] = {}
             for position, run in enumerate(runs):
-                for sample in run.samples.get(task.name, ()):
-                    key = (task.name, data_key(run.record, task.name), sample.doc_id)
+                for key, sample in document_keys(run.samples.get(task.name, ()), by_content=by_content):
                     if key not in documents:
                         documents[key] = _document(sample, len(tasks) - 1, len(runs))
                     documents[key]["r"][position] = _result(sample, metrics, documents[key])
-    return {"tasks": tasks, "docs": list(documents.values())}
+            docs += documents.values()
+    return {"tasks": tasks, "docs": docs}
 
 
 def _document(sample: Sample, task: int, runs: int) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.baselines import Baseline, SuiteScore, list_baselines, load_baseline
-from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import Cell, Column, Table, rounded
 from evalkit.results import RunRecord, read_run
-from evalkit.stats import Estimate, holm, suite_stderr, unpaired_difference
+from evalkit.stats import Estimate, holm, independent_mean, unpaired_difference
 from evalkit.suites import Suite, load_suites
 
 AVERAGE = "average"
@@ -54,8 +53,7 @@ class Standing:
         found = [self.scores[suite.name] for suite in needed if suite.name in self.scores]
         if len(found) < len(needed):
             return None
-        value = math.fsum(estimate.value for estimate in found) / len(found)
-        return Estimate(value, suite_stderr([estimate.stderr for estimate in found]))
+        return independent_mean(found)
 
 
 def standing_of_baseline(baseline: Baseline) -> Standing:
@@ -82,17 +80,9 @@ def _marks(baseline: Baseline, suite: Suite, found: SuiteScore) -> str:
 
 
 def standing_of_run(record: RunRecord) -> Standing:
-    """Return a run's scores; a suite counts only if all its tasks have one."""
-    scores: dict[str, Estimate] = {}
-    for suite in load_suites().values():
-        values = [record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks]
-        known = [v for v in values if v is not None and v.value is not None and v.stderr is not None]
-        if len(known) < len(values):
-            continue
-        groups = [SAME_DOCUMENTS.get(task.name, task.name) for task in suite.tasks]
-        stderr = suite_stderr([float(v.stderr or 0) for v in known], groups)
-        mean = math.fsum(float(v.value or 0) for v in known) / len(known)
-        scores[suite.name] = Estimate(100 * mean, 100 * stderr, sum(v.n for v in known))
+    """Return a run's scores, with clustered errors; a suite counts only if all its tasks have a score."""
+    found = run_scores(record)
+    scores = {name: estimate for name, suite in load_suites().items() if (estimate := found.suite(suite)) is not None}
     return Standing(str(record.evalkit["model"]["name"]), str(record.folder), scores, is_run=True)
 
 

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError, StoreError
-from evalkit.report.charts import Group, Model, Row, models_of, suite_groups, task_groups, visible
+from evalkit.report.charts import Group, Model, Row, models_of, read_models, suite_groups, task_groups, visible
 from evalkit.report.language import ENGLISH, Language, load_language
 from evalkit.report.scores import read_data
-from evalkit.results import read_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,8 +126,9 @@ def plot_runs(folders: Sequence[Path], against: Sequence[str], path: Path, kind:
     """
     checked_format(path)
     say, note = plot_language(load_language(code))
-    runs = [read_data(read_run(folder)) for folder in folders]
-    models = models_of(runs, [load_baseline(name) for name in against], say)
+    records, baselines = read_models(folders, against)
+    runs = [read_data(record) for record in records]
+    models = models_of(runs, baselines, say)
     groups = suite_groups(models, say) if kind == "suites" else task_groups(models, runs)
     write_plot(path, groups, models, kind, say)
     return note

@@ -69,6 +69,18 @@ def _stderr(suite: Suite, of_document: Mapping[str, float], limit: int | None = 
     return 100 * suite_stderr(errors, [SAME_DOCUMENTS.get(task.name, task.name) for task in suite.tasks])
 
 
+def check(*, effect: float | None, flips: float | None, alpha: float, power: float) -> None:
+    """Raise `ConfigError` unless all numbers lie within their ranges; flips is a share, effect percentage points."""
+    for name, value, top in (
+        ("alpha", alpha, 1.0),
+        ("power", power, 1.0),
+        ("flips", flips, 1.0),
+        ("effect", effect, 100.0),
+    ):
+        if value is not None and not 0 < value < top:
+            raise ConfigError(f"{name} must lie between 0 and {top:g}, got {value:g}")
+
+
 def plan(
     suite: Suite,
     *,
@@ -91,14 +103,7 @@ def plan(
     Raises:
         ConfigError: effect, flips, alpha or power outside its range.
     """
-    for name, value, top in (
-        ("alpha", alpha, 1.0),
-        ("power", power, 1.0),
-        ("flips", flips, 1.0),
-        ("effect", effect, 100.0),
-    ):
-        if value is not None and not 0 < value < top:
-            raise ConfigError(f"{name} must lie between 0 and {top:g}, got {value:g}")
+    check(effect=effect, flips=flips, alpha=alpha, power=power)
     of_document = variances(suite, shares_of(suite, baseline), flips)
     documents = sum(task.documents for task in suite.tasks)
     smallest = smallest_detectable(_stderr(suite, of_document), alpha, power)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from evalkit.report.language import ENGLISH, Language
+from evalkit.report.tables import rounded
 from evalkit.results import MetricValue, RunRecord
 from evalkit.suites import Suite, load_suites
 
@@ -48,14 +49,8 @@ def score_text(metric: MetricValue | None) -> tuple[str, str]:
 
 
 def percent(value: Decimal | float | None) -> str:
-    """Return a percentage with two decimals, or ``n/a``.
-
-    Halves are rounded up, as in the published tables (AGIEval's 43.065 is printed as 43.07). Ten decimals are taken
-    first: a mean of printed numbers that ends in 5 would otherwise be a binary fraction just below it.
-    """
-    if value is None:
-        return "n/a"
-    return str(Decimal(f"{value:.10f}").quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
+    """Return a percentage with two decimals, or ``n/a``."""
+    return "n/a" if value is None else str(rounded(value))
 
 
 def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> str:

@@ -12,21 +12,22 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evalkit.baselines import Baseline
-from evalkit.baselines.model import SAME_DOCUMENTS
+from evalkit.report.gate import AVERAGE, paired_tests
 from evalkit.report.language import ENGLISH, Language
+from evalkit.report.pairing import TaskPair, TaskScores, cluster_keys, pair_samples, same_data, samples_by_task
 from evalkit.report.run_report import protocol_changes
-from evalkit.results import RunRecord, Sample, read_samples
+from evalkit.report.run_scores import RunScores
+from evalkit.results import RunRecord, Sample
 from evalkit.stats import (
     Estimate,
     mcnemar,
     mean,
     paired_difference,
-    suite_mean,
     suite_stderr,
     unpaired_difference,
     wilson_interval,
 )
-from evalkit.suites import Suite, load_suites
+from evalkit.suites import Suite, load_suites, load_tasks
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,7 @@ def read_data(record: RunRecord) -> RunData:
     Raises:
         StoreError: they are missing or damaged.
     """
-    samples: dict[str, list[Sample]] = {}
-    for sample in read_samples(record.folder):
-        samples.setdefault(sample.task, []).append(sample)
-    return RunData(record, samples)
-
-
-def clusters_of(samples: Sequence[Sample]) -> list[Hashable]:
-    """Return one key a document: its passage, else the document; tasks with the same documents share keys."""
-    return [
-        (SAME_DOCUMENTS.get(s.task, s.task), "document" if s.cluster is None else "passage", s.cluster or s.doc_id)
-        for s in samples
-    ]
+    return RunData(record, samples_by_task(record))
 
 
 def _point(estimate: Estimate, note: str = "") -> Point:
@@ -135,28 +125,25 @@ def task_point(values: Sequence[float | None], clusters: Sequence[Hashable], say
 def _suite_point(data: RunData, suite: Suite, tasks: Mapping[str, Point], say: Language) -> Point:
     missing = sum(task.name not in data.samples for task in suite.tasks)
     if missing:
-        text = say("{missing} of {count} tasks not run", missing=missing, count=len(suite.tasks))
-        return Point(None, note=text)
-    if any(tasks[task.name].value is None for task in suite.tasks):
+        return Point(None, note=say("{missing} of {count} tasks not run", missing=missing, count=len(suite.tasks)))
+    values = [value for task in suite.tasks if (value := tasks[task.name].value) is not None]
+    if len(values) < len(suite.tasks):
         return Point(None, note=say("failed samples"))
-    clusters = {task.name: clusters_of(data.samples[task.name]) for task in suite.tasks}
-    if any(len(set(keys)) < 2 for keys in clusters.values()):
-        value = sum(tasks[task.name].value or 0.0 for task in suite.tasks) / len(suite.tasks)
-        return Point(value, note=say("too few documents for an interval"))
-    values = {task.name: [v or 0.0 for v in data.values(task.name, task.headline)] for task in suite.tasks}
-    estimate = suite_mean(values, clusters, scale=100)
+    estimate = RunScores(data.record, data.samples).suite(suite)
+    if estimate is None:
+        return Point(math.fsum(values) / len(values), note=say("too few documents for an interval"))
     if len(suite.tasks) == 1:  # its interval is the task's
         return replace(tasks[suite.tasks[0].name], estimate=estimate)
     return _point(estimate)
 
 
 def _average(suites: Mapping[str, Point]) -> Point | None:
-    """Return the mean of the four suites; their documents differ, so their errors add in squares."""
+    """Return the mean of the four suites; they share no documents, so their errors add in squares."""
     points = [suites.get(name) for name, suite in load_suites().items() if suite.in_total]
     known = [point for point in points if point is not None and point.value is not None]
     if len(known) < len(points):
         return None
-    value = sum(point.value or 0.0 for point in known) / len(known)
+    value = math.fsum(point.value or 0.0 for point in known) / len(known)
     parts = [point.estimate for point in known if point.estimate is not None]
     if len(parts) < len(known):
         return Point(value)
@@ -192,7 +179,7 @@ def scores_of_run(data: RunData, say: Language = ENGLISH) -> Scores:
     for suite in load_suites().values():
         ran = [task for task in suite.tasks if task.name in data.samples]
         for task in ran:
-            keys = clusters_of(data.samples[task.name])
+            keys = cluster_keys(data.samples[task.name])
             tasks[task.name] = task_point(data.values(task.name, task.headline), keys, say)
         if ran:
             suites[suite.name] = _suite_point(data, suite, tasks, say)
@@ -237,55 +224,47 @@ def _difference(found: Estimate) -> Point:
     return Point(found.value, low, high, found, p_value=found.p_value())
 
 
-def paired_samples(first: RunData, second: RunData) -> dict[str, list[tuple[Sample, Sample]]]:
-    """Return the documents that two runs share: task -> pairs; tasks of different data or without any are absent."""
-    pairs: dict[str, list[tuple[Sample, Sample]]] = {}
-    for task, samples in first.samples.items():
-        others = {sample.doc_id: sample for sample in second.samples.get(task, ())}
-        if data_key(first.record, task) != data_key(second.record, task):
-            continue
-        found = [(sample, others[sample.doc_id]) for sample in samples if sample.doc_id in others]
-        if found:
-            pairs[task] = found
+def paired_samples(first: RunData, second: RunData) -> dict[str, TaskPair]:
+    """Return the documents that two runs share, task by task; tasks without any are absent."""
+    pairs = {}
+    for task in load_tasks().values():
+        if task.name in first.samples and task.name in second.samples:
+            by_content = not same_data(second.record, first.record, task.name)
+            found = pair_samples(task, second.samples[task.name], first.samples[task.name], by_content=by_content)
+            if found.candidate:
+                pairs[task.name] = found
     return pairs
 
 
-def data_key(record: RunRecord, task: str) -> str:
-    """Return the fingerprint of a task's data: documents of one number are the same only where it is."""
-    return str(record.evalkit["data"].get(task, {}).get("sha256"))
+def _scores(found: TaskPair, metric: str) -> TaskScores | None:
+    """Return both runs' values; None if a document failed or there are too few for a test."""
+    samples = (*found.candidate, *found.baseline)
+    if len(found.candidate) < 2 or any(sample.metrics.get(metric) is None for sample in samples):
+        return None
+    return found.scores(metric)
 
 
-def task_change(pairs: Sequence[tuple[Sample, Sample]], metric: str) -> Point | None:
+def task_change(found: TaskPair, metric: str) -> Point | None:
     """Return the second run's score minus the first's over shared documents; None if one of them failed.
 
-    The p-value is the exact McNemar test's where independent documents are right or wrong, else that of the paired
-    difference with clustered errors.
+    The p-value is that of `evalkit compare`: McNemar's exact test for right and wrong, else Student's t.
     """
-    before = [first.metrics.get(metric) for first, _ in pairs]
-    after = [second.metrics.get(metric) for _, second in pairs]
-    old = [value for value in before if value is not None]
-    new = [value for value in after if value is not None]
-    keys = clusters_of([first for first, _ in pairs])
-    if len(old) < len(pairs) or len(new) < len(pairs):
+    scores = _scores(found, metric)
+    if scores is None:
         return None
-    if len(set(keys)) < 2:
-        return Point(100 * (sum(new) - sum(old)) / len(pairs))
-    change = _difference(paired_difference(new, old, keys).scaled(100))
-    if len(set(keys)) == len(pairs) and set(old) | set(new) <= {0.0, 1.0}:
-        gained = sum(b > a for a, b in zip(old, new, strict=True))
-        lost = sum(b < a for a, b in zip(old, new, strict=True))
+    change = _difference(paired_difference(scores.candidate, scores.baseline, scores.clusters).scaled(100))
+    if scores.is_right_or_wrong:
+        gained, lost = int((scores.differences > 0).sum()), int((scores.differences < 0).sum())
         change = replace(change, p_value=mcnemar(gained, lost).p_value)
     return change
 
 
-def suite_change(pairs: Mapping[str, Sequence[tuple[Sample, Sample]]], suite: Suite) -> Point | None:
-    """Return the change of a suite's average over shared documents; None if a task is missing or has no score."""
-    values: dict[str, list[float]] = {}
-    keys: dict[str, list[Hashable]] = {}
-    for task in suite.tasks:
-        found = [(a.metrics.get(task.headline), b.metrics.get(task.headline)) for a, b in pairs.get(task.name, ())]
-        values[task.name] = [b - a for a, b in found if a is not None and b is not None]
-        keys[task.name] = clusters_of([first for first, _ in pairs.get(task.name, ())])
-        if not found or len(values[task.name]) < len(found) or len(set(keys[task.name])) < 2:
-            return None
-    return _difference(suite_mean(values, keys, scale=100))
+def suite_changes(pairs: Mapping[str, TaskPair]) -> dict[str, Point]:
+    """Return the changes of the suites that both runs have in whole, and of their average under ``average``."""
+    scores = {name: found for name, pair in pairs.items() if (found := _scores(pair, pair.task.headline)) is not None}
+    whole = [suite for suite in load_suites().values() if all(task.name in scores for task in suite.tasks)]
+    # The margin does not matter here: only the differences and their errors are used.
+    changes = {q.key: _difference(q.test.difference) for q in paired_tests(scores, whole, margin=1.0)}
+    if not all(suite.name in changes for suite in load_suites().values() if suite.in_total):
+        changes.pop(AVERAGE, None)
+    return changes

@@ -66,9 +66,18 @@ class Table:
 
 
 def rounded(value: Decimal | float, places: int = 2) -> Decimal:
-    """Return a number rounded half away from zero, as readers do it; a float counts as the decimal it prints as."""
-    number = value if isinstance(value, Decimal) else Decimal(repr(value))
-    return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    """Return a number rounded half away from zero, the one rule of all reports.
+
+    The published tables do it so (AGIEval's 43.065 is printed as 43.07). A float is taken to ten decimals first: a
+    mean of printed numbers that ends in 5 would otherwise be a binary fraction just below it.
+    """
+    number = value if isinstance(value, Decimal) else Decimal(f"{value:.10f}")
+    return number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP) + 0  # no -0.00
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value as shown; small ones as a bound, since their exact size says nothing."""
+    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
 def one_line(text: str) -> str:
@@ -90,8 +99,12 @@ def _texts(table: Table) -> list[list[str]]:
 
 
 def escape_markdown(text: str) -> str:
-    """Escape what Markdown or HTML inside Markdown would take for markup. Underscores inside words are none."""
-    text = html.escape(one_line(text), quote=False)
+    """Escape what Markdown or HTML inside Markdown would take for markup.
+
+    Underscores inside words are none, nor is a less-than sign before a number, or an ampersand before a space.
+    """
+    text = re.sub(r"&(?=[#\w])", "&amp;", one_line(text))
+    text = re.sub(r"<(?![\s\d=.-])", "&lt;", text)
     return re.sub(r"([\\|`*\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 

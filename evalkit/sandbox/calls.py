@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import os
 import select
@@ -88,7 +89,7 @@ class Channel:
             while data:
                 try:
                     data = data[os.write(self.requests, data) :]
-                except BlockingIOError:
+                except BlockingIOError:  # the pipe is full
                     if not waiting:
                         self.poller.register(self.requests, select.POLLOUT)
                         self.poller.modify(self.replies, 0)  # a reply now would be out of turn; only its end matters
@@ -139,17 +140,16 @@ def rebuild(raised: Any) -> BaseException:
         if type(message) is not str or type(line) not in (int, type(None)) or type(names) is not list:
             raise TypeError
         names = [name for name in names[:30] if type(name) is str]
-    except (KeyError, TypeError):
-        raise Malformed("an exception without name, message and line") from None
+        arguments = decode(raised["args"])
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, AttributeError):
+        raise Malformed("an exception without name, message, arguments and line") from None
     error: BaseException = Exception(message[:500])
     for name in names:
         kind = getattr(builtins, name, None)
         if isinstance(kind, type) and issubclass(kind, BaseException):
-            try:
-                error = kind(message[:500]) if issubclass(kind, Exception) else CandidateExit(message[:500])
+            with contextlib.suppress(Exception):  # arguments that do not suit it; its base will do
+                error = kind(*arguments) if issubclass(kind, Exception) else CandidateExit(message[:500])
                 break
-            except TypeError:
-                continue  # some need more than a message (UnicodeDecodeError); their base will do
     error.from_candidate = (names[0] if names else "Exception", message, line)  # type: ignore[attr-defined]
     return error
 

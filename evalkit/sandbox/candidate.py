@@ -58,12 +58,16 @@ def describe(error: BaseException) -> dict[str, Any]:
     names = [str.__str__(kind.__name__) for kind in type(error).__mro__]
     if isinstance(error, MemoryError):
         error.__traceback__ = None  # frees what the failing frames hold: the reply needs a little memory too
-        return {"names": ["MemoryError", "Exception"], "message": "", "line": line}
+        return {"names": ["MemoryError", "Exception"], "message": "", "args": [], "line": line}
     try:
         message = str.__str__(str(error))[:MAX_MESSAGE_CHARACTERS]
     except BaseException:
         message = "(the exception cannot be shown)"
-    return {"names": names, "message": message, "line": line}
+    try:
+        arguments = encode(list(error.args[:5]))
+    except BaseException:
+        arguments = [message]
+    return {"names": names, "message": message, "args": arguments, "line": line}
 
 
 def load(text: str, entry_point: str) -> tuple[Callable[..., Any] | None, dict[str, Any]]:
@@ -79,9 +83,7 @@ def load(text: str, entry_point: str) -> tuple[Callable[..., Any] | None, dict[s
         exec(code, module.__dict__)
         entry = module.__dict__.get(entry_point)
         if entry is None:
-            return None, {
-                "raised": {"names": ["NameError"], "message": f"{entry_point!r} is not defined", "line": None}
-            }
+            raise NameError(f"name {entry_point!r} is not defined")
     except BaseException as error:
         return None, {"raised": describe(error)}
     return entry, {"ready": True}
@@ -121,7 +123,7 @@ def serve() -> None:
         try:
             send(reply)
         except MemoryError:
-            send({"raised": {"names": ["MemoryError"], "message": "", "line": None}, "id": reply.get("id")})
+            send({"raised": describe(MemoryError()), "id": reply.get("id")})
         if entry is None:
             return
         del reply

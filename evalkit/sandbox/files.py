@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError, did_you_mean
+from evalkit.paths import SAMPLES
 from evalkit.sandbox.verdict import Problem, Verdict
 
-SAMPLE_DATA = Path(__file__).parent.parent / "samples" / "humaneval" / "test.jsonl"
+SAMPLE_DATA = SAMPLES / "humaneval" / "test.jsonl"
 _NAMES = ("test.jsonl", "humaneval/test.jsonl", "HumanEval.jsonl", "HumanEval.jsonl.gz")
 
 

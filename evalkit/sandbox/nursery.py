@@ -93,7 +93,7 @@ def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool]
 
 
 def _end(pid: int, *, grace: bool) -> tuple[int, bool, float, int]:
-    """Reap, after a kill if need be; return (wait status, whether it was killed here, CPU seconds, KiB at most resident).
+    """Reap, after a kill if need be; return (wait status, whether it was killed here, CPU seconds, KiB resident).
 
     ``grace``: it closed its pipe, which is also how exiting begins, so let it finish that first.
     """

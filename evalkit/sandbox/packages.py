@@ -14,7 +14,7 @@ import os
 import pkgutil
 import sys
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 _NOT_READABLE = {"site-packages", "dist-packages"}
@@ -111,27 +111,27 @@ def extension_libraries(folders: Iterable[str]) -> list[str]:
     return libraries
 
 
-def preload_everything(packages: Iterable[str]) -> None:
+def _import_with_submodules(name: str, *, deeper: bool) -> None:
+    last = name.rpartition(".")[2]
+    if last.startswith(("_test", "_xx", "xx")) or last in ("__main__", "test", "tests", "idle_test"):
+        return
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit):  # not for this system, or a script
+        return
+    for child in pkgutil.iter_modules(getattr(module, "__path__", [])) if deeper else ():
+        _import_with_submodules(f"{name}.{child.name}", deeper=True)
+
+
+def preload_everything(packages: Collection[str]) -> None:
     """Import the whole standard library and the packages: a sealed candidate can open no file."""
     null = os.open(os.devnull, os.O_RDWR)
     kept = os.dup(1), os.dup(2)
     os.dup2(null, 1)
     os.dup2(null, 2)
     try:
-        names = set(sys.stdlib_module_names) - _NOT_PRELOADED
-        for name in sorted(names) + list(packages):
-            if name.startswith(("_test", "_xx", "xx")):
-                continue
-            try:
-                module = importlib.import_module(name)
-            except Exception:  # not for this system
-                continue
-            for child in pkgutil.iter_modules(getattr(module, "__path__", [])) if name in names else ():
-                if child.name not in ("__main__", "test", "tests") and name not in ("ctypes", "distutils"):
-                    try:
-                        importlib.import_module(f"{name}.{child.name}")
-                    except (Exception, SystemExit):
-                        continue
+        for name in (*sorted(set(sys.stdlib_module_names) - _NOT_PRELOADED), *packages):
+            _import_with_submodules(name, deeper=name not in packages)
     finally:
         sys.stdout.flush()
         os.dup2(kept[0], 1)

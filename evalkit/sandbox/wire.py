@@ -10,8 +10,8 @@ MAX_FRAME_BYTES = 4 << 20  # the longest reply that a tester takes from a candid
 _HEADER = struct.Struct(">I")
 
 # The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
-# it. Its answer to the last two: wait status, killed for its CPU time, killed on the tester's word, CPU seconds, seconds
-# waited for a CPU (-1: unknown), KiB resident at most.
+# it. Its answer to the last two: wait status, killed for its CPU time, killed on the tester's word, CPU seconds,
+# seconds waited for a CPU (-1: unknown), KiB resident at most.
 RUN, END, KILL = b"R", b"E", b"K"
 OUTCOME = struct.Struct("<i??ddq")
 

@@ -73,13 +73,13 @@ class BatchResult:
     Attributes:
         batch: number of the batch.
         requests: indices of the requests.
-        texts: in the order of ``requests``.
+        texts: in the order of ``requests``; None where the model's logits were not finite.
         tokens: number of generated tokens.
     """
 
     batch: int
     requests: tuple[int, ...]
-    texts: tuple[str, ...]
+    texts: tuple[str | None, ...]
     tokens: int
 
 
@@ -118,14 +118,14 @@ class Generator:
         if tokenizer.eos_token_id is not None:
             self._end_text = tokenizer.decode([tokenizer.eos_token_id], skip_special_tokens=False)
 
-    def generate(self, requests: Sequence[GenerationRequest]) -> list[str]:
-        """Return the completions, in the order of the requests.
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[str | None]:
+        """Return the completions, in the order of the requests; None where the model's logits were not finite.
 
         Raises:
             ConfigError: max_new_tokens leaves no room for a prompt.
             ModelError: a single row does not fit into memory.
         """
-        texts = [""] * len(requests)
+        texts: list[str | None] = [None] * len(requests)
         for result in self.iter_batches(requests):
             for index, text in zip(result.requests, result.texts, strict=True):
                 texts[index] = text
@@ -186,6 +186,7 @@ class Generator:
             part = todo.pop(0)
             for row in part:
                 row.generated.clear()
+                row.has_failed = False
             try:
                 self._generate(part)
             except Exception as error:
@@ -275,15 +276,21 @@ class Generator:
 
     def _choose(self, rows: Sequence[Row], logits: torch.Tensor) -> list[int]:
         """Return the next token of each row."""
-        tokens: list[int] = logits.argmax(dim=-1).tolist()
+        best = logits.max(dim=-1)
+        tokens: list[int] = best.indices.tolist()
+        # The maximum of a row with NaN is NaN.
+        is_finite: list[bool] = torch.isfinite(best.values).tolist()
         for k, row in enumerate(rows):
+            row.has_failed = not is_finite[k]
+            if row.has_failed:
+                continue
             if row.request.temperature > 0:
                 scaled = logits[k].double() / row.request.temperature
                 tokens[k] = _draw(torch.softmax(scaled, dim=-1).cpu().numpy(), row.request.top_p, row.draw())
         return tokens
 
     def _is_finished(self, row: Row) -> bool:
-        if len(row.generated) >= row.request.max_new_tokens or row.generated[-1] in self._end_ids:
+        if row.has_failed or len(row.generated) >= row.request.max_new_tokens or row.generated[-1] in self._end_ids:
             return True
         stops = self._stops(row.request)
         longest = max(map(len, stops), default=0)
@@ -303,7 +310,9 @@ class Generator:
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def _text(self, row: Row) -> str:
+    def _text(self, row: Row) -> str | None:
+        if row.has_failed:
+            return None
         text = self._decode(row.generated)
         for stop in self._stops(row.request):
             text = text.split(stop)[0]
@@ -318,6 +327,7 @@ class Row:
         prompt_ids: the prompt's tokens, cut to what fits.
         indices: the requests that get this completion.
         generated: tokens so far, an end token included.
+        has_failed: the model's logits after them were not finite.
     """
 
     def __init__(self, request: GenerationRequest, prompt_ids: tuple[int, ...], indices: list[int]) -> None:
@@ -325,6 +335,7 @@ class Row:
         self.prompt_ids = prompt_ids
         self.indices = indices
         self.generated: list[int] = []
+        self.has_failed = False
         self._key = hashlib.sha256(f"{request.seed}:{request.sample}:{request.prompt}".encode()).digest()
 
     def draw(self) -> float:

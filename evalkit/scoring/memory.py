@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ LOGIT_BYTES = {"cpu": 256 << 20}
 """Ceiling for the logits of one pack by device type; ``LOGIT_BYTES_DEFAULT`` elsewhere."""
 LOGIT_BYTES_DEFAULT = 2 << 30
 
-BATCH_TOKENS = {"cpu": 2048}
+BATCH_TOKENS = {"cpu": 4096}
 """Ceiling for the tokens of one pack by device type, measured (docs/performance.md); more gains nothing."""
 BATCH_TOKENS_DEFAULT = 16384
 
@@ -105,11 +106,15 @@ def max_scored_positions(model: Any, device: torch.device) -> int:
     return max(64, usable // (8 * vocabulary_size(model)))
 
 
-def batch_tokens(model: Any, device: torch.device) -> int:
+def batch_tokens(model: Any, device: torch.device, token_bytes: float | None = None) -> int:
     """Return the token budget of a pack: a power of two that fits into a third of the free memory.
 
-    A position needs its hidden states, the widest intermediate of a layer and its keys and values at the same time;
-    twelve hidden vectors and four intermediates of four bytes are reckoned with, which is above what was measured.
+    Args:
+        model: the model.
+        device: where it is.
+        token_bytes: what a position needs, as ``measure_token_bytes`` found; None: reckoned. A position needs its
+            hidden states, the widest intermediate of a layer and its keys and values at the same time; twelve
+            hidden vectors and four intermediates of four bytes are reckoned with.
     """
     config = text_config(model)
     hidden = int(getattr(config, "hidden_size", 0) or 4096)
@@ -118,8 +123,29 @@ def batch_tokens(model: Any, device: torch.device) -> int:
     free = free_bytes(device)
     if free is None:
         return ceiling
-    fits = free // 3 // (4 * (12 * hidden + 4 * inner))
+    fits = free / 3 / (token_bytes or 4.0 * (12 * hidden + 4 * inner))
     budget = 256
     while budget * 2 <= min(ceiling, fits):
         budget *= 2
     return budget
+
+
+def measure_token_bytes(device: torch.device, run: Callable[[], int]) -> float | None:
+    """Return the memory that a position needs during a forward pass, in bytes.
+
+    Args:
+        device: where ``run`` computes.
+        run: does a forward pass and returns its number of positions.
+
+    Returns:
+        None where the device keeps no such figures (a CPU does not).
+    """
+    backend = getattr(torch, device.type, None)
+    needed = ("reset_peak_memory_stats", "max_memory_allocated", "memory_allocated")
+    if device.type == "cpu" or backend is None or not all(hasattr(backend, name) for name in needed):
+        return None
+    backend.reset_peak_memory_stats()
+    before = int(backend.memory_allocated())
+    tokens = run()
+    used = int(backend.max_memory_allocated()) - before
+    return used / tokens if used > 0 and tokens > 0 else None

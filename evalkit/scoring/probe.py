@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import ConfigError, did_you_mean
+from evalkit.errors import ConfigError, ModelError, did_you_mean
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.attention import attempts
-from evalkit.scoring.memory import text_config, vocabulary_size
+from evalkit.scoring.memory import batch_tokens, measure_token_bytes, text_config, vocabulary_size
 from evalkit.scoring.packed import ForestScorer
 from evalkit.scoring.plain import PlainScorer
 
@@ -33,6 +33,12 @@ CONTROL_RATIO = 8.0
 
 _PROBE_BLOCK = 16
 """Blocks of the probe: small, so that its few nodes make several."""
+
+
+_MEASURED_TOKENS = 1024
+"""Positions of the pack by which memory is measured."""
+
+_SMALLEST_BUDGET = 256
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ def choose_scorer(
             forest = ForestScorer(model, max_length=max_length, max_batch_tokens=max_batch_tokens, attention=attempt)
             choice = check_exactness(forest, plain)
             if choice.name == "forest":
+                if max_batch_tokens is None:
+                    forest.max_batch_tokens = _measured_budget(forest)
                 return forest, choice
     assert choice is not None
     if kind == "forest":
@@ -114,6 +122,23 @@ def check_exactness(forest: ForestScorer, plain: PlainScorer) -> ScorerChoice:
             "plain", "the probe is inconclusive: this model's scores hardly depend on the context", difference
         )
     return ScorerChoice("forest", f"exact on the probe to {difference:.2g} nats", difference)
+
+
+def _measured_budget(forest: ForestScorer) -> int:
+    """Return the token budget of a pack by the memory that a small one takes."""
+    length = max(1, min(forest.max_length - 2, _MEASURED_TOKENS))
+    rng = random.Random(1)
+    stem = tuple(rng.randrange(vocabulary_size(forest.model)) for _ in range(length))
+    requests = [TokenRequest(stem, (0, token, 0)) for token in (1, 2)]
+
+    def run() -> int:
+        return sum(result.tokens for result in forest.iter_packs(requests))
+
+    try:
+        found = measure_token_bytes(forest.device, run)
+    except ModelError:
+        return _SMALLEST_BUDGET  # there is next to no memory; a larger pack would only fail first
+    return batch_tokens(forest.model, forest.device, found)
 
 
 def _like(kind: type[ForestScorer], forest: ForestScorer, block_nodes: int) -> ForestScorer:

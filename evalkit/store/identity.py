@@ -85,6 +85,8 @@ def identity(
             "apply_chat_template": config.apply_chat_template,
             "system": config.system,
             "seed": config.seed,
+            "samples": config.samples,
+            "temperature": config.temperature,
         },
         "reuse": reuse,
     }

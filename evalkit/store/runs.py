@@ -59,7 +59,7 @@ def open_run(
     identity: Mapping[str, Any],
     asked: Mapping[str, Any],
     *,
-    threads: int | None = None,
+    work: Mapping[str, Any] | None = None,
     fresh: bool = False,
     resume: bool = False,
     say: Callable[[str], None] = lambda _: None,
@@ -71,7 +71,7 @@ def open_run(
         parent: folder of the model's runs.
         identity: what the scores depend on (``identity.identity``).
         asked: the command's options (``identity.asked``).
-        threads: of this process, for the header: the last bits of sums on a CPU depend on their number.
+        work: for the header: how work is done, which a resumed run does in the same way whatever it was asked for.
         fresh: begin a new run in any case.
         resume: refuse to begin a new run.
         say: receives one line at a time.
@@ -104,7 +104,7 @@ def open_run(
             what = in_one_line(differences(header["asked"], asked))
             say(f"unfinished run {folder} is another one ({what}); starting anew")
     folder = _make_folder(parent, now or datetime.now(timezone.utc))
-    made = Journal.create(folder / JOURNAL_FILE, {"identity": identity, "asked": asked, "threads": threads})
+    made = Journal.create(folder / JOURNAL_FILE, {"identity": identity, "asked": asked, "work": work or {}})
     return OpenRun(folder, made, [], is_resumed=False)
 
 

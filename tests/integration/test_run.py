@@ -20,6 +20,7 @@ from evalkit.data import DataSource
 from evalkit.paths import configs_dir
 from evalkit.results import MetricValue, read_run, read_samples
 from evalkit.suites import load_suites, load_tasks
+from evalkit.verify import log_likelihood_tasks
 from tests.support import protocol
 from tests.support.checkpoints import write_random_mistral
 
@@ -116,7 +117,7 @@ def test_the_record_says_what_was_run_on_what(tiny_run: tuple[Result, Path]) -> 
     assert evalkit_part["model"]["name"] == "tiny"
     assert evalkit_part["model"]["dtype"] == "float32"
     assert {entry["verdict"] for entry in evalkit_part["data"].values()} == {"samples"}
-    assert set(evalkit_part["data"]) == set(load_tasks()) - {"humaneval"}
+    assert set(evalkit_part["data"]) == set(log_likelihood_tasks())
     assert evalkit_part["environment"]["versions"]["lm_eval"]
 
 
@@ -128,9 +129,7 @@ def test_samples_hold_requests_and_metrics_of_the_oracle(tiny_run: tuple[Result,
 
     counts: dict[str, int] = {}
     docs = {
-        name: load_documents(find_dataset(name), DataSource("samples")).documents
-        for name in load_tasks()
-        if name != "humaneval"
+        name: load_documents(find_dataset(name), DataSource("samples")).documents for name in log_likelihood_tasks()
     }
     for sample in read_samples(only_run(tiny_run[1])):
         doc = docs[sample.task][sample.doc_id]
@@ -284,7 +283,7 @@ def test_groups_of_ours_win_over_lm_evals_own() -> None:
 
     manager = TaskManager(include_path=str(configs_dir() / "tasks"), metadata={"data": ["samples"]})
     loaded = manager.load(list(SUITES))
-    assert set(loaded["tasks"]) == set(load_tasks()) - {"humaneval"}
+    assert set(loaded["tasks"]) == set(log_likelihood_tasks())
     for name, task in loaded["tasks"].items():
         assert task.config.metadata["protocol"] == "nous-2023"
         assert load_tasks()[name].version == task.VERSION

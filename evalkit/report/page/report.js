@@ -167,13 +167,15 @@
     flipped: (doc) => flip(doc) !== "" ,
     lost: (doc) => flip(doc) === "lost",
     gained: (doc) => flip(doc) === "gained",
-    bothright: (doc) => passes(doc, state.before) === true && passes(doc, state.after) === true,
-    bothwrong: (doc) => passes(doc, state.before) === false && passes(doc, state.after) === false,
+    bothright: (doc) => pair(doc) && flip(doc) === "" && passes(doc, state.after),
+    bothwrong: (doc) => pair(doc) && flip(doc) === "" && !passes(doc, state.after),
   };
+  const pair = (doc) => value(doc, state.before) !== null && value(doc, state.after) !== null;
+  /** A graded score flips if it moves by at least a half, as in `evalkit compare`. */
   function flip(doc) {
-    const [before, after] = [passes(doc, state.before), passes(doc, state.after)];
-    if (before === null || after === null || before === after) return "";
-    return after ? "gained" : "lost";
+    const [before, after] = [value(doc, state.before), value(doc, state.after)];
+    if (before === null || after === null || Math.abs(after - before) < 0.5) return "";
+    return after > before ? "gained" : "lost";
   }
   const KEYS = {
     gold: (doc) => goldProbability(doc, state.after),

@@ -1,7 +1,7 @@
 """Programs that try to harm or to fool the checker, and honest ones that a strict checker could get wrong.
 
-All are completions of one problem: ``has_close(numbers, threshold)`` (the definition is in test_hostile.py). Names in ``@...@``
-are replaced by the canaries of the test. ``effect`` names the canary that must stay untouched.
+All are completions of one problem: ``has_close(numbers, threshold)`` (see canaries.py). Names in ``@...@`` are
+replaced by the canaries of the test. ``effect`` names the canary that must stay untouched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def wrong(name: str, body: str, *labels: str, tail: str = "", effect: str = "") 
 
 
 def solving(name: str, body: str, effect: str = "", tail: str = "") -> None:
-    """A program that does solve the problem, and tries something beside it; it must pass and the rest must not happen."""
+    """A program that solves the problem and tries something beside it; it must pass, and the rest must not happen."""
     attempt = textwrap.indent(textwrap.dedent(body).strip("\n"), "            ")
     completion = (
         "    if not hasattr(has_close, 'tried'):\n        has_close.tried = True\n        try:\n"
@@ -41,10 +41,15 @@ def solving(name: str, body: str, effect: str = "", tail: str = "") -> None:
     ALL.append(Program(name, completion + SOLVE + textwrap.dedent(tail), ("passed",), effect))
 
 
-# --- Forging a pass -----------------------------------------------------------------------------------------------------
-wrong("float_that_equals_all", "class F(float):\n    __eq__ = lambda s, o: True\n    __ne__ = lambda s, o: False\nreturn F(0.5)")
+# --- Forging a pass --------------------------------------------------------------------------------------------------
+wrong(
+    "float_that_equals_all",
+    "class F(float):\n    __eq__ = lambda s, o: True\n    __ne__ = lambda s, o: False\nreturn F(0.5)",
+)
 wrong("int_that_equals_all", "class I(int):\n    __eq__ = lambda s, o: True\n    __hash__ = int.__hash__\nreturn I(7)")
-wrong("str_that_equals_all", "class S(str):\n    __eq__ = lambda s, o: True\n    __hash__ = str.__hash__\nreturn S('x')")
+wrong(
+    "str_that_equals_all", "class S(str):\n    __eq__ = lambda s, o: True\n    __hash__ = str.__hash__\nreturn S('x')"
+)
 wrong(
     "metaclass_says_bool",
     """
@@ -104,7 +109,11 @@ wrong(
     return None
     """,
 )
-wrong("atexit_forges", "import os, atexit\natexit.register(lambda: os.write(4, b'\\0\\0\\0\\x04true'))\nraise SystemExit(0)", "ended early")
+wrong(
+    "atexit_forges",
+    "import os, atexit\natexit.register(lambda: os.write(4, b'\\0\\0\\0\\x04true'))\nraise SystemExit(0)",
+    "ended early",
+)
 wrong(
     "answers_in_advance",
     "return None",
@@ -121,7 +130,11 @@ wrong(
     """,
 )
 wrong("claims_4_gib", "import os\nos.write(4, b'\\xff\\xff\\xff\\xff')\nreturn True", "malformed")
-wrong("trickles", "import os, time\nos.write(4, b'\\0\\0\\xff\\xff')\nwhile True:\n    os.write(4, b' ')\n    time.sleep(.1)", "timed out")
+wrong(
+    "trickles",
+    "import os, time\nos.write(4, b'\\0\\0\\xff\\xff')\nwhile True:\n    os.write(4, b' ')\n    time.sleep(.1)",
+    "timed out",
+)
 wrong("nests", "import os\nb = b'[' * 200000\nos.write(4, len(b).to_bytes(4, 'big') + b)\nreturn True", "malformed")
 wrong("nested_value", "v = []\nfor _ in range(5000):\n    v = [v]\nreturn v", "malformed")
 wrong("contains_itself", "v = []\nv.append(v)\nreturn v", "malformed")
@@ -168,7 +181,9 @@ wrong(
     "ended early",
     "timed out",
 )
-wrong("patches_json", "import json\njson.dumps = lambda *a, **k: '{\"passed\": true}'\nreturn None", "failed", "malformed")
+wrong(
+    "patches_json", "import json\njson.dumps = lambda *a, **k: '{\"passed\": true}'\nreturn None", "failed", "malformed"
+)
 wrong("own_check", "return None", tail="def check(candidate):\n    return None\n")
 wrong("decorates_what_follows", "return None", "malformed", tail="@lambda f: (lambda c: None)\n")
 wrong("swallows_what_follows", "return None", "malformed", tail='X = """\n')
@@ -182,16 +197,25 @@ wrong("truthy_string", "return 'True'")
 wrong("one_is_not_true", "return 1")
 wrong("numpy_like", "class ndarray:\n    __eq__ = lambda s, o: True\n    __array_priority__ = 9\nreturn ndarray()")
 
-# --- Ending, hanging, exhausting ----------------------------------------------------------------------------------------
+# --- Ending, hanging, exhausting -------------------------------------------------------------------------------------
 wrong("os_abort", "import os\nos.abort()", "crashed")
 wrong("null_pointer", "import ctypes\nreturn ctypes.string_at(0)", "crashed")
 wrong("exit_while_loading", "return None", "ended early", tail="import os\nos._exit(0)\n")
-wrong("exit_from_a_thread", "import os, threading, time\nthreading.Thread(target=os._exit, args=(0,)).start()\ntime.sleep(9)", "ended early")
+wrong(
+    "exit_from_a_thread",
+    "import os, threading, time\nthreading.Thread(target=os._exit, args=(0,)).start()\ntime.sleep(9)",
+    "ended early",
+)
 wrong("closes_the_reply_pipe", "import os, time\nos.close(4)\ntime.sleep(9)", "ended early")
 wrong("recursion", "return has_close(numbers, threshold)")
 wrong("sleeps", "import time\ntime.sleep(60)", "timed out")
 wrong("waits_for_input", "return input()")
-wrong("spins_in_threads", "import threading\nfor _ in range(3):\n    threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\nwhile True: pass", "timed out")
+wrong(
+    "spins_in_threads",
+    "import threading\nfor _ in range(3):\n    threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()\n"
+    "while True: pass",
+    "timed out",
+)
 wrong(
     "ignores_every_signal",
     """
@@ -208,18 +232,40 @@ wrong("just_over_the_cpu_limit", "import time\nwhile time.process_time() < @OVER
 wrong("hang_in_c", "return pow(3, 10 ** 9) > 0", "timed out", "out of memory")
 wrong("list_of_everything", "return list(range(10 ** 9))", "out of memory")
 wrong("grows_by_pieces", "b = []\nwhile True: b.append(bytearray(1 << 27))", "out of memory")
-wrong("maps_without_touching", "import mmap\nm = [mmap.mmap(-1, 1 << 28) for _ in range(12)]\nreturn len(m) > 0 and " + SOLVE.strip()[7:])
+wrong(
+    "maps_without_touching",
+    "import mmap\nm = [mmap.mmap(-1, 1 << 28) for _ in range(12)]\nreturn len(m) > 0 and " + SOLVE.strip()[7:],
+)
 wrong("infinite_iterator", "import itertools\nreturn itertools.count()", "malformed")
-wrong("thread_bomb", "import threading, time\nt = [threading.Thread(target=time.sleep, args=(60,)) for _ in range(5000)]\nfor x in t: x.start()\nreturn None")
+wrong(
+    "thread_bomb",
+    "import threading, time\nfor _ in range(5000): threading.Thread(target=time.sleep, args=(60,)).start()\nreturn None",
+)
 
-# --- Getting out --------------------------------------------------------------------------------------------------------
+# --- Getting out -----------------------------------------------------------------------------------------------------
 C = "import ctypes, os, platform\nL = ctypes.CDLL(None, use_errno=True)\n"
 CHILD = "ctypes.CDLL(None).prctl(15, b'hx_orphan', 0, 0, 0); time.sleep(30); os._exit(0)"
 solving("fork_and_stay", f"import os, time, ctypes\nif os.fork() == 0:\n    os.setsid(); {CHILD}", "process")
-solving("double_fork", f"import os, time, ctypes\nif os.fork() == 0:\n    if os.fork() == 0:\n        {CHILD}\n    os._exit(0)", "process")
-solving("raw_clone_without_thread", C + f"import time\nif L.syscall(56 if platform.machine() == 'x86_64' else 220, 17, 0, 0, 0, 0) == 0:\n    {CHILD}", "process")
-solving("raw_clone3", C + f"import time\na = (ctypes.c_uint64 * 11)(0, 0, 0, 0, 17)\nif L.syscall(435, a, 88) == 0:\n    {CHILD}", "process")
-solving("multiprocessing", "import multiprocessing, time\np = multiprocessing.get_context('fork').Process(target=time.sleep, args=(5,))\np.start()", "process")
+solving(
+    "double_fork",
+    f"import os, time, ctypes\nif os.fork() == 0:\n    if os.fork() == 0:\n        {CHILD}\n    os._exit(0)",
+    "process",
+)
+solving(
+    "raw_clone_without_thread",
+    C + f"import time\nif L.syscall(56 if platform.machine() == 'x86_64' else 220, 17, 0, 0, 0, 0) == 0:\n    {CHILD}",
+    "process",
+)
+solving(
+    "raw_clone3",
+    C + f"import time\na = (ctypes.c_uint64 * 11)(0, 0, 0, 0, 17)\nif L.syscall(435, a, 88) == 0:\n    {CHILD}",
+    "process",
+)
+solving(
+    "multiprocessing",
+    "import multiprocessing, time\nmultiprocessing.get_context('fork').Process(target=time.sleep, args=(5,)).start()",
+    "process",
+)
 solving("subprocess", "import subprocess\nsubprocess.run(['touch', '@OUT@/subprocess'])", "out")
 solving("posix_spawn", "import os\nos.posix_spawn('/usr/bin/touch', ['touch', '@OUT@/spawn'], {})", "out")
 solving("execve", "import os\nos.execv('/bin/sh', ['sh', '-c', 'touch @OUT@/execve; sleep 9'])", "out")
@@ -238,15 +284,23 @@ solving("changes_mode", "import os\nos.chmod('@KEEP@', 0)", "keep")
 solving("sets_an_attribute", "import os\nos.setxattr('@KEEP@', 'user.x', b'1')", "keep")
 solving("temporary_file", "import tempfile\ntempfile.NamedTemporaryFile(dir='@OUT@', delete=False).write(b'x')", "out")
 solving("sqlite_file", "import sqlite3\nsqlite3.connect('@OUT@/db').execute('create table t (a)')", "out")
-solving("shared_memory_file", "from multiprocessing import shared_memory\nshared_memory.SharedMemory('hx_shm', create=True, size=64)", "shm")
+solving(
+    "shared_memory_file",
+    "from multiprocessing import shared_memory\nshared_memory.SharedMemory('hx_shm', create=True, size=64)",
+    "shm",
+)
 solving("message_queue", C + "L.msgget(0x7a7a02, 0o1666)", "sysv")
 solving("semaphore", C + "L.semget(0x7a7a02, 1, 0o1666)", "sysv")
 solving("kills_the_group", "import os\nos.killpg(0, 9)", "alive")
 solving("kills_everybody", "import os\nos.kill(-1, 9)", "alive")
-solving("tgkill_parent", C + "p = os.getppid()\nL.syscall(234 if platform.machine() == 'x86_64' else 131, p, p, 9)", "alive")
+solving(
+    "tgkill_parent", C + "p = os.getppid()\nL.syscall(234 if platform.machine() == 'x86_64' else 131, p, p, 9)", "alive"
+)
 solving("queues_a_signal", C + "L.sigqueue(os.getppid() or @PID@, 9, 0)\nL.sigqueue(@PID@, 9, 0)", "alive")
 solving("kills_by_pid", "import os\nos.kill(@PID@, 9)", "alive")
-solving("lowers_the_limits_of_others", "import resource\nresource.prlimit(@PID@, resource.RLIMIT_NOFILE, (3, 3))", "alive")
+solving(
+    "lowers_the_limits_of_others", "import resource\nresource.prlimit(@PID@, resource.RLIMIT_NOFILE, (3, 3))", "alive"
+)
 solving("pins_others", "import os\nos.sched_setaffinity(@PID@, {0})", "alive")
 solving("slows_others", "import os\nos.setpriority(os.PRIO_PROCESS, @PID@, 19)", "alive")
 solving(
@@ -257,16 +311,30 @@ solving(
     "memory",
 )
 solving("ptraces", C + "L.ptrace(16, @PID@, 0, 0)", "alive")
-solving("udp", "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', @UDP@))", "udp")
+solving(
+    "udp", "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', @UDP@))", "udp"
+)
 solving("tcp", "import socket\nsocket.create_connection(('127.0.0.1', @TCP@), 1)", "tcp")
 solving("urllib", "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:@TCP@/', timeout=1)", "tcp")
-solving("datagram_from_a_pair", "import socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\na.sendto(b'x', '@UNIX@')", "unix")
-solving("unix_datagram", "import socket\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', '@UNIX@')", "unix")
+solving(
+    "datagram_from_a_pair",
+    "import socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\na.sendto(b'x', '@UNIX@')",
+    "unix",
+)
+solving(
+    "unix_datagram", "import socket\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', '@UNIX@')", "unix"
+)
 solving("netlink", "import socket\nsocket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).bind((0, 0))")
 solving("io_uring", C + "p = (ctypes.c_uint32 * 32)()\nassert L.syscall(425, 4, p) < 0")
-solving("kernel_keys", C + "assert L.syscall(248 if platform.machine() == 'x86_64' else 217, b'user', b'hx', b'x', 1, -3) < 0")
+solving(
+    "kernel_keys",
+    C + "assert L.syscall(248 if platform.machine() == 'x86_64' else 217, b'user', b'hx', b'x', 1, -3) < 0",
+)
 solving("new_namespace", C + "assert L.unshare(0x10000000) < 0")
-solving("old_calling_convention", C + """
+solving(
+    "old_calling_convention",
+    C
+    + """
 import mmap
 if platform.machine() == 'x86_64':
     m = mmap.mmap(-1, 4096, prot=7)
@@ -274,28 +342,56 @@ if platform.machine() == 'x86_64':
     f = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))
     m[6:10] = ctypes.addressof(ctypes.create_string_buffer(b'@OUT@/x')).to_bytes(8, 'little')[:4]
     assert f() == -1, 'answered'
-""", "out")
+""",
+    "out",
+)
 solving("x32_interface", C + "assert platform.machine() != 'x86_64' or L.syscall(0x40000000 | 39) < 0")
-solving("finds_its_way_by_proc", "import os\nassert not any(os.path.samefile(f'/proc/self/fd/{i}', '@OUT@') for i in range(99))")
+solving(
+    "finds_its_way_by_proc",
+    "import os\nassert not any(os.path.samefile(f'/proc/self/fd/{i}', '@OUT@') for i in range(99))",
+)
 wrong("reads_a_secret", "return open('@SECRET@').read() == 'secret' and " + SOLVE.strip()[7:], "failed")
 wrong("reads_the_environment", "import os\nreturn 'EVALKIT_CANARY' in os.environ and " + SOLVE.strip()[7:], "failed")
-wrong("reads_the_parents_environment", "return b'EVALKIT_CANARY' in open('/proc/@PID@/environ', 'rb').read() and " + SOLVE.strip()[7:])
+wrong(
+    "reads_the_parents_environment",
+    "return b'EVALKIT_CANARY' in open('/proc/@PID@/environ', 'rb').read() and " + SOLVE.strip()[7:],
+)
 wrong("reads_the_data_set", "import json\nreturn json.loads(open('@SECRET@').readline()) is not None")
 wrong(
     "finds_open_descriptors",
-    "import os\nfor fd in range(5, 256):\n    try: os.fstat(fd)\n    except OSError: continue\n    return " + SOLVE.strip()[7:] + "\nreturn None",
+    "import os\nfor fd in range(5, 256):\n    try: os.fstat(fd)\n    except OSError: continue\n    return "
+    + SOLVE.strip()[7:]
+    + "\nreturn None",
 )
 solving("prints_much", "for _ in range(200): print('p' * 100_000)", "output")
-solving("prints_raw", "import os\nfor _ in range(200): os.write(1, b'p' * 60_000); os.write(2, b'e' * 60_000)", "output")
+solving(
+    "prints_raw", "import os\nfor _ in range(200): os.write(1, b'p' * 60_000); os.write(2, b'e' * 60_000)", "output"
+)
 
-# --- Honest -------------------------------------------------------------------------------------------------------------
-solving("honest_thread_pool", "from concurrent.futures import ThreadPoolExecutor\nassert list(ThreadPoolExecutor(4).map(abs, [-1])) == [1]")
-solving("honest_dataclass", "pass", tail="import dataclasses\n@dataclasses.dataclass\nclass P:\n    x: int = 1\nassert P().x == 1\n")
+# --- Honest ----------------------------------------------------------------------------------------------------------
+solving(
+    "honest_thread_pool",
+    "from concurrent.futures import ThreadPoolExecutor\nassert list(ThreadPoolExecutor(4).map(abs, [-1])) == [1]",
+)
+solving(
+    "honest_dataclass",
+    "pass",
+    tail="import dataclasses\n@dataclasses.dataclass\nclass P:\n    x: int = 1\nassert P().x == 1\n",
+)
 solving("honest_type_hints", "import typing\nassert typing.get_type_hints(has_close)", tail="")
 solving("honest_closes_stdout", "import sys\nsys.stdout.close()\nsys.stderr = None")
-solving("honest_kills_a_signal_handler", "import signal, os\nsignal.signal(signal.SIGUSR1, lambda *a: None)\nos.kill(os.getpid(), signal.SIGUSR1)")
-solving("honest_recursion_limit", "import sys, resource\nsys.setrecursionlimit(5000)\nresource.setrlimit(resource.RLIMIT_STACK, (1 << 22, 8 << 20))")
-solving("honest_imports", "import sqlite3, zipfile, email.message, xml.dom.minidom, zoneinfo, ssl, uuid\nsqlite3.connect(':memory:')")
+solving(
+    "honest_kills_a_signal_handler",
+    "import signal, os\nsignal.signal(signal.SIGUSR1, lambda *a: None)\nos.kill(os.getpid(), signal.SIGUSR1)",
+)
+solving(
+    "honest_recursion_limit",
+    "import sys, resource\nsys.setrecursionlimit(5000)\nresource.setrlimit(resource.RLIMIT_STACK, (1 << 22, 8 << 20))",
+)
+solving(
+    "honest_imports",
+    "import sqlite3, zipfile, email.message, xml.dom.minidom, zoneinfo, ssl, uuid\nsqlite3.connect(':memory:')",
+)
 solving("honest_changes_its_arguments", "numbers.sort()\nnumbers.append(0.0)\nnumbers.pop()")
 solving("honest_main_guard", "pass", tail="if __name__ == '__main__':\n    raise SystemExit(input())\n")
 solving("honest_random_state", "import random\nrandom.seed(1)\nassert random.random() < 1")

@@ -32,8 +32,8 @@ def value(mean: float, stderr: float | None = 0.01) -> MetricValue:
 
 
 def everything(score: float = 0.5) -> Metrics:
-    """Every metric of every task has one value."""
-    tasks = [task for suite in load_suites().values() for task in suite.tasks]
+    """Every metric of every task of the published suites has one value."""
+    tasks = [task for suite in load_suites().values() if suite.default for task in suite.tasks]
     return {task.name: {metric: value(score) for metric in task.metrics} for task in tasks}
 
 
@@ -109,7 +109,7 @@ def test_scores_as_text() -> None:
     assert [percent(number) for number in (None, 0.0, 73.125, 73.135, 100.0)] == [
         "n/a",
         "0.00",
-        "73.12",
+        "73.13",
         "73.14",
         "100.00",
     ]

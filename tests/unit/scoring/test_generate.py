@@ -247,3 +247,23 @@ def test_a_model_that_forgets_its_cache_is_left_to_transformers(mistral: Any) ->
     generator, reason = choose_generator(model, tokenizer(), max_length=MAX_LENGTH)
     assert generator is None
     assert "ZeroDivisionError" in reason
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_model_that_gives_no_numbers_gives_no_text(mistral: Any, temperature: float) -> None:
+    """NaN is taken for a maximum: without a look at it, the text would be one token again and again."""
+    import torch
+
+    from evalkit.scoring.generate import Generator
+
+    weight = mistral.get_output_embeddings().weight
+    before = weight[5].clone()
+    try:
+        with torch.no_grad():
+            weight[5] = float("nan")
+        requests = [GenerationRequest(text, (), 8, temperature) for text in ("hello", "good day")]
+        assert Generator(mistral, tokenizer(), max_length=MAX_LENGTH).generate(requests) == [None, None]
+    finally:
+        with torch.no_grad():
+            weight[5] = before
+    assert None not in Generator(mistral, tokenizer(), max_length=MAX_LENGTH).generate(requests)

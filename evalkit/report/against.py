@@ -1,0 +1,103 @@
+"""A run beside published results: the comparison table of the card, and a run's scores as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from evalkit.baselines import load_baseline
+from evalkit.errors import ConfigError
+from evalkit.report.gate import is_run
+from evalkit.report.language import ENGLISH, Language
+from evalkit.report.published import COMPARISON_ORDER, ModelScores, column_of, comparison_table
+from evalkit.report.run_report import protocol_changes, run_report, suite_average, warnings
+from evalkit.report.tables import Column, Table, render, rounded, to_markdown
+from evalkit.results import RunRecord, read_run
+from evalkit.suites import load_suites
+
+
+def column_of_run(record: RunRecord, say: Language = ENGLISH) -> ModelScores:
+    """Return a run's column: unrounded averages, and what a reader must know about its numbers."""
+    suites = load_suites()
+    averages = {name: suite_average(suite, record.metrics) for name, suite in suites.items()}
+    exact = {name: None if value is None else Decimal(f"{value:.10f}") for name, value in averages.items()}
+    model = record.evalkit["model"]
+    names = ", ".join(protocol_changes(record))
+    changed = say(", changed: {changes}", changes=names) if names else ""
+    values = {"protocol": f"{record.evalkit['protocol']}{changed}", "dtype": model["dtype"], "device": model["device"]}
+    notes = [say("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, say)]
+    missing = ", ".join(suites[name].title for name in COMPARISON_ORDER if exact[name] is None)
+    notes += [say("no score for {suites}: tasks are missing or failed", suites=missing)] if missing else []
+    others = sorted(name for name, entry in record.evalkit["data"].items() if entry["verdict"] == "other")
+    notes += [say("not the published content: {names}", names=", ".join(others))] if others else []
+    name = Path(str(model["name"])).name or str(model["name"])
+    return ModelScores(name, name, exact, exact.get("humaneval"), tuple(notes))
+
+
+def against_table(record: RunRecord, names: Sequence[str], say: Language = ENGLISH) -> Table:
+    """Return the card's comparison table with a run as its last model.
+
+    Args:
+        record: the run.
+        names: baselines, or folders of other runs, in the order of the columns.
+
+    Raises:
+        ConfigError, DataError, StoreError: one of them cannot be found or read.
+    """
+    others = []
+    for name in names:
+        if is_run(name):
+            others.append(column_of_run(read_run(Path(name)), say))
+        else:
+            baseline = load_baseline(name)
+            column = column_of(baseline, say)
+            values = {"protocol": baseline.protocol, "source": baseline.source, "date": baseline.retrieved}
+            source = say("{protocol}, from {source}, retrieved {date}", **values)
+            others.append(
+                ModelScores(column.title, column.short, column.suites, column.humaneval, (source, *column.notes))
+            )
+    return comparison_table(column_of_run(record, say), others, say=say)
+
+
+def run_table(record: RunRecord, say: Language = ENGLISH) -> Table:
+    """Return all scores of a run, a row a metric, with the suites' averages: what the other formats get."""
+    columns = (
+        Column(say("Suite"), "left", key="suite"),
+        Column(say("Task"), "left", key="task"),
+        Column(say("Version"), key="version"),
+        Column(say("Metric"), "left", key="metric"),
+        Column(say("Value"), key="value"),
+        Column(say("Stderr"), key="stderr"),
+        Column(say("Documents"), key="documents"),
+    )
+    rows: list[tuple[str | int | Decimal | None, ...]] = []
+    for suite in load_suites().values():
+        present = [task for task in suite.tasks if task.name in record.metrics]
+        for task in present:
+            for name in task.metrics:
+                found = record.metrics[task.name].get(name)
+                if found is None:
+                    continue
+                value = None if found.value is None else rounded(found.value, 4)
+                stderr = None if found.stderr is None else rounded(found.stderr, 4)
+                rows.append((suite.title, task.name, task.version, name, value, stderr, found.n))
+        if present:
+            average = suite_average(suite, record.metrics)
+            shown = None if average is None else rounded(average)
+            rows.append((suite.title, say("Average"), None, say("per cent"), shown, None, None))
+    return Table(str(record.evalkit["model"]["name"]), columns, tuple(rows), tuple(warnings(record, say)))
+
+
+def report_text(record: RunRecord, against: Sequence[str], form: str, say: Language = ENGLISH) -> str:
+    """Return a run's report, with the comparison appended, or in another format than Markdown one table of it.
+
+    Raises:
+        ConfigError: a comparison with an unfinished run, or as `against_table`.
+    """
+    if against and record.evalkit.get("partial"):
+        raise ConfigError(f"{record.folder}: not finished, so there is nothing to set against {against[0]}")
+    if form != "markdown":
+        return render(against_table(record, against, say) if against else run_table(record, say), form).rstrip("\n")
+    text = run_report(record, say)
+    return f"{text}\n## {say('Comparison')}\n\n{to_markdown(against_table(record, against, say))}" if against else text

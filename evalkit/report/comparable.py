@@ -1,0 +1,214 @@
+"""May two results be compared? What differs between them in ways that move scores, named field by field.
+
+A field that differs refuses the comparison unless the user allows it by name; what was allowed is part of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.baselines import Baseline
+from evalkit.errors import ConfigError, did_you_mean
+from evalkit.report.pairing import data_sha256
+from evalkit.results import RunRecord
+from evalkit.suites import find_task, load_suites
+
+FIELDS = {
+    "protocol": "how requests are made",
+    "data": "the documents",
+    "limit": "the number of documents of each task",
+    "tasks": "the tasks",
+    "dtype": "the weights' number format",
+    "add_bos": "a BOS token before every request",
+    "apply_chat_template": "contexts in the model's chat template",
+    "system": "the system prompt",
+    "failed": "documents without a score",
+}
+"""What is checked, and what it stands for."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which two results differ.
+
+    Attributes:
+        field: a key of `FIELDS`.
+        candidate: its value in the candidate.
+        baseline: its value in the baseline.
+    """
+
+    field: str
+    candidate: str
+    baseline: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.candidate}, baseline {self.baseline}"
+
+
+def parse_fields(names: Iterable[str]) -> frozenset[str]:
+    """Return the fields that a user allows to differ.
+
+    Raises:
+        ConfigError: no such field; names the nearest one.
+    """
+    found = [name.strip().replace("-", "_") for name in names]
+    for name in found:
+        if name not in FIELDS:
+            raise ConfigError(
+                f"--allow-different {name}: no such field{did_you_mean(name, FIELDS)} (known: {', '.join(FIELDS)})"
+            )
+    return frozenset(found)
+
+
+def split(
+    found: Sequence[Difference], allowed: frozenset[str], what: str, never: frozenset[str] = frozenset()
+) -> list[Difference]:
+    """Return the differences that were allowed.
+
+    Args:
+        found: all of them.
+        allowed: fields that may differ.
+        what: the two results, for the message.
+        never: fields that may not differ here, even if the user allows it.
+
+    Raises:
+        ConfigError: a field differs that may not.
+    """
+    refused = [difference for difference in found if difference.field not in allowed - never]
+    if refused:
+        fields = list(dict.fromkeys(d.field for d in refused))
+        remedy = f"to compare all the same: {' '.join(f'--allow-different {name}' for name in fields)}"
+        if never.intersection(fields):
+            remedy = "choose complete suites with --suite, or run what is missing"
+        raise ConfigError(f"{what} are not comparable: {'; '.join(map(str, refused))} ({remedy})")
+    return list(found)
+
+
+def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) -> list[Difference]:
+    """Return in what two runs differ.
+
+    Args:
+        candidate: the run to judge.
+        baseline: the run to judge it by.
+        tasks: the tasks to compare; those that the candidate lacks count as a difference.
+    """
+    left, right = settings(candidate), settings(baseline)
+    found = [Difference(name, left[name], right[name]) for name in left if left[name] != right[name]]
+    missing = [task for task in tasks if task not in candidate.metrics]
+    if missing:
+        found.append(Difference("tasks", f"without {_some(missing)}", f"{len(tasks)} tasks"))
+    common = [task for task in tasks if task not in missing]
+    other = [task for task in common if not _same_content(candidate, baseline, task)]
+    if other:
+        sides = [_content(record, other[0]) for record in (candidate, baseline)]
+        found.append(Difference("data", f"{sides[0]} for {_some(other)}", sides[1]))
+    failed = [(_failed(candidate, common), _failed(baseline, common))]
+    found += [Difference("failed", _documents(a), _documents(b)) for a, b in failed if a or b]
+    return found
+
+
+def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[str]) -> list[Difference]:
+    """Return in what a run differs from the conditions of a published result."""
+    known = load_suites()
+    names = [task.name for suite in suites for task in known[suite].tasks]
+    found = [
+        Difference("protocol", f"{known[suite].protocol} for {suite}", baseline.protocol_of(suite))
+        for suite in suites
+        if baseline.protocol_of(suite) != known[suite].protocol
+    ]
+    config = candidate.evalkit["config"]
+    off = f"off ({baseline.protocol})"
+    found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if config.get(name)]
+    if config.get("system"):
+        found.append(Difference("system", _setting(config["system"]), f"none ({baseline.protocol})"))
+    if config.get("limit"):
+        found.append(Difference("limit", f"first {config['limit']} of each task", "all"))
+    missing = [name for name in names if name not in candidate.metrics]
+    if missing:
+        found.append(Difference("tasks", f"without {_some(missing)}", f"{len(names)} tasks"))
+    present = [name for name in names if name not in missing]
+    data = candidate.evalkit["data"]
+    verdicts = {name: (data.get(name) or {}).get("verdict", "unknown") for name in present}
+    samples = [name for name, verdict in verdicts.items() if verdict == "samples"]
+    other = [name for name, verdict in verdicts.items() if verdict not in ("samples", "published")]
+    if samples:
+        found.append(Difference("data", f"built-in samples for {_some(samples)}", "the published data"))
+    if other:
+        found.append(Difference("data", f"other content for {_some(other)}", "the published data"))
+    failed = _failed(candidate, present)
+    return [*found, *([Difference("failed", _documents(failed), "none known")] if failed else [])]
+
+
+def settings(record: RunRecord) -> dict[str, str]:
+    """Return what two runs must have in common, as text: field -> value."""
+    config = record.evalkit["config"]
+    limit = config.get("limit")
+    return {
+        "protocol": str(record.evalkit["protocol"]),
+        "limit": f"first {limit} of each task" if limit else "all",
+        "dtype": str(record.evalkit["model"]["dtype"]),
+        "add_bos": _setting(bool(config.get("add_bos"))),
+        "apply_chat_template": _setting(bool(config.get("apply_chat_template"))),
+        "system": _setting(config.get("system")),
+    }
+
+
+def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str]:
+    """Return what does not refuse a comparison but belongs beside its result."""
+    found = []
+    records = [candidate] if baseline is None else [candidate, baseline]
+    data = [entry for record in records for entry in record.evalkit["data"].values()]
+    if any(entry.get("verdict") == "samples" for entry in data):
+        found.append("samples: the built-in samples are no benchmark, so no number here is a score")
+    elif any(entry.get("verdict") == "other" for entry in data):
+        found.append("data: some of it is not the published content")
+    if candidate.evalkit["config"].get("limit"):
+        found.append(f"limited: only the first {candidate.evalkit['config']['limit']} documents of each task")
+    if baseline is not None:
+        left, right = ((record.evalkit.get("identity") or {}).get("protocol") or {} for record in records)
+        if left.get("sha256") != right.get("sha256") and left and right:
+            found.append("protocol: the task configurations changed between the runs; `evalkit verify` checks them")
+        tokenizers = [record.evalkit["model"].get("tokenizer_fingerprint") for record in records]
+        if all(tokenizers) and tokenizers[0] != tokenizers[1]:
+            found.append("tokenizer: the two runs' tokenizers encode differently")
+        libraries = [record.evalkit["environment"]["versions"] for record in records]
+        changed = [
+            f"{name} {libraries[1].get(name, 'absent')} -> {libraries[0].get(name, 'absent')}"
+            for name in ("lm_eval", "transformers", "torch", "torch_npu")
+            if libraries[0].get(name) != libraries[1].get(name)
+        ]
+        found += [f"versions: {', '.join(changed)}"] if changed else []
+    return found
+
+
+def _same_content(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
+    # Two records without hashes are matched by the documents' content, which settles it as well.
+    return data_sha256(candidate, task) == data_sha256(baseline, task)
+
+
+def _content(record: RunRecord, task: str) -> str:
+    sha256 = data_sha256(record, task)
+    return f"sha256 {sha256[:12]}" if sha256 else "no hash"
+
+
+def _failed(record: RunRecord, tasks: Iterable[str]) -> int:
+    values = [record.metrics.get(task, {}).get(find_task(task).headline) for task in tasks]
+    return sum(value.failed for value in values if value is not None)
+
+
+def _documents(count: int) -> str:
+    return f"{count} documents without a score" if count else "none"
+
+
+def _some(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = " ".join(str(value).split()) if value else ""
+    return repr(text if len(text) <= 40 else text[:37] + "...") if text else "none"

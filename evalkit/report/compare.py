@@ -1,0 +1,325 @@
+"""What changed between two runs: settings first, then tasks and suites with intervals, then the documents that flipped.
+
+Differences are B minus A, of the same documents. A task's p-value is that of McNemar's exact test where answers are
+right or wrong, else of Student's t over the documents' differences, clustered where documents share a passage; Holm's
+correction goes over the tasks, and over the suites with their average.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import ConfigError
+from evalkit.report import comparable
+from evalkit.report.flips import Flip, flips_markdown, flips_of, shown_first
+from evalkit.report.gate import model_name, paired_tests
+from evalkit.report.pairing import TaskPair, TaskScores, pair, scores_of
+from evalkit.report.tables import Cell, Column, Table, p_text, render, rounded, to_markdown
+from evalkit.results import RunRecord, read_run
+from evalkit.stats import Estimate, holm, mcnemar, paired_difference
+from evalkit.suites import Suite, find_suite, find_task, load_suites
+
+# Settings that say where a run happened, not what it computed.
+_NOT_COMPARED = {"output", "source_file", "fresh", "resume", "suite", "task"}
+
+
+@dataclass(frozen=True)
+class TaskChange:
+    """One task in two runs.
+
+    Attributes:
+        task: its name.
+        metric: its headline metric.
+        a: A's score in per cent, over the common documents.
+        b: B's.
+        difference: B minus A in percentage points, with its (clustered) error.
+        gained: documents that B scores higher; for right and wrong: that only B has right.
+        lost: documents that A scores higher.
+        p_value: see the module's description.
+        p_holm: corrected over the tasks.
+        test: ``McNemar`` or ``t``.
+    """
+
+    task: str
+    metric: str
+    a: float
+    b: float
+    difference: Estimate
+    gained: int
+    lost: int
+    p_value: float
+    p_holm: float
+    test: str
+
+
+@dataclass(frozen=True)
+class SuiteChange:
+    """A suite, or the average of the suites, in two runs; attributes as for `TaskChange`."""
+
+    key: str
+    title: str
+    a: float
+    b: float
+    difference: Estimate
+    p_value: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs compared.
+
+    Attributes:
+        a: the first run.
+        b: the second run.
+        settings: (setting, value in A, value in B) where they differ.
+        tasks: common tasks in reporting order.
+        suites: suites with at least one common task, then their average.
+        flips: documents whose answer changed, those that say most first.
+        notes: which documents are compared, and what a reader should know.
+    """
+
+    a: RunRecord
+    b: RunRecord
+    settings: tuple[tuple[str, str, str], ...]
+    tasks: tuple[TaskChange, ...]
+    suites: tuple[SuiteChange, ...]
+    flips: tuple[Flip, ...]
+    notes: tuple[str, ...]
+
+
+def compare(a: Path, b: Path, *, suites: Sequence[str] = (), tasks: Sequence[str] = ()) -> Comparison:
+    """Compare two finished runs on the documents that both have scored.
+
+    Args:
+        a: folder of the first run.
+        b: folder of the second one; differences are B minus A.
+        suites: suites to compare; with neither suite nor task: all.
+        tasks: single tasks to compare besides.
+
+    Raises:
+        StoreError: a run cannot be read.
+        ConfigError: no task in common, or an unknown suite or task.
+        DataError: a task without a common document, or with documents that have no score in either run.
+    """
+    left, right = read_run(a), read_run(b)
+    wanted = _wanted(left, right, suites, tasks)
+    pairs = pair(right, left, wanted, drop_failed=True)
+    scores = scores_of(pairs)
+    changed = _task_changes(scores)
+    known = load_suites().values()
+    present = [suite for suite in known if any(task.name in scores for task in suite.tasks)]
+    flips = shown_first([flip for found in pairs.values() for flip in flips_of(found)])
+    return Comparison(
+        left,
+        right,
+        tuple(setting_differences(left, right)),
+        tuple(changed),
+        tuple(_suite_changes(scores, present)),
+        tuple(flips),
+        tuple(_notes(left, right, pairs, scores)),
+    )
+
+
+def _wanted(a: RunRecord, b: RunRecord, suites: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    named = {task.name for name in suites for task in find_suite(name).tasks} | {find_task(name).name for name in tasks}
+    common = set(a.metrics) & set(b.metrics) & (named if suites or tasks else set(a.metrics))
+    if not common:
+        raise ConfigError(f"{a.folder} and {b.folder} have no task in common, so there is nothing to compare")
+    return sorted(common)
+
+
+def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
+    """Return (setting, value in A, value in B) for everything recorded that differs and can move a score."""
+    left, right = _described(a), _described(b)
+    return [
+        (name, _shown(left.get(name)), _shown(right.get(name)))
+        for name in {**left, **right}
+        if left.get(name) != right.get(name)
+    ]
+
+
+def _described(record: RunRecord) -> dict[str, Any]:
+    evalkit = record.evalkit
+    found: dict[str, Any] = {"protocol": evalkit["protocol"]}
+    found |= {name: value for name, value in evalkit["model"].items() if name != "versions"}
+    found |= {f"config.{k}": v for k, v in evalkit["config"].items() if k not in _NOT_COMPARED and k not in found}
+    found["scorer"] = evalkit["scorer"]["name"]
+    found["isolation"] = evalkit.get("isolation")
+    identity = evalkit.get("identity") or {}
+    found["protocol sha256"] = (identity.get("protocol") or {}).get("sha256")
+    found["evalkit code"] = (identity.get("code") or {}).get("sha256")
+    for task, entry in evalkit["data"].items():
+        found[f"data {task}"] = entry.get("sha256") or entry.get("verdict")
+    found["tasks"] = list(record.metrics)
+    found |= {f"version {name}": version for name, version in sorted(evalkit["environment"]["versions"].items())}
+    return found
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return f"{len(value)} of them" if len(value) > 3 else ", ".join(map(str, value)) or "none"
+    text = " ".join(str(value).split())
+    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+        return text[:12]
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _task_changes(scores: Mapping[str, TaskScores]) -> list[TaskChange]:
+    rows = []
+    for name, found in scores.items():
+        if len(found.differences) < 2:
+            raise ConfigError(f"{name}: one common document is too few to compare; leave the task out with --task")
+        difference = paired_difference(found.candidate, found.baseline, found.clusters).scaled(100)
+        gained, lost = int((found.differences > 0).sum()), int((found.differences < 0).sum())
+        is_exact = found.is_right_or_wrong
+        p_value = mcnemar(gained, lost).p_value if is_exact else difference.p_value()
+        rows.append((found, difference, gained, lost, p_value, "McNemar" if is_exact else "t"))
+    adjusted = holm([row[4] for row in rows])
+    return [
+        TaskChange(
+            found.task.name,
+            found.task.headline,
+            100 * float(found.baseline.mean()),
+            100 * float(found.candidate.mean()),
+            difference,
+            gained,
+            lost,
+            p_value,
+            p_holm,
+            test,
+        )
+        for (found, difference, gained, lost, p_value, test), p_holm in zip(rows, adjusted, strict=True)
+    ]
+
+
+def _suite_changes(scores: Mapping[str, TaskScores], suites: Sequence[Suite]) -> list[SuiteChange]:
+    # The margin does not matter here: only the differences and their errors are used.
+    asked = paired_tests(scores, suites, margin=1.0)
+    p_values = [question.test.difference.p_value() for question in asked]
+    return [
+        SuiteChange(q.key, q.title, q.baseline, q.candidate, q.test.difference, p_value, p_holm)
+        for q, p_value, p_holm in zip(asked, p_values, holm(p_values), strict=True)
+    ]
+
+
+def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Mapping[str, TaskScores]) -> list[str]:
+    used = sum(len(found.candidate) for found in pairs.values())
+    left_out = sum(found.left_out for found in pairs.values())
+    notes = [f"B minus A in percentage points over {used:,} documents that both runs scored"]
+    if left_out:
+        notes.append(f"{left_out:,} documents that only one run scored are left out; scores are those of the others")
+    by_content = [name for name, found in pairs.items() if found.by_content]
+    if by_content:
+        notes.append(f"the data differ, so documents were matched by content: {', '.join(by_content)}")
+    only = [name for name in {**a.metrics, **b.metrics} if (name in a.metrics) != (name in b.metrics)]
+    if only:
+        notes.append(f"in one run only: {', '.join(only)}")
+    notes.append("p: exact McNemar test for right and wrong, else Student's t; Holm: corrected over the rows")
+    clustered = [name for name, found in scores.items() if found.is_clustered]
+    if clustered:
+        notes.append(
+            f"documents share passages in {', '.join(clustered)}: intervals allow for it, McNemar's test cannot"
+        )
+    return notes + comparable.remarks(b, a)
+
+
+def settings_table(comparison: Comparison) -> Table:
+    """Return the settings that differ."""
+    columns = (Column("Setting", "left"), Column("A", "left"), Column("B", "left"))
+    return Table("", columns, comparison.settings)
+
+
+def _columns(first: Sequence[Column], *, flips: bool) -> tuple[Column, ...]:
+    counts = (Column("Gained", key="gained"), Column("Lost", key="lost")) if flips else ()
+    return (
+        *first,
+        Column("A", key="a"),
+        Column("B", key="b"),
+        Column("Difference", signed=True, key="difference"),
+        Column("95 % interval", key="interval"),
+        *counts,
+        Column("p", key="p"),
+        Column("p (Holm)", key="p_holm"),
+    )
+
+
+def _change_cells(change: TaskChange | SuiteChange) -> tuple[Cell, ...]:
+    low, high = change.difference.interval()
+    return (
+        rounded(change.a),
+        rounded(change.b),
+        rounded(change.difference.value),
+        f"{rounded(low):+f} to {rounded(high):+f}",
+    )
+
+
+def tasks_table(comparison: Comparison) -> Table:
+    """Return the tasks, a row each."""
+    columns = _columns((Column("Task", "left", key="task"), Column("Metric", "left", key="metric")), flips=True)
+    rows = tuple(
+        (c.task, c.metric, *_change_cells(c), c.gained, c.lost, p_text(c.p_value), p_text(c.p_holm))
+        for c in comparison.tasks
+    )
+    return Table("", columns, rows, comparison.notes)
+
+
+def suites_table(comparison: Comparison) -> Table:
+    """Return the suites and their average, a row each."""
+    columns = _columns((Column("Suite", "left", key="suite"),), flips=False)
+    rows = tuple((c.title, *_change_cells(c), p_text(c.p_value), p_text(c.p_holm)) for c in comparison.suites)
+    return Table("", columns, rows)
+
+
+def compare_markdown(comparison: Comparison, flips: int) -> str:
+    """Return everything for reading: settings, suites, tasks, then up to `flips` documents."""
+    a, b = comparison.a, comparison.b
+    lines = [f"# {model_name(a)} → {model_name(b)}", "", f"- A: {a.folder}", f"- B: {b.folder}", "", "## Settings", ""]
+    lines.append(to_markdown(settings_table(comparison)) if comparison.settings else "No recorded setting differs.\n")
+    lines += ["## Suites", "", to_markdown(suites_table(comparison))]
+    lines += ["## Tasks", "", to_markdown(tasks_table(comparison))]
+    lines += ["## Documents that changed", "", flips_markdown(comparison.flips, flips)]
+    return "\n".join(lines)
+
+
+def compare_json(comparison: Comparison, flips: int | None) -> str:
+    """Return everything, with unrounded numbers; all documents that flipped if `flips` is None."""
+
+    def numbers(change: TaskChange | SuiteChange) -> dict[str, Any]:
+        low, high = change.difference.interval()
+        found = asdict(change) | {"difference": change.difference.value, "stderr": change.difference.stderr}
+        return found | {"low": low, "high": high, "documents": change.difference.documents}
+
+    found = {
+        "a": str(comparison.a.folder),
+        "b": str(comparison.b.folder),
+        "settings": [{"setting": name, "a": a, "b": b} for name, a, b in comparison.settings],
+        "suites": [numbers(change) for change in comparison.suites],
+        "tasks": [numbers(change) for change in comparison.tasks],
+        "flipped": len(comparison.flips),
+        "flips": [asdict(flip) for flip in comparison.flips[:flips]],
+        "notes": list(comparison.notes),
+    }
+    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+
+
+def compare_text(comparison: Comparison, form: str, flips: int | None) -> str:
+    """Return a comparison in one of the table formats; CSV is one table: the tasks, the suites, the average."""
+    if form == "json":
+        return compare_json(comparison, flips)
+    if form == "markdown":
+        return compare_markdown(comparison, 5 if flips is None else flips)
+    tasks, suites = tasks_table(comparison), suites_table(comparison)
+    joined = [(title, "average", *rest[:4], None, None, *rest[4:]) for title, *rest in suites.rows]
+    whole = Table(f"{model_name(comparison.a)} to {model_name(comparison.b)}", tasks.columns, (), tasks.notes)
+    rows: tuple[tuple[Cell, ...], ...] = (*tasks.rows, *joined)
+    parts = [render(Table(whole.title, whole.columns, rows, whole.notes), form)]
+    if form != "csv" and comparison.settings:
+        parts.insert(0, render(settings_table(comparison), form))
+    return "\n".join(parts)

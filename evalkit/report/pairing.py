@@ -1,0 +1,238 @@
+"""Two runs, document by document: which documents both have, and what each run made of them.
+
+Documents are the same where the data's content hash is the same and the position is; where the hashes differ, only
+documents with the same requests and the same gold answer count as common.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evalkit.baselines.model import SAME_DOCUMENTS
+from evalkit.errors import DataError
+from evalkit.results import RunRecord, Sample, read_samples
+from evalkit.stats import FloatArray
+from evalkit.suites import Task, load_tasks
+
+SAME_LOGPROB = 0.01
+"""Nats. Sums in another order move a log-probability in float32 by less than this, another model by more."""
+
+
+@dataclass(frozen=True)
+class TaskPair:
+    """One task's documents in two runs.
+
+    Attributes:
+        task: the task.
+        candidate: the candidate's documents, in the candidate's order.
+        baseline: the same documents of the baseline, in the same order.
+        left_out: documents of either run that the other one does not have.
+        by_content: True if documents were matched by content because the data differ.
+    """
+
+    task: Task
+    candidate: tuple[Sample, ...]
+    baseline: tuple[Sample, ...]
+    left_out: int = 0
+    by_content: bool = False
+
+    def scores(self, metric: str | None = None) -> TaskScores:
+        """Return the values of a metric, by default the headline metric.
+
+        Raises:
+            DataError: a document has no value.
+        """
+        name = metric or self.task.headline
+        return TaskScores(
+            self.task,
+            _column(self.candidate, name, "the candidate"),
+            _column(self.baseline, name, "the baseline"),
+            cluster_keys(self.candidate),
+            all(same_answers(a, b) for a, b in zip(self.candidate, self.baseline, strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """One metric of one task in two runs, as arrays; all that a test needs.
+
+    Attributes:
+        task: the task.
+        candidate: one score a document. shape (documents,)
+        baseline: the same documents' scores. shape (documents,)
+        clusters: one key a document; documents with one key are not independent, also across tasks.
+        same: True if both runs gave every document the same log-probabilities and texts.
+    """
+
+    task: Task
+    candidate: FloatArray
+    baseline: FloatArray
+    clusters: tuple[Hashable, ...]
+    same: bool = False
+
+    @cached_property
+    def differences(self) -> FloatArray:
+        """Candidate minus baseline. shape (documents,)"""
+        return self.candidate - self.baseline
+
+    @property
+    def is_right_or_wrong(self) -> bool:
+        """True if all scores are 0 or 1."""
+        return bool(np.isin(self.candidate, (0, 1)).all() and np.isin(self.baseline, (0, 1)).all())
+
+    @property
+    def is_clustered(self) -> bool:
+        """True if some documents of the task share a cluster."""
+        return len(set(self.clusters)) < len(self.clusters)
+
+
+def cluster_keys(samples: Sequence[Sample]) -> tuple[Hashable, ...]:
+    """Return a key for each document; equal for documents that are not independent.
+
+    Tasks of `SAME_DOCUMENTS` hold the same documents at the same positions, so these get the same keys. Where all
+    documents share one passage (the first few of a task, with ``--limit``), they count as independent: one cluster
+    says nothing about others, and no error at all would be worse.
+    """
+    shared = {sample.cluster for sample in samples}
+    use_clusters = len(shared) > 1 or None in shared
+    return tuple(
+        (sample.cluster if use_clusters else None) or (SAME_DOCUMENTS.get(sample.task, sample.task), sample.doc_id)
+        for sample in samples
+    )
+
+
+def _column(samples: Iterable[Sample], metric: str, whose: str) -> FloatArray:
+    values = []
+    for sample in samples:
+        value = sample.metrics.get(metric)
+        if value is None:
+            raise DataError(f"{sample.task}: document {sample.doc_id} of {whose} has no {metric}; run it again")
+        values.append(value)
+    return np.array(values, dtype=np.float64)
+
+
+def same_answers(a: Sample, b: Sample) -> bool:
+    """Return True if two runs gave a document the same scores, log-probabilities (`SAME_LOGPROB`) and texts."""
+    if a.metrics.keys() != b.metrics.keys() or a.generated != b.generated or not (a.logprobs or a.generated):
+        return False
+    return same_numbers(list(a.metrics.values()), list(b.metrics.values())) and same_numbers(a.logprobs, b.logprobs)
+
+
+def same_numbers(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
+    """Return True if all numbers are there and equal within `SAME_LOGPROB`; a flipped answer is off by 1."""
+    return len(a) == len(b) and all(
+        x is not None and y is not None and abs(x - y) <= SAME_LOGPROB for x, y in zip(a, b, strict=True)
+    )
+
+
+def samples_by_task(record: RunRecord, tasks: Iterable[str] | None = None) -> dict[str, list[Sample]]:
+    """Read a run's documents by task.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    wanted = None if tasks is None else set(tasks)
+    found: dict[str, list[Sample]] = {}
+    for sample in read_samples(record.folder):
+        if wanted is None or sample.task in wanted:
+            found.setdefault(sample.task, []).append(sample)
+    return found
+
+
+def data_sha256(record: RunRecord, task: str) -> str | None:
+    """Return the content hash of a task's data, None where the record has none."""
+    entry = record.evalkit["data"].get(task) or {}
+    sha256 = entry.get("sha256")
+    return str(sha256) if sha256 else None
+
+
+def same_data(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
+    """Return True if both runs read the same documents of a task; the number of them scored may differ."""
+    left, right = data_sha256(candidate, task), data_sha256(baseline, task)
+    return left is not None and left == right
+
+
+def pair(
+    candidate: RunRecord, baseline: RunRecord, tasks: Iterable[str] | None = None, *, drop_failed: bool = False
+) -> dict[str, TaskPair]:
+    """Pair the documents of two runs, task by task, in reporting order.
+
+    Args:
+        candidate: a finished run.
+        baseline: another one.
+        tasks: tasks to pair, by default all that both have.
+        drop_failed: leave documents out that have no score in either run, instead of failing at them.
+
+    Raises:
+        StoreError: samples are missing or damaged.
+        DataError: a task has no common documents.
+    """
+    common = set(candidate.metrics) & set(baseline.metrics)
+    wanted = [task for task in load_tasks().values() if task.name in (common if tasks is None else set(tasks))]
+    left = samples_by_task(candidate, (task.name for task in wanted))
+    right = samples_by_task(baseline, (task.name for task in wanted))
+    pairs = {}
+    for task in wanted:
+        by_content = not same_data(candidate, baseline, task.name)
+        found = pair_samples(task, left.get(task.name, []), right.get(task.name, []), by_content=by_content)
+        if drop_failed:
+            found = _without_failed(found)
+        if not found.candidate:
+            why = "their data differ and no document is the same" if by_content else "the records are incomplete"
+            raise DataError(f"{task.name}: the two runs have no document in common; {why}")
+        pairs[task.name] = found
+    return pairs
+
+
+def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *, by_content: bool) -> TaskPair:
+    """Pair one task's documents: by position, or by what was asked."""
+    a, b = (dict(document_keys(samples, by_content=by_content)) for samples in (left, right))
+    common = [name for name in a if name in b]
+    return TaskPair(
+        task,
+        tuple(a[name] for name in common),
+        tuple(b[name] for name in common),
+        len(a) + len(b) - 2 * len(common),
+        by_content,
+    )
+
+
+def document_keys(samples: Iterable[Sample], *, by_content: bool) -> Iterator[tuple[Hashable, Sample]]:
+    """Yield each document of one task with what tells it apart: its position, or what was asked."""
+    return _occurrences(samples) if by_content else _positions(samples)
+
+
+def _positions(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]:
+    return ((sample.doc_id, sample) for sample in samples)
+
+
+def _occurrences(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]:
+    """Key documents by content; the second of two equal ones is another document than the first."""
+    seen: dict[str, int] = {}
+    for sample in samples:
+        content = json.dumps([sample.context, sample.continuations, sample.target], sort_keys=True)
+        seen[content] = seen.get(content, 0) + 1
+        yield (content, seen[content]), sample
+
+
+def _without_failed(pair: TaskPair) -> TaskPair:
+    headline = pair.task.headline
+    kept = [
+        (a, b)
+        for a, b in zip(pair.candidate, pair.baseline, strict=True)
+        if a.metrics.get(headline) is not None and b.metrics.get(headline) is not None
+    ]
+    dropped = len(pair.candidate) - len(kept)
+    return TaskPair(
+        pair.task, tuple(a for a, _ in kept), tuple(b for _, b in kept), pair.left_out + dropped, pair.by_content
+    )
+
+
+def scores_of(pairs: Mapping[str, TaskPair]) -> dict[str, TaskScores]:
+    """Return the headline scores of all pairs."""
+    return {name: found.scores() for name, found in pairs.items()}

@@ -1,0 +1,123 @@
+"""The command-line side of comparing runs: compare, gate, explain; `evalkit.cli` adds these commands to its group."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])
+_FILE = click.Path(path_type=Path)
+
+
+def _print(text: str) -> None:
+    click.echo(text.rstrip("\n"))
+
+
+@click.command()
+@click.argument("a", metavar="A", type=_FILE)
+@click.argument("b", metavar="B", type=_FILE)
+@click.option("--suite", "suites", multiple=True, help="Suite to compare; repeat for several.  [default: all]")
+@click.option("--task", "tasks", multiple=True, help="Single task to compare; repeat for several.")
+@click.option("--flips", type=click.IntRange(min=0), help="Documents to show.  [default: 5; json: all]")
+@click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print it.")
+def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], flips: int | None, form: str) -> None:
+    """What changed from run A to run B: settings, scores with intervals and p-values, documents that flipped."""
+    from evalkit.report.compare import compare as compare_runs
+    from evalkit.report.compare import compare_text
+
+    _print(compare_text(compare_runs(a, b, suites=suites, tasks=tasks), form, flips))
+
+
+@click.command()
+@click.argument("candidate", metavar="[CANDIDATE]", required=False, type=_FILE)
+@click.option("--baseline", required=True, metavar="RUN|BASELINE", help="What the candidate must not fall behind.")
+@click.option("--margin", type=float, default=1.0, show_default=True, help="Acceptable loss, percentage points.")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of the verdict as a whole.")
+@click.option("--suite", "suites", multiple=True, help="Suite to judge; repeat for several.  [default: all]")
+@click.option(
+    "--allow-different", multiple=True, metavar="FIELD", help="Compare although this field differs: dtype, data..."
+)
+@click.option("--junit", type=_FILE, help="Also write a JUnit report.")
+@click.option("--markdown", type=_FILE, help="Also write Markdown, e.g. for $GITHUB_STEP_SUMMARY.")
+@click.option("--json", "json_file", type=_FILE, help="Also write JSON with unrounded numbers.")
+@click.option("--run-model", metavar="MODEL", help="Instead of CANDIDATE: score this model, only as far as needed.")
+@click.option("--order-seed", type=int, default=0, show_default=True, help="With --run-model: order of documents.")
+@click.option("--data", multiple=True, help="With --run-model: source of documents.  [default: the baseline's]")
+@click.option("--device", help="With --run-model: auto, npu[:N], cuda[:N] or cpu.")
+@click.option("--dtype", help="With --run-model.  [default: the baseline's]")
+@click.option("--loader", help="With --run-model: auto, openmind or transformers.")
+@click.option("--revision", help="With --run-model: revision of a hub model.")
+@click.option("--tokenizer", help="With --run-model: another tokenizer than the model's.")
+@click.option("--trust-remote-code", is_flag=True, default=None, help="With --run-model: run the repository's code.")
+def gate(
+    candidate: Path | None,
+    baseline: str,
+    margin: float,
+    alpha: float,
+    suites: tuple[str, ...],
+    allow_different: tuple[str, ...],
+    junit: Path | None,
+    markdown: Path | None,
+    json_file: Path | None,
+    run_model: str | None,
+    order_seed: int,
+    **model_options: Any,
+) -> None:
+    """Is a model worse than a baseline by more than a margin? For CI.
+
+    Exit code 0: no. 1: yes, with confidence. 3: undecided, more documents are needed. 2: wrong use, or results that
+    cannot be compared.
+    """
+    from evalkit.errors import ConfigError
+    from evalkit.report import gate_text
+    from evalkit.report.gate import gate as judge_run
+
+    if (candidate is None) == (run_model is None):
+        raise ConfigError("give either the folder of a finished run, or --run-model MODEL")
+    given = {name: value for name, value in model_options.items() if value not in (None, ())}
+    if candidate is not None:
+        if given or order_seed:
+            name = next(iter(given), "order_seed").replace("_", "-")
+            raise ConfigError(f"--{name} goes with --run-model; a finished run has its own settings")
+        found = judge_run(
+            candidate, baseline, margin=margin, alpha=alpha, suites=suites, allow_different=allow_different
+        )
+    else:
+        from evalkit.gate_run import gate_model
+
+        found = gate_model(
+            str(run_model),
+            baseline,
+            margin=margin,
+            alpha=alpha,
+            suites=suites,
+            allow_different=allow_different,
+            seed=order_seed,
+            options=given,
+            say=lambda line: click.echo(f"evalkit: {line}", err=True),
+        )
+    for path, write in (
+        (junit, gate_text.gate_junit),
+        (markdown, gate_text.gate_markdown),
+        (json_file, gate_text.gate_json),
+    ):
+        if path is not None:
+            gate_text.write_text(path, write(found))
+    _print(gate_text.gate_markdown(found))
+    sys.exit(found.exit_code)
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=_FILE)
+@click.option("--against", required=True, metavar="BASELINE", help="The published result (or another run).")
+@click.option("--suite", "suites", multiple=True, help="Suite to explain; repeat for several.  [default: all]")
+@click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print it.")
+def explain(run: Path, against: str, suites: tuple[str, ...], form: str) -> None:
+    """Why a run's numbers differ from published ones: what could account for the gap, ranked, with figures."""
+    from evalkit.report.explain import explain as explain_run
+    from evalkit.report.explain import explain_text
+
+    _print(explain_text(explain_run(run, against, suites), form))

@@ -1,0 +1,161 @@
+"""The smallest change that a finished run can detect, from its own documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.baselines import load_baseline
+from evalkit.errors import ConfigError
+from evalkit.report.gate import AVERAGE, chosen_suites, model_name, paired_tests, suites_in
+from evalkit.report.pairing import pair, scores_of
+from evalkit.report.power import check
+from evalkit.report.run_scores import RunScores, run_scores
+from evalkit.report.tables import Cell, Column, Table, rounded
+from evalkit.results import read_run
+from evalkit.stats import Estimate, independent_mean, smallest_detectable, suite_stderr
+from evalkit.suites import Suite, load_suites
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """What one suite of a run detects in one kind of comparison.
+
+    Attributes:
+        title: the suite.
+        kind: ``paired`` or ``unpaired``.
+        documents: documents that the run has scored.
+        stderr: standard error of the difference, in percentage points.
+        fixed: the part of it that more documents do not make smaller: a publication's.
+    """
+
+    title: str
+    kind: str
+    documents: int
+    stderr: float
+    fixed: float = 0.0
+
+    def needed(self, effect: float, alpha: float, power: float) -> int | None:
+        """Return how many documents detect a change of `effect` points; None if no number does."""
+        room = (effect / smallest_detectable(1.0, alpha, power)) ** 2 - self.fixed**2
+        return math.ceil(self.documents * (self.stderr**2 - self.fixed**2) / room) if room > 0 else None
+
+
+def run_power(
+    runs: Sequence[Path],
+    suites: Sequence[str],
+    *,
+    effect: float | None,
+    baseline: str,
+    flips: float,
+    alpha: float,
+    power: float,
+) -> Table:
+    """Return the table of `evalkit power --run`.
+
+    Args:
+        runs: one run, or two of which the second tells how much the documents' scores differ between runs.
+        suites: names; empty for all that the run has.
+        effect: change in points whose number of documents is asked for, or None.
+        baseline: the publication for the unpaired comparison.
+        flips: per cent of documents that flip, where no second run says so.
+        alpha: level of the two-sided test.
+        power: probability of detection.
+
+    Raises:
+        ConfigError: more than two runs, or a number outside its range. StoreError: a run cannot be read.
+    """
+    if len(runs) > 2:
+        raise ConfigError("--run: give one run, or two to measure how many documents flip between them")
+    check(effect=effect, flips=flips / 100, alpha=alpha, power=power)
+    scores = run_scores(read_run(runs[0]))
+    chosen = chosen_suites(suites, suites_in(scores.record), str(runs[0]))
+    whole = [suite for suite in chosen if scores.suite(suite) is not None]
+    if not whole:
+        raise ConfigError(f"{runs[0]}: no suite with a score; tasks are missing or failed")
+    second = runs[1] if len(runs) > 1 else None
+    paired = list(_measured(scores, second, whole) if second else _assumed(scores, whole, flips / 100))
+    rows = [*paired, *_unpaired(scores, whole, baseline)]
+    notes = [
+        f"{model_name(scores.record)}: percentage points; two-sided test at {alpha:g}, detected with probability "
+        f"{power:g}; errors are those of the run's documents",
+        f"Paired: the differences to {second} as they are" if second else f"Paired: {flips:g} % of documents flip",
+        f"Unpaired: against {load_baseline(baseline).name} as published",
+    ]
+    return _table(rows, effect, alpha, power, notes)
+
+
+def _assumed(scores: RunScores, suites: Sequence[Suite], flips: float) -> Iterator[Detectable]:
+    """Yield the paired comparisons with an assumed share of flips, widened where documents share passages."""
+    found: dict[str, Estimate] = {}
+    for suite in suites:
+        errors = []
+        for task in suite.tasks:
+            metric = scores.record.metrics[task.name][task.headline]
+            share = float(metric.value or 0.0)
+            flipped = min(flips, 2 * min(share, 1 - share))
+            errors.append(math.sqrt(flipped / metric.n))
+        own = scores.suite(suite)
+        independent = suite_stderr([scores.record.metrics[t.name][t.headline].stderr or 0.0 for t in suite.tasks])
+        if own is None:
+            continue
+        # What clustering does to the error of a score it does to that of a difference at most.
+        widened = max(1.0, own.stderr / (100 * independent)) if independent else 1.0
+        found[suite.name] = Estimate(0.0, 100 * widened * suite_stderr(errors), own.documents)
+    yield from _with_average(found, suites, "paired")
+
+
+def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterator[Detectable]:
+    tasks = [task.name for suite in suites for task in suite.tasks]
+    asked = paired_tests(scores_of(pair(read_run(other), scores.record, tasks)), suites, margin=1.0)
+    for question in asked:
+        yield Detectable(question.title, "paired", question.test.difference.documents, question.test.stderr)
+
+
+def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iterator[Detectable]:
+    published = load_baseline(baseline)
+    sides: dict[str, tuple[Estimate, Estimate]] = {}
+    for suite in suites:
+        own, theirs = scores.suite(suite), published.score(suite)
+        if own is not None and theirs is not None:
+            sides[suite.name] = own, theirs.estimate
+    stderrs = {n: Estimate(0.0, math.hypot(a.stderr, b.stderr), a.documents) for n, (a, b) in sides.items()}
+    fixed = {name: theirs for name, (_, theirs) in sides.items()}
+    yield from _with_average(stderrs, suites, "unpaired", fixed)
+
+
+def _with_average(
+    found: Mapping[str, Estimate], suites: Sequence[Suite], kind: str, fixed: Mapping[str, Estimate] | None = None
+) -> Iterator[Detectable]:
+    for suite in suites:
+        if suite.name in found:
+            part = fixed[suite.name].stderr if fixed else 0.0
+            yield Detectable(suite.title, kind, found[suite.name].documents, found[suite.name].stderr, part)
+    names = [s.name for s in suites if s.in_total and s.name in found]
+    if len(names) == sum(suite.in_total for suite in load_suites().values()):
+        mean = independent_mean([found[name] for name in names])
+        part = independent_mean([fixed[name] for name in names]).stderr if fixed else 0.0
+        yield Detectable(AVERAGE.title(), kind, mean.documents, mean.stderr, part)
+
+
+def _table(rows: Sequence[Detectable], effect: float | None, alpha: float, power: float, notes: Sequence[str]) -> Table:
+    columns = [
+        Column("Suite", "left", key="suite"),
+        Column("Comparison", "left", key="comparison"),
+        Column("Documents", key="documents"),
+        Column("Stderr of the difference", key="stderr"),
+        Column("Smallest detectable change", key="smallest_detectable"),
+    ]
+    if effect is not None:
+        columns.append(Column(f"Documents for {effect:g}", key="needed"))
+    cells: list[tuple[Cell, ...]] = []
+    for row in rows:
+        smallest = smallest_detectable(row.stderr, alpha, power)
+        line: tuple[Cell, ...] = (row.title, row.kind, row.documents, rounded(row.stderr), rounded(smallest))
+        if effect is not None:
+            needed = row.needed(effect, alpha, power)
+            line = (*line, "no number" if needed is None else needed)
+        cells.append(line)
+    return Table("", tuple(columns), tuple(cells), tuple(notes))

@@ -1,0 +1,63 @@
+"""A run's suites as estimates: standard errors from its documents, clustered where they share a passage."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.baselines.model import SAME_DOCUMENTS
+from evalkit.report.pairing import cluster_keys, samples_by_task
+from evalkit.results import SAMPLES_FILE, RunRecord, Sample
+from evalkit.stats import Estimate, Values, suite_mean, suite_stderr
+from evalkit.suites import Suite
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """What a run's documents say about its suites.
+
+    Attributes:
+        record: the run.
+        samples: its documents by task; None where the run's folder has lost them.
+    """
+
+    record: RunRecord
+    samples: Mapping[str, Sequence[Sample]] | None
+
+    def suite(self, suite: Suite) -> Estimate | None:
+        """Return a suite's average in per cent; None if a task was not run, or has failed documents.
+
+        Without documents the tasks' own standard errors are used, which take documents for independent.
+        """
+        values = [self.record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks]
+        known = [v for v in values if v is not None and v.value is not None and v.stderr is not None]
+        if len(known) < len(values):
+            return None
+        if self.samples is not None:
+            scores, clusters = self._columns(suite)
+            return suite_mean(scores, clusters, scale=100)
+        groups = [SAME_DOCUMENTS.get(task.name, task.name) for task in suite.tasks]
+        stderr = suite_stderr([float(v.stderr or 0) for v in known], groups)
+        mean = sum(float(v.value or 0) for v in known) / len(known)
+        return Estimate(100 * mean, 100 * stderr, sum(v.n for v in known))
+
+    def _columns(self, suite: Suite) -> tuple[dict[str, Values], dict[str, Sequence[Hashable]]]:
+        scores: dict[str, Values] = {}
+        clusters: dict[str, Sequence[Hashable]] = {}
+        for task in suite.tasks:
+            documents = (self.samples or {}).get(task.name, ())
+            scores[task.name] = np.array([d.metrics[task.headline] for d in documents], dtype=np.float64)
+            clusters[task.name] = cluster_keys(documents)
+        return scores, clusters
+
+
+def run_scores(record: RunRecord) -> RunScores:
+    """Return a run's scores, from its documents if they are there.
+
+    Raises:
+        StoreError: the documents are there and damaged.
+    """
+    has_samples = (record.folder / SAMPLES_FILE).is_file()
+    return RunScores(record, samples_by_task(record) if has_samples else None)

@@ -1,0 +1,371 @@
+"""The checker's own rules: proof before verdict, second attempts, order, levels, nothing left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.errors import SandboxError
+from evalkit.sandbox import Checker, Problem, Verdict
+from evalkit.sandbox.checker import Turns, starved
+from evalkit.sandbox.worker import Worker, WorkerDiedError
+from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
+from tests.support.sandbox.hostile import SOLVE
+
+pytestmark = pytest.mark.torch_free
+
+
+def judge(checker: Checker, completion: str, **changes: Any) -> Verdict:
+    (verdict,) = checker.check(dataclasses.replace(PROBLEM, **changes), [completion])
+    return verdict
+
+
+# --- What a test can do ----------------------------------------------------------------------------------------------
+
+
+def test_tests_that_catch_everything_cannot_turn_an_exit_into_a_pass(checker: Checker) -> None:
+    catching = """
+def check(candidate):
+    for _ in range(3):
+        try:
+            candidate([1.0], 0.5)
+        except BaseException:
+            pass
+"""
+    assert judge(checker, "    import os\n    os._exit(0)\n", test=catching).label == "ended early"
+    assert judge(checker, "    import os\n    os.write(4, b'rubbish!')\n", test=catching).label == "malformed"
+    assert judge(checker, "    import time\n    time.sleep(60)\n", test=catching).label == "timed out"
+    assert judge(checker, "    raise ValueError\n", test=catching).label == "passed"
+
+
+def test_an_exception_arrives_as_the_nearest_builtin_one(checker: Checker) -> None:
+    expecting = """
+def check(candidate):
+    try:
+        candidate([1.0], 0.5)
+    except LookupError as error:
+        assert str(error) == "'here'", str(error)
+    else:
+        raise AssertionError
+"""
+    body = "    class Mine(KeyError):\n        pass\n    raise Mine('here')\n"
+    assert judge(checker, body, test=expecting).label == "passed"
+    assert judge(checker, "    raise ValueError('here')\n", test=expecting).label == "failed"
+
+
+def test_helpers_of_the_prompt_are_the_tests_own(checker: Checker) -> None:
+    prompt = "import math\n\n\ndef double(x):\n    return 2 * x\n\n\ndef entry(x):\n    '''Half of x.'''\n"
+    test = "def check(candidate):\n    assert candidate(double(3)) == 3 and math.pi > 3\n"
+    problem = Problem("Test/1", prompt, test, "entry")
+    honest, redefining = checker.check(
+        problem, ["    return x // 2\n", "    return 3\n\ndef double(x):\n    return 7\n"]
+    )
+    assert honest.label == "passed"
+    assert redefining.label == "passed"  # it answers 3; its own `double` is not what the test calls
+    assert checker.check(problem, ["    return x\n\ndef double(x):\n    return 3\n"])[0].label == "failed"
+
+
+def test_the_entry_can_be_called_by_its_name_and_with_keywords(checker: Checker) -> None:
+    test = (
+        "def check(candidate):\n    assert has_close(numbers=[1.0, 1.1], threshold=0.5) is candidate([2.0, 2.1], 1.0)\n"
+    )
+    assert judge(checker, SOLVE, test=test).label == "passed"
+
+
+def test_changed_arguments_come_back(checker: Checker) -> None:
+    test = """
+def check(candidate):
+    row = [3.0, 1.0]
+    table = {"row": row}
+    candidate([row, table], 0.5)
+    assert row == [1.0, 3.0, 9.0] and table == {"row": row, "new": 1} and table["row"] is row
+"""
+    body = (
+        "    row, table = numbers\n    row.sort()\n    row.append(9.0)\n    table['row'] = row\n    table['new'] = 1\n"
+    )
+    assert judge(checker, body, test=test).label == "passed"
+    assert judge(checker, "    return None\n", test=test).label == "failed"
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("def check(candidate):\n    candidate(open)\n    assert False", None),
+        ("def check(candidate:\n", "not Python"),
+        ("x = 1\n", "no function named check"),
+        ("import no_such_module\ndef check(candidate): pass\n", "cannot be set up"),
+        ("def check(candidate):\n    import no_such_module\n", "a module that is not here"),
+        ("def check(candidate):\n    candidate([[0]] * 10 ** 6)\n", "cannot be sent"),
+    ],
+)
+def test_a_fault_of_the_tests_is_not_the_models_failure(checker: Checker, test: str, message: str | None) -> None:
+    verdict = judge(checker, SOLVE, test=test)
+    if message is None:
+        assert verdict.label == "failed"
+    else:
+        assert (verdict.label, verdict.attempts) == ("harness error", 2)
+        assert message in verdict.detail
+
+
+def test_the_tests_are_walled_in_too(checker: Checker, tmp_path: Path) -> None:
+    test = f"def check(candidate):\n    open({str(tmp_path / 'made')!r}, 'w')\n"
+    assert "PermissionError" in judge(checker, SOLVE, test=test).detail
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_details_name_the_line(checker: Checker) -> None:
+    raised = judge(checker, "    x = 1\n    return x / 0\n")
+    assert raised.detail == "ZeroDivisionError: division by zero (line 7: return x / 0)"
+    wrong = judge(checker, "    return None\n")
+    assert wrong.detail == "AssertionError in the tests: assert candidate([1.0, 2.0, 3.9, 4.0], 0.3) == True"
+    assert "SyntaxError" not in wrong.detail
+    assert judge(checker, "    return (\n").label == "malformed"
+
+
+def test_output_is_kept_up_to_64_kib(checker: Checker) -> None:
+    verdict = judge(checker, "    print('y' * 100_000)\n" + SOLVE)
+    assert verdict.passed
+    assert verdict.output == "y" * (64 << 10)
+    assert verdict.printed_bytes == 5 * 100_001
+
+
+def test_numpy_can_be_imported_where_it_is_installed(checker: Checker) -> None:
+    pytest.importorskip("numpy")
+    body = (
+        "    import numpy as np\n    v = np.sort(np.array(numbers))\n    return bool((np.diff(v) < threshold).any())\n"
+    )
+    assert judge(checker, body).label == "passed"
+
+
+def test_site_packages_cannot_be_read(checker: Checker) -> None:
+    body = f"    return open({pytest.__file__!r}).read() is not None\n"
+    assert "PermissionError" in judge(checker, body).detail
+
+
+# --- Second attempts -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def attempts(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """Outcomes that replace those of real attempts, first to last."""
+    queue: list[dict[str, Any]] = []
+    monkeypatch.setattr(Checker, "_attempt", lambda *_: queue.pop(0))
+    yield queue
+    assert queue == []
+
+
+GOOD = {"label": "passed", "detail": ""}
+FAULT = {"label": "harness error", "detail": "fork: no memory"}
+
+
+def test_a_harness_error_is_tried_once_more(checker: Checker, attempts: list[dict[str, Any]]) -> None:
+    attempts += [FAULT, GOOD]
+    assert (judge(checker, "").label, attempts) == ("passed", [])
+    attempts += [FAULT, FAULT]
+    assert judge(checker, "").attempts == 2
+
+
+def test_a_time_out_alone_is_final(checker: Checker, attempts: list[dict[str, Any]]) -> None:
+    attempts += [{"label": "timed out", "detail": "", "waited_seconds": 2.0, "seconds": 4.0}]
+    assert judge(checker, "").attempts == 1
+
+
+@pytest.mark.parametrize(("waited", "expected"), [(-1.0, True), (0.0, False), (0.3, False), (0.5, True)])
+def test_starved_means_waiting_for_a_cpu_or_not_knowing(waited: float, expected: bool) -> None:
+    assert starved({"waited_seconds": waited, "seconds": 4.0}) is expected
+
+
+def test_a_starved_time_out_among_others_gets_a_turn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    running: list[int] = []
+    overlap: list[int] = []
+
+    def attempt(self: Checker, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+        del self, worker, problem
+        running.append(1)
+        if completion == "second":
+            completion = "done"
+        elif both.n_waiting < 2 and len(seen) < 2:
+            seen.append(completion)
+            both.wait(10)
+            running.pop()
+            return {"label": "timed out", "detail": "", "waited_seconds": 1.0, "seconds": 4.0}
+        overlap.append(len(running))
+        running.pop()
+        return dict(GOOD)
+
+    seen: list[str] = []
+    monkeypatch.setattr(Checker, "_attempt", attempt)
+    with Checker(jobs=2, timeout_seconds=TIMEOUT_SECONDS) as two:
+        verdicts = list(two.check_many([(PROBLEM, "a"), (PROBLEM, "b")]))
+    assert [(v.label, v.attempts) for v in verdicts] == [("passed", 2)] * 2
+    assert overlap == [1, 1]
+
+
+def test_turns_know_whether_another_ran() -> None:
+    turns = Turns()
+    first = turns.shared()
+    assert turns.end(first)
+    first, second = turns.shared(), turns.shared()
+    assert not turns.end(second)
+    assert not turns.end(first)
+    turns.alone()
+    assert turns.end()
+
+
+# --- Processes -------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts_come_in_the_order_of_the_samples() -> None:
+    completions = [SOLVE, "    return None\n", "    import time\n    time.sleep(.2)\n" + SOLVE] * 8
+    with Checker(jobs=4, timeout_seconds=TIMEOUT_SECONDS) as four:
+        verdicts = list(four.check_many((PROBLEM, completion) for completion in completions))
+    assert [v.passed for v in verdicts] == [True, False, True] * 8
+
+
+def test_a_dead_tester_or_nursery_is_a_harness_error_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, victims = Worker.check, [0, 1]
+
+    def dying(self: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+        if victims:
+            self._processes[victims.pop()].kill()
+            self._processes[-1].poll()
+        return real(self, problem, completion)
+
+    monkeypatch.setattr(Worker, "check", dying)
+    with Checker(jobs=1, timeout_seconds=TIMEOUT_SECONDS) as one:
+        (verdict,) = one.check(PROBLEM, [SOLVE])
+        assert (verdict.label, verdict.attempts) == ("harness error", 2)
+        (verdict,) = one.check(PROBLEM, [SOLVE])
+        assert (verdict.label, verdict.attempts) == ("passed", 1)
+
+
+def test_a_silent_tester_is_a_time_out(monkeypatch: pytest.MonkeyPatch, checker: Checker) -> None:
+    def silent(*_: object) -> dict[str, Any]:
+        raise WorkerDiedError("time")
+
+    monkeypatch.setattr(Worker, "check", silent)
+    assert judge(checker, SOLVE).label == "timed out"
+
+
+HARNESS = """
+import sys
+from evalkit.sandbox import Checker
+from tests.support.sandbox.canaries import PROBLEM
+with Checker(isolation=sys.argv[1], jobs=2, timeout_seconds=30, _without=sys.argv[2].split()) as checker:
+    print("up", flush=True)
+    body = "    import time\\n    while True: time.sleep(0.01)\\n"
+    list(checker.check_many([(PROBLEM, body)] * 2))
+"""
+
+
+def family(root: int) -> set[int]:
+    """A process's descendants."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {root}
+
+
+def alive(pids: set[int]) -> set[int]:
+    found = set()
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state not in "ZX":
+            found.add(pid)
+    return found
+
+
+@pytest.mark.parametrize("without", ["", "namespaces"])
+def test_nothing_survives_a_kill_of_the_harness(without: str) -> None:
+    harness = subprocess.Popen(
+        [sys.executable, "-c", HARNESS, "require", without], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+    )
+    assert harness.stdout is not None
+    with harness.stdout:
+        assert harness.stdout.readline() == b"up\n"
+        deadline = time.monotonic() + 20
+        expected = 6 + 2 * (not without and namespaces_work())  # two testers, nurseries, candidates, and their inits
+        while len(descendants := family(harness.pid)) < expected and time.monotonic() < deadline:
+            pass
+        assert len(descendants) >= expected
+        harness.send_signal(signal.SIGKILL)
+        harness.wait()
+        while alive(descendants) and time.monotonic() < deadline:
+            pass
+        assert alive(descendants) == set()
+
+
+def namespaces_work() -> bool:
+    with Checker(jobs=1) as probe:
+        return "namespaces" in probe.level.walls
+
+
+def test_close_leaves_no_process() -> None:
+    before = family(os.getpid())
+    with Checker(jobs=2, timeout_seconds=TIMEOUT_SECONDS) as two:
+        assert len(family(os.getpid()) - before) >= 4
+        two.check(PROBLEM, [SOLVE])
+    assert alive(family(os.getpid()) - before) == set()
+
+
+# --- Levels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"isolation": "some"}, "isolation is one of"), ({"timeout_seconds": 0}, "above 0 seconds")],
+)
+def test_settings_are_checked(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(SandboxError, match=message):
+        Checker(**arguments)
+
+
+def test_a_checker_that_is_not_running_says_so() -> None:
+    with pytest.raises(SandboxError, match="with Checker"):
+        Checker().check(PROBLEM, [SOLVE])
+
+
+def test_best_says_in_each_verdict_what_there_is() -> None:
+    with Checker(isolation="best", jobs=1, timeout_seconds=TIMEOUT_SECONDS, _without=["seccomp", "namespaces"]) as weak:
+        assert weak.level.missing == {"namespaces": "switched off", "seccomp": "switched off"}
+        for verdict in weak.check(PROBLEM, [SOLVE, SOLVE]):
+            assert (verdict.isolation, verdict.label) == ("landlock", "passed")
+
+
+def test_off_still_judges_rightly() -> None:
+    with Checker(isolation="off", jobs=1, timeout_seconds=TIMEOUT_SECONDS) as bare:
+        right, wrong, exits, busy = bare.check(
+            PROBLEM, [SOLVE, "    return None\n", "    import os\n    os._exit(0)\n", "    while True: pass\n"]
+        )
+    assert [v.label for v in (right, wrong, exits, busy)] == ["passed", "failed", "ended early", "timed out"]
+    assert right.isolation == "off"
+
+
+def test_sealed_programs_have_the_whole_standard_library() -> None:
+    body = "    import sqlite3, email.message, xml.dom.minidom, zoneinfo, asyncio.subprocess\n" + SOLVE
+    with Checker(jobs=1, timeout_seconds=TIMEOUT_SECONDS, _without=["landlock"]) as sealed:
+        good, reads = sealed.check(PROBLEM, [body, "    return open('/etc/passwd').read()\n"])
+    assert good.label == "passed", good
+    assert "sealed" in good.isolation
+    assert "PermissionError" in reads.detail
