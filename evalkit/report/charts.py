@@ -129,7 +129,7 @@ def run_labels(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     return found
 
 
-def models_of(runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language) -> list[Model]:
+def models_of(runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language = ENGLISH) -> list[Model]:
     """Return published results first, then the runs, the candidate last: the order of the comparison table."""
     labels = [label for _, label in run_labels([run.record for run in runs])]
     models = []
@@ -166,7 +166,8 @@ def axis_for(points: Iterable[Point], low: float = 0.0, high: float = 100.0) -> 
     bottom = max(low, step * math.floor((least - 0.02 * spread) / step))
     top = min(high, step * math.ceil((most + 0.02 * spread) / step))
     count = round((top - bottom) / step)
-    return Axis(bottom, top, tuple(round(bottom + i * step, 6) for i in range(count + 1)))
+    ticks = tuple(round(bottom + i * step, 6) for i in range(count + 1))
+    return Axis(ticks[0], ticks[-1], ticks)
 
 
 def chance_of(runs: Sequence[RunData], task: str, metric: str) -> float | None:

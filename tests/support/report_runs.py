@@ -40,7 +40,7 @@ HOSTILE = (
     "abc\u202edef\u2066ghi\u200f",
     "nul\x00 bell\x07 esc\x1b[31m del\x7f",
     "]]> --> &lt;b&gt; &#60; </title></style>",
-    "\ud83d\ude00 😀 \ufeff",
+    "half \ud83d 😀 \ufeff",
     "http://example.invalid/x.png",
 )
 

@@ -1,4 +1,4 @@
-"""Figures for papers: well-formed, the same bytes each time, names as text, and clear words where something is missing."""
+"""Figures for papers: well-formed, the same bytes each time, names as text, clear words where something is missing."""
 
 from __future__ import annotations
 
