@@ -80,8 +80,8 @@ def task_table(
         headings.append({"title": say("p (Holm)"), "align": "right", "sort": "number"})
         notes.append(
             say(
-                "Change over the documents that both runs share. p: exact McNemar test, or the paired difference where "
-                "documents share a passage or are graded; adjusted for all tasks (Holm); headline metrics only."
+                "Change over the documents that both runs share. p: exact McNemar test for right and wrong, else "
+                "Student's t over the documents' differences; adjusted for all tasks (Holm); headline metrics only."
             )
         )
     else:
