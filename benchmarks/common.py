@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalkit.data import resolve_sources
-from evalkit.suites import load_suites, load_tasks
+from evalkit.data import parse_source
+from evalkit.suites import find_task, load_tasks
 from evalkit.tasks.loading import load_lm_eval_tasks
 
 
@@ -90,6 +90,28 @@ def random_mistral(hidden: int, layers: int, dtype: str, device: str, *, heads: 
     return model.to(getattr(torch, dtype)).eval()
 
 
+SUITES = ("gpt4all", "agieval", "bigbench", "truthfulqa")
+"""The suites whose 34 tasks ask for log-likelihoods."""
+
+
+def loglikelihood_tasks(suites: Sequence[str] = SUITES) -> list[str]:
+    """Return the names of the suites' tasks."""
+    return [task.name for task in load_tasks().values() if task.suite in suites]
+
+
+def task_objects(data: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return lm-eval's task objects for evalkit's tasks, with documents of a local folder."""
+    source = parse_source(str(Path(data).resolve()))
+    found: dict[str, Any] = load_lm_eval_tasks(names, {find_task(name).suite: source for name in names})["tasks"]
+    return found
+
+
+def instances_of(task: Any, doc: Any, kind: str = "loglikelihood") -> list[Any]:
+    """Return the instances of one kind that a task makes of a document."""
+    made = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=0))
+    return [one for one in (made if isinstance(made, list) else [made]) if one.request_type == kind]
+
+
 def suite_requests(
     data: str, documents: int | None, suites: Sequence[str] | None = None, share: float = 1.0
 ) -> list[BenchmarkRequest]:
@@ -98,26 +120,13 @@ def suite_requests(
     Args:
         data: folder with the benchmark data.
         documents: documents a task; None: all.
-        suites: names; None: all that have log-likelihood tasks.
+        suites: names; None: all four.
         share: of each task's documents, after ``documents``.
     """
-    sources = resolve_sources([str(Path(data).resolve())], load_suites())
-    wanted = [
-        task.name
-        for task in load_tasks().values()
-        if task.suite != "humaneval" and (not suites or task.suite in suites)
-    ]
-    loaded = load_lm_eval_tasks(wanted, sources)["tasks"]
     requests = []
-    for name in wanted:
-        task = loaded[name]
+    for name, task in task_objects(data, loglikelihood_tasks(suites or SUITES)).items():
         docs = list(task.eval_docs)
         count = int((len(docs) if documents is None else min(documents, len(docs))) * share)
         for number, doc in enumerate(docs[:count]):
-            made = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=0))
-            requests += [
-                BenchmarkRequest(name, number, *instance.arguments)
-                for instance in (made if isinstance(made, list) else [made])
-                if instance.request_type == "loglikelihood"
-            ]
+            requests += [BenchmarkRequest(name, number, *one.arguments) for one in instances_of(task, doc)]
     return requests

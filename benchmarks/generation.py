@@ -16,11 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import mistral_tokenizer, random_mistral
-
-from evalkit.data import resolve_sources
-from evalkit.suites import load_suites
-from evalkit.tasks.loading import load_lm_eval_tasks
+from common import instances_of, mistral_tokenizer, random_mistral, task_objects
 
 LM_EVAL_BATCHES = (4, 16, 64)
 TASKS = ("humaneval", "bigbench_geometric_shapes")
@@ -28,15 +24,12 @@ TASKS = ("humaneval", "bigbench_geometric_shapes")
 
 def generation_instances(data: str, documents: int) -> list[Any]:
     """Return lm-eval's instances for the first documents of both tasks."""
-    sources = resolve_sources([str(Path(data).resolve())], load_suites())
-    instances = []
-    for task in load_lm_eval_tasks(TASKS, sources)["tasks"].values():
-        for doc in list(task.eval_docs)[:documents]:
-            made = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=0))
-            instances += [
-                one for one in (made if isinstance(made, list) else [made]) if one.request_type == "generate_until"
-            ]
-    return instances
+    return [
+        one
+        for task in task_objects(data, TASKS).values()
+        for doc in list(task.eval_docs)[:documents]
+        for one in instances_of(task, doc, "generate_until")
+    ]
 
 
 def main() -> None:

@@ -19,11 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import mistral_tokenizer
+from common import instances_of, loglikelihood_tasks, mistral_tokenizer, task_objects
 
-from evalkit.data import resolve_sources
-from evalkit.suites import load_suites, load_tasks
-from evalkit.tasks.loading import load_lm_eval_tasks
+from evalkit.suites import find_task
 
 # lm-eval's file for each task; one of the same template where it has none.
 LM_EVAL_FILES = {
@@ -38,12 +36,6 @@ LM_EVAL_FILES = {
 }
 AGIEVAL_FILE = "agieval/aqua-rat.yaml"
 BIGBENCH_FILE = "bigbench/multiple_choice/navigate.yaml"
-
-
-def instances_of(task: Any, doc: Any) -> list[Any]:
-    """Return the log-likelihood instances of one document of one of evalkit's tasks."""
-    made = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=0))
-    return [one for one in (made if isinstance(made, list) else [made]) if one.request_type == "loglikelihood"]
 
 
 def as_lm_eval_documents(name: str, suite: str, task: Any, docs: list[Any]) -> list[dict[str, Any]]:
@@ -82,7 +74,7 @@ def lm_eval_side(tasks: dict[str, Any], documents: dict[str, list[Any]], tokeniz
     folder = Path(lm_eval.tasks.__file__).parent
     loaded = []
     for name, task in tasks.items():
-        suite = load_tasks()[name].suite
+        suite = find_task(name).suite
         other = BIGBENCH_FILE if suite == "bigbench" else AGIEVAL_FILE
         rows = datasets.Dataset.from_list(as_lm_eval_documents(name, suite, task, documents[name]))
         for file in LM_EVAL_FILES.get(name, [other]):
@@ -160,9 +152,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     os.environ["TQDM_DISABLE"] = "1"
     tokenizer = mistral_tokenizer()
-    names = [task.name for task in load_tasks().values() if task.suite != "humaneval"]
-    sources = resolve_sources([str(Path(options.data).resolve())], load_suites())
-    tasks = load_lm_eval_tasks(names, sources)["tasks"]
+    tasks = task_objects(options.data, loglikelihood_tasks())
     documents = {name: list(task.eval_docs)[: options.documents or None] for name, task in tasks.items()}
     ours = evalkit_side(tasks, documents, tokenizer)
     theirs = lm_eval_side(tasks, documents, tokenizer)

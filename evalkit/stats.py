@@ -325,7 +325,7 @@ def stderr_on_margin(
     if one in a hundred is lost. A score test asks what the error would be on the margin itself; this is the one of
     Tango, Statistics in Medicine 17 (1998), in its Poisson form, with the weights of a suite's mean: for gains G and
     losses L that add up to the difference, the restricted estimate of G + L is (S + sqrt((S - 2 M)^2 + 8 G M)) / 2
-    with S = G + L and the margin M. The result is never below the error seen.
+    with S = G + L and the margin M. The result is never below the error seen, and never 0.
 
     Args:
         differences: task -> candidate minus baseline for each document, as shares.
@@ -345,7 +345,9 @@ def stderr_on_margin(
     # What one more flip moves: as the flips seen; where few were seen, from right to wrong, equally often in each task.
     step = squares / seen if seen >= 2 * margin else largest
     expected = (seen + math.sqrt((seen - 2 * margin) ** 2 + 8 * gains * margin)) / 2
-    return math.sqrt(found.stderr**2 + max(0.0, expected - seen) * step)
+    variance = found.stderr**2 + max(0.0, expected - seen) * step
+    # All documents may have changed alike; on the margin they would not.
+    return math.sqrt(variance or margin * (1 - margin) * largest)
 
 
 def smallest_detectable(stderr: float, alpha: float = 0.05, power: float = 0.8) -> float:

@@ -32,10 +32,11 @@ _LIGHT = importlib.util.find_spec("torch") is None or importlib.util.find_spec("
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Where torch or lm-eval is not installed, leave out the modules that may import them: those not marked."""
-    if _LIGHT and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
-        return True if "torch_free" not in collection_path.read_text(encoding="utf-8") else None
-    return None
+    """Where torch or lm-eval is not installed, leave out what may import them: all that is not marked torch_free."""
+    if not _LIGHT:
+        return None
+    modules = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return None if any("torch_free" in module.read_text(encoding="utf-8") for module in modules) else True
 
 
 @pytest.fixture(scope="session")

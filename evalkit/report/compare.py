@@ -24,7 +24,7 @@ from evalkit.stats import Estimate, holm, mcnemar, paired_difference
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 # Settings that say where a run happened, not what it computed.
-_NOT_COMPARED = {"output", "source_file", "fresh", "resume", "suite", "task"}
+_NOT_COMPARED = {"audit_fraction", "fresh", "output", "resume", "source_file", "suite", "task"}
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,7 @@ def _numerics(facts: Facts) -> Iterator[Cause]:
     quantized = record.evalkit["model"].get("quantization")
     if quantized:
         yield Cause("quantisation", "found", None, f"the run's weights are quantised ({quantized})")
-    audit = record.evalkit.get("audit")
+    audit = record.evalkit.get("numerics")
     close = close_calls(facts, CLOSE_NATS)
     if isinstance(audit, dict) and isinstance(audit.get("points"), (int, float)):
         points = float(audit["points"])

@@ -45,6 +45,7 @@ class Channel:
         self.theirs = (requests, replies, prints)
         self.output = bytearray()
         self.printed = 0
+        self._held = b""
         for fd in (self.requests, self.replies, self.prints):
             os.set_blocking(fd, False)
         self.poller = select.poll()
@@ -103,30 +104,36 @@ class Channel:
                 self.poller.modify(self.replies, select.POLLIN)
 
     def receive(self) -> dict[str, Any]:
-        length = frame_length(self._exactly(4))
+        """Return the candidate's next message.
+
+        Raises:
+            Gone: the pipe is closed.
+            Malformed: not a frame of a JSON object, or one that is too long.
+        """
+        length = frame_length(self._at_least(4)[:4])
         if length > MAX_FRAME_BYTES:
             raise Malformed(f"a reply of {length} bytes; the most is {MAX_FRAME_BYTES}")
+        data = self._at_least(4 + length)
+        self._held = data[4 + length :]
         try:
-            message = json.loads(self._exactly(length))
+            message = json.loads(str(data[4 : 4 + length], "ascii"))
         except (ValueError, RecursionError):
             raise Malformed("a reply that is not JSON") from None
         if type(message) is not dict:
             raise Malformed("a reply that is not an object")
         return message
 
-    def _exactly(self, count: int) -> bytes:
-        parts = []
-        while count:
-            try:
-                part = os.read(self.replies, min(count, 1 << 20))
-            except BlockingIOError:
-                self._wait(self.replies)
-                continue
+    def _at_least(self, count: int) -> bytes:
+        parts, size = [self._held], len(self._held)
+        while size < count:
+            self._wait(self.replies)
+            part = os.read(self.replies, max(1 << 16, count - size))
             if not part:
                 raise Gone
             parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            size += len(part)
+        self._held = b"".join(parts)
+        return self._held
 
 
 class CandidateExit(BaseException):

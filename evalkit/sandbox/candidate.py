@@ -24,20 +24,30 @@ PROGRAM_NAME = "<candidate>"
 MAX_MESSAGE_CHARACTERS = 500
 
 
-def receive(fd: int = REQUESTS_FD) -> Any:
-    """Read one frame from the tester; ``EOFError`` when it has closed the pipe."""
+class Requests:
+    """Frames from the tester, read in as few calls as possible. Mutable: what was read beyond the last frame."""
 
-    def exactly(count: int) -> bytes:
-        parts = []
-        while count:
-            part = os.read(fd, min(count, 1 << 20))
+    def __init__(self, fd: int = REQUESTS_FD) -> None:
+        self._fd = fd
+        self._held = b""
+
+    def receive(self) -> Any:
+        """Return the next message; ``EOFError`` when the tester has closed the pipe."""
+        length = 4 + frame_length(self._at_least(4)[:4])
+        data = self._at_least(length)
+        self._held = data[length:]
+        return json.loads(str(data[4:length], "ascii"))
+
+    def _at_least(self, count: int) -> bytes:
+        parts, size = [self._held], len(self._held)
+        while size < count:
+            part = os.read(self._fd, max(1 << 16, count - size))
             if not part:
                 raise EOFError
             parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    return json.loads(exactly(frame_length(exactly(4))))
+            size += len(part)
+        self._held = b"".join(parts)
+        return self._held
 
 
 def send(message: Any, fd: int = REPLIES_FD) -> None:
@@ -105,7 +115,7 @@ def answer(entry: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]
     except CrossingError as error:
         return {"id": number, "malformed": f"an argument was changed: {error}"}
     # Compared as text: 1, 1.0 and True are equal as values.
-    if json.dumps(changed) != json.dumps([request["args"], request["kwargs"]]):
+    if repr(changed) != repr([request["args"], request["kwargs"]]):
         reply["changed"] = changed
     return reply
 
@@ -113,7 +123,8 @@ def answer(entry: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]
 def serve() -> None:
     """Say that the walls stand, take the program, answer calls. Ends when the tester closes the pipe."""
     send({"up": True})
-    request = receive()
+    requests = Requests()
+    request = requests.receive()
     gc.enable()
     entry, reply = load(request["program"], request["entry_point"])
     while True:
@@ -127,4 +138,4 @@ def serve() -> None:
         if entry is None:
             return
         del reply
-        reply = answer(entry, receive())
+        reply = answer(entry, requests.receive())

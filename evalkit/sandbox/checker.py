@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -95,10 +96,12 @@ class Checker:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._turns = Turns()
         self._threads: list[threading.Thread] = []
+        self._closing = False
         self.level = Level((), {}, (), ())
         """The walls of the first worker (each verdict names those of its own)."""
 
     def __enter__(self) -> Checker:
+        self._closing = False
         started: list[Future[Level]] = [Future() for _ in range(self.jobs)]
         for number, future in enumerate(started):
             thread = threading.Thread(target=self._work, args=(future,), name=f"sandbox-{number}", daemon=True)
@@ -124,7 +127,8 @@ class Checker:
         self.close()
 
     def close(self) -> None:
-        """End all workers and everything they run."""
+        """End all workers and everything they run; samples that have not begun are dropped."""
+        self._closing = True
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -154,21 +158,35 @@ class Checker:
         worker = Worker(self._settings)
         try:
             try:
-                worker.start()
-                if self.isolation == "require":
-                    demand(worker.level)
+                self._start_nursery(worker)
             except BaseException as error:
                 started.set_exception(error)
                 return
             started.set_result(worker.level)
+            with contextlib.suppress(OSError):  # then the first sample finds no tester and tries again
+                worker.start_tester()
             while (job := self._queue.get()) is not None:
                 problem, completion, future = job
+                if self._closing:
+                    future.cancel()
+                    continue
                 try:
                     future.set_result(self._verdict(worker, problem, completion))
                 except BaseException as error:
                     future.set_exception(error)
         finally:
             worker.kill()
+
+    def _start_nursery(self, worker: Worker) -> None:
+        worker.start_nursery()
+        if self.isolation == "require":
+            demand(worker.level)
+
+    def _restart(self, worker: Worker) -> None:
+        """Replace a worker's processes by fresh ones, whose walls are proved again."""
+        worker.kill()
+        self._start_nursery(worker)
+        worker.start_tester()
 
     def _verdict(self, worker: Worker, problem: Problem, completion: str) -> Verdict:
         """One sample: an attempt, and a second where the first says nothing about the program."""
@@ -203,12 +221,12 @@ class Checker:
         try:
             outcome = worker.check(problem, completion)
         except WorkerDiedError as died:
-            worker.restart()
+            self._restart(worker)
             if died.args[0] == "time":
                 return {"label": "timed out", "detail": "the tests did not end", "waited_seconds": -1.0}
             return {"label": "harness error", "detail": died.args[0]}
         if outcome["label"] == "harness error" or not {"seccomp", "off"} & set(worker.level.walls):
-            worker.restart()
+            self._restart(worker)
         return outcome
 
 

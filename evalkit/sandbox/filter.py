@@ -5,8 +5,8 @@ The program is a list of ``struct sock_filter {u16 code; u8 jt; u8 jf; u32 k}`` 
 
 1. a call in another calling convention (32-bit, x32) gets EPERM: its numbers mean other calls;
 2. clone3 gets ENOSYS, so that the C library falls back to clone, whose flags the filter can see;
-3. calls with a rule are allowed if one of the rule's alternatives holds, else EPERM;
-4. calls of the list are allowed, everything else gets EPERM.
+3. a binary search over the call numbers finds the answer: EPERM, allowed, or for calls with a rule allowed if one of
+   the rule's alternatives holds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,8 @@ from collections.abc import Collection, Mapping
 
 from .syscalls import ALLOWED, AUDIT_ARCH, OTHERS, OWN_PID, RULES, Rule
 
-_LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = (
-    0x20,
-    0x54,
-    0x15,
-    0x35,
-    0x06,
-)  # LD|W|ABS, ALU|AND|K, JMP|JEQ|K, JMP|JGE|K, RET|K
+# LD|W|ABS, ALU|AND|K, JMP|JEQ|K, JMP|JGE|K, JMP|JA, RET|K (linux/bpf_common.h)
+_LOAD, _AND, _EQUAL, _AT_LEAST, _JUMP, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in seccomp_data
 X32_BIT = 0x40000000
 ALLOW = 0x7FFF0000
@@ -48,11 +43,24 @@ def _alternative(tests: list[tuple[int, int, int]]) -> list[Instruction]:
     return [*program, (_RETURN, 0, 0, ALLOW)]
 
 
-def _ruled(number: int, rule: Rule) -> list[Instruction]:
-    """Instructions that decide one call by its rule and leave the call number loaded for every other."""
-    body = [instruction for alternative in rule for instruction in _alternative(alternative)]
-    body.append((_RETURN, 0, 0, EPERM))
-    return [(_EQUAL, 0, len(body), number), *body]
+def _ruled(rule: Rule) -> list[Instruction]:
+    """Instructions that decide one call by its rule."""
+    return [*(instruction for alternative in rule for instruction in _alternative(alternative)), (_RETURN, 0, 0, EPERM)]
+
+
+def _search(starts: list[int], answers: list[list[Instruction]]) -> list[Instruction]:
+    """A binary search for the last of ``starts`` that is not above the call number: its answer is run.
+
+    Shallow for two reasons: every call pays for the path, and so does the installation, in which the kernel tries every
+    number there is (its cache of calls that are always allowed, ``seccomp_cache_prepare`` in kernel/seccomp.c).
+    """
+    if len(starts) == 1:
+        return answers[0]
+    half = len(starts) // 2
+    low, high = _search(starts[:half], answers[:half]), _search(starts[half:], answers[half:])
+    if len(low) < 255:
+        return [(_AT_LEAST, len(low), 0, starts[half]), *low, *high]
+    return [(_AT_LEAST, 0, 1, starts[half]), (_JUMP, 0, 0, len(low)), *low, *high]
 
 
 def build(
@@ -83,15 +91,17 @@ def build(
         (_AT_LEAST, 0, 1, X32_BIT),
         (_RETURN, 0, 0, EPERM),
     ]
+    answers: dict[int, list[Instruction]] = {number: [(_RETURN, 0, 0, ALLOW)] for number in numbers.values()}
+    answers |= {numbers[name]: _ruled(rule) for name, rule in rules.items() if name in numbers and name not in extra}
     if "clone3" not in extra:
-        program += [(_EQUAL, 0, 1, OTHERS[machine]["clone3"]), (_RETURN, 0, 0, ENOSYS)]
-    for name, rule in rules.items():
-        if name in numbers and name not in extra:
-            program += _ruled(numbers[name], rule)
-    plain = sorted(number for name, number in numbers.items() if name not in rules or name in extra)
-    for position, number in enumerate(plain):
-        program.append((_EQUAL, len(plain) - position, 0, number))
-    program += [(_RETURN, 0, 0, EPERM), (_RETURN, 0, 0, ALLOW)]
+        answers[OTHERS[machine]["clone3"]] = [(_RETURN, 0, 0, ENOSYS)]
+    # Intervals of numbers with one answer each: (first number, answer).
+    intervals: list[tuple[int, list[Instruction]]] = []
+    for number in range(max(answers) + 2):
+        answer = answers.get(number, [(_RETURN, 0, 0, EPERM)])
+        if not intervals or intervals[-1][1] != answer or len(answer) > 1:
+            intervals.append((number, answer))
+    program += _search([first for first, _ in intervals], [answer for _, answer in intervals])
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
 
 

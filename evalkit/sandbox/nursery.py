@@ -56,11 +56,7 @@ def _start(walls: Walls, pipes: list[int]) -> int:
     if pid:
         return pid
     try:
-        # Under memory pressure the candidate goes first, not the evaluation.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("1000")
         walls.raise_in_candidate(pipes, nursery)
-        sys.stdin = os.fdopen(0, closefd=False)
         serve()
     except (WallError, OSError, EOFError) as error:
         with contextlib.suppress(OSError):
@@ -207,10 +203,14 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout.reconfigure(write_through=True, errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.reconfigure(write_through=True, errors="backslashreplace")  # type: ignore[union-attr]
     leaks: list[str] = []
     faults: list[str] = []
+    # Under memory pressure candidates go first, not the evaluation (proc(5); children inherit it).
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     walls.raise_in_nursery()
     if not off:
         leaks, faults = probe(walls, lambda: preload_everything(settings["packages"]) if walls.sealed else None)

@@ -7,6 +7,7 @@ only the files that importing needs are opened to candidates.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -74,39 +75,31 @@ def standard_library() -> list[str]:
     return readable
 
 
-def _extension_names() -> Iterable[str]:
-    suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-    for folder in filter(Path.is_dir, map(Path, sys.path)):
-        for entry in folder.iterdir():
-            if entry.name.endswith(suffixes) and not entry.name.startswith(("_test", "_xx", "xx")):
-                yield entry.name.partition(".")[0]
-
-
 def extension_libraries(folders: Iterable[str]) -> list[str]:
-    """The shared libraries that extension modules of the standard library and of packages load from the system.
+    """The shared libraries that extension modules of the standard library and of packages need from the system.
 
-    A child imports all of them and looks at its own memory map (proc(5), /proc/self/maps).
+    A child loads all extension modules, without running them, and looks at its own memory map (proc(5)).
     """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            for name in [*_extension_names(), *(Path(f).name for f in folders if not f.endswith(".libs"))]:
-                with contextlib.suppress(Exception):  # not for this system, or broken: then candidates lack it too
-                    importlib.import_module(name)
+            own = [*map(Path, sys.path), *map(Path, folders)]
+            for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+                files = [file for folder in own[: len(sys.path)] for file in folder.glob(f"*{suffix}")]
+                files += [file for folder in own[len(sys.path) :] for file in folder.rglob(f"*{suffix}")]
+                for file in files:
+                    with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it too
+                        ctypes.CDLL(str(file), mode=os.RTLD_LAZY)
             lines = Path("/proc/self/maps").read_text().splitlines()
             paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
-            inside = tuple(sys.path)
-            found = sorted(p for p in paths if ".so" in Path(p).name and not p.startswith(inside))
-            os.write(write, "\n".join(found).encode())
+            inside = tuple(f"{folder}/" for folder in own)
+            os.write(write, "\n".join(sorted(path for path in paths if not path.startswith(inside))).encode())
         finally:
             os._exit(0)
     os.close(write)
     with os.fdopen(read) as names:
-        libraries = [name for name in names.read().split("\n") if name]
+        libraries = [name for name in names.read().split("\n") if ".so" in Path(name).name]
     os.waitpid(pid, 0)
     return libraries
 

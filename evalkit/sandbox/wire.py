@@ -8,6 +8,7 @@ from typing import Any
 
 MAX_FRAME_BYTES = 4 << 20  # the longest reply that a tester takes from a candidate
 _HEADER = struct.Struct(">I")
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 # The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
 # it. Its answer to the last two: wait status, killed for its CPU time, killed on the tester's word, CPU seconds,
@@ -18,7 +19,7 @@ OUTCOME = struct.Struct("<i??ddq")
 
 def frame(message: Any) -> bytes:
     """Encode one message: four bytes of length, then ASCII JSON."""
-    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    body = _ENCODE(message).encode("ascii")
     return _HEADER.pack(len(body)) + body
 
 

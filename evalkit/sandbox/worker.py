@@ -75,7 +75,7 @@ class WorkerDiedError(Exception):
 class Worker:
     """A tester with its nursery. Start it in a thread that lives as long as it: both die with that thread (prctl(2)).
 
-    Mutable: the two processes, replaced by :meth:`restart`.
+    Mutable: the two processes; after :meth:`kill` it can be started again.
     """
 
     _libraries: list[str] | None = None  # found by the first nursery, the same for all
@@ -84,15 +84,37 @@ class Worker:
         self.settings = settings
         self.level = Level((), {}, (), ())
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._link: socket.socket | None = None  # the tester's end of its socket to the nursery, until it has it
 
-    def start(self) -> None:
-        """Start both processes and take the nursery's word on its walls.
+    def start_nursery(self) -> None:
+        """Start the nursery and take its word on its walls (:attr:`level`).
 
         Raises:
-            SandboxError: a helper process does not start.
+            SandboxError: it does not start.
         """
-        near, far = socket.socketpair()
-        settings: dict[str, Any] = {
+        self._link, far = socket.socketpair()
+        with far:
+            nursery = self._spawn("nursery", self._for_helpers(), far)
+        assert nursery.stdout is not None
+        line = _line(nursery.stdout, START_SECONDS)
+        try:
+            hello = json.loads(line)
+        except ValueError:
+            raise SandboxError(
+                f"the sandbox's helper process did not start ({self._last_words()}); it was run as "
+                f"{sys.executable} -I -S"
+            ) from None
+        Worker._libraries = hello["libraries"] or []
+        self.level = Level(tuple(hello["walls"]), hello["missing"], tuple(hello["leaks"]), tuple(hello["faults"]))
+
+    def start_tester(self) -> None:
+        """Start the tester beside the nursery."""
+        assert self._link is not None
+        with self._link:
+            self._tester = self._spawn("tester", self._for_helpers(), subprocess.PIPE, self._link.fileno())
+
+    def _for_helpers(self) -> dict[str, Any]:
+        return {
             "parent": os.getpid(),
             "isolation": self.settings.isolation,
             "timeout_seconds": self.settings.timeout_seconds,
@@ -100,23 +122,8 @@ class Worker:
             "without": self.settings.without,
             "packages": packages(),
             "libraries": Worker._libraries,
-            "nursery_fd": near.fileno(),
+            "nursery_fd": self._link.fileno() if self._link else -1,
         }
-        with near, far:
-            nursery = self._spawn("nursery", settings, far)
-            assert nursery.stdout is not None
-            with nursery.stdout:
-                line = _line(nursery.stdout, START_SECONDS)
-            try:
-                hello = json.loads(line)
-            except ValueError:
-                raise SandboxError(
-                    f"the sandbox's helper process did not start ({self._last_words()}); it was run as "
-                    f"{sys.executable} -I -S"
-                ) from None
-            Worker._libraries = settings["libraries"] = hello["libraries"] or []
-            self.level = Level(tuple(hello["walls"]), hello["missing"], tuple(hello["leaks"]), tuple(hello["faults"]))
-            self._tester = self._spawn("tester", settings, subprocess.PIPE, near.fileno())
 
     def _spawn(self, module: str, settings: dict[str, Any], stdin: Any, *kept: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
@@ -148,6 +155,8 @@ class Worker:
             "completion": completion,
             "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
         }
+        if len(self._processes) < 2:
+            raise WorkerDiedError("the helper processes are not running")
         deadline = time.monotonic() + self.settings.timeout_seconds + REPLY_SLACK_SECONDS
         assert self._tester.stdin is not None
         assert self._tester.stdout is not None
@@ -184,11 +193,8 @@ class Worker:
                     with contextlib.suppress(OSError):
                         pipe.close()
         self._processes = []
-
-    def restart(self) -> None:
-        """Replace both processes by fresh ones."""
-        self.kill()
-        self.start()
+        if self._link is not None:
+            self._link.close()
 
 
 def _wait_readable(stream: IO[bytes], deadline: float) -> None:

@@ -115,13 +115,14 @@ def splits_before_spaces(tokenizer: Any) -> bool:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return False
-    parts = json.loads(backend.to_str())
-    model = parts["model"]
-    if model["type"] != "BPE" or model.get("dropout") or model.get("ignore_merges") or parts["pre_tokenizer"]:
+    model = backend.model
+    if type(model).__name__ != "BPE" or model.dropout or getattr(model, "ignore_merges", False):
         return False
-    if parts["normalizer"] != _MARKS_SPACES:
+    if backend.pre_tokenizer is not None or backend.normalizer is None:
         return False
-    return not any(_MARK in token.lstrip(_MARK) for token in model["vocab"])
+    if json.loads(backend.normalizer.__getstate__()) != _MARKS_SPACES:
+        return False
+    return not any(_MARK in token.lstrip(_MARK) for token in tokenizer.get_vocab())
 
 
 _MARK = "▁"

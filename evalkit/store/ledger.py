@@ -105,8 +105,8 @@ class Ledger:
         plan = self._plan(number, section, rest_keys, lambda: _of_plan(scorer.plan(todo))) if rest else None
         if plan is None:
             return [found[position] for position in range(len(keys))]
-        packs = Plan.from_json(json.dumps(plan["plan"]))
-        if packs.digest != plan["sha256"]:
+        packs = Plan.from_json(_text(plan["plan"]))
+        if _sha256(plan["plan"]) != plan["sha256"]:
             raise StoreError(f"{self._journal.path}: the plan is not the one that was hashed; start anew with --fresh")
         tokens = [pack.tokens for pack in packs.packs]
         watch = self._watcher(SCORES, sum(tokens), sum(tokens[done] for done in section.done))
@@ -288,8 +288,14 @@ class _Nobody:
 
 
 def _of_plan(plan: Plan) -> Record:
-    return {"plan": json.loads(plan.to_json()), "sha256": plan.digest, "packs": len(plan.packs)}
+    body = json.loads(plan.to_json())
+    # The hash is that of ``to_json``, `Plan.digest`.
+    return {"plan": body, "sha256": _sha256(body), "packs": len(plan.packs)}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_text(value).encode()).hexdigest()

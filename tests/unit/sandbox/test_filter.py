@@ -35,6 +35,8 @@ def run_bpf(program: bytes, number: int, arch: int, arguments: list[int]) -> int
             at += true if accumulator == k else false
         elif code == 0x35:
             at += true if accumulator >= k else false
+        elif code == 0x05:
+            at += k
         elif code == 0x06:
             return k
         else:

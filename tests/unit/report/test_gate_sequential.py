@@ -1,0 +1,136 @@
+"""The gate that stops early: the order of documents, when it stops, and how often it errs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.report.gate_sequential import Recorded, SequentialGate, document_order, prefix_end
+from evalkit.suites import Suite, find_suite, find_task
+
+pytestmark = pytest.mark.torch_free
+
+TRUTHFULQA = find_suite("truthfulqa")
+
+
+def recorded(task: str, values: Sequence[float], clusters: Sequence[object] | None = None) -> Recorded:
+    keys = clusters or [(task, i) for i in range(len(values))]
+    return Recorded(find_task(task), range(len(values)), np.array(values, dtype=np.float64), keys)  # type: ignore[arg-type]
+
+
+def play(
+    baseline: dict[str, Recorded],
+    candidate: dict[str, Sequence[float]],
+    suites: Sequence[Suite],
+    *,
+    margin: float = 2.0,
+    seed: int = 0,
+    same: bool = False,
+) -> SequentialGate:
+    """Let a gate run to its end over known scores."""
+    gate = SequentialGate(baseline, suites, margin, 0.05, seed)
+    while batch := gate.batch():
+        gate.add({name: [(candidate[name][doc_id], same) for doc_id in ids] for name, ids in batch.items()})
+    return gate
+
+
+@given(st.lists(st.integers(0, 12), min_size=2, max_size=60), st.integers(0, 5))
+def test_the_order_is_a_permutation_that_keeps_clusters_together(keys: list[int], seed: int) -> None:
+    found = recorded("boolq", [0.0] * len(keys), keys)
+    order = document_order(found, seed)
+    assert sorted(order) == list(range(len(keys)))
+    assert order == document_order(found, seed)
+    changes = sum(keys[a] != keys[b] for a, b in zip(order, order[1:], strict=False))
+    assert changes == len(set(keys)) - 1
+    ends = [prefix_end(found, order, share) for share in (0.05, 0.3, 0.7, 1.0)]
+    assert ends == sorted(ends)
+    assert ends[-1] == len(keys)
+    for end, share in zip(ends, (0.05, 0.3, 0.7, 1.0), strict=True):
+        assert end >= share * len(keys)
+        inside, outside = {keys[i] for i in order[:end]}, {keys[i] for i in order[end:]}
+        assert not inside & outside
+        assert len(inside) >= min(2, len(set(keys)))
+
+
+def test_the_order_depends_on_the_seed_and_is_shared_by_tasks_with_the_same_documents() -> None:
+    first = recorded("bigbench_logical_deduction_three_objects", [0.0] * 50)
+    second = recorded("bigbench_tracking_shuffled_objects_three_objects", [0.0] * 50)
+    other = recorded("bigbench_snarks", [0.0] * 50)
+    assert document_order(first, 1) == document_order(second, 1)
+    assert document_order(first, 1) != document_order(first, 2)
+    assert document_order(first, 1) != document_order(other, 1)
+
+
+def test_it_stops_early_where_the_verdict_is_plain_and_says_where() -> None:
+    values = [float(i % 2) for i in range(3000)]
+    good = play({"truthfulqa_mc": recorded("truthfulqa_mc", values)}, {"truthfulqa_mc": values}, [TRUTHFULQA])
+    assert [item.verdict for item in good.result()] == ["pass"]
+    done, whole = good.documents()
+    assert whole == 3000
+    assert done < 1500
+    assert good.looks[-1].documents == done
+    assert [look.verdict for look in good.looks[:-1]] == ["undecided"] * (len(good.looks) - 1)
+    bad = play({"truthfulqa_mc": recorded("truthfulqa_mc", values)}, {"truthfulqa_mc": [0.0] * 3000}, [TRUTHFULQA])
+    assert [item.verdict for item in bad.result()] == ["worse"]
+    assert bad.documents()[0] < 400
+    assert bad.batch() == {}
+    assert bad.looks[0].lowest == -100.0 or bad.looks[0].lowest < -30
+
+
+def test_a_decided_suite_gets_no_more_documents_and_a_bad_one_ends_all() -> None:
+    long, short = [float(i % 2) for i in range(6000)], [float(i % 3 == 0) for i in range(200)]
+    baseline = {"boolq": recorded("boolq", long), "truthfulqa_mc": recorded("truthfulqa_mc", short)}
+    suites = [find_suite("gpt4all"), TRUTHFULQA]
+    rng = np.random.default_rng(1)
+    noisy = [1 - v if rng.random() < 0.1 else v for v in short]
+    both = play(baseline, {"boolq": long, "truthfulqa_mc": noisy}, suites)
+    assert len(both._tasks["boolq"].values) < 6000
+    assert len(both._tasks["truthfulqa_mc"].values) == 200
+    ended = play(baseline, {"boolq": [0.0] * 6000, "truthfulqa_mc": short}, suites)
+    assert ended.result()[0].verdict == "worse"
+    assert ended.documents()[0] < 1000
+
+
+def test_at_the_end_the_same_answers_pass_however_few_they_are() -> None:
+    values = [1.0, 0.0, 1.0, 1.0]
+    baseline = {"truthfulqa_mc": recorded("truthfulqa_mc", values)}
+    assert play(baseline, {"truthfulqa_mc": values}, [TRUTHFULQA], same=True).result()[0].verdict == "pass"
+    (item,) = play(baseline, {"truthfulqa_mc": values}, [TRUTHFULQA]).result()
+    assert item.verdict == "undecided"
+    assert item.needed is not None
+    assert item.needed > 4
+
+
+def errors(documents: int, gain: float, loss: float, verdict: str, repetitions: int) -> tuple[float, float]:
+    """How often a gate of 2 points ends with a verdict, and the share of documents that it needed."""
+    hits, scored = 0, 0
+    for seed in range(repetitions):
+        rng = np.random.default_rng(seed)
+        kinds = rng.random(documents)
+        base = np.where(kinds < gain, 0.0, np.where(kinds < gain + loss, 1.0, (rng.random(documents) < 0.6) * 1.0))
+        mine = np.where(kinds < gain, 1.0, np.where(kinds < gain + loss, 0.0, base))
+        found = play(
+            {"truthfulqa_mc": recorded("truthfulqa_mc", base)}, {"truthfulqa_mc": mine}, [TRUTHFULQA], seed=seed
+        )
+        hits += found.result()[0].verdict == verdict
+        scored += found.documents()[0]
+    return hits / repetitions, scored / documents / repetitions
+
+
+def test_the_level_holds_at_all_looks_together() -> None:
+    # The true loss is the margin; each wrong verdict at 5 % at most (2.2 standard errors of the simulation above).
+    assert errors(600, 0.04, 0.06, "pass", 400)[0] <= 0.075
+    assert errors(600, 0.04, 0.06, "worse", 400)[0] <= 0.075
+
+
+def test_power_is_hardly_lost_and_documents_are_saved() -> None:
+    passed, scored = errors(1500, 0.02, 0.02, "pass", 60)
+    assert passed >= 0.95
+    assert scored <= 0.75
+    failed, scored = errors(1500, 0.0, 0.12, "worse", 60)
+    assert failed >= 0.98
+    assert scored <= 0.35
