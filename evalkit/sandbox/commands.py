@@ -25,7 +25,7 @@ def _ks(context: click.Context, parameter: click.Parameter, value: str) -> list[
 
 @click.group()
 def humaneval() -> None:
-    """Check model-written programs against the HumanEval tests."""
+    """Model-written programs: check completions, show what became of a run's."""
 
 
 @humaneval.command()
@@ -98,6 +98,18 @@ def check(
     )
     click.echo(f"isolation: {', '.join(sorted({verdict.isolation for verdict in verdicts}))}")
     click.echo(f"results: {output}")
+
+
+@humaneval.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--failed", is_flag=True, help="Leave out what passed.")
+@click.option("--problem", "problems", multiple=True, help="Task id, such as HumanEval/3; repeat for several.")
+def show(run: Path, failed: bool, problems: tuple[str, ...]) -> None:
+    """Print the completions of a finished run, with verdict, failure and output."""
+    from evalkit.report.completions import completions
+
+    for block in completions(run, failed_only=failed, problems=problems):
+        click.echo(block)
 
 
 def main() -> None:

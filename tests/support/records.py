@@ -56,5 +56,10 @@ def write_record(folder: Path, values: Mapping[str, Mapping[str, Sequence[float 
             sample(task, doc_id, **{name: column[doc_id] for name, column in columns.items()})
             for doc_id in range(count)
         ]
+    return write_samples(folder, samples, **changes)
+
+
+def write_samples(folder: Path, samples: Sequence[Sample], **changes: Any) -> RunRecord:
+    """Write a run of these samples; ``changes`` replace entries of `EVALKIT`."""
     folder.mkdir(parents=True, exist_ok=True)
     return write_run(folder, {**EVALKIT, **changes}, {"results": {}, "versions": {}}, samples)
