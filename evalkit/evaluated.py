@@ -105,6 +105,9 @@ def sample_of(
     doc = entry["doc"]
     verdict = verdicts.get(verdict_key(task, str(doc.get("task_id"))))
     details: dict[str, Any] = {"verdicts": verdict} if verdict is not None else {}
+    if "mc2_targets" in doc:  # TruthfulQA: where mc2's choices start, and how many of them are true (they come first)
+        details["mc1_choices"] = len(doc["mc1_targets"]["choices"])
+        details["mc2_true"] = list(doc["mc2_targets"]["labels"]).index(0)
     if any(_request(arguments) in reused for arguments in entry["arguments"]):
         details["reused"] = True
     logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]

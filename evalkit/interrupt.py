@@ -20,12 +20,14 @@ class Interrupted(KeyboardInterrupt):  # like its base, no error but the user's 
     Attributes:
         signal_number: which signal.
         exit_code: 128 + the signal's number: 130 for SIGINT, 143 for SIGTERM.
+        is_explained: whether the user was told what is kept and how to go on.
     """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+        self.is_explained = False
 
 
 class StopSignals:

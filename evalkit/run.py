@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -85,12 +85,8 @@ def run(
         runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"))
 
         # 5. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
-        try:
-            evaluated = evaluate_tasks(config, names, sources, model)
-        except Interrupted as stop:
-            there = runs.progress_text(model.ledger.sections)
-            say(f"stopped by {stop}: {there}, in {opened.folder}; the same command goes on from there")
-            raise
+        stack.enter_context(_explained_stop(opened.folder, model.ledger, say))
+        evaluated = evaluate_tasks(config, names, sources, model)
         opened.journal.sync()
 
         # 6. The record and the report, from the journal's results in canonical order.
@@ -116,6 +112,18 @@ def run(
         evaluated["date"] = started.timestamp()
         record = write_run(opened.folder, description, evaluated, samples, run_report)
         return Finished(record, run_report(record))
+
+
+@contextmanager
+def _explained_stop(folder: Path, ledger: Ledger, say: Callable[[str], None]) -> Iterator[None]:
+    """Say what is kept, and how to go on, where a signal ends the run."""
+    try:
+        yield
+    except Interrupted as stop:
+        there = runs.progress_text(ledger.sections)
+        say(f"stopped by {stop}: {there}, in {folder}; the same command goes on from there")
+        stop.is_explained = True
+        raise
 
 
 def _folder_of_runs(config: RunConfig) -> Path:

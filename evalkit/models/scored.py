@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests
@@ -28,6 +29,17 @@ from evalkit.store.sections import FailedText, Prompt, plan_batches
 GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
+
+
+class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type information here
+    """Changes no logits; notes whether each row had a finite maximum (that of a row with NaN is NaN)."""
+
+    def __init__(self) -> None:
+        self.saw_numbers = True
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        self.saw_numbers &= bool(torch.isfinite(scores.amax(dim=-1)).all())
+        return scores
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
@@ -55,6 +67,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.ledger: Ledger | None = None
         # Of sampled generation, where a ledger keeps the texts.
         self.seed = 0
+        # Whether the logits of the last texts that transformers generated were finite.
+        self._gave_numbers = True
         # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
         self.reused: set[tuple[str, str]] = set()
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
@@ -196,12 +210,31 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             generator = self._chosen_generator[0]
             if generator is not None and len(simple) == len(wanted):
                 return generator.generate(simple)
-            try:
-                return list(super().generate_until(list(requests), disable_tqdm=disable_tqdm))
-            except RuntimeError as error:
-                if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN
-                    raise
-                return [None] * len(requests)
+            return self._generate_by_transformers(requests, disable_tqdm)
+
+    def _generate_by_transformers(self, requests: Sequence[Any], disable_tqdm: bool) -> list[str | None]:
+        self._gave_numbers = True
+        texts: list[str | None] = []
+        try:
+            texts = list(super().generate_until(list(requests), disable_tqdm=disable_tqdm))
+        except RuntimeError as error:
+            if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN
+                raise
+            self._gave_numbers = False
+        if self._gave_numbers:
+            return texts
+        if len(requests) == 1:
+            return [None]
+        # lm-eval sorts a batch, so that only requests alone tell which of them it is.
+        return [text for request in requests for text in self._generate_by_transformers([request], True)]
+
+    def _model_generate(self, *arguments: Any, **options: Any) -> Any:
+        """Generate as `HFLM` does, with a look at each step's logits: greedy decoding takes NaN for a maximum."""
+
+        look = _Look()
+        generated = super()._model_generate(*arguments, **options, logits_processor=LogitsProcessorList([look]))
+        self._gave_numbers &= look.saw_numbers
+        return generated
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
         size = int(super()._detect_batch_size(*args, **kwargs))

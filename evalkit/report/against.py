@@ -9,31 +9,33 @@ from pathlib import Path
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
 from evalkit.report.gate import is_run
+from evalkit.report.language import ENGLISH, Language
 from evalkit.report.published import COMPARISON_ORDER, ModelScores, column_of, comparison_table
-from evalkit.report.run_report import run_report, suite_average, warnings
+from evalkit.report.run_report import protocol_changes, run_report, suite_average, warnings
 from evalkit.report.tables import Column, Table, render, rounded, to_markdown
 from evalkit.results import RunRecord, read_run
 from evalkit.suites import load_suites
 
 
-def column_of_run(record: RunRecord) -> ModelScores:
+def column_of_run(record: RunRecord, say: Language = ENGLISH) -> ModelScores:
     """Return a run's column: unrounded averages, and what a reader must know about its numbers."""
     suites = load_suites()
     averages = {name: suite_average(suite, record.metrics) for name, suite in suites.items()}
     exact = {name: None if value is None else Decimal(f"{value:.10f}") for name, value in averages.items()}
-    model, config = record.evalkit["model"], record.evalkit["config"]
-    changed = [name for name in ("add_bos", "apply_chat_template", "system") if config.get(name)]
-    protocol = str(record.evalkit["protocol"]) + (f", changed: {', '.join(changed)}" if changed else "")
-    notes = [f"measured by evalkit, protocol {protocol}, {model['dtype']} on {model['device']}", *warnings(record)]
-    missing = [suites[name].title for name in COMPARISON_ORDER if exact[name] is None]
-    notes += [f"no score for {', '.join(missing)}: tasks are missing or failed"] if missing else []
+    model = record.evalkit["model"]
+    names = ", ".join(protocol_changes(record))
+    changed = say(", changed: {changes}", changes=names) if names else ""
+    values = {"protocol": f"{record.evalkit['protocol']}{changed}", "dtype": model["dtype"], "device": model["device"]}
+    notes = [say("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, say)]
+    missing = ", ".join(suites[name].title for name in COMPARISON_ORDER if exact[name] is None)
+    notes += [say("no score for {suites}: tasks are missing or failed", suites=missing)] if missing else []
     others = sorted(name for name, entry in record.evalkit["data"].items() if entry["verdict"] == "other")
-    notes += [f"not the published content: {', '.join(others)}"] if others else []
+    notes += [say("not the published content: {names}", names=", ".join(others))] if others else []
     name = Path(str(model["name"])).name or str(model["name"])
     return ModelScores(name, name, exact, exact.get("humaneval"), tuple(notes))
 
 
-def against_table(record: RunRecord, names: Sequence[str]) -> Table:
+def against_table(record: RunRecord, names: Sequence[str], say: Language = ENGLISH) -> Table:
     """Return the card's comparison table with a run as its last model.
 
     Args:
@@ -46,27 +48,28 @@ def against_table(record: RunRecord, names: Sequence[str]) -> Table:
     others = []
     for name in names:
         if is_run(name):
-            others.append(column_of_run(read_run(Path(name))))
+            others.append(column_of_run(read_run(Path(name)), say))
         else:
             baseline = load_baseline(name)
-            column = column_of(baseline)
-            source = f"{baseline.protocol}, from {baseline.source}, retrieved {baseline.retrieved}"
+            column = column_of(baseline, say)
+            values = {"protocol": baseline.protocol, "source": baseline.source, "date": baseline.retrieved}
+            source = say("{protocol}, from {source}, retrieved {date}", **values)
             others.append(
                 ModelScores(column.title, column.short, column.suites, column.humaneval, (source, *column.notes))
             )
-    return comparison_table(column_of_run(record), others)
+    return comparison_table(column_of_run(record, say), others, say=say)
 
 
-def run_table(record: RunRecord) -> Table:
+def run_table(record: RunRecord, say: Language = ENGLISH) -> Table:
     """Return all scores of a run, a row a metric, with the suites' averages: what the other formats get."""
     columns = (
-        Column("Suite", "left", key="suite"),
-        Column("Task", "left", key="task"),
-        Column("Version", key="version"),
-        Column("Metric", "left", key="metric"),
-        Column("Value", key="value"),
-        Column("Stderr", key="stderr"),
-        Column("Documents", key="documents"),
+        Column(say("Suite"), "left", key="suite"),
+        Column(say("Task"), "left", key="task"),
+        Column(say("Version"), key="version"),
+        Column(say("Metric"), "left", key="metric"),
+        Column(say("Value"), key="value"),
+        Column(say("Stderr"), key="stderr"),
+        Column(say("Documents"), key="documents"),
     )
     rows: list[tuple[str | int | Decimal | None, ...]] = []
     for suite in load_suites().values():
@@ -82,11 +85,11 @@ def run_table(record: RunRecord) -> Table:
         if present:
             average = suite_average(suite, record.metrics)
             shown = None if average is None else rounded(average)
-            rows.append((suite.title, "Average", None, "per cent", shown, None, None))
-    return Table(str(record.evalkit["model"]["name"]), columns, tuple(rows), tuple(warnings(record)))
+            rows.append((suite.title, say("Average"), None, say("per cent"), shown, None, None))
+    return Table(str(record.evalkit["model"]["name"]), columns, tuple(rows), tuple(warnings(record, say)))
 
 
-def report_text(record: RunRecord, against: Sequence[str], form: str) -> str:
+def report_text(record: RunRecord, against: Sequence[str], form: str, say: Language = ENGLISH) -> str:
     """Return a run's report, with the comparison appended, or in another format than Markdown one table of it.
 
     Raises:
@@ -95,6 +98,6 @@ def report_text(record: RunRecord, against: Sequence[str], form: str) -> str:
     if against and record.evalkit.get("partial"):
         raise ConfigError(f"{record.folder}: not finished, so there is nothing to set against {against[0]}")
     if form != "markdown":
-        return render(against_table(record, against) if against else run_table(record), form).rstrip("\n")
-    text = run_report(record)
-    return f"{text}\n## Comparison\n\n{to_markdown(against_table(record, against))}" if against else text
+        return render(against_table(record, against, say) if against else run_table(record, say), form).rstrip("\n")
+    text = run_report(record, say)
+    return f"{text}\n## {say('Comparison')}\n\n{to_markdown(against_table(record, against, say))}" if against else text

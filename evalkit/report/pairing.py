@@ -191,8 +191,7 @@ def pair(
 
 def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *, by_content: bool) -> TaskPair:
     """Pair one task's documents: by position, or by what was asked."""
-    key = _occurrences if by_content else _positions
-    a, b = dict(key(left)), dict(key(right))
+    a, b = (dict(document_keys(samples, by_content=by_content)) for samples in (left, right))
     common = [name for name in a if name in b]
     return TaskPair(
         task,
@@ -201,6 +200,11 @@ def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *,
         len(a) + len(b) - 2 * len(common),
         by_content,
     )
+
+
+def document_keys(samples: Iterable[Sample], *, by_content: bool) -> Iterator[tuple[Hashable, Sample]]:
+    """Yield each document of one task with what tells it apart: its position, or what was asked."""
+    return _occurrences(samples) if by_content else _positions(samples)
 
 
 def _positions(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from evalkit.baselines.model import Baseline
+from evalkit.report.language import ENGLISH, Language
 from evalkit.report.run_report import published_layout
 from evalkit.report.tables import Cell, Column, Table, rounded
 from evalkit.suites import Suite, load_suites
@@ -89,7 +90,7 @@ class ModelScores:
         return sum(known, Decimal(0)) if len(known) == len(values) else None
 
 
-def column_of(baseline: Baseline) -> ModelScores:
+def column_of(baseline: Baseline, say: Language = ENGLISH) -> ModelScores:
     """Return a baseline's column: averages as printed; where only rows were published, their exact average."""
     suites = load_suites()
     scores: dict[str, Decimal | None] = {}
@@ -99,16 +100,19 @@ def column_of(baseline: Baseline) -> ModelScores:
         scores[name] = printed if printed is not None else baseline.recomputed(suites[name])
         protocol = baseline.protocol_of(name)
         if scores[name] is not None and protocol != suites[name].protocol:
-            notes.append(f"{suites[name].title} was measured by {protocol}, not by {suites[name].protocol}.")
+            values = {"suite": suites[name].title, "protocol": protocol, "expected": suites[name].protocol}
+            notes.append(say("{suite} was measured by {protocol}, not by {expected}.", **values))
     if not baseline.tasks:
-        notes.append("only averages were published.")
+        notes.append(say("only averages were published."))
     if baseline.humaneval is not None:
-        notes.append(f"HumanEval: {baseline.humaneval.note}")
+        notes.append(say("HumanEval: {note}", note=baseline.humaneval.note))
     humaneval = baseline.humaneval.percent if baseline.humaneval is not None else None
     return ModelScores(baseline.name, baseline.name, scores, humaneval, tuple(notes))
 
 
-def comparison_table(candidate: ModelScores, against: Sequence[ModelScores], title: str = "") -> Table:
+def comparison_table(
+    candidate: ModelScores, against: Sequence[ModelScores], title: str = "", say: Language = ENGLISH
+) -> Table:
     """Return the card's comparison table: suites by models, the candidate last, then its change from each other model.
 
     Totals, averages and changes come from unrounded scores; only what is shown is rounded (half away from zero), so
@@ -120,8 +124,8 @@ def comparison_table(candidate: ModelScores, against: Sequence[ModelScores], tit
     headings = [t if titles.count(t) == 1 else f"{t} ({titles[: i + 1].count(t)})" for i, t in enumerate(titles)]
     shorts = [model.short or heading for model, heading in zip(models, headings, strict=True)]
     shorts = [s if shorts.count(s) == 1 else heading for s, heading in zip(shorts, headings, strict=True)]
-    columns = [Column("Bench", "left"), *(Column(heading) for heading in headings)]
-    columns += [Column(f"Change/{short}", signed=True) for short in shorts[:-1]]
+    columns = [Column(say("Bench"), "left"), *(Column(heading) for heading in headings)]
+    columns += [Column(say("Change/{model}", model=short), signed=True) for short in shorts[:-1]]
 
     def row(label: str, values: Sequence[Decimal | None]) -> tuple[Cell, ...]:
         own = values[-1]
@@ -131,9 +135,9 @@ def comparison_table(candidate: ModelScores, against: Sequence[ModelScores], tit
     suites = load_suites()
     rows = [row(suites[name].title, [model.suites.get(name) for model in models]) for name in COMPARISON_ORDER]
     totals = [model.total() for model in models]
-    rows.append(row("Total Score", totals))
+    rows.append(row(say("Total Score"), totals))
     count = len(COMPARISON_ORDER)
-    rows.append(row("Average Total", [None if total is None else total / count for total in totals]))
+    rows.append(row(say("Average Total"), [None if total is None else total / count for total in totals]))
     if any(model.humaneval is not None for model in models):
         rows.append(row("HumanEval", [model.humaneval for model in models]))
     notes = tuple(f"{heading}: {note}" for heading, model in zip(headings, models, strict=True) for note in model.notes)

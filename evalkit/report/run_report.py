@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from evalkit.report.language import ENGLISH, Language
 from evalkit.report.tables import rounded
 from evalkit.results import MetricValue, RunRecord
 from evalkit.suites import Suite, load_suites
@@ -74,7 +75,9 @@ def suite_average(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]
     return 100 * sum(scores) / len(scores) if len(scores) == len(suite.tasks) else None
 
 
-def summary_rows(metrics: Mapping[str, Mapping[str, MetricValue]]) -> list[tuple[str, float | None]]:
+def summary_rows(
+    metrics: Mapping[str, Mapping[str, MetricValue]], say: Language = ENGLISH
+) -> list[tuple[str, float | None]]:
     """Return (name, percent): the averages of the suites that were run, then Total Score and Average Total.
 
     Both totals need all four suites that enter them.
@@ -89,98 +92,98 @@ def summary_rows(metrics: Mapping[str, Mapping[str, MetricValue]]) -> list[tuple
     totalled = [averages.get(name) for name, suite in suites.items() if suite.in_total]
     known = [average for average in totalled if average is not None]
     if len(known) == len(totalled):
-        rows.append(("Total Score", sum(known)))
-        rows.append(("Average Total", sum(known) / len(known)))
+        rows.append((say("Total Score"), sum(known)))
+        rows.append((say("Average Total"), sum(known) / len(known)))
     rows += [(f"{suites[name].title} pass@1", averages[name]) for name in averages if not suites[name].in_total]
     return rows
 
 
-def _header(record: RunRecord) -> list[tuple[str, str]]:
+def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, str]]:
+    """Return (name, value): what was run, on what, how and when."""
     evalkit = record.evalkit
     model = evalkit["model"]
     versions = evalkit["environment"]["versions"]
     shown = ("evalkit", "lm_eval", "transformers", "torch", "torch_npu", "openmind", "python")
     limit = evalkit["config"].get("limit")
+    changes = protocol_changes(record)
+    changed = say(" (changed: {changes})", changes=", ".join(changes)) if changes else ""
     rows = [
-        ("Model", str(model["name"])),
-        ("Protocol", evalkit["protocol"] + ("" if _as_published(evalkit) else " (changed: " + _changes(evalkit) + ")")),
-        ("Device", f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
-        ("Dtype", model["dtype"]),
-        ("Loader", model["loader"]),
-        ("Scorer", f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
-        ("Data", _data_text(evalkit["data"])),
-        ("Documents", f"first {limit} of each task" if limit else "all"),
-        ("Versions", ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
-        ("Date", evalkit["started"]),
-        ("Duration", _duration(evalkit)),
+        (say("Model"), str(model["name"])),
+        (say("Protocol"), evalkit["protocol"] + changed),
+        (say("Device"), f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
+        (say("Dtype"), model["dtype"]),
+        (say("Loader"), model["loader"]),
+        (say("Scorer"), f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
+        (say("Data"), _data_text(evalkit["data"], say)),
+        (say("Documents"), say("first {limit} of each task", limit=limit) if limit else say("all")),
+        (say("Versions"), ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
+        (say("Date"), evalkit["started"]),
+        (say("Duration"), _duration(evalkit, say)),
     ]
     if evalkit.get("numerics"):
-        rows.append(("Numerics", evalkit["numerics"]["summary"].removeprefix("numerics: ")))
+        rows.append((say("Numerics"), evalkit["numerics"]["summary"].removeprefix("numerics: ")))
     if evalkit.get("isolation"):
-        rows.append(("Model-written programs", evalkit["isolation"]))
+        rows.append((say("Model-written programs"), evalkit["isolation"]))
     return rows
 
 
-def _duration(evalkit: Mapping[str, Any]) -> str:
+def _duration(evalkit: Mapping[str, Any], say: Language) -> str:
     seconds = evalkit["duration_seconds"]
-    return "unfinished" if seconds is None else f"{seconds:.0f} s"
+    return say("unfinished") if seconds is None else say("{seconds} s", seconds=f"{seconds:.0f}")
 
 
-def _changes(evalkit: Mapping[str, Any]) -> str:
-    config = evalkit["config"]
-    changed = [name for name in ("add_bos", "apply_chat_template") if config.get(name)]
-    return ", ".join([*changed, *(["system"] if config.get("system") else [])])
+def protocol_changes(record: RunRecord) -> list[str]:
+    """Return the settings that change requests from the protocol's."""
+    config = record.evalkit["config"]
+    return [name for name in ("add_bos", "apply_chat_template", "system") if config.get(name)]
 
 
-def _as_published(evalkit: Mapping[str, Any]) -> bool:
-    return not _changes(evalkit)
-
-
-def _data_text(data: Mapping[str, Mapping[str, Any]]) -> str:
-    kinds = sorted({entry["source"] for entry in data.values()})
-    text = ", ".join(kinds)
+def _data_text(data: Mapping[str, Mapping[str, Any]], say: Language) -> str:
+    text = ", ".join(sorted({entry["source"] for entry in data.values()}))
     others = sorted(name for name, entry in data.items() if entry["verdict"] == "other")
     if others:
-        text += f"; not the published content: {', '.join(others)}"
+        text += say("; not the published content: {names}", names=", ".join(others))
     return text
 
 
-def warnings(record: RunRecord) -> list[str]:
+def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
     """Return what a reader must know before using the numbers."""
     found = []
     data = record.evalkit["data"]
     if any(entry["verdict"] == "samples" for entry in data.values()):
-        found.append("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder.")
+        found.append(say("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder."))
     if record.evalkit["config"].get("limit"):
-        found.append("limited: only the first documents of each task were scored; averages are not comparable.")
+        found.append(say("limited: only the first documents of each task were scored; averages are not comparable."))
     failed = [
-        f"{task}: {metric}: {value.failed} of {value.n} failed"
+        say("{task}: {metric}: {failed} of {n} failed", task=task, metric=metric, failed=value.failed, n=value.n)
         for task, of_task in record.metrics.items()
         for metric, value in of_task.items()
         if value.failed
     ]
     partial = record.evalkit.get("partial")
     if partial:
-        found.insert(0, f"partial: the run is not finished ({partial['there']}); no number here is a result.")
+        there = partial["there"]
+        found.insert(0, say("partial: the run is not finished ({there}); no number here is a result.", there=there))
     work = record.evalkit.get("work") or {}
     if work.get("reused_from"):
-        count = sum(section["reused"] for section in work["sections"])
-        found.append(f"reused: {count:,} scores were taken from the run {work['reused_from']}; last bits may differ.")
+        values = {"count": f"{sum(section['reused'] for section in work['sections']):,}", "run": work["reused_from"]}
+        found.append(say("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
     return found + failed
 
 
-def _partial_note(suite: Suite, record: RunRecord) -> str:
+def _partial_note(suite: Suite, record: RunRecord, say: Language) -> str:
     """Return the mark of an unfinished run's table: how many of the documents it is made of."""
     documents = record.evalkit["partial"]["documents"]
     counts = [documents[task.name] for task in suite.tasks if task.name in documents]
-    return f"**partial: {sum(there for there, _ in counts):,} of {sum(of for _, of in counts):,} documents**"
+    there, total = f"{sum(there for there, _ in counts):,}", f"{sum(of for _, of in counts):,}"
+    return f"**{say('partial: {there} of {total} documents', there=there, total=total)}**"
 
 
-def run_report(record: RunRecord) -> str:
-    """Return the report of a finished run as Markdown."""
+def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
+    """Return the report of a finished run as Markdown; the tables of tasks keep the published layout."""
     lines = [f"# {record.evalkit['model']['name']}", ""]
-    lines += [f"**{warning}**\n" for warning in warnings(record)]
-    lines += [f"- {name}: {value}" for name, value in _header(record)]
+    lines += [f"**{warning}**\n" for warning in warnings(record, say)]
+    lines += [say("- {name}: {value}", name=name, value=value) for name, value in header_rows(record, say)]
     lines.append("")
     for suite in load_suites().values():
         if not any(task.name in record.metrics for task in suite.tasks):
@@ -188,15 +191,18 @@ def run_report(record: RunRecord) -> str:
         is_partial = bool(record.evalkit.get("partial"))
         average = None if is_partial else suite_average(suite, record.metrics)
         lines += [f"## {suite.title}", ""]
-        lines += [_partial_note(suite, record), ""] if is_partial else []
+        lines += [_partial_note(suite, record, say), ""] if is_partial else []
         lines += [suite_table(suite, record.metrics), ""]
         missing = sum(task.name not in record.metrics for task in suite.tasks)
-        note = f" ({missing} of {len(suite.tasks)} tasks not run)" if missing else ""
-        lines += [f"Average: {percent(average)}{note}", ""]
-    rows = summary_rows(record.metrics)
+        note = ""
+        if missing:
+            note = say(" ({missing} of {count} tasks not run)", missing=missing, count=len(suite.tasks))
+        lines += [say("Average: {average}", average=percent(average)) + note, ""]
+    rows = summary_rows(record.metrics, say)
     if rows and not record.evalkit.get("partial"):
         width = max(len(name) for name, _ in rows)
-        lines += ["## Summary", "", f"|{'Suite'.ljust(width)}| Score|", f"|{'-' * width}|-----:|"]
+        lines += [f"## {say('Summary')}", "", f"|{say('Suite').ljust(width)}|{say('Score').rjust(6)}|"]
+        lines.append(f"|{'-' * width}|-----:|")
         lines += [f"|{name.ljust(width)}|{percent(value).rjust(6)}|" for name, value in rows]
         lines.append("")
     return "\n".join(lines)

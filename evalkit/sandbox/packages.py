@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
-import pkgutil
 import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,7 +32,7 @@ _NOT_PRELOADED = {
 }
 
 
-class _PackageFinder(importlib.abc.MetaPathFinder):
+class _PackageFinder:
     def __init__(self, folders: Mapping[str, str]) -> None:
         self.folders = folders
 
@@ -112,6 +110,8 @@ def _import_with_submodules(name: str, *, deeper: bool) -> None:
         module = importlib.import_module(name)
     except (Exception, SystemExit):  # not for this system, or a script
         return
+    import pkgutil  # only sealed nurseries need it
+
     for child in pkgutil.iter_modules(getattr(module, "__path__", [])) if deeper else ():
         _import_with_submodules(f"{name}.{child.name}", deeper=True)
 

@@ -13,7 +13,6 @@ import os
 import resource
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -117,6 +116,8 @@ def _leaks(walls: Walls) -> Iterator[str]:
 def _faults(walls: Walls) -> Iterator[str]:
     """What honest programs need and this set-up refuses."""
     if walls.seccomp:
+        import threading  # the nursery's memory stays small without it
+
         try:
             thread = threading.Thread(target=int)
             thread.start()

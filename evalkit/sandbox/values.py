@@ -13,8 +13,8 @@ A subclass crosses as its base type, a numpy scalar as the Python value that it 
 
 from __future__ import annotations
 
-from decimal import Decimal
-from fractions import Fraction
+import importlib
+import sys
 from typing import Any, NoReturn
 
 MAX_DEPTH = 100  # nested containers in one value
@@ -85,9 +85,10 @@ class _Encoder:
             return {"c": [value.real, value.imag]}
         if isinstance(value, range):
             return {"r": [self(value.start, depth), self(value.stop, depth), self(value.step, depth)]}
-        if isinstance(value, Decimal):
-            return {"n": Decimal.__str__(value)}
-        if isinstance(value, Fraction):
+        # Only where the program imported them: loading them for every program would cost more than the rest of it.
+        if (decimal := sys.modules.get("decimal")) is not None and isinstance(value, decimal.Decimal):
+            return {"n": decimal.Decimal.__str__(value)}
+        if (fractions := sys.modules.get("fractions")) is not None and isinstance(value, fractions.Fraction):
             return {"q": [self(int(value.numerator), depth), self(int(value.denominator), depth)]}
         if kind.__module__ == "numpy" and getattr(value, "shape", None) == () and hasattr(value, "item"):
             return self(value.item(), depth + 1)
@@ -154,10 +155,10 @@ def _decode(data: Any, depth: int) -> Any:
         start, stop, step = map(_integer, body)
         return range(start, stop, step)
     if tag == "n":
-        return Decimal(_text(body))
+        return importlib.import_module("decimal").Decimal(_text(body))
     if tag == "q":
         numerator, denominator = map(_integer, body)
-        return Fraction(numerator, denominator)
+        return importlib.import_module("fractions").Fraction(numerator, denominator)
     if tag == "o":
         return Opaque(_text(body)[:60])
     raise ValueError(f"unknown tag {tag!r}")

@@ -91,7 +91,6 @@ def load(environment: dict[str, str], rows: dict[str, int]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("hub")
 def test_documents_come_from_the_hub_then_from_its_cache(hub: dict[str, str]) -> None:
     wanted = {name: len(sample_rows(name)) for name in NAMES}
     offline = {**hub, "HF_HUB_OFFLINE": "1"}
@@ -106,7 +105,6 @@ def test_documents_come_from_the_hub_then_from_its_cache(hub: dict[str, str]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("hub")
 def test_what_the_hub_does_not_deliver_is_one_line_with_the_remedy(hub: dict[str, str], tmp_path: Path) -> None:
     answers = load({**hub, "HF_HOME": str(tmp_path)}, {"openbookqa": 10, "boolq": 11, "arc_challenge": 10})
     remedy = "; set HF_ENDPOINT to a mirror, or give a local folder with --data FOLDER (layout: docs/data.md)"
@@ -120,7 +118,6 @@ def test_what_the_hub_does_not_deliver_is_one_line_with_the_remedy(hub: dict[str
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("hub")
 def test_offline_without_a_cached_copy_says_so(hub: dict[str, str], tmp_path: Path) -> None:
     answer = load({**hub, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}, {"boolq": 10})["boolq"]
     assert "cannot be loaded (HF_HUB_OFFLINE is set: only what is cached can be loaded): " in answer

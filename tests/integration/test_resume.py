@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -372,3 +373,18 @@ def test_exit_codes_of_a_stopped_process(tmp_path: Path, whole: Path, signals: s
         assert "the same command goes on from there" in done.stderr
     assert run(tmp_path).exit_code == 0
     assert_same(newest(tmp_path), whole)
+
+
+def test_the_documentation_names_every_field(whole: Path) -> None:
+    text = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
+    evalkit_part = json.loads((whole / "run.json").read_text())["evalkit"]
+    named = set(re.findall(r"`([^`]+)`", text))
+    fields = set(evalkit_part) | set(samples(whole)[0])
+    fields |= {field for part in ("model", "environment", "scorer", "work") for field in evalkit_part[part]}
+    fields |= {field for section in evalkit_part["work"]["sections"] for field in section} - {"sections"}
+    for entries in (evalkit_part["data"], *evalkit_part["tasks"].values()):
+        fields |= {field for entry in entries.values() for field in entry}
+    for line in (whole / "journal.jsonl").read_text().splitlines():
+        record = json.loads(line[9:])
+        fields |= set(record) | {record["kind"]}
+    assert sorted(fields - named - {"sections"}) == []

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from evalkit.suites import load_suites, load_tasks
 from evalkit.verify import log_likelihood_tasks
 from tests.support import protocol
 from tests.support.checkpoints import write_random_mistral
+from tests.support.once import once
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
@@ -58,17 +60,31 @@ def masked(report: str) -> str:
 # The built-in model
 
 
+@dataclass(frozen=True)
+class Finished:
+    """What `evalkit run` said, and where it put its results."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    output: Path
+
+
 @pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
-    output = tmp_path_factory.mktemp("results")
-    suites = [argument for suite in SUITES for argument in ("--suite", suite)]
-    return evalkit("run", "--model", "tiny", *suites, "--output", output), output
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    def make(folder: Path) -> None:
+        suites = [argument for suite in SUITES for argument in ("--suite", suite)]
+        result = evalkit("run", "--model", "tiny", *suites, "--output", folder / "results")
+        said = {"exit_code": result.exit_code, "stdout": result.stdout, "stderr": result.stderr}
+        (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
+
+    folder = once(tmp_path_factory, "tiny-run", make)
+    return Finished(**json.loads((folder / "said.json").read_text(encoding="utf-8")), output=folder / "results")
 
 
-@pytest.mark.xdist_group("tiny_run")
-def test_the_report_of_the_built_in_model(tiny_run: tuple[Result, Path]) -> None:
-    result, output = tiny_run
-    assert result.exit_code == 0, result.output
+def test_the_report_of_the_built_in_model(tiny_run: Finished) -> None:
+    result, output = tiny_run, tiny_run.output
+    assert result.exit_code == 0, result.stderr
     if os.environ.get("EVALKIT_UPDATE_GOLDEN"):
         GOLDEN.write_text(masked(result.stdout), encoding="utf-8")
     assert masked(result.stdout) == GOLDEN.read_text(encoding="utf-8")
@@ -79,17 +95,15 @@ def test_the_report_of_the_built_in_model(tiny_run: tuple[Result, Path]) -> None
     assert {"report.md", "run.json", "samples.jsonl"} <= {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.xdist_group("tiny_run")
-def test_report_rebuilds_it(tiny_run: tuple[Result, Path]) -> None:
-    result, output = tiny_run
+def test_report_rebuilds_it(tiny_run: Finished) -> None:
+    result, output = tiny_run, tiny_run.output
     rebuilt = evalkit("report", only_run(output))
     assert (rebuilt.exit_code, rebuilt.stderr) == (0, "")
     assert rebuilt.stdout == result.stdout
 
 
-@pytest.mark.xdist_group("tiny_run")
-def test_the_record_has_lm_evals_schema_inside(tiny_run: tuple[Result, Path]) -> None:
-    document = json.loads((only_run(tiny_run[1]) / "run.json").read_text(encoding="utf-8"))
+def test_the_record_has_lm_evals_schema_inside(tiny_run: Finished) -> None:
+    document = json.loads((only_run(tiny_run.output) / "run.json").read_text(encoding="utf-8"))
     assert {"results", "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config"} <= set(document)
     tasks = [task for suite in SUITES for task in load_suites()[suite].tasks]
     assert set(document["results"]) >= {task.name for task in tasks}
@@ -98,9 +112,8 @@ def test_the_record_has_lm_evals_schema_inside(tiny_run: tuple[Result, Path]) ->
         assert set(document["evalkit"]["tasks"][task.name]) == set(task.metrics)
 
 
-@pytest.mark.xdist_group("tiny_run")
-def test_values_and_standard_errors_are_lm_evals(tiny_run: tuple[Result, Path]) -> None:
-    record = read_run(only_run(tiny_run[1]))
+def test_values_and_standard_errors_are_lm_evals(tiny_run: Finished) -> None:
+    record = read_run(only_run(tiny_run.output))
     for task, metrics in record.metrics.items():
         theirs = record.lm_eval["results"][task]
         for metric, value in metrics.items():
@@ -109,9 +122,8 @@ def test_values_and_standard_errors_are_lm_evals(tiny_run: tuple[Result, Path]) 
             assert value.stderr == pytest.approx(theirs[f"{metric}_stderr,none"], abs=1e-12)
 
 
-@pytest.mark.xdist_group("tiny_run")
-def test_the_record_says_what_was_run_on_what(tiny_run: tuple[Result, Path]) -> None:
-    evalkit_part = read_run(only_run(tiny_run[1])).evalkit
+def test_the_record_says_what_was_run_on_what(tiny_run: Finished) -> None:
+    evalkit_part = read_run(only_run(tiny_run.output)).evalkit
     assert evalkit_part["protocol"] == "nous-2023"
     assert evalkit_part["suites"] == list(SUITES)
     assert evalkit_part["model"]["name"] == "tiny"
@@ -121,8 +133,7 @@ def test_the_record_says_what_was_run_on_what(tiny_run: tuple[Result, Path]) -> 
     assert evalkit_part["environment"]["versions"]["lm_eval"]
 
 
-@pytest.mark.xdist_group("tiny_run")
-def test_samples_hold_requests_and_metrics_of_the_oracle(tiny_run: tuple[Result, Path]) -> None:
+def test_samples_hold_requests_and_metrics_of_the_oracle(tiny_run: Finished) -> None:
     """Oracle: the metrics recomputed from the recorded log-probabilities, by the slow second implementation."""
     from evalkit.data import load_documents
     from evalkit.data.manifest import find_dataset
@@ -131,7 +142,7 @@ def test_samples_hold_requests_and_metrics_of_the_oracle(tiny_run: tuple[Result,
     docs = {
         name: load_documents(find_dataset(name), DataSource("samples")).documents for name in log_likelihood_tasks()
     }
-    for sample in read_samples(only_run(tiny_run[1])):
+    for sample in read_samples(only_run(tiny_run.output)):
         doc = docs[sample.task][sample.doc_id]
         contexts = sample.context if isinstance(sample.context, list) else [sample.context] * len(sample.continuations)
         assert list(zip(contexts, sample.continuations, strict=True)) == protocol.requests(sample.task, doc)
@@ -164,7 +175,7 @@ def test_a_configuration_file(tmp_path: Path) -> None:
 def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_model = run_module._load_model
+    load_model = run_module.load_model
 
     def broken(config: RunConfig, say: Any) -> Any:
         model = load_model(config, say)
@@ -177,7 +188,7 @@ def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
         model.loglikelihood = loglikelihood
         return model
 
-    monkeypatch.setattr(run_module, "_load_model", broken)
+    monkeypatch.setattr(run_module, "load_model", broken)
     result = evalkit("run", "--model", "tiny", "--task", "boolq", "--output", tmp_path)
     assert result.exit_code == 3
     assert "1 of 10 failed" in result.stdout
@@ -203,17 +214,18 @@ def test_nothing_is_left_behind_where_the_model_cannot_be_loaded(tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_mistral(tmp_path_factory.mktemp("random-mistral"))
+    return once(tmp_path_factory, "random-mistral", write_random_mistral)
 
 
 @pytest.fixture(scope="module")
 def by_evalkit(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("results")
-    tasks = [argument for task in TASKS for argument in ("--task", task)]
-    common = ("--data", "samples", "--device", "cpu", "--dtype", "float32", "--output", output)
-    result = evalkit("run", "--model", checkpoint, *tasks, *common)
-    assert result.exit_code == 0, result.output
-    return only_run(output)
+    def make(folder: Path) -> None:
+        tasks = [argument for task in TASKS for argument in ("--task", task)]
+        common = ("--data", "samples", "--device", "cpu", "--dtype", "float32", "--output", folder)
+        result = evalkit("run", "--model", checkpoint, *tasks, *common)
+        assert result.exit_code == 0, result.output
+
+    return only_run(once(tmp_path_factory, "random-mistral-results", make))
 
 
 def logged(folder_or_samples: Any) -> dict[tuple[str, int], list[Any]]:
@@ -238,7 +250,6 @@ def assert_same_answers(found: dict[Any, list[Any]], expected: dict[Any, list[An
                 assert abs(ours - theirs) <= within, key
 
 
-@pytest.mark.xdist_group("random_mistral")
 def test_each_request_scores_as_lm_evals_hf_model(checkpoint: Path, by_evalkit: Path) -> None:
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
@@ -258,7 +269,6 @@ def test_each_request_scores_as_lm_evals_hf_model(checkpoint: Path, by_evalkit: 
             assert value.stderr == pytest.approx(theirs["results"][task][f"{metric}_stderr,none"], abs=1e-4)
 
 
-@pytest.mark.xdist_group("random_mistral")
 def test_lm_evals_own_command_gives_the_same_scores(checkpoint: Path, by_evalkit: Path, tmp_path: Path) -> None:
     """Its index holds 14,000 tasks of its own, four suites' names among them: ours must be taken."""
     command = [sys.executable, "-m", "evalkit.lm_eval", "--model", "openmind"]

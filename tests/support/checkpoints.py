@@ -10,7 +10,7 @@ from evalkit.paths import SAMPLES
 SPECIAL = ("<unk>", "<s>", "</s>")
 
 
-def write_random_mistral(folder: Path, seed: int = 0, vocabulary: int = 800) -> Path:
+def write_random_mistral(folder: Path) -> None:
     """Write a random Mistral (float32) with a tokenizer trained on the samples, in the sentencepiece manner.
 
     Tokenizer files are written by hand, since transformers 5 saves a class name that 4.45 does not know.
@@ -19,12 +19,11 @@ def write_random_mistral(folder: Path, seed: int = 0, vocabulary: int = 800) -> 
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import MistralConfig, MistralForCausalLM
 
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[0], byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first")])
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[*SPECIAL, *bytes_], show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=800, special_tokens=[*SPECIAL, *bytes_], show_progress=False)
     texts = [path.read_text(encoding="utf-8") for path in sorted(SAMPLES.rglob("*.json*"))]
     tokenizer.train_from_iterator(texts, trainer=trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -38,7 +37,7 @@ def write_random_mistral(folder: Path, seed: int = 0, vocabulary: int = 800) -> 
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=48,
@@ -54,4 +53,3 @@ def write_random_mistral(folder: Path, seed: int = 0, vocabulary: int = 800) -> 
         pad_token_id=2,
     )
     MistralForCausalLM(config).save_pretrained(folder)
-    return folder

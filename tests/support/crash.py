@@ -126,7 +126,11 @@ def outcome(folder: Path) -> dict[str, Any]:
     """Return everything of a finished run that must be equal, times aside."""
     path = journal_of(folder)
     assert path is not None
-    run = path.parent
+    return outcome_of(path.parent)
+
+
+def outcome_of(run: Path) -> dict[str, Any]:
+    """Return the same of one run's folder."""
     record = json.loads((run / "run.json").read_text())
     for key in ("date", "total_evaluation_time_seconds"):
         record.pop(key, None)
@@ -135,7 +139,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     record["evalkit"]["config"].pop("output")
     report = (run / "report.md").read_text().splitlines()
     return {
-        "journal": path.read_bytes().hex(),
+        "journal": (run / "journal.jsonl").read_bytes().hex(),
         "samples": (run / "samples.jsonl").read_text(),
         "report": [line for line in report if not line.startswith(("- Date:", "- Duration:"))],
         "record": record,
@@ -176,6 +180,25 @@ def first_difference(expected: Any, found: Any) -> str:
     return f"{str(expected)[:200]} != {str(found)[:200]}"
 
 
+def race(folder: Path, whole: dict[str, Any], killed_at: int | None) -> list[str]:
+    """Start two runs at once, on a killed run or on nothing: each ends with the right results or with a refusal."""
+    if killed_at is not None:
+        finish(start(folder, fail_at=killed_at))
+    codes = [finish(process) for process in [start(folder), start(folder)]]
+    text = Path(f"{folder}.log").read_text()
+    if 0 not in codes or not set(codes) <= {0, 2} or text.count("another process is writing") != codes.count(2):
+        return [f"race: exit codes {codes}: {text[-500:]}"]
+    problems = []
+    for path in sorted((folder / "tiny").glob("*/run.json")):
+        problems += [
+            f"race: another {key}: {first_difference(whole[key], value)}"
+            for key, value in outcome_of(path.parent).items()
+            if value != whole[key]
+        ]
+    shutil.rmtree(folder)
+    return problems
+
+
 def main() -> None:
     """Print {"points": ..., "killed": ..., "problems": [...]} as JSON."""
     parser = argparse.ArgumentParser()
@@ -183,6 +206,7 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=0, help="number of kills at random times")
     parser.add_argument("--calls", action="store_true", help="kill at every call that reaches the disk")
     parser.add_argument("--full", type=int, default=0, help="number of calls at which the disk is full")
+    parser.add_argument("--races", type=int, default=0, help="number of times that two runs are started at once")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -229,6 +253,9 @@ def main() -> None:
         if code != 2 or "error: " not in text or "Traceback" in text:
             problems.append(f"disk full in call {call}: exit code {code}: {text[-300:]}")
         note(code, folder, f"disk full in call {call}")
+    for number in range(options.races):
+        problems += race(root / f"race-{number}", whole, rng.randrange(5, calls) if number % 2 else None)
+        points += 1
     summary = {"points": points, "killed": killed, "calls": calls, "seconds": seconds, "problems": problems}
     sys.stdout.write(json.dumps(summary) + "\n")
 

@@ -231,7 +231,7 @@ wrong("raises_its_limits", "import resource\nfor l in (0, 9):\n    resource.setr
 wrong("just_over_the_cpu_limit", "import time\nwhile time.process_time() < @OVER@: pass\n" + SOLVE.strip(), "timed out")
 wrong("hang_in_c", "return pow(3, 10 ** 9) > 0", "timed out", "out of memory")
 wrong("list_of_everything", "return list(range(10 ** 9))", "out of memory")
-wrong("grows_by_pieces", "b = []\nwhile True: b.append(bytearray(1 << 27))", "out of memory")
+wrong("one_large_list", "return [0] * (1 << 28)", "out of memory")
 wrong(
     "maps_without_touching",
     "import mmap\nm = [mmap.mmap(-1, 1 << 28) for _ in range(12)]\nreturn len(m) > 0 and " + SOLVE.strip()[7:],
@@ -239,7 +239,7 @@ wrong(
 wrong("infinite_iterator", "import itertools\nreturn itertools.count()", "malformed")
 wrong(
     "thread_bomb",
-    "import threading, time\nfor _ in range(5000): threading.Thread(target=time.sleep, args=(60,)).start()\nreturn None",
+    "import threading, time\nfor _ in range(5000):\n    threading.Thread(target=time.sleep, args=(60,)).start()",
 )
 
 # --- Getting out -----------------------------------------------------------------------------------------------------

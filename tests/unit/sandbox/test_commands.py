@@ -137,7 +137,8 @@ def test_k_is_checked(folder: Path, ks: str) -> None:
 
 def test_nothing_runs_where_isolation_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = samples(folder / "s.jsonl", {"task_id": "Test/0", "completion": SOLVE})
-    monkeypatch.setattr(Checker.__init__, "__kwdefaults__", {**Checker.__init__.__kwdefaults__, "_without": ("seccomp",)})
+    defaults = {**Checker.__init__.__kwdefaults__, "_without": ("seccomp",)}
+    monkeypatch.setattr(Checker.__init__, "__kwdefaults__", defaults)
     refusal = run(given, "--data", folder).exception
     assert isinstance(refusal, EvalkitError)
     assert "no seccomp (switched off)" in str(refusal)

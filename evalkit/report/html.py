@@ -1,0 +1,200 @@
+"""The report as one HTML file that opens from disk: charts, tables that sort and filter, and a sample explorer.
+
+What is safe about it: names, prompts and answers are untrusted text. Jinja2 escapes everything that it inserts; the
+charts are SVG of the same template; samples are one JSON block in which ``<``, ``>`` and ``&`` are written as escapes,
+and the script puts them on the page as text nodes. A content security policy allows exactly the file's own script and
+style, by their hashes, and no connection at all, so that nothing would run or load even if an escape were forgotten.
+
+The charts are made here and not by matplotlib, so that they follow light and dark, keep their text at reading size on
+a phone, can be read aloud (every number stands beside its mark), and need nothing installed; `evalkit.report.plots`
+makes the same charts for papers by matplotlib.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from evalkit import __version__
+from evalkit.baselines import Baseline
+from evalkit.report.charts import Model, models_of, read_models, run_labels, suite_groups, task_groups, visible
+from evalkit.report.explorer import explorer_data
+from evalkit.report.gate import AVERAGE
+from evalkit.report.html_tables import comparison, facts, number, signed, task_table, trend
+from evalkit.report.language import ENGLISH, Language
+from evalkit.report.run_report import protocol_changes, warnings
+from evalkit.report.scores import Point, RunData, change_from, paired_samples, read_data, suite_changes
+from evalkit.results import RunRecord
+from evalkit.store.files import write_atomically
+from evalkit.suites import load_suites
+
+PAGE = Path(__file__).resolve().parent / "page"
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(visible(name).split("_"))
+
+
+def as_json_block(value: Any) -> Markup:
+    """Return JSON for a ``<script type="application/json">``: nothing in it can end the block or open another."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    # A lone surrogate is no UTF-8; JSON has an escape for it, which is Python's too.
+    return Markup(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A change of a tile: against whom, how much, and what is to be said about the other score."""
+
+    label: str
+    point: Point
+    paired: bool
+    note: str
+
+    @property
+    def trend(self) -> str:
+        return trend(self.point)
+
+
+def _tiles(models: Sequence[Model], runs: Sequence[RunData], say: Language) -> list[dict[str, Any]]:
+    """Return the candidate's scores, each with its change from the first run or else the published results."""
+    own = models[-1].scores
+    paired = suite_changes(paired_samples(runs[0], runs[-1])) if len(runs) > 1 else {}
+    first = next(model for model in models if model.is_run)
+    tiles: list[dict[str, Any]] = []
+    if own.average is not None:
+        changes = [(m, change_from(own.average, m.scores.average), False) for m in models[:-1]]
+        if AVERAGE in paired:
+            changes = [(first, paired[AVERAGE], True), *changes[: len(models) - len(runs)]]
+        tiles.append(
+            {"title": say("Average Total"), "total": True, "point": own.average, "changes": _shown(changes, "")}
+        )
+    for name, suite in load_suites().items():
+        point = own.suites.get(name)
+        if point is None:
+            continue
+        changes = [(m, change_from(point, m.scores.suites.get(name)), False) for m in models[:-1]]
+        if name in paired:
+            changes = [(first, paired[name], True), *changes[: len(models) - len(runs)]]
+        tiles.append({"title": suite.title, "total": False, "point": point, "changes": _shown(changes, name)})
+    return tiles
+
+
+def _shown(changes: Sequence[tuple[Model, Point | None, bool]], suite: str) -> list[_Change]:
+    found = [
+        _Change(model.label, point, paired, model.scores.suites[suite].note if suite in model.scores.suites else "")
+        for model, point, paired in changes
+        if point is not None
+    ]
+    return found[:3]
+
+
+def _footnotes(models: Sequence[Model]) -> list[tuple[str, str]]:
+    """Return (model, note) for what must be said about published scores, each note once."""
+    found = [(m.label, p.note) for m in models for p in m.scores.suites.values() if p.note and p.value is not None]
+    return list(dict.fromkeys(found))
+
+
+def script_messages(say: Language) -> dict[str, str]:
+    """Return the messages that the script shows, English template -> template in the language."""
+    script = (PAGE / "report.js").read_text(encoding="utf-8")
+    return (
+        {text: say.messages.get(text, text) for text in re.findall(r'\bsay\("([^"]+)"', script)}
+        if say is not ENGLISH
+        else {}
+    )
+
+
+def _warnings(record: RunRecord, say: Language) -> list[str]:
+    found = warnings(record, say)
+    changes = protocol_changes(record)
+    if changes:
+        names = ", ".join(changes)
+        found.append(say("other protocol: {changes}; published scores are not comparable.", changes=names))
+    return found
+
+
+def _source(text: str) -> str:
+    """Return the policy source that allows an inline script or style: the base64 sha256 of its text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = (), say: Language = ENGLISH) -> str:
+    """Return the report of one or more finished runs beside published results; the last run is the candidate.
+
+    Raises:
+        StoreError: a run's samples are missing or damaged.
+    """
+    runs = [read_data(record) for record in records]
+    labels = run_labels(records)
+    models = models_of(runs, baselines, say)
+    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    explored = explorer_data(runs)
+    data = {
+        "messages": script_messages(say),
+        "runs": [{"letter": letter, "label": visible(label)} for letter, label in labels],
+        **explored,
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, signed=signed, breakable=breakable)
+    groups = task_groups(models, runs)
+    return environment.get_template("report.html").render(
+        say=say,
+        title=" / ".join(label for _, label in labels),
+        policy=Markup(
+            f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        style=Markup(style),
+        script=Markup(script),
+        data=as_json_block(data),
+        dates=sorted({str(record.evalkit["started"])[:10] for record in records}),
+        protocols=sorted({str(record.evalkit["protocol"]) for record in records}),
+        runs=[
+            {"label": label, "warnings": _warnings(record, say)}
+            for (_, label), record in zip(labels, records, strict=True)
+        ],
+        models=models,
+        caveats=models[-1].caveats,
+        caveated=bool(models[-1].caveats),
+        tiles=_tiles(models, runs, say),
+        suite_groups=suite_groups(models, say),
+        footnotes=_footnotes(models),
+        task_groups=groups,
+        chance=any(row.chance is not None for group in groups for row in group.rows),
+        suite_titles=[group.title for group in groups],
+        comparison=comparison(models, runs, baselines, say),
+        **task_table(models, runs, baselines, say),
+        documents=f"{len(explored['docs']):,}",
+        facts=facts(runs, say),
+        version=__version__,
+    )
+
+
+def write_html(path: Path, folders: Sequence[Path], against: Sequence[str] = (), say: Language = ENGLISH) -> None:
+    """Write the report of finished runs beside baselines or other runs to a file, whole or not at all.
+
+    Raises:
+        ConfigError, DataError, StoreError: a run or baseline cannot be read, or the file cannot be written.
+    """
+    records, baselines = read_models(folders, against)
+    write_atomically(path, html_report(records, baselines, say))
