@@ -42,6 +42,7 @@ def test_the_recorded_run_is_small_and_names_no_machine() -> None:
     assert read_run(RECORDED).evalkit["model"]["dtype"] == "float32"
 
 
+@pytest.mark.slow
 def test_the_built_in_model_passes_against_its_record(tmp_path: Path) -> None:
     found = evalkit("gate", "--run-model", "tiny", "--baseline", RECORDED, "--margin", 5, "--json", tmp_path / "g.json")
     assert found.exit_code == 0, found.output

@@ -122,12 +122,14 @@ def errors(documents: int, gain: float, loss: float, verdict: str, repetitions: 
     return hits / repetitions, scored / documents / repetitions
 
 
+@pytest.mark.slow
 def test_the_level_holds_at_all_looks_together() -> None:
     # The true loss is the margin; each wrong verdict at 5 % at most (2.2 standard errors of the simulation above).
     assert errors(600, 0.04, 0.06, "pass", 400)[0] <= 0.075
     assert errors(600, 0.04, 0.06, "worse", 400)[0] <= 0.075
 
 
+@pytest.mark.slow
 def test_power_is_hardly_lost_and_documents_are_saved() -> None:
     passed, scored = errors(3000, 0.02, 0.02, "pass", 40)
     assert passed >= 0.95
