@@ -215,7 +215,7 @@ def _enter_sandbox(
     from evalkit.tasks.humaneval import execution
 
     checker = stack.enter_context(Checker(isolation=config.isolation))
-    say(f"model-written programs: {checker.isolation}")
+    say(f"model-written programs run in: {checker.level}")
     return stack.enter_context(execution(checker))
 
 
