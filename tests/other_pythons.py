@@ -15,7 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 # What the torch-free half imports. lm-eval and torch are left out on purpose.
-REQUIREMENTS = ("click", "numpy", "pandas", "pyyaml", "scipy", "tabulate", "hypothesis", "pytest")
+REQUIREMENTS = (
+    *("click", "jinja2", "numpy", "pandas", "pyyaml", "scipy", "tabulate"),
+    *("hypothesis", "pytest", "pytest-xdist"),
+)
 
 
 def find_python(version: str) -> str | None:
@@ -57,16 +60,8 @@ def main() -> int:
             print(f"Python {version}: not on this machine, left out", flush=True)
             continue
         print(f"Python {version}: torch-free tests", flush=True)
-        command = [
-            str(environment(python, version)),
-            "-m",
-            "pytest",
-            "-q",
-            "-m",
-            "torch_free",
-            "-p",
-            "no:cacheprovider",
-        ]
+        options = ["-q", "-n", "2", "-m", "torch_free and not slow", "-p", "no:cacheprovider"]
+        command = [str(environment(python, version)), "-m", "pytest", *options]
         if subprocess.run(command, cwd=ROOT).returncode:
             failed.append(version)
     if failed:
