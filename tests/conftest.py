@@ -16,7 +16,9 @@ from hypothesis import settings
 
 # How long an example takes says something about the machine, nothing about the code.
 settings.register_profile("evalkit", deadline=None)
-settings.load_profile("evalkit")
+# For the other Pythons: what differs between versions shows in few examples.
+settings.register_profile("few", deadline=None, max_examples=10)
+settings.load_profile(os.environ.get("EVALKIT_HYPOTHESIS_PROFILE", "evalkit"))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EVALKIT_SHARED", REPOSITORY.parent / "shared"))
