@@ -5,14 +5,16 @@ the context moves to the front of the continuation; context and continuation are
 continuation's tokens are those after the first len(encode(context)). An empty context is replaced by the prefix token.
 Fast tokenizers encode a batch on all cores.
 
-Most of the work is the context, encoded again within each of its continuations. It is saved where the tokenizer
-provably treats the two apart (``splits_before_spaces``), as those of Llama 2 and Mistral do.
+Where the tokenizer provably treats the words of a text apart (``splits_before_spaces``), as those of Llama 2 and
+Mistral do, each distinct word is encoded once, and a context is not encoded again within each of its continuations.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from evalkit.errors import DataError
@@ -38,7 +40,37 @@ def encode_strings(
         begun = [text for text in distinct if text.startswith(prefix_text)]
         rest = [text for text in distinct if not text.startswith(prefix_text)]
         return _encode(tokenizer, begun, False) | _encode(tokenizer, rest, add_special_tokens)
+    if add_special_tokens is False and splits_before_spaces(tokenizer):
+        return _encode_words(tokenizer, distinct)
     return _encode(tokenizer, distinct, add_special_tokens)
+
+
+def _encode_words(tokenizer: Any, strings: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Encode texts word by word, for tokenizers that split before spaces; without special tokens."""
+    added = tuple(tokenizer.get_added_vocab())
+    # A mark in the text would count as a space, an added token begins the text anew, and of a single space at the end
+    # nothing would be left to encode.
+    whole = [text for text in strings if text.endswith(" ") or _MARK in text or any(token in text for token in added)]
+    encoded = _encode(tokenizer, whole, False)
+    words = {text: _WORDS.findall(text) for text in strings if text not in encoded}
+    for found in words.values():
+        # The tokenizer puts a space before every text, which is the one that the first word lacks.
+        found[1:] = [word[1:] for word in found[1:]]
+    distinct = list(dict.fromkeys(chain.from_iterable(words.values())))
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation is None and backend.padding is None:
+        # Directly, since for texts this short transformers' own dictionaries would take longer than the encoding.
+        encode_batch = getattr(backend, "encode_batch_fast", backend.encode_batch)
+        found_ids = [encoding.ids for encoding in encode_batch(distinct, add_special_tokens=False)]
+        ids: dict[str, Sequence[int]] = dict(zip(distinct, found_ids, strict=True))
+    else:
+        ids = dict(_encode(tokenizer, distinct, False))
+    for text, found in words.items():
+        encoded[text] = tuple(chain.from_iterable([ids[word] for word in found]))
+    return encoded
+
+
+_WORDS = re.compile(" *[^ ]+")
 
 
 def _encode(tokenizer: Any, strings: Sequence[str], add_special_tokens: bool | None) -> dict[str, tuple[int, ...]]:

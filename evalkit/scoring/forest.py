@@ -8,6 +8,8 @@ is the attention mask.
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +33,7 @@ class Rows:
         lengths: [rows] number of tokens of each row.
         requests: for each row the indices of the requests that have this input, ascending.
         targets: for each request the token ids to be predicted; they are predicted by the row's last positions.
+        scored: [rows] how many positions of each row predict something.
     """
 
     inputs: list[Ints]
@@ -38,15 +41,12 @@ class Rows:
     lengths: Ints
     requests: list[list[int]]
     targets: list[Ints]
+    scored: Ints
 
     @property
     def forest_tokens(self) -> int:
         """Nodes of the whole forest: the least number of positions that any exact scorer computes."""
         return int((self.lengths - self.shared).sum())
-
-    def scored(self, row: int) -> int:
-        """Return how many positions of a row predict something."""
-        return max(len(self.targets[request]) for request in self.requests[row])
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,10 @@ def build_rows(requests: Sequence[TokenRequest], max_length: int) -> Rows:
     for index, request in enumerate(requests):
         input_ids, target_ids = truncate(request, max_length, index)
         # Big-endian bytes compare like the numbers themselves, so that sorting is a memcmp.
-        groups.setdefault(np.array(input_ids, dtype=">u4").tobytes(), []).append(index)
+        key = array("I", input_ids)
+        if sys.byteorder == "little":
+            key.byteswap()
+        groups.setdefault(key.tobytes(), []).append(index)
         targets.append(np.array(target_ids, dtype=np.int64))
     keys = sorted(groups)
     inputs = [np.frombuffer(key, dtype=">u4").astype(np.int64) for key in keys]
@@ -149,9 +152,17 @@ def build_rows(requests: Sequence[TokenRequest], max_length: int) -> Rows:
     for k in range(1, len(keys)):
         n = min(len(inputs[k - 1]), len(inputs[k]))
         differs = inputs[k - 1][:n] != inputs[k][:n]
-        shared[k] = differs.argmax() if differs.any() else n
-    lengths = np.array([len(row) for row in inputs], dtype=np.int64)
-    return Rows(inputs, shared, lengths, [groups[key] for key in keys], targets)
+        first = int(differs.argmax()) if n else 0
+        shared[k] = first if differs[first] else n
+    members = [groups[key] for key in keys]
+    return Rows(
+        inputs=inputs,
+        shared=shared,
+        lengths=np.array([len(row) for row in inputs], dtype=np.int64),
+        requests=members,
+        targets=targets,
+        scored=np.array([max(len(targets[request]) for request in group) for group in members], dtype=np.int64),
+    )
 
 
 def lay_out(rows: Rows, pack: Pack) -> Layout:

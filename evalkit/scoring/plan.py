@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -123,7 +125,7 @@ def cut_trees(rows: Rows, tree_tokens: int, attention_scale: float, max_scored: 
     # nodes of the tree [i, j) = lengths[i] + new[i + 1] + ... + new[j - 1] = base[i] + total[j]
     total = np.concatenate([[0], np.cumsum(rows.lengths - rows.shared)])
     base = rows.lengths - total[1:]
-    scored = np.concatenate([[0], np.cumsum([rows.scored(row) for row in range(len(rows.inputs))])])
+    scored = np.concatenate([[0], np.cumsum(rows.scored)])
     low = 0
 
     def costs(j: int) -> tuple[int, npt.NDArray[np.float64]]:
@@ -214,7 +216,7 @@ def plan_packs(
     packs: list[Pack] = []
     for kind in kinds.values():
         kind.sort(key=lambda tree: (-tree.nodes, tree.start))
-        scored = [sum(rows.scored(row) for row in range(tree.start, tree.stop)) for tree in kind]
+        scored = [int(rows.scored[tree.start : tree.stop].sum()) for tree in kind]
         packs += group_trees(kind, scored, max_batch_tokens, max_scored)
     if width_multiple > 1:
         packs = [replace(pack, width=-(-pack.width // width_multiple) * width_multiple) for pack in packs]
@@ -226,8 +228,11 @@ def requests_sha256(requests: Sequence[TokenRequest]) -> str:
     """Return a hash of all requests in order."""
     digest = hashlib.sha256()
     for request in requests:
-        digest.update(np.array([len(request.context_ids), len(request.continuation_ids)], dtype="<u4").tobytes())
-        digest.update(np.array(request.context_ids + request.continuation_ids, dtype="<u4").tobytes())
+        whole = request.context_ids + request.continuation_ids
+        numbers = array("I", (len(request.context_ids), len(request.continuation_ids), *whole))
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        digest.update(numbers.tobytes())
     return digest.hexdigest()
 
 

@@ -119,6 +119,17 @@ def test_only_tokenizers_without_tokens_across_spaces_save_the_context(kind: str
     assert splits_before_spaces(object()) is False
 
 
+def test_words_are_encoded_right_while_the_tokenizer_truncates() -> None:
+    tokenizer = tokenizer_of("words")
+    texts = ["Question: what is the sky?", "a b  c"]
+    expected = encode_strings(tokenizer, texts, add_special_tokens=False)
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    try:
+        assert encode_strings(tokenizer, texts, add_special_tokens=False) == expected
+    finally:
+        tokenizer.backend_tokenizer.no_truncation()
+
+
 def test_a_context_of_white_space_becomes_the_prefix_token() -> None:
     tokenizer = tokenizer_of("bytes")
     (request,) = encode_requests(tokenizer, [(" \n", "a")], prefix_token_id=1)

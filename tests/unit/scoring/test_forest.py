@@ -65,7 +65,7 @@ def test_a_plan_scores_every_request_once_within_its_limits(requests: list[Token
             assert max(sizes) <= limit["tree_tokens"]
         if len(pack.trees) > 1:
             assert max(sizes) * len(sizes) <= limit["max_batch_tokens"]
-            scored = [rows.scored(row) for tree in pack.trees for row in range(tree.start, tree.stop)]
+            scored = [int(rows.scored[row]) for tree in pack.trees for row in range(tree.start, tree.stop)]
             assert sum(scored) <= limit["max_scored"]
 
 
