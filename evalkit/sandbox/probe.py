@@ -113,17 +113,33 @@ def _leaks(walls: Walls) -> Iterator[str]:
         yield "environment variables"
 
 
+def _start_threads(count: int) -> bool:
+    """Whether so many threads can wait at once."""
+    import threading  # the nursery's memory stays small without it
+
+    stack = threading.stack_size(1 << 16)
+    go = threading.Event()
+    threads = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=go.wait)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:
+        return False
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join()
+        threading.stack_size(stack)
+    return True
+
+
 def _faults(walls: Walls) -> Iterator[str]:
     """What honest programs need and this set-up refuses."""
     if walls.seccomp:
-        import threading  # the nursery's memory stays small without it
-
-        try:
-            thread = threading.Thread(target=int)
-            thread.start()
-            thread.join()
-        except RuntimeError as error:
-            yield f"threads: {error}"
+        if not _start_threads(2):
+            yield "threads"
         try:
             for end in socket.socketpair():
                 end.close()
@@ -148,6 +164,17 @@ def _kernel_account(pid: int, walls: Walls) -> Iterator[str]:
         yield "no system call filter"
     if any(int(status.get(name, "0"), 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")):
         yield "capabilities"
+
+
+def _crowd(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> dict[str, Any]:
+    """More threads than the bound that :func:`probe` sets, in a child that is to be refused them or to be ended."""
+    walls.raise_in_candidate(pipes, nursery)
+    leaks = ["threads beyond the limit"] if _start_threads(PROBED_THREADS + 4) else []
+    if walls.threads.counts and leaks:
+        import time
+
+        time.sleep(10 * COUNTING_MILLISECONDS / 1000)
+    return {"leaks": leaks, "faults": []}
 
 
 def _child(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:

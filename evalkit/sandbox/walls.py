@@ -2,7 +2,7 @@
 
 What is covered: the file system (nothing readable but the interpreter's own files, nothing writable), the network and
 every socket, other processes (no signals, no tracing, no shared memory), new processes, privileges, the environment,
-inherited descriptors, CPU time, memory, file sizes.
+inherited descriptors, CPU time, memory, threads, file sizes.
 What is not covered: the time that a call takes (a side channel), the names and sizes of files (stat is allowed, reading
 is not), faults of the kernel itself, and the processor's own leaks.
 
@@ -25,6 +25,7 @@ from . import kernel
 from .candidate import REPLIES_FD, REQUESTS_FD
 from .filter import build, for_process
 from .syscalls import AUDIT_ARCH
+from .threads import ThreadBound
 
 MAX_DESCRIPTORS = 64
 STACK_BYTES = 8 << 20
@@ -52,8 +53,13 @@ class Walls:
     """Wall -> why it is not there."""
     init_pid: int = 0
     """The first process of the PID namespace, which keeps it alive; 0 without namespaces."""
+    threads: ThreadBound = field(init=False)
+    """The bound on threads, which the nursery keeps."""
     _ruleset: int = -1
     _filter: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.threads = ThreadBound(is_on="threads" not in self.without, only_count="listener" in self.without)
 
     def enter_namespaces(self) -> None:
         """Move to new user, PID, network, IPC and host-name namespaces where that is allowed. Call before any thread.
