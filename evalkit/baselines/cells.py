@@ -413,9 +413,7 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
         if is_rule(chunk) or not any(chunk):
             continue
         rows = _by_heading(chunk, columns)
-        if columns.wide or columns.labelled:
-            found += rows
-        elif rows and rows[0].score is not None and _fits(rows[0]):
+        if columns.wide or columns.labelled or (rows and rows[0].score is not None and _fits(rows[0])):
             found += rows
         elif by_meaning := [row for row in rows_by_meaning(chunk, bare_error=False) if row.score is not None]:
             found += by_meaning

@@ -23,10 +23,12 @@ class Metric:
     Attributes:
         value: score as a share, 0 to 1, with the printed places.
         stderr: its standard error as a share, or None where none was published.
+        shots: number of examples in the prompt, or None where the publication does not say.
     """
 
     value: Decimal
     stderr: Decimal | None = None
+    shots: int | None = None
 
 
 @dataclass(frozen=True)

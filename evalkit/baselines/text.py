@@ -1,8 +1,8 @@
 """Files as people publish them -> numbered lines of plain text.
 
 Covers byte order marks, UTF-16, Windows line ends, encodings other than UTF-8, saved web pages and HTML tables inside
-Markdown (headings, code blocks, spans of rows and columns), full-width punctuation, box-drawing bars, Markdown's escapes
-and emphasis, and marks beside numbers. What a line means is decided in `evalkit.baselines.logs`.
+Markdown (headings, code blocks, spans of rows and columns), full-width punctuation, box-drawing bars, escapes and
+emphasis of Markdown, and marks beside numbers. What a line means is decided in `evalkit.baselines.logs`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _keeps_bars(raw: bytes, encoding: str) -> bool:
 class _Page(html.parser.HTMLParser):
     """A saved web page as lines: a table row becomes ``|a|b|``, a heading ``# title``; scripts are dropped.
 
-    A cell over several columns is followed by empty cells, one over several rows has empty cells below it, so that every
+    A cell over several columns is followed by empty cells, one over several rows has empty cells below it, so that each
     other cell stays in its column.
     """
 
