@@ -32,7 +32,8 @@ NO_METRIC = "score"
 _RULE = re.compile(r"^:?-+:?$")
 _COLUMN = {
     "task": re.compile(
-        r"tasks?(?: name)?|groups?|datasets?|benchmarks?|bench|tests?|evals?|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?|评测(?:集|项目?)?"
+        r"tasks?(?: name)?|groups?|datasets?|benchmarks?|bench|tests?|evals?"
+        r"|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?|评测(?:集|项目?)?"
     ),
     "metric": re.compile(r"metrics?|指标|评价指标|度量"),
     "value": re.compile(

@@ -43,7 +43,7 @@ def _protocols(model: ModelScores) -> tuple[str, dict[str, str]]:
     """Return the protocol of the file, and the suites that were measured otherwise.
 
     Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently; examples in the
-    prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though the tasks' names agree.
+    prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though names agree.
     """
     suites = {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task))}
     suites |= {average.suite for average in model.averages if average.suite in load_suites()}

@@ -260,10 +260,8 @@ class _Reader:
             if row.task not in self.renamed:
                 self.renamed.add(row.task)
                 if task != row.task:
-                    name = f"{printed}, {shots} shots, " if shots is not None else ""
-                    self.note(
-                        number, f"'{row.task}' is read as {name}{task}" if name else f"'{row.task}' is read as {task}"
-                    )
+                    shown = f", {shots} shots" if shots is not None else ""
+                    self.note(number, f"'{row.task}' is read as {task}{shown}")
                 elif suite_of_task(task) is None:
                     self.note(number, f"task '{task}' is in no suite of evalkit; kept as printed")
             table_rows.append(

@@ -21,11 +21,12 @@ _SUITE = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SUIT
 _OTHERS = re.compile(r"^(?:\s*\+|[\s_-]*(?:plus|hard|lite|extra|fix|pack|x|j|zh|cn|v2)\b|_[a-z])", re.IGNORECASE)
 
 _FOREIGN = re.compile(
-    r"\b(?:gsm[\s_-]*8k|mt[\s_-]*bench|if[\s_-]*eval|mmlu(?:[\s_-]*pro)?|arc(?:[\s_-]*(?:c|e|challenge|easy))?|hella[\s_-]*swag|winogrande"
-    r"|ai2 reasoning challenge|bbh|big[\s_-]*bench[\s_-]*(?:hard|lite)|drop|gpqa|musr|math(?:[\s_-]*(?:lvl|level)[\s_-]*5|500)?|mbpp\+?"
-    r"|human[\s_-]*eval\s*(?:\+|plus|x\b|fix)|eval[\s_-]*plus|alpaca[\s_-]*eval|eq[\s_-]*bench|c[\s_-]*eval|cmmlu|ceval|lambada|race|squad|triviaqa"
-    r"|boolq|piqa|openbookqa|siqa|commonsenseqa|arena[\s_-]*hard|live[\s_-]*(?:code[\s_-]*)?bench|aime|swe[\s_-]*bench|multipl[\s_-]*e|ds[\s_-]*1000"
-    r"|open[\s_-]*llm|leaderboard|nq|toxigen|xstest|wmt|flores|clue|gaokao|superclue|bfcl|simpleqa|ruler|magi|wikitext|mgsm)\b",
+    r"\b(?:gsm[\s_-]*8k|mgsm|mt[\s_-]*bench|if[\s_-]*eval|mmlu(?:[\s_-]*pro)?|cmmlu|c[\s_-]*eval|gpqa|musr|drop|bbh"
+    r"|arc(?:[\s_-]*(?:c|e|challenge|easy))?|ai2 reasoning challenge|hella[\s_-]*swag|winogrande|boolq|piqa|siqa|openbookqa"
+    r"|big[\s_-]*bench[\s_-]*(?:hard|lite)|math(?:[\s_-]*(?:lvl|level)[\s_-]*5|500)?|mbpp\+?|multipl[\s_-]*e|ds[\s_-]*1000"
+    r"|human[\s_-]*eval\s*(?:\+|plus|x\b|fix)|eval[\s_-]*plus|alpaca[\s_-]*eval|eq[\s_-]*bench|arena[\s_-]*hard|magi"
+    r"|live[\s_-]*(?:code[\s_-]*)?bench|swe[\s_-]*bench|aime|lambada|race|squad|triviaqa|nq|commonsenseqa|toxigen|xstest"
+    r"|open[\s_-]*llm|leaderboard|wmt|flores|wikitext|clue|superclue|gaokao|bfcl|simpleqa|ruler)\b",
     re.IGNORECASE,
 )
 

@@ -111,9 +111,9 @@ def _add_table(model: _Open, table: ScoreTable, notes: list[Note]) -> ScoreTable
         else:
             text = f"{row.task} {row.metric} again, other than on line {known.line}, which is kept"
             notes.append(Note(row.line, text, unread=True))
-    if not rows:
+    if not rows and not table.groups:
         return None
-    kept = replace(table, line=rows[0].line, rows=tuple(rows))
+    kept = replace(table, line=rows[0].line if rows else table.line, rows=tuple(rows))
     model.tables.append(kept)
     for row in rows:
         found = model.measured(suite_of_task(row.task))
@@ -321,7 +321,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 heading = suite.name if most or elsewhere is None else None
             elif heading is not None and table.suite not in (heading, None) and suites == {table.suite}:
                 heading = table.suite
-            elif table.suite is None and heading is not None and not any(suites):
+            elif table.rows and table.suite is None and heading is not None and not any(suites):
                 heading, elsewhere = None, f"{table.rows[0].printed_task}..."
             if heading is not None:
                 for score in waiting:

@@ -134,9 +134,22 @@ def read_baseline(path: Path) -> Baseline:
     """
     where = f"{path.parent.name}/{path.name}"
     try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}: cannot be read: {' '.join(str(error).split())}") from error
+    return parse_baseline(text, where)
+
+
+def parse_baseline(text: str, where: str) -> Baseline:
+    """Return the baseline of a file's text; `where` names it in messages.
+
+    Raises:
+        ConfigError: as for `read_baseline`.
+    """
+    try:
         # _Loader only adds two constructors of plain values to the safe loader.
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: cannot be read: {' '.join(str(error).split())}") from error
     values = _mapping(found, where)
     _known(values, _KEYS, where)

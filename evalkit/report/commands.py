@@ -15,6 +15,10 @@ def _print(text: str) -> None:
     click.echo(text.rstrip("\n"))
 
 
+def _warn(line: str) -> None:
+    click.echo(f"evalkit: warning: {line}", err=True)
+
+
 @click.group()
 def baselines() -> None:
     """Published scores: list them, import them from a log."""
@@ -27,7 +31,7 @@ def list_command(form: str) -> None:
     from evalkit.report.listing import baselines_table
     from evalkit.report.tables import render
 
-    _print(render(baselines_table(), form))
+    _print(render(baselines_table(_warn), form))
 
 
 @baselines.command("import")
@@ -63,7 +67,8 @@ def import_command(
 def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | None) -> None:
     """Recompute the averages, totals, changes and standard errors of published tables.
 
-    Exit code 1 if any is inconsistent. Each number is exact, rounded from unrounded values, truncated, or inconsistent.
+    Exit code 1 if any is inconsistent, 4 if no scores were read from a file. Each number is exact, rounded from unrounded
+    values, truncated, or inconsistent.
     """
     from evalkit.report.audit import audit_file
     from evalkit.report.audit_text import audit_lines, audit_table, copied_between
@@ -75,7 +80,10 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
     else:
         for line in [*audit_lines(audits, everything=everything), *copied_between(audits)]:
             click.echo(line)
-    sys.exit(1 if any(found.inconsistent for found in audits) else 0)
+    nothing = [found.name for found in audits if not found.read]
+    if nothing:
+        click.echo(f"evalkit: no scores read: {', '.join(nothing)}", err=True)
+    sys.exit(1 if any(found.inconsistent for found in audits) else 4 if nothing else 0)
 
 
 @click.command()
