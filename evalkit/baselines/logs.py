@@ -179,6 +179,8 @@ class _Reader:
             self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
             return
         self.task = task
+        if row.metric.lower().split(",")[0] == "alias":
+            return  # lm-eval's display name, printed as a metric by some tools
         if row.score is None:
             metric = "" if row.metric == NO_METRIC else f" {row.metric}"
             self.note(number, f"row not read: {task}{metric} has no number in '{row.printed[:40]}'", unread=True)

@@ -22,7 +22,8 @@ _OTHERS = re.compile(r"^(?:\s*\+|[\s_-]*(?:plus|hard|lite|extra|fix|pack|x|j|zh|
 
 _FOREIGN = re.compile(
     r"\b(?:gsm[\s_-]*8k|mgsm|mt[\s_-]*bench|if[\s_-]*eval|mmlu(?:[\s_-]*pro)?|cmmlu|c[\s_-]*eval|gpqa|musr|drop|bbh"
-    r"|arc(?:[\s_-]*(?:c|e|challenge|easy))?|ai2 reasoning challenge|hella[\s_-]*swag|winogrande|boolq|piqa|siqa|openbookqa"
+    r"|arc(?:[\s_-]*(?:c|e|challenge|easy))?|ai2 reasoning challenge|hella[\s_-]*swag|winogrande"
+    r"|boolq|piqa|siqa|openbookqa"
     r"|big[\s_-]*bench[\s_-]*(?:hard|lite)|math(?:[\s_-]*(?:lvl|level)[\s_-]*5|500)?|mbpp\+?|multipl[\s_-]*e|ds[\s_-]*1000"
     r"|human[\s_-]*eval\s*(?:\+|plus|x\b|fix)|eval[\s_-]*plus|alpaca[\s_-]*eval|eq[\s_-]*bench|arena[\s_-]*hard|magi"
     r"|live[\s_-]*(?:code[\s_-]*)?bench|swe[\s_-]*bench|aime|lambada|race|squad|triviaqa|nq|commonsenseqa|toxigen|xstest"

@@ -59,8 +59,8 @@ class ScoreTable:
         suite: the suite of most of its tasks, or None if evalkit knows none of them.
         headings: column headings; empty if the table has no heading.
         rows: its rows.
-        harness: ``lm-eval-0.3`` or ``lm-eval-0.4``, by the columns that the two lines of the harness print; ``lighteval``
-            or ``open-llm-leaderboard`` or ``unknown`` where the table or its heading says so.
+        harness: ``lm-eval-0.3`` or ``lm-eval-0.4``, by the columns that the two lines of the harness print; or
+            ``lighteval``, ``open-llm-leaderboard`` or ``unknown`` where the table or its heading says so.
         averages: averages that stand in the table itself.
         groups: scores of groups of tasks that stand in the table.
         labelled: True if the table names no metrics.

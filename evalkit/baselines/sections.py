@@ -267,6 +267,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         notes.append(
             Note(score.line, f"average {score.percent} of {what or 'rows'}: no suite of evalkit; not imported")
         )
+        group = [row for row in rows if row.printed_task.lower() == what.lower().strip("# :")]
+        rows = group or rows  # the printed average of a group's section is the group's own score
         if rows:
             current.other_averages.append(RowsAverage(score.line, what, score.percent, one_a_task(rows)))
 

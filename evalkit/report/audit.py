@@ -30,8 +30,10 @@ from evalkit.report.checks import (
 )
 from evalkit.suites import Suite, load_suites, load_tasks
 
-GRADED_METRICS = frozenset({"mc2", "f1", "mcc", "brier_score"})
-"""Metrics whose score of one document can lie between 0 and 1; all others are right or wrong."""
+GRADED_METRICS = frozenset({"mc2", "score", "f1", "mcc", "brier_score"})
+"""Metrics whose score of one document can lie between 0 and 1; all others are right or wrong.
+
+"score" is that of a table that names no metrics."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,8 @@ def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
     """Compare the score of a group with its members': it is their mean, weighted by documents or not."""
     rows = _rows(model)
     for group in (group for table in model.tables for group in table.groups):
-        suite = load_suites().get(leading_suite(group.name)[0]) if leading_suite(group.name) else None
+        named = leading_suite(group.name)
+        suite = load_suites().get(named[0]) if named is not None else None
         names = group.members or tuple(
             dict.fromkeys(
                 task

@@ -40,7 +40,8 @@ def audit_lines(audits: Sequence[Audit], *, everything: bool) -> Iterator[str]:
             if note.unread:
                 yield f"  line {note.line}: {note.message}"
         counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Verdict if audit.count(verdict)]
-        yield f"  {', '.join(counts) if counts else 'scores read, nothing to check' if audit.read else 'no scores read'}"
+        nothing = "scores read, nothing to check" if audit.read else "no scores read"
+        yield f"  {', '.join(counts) or nothing}"
 
 
 def audit_table(audits: Sequence[Audit], *, everything: bool) -> Table:

@@ -67,8 +67,8 @@ def import_command(
 def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | None) -> None:
     """Recompute the averages, totals, changes and standard errors of published tables.
 
-    Exit code 1 if any is inconsistent, 4 if no scores were read from a file. Each number is exact, rounded from unrounded
-    values, truncated, or inconsistent.
+    Exit code 1 if any is inconsistent, 4 if no scores were read from a file. Each number is exact, rounded from
+    unrounded values, truncated, or inconsistent.
     """
     from evalkit.report.audit import audit_file
     from evalkit.report.audit_text import audit_lines, audit_table, copied_between
