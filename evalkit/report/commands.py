@@ -91,14 +91,16 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
 @click.option("--sort", default="average", show_default=True, help="Suite to rank by, or 'average'.")
 @click.option("--all", "all_records", is_flag=True, help="Also show second records of a model that is shown.")
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print the table.")
-def leaderboard(runs: tuple[str, ...], sort: str, all_records: bool, form: str) -> None:
+@click.option("--across-protocols", is_flag=True, help="Also rank, with a mark, what another protocol measured.")
+def leaderboard(runs: tuple[str, ...], sort: str, all_records: bool, form: str, across_protocols: bool) -> None:
     """Rank runs (and baseline files or logs) among all baselines, with standard errors and possible ranks."""
     from evalkit.report.leaderboard import leaderboard as table_of
     from evalkit.report.leaderboard import standings
     from evalkit.report.tables import render
 
-    models = standings(runs, all_records=all_records)
-    _print(render(table_of(models, sort, numeric=form in ("csv", "json")), form))
+    models = standings(runs, all_records=all_records, warn=_warn)
+    numeric = form in ("csv", "json")
+    _print(render(table_of(models, sort, numeric=numeric, across_protocols=across_protocols), form))
 
 
 @click.command()

@@ -13,7 +13,7 @@ from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.report.pairing import data_sha256
 from evalkit.results import RunRecord
-from evalkit.suites import find_task, load_suites
+from evalkit.suites import Suite, find_task, load_suites
 
 FIELDS = {
     "protocol": "how requests are made",
@@ -114,9 +114,9 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     known = load_suites()
     names = [task.name for suite in suites for task in known[suite].tasks]
     found = [
-        Difference("protocol", f"{known[suite].protocol} for {suite}", baseline.protocol_of(suite))
+        Difference("protocol", f"{own} for {suite}", baseline.protocol_of(suite))
         for suite in suites
-        if baseline.protocol_of(suite) != known[suite].protocol
+        if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite]))
     ]
     config = candidate.evalkit["config"]
     off = f"off ({baseline.protocol})"
@@ -139,6 +139,11 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
         found.append(Difference("data", f"other content for {_some(other)}", "the published data"))
     failed = _failed(candidate, present)
     return [*found, *([Difference("failed", _documents(failed), "none known")] if failed else [])]
+
+
+def protocol_of(record: RunRecord, suite: Suite) -> str:
+    """Return the protocol by which a run measured a suite; an imported run says its own."""
+    return str(record.evalkit["protocol"]) if record.evalkit.get("foreign") else suite.protocol
 
 
 def settings(record: RunRecord) -> dict[str, str]:

@@ -87,13 +87,14 @@ class Explained:
     notes: tuple[str, ...]
 
 
-def explain(run: Path, against: str, suites: Sequence[str] = ()) -> Explained:
+def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_protocols: bool = False) -> Explained:
     """Explain the gaps between a finished run and a published result.
 
     Args:
         run: the run's folder.
         against: a baseline's name, file or log.
         suites: suites to explain; by default all that both have.
+        across_protocols: also explain what two protocols measured.
 
     Raises:
         ConfigError: nothing to compare, or `against` is a run, which `evalkit compare` compares exactly.
@@ -113,7 +114,16 @@ def explain(run: Path, against: str, suites: Sequence[str] = ()) -> Explained:
             notes.append(f"{suite.title}: {baseline.name} published nothing for it")
         elif own is None:
             notes.append(f"{suite.title}: the run has no score, because tasks are missing or failed")
+        elif (own_protocol := comparable.protocol_of(record, suite)) != baseline.protocol_of(suite.name) and (
+            not across_protocols
+        ):
+            text = f"{own_protocol} against {baseline.protocol_of(suite.name)}; --across-protocols explains it all the same"
+            notes.append(f"{suite.title}: other protocols, {text}")
         else:
+            if own_protocol != baseline.protocol_of(suite.name):
+                notes.append(
+                    f"{suite.title}: across protocols, {own_protocol} against {baseline.protocol_of(suite.name)}"
+                )
             found.append(_explained(Facts(scores, baseline, suite), own, published))
     if not found:
         raise ConfigError(f"{record.folder} and {baseline.slug}: nothing to compare ({'; '.join(notes) or 'no suite'})")

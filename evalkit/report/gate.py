@@ -24,7 +24,8 @@ from evalkit.report import comparable
 from evalkit.report.comparable import Difference
 from evalkit.report.pairing import TaskScores, pair, scores_of
 from evalkit.report.run_scores import RunScores, run_scores
-from evalkit.results import RUN_FILE, SAMPLES_FILE, RunRecord, read_run
+from evalkit.results import SAMPLES_FILE, RunRecord, has_samples, read_run
+from evalkit.results import is_run as is_run_path
 from evalkit.stats import (
     Estimate,
     NonInferiority,
@@ -272,8 +273,7 @@ def gate(
 
 def is_run(name: str) -> bool:
     """Return True if a baseline's name is the folder (or the ``run.json``) of a run."""
-    path = Path(name)
-    return path.is_dir() or path.name == RUN_FILE
+    return is_run_path(Path(name))
 
 
 def chosen_suites(names: Sequence[str], available: Mapping[str, object], whose: str) -> list[Suite]:
@@ -318,7 +318,7 @@ def _against_run(
     extra = [suite for name, suite in suites_in(candidate).items() if name not in suites_in(baseline)]
     if extra and not names:
         notes.append(f"not judged, because the baseline lacks it: {', '.join(suite.title for suite in extra)}")
-    paired = all((record.folder / SAMPLES_FILE).is_file() for record in (candidate, baseline))
+    paired = all(has_samples(record) for record in (candidate, baseline))
     if paired:
         pairs = pair(candidate, baseline, tasks, drop_failed="failed" in allowed)
         left_out = sum(found.left_out for found in pairs.values())

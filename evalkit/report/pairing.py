@@ -215,7 +215,10 @@ def _occurrences(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]
     """Key documents by content; the second of two equal ones is another document than the first."""
     seen: dict[str, int] = {}
     for sample in samples:
-        content = json.dumps([sample.context, sample.continuations, sample.target], sort_keys=True)
+        # lm-eval's samples carry a hash of the document; it is the same however the document was asked.
+        content = sample.details.get("doc_hash") or json.dumps(
+            [sample.context, sample.continuations, sample.target], sort_keys=True
+        )
         seen[content] = seen.get(content, 0) + 1
         yield (content, seen[content]), sample
 

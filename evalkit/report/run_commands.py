@@ -40,6 +40,7 @@ def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], f
 @click.option(
     "--allow-different", multiple=True, metavar="FIELD", help="Compare although this field differs: dtype, data..."
 )
+@click.option("--across-protocols", is_flag=True, help="Compare although the protocols differ; the result is marked.")
 @click.option("--junit", type=_FILE, help="Also write a JUnit report.")
 @click.option("--markdown", type=_FILE, help="Also write Markdown, e.g. for $GITHUB_STEP_SUMMARY.")
 @click.option("--json", "json_file", type=_FILE, help="Also write JSON with unrounded numbers.")
@@ -59,6 +60,7 @@ def gate(
     alpha: float,
     suites: tuple[str, ...],
     allow_different: tuple[str, ...],
+    across_protocols: bool,
     junit: Path | None,
     markdown: Path | None,
     json_file: Path | None,
@@ -77,6 +79,8 @@ def gate(
 
     if (candidate is None) == (run_model is None):
         raise ConfigError("give either the folder of a finished run, or --run-model MODEL")
+    if across_protocols:
+        allow_different = (*allow_different, "protocol")
     given = {name: value for name, value in model_options.items() if value not in (None, ())}
     if candidate is not None:
         if given or order_seed:
@@ -112,12 +116,13 @@ def gate(
 
 @click.command()
 @click.argument("run", metavar="RUN", type=_FILE)
+@click.option("--across-protocols", is_flag=True, help="Compare although the protocols differ; the result is marked.")
 @click.option("--against", required=True, metavar="BASELINE", help="The published result (or another run).")
 @click.option("--suite", "suites", multiple=True, help="Suite to explain; repeat for several.  [default: all]")
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print it.")
-def explain(run: Path, against: str, suites: tuple[str, ...], form: str) -> None:
+def explain(run: Path, against: str, suites: tuple[str, ...], form: str, across_protocols: bool) -> None:
     """Why a run's numbers differ from published ones: what could account for the gap, ranked, with figures."""
     from evalkit.report.explain import explain as explain_run
     from evalkit.report.explain import explain_text
 
-    _print(explain_text(explain_run(run, against, suites), form))
+    _print(explain_text(explain_run(run, against, suites, across_protocols=across_protocols), form))

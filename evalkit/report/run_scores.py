@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.report.pairing import cluster_keys, samples_by_task
-from evalkit.results import SAMPLES_FILE, RunRecord, Sample
+from evalkit.results import RunRecord, Sample, has_samples
 from evalkit.stats import Estimate, Values, suite_mean, suite_stderr
 from evalkit.suites import Suite
 
@@ -59,5 +59,4 @@ def run_scores(record: RunRecord) -> RunScores:
     Raises:
         StoreError: the documents are there and damaged.
     """
-    has_samples = (record.folder / SAMPLES_FILE).is_file()
-    return RunScores(record, samples_by_task(record) if has_samples else None)
+    return RunScores(record, samples_by_task(record) if has_samples(record) else None)
