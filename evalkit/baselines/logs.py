@@ -36,7 +36,17 @@ from evalkit.baselines.names import (
     task_and_shots,
 )
 from evalkit.baselines.prose import Event, OtherHeading, SuiteHeading, read_prose
-from evalkit.baselines.published import Comparison, ComparisonRow, GroupScore, Log, Note, PrintedScore, Row, ScoreTable
+from evalkit.baselines.published import (
+    Comparison,
+    ComparisonRow,
+    GroupScore,
+    Log,
+    ModelScores,
+    Note,
+    PrintedScore,
+    Row,
+    ScoreTable,
+)
 from evalkit.baselines.sections import models_of
 from evalkit.baselines.text import read_lines
 from evalkit.suites import load_tasks
@@ -403,8 +413,34 @@ def read_log(path: Path) -> Log:
     Raises:
         DataError: the file cannot be read at all.
     """
+    if path.suffix.lower() == ".json":
+        return _results_file(path)
     lines, notes = read_lines(path)
     return parse_log(path.name, lines, notes)
+
+
+def _results_file(path: Path) -> Log:
+    """Return what a results file of lm-eval says."""
+    from evalkit.foreign import read_foreign_run
+
+    record = read_foreign_run(path)
+    shots = record.lm_eval.get("n-shot")
+    rows = []
+    for task, metrics in record.metrics.items():
+        n = shots.get(task) if isinstance(shots, dict) else None
+        for metric, found in metrics.items():
+            if found.value is not None:
+                value = Decimal(repr(found.value))
+                error = None if found.stderr is None else Decimal(repr(found.stderr))
+                rows.append(Row(1, task, task, metric, value, error, n if isinstance(n, int) else None))
+    known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
+    suite = max(known, key=known.count) if known else None
+    protocol = str(record.evalkit["protocol"])
+    table = ScoreTable(1, suite, (), tuple(rows), "lm-eval-0.4")
+    model = ModelScores(
+        str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), dict.fromkeys(known, protocol), protocol
+    )
+    return Log(path.name, (model,), (), ())
 
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:

@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.errors import DataError
-from evalkit.results import RunRecord, Sample, read_samples
+from evalkit.results import RunRecord, Sample, has_samples, read_samples
 from evalkit.stats import FloatArray
 from evalkit.suites import Task, load_tasks
 
@@ -172,6 +172,11 @@ def pair(
         StoreError: samples are missing or damaged.
         DataError: a task has no common documents.
     """
+    for record in (candidate, baseline):
+        if record.evalkit.get("foreign") and not has_samples(record):
+            raise DataError(
+                f"{record.folder}: no samples files beside it (lm_eval --log_samples writes them), so no pairs"
+            )
     common = set(candidate.metrics) & set(baseline.metrics)
     wanted = [task for task in load_tasks().values() if task.name in (common if tasks is None else set(tasks))]
     left = samples_by_task(candidate, (task.name for task in wanted))
