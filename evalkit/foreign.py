@@ -1,6 +1,6 @@
 """lm-eval's own results files as runs: `evalkit.results` hands them here, so that every command takes them.
 
-A results file (``results_<time>.json``) gives tasks, metrics and errors; ``samples_<task>_<time>.jsonl`` files beside it
+A results file (``results_<time>.json``) gives tasks, metrics, errors; ``samples_<task>_<time>.jsonl`` files beside it
 give the documents, which pair by the hash of the document. The protocol is never nous-2023: the 0.4 line adds BOS, and
 its tasks, examples in the prompt and filters are its own. What the file does not say is "unknown", never guessed.
 """
@@ -30,7 +30,7 @@ def is_foreign(path: Path) -> bool:
 
 
 def results_file(path: Path) -> Path | None:
-    """Return lm-eval's results file at a path: the file itself, or the newest one in a folder; None if there is none."""
+    """Return lm-eval's results file at a path: the file itself, or the newest in a folder; None if there is none."""
     if path.is_dir():
         found = sorted(path.glob("results_*.json")) if not (path / "run.json").exists() else []
         return found[-1] if found else None

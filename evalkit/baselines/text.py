@@ -179,6 +179,8 @@ def _span(text: str | None) -> int:
 
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _POWER = re.compile(r"(?<=[×xX*·]10)([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?<=[×xX*·] 10)([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+# A whole number with a raised one may be a power; one with places has a footnote.
+_RAISED_WHOLE = re.compile(r"(?<=[0-9])(?<![.,][0-9])(?<![.,][0-9]{2})(?<![.,][0-9]{3})(?<![.,][0-9]{4})[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _RAISED_TAG = re.compile(r"<(sup|sub)\b[^>]*>\s*(.*?)\s*</\1>", re.IGNORECASE)
 _TAG = re.compile(
     r"</?(?:b|strong|em|i|u|s|del|code|sub|sup|span|font|a|small|big|mark|tt|center)\b[^>]*>", re.IGNORECASE
@@ -198,6 +200,7 @@ def _raised(found: re.Match[str]) -> str:
 def _marks(line: str) -> str:
     """Replace characters that NFKC would turn into digits beside a number: ``0.80¹`` is not 0.801."""
     line = _POWER.sub(lambda found: "^" + (found[1] or found[2]).translate(_RAISED), line)
+    line = _RAISED_WHOLE.sub(lambda found: f"^{found[0].translate(_RAISED)}", line)
     # Fractions and numbers of several digits in one character keep their sign, which no number has.
     return "".join(MARK if unicodedata.category(c) == "No" and unicodedata.numeric(c, 0) % 1 == 0 else c for c in line)
 

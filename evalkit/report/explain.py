@@ -117,8 +117,8 @@ def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_proto
         elif (own_protocol := comparable.protocol_of(record, suite)) != baseline.protocol_of(suite.name) and (
             not across_protocols
         ):
-            text = f"{own_protocol} against {baseline.protocol_of(suite.name)}; --across-protocols explains it all the same"
-            notes.append(f"{suite.title}: other protocols, {text}")
+            text = f"{own_protocol} against {baseline.protocol_of(suite.name)}"
+            notes.append(f"{suite.title}: other protocols, {text}; --across-protocols explains it all the same")
         else:
             if own_protocol != baseline.protocol_of(suite.name):
                 notes.append(
