@@ -87,6 +87,8 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     key = bare(printed_task)
     if key in _SPLIT_TASKS and metric == "acc":
         return _SPLIT_TASKS[key]
+    if "+" in printed_task:  # HumanEval+ and MBPP+ are other benchmarks than those without the sign
+        return printed_task, metric
     return _tasks_by_bare_name().get(key, printed_task), metric
 
 

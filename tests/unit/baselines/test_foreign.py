@@ -206,6 +206,13 @@ def test_results_files_without_samples_say_what_is_missing(tmp_path: Path) -> No
     assert "no key 'results'" in CliRunner().invoke(main, ["report", str(tmp_path / "other.json")]).output
 
 
+def test_humaneval_plus_is_not_humaneval() -> None:
+    log = read("|Benchmark|pass@1|\n|---|---|\n|HumanEval+|45.1|\n|HumanEval|50.6|\n")
+    humaneval = log.models[0].humaneval
+    assert humaneval is not None
+    assert humaneval.percent == Decimal("50.6")
+
+
 def test_refusal_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         import_log(tmp_path / "absent.md", retrieved="2024-01-01")
