@@ -24,7 +24,7 @@ Variyath and Abraham, J. Computational and Graphical Statistics 17 (2008), put a
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -66,8 +66,8 @@ def tail_probability(weights: FloatArray, counts: FloatArray) -> float:
     curvature = float(counts @ terms**2)
     root = math.copysign(math.sqrt(max(0.0, 2 * float(counts @ np.log1p(-point * weights)))), point)
     if abs(root) < _SMALL:
-        skew = 2 * float(counts @ terms**3) / curvature**1.5
-        return 0.5 - skew / (6 * math.sqrt(2 * math.pi))
+        skew: float = 2 * float(counts @ terms**3) / curvature**1.5
+        return float(0.5 - skew / (6 * math.sqrt(2 * math.pi)))
     density = math.exp(-root * root / 2) / math.sqrt(2 * math.pi)
     found = t_cdf(-root, math.inf) + density * (1 / (point * math.sqrt(curvature)) - 1 / root)
     return min(1.0, max(0.0, found))
@@ -82,7 +82,8 @@ class PairedTest:
         residuals: each cluster's summed weighted loss beyond its tasks' means. shape (clusters,), equal ones once
         weights: each cluster's part of the mean; all add up to 1. shape (clusters,)
         counts: how many clusters are like this one. shape (clusters,)
-        unseen: the part of the mean that the cluster has which nobody has seen; see `unseen_part`.
+        unseen: the part of the mean that the cluster has which nobody has seen: the typical one of all tasks together,
+            or of the task whose clusters weigh most, because a loss may be in one task alone.
         is_clustered: True if some documents share a cluster.
     """
 
@@ -167,12 +168,12 @@ class PairedTest:
         return high
 
 
-def _boundary(holds: object) -> float:
+def _boundary(holds: Callable[[float], bool]) -> float:
     """Return the smallest margin within -1..1 from which on a condition holds, by bisection; 1.0 if it never does."""
     low, high = -1.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)  # type: ignore[operator]
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return high
 
 
@@ -199,7 +200,9 @@ def paired_test(
     for number, (task, values) in enumerate(differences.items()):
         array = np.asarray(values, dtype=np.float64)
         if not np.isfinite(array).all() or np.abs(array).max() > 1:
-            raise DataError(f"{task}: differences must lie within -1 and 1; a document has no score, or one beyond 0..1")
+            raise DataError(
+                f"{task}: differences must lie within -1 and 1; a document has no score, or one beyond 0..1"
+            )
         keys = (clusters or {}).get(task) or [(task, position) for position in range(array.size)]
         if len(keys) != array.size:
             raise DataError(f"{task}: {array.size} scores but {len(keys)} cluster keys")
@@ -221,7 +224,7 @@ def _assembled(
         own = share * np.bincount(code, weights=centre - array, minlength=groups)
         sizes = share * np.bincount(code, minlength=groups)
         count = int(np.count_nonzero(sizes))
-        largest = max(largest, float(sizes @ sizes) / float(sizes.sum()))
+        largest = max(largest, _typical_size(sizes))
         residuals += own
         parts += sizes
         factor = count / (count - 1) if count > 1 else 1.0
@@ -232,5 +235,14 @@ def _assembled(
     documents = sum(array.size for array in columns)
     estimate = Estimate(value, math.sqrt(float(corrected @ corrected)), documents, 1 / freedom if freedom else math.inf)
     rows, counts = np.unique(np.round(np.stack([residuals, parts]), 14), axis=1, return_counts=True)
-    unseen = max(largest, float(parts @ parts))
+    unseen = max(largest, _typical_size(parts))
     return PairedTest(estimate, rows[0], rows[1], counts.astype(np.float64), unseen, groups < documents)
+
+
+def _typical_size(sizes: np.ndarray) -> float:
+    """Return the size of the cluster that is added: that of all, if they are equal; else towards the large ones.
+
+    The geometric mean of sum(a^2) / sum(a), the size of the cluster that a random document is in, and of
+    sum(a^3) / sum(a^2), the step of the Poisson variable with the variance and skewness of losses of whole clusters.
+    """
+    return math.sqrt(float((sizes**3).sum()) / float(sizes.sum()))
