@@ -124,11 +124,11 @@ class PairedTest:
 
     def lowest(self, alpha: float = 0.05) -> float:
         """Return the bound above which the difference lies with confidence 1 - alpha: what `p_fine` inverts."""
-        return -_boundary(lambda margin: self.p_fine(margin) <= alpha)
+        return -boundary(lambda margin: alpha - self.p_fine(margin))
 
     def highest(self, alpha: float = 0.05) -> float:
         """Return the bound below which the difference lies with confidence 1 - alpha: what `p_worse` inverts."""
-        return -_boundary(lambda margin: self.p_worse(margin) > alpha)
+        return -boundary(lambda margin: self.p_worse(margin) - alpha)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the two-sided interval; never of width 0, never beyond -1 or 1."""
@@ -157,23 +157,30 @@ class PairedTest:
             )
             return shifted.p_worse(margin) <= alpha_worse if below else shifted.p_fine(margin) <= alpha
 
-        if self.difference.value + margin == 0 or not decides(LARGEST_FACTOR):
-            return None
-        low, high = 1e-9, 1.0
-        while not decides(high):
-            low, high = high, high * 2
-        while high - low > 1e-4 * high:
-            middle = (low + high) / 2
-            low, high = (low, middle) if decides(middle) else (middle, high)
-        return high
+        return None if self.difference.value + margin == 0 else smallest_factor(decides)
 
 
-def _boundary(holds: Callable[[float], bool]) -> float:
-    """Return the smallest margin within -1..1 from which on a condition holds, by bisection; 1.0 if it never does."""
-    low, high = -1.0, 1.0
-    for _ in range(50):
+def boundary(rising: Callable[[float], float]) -> float:
+    """Return the margin within -1..1 at which a function that rises with it becomes 0; 1.0 if it never does."""
+    from scipy import optimize
+
+    if rising(1.0) < 0:
+        return 1.0
+    if rising(-1.0) >= 0:
+        return -1.0
+    return float(optimize.brentq(rising, -1.0, 1.0, xtol=1e-9))
+
+
+def smallest_factor(decides: Callable[[float], bool]) -> float | None:
+    """Return the smallest factor on the number of documents that decides, within 0.01 %; None if none does."""
+    if not decides(LARGEST_FACTOR):
+        return None
+    low, high = 1e-9, 1.0
+    while not decides(high):
+        low, high = high, high * 2
+    while high - low > 1e-4 * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
+        low, high = (low, middle) if decides(middle) else (middle, high)
     return high
 
 

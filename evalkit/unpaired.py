@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from evalkit.paired import boundary, smallest_factor
 from evalkit.stats import Estimate, t_cdf, t_quantile, unpaired_difference
-
-LARGEST_FACTOR = 1e6
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,7 @@ class UnpairedTest:
 
     def lowest(self, alpha: float = 0.05) -> float:
         """Return the bound above which the difference lies with confidence 1 - alpha: what `p_fine` inverts."""
-        low, high = -1.0, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (low, middle) if self.p_fine(middle) <= alpha else (middle, high)
-        return -high
+        return -boundary(lambda margin: alpha - self.p_fine(margin))
 
     def factor_to_decide(self, margin: float, alpha: float, alpha_worse: float, power: float = 0.8) -> float | None:
         """Return how many times as many documents of the candidate decide; None if no number does.
@@ -123,12 +118,4 @@ class UnpairedTest:
             distance = (shifted.difference.value + unlucky + margin) * (-1 if below else 1)
             return shifted._below(-distance, margin) <= (alpha_worse if below else alpha)
 
-        if self.difference.value + margin == 0 or not decides(LARGEST_FACTOR):
-            return None
-        low, high = 1e-9, 1.0
-        while not decides(high):
-            low, high = high, high * 2
-        while high - low > 1e-4 * high:
-            middle = (low + high) / 2
-            low, high = (low, middle) if decides(middle) else (middle, high)
-        return high
+        return None if self.difference.value + margin == 0 else smallest_factor(decides)

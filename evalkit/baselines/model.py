@@ -16,7 +16,7 @@ SAME_DOCUMENTS = {
 """Tasks that hold the same documents as another one (a defect of the original data), so they count once for errors."""
 
 SAME_QUESTIONS = {**SAME_DOCUMENTS, "agieval_sat_en_without_passage": "agieval_sat_en"}
-"""Tasks that ask the questions of another one at the same positions: a model answers both alike, so one cluster each."""
+"""Tasks that ask the questions of another one at the same positions: one cluster a question for errors."""
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,8 @@ def noise_table(noise: Noise) -> Table:
             )
         )
     notes = [
-        f"{noise.name}: run 2 ({noise.folders[1]}) against run 1 ({noise.folders[0]}), percentage points; one model, so "
-        "all of it is noise of the measurement",
+        f"{noise.name}: run 2 ({noise.folders[1]}) against run 1 ({noise.folders[0]}), percentage points; one model, "
+        "so all of it is noise of the measurement",
         f"Margin that passes: the smallest --margin that passes at alpha {noise.alpha:g} with this noise and these "
         "documents; a gate with a smaller one goes undecided without any change of the model",
     ]

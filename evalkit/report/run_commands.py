@@ -85,7 +85,12 @@ def gate(
     if aa is not None:
         from evalkit.report.gate_noise import noise_between, noise_text
 
-        extra = {"a candidate": candidate, "--run-model": run_model, "--baseline": baseline, "--policy": policy_file}
+        extra: dict[str, object] = {
+            "a candidate": candidate,
+            "--run-model": run_model,
+            "--baseline": baseline,
+            "--policy": policy_file,
+        }
         extra |= {"--margin": margin, "--junit": junit, "--allow-missing": allow_missing or None}
         for name, value in extra.items():
             if value is not None:
@@ -104,8 +109,9 @@ def gate(
     if policy_file is not None:
         from evalkit.report.gate_policy import read_policy
 
-        for name, value in (("--margin", margin), ("--alpha", alpha), ("--suite", suites or None)):
-            if value is not None:
+        said: dict[str, object] = {"--margin": margin, "--alpha": alpha, "--suite": suites or None}
+        for name, given_value in said.items():
+            if given_value is not None:
                 raise ConfigError(f"{name} and --policy: the policy file says it; leave {name} out")
         if run_model is not None:
             raise ConfigError("--policy goes with a finished run; with --run-model give --margin, --alpha and --suite")
