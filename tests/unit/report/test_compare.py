@@ -57,7 +57,7 @@ def test_graded_scores_are_tested_with_paired_differences(tmp_path: Path) -> Non
     write_values(tmp_path / "b", {"truthfulqa_mc": list(after)}, keys)
     found = compare(tmp_path / "a", tmp_path / "b")
     (change,) = found.tasks
-    assert change.test == "t"
+    assert change.test == "clusters"
     expected = stats.paired_difference(after, before, keys["truthfulqa_mc"])
     assert change.p_value == pytest.approx(expected.p_value())
     assert any("documents share passages in truthfulqa_mc" in note for note in found.notes)
