@@ -240,7 +240,9 @@ def _assembled(
     spread = math.fsum(variance for variance, _ in variance_parts)
     freedom = math.fsum((variance / spread) ** 2 / max(1, df) for variance, df in variance_parts) if spread > 0 else 0.0
     documents = sum(array.size for array in columns)
-    estimate = Estimate(value, math.sqrt(float(corrected @ corrected)), documents, 1 / freedom if freedom else math.inf)
+    # One cluster says nothing about the spread: it could have gone any way.
+    stderr = math.sqrt(float(corrected @ corrected)) if groups > 1 else 1.0
+    estimate = Estimate(value, stderr, documents, 1 / freedom if freedom else math.inf)
     rows, counts = np.unique(np.round(np.stack([residuals, parts]), 14), axis=1, return_counts=True)
     unseen = max(largest, _typical_size(parts))
     return PairedTest(estimate, rows[0], rows[1], counts.astype(np.float64), unseen, groups < documents)
