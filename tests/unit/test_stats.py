@@ -197,3 +197,9 @@ def test_holm_keeps_the_family_wise_level() -> None:
     rng = np.random.default_rng(7)
     alarms = [min(stats.holm(row)) <= 0.05 for row in rng.random((REPETITIONS // 2, 8)).tolist()]
     assert 0.04 <= np.mean(alarms) <= 0.06
+
+
+def test_what_has_no_error_is_refused() -> None:
+    for empty in (lambda: stats.suite_mean({}), lambda: stats.suite_stderr([]), lambda: stats.independent_mean([])):
+        with pytest.raises(DataError):
+            empty()

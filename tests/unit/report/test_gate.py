@@ -12,9 +12,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from evalkit.errors import ConfigError, DataError
+from evalkit.errors import ConfigError, StoreError
 from evalkit.report import gate_text
 from evalkit.report.gate import Gate, gate, judge, paired_tests
+from evalkit.report.gate_noise import noise_between, noise_table
+from evalkit.report.gate_policy import read_policy
 from evalkit.report.pairing import TaskScores
 from evalkit.report.tables import FORMATS, render
 from evalkit.suites import find_suite, find_task
@@ -248,8 +250,8 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
     ):
         refused(tmp_path / "run", tmp_path / "run", words, **options)
     write_values(tmp_path / "one", {"boolq": [1.0]})
-    with pytest.raises(DataError, match="at least two documents"):
-        gate(tmp_path / "one", str(tmp_path / "one"))
+    write_values(tmp_path / "other", {"boolq": [0.0]})
+    assert gate(tmp_path / "one", str(tmp_path / "other")).verdict == "undecided"  # one document decides nothing
 
 
 def test_remarks_stand_beside_a_verdict_without_refusing_it(tmp_path: Path) -> None:
@@ -336,3 +338,91 @@ def test_documents_in_the_record_may_differ_in_order_and_number(tmp_path: Path) 
     write_samples(tmp_path / "a", samples[::-1])
     write_samples(tmp_path / "b", samples)
     assert gate(tmp_path / "a", str(tmp_path / "b")).judged[0].asked.same
+
+
+# Records must be whole
+
+
+def damage(folder: Path, change: str) -> None:
+    path = folder / "samples.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(
+        "".join(
+            {
+                "cut": lines[:-7],
+                "twice": [*lines, lines[3]],
+                "more": [*lines, lines[0].replace('"doc_id": 0', '"doc_id": 999')],
+            }[change]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("cut", "93 documents, but run.json counts 100: 7 are lost"),
+        ("twice", "1 of 101 documents are there twice"),
+        ("more", "101 documents, but run.json counts 100"),
+    ],
+)
+def test_a_damaged_record_is_refused_with_the_counts(tmp_path: Path, change: str, words: str) -> None:
+    for name in ("a", "b"):
+        write_values(tmp_path / name, {"boolq": draw(100, 0.6, 1)})
+    damage(tmp_path / "a", change)
+    with pytest.raises(StoreError, match=words):
+        gate(tmp_path / "a", str(tmp_path / "b"))
+
+
+def test_lost_documents_are_refused_or_count_as_wrong(tmp_path: Path) -> None:
+    write_samples(tmp_path / "b", [document("boolq", i, 1.0) for i in range(1000)])
+    write_samples(tmp_path / "a", [document("boolq", i, 1.0) for i in range(950)])
+    with pytest.raises(ConfigError, match="the candidate lacks 50 documents"):
+        gate(tmp_path / "a", str(tmp_path / "b"))
+    found = gate(tmp_path / "a", str(tmp_path / "b"), allow_missing=True)
+    assert found.verdict == "worse"
+    assert found.judged[0].test.difference.value == pytest.approx(-5.0)
+    assert any("lacks 50 documents" in note and "count as wrong" in note for note in found.notes)
+
+
+# The policy
+
+
+def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
+    good, bad = suite_values("gpt4all", 800, 0.6, 1), suite_values("bigbench", 400, 0.6, 50)
+    write_values(tmp_path / "b", {**good, **bad})
+    write_values(tmp_path / "a", {**shifted(good, 0.02, 0.02), **shifted(bad, 0.0, 0.08)})
+    file = tmp_path / "gate.yaml"
+    file.write_text(
+        "margin: 2\nsuites:\n  gpt4all: {}\n  bigbench: {margin: 3, tier: advisory}\n"
+        "  agieval: {missing: ignore}\naverage: false\ntasks: {boolq: {margin: 20}}\n"
+    )
+    found = gate(tmp_path / "a", str(tmp_path / "b"), policy=read_policy(file))
+    assert [(i.asked.key, i.asked.margin, i.verdict) for i in found.judged] == [
+        ("gpt4all", 2.0, "pass"),
+        ("bigbench", 3.0, "worse"),
+        ("boolq", 20.0, "pass"),
+    ]
+    assert (found.verdict, found.exit_code) == ("pass", 0)
+    assert "worse (advisory)" in gate_text.gate_markdown(found)
+    file.write_text("suites: {gpt4all: {}, agieval: {missing: undecided}}")
+    assert gate(tmp_path / "a", str(tmp_path / "b"), margin=2.0, policy=read_policy(file)).exit_code == 3
+    for text, words in (
+        ("suites: {agieval: {}}", "agieval is judged, but a run lacks it"),
+        ("margins: 1", "unknown key 'margins'; did you mean 'margin'"),
+        ("suites: {gpt4all: {tier: soft}}", "'soft' is not one of blocking, advisory"),
+        ("alpha: 0.7", "alpha: expected a number above 0 and below 0.5"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            gate(tmp_path / "a", str(tmp_path / "b"), policy=read_policy(file))
+
+
+def test_two_runs_of_one_model_show_its_noise(tmp_path: Path) -> None:
+    values = suite_values("gpt4all", 200, 0.6, 1)
+    write_values(tmp_path / "1", values)
+    write_values(tmp_path / "2", shifted(values, 0.01, 0.01))
+    noise = noise_between(tmp_path / "1", tmp_path / "2")
+    assert (noise.gained, noise.lost) == ((14,), (14,))
+    margin = float(str(noise_table(noise).rows[0][-1]))
+    assert gate(tmp_path / "2", str(tmp_path / "1"), margin=margin).verdict == "pass"
+    assert gate(tmp_path / "2", str(tmp_path / "1"), margin=round(margin - 0.01, 2)).verdict == "undecided"
