@@ -17,7 +17,7 @@ from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.errors import ConfigError
 from evalkit.report import comparable
-from evalkit.report.explain_figures import Facts, Figure, close_calls, other_metrics, task_gaps
+from evalkit.report.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
 from evalkit.report.gate import chosen_suites, is_run, model_name, suites_in
 from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
@@ -256,12 +256,16 @@ def _numerics(facts: Facts) -> Iterator[Cause]:
         figure = f"float32 changes {points:.2f} points of answers at most, as the run's audit measured"
         known: float | None = points
     else:
-        known = close
-        figure = (
-            "no audit and no documents in the record"
-            if close is None
-            else f"answers decided by less than {CLOSE_NATS:g} nats make {close:.2f} points"
-        )
+        graded = graded_calls(facts, CLOSE_NATS)
+        known = close if close is not None else graded
+        if close is not None:
+            figure = f"answers decided by less than {CLOSE_NATS:g} nats make {close:.2f} points"
+        elif graded is not None:
+            figure = f"choices that move by up to {CLOSE_NATS:g} nats move mc2 by {graded:.2f} points at most"
+        elif not facts.scores.samples:
+            figure = "no audit and no documents in the record"
+        else:
+            figure = "no audit, and what another dtype does to generated texts cannot be told from the documents"
     if theirs is None:
         yield Cause("dtype", "unknown", known, f"run in {dtype}, the publication does not say; {figure}")
     elif theirs == dtype:

@@ -18,10 +18,16 @@ from evalkit.report.leaderboard import Standing, leaderboard, rank_intervals, st
 from evalkit.report.power import plan, power_table, shares_of, variances
 from evalkit.report.tables import to_json, to_markdown
 from evalkit.results import MetricValue, RunRecord
-from evalkit.stats import Estimate, power_of, smallest_detectable
+from evalkit.stats import Estimate, smallest_detectable, t_cdf, t_quantile
 from evalkit.suites import find_suite, load_suites
 
 pytestmark = pytest.mark.torch_free
+
+
+def power_of(effect: float, stderr: float) -> float:
+    """Probability that a two-sided test at 5 % finds an effect, by the normal distribution."""
+    critical, shift = t_quantile(0.975, math.inf), abs(effect) / stderr
+    return t_cdf(shift - critical, math.inf) + t_cdf(-shift - critical, math.inf)
 
 
 def test_all_baselines_are_ranked_once() -> None:
