@@ -104,7 +104,7 @@ _model_options = _options(
     click.option("--tokenizer", help="Another tokenizer than the model's."),
     click.option("--loader", help="auto, openmind or transformers.  [default: auto]"),
     click.option("--device", help="auto, npu[:N], cuda[:N] or cpu.  [default: auto]"),
-    click.option("--dtype", help="auto, bfloat16, float16 or float32.  [default: auto]"),
+    click.option("--dtype", help="auto, bfloat16, float16, float32 or float64.  [default: auto]"),
     click.option(
         "--trust-remote-code/--no-trust-remote-code",
         default=None,
@@ -128,6 +128,9 @@ _model_options = _options(
 @click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
 @click.option("--audit-fraction", type=float, help="Share of the documents to score again in float32.  [default: 0]")
 @click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
+@click.option(
+    "--max-new-tokens", type=int, help="Lower the tokens of a generated text to this.  [default: the tasks' own]"
+)
 @click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
 @click.option(
     "--apply-chat-template/--no-apply-chat-template", default=None, help="Wrap contexts in the model's chat template."
@@ -138,6 +141,9 @@ _model_options = _options(
 @click.option("--seed", type=int, help="Seed of torch, numpy and random.  [default: 1234]")
 @click.option("--fresh", is_flag=True, default=None, help="Start anew, even if the same command left a run unfinished.")
 @click.option("--resume", is_flag=True, default=None, help="Continue an unfinished run; an error if there is none.")
+@click.option(
+    "--dry-run", is_flag=True, default=None, help="Look at model and requests, print the plan, score nothing."
+)
 @click.option("--reuse", metavar="RUN", help="Take scores of equal requests from the folder of another run.")
 def run(config_file: Path | None, **flags: Any) -> None:
     """Run suites on a model; prints the report. The same command again continues a run that was interrupted."""
@@ -154,6 +160,8 @@ def run(config_file: Path | None, **flags: Any) -> None:
             _say(f"stopped by {stop} before anything new was computed")
         sys.exit(stop.exit_code)
     click.echo(finished.report)
+    if finished.record is None:
+        return
     _say(f"results in {finished.record.folder}")
     if any(value.failed for of_task in finished.record.metrics.values() for value in of_task.values()):
         _say("some samples failed, and their tasks have no score: see the report")

@@ -135,6 +135,10 @@ def _check(prompt: str, system: str | None, raw: bool, max_new_tokens: int, temp
 
 def _chat_ids(lm: OpenMindLM, prompt: str, system: str | None) -> list[int]:
     """Return the ids of the conversation as the model's own template writes it, up to where the answer begins."""
+    from evalkit.models.chat import check_chat_template
+
+    remedy = ", or send the prompt as it is (evalkit infer --raw)"
+    check_chat_template(lm.pretrained, lm.tokenizer, system=system, remedy=remedy)
     history = [] if system is None else [{"role": "system", "content": system}]
     text = lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
     # The template writes all special tokens itself.
