@@ -39,7 +39,7 @@ def plan_text(model: Any, tasks: dict[str, Any], asked: Asked, documents: dict[s
     if asked.pairs:
         lines += _scoring(model, asked, seconds)
     if asked.prompts:
-        lines += _generation(model, tasks, asked, seconds)
+        lines += _generation(model, tasks, seconds)
     lines += _memory(model)
     total = "" if len(seconds) < 2 else f"together {duration_text(sum(seconds))} at most"
     return "\n".join([*lines, *([f"- {total}"] if total else [])])
@@ -67,7 +67,8 @@ def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
     plan = scorer.plan(requests)
     yield (
         f"- tokens: {rows:,} row by row; the {scorer.name} computes {plan.forest_tokens:,} of them "
-        f"({100 * plan.forest_tokens / rows:.0f} %), {plan.tokens:,} positions with padding, in {len(plan.packs):,} packs "
+        f"({100 * plan.forest_tokens / rows:.0f} %), {plan.tokens:,} positions with padding, in {len(plan.packs):,} "
+        f"packs "
         f"(encoded in {duration_text(encoding)})"
     )
     rates = []
@@ -93,7 +94,7 @@ def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
     )
 
 
-def _generation(model: Any, tasks: dict[str, Any], asked: Asked, seconds: list[float]) -> Iterator[str]:
+def _generation(model: Any, tasks: dict[str, Any], seconds: list[float]) -> Iterator[str]:
     requests = [r for task in tasks.values() for r in task.instances if r.request_type == "generate_until"]
     shown = [model.in_chat_template(request) for request in requests for _ in range(request.repeats)]
     greatest = sum(int(request.args[1].get("max_gen_toks", model.max_gen_toks)) for request in shown)

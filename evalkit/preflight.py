@@ -134,7 +134,7 @@ def _vocabulary(name: str, model: Any) -> Iterable[str]:
     ordinary = [token for token in beyond if token not in added]
     if ordinary:
         raise ModelError(
-            f"{name}: the tokenizer has ids up to {highest:,}, the model's embedding {rows:,} rows (ids to {rows - 1:,}); "
+            f"{name}: the tokenizer has ids up to {highest:,}, the model's embedding only {rows:,} rows; "
             f"{len(ordinary):,} ordinary tokens are beyond it: this tokenizer belongs to another model; "
             "name the right one with --tokenizer"
         )
@@ -288,7 +288,7 @@ def _joins(model: Any, asked: Asked) -> Iterable[str]:
         joins.setdefault((last.group() if last else "", first.group() if first else ""), []).append(task)
     texts = dict.fromkeys(text for last, first in joins for text in (last, last + first))
     ids = _encoded(model, texts)
-    over = {join: tasks for join, tasks in joins.items() if ids[sum(join, "")][: len(ids[join[0]])] != ids[join[0]]}
+    over = {join: tasks for join, tasks in joins.items() if ids["".join(join)][: len(ids[join[0]])] != ids[join[0]]}
     if not over:
         return
     requests = sum(map(len, over.values()))
