@@ -19,6 +19,7 @@ from evalkit.evaluated import build_tasks, evaluate_tasks, samples_of
 from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.paths import user_path
 from evalkit.progress import Progress
+from evalkit.ready import check_ready
 from evalkit.report.run_report import run_report
 from evalkit.results import RunRecord, write_run
 from evalkit.store import runs
@@ -68,6 +69,7 @@ def run(
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
+    check_ready(config, names, sources, say)
     data = _load_data(names, sources, say)
     parent = _folder_of_runs(config)
 
