@@ -36,29 +36,32 @@ class _Group(click.Group):
         **extra: Any,
     ) -> Any:
         """Run a command line; click itself would print a wrong option or argument as four lines."""
-        run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        run: Callable[[], Any] = functools.partial(
+            super().main, args, prog_name, complete_var, standalone_mode=False, **extra
+        )
         if not standalone_mode:
             return run()
         if output.is_closed():
             click.echo("error: standard output is closed; send it somewhere, if need be to /dev/null", err=True)
             sys.exit(2)
         try:
-            code: Any = run()
+            code = run()
+            sys.stdout.flush()
         except click.ClickException as error:
             if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
                 error.show()
                 sys.exit(error.exit_code)
-            context = getattr(error, "ctx", None)
+            context: click.Context | None = getattr(error, "ctx", None)
             where = context.command_path if context else "evalkit"
             click.echo(f"error: {' '.join(error.format_message().split()).rstrip('.')}; see {where} --help", err=True)
             sys.exit(error.exit_code)
         except click.Abort:
             click.echo("aborted", err=True)
             sys.exit(130)
-        try:
-            sys.stdout.flush()
-        except OSError as error:
-            sys.exit(output.exit_code_of(error) or 2)
+        except OSError as error:  # of --help and of the last flush; those of commands end in `invoke`
+            if (full := output.exit_code_of(error)) is None:
+                raise
+            sys.exit(full)
         sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:

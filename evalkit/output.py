@@ -1,4 +1,4 @@
-"""Standard output that is full, closed, or whose reader has gone: one line and an exit code of its own, no traceback."""
+"""Standard output that is full, closed, or whose reader has gone: one line and an exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def exit_code_of(error: OSError) -> int | None:
 
 def is_closed() -> bool:
     """Return whether the process was started without a standard output."""
-    return sys.stdout is None
+    stream: object = sys.stdout
+    return stream is None
 
 
 def _discard() -> None:

@@ -1,8 +1,7 @@
-"""Completions as chat models and other harnesses give them: is it Python after the prompt, and where is the code in it?"""
+"""Completions as chat models and other harnesses give them: are they Python, and where is the code in them?"""
 
 from __future__ import annotations
 
-import ast
 import re
 import textwrap
 import warnings
@@ -25,7 +24,8 @@ def is_python(problem: Problem, completion: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the program's own escapes
-            ast.parse(program)
+            # Compiled, not only parsed: a body without its indentation parses, but for its `return`.
+            compile(program, "completion", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

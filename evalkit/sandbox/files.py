@@ -111,7 +111,8 @@ def _completions(row: dict[str, Any]) -> list[str] | None:
     """Return a row's texts; None where it has none."""
     found = row["completion"] if "completion" in row else row.get("solution")
     texts = found if isinstance(found, list) else [found]
-    return texts if texts and all(isinstance(text, str) for text in texts) else None
+    given = [text for text in texts if isinstance(text, str)]
+    return given if given and len(given) == len(texts) else None
 
 
 def _continuation(prompt: str, solution: str) -> str:

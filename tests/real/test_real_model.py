@@ -1,7 +1,7 @@
 """A trained model through the whole product: SmolLM2-135M-Instruct, which `make real-model` makes.
 
-The oracle is lm-eval's own ``hf`` model on the same files, and what is known of the model: that it names Paris, and what
-it scores on whole tasks. EVALKIT_REAL=slow asks for the long form.
+The oracle is lm-eval's own ``hf`` model on the same files, and what is known of the model: that it names Paris, and
+what it scores on whole tasks. EVALKIT_REAL=slow asks for the long form.
 """
 
 from __future__ import annotations
