@@ -15,7 +15,7 @@ Every finding is one line with its remedy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,11 +88,6 @@ def check_requests(name: str, model: Any, asked: Asked) -> list[str]:
     _reachable_tokens(name, model, asked)
     _empty_contexts(name, model, asked)
     return [*_cut_prompts(model, asked), *_cut_requests(model, asked), *_joins(model, asked)]
-
-
-def uses_chat(tasks: Mapping[str, Any]) -> bool:
-    """Return whether a task puts its prompts into the chat template by itself; the requests need not be built."""
-    return any((getattr(task.config, "generation_kwargs", None) or {}).get("chat") for task in tasks.values())
 
 
 def asked_of(model: Any, tasks: Mapping[str, Any]) -> Asked:
@@ -296,8 +291,8 @@ def _joins(model: Any, asked: Asked) -> Iterable[str]:
     tasks = list(dict.fromkeys(task for of_join in over.values() for task in of_join))
     yield (
         f"in {requests:,} of {len(asked.pairs):,} requests a token reaches over the join of context and continuation "
-        f"({', '.join(tasks[:3])}{' ...' if len(tasks) > 3 else ''}; for example {left!r} + {right!r}): where nothing "
-        "of the continuation would be left to score, the two are encoded apart, and the report counts it"
+        f"({', '.join(tasks[:3])}{' ...' if len(tasks) > 3 else ''}; for example {left!r} + {right!r}): there the two "
+        "are encoded apart; a tokenizer without such tokens gives the published requests"
     )
 
 
@@ -307,8 +302,3 @@ def _encoded(model: Any, texts: Iterable[str], special: bool = False) -> dict[st
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
-
-
-def prompts_of(asked: Asked) -> Sequence[str]:
-    """Return the distinct prompts of generation."""
-    return list(dict.fromkeys(prompt for _, prompt, _ in asked.prompts))

@@ -36,7 +36,8 @@ def check_chat_template(name: str, tokenizer: Any, *, system: str | None = None,
     except Exception as error:  # a template is a program: anything can come out of it
         raise ModelError(f"{name}: {_cause(tokenizer, error)}; mend the template{remedy}") from error
     if QUESTION not in text:
-        raise ModelError(f"{name}: its chat template leaves the user's message out; mend the template{remedy}")
+        cause = _wants(tokenizer) or "leaves the user's message out"
+        raise ModelError(f"{name}: its chat template {cause}; mend the template{remedy}")
     if system is None:
         return
     try:
@@ -55,14 +56,20 @@ def _rendered(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) ->
 
 
 def _cause(tokenizer: Any, error: Exception) -> str:
-    """Say why a plain question cannot be rendered, by rendering it in the ways that some templates ask for."""
+    """Say why a plain question cannot be rendered."""
     from jinja2 import TemplateSyntaxError
 
     if isinstance(error, TemplateSyntaxError):
         return f"its chat template is broken (line {error.lineno}: {error.message})"
+    if wants := _wants(tokenizer):
+        return f"its chat template {wants} ({_reason(error)})"
+    return f"its chat template cannot render one plain question ({_reason(error)})"
+
+
+def _wants(tokenizer: Any) -> str | None:
+    """Say in which other way than plainly a question can be rendered; None where in none."""
     question = [{"role": "user", "content": QUESTION}]
     parts = [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}]
-    wants = ""
     for messages, options, phrase in (
         (question, {"tools": [_TOOL]}, "wants tools, which no benchmark gives"),
         (parts, {}, "wants contents in parts, as for images"),
@@ -70,13 +77,10 @@ def _cause(tokenizer: Any, error: Exception) -> str:
     ):
         try:
             if QUESTION in _rendered(tokenizer, messages, **options):
-                wants = phrase
-                break
+                return phrase
         except Exception:
             continue
-    if wants:
-        return f"its chat template {wants} ({_reason(error)})"
-    return f"its chat template cannot render one plain question ({_reason(error)})"
+    return None
 
 
 def _reason(error: Exception) -> str:

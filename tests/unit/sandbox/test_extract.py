@@ -14,7 +14,7 @@ pytestmark = pytest.mark.torch_free
 
 PROBLEMS = read_problems(SAMPLE_DATA)
 TASK, PROBLEM = next(iter(PROBLEMS.items()))
-BODY = PROBLEM.solution or ""
+BODY = PROBLEM.canonical_solution or ""
 WHOLE = PROBLEM.prompt + BODY
 WRAPPED = {
     "end token": BODY + "<|endoftext|>",
@@ -44,7 +44,7 @@ def test_the_code_is_found(kind: str) -> None:
 
 def test_what_is_python_is_left_alone() -> None:
     for problem in PROBLEMS.values():
-        assert extract(problem, problem.solution or "") == problem.solution
+        assert extract(problem, problem.canonical_solution or "") == problem.canonical_solution
 
 
 def test_the_hint_comes_only_where_most_are_no_python() -> None:
