@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalkit.errors import ConfigError, ModelError
+from evalkit.ready import check_packages
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM
@@ -82,6 +83,7 @@ def infer(
         ModelError: the model cannot be used, has no chat template, or the prompt is longer than its context.
     """
     _check(prompt, system, raw, max_new_tokens, temperature, top_p)
+    check_packages()
     from evalkit.models.openmind import OpenMindLM
 
     output = output if output is not None else sys.stdout

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from evalkit.config import TINY, RunConfig
@@ -28,6 +29,32 @@ def check_packages() -> None:
             f"running a model needs {', '.join(missing)}, not installed here; pip install -e '.[model]' in evalkit's "
             "folder brings what is missing and keeps the torch that is there (which torch: README, 'Install')"
         )
+
+
+def check_tokenizer_packages(folder: Path) -> None:
+    """Raise ModelError where a tokenizer is a SentencePiece or tiktoken file alone, and what reads it is not installed.
+
+    transformers would take the one kind for the other then, and name the wrong package.
+    """
+    if (folder / "tokenizer.json").is_file():
+        return
+    names = [
+        name for name in ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model") if (folder / name).is_file()
+    ]
+    needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf", "tiktoken": "tiktoken"}
+    missing = [package for module, package in needed.items() if not _is_there(module)]
+    if names and missing:
+        raise ModelError(
+            f"{folder / names[0]}: reading this tokenizer needs {', '.join(missing)}, not installed here; "
+            f"pip install {' '.join(missing)} (or -e '.[model]')"
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
 
 
 def check_ready(
