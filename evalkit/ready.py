@@ -94,9 +94,11 @@ def check_sources(names: Iterable[str], sources: Mapping[str, DataSource]) -> No
             )
     for suite, tasks in lacking.items():
         kind, dataset = sources[suite].kind, find_dataset(tasks[0])
-        remedy = dataset.remedy or f"Add --data {suite}=FOLDER (layout: docs/data.md)."
+        elsewhere = f"{suite}=hub, or --data {suite}=FOLDER" if dataset.hub else f"{suite}=FOLDER"
+        remedy = dataset.remedy or f"Add --data {elsewhere} (layout: docs/data.md)."
+        are = "task of {} is" if len(tasks) == 1 else "tasks of {} are"
         raise DataError(
-            f"--data {kind}: {len(tasks)} tasks of {suite} are not there in the protocol's form "
+            f"--data {kind}: {len(tasks)} {are.format(suite)} not there in the protocol's form "
             f"(first {tasks[0]}). {remedy}"
         )
 
