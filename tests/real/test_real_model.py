@@ -104,7 +104,7 @@ def theirs(ours: RunRecord, model: str, data: str) -> dict[str, Any]:
 def test_every_request_is_scored_as_by_lm_eval(ours: RunRecord, theirs: dict[str, Any]) -> None:
     greatest, compared = 0.0, 0
     entries = {(task, int(entry["doc_id"])): entry for task, of_task in theirs["samples"].items() for entry in of_task}
-    for sample in read_samples(ours.folder):
+    for sample in list(read_samples(ours.folder)):
         entry = entries.pop((sample.task, sample.doc_id))
         # A generated text among the responses is one string; a score is a pair.
         scores = [response[0] for response in entry["resps"] if not isinstance(response[0], str)]
@@ -136,7 +136,7 @@ def test_every_text_is_lm_evals(ours: RunRecord, theirs: dict[str, Any]) -> None
         texts = [response[0] for response in entry["resps"] if isinstance(response[0], str)]
         (own,) = (
             s
-            for s in read_samples(ours.folder)
+            for s in list(read_samples(ours.folder))
             if s.task == "bigbench_geometric_shapes" and s.doc_id == entry["doc_id"]
         )
         assert own.generated == texts
@@ -149,11 +149,13 @@ def test_humaneval_end_to_end(model: str, data: str, tmp_path: Path) -> None:
     options = ["--suite", "humaneval", "--limit", "24" if SLOW else "4", "--max-new-tokens", new_tokens]
     evalkit("run", "--model", model, "--data", data, *options, "--output", str(tmp_path))
     record = record_of(tmp_path)
-    labels = [verdict["label"] for sample in read_samples(record.folder) for verdict in sample.details["verdicts"]]
-    assert len(labels) == len(read_samples(record.folder))
+    labels = [
+        verdict["label"] for sample in list(read_samples(record.folder)) for verdict in sample.details["verdicts"]
+    ]
+    assert len(labels) == len(list(read_samples(record.folder)))
     assert "harness error" not in labels
     # Prompts end within a function, so that what the model adds begins with its indentation, all of it.
-    first_lines = [sample.generated[0].lstrip("\n").split("\n")[0] for sample in read_samples(record.folder)]
+    first_lines = [sample.generated[0].lstrip("\n").split("\n")[0] for sample in list(read_samples(record.folder))]
     indents = [len(re.match(" *", line)[0]) for line in first_lines if line.strip()]  # type: ignore[index]
     assert indents
     assert all(indent % 4 == 0 for indent in indents), first_lines
@@ -179,7 +181,7 @@ def test_the_dry_run_counts_what_the_run_does(ours: RunRecord, model: str, data:
     done = evalkit("run", "--model", model, "--data", data, "--suite", "truthfulqa", "--limit", "2", "--dry-run",
                    "--output", str(output))  # fmt: skip
     assert not output.exists()
-    asked = sum(len(sample.logprobs) for sample in read_samples(ours.folder) if sample.task == "truthfulqa_mc"
+    asked = sum(len(sample.logprobs) for sample in list(read_samples(ours.folder)) if sample.task == "truthfulqa_mc"
                 and sample.doc_id < 2)  # fmt: skip
     assert re.search(rf"\| all +\| +1 \| +2 \| +{asked:,} \|", done.stdout), done.stdout
     assert json.dumps(ours.evalkit["preflight"]) == "[]"
