@@ -15,6 +15,7 @@ import numpy as np
 from evalkit.config import RunConfig, suites_of
 from evalkit.data import resolve_sources
 from evalkit.errors import ConfigError, DataError
+from evalkit.ready import check_ready
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
 from evalkit.report.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
@@ -69,15 +70,19 @@ def gate_model(
     differences = _failed(record, names)
     comparable.split(differences, allowed, f"{model} and {record.folder}")
 
+    sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
+    check_ready(config, names, sources, say)
     answers = samples_by_task(record, names)
     keys = linked_keys(answers)
     recorded = {name: _recorded(answers[name], keys[name]) for name in names}
-    sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     _check_data(record, names, sources)
 
+    from evalkit.preflight import check_model
     from evalkit.run import load_model
 
     loaded = load_model(config, say)
+    for finding in check_model(config, loaded, chat=False):
+        say(f"warning: {finding}")
     described, theirs = loaded.describe(), record.evalkit["model"]
     dtypes = str(described["dtype"]), str(theirs["dtype"])
     if dtypes[0] != dtypes[1]:

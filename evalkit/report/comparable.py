@@ -24,6 +24,7 @@ FIELDS = {
     "add_bos": "a BOS token before every request",
     "apply_chat_template": "contexts in the model's chat template",
     "system": "the system prompt",
+    "max_new_tokens": "a lower limit on the length of generated texts",
     "failed": "documents without a score",
 }
 """What is checked, and what it stands for."""
@@ -123,6 +124,10 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if config.get(name)]
     if config.get("system"):
         found.append(Difference("system", _setting(config["system"]), f"none ({baseline.protocol})"))
+    if config.get("max_new_tokens"):
+        found.append(
+            Difference("max_new_tokens", str(config["max_new_tokens"]), f"the tasks' own ({baseline.protocol})")
+        )
     if config.get("limit"):
         found.append(Difference("limit", f"first {config['limit']} of each task", "all"))
     missing = [name for name in names if name not in candidate.metrics]
@@ -157,6 +162,7 @@ def settings(record: RunRecord) -> dict[str, str]:
         "add_bos": _setting(bool(config.get("add_bos"))),
         "apply_chat_template": _setting(bool(config.get("apply_chat_template"))),
         "system": _setting(config.get("system")),
+        "max_new_tokens": _setting(config.get("max_new_tokens")),
     }
 
 

@@ -135,7 +135,7 @@ def _duration(evalkit: Mapping[str, Any], say: Language) -> str:
 def protocol_changes(record: RunRecord) -> list[str]:
     """Return the settings that change requests from the protocol's."""
     config = record.evalkit["config"]
-    return [name for name in ("add_bos", "apply_chat_template", "system") if config.get(name)]
+    return [name for name in ("add_bos", "apply_chat_template", "system", "max_new_tokens") if config.get(name)]
 
 
 def _data_text(data: Mapping[str, Mapping[str, Any]], say: Language) -> str:
