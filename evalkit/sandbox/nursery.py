@@ -22,6 +22,7 @@ from pathlib import Path
 
 from . import kernel
 from .candidate import send, serve
+from .interpreter import ENVIRONMENT, prepare_builtins
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .walls import WallError, Walls
@@ -181,6 +182,7 @@ def main() -> None:
     kernel.set_name(b"evalkit-nursery")
     if "environment" not in settings["without"]:
         os.environ.clear()
+        os.environ.update(ENVIRONMENT)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     sys.dont_write_bytecode = True
     off = settings["isolation"] == "off"
@@ -190,6 +192,7 @@ def main() -> None:
         walls.enter_namespaces()
     for name in PRELOADED:
         importlib.import_module(name)
+    prepare_builtins()
     packages = allow_packages(settings["packages"])
     if off:
         walls.seccomp = False
@@ -200,7 +203,7 @@ def main() -> None:
         settings["libraries"] = libraries
         walls.find_kernel_walls([*standard_library(), *packages, *libraries])
     control = socket.socket(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDONLY)
+    null = os.open(os.devnull, os.O_RDWR)  # written to as well: it is what programs get for os.devnull
     os.dup2(null, 0)
     os.close(null)
     sys.stdin = os.fdopen(0, closefd=False)

@@ -32,6 +32,10 @@ _NOT_PRELOADED = {
 }
 
 
+# The system's tables of time zones (zoneinfo.TZPATH's usual places, and the local one): public, and nothing else is there.
+TIME_ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/localtime")
+
+
 class _PackageFinder:
     def __init__(self, folders: Mapping[str, str]) -> None:
         self.folders = folders
@@ -64,7 +68,7 @@ def standard_library() -> list[str]:
     to find a module, has to know the list already.
     """
     importlib.util.find_spec("a_name_that_no_folder_has")
-    readable = ["/etc/ld.so.cache", "/dev/urandom"]
+    readable = ["/etc/ld.so.cache", "/dev/urandom", "/dev/null", *TIME_ZONES]
     for folder in map(Path, sys.path):
         if folder.is_dir():
             readable += [str(entry) for entry in folder.iterdir() if entry.name not in _NOT_READABLE]
