@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 # The programs' environment: names that programs look up; no value of the evaluation's.
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "OMP_NUM_THREADS": "1"}
 
 
 class Output(io.TextIOBase):

@@ -25,6 +25,7 @@ from .candidate import send, serve
 from .interpreter import ENVIRONMENT, prepare_builtins
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
+from .semaphores import prepare_semaphores
 from .walls import WallError, Walls
 from .wire import END, KILL, OUTCOME, RUN
 
@@ -193,6 +194,7 @@ def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     prepare_builtins()
+    prepare_semaphores()
     packages = allow_packages(settings["packages"])
     if off:
         walls.seccomp = False

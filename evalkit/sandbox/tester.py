@@ -115,6 +115,7 @@ class Tester:
             self.schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
         except OSError:
             self.schedstat = -1
+        self.used = self.waited_at_start = 0.0
         signal.signal(signal.SIGALRM, self.on_alarm)
 
     def waited(self) -> float:
@@ -153,6 +154,13 @@ class Tester:
             label, detail = how_it_ended(status, detail, over=over, killed=killed)
         elif label == "timed out" and over:
             detail = "CPU time"
+        limit = self.settings["timeout_seconds"]
+        if label == "passed" and self.used > limit:  # the limit is wall time; waiting for a CPU is the machine's
+            lost = max(0.0, waited) + max(0.0, self.waited() - self.waited_at_start)
+            if self.used - lost > limit:
+                label, detail = "timed out", f"wall clock: {self.used:.2f} s"
+            else:
+                detail = f"took {self.used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
         own = self.waited() - waited_before if waited_before >= 0 else -1.0
@@ -179,10 +187,13 @@ class Tester:
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
-                self.start_candidate(job, channel, program)
+                self.start_candidate(channel)
+                begun, self.waited_at_start = time.monotonic(), self.waited()
                 try:
+                    self.load_program(job, channel, program)
                     run_tests(job, session)
                 finally:
+                    self.used = time.monotonic() - begun
                     if session.ending is not None:
                         raise session.ending
             finally:
@@ -206,13 +217,16 @@ class Tester:
         return "passed", "", KILL
 
     @staticmethod
-    def start_candidate(job: dict[str, Any], channel: Channel, program: str) -> None:
+    def start_candidate(channel: Channel) -> None:
         try:
             up = channel.receive()
         except Gone:
             raise Fault("the candidate's process ended before its walls stood") from None
         if up != {"up": True}:
             raise Fault(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
+
+    @staticmethod
+    def load_program(job: dict[str, Any], channel: Channel, program: str) -> None:
         names = compiled(job["prompt"], job["test"])[2]
         channel.send({"program": program, "entry_point": job["entry_point"], "classes": names})
         ready = channel.receive()

@@ -219,8 +219,6 @@ def encode(value: Any, encoder: Encoder | None = None) -> Any:
         return encoder(value)
     except (_TooDeep, RecursionError):
         encoder.left = left
-        from .flat import flatten
-
         return flatten(value, encoder)
 
 
@@ -298,8 +296,6 @@ def _stock(decoder: Decoder, body: Any, depth: int) -> Any:
 
 def _flat(decoder: Decoder, body: Any, depth: int) -> Any:
     del depth
-    from .flat import unflatten
-
     return unflatten(body, decoder)
 
 
@@ -382,3 +378,6 @@ def _renewed(old: Any, new: Any) -> Any:
     elif name in ("ChainMap", "mappingproxy") or old != new or type(old) is float:
         return new
     return old
+
+
+from .flat import flatten, unflatten  # noqa: E402 - needs what is above; candidates can read no file of this folder

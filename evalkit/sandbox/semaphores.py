@@ -1,0 +1,113 @@
+"""multiprocessing's locks without named semaphores, which are files: a program here is one process, threads at most.
+
+``multiprocessing.dummy`` and ``multiprocessing.pool.ThreadPool`` make such locks although no process ever shares them.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Any
+
+RECURSIVE_MUTEX = 0
+
+
+class SemLock:
+    """``_multiprocessing.SemLock`` for threads."""
+
+    SEM_VALUE_MAX = (1 << 31) - 1
+
+    def __init__(self, kind: int, value: int, maxvalue: int, name: str, unlink: bool) -> None:
+        import threading
+
+        del unlink
+        self.kind, self.maxvalue, self.name, self.handle = kind, maxvalue, name, 0
+        self._condition = threading.Condition(threading.Lock())
+        self._value = value
+        self._owner, self._count = 0, 0
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        import threading
+
+        me = threading.get_ident()
+        with self._condition:
+            if self.kind == RECURSIVE_MUTEX and self._owner == me and self._count:
+                self._count += 1
+                return True
+            free = self._condition.wait_for(lambda: self._value > 0, (timeout if block else 0))
+            if free:
+                self._value -= 1
+                self._owner, self._count = me, self._count + 1
+            return free
+
+    def release(self) -> None:
+        import threading
+
+        with self._condition:
+            if self.kind == RECURSIVE_MUTEX:
+                if self._owner != threading.get_ident() or not self._count:
+                    raise AssertionError("attempt to release recursive lock not owned by thread")
+                self._count -= 1
+                if self._count:
+                    return
+            elif self._value >= self.maxvalue:
+                raise ValueError("semaphore or lock released too many times")
+            else:
+                self._count -= 1
+            self._value += 1
+            self._condition.notify()
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _count_held(self) -> int:
+        return self._count
+
+    def _is_mine(self) -> bool:
+        import threading
+
+        return self._count > 0 and self._owner == threading.get_ident()
+
+    def _get_value(self) -> int:
+        return self._value
+
+    def _is_zero(self) -> bool:
+        return self._value == 0
+
+    def _after_fork(self) -> None:
+        self._count = 0
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Imports the interpreter's own ``_multiprocessing`` and puts the lock for threads in its place."""
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> Any:
+        del path, target
+        if name != "_multiprocessing":
+            return None
+        sys.meta_path.remove(self)
+        import _multiprocessing
+
+        _multiprocessing.SemLock = SemLock  # type: ignore[attr-defined]
+        return importlib.machinery.ModuleSpec(name, _Loaded(_multiprocessing))
+
+
+class _Loaded(importlib.abc.Loader):
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+
+    def create_module(self, spec: Any) -> ModuleType:
+        del spec
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        del module
+
+
+def prepare_semaphores() -> None:
+    """Let later imports of multiprocessing find the lock for threads."""
+    sys.meta_path.insert(0, _Finder())
