@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import importlib.abc
-import importlib.machinery
+import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,8 @@ class SemLock:
         import threading
 
         del unlink
-        self.kind, self.maxvalue, self.name, self.handle = kind, maxvalue, name, 0
+        del name  # None: nothing to register with a resource tracker, which would be a process
+        self.kind, self.maxvalue, self.name, self.handle = kind, maxvalue, None, 0
         self._condition = threading.Condition(threading.Lock())
         self._value = value
         self._owner, self._count = 0, 0
@@ -83,29 +84,30 @@ class SemLock:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Imports the interpreter's own ``_multiprocessing`` and puts the lock for threads in its place."""
+    """Finds the interpreter's own ``_multiprocessing``, once, and has the lock for threads put in."""
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> Any:
         del path, target
         if name != "_multiprocessing":
             return None
         sys.meta_path.remove(self)
-        import _multiprocessing
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
 
-        _multiprocessing.SemLock = SemLock  # type: ignore[attr-defined]
-        return importlib.machinery.ModuleSpec(name, _Loaded(_multiprocessing))
 
-
-class _Loaded(importlib.abc.Loader):
-    def __init__(self, module: ModuleType) -> None:
-        self.module = module
+class _Loader(importlib.abc.Loader):
+    def __init__(self, real: Any) -> None:
+        self.real = real
 
     def create_module(self, spec: Any) -> ModuleType:
-        del spec
-        return self.module
+        made: ModuleType = self.real.create_module(spec)
+        return made
 
-    def exec_module(self, module: ModuleType) -> None:
-        del module
+    def exec_module(self, module: Any) -> None:
+        self.real.exec_module(module)
+        module.SemLock = SemLock
 
 
 def prepare_semaphores() -> None:
