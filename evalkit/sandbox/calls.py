@@ -13,7 +13,7 @@ from typing import Any
 
 from . import remote
 from .stock import NAMED
-from .values import CrossingError, Decoder, Encoder, decode, encode, restored, write_back
+from .values import CrossingError, Decoder, Encoder, decode, decode_arguments, encode, encode_arguments, restored, write_back
 from .wire import MAX_FRAME_BYTES, frame, frame_length
 
 MAX_OUTPUT_BYTES = 64 << 10
@@ -257,7 +257,7 @@ class Session:
         """Compare two objects of the candidate, there; nothing of the tests is ever shown to it."""
         if remote.handle_of(other) < 0:
             return NotImplemented
-        return self.ask(question, remote.handle_of(one), [other]) is True
+        return self.ask(question, remote.handle_of(one), [other])
 
     def end(self, ending: Ending) -> None:
         """End the sample."""
@@ -277,7 +277,7 @@ class Session:
         self._number += 1
         number = self._number
         try:
-            values = encode([arguments, keywords], self._encoder())
+            values = encode_arguments(arguments, keywords, self._encoder)
         except CrossingError as error:
             raise Uncrossed(f"an argument of the tests: {error}") from None
         self._channel.send({"id": number, "do": question, "on": handle, "values": values})
@@ -297,6 +297,7 @@ class Session:
         if "same" in reply and type(reply["same"]) is int and 0 <= reply["same"] < len(arguments):
             return arguments[reply["same"]]
         if "ok" in reply:
+            self._decoder.arguments = arguments
             return self._decoded(reply["ok"])
         raise rebuild(reply.get("raised"), self._decoder, self.namespace)
 
@@ -309,32 +310,33 @@ class Session:
             raise Malformed("a value that is not plain data") from None
 
     def _write_back(self, changed: Any, arguments: list[Any], keywords: dict[str, Any]) -> None:
-        if type(changed) is str:  # beyond the limits: whatever looks at these arguments must not find the old values
-            self.notes.setdefault(f"what the program made of its arguments: {changed[:200]}")
-            for old in (*arguments, *keywords.values()):
+        if type(changed) is not list:
+            raise Malformed("changed arguments that are no list")
+        for entry in changed:
+            try:
+                where, why, encoded = entry
+                old = keywords[where] if type(where) is str else arguments[where]
+            except (ValueError, TypeError, LookupError):
+                raise Malformed("a change of no argument") from None
+            if why is not None:  # beyond the limits: whatever looks at it must not find the old value
+                self.notes.setdefault(f"what the program made of an argument: {str(why)[:200]}")
                 _spoil(old)
-            return
-        new = self._decoded(changed)
-        try:
-            new_arguments, new_keywords = new
-            if type(new_arguments) is not list or len(new_arguments) != len(arguments):
-                raise ValueError
-            for old, value in zip(arguments, new_arguments, strict=True):
-                write_back(old, value)
-            for name, old in keywords.items():
-                write_back(old, new_keywords[name])
-        except Exception:
-            raise Malformed("arguments that are not plain data") from None
+                continue
+            new = self._decoded(encoded)
+            try:
+                write_back(old, new)
+            except Exception:
+                raise Malformed("arguments that are not plain data") from None
 
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
-        values = self._decoded(reply.get("values"))
         try:
-            index, (args, kwargs) = reply["callback"], values
+            index = reply["callback"]
             function = self._callbacks[index] if type(index) is int and index >= 0 else None
-            if function is None or type(args) is not list or type(kwargs) is not dict:
+            args, kwargs = decode_arguments(reply["values"], self._decoder)
+            if function is None:
                 raise TypeError
-        except (LookupError, TypeError, ValueError):
+        except Exception:
             raise Malformed("a call of no function of the tests") from None
         try:
             return {"returned": encode(function(*args, **kwargs), self._encoder())}

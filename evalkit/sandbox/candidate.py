@@ -18,7 +18,16 @@ from typing import Any
 
 from .interpreter import prepare_streams
 from .remote import abilities_of, kind_of, perform
-from .values import CrossingError, Decoder, Encoder, decode, encode, restored
+from .values import (
+    CrossingError,
+    Decoder,
+    Encoder,
+    decode,
+    decode_arguments,
+    encode,
+    encode_arguments,
+    restored,
+)
 from .wire import MAX_FRAME_BYTES, frame, frame_length
 
 REQUESTS_FD, REPLIES_FD = 3, 4
@@ -135,7 +144,7 @@ class Objects:
 
     def _stub(self, body: list[Any]) -> Callable[..., Any]:
         def stub(*args: Any, **kwargs: Any) -> Any:
-            values = encode([list(args), kwargs], self.encoder())
+            values = encode_arguments(args, kwargs, self.encoder)
             number = self.number
             send({"id": number, "callback": body[0], "values": values})
             while "do" in (message := self.requests.receive()):
@@ -194,7 +203,7 @@ def answer(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked and return the reply: a value or an exception, and the arguments where a call changed them."""
     number = objects.number = request["id"]
     question, handle, values = request["do"], request["on"], request["values"]
-    arguments, keywords = decode(values, objects.decoder)
+    arguments, keywords = decode_arguments(values, objects.decoder)
     reply: dict[str, Any] = {"id": number}
     try:
         if question == "next":
@@ -210,22 +219,38 @@ def answer(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
             if value is argument and isinstance(values[0][place], (list, dict)):
                 reply["same"] = place
         if "same" not in reply:
-            reply["ok"] = encode(value, objects.encoder())
+            encoder = objects.encoder()
+            if question == "call":
+                encoder.arguments = {
+                    id(argument): place
+                    for place, argument in enumerate(arguments)
+                    if isinstance(argument, (list, dict))
+                }
+            reply["ok"] = encode(value, encoder)
     except CrossingError as error:
         return {"id": number, "uncrossed": str(error)}
     except BaseException as error:
         reply = {"id": number, "raised": describe(error)}
     if question != "call" or not (keywords or any(isinstance(item, (list, dict)) for item in values[0])):
         return reply
-    try:
-        changed = encode([arguments, keywords], objects.encoder())
-    except CrossingError as error:
-        reply["changed"] = str(error)
-        return reply
-    except BaseException as error:
-        return {"id": number, "raised": describe(error)}
-    # Compared as text: 1, 1.0 and True are equal as values.
-    if repr(changed) != repr(values):
+    changed: list[list[Any]] = []
+    for where, old, new in (
+        *((place, values[0][place], argument) for place, argument in enumerate(arguments)),
+        *((name, values[1][name], argument) for name, argument in keywords.items()),
+    ):
+        if not isinstance(old, (list, dict)):
+            continue
+        try:
+            encoded = encode(new, objects.encoder())
+        except CrossingError as error:
+            changed.append([where, str(error), None])
+        except BaseException as error:
+            return {"id": number, "raised": describe(error)}
+        else:
+            # Compared as text: 1, 1.0 and True are equal as values.
+            if repr(encoded) != repr(old):
+                changed.append([where, None, encoded])
+    if changed:
         reply["changed"] = changed
     return reply
 
@@ -236,7 +261,10 @@ def send_reply(reply: dict[str, Any]) -> None:
         data = frame(reply)
         if len(data) - 4 > MAX_FRAME_BYTES and "id" in reply:
             if "changed" in reply:
-                send_reply({**reply, "changed": "more than the longest message holds"})
+                changed = [[where, "more than the longest message holds", None] for where, _, _ in reply["changed"]]
+                data = frame({**reply, "changed": changed})
+            if len(data) - 4 <= MAX_FRAME_BYTES:
+                write(data)
                 return
             data = frame({"id": reply["id"], "uncrossed": f"a value of {len(data)} bytes; at most {MAX_FRAME_BYTES}"})
         write(data)

@@ -1,7 +1,8 @@
 """Deep and cyclic values as a flat list of nodes, without recursion on either side.
 
 A node is ``["l", child...]``, ``["t", child...]``, ``["d", [key, child]...]`` or ``["p", class, [name, child]...]``; a child
-is ``[number]``, another node, or ``{"v": value}``, a value in the encoding of ``values.py``. Node 0 is the whole.
+is ``[number]``, another node, or ``{"v": value}``, a value in the encoding of ``values.py``, or ``{"a": place}``,
+an argument of the call that is answered. Node 0 is the whole.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def flatten(root: Any, encoder: Encoder) -> Any:
         encoder.left -= 1
         if encoder.left < 0:
             raise CrossingError(f"a value of more than {MAX_ITEMS} items")
+        if id(value) in encoder.arguments:
+            return {"a": encoder.arguments[id(value)]}
         if type(value) not in _FLAT and not _is_object(value, encoder):
             return {"v": encoder(value)}
         if id(value) not in numbers:
@@ -101,6 +104,8 @@ def _unflatten(nodes: list[Any], decoder: Decoder) -> Any:
     def value_of(item: Any) -> Any:
         if type(item) is list:
             return made[number_of(item)]
+        if "a" in item:
+            return decoder.arguments[item["a"]]
         return decoder(item["v"])
 
     # Tuples last to first in: each needs its parts, which are tuples at most MAX_FLAT_DEPTH deep.

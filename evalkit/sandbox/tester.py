@@ -80,10 +80,8 @@ def run_tests(job: dict[str, Any], session: Session) -> None:
         exec(prompt, namespace)
     except Exception as error:
         raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
-    session.namespace = {
-        name: namespace[name] for name in names if name in namespace and isinstance(namespace[name], type)
-    }
-    session.entry_is_class = job["entry_point"] in session.namespace
+    session.namespace = {name: namespace[name] for name in names if isinstance(namespace.get(name), type)}
+    session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
     namespace[job["entry_point"]] = proxy = Proxy(session, job["entry_point"])
     exec(test, namespace)
     check = namespace.get("check")  # never the program's own
@@ -227,7 +225,7 @@ class Tester:
 
     @staticmethod
     def load_program(job: dict[str, Any], channel: Channel, program: str) -> None:
-        names = compiled(job["prompt"], job["test"])[2]
+        names = [name for name in compiled(job["prompt"], job["test"])[2] if name != job["entry_point"]]
         channel.send({"program": program, "entry_point": job["entry_point"], "classes": names})
         ready = channel.receive()
         if "malformed" in ready:

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import builtins
 import functools
+import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .stock import NAMED, TABLE, stock_name
@@ -37,7 +38,7 @@ class CrossingError(ValueError):
 
 
 class _TooDeep(CrossingError):
-    pass
+    """Too deep, or with parts that are one object: to be sent flat."""
 
 
 class Encoder:
@@ -53,6 +54,15 @@ class Encoder:
         self.other = other
         self.prompt_class = prompt_class
         self.handle = handle
+        self.seen: set[int] | None = set()  # lists and dicts met; None: sharing does not matter any more
+        self.arguments: dict[int, int] = {}  # id of a call's argument -> its place: it goes back as that
+
+    def met(self, value: Any) -> None:
+        """Note a list or dict; one that was met before makes the value go flat, which keeps identity."""
+        if self.seen is not None:
+            if id(value) in self.seen or id(value) in self.arguments:
+                raise _TooDeep("shared")
+            self.seen.add(id(value))
 
     def items(self, values: Any, depth: int) -> list[Any]:
         encoded = []
@@ -65,6 +75,7 @@ class Encoder:
 
     def sequence(self, values: list[Any], depth: int) -> list[Any]:
         """A list; the common ones, all strings, all floats or all small integers, as they are."""
+        self.met(values)
         kinds = set(map(type, values))
         if (
             kinds <= _AS_THEY_ARE
@@ -133,7 +144,7 @@ _BUILTIN_FUNCTION = type(len)
 _BASES: dict[type, Callable[[Encoder, Any, int], Any]] = {
     list: lambda e, v, d: e.sequence(v, d + 1),
     tuple: lambda e, v, d: {"t": e.items(v, d + 1)},
-    dict: lambda e, v, d: {"d": [e.items(pair, d + 1) for pair in list(v.items())]},
+    dict: lambda e, v, d: {"d": [e.items(pair, d + 1) for pair in list(v.items())]} if e.met(v) is None else None,
     set: lambda e, v, d: {"s": e.items(list(v), d + 1)},
     frozenset: lambda e, v, d: {"f": e.items(v, d + 1)},
     bytes: lambda e, v, d: {"b": v.hex()},
@@ -218,8 +229,24 @@ def encode(value: Any, encoder: Encoder | None = None) -> Any:
     try:
         return encoder(value)
     except (_TooDeep, RecursionError):
-        encoder.left = left
+        encoder.left, encoder.seen = left, None
         return flatten(value, encoder)
+
+
+def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], encoder: Callable[[], Encoder]) -> list[Any]:
+    """The arguments of a call, each encoded by itself: ``[[value, ...], {name: value}]``."""
+    return [
+        [encode(value, encoder()) for value in args],
+        {name: encode(value, encoder()) for name, value in kwargs.items()},
+    ]
+
+
+def decode_arguments(data: Any, decoder: Decoder) -> tuple[list[Any], dict[str, Any]]:
+    """What :func:`encode_arguments` encoded; raises as :func:`decode` does."""
+    args, kwargs = data
+    if type(args) is not list or type(kwargs) is not dict:
+        raise TypeError("not the arguments of a call")
+    return [decode(value, decoder) for value in args], {name: decode(value, decoder) for name, value in kwargs.items()}
 
 
 class Decoder:
@@ -228,6 +255,7 @@ class Decoder:
     def __init__(self, remote: Callable[[str, Any, Any], Any] | None = None) -> None:
         self.remote = remote
         self.flat = False
+        self.arguments: list[Any] = []  # of the call whose answer is decoded
 
     def __call__(self, data: Any, depth: int = 0) -> Any:
         if depth > MAX_DEPTH + 8:
@@ -321,19 +349,21 @@ def _list(body: Any) -> list[Any]:
     return body
 
 
-def write_back(old: Any, new: Any, seen: set[int] | None = None) -> Any:
+def write_back(old: Any, new: Any, seen: dict[int, Any] | None = None) -> Any:
     """Make ``old`` equal to ``new``, in place where it is mutable, keeping containers' identity; return the result.
 
     This is how a test sees that the candidate changed an argument: ``old`` is the test's object, ``new`` a copy of what
     the candidate made of it. Deeper than the interpreter's recursion, the copies take the place of the old objects.
     """
-    seen = set() if seen is None else seen
-    if type(old) is not type(new) or old is new or id(old) in seen or len(seen) > 200:
+    seen = {} if seen is None else seen
+    if id(new) in seen:
+        return seen[id(new)]
+    if type(old) is not type(new) or old is new or len(seen) > 200:
         return new
-    seen = seen | {id(old)}
+    seen = {**seen, id(new): old}
     back = functools.partial(write_back, seen=seen)
     if isinstance(old, list):
-        old[:] = [back(a, b) for a, b in zip(old, new, strict=False)] + new[len(old) :]
+        old[:] = [back(a, b) for a, b in itertools.zip_longest(old[: len(new)], new)]
     elif isinstance(old, tuple):
         kept = [back(a, b) for a, b in zip(old, new, strict=False)]
         same = len(old) == len(new) and all(a is b for a, b in zip(kept, old, strict=True))
