@@ -13,7 +13,17 @@ from typing import Any
 
 from . import remote
 from .stock import NAMED
-from .values import CrossingError, Decoder, Encoder, decode, decode_arguments, encode, encode_arguments, restored, write_back
+from .values import (
+    CrossingError,
+    Decoder,
+    Encoder,
+    decode,
+    decode_arguments,
+    encode,
+    encode_arguments,
+    restored,
+    write_back,
+)
 from .wire import MAX_FRAME_BYTES, frame, frame_length
 
 MAX_OUTPUT_BYTES = 64 << 10
@@ -148,7 +158,9 @@ class CandidateExit(BaseException):
     """The candidate raised SystemExit or another exception that is not an ``Exception``."""
 
 
-def rebuild(raised: Any, decoder: Decoder | None = None, own: Mapping[str, Any] = MappingProxyType({})) -> BaseException:
+def rebuild(
+    raised: Any, decoder: Decoder | None = None, own: Mapping[str, Any] = MappingProxyType({})
+) -> BaseException:
     """Make the nearest exception of what the candidate says it raised: one of the prompt's ``own``, or a built-in one."""
     try:
         names, message, line = raised["names"], raised["message"], raised["line"]

@@ -30,6 +30,7 @@ from .walls import WallError, Walls
 from .wire import END, KILL, OUTCOME, RUN
 
 EXIT_GRACE_SECONDS = 0.1
+WORKPLACE = Path(__file__).parent / "workplace"
 
 # Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
 KEPT_OUT_WHEN_OFF = frozenset(("caps", "nnp", "dumpable")).union(
@@ -203,7 +204,8 @@ def main() -> None:
         if libraries is None:
             libraries = extension_libraries(packages)
         settings["libraries"] = libraries
-        walls.find_kernel_walls([*standard_library(), *packages, *libraries])
+        os.chdir(WORKPLACE)
+        walls.find_kernel_walls([*standard_library(), *packages, *libraries, str(WORKPLACE)])
     control = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)  # written to as well: it is what programs get for os.devnull
     os.dup2(null, 0)

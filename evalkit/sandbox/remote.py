@@ -95,10 +95,7 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in _VISIBLE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        value = self._session.ask("attr", self._handle, [name])
-        if name in COMPARING and isinstance(value, Remote) and not self._session.entry_is_class:
-            return functools.partial(self._session.call_without_operand, value, f"{type(self).__name__}.{name}")
-        return value
+        return attribute(self._session, self._handle, type(self).__name__, name)
 
     def __eq__(self, other: object) -> Any:
         return self is other or self._session.compare("eq", self, other)
@@ -122,6 +119,14 @@ class Remote:
 def handle_of(value: Any) -> int:
     """The handle of a stand-in; -1 for anything else. Asks the candidate nothing."""
     return int(object.__getattribute__(value, "_handle")) if Remote in type(value).__mro__ else -1
+
+
+def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
+    """An attribute of an object of the candidate; a method that compares can be called without operand only."""
+    value = session.ask("attr", handle, [name])
+    if name in COMPARING and handle_of(value) >= 0 and not session.entry_is_class:
+        return functools.partial(session.call_without_operand, value, f"{owner}.{name}")
+    return value
 
 
 def _ask(name: str) -> Callable[[Remote], Any]:
@@ -226,11 +231,11 @@ _DERIVED = (type(None),)
 
 @functools.lru_cache(maxsize=512)
 def _derived_class(name: str, kind: type) -> Any:
-    def __getattr__(self: Any, attribute: str) -> Any:  # noqa: N807 - the method of the class to be made
-        if attribute.startswith("_") or "_evalkit" not in self.__dict__:
-            raise AttributeError(f"{name!r} object has no attribute {attribute!r}")
+    def __getattr__(self: Any, wanted: str) -> Any:  # noqa: N807 - the method of the class to be made
+        if wanted.startswith("_") or "_evalkit" not in self.__dict__:
+            raise AttributeError(f"{name!r} object has no attribute {wanted!r}")
         session, handle = self._evalkit
-        return session.ask("attr", handle, [attribute])
+        return attribute(session, handle, name, wanted)
 
     return type(name, (kind,), {"__getattr__": __getattr__})
 

@@ -22,6 +22,7 @@ NAMED = frozenset(
     "int float complex str bool bytes bytearray list tuple dict set frozenset range object len abs min max sum sorted any "
     "all ord chr hex bin oct round divmod pow repr ascii hash iter next reversed enumerate zip map filter".split()
 ) | frozenset(n for n, k in vars(builtins).items() if isinstance(k, type) and issubclass(k, BaseException))
+MAX_ARRAY_BYTES = 64 << 20
 NUMPY_KINDS = "biufcSUMmO"
 
 
@@ -89,6 +90,8 @@ def _build_numpy(text: Any, shape: Any, data: Any) -> Any:
         raise ValueError("not a shape")
     count = math.prod(sizes)
     dtype = numpy.dtype(text)
+    if count * dtype.itemsize > MAX_ARRAY_BYTES:
+        raise ValueError("an array that is too large")
     if dtype.kind in "OU":
         if type(data) is not list or len(data) != count or (dtype.kind == "U" and {*map(type, data)} - {str}):
             raise ValueError("not the items of an array")
@@ -179,7 +182,7 @@ TABLE: dict[str, Parts] = {
         lambda v: (v.days, v.seconds, v.microseconds),
         lambda *n: _int(*n) or datetime.timedelta(*n),
     ),
-    "datetime.timezone": (lambda v: (v.utcoffset(None), v.tzname(None)), datetime.timezone),
+    "datetime.timezone": (lambda v: v.__getinitargs__(), datetime.timezone),
     "datetime.time": (
         lambda v: ([v.hour, v.minute, v.second, v.microsecond], v.tzinfo, v.fold),
         functools.partial(_build_time, datetime.time),

@@ -53,7 +53,11 @@ PROMPT_NAME = "<prompt>"
 def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...]]:
     """Byte code of the prompt (its helpers and imports are used by tests) and of the tests, and the prompt's names."""
     lines = prompt.rstrip().split("\n")
-    for text in (prompt, prompt.rstrip() + "\n    pass\n", *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1))):
+    for text in (
+        prompt,
+        prompt.rstrip() + "\n    pass\n",
+        *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1)),
+    ):
         try:
             prompt_code = compile(text, PROMPT_NAME, "exec", dont_inherit=True)
             break

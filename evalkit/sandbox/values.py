@@ -182,7 +182,8 @@ def _rebuildable(kind: type) -> bool:
     if _is_record(kind) or (enum is not None and issubclass(kind, enum.Enum)):
         return True
     return kind.__new__ is object.__new__ or all(
-        base is object or base.__flags__ & 1 << 9 for base in kind.__mro__  # Py_TPFLAGS_HEAPTYPE
+        base is object or base.__flags__ & 1 << 9
+        for base in kind.__mro__  # Py_TPFLAGS_HEAPTYPE
     )
 
 
@@ -214,6 +215,8 @@ def restored(kind: type, state: Any, made: Any = None) -> Any:
     for name, value in state.items():
         if type(name) is not str:
             raise TypeError("an attribute without a name")
+        if callable(getattr(kind, name, None)):
+            raise TypeError("an attribute in the place of a method")
         object.__setattr__(made, name, value)
     return made
 
