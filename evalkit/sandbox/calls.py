@@ -161,7 +161,7 @@ class CandidateExit(BaseException):
 def rebuild(
     raised: Any, decoder: Decoder | None = None, own: Mapping[str, Any] = MappingProxyType({})
 ) -> BaseException:
-    """Make the nearest exception of what the candidate says it raised: one of the prompt's ``own``, or a built-in one."""
+    """Make the nearest exception of what the candidate says it raised: of the prompt's ``own``, or a built-in one."""
     try:
         names, message, line = raised["names"], raised["message"], raised["line"]
         if type(message) is not str or type(line) not in (int, type(None)) or type(names) is not list:

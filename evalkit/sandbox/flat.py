@@ -1,7 +1,7 @@
 """Deep and cyclic values as a flat list of nodes, without recursion on either side.
 
-A node is ``["l", child...]``, ``["t", child...]``, ``["d", [key, child]...]`` or ``["p", class, [name, child]...]``; a child
-is ``[number]``, another node, or ``{"v": value}``, a value in the encoding of ``values.py``, or ``{"a": place}``,
+A node is ``["l", child...]``, ``["t", child...]``, ``["d", [key, child]...]`` or ``["p", class, [name, child]...]``; a
+child is ``[number]``, another node, or ``{"v": value}``, a value in the encoding of ``values.py``, or ``{"a": place}``,
 an argument of the call that is answered. Node 0 is the whole.
 """
 

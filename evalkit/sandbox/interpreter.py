@@ -66,9 +66,9 @@ def prepare_streams() -> None:
 def _open_null(real: Any) -> Any:
     """``open``, which for the null device takes descriptor 0: no file can be opened for writing."""
 
-    def open(file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:  # noqa: A001 - its name is seen
+    def open(file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:
         if file == os.devnull and len(args) < 5:
-            kwargs.setdefault("opener", lambda path, flags: os.dup(0))
+            kwargs.setdefault("opener", lambda *_: os.dup(0))
         return real(file, mode, *args, **kwargs)
 
     open.__qualname__ = "open"
@@ -81,8 +81,8 @@ def prepare_builtins() -> None:
 
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
-    builtins.copyright = _sitebuiltins._Printer("copyright", sys.copyright)  # type: ignore[attr-defined]
-    builtins.credits = _sitebuiltins._Printer("credits", "See www.python.org for more information.")  # type: ignore[attr-defined]
-    builtins.license = _sitebuiltins._Printer("license", "See https://www.python.org/psf/license/")  # type: ignore[attr-defined]
+    builtins.copyright = _sitebuiltins._Printer("copyright", sys.copyright)
+    builtins.credits = _sitebuiltins._Printer("credits", "See www.python.org for more information.")
+    builtins.license = _sitebuiltins._Printer("license", "See https://www.python.org/psf/license/")
     builtins.help = _sitebuiltins._Helper()
-    builtins.open = io.open = _open_null(io.open)  # type: ignore[assignment]
+    builtins.open = io.open = _open_null(io.open)

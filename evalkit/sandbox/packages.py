@@ -35,7 +35,7 @@ _NOT_PRELOADED = {
 # Submodules that are scripts, tests, or build things.
 _NOT_BELOW = {"__main__", "test", "tests", "idle_test", "conftest", "f2py", "distutils", "_pyinstaller", "setup"}
 
-# The system's tables of time zones (zoneinfo.TZPATH's usual places, and the local one): public, and nothing else is there.
+# The system's tables of time zones (zoneinfo.TZPATH's usual places, the local one): public, and nothing else is there.
 TIME_ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/localtime")
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins for objects that stay with the candidate: what the tests ask of them is asked there, answers are plain data.
+"""Stand-ins for objects that stay with the candidate: what tests ask of them is asked there, answers are plain data.
 
 What may be asked (:data:`UNARY`, items, attributes, calls) carries inputs, never what the tests expect. So comparisons
 with a value of the tests are not asked: an ``__eq__`` of the program's own could always say yes. Such an object equals
@@ -56,7 +56,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 # Types that a stand-in may claim in isinstance(); none of a value that a test compares.
 KINDS: dict[str, type] = {
-    kind.__name__: kind
+    str(kind.__name__): kind
     for kind in (
         *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.CoroutineType),
         *(types.GeneratorType, map, filter, zip, enumerate, reversed, functools.partial, re.Match, re.Pattern),
@@ -88,7 +88,7 @@ class Remote:
         self._kind = kind
         self._more: Iterator[Any] | None = None
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return KINDS.get(self._kind, type(self))
 
@@ -184,7 +184,7 @@ def _itself(self: Remote) -> Remote:
 
 
 @functools.lru_cache(maxsize=512)
-def remote_class(name: str, abilities: frozenset[str]) -> type[Remote]:
+def remote_class(name: str, abilities: frozenset[str]) -> Any:
     """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable")."""
     methods: dict[str, Any] = {"__slots__": ()}
     for ability in abilities & UNARY.keys():
@@ -216,7 +216,7 @@ def generator(remote: Any) -> Iterator[Any]:
 
 def derived(session: Session, handle: int, name: str, base: Any) -> Any:
     """A value of a subclass: equal to its base type's value in everything, with the other attributes asked for."""
-    kind = type(base)
+    kind: Any = type(base)
     if kind not in (int, float, str, tuple, list, dict, set, frozenset, bytes, bytearray):
         if kind in _DERIVED:
             return base
@@ -242,7 +242,7 @@ def _derived_class(name: str, kind: type) -> Any:
 
 def abilities_of(kind: type) -> list[str]:
     """What an object of the candidate can do, for :func:`remote_class` on the other side."""
-    found = {}
+    found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if base is not object:
             found.update(base.__dict__)

@@ -4,6 +4,7 @@ A closed list. Building runs the constructors of the standard library and numpy 
 class or function to call ever comes from the other side, except as a key of these tables.
 """
 
+# ruff: noqa: ARG005 - the entries of a table have one signature
 from __future__ import annotations
 
 import builtins
@@ -18,10 +19,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 # Builtins that cross as themselves: a program may return `int`, a test may pass `len`.
-NAMED = frozenset(
-    "int float complex str bool bytes bytearray list tuple dict set frozenset range object len abs min max sum sorted any "
-    "all ord chr hex bin oct round divmod pow repr ascii hash iter next reversed enumerate zip map filter".split()
-) | frozenset(n for n, k in vars(builtins).items() if isinstance(k, type) and issubclass(k, BaseException))
+_TYPES = "int float complex str bool bytes bytearray list tuple dict set frozenset range object"
+_FUNCTIONS = "len abs min max sum sorted any all ord chr hex bin oct round divmod pow repr ascii hash iter next"
+_ITERATORS = "reversed enumerate zip map filter"
+NAMED = frozenset(f"{_TYPES} {_FUNCTIONS} {_ITERATORS}".split()) | frozenset(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+)
 MAX_ARRAY_BYTES = 64 << 20
 NUMPY_KINDS = "biufcSUMmO"
 
@@ -42,7 +45,7 @@ def record_type(name: str, fields: tuple[str, ...]) -> type[Any]:
     """A namedtuple class; its maker refuses what is not an identifier."""
     if len(fields) > 255 or not all(type(field) is str and len(field) < 100 for field in fields):
         raise ValueError("not the fields of a namedtuple")
-    made: type[Any] = collections.namedtuple(name if name.isidentifier() else "Record", fields)  # type: ignore[misc]  # noqa: PYI024
+    made: type[Any] = collections.namedtuple(name if name.isidentifier() else "Record", fields)  # type: ignore[misc]
     return made
 
 
@@ -121,9 +124,10 @@ def _build_exception(names: Any, arguments: Any) -> BaseException:
     return Exception(*arguments)
 
 
-def _int(*values: Any) -> None:
+def _int(*values: Any) -> tuple[int, ...]:
     if not all(type(value) is int for value in values):
         raise TypeError("whole numbers were expected")
+    return values
 
 
 def _build_time(kind: Any, numbers: Any, zone: Any, fold: Any) -> Any:
@@ -146,7 +150,7 @@ def _type_is(value: Any, *kinds: type) -> Any:
 
 # Type's name -> (take apart into parts that are encoded in turn, build from the decoded parts). "module.name"; builtins
 # without module. ``pairs`` are lists of two-element lists.
-Parts = tuple[Callable[[Any], tuple[Any, ...]], Callable[..., Any]]
+Parts = tuple[Callable[[Any], tuple[Any, ...] | None], Callable[..., Any]]
 
 
 def _pairs(value: Any) -> list[list[Any]]:
@@ -177,10 +181,10 @@ TABLE: dict[str, Parts] = {
     "collections.UserDict": (lambda v: (v.data,), lambda d: collections.UserDict(_type_is(d, dict))),
     "collections.UserList": (lambda v: (v.data,), lambda d: collections.UserList(_type_is(d, list))),
     "collections.UserString": (lambda v: (v.data,), lambda d: collections.UserString(_type_is(d, str))),
-    "datetime.date": (lambda v: (v.year, v.month, v.day), lambda *n: _int(*n) or datetime.date(*n)),
+    "datetime.date": (lambda v: (v.year, v.month, v.day), lambda *n: datetime.date(*_int(*n))),
     "datetime.timedelta": (
         lambda v: (v.days, v.seconds, v.microseconds),
-        lambda *n: _int(*n) or datetime.timedelta(*n),
+        lambda *n: datetime.timedelta(*_int(*n)),
     ),
     "datetime.timezone": (lambda v: v.__getinitargs__(), datetime.timezone),
     "datetime.time": (
@@ -195,7 +199,7 @@ TABLE: dict[str, Parts] = {
     "decimal.Decimal": (lambda v: (str(v),), lambda text: _module("decimal").Decimal(_type_is(text, str))),
     "fractions.Fraction": (
         lambda v: (v.numerator, v.denominator),
-        lambda a, b: _int(a, b) or _module("fractions").Fraction(a, b),
+        lambda *n: _module("fractions").Fraction(*_int(*n)),
     ),
     "array.array": (
         lambda v: (v.typecode, v.tounicode() if v.typecode == "u" else v.tobytes().hex()),
@@ -211,7 +215,7 @@ TABLE: dict[str, Parts] = {
         lambda v: (type(v).__name__, list(v._fields), list(v)),
         lambda name, fields, items: record_type(_type_is(name, str)[:60], tuple(fields))._make(items),
     ),
-    "=numpy": (_numpy_parts, _build_numpy),  # type: ignore[dict-item]
+    "=numpy": (_numpy_parts, _build_numpy),
     "=exception": (
         lambda v: ([k.__name__ for k in type(v).__mro__], list(v.args)),
         _build_exception,
@@ -220,14 +224,14 @@ TABLE: dict[str, Parts] = {
 
 
 @functools.lru_cache(maxsize=1024)
-def stock_name(kind: type) -> str | None:
+def stock_name(kind: Any) -> str | None:
     """The key of :data:`TABLE` for exactly this type, or None."""
     module, name = kind.__module__, kind.__qualname__
     if module == "numpy":
         numpy = sys.modules.get("numpy")
-        if numpy is None or getattr(numpy, name, None) is not kind:
+        if numpy is None or kind is None or getattr(numpy, name, None) is not kind:
             return None
-        return "=numpy" if kind is numpy.ndarray or issubclass(kind, numpy.generic) else None
+        return "=numpy" if kind is numpy.ndarray or numpy.generic in kind.__mro__ else None
     key = name if module == "builtins" else f"{module.lstrip('_')}.{name}"
     if module.startswith("pathlib"):
         key = f"pathlib.{name}"
@@ -238,7 +242,6 @@ def stock_name(kind: type) -> str | None:
     return key if getattr(sys.modules.get(key.rpartition(".")[0]), name, None) is kind else None
 
 
-_BUILTIN_KINDS = frozenset(
-    (slice, type(...), type(NotImplemented), memoryview, types.MappingProxyType)
-    + tuple(type(view) for view in ({}.keys(), {}.values(), {}.items()))
-)
+_BUILTIN_KINDS: frozenset[Any] = frozenset(
+    map(type, (slice(0), ..., NotImplemented, memoryview(b""), types.MappingProxyType({}), {}.keys(), {}.values()))
+) | {type({}.items())}

@@ -1,7 +1,7 @@
 """What crosses between a candidate and its tester: plain data, as tagged JSON, and handles for everything else.
 
 Nothing that crosses can run code, on either side: no pickle, no marshal, no types but the ones listed here and in
-``stock.py``. JSON has null, booleans, integers, floats (with NaN and Infinity), strings and lists; the other types are an
+``stock.py``. JSON has null, booleans, integers, floats (with NaN and Infinity), strings and lists; the others are an
 object with one key, their tag:
 
     t tuple   d dict [[key, value], ...]   s set   f frozenset   b bytes (hex)   y bytearray (hex)   c complex [re, im]
@@ -9,11 +9,12 @@ object with one key, their tag:
     x [name, part, ...]        a stock type of ``stock.py``
     u [handle, class, value]   an instance of a subclass of a type above, as its base type's value
     p [class, state]           an instance of a class that the prompt defines, with its attributes
-    o [handle, class, kind, abilities]   any other object: it stays where it is (``remote.py``); h handle: the same again
+    o [handle, class, kind, abilities]   any other object: it stays where it is (``remote.py``); h handle: that again
     k [number, name]           a function of the tests, called back by number
     w [node, ...]              a deep or cyclic value: lists, tuples, dicts and prompt objects that refer to each other
 """
 
+# ruff: noqa: ARG005 - the entries of a table have one signature
 from __future__ import annotations
 
 import builtins
@@ -37,7 +38,7 @@ class CrossingError(ValueError):
     """A value is too deep or too large to be sent."""
 
 
-class _TooDeep(CrossingError):
+class _FlatError(CrossingError):
     """Too deep, or with parts that are one object: to be sent flat."""
 
 
@@ -61,7 +62,7 @@ class Encoder:
         """Note a list or dict; one that was met before makes the value go flat, which keeps identity."""
         if self.seen is not None:
             if id(value) in self.seen or id(value) in self.arguments:
-                raise _TooDeep("shared")
+                raise _FlatError("shared")
             self.seen.add(id(value))
 
     def items(self, values: Any, depth: int) -> list[Any]:
@@ -72,6 +73,10 @@ class Encoder:
                 raise CrossingError(f"a value of more than {MAX_ITEMS} items")
             encoded.append(self(value, depth))
         return encoded
+
+    def pairs(self, table: dict[Any, Any], depth: int) -> dict[str, Any]:
+        self.met(table)
+        return {"d": [self.items(pair, depth) for pair in list(table.items())]}
 
     def sequence(self, values: list[Any], depth: int) -> list[Any]:
         """A list; the common ones, all strings, all floats or all small integers, as they are."""
@@ -89,7 +94,7 @@ class Encoder:
         return self.items(values, depth)
 
     def __call__(self, value: Any, depth: int = 0) -> Any:
-        kind = type(value)
+        kind: Any = type(value)
         if kind is float:
             return {"x": ["=nan"]} if value is math.nan else value
         if kind in _PLAIN:
@@ -97,7 +102,7 @@ class Encoder:
         if kind is int:
             return value if -(1 << 63) <= value < 1 << 63 else {"i": hex(value)}
         if depth >= MAX_DEPTH:
-            raise _TooDeep("nested too deep")
+            raise _FlatError("nested too deep")
         own = _BASES.get(kind)
         if own is not None:
             return own(self, value, depth)
@@ -144,7 +149,7 @@ _BUILTIN_FUNCTION = type(len)
 _BASES: dict[type, Callable[[Encoder, Any, int], Any]] = {
     list: lambda e, v, d: e.sequence(v, d + 1),
     tuple: lambda e, v, d: {"t": e.items(v, d + 1)},
-    dict: lambda e, v, d: {"d": [e.items(pair, d + 1) for pair in list(v.items())]} if e.met(v) is None else None,
+    dict: lambda e, v, d: e.pairs(v, d + 1),
     set: lambda e, v, d: {"s": e.items(list(v), d + 1)},
     frozenset: lambda e, v, d: {"f": e.items(v, d + 1)},
     bytes: lambda e, v, d: {"b": v.hex()},
@@ -181,7 +186,7 @@ def _rebuildable(kind: type) -> bool:
     enum = sys.modules.get("enum")
     if _is_record(kind) or (enum is not None and issubclass(kind, enum.Enum)):
         return True
-    return kind.__new__ is object.__new__ or all(
+    return all(
         base is object or base.__flags__ & 1 << 9
         for base in kind.__mro__  # Py_TPFLAGS_HEAPTYPE
     )
@@ -203,12 +208,12 @@ def state_of(value: Any) -> Any:
     return state
 
 
-def restored(kind: type, state: Any, made: Any = None) -> Any:
+def restored(kind: Any, state: Any, made: Any = None) -> Any:
     """An instance of a prompt's class with this state (see :func:`state_of`); its constructor is not run."""
     if (enum := sys.modules.get("enum")) is not None and issubclass(kind, enum.Enum):
         return kind[state]
     if issubclass(kind, tuple):
-        if len(state) != len(kind._fields):  # type: ignore[attr-defined]
+        if len(state) != len(kind._fields):
             raise ValueError("another number of fields")
         return tuple.__new__(kind, state)
     made = object.__new__(kind) if made is None else made
@@ -231,7 +236,7 @@ def encode(value: Any, encoder: Encoder | None = None) -> Any:
     left = encoder.left
     try:
         return encoder(value)
-    except (_TooDeep, RecursionError):
+    except (_FlatError, RecursionError):
         encoder.left, encoder.seen = left, None
         return flatten(value, encoder)
 
@@ -381,13 +386,19 @@ def write_back(old: Any, new: Any, seen: dict[int, Any] | None = None) -> Any:
         old.update(new)
     elif isinstance(old, bytearray):
         old[:] = new
-    elif stock_name(type(old)) is None and type(old) not in _BASES and hasattr(old, "__dict__"):
+    elif is_object(old) and hasattr(old, "__dict__"):
         merged = {name: back(old.__dict__[name], v) if name in old.__dict__ else v for name, v in vars(new).items()}
         old.__dict__.clear()
         old.__dict__.update(merged)
     else:
         return _renewed(old, new)
     return old
+
+
+def is_object(value: Any) -> bool:
+    """Whether a value is of no type of the tables."""
+    kind: Any = type(value)
+    return stock_name(kind) is None and kind not in _BASES
 
 
 def _renewed(old: Any, new: Any) -> Any:

@@ -128,7 +128,7 @@ def test_numpy_keeps_type_and_value() -> None:
 @pytest.mark.parametrize("data", [["|b1", [2], "02"], ["<i8", [1 << 62, 1 << 62], ""], ["<U500000000", [1], ["a"]]])
 def test_numpy_data_that_lie(data: list[Any]) -> None:
     pytest.importorskip("numpy")
-    with pytest.raises(ValueError, match="array|length"):
+    with pytest.raises(ValueError, match=r"array|length"):
         decode({"x": ["=numpy", *data]})
 
 
