@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.util
 import sys
 from types import ModuleType
@@ -83,7 +82,7 @@ class SemLock:
         self._count = 0
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds the interpreter's own ``_multiprocessing``, once, and has the lock for threads put in."""
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> Any:
@@ -93,11 +92,11 @@ class _Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     def __init__(self, real: Any) -> None:
         self.real = real
 
