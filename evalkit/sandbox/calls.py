@@ -309,6 +309,8 @@ class Session:
         if "same" in reply and type(reply["same"]) is int and 0 <= reply["same"] < len(arguments):
             return arguments[reply["same"]]
         if "ok" in reply:
+            if type(reply["ok"]) not in (list, dict):
+                return reply["ok"]
             self._decoder.arguments = arguments
             return self._decoded(reply["ok"])
         raise rebuild(reply.get("raised"), self._decoder, self.namespace)

@@ -26,6 +26,7 @@ from .values import (
     decode_arguments,
     encode,
     encode_arguments,
+    is_simple,
     restored,
 )
 from .wire import MAX_FRAME_BYTES, frame, frame_length
@@ -215,10 +216,12 @@ def answer(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
             value = objects.held[handle](*arguments, **keywords)
         else:
             value = perform(question, objects.held[handle], arguments)
-        for place, argument in enumerate(arguments) if question == "call" else ():
+        for place, argument in enumerate(arguments) if question == "call" and not is_simple(value) else ():
             if value is argument and isinstance(values[0][place], (list, dict)):
                 reply["same"] = place
-        if "same" not in reply:
+        if is_simple(value):
+            reply["ok"] = value
+        elif "same" not in reply:
             encoder = objects.encoder()
             if question == "call":
                 encoder.arguments = {

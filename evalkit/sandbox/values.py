@@ -31,6 +31,7 @@ MAX_DEPTH = 100  # nested containers in one value, before it is sent flat
 MAX_FLAT_DEPTH = 10_000  # in a flat value: hash() of a nested tuple recurses in C without a bound of its own
 MAX_ITEMS = 2_000_000  # items in one message
 _PLAIN = frozenset({type(None), bool, float, str})
+_CODED = frozenset({list, dict})
 _AS_THEY_ARE = frozenset({type(None), bool, str})
 
 
@@ -244,9 +245,15 @@ def encode(value: Any, encoder: Encoder | None = None) -> Any:
 def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], encoder: Callable[[], Encoder]) -> list[Any]:
     """The arguments of a call, each encoded by itself: ``[[value, ...], {name: value}]``."""
     return [
-        [encode(value, encoder()) for value in args],
-        {name: encode(value, encoder()) for name, value in kwargs.items()},
+        [value if is_simple(value) else encode(value, encoder()) for value in args],
+        {name: encode(value, encoder()) for name, value in kwargs.items()} if kwargs else {},
     ]
+
+
+def is_simple(value: Any) -> bool:
+    """Whether a value is its own encoding; most are, and an encoder costs more than they do."""
+    kind = type(value)
+    return kind in _AS_THEY_ARE or (kind is int and -(1 << 63) <= value < 1 << 63) or (kind is float and value == value)
 
 
 def decode_arguments(data: Any, decoder: Decoder) -> tuple[list[Any], dict[str, Any]]:
@@ -254,7 +261,10 @@ def decode_arguments(data: Any, decoder: Decoder) -> tuple[list[Any], dict[str, 
     args, kwargs = data
     if type(args) is not list or type(kwargs) is not dict:
         raise TypeError("not the arguments of a call")
-    return [decode(value, decoder) for value in args], {name: decode(value, decoder) for name, value in kwargs.items()}
+    return (
+        [decoder(value) if type(value) in _CODED else value for value in args],
+        {name: decoder(value) for name, value in kwargs.items()} if kwargs else {},
+    )
 
 
 class Decoder:
