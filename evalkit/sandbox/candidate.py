@@ -191,6 +191,7 @@ def load(text: str, entry_point: str, names: dict[str, Any]) -> tuple[Any, dict[
             code = compile(text, PROGRAM_NAME, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return None, {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
+        gc.enable()  # only now: a collection while compiling would cost a millisecond and find nothing
         exec(code, names)
         entry = names.get(entry_point)
         if entry is None:
@@ -280,7 +281,6 @@ def serve() -> None:
     send({"up": True})
     requests = Requests()
     request = requests.receive()
-    gc.enable()
     prepare_streams()
     names: dict[str, Any] = {}
     entry, reply = load(request["program"], request["entry_point"], names)
