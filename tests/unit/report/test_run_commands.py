@@ -82,7 +82,8 @@ def test_compare(pair: tuple[Path, Path]) -> None:
     assert "60 documents: 60 lost, 0 gained." in found.stdout
     assert found.stdout.count("### truthfulqa_mc, document") == 1
     assert len(json.loads(evalkit("compare", *pair, "--format", "json").stdout)["flips"]) == 60
-    assert evalkit("compare", *pair, "--format", "csv").stdout.startswith("task,metric,a,b,difference,low,high,stderr,n,gained,lost,p")
+    csv = evalkit("compare", *pair, "--format", "csv").stdout
+    assert csv.startswith("task,metric,a,b,difference,low,high,stderr,n,gained,lost,p,")
     assert evalkit("compare", pair[0], pair[0] / "nothing").exit_code == 2
     assert evalkit("compare", *pair, "--flips", -1).exit_code == 2
 
