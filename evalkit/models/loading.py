@@ -15,6 +15,7 @@ from packaging.version import parse as parse_version
 
 from evalkit.errors import ModelError, did_you_mean
 from evalkit.models.checkpoints import Checkpoint, check_tokenizer, check_weights, first_line, weight_files
+from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
@@ -34,6 +35,7 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
         ModelError: there is none, it cannot be loaded, or it adds no BOS although asked to.
     """
     check_tokenizer(checkpoint)
+    check_tokenizer_packages(checkpoint.folder)
     options: dict[str, Any] = {"add_bos_token": True} if add_bos else {}
     with _explained(checkpoint, "the tokenizer"):
         tokenizer = auto_tokenizer.from_pretrained(

@@ -156,11 +156,11 @@ class Checker:
                 if number == 0:
                     self.level = future.result()  # the others are spared a start that cannot succeed
             for future in started[1:]:
-                error = future.exception()
-                if isinstance(error, OSError | RuntimeError | SandboxError):
-                    self.not_started.append(_in_words(error))
-                elif error is not None:
-                    raise error
+                failure = future.exception()
+                if isinstance(failure, OSError | RuntimeError | SandboxError):
+                    self.not_started.append(_in_words(failure))
+                elif failure is not None:
+                    raise failure
         except (OSError, RuntimeError) as error:
             self.close()
             raise SandboxError(

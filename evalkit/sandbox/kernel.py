@@ -178,6 +178,14 @@ def map_memory(count: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
+def use_few_heaps() -> None:
+    """Have the threads of this process and its children share two heaps: glibc reserves 128 MiB of the limited address
+    space for each, which leaves room for some ten threads. Other C libraries have no such heaps, and no mallopt."""
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(ctypes.c_int(-8), ctypes.c_int(2))  # M_ARENA_MAX (malloc.h)
+
+
 def process_cpu_seconds(pid: int) -> float:
     """CPU seconds that a process (all its threads) has used: its clock's id is made as clock_getcpuclockid(3) does."""
     return time.clock_gettime((~pid << 3) | 2)

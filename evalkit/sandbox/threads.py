@@ -80,10 +80,14 @@ class ThreadBound:
             self.listener = fcntl.fcntl(listener, fcntl.F_DUPFD_CLOEXEC, 32)  # out of the way of the pipes
             os.close(listener)
 
+    def only_count(self) -> None:
+        """Rely on counting: without the candidate's own filter a thread can be started by a call that is not asked."""
+        self._only_count = True
+
     @property
     def counts(self) -> bool:
         """Whether the candidate has to be looked at from time to time."""
-        return self.is_on and self.listener < 0
+        return self.is_on and (self.listener < 0 or self._only_count)
 
     def begin(self) -> None:
         """A new candidate."""
