@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -29,6 +29,10 @@ from evalkit.store.sections import FailedText, Prompt, plan_batches
 GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
+
+
+def _told_to_nobody(_request: Any, _text: str) -> None:
+    """Stand for nobody who wants to be told."""
 
 
 class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type information here
@@ -71,6 +75,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self._gave_numbers = True
         # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
         self.reused: set[tuple[str, str]] = set()
+        # Told of each finished text (the request, its text): `evalkit run` checks programs while the model goes on.
+        self.on_text: Callable[[Any, str], None] = _told_to_nobody
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
             self.batch_size_per_gpu = self._cpu_batch_size()
 
@@ -171,16 +177,27 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             for request, ours in zip(requests, wanted, strict=True)
         ]
 
+        told: set[int] = set()
+
+        def tell(positions: Sequence[int], texts: Sequence[str | None]) -> None:
+            for position, text in zip(positions, texts, strict=True):
+                if text is not None and position not in told:
+                    told.add(position)
+                    self.on_text(requests[position], text)
+
         def generate_batch(positions: Sequence[int]) -> list[str | None]:
             # Draws must not depend on how many batches this process has generated before.
             torch.manual_seed(self.seed + min(positions))
-            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
+            texts = self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
+            tell(positions, texts)
+            return texts
 
         texts = self.ledger.generate(
             prompts,
             lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
             generate_batch,
         )
+        tell(range(len(texts)), texts)  # those that were there before
         self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
         return [FailedText() if text is None else text for text in texts]
 
