@@ -169,7 +169,7 @@ class Tester:
             channel.close()
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
         over = over or cpu >= self.settings["timeout_seconds"] - CPU_TICK_SECONDS
-        ended_by = os.WTERMSIG(status) if label == "gone" and os.WIFSIGNALED(status) and not over else 0
+        ended_by = os.WTERMSIG(status) if label == "gone" and os.WIFSIGNALED(status) and not (over or crowded) else 0
         if crowded:
             label, detail = "crashed", f"killed: it had more than {MAX_THREADS} threads and processes"
         elif label == "gone":
