@@ -74,7 +74,7 @@ def test_a_value_that_fills_the_testers_memory_is_the_samples_own_failure(value:
     with Checker(jobs=1) as checker:
         verdict, honest = checker.check(COUNTED, [f"    return {value}\n", "    return [x]\n"])
         assert verdict.label in ("out of memory", "timed out", "failed")
-        assert verdict.attempts == 1
+        assert verdict.attempts == 1 or verdict.label == "timed out"  # which on a busy machine is tried again
         assert honest.label == "passed"
 
 
