@@ -121,7 +121,8 @@ class Canaries:
         if any(self.out.iterdir()):
             found.append("out")
         state = self.keep.stat() if self.keep.exists() else None
-        if state is None or self.keep.read_text() != "keep me" or state.st_mtime != 1e9 or not state.st_mode & 0o400:
+        # Its mode first: whoever is not root cannot read a file of mode 0.
+        if state is None or not state.st_mode & 0o400 or state.st_mtime != 1e9 or self.keep.read_text() != "keep me":
             found.append("keep")
         if self.victim_changed():
             found += ["alive", "memory"]
