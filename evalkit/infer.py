@@ -83,6 +83,7 @@ def infer(
     """
     _check(prompt, system, raw, max_new_tokens, temperature, top_p)
     from evalkit.models.openmind import OpenMindLM
+    from evalkit.scoring.completion import Decoder
 
     output = output if output is not None else sys.stdout
     notes = notes if notes is not None else sys.stderr
@@ -105,7 +106,7 @@ def infer(
     )
     since_first = times[-1] - times[1]
     answer = Answer(
-        text=lm.tokenizer.decode(generated, skip_special_tokens=True),
+        text=Decoder(lm.tokenizer).completion(ids, generated),
         prompt_tokens=len(ids),
         tokens=len(generated),
         ended=generated[-1] in _end_ids(lm),
@@ -157,18 +158,33 @@ def _generate(
         The generated ids, and the clock (seconds) when the prompt was sent and when each of them was known.
     """
     import torch
-    from transformers import TextStreamer
+
+    from evalkit.scoring.completion import Decoder, Stream
 
     times: list[float] = []
+    stream = Stream(Decoder(lm.tokenizer), ids)
 
-    class Streamer(TextStreamer):  # type: ignore[misc]  # transformers has no type information
+    class Streamer:
+        """Writes the text as far as its characters are complete; transformers hands it the prompt first."""
+
+        written = 0
+
         def put(self, value: Any) -> None:
             times.append(time.perf_counter())
-            super().put(value)
+            if len(times) > 1:
+                for token in value.flatten().tolist():
+                    stream.push(int(token))
+                self._write(len(stream.text.rstrip("\ufffd")))
 
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-            output.write(text + ("\n" if stream_end else ""))
+        def end(self) -> None:
+            self._write(len(stream.text))
+            output.write("\n")
             output.flush()
+
+        def _write(self, end: int) -> None:
+            output.write(stream.text[self.written : end])
+            output.flush()
+            self.written = max(self.written, end)
 
     # All of them are named: a checkpoint's generation_config.json may hold other defaults.
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -183,7 +199,7 @@ def _generate(
             max_new_tokens=max_new_tokens,
             eos_token_id=sorted(_end_ids(lm)),
             pad_token_id=lm.tokenizer.pad_token_id,
-            streamer=Streamer(lm.tokenizer, skip_prompt=True, skip_special_tokens=True),
+            streamer=Streamer(),
             **sampling,
         )
     return generated[0, len(ids) :].tolist(), times

@@ -11,15 +11,17 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import LogitsProcessor, LogitsProcessorList
+from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.errors import ModelError
-from evalkit.models.generation import generation_requests
+from evalkit.models.generation import generation_requests, make_plain
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.audit import Audit, audit
-from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.encode import encode_requests, encode_strings
 from evalkit.scoring.generate import GenerationRequest, Generator
 from evalkit.scoring.generate_probe import choose_generator
+from evalkit.scoring.generate_transformers import Wish
+from evalkit.scoring.generate_transformers import generate as generate_by_transformers
 from evalkit.scoring.memory import is_out_of_memory, release_cache
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
 from evalkit.store.ledger import Ledger
@@ -29,17 +31,6 @@ from evalkit.store.sections import FailedText, Prompt, plan_batches
 GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
-
-
-class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type information here
-    """Changes no logits; notes whether each row had a finite maximum (that of a row with NaN is NaN)."""
-
-    def __init__(self) -> None:
-        self.saw_numbers = True
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        self.saw_numbers &= bool(torch.isfinite(scores.amax(dim=-1)).all())
-        return scores
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
@@ -57,6 +48,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         **options: Any,
     ) -> None:
         """Wrap a model; the arguments are those of `OpenMindLM`, ``options`` those of `HFLM`."""
+        # What the checkpoint's generation settings ask for beyond the protocol, by name; none of it is applied.
+        self.ignored_settings: dict[str, Any] = make_plain(model)
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **options)
         self._scorer_kind = scorer
         self._max_batch_tokens = max_batch_tokens
@@ -67,8 +60,6 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.ledger: Ledger | None = None
         # Of sampled generation, where a ledger keeps the texts.
         self.seed = 0
-        # Whether the logits of the last texts that transformers generated were finite.
-        self._gave_numbers = True
         # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
         self.reused: set[tuple[str, str]] = set()
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
@@ -142,17 +133,20 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         with self.running():
             return self.scorer.score(requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
 
-    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """Generate a text for each request, in their order.
 
         Args:
             requests: lm-eval instances with (context, settings) as arguments.
             disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
+
+        Returns:
+            The texts: what the generated tokens add to the prompt's text.
         """
         requests = [self._in_chat_template(request) for request in requests]
         wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
         if self.ledger is None:
-            return [FailedText() if text is None else text for text in self._generate(requests, wanted, disable_tqdm)]
+            return [FailedText() if text is None else text for text in self._generate(requests, wanted)]
         if str(self.batch_size_per_gpu) == "auto":
             self.batch_size_per_gpu = GENERATION_ROWS
         numbered = self._chosen_generator[0] is not None
@@ -169,7 +163,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         def generate_batch(positions: Sequence[int]) -> list[str | None]:
             # Draws must not depend on how many batches this process has generated before.
             torch.manual_seed(self.seed + min(positions))
-            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
+            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions])
 
         texts = self.ledger.generate(
             prompts,
@@ -198,43 +192,46 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 add_special_tokens=bool(self.add_bos_token),
             )
 
-    def _generate(
-        self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
-    ) -> list[str | None]:
-        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has.
+    def _generate(self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None]) -> list[str | None]:
+        """Generate with our loop; with transformers' where the model or a request's settings ask for more than that has.
 
         None stands for a text that could not be generated, since the model gave no numbers.
         """
         with self.running():
             simple = [request for request in wanted if request is not None]
             generator = self._chosen_generator[0]
-            if generator is not None and len(simple) == len(wanted):
+            if generator is not None and len(simple) == len(wanted) and self.think_end_token is None:
                 return generator.generate(simple)
-            return self._generate_by_transformers(requests, disable_tqdm)
+            return self._generate_by_transformers(requests)
 
-    def _generate_by_transformers(self, requests: Sequence[Any], disable_tqdm: bool) -> list[str | None]:
-        self._gave_numbers = True
-        texts: list[str | None] = []
-        try:
-            texts = list(super().generate_until(list(requests), disable_tqdm=disable_tqdm))
-        except RuntimeError as error:
-            if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN
-                raise
-            self._gave_numbers = False
-        if self._gave_numbers:
-            return texts
-        if len(requests) == 1:
-            return [None]
-        # lm-eval sorts a batch, so that only requests alone tell which of them it is.
-        return [text for request in requests for text in self._generate_by_transformers([request], True)]
-
-    def _model_generate(self, *arguments: Any, **options: Any) -> Any:
-        """Generate as `HFLM` does, with a look at each step's logits: greedy decoding takes NaN for a maximum."""
-
-        look = _Look()
-        generated = super()._model_generate(*arguments, **options, logits_processor=LogitsProcessorList([look]))
-        self._gave_numbers &= look.saw_numbers
-        return generated
+    def _generate_by_transformers(self, requests: Sequence[Any]) -> list[str | None]:
+        if str(self.batch_size_per_gpu).startswith("auto"):
+            self.batch_size_per_gpu = GENERATION_ROWS
+        encoded = encode_strings(
+            self.tokenizer,
+            (str(request.args[0]) for request in requests),
+            add_special_tokens=bool(self.add_bos_token),
+            prefix_text=self.tokenizer.bos_token,
+        )
+        wishes = []
+        for request in requests:
+            settings = normalize_gen_kwargs(dict(request.args[1]), int(self.max_gen_toks))
+            until, count = settings.pop("until"), settings.pop("max_gen_toks")
+            if not settings.get("do_sample"):
+                # Named, so that nothing is left open that transformers would fill in.
+                settings = {**settings, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+            else:
+                settings.setdefault("top_k", 0)
+            ids = encoded[str(request.args[0])] or (int(self.prefix_token_id),)
+            wishes.append(Wish(ids, tuple(until), int(count), settings))
+        return generate_by_transformers(
+            self.model,
+            self.tokenizer,
+            wishes,
+            max_length=int(self.max_length),
+            rows=int(self.batch_size_per_gpu),
+            think_end=self.think_end_token,
+        )
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
         size = int(super()._detect_batch_size(*args, **kwargs))
