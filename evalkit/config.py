@@ -18,7 +18,7 @@ TINY = "tiny"
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "loader": ("auto", "openmind", "transformers"),
-    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "dtype": ("auto", "float64", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"),
     "scorer": ("auto", "forest", "plain"),
     "isolation": ("require", "best", "off"),
 }
@@ -41,12 +41,13 @@ class RunConfig:
         tokenizer: another tokenizer than the model's.
         loader: auto, openmind or transformers.
         device: auto, npu[:N], cuda[:N] or cpu.
-        dtype: auto, bfloat16, float16 or float32.
+        dtype: auto, bfloat16, float16, float32 or float64 (bf16, fp16 and fp32 are the same).
         batch_size: ``auto`` or rows a batch, for generation.
         scorer: auto, forest (shared prefixes once) or plain (row by row).
         max_batch_tokens: token positions of a forward pass; None: measured.
         audit_fraction: share of the documents that are scored again in float32, to say what the dtype changed.
         max_length: tokens a row may have; None: the model's own limit.
+        max_new_tokens: greatest number of tokens of a generated text; None: each task's own. It only lowers.
         trust_remote_code: run code that the model's repository contains.
         add_bos: put the BOS token before every request (protocol nous-2023 does not).
         apply_chat_template: wrap contexts in the tokenizer's chat template (protocol nous-2023 does not).
@@ -57,6 +58,7 @@ class RunConfig:
         fresh: begin a new run although an unfinished one could be continued.
         resume: continue an unfinished run or fail.
         reuse: folder of another run whose scores of equal requests are taken over.
+        dry_run: look at model, data and requests, print the plan, and compute no score.
     """
 
     model: str
@@ -77,6 +79,7 @@ class RunConfig:
     max_batch_tokens: int | None = None
     audit_fraction: float = 0.0
     max_length: int | None = None
+    max_new_tokens: int | None = None
     trust_remote_code: bool = False
     add_bos: bool = False
     apply_chat_template: bool = False
@@ -87,6 +90,7 @@ class RunConfig:
     fresh: bool = False
     resume: bool = False
     reuse: str | None = None
+    dry_run: bool = False
     source_file: str | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -98,6 +102,8 @@ class RunConfig:
             raise ConfigError(f"limit: {self.limit} is not a number of documents (1 or more)")
         if self.max_length is not None and self.max_length < 2:
             raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens: {self.max_new_tokens} is not a number of tokens (1 or more)")
         if self.samples < 1:
             raise ConfigError(f"samples: {self.samples} is not a number of completions (1 or more)")
         if not 0.0 <= self.temperature <= 10.0:

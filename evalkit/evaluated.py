@@ -15,16 +15,15 @@ from evalkit.suites import find_task
 from evalkit.tasks.humaneval import verdict_key
 
 
-def evaluate_tasks(
+def build_tasks(
     config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any
 ) -> dict[str, Any]:
-    """Let lm-eval build all requests of the tasks, put them to the model, and make metrics of the answers.
+    """Return lm-eval's dictionary of the tasks, with the requests of each built: `preflight` looks at them first.
 
-    Returns:
-        lm-eval's results, with each document's entry under ``samples``.
+    Args:
+        model: what `evaluate_tasks` will put them to.
     """
     import numpy
-    from lm_eval.evaluator import evaluate
 
     from evalkit.tasks.loading import load_lm_eval_tasks
 
@@ -32,6 +31,53 @@ def evaluate_tasks(
     numpy.random.seed(config.seed)
     tasks = load_lm_eval_tasks(names, sources)
     _draw_samples(tasks["tasks"], config)
+    for task in tasks["tasks"].values():
+        task.build_all_requests(
+            limit=config.limit,
+            rank=model.rank,
+            world_size=model.world_size,
+            system_instruction=config.system,
+            apply_chat_template=config.apply_chat_template,
+            chat_template=model.apply_chat_template if config.apply_chat_template else None,
+        )
+        # `evaluate` would build them again.
+        task.build_all_requests = _built_before
+        if config.max_new_tokens is not None:
+            _shorten(task.instances, config.max_new_tokens)
+    return tasks
+
+
+def _built_before(**_options: Any) -> None:
+    """Stand for ``build_all_requests`` of a task whose requests are there."""
+
+
+def _shorten(requests: Sequence[Any], max_new_tokens: int) -> None:
+    """Lower the number of tokens that a completion may have; one that is lower already stays."""
+    for request in requests:
+        if request.request_type == "generate_until":
+            context, settings = request.arguments
+            shortest = min(int(settings.get("max_gen_toks", max_new_tokens)), max_new_tokens)
+            request.arguments = (context, {**settings, "max_gen_toks": shortest})
+
+
+def evaluate_tasks(
+    config: RunConfig,
+    names: Sequence[str],
+    sources: Mapping[str, DataSource],
+    model: Any,
+    tasks: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Let lm-eval build all requests of the tasks, put them to the model, and make metrics of the answers.
+
+    Args:
+        tasks: what `build_tasks` returned for the same arguments; None: they are built here.
+
+    Returns:
+        lm-eval's results, with each document's entry under ``samples``.
+    """
+    from lm_eval.evaluator import evaluate
+
+    tasks = tasks or build_tasks(config, names, sources, model)
     evaluated = evaluate(
         model,
         tasks,

@@ -6,7 +6,7 @@ that prefixes are shared as in a whole run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 from evalkit.config import RunConfig, suites_of
 from evalkit.data import resolve_sources
 from evalkit.errors import ConfigError, DataError
+from evalkit.ready import check_ready
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
 from evalkit.report.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
 from evalkit.report.gate_sequential import Recorded, SequentialGate
-from evalkit.report.pairing import cluster_keys, same_numbers, samples_by_task
+from evalkit.report.pairing import linked_keys, same_numbers, samples_by_task
 from evalkit.results import RunRecord, Sample, read_run
 from evalkit.suites import Suite, find_task, load_suites
 
@@ -69,20 +70,28 @@ def gate_model(
     differences = _failed(record, names)
     comparable.split(differences, allowed, f"{model} and {record.folder}")
 
-    answers = samples_by_task(record, names)
-    recorded = {name: _recorded(answers[name]) for name in names}
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
+    check_ready(config, names, sources, say)
+    answers = samples_by_task(record, names)
+    keys = linked_keys(answers)
+    recorded = {name: _recorded(answers[name], keys[name]) for name in names}
     _check_data(record, names, sources)
 
+    from evalkit.preflight import check_model
     from evalkit.run import load_model
 
     loaded = load_model(config, say)
-    dtypes = str(loaded.describe()["dtype"]), str(record.evalkit["model"]["dtype"])
+    for finding in check_model(config, loaded, chat=False):
+        say(f"warning: {finding}")
+    described, theirs = loaded.describe(), record.evalkit["model"]
+    dtypes = str(described["dtype"]), str(theirs["dtype"])
     if dtypes[0] != dtypes[1]:
         differences.append(Difference("dtype", *dtypes))
     granted = comparable.split(differences, allowed, f"{model} and {record.folder}")
 
-    gate = SequentialGate(recorded, chosen, margin, alpha, seed)
+    fingerprints = described.get("model_fingerprint"), theirs.get("model_fingerprint")
+    is_other = all(fingerprints) and fingerprints[0] != fingerprints[1]
+    gate = SequentialGate(recorded, chosen, margin, alpha, seed, is_other=is_other)
     asker = _Asker(loaded, config, names, sources, answers)
     while batch := gate.batch():
         gate.add(asker.score(batch))
@@ -122,11 +131,11 @@ def _failed(record: RunRecord, names: Iterable[str]) -> list[Difference]:
     return [Difference("failed", "none", f"{failed} documents without a score")] if failed else []
 
 
-def _recorded(samples: Sequence[Sample]) -> Recorded:
+def _recorded(samples: Sequence[Sample], keys: Sequence[Hashable]) -> Recorded:
     task = find_task(samples[0].task)
-    scored = [sample for sample in samples if sample.metrics.get(task.headline) is not None]
-    values = np.array([sample.metrics[task.headline] for sample in scored], dtype=np.float64)
-    return Recorded(task, [sample.doc_id for sample in scored], values, cluster_keys(scored))
+    scored = [(s, key) for s, key in zip(samples, keys, strict=True) if s.metrics.get(task.headline) is not None]
+    values = np.array([sample.metrics[task.headline] for sample, _ in scored], dtype=np.float64)
+    return Recorded(task, [sample.doc_id for sample, _ in scored], values, [key for _, key in scored])
 
 
 def _check_data(record: RunRecord, names: Sequence[str], sources: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalkit.errors import ConfigError, ModelError
+from evalkit.ready import check_packages
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM
@@ -82,6 +83,7 @@ def infer(
         ModelError: the model cannot be used, has no chat template, or the prompt is longer than its context.
     """
     _check(prompt, system, raw, max_new_tokens, temperature, top_p)
+    check_packages()
     from evalkit.models.openmind import OpenMindLM
     from evalkit.scoring.completion import Decoder
 
@@ -136,6 +138,10 @@ def _check(prompt: str, system: str | None, raw: bool, max_new_tokens: int, temp
 
 def _chat_ids(lm: OpenMindLM, prompt: str, system: str | None) -> list[int]:
     """Return the ids of the conversation as the model's own template writes it, up to where the answer begins."""
+    from evalkit.models.chat import check_chat_template
+
+    remedy = ", or send the prompt as it is (evalkit infer --raw)"
+    check_chat_template(lm.pretrained, lm.tokenizer, system=system, remedy=remedy)
     history = [] if system is None else [{"role": "system", "content": system}]
     text = lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
     # The template writes all special tokens itself.

@@ -17,6 +17,9 @@ def main() -> int:
 
     import evalkit.models  # noqa: F401  # makes the model known
 
+    if "openmind" in sys.argv and not any(word.startswith("--device") for word in sys.argv):
+        # lm-eval would say cuda:0, also where there is none.
+        sys.argv += ["--device", "auto"]
     try:
         cli_evaluate()
     except EvalkitError as error:

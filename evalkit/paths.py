@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from evalkit.errors import ConfigError
+
 _PACKAGE = Path(__file__).resolve().parent
 SAMPLES = _PACKAGE / "samples"
 
@@ -18,6 +20,20 @@ def configs_dir() -> Path:
     """
     packaged = _PACKAGE / "_configs"
     return packaged if packaged.is_dir() else _PACKAGE.parent / "configs"
+
+
+def make_parent(path: Path, option: str) -> None:
+    """Make the folder that a file will be written to.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{option} {path}: its folder cannot be made ({error.strerror}); choose another place"
+        ) from None
 
 
 def user_path(text: str | Path) -> Path:

@@ -220,11 +220,15 @@ def write_run(
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read a finished run from its folder (or its ``run.json``).
+    """Read a finished run from its folder (or its ``run.json``), or a results file of lm-eval.
 
     Raises:
         StoreError: no finished run is there, it is damaged, or it was written by a newer evalkit.
     """
+    from evalkit.foreign import is_foreign, read_foreign_run
+
+    if is_foreign(path):
+        return read_foreign_run(path)
     folder = path.parent if path.name == RUN_FILE else path
     file = folder / RUN_FILE
     try:
@@ -261,12 +265,33 @@ def read_run(path: Path) -> RunRecord:
     return RunRecord(folder=folder, evalkit=evalkit, lm_eval=lm_eval, metrics=metrics)
 
 
+def is_run(path: Path) -> bool:
+    """Tell whether a path is that of a run: a folder, a ``run.json``, or a results file of lm-eval."""
+    from evalkit.foreign import is_foreign
+
+    return path.is_dir() or path.name == RUN_FILE or is_foreign(path)
+
+
+def has_samples(record: RunRecord) -> bool:
+    """Tell whether a run's documents are there."""
+    from evalkit.foreign import is_foreign, sample_files
+
+    if is_foreign(record.folder):
+        return bool(sample_files(record.folder))
+    return (record.folder / SAMPLES_FILE).is_file()
+
+
 def read_samples(folder: Path) -> Iterator[Sample]:
     """Yield a finished run's samples, in order.
 
     Raises:
         StoreError: the file is missing or a line is damaged.
     """
+    from evalkit.foreign import is_foreign, read_foreign_samples
+
+    if is_foreign(folder):
+        yield from read_foreign_samples(folder)
+        return
     path = folder / SAMPLES_FILE
     try:
         with path.open(encoding="utf-8", newline="\n") as stream:

@@ -15,10 +15,11 @@ from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.environment import describe_environment, without_secrets
 from evalkit.errors import StoreError
-from evalkit.evaluated import evaluate_tasks, samples_of
+from evalkit.evaluated import build_tasks, evaluate_tasks, samples_of
 from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.paths import user_path
 from evalkit.progress import Progress
+from evalkit.ready import check_ready
 from evalkit.report.run_report import run_report
 from evalkit.results import RunRecord, write_run
 from evalkit.store import runs
@@ -33,11 +34,11 @@ class Finished:
     """What ``run`` returns.
 
     Attributes:
-        record: the finished run.
-        report: its report, Markdown.
+        record: the finished run; None for a dry run.
+        report: its report, Markdown; of a dry run the plan.
     """
 
-    record: RunRecord
+    record: RunRecord | None
     report: str
 
 
@@ -68,6 +69,7 @@ def run(
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
+    check_ready(config, names, sources, say)
     data = _load_data(names, sources, say)
     parent = _folder_of_runs(config)
 
@@ -79,17 +81,22 @@ def run(
         model = load_model(config, say)
         described = model.describe()
 
-        # 4. The run's folder: a new one, or that of the unfinished run with the same identity.
+        # 4. One look at model and requests; what cannot come out right ends here.
+        tasks, plan, findings = _look(config, names, sources, model, say)
+        if plan is not None:
+            return Finished(None, plan)
+
+        # 5. The run's folder: a new one, or that of the unfinished run with the same identity.
         opened, model.ledger = _open_run(config, parent, names, data, model, described, signals, say)
         stack.enter_context(opened.journal)
         runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"))
 
-        # 5. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
+        # 6. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
         stack.enter_context(_explained_stop(opened.folder, model.ledger, say))
-        evaluated = evaluate_tasks(config, names, sources, model)
+        evaluated = evaluate_tasks(config, names, sources, model, tasks)
         opened.journal.sync()
 
-        # 6. The record and the report, from the journal's results in canonical order.
+        # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.reused)
         description = {
             "protocol": _protocol(names),
@@ -104,6 +111,7 @@ def run(
             "data": {name: loaded.describe() for name, loaded in data.items()},
             "environment": describe_environment(),
             "isolation": _isolation(verdicts),
+            "preflight": findings,
             "identity": opened.journal.header["identity"],
             "work": model.ledger.describe(),
             "sessions": runs.read_sessions(opened.folder),
@@ -112,6 +120,30 @@ def run(
         evaluated["date"] = started.timestamp()
         record = write_run(opened.folder, description, evaluated, samples, run_report)
         return Finished(record, run_report(record))
+
+
+def _look(
+    config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any, say: Callable[[str], None]
+) -> tuple[dict[str, Any], str | None, list[str]]:
+    """Return lm-eval's tasks with their requests, the plan where only that is wanted, and the warnings.
+
+    Raises:
+        ModelError, ConfigError: nothing right can come.
+    """
+    from evalkit.preflight import asked_of, check_model, check_requests
+
+    findings = check_model(config, model, chat="humaneval_chat" in names)
+    tasks = build_tasks(config, names, sources, model)
+    asked_for = asked_of(model, tasks["tasks"])
+    findings += check_requests(config.model, model, asked_for)
+    for finding in findings:
+        say(f"warning: {finding}")
+    if not config.dry_run:
+        return tasks, None, findings
+    from evalkit.dry_run import documents_of, plan_text
+
+    plan = plan_text(model, tasks["tasks"], asked_for, documents_of(tasks["tasks"]))
+    return tasks, plan + "\n\ndry run: nothing was scored and nothing was written", findings
 
 
 @contextmanager
@@ -133,6 +165,11 @@ def _folder_of_runs(config: RunConfig) -> Path:
         StoreError: it can't be made, or not be written.
     """
     parent = user_path(config.output) / model_folder_name(config.model)
+    if config.dry_run:
+        there = next(folder for folder in (parent, *parent.absolute().parents) if folder.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            raise StoreError(f"{parent}: cannot be made in {there}; choose another place with --output")
+        return parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

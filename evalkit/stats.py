@@ -10,10 +10,9 @@ What comes from where:
 - [W27] Wilson, J. American Statistical Association 22 (1927): the interval for a share.
 - [M47] McNemar, Psychometrika 12 (1947); here the exact binomial form.
 - [H79] Holm, Scandinavian J. Statistics 6 (1979): step-down control of the family-wise error.
-- [B82] Berger, Technometrics 24 (1982): several hypotheses that must all be rejected need no correction.
 
 Scores are shares (0 to 1) or percentage points; every function keeps the unit it is given. Intervals and p-values are
-two-sided unless said otherwise. `evalkit.sequential` holds what may be looked at after every document.
+two-sided unless said otherwise. `evalkit.paired` and `evalkit.unpaired` hold the tests of differences.
 """
 
 from __future__ import annotations
@@ -189,7 +188,10 @@ def independent_mean(estimates: Sequence[Estimate]) -> Estimate:
     count = len(estimates)
     documents = 0 if any(e.documents == 0 for e in estimates) else sum(e.documents for e in estimates)
     value = math.fsum(e.value for e in estimates) / count
-    return Estimate(value, suite_stderr([e.stderr for e in estimates]), documents)
+    stderr = suite_stderr([e.stderr for e in estimates])
+    # Welch and Satterthwaite over the suites, as `suite_mean` does it over tasks.
+    parts = math.fsum((e.stderr / count) ** 4 / e.df for e in estimates if not math.isinf(e.df))
+    return Estimate(value, stderr, documents, stderr**4 / parts if parts > 0 else math.inf)
 
 
 def suite_stderr(stderrs: Sequence[float], groups: Sequence[Hashable] | None = None) -> float:
@@ -213,7 +215,7 @@ def unpaired_difference(candidate: Estimate, baseline: Estimate) -> Estimate:
     """Return candidate minus baseline for scores of which only aggregates are known: errors add in squares.
 
     [M24], unpaired analysis. Two models answer the same documents alike, so this error is usually too large by a
-    factor of 1 / sqrt(1 - correlation); with per-document scores of both, `paired_difference` is the sharper test.
+    factor of 1 / sqrt(1 - correlation); with per-document scores of both, `evalkit.paired` is the sharper test.
     """
     variances = (candidate.stderr**2, baseline.stderr**2)
     spread = sum(variances)
@@ -222,18 +224,6 @@ def unpaired_difference(candidate: Estimate, baseline: Estimate) -> Estimate:
     df = spread**2 / parts if parts > 0 else math.inf
     documents = min(candidate.documents, baseline.documents)
     return Estimate(candidate.value - baseline.value, math.sqrt(spread), documents, df)
-
-
-def paired_difference(candidate: Values, baseline: Values, clusters: Sequence[Hashable] | None = None) -> Estimate:
-    """Return the mean of candidate minus baseline over the same documents in the same order ([M24], paired analysis).
-
-    Raises:
-        DataError: the two differ in length, or as `mean`.
-    """
-    left, right = _checked(candidate, "candidate"), _checked(baseline, "baseline")
-    if left.size != right.size:
-        raise DataError(f"paired test: candidate has {left.size} documents, baseline {right.size}; both need the same")
-    return mean(left - right, clusters)
 
 
 @dataclass(frozen=True)
@@ -278,76 +268,14 @@ class NonInferiority:
     Attributes:
         difference: candidate minus baseline, and its error.
         margin: the largest loss that is still acceptable, positive, in the unit of the difference.
-        stderr: the standard error that the p-values use: that of the difference, or the one it has on the margin.
-        p_worse: one-sided p-value of "the loss is at most the margin"; small: worse by more than the margin.
         p_fine: one-sided p-value of "the loss is the margin or more"; small: not worse by more than the margin.
+        p_worse: one-sided p-value of "the loss is at most the margin"; small: worse by more than the margin.
     """
 
     difference: Estimate
     margin: float
-    stderr: float
-    p_worse: float
     p_fine: float
-
-    def verdict(self, alpha: float = 0.05) -> str:
-        """Return ``"pass"``, ``"worse"`` or ``"undecided"`` at the one-sided level `alpha`."""
-        if self.p_fine <= alpha:
-            return "pass"
-        return "worse" if self.p_worse <= alpha else "undecided"
-
-
-def non_inferiority(difference: Estimate, margin: float, stderr: float | None = None) -> NonInferiority:
-    """Test a difference against minus the margin, both ways.
-
-    Args:
-        difference: candidate minus baseline.
-        margin: the largest acceptable loss, positive.
-        stderr: the standard error if the true loss is the margin (`stderr_on_margin`); None: the difference's own.
-
-    Several suites that must all pass need no correction of `p_fine` ([B82]); "worse" in any of several suites needs
-    `holm` over their `p_worse`.
-    """
-    if not margin > 0:
-        raise DataError(f"margin must be positive, got {margin}")
-    distance = difference.value + margin
-    error = difference.stderr if stderr is None else stderr
-    ratio = distance / error if error > 0 else math.copysign(math.inf, distance) if distance else 0.0
-    below = t_cdf(-ratio, difference.df)
-    return NonInferiority(difference, margin, error, p_worse=1 - below, p_fine=below)
-
-
-def stderr_on_margin(
-    differences: Mapping[str, Values], found: Estimate, margin: float, weights: Mapping[str, float] | None = None
-) -> float:
-    """Return the standard error that a paired difference has if the true loss is the margin.
-
-    Where few documents flip, the error that they show is too small: of 70 documents none flips half of the time even
-    if one in a hundred is lost. A score test asks what the error would be on the margin itself; this is the one of
-    Tango, Statistics in Medicine 17 (1998), in its Poisson form, with the weights of a suite's mean: for gains G and
-    losses L that add up to the difference, the restricted estimate of G + L is (S + sqrt((S - 2 M)^2 + 8 G M)) / 2
-    with S = G + L and the margin M. The result is never below the error seen, and never 0.
-
-    Args:
-        differences: task -> candidate minus baseline for each document, as shares.
-        found: their mean, as `suite_mean` gives it for the same weights, as shares.
-        margin: as a share.
-        weights: task -> weight, as for `suite_mean`; they add up to 1.
-    """
-    gains = losses = squares = largest = 0.0
-    for task, values in differences.items():
-        share = 1 / len(differences) if weights is None else weights[task]
-        array = np.asarray(values, dtype=np.float64) * (share / len(values))
-        gains += float(array[array > 0].sum())
-        losses -= float(array[array < 0].sum())
-        squares += float(array @ array)
-        largest += share * (share / len(values))
-    seen = gains + losses
-    # What one more flip moves: as the flips seen; where few were seen, from right to wrong, equally often in each task.
-    step = squares / seen if seen >= 2 * margin else largest
-    expected = (seen + math.sqrt((seen - 2 * margin) ** 2 + 8 * gains * margin)) / 2
-    variance = found.stderr**2 + max(0.0, expected - seen) * step
-    # All documents may have changed alike; on the margin they would not.
-    return math.sqrt(variance or margin * (1 - margin) * largest)
+    p_worse: float
 
 
 def smallest_detectable(stderr: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -356,38 +284,3 @@ def smallest_detectable(stderr: float, alpha: float = 0.05, power: float = 0.8) 
     (z(1 - alpha/2) + z(power)) * stderr, [M24], power analysis, with the standard error of the *difference*.
     """
     return (t_quantile(1 - alpha / 2, math.inf) + t_quantile(power, math.inf)) * stderr
-
-
-def power_of(effect: float, stderr: float, alpha: float = 0.05) -> float:
-    """Return the probability that a two-sided test at `alpha` finds a true difference of `effect`."""
-    if stderr == 0:
-        return 1.0 if effect else alpha
-    critical = t_quantile(1 - alpha / 2, math.inf)
-    shift = abs(effect) / stderr
-    return t_cdf(shift - critical, math.inf) + t_cdf(-shift - critical, math.inf)
-
-
-def documents_to_detect(effect: float, variance: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Return how many documents detect a true difference of `effect` ([M24], power analysis).
-
-    Args:
-        effect: true difference, not 0, e.g. 0.01 for one percentage point.
-        variance: variance of one document's difference between the two runs, same unit squared: p_a (1 - p_a) +
-            p_b (1 - p_b) - 2 covariance; for right/wrong scores of two runs that is (share of flips) - effect**2.
-    """
-    if effect == 0:
-        raise DataError("an effect of 0 cannot be detected with any number of documents")
-    return max(2, math.ceil(variance * (smallest_detectable(1.0, alpha, power) / effect) ** 2))
-
-
-def documents_to_decide(test: NonInferiority, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """Return how many documents would settle an undecided test if the difference seen is the true one.
-
-    The standard error shrinks with the root of the number of documents; None if the difference sits on the margin or
-    the number of documents so far is not known.
-    """
-    distance = abs(test.difference.value + test.margin)
-    if distance == 0 or test.difference.documents == 0:
-        return None
-    needed = (t_quantile(1 - alpha, math.inf) + t_quantile(power, math.inf)) * test.stderr / distance
-    return max(2, math.ceil(test.difference.documents * needed**2))

@@ -2,30 +2,47 @@
 
 Logs get pasted: rows run together on one line with a run of spaces between them, break in two, lose a bar at either
 end, or have text glued to their last cell. A heading that names the columns decides what a cell means; where the number
-of cells does not fit the heading, the name of a metric with a number after it does.
+of cells does not fit the heading, the name of a metric with a number right after it does. A cell that is not understood
+as a whole is no number: the number in another cell never takes its place.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 
 from evalkit.baselines.names import is_metric
+from evalkit.baselines.text import ESCAPED_BAR
 
-_NUMBER = r"[+-]?(?:\d+(?:[.,]\d+)?|[.,]\d+)"
+_NUMBER = r"[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)"
+_POWER = r"(?:[eE][+-]?[0-9]{1,2}|\s*[×xX*·]\s*10\s*\^\s*[+-]?[0-9]{1,2})?"
+# Marks beside a number: footnotes, arrows, medals and other signs, but none that says less, more, about or times.
+_SIGNS = r"†‡§¶#^°↑↓→←↗↘↖↙⇑⇓⇧⇩▲▼△▽"
+_DELTA = rf"(?:\(\s*[{_SIGNS}+-]\s*{_NUMBER}\s*%?\s*\)|\s[{_SIGNS}+-]\s*{_NUMBER}\s*%?|\+{_NUMBER}\s*%?)"
 _SCORE = re.compile(
-    rf"^(?P<value>{_NUMBER})\s*(?P<percent>%?)\s*"
-    rf"(?:\(?\s*(?:±|\+\s*/?\s*-|\\pm|_)\s*(?P<stderr>{_NUMBER})\s*%?\s*\)?)?$"
+    rf"^(?P<value>{_NUMBER}{_POWER})\s*(?P<percent>%?)\s*(?:\((?P<shots>[0-9]{{1,3}})[\s-]*shots?\)\s*)?"
+    rf"(?:\(?\s*(?:±|\+\s*/?\s*-|\\pm|_)\s*(?P<stderr>{_NUMBER}{_POWER})\s*%?\s*\)?)?\s*(?:{_DELTA})?$",
+    re.IGNORECASE,
 )
+NO_METRIC = "score"
+"""The metric of a row that names none."""
+
 _RULE = re.compile(r"^:?-+:?$")
-_PLUS_MINUS = re.compile(r"^(?:±|\+\s*/?\s*-|\\pm|_|卤|\?|�)?$")
 _COLUMN = {
-    "task": re.compile(r"tasks?(?: name)?|groups?|datasets?|benchmarks?|任务"),
-    "metric": re.compile(r"metrics?|指标"),
-    "value": re.compile(r"values?|scores?|results?|分数|值"),
-    "stderr": re.compile(r"std[\s._]*err(?:or)?\.?|std\.? error|se|标准误"),
-    "other": re.compile(r"version|filter|n-shot"),
+    "task": re.compile(
+        r"tasks?(?: name)?|groups?|datasets?|benchmarks?|bench|tests?|evals?"
+        r"|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?|评测(?:集|项目?)?"
+    ),
+    "metric": re.compile(r"metrics?|指标|评价指标|度量"),
+    "value": re.compile(
+        r"%?\s*(?:values?|scores?|results?|accuracy|分数|得分|值|数值|成绩|结果|准确率)\s*(?:\(?%\)?)?"
+    ),
+    "stderr": re.compile(r"std[\s._]*err(?:or)?\.?|standard error|std\.? error|s\.?e\.?|标准误差?"),
+    "shots": re.compile(r"n[-_ ]?shots?|num_fewshot|few-?shot|shots?|样本数"),
+    "filter": re.compile(r"filters?|过滤器?"),
+    "other": re.compile(r"versions?|版本"),
 }
 
 
@@ -37,25 +54,68 @@ class Score:
         value: as printed.
         stderr: the standard error printed in the same cell, or None.
         percent: True if a per cent sign follows.
+        shots: the number of examples in the prompt that the cell names, or None.
     """
 
     value: Decimal
     stderr: Decimal | None
     percent: bool
+    shots: int | None = None
 
 
-def decimal_of(text: str) -> Decimal:
-    """Return a printed number; a comma between digits is a decimal comma."""
-    return Decimal(text.replace(",", "."))
+def decimal_of(text: str) -> Decimal | None:
+    """Return a printed number; None for ``1,234``, of which nobody knows whether its comma is a decimal one."""
+    number, _, power = re.sub(r"\s*[×xX*·]\s*10\s*\^\s*", "e", text).lower().partition("e")
+    if re.fullmatch(r"[+-]?[1-9][0-9]*,[0-9]{3}", number):
+        return None
+    value = Decimal(number.replace(",", "."))
+    return value.scaleb(int(power)) if power else value
+
+
+def without_marks(cell: str) -> str:
+    """Return a cell without footnote marks, arrows, medals and the like at its ends."""
+
+    def is_mark(character: str) -> bool:
+        return character.isspace() or character in _SIGNS or unicodedata.category(character) in ("So", "Sk", "Mn", "Lm")
+
+    text = cell.strip().strip("`$ ")
+    start, end = 0, len(text)
+    while start < end and is_mark(text[start]):
+        start += 1
+    while end > start and (is_mark(text[end - 1]) or re.search(r"\[[0-9a-z]\]$", text[:end])):
+        end -= 3 if text[end - 1] == "]" else 1
+    return text[start:end]
 
 
 def score_of(cell: str) -> Score | None:
-    """Return the number in a cell, or None if the cell is anything but a number with an optional error."""
-    found = _SCORE.match(cell.strip().strip("`$ "))
+    """Return the number in a cell, or None if the cell is anything but a number with an optional error and marks.
+
+    >>> score_of("🥇 0.8001† (+0.5)").value
+    Decimal('0.8001')
+    >>> score_of("N/A") is score_of("~0.6") is score_of("0.5 / 0.6") is None
+    True
+    """
+    if len(cell) > 80:
+        return None
+    # A mark between the number and what follows it: 0.8001† (+0.5), 0.8001* ± 0.008.
+    text = re.sub(rf"(?<=[0-9%])[{_SIGNS}]+(?=\s*(?:\(|±|$))", "", without_marks(cell))
+    found = _SCORE.match(text)
     if found is None:
         return None
+    value = decimal_of(found["value"])
     stderr = decimal_of(found["stderr"]) if found["stderr"] else None
-    return Score(decimal_of(found["value"]), stderr, bool(found["percent"]))
+    if value is None or (found["stderr"] and stderr is None):
+        return None
+    shots = int(found["shots"]) if found["shots"] else None
+    return Score(value, stderr, bool(found["percent"]), shots)
+
+
+_NOTHING = re.compile(r"^(?:[-/.?_\s]*|n/?a|none|null|tbd|todo|nan|不适用|无)$", re.IGNORECASE)
+
+
+def holds_nothing(cell: str) -> bool:
+    """Tell whether a cell says that there is no number: empty, dashes, N/A and the like."""
+    return _NOTHING.match(cell.strip()) is not None
 
 
 @dataclass(frozen=True)
@@ -67,12 +127,18 @@ class RawRow:
         metric: as printed.
         score: the number; None if the cell has none.
         stderr: its standard error, or None.
+        shots: number of examples in the prompt, or None where the row does not say.
+        printed: the value's cell as printed, for a note about it.
+        level: how far the task is set in below its group; 0 for a group and for a task of none.
     """
 
     task: str
     metric: str
     score: Score | None
     stderr: Score | None
+    shots: int | None = None
+    printed: str = ""
+    level: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,12 +148,15 @@ class Columns:
     Attributes:
         headings: as printed.
         task: index of the task column.
-        metric: index of the metric column; None if each metric has a column of its own.
+        metric: index of the metric column; None if each metric has a column of its own, or no metric is named.
         value: index of the value column; None likewise.
         stderr: index of the column of standard errors, or None.
         wide: column index -> metric, where each metric has a column of its own.
         open_left, open_right: whether the rows have no bar at that end.
         groups: True for lm-eval's table of group averages.
+        shots: index of the column of numbers of examples in the prompt, or None.
+        filter: index of the column of filters, or None.
+        labelled: True for a table of a label and a number, without metrics.
     """
 
     headings: tuple[str, ...]
@@ -99,12 +168,16 @@ class Columns:
     open_left: bool
     open_right: bool
     groups: bool
+    shots: int | None = None
+    filter: int | None = None
+    labelled: bool = False
 
     @property
     def harness(self) -> str:
         """The line of lm-eval that prints such columns; the 0.4 line added Filter, n-shot and the plural."""
         plain = {heading.lower() for heading in self.headings}
-        return "lm-eval-0.4" if plain & {"filter", "n-shot", "tasks"} else "lm-eval-0.3"
+        newer = plain & {"filter", "n-shot", "tasks"} or self.shots is not None or self.filter is not None
+        return "lm-eval-0.4" if newer and not self.labelled else "lm-eval-0.3"
 
 
 @dataclass(frozen=True)
@@ -126,7 +199,7 @@ def split_line(text: str) -> Line | None:
     """Return a line's cells, or None if it has no table in it."""
     if text.count("|") < 2 and not re.search(r"\S\s*\|\s*\S", text):
         return None
-    first, *middle, last = (part.strip() for part in text.split("|"))
+    first, *middle, last = (part.strip().replace(ESCAPED_BAR, "|") for part in text.split("|"))
     return Line(first, tuple(middle), last)
 
 
@@ -156,11 +229,20 @@ def columns_of(line: Line) -> Columns | None:
     cells = ((line.before,) if left else ()) + line.cells + ((line.after,) if right else ())
     plain = [_label(cell) for cell in cells]
     places = {name: [i for i, c in enumerate(plain) if pattern.fullmatch(c)] for name, pattern in _COLUMN.items()}
-    task, metric, value, stderr = (next(iter(places[name]), None) for name in ("task", "metric", "value", "stderr"))
+    task, metric, value, stderr, shots, filtered = (
+        next(iter(places[name]), None) for name in ("task", "metric", "value", "stderr", "shots", "filter")
+    )
+    # |Metric|Value| and |Task|Score|: a label and a number, and nothing else that could be meant.
+    lettered = [i for i, c in enumerate(plain) if re.search(r"\w", c)]
+    known = {*places["stderr"], *places["shots"], *places["filter"], *places["other"], task, metric, value}
+    if value is not None and (task is None) != (metric is None) and set(lettered) <= known:
+        label = task if task is not None else metric
+        assert label is not None  # one of the two is there
+        return Columns(cells, label, None, value, stderr, (), left, right, False, shots, filtered, True)
     task = task or 0
     wide = tuple((i, c) for i, c in enumerate(plain) if i != task and is_metric(c))
     # Each metric a column: then nothing else may stand there but the columns that lm-eval adds.
-    others = {"version", "filter", "n-shot", "#", ""} | {c for _, c in wide}
+    others = {"#", ""} | {c for _, c in wide} | {plain[i] for n in ("other", "shots", "filter") for i in places[n]}
     if (metric is None or value is None) and not (wide and all(c in others for i, c in enumerate(plain) if i != task)):
         return None
     if metric is not None and value is not None:
@@ -175,37 +257,66 @@ def columns_of(line: Line) -> Columns | None:
         open_left=left,
         open_right=right,
         groups=plain[task].startswith("group"),
+        shots=shots,
+        filter=filtered,
     )
 
 
+def _shots(cells: tuple[str, ...], columns: Columns) -> int | None:
+    text = cells[columns.shots].strip() if columns.shots is not None else ""
+    found = re.fullmatch(r"([0-9]{1,3})(?:[\s-]*shots?)?", text, re.IGNORECASE)
+    return int(found[1]) if found else None
+
+
 def _by_heading(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
-    task = cells[columns.task]
+    """Return the rows of a line that has a cell for each heading; a row without a number keeps its cell's text."""
+    task, shots = cells[columns.task], _shots(cells, columns)
     if columns.wide:
-        found = [(metric, score_of(cells[i])) for i, metric in columns.wide]
-        return [RawRow(task, metric, score, None) for metric, score in found if score is not None]
-    if columns.metric is None or columns.value is None:
+        found = [(metric, cells[i]) for i, metric in columns.wide]
+        return [RawRow(task, metric, score_of(c), None, shots, c) for metric, c in found if not holds_nothing(c)]
+    if columns.value is None:
         return []
+    score = score_of(cells[columns.value])
     stderr = score_of(cells[columns.stderr]) if columns.stderr is not None else None
-    return [RawRow(task, cells[columns.metric], score_of(cells[columns.value]), stderr)]
+    metric = cells[columns.metric] if columns.metric is not None else NO_METRIC
+    filtered = cells[columns.filter].lower() if columns.filter is not None else ""
+    if filtered not in ("", "none", "n/a", "-") and "," not in metric:
+        metric = f"{metric},{filtered}"
+    if score is not None and score.shots is not None:
+        shots = score.shots
+    return [RawRow(task, metric, score, stderr, shots, cells[columns.value])]
 
 
-def rows_by_meaning(cells: tuple[str, ...]) -> list[RawRow]:
-    """Return the rows in a list of cells, found by the names of metrics; for lines that fit no heading."""
+def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list[RawRow]:
+    """Return the rows in a list of cells, found by the names of metrics; for lines that fit no heading.
+
+    The value is the cell after the metric's name, or after one arrow or one empty cell between them (the 0.4 line of
+    lm-eval has that column); after an empty one only with a standard error behind it, because an empty cell may also be
+    a value that is not there. An error follows its sign, or with `bare_error` directly.
+    """
     places = [i for i, cell in enumerate(cells) if is_metric(cell)]
     rows = []
     start = 0
     for place, following in zip(places, [*places, len(cells)][1:], strict=True):
         names = [c for c in cells[start:place] if c and not re.fullmatch(r"[\d.]+|yaml|none|n/a", c, re.IGNORECASE)]
-        rest = list(enumerate(cells[place + 1 : following], start=place + 1))
-        numbers = [(i, score) for i, cell in rest if (score := score_of(cell)) is not None]
-        if not numbers:
-            start = place + 1
-            rows.append(RawRow(names[0] if names else "", cells[place], None, None))
-            continue
-        at, score = numbers[0]
-        stderr = next((s for i, s in numbers[1:2] if all(_PLUS_MINUS.match(c) for c in cells[at + 1 : i])), None)
-        start = (numbers[1][0] if stderr is not None else at) + 1
-        rows.append(RawRow(names[0] if names else "", cells[place], score, stderr))
+        at = place + 1
+        skipped = at < following and not without_marks(cells[at])
+        empty = skipped and not cells[at].strip()
+        at += skipped
+        score = score_of(cells[at]) if at < following else None
+        stderr, end = None, at + 1
+        if score is not None:
+            signed = end < following and re.match(r"^(?:±|\+\s*/?\s*-|\\pm|_|卤|\?|�)$", cells[end]) is not None
+            blank = end < following and not cells[end]
+            behind = end + 1 if signed or blank else end
+            if behind < following and (signed or blank or bare_error):
+                stderr = score_of(cells[behind])
+                end = behind + 1 if stderr is not None else end
+            if empty and (stderr is None or not (signed or blank)):
+                score = None
+        name = names[0] if names else ""
+        rows.append(RawRow(name, cells[place], score, stderr, printed=cells[at] if at < following else ""))
+        start = end if score is not None else place + 1
     return rows
 
 
@@ -221,7 +332,12 @@ def _chunks(cells: tuple[str, ...], width: int) -> list[tuple[str, ...]] | None:
 
 def is_average(label: str) -> bool:
     """Tell whether a row's label says that the row is an average and no task."""
-    return re.fullmatch(r"\W*(?:average|avg|mean|平均\S*)\W*", label, re.IGNORECASE) is not None
+    return (
+        re.fullmatch(
+            r"\W*(?:(?:macro |overall |total )?(?:average|avg|mean)(?: score)?|平均\S*)\W*", label, re.IGNORECASE
+        )
+        is not None
+    )
 
 
 @dataclass(frozen=True)
@@ -287,7 +403,7 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
             before, after = left, right
             break
     else:
-        rows = rows_by_meaning(cells)
+        rows = rows_by_meaning(cells, bare_error=columns.stderr is not None)
         unread = () if rows or not any(cells) else (f"row not read: {' | '.join(c for c in cells if c)}",)
         return TableLine(tuple(rows), before, after, len(cells) >= width, unread)
     if len(whole) > len(cells) and line.after and not columns.open_right and _cut_off(chunks[-1], columns):
@@ -298,10 +414,19 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
         if is_rule(chunk) or not any(chunk):
             continue
         rows = _by_heading(chunk, columns)
-        if columns.wide or (rows and rows[0].score is not None and (rows[0].metric or is_average(rows[0].task))):
+        if columns.wide or columns.labelled or (rows and rows[0].score is not None and _fits(rows[0])):
             found += rows
-        elif by_meaning := [row for row in rows_by_meaning(chunk) if row.score is not None]:
+        elif by_meaning := [row for row in rows_by_meaning(chunk, bare_error=False) if row.score is not None]:
             found += by_meaning
+        elif rows and _fits(rows[0]) and (rows[0].task or rows[0].metric):
+            found += rows  # a row that has no number; its cell is noted
         else:
             unread_cells.append(f"row not read: {' | '.join(c for c in chunk if c)}")
     return TableLine(tuple(found), before, after, True, tuple(unread_cells))
+
+
+def _fits(row: RawRow) -> bool:
+    """Tell whether a row's cells are what its headings say: a metric, if there is one, is no number."""
+    if row.metric and score_of(row.metric) is not None:
+        return False
+    return bool(row.metric) or is_average(row.task)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evalkit.baselines.logs import read_log
 from evalkit.baselines.model import Baseline, HumanEval, Metric, slug_of
+from evalkit.baselines.names import suite_of_task
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.errors import ConfigError, DataError
 from evalkit.suites import load_suites
@@ -34,21 +35,26 @@ def _tasks(model: ModelScores) -> dict[str, dict[str, Metric]]:
     tasks: dict[str, dict[str, Metric]] = {}
     for table in model.tables:
         for row in table.rows:
-            tasks.setdefault(row.task, {})[row.metric] = Metric(row.value, row.stderr)
+            tasks.setdefault(row.task, {})[row.metric] = Metric(row.value, row.stderr, row.shots)
     return tasks
 
 
 def _protocols(model: ModelScores) -> tuple[str, dict[str, str]]:
-    """Return the protocol of the file, and the suites that were printed by another line of the harness.
+    """Return the protocol of the file, and the suites that were measured otherwise.
 
-    Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently, so its scores
-    are not those of nous-2023 even where the tasks' names agree.
+    Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently; examples in the
+    prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though names agree.
     """
-    harness = {table.suite: table.harness for table in model.tables if table.suite is not None}
-    newer = {suite: name for suite, name in harness.items() if name != "lm-eval-0.3"}
-    if newer and len(newer) == len(harness):
-        return newer.popitem()[1], {}
-    return NOUS_2023, newer
+    suites = {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task))}
+    suites |= {average.suite for average in model.averages if average.suite in load_suites()}
+    others = {suite: protocol for suite, protocol in model.protocols.items() if suite in suites}
+    if len(others) < len(suites):
+        return NOUS_2023, others
+    names = [*others.values(), *([model.protocol] if model.protocol is not None else [])]
+    if not names:
+        return NOUS_2023, {}
+    first = max(names, key=names.count)
+    return first, {suite: protocol for suite, protocol in others.items() if protocol != first}
 
 
 def _missing(model: ModelScores) -> list[Note]:

@@ -7,14 +7,17 @@ models. Nothing is guessed from a missing number; what cannot be read is noted w
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 from evalkit.baselines.cells import (
+    NO_METRIC,
     Columns,
     Line,
     RawRow,
     columns_of,
+    holds_nothing,
     is_average,
     is_rule,
     rows_by_meaning,
@@ -27,13 +30,26 @@ from evalkit.baselines.names import (
     any_suite,
     comparison_role,
     is_metric,
+    names_other_benchmark,
     suite_of_task,
     task_and_metric,
+    task_and_shots,
 )
-from evalkit.baselines.prose import Event, SuiteHeading, read_prose
-from evalkit.baselines.published import Comparison, ComparisonRow, Log, Note, Row, ScoreTable
+from evalkit.baselines.prose import Event, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.published import (
+    Comparison,
+    ComparisonRow,
+    GroupScore,
+    Log,
+    ModelScores,
+    Note,
+    PrintedScore,
+    Row,
+    ScoreTable,
+)
 from evalkit.baselines.sections import models_of
 from evalkit.baselines.text import read_lines
+from evalkit.suites import load_tasks
 
 # Not shares of right answers, so neither scores of a suite nor a sign that a table counts in per cent.
 _NOT_SHARES = re.compile(r"perplexity|ppl|bits_per_byte|likelihood_diff|bleu|rouge")
@@ -50,6 +66,7 @@ class _Reader:
         self.columns: Columns | None = None  # of the score table that we are in or were in last
         self.rows: list[tuple[int, RawRow]] = []  # of the score table that we are in
         self.task = ""  # of the last row that named one
+        self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
         self.renamed: set[str] = set()  # printed tasks whose reading was noted
 
     def note(self, line: int, message: str, *, unread: bool = False) -> None:
@@ -162,19 +179,29 @@ class _Reader:
         task = re.sub(r"^[\s\-*└├|>`]+|[\s:*`]+$", "", row.task)
         if is_average(task):
             if row.score is not None:
-                self._close()
-                self._prose(number, f"Average: {row.score.value}{'%' if row.score.percent else ''}")
+                self.table_averages.append((number, row.score.value, row.score.percent))
+            elif not holds_nothing(row.printed):
+                self.note(number, f"average not read: '{row.printed}'", unread=True)
             return
-        if self.columns is not None and self.columns.groups:
-            self.note(number, f"group average not read: {task} {row.metric}")
-            return
+        level = 1 if re.match(r"\s*[-└]", row.task) else 0
         task = task or self.task
         if not task:
             self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
             return
         self.task = task
+        if row.metric.lower().split(",")[0] == "alias":
+            return  # lm-eval's display name, printed as a metric by some tools
         if row.score is None:
-            self.note(number, f"no number for {task} {row.metric}", unread=True)
+            metric = "" if row.metric == NO_METRIC else f" {row.metric}"
+            self.note(number, f"row not read: {task}{metric} has no number in '{row.printed[:40]}'", unread=True)
+            return
+        base, _, filtered = row.metric.strip().partition(",")
+        if base.lower().endswith("_stderr"):
+            self._error_of(number, task, base[: -len("_stderr")] + (f",{filtered}" if filtered else ""), row)
+            return
+        if self.columns is not None and self.columns.groups:
+            self.note(number, f"group average not read: {task} {row.metric}")
+            self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr, row.shots, row.printed, -1)))
             return
         name, _ = task_and_metric(task, row.metric)
         suite = suite_of_task(name)
@@ -183,12 +210,32 @@ class _Reader:
             if before is not None and before != suite:
                 self._close()
                 self.task = task
-        self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr)))
+        self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr, row.shots, row.printed, level)))
+
+    def _error_of(self, number: int, task: str, metric: str, row: RawRow) -> None:
+        """Keep a row ``acc_stderr`` as the standard error of the row ``acc`` above it."""
+        for place in range(len(self.rows) - 1, -1, -1):
+            line, known = self.rows[place]
+            if (known.task, known.metric.lower()) == (task, metric.lower()):
+                self.rows[place] = (line, replace(known, stderr=row.score))
+                return
+        self.note(number, f"standard error without a score above it: {task} {metric}", unread=True)
 
     def _close(self) -> None:
         """Turn the rows gathered so far into a table."""
         rows, self.rows = self.rows, []
+        averages, self.table_averages = self.table_averages, []
+        labelled = self.columns is not None and self.columns.labelled
+        if labelled and not any(
+            suite_of_task(task_and_metric(task_and_shots(r.task)[0], "")[0]) or names_other_benchmark(r.task)
+            for _, r in rows
+        ):
+            if rows:
+                self.note(rows[0][0], "table not read, none of its labels is a known benchmark")
+            return
         if not rows:
+            for number, value, percent in averages:
+                self._prose(number, f"Average: {value}{'%' if percent else ''}")
             return
         shares = [(n, r) for n, r in rows if not _NOT_SHARES.search(r.metric.lower())]
         for number, row in rows:
@@ -198,8 +245,11 @@ class _Reader:
         percent = 2 * large > len(shares)
         if percent and shares:
             self.note(shares[0][0], "values above 1: the table is read as per cent")
-        table_rows = []
-        for number, row in shares:
+        harness = self.columns.harness if self.columns is not None else "lm-eval-0.3"
+        harness = "lm-eval-0.4" if any("," in row.metric for _, row in rows) else harness
+        table_rows: list[Row] = []
+        groups: list[GroupScore] = []
+        for place, (number, row) in enumerate(shares):
             score = row.score
             assert score is not None  # rows without a number were noted and dropped in _row
             places = -2 if percent or score.percent else 0
@@ -208,25 +258,44 @@ class _Reader:
             if not 0 <= value <= 1:
                 self.note(number, f"{row.task} {row.metric}: {score.value} is no share or percentage", unread=True)
                 continue
-            task, metric = task_and_metric(row.task, row.metric)
+            scaled = stderr.scaleb(places) if stderr is not None else None
+            if scaled is not None and not 0 <= scaled <= 1:
+                self.note(number, f"{row.task} {row.metric}: {stderr} is no standard error of a share", unread=True)
+                scaled = None
+            printed, shots, lighteval = task_and_shots(row.task)
+            harness = "lighteval" if lighteval else harness
+            task, metric = task_and_metric(printed, row.metric)
+            members = _members(shares, place)
+            if row.level < 0 or (members and load_tasks().get(row.task) is None):
+                groups.append(GroupScore(number, row.task, metric, value, members))
+                continue
             if row.task not in self.renamed:
                 self.renamed.add(row.task)
                 if task != row.task:
-                    self.note(number, f"'{row.task}' is read as {task}")
+                    shown = f", {shots} shots" if shots is not None else ""
+                    self.note(number, f"'{row.task}' is read as {task}{shown}")
                 elif suite_of_task(task) is None:
                     self.note(number, f"task '{task}' is in no suite of evalkit; kept as printed")
-            scaled = stderr.scaleb(places) if stderr is not None else None
-            table_rows.append(Row(number, task, row.task, metric, value, scaled))
-        if not table_rows:
+            table_rows.append(
+                Row(number, task, row.task, metric, value, scaled, shots if shots is not None else row.shots)
+            )
+        if not table_rows and not groups:
             return
         suites = [suite for row in table_rows if (suite := suite_of_task(row.task)) is not None]
+        scaled_averages = [
+            PrintedScore(number, None, value if percent or sign or value > 1 else value.scaleb(2), "average")
+            for number, value, sign in averages
+        ]
         self.events.append(
             ScoreTable(
-                line=table_rows[0].line,
+                line=table_rows[0].line if table_rows else groups[0].line,
                 suite=max(suites, key=suites.count) if suites else None,
                 headings=self.columns.headings if self.columns is not None else (),
                 rows=tuple(table_rows),
-                harness=self.columns.harness if self.columns is not None else "lm-eval-0.3",
+                harness=harness,
+                averages=tuple(a for a in scaled_averages if 0 <= a.percent <= 100),
+                groups=tuple(groups),
+                labelled=labelled,
             )
         )
 
@@ -234,7 +303,7 @@ class _Reader:
 
     def _prose(self, number: int, text: str) -> None:
         events, notes = read_prose(number, text)
-        if any(isinstance(event, SuiteHeading) for event in events):
+        if any(isinstance(event, (SuiteHeading, OtherHeading)) for event in events):
             self.task = ""
         if events:
             self._close()
@@ -282,27 +351,60 @@ class _Reader:
     ) -> None:
         by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
         if sum(role not in ("other", "total", "average") for _, _, role in by_row) >= 2:
-            rows = [ComparisonRow(n, c[0], role, tuple(_cell(x) for x in c[1:])) for n, c, role in by_row]
+            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
             self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
             return
         roles = [comparison_role(cell) for cell in heading]
-        if sum(any_suite(cell) is not None for cell in heading) >= 2 and body:
+        average = any(role in ("average", "total") for role in roles)
+        numbers = sum(any(score_of(c[i]) for _, c in body if i < len(c)) for i in range(1, len(heading)))
+        if body and (sum(any_suite(cell) is not None for cell in heading) >= 2 or (average and numbers >= 3)):
             # Models by suites: the same table on its side. A cell's line is then the line of its model.
-            rows = [
-                ComparisonRow(line, heading[i], role, tuple(_cell(c[i]) if i < len(c) else None for _, c in body))
-                for i, role in enumerate(roles)
-                if role != "other"
-            ]
-            names = tuple(cells[0] for _, cells in body)
-            self.comparisons.append(Comparison(line, names, tuple(rows), tuple(rules)))
+            model = next(
+                (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip())),
+                0,
+            )
+            lines = tuple(number for number, _ in body)
+            columns = [i for i in range(len(heading)) if i != model]
+            cells = {
+                i: tuple(self._cells(n, c[i : i + 1])[0] if i < len(c) else None for n, c in body) for i in columns
+            }
+            rows = [ComparisonRow(line, heading[i], roles[i], cells[i], lines) for i in columns if any(cells[i])]
+            names = tuple(c[model] if model < len(c) else "" for _, c in body)
+            self.comparisons.append(Comparison(line, names, tuple(rows), tuple(rules), on_its_side=True))
             return
+        if len(body) > 2 and any(role == "average" for _, _, role in by_row):
+            # Benchmarks that are no suites of evalkit, by models; its averages are checked.
+            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
+            if sum(any(cell is not None for cell in row.cells) for row in rows) > 2:
+                self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+                return
         title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
         self.note(line, f"table not read, it holds neither tasks nor suites: {title[:80]}")
 
+    def _cells(self, line: int, cells: tuple[str, ...]) -> tuple[Decimal | None, ...]:
+        """Return the numbers of a comparison's cells; one that is not understood is noted."""
+        found = []
+        for cell in cells:
+            score = score_of(cell)
+            if score is None and re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell):
+                self.note(line, f"cell not read: '{cell[:40]}'", unread=True)
+            found.append(score.value if score is not None else None)
+        return tuple(found)
 
-def _cell(text: str) -> Decimal | None:
-    score = score_of(text)
-    return score.value if score is not None else None
+
+def _members(rows: list[tuple[int, RawRow]], place: int) -> tuple[str, ...]:
+    """Return the tasks that are set in below a row; none if it is no group."""
+    first = rows[place][1]
+    if first.level != 0:
+        return ()
+    following = place + 1
+    while following < len(rows) and rows[following][1].task == first.task:
+        following += 1
+    members = []
+    while following < len(rows) and rows[following][1].level > 0:
+        members.append(task_and_metric(rows[following][1].task, "")[0])
+        following += 1
+    return tuple(dict.fromkeys(members))
 
 
 def read_log(path: Path) -> Log:
@@ -311,8 +413,34 @@ def read_log(path: Path) -> Log:
     Raises:
         DataError: the file cannot be read at all.
     """
+    if path.suffix.lower() == ".json":
+        return _results_file(path)
     lines, notes = read_lines(path)
     return parse_log(path.name, lines, notes)
+
+
+def _results_file(path: Path) -> Log:
+    """Return what a results file of lm-eval says."""
+    from evalkit.foreign import read_foreign_run
+
+    record = read_foreign_run(path)
+    shots = record.lm_eval.get("n-shot")
+    rows = []
+    for task, metrics in record.metrics.items():
+        n = shots.get(task) if isinstance(shots, dict) else None
+        for metric, found in metrics.items():
+            if found.value is not None:
+                value = Decimal(repr(found.value))
+                error = None if found.stderr is None else Decimal(repr(found.stderr))
+                rows.append(Row(1, task, task, metric, value, error, n if isinstance(n, int) else None))
+    known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
+    suite = max(known, key=known.count) if known else None
+    protocol = str(record.evalkit["protocol"])
+    table = ScoreTable(1, suite, (), tuple(rows), "lm-eval-0.4")
+    model = ModelScores(
+        str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), dict.fromkeys(known, protocol), protocol
+    )
+    return Log(path.name, (model,), (), ())
 
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:

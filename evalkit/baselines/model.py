@@ -15,6 +15,9 @@ SAME_DOCUMENTS = {
 }
 """Tasks that hold the same documents as another one (a defect of the original data), so they count once for errors."""
 
+SAME_QUESTIONS = {**SAME_DOCUMENTS, "agieval_sat_en_without_passage": "agieval_sat_en"}
+"""Tasks that ask the questions of another one at the same positions: one cluster a question for errors."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -23,10 +26,12 @@ class Metric:
     Attributes:
         value: score as a share, 0 to 1, with the printed places.
         stderr: its standard error as a share, or None where none was published.
+        shots: number of examples in the prompt, or None where the publication does not say.
     """
 
     value: Decimal
     stderr: Decimal | None = None
+    shots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class Baseline:
         if value is None:
             return None
         rows = [self.headline(task) for task in suite.tasks]
-        groups = [SAME_DOCUMENTS.get(task.name, task.name) for task in suite.tasks]
+        groups = [SAME_QUESTIONS.get(task.name, task.name) for task in suite.tasks]
         found = [row for row in rows if row is not None]
         if len(found) < len(rows):
             largest = [0.5 / (task.documents - 1) ** 0.5 for task in suite.tasks]

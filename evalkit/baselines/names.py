@@ -17,12 +17,30 @@ _SUITE_PATTERNS = {
 }
 _SUITE = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SUITE_PATTERNS.items()), re.IGNORECASE)
 
+# Benchmarks that begin with a suite's name and are others; and a model.
+_OTHERS = re.compile(r"^(?:\s*\+|[\s_-]*(?:plus|hard|lite|extra|fix|pack|x|j|zh|cn|v2)\b|_[a-z])", re.IGNORECASE)
+
+_FOREIGN = re.compile(
+    r"\b(?:gsm[\s_-]*8k|mgsm|mt[\s_-]*bench|if[\s_-]*eval|mmlu(?:[\s_-]*pro)?|cmmlu|c[\s_-]*eval|gpqa|musr|drop|bbh"
+    r"|arc(?:[\s_-]*(?:c|e|challenge|easy))?|ai2 reasoning challenge|hella[\s_-]*swag|winogrande"
+    r"|boolq|piqa|siqa|openbookqa"
+    r"|big[\s_-]*bench[\s_-]*(?:hard|lite)|math(?:[\s_-]*(?:lvl|level)[\s_-]*5|500)?|mbpp\+?|multipl[\s_-]*e|ds[\s_-]*1000"
+    r"|human[\s_-]*eval\s*(?:\+|plus|x\b|fix)|eval[\s_-]*plus|alpaca[\s_-]*eval|eq[\s_-]*bench|arena[\s_-]*hard|magi"
+    r"|live[\s_-]*(?:code[\s_-]*)?bench|swe[\s_-]*bench|aime|lambada|race|squad|triviaqa|nq|commonsenseqa|toxigen|xstest"
+    r"|open[\s_-]*llm|leaderboard|wmt|flores|wikitext|clue|superclue|gaokao|bfcl|simpleqa|ruler)\b",
+    re.IGNORECASE,
+)
+
 # Other spellings by the 0.4 line of lm-eval and its branches, where leaving out "_" and case is not enough.
 _TASK_ALIASES = {
     "agievallogiqa": "agieval_logiqa_en",
     "agievalsatenwop": "agieval_sat_en_without_passage",
     "agievalsatm": "agieval_sat_math",
     "truthfulqa": "truthfulqa_mc",
+    "ai2reasoningchallenge": "arc_challenge",
+    "arcc": "arc_challenge",
+    "arce": "arc_easy",
+    "obqa": "openbookqa",
 }
 # One task of the 0.3 line became two: the metric moved into the name.
 _SPLIT_TASKS = {"truthfulqamc1": ("truthfulqa_mc", "mc1"), "truthfulqamc2": ("truthfulqa_mc", "mc2")}
@@ -62,10 +80,15 @@ def _tasks_by_bare_name() -> dict[str, str]:
 
 def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     """Return evalkit's task and metric; names that evalkit does not know stay as printed (metric in lower case)."""
-    metric = printed_metric.strip().lower().split(",")[0].replace(" ", "_")
+    metric, _, filtered = printed_metric.strip().lower().partition(",")
+    metric = metric.strip().replace(" ", "_")
+    if filtered.strip() not in ("", "none"):
+        metric = f"{metric},{filtered.strip()}"
     key = bare(printed_task)
     if key in _SPLIT_TASKS and metric == "acc":
         return _SPLIT_TASKS[key]
+    if "+" in printed_task:  # HumanEval+ and MBPP+ are other benchmarks than those without the sign
+        return printed_task, metric
     return _tasks_by_bare_name().get(key, printed_task), metric
 
 
@@ -84,13 +107,35 @@ def suite_of_task(task: str) -> str | None:
 def leading_suite(text: str) -> tuple[str, str] | None:
     """Return (suite, rest of the text) if the text begins with a suite's name, else None."""
     found = _SUITE.match(text.lstrip(" #>-*_`[(|"))
-    return (str(found.lastgroup), found.string[found.end() :]) if found else None
+    if found is None or _OTHERS.match(found.string[found.end() :]):
+        return None
+    return str(found.lastgroup), found.string[found.end() :]
 
 
 def any_suite(text: str) -> str | None:
     """Return the only suite that a text names, or None if it names none or several."""
-    names = {str(found.lastgroup) for found in _SUITE.finditer(text)}
+    names = {str(found.lastgroup) for found in _SUITE.finditer(text) if not _OTHERS.match(text[found.end() :])}
     return names.pop() if len(names) == 1 else None
+
+
+def names_other_benchmark(text: str) -> bool:
+    """Tell whether a text names a benchmark that is no suite of evalkit."""
+    return _FOREIGN.search(text.replace("_", " ")) is not None
+
+
+def task_and_shots(label: str) -> tuple[str, int | None, bool]:
+    """Return a task's name, the number of examples in its label, and whether the label is one of lighteval.
+
+    >>> task_and_shots("AI2 Reasoning Challenge (25-Shot)")
+    ('AI2 Reasoning Challenge', 25, False)
+    >>> task_and_shots("leaderboard|arc:challenge|25")
+    ('arc:challenge', 25, True)
+    """
+    found = re.fullmatch(r"[a-z][\w-]*([|:])(.+?)\1([0-9]{1,3})(?:\1[01])?", label.strip())
+    if found is not None:
+        return found[2], int(found[3]), True
+    found = re.fullmatch(r"(.*?)[\s,]*[(\[]?\s*([0-9]{1,3})[\s-]*shots?\s*[)\]]?", label.strip(), re.IGNORECASE)
+    return (found[1], int(found[2]), False) if found is not None and found[1] else (label, None, False)
 
 
 def comparison_role(label: str) -> str:

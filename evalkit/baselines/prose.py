@@ -8,16 +8,39 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from evalkit.baselines.cells import decimal_of
-from evalkit.baselines.names import any_suite, leading_suite
+from evalkit.baselines.names import any_suite, leading_suite, names_other_benchmark, task_and_shots
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 
 
 @dataclass(frozen=True)
 class SuiteHeading:
-    """The text names a suite; what follows belongs to it."""
+    """The text names a suite; what follows belongs to it.
+
+    Attributes:
+        line: line number in the file.
+        suite: the suite.
+        level: 1 to 6 for a heading of Markdown or HTML, 0 for plain text.
+        shots: number of examples in the prompt that it names, or None.
+    """
 
     line: int
     suite: str
+    level: int = 0
+    shots: int | None = None
+
+
+@dataclass(frozen=True)
+class OtherHeading:
+    """A heading that names something else than a suite: what follows belongs to no suite before it.
+
+    Attributes:
+        line, level: as for `SuiteHeading`.
+        text: the heading.
+    """
+
+    line: int
+    text: str
+    level: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,7 +60,7 @@ class Settings:
     text: str
 
 
-Event: TypeAlias = SuiteHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+Event: TypeAlias = SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
 
 _SETTINGS = re.compile(r"^[\w.-]+ \((?:pretrained|model|path|model_args)=.*\).*num_fewshot")
 _NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
@@ -56,6 +79,13 @@ _PASS_AT_1 = re.compile(
 _AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}[:=(]\s*{_NUMBER}\s*\)?\s*$")
 _MODEL_LINE = re.compile(r"^(?:[#>\s-]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
 _MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
+# What may stand around an average without naming what it is an average of.
+_PLAIN_WORDS = re.compile(
+    r"average|avg|mean|scores?|overall|total|results?|accuracy|acc(?:_norm)?|norm|of|for|over|across|the|this|all|tasks?"
+    r"|benchmarks?|suites?|set|sets|in|is|rounded|per|cent|percent|final|macro|unweighted|and|on|by|our|model|metrics?|subtasks?"
+    r"|平均|分数?|得分|总|成绩|值|四个?|个|套件|基准|测试|集|任务|的|各项?|综合|[0-9]+|[^\w]+|_",
+    re.IGNORECASE,
+)
 _GENERIC = re.compile(
     r"result|benchmark|evaluat|score|summary|table|comparison|overview|detail|usage|licen[cs]e|training|prompt|average"
     r"|example|model card|description|quanti|install|reference|citation",
@@ -64,8 +94,10 @@ _GENERIC = re.compile(
 
 
 def _percent(number: str, sign: str, line: int, notes: list[Note]) -> Decimal:
-    """Return a printed average in per cent."""
+    """Return a printed average in per cent; one above 1000 (read by nobody) where the number can mean two things."""
     value = decimal_of(number)
+    if value is None:
+        return Decimal(number.replace(",", ""))
     if not sign and value <= 1 and value != 0:
         notes.append(Note(line, f"average {number} is read as {value.scaleb(2)} per cent"))
         return value.scaleb(2)
@@ -88,19 +120,30 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
         if overall:
             mean = re.search(r"average|avg|mean|平均|overall", label, re.IGNORECASE)
             suite = "average" if mean else "total"
+        if suite is None and not _speaks_of_nothing_else(label):
+            notes.append(Note(line, f"average {found['number']} belongs to no suite: {' '.join(label.split())[:60]}"))
+            text = text[found.end() :]
+            continue
         value = _percent(found["number"], found["percent"], line, notes)
         if value > (1000 if suite == "total" else 100):
             notes.append(Note(line, f"average not read: {found[0].strip()}", unread=True))
         else:
-            events.append(PrintedScore(line, suite, value))
+            events.append(PrintedScore(line, suite, value, " ".join(label.lower().split()).strip("#>-* ")))
         text = text[found.end() :]
     return events, text
+
+
+def _speaks_of_nothing_else(label: str) -> bool:
+    """Tell whether the words around an average name nothing that it could be an average of."""
+    words = re.findall(r"[^\W_]+(?:_[^\W_]+)*", label)
+    return all(re.sub(_PLAIN_WORDS, "", word) == "" for word in words)
 
 
 def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     notes: list[Note] = []
     raw = text.strip()
+    level = len(raw) - len(raw.lstrip("#"))
     text = text.replace("`", " ").strip()
     if not text:
         return [], []
@@ -112,8 +155,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     if passes and len(text) <= 80:
         values = {a or b for a, b in passes}
         if len(values) == 1:
-            value = decimal_of(values.pop())
-            percent = _percent(str(value), "%" if "%" in text else "", line, notes)
+            percent = _percent(values.pop(), "%" if "%" in text else "", line, notes)
             return [PrintedScore(line, "humaneval", percent)], notes
     if passes:
         notes.append(Note(line, "pass@1 in running text is not read"))
@@ -124,18 +166,33 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
         notes.append(Note(line, "no number after 'Average'"))
     heading = leading_suite(rest)
     if heading is not None and (len(rest) <= 80 or re.match(r"\s*[:(]", heading[1])):
-        events.append(SuiteHeading(line, heading[0]))
+        events.append(SuiteHeading(line, heading[0], level, task_and_shots(rest.strip("#: "))[1]))
         beside = _AFTER_SUITE.match(heading[1])
         # A whole number beside a suite's name is a count or a version; a score has places or a per cent sign.
         if beside is not None and (beside["percent"] or re.search(r"[.,]", beside["number"])):
             average = _percent(beside["number"], beside["percent"], line, notes)
             if average <= 100:
                 events.append(PrintedScore(line, heading[0], average))
+        elif beside is None and re.search(r"[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$", heading[1]):
+            notes.append(Note(line, f"number not read: {rest.strip()[:60]}", unread=True))
     elif heading is None and rest and not events:
         name = rest.lstrip("# ").rstrip(": ")
+        named = re.fullmatch(
+            r"(?:模型\s*[:：]?\s*)?([\w./+-]+)\s*(?:模型)?(?:评测|评估|测试)?(?:结果|报告)?|([\w./+-]+)\s+results?",
+            name,
+        )
+        name_of_model = (named[1] or named[2]) if named is not None else name
         marked = raw.startswith("#")
+        shown = re.sub(r"[`>#*\s]+", " ", rest).strip()
+        # A heading, a short line that ends in a colon, or one that is the name of another benchmark.
+        if (
+            marked
+            or (rest.rstrip().endswith(":") and len(shown) <= 50 and not _GENERIC.search(shown))
+            or (len(shown) <= 60 and names_other_benchmark(shown) and not shown.endswith((".", ",", ";")))
+        ) and name:
+            events.append(OtherHeading(line, name, level))
         single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name) is not None
-        shaped = _MODEL_NAME.match(name) is not None and re.search(r"[\d-]", name) is not None
-        if (single or (marked and shaped)) and not _GENERIC.search(name):
-            events.append(ModelHeading(line, name, certain=False))
+        shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
+        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not names_other_benchmark(name):
+            events.append(ModelHeading(line, name_of_model, certain=False))
     return events, notes

@@ -7,7 +7,8 @@ printed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 
@@ -37,6 +38,7 @@ class Row:
         metric: e.g. ``acc_norm``.
         value: score as a share, 0 to 1.
         stderr: its standard error as a share, or None where the table has none.
+        shots: number of examples in the prompt, or None where the file does not say.
     """
 
     line: int
@@ -45,6 +47,7 @@ class Row:
     metric: str
     value: Decimal
     stderr: Decimal | None
+    shots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,12 @@ class ScoreTable:
         suite: the suite of most of its tasks, or None if evalkit knows none of them.
         headings: column headings; empty if the table has no heading.
         rows: its rows.
-        harness: ``lm-eval-0.3`` or ``lm-eval-0.4``, by the columns that the two lines of the harness print.
+        harness: ``lm-eval-0.3`` or ``lm-eval-0.4``, by the columns that the two lines of the harness print; or
+            ``lighteval``, ``open-llm-leaderboard`` or ``unknown`` where the table or its heading says so.
+        averages: averages that stand in the table itself.
+        groups: scores of groups of tasks that stand in the table.
+        labelled: True if the table names no metrics.
+        limit: the limit of documents that the harness's line names, or None.
     """
 
     line: int
@@ -64,6 +72,10 @@ class ScoreTable:
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     harness: str
+    averages: tuple[PrintedScore, ...] = ()
+    groups: tuple[GroupScore, ...] = ()
+    labelled: bool = False
+    limit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,11 +86,49 @@ class PrintedScore:
         line: line number in the file, from 1.
         suite: the suite that it belongs to, or None if the text does not tell.
         percent: the number in per cent, with the printed places.
+        label: what the text calls it, e.g. ``average score``.
     """
 
     line: int
     suite: str | None
     percent: Decimal
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class RowsAverage:
+    """An average of rows that are no suite of evalkit.
+
+    Attributes:
+        line: line number in the file, from 1.
+        what: what it is an average of, as far as the file says.
+        percent: the number in per cent, with the printed places.
+        rows: the rows, one a task.
+    """
+
+    line: int
+    what: str
+    percent: Decimal
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class GroupScore:
+    """The score of a group of tasks, as the 0.4 line of lm-eval prints it.
+
+    Attributes:
+        line: line number in the file, from 1.
+        name: the group.
+        metric: e.g. ``acc``.
+        value: score as a share.
+        members: its tasks as far as the table shows them by setting them in; empty if it does not.
+    """
+
+    line: int
+    name: str
+    metric: str
+    value: Decimal
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +146,11 @@ class ComparisonRow:
     label: str
     role: str
     cells: tuple[Decimal | None, ...]
+    lines: tuple[int, ...] = ()
+
+    def line_of(self, column: int) -> int:
+        """Return the line of a cell: in a table of models by suites each model has its own."""
+        return self.lines[column] if column < len(self.lines) else self.line
 
 
 @dataclass(frozen=True)
@@ -107,12 +162,14 @@ class Comparison:
         headings: one a column after the label column.
         rows: its rows, without rules.
         body_rules: lines of dashes that stand between body rows, where no renderer treats them as a rule.
+        on_its_side: True if the file has a row a model and a column a suite.
     """
 
     line: int
     headings: tuple[str, ...]
     rows: tuple[ComparisonRow, ...]
     body_rules: tuple[int, ...]
+    on_its_side: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +183,9 @@ class ModelScores:
         averages: printed averages.
         humaneval: printed pass@1, or None.
         settings: the harness's own line about the run, as printed, or None.
+        other_averages: averages of rows that are no suite.
+        protocols: suite -> protocol, for suites that were not measured as nous-2023.
+        protocol: of the tasks that are in no suite; None if nothing says that it is not nous-2023.
     """
 
     name: str | None
@@ -134,6 +194,9 @@ class ModelScores:
     averages: tuple[PrintedScore, ...]
     humaneval: PrintedScore | None
     settings: str | None
+    other_averages: tuple[RowsAverage, ...] = ()
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    protocol: str | None = None
 
 
 @dataclass(frozen=True)

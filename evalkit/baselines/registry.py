@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
 from evalkit.baselines.importer import import_log
 from evalkit.baselines.model import Baseline, slug_of
-from evalkit.baselines.yamlfile import read_baseline, to_yaml
+from evalkit.baselines.yamlfile import parse_baseline, read_baseline, to_yaml
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir
 
@@ -34,14 +35,25 @@ def _files() -> dict[str, Path]:
     return {path.stem: path for folder in baseline_folders() for path in sorted(folder.glob("*.yaml"))}
 
 
-def list_baselines() -> list[Baseline]:
+def list_baselines(warn: Callable[[str], None] | None = None) -> list[Baseline]:
     """Return all baselines, ordered by slug.
 
+    Args:
+        warn: is told of each file that cannot be read, which is then left out.
+
     Raises:
-        ConfigError: a file is malformed.
+        ConfigError: a file is malformed, and there is nobody to warn.
     """
     files = _files()
-    return [_read(files[slug], files[slug].stat().st_mtime_ns) for slug in sorted(files)]
+    found = []
+    for slug in sorted(files):
+        try:
+            found.append(_read(files[slug], files[slug].stat().st_mtime_ns))
+        except (ConfigError, OSError) as error:
+            if warn is None:
+                raise
+            warn(f"{error}; left out")
+    return found
 
 
 def load_baseline(name: str) -> Baseline:
@@ -83,6 +95,8 @@ def save_baseline(baseline: Baseline, path: Path, *, force: bool = False) -> boo
         ConfigError: a file with other content is there, or the folder cannot be written.
     """
     text = to_yaml(baseline)
+    if parse_baseline(text, path.name) != baseline:
+        raise ConfigError(f"{path}: not written, because it would not be read back as it is (please report this)")
     try:
         if path.exists() and not force:
             if path.read_text(encoding="utf-8") == text:

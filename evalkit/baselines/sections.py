@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from evalkit.baselines.prose import Event, ModelHeading, Settings, SuiteHeading
-from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, ScoreTable
+from evalkit.baselines.names import any_suite, names_other_benchmark, suite_of_task
+from evalkit.baselines.prose import Event, ModelHeading, OtherHeading, Settings, SuiteHeading
+from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, RowsAverage, ScoreTable
+from evalkit.suites import load_suites, load_tasks
+
+_LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
+_OVERALL = re.compile(r"average score|mean score|overall|final|平均总|总平均", re.IGNORECASE)
+
+
+@dataclass
+class _Conditions:
+    """How a suite's numbers were measured, as far as the file says."""
+
+    harnesses: set[str] = field(default_factory=set)
+    shots: set[int] = field(default_factory=set)
+    limits: set[str] = field(default_factory=set)
+
+    def protocol(self) -> str | None:
+        """Return the protocol's name; None if nothing says that it is another one than nous-2023."""
+        others = sorted(self.harnesses - {"lm-eval-0.3"})
+        base = others[0] if others else "lm-eval-0.3"
+        found = [base]
+        if any(self.shots) and base != "open-llm-leaderboard":
+            found.append("/".join(map(str, sorted(self.shots))) + "-shot")
+        found += [f"limit {limit}" for limit in sorted(self.limits)]
+        return None if found == ["lm-eval-0.3"] else ", ".join(found)
 
 
 @dataclass
@@ -16,18 +41,33 @@ class _Open:
     name: str | None
     line: int
     tables: list[ScoreTable] = field(default_factory=list)
-    rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    rows: dict[tuple[str, str], tuple[Row, str]] = field(default_factory=dict)  # with the table's harness
     averages: list[PrintedScore] = field(default_factory=list)
+    other_averages: list[RowsAverage] = field(default_factory=list)
+    conditions: dict[str | None, _Conditions] = field(default_factory=dict)
     humaneval: PrintedScore | None = None
     settings: str | None = None
 
     @property
     def empty(self) -> bool:
-        return not (self.tables or self.averages or self.humaneval)
+        return not (self.tables or self.averages or self.humaneval or self.other_averages)
+
+    def measured(self, suite: str | None) -> _Conditions:
+        return self.conditions.setdefault(suite, _Conditions())
 
     def done(self) -> ModelScores:
+        protocols = {s: p for s, c in self.conditions.items() if s is not None and (p := c.protocol()) is not None}
+        rest = self.conditions.get(None)
         return ModelScores(
-            self.name, self.line, tuple(self.tables), tuple(self.averages), self.humaneval, self.settings
+            self.name,
+            self.line,
+            tuple(self.tables),
+            tuple(self.averages),
+            self.humaneval,
+            self.settings,
+            tuple(self.other_averages),
+            protocols,
+            rest.protocol() if rest is not None else None,
         )
 
 
@@ -46,7 +86,9 @@ def _model_lines(events: list[Event]) -> set[int]:
 def _averages_come_first(events: list[Event]) -> bool:
     """Tell whether averages stand before their tables: the first one has neither a heading nor a table before it."""
     for event in events:
-        if isinstance(event, (SuiteHeading, ScoreTable)):
+        if isinstance(event, (SuiteHeading, ScoreTable)) or (
+            isinstance(event, OtherHeading) and names_other_benchmark(event.text)
+        ):
             return False
         if isinstance(event, PrintedScore):
             return event.suite is None
@@ -57,28 +99,118 @@ def _add_table(model: _Open, table: ScoreTable, notes: list[Note]) -> ScoreTable
     """Add a table's new rows to a model; a row that the model has already is noted."""
     rows = []
     for row in table.rows:
-        known = model.rows.get((row.task, row.metric))
+        known, harness = model.rows.get((row.task, row.metric), (None, ""))
         if known is None:
-            model.rows[row.task, row.metric] = row
+            model.rows[row.task, row.metric] = row, table.harness
             rows.append(row)
+        elif harness != table.harness or (known.shots or 0) != (row.shots or 0):
+            text = f"{row.task} {row.metric} again, measured otherwise than on line {known.line}, which is kept"
+            notes.append(Note(row.line, text))
         elif (known.value, known.stderr) == (row.value, row.stderr):
             notes.append(Note(row.line, f"{row.task} {row.metric} again, as on line {known.line}"))
         else:
             text = f"{row.task} {row.metric} again, other than on line {known.line}, which is kept"
             notes.append(Note(row.line, text, unread=True))
-    if not rows:
+    if not rows and not table.groups:
         return None
-    kept = ScoreTable(rows[0].line, table.suite, table.headings, tuple(rows), table.harness)
+    kept = replace(table, line=rows[0].line if rows else table.line, rows=tuple(rows))
     model.tables.append(kept)
+    for row in rows:
+        found = model.measured(suite_of_task(row.task))
+        found.harnesses.add(table.harness)
+        found.shots |= {row.shots} if row.shots is not None else set()
+        found.limits |= {table.limit} if table.limit is not None else set()
     return kept
 
 
-def _is_another_model(model: _Open, table: ScoreTable) -> bool:
-    """Tell whether a table repeats most of a model's rows with other numbers."""
-    clashes = sum(
-        (known := model.rows.get((row.task, row.metric))) is not None and known.value != row.value for row in table.rows
-    )
-    return clashes * 2 > len(table.rows)
+def _is_another_model(model: _Open, table: ScoreTable, candidate: ModelHeading | None) -> bool:
+    """Tell whether a table repeats most of a model's rows with other numbers, or any below another model's name."""
+    known = [
+        (row, found[0])
+        for row in table.rows
+        if (found := model.rows.get((row.task, row.metric))) is not None
+        and found[1] == table.harness
+        and (found[0].shots or 0) == (row.shots or 0)
+    ]
+    renamed = candidate is not None and candidate.line > model.line and candidate.name != model.name
+    if renamed and candidate is not None and model.tables and candidate.line > model.tables[-1].line and known:
+        return True
+    return 2 * sum(row.value != before.value for row, before in known) > len(table.rows)
+
+
+def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) -> ScoreTable:
+    """Settle what a table of labels and numbers holds: the headline metrics of a suite, or scores of unknown kind."""
+    if not table.labelled:
+        return table
+    tasks = load_tasks()
+    found = {row.task for row in table.rows if row.shots is None and row.metric == "score"}
+    whole = [s for s in load_suites().values() if len(s.tasks) > 1 and {task.name for task in s.tasks} <= found]
+    suites = {suite_of_task(row.task) for row in table.rows}
+    suite = heading if heading is not None and suites <= {heading, None} else whole[0].name if whole else None
+    if suite is None or not any(suite_of_task(task) == suite for task in found):
+        shots = any(row.shots is not None for row in table.rows)
+        known = "open-llm-leaderboard" if shots and table.averages else "unknown"
+        return replace(table, harness=known if table.harness == "lm-eval-0.3" else table.harness, suite=None)
+    notes.append(Note(table.line, "the table names no metrics; its scores are read as the headline metrics"))
+    rows = [
+        replace(row, metric=tasks[row.task].headline) if suite_of_task(row.task) == suite else row for row in table.rows
+    ]
+    return replace(table, rows=tuple(rows), suite=suite)
+
+
+def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
+    """Return the row of each task that an average takes: of the headline metric, else of acc_norm, else the first."""
+    chosen: dict[str, Row] = {}
+    tasks = load_tasks()
+    for row in rows:
+        known = tasks.get(row.task)
+        best = known.headline if known is not None else "acc_norm"
+        if row.task not in chosen or row.metric == best:
+            chosen[row.task] = row
+    return tuple(chosen.values())
+
+
+def _suite_values(model: _Open) -> dict[str, Decimal]:
+    """Return suite -> score in per cent: the printed average, else that of a whole suite's rows."""
+    found = {a.suite: a.percent for a in model.averages if a.suite in load_suites()}
+    for suite in load_suites().values():
+        rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
+        values = [row[0].value for row in rows if row is not None]
+        if suite.in_total and suite.name not in found and len(values) == len(rows):
+            found[suite.name] = 100 * sum(values, Decimal(0)) / len(values)
+    return {suite: value for suite, value in found.items() if suite is not None and load_suites()[suite].in_total}
+
+
+def _settle_last(model: _Open, notes: list[Note]) -> None:
+    """Decide whether the last average of a file is its last suite's or that of the suites.
+
+    It is the suites' if it is called otherwise than the averages before it, like "Average score" at the end of a card,
+    or if the suite's own rows contradict it and the suites' scores give it.
+    """
+    if not model.averages or (model.tables and model.averages[-1].line < model.tables[-1].line):
+        return
+    last, before = model.averages[-1], model.averages[:-1]
+    suite = load_suites().get(last.suite or "")
+    if suite is None or not last.label or leading(last.label):
+        return
+    model.averages.pop()
+    scores = _suite_values(model)
+    rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
+    own = [row[0].value for row in rows if row is not None]
+    labels = {a.label for a in before if a.suite in load_suites()}
+    named = _OVERALL.search(last.label) is not None and last.label not in labels and len(scores) > 1
+    contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
+    mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
+    given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
+    if named or (contradicted and given):
+        notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
+        last = replace(last, suite="average")
+    model.averages.append(last)
+
+
+def leading(label: str) -> bool:
+    """Tell whether a label names a suite itself."""
+    return any_suite(label) is not None
 
 
 def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
@@ -89,62 +221,149 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     models: list[_Open] = []
     current = _Open(None, events[0].line if events else 0)
     heading: str | None = None  # the suite named last by a heading or a table
+    level = 0  # of that heading
+    elsewhere: str | None = None  # the heading of something else that we are below
+    parent: tuple[int, str] | None = None  # level and harness of a section of a leaderboard
+    shots: int | None = None  # named by the suite's heading
+    section: list[Row] = []  # rows since the last heading
+    settled = False  # an average of these rows was read
     waiting: list[PrintedScore] = []  # averages whose table comes later
     settings: str | None = None
+    limit: str | None = None
+    few: int | None = None  # examples in the prompt, by the harness's line
     candidate: ModelHeading | None = None  # last heading that may be a model's name
 
     def begin(name: str | None, line: int) -> None:
-        nonlocal current, heading
+        nonlocal current, heading, elsewhere
+        _settle_last(current, notes)
         if not current.empty:
             models.append(current)
-        current, heading = _Open(name, line), None
+        current, heading, elsewhere = _Open(name, line), None, None
 
     def keep(score: PrintedScore, suite: str) -> None:
         same = [known for known in current.averages if known.suite == suite]
+        if parent is not None and suite in load_suites():
+            if same or any(suite_of_task(task) == suite for task, _ in current.rows):
+                notes.append(Note(score.line, f"average {score.percent} of {suite}: measured by {parent[1]}; not read"))
+                return
+            current.measured(suite).harnesses.add(parent[1])
         if same and same[0].percent != score.percent:
+            if _OVERALL.search(score.label) and not leading(score.label) and suite in load_suites():
+                keep(replace(score, suite="average"), "average")
+                return
             text = f"second average of {suite}, {score.percent}, other than on line {same[0].line}, which is kept"
             notes.append(Note(score.line, text, unread=True))
         elif not same:
-            current.averages.append(PrintedScore(score.line, suite, score.percent))
+            current.averages.append(replace(score, suite=suite))
+            if suite in load_suites():
+                found = current.measured(suite)
+                found.shots |= {n for n in (shots, few) if n}
+                found.limits |= {limit} if limit is not None else set()
+
+    def average_of_rows(score: PrintedScore, rows: list[Row], what: str) -> None:
+        if not what and not rows:
+            waiting.append(score)
+            return
+        notes.append(
+            Note(score.line, f"average {score.percent} of {what or 'rows'}: no suite of evalkit; not imported")
+        )
+        group = [row for row in rows if row.printed_task.lower() == what.lower().strip("# :")]
+        rows = group or rows  # the printed average of a group's section is the group's own score
+        if rows:
+            current.other_averages.append(RowsAverage(score.line, what, score.percent, one_a_task(rows)))
 
     for index, event in enumerate(events):
         if isinstance(event, ModelHeading):
             candidate = event
             if index in boundaries:
                 begin(event.name, event.line)
+        elif isinstance(event, OtherHeading):
+            if parent is not None and 0 < event.level <= parent[0]:
+                parent = None
+            if _LEADERBOARD.search(event.text):
+                parent = (event.level or 7, "open-llm-leaderboard")
+            # A smaller heading below a suite's is part of it, unless it names another benchmark.
+            if heading is None or not event.level > level > 0 or names_other_benchmark(event.text):
+                heading, elsewhere = None, event.text
+                section, settled, shots = [], False, None
         elif isinstance(event, SuiteHeading):
-            heading = event.suite
+            if parent is not None and 0 < event.level <= parent[0]:
+                parent = None
+            heading, level, elsewhere, shots = event.suite, event.level, None, event.shots
+            section, settled = [], False
         elif isinstance(event, Settings):
             settings = event.text
+            found = re.search(r"limit:\s*([0-9.]+)", event.text)
+            limit = f"{Decimal(found[1]).normalize():f}" if found is not None else None
+            found = re.search(r"num_fewshot:\s*([0-9]+)", event.text)
+            few = int(found[1]) if found is not None else None
         elif isinstance(event, ScoreTable):
-            if _is_another_model(current, event):
+            named = _named_metrics(event, heading, notes)
+            rows = [row if row.shots is not None else replace(row, shots=shots or few or None) for row in named.rows]
+            harness = named.harness
+            if harness == "lm-eval-0.3" and parent is not None:
+                harness = parent[1]
+            elif harness == "lm-eval-0.3" and elsewhere is not None and names_other_benchmark(elsewhere):
+                harness = "unknown"
+            table = replace(named, rows=tuple(rows), harness=harness, limit=limit)
+            if _is_another_model(current, table, candidate):
                 begin(candidate.name if candidate is not None else None, event.line)
                 notes.append(Note(event.line, "the same tasks again with other numbers: read as another model"))
             if current.settings is None:
                 current.settings = settings
-            _add_table(current, event, notes)
-            if event.suite is not None:
-                heading = event.suite
+            _add_table(current, table, notes)
+            section += table.rows
+            suites = {suite_of_task(row.task) for row in table.rows}
+            suite = load_suites().get(table.suite or "")
+            # Without a heading the rows decide: all of one suite, and no single one of many.
+            alone = suite is not None and elsewhere_is_plain(elsewhere) and suites == {table.suite} and parent is None
+            if alone and suite is not None and heading is None:
+                tasks = {row.task for row in table.rows}
+                most = 2 * len(tasks) >= len(suite.tasks)
+                heading = suite.name if most or elsewhere is None else None
+            elif heading is not None and table.suite not in (heading, None) and suites == {table.suite}:
+                heading = table.suite
+            elif table.rows and table.suite is None and heading is not None and not any(suites):
+                heading, elsewhere = None, f"{table.rows[0].printed_task}..."
+            if heading is not None:
                 for score in waiting:
                     keep(score, heading)
                 waiting.clear()
+            for score in table.averages:
+                if heading is not None and suites - {None} <= {heading}:
+                    keep(score, str(heading))
+                else:
+                    average_of_rows(score, list(table.rows), elsewhere or "its table")
+                settled = True
         elif event.suite == "humaneval" or (event.suite is None and heading == "humaneval"):
             if current.humaneval is not None and current.humaneval.percent != event.percent:
                 notes.append(Note(event.line, f"second HumanEval score {event.percent} not read", unread=True))
             else:
                 current.humaneval = PrintedScore(event.line, "humaneval", event.percent)
         elif event.suite is not None:
-            keep(event, event.suite)
+            if parent is None or event.suite in load_suites():
+                keep(event, event.suite)
         elif before_tables:
             waiting.append(event)
         elif heading is not None:
             keep(event, heading)
+        elif not settled:
+            average_of_rows(event, section, elsewhere or "")
+            settled = True
+        elif _OVERALL.search(event.label) and len(_suite_values(current)) > 1 and parent is None:
+            keep(replace(event, suite="average"), "average")
         else:
-            waiting.append(event)
+            notes.append(Note(event.line, f"average {event.percent}: of what, the file does not say; not read"))
     notes += [Note(score.line, f"average {score.percent}: no suite beside it", unread=True) for score in waiting]
+    _settle_last(current, notes)
     if not current.empty:
         models.append(current)
     return [_humaneval_from_table(model.done()) for model in models], notes
+
+
+def elsewhere_is_plain(text: str | None) -> bool:
+    """Tell whether the heading above names no other benchmark, as "Results" and a model's name do not."""
+    return text is None or not names_other_benchmark(text)
 
 
 def _humaneval_from_table(model: ModelScores) -> ModelScores:
@@ -154,6 +373,5 @@ def _humaneval_from_table(model: ModelScores) -> ModelScores:
     for table in model.tables:
         for row in table.rows:
             if (row.task, row.metric) == ("humaneval", "pass@1"):
-                score = PrintedScore(row.line, "humaneval", row.value * Decimal(100))
-                return ModelScores(model.name, model.line, model.tables, model.averages, score, model.settings)
+                return replace(model, humaneval=PrintedScore(row.line, "humaneval", row.value * Decimal(100)))
     return model

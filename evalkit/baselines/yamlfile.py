@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from evalkit.baselines.model import Baseline, HumanEval, Metric
+from evalkit.baselines.names import is_metric
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.suites import load_suites, load_tasks
 
@@ -61,7 +62,11 @@ def to_yaml(baseline: Baseline) -> str:
     """Return the text of a baseline's file; keys without content are left out."""
     tasks = {
         task: {
-            name: _OneLine(value=m.value, **({"stderr": m.stderr} if m.stderr is not None else {}))
+            name: _OneLine(
+                value=m.value,
+                **({"stderr": m.stderr} if m.stderr is not None else {}),
+                **({"shots": m.shots} if m.shots is not None else {}),
+            )
             for name, m in ms.items()
         }
         for task, ms in baseline.tasks.items()
@@ -108,13 +113,16 @@ def _known(found: Mapping[str, Any], known: tuple[str, ...], where: str) -> None
 
 def _metric(entry: object, where: str) -> Metric:
     values = _mapping(entry, where)
-    _known(values, ("value", "stderr"), where)
+    _known(values, ("value", "stderr", "shots"), where)
     if "value" not in values:
         raise ConfigError(f"{where}: missing key 'value'")
-    stderr = values.get("stderr")
+    stderr, shots = values.get("stderr"), values.get("shots")
+    if shots is not None and (type(shots) is not int or shots < 0):
+        raise ConfigError(f"{where}: shots: expected a number of examples, got {shots!r}")
     return Metric(
         _number(values["value"], f"{where}: value", top=1),
         _number(stderr, f"{where}: stderr", top=1) if stderr is not None else None,
+        shots,
     )
 
 
@@ -126,9 +134,22 @@ def read_baseline(path: Path) -> Baseline:
     """
     where = f"{path.parent.name}/{path.name}"
     try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}: cannot be read: {' '.join(str(error).split())}") from error
+    return parse_baseline(text, where)
+
+
+def parse_baseline(text: str, where: str) -> Baseline:
+    """Return the baseline of a file's text; `where` names it in messages.
+
+    Raises:
+        ConfigError: as for `read_baseline`.
+    """
+    try:
         # _Loader only adds two constructors of plain values to the safe loader.
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: cannot be read: {' '.join(str(error).split())}") from error
     values = _mapping(found, where)
     _known(values, _KEYS, where)
@@ -147,7 +168,9 @@ def read_baseline(path: Path) -> Baseline:
     for name in tasks:
         for metric in _mapping(tasks[name], f"{where}: tasks: {name}"):
             known = load_tasks().get(name)
-            if known is not None and metric not in known.metrics:
+            # Other metrics than evalkit's are kept and ignored; one that is nearly evalkit's own is a slip.
+            slip = known is not None and metric not in known.metrics and did_you_mean(str(metric), known.metrics)
+            if known is not None and slip and not is_metric(str(metric)) and metric != "score":
                 raise ConfigError(f"{where}: tasks: {name}: no metric '{metric}'{did_you_mean(metric, known.metrics)}")
     return Baseline(
         slug=values["slug"],

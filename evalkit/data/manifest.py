@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.paths import configs_dir, user_path
+from evalkit.paths import SAMPLES, configs_dir, user_path
 from evalkit.yaml_files import read_mapping
 
 SourceKind = Literal["folder", "hub", "openmind", "samples"]
@@ -167,6 +167,10 @@ def parse_source(text: str) -> DataSource:
     if not folder.is_dir():
         hint = did_you_mean(text, ["hub", "openmind", "samples"])
         raise ConfigError(f"--data {text}: no such folder{hint} (known words: hub, openmind, samples)")
+    if folder.resolve() == SAMPLES.resolve():
+        raise ConfigError(
+            f"--data {text}: these are the built-in samples, no complete data; name them as --data samples"
+        )
     return DataSource("folder", folder.resolve())
 
 

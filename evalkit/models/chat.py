@@ -1,7 +1,8 @@
 """Rendering conversations with a tokenizer's chat template, so that what is recorded is what reached the model.
 
 lm-eval drops the system message where a template refuses it, and goes on; some templates drop it themselves. Here either
-is an error with a remedy, unless the user asked for the text to go into the first user turn.
+is an error with a remedy, unless the user asked for the text to go into the first user turn. One conversation, rendered
+before anything is scored, tells whether a template does what a run needs of it.
 """
 
 from __future__ import annotations
@@ -10,23 +11,20 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import jinja2
-
 from evalkit.errors import ModelError
+from evalkit.models.checkpoints import first_line
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
 
+QUESTION = "What is 12 + 30?"
+SYSTEM = "Answer in one short sentence."
 _PROBE = "evalkit system probe 8241"
 """A system message that no template contains by itself."""
-
-
-def require(tokenizer: Any, name: str) -> None:
-    """Raise `ModelError` unless the tokenizer has a chat template."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(
-            f"{name}: the tokenizer has no chat template; "
-            "add one to its tokenizer_config.json, or send the prompt as it is (evalkit infer --raw)"
-        )
+_TOOL = {
+    "type": "function",
+    "function": {"name": "clock", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}},
+}
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def render(
@@ -35,8 +33,9 @@ def render(
     *,
     name: str,
     add_generation_prompt: bool = True,
-    arguments: Mapping[str, Any] = MappingProxyType({}),
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
     system_in_user: bool = False,
+    remedy: str = "",
 ) -> str:
     """Return a conversation as text.
 
@@ -47,33 +46,35 @@ def render(
         add_generation_prompt: end where the model's answer begins; else where the last message can be continued.
         arguments: further arguments of the template.
         system_in_user: put the system message at the head of the first user turn.
+        remedy: what else the user can do than to mend the template.
 
     Raises:
         ModelError: there is no template; it is broken; it refuses or drops the system message.
     """
-    require(tokenizer, name)
+    require(tokenizer, name, remedy)
     system = [message for message in messages if message["role"] == "system" and message["content"].strip()]
     if system_in_user:
         messages = folded(messages)
+    options = {
+        "add_generation_prompt": add_generation_prompt,
+        "continue_final_message": not add_generation_prompt,
+        **arguments,
+    }
     try:
-        text = _render(tokenizer, messages, add_generation_prompt, arguments)
-    except Exception as error:  # templates call what they like: any exception can come out
-        line = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
-        if system and not system_in_user and _renders(tokenizer, folded(messages), add_generation_prompt, arguments):
-            raise ModelError(_refused(name, f"refuses a system message ({line})")) from error
-        raise ModelError(
-            f"{name}: its chat template cannot render a conversation ({line}); correct the template, "
-            "or run without --apply-chat-template"
-        ) from error
+        text = _rendered(tokenizer, messages, **options)
+    except Exception as error:  # a template is a program: anything can come out of it
+        if system and not system_in_user and _renders(tokenizer, folded(messages), options):
+            raise ModelError(_refused(name, f"takes no system message ({_reason(error)})")) from error
+        raise ModelError(f"{name}: {_cause(tokenizer, error)}; mend the template{remedy}") from error
     if system and not system_in_user and system[0]["content"].strip() not in text:
         # Not there as it stands: changed by the template (which is its right), or dropped?
         probe = [{**message, "content": _PROBE} if message in system else message for message in messages]
-        if _PROBE not in _render(tokenizer, probe, add_generation_prompt, arguments):
-            raise ModelError(_refused(name, "drops the system message"))
+        if _PROBE not in _rendered(tokenizer, probe, **options):
+            raise ModelError(_refused(name, "leaves the system message out"))
     return text
 
 
-def folded(messages: Sequence[Message]) -> list[dict[str, str]]:
+def folded(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return the conversation with its system messages at the head of the first user turn, a blank line after them."""
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
     rest = [dict(message) for message in messages if message["role"] != "system"]
@@ -83,31 +84,92 @@ def folded(messages: Sequence[Message]) -> list[dict[str, str]]:
     return rest
 
 
+def require(tokenizer: Any, name: str, remedy: str = "") -> None:
+    """Raise `ModelError` unless the tokenizer has a chat template."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(f"{name}: the tokenizer has no chat template; add one to its tokenizer_config.json{remedy}")
+
+
+def check_chat_template(
+    name: str,
+    tokenizer: Any,
+    *,
+    system: str | None = None,
+    system_in_user: bool = False,
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+    remedy: str = "",
+) -> None:
+    """Render one question, with a system message where one is wanted, and look at what comes out.
+
+    Args:
+        name: what the user calls the model.
+        tokenizer: a transformers tokenizer.
+        system: the system prompt that will be used; None for none.
+        system_in_user: it goes to the head of the first user turn.
+        arguments: further arguments of the template.
+        remedy: what else the user can do than to mend the template.
+
+    Raises:
+        ModelError: there is no template, it is broken, wants tools or contents in parts, leaves the question or the
+            system message out, or refuses a system message.
+    """
+    question = [{"role": "user", "content": QUESTION}]
+    text = render(tokenizer, question, name=name, arguments=arguments, remedy=remedy)
+    if QUESTION not in text:
+        cause = _wants(tokenizer) or "leaves the user's message out"
+        raise ModelError(f"{name}: its chat template {cause}; mend the template{remedy}")
+    if system is not None and system.strip():
+        messages = [{"role": "system", "content": SYSTEM}, *question]
+        render(tokenizer, messages, name=name, arguments=arguments, system_in_user=system_in_user, remedy=remedy)
+
+
 def _refused(name: str, what: str) -> str:
     return (
         f"{name}: its chat template {what}; leave --system out, "
-        "or put the text at the head of the user's turn with --system-in-user"
+        "or put its text at the head of the user's turn with --system-in-user"
     )
 
 
-def _renders(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool, arguments: Any) -> bool:
+def _renders(tokenizer: Any, messages: Sequence[Message], options: Mapping[str, Any]) -> bool:
     try:
-        _render(tokenizer, messages, add_generation_prompt, arguments)
+        _rendered(tokenizer, messages, **options)
     except Exception:  # as in `render`
         return False
     return True
 
 
-def _render(
-    tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool, arguments: Mapping[str, Any]
-) -> str:
-    text = tokenizer.apply_chat_template(
-        [dict(message) for message in messages],
-        tokenize=False,
-        add_generation_prompt=add_generation_prompt,
-        continue_final_message=not add_generation_prompt,
-        **arguments,
-    )
-    if not isinstance(text, str):
-        raise jinja2.TemplateError("the template gave no text")
-    return text
+def _rendered(tokenizer: Any, messages: Sequence[Message], **options: Any) -> str:
+    options.setdefault("add_generation_prompt", True)
+    return str(tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False, **options))
+
+
+def _cause(tokenizer: Any, error: Exception) -> str:
+    """Say why a plain question cannot be rendered."""
+    from jinja2 import TemplateSyntaxError
+
+    if isinstance(error, TemplateSyntaxError):
+        return f"its chat template is broken (line {error.lineno}: {error.message})"
+    if wants := _wants(tokenizer):
+        return f"its chat template {wants} ({_reason(error)})"
+    return f"its chat template cannot render one plain question ({_reason(error)})"
+
+
+def _wants(tokenizer: Any) -> str | None:
+    """Say in which other way than plainly a question can be rendered; None where in none."""
+    question = [{"role": "user", "content": QUESTION}]
+    parts = [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}]
+    for messages, options, phrase in (
+        (question, {"tools": [_TOOL]}, "wants tools, which no benchmark gives"),
+        (parts, {}, "wants contents in parts, as for images"),
+        (parts, {"tools": [_TOOL]}, "wants tools, and contents in parts"),
+    ):
+        try:
+            if QUESTION in _rendered(tokenizer, messages, **options):
+                return phrase
+        except Exception:
+            continue
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return first_line(error).removeprefix("TemplateError: ")

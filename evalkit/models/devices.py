@@ -100,7 +100,8 @@ def product_name(device: torch.device) -> str:
 
 
 def _parse(device: str) -> tuple[str, int | None]:
-    match = re.fullmatch(r"(auto|cpu|npu|cuda)(?::(\d+))?", device)
+    # As elsewhere in the field, "gpu" is CUDA's.
+    match = re.fullmatch(r"(auto|cpu|npu|cuda)(?::(\d+))?", re.sub(r"^gpu(?=:|$)", "cuda", device))
     if match is None or (match[2] is not None and match[1] in ("auto", "cpu")):
         hint = did_you_mean(device.split(":")[0], DEVICES) or "; known: auto, npu, npu:3, cuda, cuda:1, cpu"
         raise ModelError(f"unknown device '{device}'{hint}")

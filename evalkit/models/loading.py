@@ -28,6 +28,7 @@ from evalkit.models.checkpoints import (
     first_line,
     weight_files,
 )
+from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
@@ -47,6 +48,7 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
         ModelError: there is none, it cannot be loaded, or it adds no BOS although asked to.
     """
     check_tokenizer(checkpoint)
+    check_tokenizer_packages(checkpoint.folder)
     options: dict[str, Any] = {"add_bos_token": True} if add_bos else {}
     with _explained(checkpoint, "the tokenizer"):
         tokenizer = auto_tokenizer.from_pretrained(

@@ -106,12 +106,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             (log-probability in nats, is greedy) of each request.
         """
         pairs = [tuple(request.args) for request in requests]
-        encoded = encode_requests(
-            self.tokenizer,
-            pairs,
-            prefix_token_id=int(self.prefix_token_id),
-            add_special_tokens=bool(self.add_bos_token),
-        )
+        encoded = self.encode(pairs)
         scores = self._score(encoded)
         if self.ledger is not None:
             self.reused |= {pairs[position] for position in self.ledger.reused}
@@ -124,6 +119,16 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         for pair, score in zip(pairs, scores, strict=True):
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
+
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
+        """Return (context, continuation) pairs as token ids; see `encode_requests`."""
+        prefix = self.prefix_token_id
+        return encode_requests(
+            self.tokenizer,
+            pairs,
+            prefix_token_id=None if prefix is None else int(prefix),
+            add_special_tokens=bool(self.add_bos_token),
+        )
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **_options: Any) -> list[Score]:
         # `loglikelihood_rolling` of HFLM cuts its text into windows of tokens and comes here.
@@ -143,7 +148,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         Returns:
             The texts: what the generated tokens add to the prompt's text.
         """
-        requests = [self._in_chat_template(request) for request in requests]
+        requests = [self.in_chat_template(request) for request in requests]
         wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
         if self.ledger is None:
             return [FailedText() if text is None else text for text in self._generate(requests, wanted)]
@@ -173,13 +178,18 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
         return [FailedText() if text is None else text for text in texts]
 
-    def _in_chat_template(self, request: Any) -> Any:
+    def in_chat_template(self, request: Any) -> Any:
         """Put a request's context into the chat template where its settings say ``chat``; others are as they were."""
         context, settings = request.args[0], dict(request.args[1])
         if not settings.pop("chat", False):
             return request
         messages = [{"role": "user", "content": context}]
         return dataclasses.replace(request, arguments=(self.apply_chat_template(messages), settings), resps=[])
+
+    @property
+    def generator(self) -> Generator | None:
+        """What generates; None where this model needs the loop of transformers."""
+        return self._chosen_generator[0]
 
     @functools.cached_property
     def _chosen_generator(self) -> tuple[Generator | None, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evalkit.baselines.logs import read_log
 from evalkit.baselines.model import SAME_DOCUMENTS
+from evalkit.baselines.names import leading_suite
 from evalkit.baselines.published import Log, ModelScores, PrintedScore, Row
 from evalkit.report.audit_comparison import check_comparison
 from evalkit.report.checks import (
@@ -29,8 +30,10 @@ from evalkit.report.checks import (
 )
 from evalkit.suites import Suite, load_suites, load_tasks
 
-GRADED_METRICS = frozenset({"mc2", "f1", "mcc", "brier_score"})
-"""Metrics whose score of one document can lie between 0 and 1; all others are right or wrong."""
+GRADED_METRICS = frozenset({"mc2", "score", "f1", "mcc", "brier_score"})
+"""Metrics whose score of one document can lie between 0 and 1; all others are right or wrong.
+
+"score" is that of a table that names no metrics."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Audit:
     def count(self, verdict: Verdict) -> int:
         """Return how many findings have a verdict."""
         return sum(finding.verdict is verdict for finding in self.findings)
+
+    @property
+    def read(self) -> bool:
+        """Whether the file has any number that an audit can look at."""
+        return bool(self.findings or self.log.models or self.log.comparisons)
 
 
 def document_counts() -> dict[str, int]:
@@ -82,7 +90,13 @@ def audit_log(log: Log, documents: Mapping[str, int] | None = None, *, strict: b
     findings: list[Finding] = []
     for model in log.models:
         prefix = f"{model.name}: " if len(log.models) > 1 and model.name else ""
-        found = [*_stderrs(model, counts), *_averages(model, counts), *_duplicates(model)]
+        found = [
+            *_stderrs(model, counts),
+            *_averages(model, counts),
+            *_other_averages(model),
+            *_groups(model, counts),
+            *_duplicates(model),
+        ]
         findings += [replace(finding, what=prefix + finding.what) for finding in found]
     sections = suite_scores(log.models[0]) if len(log.models) == 1 else {}
     for comparison in log.comparisons:
@@ -144,6 +158,57 @@ def _averages(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding
             yield from _average(average, suites[average.suite], rows, counts)
         else:
             yield _overall(average, suite_scores(model))
+
+
+def _other_averages(model: ModelScores) -> Iterable[Finding]:
+    """Check averages of rows that are no suite of evalkit, as leaderboards print them."""
+    for average in model.other_averages:
+        count = len(average.rows)
+        exact = 100 * sum((Fraction(row.value) for row in average.rows), Fraction(0)) / count
+        slack = 100 * sum((half_unit(row.value) for row in average.rows), Fraction(0)) / count
+        verdict = classify(average.percent, exact, slack)
+        reason = "" if verdict is Verdict.EXACT else f"the {count} rows give {as_decimal(exact, 4)}"
+        what = f"average of {average.what}"
+        yield Finding(average.line, what, str(average.percent), str(as_decimal(exact)), verdict, reason)
+
+
+def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
+    """Compare the score of a group with its members': it is their mean, weighted by documents or not."""
+    rows = _rows(model)
+    for group in (group for table in model.tables for group in table.groups):
+        named = leading_suite(group.name)
+        suite = load_suites().get(named[0]) if named is not None else None
+        names = group.members or tuple(
+            dict.fromkeys(
+                task
+                for task, _ in rows
+                if task.startswith(f"{group.name}_") or (suite is not None and task in {t.name for t in suite.tasks})
+            )
+        )
+        found = [rows[task, group.metric] for task in names if (task, group.metric) in rows]
+        what, printed = f"{group.name} {group.metric} (group)", str(group.value)
+        if len(found) < max(1, len(names)):
+            reason = "its members have no rows of this metric" if not found else "some members have no such row"
+            yield Finding(group.line, what, printed, "", Verdict.UNCHECKED, reason)
+            continue
+        values = [Fraction(row.value) for row in found]
+        slack = max(half_unit(row.value) for row in found)
+        mean = sum(values, Fraction(0)) / len(values)
+        verdict, exact = classify(group.value, mean, slack), mean
+        sizes = [counts.get(row.task, 0) for row in found]
+        if verdict is Verdict.INCONSISTENT and all(sizes):
+            exact = sum((v * n for v, n in zip(values, sizes, strict=True)), Fraction(0)) / sum(sizes)
+            verdict = classify(group.value, exact, slack)
+        reason = "" if verdict is Verdict.EXACT else f"the mean of its {len(found)} members is {as_decimal(mean, 4)}"
+        if verdict is Verdict.INCONSISTENT:
+            if all(sizes):
+                reason += f", weighted by documents {as_decimal(exact, 4)}"
+            elif min(values) - slack <= group.value <= max(values) + slack:
+                verdict = Verdict.UNCHECKED
+                reason += ", and weighted by unknown numbers of documents it may be another"
+            else:
+                reason += "; no weights of theirs give it"
+        yield Finding(group.line, what, printed, str(as_decimal(exact, places_of(group.value))), verdict, reason)
 
 
 def _overall(printed: PrintedScore, scores: Mapping[str, Decimal]) -> Finding:

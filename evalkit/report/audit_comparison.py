@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import combinations
 
 from evalkit.baselines.names import bare
 from evalkit.baselines.published import Comparison, ComparisonRow
@@ -44,7 +45,8 @@ class _Grid:
 
     def label(self, column: int) -> str:
         heading = self.headings[column] if column < len(self.headings) else ""
-        return f"column {column + 1} ({heading})" if heading else f"column {column + 1}"
+        kind = "row" if self.table.on_its_side else "column"
+        return f"{kind} {column + 1} ({heading})" if heading else f"{kind} {column + 1}"
 
 
 def check_comparison(table: Comparison, sections: Mapping[str, Decimal]) -> list[Finding]:
@@ -109,40 +111,88 @@ def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]
         verdict = classify(cell.printed, Fraction(score), Fraction(0))
         reason = "" if verdict is Verdict.EXACT else "the per-task table of this file says otherwise"
         what = f"{row.label} of {grid.label(column)}"
-        yield Finding(row.line, what, str(cell.printed), str(as_decimal(Fraction(score))), verdict, reason)
+        yield Finding(row.line_of(column), what, str(cell.printed), str(as_decimal(Fraction(score))), verdict, reason)
         if verdict is Verdict.INCONSISTENT:
             cell.should = Fraction(score)
 
 
-def _totals(grid: _Grid) -> Iterable[Finding]:
-    in_total = {suite.name for suite in load_suites().values() if suite.in_total}
+_NO_SCORE = re.compile(
+    r"^\W*(?:#|rank|size|param|type|license|date|token|epoch|link|url|context|precision|dtype|version|排名|参数|备注)",
+    re.IGNORECASE,
+)
+
+
+def _parts(grid: _Grid) -> list[int]:
+    """Return the rows of which the table's averages are made.
+
+    Those are the suites, if the table has two of them, or all rows that hold scores. A leaderboard may leave one or two
+    out of its average; that is believed only if most averages of the table say so.
+    """
     rows = grid.table.rows
+    in_total = {suite.name for suite in load_suites().values() if suite.in_total}
+    suites = [r for r, row in enumerate(rows) if row.role in in_total]
+    scores = [
+        r
+        for r, row in enumerate(rows)
+        if row.role not in ("total", "average")
+        and not _NO_SCORE.match(row.label)
+        and any(c is not None for c in row.cells)
+    ]
+    ways = [suites] if len(suites) >= 2 else []
+    ways += [scores] if scores != suites else []
+    count = sum(row.role == "average" for row in rows) * len(grid.models)
+    if count >= 2 and 4 <= len(scores) <= 12:
+        ways += [[r for r in scores if r not in out] for n in (1, 2) for out in combinations(scores, n)]
+
+    def fitting(parts: list[int]) -> int:
+        fits = 0
+        for r, row in enumerate(rows):
+            for column in grid.models if row.role in ("average", "total") else ():
+                cells = [grid.cells.get((part, column)) for part in parts]
+                known = [cell.should for cell in cells if cell is not None]
+                printed = grid.cells.get((r, column))
+                if printed is None or len(known) < len(parts) or not known:
+                    continue
+                divisor = len(known) if row.role == "average" else 1
+                exact = sum(known, Fraction(0)) / divisor
+                verdict = classify(printed.printed, exact, grid.slack * len(known) / divisor)
+                fits += verdict is not Verdict.INCONSISTENT
+        return fits
+
+    if not ways:
+        return scores
+    best = max(ways[:2], key=fitting)
+    others = max(ways[2:], key=fitting, default=best)
+    return others if 2 * fitting(others) > count and fitting(others) > fitting(best) + 1 else best
+
+
+def _totals(grid: _Grid) -> Iterable[Finding]:
+    rows = grid.table.rows
+    chosen = _parts(grid)
+    suites = all(rows[r].role in load_suites() for r in chosen)
+    kind = "suites" if suites else "scores"
     for column in grid.models:
-        parts = [
-            cell
-            for r, row in enumerate(rows)
-            if row.role in in_total and (cell := grid.cells.get((r, column))) is not None
-        ]
-        present = sum(row.role in in_total for row in rows)
+        parts = [cell for r in chosen if (cell := grid.cells.get((r, column))) is not None]
         for r, row in enumerate(rows):
             cell = grid.cells.get((r, column))
             if row.role not in ("total", "average") or cell is None:
                 continue
             what = f"{row.label} of {grid.label(column)}"
-            if len(parts) < 2 or len(parts) < present:
-                reason = "not every suite has a number in this column"
-                yield Finding(row.line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
+            line = row.line_of(column)
+            if len(parts) < 2 or len(parts) < len(chosen):
+                reason = f"not every one of its {kind} has a number"
+                yield Finding(line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
                 continue
             divisor = len(parts) if row.role == "average" else 1
             exact = sum((part.should for part in parts), Fraction(0)) / divisor
             verdict = classify(cell.printed, exact, grid.slack * len(parts) / divisor)
             reason = ""
             if verdict is not Verdict.EXACT:
-                reason = f"the {len(parts)} suites add up to {as_decimal(exact * divisor)}"
+                reason = f"the {len(parts)} {kind} add up to {as_decimal(exact * divisor)}"
                 reason += f", divided by {divisor} {as_decimal(exact, 4)}" if divisor > 1 else ""
             if verdict is Verdict.INCONSISTENT:
                 cell.should = exact
-            yield Finding(row.line, what, str(cell.printed), str(as_decimal(exact)), verdict, reason)
+            yield Finding(line, what, str(cell.printed), str(as_decimal(exact)), verdict, reason)
 
 
 def _pairs(grid: _Grid, column: int) -> list[tuple[int, int]]:
@@ -174,7 +224,7 @@ def _changes(grid: _Grid) -> Iterable[Finding]:
                 if (cell := grid.cells.get((r, column))) is not None:
                     what = f"{row.label}, {grid.headings[column]}"
                     reason = "no two columns of the table differ by these numbers"
-                    yield Finding(row.line, what, f"{cell.printed:+f}", "", Verdict.UNCHECKED, reason)
+                    yield Finding(row.line_of(column), what, f"{cell.printed:+f}", "", Verdict.UNCHECKED, reason)
             continue
         for r, row in enumerate(rows):
             finding = _change(grid, r, row, column, best[1], slack)
@@ -198,7 +248,7 @@ def _change(
         return None
     what, printed = f"{row.label}, {grid.headings[column]}", f"{cell.printed:+f}"
     if model is None or reference is None:
-        return Finding(row.line, what, printed, "", Verdict.UNCHECKED, "one of the two scores is missing")
+        return Finding(row.line_of(column), what, printed, "", Verdict.UNCHECKED, "one of the two scores is missing")
     exact = model.should - reference.should
     verdict = classify(cell.printed, exact, slack)
     reason = ""
@@ -207,4 +257,4 @@ def _change(
         wrong = [c for c in (model, reference) if c.should != Fraction(c.printed)]
         if verdict is Verdict.INCONSISTENT and wrong:
             reason += "; " + ", ".join(f"{c.printed} should be {as_decimal(c.should)}" for c in wrong)
-    return Finding(row.line, what, printed, f"{as_decimal(exact):+f}", verdict, reason)
+    return Finding(row.line_of(column), what, printed, f"{as_decimal(exact):+f}", verdict, reason)

@@ -40,7 +40,8 @@ def audit_lines(audits: Sequence[Audit], *, everything: bool) -> Iterator[str]:
             if note.unread:
                 yield f"  line {note.line}: {note.message}"
         counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Verdict if audit.count(verdict)]
-        yield f"  {', '.join(counts) if counts else 'no tables with scores found'}"
+        nothing = "scores read, nothing to check" if audit.read else "no scores read"
+        yield f"  {', '.join(counts) or nothing}"
 
 
 def audit_table(audits: Sequence[Audit], *, everything: bool) -> Table:
@@ -79,6 +80,8 @@ def copied_between(audits: Sequence[Audit]) -> Iterator[str]:
     models = [(audit.name, model) for audit in audits for model in audit.log.models]
     for suite in load_suites().values():
         for (left, a), (right, b) in combinations(models, 2):
+            if left == right:
+                continue  # two models of one file are two models
             first, second = _numbers(a, suite.name), _numbers(b, suite.name)
             common = set(first) & set(second)
             same = sum(first[key] == second[key] for key in common)

@@ -15,6 +15,10 @@ def _print(text: str) -> None:
     click.echo(text.rstrip("\n"))
 
 
+def _warn(line: str) -> None:
+    click.echo(f"evalkit: warning: {line}", err=True)
+
+
 @click.group()
 def baselines() -> None:
     """Published scores: list them, import them from a log."""
@@ -27,7 +31,7 @@ def list_command(form: str) -> None:
     from evalkit.report.listing import baselines_table
     from evalkit.report.tables import render
 
-    _print(render(baselines_table(), form))
+    _print(render(baselines_table(_warn), form))
 
 
 @baselines.command("import")
@@ -63,7 +67,8 @@ def import_command(
 def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | None) -> None:
     """Recompute the averages, totals, changes and standard errors of published tables.
 
-    Exit code 1 if any is inconsistent. Each number is exact, rounded from unrounded values, truncated, or inconsistent.
+    Exit code 1 if any is inconsistent, 4 if no scores were read from a file. Each number is exact, rounded from
+    unrounded values, truncated, or inconsistent.
     """
     from evalkit.report.audit import audit_file
     from evalkit.report.audit_text import audit_lines, audit_table, copied_between
@@ -75,7 +80,10 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
     else:
         for line in [*audit_lines(audits, everything=everything), *copied_between(audits)]:
             click.echo(line)
-    sys.exit(1 if any(found.inconsistent for found in audits) else 0)
+    nothing = [found.name for found in audits if not found.read]
+    if nothing:
+        click.echo(f"evalkit: no scores read: {', '.join(nothing)}", err=True)
+    sys.exit(1 if any(found.inconsistent for found in audits) else 4 if nothing else 0)
 
 
 @click.command()
@@ -83,14 +91,16 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
 @click.option("--sort", default="average", show_default=True, help="Suite to rank by, or 'average'.")
 @click.option("--all", "all_records", is_flag=True, help="Also show second records of a model that is shown.")
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print the table.")
-def leaderboard(runs: tuple[str, ...], sort: str, all_records: bool, form: str) -> None:
+@click.option("--across-protocols", is_flag=True, help="Also rank, with a mark, what another protocol measured.")
+def leaderboard(runs: tuple[str, ...], sort: str, all_records: bool, form: str, across_protocols: bool) -> None:
     """Rank runs (and baseline files or logs) among all baselines, with standard errors and possible ranks."""
     from evalkit.report.leaderboard import leaderboard as table_of
     from evalkit.report.leaderboard import standings
     from evalkit.report.tables import render
 
-    models = standings(runs, all_records=all_records)
-    _print(render(table_of(models, sort, numeric=form in ("csv", "json")), form))
+    models = standings(runs, all_records=all_records, warn=_warn)
+    numeric = form in ("csv", "json")
+    _print(render(table_of(models, sort, numeric=numeric, across_protocols=across_protocols), form))
 
 
 @click.command()

@@ -13,7 +13,7 @@ from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.report.pairing import data_sha256
 from evalkit.results import RunRecord
-from evalkit.suites import find_task, load_suites
+from evalkit.suites import Suite, find_task, load_suites
 
 FIELDS = {
     "protocol": "how requests are made",
@@ -24,6 +24,7 @@ FIELDS = {
     "add_bos": "a BOS token before every request",
     "apply_chat_template": "contexts in the model's chat template",
     "system": "the system prompt",
+    "max_new_tokens": "a lower limit on the length of generated texts",
     "failed": "documents without a score",
 }
 """What is checked, and what it stands for."""
@@ -114,15 +115,19 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     known = load_suites()
     names = [task.name for suite in suites for task in known[suite].tasks]
     found = [
-        Difference("protocol", f"{known[suite].protocol} for {suite}", baseline.protocol_of(suite))
+        Difference("protocol", f"{own} for {suite}", baseline.protocol_of(suite))
         for suite in suites
-        if baseline.protocol_of(suite) != known[suite].protocol
+        if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite]))
     ]
     config = candidate.evalkit["config"]
     off = f"off ({baseline.protocol})"
     found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if config.get(name)]
     if config.get("system"):
         found.append(Difference("system", _setting(config["system"]), f"none ({baseline.protocol})"))
+    if config.get("max_new_tokens"):
+        found.append(
+            Difference("max_new_tokens", str(config["max_new_tokens"]), f"the tasks' own ({baseline.protocol})")
+        )
     if config.get("limit"):
         found.append(Difference("limit", f"first {config['limit']} of each task", "all"))
     missing = [name for name in names if name not in candidate.metrics]
@@ -141,6 +146,11 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     return [*found, *([Difference("failed", _documents(failed), "none known")] if failed else [])]
 
 
+def protocol_of(record: RunRecord, suite: Suite) -> str:
+    """Return the protocol by which a run measured a suite; an imported run says its own."""
+    return str(record.evalkit["protocol"]) if record.evalkit.get("foreign") else suite.protocol
+
+
 def settings(record: RunRecord) -> dict[str, str]:
     """Return what two runs must have in common, as text: field -> value."""
     config = record.evalkit["config"]
@@ -152,6 +162,7 @@ def settings(record: RunRecord) -> dict[str, str]:
         "add_bos": _setting(bool(config.get("add_bos"))),
         "apply_chat_template": _setting(bool(config.get("apply_chat_template"))),
         "system": _setting(config.get("system")),
+        "max_new_tokens": _setting(config.get("max_new_tokens")),
     }
 
 

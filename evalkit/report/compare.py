@@ -1,8 +1,8 @@
 """What changed between two runs: settings first, then tasks and suites with intervals, then the documents that flipped.
 
-Differences are B minus A, of the same documents. A task's p-value is that of McNemar's exact test where answers are
-right or wrong, else of Student's t over the documents' differences, clustered where documents share a passage; Holm's
-correction goes over the tasks, and over the suites with their average.
+Differences are B minus A, of the same documents. Intervals and p-values are those of `evalkit.paired`, clustered where
+documents share a passage; for right and wrong answers of independent documents its p-value is McNemar's exact one.
+Holm's correction goes over the tasks, and over the suites with their average.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from evalkit.errors import ConfigError
+from evalkit.paired import PairedTest
 from evalkit.report import comparable
-from evalkit.report.flips import Flip, flips_markdown, flips_of, shown_first
-from evalkit.report.gate import model_name, paired_tests
+from evalkit.report.flips import GRADED_CHANGE, Flip, flips_markdown, flips_of, shown_first
+from evalkit.report.gate import model_name
 from evalkit.report.pairing import TaskPair, TaskScores, pair, scores_of
+from evalkit.report.questions import margin_test, paired_tests
 from evalkit.report.tables import Cell, Column, Table, p_text, render, rounded, to_markdown
 from evalkit.results import RunRecord, read_run
-from evalkit.stats import Estimate, holm, mcnemar, paired_difference
+from evalkit.stats import Estimate, holm, mcnemar
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 # Settings that say where a run happened, not what it computed.
@@ -37,11 +40,12 @@ class TaskChange:
         a: A's score in per cent, over the common documents.
         b: B's.
         difference: B minus A in percentage points, with its (clustered) error.
+        low, high: ends of its 95 % interval.
         gained: documents that B scores higher; for right and wrong: that only B has right.
         lost: documents that A scores higher.
         p_value: see the module's description.
         p_holm: corrected over the tasks.
-        test: ``McNemar`` or ``t``.
+        test: ``McNemar`` or ``clusters``.
     """
 
     task: str
@@ -49,6 +53,8 @@ class TaskChange:
     a: float
     b: float
     difference: Estimate
+    low: float
+    high: float
     gained: int
     lost: int
     p_value: float
@@ -65,6 +71,8 @@ class SuiteChange:
     a: float
     b: float
     difference: Estimate
+    low: float
+    high: float
     p_value: float
     p_holm: float
 
@@ -176,11 +184,11 @@ def _task_changes(scores: Mapping[str, TaskScores]) -> list[TaskChange]:
     for name, found in scores.items():
         if len(found.differences) < 2:
             raise ConfigError(f"{name}: one common document is too few to compare; leave the task out with --task")
-        difference = paired_difference(found.candidate, found.baseline, found.clusters).scaled(100)
+        test = margin_test({name: found})
         gained, lost = int((found.differences > 0).sum()), int((found.differences < 0).sum())
-        is_exact = found.is_right_or_wrong
-        p_value = mcnemar(gained, lost).p_value if is_exact else difference.p_value()
-        rows.append((found, difference, gained, lost, p_value, "McNemar" if is_exact else "t"))
+        is_exact = found.is_right_or_wrong and not found.is_clustered
+        p_value = mcnemar(gained, lost).p_value if is_exact else test.p_value
+        rows.append((found, test, gained, lost, p_value, "McNemar" if is_exact else "clusters"))
     adjusted = holm([row[4] for row in rows])
     return [
         TaskChange(
@@ -188,24 +196,37 @@ def _task_changes(scores: Mapping[str, TaskScores]) -> list[TaskChange]:
             found.task.headline,
             100 * float(found.baseline.mean()),
             100 * float(found.candidate.mean()),
-            difference,
+            test.difference.scaled(100),
+            100 * test.interval()[0],
+            100 * test.interval()[1],
             gained,
             lost,
             p_value,
             p_holm,
-            test,
+            kind,
         )
-        for (found, difference, gained, lost, p_value, test), p_holm in zip(rows, adjusted, strict=True)
+        for (found, test, gained, lost, p_value, kind), p_holm in zip(rows, adjusted, strict=True)
     ]
 
 
 def _suite_changes(scores: Mapping[str, TaskScores], suites: Sequence[Suite]) -> list[SuiteChange]:
     # The margin does not matter here: only the differences and their errors are used.
     asked = paired_tests(scores, suites, margin=1.0)
-    p_values = [question.test.difference.p_value() for question in asked]
+    tests = [cast(PairedTest, question.source) for question in asked]
+    adjusted = holm([test.p_value for test in tests])
     return [
-        SuiteChange(q.key, q.title, q.baseline, q.candidate, q.test.difference, p_value, p_holm)
-        for q, p_value, p_holm in zip(asked, p_values, holm(p_values), strict=True)
+        SuiteChange(
+            q.key,
+            q.title,
+            q.baseline,
+            q.candidate,
+            test.difference.scaled(100),
+            100 * test.interval()[0],
+            100 * test.interval()[1],
+            test.p_value,
+            p_holm,
+        )
+        for q, test, p_holm in zip(asked, tests, adjusted, strict=True)
     ]
 
 
@@ -221,13 +242,25 @@ def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Ma
     only = [name for name in {**a.metrics, **b.metrics} if (name in a.metrics) != (name in b.metrics)]
     if only:
         notes.append(f"in one run only: {', '.join(only)}")
-    notes.append("p: exact McNemar test for right and wrong, else Student's t; Holm: corrected over the rows")
+    notes.append(
+        "p: McNemar's exact test for right and wrong answers of independent documents, else the test that the interval "
+        "inverts; Holm: corrected over the rows"
+    )
     clustered = [name for name, found in scores.items() if found.is_clustered]
     if clustered:
-        notes.append(
-            f"documents share passages in {', '.join(clustered)}: intervals allow for it, McNemar's test cannot"
-        )
+        notes.append(f"documents share passages in {', '.join(clustered)}: intervals and p allow for it")
+    notes += [_graded_note(found) for found in scores.values() if not found.is_right_or_wrong]
     return notes + comparable.remarks(b, a)
+
+
+def _graded_note(found: TaskScores) -> str:
+    moved = found.differences
+    much = [int((sign * moved >= GRADED_CHANGE).sum()) for sign in (1, -1)]
+    return (
+        f"{found.task.name} is graded ({found.task.headline}): gained {int((moved > 0).sum()):,} and lost "
+        f"{int((moved < 0).sum()):,} count every document that moved at all; {much[0]:,} gained and {much[1]:,} lost "
+        f"moved by {GRADED_CHANGE:g} or more, and only those are among the documents that changed"
+    )
 
 
 def settings_table(comparison: Comparison) -> Table:
@@ -251,12 +284,11 @@ def _columns(first: Sequence[Column], *, flips: bool) -> tuple[Column, ...]:
 
 
 def _change_cells(change: TaskChange | SuiteChange) -> tuple[Cell, ...]:
-    low, high = change.difference.interval()
     return (
         rounded(change.a),
         rounded(change.b),
         rounded(change.difference.value),
-        f"{rounded(low):+f} to {rounded(high):+f}",
+        f"{rounded(change.low):+f} to {rounded(change.high):+f}",
     )
 
 
@@ -277,6 +309,29 @@ def suites_table(comparison: Comparison) -> Table:
     return Table("", columns, rows)
 
 
+def numbers_table(comparison: Comparison) -> Table:
+    """Return tasks, suites and their average as plain numbers, for programs."""
+    names = ("task", "metric", "a", "b", "difference", "low", "high", "stderr", "n", "gained", "lost", "p", "p_holm")
+    rows: list[tuple[Cell, ...]] = []
+    changes: list[TaskChange | SuiteChange] = [*comparison.tasks, *comparison.suites]
+    for change in changes:
+        found = change.difference
+        values = (change.a, change.b, found.value, change.low, change.high, found.stderr)
+        rows.append(
+            (
+                change.task if isinstance(change, TaskChange) else change.title,
+                change.metric if isinstance(change, TaskChange) else "average",
+                *(rounded(value, 4) for value in values),
+                found.documents,
+                *((change.gained, change.lost) if isinstance(change, TaskChange) else (None, None)),
+                *(Decimal(f"{value:.6f}") for value in (change.p_value, change.p_holm)),
+            )
+        )
+    return Table(
+        "", tuple(Column(n, "left" if n in ("task", "metric") else "right", key=n) for n in names), tuple(rows)
+    )
+
+
 def compare_markdown(comparison: Comparison, flips: int) -> str:
     """Return everything for reading: settings, suites, tasks, then up to `flips` documents."""
     a, b = comparison.a, comparison.b
@@ -292,9 +347,8 @@ def compare_json(comparison: Comparison, flips: int | None) -> str:
     """Return everything, with unrounded numbers; all documents that flipped if `flips` is None."""
 
     def numbers(change: TaskChange | SuiteChange) -> dict[str, Any]:
-        low, high = change.difference.interval()
         found = asdict(change) | {"difference": change.difference.value, "stderr": change.difference.stderr}
-        return found | {"low": low, "high": high, "documents": change.difference.documents}
+        return found | {"documents": change.difference.documents}
 
     found = {
         "a": str(comparison.a.folder),
@@ -310,16 +364,18 @@ def compare_json(comparison: Comparison, flips: int | None) -> str:
 
 
 def compare_text(comparison: Comparison, form: str, flips: int | None) -> str:
-    """Return a comparison in one of the table formats; CSV is one table: the tasks, the suites, the average."""
+    """Return a comparison in one of the table formats; CSV is one table of numbers: tasks, suites, average."""
     if form == "json":
         return compare_json(comparison, flips)
     if form == "markdown":
         return compare_markdown(comparison, 5 if flips is None else flips)
+    if form == "csv":
+        return render(numbers_table(comparison), form)
     tasks, suites = tasks_table(comparison), suites_table(comparison)
     joined = [(title, "average", *rest[:4], None, None, *rest[4:]) for title, *rest in suites.rows]
     whole = Table(f"{model_name(comparison.a)} to {model_name(comparison.b)}", tasks.columns, (), tasks.notes)
     rows: tuple[tuple[Cell, ...], ...] = (*tasks.rows, *joined)
     parts = [render(Table(whole.title, whole.columns, rows, whole.notes), form)]
-    if form != "csv" and comparison.settings:
+    if comparison.settings:
         parts.insert(0, render(settings_table(comparison), form))
     return "\n".join(parts)

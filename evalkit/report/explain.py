@@ -17,7 +17,7 @@ from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.errors import ConfigError
 from evalkit.report import comparable
-from evalkit.report.explain_figures import Facts, Figure, close_calls, other_metrics, task_gaps
+from evalkit.report.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
 from evalkit.report.gate import chosen_suites, is_run, model_name, suites_in
 from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
@@ -87,13 +87,14 @@ class Explained:
     notes: tuple[str, ...]
 
 
-def explain(run: Path, against: str, suites: Sequence[str] = ()) -> Explained:
+def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_protocols: bool = False) -> Explained:
     """Explain the gaps between a finished run and a published result.
 
     Args:
         run: the run's folder.
         against: a baseline's name, file or log.
         suites: suites to explain; by default all that both have.
+        across_protocols: also explain what two protocols measured.
 
     Raises:
         ConfigError: nothing to compare, or `against` is a run, which `evalkit compare` compares exactly.
@@ -113,7 +114,16 @@ def explain(run: Path, against: str, suites: Sequence[str] = ()) -> Explained:
             notes.append(f"{suite.title}: {baseline.name} published nothing for it")
         elif own is None:
             notes.append(f"{suite.title}: the run has no score, because tasks are missing or failed")
+        elif (own_protocol := comparable.protocol_of(record, suite)) != baseline.protocol_of(suite.name) and (
+            not across_protocols
+        ):
+            text = f"{own_protocol} against {baseline.protocol_of(suite.name)}"
+            notes.append(f"{suite.title}: other protocols, {text}; --across-protocols explains it all the same")
         else:
+            if own_protocol != baseline.protocol_of(suite.name):
+                notes.append(
+                    f"{suite.title}: across protocols, {own_protocol} against {baseline.protocol_of(suite.name)}"
+                )
             found.append(_explained(Facts(scores, baseline, suite), own, published))
     if not found:
         raise ConfigError(f"{record.folder} and {baseline.slug}: nothing to compare ({'; '.join(notes) or 'no suite'})")
@@ -246,12 +256,16 @@ def _numerics(facts: Facts) -> Iterator[Cause]:
         figure = f"float32 changes {points:.2f} points of answers at most, as the run's audit measured"
         known: float | None = points
     else:
-        known = close
-        figure = (
-            "no audit and no documents in the record"
-            if close is None
-            else f"answers decided by less than {CLOSE_NATS:g} nats make {close:.2f} points"
-        )
+        graded = graded_calls(facts, CLOSE_NATS)
+        known = close if close is not None else graded
+        if close is not None:
+            figure = f"answers decided by less than {CLOSE_NATS:g} nats make {close:.2f} points"
+        elif graded is not None:
+            figure = f"choices that move by up to {CLOSE_NATS:g} nats move mc2 by {graded:.2f} points at most"
+        elif not facts.scores.samples:
+            figure = "no audit and no documents in the record"
+        else:
+            figure = "no audit, and what another dtype does to generated texts cannot be told from the documents"
     if theirs is None:
         yield Cause("dtype", "unknown", known, f"run in {dtype}, the publication does not say; {figure}")
     elif theirs == dtype:

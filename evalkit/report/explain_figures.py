@@ -96,6 +96,24 @@ def other_metrics(facts: Facts) -> Iterator[tuple[str, float]]:
             yield name, 100 * math.fsum(known) / len(known)
 
 
+def graded_calls(facts: Facts, nats: float) -> float | None:
+    """Return by how many points mc2 moves at most if each choice's log-probability moves by up to `nats`.
+
+    The odds of the true choices against the false ones then change by twice that. None without documents or for
+    suites whose metric is not mc2.
+    """
+    moves = []
+    for task in facts.suite.tasks:
+        samples = (facts.scores.samples or {}).get(task.name, ())
+        shares = [share for sample in samples if (share := sample.metrics.get(task.headline)) is not None]
+        if task.headline != "mc2" or not shares:
+            return None
+        odds = math.exp(2 * nats)
+        moved = [max(p * odds / (1 + p * (odds - 1)) - p, p - p / (p + (1 - p) * odds)) for p in shares]
+        moves.append(math.fsum(moved) / len(moved))
+    return 100 * math.fsum(moves) / len(moves)
+
+
 def close_calls(facts: Facts, nats: float) -> float | None:
     """Return how many points of the suite's average hang on answers that are closer than `nats`.
 

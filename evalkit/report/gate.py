@@ -1,91 +1,44 @@
 """The gate: is the candidate worse than the baseline by more than a margin?
 
 Each suite and their average are tested for non-inferiority, document by document where both runs have records, against
-the published aggregate otherwise. What the level means for the verdict as a whole:
-
-- ``pass`` needs every suite and the average to pass. If any of them is truly worse by the margin or more, that happens
-  with probability alpha at most; several hypotheses that must all be rejected need no correction (Berger 1982).
-- ``worse`` needs one of them to be worse by more than the margin. If none truly is, that happens with probability
-  alpha at most, because their p-values are corrected by Holm's method.
-- ``undecided`` is everything else, and says how many documents would settle it.
+the published aggregate otherwise; `evalkit.report.questions` says what the level means. A policy file gives suites and
+tasks margins of their own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+
+import numpy as np
 
 from evalkit.baselines import Baseline, load_baseline
 from evalkit.errors import ConfigError
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
-from evalkit.report.pairing import TaskScores, pair, scores_of
-from evalkit.report.run_scores import RunScores, run_scores
-from evalkit.results import RUN_FILE, SAMPLES_FILE, RunRecord, read_run
-from evalkit.stats import (
-    Estimate,
-    NonInferiority,
-    documents_to_decide,
-    holm,
-    independent_mean,
-    non_inferiority,
-    stderr_on_margin,
-    suite_mean,
-    t_quantile,
-    unpaired_difference,
+from evalkit.report.gate_policy import Policy, Rule
+from evalkit.report.pairing import TaskPair, TaskScores, linked_keys, pair, scores_of
+from evalkit.report.questions import (
+    AVERAGE,
+    Judged,
+    Question,
+    Verdict,
+    judge,
+    paired_question,
+    paired_tests,
+    unpaired_tests,
 )
-from evalkit.suites import Suite, find_suite, load_suites
+from evalkit.report.run_scores import RunScores, run_scores
+from evalkit.results import SAMPLES_FILE, RunRecord, has_samples, read_run
+from evalkit.results import is_run as is_run_path
+from evalkit.suites import Suite, find_suite, find_task, load_suites
+from evalkit.unpaired import Side
 
-Verdict = Literal["pass", "worse", "undecided"]
+__all__ = ["AVERAGE", "Gate", "Judged", "Question", "Verdict", "gate", "judge", "paired_tests"]
+
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "worse": 1, "undecided": 3}
-AVERAGE = "average"
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question that the gate asks, before anything is decided.
-
-    Attributes:
-        key: a suite's name or ``average``.
-        title: as shown.
-        candidate: its score in per cent.
-        baseline: the baseline's score in per cent.
-        test: the difference in percentage points and its p-values.
-        baseline_stderr: the published score's standard error in points, which more documents do not make smaller; 0.0
-            for a paired test.
-        same: True if both runs gave every document the same log-probabilities and texts: there is nothing to test.
-    """
-
-    key: str
-    title: str
-    candidate: float
-    baseline: float
-    test: NonInferiority
-    baseline_stderr: float = 0.0
-    same: bool = False
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One question with its answer.
-
-    Attributes:
-        asked: the question.
-        p_worse: p-value of "not worse by more than the margin", corrected for the number of questions.
-        verdict: pass, worse or undecided.
-        needed: documents that would decide it with 80 % probability, if the difference seen is the true one; None if
-            it is decided, or if no number of documents would.
-        lowest: the difference is at least this with confidence 1 - alpha, in percentage points.
-    """
-
-    asked: Question
-    p_worse: float
-    verdict: Verdict
-    needed: int | None
-    lowest: float
 
 
 @dataclass(frozen=True)
@@ -96,12 +49,13 @@ class Gate:
         candidate: name of the candidate.
         baseline: name of the baseline.
         paired: True if the test went document by document.
-        margin: largest acceptable loss in percentage points.
-        alpha: level; see the module's description.
-        judged: the suites in reporting order, then the average.
+        margin: largest acceptable loss in percentage points, where a part has none of its own.
+        alpha: level; see `evalkit.report.questions`.
+        judged: the suites in reporting order, then the average, then single tasks.
         allowed: fields that differ and were allowed to.
         notes: what a reader should know.
         sequential: what a sequential run adds: seed, looks, documents, what was saved; None otherwise.
+        absent: what the policy wants and a run lacks, where that leaves the verdict undecided.
     """
 
     candidate: str
@@ -113,12 +67,20 @@ class Gate:
     allowed: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
     sequential: Mapping[str, object] | None = None
+    absent: tuple[str, ...] = ()
+
+    @property
+    def blocking(self) -> tuple[Judged, ...]:
+        """The parts that make the verdict."""
+        return tuple(item for item in self.judged if item.asked.tier == "blocking")
 
     @property
     def verdict(self) -> Verdict:
-        """Worse if any part is, pass if all parts do, else undecided."""
-        found = {item.verdict for item in self.judged}
-        return "worse" if "worse" in found else "pass" if found == {"pass"} else "undecided"
+        """Worse if any blocking part is, pass if all of them do, else undecided."""
+        found = {item.verdict for item in self.blocking}
+        if "worse" in found:
+            return "worse"
+        return "undecided" if "undecided" in found or self.absent else "pass"
 
     @property
     def exit_code(self) -> int:
@@ -134,111 +96,6 @@ def check_levels(margin: float, alpha: float) -> None:
         raise ConfigError(f"--alpha {alpha:g}: give a level above 0 and below 0.5")
 
 
-def paired_tests(scores: Mapping[str, TaskScores], suites: Sequence[Suite], margin: float) -> list[Question]:
-    """Return the paired tests of suites and, for two or more of those in the total, of their average.
-
-    Args:
-        scores: task -> both runs' scores of the same documents; a suite is judged by those of its tasks that are here.
-        suites: the suites.
-        margin: in percentage points.
-    """
-    tests = []
-    for suite in suites:
-        own = {task.name: scores[task.name] for task in suite.tasks if task.name in scores}
-        tests.append(_paired(suite.name, _title(suite, len(own)), own, dict.fromkeys(own, 1 / len(own)), margin))
-    totalled = [suite for suite in suites if suite.in_total]
-    if len(totalled) > 1:
-        own, weights = {}, {}
-        for suite in totalled:
-            names = [task.name for task in suite.tasks if task.name in scores]
-            own.update({name: scores[name] for name in names})
-            weights.update(dict.fromkeys(names, 1 / (len(totalled) * len(names))))
-        tests.append(_paired(AVERAGE, _average_title(totalled), own, weights, margin))
-    return tests
-
-
-def _paired(
-    key: str, title: str, scores: Mapping[str, TaskScores], weights: Mapping[str, float], margin: float
-) -> Question:
-    differences = {name: found.differences for name, found in scores.items()}
-    found = suite_mean(differences, {name: s.clusters for name, s in scores.items()}, weights=weights)
-    error = stderr_on_margin(differences, found, margin / 100, weights)
-    return Question(
-        key,
-        title,
-        100 * math.fsum(weights[name] * float(s.candidate.mean()) for name, s in scores.items()),
-        100 * math.fsum(weights[name] * float(s.baseline.mean()) for name, s in scores.items()),
-        non_inferiority(found.scaled(100), margin, 100 * error),
-        same=all(s.same for s in scores.values()),
-    )
-
-
-def unpaired_tests(
-    candidate: Mapping[str, Estimate], baseline: Mapping[str, Estimate], suites: Sequence[Suite], margin: float
-) -> list[Question]:
-    """Return the tests of two sets of suite scores of which documents are not known together.
-
-    Args:
-        candidate: suite -> score in per cent with its error.
-        baseline: likewise.
-        suites: the suites.
-        margin: in percentage points.
-    """
-
-    def test(key: str, title: str, own: Estimate, other: Estimate) -> Question:
-        found = unpaired_difference(own, other)
-        # What grows with more documents is the candidate's part.
-        found = Estimate(found.value, found.stderr, own.documents, found.df)
-        return Question(key, title, own.value, other.value, non_inferiority(found, margin), other.stderr)
-
-    tests = [test(s.name, s.title, candidate[s.name], baseline[s.name]) for s in suites]
-    totalled = [suite for suite in suites if suite.in_total]
-    if len(totalled) > 1:
-        sides = (independent_mean([side[s.name] for s in totalled]) for side in (candidate, baseline))
-        tests.append(test(AVERAGE, _average_title(totalled), *sides))
-    return tests
-
-
-def judge(tests: Sequence[Question], alpha: float) -> tuple[Judged, ...]:
-    """Answer the questions; see the module's description for what alpha means."""
-    adjusted = holm([0.5 if asked.same else asked.test.p_worse for asked in tests])
-    judged = []
-    for asked, p_worse in zip(tests, adjusted, strict=True):
-        verdict: Verdict = "undecided"
-        if asked.same or asked.test.p_fine <= alpha:
-            verdict = "pass"
-        elif p_worse <= alpha:
-            verdict = "worse"
-        below = asked.test.difference.value + asked.test.margin < 0
-        needed = documents_needed(asked, alpha / len(tests) if below else alpha) if verdict == "undecided" else None
-        quantile = t_quantile(1 - alpha, asked.test.difference.df)
-        lowest = asked.test.difference.value - (0.0 if asked.same else quantile * asked.test.stderr)
-        judged.append(Judged(asked, p_worse, verdict, needed, max(-100.0, lowest)))
-    return tuple(judged)
-
-
-def documents_needed(asked: Question, alpha: float) -> int | None:
-    """Return how many documents decide, also where the baseline's own error stays; None if no number does."""
-    if not asked.baseline_stderr:
-        return documents_to_decide(asked.test, alpha)
-    quantiles = t_quantile(1 - alpha, math.inf) + t_quantile(0.8, math.inf)
-    distance = abs(asked.test.difference.value + asked.test.margin)
-    room = (distance / quantiles) ** 2 - asked.baseline_stderr**2
-    own = asked.test.stderr**2 - asked.baseline_stderr**2
-    if room <= 0 or not asked.test.difference.documents:
-        return None
-    return max(2, math.ceil(asked.test.difference.documents * own / room))
-
-
-def _title(suite: Suite, tasks: int) -> str:
-    return suite.title if tasks == len(suite.tasks) else f"{suite.title} ({tasks} of {len(suite.tasks)} tasks)"
-
-
-def _average_title(suites: Sequence[Suite]) -> str:
-    whole = len(suites) == sum(suite.in_total for suite in load_suites().values())
-    return "Average" if whole else f"Average of {len(suites)} suites"
-
-
 def gate(
     candidate: Path,
     baseline: str,
@@ -247,6 +104,8 @@ def gate(
     alpha: float = 0.05,
     suites: Sequence[str] = (),
     allow_different: Sequence[str] = (),
+    allow_missing: bool = False,
+    policy: Policy | None = None,
 ) -> Gate:
     """Judge a finished run by another run or by a published result.
 
@@ -257,23 +116,68 @@ def gate(
         alpha: level.
         suites: suites to judge; by default all that the baseline has and (of a published result) the candidate too.
         allow_different: fields of `comparable.FIELDS` that may differ.
+        allow_missing: documents that the candidate lacks count as wrong, instead of refusing.
+        policy: rules in place of `margin`, `alpha` and `suites`.
 
     Raises:
         ConfigError: wrong use, or results that are not comparable; the message names what differs.
-        StoreError, DataError: a run cannot be read, or lacks scores.
+        StoreError, DataError: a run cannot be read, or lacks scores or documents.
     """
-    check_levels(margin, alpha)
-    allowed = comparable.parse_fields(allow_different)
-    record = read_run(candidate)
+    if policy is None:
+        check_levels(margin, alpha)
+        rule = Rule(margin)
+        policy = Policy(alpha, rule, average=rule)
+    asking = _Asking(
+        read_run(candidate), policy, tuple(suites), comparable.parse_fields(allow_different), allow_missing
+    )
     if is_run(baseline):
-        return _against_run(record, read_run(Path(baseline)), margin, alpha, suites, allowed)
-    return _against_published(record, load_baseline(baseline), margin, alpha, suites, allowed)
+        return _against_run(asking, read_run(Path(baseline)))
+    return _against_published(asking, load_baseline(baseline))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What the user asked for."""
+
+    candidate: RunRecord
+    policy: Policy
+    suites: tuple[str, ...]
+    allowed: frozenset[str]
+    allow_missing: bool
+
+    def without_missing(
+        self, wanted: Mapping[str, Rule], has: Mapping[str, object], what: str
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Return which of the wanted are there, notes about the others, and which of them leave it undecided."""
+        there, notes, absent = [], [], []
+        for name, rule in wanted.items():
+            if name in has:
+                there.append(name)
+            elif rule.missing == "refuse":
+                raise ConfigError(
+                    f"{self.policy.source}: {name} is judged, but {what} lacks it; run it, or say "
+                    "'missing: undecided' or 'missing: ignore' in the policy"
+                )
+            else:
+                notes.append(f"not judged, because {what} lacks it: {name} (policy: {rule.missing})")
+                if rule.missing == "undecided" and rule.tier == "blocking":
+                    absent.append(name)
+        return there, notes, absent
+
+    def with_rules(self, questions: Sequence[Question]) -> list[Question]:
+        """Give each question its rule's margin and tier; leave the average out if the policy does."""
+        found = []
+        for asked in questions:
+            if asked.key == AVERAGE and self.policy.average is None:
+                continue
+            rule = self.policy.rule(asked.key)
+            found.append(replace(asked, margin=rule.margin, tier=rule.tier))
+        return found
 
 
 def is_run(name: str) -> bool:
     """Return True if a baseline's name is the folder (or the ``run.json``) of a run."""
-    path = Path(name)
-    return path.is_dir() or path.name == RUN_FILE
+    return is_run_path(Path(name))
 
 
 def chosen_suites(names: Sequence[str], available: Mapping[str, object], whose: str) -> list[Suite]:
@@ -298,67 +202,138 @@ def suites_in(record: RunRecord) -> dict[str, Suite]:
     return {name: suite for name, suite in load_suites().items() if tasks_of(record, [suite])}
 
 
-def _against_run(
-    candidate: RunRecord,
-    baseline: RunRecord,
-    margin: float,
-    alpha: float,
-    names: Sequence[str],
-    allowed: frozenset[str],
-) -> Gate:
-    chosen = chosen_suites(names, suites_in(baseline), str(baseline.folder))
-    tasks = tasks_of(baseline, chosen)
-    differences = comparable.between_runs(candidate, baseline, tasks)
-    granted = comparable.split(differences, allowed, f"{candidate.folder} and {baseline.folder}")
+def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
+    candidate, policy = asking.candidate, asking.policy
+    both = f"{candidate.folder} and {baseline.folder}"
+    has = {n: s for n, s in suites_in(baseline).items() if not policy.suites or tasks_of(candidate, [s])}
+    names, notes, absent = asking.without_missing(policy.suites, has, "a run")
+    tasks_there = {n: 0 for n in baseline.metrics if n in candidate.metrics}
+    singles, more_notes, more_absent = asking.without_missing(policy.tasks, tasks_there, "a run")
+    chosen = []
+    if names or not policy.suites:
+        chosen = chosen_suites(names or asking.suites, suites_in(baseline), str(baseline.folder))
+    tasks = list(dict.fromkeys([*tasks_of(baseline, chosen), *singles]))
+    granted = comparable.split(comparable.between_runs(candidate, baseline, tasks), asking.allowed, both)
     tasks = [task for task in tasks if task in candidate.metrics]
     chosen = [suite for suite in chosen if any(task.name in tasks for task in suite.tasks)]
-    if not chosen:
-        raise ConfigError(f"{candidate.folder} and {baseline.folder} have no task in common")
-    notes = comparable.remarks(candidate, baseline)
+    if not tasks:
+        raise ConfigError(f"{both} have no task in common")
+    notes = [*comparable.remarks(candidate, baseline), *notes, *more_notes]
     extra = [suite for name, suite in suites_in(candidate).items() if name not in suites_in(baseline)]
-    if extra and not names:
+    if extra and not asking.suites and not policy.suites:
         notes.append(f"not judged, because the baseline lacks it: {', '.join(suite.title for suite in extra)}")
-    paired = all((record.folder / SAMPLES_FILE).is_file() for record in (candidate, baseline))
+    paired = all(has_samples(record) for record in (candidate, baseline))
     if paired:
-        pairs = pair(candidate, baseline, tasks, drop_failed="failed" in allowed)
-        left_out = sum(found.left_out for found in pairs.values())
-        if left_out:
-            used = sum(len(found.candidate) for found in pairs.values())
-            notes.append(f"{used:,} documents that both runs scored; {left_out:,} of one run alone are left out")
-        tests = paired_tests(scores_of(pairs), chosen, margin)
+        pairs = pair(
+            candidate, baseline, tasks, drop_failed="failed" in asking.allowed, allow_missing=asking.allow_missing
+        )
+        scores = _checked_scores(asking, baseline, pairs, notes)
+        tests = [*paired_tests(scores, chosen, policy.default.margin)]
+        tests += [_single(n, pairs[n], policy.tasks[n], allow_missing=asking.allow_missing) for n in singles]
     else:
         notes.append(f"unpaired: {SAMPLES_FILE} of a run is missing, so errors are larger than they need be")
-        own, other = (_estimates(run_scores(record), chosen) for record in (candidate, baseline))
-        tests = unpaired_tests(own, other, chosen, margin)
+        if singles:
+            raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
+        own, other = (_sides(run_scores(record), chosen) for record in (candidate, baseline))
+        tests = unpaired_tests(own, other, chosen, policy.default.margin)
     return Gate(
         model_name(candidate),
         f"{model_name(baseline)} (run {baseline.folder.name})",
         paired,
-        margin,
-        alpha,
-        judge(tests, alpha),
+        policy.default.margin,
+        policy.alpha,
+        judge(asking.with_rules(tests), policy.alpha),
         tuple(granted),
         tuple(notes),
+        absent=(*absent, *more_absent),
     )
 
 
-def _against_published(
-    candidate: RunRecord,
-    baseline: Baseline,
-    margin: float,
-    alpha: float,
-    names: Sequence[str],
-    allowed: frozenset[str],
-) -> Gate:
+def _checked_scores(
+    asking: _Asking, baseline: RunRecord, pairs: Mapping[str, TaskPair], notes: list[str]
+) -> dict[str, TaskScores]:
+    """Return both runs' scores of the same documents; what one run lacks refuses, counts as wrong, or is said."""
+    scores = scores_of(pairs)
+    may_differ = bool({"data", "limit"} & asking.allowed)
+    failed = "failed" in asking.allowed
+    lacking = {name: found for name, found in pairs.items() if found.left_out}
+    lost = {name: len(found.missing) for name, found in lacking.items() if found.missing}
+    extra = {
+        name: found.left_out - len(found.missing)
+        for name, found in lacking.items()
+        if found.left_out > lost.get(name, 0)
+    }
+    if lost and asking.allow_missing and not may_differ:
+        for name in lost:
+            scores[name] = _with_wrong(pairs[name], scores[name], pairs[name].task.headline)
+        notes.append(f"missing: the candidate lacks {_counted(lost)}, which count as wrong (--allow-missing)")
+        lost = {}
+    if (lost or (extra and not failed)) and not may_differ:
+        parts = [f"the candidate lacks {_counted(lost)}"] if lost else []
+        parts += [f"the baseline lacks {_counted(extra)}"] if extra else []
+        if lost or not asking.allow_missing:
+            raise ConfigError(
+                f"{asking.candidate.folder} and {baseline.folder}: other documents: {'; '.join(parts)}; rerun what is "
+                "incomplete, or see --allow-missing (what the candidate lacks is wrong, what the baseline lacks is "
+                "left out)"
+            )
+    left_out = sum(lost.values()) + sum(extra.values())
+    if left_out:
+        used = sum(len(found.differences) for found in scores.values())
+        notes.append(f"{used:,} documents are compared; {left_out:,} without a score in both runs are left out")
+    return scores
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    shown = ", ".join(f"{count:,} of {name}" for name, count in list(counts.items())[:3])
+    more = f" and {len(counts) - 3} more tasks" if len(counts) > 3 else ""
+    return f"{total:,} document{'' if total == 1 else 's'} ({shown}{more})"
+
+
+def _with_wrong(found: TaskPair, scores: TaskScores, metric: str, wrong: float = 0.0) -> TaskScores:
+    """Add the documents that the candidate lacks, as wrong."""
+    missing = [sample for sample in found.missing if sample.metrics.get(metric) is not None]
+    return replace(
+        scores,
+        candidate=np.concatenate([scores.candidate, np.full(len(missing), wrong)]),
+        baseline=np.concatenate([scores.baseline, [float(s.metrics[metric] or 0.0) for s in missing]]),
+        clusters=(*scores.clusters, *linked_keys({found.task.name: missing})[found.task.name]),
+        same=scores.same and not missing,
+    )
+
+
+def _single(name: str, found: TaskPair, rule: Rule, *, allow_missing: bool) -> Question:
+    """Return the question about one task, by the metric that its rule names."""
+    metric = rule.metric or find_task(name).headline
+    scores = found.scores(metric)
+    if allow_missing:
+        scores = _with_wrong(found, scores, metric, float(rule.lower_is_better))
+    title = name if rule.metric is None else f"{name} ({metric})"
+    if not rule.lower_is_better:
+        return paired_question(name, title, {name: scores}, {name: 1.0}, rule.margin)
+    turned = replace(scores, candidate=-scores.candidate, baseline=-scores.baseline)
+    title += ", lower is better: the difference is what was gained"
+    asked = paired_question(name, title, {name: turned}, {name: 1.0}, rule.margin)
+    return replace(asked, candidate=-asked.candidate, baseline=-asked.baseline)
+
+
+def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
+    candidate, policy, names = asking.candidate, asking.policy, asking.suites
+    if policy.tasks:
+        raise ConfigError(f"{policy.source}: tasks: single tasks are judged against a run, not against a publication")
     published = {name: score for name, suite in load_suites().items() if (score := baseline.score(suite)) is not None}
+    has = {name: 0 for name in published if name in suites_in(candidate)}
+    wanted, notes_missing, absent = asking.without_missing(policy.suites, has, "the run or the publication")
+    names = tuple(wanted) or names
     available = {name: score for name, score in published.items() if names or name in suites_in(candidate)}
-    chosen = chosen_suites(names, available, baseline.slug)
+    chosen = chosen_suites(names, available, baseline.slug) if wanted or not policy.suites else []
     if not chosen:
         raise ConfigError(f"{candidate.folder} has no suite for which {baseline.slug} has a score")
     differences = comparable.with_published(candidate, baseline, [suite.name for suite in chosen])
     # A suite's published average is one of all its tasks and documents.
     granted = comparable.split(
-        differences, allowed, f"{candidate.folder} and {baseline.slug}", never=frozenset({"tasks", "failed"})
+        differences, asking.allowed, f"{candidate.folder} and {baseline.slug}", never=frozenset({"tasks", "failed"})
     )
     notes = [f"unpaired: {baseline.name} is a published aggregate ({baseline.source}, {baseline.retrieved})"]
     notes += ["dtype: the publication does not say its own; the candidate's is " + candidate.evalkit["model"]["dtype"]]
@@ -367,27 +342,45 @@ def _against_published(
         notes.append(f"only an average was published, so its error is an upper bound: {', '.join(bounds)}")
     if baseline.humaneval is not None and any(suite.name == "humaneval" for suite in chosen):
         notes.append(f"HumanEval: {baseline.humaneval.note}")
-    absent = [published_name for published_name in published if published_name not in available]
-    if absent:
-        titles = ", ".join(load_suites()[name].title for name in absent)
+    unasked = [name for name in published if name not in available]
+    if unasked and not policy.suites:
+        titles = ", ".join(load_suites()[name].title for name in unasked)
         notes.append(f"not judged, because the candidate did not run it: {titles}")
-    notes += comparable.remarks(candidate)
-    own = _estimates(run_scores(candidate), chosen)
-    other = {suite.name: published[suite.name].estimate for suite in chosen}
-    tests = unpaired_tests(own, other, chosen, margin)
+    notes += [*comparable.remarks(candidate), *notes_missing]
+    own = _sides(run_scores(candidate), chosen)
+    other = {
+        suite.name: Side(
+            published[suite.name].estimate.scaled(0.01), _independent([task.documents for task in suite.tasks])
+        )
+        for suite in chosen
+    }
+    tests = unpaired_tests(own, other, chosen, policy.default.margin)
     return Gate(
-        model_name(candidate), baseline.name, False, margin, alpha, judge(tests, alpha), tuple(granted), tuple(notes)
+        model_name(candidate),
+        baseline.name,
+        False,
+        policy.default.margin,
+        policy.alpha,
+        judge(asking.with_rules(tests), policy.alpha),
+        tuple(granted),
+        tuple(notes),
+        absent=tuple(absent),
     )
 
 
-def _estimates(scores: RunScores, suites: Sequence[Suite]) -> dict[str, Estimate]:
+def _sides(scores: RunScores, suites: Sequence[Suite]) -> dict[str, Side]:
     found = {}
     for suite in suites:
         estimate = scores.suite(suite)
         if estimate is None:
             raise ConfigError(f"{scores.record.folder}: no score for {suite.title}: tasks are missing or failed")
-        found[suite.name] = estimate
+        found[suite.name] = Side(estimate.scaled(0.01), _independent(scores.clusters(suite)))
     return found
+
+
+def _independent(counts: Sequence[int]) -> float:
+    """Return as how many independent documents tasks of equal weight count together."""
+    return len(counts) ** 2 / math.fsum(1 / count for count in counts)
 
 
 def model_name(record: RunRecord) -> str:

@@ -1,10 +1,10 @@
 """The gate while documents still come in: which to score next, and when the verdict is certain.
 
 Documents come in a random order that a seed fixes, a growing share of every task at each look, documents of one passage
-together. At every look before the last one a suite is decided only if a confidence sequence decides it, which holds
-however often one looks (`evalkit.sequential`); when all documents are there, by the ordinary test. Half of alpha is
-for the one, half for the other, so the verdict errs with probability alpha at most, as that of a whole run does. A
-suite that is decided gets no more documents, and everything ends once the verdict as a whole is certain.
+together. The test is that of a whole run (`evalkit.paired`), at a level that is split between the looks: half of alpha
+is for the last one, the other half is shared equally by those before it. The levels add up to alpha, so whatever the
+looks have in common, the verdict errs with probability alpha at most (Bonferroni). A suite that is decided gets no more
+documents, and everything ends once the verdict as a whole is certain.
 
 The average is not tested: it loses no more than the margin if no suite does.
 """
@@ -16,21 +16,22 @@ import json
 import math
 import random
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evalkit.baselines.model import SAME_DOCUMENTS
-from evalkit.report.gate import Judged, Question, Verdict, documents_needed, paired_tests
+from evalkit.baselines.model import SAME_QUESTIONS
 from evalkit.report.pairing import TaskScores
-from evalkit.sequential import mixture_factor, mixture_scale
-from evalkit.stats import FloatArray, t_cdf, t_quantile
+from evalkit.report.questions import Judged, Verdict, answer, paired_tests
+from evalkit.stats import FloatArray
 from evalkit.suites import Suite, Task
 
 FIRST_SHARE = 1 / 16
 GROWTH = 1.5
-MIN_DEGREES = 4
-"""A look with fewer degrees of freedom decides nothing: its error is hardly known."""
+LOOKS = 1 + math.ceil(math.log(1 / FIRST_SHARE) / math.log(GROWTH))
+"""How often a suite is looked at, at most."""
+MIN_SAME = 20
+"""Documents with the same log-probabilities and texts by which a model is recognised as the baseline's."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Look:
         suite: its name.
         documents: scored so far.
         difference: percentage points.
-        lowest: bound that holds at all looks together.
+        lowest: the difference is at least this, at the look's own share of alpha; all looks' bounds hold together.
         verdict: so far.
     """
 
@@ -87,15 +88,25 @@ class SequentialGate:
         margin: percentage points.
         alpha: level of the verdict as a whole.
         seed: of the documents' order.
+        is_other: True if the candidate is known to be another model than the baseline's: then only all documents with
+            the same log-probabilities and texts pass without a test, not those of the first look.
     """
 
     def __init__(
-        self, recorded: Mapping[str, Recorded], suites: Sequence[Suite], margin: float, alpha: float, seed: int
+        self,
+        recorded: Mapping[str, Recorded],
+        suites: Sequence[Suite],
+        margin: float,
+        alpha: float,
+        seed: int,
+        *,
+        is_other: bool = False,
     ) -> None:
         self.suites = list(suites)
         self.margin = margin
         self.alpha = alpha
         self.seed = seed
+        self.is_other = is_other
         self.looks: list[Look] = []
         self._tasks = {name: _TaskState(found, document_order(found, seed)) for name, found in recorded.items()}
         self._share = FIRST_SHARE
@@ -182,45 +193,17 @@ class SequentialGate:
 
     def _judge(self, suite: Suite) -> None:
         question = paired_tests(self._scores(suite), [suite], self.margin)[0]
-        total = sum(len(self._tasks[name].order) for name in self._names(suite))
-        is_last = question.test.difference.documents == total
-        half = self.alpha / 2
-        judged = self._at_end(question, half) if is_last else self._on_the_way(question, half, total)
-        self._judged[suite.name] = judged
-        found = question.test.difference
-        self.looks.append(Look(suite.name, found.documents, found.value, judged.lowest, judged.verdict))
-
-    def _on_the_way(self, question: Question, alpha: float, total: int) -> Judged:
-        """Judge by the confidence sequence at level alpha; "worse" in any of m suites at alpha / m each."""
-        found = question.test.difference
-        distance = found.value + question.test.margin
-        fine, worse = (
-            _factor(found.documents, total, level, found.df) * question.test.stderr
-            for level in (alpha, alpha / len(self.suites))
-        )
-        verdict: Verdict = "undecided"
-        if found.df >= MIN_DEGREES:
-            verdict = "pass" if distance >= fine else "worse" if distance <= -worse else "undecided"
-        return Judged(question, question.test.p_worse, verdict, None, max(-100.0, found.value - fine))
-
-    def _at_end(self, question: Question, alpha: float) -> Judged:
-        """Judge by the ordinary test at level alpha, all documents being there."""
         test = question.test
+        documents = test.difference.documents
+        is_last = documents == sum(len(self._tasks[name].order) for name in self._names(suite))
+        if not is_last and (self.is_other or documents < MIN_SAME):
+            question = replace(question, same=False)
+        level = self.alpha / 2 / (1 if is_last else LOOKS - 1)
+        # "Worse" in any of the suites ends everything, so the level is for all of them together.
         p_worse = min(1.0, test.p_worse * len(self.suites))
-        verdict: Verdict = "undecided"
-        if question.same or test.p_fine <= alpha:
-            verdict = "pass"
-        elif p_worse <= alpha:
-            verdict = "worse"
-        reach = 0.0 if question.same else t_quantile(1 - alpha, test.difference.df) * test.stderr
-        needed = documents_needed(question, alpha) if verdict == "undecided" else None
-        return Judged(question, p_worse, verdict, needed, max(-100.0, test.difference.value - reach))
-
-
-def _factor(documents: int, planned: int, alpha: float, df: float) -> float:
-    """Return by what to multiply a standard error at a look; widened where few clusters leave it uncertain."""
-    normal = mixture_factor(documents, mixture_scale(planned, alpha), alpha)
-    return t_quantile(t_cdf(normal, math.inf), df) if df < 200 else normal
+        judged = answer(question, test, p_worse, level, level / len(self.suites))
+        self._judged[suite.name] = judged
+        self.looks.append(Look(suite.name, documents, test.difference.value, judged.lowest, judged.verdict))
 
 
 def document_order(recorded: Recorded, seed: int) -> list[int]:
@@ -228,7 +211,7 @@ def document_order(recorded: Recorded, seed: int) -> list[int]:
 
     Tasks that hold the same documents get the same order, so that both are scored on the same ones.
     """
-    group = SAME_DOCUMENTS.get(recorded.task.name, recorded.task.name)
+    group = SAME_QUESTIONS.get(recorded.task.name, recorded.task.name)
     units: dict[Hashable, list[int]] = {}
     for index, key in enumerate(recorded.clusters):
         units.setdefault(key, []).append(index)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from evalkit.errors import StoreError
+from evalkit.paired import PairedTest
 from evalkit.report.gate import Gate, Judged
 from evalkit.report.tables import Column, Table, escape_markdown, one_line, rounded, to_markdown
-from evalkit.suites import load_suites
+from evalkit.stats import t_quantile
+from evalkit.suites import load_suites, load_tasks
 
 _SENTENCES = {
     "pass": "PASS: not worse than the baseline by more than {margin}",
     "worse": "WORSE: worse than the baseline by more than {margin}",
-    "undecided": "UNDECIDED: too few documents to say whether the loss exceeds {margin}",
+    "undecided": "UNDECIDED: {why} to say whether the loss exceeds {margin}",
 }
 
 
@@ -26,24 +29,58 @@ def _points(margin: float) -> str:
 
 def headline(gate: Gate) -> str:
     """Return the verdict as one sentence."""
-    sentence = _SENTENCES[gate.verdict].format(margin=_points(gate.margin))
+    open_parts = [item for item in gate.blocking if item.verdict == "undecided"]
+    margins = {item.asked.margin for item in gate.blocking}
+    margin = _points(min(margins)) if len(margins) == 1 else "its margin"
+    if gate.verdict == "undecided" and not open_parts:
+        return f"UNDECIDED: not judged: {', '.join(gate.absent)}"
+    why = (
+        "too few independent passages"
+        if any(_lacks_passages(item, gate) for item in open_parts)
+        else ("too few documents")
+    )
+    sentence = _SENTENCES[gate.verdict].format(margin=margin, why=why)
     if gate.verdict == "worse":
-        sentence += f" in {', '.join(item.asked.title for item in gate.judged if item.verdict == 'worse')}"
+        sentence += f" in {', '.join(item.asked.title for item in gate.blocking if item.verdict == 'worse')}"
+    if not gate.blocking:
+        sentence = "PASS: nothing blocks, every part is advisory"
     return sentence
 
 
-def remedy(item: Judged) -> str:
+def _lacks_passages(item: Judged, gate: Gate) -> bool:
+    """True if documents share passages, and so few passages could not pass even if nothing had changed."""
+    test = item.asked.source
+    if not isinstance(test, PairedTest) or not test.is_clustered or gate.sequential is not None:
+        return False
+    return test.independent < test.clusters_to_pass(item.asked.margin / 100, gate.alpha)
+
+
+def remedy(item: Judged, gate: Gate) -> str:
     """Return what would decide an undecided part."""
-    there = item.asked.test.difference.documents
-    own = f"; a margin of {-item.lowest:.2f} points would pass" if item.lowest < 0 else ""
+    there = item.test.difference.documents
+    own = f"; a margin of {item.passing_margin:.2f} points would pass" if item.passing_margin is not None else ""
+    few = ""
+    if _lacks_passages(item, gate) and isinstance(item.asked.source, PairedTest):
+        test = item.asked.source
+        least = test.clusters_to_pass(item.asked.margin / 100, gate.alpha)
+        few = (
+            f"too few independent passages: {there:,} documents in {test.clusters:,} clusters count as "
+            f"{math.floor(test.independent):,} independent ones, and a margin of {_points(item.asked.margin)} takes "
+            f"{least:,} even if nothing changes; "
+        )
     if item.needed is None:
-        why = "the baseline's own error is too large" if item.asked.baseline_stderr else "the difference is the margin"
-        return f"{item.asked.title}: no number of documents decides this, {why}{own}"
+        unpaired = not isinstance(item.asked.source, PairedTest)
+        why = "the difference is the margin"
+        if unpaired and item.test.difference.value + item.asked.margin != 0:
+            why = "the baseline's own error is too large"
+        return f"{item.asked.title}: {few}no number of documents decides this, {why}{own}"
     suites = load_suites()
     chosen = [suites[item.asked.key]] if item.asked.key in suites else [s for s in suites.values() if s.in_total]
     whole = sum(task.documents for suite in chosen for task in suite.tasks)
+    if item.asked.key in load_tasks():
+        whole = load_tasks()[item.asked.key].documents
     more = f", more than the {whole:,} that exist" if item.needed > whole else ""
-    return f"{item.asked.title}: needs about {item.needed:,} documents{more}, has {there:,}{own}"
+    return f"{item.asked.title}: {few}needs about {item.needed:,} documents{more}, has {there:,}{own}"
 
 
 def gate_table(gate: Gate) -> Table:
@@ -55,6 +92,7 @@ def gate_table(gate: Gate) -> Table:
         Column("Difference", signed=True, key="difference"),
         Column("Stderr", key="stderr"),
         Column(f"At least ({100 * (1 - gate.alpha):g} %)", signed=True, key="lowest"),
+        *([Column("Margin", key="margin")] if _has_rules(gate) else []),
         Column("Documents", key="documents"),
         Column("Verdict", "left", key="verdict"),
     )
@@ -63,15 +101,21 @@ def gate_table(gate: Gate) -> Table:
             item.asked.title,
             rounded(item.asked.baseline),
             rounded(item.asked.candidate),
-            rounded(item.asked.test.difference.value),
-            rounded(item.asked.test.difference.stderr),
+            rounded(item.test.difference.value),
+            rounded(item.stderr),
             rounded(item.lowest),
-            item.asked.test.difference.documents or None,
-            item.verdict,
+            *([rounded(item.asked.margin)] if _has_rules(gate) else []),
+            item.test.difference.documents or None,
+            item.verdict + ("" if item.asked.tier == "blocking" else f" ({item.asked.tier})"),
         )
         for item in gate.judged
     )
     return Table("", columns, rows, tuple(notes(gate)))
+
+
+def _has_rules(gate: Gate) -> bool:
+    """True if a part has a margin or a tier of its own."""
+    return any(item.asked.margin != gate.margin or item.asked.tier != "blocking" for item in gate.judged)
 
 
 def notes(gate: Gate) -> list[str]:
@@ -82,13 +126,19 @@ def notes(gate: Gate) -> list[str]:
         f"{gate.alpha:g}",
     ]
     if gate.sequential is None or gate.verdict == "undecided":
-        found += [remedy(item) for item in gate.judged if item.verdict == "undecided"]
+        found += [remedy(item, gate) for item in gate.judged if item.verdict == "undecided"]
     else:
         found += [
             f"{item.asked.title}: not scored further, since the verdict is certain without it"
             for item in gate.judged
             if item.verdict == "undecided"
         ]
+    if any(not item.asked.same for item in gate.judged):
+        bound = "'At least' is the bound" if gate.sequential is None else "'At least' is the bound of the last look"
+        found.append(
+            f"Stderr is the error that decided: {bound}, {t_quantile(1 - gate.alpha, math.inf):.3f} times Stderr "
+            "below the difference; it passes if that is above minus the margin"
+        )
     same = [item.asked.title for item in gate.judged if item.asked.same]
     if same:
         found.append(f"the same log-probabilities and texts on every document: {', '.join(same)}")
@@ -112,13 +162,17 @@ def gate_json(gate: Gate) -> str:
             "title": item.asked.title,
             "baseline": item.asked.baseline,
             "candidate": item.asked.candidate,
-            "difference": item.asked.test.difference.value,
-            "stderr": item.asked.test.difference.stderr,
-            "stderr_on_margin": item.asked.test.stderr,
+            "difference": item.test.difference.value,
+            "stderr": item.stderr,
+            "stderr_seen": item.test.difference.stderr,
             "lowest": item.lowest,
-            "documents": item.asked.test.difference.documents,
-            "p_not_worse": item.asked.test.p_fine,
-            "p_worse": item.asked.test.p_worse,
+            "margin": item.asked.margin,
+            "passing_margin": item.passing_margin,
+            "tier": item.asked.tier,
+            "documents": item.test.difference.documents,
+            "clusters": getattr(item.asked.source, "clusters", None),
+            "p_not_worse": item.test.p_fine,
+            "p_worse": item.test.p_worse,
             "p_worse_adjusted": item.p_worse,
             "same_answers": item.asked.same,
             "verdict": item.verdict,
@@ -139,6 +193,7 @@ def gate_json(gate: Gate) -> str:
             {"field": d.field, "candidate": d.candidate, "baseline": d.baseline} for d in gate.allowed
         ],
         "notes": list(gate.notes),
+        "absent": list(gate.absent),
         "sequential": None if gate.sequential is None else dict(gate.sequential),
     }
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
@@ -152,8 +207,8 @@ def _xml_text(text: str) -> str:
 def gate_junit(gate: Gate) -> str:
     """Return a JUnit report: a test case a suite; ``worse`` is a failure, ``undecided`` an error."""
     root = ElementTree.Element("testsuites", name="evalkit gate")
-    failures = sum(item.verdict == "worse" for item in gate.judged)
-    errors = sum(item.verdict == "undecided" for item in gate.judged)
+    failures = sum(item.verdict == "worse" for item in gate.blocking)
+    errors = sum(item.verdict == "undecided" for item in gate.blocking)
     suite = ElementTree.SubElement(
         root,
         "testsuite",
@@ -165,13 +220,14 @@ def gate_junit(gate: Gate) -> str:
     )
     for item in gate.judged:
         case = ElementTree.SubElement(suite, "testcase", classname="evalkit.gate", name=_xml_text(item.asked.title))
-        found = item.asked.test.difference
-        text = f"difference {found.value:+.2f} ± {found.stderr:.2f} points, at least {item.lowest:+.2f}"
-        if item.verdict == "worse":
-            message = f"worse by more than {_points(gate.margin)}: {text}"
+        text = f"difference {item.test.difference.value:+.2f} ± {item.stderr:.2f} points, at least {item.lowest:+.2f}"
+        if item.asked.tier != "blocking":
+            text = f"{item.verdict} ({item.asked.tier}): {text}"
+        elif item.verdict == "worse":
+            message = f"worse by more than {_points(item.asked.margin)}: {text}"
             ElementTree.SubElement(case, "failure", type="worse", message=_xml_text(message))
         elif item.verdict == "undecided":
-            message = f"{remedy(item)}; {text}"
+            message = f"{remedy(item, gate)}; {text}"
             ElementTree.SubElement(case, "error", type="undecided", message=_xml_text(message))
         ElementTree.SubElement(case, "system-out").text = _xml_text(text)
     ElementTree.SubElement(suite, "system-out").text = _xml_text("\n".join([headline(gate), *notes(gate)]))

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.baselines import Baseline, SuiteScore, list_baselines, load_baseline
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.report.comparable import protocol_of
 from evalkit.report.run_scores import run_scores
+from evalkit.report.scores import caveats_of
 from evalkit.report.tables import Cell, Column, Table, rounded
-from evalkit.results import RunRecord, read_run
+from evalkit.results import RunRecord, is_run, read_run
 from evalkit.stats import Estimate, holm, independent_mean, unpaired_difference
 from evalkit.suites import Suite, load_suites
 
 AVERAGE = "average"
 """Sorting key of the mean over the four suites of the total score."""
 
-OTHER_PROTOCOL, BY_ROWS, BOUND = "*", "†", "‡"
+OTHER_PROTOCOL, BY_ROWS, BOUND, NO_SCORE = "*", "†", "‡", "§"
 _MARKS = {
     OTHER_PROTOCOL: "measured by another protocol than nous-2023, so not comparable in the strict sense",
     BY_ROWS: "the average of the published rows; the printed average does not follow from them",
+    NO_SCORE: "no score to rank: on the built-in samples, limited, with another chat setting, or on other data",
     BOUND: "only an average was published; its standard error is an upper bound",
 }
 
@@ -35,6 +38,7 @@ class Standing:
         scores: suite -> score in per cent; suites without one are absent.
         marks: suite -> marks of `_MARKS` that apply.
         is_run: True for a run, False for a published baseline.
+        caveats: why a run's numbers are no scores to compare; empty if they are.
         humaneval_note: how the published pass@1 was measured, as far as it is known; empty if it has none.
     """
 
@@ -44,6 +48,14 @@ class Standing:
     marks: dict[str, str] = field(default_factory=dict)
     is_run: bool = False
     humaneval_note: str = ""
+    caveats: tuple[str, ...] = ()
+
+    def comparable(self, key: str, *, across_protocols: bool) -> bool:
+        """Tell whether the score of a suite (or the average) may be ranked among nous-2023's."""
+        if self.caveats:
+            return False
+        parts = [s.name for s in load_suites().values() if s.in_total] if key == AVERAGE else [key]
+        return across_protocols or not any(OTHER_PROTOCOL in self.marks.get(part, "") for part in parts)
 
     def score(self, key: str) -> Estimate | None:
         """Return the score of a suite, or of the mean over the suites of the total (None if one is missing)."""
@@ -83,7 +95,16 @@ def standing_of_run(record: RunRecord) -> Standing:
     """Return a run's scores, with clustered errors; a suite counts only if all its tasks have a score."""
     found = run_scores(record)
     scores = {name: estimate for name, suite in load_suites().items() if (estimate := found.suite(suite)) is not None}
-    return Standing(str(record.evalkit["model"]["name"]), str(record.folder), scores, is_run=True)
+    caveats = () if record.evalkit.get("foreign") else caveats_of(record)
+    if record.evalkit.get("foreign") and record.evalkit["config"].get("limit"):
+        caveats = (f"limited: {record.evalkit['config']['limit']} of each task",)
+    marks = {
+        name: (NO_SCORE if caveats else "")
+        + (OTHER_PROTOCOL if protocol_of(record, load_suites()[name]) != load_suites()[name].protocol else "")
+        for name in scores
+    }
+    name = str(record.evalkit["model"]["name"])
+    return Standing(name, str(record.folder), scores, marks, is_run=True, caveats=caveats)
 
 
 def standing_of(name: str) -> Standing:
@@ -92,19 +113,23 @@ def standing_of(name: str) -> Standing:
     Raises:
         ConfigError, DataError, StoreError: it cannot be found or read.
     """
-    return standing_of_run(read_run(Path(name))) if Path(name).is_dir() else standing_of_baseline(load_baseline(name))
+    path = Path(name)
+    return standing_of_run(read_run(path)) if is_run(path) else standing_of_baseline(load_baseline(name))
 
 
-def standings(names: Iterable[str] = (), *, all_records: bool = False) -> list[Standing]:
+def standings(
+    names: Iterable[str] = (), *, all_records: bool = False, warn: Callable[[str], None] | None = None
+) -> list[Standing]:
     """Return the named runs and files, and all baselines.
 
     Args:
         names: run folders, baseline files or published logs.
         all_records: also show baselines that are another record of a model that is shown.
+        warn: is told of baselines' files that cannot be read; without it they are an error.
     """
     mine = [standing_of(name) for name in names]
     shown = {standing.slug for standing in mine if not standing.is_run}
-    published = [b for b in list_baselines() if b.slug not in shown and (all_records or b.same_model_as is None)]
+    published = [b for b in list_baselines(warn) if b.slug not in shown and (all_records or b.same_model_as is None)]
     return [*mine, *map(standing_of_baseline, published)]
 
 
@@ -131,7 +156,9 @@ def sort_keys() -> tuple[str, ...]:
     return (AVERAGE, *load_suites())
 
 
-def leaderboard(models: Sequence[Standing], sort: str = AVERAGE, *, numeric: bool = False) -> Table:
+def leaderboard(
+    models: Sequence[Standing], sort: str = AVERAGE, *, numeric: bool = False, across_protocols: bool = False
+) -> Table:
     """Return the leaderboard.
 
     Args:
@@ -139,13 +166,19 @@ def leaderboard(models: Sequence[Standing], sort: str = AVERAGE, *, numeric: boo
         sort: a suite's name or ``average``.
         numeric: a column each for score and standard error instead of "73.12 ± 0.46"; for CSV and JSON.
 
+        across_protocols: also rank scores of other protocols, marked.
+
     Raises:
         ConfigError: `sort` is neither.
     """
     keys = sort_keys()
     if sort not in keys:
         raise ConfigError(f"cannot sort by '{sort}'{did_you_mean(sort, keys)} (known: {', '.join(keys)})")
-    ranked = [(m, e) for m in models if (e := m.score(sort)) is not None]
+    ranked = [
+        (m, e)
+        for m in models
+        if (e := m.score(sort)) is not None and m.comparable(sort, across_protocols=across_protocols)
+    ]
     ranked.sort(key=lambda pair: (-pair[1].value, pair[0].title))
     intervals = rank_intervals([estimate for _, estimate in ranked])
     titles = {AVERAGE: "Average"} | {name: suite.title for name, suite in load_suites().items()}
@@ -158,14 +191,19 @@ def leaderboard(models: Sequence[Standing], sort: str = AVERAGE, *, numeric: boo
     rows = []
     for place, ((model, _), (best, worst)) in enumerate(zip(ranked, intervals, strict=True), start=1):
         rows.append((place, f"{best}-{worst}", _title(model), *_scores(model, shown, numeric=numeric)))
-    unranked = sorted((m for m in models if m.score(sort) is None and m.scores), key=lambda m: m.title)
+    places = {id(model) for model, _ in ranked}
+    unranked = sorted((m for m in models if id(m) not in places and m.scores), key=lambda m: m.title)
     rows += [(None, None, _title(model), *_scores(model, shown, numeric=numeric)) for model in unranked]
     used = "".join(marks for model in models for marks in model.marks.values())
     notes = [f"{mark} {text}" for mark, text in _MARKS.items() if mark in used]
     notes.append("± is one standard error; Ranks: those that sampling error leaves possible, at 95 % for each model")
     notes += [f"HumanEval of {model.title}: {model.humaneval_note}" for model in models if model.humaneval_note]
-    if unranked:
+    if any(model.score(sort) is None for model in unranked):
         notes.append(f"Without a rank: no score for {titles[sort]}")
+    others = [m for m in unranked if m.score(sort) is not None]
+    if any(not m.caveats for m in others):
+        notes.append("Without a rank: measured by another protocol; --across-protocols ranks them all the same")
+    notes += [f"Without a rank: {model.title}: {', '.join(model.caveats)}" for model in others if model.caveats]
     return Table("", tuple(columns), tuple(rows), tuple(notes))
 
 
@@ -178,6 +216,9 @@ def _scores(model: Standing, keys: Sequence[str], *, numeric: bool) -> list[Cell
     for key in keys:
         estimate = model.score(key)
         marks = model.marks.get(key, "")
+        if key == AVERAGE:
+            parts = [model.marks.get(s.name, "") for s in load_suites().values() if s.in_total]
+            marks = "".join(mark for mark in (NO_SCORE, OTHER_PROTOCOL) if any(mark in part for part in parts))
         if numeric:
             cells += [None, None] if estimate is None else [rounded(estimate.value), rounded(estimate.stderr)]
         else:

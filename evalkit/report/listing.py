@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -21,13 +21,16 @@ from evalkit.report.tables import Column, Table
 from evalkit.suites import find_suite, load_suites
 
 
-def baselines_table() -> Table:
-    """Return all baselines: slug, printed averages, HumanEval, number of published tasks, protocol and source."""
+def baselines_table(warn: Callable[[str], None] | None = None) -> Table:
+    """Return all baselines: slug, printed averages, HumanEval, number of published tasks, protocol and source.
+
+    `warn` is told of files that cannot be read; without it they are an error.
+    """
     suites = [suite for suite in load_suites().values() if suite.in_total]
     columns = [Column("Baseline", "left", key="slug"), *(Column(suite.title, key=suite.name) for suite in suites)]
     columns += [Column("HumanEval", key="humaneval"), Column("Tasks", key="tasks")]
     columns += [Column("Protocol", "left", key="protocol"), Column("Source", "left", key="source")]
-    found = list_baselines()
+    found = list_baselines(warn)
     rows = tuple(
         (
             baseline.slug,

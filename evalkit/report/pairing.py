@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from evalkit.baselines.model import SAME_DOCUMENTS
-from evalkit.errors import DataError
-from evalkit.results import RunRecord, Sample, read_samples
+from evalkit.baselines.model import SAME_QUESTIONS
+from evalkit.errors import DataError, StoreError
+from evalkit.results import RUN_FILE, SAMPLES_FILE, RunRecord, Sample, has_samples, read_samples
 from evalkit.stats import FloatArray
 from evalkit.suites import Task, load_tasks
 
@@ -32,6 +32,7 @@ class TaskPair:
         candidate: the candidate's documents, in the candidate's order.
         baseline: the same documents of the baseline, in the same order.
         left_out: documents of either run that the other one does not have.
+        missing: documents that the baseline has and the candidate lacks; part of `left_out`.
         by_content: True if documents were matched by content because the data differ.
     """
 
@@ -40,6 +41,7 @@ class TaskPair:
     baseline: tuple[Sample, ...]
     left_out: int = 0
     by_content: bool = False
+    missing: tuple[Sample, ...] = ()
 
     def scores(self, metric: str | None = None) -> TaskScores:
         """Return the values of a metric, by default the headline metric.
@@ -92,18 +94,33 @@ class TaskScores:
 
 
 def cluster_keys(samples: Sequence[Sample]) -> tuple[Hashable, ...]:
-    """Return a key for each document; equal for documents that are not independent.
+    """Return a key for each document of one task; equal for documents that are not independent.
 
-    Tasks of `SAME_DOCUMENTS` hold the same documents at the same positions, so these get the same keys. Where all
-    documents share one passage (the first few of a task, with ``--limit``), they count as independent: one cluster
-    says nothing about others, and no error at all would be worse.
+    Where all documents share one passage (the first few of a task, with ``--limit``), they count as independent: one
+    cluster says nothing about others, and no error at all would be worse. Paired tests take `linked_keys` instead.
     """
     shared = {sample.cluster for sample in samples}
     use_clusters = len(shared) > 1 or None in shared
-    return tuple(
-        (sample.cluster if use_clusters else None) or (SAME_DOCUMENTS.get(sample.task, sample.task), sample.doc_id)
-        for sample in samples
-    )
+    return tuple((sample.cluster if use_clusters else None) or _question(sample) for sample in samples)
+
+
+def _question(sample: Sample) -> Hashable:
+    return SAME_QUESTIONS.get(sample.task, sample.task), sample.doc_id
+
+
+def linked_keys(samples: Mapping[str, Sequence[Sample]]) -> dict[str, tuple[Hashable, ...]]:
+    """Return task -> a key for each document; equal for documents that are not independent, also across tasks.
+
+    Documents of one passage belong together, and so do the documents of two tasks that ask the same question
+    (`SAME_QUESTIONS`): a question of sat_en_without_passage falls to the passage of its twin in sat_en.
+    """
+    passage: dict[Hashable, Hashable] = {}
+    for of_task in samples.values():
+        passage |= {_question(sample): sample.cluster for sample in of_task if sample.cluster}
+    return {
+        task: tuple(passage.get(_question(sample), _question(sample)) for sample in of_task)
+        for task, of_task in samples.items()
+    }
 
 
 def _column(samples: Iterable[Sample], metric: str, whose: str) -> FloatArray:
@@ -130,18 +147,45 @@ def same_numbers(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
     )
 
 
-def samples_by_task(record: RunRecord, tasks: Iterable[str] | None = None) -> dict[str, list[Sample]]:
-    """Read a run's documents by task.
+def samples_by_task(
+    record: RunRecord, tasks: Iterable[str] | None = None, *, allow_missing: bool = False
+) -> dict[str, list[Sample]]:
+    """Read a run's documents by task, and check that they are all there, each once.
+
+    Args:
+        record: the run.
+        tasks: the tasks that are wanted; None: all.
+        allow_missing: take it if there are fewer documents than the record says.
 
     Raises:
-        StoreError: the file is missing or damaged.
+        StoreError: the file is missing or damaged, or its documents are not those that ``run.json`` counts.
     """
     wanted = None if tasks is None else set(tasks)
     found: dict[str, list[Sample]] = {}
     for sample in read_samples(record.folder):
         if wanted is None or sample.task in wanted:
             found.setdefault(sample.task, []).append(sample)
+    for task in dict.fromkeys([*record.metrics, *found]):
+        if wanted is None or task in wanted:
+            _check_whole(record, task, found.get(task, []), allow_missing=allow_missing)
     return found
+
+
+def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, allow_missing: bool) -> None:
+    where = f"{record.folder / SAMPLES_FILE}: {task}"
+    counted = max((value.n for value in record.metrics.get(task, {}).values()), default=0)
+    twice = len(samples) - len({sample.doc_id for sample in samples})
+    if twice:
+        raise StoreError(f"{where}: {twice:,} of {len(samples):,} documents are there twice; the file is damaged")
+    if len(samples) > counted:
+        raise StoreError(
+            f"{where}: {len(samples):,} documents, but {RUN_FILE} counts {counted:,}; the files are not of one run"
+        )
+    if len(samples) < counted and not allow_missing:
+        raise StoreError(
+            f"{where}: {len(samples):,} documents, but {RUN_FILE} counts {counted:,}: {counted - len(samples):,} are "
+            "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
+        )
 
 
 def data_sha256(record: RunRecord, task: str) -> str | None:
@@ -158,7 +202,12 @@ def same_data(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
 
 
 def pair(
-    candidate: RunRecord, baseline: RunRecord, tasks: Iterable[str] | None = None, *, drop_failed: bool = False
+    candidate: RunRecord,
+    baseline: RunRecord,
+    tasks: Iterable[str] | None = None,
+    *,
+    drop_failed: bool = False,
+    allow_missing: bool = False,
 ) -> dict[str, TaskPair]:
     """Pair the documents of two runs, task by task, in reporting order.
 
@@ -167,15 +216,22 @@ def pair(
         baseline: another one.
         tasks: tasks to pair, by default all that both have.
         drop_failed: leave documents out that have no score in either run, instead of failing at them.
+        allow_missing: as for `samples_by_task`.
 
     Raises:
-        StoreError: samples are missing or damaged.
+        StoreError: samples are missing or damaged, or not those that the record counts.
         DataError: a task has no common documents.
     """
+    for record in (candidate, baseline):
+        if record.evalkit.get("foreign") and not has_samples(record):
+            raise DataError(
+                f"{record.folder}: no samples files beside it (lm_eval --log_samples writes them), so no pairs"
+            )
     common = set(candidate.metrics) & set(baseline.metrics)
     wanted = [task for task in load_tasks().values() if task.name in (common if tasks is None else set(tasks))]
-    left = samples_by_task(candidate, (task.name for task in wanted))
-    right = samples_by_task(baseline, (task.name for task in wanted))
+    names = [task.name for task in wanted]
+    left = samples_by_task(candidate, names, allow_missing=allow_missing)
+    right = samples_by_task(baseline, names, allow_missing=allow_missing)
     pairs = {}
     for task in wanted:
         by_content = not same_data(candidate, baseline, task.name)
@@ -199,6 +255,7 @@ def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *,
         tuple(b[name] for name in common),
         len(a) + len(b) - 2 * len(common),
         by_content,
+        tuple(sample for name, sample in b.items() if name not in a),
     )
 
 
@@ -215,7 +272,10 @@ def _occurrences(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]
     """Key documents by content; the second of two equal ones is another document than the first."""
     seen: dict[str, int] = {}
     for sample in samples:
-        content = json.dumps([sample.context, sample.continuations, sample.target], sort_keys=True)
+        # lm-eval's samples carry a hash of the document; it is the same however the document was asked.
+        content = sample.details.get("doc_hash") or json.dumps(
+            [sample.context, sample.continuations, sample.target], sort_keys=True
+        )
         seen[content] = seen.get(content, 0) + 1
         yield (content, seen[content]), sample
 
@@ -228,11 +288,15 @@ def _without_failed(pair: TaskPair) -> TaskPair:
         if a.metrics.get(headline) is not None and b.metrics.get(headline) is not None
     ]
     dropped = len(pair.candidate) - len(kept)
-    return TaskPair(
-        pair.task, tuple(a for a, _ in kept), tuple(b for _, b in kept), pair.left_out + dropped, pair.by_content
+    return replace(
+        pair,
+        candidate=tuple(a for a, _ in kept),
+        baseline=tuple(b for _, b in kept),
+        left_out=pair.left_out + dropped,
     )
 
 
 def scores_of(pairs: Mapping[str, TaskPair]) -> dict[str, TaskScores]:
-    """Return the headline scores of all pairs."""
-    return {name: found.scores() for name, found in pairs.items()}
+    """Return the headline scores of all pairs, with the clusters that go across tasks."""
+    keys = linked_keys({name: found.candidate for name, found in pairs.items()})
+    return {name: replace(found.scores(), clusters=keys[name]) for name, found in pairs.items()}

@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
-from evalkit.report.gate import AVERAGE, chosen_suites, model_name, paired_tests, suites_in
+from evalkit.paired import PairedTest
+from evalkit.report.gate import chosen_suites, model_name, suites_in
 from evalkit.report.pairing import pair, scores_of
 from evalkit.report.power import check
+from evalkit.report.questions import AVERAGE, paired_tests
 from evalkit.report.run_scores import RunScores, run_scores
 from evalkit.report.tables import Cell, Column, Table, rounded
 from evalkit.results import read_run
@@ -81,7 +84,10 @@ def run_power(
     notes = [
         f"{model_name(scores.record)}: percentage points; two-sided test at {alpha:g}, detected with probability "
         f"{power:g}; errors are those of the run's documents",
-        f"Paired: the differences to {second} as they are" if second else f"Paired: {flips:g} % of documents flip",
+        f"Paired: the differences to {second} as they are; where nothing differs, the error of one changed document or "
+        "passage"
+        if second
+        else f"Paired: {flips:g} % of documents flip",
         f"Unpaired: against {load_baseline(baseline).name} as published",
     ]
     return _table(rows, effect, alpha, power, notes)
@@ -111,7 +117,10 @@ def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterat
     tasks = [task.name for suite in suites for task in suite.tasks]
     asked = paired_tests(scores_of(pair(read_run(other), scores.record, tasks)), suites, margin=1.0)
     for question in asked:
-        yield Detectable(question.title, "paired", question.test.difference.documents, question.test.stderr)
+        test = cast(PairedTest, question.source)
+        # Where nothing changed the error seen is 0; that of one changed cluster is the least that is known.
+        stderr = 100 * (test.difference.stderr or test.unseen)
+        yield Detectable(question.title, "paired", test.difference.documents, stderr)
 
 
 def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iterator[Detectable]:

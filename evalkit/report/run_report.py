@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from evalkit.report.language import ENGLISH, Language
-from evalkit.report.tables import rounded
+from evalkit.report.tables import escape_markdown, rounded
 from evalkit.results import MetricValue, RunRecord
 from evalkit.suites import Suite, load_suites
 
@@ -135,7 +135,7 @@ def _duration(evalkit: Mapping[str, Any], say: Language) -> str:
 def protocol_changes(record: RunRecord) -> list[str]:
     """Return the settings that change requests from the protocol's."""
     config = record.evalkit["config"]
-    return [name for name in ("add_bos", "apply_chat_template", "system") if config.get(name)]
+    return [name for name in ("add_bos", "apply_chat_template", "system", "max_new_tokens") if config.get(name)]
 
 
 def _data_text(data: Mapping[str, Mapping[str, Any]], say: Language) -> str:
@@ -181,7 +181,7 @@ def _partial_note(suite: Suite, record: RunRecord, say: Language) -> str:
 
 def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
     """Return the report of a finished run as Markdown; the tables of tasks keep the published layout."""
-    lines = [f"# {record.evalkit['model']['name']}", ""]
+    lines = [f"# {escape_markdown(str(record.evalkit['model']['name']))}", ""]
     lines += [f"**{warning}**\n" for warning in warnings(record, say)]
     lines += [say("- {name}: {value}", name=name, value=value) for name, value in header_rows(record, say)]
     lines.append("")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.baselines.model import SAME_DOCUMENTS
-from evalkit.report.pairing import cluster_keys, samples_by_task
-from evalkit.results import SAMPLES_FILE, RunRecord, Sample
+from evalkit.baselines.model import SAME_QUESTIONS
+from evalkit.report.pairing import cluster_keys, linked_keys, samples_by_task
+from evalkit.results import RunRecord, Sample, has_samples
 from evalkit.stats import Estimate, Values, suite_mean, suite_stderr
 from evalkit.suites import Suite
 
@@ -38,18 +38,27 @@ class RunScores:
         if self.samples is not None:
             scores, clusters = self._columns(suite)
             return suite_mean(scores, clusters, scale=100)
-        groups = [SAME_DOCUMENTS.get(task.name, task.name) for task in suite.tasks]
+        groups = [SAME_QUESTIONS.get(task.name, task.name) for task in suite.tasks]
         stderr = suite_stderr([float(v.stderr or 0) for v in known], groups)
         mean = sum(float(v.value or 0) for v in known) / len(known)
         return Estimate(100 * mean, 100 * stderr, sum(v.n for v in known))
 
+    def clusters(self, suite: Suite) -> list[int]:
+        """Return the number of independent documents of each task: its passages, where these are known."""
+        if self.samples is None:
+            return [self.record.metrics[task.name][task.headline].n for task in suite.tasks]
+        return [len(set(cluster_keys(self.samples[task.name]))) for task in suite.tasks]
+
     def _columns(self, suite: Suite) -> tuple[dict[str, Values], dict[str, Sequence[Hashable]]]:
-        scores: dict[str, Values] = {}
-        clusters: dict[str, Sequence[Hashable]] = {}
-        for task in suite.tasks:
-            documents = (self.samples or {}).get(task.name, ())
-            scores[task.name] = np.array([d.metrics[task.headline] for d in documents], dtype=np.float64)
-            clusters[task.name] = cluster_keys(documents)
+        documents = {task.name: (self.samples or {}).get(task.name, ()) for task in suite.tasks}
+        scores: dict[str, Values] = {
+            task.name: np.array([d.metrics[task.headline] for d in documents[task.name]], dtype=np.float64)
+            for task in suite.tasks
+        }
+        clusters: dict[str, Sequence[Hashable]] = dict(linked_keys(documents))
+        for name, keys in clusters.items():
+            if len(set(keys)) < 2:  # one passage says nothing about others: its documents count as independent
+                clusters[name] = cluster_keys(documents[name])
         return scores, clusters
 
 
@@ -59,5 +68,4 @@ def run_scores(record: RunRecord) -> RunScores:
     Raises:
         StoreError: the documents are there and damaged.
     """
-    has_samples = (record.folder / SAMPLES_FILE).is_file()
-    return RunScores(record, samples_by_task(record) if has_samples else None)
+    return RunScores(record, samples_by_task(record) if has_samples(record) else None)

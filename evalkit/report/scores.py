@@ -10,20 +10,29 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from evalkit.baselines import Baseline
-from evalkit.report.gate import AVERAGE, paired_tests
+from evalkit.paired import PairedTest
 from evalkit.report.language import ENGLISH, Language
-from evalkit.report.pairing import TaskPair, TaskScores, cluster_keys, pair_samples, same_data, samples_by_task
+from evalkit.report.pairing import (
+    TaskPair,
+    TaskScores,
+    cluster_keys,
+    linked_keys,
+    pair_samples,
+    same_data,
+    samples_by_task,
+)
+from evalkit.report.questions import AVERAGE, margin_test, paired_tests
 from evalkit.report.run_report import protocol_changes
 from evalkit.report.run_scores import RunScores
 from evalkit.results import RunRecord, Sample
 from evalkit.stats import (
     Estimate,
+    independent_mean,
     mcnemar,
     mean,
-    paired_difference,
-    suite_stderr,
     unpaired_difference,
     wilson_interval,
 )
@@ -145,13 +154,7 @@ def _average(suites: Mapping[str, Point]) -> Point | None:
         return None
     value = math.fsum(point.value or 0.0 for point in known) / len(known)
     parts = [point.estimate for point in known if point.estimate is not None]
-    if len(parts) < len(known):
-        return Point(value)
-    # Welch-Satterthwaite over the suites, as `suite_mean` does it over tasks.
-    stderr = suite_stderr([part.stderr for part in parts])
-    weighted = math.fsum((part.stderr / len(parts)) ** 4 / part.df for part in parts)
-    df = stderr**4 / weighted if weighted > 0 else math.inf
-    return _point(Estimate(value, stderr, sum(part.documents for part in parts), df))
+    return _point(independent_mean(parts)) if len(parts) == len(known) else Point(value)
 
 
 def caveats_of(record: RunRecord, say: Language = ENGLISH) -> tuple[str, ...]:
@@ -247,24 +250,35 @@ def _scores(found: TaskPair, metric: str) -> TaskScores | None:
 def task_change(found: TaskPair, metric: str) -> Point | None:
     """Return the second run's score minus the first's over shared documents; None if one of them failed.
 
-    The p-value is that of `evalkit compare`: McNemar's exact test for right and wrong, else Student's t.
+    Interval and p-value are those of `evalkit compare`.
     """
     scores = _scores(found, metric)
     if scores is None:
         return None
-    change = _difference(paired_difference(scores.candidate, scores.baseline, scores.clusters).scaled(100))
-    if scores.is_right_or_wrong:
+    change = _paired(margin_test({found.task.name: scores}))
+    if scores.is_right_or_wrong and not scores.is_clustered:
         gained, lost = int((scores.differences > 0).sum()), int((scores.differences < 0).sum())
         change = replace(change, p_value=mcnemar(gained, lost).p_value)
     return change
 
 
+def _paired(test: PairedTest) -> Point:
+    low, high = test.interval()
+    estimate = test.difference.scaled(100)
+    return Point(estimate.value, 100 * low, 100 * high, estimate, p_value=test.p_value)
+
+
 def suite_changes(pairs: Mapping[str, TaskPair]) -> dict[str, Point]:
     """Return the changes of the suites that both runs have in whole, and of their average under ``average``."""
-    scores = {name: found for name, pair in pairs.items() if (found := _scores(pair, pair.task.headline)) is not None}
+    keys = linked_keys({name: pair.candidate for name, pair in pairs.items()})
+    scores = {
+        name: replace(found, clusters=keys[name])
+        for name, pair in pairs.items()
+        if (found := _scores(pair, pair.task.headline)) is not None
+    }
     whole = [suite for suite in load_suites().values() if all(task.name in scores for task in suite.tasks)]
     # The margin does not matter here: only the differences and their errors are used.
-    changes = {q.key: _difference(q.test.difference) for q in paired_tests(scores, whole, margin=1.0)}
+    changes = {q.key: _paired(cast(PairedTest, q.source)) for q in paired_tests(scores, whole, margin=1.0)}
     if not all(suite.name in changes for suite in load_suites().values() if suite.in_total):
         changes.pop(AVERAGE, None)
     return changes

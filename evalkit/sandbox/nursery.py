@@ -22,12 +22,15 @@ from pathlib import Path
 
 from . import kernel
 from .candidate import send, serve
+from .interpreter import ENVIRONMENT, prepare_builtins
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
+from .semaphores import prepare_semaphores
 from .walls import WallError, Walls
 from .wire import END, KILL, OUTCOME, RUN
 
 EXIT_GRACE_SECONDS = 0.1
+WORKPLACE = Path(__file__).parent / "workplace"
 
 # Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
 KEPT_OUT_WHEN_OFF = frozenset(("caps", "nnp", "dumpable")).union(
@@ -181,6 +184,7 @@ def main() -> None:
     kernel.set_name(b"evalkit-nursery")
     if "environment" not in settings["without"]:
         os.environ.clear()
+        os.environ.update(ENVIRONMENT)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     sys.dont_write_bytecode = True
     off = settings["isolation"] == "off"
@@ -190,6 +194,8 @@ def main() -> None:
         walls.enter_namespaces()
     for name in PRELOADED:
         importlib.import_module(name)
+    prepare_builtins()
+    prepare_semaphores()
     packages = allow_packages(settings["packages"])
     if off:
         walls.seccomp = False
@@ -198,9 +204,10 @@ def main() -> None:
         if libraries is None:
             libraries = extension_libraries(packages)
         settings["libraries"] = libraries
-        walls.find_kernel_walls([*standard_library(), *packages, *libraries])
+        os.chdir(WORKPLACE)
+        walls.find_kernel_walls([*standard_library(), *packages, *libraries, str(WORKPLACE)])
     control = socket.socket(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDONLY)
+    null = os.open(os.devnull, os.O_RDWR)  # written to as well: it is what programs get for os.devnull
     os.dup2(null, 0)
     os.close(null)
     sys.stdin = os.fdopen(0, closefd=False)

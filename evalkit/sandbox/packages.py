@@ -32,6 +32,13 @@ _NOT_PRELOADED = {
 }
 
 
+# Submodules that are scripts, tests, or build things.
+_NOT_BELOW = {"__main__", "test", "tests", "idle_test", "conftest", "f2py", "distutils", "_pyinstaller", "setup"}
+
+# The system's tables of time zones (zoneinfo.TZPATH's usual places, the local one): public, and nothing else is there.
+TIME_ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/localtime")
+
+
 class _PackageFinder:
     def __init__(self, folders: Mapping[str, str]) -> None:
         self.folders = folders
@@ -64,7 +71,7 @@ def standard_library() -> list[str]:
     to find a module, has to know the list already.
     """
     importlib.util.find_spec("a_name_that_no_folder_has")
-    readable = ["/etc/ld.so.cache", "/dev/urandom"]
+    readable = ["/etc/ld.so.cache", "/dev/urandom", "/dev/null", *TIME_ZONES]
     for folder in map(Path, sys.path):
         if folder.is_dir():
             readable += [str(entry) for entry in folder.iterdir() if entry.name not in _NOT_READABLE]
@@ -102,9 +109,9 @@ def extension_libraries(folders: Iterable[str]) -> list[str]:
     return libraries
 
 
-def _import_with_submodules(name: str, *, deeper: bool) -> None:
+def _import_with_submodules(name: str) -> None:
     last = name.rpartition(".")[2]
-    if last.startswith(("_test", "_xx", "xx")) or last in ("__main__", "test", "tests", "idle_test"):
+    if last.startswith(("_test", "_xx", "xx")) or last in _NOT_BELOW:
         return
     try:
         module = importlib.import_module(name)
@@ -112,8 +119,8 @@ def _import_with_submodules(name: str, *, deeper: bool) -> None:
         return
     import pkgutil  # only sealed nurseries need it
 
-    for child in pkgutil.iter_modules(getattr(module, "__path__", [])) if deeper else ():
-        _import_with_submodules(f"{name}.{child.name}", deeper=True)
+    for child in pkgutil.iter_modules(getattr(module, "__path__", [])):
+        _import_with_submodules(f"{name}.{child.name}")
 
 
 def preload_everything(packages: Collection[str]) -> None:
@@ -123,8 +130,10 @@ def preload_everything(packages: Collection[str]) -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     try:
-        for name in (*sorted(set(sys.stdlib_module_names) - _NOT_PRELOADED), *packages):
-            _import_with_submodules(name, deeper=name not in packages)
+        # The C halves last: `_asyncio` before `asyncio` would leave half of it in Python, half in C.
+        standard = sorted(set(sys.stdlib_module_names) - _NOT_PRELOADED, key=lambda name: (name[0] == "_", name))
+        for name in (*standard, *packages):
+            _import_with_submodules(name)
     finally:
         sys.stdout.flush()
         os.dup2(kept[0], 1)

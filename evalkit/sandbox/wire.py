@@ -6,7 +6,7 @@ import json
 import struct
 from typing import Any
 
-MAX_FRAME_BYTES = 4 << 20  # the longest reply that a tester takes from a candidate
+MAX_FRAME_BYTES = 32 << 20  # the longest reply that a tester takes from a candidate
 _HEADER = struct.Struct(">I")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 

@@ -110,7 +110,7 @@ def encode_requests(
     tokenizer: Any,
     pairs: Sequence[tuple[str, str]],
     *,
-    prefix_token_id: int,
+    prefix_token_id: int | None,
     add_special_tokens: bool | None = False,
 ) -> list[TokenRequest]:
     """Return the requests of `encode_pairs`."""
@@ -123,7 +123,7 @@ def encode_pairs(
     tokenizer: Any,
     pairs: Sequence[tuple[str, str]],
     *,
-    prefix_token_id: int,
+    prefix_token_id: int | None,
     add_special_tokens: bool | None = False,
 ) -> Encoded:
     """Encode (context, continuation) pairs, in their order.
@@ -131,14 +131,15 @@ def encode_pairs(
     Args:
         tokenizer: a transformers tokenizer.
         pairs: texts as the tasks rendered them.
-        prefix_token_id: stands for an empty context; the model's BOS or EOS token.
+        prefix_token_id: stands for an empty context; the model's BOS or EOS token. None where it has neither, which
+            only an empty context needs.
         add_special_tokens: False for protocol nous-2023; True adds BOS; None: as the tokenizer is set up.
 
     Raises:
-        DataError: a continuation without tokens.
+        DataError: a continuation without tokens; an empty context and no prefix token.
     """
     split = [_move_spaces(context, continuation) for context, continuation in pairs]
-    prefix_text = tokenizer.decode(prefix_token_id)
+    prefix_text = None if prefix_token_id is None else tokenizer.decode(prefix_token_id)
     is_apart = add_special_tokens is False and splits_before_spaces(tokenizer)
     added = tuple(tokenizer.get_added_vocab()) if is_apart else ()
     apart = [is_apart and _is_boundary(context, continuation, added) for context, continuation in split]
@@ -162,10 +163,17 @@ def encode_pairs(
             if not continuation_ids or whole[: len(context_ids)] != context_ids:
                 spanned.append(index)
         else:
-            context_ids, continuation_ids = (prefix_token_id,), alone[continuation]
-            if continuation_ids[:1] == context_ids:
+            context_ids, continuation_ids = (), alone[continuation]
+            if prefix_token_id is not None:
+                context_ids = (prefix_token_id,)
+            if context_ids and continuation_ids[:1] == context_ids:
                 continuation_ids = continuation_ids[1:]
-        requests.append(TokenRequest(context_ids or (prefix_token_id,), continuation_ids))
+        if not context_ids and prefix_token_id is None:
+            raise DataError(
+                f"request {index}: its context is empty, and the tokenizer has neither BOS nor EOS to stand for it; "
+                "name one in tokenizer_config.json (bos_token, eos_token)"
+            )
+        requests.append(TokenRequest(context_ids or (int(prefix_token_id or 0),), continuation_ids))
     for index, ids in zip(spanned, _encode_behind(tokenizer, [split[index][1] for index in spanned]), strict=True):
         requests[index] = TokenRequest(requests[index].context_ids, ids)
     for index, request in enumerate(requests):

@@ -13,7 +13,7 @@ from evalkit.config import RunConfig
 from evalkit.paths import configs_dir
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
-NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume")
+NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
 # Versions that no score depends on.
 NOT_COMPARED = ("python", "openmind_hub")
 # Code that only shows what was computed. Everything else may change a score.
@@ -87,6 +87,7 @@ def identity(
             "seed": config.seed,
             "samples": config.samples,
             "temperature": config.temperature,
+            "max_new_tokens": config.max_new_tokens,
         },
         "reuse": reuse,
     }

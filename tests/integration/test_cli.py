@@ -60,8 +60,11 @@ def test_help_and_version() -> None:
         (["run", "--model", "tiny", "--task", "boolq", "--data", "/no/where"], "--data /no/where: no such folder"),
         (["run", "--model", "tiny", "--task", "boolq", "--data", ""], "--data: empty; give hub"),
         (["run", "--model", "tiny", "--task", "boolq", "--data", "agieval=samples"], "no data source for gpt4all"),
-        (["run", "--model", "x/y", "--suite", "bigbench"], "bigbench_causal_judgement: not on the hub"),
-        (["run", "--model", "x/y", "--task", "boolq", "--data", "openmind"], "boolq: not known on the openMind hub;"),
+        (["run", "--model", "x/y", "--suite", "bigbench"], "--data hub: 18 tasks of bigbench are not there"),
+        (
+            ["run", "--model", "x/y", "--task", "boolq", "--data", "openmind"],
+            "--data openmind: 1 task of gpt4all is not there",
+        ),
         (["run", "--config", "/no/run.yaml"], "/no/run.yaml: cannot be read (No such file or directory)"),
         (["report"], "Missing argument 'RUN...'; see evalkit report --help"),
         (["report", "/no/run"], "/no/run: no run here (no run.json); name a folder such as results/<model>/<time>"),

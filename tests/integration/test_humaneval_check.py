@@ -189,7 +189,7 @@ def test_shared_hostile_programs(shared: Path, tmp_path: Path) -> None:
     if "bwrap" in done.stderr:
         pytest.skip(f"bubblewrap does not run here: {done.stderr.splitlines()[0]}")
     wrong = [line.split()[0] for line in done.stdout.splitlines() if " WRONG " in line]
-    # Spins for 3.4 s by the wall clock, which is less than 3 s of CPU time on a machine with other work to do.
+    # Spins for 3.4 s by the wall clock: on a machine with other work to do, less than 3 s of them are its own.
     assert set(wrong) <= {"swallow_timeout"}, done.stdout
     assert "46 programs:" in done.stdout
     assert "(0 harness lost), 0 with side effects" in done.stdout, done.stdout

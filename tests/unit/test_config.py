@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
             {"loader": "openmnd"},
             "loader: 'openmnd' is not one of auto, openmind, transformers; did you mean 'openmind'",
         ),
-        ({"dtype": "float8"}, "dtype: 'float8' is not one of auto, float32, bfloat16, float16"),
+        ({"dtype": "float8"}, "dtype: 'float8' is not one of auto, float64, float32, bfloat16"),
         ({"scorer": "tree"}, "scorer: 'tree' is not one of auto, forest, plain"),
         ({"isolation": "none"}, "isolation: 'none' is not one of require, best, off"),
         ({"isolation": "off"}, "isolation: off runs model-written programs with your rights; add --unsafe-code"),

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit import stats
@@ -112,92 +112,12 @@ def test_holm_adjusts_upwards_and_keeps_the_order(p_values: list[float]) -> None
         assert rejected == {i for i, a in enumerate(adjusted) if a <= alpha}
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=40))
-def test_paired_error_is_never_above_what_the_flips_allow(pairs: list[tuple[bool, bool]]) -> None:
-    a, b = [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
-    found = stats.paired_difference(a, b)
-    flips = sum(x != y for x, y in pairs) / len(pairs)
-    n = len(pairs)
-    assert found.value == pytest.approx(sum(a) / n - sum(b) / n)
-    assert found.stderr == pytest.approx(math.sqrt(max(0.0, flips - found.value**2) / (n - 1)), abs=1e-9)
-
-
-def test_refusals_say_what_is_wrong() -> None:
-    with pytest.raises(DataError, match="at least two documents, got 1"):
-        stats.mean([0.5])
-    with pytest.raises(DataError, match="document 1 has no finite score"):
-        stats.mean([0.5, math.nan, 1.0])
-    with pytest.raises(DataError, match="candidate has 2 documents, baseline 3"):
-        stats.paired_difference([0, 1], [0, 1, 1])
-    with pytest.raises(DataError, match="3 scores but 2 cluster keys"):
-        stats.mean([0, 1, 1], ["a", "b"])
-    with pytest.raises(DataError, match="margin must be positive"):
-        stats.non_inferiority(stats.Estimate(0, 1), 0)
-    with pytest.raises(DataError, match="effect of 0"):
-        stats.documents_to_detect(0, 0.2)
-    for empty in (lambda: stats.suite_mean({}), lambda: stats.suite_stderr([])):
-        with pytest.raises(DataError, match="no tasks"):
-            empty()
-    with pytest.raises(DataError, match="at least two"):
-        stats.binomial_stderr(0.5, 1)
-
-
-def test_estimates_without_spread() -> None:
-    sure = stats.Estimate(0.5, 0.0)
-    assert sure.p_value(0.5) == 1.0
-    assert sure.p_value(0.4) == 0.0
-    assert sure.scaled(100) == stats.Estimate(50.0, 0.0)
-    assert stats.non_inferiority(stats.Estimate(-0.5, 0), 1).verdict() == "pass"
-    assert stats.non_inferiority(stats.Estimate(-1.5, 0), 1).verdict() == "worse"
-    assert stats.non_inferiority(stats.Estimate(-1.0, 0), 1).verdict() == "undecided"
-
-
 def test_unpaired_difference_adds_errors_in_squares() -> None:
     a, b = stats.Estimate(0.7, 0.03, 100, 99), stats.Estimate(0.6, 0.04, 200, 199)
     found = stats.unpaired_difference(a, b)
     assert (found.value, found.stderr) == (pytest.approx(0.1), pytest.approx(0.05))
     assert 99 < found.df < 298
     assert math.isinf(stats.unpaired_difference(stats.Estimate(0.7, 0.03), stats.Estimate(0.6, 0.04)).df)
-
-
-@given(st.floats(-3, 3), st.floats(0.01, 2), st.floats(0.1, 3), st.sampled_from([0.01, 0.05, 0.1]))
-def test_non_inferiority_verdict_is_the_one_of_the_interval(
-    diff: float, se: float, margin: float, alpha: float
-) -> None:
-    test = stats.non_inferiority(stats.Estimate(diff, se), margin)
-    low, high = stats.Estimate(diff, se).interval(1 - 2 * alpha)
-    assert test.p_fine + test.p_worse == pytest.approx(1)
-    expected = "pass" if low > -margin else "worse" if high < -margin else "undecided"
-    if min(abs(low + margin), abs(high + margin)) > 1e-9:
-        assert test.verdict(alpha) == expected
-    if diff >= 0:
-        assert test.verdict(alpha) != "worse"
-
-
-def test_undecided_says_how_many_documents_would_decide() -> None:
-    test = stats.non_inferiority(stats.Estimate(-0.5, 0.5, 1000), 1.0)
-    assert test.verdict() == "undecided"
-    needed = stats.documents_to_decide(test)
-    assert needed is not None
-    larger = stats.Estimate(-0.5, 0.5 * math.sqrt(1000 / needed), needed)
-    # At that size the test passes with the asked power: the distance is (z(0.95) + z(0.8)) errors.
-    assert (larger.value + 1.0) / larger.stderr == pytest.approx(1.6449 + 0.8416, abs=1e-3)
-    assert stats.documents_to_decide(stats.non_inferiority(stats.Estimate(-1.0, 0.5, 1000), 1.0)) is None
-    assert stats.documents_to_decide(stats.non_inferiority(stats.Estimate(-0.5, 0.5), 1.0)) is None
-
-
-@given(st.floats(0.005, 0.5), st.floats(0.001, 0.3), st.sampled_from([0.05, 0.01]), st.sampled_from([0.8, 0.9]))
-def test_power_and_smallest_detectable_change_invert_each_other(
-    variance: float, effect: float, alpha: float, power: float
-) -> None:
-    documents = stats.documents_to_detect(effect, variance, alpha, power)
-    assert stats.power_of(effect, math.sqrt(variance / documents), alpha) >= power - 1e-3
-    if documents > 2:
-        assert stats.power_of(effect, math.sqrt(variance / (documents - 1)), alpha) <= power + 1e-3
-    stderr = math.sqrt(variance / documents)
-    assert stats.power_of(stats.smallest_detectable(stderr, alpha, power), stderr, alpha) >= power - 1e-6
-    assert stats.power_of(0.0, 0.0) == 0.05
-    assert stats.power_of(0.1, 0.0) == 1.0
 
 
 # --- simulations -----------------------------------------------------------------------------------------------------
@@ -259,14 +179,6 @@ def paired_runs(rng: np.random.Generator, documents: int, effect: float) -> tupl
     return base.astype(np.float64), ((base & ~lost) | gained).astype(np.float64)
 
 
-def test_paired_interval_covers_and_is_narrower_than_the_unpaired_one() -> None:
-    base, changed = paired_runs(np.random.default_rng(5), 600, 0.02)
-    assert 0.94 <= covered(changed - base, 0.02) <= 0.96
-    paired = stats.paired_difference(changed[0], base[0])
-    unpaired = stats.unpaired_difference(stats.mean(changed[0]), stats.mean(base[0]))
-    assert paired.stderr < 0.6 * unpaired.stderr
-
-
 def test_mcnemar_raises_few_false_alarms_and_finds_real_changes() -> None:
     def rejected(effect: float) -> float:
         base, changed = paired_runs(np.random.default_rng(6), 1000, effect)
@@ -287,19 +199,7 @@ def test_holm_keeps_the_family_wise_level() -> None:
     assert 0.04 <= np.mean(alarms) <= 0.06
 
 
-@pytest.mark.parametrize(("loss", "verdict"), [(1.0, "pass"), (1.0, "worse")])
-def test_non_inferiority_errs_at_the_stated_rate_on_the_margin(loss: float, verdict: str) -> None:
-    # The true loss sits exactly on the margin: each wrong verdict may come up in 5 % of the cases, not more.
-    rng = np.random.default_rng(8)
-    differences = rng.normal(-loss, 0.4, REPETITIONS)
-    wrong = np.mean([stats.non_inferiority(stats.Estimate(d, 0.4), 1.0).verdict() == verdict for d in differences])
-    assert 0.045 <= wrong <= 0.055
-
-
-@settings(max_examples=20)
-@given(st.floats(0.01, 0.1), st.floats(0.05, 0.4))
-def test_simulated_power_is_the_stated_one(effect: float, variance: float) -> None:
-    documents = stats.documents_to_detect(effect, variance)
-    stderr = math.sqrt(variance / documents)
-    draws = np.random.default_rng(9).normal(effect, stderr, REPETITIONS)
-    assert np.mean(np.abs(draws) > 1.959964 * stderr) == pytest.approx(0.8, abs=0.015)
+def test_what_has_no_error_is_refused() -> None:
+    for empty in (lambda: stats.suite_mean({}), lambda: stats.suite_stderr([]), lambda: stats.independent_mean([])):
+        with pytest.raises(DataError):
+            empty()

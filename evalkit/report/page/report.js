@@ -21,7 +21,32 @@
 
   // Characters that cannot be seen or that turn the direction of what follows are shown by their code.
   const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
+  // A megabyte without a space takes a browser minutes to break into lines: long texts are cut, and shown in pieces.
+  const LONG = 20000, START = 4000, END = 8000, PIECE = 4000;
   function shown(text) {
+    if (text.length <= LONG) return visible(text);
+    const parts = el("span", { class: "long" }, visible(text.slice(0, START)));
+    const all = () => parts.replaceChildren(...pieces(text).map((piece) => el("span", { class: "piece" }, visible(piece))));
+    parts.append(el("button", { type: "button", class: "quiet cut", onclick: all },
+      say("show all {count} characters", { count: text.length.toLocaleString("en") })), visible(text.slice(-END)));
+    return parts;
+  }
+  /** Cut a text into pieces that are laid out one by one, at line ends or spaces where there are any. */
+  function pieces(text) {
+    const found = [];
+    for (let start = 0; start < text.length;) {
+      let stop = Math.min(start + PIECE, text.length);
+      if (stop < text.length) {
+        const part = text.slice(start, stop);
+        const at = Math.max(part.lastIndexOf("\n"), part.lastIndexOf(" "));
+        if (at > PIECE / 2) stop = start + at + 1;
+      }
+      found.push(text.slice(start, stop));
+      start = stop;
+    }
+    return found;
+  }
+  function visible(text) {
     const parts = document.createDocumentFragment();
     let last = 0;
     for (const match of text.matchAll(UNSEEN)) {
@@ -142,7 +167,9 @@
   function preview(doc) {
     const text = doc.c[0] ?? "";
     const at = Math.max(text.lastIndexOf("\nQ: ") + 4, text.lastIndexOf(".Q: ") + 4, text.lastIndexOf("Question: ") + 10);
-    const tail = at > 9 || /^Q: /.test(text) ? text.slice(at) : text.slice(-400);
+    const found = at > 9 || /^Q: /.test(text) ? text.slice(at, at + 2000) : text.slice(-400);
+    // What was cut off begins at a word, unless it has none.
+    const tail = at > 9 || text.length <= 400 || /^Q: /.test(text) ? found : found.replace(/^\S{0,80}\s+(?=\S)/, "");
     return tail.replace(/\s+/g, " ").replace(/ (Answer|A):.{0,60}$/, "").trim().slice(0, 220) || say("(empty)");
   }
   const haystacks = new Map();

@@ -136,13 +136,61 @@ wrong(
     "timed out",
 )
 wrong("nests", "import os\nb = b'[' * 200000\nos.write(4, len(b).to_bytes(4, 'big') + b)\nreturn True", "malformed")
-wrong("nested_value", "v = []\nfor _ in range(5000):\n    v = [v]\nreturn v", "malformed")
-wrong("contains_itself", "v = []\nv.append(v)\nreturn v", "malformed")
-wrong("many_references", "v = [0]\nfor _ in range(60):\n    v = [v, v]\nreturn v", "malformed")
+wrong("nested_value", "v = []\nfor _ in range(5000):\n    v = [v]\nreturn v")
+wrong("contains_itself", "v = []\nv.append(v)\nreturn v")
+wrong("many_references", "v = [0]\nfor _ in range(60):\n    v = [v, v]\nreturn v")
 wrong("not_utf8", "import os\nos.write(4, b'\\0\\0\\0\\x04\\xff\\xfe\\xfd\\xfc')\nreturn True", "malformed")
 wrong("json_but_no_reply", "import os\nos.write(4, b'\\0\\0\\0\\x06[true]')\nreturn True", "malformed")
 wrong("reply_floods", "import os\nwhile True:\n    os.write(4, b'\\0\\0\\0\\x02{}' * 9999)", "malformed")
-wrong("huge_value", "return 'x' * 6_000_000", "malformed")
+wrong(
+    "says_yes_to_every_question",
+    """
+    class Yes:
+        def __getattr__(self, name): return lambda *a, **k: True
+        __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __contains__ = lambda s, o: True
+        __ne__ = lambda s, o: False
+        __sub__ = __rsub__ = lambda s, o: 0
+        __hash__ = lambda s: 1
+        __abs__ = __len__ = lambda s: 0
+        __iter__ = lambda s: iter([Yes()])
+        __getitem__ = lambda s, key: Yes()
+        __float__ = lambda s: 1.0
+        __int__ = __index__ = lambda s: 1
+    return Yes()
+    """,
+)
+RAW = """
+    import json, os, sys
+    frame = sys._getframe()
+    while 'request' not in frame.f_locals: frame = frame.f_back
+    body = json.dumps({'id': frame.f_locals['request']['id'], %s}).encode()
+    os.write(4, len(body).to_bytes(4, 'big') + body)
+"""
+for number, fields in enumerate(
+    (
+        "'ok': {'o': ['a', 1, 2, 3]}",
+        "'ok': {'h': 99}",
+        "'ok': {'k': [0, 'x']}",
+        "'ok': {'p': ['Proxy', {'d': []}]}",
+        "'ok': {'u': [1, 'K', {'s': [1]}], 'x': 1}",
+        "'ok': {'x': ['=named', 'eval']}",
+        "'ok': {'x': ['=record', 'P', ['a; import os'], [1]]}",
+        "'ok': {'x': ['=numpy', '<i8', [1 << 62, 1 << 62], '']}",
+        "'ok': {'x': ['=numpy', '|b1', None, '0200']}",
+        "'ok': {'x': ['=numpy', '<U500000000', [1], ['a']]}",
+        "'ok': {'x': ['zoneinfo.ZoneInfo', '../../../etc/passwd']}",
+        "'ok': {'w': [['t', [0]]]}",
+        "'ok': {'w': [['t', [i + 1]] for i in range(100000)] + [['t']]}",
+        "'ok': {'w': [['t'], *(['t', [i]] for i in range(100000))]}",
+        "'ok': {'w': [['l', {'v': {'w': [['l']]}}]]}",
+        "'ok': True, 'changed': [[9, None, 1]]",
+        "'callback': 0, 'values': [[], {}]",
+        "'raised': 5",
+    )
+):
+    wrong(f"raw_reply_{number}", RAW % fields, "malformed")
+
+wrong("huge_value", "return 'x' * 6_000_000")
 wrong("huge_integer", "return 1 << 4_000_000", "failed")
 wrong("colliding_set", "return {i * ((1 << 61) - 1) for i in range(2500)}", "failed", "timed out", "malformed")
 wrong(
@@ -236,7 +284,7 @@ wrong(
     "maps_without_touching",
     "import mmap\nm = [mmap.mmap(-1, 1 << 28) for _ in range(12)]\nreturn len(m) > 0 and " + SOLVE.strip()[7:],
 )
-wrong("infinite_iterator", "import itertools\nreturn itertools.count()", "malformed")
+wrong("infinite_iterator", "import itertools\nreturn itertools.count()")
 wrong(
     "thread_bomb",
     "import threading, time\nfor _ in range(5000):\n    threading.Thread(target=time.sleep, args=(60,)).start()",

@@ -75,7 +75,7 @@ def test_an_index_counts_within_the_visible_npus(monkeypatch: pytest.MonkeyPatch
     [
         ("npu", "device 'npu': torch_npu is not installed; install the torch_npu release that fits torch"),
         ("cuda:1", "device 'cuda:1': no CUDA is visible to this process; check `nvidia-smi`, or use --device cpu"),
-        ("gpu", "unknown device 'gpu'; did you mean 'npu'?"),
+        ("gpu", "device 'gpu': no CUDA is visible to this process; check `nvidia-smi`, or use --device cpu"),
         ("cudaa:1", "unknown device 'cudaa:1'; did you mean 'cuda'?"),
         ("cpu:1", "unknown device 'cpu:1'"),
         ("tpu-v5", "unknown device 'tpu-v5'; known: auto, npu, npu:3, cuda, cuda:1, cpu"),

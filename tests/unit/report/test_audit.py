@@ -380,7 +380,7 @@ def test_comparisons_with_gaps_and_changes_that_fit_nothing() -> None:
     assert found["GPT4All, Change/C"][2] is Verdict.UNCHECKED
     side = "|Model|AGIEval|GPT4All|TruthfulQA|Bigbench|Average|\n|---|---|---|---|---|---|\n"
     side += "|A|43.07|73.12|53.04|40.96|52.55|\n|B|39.77|72.68|50.92|42.30|53.42|\n"
-    assert inconsistent(audit(side)) == [("Average of column 2 (B)", "53.42", "51.42")]
+    assert inconsistent(audit(side)) == [("Average of row 2 (B)", "53.42", "51.42")]
     twins = "|Bench|A|A|\n|---|---|---|\n|GPT4All|70.00|70.00|\n|AGIEval|30.00|30.00|\n"
     assert [f.verdict for f in audit(twins).findings] == [Verdict.REMARK]
 
@@ -394,5 +394,5 @@ def test_what_is_printed() -> None:
     assert "5 inconsistent" in lines[-1]
     assert len(list(audit_lines([found], everything=True))) > len(lines)
     assert len(audit_table([found], everything=False).rows) < len(audit_table([found], everything=True).rows)
-    assert list(audit_lines([audit("nothing here\n")], everything=False)) == ["log.md", "  no tables with scores found"]
+    assert list(audit_lines([audit("nothing here\n")], everything=False)) == ["log.md", "  no scores read"]
     assert document_counts()["bigbench_geometric_shapes"] == 359

@@ -47,7 +47,7 @@ def test_import_writes_a_baseline_and_says_what_it_could_not_read(
     target = tmp_path / "baselines" / "mine.yaml"
     found = run("baselines", "import", log, "--output", target, "--retrieved", "2024-02-03", "--source", "web/{file}")
     assert found.exit_code == 0
-    assert "My-Model-7B.md:5: row not read: piqa | 0 | acc | tbd | ±" in found.output
+    assert "My-Model-7B.md:5: row not read: piqa acc has no number in 'tbd'" in found.output
     assert "1 place(s) could not be read" in found.output
     assert f"wrote {target}: 1 tasks, 1 numbers, 1 averages" in found.output
     text = target.read_text()

@@ -381,7 +381,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert "OpenHermes-1-Llama2-13B" in Page(out.read_text(encoding="utf-8")).text
     result = CliRunner().invoke(main, ["report", str(folder), "--lang", "zh"])
     assert "- 模型：org/name" in result.stdout
-    result = CliRunner().invoke(main, ["report", str(folder), "--html", str(tmp_path / "no" / "report.html")])
+    missing = tmp_path / "new" / "report.html"
+    assert CliRunner().invoke(main, ["report", str(folder), "--html", str(missing)]).exit_code == 0
+    assert missing.is_file()
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(main, ["report", str(folder), "--html", str(tmp_path / "file" / "report.html")])
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
     (folder / "samples.jsonl").unlink()
     result = CliRunner().invoke(main, ["report", str(folder), "--html", str(out)])

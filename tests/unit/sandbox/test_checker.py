@@ -103,9 +103,8 @@ def check(candidate):
         ("def check(candidate):\n    candidate(open)\n    assert False", None),
         ("def check(candidate:\n", "not Python"),
         ("x = 1\n", "no function named check"),
-        ("import no_such_module\ndef check(candidate): pass\n", "cannot be set up"),
+        ("import no_such_module\ndef check(candidate): pass\n", "a module that is not here"),
         ("def check(candidate):\n    import no_such_module\n", "a module that is not here"),
-        ("def check(candidate):\n    candidate([[0]] * 10 ** 6)\n", "cannot be sent"),
     ],
 )
 def test_a_fault_of_the_tests_is_not_the_models_failure(checker: Checker, test: str, message: str | None) -> None:
@@ -227,7 +226,7 @@ def test_turns_know_whether_another_ran() -> None:
 
 
 def test_verdicts_come_in_the_order_of_the_samples() -> None:
-    completions = [SOLVE, "    return None\n", "    import time\n    time.sleep(.2)\n" + SOLVE] * 8
+    completions = [SOLVE, "    return None\n", "    import time\n    time.sleep(.05)\n" + SOLVE] * 8
     with Checker(jobs=4, timeout_seconds=TIMEOUT_SECONDS) as four:
         verdicts = list(four.check_many((PROBLEM, completion) for completion in completions))
     assert [v.passed for v in verdicts] == [True, False, True] * 8

@@ -40,7 +40,7 @@ MUTANTS = [
     ("landlock sealed", "reads_a_secret", "passed"),
     ("environment", "reads_the_environment", "passed"),
     ("descriptors", "finds_open_descriptors", "passed"),
-    ("limit:cpu watch", "just_over_the_cpu_limit", "passed"),
+    ("limit:cpu watch wall", "just_over_the_cpu_limit", "passed"),
     ("limit:as", "maps_without_touching", "passed"),
     ("call-ids", "answers_in_advance", "passed"),
     ("seccomp:clone seccomp:setsid seccomp:prctl", "fork_and_stay", "process"),

@@ -1,0 +1,259 @@
+"""lm-eval's own results files as runs: `evalkit.results` hands them here, so that every command takes them.
+
+A results file (``results_<time>.json``) gives tasks, metrics, errors; ``samples_<task>_<time>.jsonl`` files beside it
+give the documents, which pair by the hash of the document. The protocol is never nous-2023: the 0.4 line adds BOS, and
+its tasks, examples in the prompt and filters are its own. What the file does not say is "unknown", never guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evalkit.baselines.names import task_and_metric
+from evalkit.errors import StoreError
+from evalkit.results import MetricValue, RunRecord, Sample, finite
+from evalkit.suites import load_tasks
+
+_TIME = re.compile(r"_(\d{4}-\d{2}-\d{2}T[\d.:-]+)\.json$")
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell whether a path is a results file of another harness, or a folder that holds one and no run of evalkit."""
+    return results_file(path) is not None
+
+
+def results_file(path: Path) -> Path | None:
+    """Return lm-eval's results file at a path: the file itself, or the newest in a folder; None if there is none."""
+    if path.is_dir():
+        found = sorted(path.glob("results_*.json")) if not (path / "run.json").exists() else []
+        return found[-1] if found else None
+    return path if path.suffix == ".json" and path.name != "run.json" and path.is_file() else None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: damaged, not valid JSON ({error})") from None
+    if not isinstance(found, dict) or not isinstance(found.get("results"), dict):
+        raise StoreError(f"{path}: neither a run of evalkit nor a results file of lm-eval (no key 'results')")
+    return found
+
+
+def _number(value: Any) -> float | None:
+    return finite(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
+    value = found.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _counts(found: dict[str, Any], name: str, task: str) -> int:
+    entry = _mapping(found, "n-samples").get(name)
+    count = entry.get("effective") if isinstance(entry, dict) else None
+    known = load_tasks().get(task)
+    return count if isinstance(count, int) and count > 0 else known.documents if known is not None else 0
+
+
+def _metrics(path: Path, found: dict[str, Any]) -> dict[str, dict[str, MetricValue]]:
+    metrics: dict[str, dict[str, MetricValue]] = {}
+    groups = set(_mapping(found, "groups"))
+    for name, values in found["results"].items():
+        if not isinstance(values, dict):
+            raise StoreError(f"{path}: results: {name}: expected a mapping of metrics")
+        if name in groups:
+            continue
+        for key, value in values.items():
+            base, _, filtered = key.partition(",")
+            if base == "alias" or base.endswith("_stderr") or isinstance(value, str):
+                continue
+            number = _number(value)
+            if number is not None and not 0 <= number <= 1:
+                continue  # perplexities and the like are no shares
+            task, metric = task_and_metric(name, key)
+            error = _number(values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr"))
+            n = _counts(found, name, task)
+            failed = 0 if number is not None else max(n, 1)
+            metrics.setdefault(task, {})[metric] = MetricValue(number, error, n, failed)
+    if not metrics:
+        raise StoreError(f"{path}: no scores read: no metric in it is a share")
+    return metrics
+
+
+def _protocol(found: dict[str, Any], limit: Any) -> str:
+    shots = {n for n in _mapping(found, "n-shot").values() if isinstance(n, int) and not isinstance(n, bool)}
+    for entry in _mapping(found, "configs").values():
+        n = entry.get("num_fewshot") if isinstance(entry, dict) else None
+        shots |= {n} if isinstance(n, int) else set()
+    parts = ["lm-eval-0.4"]
+    parts += ["/".join(map(str, sorted(shots))) + "-shot"] if any(shots) else []
+    parts += [f"limit {limit:g}"] if isinstance(limit, (int, float)) and limit else []
+    parts += ["chat template"] if found.get("chat_template") or found.get("chat_template_sha") else []
+    return ", ".join(parts)
+
+
+def read_foreign_run(path: Path) -> RunRecord:
+    """Read a results file of lm-eval as a run's record.
+
+    Raises:
+        StoreError: it cannot be read, is none, or has no scores.
+    """
+    file = results_file(path)
+    if file is None:
+        raise StoreError(f"{path}: no results file of lm-eval")
+    found = _load(file)
+    metrics = _metrics(file, found)
+    config = _mapping(found, "config")
+    arguments = config.get("model_args")
+    text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
+    pretrained = re.search(r"(?:pretrained|model|path)[\"']?\s*[=:]\s*[\"']?([^,\"'}]+)", text)
+    dtype = re.search(r"dtype[\"']?\s*[=:]\s*[\"']?([\w.]+)", text)
+    name = str(found.get("model_name") or (pretrained[1] if pretrained else "") or file.parent.name)
+    hashes: dict[str, list[str]] = {}
+    for sample in read_foreign_samples(file):
+        hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
+    data = {
+        task: {
+            "source": "lm-eval",
+            "location": str(file),
+            "rows": next(iter(values.values())).n,
+            "documents": next(iter(values.values())).n,
+            "sha256": hashlib.sha256("\n".join(hashes[task]).encode()).hexdigest()
+            if all(hashes.get(task, [""]))
+            else None,
+            "expected_rows": None,
+            "expected_sha256": None,
+            "verdict": "unknown",
+        }
+        for task, values in metrics.items()
+    }
+    limit = config.get("limit")
+    versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
+    tasks = load_tasks()
+    evalkit: dict[str, Any] = {
+        "protocol": _protocol(found, limit),
+        "started": str(found.get("date") or (_TIME.search(file.name) or ("", "unknown"))[1]),
+        "duration_seconds": _number(_seconds(found)) or 0.0,
+        "command": ["lm_eval"],
+        "config": {"model": name, "limit": limit or None},
+        "suites": list(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
+        "model": {
+            "name": name,
+            "origin": "lm-eval",
+            "folder": None,
+            "revision": None,
+            "loader": str(config.get("model") or "unknown"),
+            "device": str(config.get("device") or "unknown"),
+            "dtype": str(dtype[1] if dtype else "unknown"),
+            "quantization": None,
+            "tokenizer_fingerprint": None,
+        },
+        "scorer": {"name": "lm-eval", "reason": "imported results file"},
+        "numerics": None,
+        "data": data,
+        "environment": {"versions": versions, "drivers": {}, "variables": {}},
+        "isolation": None,
+        "identity": None,
+        "work": None,
+        "sessions": [],
+        "foreign": "lm-eval",
+        "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
+    }
+    return RunRecord(file, evalkit, found, metrics)
+
+
+def _seconds(found: dict[str, Any]) -> float | None:
+    try:
+        return float(found.get("total_evaluation_time_seconds") or 0)
+    except (TypeError, ValueError):
+        return None
+
+
+def sample_files(path: Path) -> list[tuple[str, Path]]:
+    """Return (task as lm-eval names it, file) of the samples that belong to a results file: those of its time."""
+    file = results_file(path)
+    stamp = _TIME.search(file.name) if file is not None else None
+    if file is None or stamp is None:
+        return []
+    found = sorted(file.parent.glob(f"samples_*_{stamp[1]}.jsonl"))
+    return [(sample.name[len("samples_") : -len(f"_{stamp[1]}.jsonl")], sample) for sample in found]
+
+
+def read_foreign_samples(path: Path) -> Iterator[Sample]:
+    """Yield the documents of lm-eval's samples files, task by task; metrics of one document in two tasks are joined.
+
+    Raises:
+        StoreError: a line is damaged.
+    """
+    joined: dict[tuple[str, int], Sample] = {}
+    for name, file in sample_files(path):
+        try:
+            lines = file.read_text(encoding="utf-8").split("\n")
+        except OSError as error:
+            raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
+        for number, line in enumerate(lines, 1):
+            if not line:
+                continue
+            try:
+                sample = _sample(name, json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+                raise StoreError(f"{file}:{number}: damaged line") from None
+            known = joined.get((sample.task, sample.doc_id))
+            if known is None:
+                joined[sample.task, sample.doc_id] = sample
+            elif known.metrics.keys() & sample.metrics.keys():
+                raise StoreError(f"{file}:{number}: document {sample.doc_id} again")
+            else:
+                known.metrics.update(sample.metrics)
+    order = {task: place for place, task in enumerate(load_tasks())}
+    yield from sorted(joined.values(), key=lambda s: (order.get(s.task, len(order)), s.task, s.doc_id))
+
+
+def _sample(name: str, found: dict[str, Any]) -> Sample:
+    filtered = str(found.get("filter", "none"))
+    metrics: dict[str, float | None] = {}
+    task = task_and_metric(name, "")[0]
+    for key in found["metrics"] if isinstance(found.get("metrics"), list) else ("acc", "acc_norm", "exact_match"):
+        if key in found:
+            task, metric = task_and_metric(name, f"{key},{filtered}")
+            metrics[metric] = _number(found[key] if not isinstance(found[key], bool) else float(found[key]))
+    arguments = found.get("arguments") or {}
+    pairs = (
+        list(arguments.values()) if isinstance(arguments, dict) else [{"arg_0": a[0], "arg_1": a[1]} for a in arguments]
+    )
+    contexts = [str(pair.get("arg_0", "")) for pair in pairs]
+    scored = all(isinstance(pair.get("arg_1"), str) for pair in pairs)
+    resps = found.get("filtered_resps") or []
+    numbers = [_logprob(resp) for resp in resps] if scored else []
+    return Sample(
+        task=task,
+        doc_id=int(found["doc_id"]),
+        cluster=None,
+        metrics=metrics,
+        target=found.get("target"),
+        context=contexts[0] if len(set(contexts)) == 1 else contexts,
+        continuations=[str(pair["arg_1"]) for pair in pairs] if scored else [],
+        logprobs=[n for n, _ in numbers],
+        greedy=[g for _, g in numbers],
+        generated=[] if scored else [str(resp) for resp in resps],
+        details={"doc_hash": str(found["doc_hash"])} if found.get("doc_hash") else {},
+    )
+
+
+def _logprob(resp: Any) -> tuple[float | None, bool]:
+    first, greedy = (resp[0], resp[1]) if isinstance(resp, (list, tuple)) and len(resp) > 1 else (resp, False)
+    try:
+        value = float(first)
+    except (TypeError, ValueError):
+        return None, False
+    return (value if math.isfinite(value) else None), str(greedy) == "True"

@@ -1,0 +1,119 @@
+"""What can be known to be wrong before a document is read: packages, the model's path, the device, the hubs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from evalkit.config import TINY, RunConfig
+from evalkit.data import DataSource
+from evalkit.data.manifest import find_dataset
+from evalkit.errors import DataError, ModelError
+from evalkit.suites import find_task
+
+# What `pip install -e .` alone does not bring; lm-eval's adapter imports the middle two.
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors")
+HUB = "https://huggingface.co"
+_SECONDS = 3.0
+
+
+def check_packages() -> None:
+    """Raise ModelError, in one line, where a package that runs models is not installed."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"running a model needs {', '.join(missing)}, not installed here; pip install -e '.[model]' in evalkit's "
+            "folder brings what is missing and keeps the torch that is there (which torch: README, 'Install')"
+        )
+
+
+def check_tokenizer_packages(folder: Path) -> None:
+    """Raise ModelError where a tokenizer is a SentencePiece or tiktoken file alone, and what reads it is not installed.
+
+    transformers would take the one kind for the other then, and name the wrong package.
+    """
+    if (folder / "tokenizer.json").is_file():
+        return
+    names = [
+        name for name in ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model") if (folder / name).is_file()
+    ]
+    needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf", "tiktoken": "tiktoken"}
+    missing = [package for module, package in needed.items() if not _is_there(module)]
+    if names and missing:
+        raise ModelError(
+            f"{folder / names[0]}: reading this tokenizer needs {', '.join(missing)}, not installed here; "
+            f"pip install {' '.join(missing)} (or -e '.[model]')"
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
+
+
+def check_ready(
+    config: RunConfig, names: Iterable[str], sources: Mapping[str, DataSource], say: Callable[[str], None]
+) -> None:
+    """Check what a run needs before any data is loaded.
+
+    Raises:
+        ModelError: packages are missing, no such model folder, no such device.
+        DataError: a source does not have one of the tasks.
+    """
+    check_packages()
+    check_sources(names, sources)
+    from evalkit.models import devices
+    from evalkit.models.checkpoints import find_local
+    from evalkit.models.openmind import activate_npu, choose_loader
+
+    devices.choose(config.device, activate_npu)
+    remote = [name for name in (config.model, config.tokenizer) if name and name != TINY and find_local(name) is None]
+    loader = choose_loader(config.loader) if remote else "transformers"
+    if any(source.kind == "hub" for source in sources.values()) or (remote and loader == "transformers"):
+        go_offline_without_hub(say)
+
+
+def check_sources(names: Iterable[str], sources: Mapping[str, DataSource]) -> None:
+    """Raise DataError where a source is known not to have a task: one line for all of a suite."""
+    lacking: dict[str, list[str]] = {}
+    for name in names:
+        source, dataset = sources[find_task(name).suite], find_dataset(name)
+        location = {"hub": dataset.hub, "openmind": dataset.openmind}.get(source.kind, True)
+        if location is None:
+            lacking.setdefault(dataset.suite, []).append(name)
+        elif source.folder is not None and not (source.folder / dataset.file).exists():
+            raise DataError(
+                f"{source.folder / dataset.file}: no such file; the folder given by --data must hold '{dataset.file}' "
+                f"(layout: docs/data.md){'. ' + dataset.remedy if dataset.remedy else ''}"
+            )
+    for suite, tasks in lacking.items():
+        kind, dataset = sources[suite].kind, find_dataset(tasks[0])
+        elsewhere = f"{suite}=hub, or --data {suite}=FOLDER" if dataset.hub else f"{suite}=FOLDER"
+        remedy = dataset.remedy or f"Add --data {elsewhere} (layout: docs/data.md)."
+        are = "task of {} is" if len(tasks) == 1 else "tasks of {} are"
+        raise DataError(
+            f"--data {kind}: {len(tasks)} {are.format(suite)} not there in the protocol's form "
+            f"(first {tasks[0]}). {remedy}"
+        )
+
+
+def go_offline_without_hub(say: Callable[[str], None]) -> None:
+    """Where the Hugging Face hub cannot be reached, let its clients use what is cached, without minutes of retries."""
+    if os.environ.get("HF_HUB_OFFLINE") or any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")):
+        return
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or HUB)
+    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
+    try:
+        socket.create_connection((endpoint.hostname or "", port), timeout=_SECONDS).close()
+    except OSError as error:
+        say(
+            f"{endpoint.geturl()} cannot be reached ({error.strerror or error}); only what is cached is used "
+            "(HF_ENDPOINT names a mirror)"
+        )
+        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -1,0 +1,80 @@
+"""Completions as chat models and other harnesses give them: are they Python, and where is the code in them?"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+
+from evalkit.sandbox.verdict import Problem
+
+_END = re.compile(r"(?:<\|[\w ./-]{1,40}\|>|</s>|<eos>|<end_of_turn>|<pad>|\[/?INST\])")
+_FENCE = "```"
+# Longer texts are not parsed: no completion of these problems is, and parsing takes memory.
+_LONGEST = 100_000
+
+
+def is_python(problem: Problem, completion: str) -> bool:
+    """Return whether the prompt with this completion is Python; nothing is run."""
+    program = problem.prompt + completion
+    if len(program) > _LONGEST:
+        return True  # not known; the verdict tells
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the program's own escapes
+            # Compiled, not only parsed: a body without its indentation parses, but for its `return`.
+            compile(program, "completion", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def extract(problem: Problem, answer: str) -> str:
+    """Return the code of an answer as a continuation of the prompt; one that is Python as it stands is left alone.
+
+    Tried in this order, the first that gives Python: without end tokens; the code block that defines the function; the
+    whole as the function's body, indented; without the last lines, which may be prose.
+    """
+    from evalkit.tasks.humaneval import answered_code
+
+    if is_python(problem, answer):
+        return answer
+    bare = _END.split(answer.lstrip("\n") if answer.lstrip().startswith("<|") else answer)
+    text = next((part for part in bare if part.strip()), "")
+    attempts = [text]
+    if _FENCE in text:
+        attempts.append(answered_code(text, problem.entry_point))
+    attempts.append(textwrap.indent(textwrap.dedent(text).strip("\n"), "    ") + "\n")
+    attempts.append(answered_code(text, problem.entry_point))
+    lines = text.splitlines(keepends=True)
+    if _FENCE not in text:
+        attempts += ["".join(lines[:stop]) for stop in range(len(lines) - 1, 0, -1) if "".join(lines[:stop]).strip()][
+            :40
+        ]
+    return next((code for code in attempts if is_python(problem, code)), attempts[0])
+
+
+def hint(samples: Iterable[tuple[Problem, str]]) -> str | None:
+    """Return one line where most completions are no Python; None elsewhere."""
+    total, why = 0, Counter[str]()
+    for problem, completion in samples:
+        total += 1
+        if not is_python(problem, completion):
+            why[_looks_like(completion)] += 1
+    if why.total() * 2 <= total:
+        return None
+    kinds = ", ".join(f"{count} {kind}" for kind, count in why.most_common())
+    return (
+        f"{why.total()} of {total} completions are no Python after their prompt ({kinds}); --extract takes the code out"
+    )
+
+
+def _looks_like(completion: str) -> str:
+    if _FENCE in completion:
+        return "with Markdown fences"
+    if _END.search(completion):
+        return "with end tokens"
+    first = completion.lstrip("\n")
+    return "without the function's indentation" if first[:1] not in (" ", "\t", "") else "otherwise"

@@ -1,0 +1,273 @@
+"""Stand-ins for objects that stay with the candidate: what tests ask of them is asked there, answers are plain data.
+
+What may be asked (:data:`UNARY`, items, attributes, calls) carries inputs, never what the tests expect. So comparisons
+with a value of the tests are not asked: an ``__eq__`` of the program's own could always say yes. Such an object equals
+only itself, another object of the candidate that says so, and nothing of the tests; the verdict's detail then names it.
+``in`` is answered by iterating, with the tests' own ==.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import itertools
+import math
+import operator
+import re
+import types
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .calls import Session
+
+# Question -> (the method that must be there for it, what asks it). None of them has an operand.
+UNARY: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "iter": ("__iter__", iter),
+    "reversed": ("__reversed__", reversed),
+    "len": ("__len__", len),
+    "bool": ("__bool__", bool),
+    "str": ("__str__", str),
+    "repr": ("__repr__", repr),
+    "hash": ("__hash__", hash),
+    "int": ("__int__", int),
+    "float": ("__float__", float),
+    "complex": ("__complex__", complex),
+    "index": ("__index__", operator.index),
+    "abs": ("__abs__", abs),
+    "neg": ("__neg__", operator.neg),
+    "pos": ("__pos__", operator.pos),
+    "round": ("__round__", round),
+    "trunc": ("__trunc__", math.trunc),
+    "floor": ("__floor__", math.floor),
+    "ceil": ("__ceil__", math.ceil),
+}
+ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
+    "next": "__next__",
+    "call": "__call__",
+    "item": "__getitem__",
+    "eq": "__eq__",
+    "lt": "__lt__",
+    "gt": "__gt__",
+    "contains": "__contains__",
+}
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")
+}
+# Types that a stand-in may claim in isinstance(); none of a value that a test compares.
+KINDS: dict[str, type] = {
+    str(kind.__name__): kind
+    for kind in (
+        *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.CoroutineType),
+        *(types.GeneratorType, map, filter, zip, enumerate, reversed, functools.partial, re.Match, re.Pattern),
+        *(itertools.chain, itertools.islice, itertools.count, itertools.cycle, itertools.permutations),
+        *(itertools.combinations, itertools.product, itertools.accumulate, type(iter([])), type(iter(()))),
+        *(type(iter(range(0))), type(iter("")), type(iter({})), type(iter(set()))),
+    )
+}
+# Methods of stock types that compare with their argument: with one, only classes that the prompt asks for have them.
+COMPARING = frozenset(
+    name
+    for kind in (str, bytes, tuple, list, set, frozenset, int, float)
+    for name in dir(kind)
+    if not name.startswith("_")
+) - {"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "add", "discard", "update", "copy"}
+COMPARING |= {"equals", "equal", "eq", "isclose", "allclose", "array_equal", "has_key", "contains", "all", "any"}
+_VISIBLE = frozenset(("__name__", "__qualname__", "__doc__"))
+SINGLE_ITEMS = 16  # asked for one by one; then in growing numbers, to save time
+
+
+class Remote:
+    """An object of the candidate. Each has a class of its own kind, with the methods that the object has."""
+
+    __slots__ = ("__weakref__", "_handle", "_kind", "_more", "_session")
+
+    def __init__(self, session: Session, handle: int, kind: str) -> None:
+        self._session = session
+        self._handle = handle
+        self._kind = kind
+        self._more: Iterator[Any] | None = None
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return KINDS.get(self._kind, type(self))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name not in _VISIBLE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return attribute(self._session, self._handle, type(self).__name__, name)
+
+    def __eq__(self, other: object) -> Any:
+        return self is other or self._session.compare("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object>"
+
+    def __deepcopy__(self, memo: Any) -> Remote:
+        return self
+
+    __copy__ = __reduce__ = __reduce_ex__ = None  # type: ignore[assignment]
+
+
+def handle_of(value: Any) -> int:
+    """The handle of a stand-in; -1 for anything else. Asks the candidate nothing."""
+    return int(object.__getattribute__(value, "_handle")) if Remote in type(value).__mro__ else -1
+
+
+def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
+    """An attribute of an object of the candidate; a method that compares can be called without operand only."""
+    value = session.ask("attr", handle, [name])
+    if name in COMPARING and handle_of(value) >= 0 and not session.entry_is_class:
+        return functools.partial(session.call_without_operand, value, f"{owner}.{name}")
+    return value
+
+
+def _ask(name: str) -> Callable[[Remote], Any]:
+    def method(self: Remote) -> Any:
+        return self._session.ask(name, self._handle, [])
+
+    return method
+
+
+def _typed(name: str, kind: type) -> Callable[[Remote], Any]:
+    def method(self: Remote) -> Any:
+        value = self._session.ask(name, self._handle, [])
+        if type(value) is not kind:
+            raise TypeError(f"__{name}__ returned {type(value).__name__}")
+        return value
+
+    return method
+
+
+def _iter(self: Remote) -> Any:
+    iterator = self._session.ask("iter", self._handle, [])
+    if not hasattr(type(iterator), "__next__"):
+        raise TypeError(f"iter() returned {type(iterator).__name__}")
+    return iterator
+
+
+def _items(session: Session, handle: int) -> Iterator[Any]:
+    for count in itertools.count():
+        items, end = session.ask("next", handle, [1 if count < SINGLE_ITEMS else min(1 << (count - 15), 4096)])
+        yield from items
+        if end is True:
+            return
+
+
+def _next(self: Remote) -> Any:
+    if self._more is None:
+        self._more = _items(self._session, self._handle)
+    return next(self._more)
+
+
+def _call(self: Remote, /, *args: Any, **kwargs: Any) -> Any:
+    return self._session.call(self._handle, args, kwargs)
+
+
+def _item(self: Remote, key: Any) -> Any:
+    return self._session.ask("item", self._handle, [key])
+
+
+def _compares(name: str) -> Callable[[Remote, Any], Any]:
+    return lambda self, other: self._session.compare(name, self, other)
+
+
+def _itself(self: Remote) -> Remote:
+    return self
+
+
+@functools.lru_cache(maxsize=512)
+def remote_class(name: str, abilities: frozenset[str]) -> Any:
+    """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable")."""
+    methods: dict[str, Any] = {"__slots__": ()}
+    for ability in abilities & UNARY.keys():
+        methods[UNARY[ability][0]] = _ask(ability)
+    for ability, kind in (("bool", bool), ("len", int), ("hash", int), ("index", int), ("str", str), ("repr", str)):
+        if ability in abilities:
+            methods[f"__{ability}__"] = _typed(ability, kind)
+    if "round" in abilities:
+        methods["__round__"] = lambda self, digits=None: self._session.ask("round", self._handle, [digits])
+    if "iter" in abilities:
+        methods["__iter__"] = _iter
+    if "next" in abilities:
+        methods |= {"__next__": _next, "__iter__": _itself}
+    if "call" in abilities:
+        methods["__call__"] = _call
+    if "item" in abilities:
+        methods["__getitem__"] = _item
+    if abilities & {"lt", "gt"}:
+        methods |= {f"__{name}__": _compares(name) for name in ("lt", "le", "gt", "ge")}
+    if "unhashable" in abilities:
+        methods["__hash__"] = None
+    return type(name, (Remote,), methods)
+
+
+def generator(remote: Any) -> Iterator[Any]:
+    """A true generator, for a generator of the candidate."""
+    yield from _items(remote._session, remote._handle)
+
+
+def derived(session: Session, handle: int, name: str, base: Any) -> Any:
+    """A value of a subclass: equal to its base type's value in everything, with the other attributes asked for."""
+    kind: Any = type(base)
+    if kind not in (int, float, str, tuple, list, dict, set, frozenset, bytes, bytearray):
+        if kind in _DERIVED:
+            return base
+        raise TypeError("not a base type")
+    made = _derived_class(name, kind)(base)
+    made._evalkit = (session, handle)
+    return made
+
+
+_DERIVED = (type(None),)
+
+
+@functools.lru_cache(maxsize=512)
+def _derived_class(name: str, kind: type) -> Any:
+    def __getattr__(self: Any, wanted: str) -> Any:  # noqa: N807 - the method of the class to be made
+        if wanted.startswith("_") or "_evalkit" not in self.__dict__:
+            raise AttributeError(f"{name!r} object has no attribute {wanted!r}")
+        session, handle = self._evalkit
+        return attribute(session, handle, name, wanted)
+
+    return type(name, (kind,), {"__getattr__": __getattr__})
+
+
+def abilities_of(kind: type) -> list[str]:
+    """What an object of the candidate can do, for :func:`remote_class` on the other side."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if base is not object:
+            found.update(base.__dict__)
+    able = [name for name, method in ABILITIES.items() if found.get(method) is not None]
+    if "__hash__" in found and found["__hash__"] is None:
+        able.append("unhashable")
+    return able
+
+
+def kind_of(value: Any) -> str:
+    """The key of :data:`KINDS` that tells an object's type, or an empty string."""
+    name = type(value).__name__
+    return name if KINDS.get(name) is type(value) else ""
+
+
+def perform(question: str, value: Any, arguments: list[Any]) -> Any:
+    """Ask an object of the candidate, in the candidate."""
+    if question == "round":
+        return round(value, *[digits for digits in arguments if digits is not None])
+    if question in UNARY:
+        return UNARY[question][1](value)
+    if question == "attr":
+        return getattr(value, arguments[0])
+    if question == "item":
+        return value[arguments[0]]
+    if question in COMPARISONS:
+        return COMPARISONS[question](value, arguments[0])
+    raise builtins.ValueError(f"unknown question {question!r}")
