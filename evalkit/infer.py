@@ -49,6 +49,8 @@ def infer(
     prompt: str,
     *,
     system: str | None = None,
+    system_in_user: bool = False,
+    adapter: str | None = None,
     raw: bool = False,
     revision: str | None = None,
     tokenizer: str | None = None,
@@ -70,6 +72,8 @@ def infer(
             `evalkit.models.openmind.OpenMindLM`.
         prompt: the user's message, or with ``raw`` the text to be continued.
         system: the system's message.
+        system_in_user: put it at the head of the user's turn, for chat templates that take none.
+        adapter: folder of a PEFT adapter to apply to the model.
         raw: send the prompt as it is, without the chat template.
         max_new_tokens: longest answer in tokens; less where the model's context is full before.
         temperature: 0 takes the likeliest token each time; above, tokens are drawn.
@@ -98,7 +102,11 @@ def infer(
         dtype=dtype,
         loader=loader,
         trust_remote_code=trust_remote_code,
+        adapter=adapter,
+        system_in_user=system_in_user,
     )
+    for line in lm.remarks():
+        notes.write(f"{line}\n")
     load_seconds = time.perf_counter() - started
     ids = lm.tok_encode(prompt) if raw else _chat_ids(lm, prompt, system)
     if len(ids) >= lm.max_length:
@@ -141,7 +149,14 @@ def _chat_ids(lm: OpenMindLM, prompt: str, system: str | None) -> list[int]:
     from evalkit.models.chat import check_chat_template
 
     remedy = ", or send the prompt as it is (evalkit infer --raw)"
-    check_chat_template(lm.pretrained, lm.tokenizer, system=system, remedy=remedy)
+    check_chat_template(
+        lm.pretrained,
+        lm.tokenizer,
+        system=system,
+        system_in_user=lm.system_in_user,
+        arguments=dict(lm.chat_template_args or {}),
+        remedy=remedy,
+    )
     history = [] if system is None else [{"role": "system", "content": system}]
     text = lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
     # The template writes all special tokens itself.

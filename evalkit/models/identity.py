@@ -70,7 +70,8 @@ class ModelIdentity:
                 )
             },
             "tokenizer": {
-                name: getattr(self, name) for name in ("tokenizer_fingerprint", "tokenizer_files", "vocabulary", "add_bos")
+                name: getattr(self, name)
+                for name in ("tokenizer_fingerprint", "tokenizer_files", "vocabulary", "add_bos")
             },
             "chat_template": self.chat_template,
             "generation": {"end_ids": list(self.end_ids), "ignored": list(self.ignored)},

@@ -198,9 +198,23 @@ class OpenMindLM(ScoredLM):
             "model_sha": (self.checkpoint.revision if self.checkpoint else None) or "",
         }
 
-    def require_chat_template(self) -> None:
-        """Raise `ModelError` unless the tokenizer has a chat template."""
-        chat.require(self.tokenizer, self.pretrained)
+    def remarks(self) -> list[str]:
+        """Return what a user should know about what was loaded, one line each."""
+        found = []
+        if self.weights.unused:
+            names = ", ".join(self.weights.unused[:3]) + (" ..." if len(self.weights.unused) > 3 else "")
+            used = ", ".join(file.name for file in self.weights.files[:1]) + (
+                f" and {len(self.weights.files) - 1} more" if len(self.weights.files) > 1 else ""
+            )
+            found.append(
+                f"the model's folder holds two sets of weights: {used} is loaded, as transformers does; unused: {names}"
+            )
+        if self.ignored_settings:
+            settings = ", ".join(f"{name}={value}" for name, value in self.ignored_settings.items())
+            found.append(f"generation_config.json asks for {settings}; texts are made by the protocol, without it")
+        if self.adapter is not None:
+            found.append(f"adapter {self.adapter} is applied")
+        return found
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Render a conversation as the text that the model was trained on.

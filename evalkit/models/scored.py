@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -17,7 +17,7 @@ from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests, make_plain
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.audit import Audit, audit
-from evalkit.scoring.encode import encode_requests, encode_strings
+from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
 from evalkit.scoring.generate import GenerationRequest, Generator
 from evalkit.scoring.generate_probe import choose_generator
 from evalkit.scoring.generate_transformers import Wish
@@ -31,6 +31,31 @@ from evalkit.store.sections import FailedText, Prompt, plan_batches
 GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
+
+
+@dataclasses.dataclass
+class Marks:
+    """What happened to a run's requests.
+
+    Attributes:
+        documents: by mark the (task, doc_id) of documents with such a request. ``cut``: its beginning had no place in
+            the model's context. ``apart``: context and continuation were encoded apart, since a token spans their join.
+            ``reused``: its result was taken from another run.
+        counts: by mark the number of requests.
+    """
+
+    documents: dict[str, set[tuple[str, int]]] = dataclasses.field(default_factory=dict)
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def add(self, mark: str, requests: Iterable[Any]) -> None:
+        """Note lm-eval's requests under a mark."""
+        found = [(str(request.task_name), int(request.doc_id or 0)) for request in requests]
+        self.documents.setdefault(mark, set()).update(found)
+        self.counts[mark] = self.counts.get(mark, 0) + len(found)
+
+    def of(self, task: str, doc_id: int) -> list[str]:
+        """Return the marks of a document."""
+        return [mark for mark, documents in self.documents.items() if (task, doc_id) in documents]
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
@@ -60,8 +85,10 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.ledger: Ledger | None = None
         # Of sampled generation, where a ledger keeps the texts.
         self.seed = 0
-        # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
-        self.reused: set[tuple[str, str]] = set()
+        # What happened to requests, by document; the record marks those.
+        self.marks = Marks()
+        # Contexts that `apply_chat_template` has made already, by hash.
+        self._rendered: set[int] = set()
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
             self.batch_size_per_gpu = self._cpu_batch_size()
 
@@ -106,10 +133,24 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             (log-probability in nats, is greedy) of each request.
         """
         pairs = [tuple(request.args) for request in requests]
-        encoded = self.encode(pairs)
+        whole = self.encode(pairs)
+        encoded = whole.requests
+        self.marks.add("apart", (requests[position] for position in whole.apart))
+        # The last token of a request is only predicted, never read.
+        longest = int(self.max_length) + 1
+        self.marks.add(
+            "cut",
+            (
+                request
+                for request, ids in zip(requests, encoded, strict=True)
+                if len(ids.context_ids) + len(ids.continuation_ids) > longest
+            ),
+        )
+        if self.ledger is not None:
+            self.ledger.asked = [(str(request.task_name), int(request.doc_id or 0)) for request in requests]
         scores = self._score(encoded)
         if self.ledger is not None:
-            self.reused |= {pairs[position] for position in self.ledger.reused}
+            self.marks.add("reused", (requests[position] for position in self.ledger.reused))
         if self._audit_fraction and requests:
             documents = [(request.task_name, request.doc_id) for request in requests]
             with self.running():
@@ -120,10 +161,10 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
 
-    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
-        """Return (context, continuation) pairs as token ids; see `encode_requests`."""
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> Encoded:
+        """Return (context, continuation) pairs as token ids; see `encode_pairs`."""
         prefix = self.prefix_token_id
-        return encode_requests(
+        return encode_pairs(
             self.tokenizer,
             pairs,
             prefix_token_id=None if prefix is None else int(prefix),
@@ -148,8 +189,10 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         Returns:
             The texts: what the generated tokens add to the prompt's text.
         """
+        asked = requests
         requests = [self.in_chat_template(request) for request in requests]
         wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
+        self._mark_cut_prompts(asked, requests)
         if self.ledger is None:
             return [FailedText() if text is None else text for text in self._generate(requests, wanted)]
         if str(self.batch_size_per_gpu) == "auto":
@@ -170,12 +213,13 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             torch.manual_seed(self.seed + min(positions))
             return self._generate([requests[p] for p in positions], [wanted[p] for p in positions])
 
+        self.ledger.asked = [(str(request.task_name), int(request.doc_id or 0)) for request in asked]
         texts = self.ledger.generate(
             prompts,
             lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
             generate_batch,
         )
-        self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
+        self.marks.add("reused", (asked[position] for position in self.ledger.reused))
         return [FailedText() if text is None else text for text in texts]
 
     def in_chat_template(self, request: Any) -> Any:
@@ -183,8 +227,23 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         context, settings = request.args[0], dict(request.args[1])
         if not settings.pop("chat", False):
             return request
+        if hash(context) in self._rendered:  # as with --apply-chat-template
+            return dataclasses.replace(request, arguments=(context, settings), resps=[])
         messages = [{"role": "user", "content": context}]
         return dataclasses.replace(request, arguments=(self.apply_chat_template(messages), settings), resps=[])
+
+    def _mark_cut_prompts(self, asked: Sequence[Any], shown: Sequence[Any]) -> None:
+        """Mark those whose beginning has no place in the context beside the new tokens."""
+        room = [int(self.max_length) - int(request.args[1].get("max_gen_toks", self.max_gen_toks)) for request in shown]
+        # A token stands for a byte at least: shorter texts need no look.
+        near = [i for i, request in enumerate(shown) if len(str(request.args[0]).encode()) > room[i] - 2]
+        encoded = encode_strings(
+            self.tokenizer,
+            (str(shown[i].args[0]) for i in near),
+            add_special_tokens=bool(self.add_bos_token),
+            prefix_text=self.tokenizer.bos_token,
+        )
+        self.marks.add("cut", (asked[i] for i in near if len(encoded[str(shown[i].args[0])]) > room[i]))
 
     @property
     def generator(self) -> Generator | None:
