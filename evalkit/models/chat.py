@@ -1,8 +1,8 @@
 """Rendering conversations with a tokenizer's chat template, so that what is recorded is what reached the model.
 
-lm-eval drops the system message where a template refuses it, and goes on; some templates drop it themselves. Here either
-is an error with a remedy, unless the user asked for the text to go into the first user turn. One conversation, rendered
-before anything is scored, tells whether a template does what a run needs of it.
+lm-eval drops the system message where a template refuses it, and goes on; some templates drop it themselves. Here
+either is an error with a remedy, unless the user asked for the text to go into the first user turn. One conversation,
+rendered before anything is scored, tells whether a template does what a run needs of it.
 """
 
 from __future__ import annotations

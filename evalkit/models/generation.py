@@ -1,9 +1,9 @@
-"""Which generation settings are in force, and lm-eval's generation requests in the words of ``evalkit.scoring.generate``.
+"""Which generation settings are in force, and lm-eval's generation requests in words of ``evalkit.scoring.generate``.
 
 The protocol is plain greedy decoding, or plain sampling where a temperature is asked for. A checkpoint's
-generation_config.json may ask for more (a repetition penalty, suppressed tokens ...); transformers would apply it to every
-text without a word. Here it is taken out of the model when that is loaded, and named: on stderr, in the record and in the
-report. What stays in force of that file are the tokens that end a text.
+generation_config.json may ask for more (a repetition penalty, suppressed tokens ...); transformers would apply it to
+every text without a word. Here it is taken out of the model when that is loaded, and named: on stderr, in the record
+and in the report. What stays in force of that file are the tokens that end a text.
 """
 
 from __future__ import annotations

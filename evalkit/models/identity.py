@@ -21,7 +21,7 @@ class ModelIdentity:
     """What answers depend on, on the model's side.
 
     Attributes:
-        model_fingerprint: sha256 over the weight files that were loaded, the configuration, model code, and the adapter.
+        model_fingerprint: sha256 over the weight files that were loaded, configuration, model code, and the adapter.
         adapter: sha256 over the adapter's files; None without one.
         revision: the hub's commit, or None.
         architecture: the model's class.

@@ -262,7 +262,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             )
 
     def _generate(self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None]) -> list[str | None]:
-        """Generate with our loop; with transformers' where the model or a request's settings ask for more than that has.
+        """Generate with our loop; with that of transformers where the model or a request asks for more.
 
         None stands for a text that could not be generated, since the model gave no numbers.
         """

@@ -219,6 +219,14 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
     lines += [say("- {name}: {value}", name=name, value=value) for name, value in header_rows(record, say)]
     lines.append("")
     for suite in load_suites().values():
+        without = (record.evalkit.get("partial") or {}).get("without_verdicts") or ()
+        if any(task.name in without for task in suite.tasks):
+            counts = [record.evalkit["partial"]["documents"][task.name] for task in suite.tasks if task.name in without]
+            there, total = f"{sum(c for c, _ in counts):,}", f"{sum(of for _, of in counts):,}"
+            note = say("partial: the texts of {there} of {total} problems are there", there=there, total=total)
+            lines += [f"## {suite.title}", "", f"**{note}**", ""]
+            lines += [say("No score: a report runs no programs; the run does, when all texts are there."), ""]
+            continue
         if not any(task.name in record.metrics for task in suite.tasks):
             continue
         is_partial = bool(record.evalkit.get("partial"))

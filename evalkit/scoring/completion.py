@@ -1,15 +1,15 @@
 """The text of a completion: what the new tokens add to the text of the prompt.
 
-``decode(end of the prompt + new tokens)`` without ``decode(end of the prompt)``. Decoding the new tokens alone is not the
-same: decoders of SentencePiece tokenizers (Llama 2, Mistral) take the first space of whatever they are given for one that
-the tokenizer itself put there, and with it goes the indentation of a program's first line. lm-eval's ``hf`` model decodes
-the new tokens alone; the protocol (configs/protocols, docs/tasks.md) does not.
+``decode(end of the prompt + new tokens)`` without ``decode(end of the prompt)``. Decoding the new tokens alone is not
+the same: decoders of SentencePiece tokenizers (Llama 2, Mistral) take the first space of whatever they are given for
+one that the tokenizer itself put there, and with it goes the indentation of a program's first line. lm-eval's ``hf``
+model decodes the new tokens alone; the protocol (configs/protocols, docs/tasks.md) does not.
 
 Everything that turns generated tokens into text comes here: the generator and its search for stop strings, the loop of
 transformers, ``evalkit infer``. No torch in this module.
 
-What is decoded and what is not: special tokens are left out; the tokenizer's "clean-up" of spaces (``a , b`` to ``a, b``)
-is off, since the tokens do not say it.
+What is decoded and what is not: special tokens are left out; the tokenizer's "clean-up" of spaces (``a , b`` to ``a,
+b``) is off, since the tokens do not say it.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ are of similar length because requests are sorted by it.
 
 As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
 the stop strings being applied in their order; special tokens are not part of the text. Not as in lm-eval's ``hf``: the
-text is what the new tokens add to the prompt's (``completion``). ``generate_probe`` leaves the loop to transformers where
-a small probe does not agree with the plain scorer. Penalties and the like of the checkpoint's generation_config.json are
-not applied: the protocol is greedy, or plain sampling.
+text is what the new tokens add to the prompt's (``completion``). ``generate_probe`` leaves the loop to transformers
+where a small probe does not agree with the plain scorer. Penalties and the like of the checkpoint's
+generation_config.json are not applied: the protocol is greedy, or plain sampling.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Generation by transformers' own loop, for what ``generate.Generator`` does not do.
 
-That is: models whose cache that loop cannot drive (recurrent states, caches of their own), and settings that it does not
-know (beams, penalties that a task asks for). The text is the same function of the tokens there as here (``completion``),
-and so is the search for stop strings.
+That is: models whose cache that loop cannot drive (recurrent states, caches of their own), and settings that it does
+not know (beams, penalties that a task asks for). The text is the same function of the tokens there as here
+(``completion``), and so is the search for stop strings.
 """
 
 from __future__ import annotations
