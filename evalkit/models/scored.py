@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -15,6 +15,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests, make_plain
+from evalkit.models.marks import Marks
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.audit import Audit, audit
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
@@ -31,31 +32,6 @@ from evalkit.store.sections import FailedText, Prompt, plan_batches
 GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
-
-
-@dataclasses.dataclass
-class Marks:
-    """What happened to a run's requests.
-
-    Attributes:
-        documents: by mark the (task, doc_id) of documents with such a request. ``cut``: its beginning had no place in
-            the model's context. ``apart``: context and continuation were encoded apart, since a token spans their join.
-            ``reused``: its result was taken from another run.
-        counts: by mark the number of requests.
-    """
-
-    documents: dict[str, set[tuple[str, int]]] = dataclasses.field(default_factory=dict)
-    counts: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    def add(self, mark: str, requests: Iterable[Any]) -> None:
-        """Note lm-eval's requests under a mark."""
-        found = [(str(request.task_name), int(request.doc_id or 0)) for request in requests]
-        self.documents.setdefault(mark, set()).update(found)
-        self.counts[mark] = self.counts.get(mark, 0) + len(found)
-
-    def of(self, task: str, doc_id: int) -> list[str]:
-        """Return the marks of a document."""
-        return [mark for mark, documents in self.documents.items() if (task, doc_id) in documents]
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information

@@ -12,13 +12,6 @@ from evalkit.results import MetricValue, RunRecord
 from evalkit.suites import Suite, load_suites
 
 _CHANGING = ("add_bos", "apply_chat_template", "system", "system_in_user", "max_new_tokens")
-_REQUESTS = {
-    "cut": "cut: {count} requests lost their beginning, since they are longer than the model's context.",
-    "apart": (
-        "encoded apart: in {count} requests a token spans the join of context and continuation, so the two were "
-        "encoded apart."
-    ),
-}
 _HEADINGS = ("Task", "Version", "Metric", "Value", "", "Stderr")
 # Text columns are padded on the right, numbers on the left; headings are centred: the layout of the published tables.
 _NUMERIC = (False, True, False, True, False, True)
@@ -194,14 +187,29 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
     if work.get("reused_from"):
         values = {"count": f"{sum(section['reused'] for section in work['sections']):,}", "run": work["reused_from"]}
         found.append(say("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
-    counts = record.evalkit.get("requests") or {}
-    found += [say(text, count=f"{counts[mark]:,}") for mark, text in _REQUESTS.items() if counts.get(mark)]
-    return found + failed
+    return found + requests_text(record.evalkit.get("requests") or {}, say) + failed
 
 
-def requests_text(counts: Mapping[str, int]) -> list[str]:
+def requests_text(counts: Mapping[str, int], say: Language = ENGLISH) -> list[str]:
     """Return what happened to requests before the model saw them, one line each."""
-    return [text.format(count=f"{counts[mark]:,}") for mark, text in _REQUESTS.items() if counts.get(mark)]
+    cut, apart = counts.get("cut"), counts.get("apart")
+    found = []
+    if cut:
+        found.append(
+            say(
+                "cut: {count} requests lost their beginning, since they are longer than the model's context.",
+                count=f"{cut:,}",
+            )
+        )
+    if apart:
+        found.append(
+            say(
+                "encoded apart: in {count} requests a token spans the join of context and continuation, so the two "
+                "were encoded apart.",
+                count=f"{apart:,}",
+            )
+        )
+    return found
 
 
 def _partial_note(suite: Suite, record: RunRecord, say: Language) -> str:
