@@ -13,7 +13,10 @@ import pytest
 from evalkit.errors import ModelError
 from evalkit.models.checkpoints import weights_of
 
-pytestmark = pytest.mark.model
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # peft asks transformers by an old name
+]
 
 
 def load(folder: Path, **options: Any) -> Any:

@@ -123,9 +123,8 @@ def test_a_token_over_the_join_has_both_encoded_apart() -> None:
     from tokenizers import Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {
-        word: k for k, word in enumerate(["<s>", "</s>", "a", ":", " ", "n", "o", "s", "b", " n", " no", ": no"])
-    }
+    words = ["<s>", "</s>", "a", ":", " ", "n", "o", "s", "b", " n", " no", ": no"]
+    vocabulary = {word: k for k, word in enumerate(words)}
     backend = Tokenizer(models.BPE(vocabulary, [(" ", "n"), (" n", "o"), (":", " no")]))
     backend.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
