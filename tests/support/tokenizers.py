@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evalkit.paths import SAMPLES
-from tests.real.make_model import TOKENIZER, cache_folder
+from tests.real.make_model import NAME, TOKENIZER, cache_folder
 
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
 _LLAMA3 = _WORDS + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -141,8 +141,20 @@ def mistral() -> Any:
         return AutoTokenizer.from_pretrained(str(write_mistral(Path(folder))))
 
 
+@functools.cache
+def smollm2() -> Any:
+    """The real one, of the model that `make real-model` makes."""
+    from transformers import AutoTokenizer
+
+    folder = cache_folder() / NAME
+    if not folder.is_dir():
+        pytest.skip(f"SmolLM2 is not at {folder}; make real-model makes it")
+    return AutoTokenizer.from_pretrained(str(folder))
+
+
 FAMILIES: dict[str, Callable[[], Any]] = {
     "mistral": mistral,
+    "smollm2": smollm2,
     "gpt2": functools.cache(gpt2),
     "llama3": functools.cache(llama3),
     "qwen2": functools.cache(qwen2),

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.model
 
 
 # Tokenizers that put nothing before a text, so that the tokens of a text alone are tokens of it behind any other.
-PLAIN = ("gpt2", "llama3", "qwen2", "gemma")
+PLAIN = ("smollm2", "gpt2", "llama3", "qwen2", "gemma")
 
 
 def problems() -> list[tuple[str, str]]:
