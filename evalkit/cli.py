@@ -116,6 +116,7 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 _model_options = _options(
     click.option("--model", help="Local folder, hub id, or 'tiny' (the built-in model)."),
     click.option("--revision", help="Revision of a hub model."),
+    click.option("--adapter", metavar="FOLDER", help="PEFT adapter (LoRA ...) to apply to the model."),
     click.option("--tokenizer", help="Another tokenizer than the model's."),
     click.option("--loader", help="auto, openmind or transformers.  [default: auto]"),
     click.option("--device", help="auto, npu[:N], cuda[:N] or cpu.  [default: auto]"),
@@ -163,6 +164,12 @@ _SUITE_HELP = (
     help="Wrap contexts in the model's chat template.  [default: no]",
 )
 @click.option("--system", help="System prompt.  [default: none]")
+@click.option(
+    "--system-in-user",
+    is_flag=True,
+    default=None,
+    help="Put the system prompt at the head of the user's turn, for chat templates that take none.",
+)
 @click.option("--isolation", help="Model-written programs: require, best or off.  [default: require]")
 @click.option("--unsafe-code-execution", is_flag=True, default=None, help="Permits --isolation off.")
 @click.option("--seed", type=int, help="Seed of torch, numpy and random.  [default: 1234]")
@@ -296,6 +303,7 @@ def verify(data: tuple[str, ...], task: tuple[str, ...], as_json: bool) -> None:
 @_model_options
 @click.option("--prompt", required=True, help="What to ask.")
 @click.option("--system", help="System prompt.")
+@click.option("--system-in-user", is_flag=True, help="Put it at the head of the user's turn.")
 @click.option("--max-new-tokens", type=int, default=128, show_default=True)
 @click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--seed", type=int, default=1234, show_default=True)

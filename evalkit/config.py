@@ -52,6 +52,8 @@ class RunConfig:
         add_bos: put the BOS token before every request (protocol nous-2023 does not).
         apply_chat_template: wrap contexts in the tokenizer's chat template (protocol nous-2023 does not).
         system: system prompt, with the chat template or before the context.
+        system_in_user: with the chat template, put the system prompt at the head of the first user turn.
+        adapter: folder of a PEFT adapter (LoRA ...) to apply to the model.
         isolation: how model-written programs are run: require, best or off.
         unsafe_code_execution: permits ``isolation: off``.
         seed: seed of torch, numpy and random.
@@ -84,6 +86,8 @@ class RunConfig:
     add_bos: bool = False
     apply_chat_template: bool = False
     system: str | None = None
+    system_in_user: bool = False
+    adapter: str | None = None
     isolation: str = "require"
     unsafe_code_execution: bool = False
     seed: int = 1234
@@ -125,6 +129,10 @@ class RunConfig:
                 "isolation: off runs model-written programs with your rights; "
                 "add --unsafe-code-execution if that is what you want"
             )
+        if self.system_in_user and not (self.system and self.apply_chat_template):
+            raise ConfigError("system_in_user: says where the chat template has --system; add both, or leave it out")
+        if self.adapter is not None and self.model == TINY:
+            raise ConfigError(f"adapter: the built-in model '{TINY}' takes none; name its base model with --model")
         if self.fresh and self.resume:
             raise ConfigError("fresh and resume contradict each other; give one of them")
         self.task_names()

@@ -60,7 +60,7 @@ def _table(asked: Asked, documents: dict[str, int]) -> str:
 
 def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
     clock = time.perf_counter()
-    requests = model.encode([(context, continuation) for _, context, continuation in asked.pairs])
+    requests = model.encode([(context, continuation) for _, context, continuation in asked.pairs]).requests
     rows = sum(min(len(r.context_ids) + len(r.continuation_ids) - 1, int(model.max_length)) for r in requests)
     encoding = time.perf_counter() - clock
     scorer = model.scorer

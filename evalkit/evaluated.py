@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evalkit.config import RunConfig
@@ -91,6 +91,19 @@ def evaluate_tasks(
     return dict(evaluated)
 
 
+def system_of(config: RunConfig, names: Sequence[str]) -> dict[str, str] | None:
+    """Return the system prompt and how it reached the model, for the record; None without one."""
+    if not config.system:
+        return None
+    if config.apply_chat_template:
+        place = "head of the first user turn" if config.system_in_user else "system message"
+    else:
+        place = "before the context"
+        if "humaneval_chat" in names:
+            place += "; humaneval_chat: head of the user turn"
+    return {"text": config.system, "place": place}
+
+
 def _draw_samples(tasks: Mapping[str, Any], config: RunConfig) -> None:
     """Ask for several sampled completions in the tasks that run programs."""
     from lm_eval.filters import build_filter_ensemble
@@ -105,12 +118,16 @@ def _draw_samples(tasks: Mapping[str, Any], config: RunConfig) -> None:
             task._filters = [build_filter_ensemble("none", [["take_first_k", {"k": config.samples}]])]
 
 
+def _no_marks(_task: str, _doc_id: int) -> Sequence[str]:
+    return ()
+
+
 def samples_of(
     logged: Mapping[str, Sequence[Mapping[str, Any]]],
     data: Mapping[str, LoadedData],
     limit: int | None,
     verdicts: Mapping[str, Any],
-    reused: Set[tuple[str, str]],
+    marks: Callable[[str, int], Sequence[str]] = _no_marks,
 ) -> list[Sample]:
     """Turn lm-eval's logged samples into ours: tasks in reporting order, documents in the data's order.
 
@@ -119,7 +136,7 @@ def samples_of(
         data: by task the documents.
         limit: only the first documents of each task were wanted; None for all.
         verdicts: by `verdict_key` the verdicts on a problem's programs.
-        reused: requests whose results were taken from another run, as `OpenMindLM.reused` says.
+        marks: returns what happened to a document's requests, as `evalkit.models.scored.Marks.of` does.
     """
     samples = []
     for task, loaded in data.items():
@@ -127,7 +144,7 @@ def samples_of(
         layout = loaded.dataset.layout
         for doc_id, doc in enumerate(loaded.documents[:limit]):
             if doc_id in entries:
-                samples.append(sample_of(task, entries[doc_id], layout, verdicts, reused))
+                samples.append(sample_of(task, entries[doc_id], layout, verdicts, marks))
             else:
                 samples.append(_missing_sample(task, doc_id, cluster_key(layout, doc)))
     return samples
@@ -143,7 +160,7 @@ def sample_of(
     entry: Mapping[str, Any],
     layout: str,
     verdicts: Mapping[str, Any],
-    reused: Set[tuple[str, str]],
+    marks: Callable[[str, int], Sequence[str]] = _no_marks,
 ) -> Sample:
     """Turn one of lm-eval's logged samples into ours; see `samples_of`."""
     scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
@@ -154,8 +171,7 @@ def sample_of(
     if "mc2_targets" in doc:  # TruthfulQA: where mc2's choices start, and how many of them are true (they come first)
         details["mc1_choices"] = len(doc["mc1_targets"]["choices"])
         details["mc2_true"] = list(doc["mc2_targets"]["labels"]).index(0)
-    if any(_request(arguments) in reused for arguments in entry["arguments"]):
-        details["reused"] = True
+    details |= dict.fromkeys(marks(task, int(entry["doc_id"])), True)
     logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]
     texts_failed = any(isinstance(text, FailedText) for response in entry["resps"] for text in response)
     if None in logprobs or texts_failed:
@@ -174,11 +190,6 @@ def sample_of(
         generated=[text for response in entry["filtered_resps"] for text in _text(response)],
         details=details,
     )
-
-
-def _request(arguments: Sequence[Any]) -> tuple[str, str]:
-    """Return what `OpenMindLM.reused` calls a request."""
-    return str(arguments[0]), arguments[1] if isinstance(arguments[1], str) else ""
 
 
 def _text(response: Any) -> list[str]:

@@ -87,6 +87,9 @@ def gate_model(
     dtypes = str(described["dtype"]), str(theirs["dtype"])
     if dtypes[0] != dtypes[1]:
         differences.append(Difference("dtype", *dtypes))
+    if config.apply_chat_template:
+        templates = described.get("chat_template_sha256"), comparable.template_of(record)
+        differences += comparable.other_template(*templates)
     granted = comparable.split(differences, allowed, f"{model} and {record.folder}")
 
     fingerprints = described.get("model_fingerprint"), theirs.get("model_fingerprint")
@@ -120,6 +123,7 @@ def _config(model: str, record: RunRecord, names: Sequence[str], options: Mappin
         "add_bos": bool(theirs.get("add_bos")),
         "apply_chat_template": bool(theirs.get("apply_chat_template")),
         "system": theirs.get("system"),
+        "system_in_user": bool(theirs.get("system_in_user")),
         "seed": theirs.get("seed", 1234),
     }
     return RunConfig(model=model, task=tuple(names), **(values | dict(options)))

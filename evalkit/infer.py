@@ -49,6 +49,8 @@ def infer(
     prompt: str,
     *,
     system: str | None = None,
+    system_in_user: bool = False,
+    adapter: str | None = None,
     raw: bool = False,
     revision: str | None = None,
     tokenizer: str | None = None,
@@ -70,6 +72,8 @@ def infer(
             `evalkit.models.openmind.OpenMindLM`.
         prompt: the user's message, or with ``raw`` the text to be continued.
         system: the system's message.
+        system_in_user: put it at the head of the user's turn, for chat templates that take none.
+        adapter: folder of a PEFT adapter to apply to the model.
         raw: send the prompt as it is, without the chat template.
         max_new_tokens: longest answer in tokens; less where the model's context is full before.
         temperature: 0 takes the likeliest token each time; above, tokens are drawn.
@@ -85,6 +89,7 @@ def infer(
     _check(prompt, system, raw, max_new_tokens, temperature, top_p)
     check_packages()
     from evalkit.models.openmind import OpenMindLM
+    from evalkit.scoring.completion import Decoder
 
     output = output if output is not None else sys.stdout
     notes = notes if notes is not None else sys.stderr
@@ -97,7 +102,11 @@ def infer(
         dtype=dtype,
         loader=loader,
         trust_remote_code=trust_remote_code,
+        adapter=adapter,
+        system_in_user=system_in_user,
     )
+    for line in lm.remarks():
+        notes.write(f"{line}\n")
     load_seconds = time.perf_counter() - started
     ids = lm.tok_encode(prompt) if raw else _chat_ids(lm, prompt, system)
     if len(ids) >= lm.max_length:
@@ -107,7 +116,7 @@ def infer(
     )
     since_first = times[-1] - times[1]
     answer = Answer(
-        text=lm.tokenizer.decode(generated, skip_special_tokens=True),
+        text=Decoder(lm.tokenizer).completion(ids, generated),
         prompt_tokens=len(ids),
         tokens=len(generated),
         ended=generated[-1] in _end_ids(lm),
@@ -140,7 +149,14 @@ def _chat_ids(lm: OpenMindLM, prompt: str, system: str | None) -> list[int]:
     from evalkit.models.chat import check_chat_template
 
     remedy = ", or send the prompt as it is (evalkit infer --raw)"
-    check_chat_template(lm.pretrained, lm.tokenizer, system=system, remedy=remedy)
+    check_chat_template(
+        lm.pretrained,
+        lm.tokenizer,
+        system=system,
+        system_in_user=lm.system_in_user,
+        arguments=dict(lm.chat_template_args or {}),
+        remedy=remedy,
+    )
     history = [] if system is None else [{"role": "system", "content": system}]
     text = lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
     # The template writes all special tokens itself.
@@ -163,18 +179,33 @@ def _generate(
         The generated ids, and the clock (seconds) when the prompt was sent and when each of them was known.
     """
     import torch
-    from transformers import TextStreamer
+
+    from evalkit.scoring.completion import Decoder, Stream
 
     times: list[float] = []
+    stream = Stream(Decoder(lm.tokenizer), ids)
 
-    class Streamer(TextStreamer):  # type: ignore[misc]  # transformers has no type information
+    class Streamer:
+        """Writes the text as far as its characters are complete; transformers hands it the prompt first."""
+
+        written = 0
+
         def put(self, value: Any) -> None:
             times.append(time.perf_counter())
-            super().put(value)
+            if len(times) > 1:
+                for token in value.flatten().tolist():
+                    stream.push(int(token))
+                self._write(len(stream.text.rstrip("\ufffd")))
 
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-            output.write(text + ("\n" if stream_end else ""))
+        def end(self) -> None:
+            self._write(len(stream.text))
+            output.write("\n")
             output.flush()
+
+        def _write(self, end: int) -> None:
+            output.write(stream.text[self.written : end])
+            output.flush()
+            self.written = max(self.written, end)
 
     # All of them are named: a checkpoint's generation_config.json may hold other defaults.
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -189,7 +220,7 @@ def _generate(
             max_new_tokens=max_new_tokens,
             eos_token_id=sorted(_end_ids(lm)),
             pad_token_id=lm.tokenizer.pad_token_id,
-            streamer=Streamer(lm.tokenizer, skip_prompt=True, skip_special_tokens=True),
+            streamer=Streamer(),
             **sampling,
         )
     return generated[0, len(ids) :].tolist(), times

@@ -6,7 +6,8 @@ The model is not loaded. lm-eval builds the requests again, and the journal answ
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,12 @@ from evalkit.config import RunConfig
 from evalkit.data import LoadedData, resolve_sources
 from evalkit.errors import StoreError
 from evalkit.evaluated import evaluate_tasks, sample_of
-from evalkit.results import RunRecord, Sample, make_record
+from evalkit.results import RunRecord, make_record
 from evalkit.store import journal, runs
 from evalkit.store.sections import SCORES, TEXTS, FailedText, Section, read_sections
 from evalkit.suites import find_task, load_suites
 
-# Its metric runs programs, which a look at a run should not; and its requests come last, so that the others' stay.
-NOT_SHOWN = "humaneval"
+_MISSING = object()
 
 
 class MissingText(str):
@@ -44,18 +44,38 @@ class JournalAnswers:
     tokenizer_name = ""
 
     def __init__(self, sections: Sequence[Section]) -> None:
-        self._answers = {section.what: section.by_position() for section in sections}
+        self._sections = {section.what: section for section in sections}
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Return the stored scores; `MissingScore` for what is not there."""
-        found = self._answers.get(SCORES, {})
-        return [found.get(position, MissingScore((math.nan, False))) for position in range(len(requests))]
+        return [MissingScore((math.nan, False)) if a is _MISSING else a for a in self._answers(SCORES, requests)]
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Return the stored texts; `MissingText` for what is not there."""
-        found = self._answers.get(TEXTS, {})
-        texts = [found.get(position, MissingText()) for position in range(len(requests))]
+        texts = [MissingText() if text is _MISSING else text for text in self._answers(TEXTS, requests)]
         return [FailedText() if text is None else text for text in texts]
+
+    def _answers(self, what: str, requests: Sequence[Any]) -> list[Any]:
+        """Return the answer of each request, found by its task, its document and its number there."""
+        section = self._sections.get(what)
+        if section is None:
+            return [_MISSING] * len(requests)
+        documents = section.documents()
+        if documents is None:  # an older journal, of requests in the order in which all tasks have them
+            positions: list[int | None] = list(range(len(requests)))
+        else:
+            known = {key: position for position, key in enumerate(_numbered(documents))}
+            positions = [known.get(key) for key in _numbered((str(r.task_name), int(r.doc_id or 0)) for r in requests)]
+        answers = section.by_position()
+        return [_MISSING if position is None else answers.get(position, _MISSING) for position in positions]
+
+
+def _numbered(documents: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, int]]:
+    """Yield each request's name: its task, its document, and how many of that document come before it."""
+    seen: Counter[tuple[str, int]] = Counter()
+    for document in documents:
+        yield (*document, seen[document])
+        seen[document] += 1
 
 
 def partial_record(folder: Path) -> RunRecord:
@@ -66,6 +86,7 @@ def partial_record(folder: Path) -> RunRecord:
         DataError, ConfigError: the run's documents cannot be read any more.
     """
     from evalkit.tasks.documents import load
+    from evalkit.tasks.humaneval import no_execution
 
     path = folder / runs.JOURNAL_FILE
     if not path.is_file():
@@ -75,22 +96,33 @@ def partial_record(folder: Path) -> RunRecord:
         raise StoreError(f"{folder}: nothing is computed yet; give the run's command again")
     identity, sections = contents.header["identity"], read_sections(contents.records, path)
     config = _config(contents.header["asked"])
-    names = [name for name in identity["settings"]["tasks"] if find_task(name).suite != NOT_SHOWN]
+    names = list(identity["settings"]["tasks"])
     sources = resolve_sources(config.data_sources(), load_suites(), sorted({find_task(name).suite for name in names}))
     data = {name: load(name, sources[find_task(name).suite]) for name in names}
     changed = [name for name, loaded in data.items() if loaded.sha256 != identity["data"][name]["sha256"]]
     if changed:
         raise StoreError(f"{folder}: the documents of {', '.join(changed)} have changed since the run was begun")
 
-    evaluated = evaluate_tasks(config, names, sources, JournalAnswers(sections))
+    with no_execution():
+        evaluated = evaluate_tasks(config, names, sources, JournalAnswers(sections))
     logged = evaluated.pop("samples")
-    samples = [
-        sample_of(name, entry, data[name].dataset.layout, {}, frozenset())
+    complete = {
+        name: [entry for entry in sorted(logged[name], key=lambda e: int(e["doc_id"])) if _is_complete(entry)]
         for name in names
-        for entry in sorted(logged[name], key=lambda entry: int(entry["doc_id"]))
-        if _is_complete(entry)
+    }
+    # Without their programs' verdicts, texts have no score; how many are there is said.
+    with_programs = [name for name in names if find_task(name).suite.startswith("humaneval")]
+    for name in with_programs:
+        evaluated["results"].pop(name, None)
+    samples = [
+        sample_of(name, entry, data[name].dataset.layout, {})
+        for name in names
+        if name not in with_programs
+        for entry in complete[name]
     ]
-    evalkit = _description(folder, contents.header, config, data, samples)
+    counted = {name: len(entries) for name, entries in complete.items()}
+    evalkit = _description(folder, contents.header, config, data, counted)
+    evalkit["partial"]["without_verdicts"] = with_programs
     evalkit["partial"]["there"] = runs.progress_text(sections)
     return make_record(folder, evalkit, evaluated, samples)
 
@@ -99,7 +131,7 @@ def _config(asked: Mapping[str, Any]) -> RunConfig:
     known = {field.name for field in fields(RunConfig)}
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items() if k in known}
     # Rendering a chat template needs the tokenizer; the metrics do not depend on it.
-    return RunConfig(**(values | {"apply_chat_template": False, "system": None}))
+    return RunConfig(**(values | {"apply_chat_template": False, "system": None, "system_in_user": False}))
 
 
 def _is_complete(entry: Mapping[str, Any]) -> bool:
@@ -112,13 +144,12 @@ def _description(
     header: Mapping[str, Any],
     config: RunConfig,
     data: Mapping[str, LoadedData],
-    samples: Sequence[Sample],
+    counted: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return the record's entries, as far as the journal knows them."""
     identity, asked = header["identity"], header["asked"]
     sessions = runs.read_sessions(folder)
     versions = {name: version for name, version in identity["versions"].items() if version is not None}
-    counted = {name: sum(sample.task == name for sample in samples) for name in data}
     return {
         "protocol": identity["protocol"]["name"],
         "started": sessions[0]["started"] if sessions else "unknown",

@@ -65,7 +65,14 @@ def check_model(config: RunConfig, model: Any, chat: bool) -> list[str]:
         remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
         remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
         system = config.system if config.apply_chat_template else None
-        check_chat_template(config.model, model.tokenizer, system=system, remedy=remedy)
+        check_chat_template(
+            config.model,
+            model.tokenizer,
+            system=system,
+            system_in_user=config.system_in_user,
+            arguments=dict(model.chat_template_args or {}),
+            remedy=remedy,
+        )
     return warnings
 
 

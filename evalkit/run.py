@@ -15,12 +15,12 @@ from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.environment import describe_environment, without_secrets
 from evalkit.errors import StoreError
-from evalkit.evaluated import build_tasks, evaluate_tasks, samples_of
+from evalkit.evaluated import build_tasks, evaluate_tasks, samples_of, system_of
 from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.paths import user_path
 from evalkit.progress import Progress
 from evalkit.ready import check_ready
-from evalkit.report.run_report import run_report
+from evalkit.report.run_report import requests_text, run_report
 from evalkit.results import RunRecord, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
@@ -96,9 +96,11 @@ def run(
         stack.enter_context(_explained_stop(opened.folder, model.ledger, say))
         evaluated = evaluate_tasks(config, names, sources, model, tasks)
         opened.journal.sync()
+        for line in requests_text(model.marks.counts):
+            say(line)
 
         # 7. The record and the report, from the journal's results in canonical order.
-        samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.reused)
+        samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.marks.of)
         description = {
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
@@ -113,6 +115,8 @@ def run(
             "environment": describe_environment(),
             "isolation": _isolation(verdicts),
             "preflight": findings,
+            "system": system_of(config, names),
+            "requests": {mark: model.marks.counts.get(mark, 0) for mark in ("cut", "apart")},
             "identity": opened.journal.header["identity"],
             "work": model.ledger.describe(),
             "sessions": runs.read_sessions(opened.folder),
@@ -278,12 +282,16 @@ def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
         max_length=config.max_length,
         trust_remote_code=config.trust_remote_code,
         add_bos_token=config.add_bos,
+        adapter=config.adapter,
+        system_in_user=config.system_in_user,
     )
     torch.manual_seed(config.seed)
     model.seed = config.seed
     if str(model.batch_size_per_gpu) == "auto":
         model.batch_size_per_gpu = GENERATION_ROWS
     described = model.describe()
+    for line in model.remarks():
+        say(line)
     say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
     return model
 

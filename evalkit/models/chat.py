@@ -1,58 +1,146 @@
-"""Does a chat template do what a run needs of it? One conversation tells, before anything is scored."""
+"""Rendering conversations with a tokenizer's chat template, so that what is recorded is what reached the model.
+
+lm-eval drops the system message where a template refuses it, and goes on; some templates drop it themselves. Here
+either is an error with a remedy, unless the user asked for the text to go into the first user turn. One conversation,
+rendered before anything is scored, tells whether a template does what a run needs of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from evalkit.errors import ModelError
 from evalkit.models.checkpoints import first_line
 
+Message = Mapping[str, Any]
+
 QUESTION = "What is 12 + 30?"
 SYSTEM = "Answer in one short sentence."
+_PROBE = "evalkit system probe 8241"
+"""A system message that no template contains by itself."""
 _TOOL = {
     "type": "function",
     "function": {"name": "clock", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}},
 }
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
-def check_chat_template(name: str, tokenizer: Any, *, system: str | None = None, remedy: str = "") -> None:
+def render(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    *,
+    name: str,
+    add_generation_prompt: bool = True,
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+    system_in_user: bool = False,
+    remedy: str = "",
+) -> str:
+    """Return a conversation as text.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        messages: with ``role`` and ``content``.
+        name: of the model, for messages.
+        add_generation_prompt: end where the model's answer begins; else where the last message can be continued.
+        arguments: further arguments of the template.
+        system_in_user: put the system message at the head of the first user turn.
+        remedy: what else the user can do than to mend the template.
+
+    Raises:
+        ModelError: there is no template; it is broken; it refuses or drops the system message.
+    """
+    require(tokenizer, name, remedy)
+    system = [message for message in messages if message["role"] == "system" and message["content"].strip()]
+    if system_in_user:
+        messages = folded(messages)
+    options = {
+        "add_generation_prompt": add_generation_prompt,
+        "continue_final_message": not add_generation_prompt,
+        **arguments,
+    }
+    try:
+        text = _rendered(tokenizer, messages, **options)
+    except Exception as error:  # a template is a program: anything can come out of it
+        if system and not system_in_user and _renders(tokenizer, folded(messages), options):
+            raise ModelError(_refused(name, f"takes no system message ({_reason(error)})")) from error
+        raise ModelError(f"{name}: {_cause(tokenizer, error)}; mend the template{remedy}") from error
+    if system and not system_in_user and system[0]["content"].strip() not in text:
+        # Not there as it stands: changed by the template (which is its right), or dropped?
+        probe = [{**message, "content": _PROBE} if message in system else message for message in messages]
+        if _PROBE not in _rendered(tokenizer, probe, **options):
+            raise ModelError(_refused(name, "leaves the system message out"))
+    return text
+
+
+def folded(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return the conversation with its system messages at the head of the first user turn, a blank line after them."""
+    system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
+    rest = [dict(message) for message in messages if message["role"] != "system"]
+    first = next((message for message in rest if message["role"] == "user"), None)
+    if system and first is not None:
+        first["content"] = f"{system}\n\n{first['content']}"
+    return rest
+
+
+def require(tokenizer: Any, name: str, remedy: str = "") -> None:
+    """Raise `ModelError` unless the tokenizer has a chat template."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(f"{name}: the tokenizer has no chat template; add one to its tokenizer_config.json{remedy}")
+
+
+def check_chat_template(
+    name: str,
+    tokenizer: Any,
+    *,
+    system: str | None = None,
+    system_in_user: bool = False,
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
+    remedy: str = "",
+) -> None:
     """Render one question, with a system message where one is wanted, and look at what comes out.
 
     Args:
         name: what the user calls the model.
         tokenizer: a transformers tokenizer.
         system: the system prompt that will be used; None for none.
+        system_in_user: it goes to the head of the first user turn.
+        arguments: further arguments of the template.
         remedy: what else the user can do than to mend the template.
 
     Raises:
         ModelError: there is no template, it is broken, wants tools or contents in parts, leaves the question or the
             system message out, or refuses a system message.
     """
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(f"{name}: the tokenizer has no chat template; add one to its tokenizer_config.json{remedy}")
     question = [{"role": "user", "content": QUESTION}]
-    try:
-        text = _rendered(tokenizer, question)
-    except Exception as error:  # a template is a program: anything can come out of it
-        raise ModelError(f"{name}: {_cause(tokenizer, error)}; mend the template{remedy}") from error
+    text = render(tokenizer, question, name=name, arguments=arguments, remedy=remedy)
     if QUESTION not in text:
         cause = _wants(tokenizer) or "leaves the user's message out"
         raise ModelError(f"{name}: its chat template {cause}; mend the template{remedy}")
-    if system is None:
-        return
+    if system is not None and system.strip():
+        messages = [{"role": "system", "content": SYSTEM}, *question]
+        render(tokenizer, messages, name=name, arguments=arguments, system_in_user=system_in_user, remedy=remedy)
+
+
+def _refused(name: str, what: str) -> str:
+    return (
+        f"{name}: its chat template {what}; leave --system out, "
+        "or put its text at the head of the user's turn with --system-in-user"
+    )
+
+
+def _renders(tokenizer: Any, messages: Sequence[Message], options: Mapping[str, Any]) -> bool:
     try:
-        text = _rendered(tokenizer, [{"role": "system", "content": SYSTEM}, *question])
-    except Exception as error:
-        raise ModelError(
-            f"{name}: its chat template takes no system message ({_reason(error)}); leave --system out, "
-            "or put its text into the question"
-        ) from error
-    if SYSTEM not in text:
-        raise ModelError(f"{name}: its chat template leaves the system message out; leave --system out")
+        _rendered(tokenizer, messages, **options)
+    except Exception:  # as in `render`
+        return False
+    return True
 
 
-def _rendered(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
+def _rendered(tokenizer: Any, messages: Sequence[Message], **options: Any) -> str:
+    options.setdefault("add_generation_prompt", True)
+    return str(tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False, **options))
 
 
 def _cause(tokenizer: Any, error: Exception) -> str:

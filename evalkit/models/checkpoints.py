@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from evalkit.errors import ModelError
@@ -35,6 +37,9 @@ WEIGHTS = (
     ("model.safetensors.index.json", "model*.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
 )
+ADAPTER_CONFIG = "adapter_config.json"
+# In the order in which transformers and peft prefer them.
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -57,9 +62,11 @@ class Checkpoint:
         """
         path = self.folder / "config.json"
         if not path.is_file():
-            if (self.folder / "adapter_config.json").is_file():
+            if (self.folder / ADAPTER_CONFIG).is_file():
+                base = _json_object(self.folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "BASE"
                 raise ModelError(
-                    f"{self.folder}: this is a PEFT adapter, not a model; merge it into its base model first"
+                    f"{self.folder}: this is a PEFT adapter, not a model; "
+                    f"name both: --model {base} --adapter {self.folder}"
                 )
             raise ModelError(
                 f"{self.folder}: config.json is missing; this is not a checkpoint that transformers can load"
@@ -100,6 +107,10 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
         folder = snapshot(SMALL_PATTERNS)
         for index, pattern in WEIGHTS:
             if not any((folder / file).is_file() for file, _ in WEIGHTS) or (folder / index).is_file():
+                # The one file first: with it, an index and its shards are not used.
+                folder = snapshot((*SMALL_PATTERNS, single := pattern.replace("*", "")))
+                if (folder / single).is_file():
+                    break
                 folder = snapshot((*SMALL_PATTERNS, pattern))
                 if next(folder.glob(pattern), None) is not None:
                     break
@@ -140,35 +151,129 @@ def check_tokenizer(checkpoint: Checkpoint) -> None:
         )
 
 
-def check_weights(checkpoint: Checkpoint) -> None:
-    """Raise `ModelError` unless all weight files are there and every safetensors header fits its file."""
-    files = weight_files(checkpoint.folder)
-    if not files:
+@dataclass(frozen=True)
+class Weights:
+    """Which weight files of a folder are loaded.
+
+    Attributes:
+        files: those that transformers loads, whether they exist or not, sorted.
+        unused: names of weight files and indexes that lie there too and are not loaded, sorted.
+    """
+
+    files: tuple[Path, ...]
+    unused: tuple[str, ...]
+
+
+def weights_of(folder: Path, options: Mapping[str, Any] = MappingProxyType({})) -> Weights:
+    """Return what transformers loads from a folder.
+
+    Its order: the file that config.json names (``transformers_weights``), one safetensors file, safetensors shards by
+    their index, one pickled file, pickled shards by their index.
+
+    Args:
+        folder: of the checkpoint.
+        options: arguments of ``from_pretrained``; ``variant``, ``subfolder`` and ``use_safetensors`` count.
+
+    Raises:
+        ModelError: an index that would be used is no JSON object.
+    """
+    variant, safe = options.get("variant"), options.get("use_safetensors")
+    base = folder / str(options.get("subfolder") or "")
+    named = _named_weights(folder)
+    candidates = [base / named] if named else []
+    for index, pattern in WEIGHTS:
+        is_safe = pattern.endswith(".safetensors")
+        if (safe is False and is_safe) or (safe and not is_safe):
+            continue
+        candidates += [base / _variant(pattern.replace("*", ""), variant), base / _variant(index, variant)]
+    chosen = next((file for file in candidates if file.is_file()), None)
+    files: set[Path] = set()
+    if chosen is not None:
+        files = {chosen}
+        if chosen.suffix == ".json":
+            files = {base / str(shard) for shard in _json_object(chosen).get("weight_map", {}).values()}
+    there = {file for index, pattern in WEIGHTS for name in (index, pattern) for file in base.glob(name)}
+    return Weights(tuple(sorted(files)), tuple(sorted(file.name for file in there - files - {chosen})))
+
+
+def _named_weights(folder: Path) -> str | None:
+    config = folder / "config.json"
+    named = _json_object(config).get("transformers_weights") if config.is_file() else None
+    return str(named) if named else None
+
+
+def _variant(name: str, variant: str | None) -> str:
+    """Return a weight file's name in a variant, as transformers makes it: ``model.fp16.safetensors``."""
+    if not variant:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{variant}{dot}{suffix}"
+
+
+def check_weights(checkpoint: Checkpoint, options: Mapping[str, Any] = MappingProxyType({})) -> Weights:
+    """Return the files to be loaded; all are there, and every safetensors header fits its file.
+
+    Args:
+        checkpoint: where they are.
+        options: arguments of ``from_pretrained``.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    weights = weights_of(checkpoint.folder, options)
+    if not weights.files:
         raise ModelError(
             f"{checkpoint.folder}: no weights (model.safetensors or pytorch_model.bin, or their shards with an index); "
             "the download or the export is incomplete"
         )
-    missing = [file.name for file in files if not file.is_file()]
+    missing = [file.name for file in weights.files if not file.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ModelError(
             f"{checkpoint.folder}: weights are missing: {missing[0]}{more}; complete the download or the export"
         )
-    for file in files:
+    for file in weights.files:
         if file.suffix == ".safetensors":
             _check_safetensors(file)
+    return weights
+
+
+def check_no_adapter(checkpoint: Checkpoint) -> None:
+    """Raise `ModelError` where an adapter lies beside full weights: transformers would apply it without a word.
+
+    Nobody can tell from the files whether the adapter is merged into these weights already.
+    """
+    folder = checkpoint.folder
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(
+            f"{folder}: a PEFT adapter ({ADAPTER_CONFIG}) lies beside full weights; if it is merged into them, "
+            f"move its files away; if not, apply it with --adapter {folder}"
+        )
+
+
+def adapter_files(folder: Path) -> tuple[Path, ...]:
+    """Return an adapter's configuration and weights.
+
+    Raises:
+        ModelError: one of them is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"--adapter {folder}: no such folder; an adapter is a folder with {ADAPTER_CONFIG}")
+    config = folder / ADAPTER_CONFIG
+    if not config.is_file():
+        raise ModelError(f"--adapter {folder}: no {ADAPTER_CONFIG}; an adapter is a folder as PEFT saves it")
+    _json_object(config)
+    weights = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise ModelError(f"--adapter {folder}: no {ADAPTER_WEIGHTS[0]}; complete the download or the export")
+    if weights.suffix == ".safetensors":
+        _check_safetensors(weights)
+    return (config, weights)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that transformers would take the weights from, whether they exist or not, sorted."""
-    for index, pattern in WEIGHTS:
-        if (folder / index).is_file():
-            shards = _json_object(folder / index).get("weight_map", {})
-            return sorted({folder / str(shard) for shard in shards.values()})
-        single = folder / pattern.replace("*", "")
-        if single.is_file():
-            return [single]
-    return []
+    """Return the files that transformers takes the weights from, whether they exist or not, sorted."""
+    return list(weights_of(folder).files)
 
 
 def first_line(error: BaseException) -> str:

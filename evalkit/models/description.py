@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evalkit.models import devices, fingerprint, tiny
+from evalkit.models import devices, identity
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM
@@ -34,6 +34,9 @@ def describe(lm: OpenMindLM) -> dict[str, Any]:
     Reads the checkpoint's files once for the fingerprint; `fingerprint` says what that costs.
     """
     checkpoint = lm.checkpoint
+    quantization = _quantisation(lm.model.config)
+    known = identity.of(lm, quantization)
+    lm.check_unchanged()
     return {
         "name": lm.pretrained,
         "origin": checkpoint.origin if checkpoint else "built-in",
@@ -44,7 +47,7 @@ def describe(lm: OpenMindLM) -> dict[str, Any]:
         "device_name": devices.product_name(lm.device),
         "instruction_set": torch.backends.cpu.get_cpu_capability() if lm.device.type == "cpu" else None,
         "dtype": str(lm.model.dtype).removeprefix("torch."),
-        "quantization": _quantisation(lm.model.config),
+        "quantization": quantization,
         "architecture": type(lm.model).__name__,
         "parameters": int(lm.model.num_parameters()),
         "max_length": int(lm.max_length),
@@ -53,8 +56,14 @@ def describe(lm: OpenMindLM) -> dict[str, Any]:
         "vocabulary": len(lm.tokenizer),
         "add_bos": bool(lm.add_bos_token),
         "has_chat_template": bool(getattr(lm.tokenizer, "chat_template", None)),
-        "model_fingerprint": fingerprint.of_folder(checkpoint.folder) if checkpoint else tiny.fingerprint(),
-        "tokenizer_fingerprint": fingerprint.of_tokenizer(lm.tokenizer),
+        "chat_template_sha256": known.chat_template,
+        "weights": [file.name for file in lm.weights.files],
+        "weights_unused": list(lm.weights.unused),
+        "adapter": None if lm.adapter is None else {"name": lm.adapter, "sha256": known.adapter},
+        "generation": {"end_ids": list(known.end_ids), "ignored": dict(lm.ignored_settings)},
+        "model_fingerprint": known.model_fingerprint,
+        "tokenizer_fingerprint": known.tokenizer_fingerprint,
+        "identity": known.to_dict(),
         "versions": versions(),
     }
 

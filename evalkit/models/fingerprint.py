@@ -13,11 +13,13 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from evalkit.models.checkpoints import weight_files
+from evalkit.models.checkpoints import TOKENIZER_PATTERNS, weight_files
 
 # Words with and without leading space, digits, code, line ends, accents, CJK, emoji: what tokenizers disagree about.
 PROBE = (
@@ -28,7 +30,18 @@ PROBE = (
 )
 # Configuration that changes what a model answers. Tokenizers have their own fingerprint.
 CONFIG_FILES = ("config.json", "generation_config.json", "quantize_config.json", "quantization_config.json")
+# What a tokenizer is made of besides its vocabulary.
+TOKENIZER_SETTINGS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+)
 CHUNK_BYTES = 1 << 22
+HASHED_AT_ONCE = 4
 
 
 def of_tokenizer(tokenizer: Any) -> str:
@@ -37,18 +50,68 @@ def of_tokenizer(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
 
 
-def of_folder(folder: Path) -> str:
+def of_folder(folder: Path, weights: Iterable[Path] | None = None, adapter: Iterable[Path] = ()) -> str:
     """Return the sha256 (hex) over the names and digests of a checkpoint's weights, configuration and model code.
+
+    Args:
+        folder: of the checkpoint.
+        weights: the files that were loaded; by default those that transformers loads.
+        adapter: the files of an adapter that was applied.
 
     Raises:
         OSError: a file cannot be read.
     """
-    files = {*weight_files(folder), *folder.glob("*.py"), *(folder / name for name in CONFIG_FILES)}
+    used = weight_files(folder) if weights is None else weights
+    files = {*used, *folder.glob("*.py"), *(folder / name for name in CONFIG_FILES)}
+    listing = [[name, digest] for name, digest in of_files(files).items()]
+    listing += [["adapter", name, digest] for name, digest in of_files(adapter).items()]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def of_files(files: Iterable[Path]) -> dict[str, str]:
+    """Return the sha256 (hex) of each file that is there, by name, sorted; large ones side by side.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     present = sorted(file for file in files if file.is_file())
     known = _read_cache()
-    listing = [[file.name, _digest(file, known)] for file in present]
+    with ThreadPoolExecutor(max_workers=HASHED_AT_ONCE) as pool:  # hashlib lets other threads run
+        digests = list(pool.map(lambda file: _digest(file, known), present))
     _write_cache(known)
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+    return {file.name: digest for file, digest in zip(present, digests, strict=True)}
+
+
+def of_tokenizer_files(folder: Path) -> str:
+    """Return the sha256 (hex) over the names and digests of the files that a tokenizer is made of.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = {file for pattern in (*TOKENIZER_PATTERNS, *TOKENIZER_SETTINGS) for file in folder.glob(pattern)}
+    return of_listing(files)
+
+
+def of_listing(files: Iterable[Path]) -> str:
+    """Return the sha256 (hex) over the names and digests of files.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return hashlib.sha256(json.dumps(list(of_files(files).items())).encode()).hexdigest()
+
+
+def of_chat_template(template: Any, arguments: Mapping[str, Any]) -> str | None:
+    """Return the sha256 (hex) of a chat template and the arguments that it is rendered with; None without one.
+
+    Args:
+        template: its text, or several by name.
+        arguments: what is handed to it besides the conversation.
+    """
+    if not template:
+        return None
+    text = json.dumps([template, dict(arguments)] if arguments else template, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(file: Path, known: dict[str, str]) -> str:

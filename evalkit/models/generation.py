@@ -1,14 +1,82 @@
-"""lm-eval's generation requests in the words of ``evalkit.scoring.generate``."""
+"""Which generation settings are in force, and lm-eval's generation requests in words of ``evalkit.scoring.generate``.
+
+The protocol is plain greedy decoding, or plain sampling where a temperature is asked for. A checkpoint's
+generation_config.json may ask for more (a repetition penalty, suppressed tokens ...); transformers would apply it to
+every text without a word. Here it is taken out of the model when that is loaded, and named: on stderr, in the record
+and in the report. What stays in force of that file are the tokens that end a text.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.scoring.generate import GenerationRequest
+
+# Settings that change what greedy decoding gives, and the values that do not.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "repetition_penalty": (None, 1.0),
+    "encoder_repetition_penalty": (None, 1.0),
+    "no_repeat_ngram_size": (None, 0),
+    "encoder_no_repeat_ngram_size": (None, 0),
+    "bad_words_ids": (None, []),
+    "force_words_ids": (None, []),
+    "constraints": (None, []),
+    "min_length": (None, 0),
+    "min_new_tokens": (None, 0),
+    "num_beams": (None, 1),
+    "num_beam_groups": (None, 1),
+    "forced_bos_token_id": (None,),
+    "forced_eos_token_id": (None,),
+    "forced_decoder_ids": (None, []),
+    "suppress_tokens": (None, []),
+    "begin_suppress_tokens": (None, []),
+    "sequence_bias": (None, [], {}),
+    "guidance_scale": (None, 1.0),
+    "exponential_decay_length_penalty": (None,),
+    "penalty_alpha": (None, 0.0),
+    "dola_layers": (None,),
+    "stop_strings": (None, []),
+    "watermarking_config": (None,),
+    "prompt_lookup_num_tokens": (None, 0),
+    "max_time": (None,),
+}
+
+
+def settings_out_of_force(settings: Any) -> dict[str, Any]:
+    """Return what of a model's generation settings would change a greedy text and is therefore not applied.
+
+    Args:
+        settings: a ``GenerationConfig``, or None.
+    """
+    found = {name: getattr(settings, name, None) for name in NEUTRAL}
+    return {
+        name: value if isinstance(value, (bool, int, float, str, list)) else str(value)
+        for name, value in found.items()
+        if value not in NEUTRAL[name]
+    }
+
+
+def make_plain(model: Any) -> dict[str, Any]:
+    """Take all but the special tokens out of a model's generation settings; returns `settings_out_of_force`.
+
+    The settings are replaced, not overridden in each call: transformers fills whatever a call leaves open from them.
+    """
+    from transformers import GenerationConfig
+
+    settings = getattr(model, "generation_config", None)
+    if settings is None:
+        return {}
+    kept = {
+        name: getattr(settings, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id") if settings
+    }
+    ignored = settings_out_of_force(settings)
+    model.generation_config = GenerationConfig(**kept)
+    return ignored
+
 
 # With any other setting lm-eval's own loop generates.
 KNOWN_SETTINGS = frozenset({"until", "max_gen_toks", "do_sample", "temperature", "top_p"})

@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +17,17 @@ import transformers
 from packaging.version import parse as parse_version
 
 from evalkit.errors import ModelError, did_you_mean
-from evalkit.models.checkpoints import Checkpoint, check_tokenizer, check_weights, first_line, weight_files
+from evalkit.models.checkpoints import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    Checkpoint,
+    adapter_files,
+    check_no_adapter,
+    check_tokenizer,
+    check_weights,
+    first_line,
+    weight_files,
+)
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
@@ -55,6 +68,7 @@ def load_model(
     dtype_is_auto: bool,
     trust_remote_code: bool,
     options: dict[str, Any],
+    adapter: Path | None = None,
 ) -> Any:
     """Load a checkpoint's weights onto a device, in inference mode.
 
@@ -64,21 +78,26 @@ def load_model(
     Args:
         auto_model: the ``AutoModelForCausalLM`` class of transformers or openmind.
         options: further arguments of its ``from_pretrained``; with a ``device_map`` the model stays where that puts it.
+        adapter: folder of a PEFT adapter to apply; without it, none is applied, wherever one lies.
 
     Raises:
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
     """
     config = checkpoint.config()
-    check_weights(checkpoint)
+    if adapter is None:
+        check_no_adapter(checkpoint)
+    else:
+        adapter_files(adapter)
+    check_weights(checkpoint, options)
     quantised = "quantization_config" in config
     arguments: dict[str, Any] = {**MEMORY_OPTIONS, DTYPE_ARGUMENT: dtype, **options}
     if quantised:
         arguments.setdefault("device_map", {"": str(device)})
         if dtype_is_auto:
             arguments[DTYPE_ARGUMENT] = "auto"
-    with _explained(checkpoint, "the model", device):
+    with _explained(checkpoint, "the model", device), _without_adapter(checkpoint.folder) as folder:
         model, info = auto_model.from_pretrained(
-            str(checkpoint.folder), trust_remote_code=trust_remote_code, output_loading_info=True, **arguments
+            str(folder), trust_remote_code=trust_remote_code, output_loading_info=True, **arguments
         )
         # With a device map, weights without a value are those that stay on disk.
         missing = sorted({*info["missing_keys"], *(() if "device_map" in arguments else _unfilled(model))})
@@ -88,9 +107,53 @@ def load_model(
                 f"{checkpoint.folder}: {len(missing)} weights are not in the checkpoint, first {missing[0]}; "
                 "config.json does not belong to these weights, or the export is incomplete"
             )
+        if adapter is not None:
+            _apply_adapter(model, adapter)
         if "device_map" not in arguments:
             model = model.to(device)
     return model.eval()
+
+
+@contextmanager
+def _without_adapter(folder: Path) -> Iterator[Path]:
+    """Yield the folder, or one of links to its files where an adapter lies among them that must not be applied."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="evalkit-") as bare:
+        for file in folder.iterdir():
+            if file.name not in (ADAPTER_CONFIG, *ADAPTER_WEIGHTS):
+                (Path(bare) / file.name).symlink_to(file.resolve())
+        yield Path(bare)
+
+
+def _apply_adapter(model: Any, folder: Path) -> None:
+    """Put an adapter's layers into a model; its class, and how it is called, stay the same.
+
+    The layers are not merged into the weights: in half precision merging would round small changes away.
+
+    Raises:
+        ModelError: the adapter was made for another model, or is of a kind that has no layers.
+    """
+    before = set(model.state_dict())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft's advice about how adapters were saved
+            found = model.load_adapter(str(folder))
+    except ImportError as error:
+        raise ModelError(f"--adapter {folder}: needs the package peft; pip install 'evalkit[model]'") from error
+    except Exception as error:  # peft and transformers raise whatever comes first
+        raise ModelError(
+            f"--adapter {folder}: does not fit {type(model).__name__} ({first_line(error)}); "
+            "was it trained on another model?"
+        ) from error
+    lost = sorted({*getattr(found, "missing_keys", ()), *getattr(found, "unexpected_keys", ())})
+    added = [name for name in model.state_dict() if name not in before]
+    if lost or not added:
+        what = f"{len(lost)} of its weights have no place, first {lost[0]}" if lost else "it adds nothing"
+        raise ModelError(
+            f"--adapter {folder}: does not fit {type(model).__name__} ({what}); was it trained on another model?"
+        )
 
 
 def _unfilled(model: Any) -> list[str]:

@@ -36,11 +36,12 @@ except ImportError as error:
 except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
     raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
 
-from evalkit.models import TINY, checkpoints, devices, loading, tiny
-from evalkit.models.checkpoints import Checkpoint, first_line
+from evalkit.models import TINY, chat, checkpoints, devices, loading, tiny
+from evalkit.models.checkpoints import Checkpoint, Weights, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
 from evalkit.openmind_hub import snapshot
+from evalkit.paths import user_path
 
 LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands and that mean something here, where scoring is not its own. All others go to
@@ -76,6 +77,8 @@ class OpenMindLM(ScoredLM):
         scorer: str = "auto",
         max_batch_tokens: int | None = None,
         audit_fraction: float = 0.0,
+        adapter: str | None = None,
+        system_in_user: bool = False,
         **options: Any,
     ) -> None:
         """Load the model.
@@ -96,6 +99,8 @@ class OpenMindLM(ScoredLM):
                 a probe shows that it is exact for this model.
             max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
             audit_fraction: share of the documents that are scored again in float32, row by row; see ``audit``.
+            adapter: folder of a PEFT adapter (LoRA ...) to apply to the model; else none is applied.
+            system_in_user: put a system prompt at the head of the first user turn, for templates that take none.
             options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
                 ``attn_implementation`` or ``device_map``.
 
@@ -105,6 +110,11 @@ class OpenMindLM(ScoredLM):
         for name in HF_ONLY_OPTIONS:
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
+        self.adapter = adapter
+        adapter_folder = None if adapter is None else user_path(adapter)
+        self.adapter_files = () if adapter_folder is None else checkpoints.adapter_files(adapter_folder)
+        self.weights = Weights((), ())
+        self.tokenizer_checkpoint: Checkpoint | None = None
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
@@ -115,6 +125,8 @@ class OpenMindLM(ScoredLM):
         if pretrained == TINY:
             self.loader = "built-in"
             self.checkpoint: Checkpoint | None = None
+            if adapter is not None:
+                raise ModelError(f"the built-in model '{TINY}' takes no adapter; name its base model with --model")
             if options:
                 raise ModelError(f"the built-in model '{TINY}' takes no argument '{next(iter(options))}'")
             loaded_model: Any = tiny.model(chosen_dtype).to(target)
@@ -125,6 +137,10 @@ class OpenMindLM(ScoredLM):
             tokenizer_source = (
                 find_checkpoint(tokenizer, None, self.loader) if tokenizer is not None else self.checkpoint
             )
+            self.tokenizer_checkpoint = tokenizer_source
+            if (self.checkpoint.folder / "config.json").is_file():
+                self.weights = checkpoints.weights_of(self.checkpoint.folder, options)
+            self._seen = self._stamps()
             with auto_classes(self.loader) as (auto_model, auto_tokenizer):
                 loaded_tokenizer = loading.load_tokenizer(
                     tokenizer_source, auto_tokenizer, trust_remote_code=trust_remote_code, add_bos=add_bos_token
@@ -137,6 +153,7 @@ class OpenMindLM(ScoredLM):
                     dtype_is_auto=dtype == "auto",
                     trust_remote_code=trust_remote_code,
                     options=options,
+                    adapter=adapter_folder,
                 )
         with _without_warnings("lm_eval.models.huggingface"):
             super().__init__(
@@ -154,6 +171,19 @@ class OpenMindLM(ScoredLM):
         self.pretrained = pretrained
         self.revision = revision
         self.trust_remote_code = trust_remote_code
+        self.system_in_user = system_in_user
+
+    def _stamps(self) -> dict[str, tuple[int, int, int]]:
+        """Return what tells that a weight file is still the same: inode, size and change time."""
+        files = [file for file in (*self.weights.files, *self.adapter_files) if file.is_file()]
+        return {str(file): ((s := file.stat()).st_ino, s.st_size, s.st_ctime_ns) for file in files}
+
+    def check_unchanged(self) -> None:
+        """Raise `ModelError` where weights were overwritten since they were read: digests would name the others."""
+        if self.checkpoint is not None and self._stamps() != self._seen:
+            raise ModelError(
+                f"{self.pretrained}: its weights changed while they were loaded; run again when nothing writes them"
+            )
 
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says about its model; `description.describe` says what that is and costs."""
@@ -168,22 +198,39 @@ class OpenMindLM(ScoredLM):
             "model_sha": (self.checkpoint.revision if self.checkpoint else None) or "",
         }
 
-    def require_chat_template(self) -> None:
-        """Raise `ModelError` unless the tokenizer has a chat template."""
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise ModelError(
-                f"{self.pretrained}: the tokenizer has no chat template; "
-                "add one to its tokenizer_config.json, or send the prompt as it is (evalkit infer --raw)"
+    def remarks(self) -> list[str]:
+        """Return what a user should know about what was loaded, one line each."""
+        found = []
+        if self.weights.unused:
+            names = ", ".join(self.weights.unused[:3]) + (" ..." if len(self.weights.unused) > 3 else "")
+            used = ", ".join(file.name for file in self.weights.files[:1]) + (
+                f" and {len(self.weights.files) - 1} more" if len(self.weights.files) > 1 else ""
             )
+            found.append(
+                f"the model's folder holds two sets of weights: {used} is loaded, as transformers does; unused: {names}"
+            )
+        if self.ignored_settings:
+            settings = ", ".join(f"{name}={value}" for name, value in self.ignored_settings.items())
+            found.append(f"generation_config.json asks for {settings}; texts are made by the protocol, without it")
+        if self.adapter is not None:
+            found.append(f"adapter {self.adapter} is applied")
+        return found
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Render a conversation as the text that the model was trained on.
 
         Raises:
-            ModelError: the tokenizer has no chat template.
+            ModelError: the tokenizer has no chat template, or it refuses, drops or cannot render the conversation.
         """
-        self.require_chat_template()
-        text: str = super().apply_chat_template(chat_history, add_generation_prompt)
+        text = chat.render(
+            self.tokenizer,
+            chat_history,
+            name=self.pretrained,
+            add_generation_prompt=add_generation_prompt,
+            arguments=dict(self.chat_template_args or {}),
+            system_in_user=self.system_in_user,
+        )
+        self._rendered.add(hash(text))
         return text
 
 

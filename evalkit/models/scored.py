@@ -11,15 +11,18 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import LogitsProcessor, LogitsProcessorList
+from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.errors import ModelError
-from evalkit.models.generation import generation_requests
+from evalkit.models.generation import generation_requests, make_plain
+from evalkit.models.marks import Marks
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.audit import Audit, audit
-from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
 from evalkit.scoring.generate import GenerationRequest, Generator
 from evalkit.scoring.generate_probe import choose_generator
+from evalkit.scoring.generate_transformers import Wish
+from evalkit.scoring.generate_transformers import generate as generate_by_transformers
 from evalkit.scoring.memory import is_out_of_memory, release_cache
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
 from evalkit.store.ledger import Ledger
@@ -33,17 +36,6 @@ CPU_BATCH_BYTES = 1 << 30
 
 def _told_to_nobody(_request: Any, _text: str) -> None:
     """Stand for nobody who wants to be told."""
-
-
-class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type information here
-    """Changes no logits; notes whether each row had a finite maximum (that of a row with NaN is NaN)."""
-
-    def __init__(self) -> None:
-        self.saw_numbers = True
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        self.saw_numbers &= bool(torch.isfinite(scores.amax(dim=-1)).all())
-        return scores
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
@@ -61,6 +53,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         **options: Any,
     ) -> None:
         """Wrap a model; the arguments are those of `OpenMindLM`, ``options`` those of `HFLM`."""
+        # What the checkpoint's generation settings ask for beyond the protocol, by name; none of it is applied.
+        self.ignored_settings: dict[str, Any] = make_plain(model)
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **options)
         self._scorer_kind = scorer
         self._max_batch_tokens = max_batch_tokens
@@ -71,10 +65,10 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.ledger: Ledger | None = None
         # Of sampled generation, where a ledger keeps the texts.
         self.seed = 0
-        # Whether the logits of the last texts that transformers generated were finite.
-        self._gave_numbers = True
-        # (context, continuation), or (prompt, ""), of requests whose results the ledger took from another run.
-        self.reused: set[tuple[str, str]] = set()
+        # What happened to requests, by document; the record marks those.
+        self.marks = Marks()
+        # Contexts that `apply_chat_template` has made already, by hash.
+        self._rendered: set[int] = set()
         # Told of each finished text (the request, its text): `evalkit run` checks programs while the model goes on.
         self.on_text: Callable[[Any, str], None] = _told_to_nobody
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
@@ -121,10 +115,24 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             (log-probability in nats, is greedy) of each request.
         """
         pairs = [tuple(request.args) for request in requests]
-        encoded = self.encode(pairs)
+        whole = self.encode(pairs)
+        encoded = whole.requests
+        self.marks.add("apart", (requests[position] for position in whole.apart))
+        # The last token of a request is only predicted, never read.
+        longest = int(self.max_length) + 1
+        self.marks.add(
+            "cut",
+            (
+                request
+                for request, ids in zip(requests, encoded, strict=True)
+                if len(ids.context_ids) + len(ids.continuation_ids) > longest
+            ),
+        )
+        if self.ledger is not None:
+            self.ledger.asked = [(str(request.task_name), int(request.doc_id or 0)) for request in requests]
         scores = self._score(encoded)
         if self.ledger is not None:
-            self.reused |= {pairs[position] for position in self.ledger.reused}
+            self.marks.add("reused", (requests[position] for position in self.ledger.reused))
         if self._audit_fraction and requests:
             documents = [(request.task_name, request.doc_id) for request in requests]
             with self.running():
@@ -135,10 +143,10 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             self.cache_hook.add_partial("loglikelihood", pair, score)
         return scores
 
-    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
-        """Return (context, continuation) pairs as token ids; see `encode_requests`."""
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> Encoded:
+        """Return (context, continuation) pairs as token ids; see `encode_pairs`."""
         prefix = self.prefix_token_id
-        return encode_requests(
+        return encode_pairs(
             self.tokenizer,
             pairs,
             prefix_token_id=None if prefix is None else int(prefix),
@@ -153,17 +161,22 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         with self.running():
             return self.scorer.score(requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
 
-    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """Generate a text for each request, in their order.
 
         Args:
             requests: lm-eval instances with (context, settings) as arguments.
             disable_tqdm: lm-eval's; where a ledger keeps the texts, that shows the progress.
+
+        Returns:
+            The texts: what the generated tokens add to the prompt's text.
         """
+        asked = requests
         requests = [self.in_chat_template(request) for request in requests]
         wanted = generation_requests(requests, self.seed, int(self.max_gen_toks))
+        self._mark_cut_prompts(asked, requests)
         if self.ledger is None:
-            return [FailedText() if text is None else text for text in self._generate(requests, wanted, disable_tqdm)]
+            return [FailedText() if text is None else text for text in self._generate(requests, wanted)]
         if str(self.batch_size_per_gpu) == "auto":
             self.batch_size_per_gpu = GENERATION_ROWS
         numbered = self._chosen_generator[0] is not None
@@ -188,17 +201,18 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         def generate_batch(positions: Sequence[int]) -> list[str | None]:
             # Draws must not depend on how many batches this process has generated before.
             torch.manual_seed(self.seed + min(positions))
-            texts = self._generate([requests[p] for p in positions], [wanted[p] for p in positions], True)
+            texts = self._generate([requests[p] for p in positions], [wanted[p] for p in positions])
             tell(positions, texts)
             return texts
 
+        self.ledger.asked = [(str(request.task_name), int(request.doc_id or 0)) for request in asked]
         texts = self.ledger.generate(
             prompts,
             lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
             generate_batch,
         )
         tell(range(len(texts)), texts)  # those that were there before
-        self.reused |= {(prompts[position].context, "") for position in self.ledger.reused}
+        self.marks.add("reused", (asked[position] for position in self.ledger.reused))
         return [FailedText() if text is None else text for text in texts]
 
     def in_chat_template(self, request: Any) -> Any:
@@ -206,8 +220,23 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         context, settings = request.args[0], dict(request.args[1])
         if not settings.pop("chat", False):
             return request
+        if hash(context) in self._rendered:  # as with --apply-chat-template
+            return dataclasses.replace(request, arguments=(context, settings), resps=[])
         messages = [{"role": "user", "content": context}]
         return dataclasses.replace(request, arguments=(self.apply_chat_template(messages), settings), resps=[])
+
+    def _mark_cut_prompts(self, asked: Sequence[Any], shown: Sequence[Any]) -> None:
+        """Mark those whose beginning has no place in the context beside the new tokens."""
+        room = [int(self.max_length) - int(request.args[1].get("max_gen_toks", self.max_gen_toks)) for request in shown]
+        # A token stands for a byte at least: shorter texts need no look.
+        near = [i for i, request in enumerate(shown) if len(str(request.args[0]).encode()) > room[i] - 2]
+        encoded = encode_strings(
+            self.tokenizer,
+            (str(shown[i].args[0]) for i in near),
+            add_special_tokens=bool(self.add_bos_token),
+            prefix_text=self.tokenizer.bos_token,
+        )
+        self.marks.add("cut", (asked[i] for i in near if len(encoded[str(shown[i].args[0])]) > room[i]))
 
     @property
     def generator(self) -> Generator | None:
@@ -225,43 +254,46 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 add_special_tokens=bool(self.add_bos_token),
             )
 
-    def _generate(
-        self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None], disable_tqdm: bool
-    ) -> list[str | None]:
-        """Generate with our loop; with lm-eval's where the model or a request's settings ask for more than that has.
+    def _generate(self, requests: Sequence[Any], wanted: Sequence[GenerationRequest | None]) -> list[str | None]:
+        """Generate with our loop; with that of transformers where the model or a request asks for more.
 
         None stands for a text that could not be generated, since the model gave no numbers.
         """
         with self.running():
             simple = [request for request in wanted if request is not None]
             generator = self._chosen_generator[0]
-            if generator is not None and len(simple) == len(wanted):
+            if generator is not None and len(simple) == len(wanted) and self.think_end_token is None:
                 return generator.generate(simple)
-            return self._generate_by_transformers(requests, disable_tqdm)
+            return self._generate_by_transformers(requests)
 
-    def _generate_by_transformers(self, requests: Sequence[Any], disable_tqdm: bool) -> list[str | None]:
-        self._gave_numbers = True
-        texts: list[str | None] = []
-        try:
-            texts = list(super().generate_until(list(requests), disable_tqdm=disable_tqdm))
-        except RuntimeError as error:
-            if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN
-                raise
-            self._gave_numbers = False
-        if self._gave_numbers:
-            return texts
-        if len(requests) == 1:
-            return [None]
-        # lm-eval sorts a batch, so that only requests alone tell which of them it is.
-        return [text for request in requests for text in self._generate_by_transformers([request], True)]
-
-    def _model_generate(self, *arguments: Any, **options: Any) -> Any:
-        """Generate as `HFLM` does, with a look at each step's logits: greedy decoding takes NaN for a maximum."""
-
-        look = _Look()
-        generated = super()._model_generate(*arguments, **options, logits_processor=LogitsProcessorList([look]))
-        self._gave_numbers &= look.saw_numbers
-        return generated
+    def _generate_by_transformers(self, requests: Sequence[Any]) -> list[str | None]:
+        if str(self.batch_size_per_gpu).startswith("auto"):
+            self.batch_size_per_gpu = GENERATION_ROWS
+        encoded = encode_strings(
+            self.tokenizer,
+            (str(request.args[0]) for request in requests),
+            add_special_tokens=bool(self.add_bos_token),
+            prefix_text=self.tokenizer.bos_token,
+        )
+        wishes = []
+        for request in requests:
+            settings = normalize_gen_kwargs(dict(request.args[1]), int(self.max_gen_toks))
+            until, count = settings.pop("until"), settings.pop("max_gen_toks")
+            if not settings.get("do_sample"):
+                # Named, so that nothing is left open that transformers would fill in.
+                settings = {**settings, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+            else:
+                settings.setdefault("top_k", 0)
+            ids = encoded[str(request.args[0])] or (int(self.prefix_token_id),)
+            wishes.append(Wish(ids, tuple(until), int(count), settings))
+        return generate_by_transformers(
+            self.model,
+            self.tokenizer,
+            wishes,
+            max_length=int(self.max_length),
+            rows=int(self.batch_size_per_gpu),
+            think_end=self.think_end_token,
+        )
 
     def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
         size = int(super()._detect_batch_size(*args, **kwargs))

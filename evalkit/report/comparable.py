@@ -23,6 +23,7 @@ FIELDS = {
     "dtype": "the weights' number format",
     "add_bos": "a BOS token before every request",
     "apply_chat_template": "contexts in the model's chat template",
+    "chat_template": "the text of the chat template in use",
     "system": "the system prompt",
     "max_new_tokens": "a lower limit on the length of generated texts",
     "failed": "documents without a score",
@@ -97,6 +98,7 @@ def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]
     """
     left, right = settings(candidate), settings(baseline)
     found = [Difference(name, left[name], right[name]) for name in left if left[name] != right[name]]
+    found += other_template(template_of(candidate), template_of(baseline))
     missing = [task for task in tasks if task not in candidate.metrics]
     if missing:
         found.append(Difference("tasks", f"without {_some(missing)}", f"{len(tasks)} tasks"))
@@ -161,9 +163,41 @@ def settings(record: RunRecord) -> dict[str, str]:
         "dtype": str(record.evalkit["model"]["dtype"]),
         "add_bos": _setting(bool(config.get("add_bos"))),
         "apply_chat_template": _setting(bool(config.get("apply_chat_template"))),
-        "system": _setting(config.get("system")),
+        "system": _setting(config.get("system")) + (" in the user's turn" if config.get("system_in_user") else ""),
         "max_new_tokens": _setting(config.get("max_new_tokens")),
     }
+
+
+def template_of(record: RunRecord) -> str | None:
+    """Return the sha256 of the chat template that a run used; None where it used none, or does not say."""
+    evalkit = record.evalkit
+    used = evalkit["config"].get("apply_chat_template") or "humaneval_chat" in record.metrics
+    digest = evalkit["model"].get("chat_template_sha256")
+    return str(digest) if used and digest else None
+
+
+def other_template(candidate: str | None, baseline: str | None) -> list[Difference]:
+    """Return the difference of two chat templates, given by `template_of`; none where one is not known."""
+    if candidate is None or baseline is None or candidate == baseline:
+        return []
+    return [Difference("chat_template", f"sha256 {candidate[:12]}", f"sha256 {baseline[:12]}")]
+
+
+def _of_model(record: RunRecord, whose: str) -> list[str]:
+    """Return what of a run's model and requests belongs beside its numbers."""
+    model, counts = record.evalkit["model"], record.evalkit.get("requests") or {}
+    ignored = (model.get("generation") or {}).get("ignored") or {}
+    found = []
+    if model.get("adapter"):
+        found.append(f"adapter: the {whose} is {model['name']} with {model['adapter']['name']}")
+    if ignored:
+        settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
+        found.append(f"generation: {settings} of the {whose}'s generation_config.json is not applied")
+    if counts.get("cut"):
+        found.append(f"cut: {counts['cut']:,} requests of the {whose} lost their beginning")
+    if counts.get("apart"):
+        found.append(f"apart: in {counts['apart']:,} requests of the {whose} a token spans context and continuation")
+    return found
 
 
 def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str]:
@@ -177,13 +211,22 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         found.append("data: some of it is not the published content")
     if candidate.evalkit["config"].get("limit"):
         found.append(f"limited: only the first {candidate.evalkit['config']['limit']} documents of each task")
+    found += _of_model(candidate, "candidate")
     if baseline is not None:
+        found += _of_model(baseline, "baseline")
+        templates = [record.evalkit["model"].get("chat_template_sha256") for record in records]
+        if candidate.evalkit["config"].get("apply_chat_template") and None in templates and any(templates):
+            found.append("chat_template: one of the runs does not say which it used")
         left, right = ((record.evalkit.get("identity") or {}).get("protocol") or {} for record in records)
         if left.get("sha256") != right.get("sha256") and left and right:
             found.append("protocol: the task configurations changed between the runs; `evalkit verify` checks them")
         tokenizers = [record.evalkit["model"].get("tokenizer_fingerprint") for record in records]
+        groups = [(record.evalkit.get("identity") or {}).get("tokenizer") or {} for record in records]
+        tokenizer_files = [group.get("tokenizer_files") for group in groups]
         if all(tokenizers) and tokenizers[0] != tokenizers[1]:
             found.append("tokenizer: the two runs' tokenizers encode differently")
+        elif all(tokenizer_files) and tokenizer_files[0] != tokenizer_files[1]:
+            found.append("tokenizer: the files of the two runs' tokenizers differ")
         libraries = [record.evalkit["environment"]["versions"] for record in records]
         changed = [
             f"{name} {libraries[1].get(name, 'absent')} -> {libraries[0].get(name, 'absent')}"

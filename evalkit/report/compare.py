@@ -154,12 +154,18 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
 def _described(record: RunRecord) -> dict[str, Any]:
     evalkit = record.evalkit
     found: dict[str, Any] = {"protocol": evalkit["protocol"]}
-    found |= {name: value for name, value in evalkit["model"].items() if name != "versions"}
+    found |= {
+        name: value for name, value in evalkit["model"].items() if name not in ("versions", "identity", "generation")
+    }
     found |= {f"config.{k}": v for k, v in evalkit["config"].items() if k not in _NOT_COMPARED and k not in found}
+    generation = evalkit["model"].get("generation") or {}
+    found["end tokens"] = generation.get("end_ids")
+    found["not applied"] = [f"{name}={value}" for name, value in (generation.get("ignored") or {}).items()]
     found["scorer"] = evalkit["scorer"]["name"]
     found["isolation"] = evalkit.get("isolation")
     identity = evalkit.get("identity") or {}
     found["protocol sha256"] = (identity.get("protocol") or {}).get("sha256")
+    found["tokenizer files"] = (identity.get("tokenizer") or {}).get("tokenizer_files")
     found["evalkit code"] = (identity.get("code") or {}).get("sha256")
     for task, entry in evalkit["data"].items():
         found[f"data {task}"] = entry.get("sha256") or entry.get("verdict")

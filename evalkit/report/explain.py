@@ -184,6 +184,16 @@ def _settings(facts: Facts) -> Iterator[Cause]:
     else:
         yield Cause("protocol", "ruled out", 0.0, f"both by {ours}")
     config = facts.scores.record.evalkit["config"]
+    model, counts = facts.scores.record.evalkit["model"], facts.scores.record.evalkit.get("requests") or {}
+    if model.get("adapter"):
+        text = f"the run applied {model['adapter']['name']}; run the model without it"
+        yield Cause("adapter", "found", None, text)
+    if counts.get("cut"):
+        text = f"{counts['cut']:,} requests of the run lost their beginning; a longer context (--max-length) keeps it"
+        yield Cause("context length", "found", None, text)
+    if counts.get("apart"):
+        text = f"in {counts['apart']:,} requests of the run a token spans context and continuation"
+        yield Cause("tokenizer", "found", None, text)
     names = {"add_bos": "BOS token", "apply_chat_template": "chat template", "system": "system prompt"}
     for key, name in names.items():
         if config.get(key):

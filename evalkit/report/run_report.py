@@ -11,6 +11,7 @@ from evalkit.report.tables import escape_markdown, rounded
 from evalkit.results import MetricValue, RunRecord
 from evalkit.suites import Suite, load_suites
 
+_CHANGING = ("add_bos", "apply_chat_template", "system", "system_in_user", "max_new_tokens")
 _HEADINGS = ("Task", "Version", "Metric", "Value", "", "Stderr")
 # Text columns are padded on the right, numbers on the left; headings are centred: the layout of the published tables.
 _NUMERIC = (False, True, False, True, False, True)
@@ -112,6 +113,7 @@ def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, s
         (say("Protocol"), evalkit["protocol"] + changed),
         (say("Device"), f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
         (say("Dtype"), model["dtype"]),
+        *model_rows(record, say),
         (say("Loader"), model["loader"]),
         (say("Scorer"), f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
         (say("Data"), _data_text(evalkit["data"], say)),
@@ -127,6 +129,23 @@ def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, s
     return rows
 
 
+def model_rows(record: RunRecord, say: Language) -> list[tuple[str, str]]:
+    """Return what else of the model a reader should know: an adapter, settings not in force, where --system went."""
+    model, system = record.evalkit["model"], record.evalkit.get("system")
+    ignored = (model.get("generation") or {}).get("ignored") or {}
+    rows = []
+    if model.get("adapter"):
+        rows.append((say("Adapter"), f"{model['adapter']['name']} (sha256 {model['adapter']['sha256'][:12]})"))
+    if model.get("weights_unused"):
+        rows.append((say("Weights"), f"{', '.join(model['weights'])} (unused: {', '.join(model['weights_unused'])})"))
+    if ignored:
+        settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
+        rows.append((say("Not applied"), say("{settings} of generation_config.json", settings=settings)))
+    if system:
+        rows.append((say("System prompt"), f"{system['text']!r} ({system['place']})"))
+    return rows
+
+
 def _duration(evalkit: Mapping[str, Any], say: Language) -> str:
     seconds = evalkit["duration_seconds"]
     return say("unfinished") if seconds is None else say("{seconds} s", seconds=f"{seconds:.0f}")
@@ -135,7 +154,7 @@ def _duration(evalkit: Mapping[str, Any], say: Language) -> str:
 def protocol_changes(record: RunRecord) -> list[str]:
     """Return the settings that change requests from the protocol's."""
     config = record.evalkit["config"]
-    return [name for name in ("add_bos", "apply_chat_template", "system", "max_new_tokens") if config.get(name)]
+    return [name for name in _CHANGING if config.get(name)]
 
 
 def _data_text(data: Mapping[str, Mapping[str, Any]], say: Language) -> str:
@@ -168,7 +187,29 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
     if work.get("reused_from"):
         values = {"count": f"{sum(section['reused'] for section in work['sections']):,}", "run": work["reused_from"]}
         found.append(say("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
-    return found + failed
+    return found + requests_text(record.evalkit.get("requests") or {}, say) + failed
+
+
+def requests_text(counts: Mapping[str, int], say: Language = ENGLISH) -> list[str]:
+    """Return what happened to requests before the model saw them, one line each."""
+    cut, apart = counts.get("cut"), counts.get("apart")
+    found = []
+    if cut:
+        found.append(
+            say(
+                "cut: {count} requests lost their beginning, since they are longer than the model's context.",
+                count=f"{cut:,}",
+            )
+        )
+    if apart:
+        found.append(
+            say(
+                "encoded apart: in {count} requests a token spans the join of context and continuation, so the two "
+                "were encoded apart.",
+                count=f"{apart:,}",
+            )
+        )
+    return found
 
 
 def _partial_note(suite: Suite, record: RunRecord, say: Language) -> str:
@@ -186,6 +227,14 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
     lines += [say("- {name}: {value}", name=name, value=value) for name, value in header_rows(record, say)]
     lines.append("")
     for suite in load_suites().values():
+        without = (record.evalkit.get("partial") or {}).get("without_verdicts") or ()
+        if any(task.name in without for task in suite.tasks):
+            counts = [record.evalkit["partial"]["documents"][task.name] for task in suite.tasks if task.name in without]
+            there, total = f"{sum(c for c, _ in counts):,}", f"{sum(of for _, of in counts):,}"
+            note = say("partial: the texts of {there} of {total} problems are there", there=there, total=total)
+            lines += [f"## {suite.title}", "", f"**{note}**", ""]
+            lines += [say("No score: a report runs no programs; the run does, when all texts are there."), ""]
+            continue
         if not any(task.name in record.metrics for task in suite.tasks):
             continue
         is_partial = bool(record.evalkit.get("partial"))

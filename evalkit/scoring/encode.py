@@ -5,6 +5,11 @@ the context moves to the front of the continuation; context and continuation are
 continuation's tokens are those after the first len(encode(context)). An empty context is replaced by the prefix token.
 Fast tokenizers encode a batch on all cores.
 
+One rule more: where the whole does not begin with the context's tokens, a token spans the join (``: yes`` as one token,
+say), and what follows by count would be another text than the continuation, or none. lm-eval scores that all the same;
+here context and continuation are then encoded apart, so that both texts are what the task says, and such requests are
+counted and marked.
+
 Where the tokenizer provably treats the words of a text apart (``splits_before_spaces``), as those of Llama 2 and
 Mistral do, each distinct word is encoded once, and a context is not encoded again within each of its continuations.
 """
@@ -14,11 +19,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from evalkit.errors import DataError
 from evalkit.scoring import TokenRequest
+from evalkit.scoring.completion import Decoder
 
 _BATCH = 4096
 """Strings a call: enough for all cores, few enough that their encodings do not fill the memory."""
@@ -86,6 +93,19 @@ def _encode(tokenizer: Any, strings: Sequence[str], add_special_tokens: bool | N
     return encoded
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What became of (context, continuation) pairs.
+
+    Attributes:
+        requests: in the order of the pairs.
+        apart: positions of those whose context and continuation were encoded apart, since a token spans the join.
+    """
+
+    requests: list[TokenRequest]
+    apart: frozenset[int]
+
+
 def encode_requests(
     tokenizer: Any,
     pairs: Sequence[tuple[str, str]],
@@ -93,6 +113,19 @@ def encode_requests(
     prefix_token_id: int | None,
     add_special_tokens: bool | None = False,
 ) -> list[TokenRequest]:
+    """Return the requests of `encode_pairs`."""
+    return encode_pairs(
+        tokenizer, pairs, prefix_token_id=prefix_token_id, add_special_tokens=add_special_tokens
+    ).requests
+
+
+def encode_pairs(
+    tokenizer: Any,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    prefix_token_id: int | None,
+    add_special_tokens: bool | None = False,
+) -> Encoded:
     """Encode (context, continuation) pairs, in their order.
 
     Args:
@@ -117,32 +150,64 @@ def encode_requests(
         alone_texts += [continuation[1:]] if is_own else [] if context else [continuation]
     encoded = encode_strings(tokenizer, texts, add_special_tokens=add_special_tokens, prefix_text=prefix_text)
     alone = encode_strings(tokenizer, alone_texts, add_special_tokens=False)
-    requests = []
+    requests: list[TokenRequest] = []
+    spanned: list[int] = []
     for index, ((context, continuation), is_own) in enumerate(zip(split, apart, strict=True)):
         if is_own:
             # Without its space: the tokenizer puts one before every text.
             context_ids, continuation_ids = encoded[context], alone[continuation[1:]]
         elif context:
             context_ids = encoded[context]
-            continuation_ids = encoded[context + continuation][len(context_ids) :]
+            whole = encoded[context + continuation]
+            continuation_ids = whole[len(context_ids) :]
+            if not continuation_ids or whole[: len(context_ids)] != context_ids:
+                spanned.append(index)
         else:
             context_ids, continuation_ids = (), alone[continuation]
             if prefix_token_id is not None:
                 context_ids = (prefix_token_id,)
             if context_ids and continuation_ids[:1] == context_ids:
                 continuation_ids = continuation_ids[1:]
-        if not continuation_ids:
-            raise DataError(
-                f"request {index}: the continuation {continuation!r} adds no tokens to its context; "
-                "check the task's choices"
-            )
         if not context_ids and prefix_token_id is None:
             raise DataError(
                 f"request {index}: its context is empty, and the tokenizer has neither BOS nor EOS to stand for it; "
                 "name one in tokenizer_config.json (bos_token, eos_token)"
             )
         requests.append(TokenRequest(context_ids or (int(prefix_token_id or 0),), continuation_ids))
-    return requests
+    for index, ids in zip(spanned, _encode_behind(tokenizer, [split[index][1] for index in spanned]), strict=True):
+        requests[index] = TokenRequest(requests[index].context_ids, ids)
+    for index, request in enumerate(requests):
+        if not request.continuation_ids:
+            raise DataError(
+                f"request {index}: the continuation {split[index][1]!r} adds no tokens to its context; "
+                "check the task's choices"
+            )
+    return Encoded(requests, frozenset(spanned))
+
+
+# Texts that a continuation is encoded behind, and taken from again. The tokenizer must keep the two apart.
+_ANCHORS = ("\n", ".", "a", "1", ")", "=")
+
+
+def _encode_behind(tokenizer: Any, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Encode texts as the rest of a longer one: without the space that some tokenizers put before every text."""
+    distinct = list(dict.fromkeys(texts))
+    found: dict[str, tuple[int, ...]] = {}
+    decoder = Decoder(tokenizer)
+    for anchor in _ANCHORS:
+        missing = [text for text in distinct if text not in found]
+        if not missing:
+            break
+        encoded = _encode(tokenizer, [anchor, *(anchor + text for text in missing)], False)
+        head = encoded[anchor]
+        for text in missing:
+            ids = encoded[anchor + text][len(head) :]
+            if head and encoded[anchor + text][: len(head)] == head and decoder.added(head, ids) == text:
+                found[text] = ids
+    # A tokenizer that changes texts, or joins this one to whatever stands before: as it is encoded alone.
+    rest = [text for text in distinct if text not in found]
+    found |= _encode(tokenizer, rest, False)
+    return [found[text] for text in texts]
 
 
 def splits_before_spaces(tokenizer: Any) -> bool:

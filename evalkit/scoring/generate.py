@@ -6,9 +6,10 @@ strings are looked for in the last few tokens instead of once a stop string over
 are of similar length because requests are sorted by it.
 
 As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
-the stop strings being applied in their order; special tokens are not part of the text. ``generate_probe`` leaves the
-loop to transformers where the model's generation settings ask for more than greedy or sampled decoding, or where a
-small probe does not agree with the plain scorer.
+the stop strings being applied in their order; special tokens are not part of the text. Not as in lm-eval's ``hf``: the
+text is what the new tokens add to the prompt's (``completion``). ``generate_probe`` leaves the loop to transformers
+where a small probe does not agree with the plain scorer. Penalties and the like of the checkpoint's
+generation_config.json are not applied: the protocol is greedy, or plain sampling.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 from evalkit.errors import ConfigError, ModelError
+from evalkit.scoring.completion import Decoder, Stream, first_stop
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.head import selected_logits
 from evalkit.scoring.memory import (
@@ -110,13 +112,9 @@ class Generator:
         self.device = model_device(model)
         self._add_special_tokens = add_special_tokens
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
-        settings = getattr(model, "generation_config", None)
-        ends = getattr(settings, "eos_token_id", None)
-        ends = tokenizer.eos_token_id if ends is None else ends
-        self._end_ids = frozenset(ends if isinstance(ends, list | tuple) else () if ends is None else (ends,))
-        self._end_text: str | None = None
-        if tokenizer.eos_token_id is not None:
-            self._end_text = tokenizer.decode([tokenizer.eos_token_id], skip_special_tokens=False)
+        self._end_ids = end_ids(model, tokenizer)
+        self._end_text = end_text(tokenizer)
+        self._decoder = Decoder(tokenizer)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[str | None]:
         """Return the completions, in the order of the requests; None where the model's logits were not finite.
@@ -185,8 +183,7 @@ class Generator:
         while todo:
             part = todo.pop(0)
             for row in part:
-                row.generated.clear()
-                row.has_failed = False
+                row.begin(self._decoder)
             try:
                 self._generate(part)
             except Exception as error:
@@ -290,33 +287,39 @@ class Generator:
         return tokens
 
     def _is_finished(self, row: Row) -> bool:
-        if row.has_failed or len(row.generated) >= row.request.max_new_tokens or row.generated[-1] in self._end_ids:
+        if row.has_failed:
             return True
-        stops = self._stops(row.request)
-        longest = max(map(len, stops), default=0)
-        # A token has at least one character, but special ones have none and the first may lose its space.
-        tail = self._decode(row.generated[-(longest + 8) :])
-        if not any(stop in tail for stop in stops):
-            return False
-        text = self._decode(row.generated)
-        return any(stop in text for stop in stops)
+        has_stopped = row.stream is not None and row.stream.push(row.generated[-1], self._stops(row.request))
+        return has_stopped or len(row.generated) >= row.request.max_new_tokens or row.generated[-1] in self._end_ids
 
     def _stops(self, request: GenerationRequest) -> list[str]:
-        stops = list(request.until)
-        if self._end_text is not None and self._end_text not in stops:
-            stops.append(self._end_text)
-        return [stop for stop in stops if stop]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        return stop_strings(request.until, self._end_text)
 
     def _text(self, row: Row) -> str | None:
         if row.has_failed:
             return None
-        text = self._decode(row.generated)
-        for stop in self._stops(row.request):
-            text = text.split(stop)[0]
-        return text
+        return first_stop(self._decoder.completion(row.prompt_ids, row.generated), self._stops(row.request))
+
+
+def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that end a text: those of the model's generation settings, else the tokenizer's."""
+    settings = getattr(model, "generation_config", None)
+    ends = getattr(settings, "eos_token_id", None)
+    ends = tokenizer.eos_token_id if ends is None else ends
+    return frozenset(int(end) for end in (ends if isinstance(ends, list | tuple) else () if ends is None else (ends,)))
+
+
+def end_text(tokenizer: Any) -> str | None:
+    """Return how the tokenizer writes its end token; a model may write it letter by letter."""
+    if tokenizer.eos_token_id is None:
+        return None
+    return str(tokenizer.decode([tokenizer.eos_token_id], skip_special_tokens=False))
+
+
+def stop_strings(until: Sequence[str], end: str | None) -> list[str]:
+    """Return the strings that end a text: those asked for, and the end token's text, as in lm-eval."""
+    stops = [*until, *([end] if end is not None and end not in until else [])]
+    return [stop for stop in stops if stop]
 
 
 class Row:
@@ -327,6 +330,7 @@ class Row:
         prompt_ids: the prompt's tokens, cut to what fits.
         indices: the requests that get this completion.
         generated: tokens so far, an end token included.
+        stream: their text.
         has_failed: the model's logits after them were not finite.
     """
 
@@ -335,8 +339,15 @@ class Row:
         self.prompt_ids = prompt_ids
         self.indices = indices
         self.generated: list[int] = []
+        self.stream: Stream | None = None
         self.has_failed = False
         self._key = hashlib.sha256(f"{request.seed}:{request.sample}:{request.prompt}".encode()).digest()
+
+    def begin(self, decoder: Decoder) -> None:
+        """Forget what was generated; begin anew."""
+        self.generated.clear()
+        self.stream = Stream(decoder, self.prompt_ids)
+        self.has_failed = False
 
     def draw(self) -> float:
         """Return the uniform random number in [0, 1) of the next token; it depends on its position and the row only."""

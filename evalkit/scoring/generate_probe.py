@@ -14,35 +14,9 @@ from evalkit.scoring.generate import GenerationRequest, Generator, Row
 from evalkit.scoring.memory import text_config, vocabulary_size
 from evalkit.scoring.plain import PlainScorer
 
-# Settings of generation_config.json that change what greedy decoding gives, and the values that do not.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "repetition_penalty": (None, 1.0),
-    "encoder_repetition_penalty": (None, 1.0),
-    "no_repeat_ngram_size": (None, 0),
-    "bad_words_ids": (None,),
-    "min_length": (None, 0),
-    "min_new_tokens": (None, 0),
-    "num_beams": (None, 1),
-    "forced_bos_token_id": (None,),
-    "forced_eos_token_id": (None,),
-    "suppress_tokens": (None, []),
-    "begin_suppress_tokens": (None, []),
-    "sequence_bias": (None,),
-    "guidance_scale": (None, 1.0),
-    "exponential_decay_length_penalty": (None,),
-    "penalty_alpha": (None, 0.0),
-    "stop_strings": (None,),
-    "watermarking_config": (None,),
-    "prompt_lookup_num_tokens": (None,),
-}
-
 
 def unsupported(model: Any) -> str | None:
     """Return why generation must be left to transformers for this model, as far as can be known without running it."""
-    settings = getattr(model, "generation_config", None)
-    for name, neutral in _NEUTRAL.items():
-        if getattr(settings, name, None) not in neutral:
-            return f"generation_config.json sets {name}={getattr(settings, name)!r}"
     if getattr(model, "_is_stateful", False):
         return "the model keeps a recurrent state instead of keys and values"
     if not getattr(model, "_supports_cache_class", True):

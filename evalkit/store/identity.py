@@ -18,6 +18,8 @@ NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh",
 NOT_COMPARED = ("python", "openmind_hub")
 # Code that only shows what was computed. Everything else may change a score.
 NOT_SCORING = ("report", "cli.py", "progress.py", "listing.py", "infer.py")
+# Groups that must be equal where one run takes over another's results: what the same request's answer depends on.
+REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "scorer", "protocol")
 _SHOWN_DIFFERENCES = 5
 
 
@@ -57,21 +59,16 @@ def identity(
         config: the run's configuration.
         protocol: name of the protocol(s).
         data: by task the data's description, with ``sha256`` and ``documents``.
-        model: the model's description (``OpenMindLM.describe``).
+        model: the model's description (``OpenMindLM.describe``), with its `ModelIdentity` under ``identity``.
         reuse: name of the run that results are taken over from.
     """
     versions = model.get("versions") or {}
     return {
-        "model": {
-            key: model.get(key)
-            for key in ("model_fingerprint", "revision", "architecture", "quantization", "loader", "max_length")
-        },
-        "tokenizer": {key: model.get(key) for key in ("tokenizer_fingerprint", "vocabulary")},
+        **model["identity"],
         "data": {task: {key: entry[key] for key in ("sha256", "documents")} for task, entry in data.items()},
         "protocol": {"name": protocol, "sha256": protocol_sha256()},
         "code": {"evalkit": __version__, "sha256": code_sha256()},
         "versions": {name: version for name, version in sorted(versions.items()) if name not in NOT_COMPARED},
-        "dtype": model.get("dtype"),
         "scorer": model.get("scorer"),
         "device": {
             "kind": str(model.get("device")).split(":")[0],
@@ -84,6 +81,7 @@ def identity(
             "add_bos": config.add_bos,
             "apply_chat_template": config.apply_chat_template,
             "system": config.system,
+            "system_in_user": config.system_in_user,
             "seed": config.seed,
             "samples": config.samples,
             "temperature": config.temperature,

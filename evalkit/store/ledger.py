@@ -5,6 +5,7 @@ prompts), in the order of the calls. A section's records in the journal are
 
 ::
 
+    asked      which document of which task each request belongs to; written first
     reused     scores taken over from another run (with --reuse only)
     plan       how the other requests are grouped; written before anything is computed
     pack       scores of one pack of the plan          (one record a finished pack)
@@ -22,6 +23,8 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from evalkit.errors import StoreError
@@ -66,6 +69,8 @@ class Ledger:
     Attributes:
         reused: positions of the last call's requests whose results came from another run.
         reused_count: number of those, of all calls.
+        asked: to be set before a call: (task, doc_id) of each of its requests, by which a look at the journal finds
+            their answers without the tokenizer.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Ledger:
         self._called = 0
         self.reused: list[int] = []
         self.reused_count = 0
+        self.asked: Sequence[tuple[str, int]] = ()
 
     def score(self, requests: Sequence[TokenRequest], scorer: Scorer) -> list[Score]:
         """Return the scores of all requests, in their order; computes those that the journal doesn't have.
@@ -212,6 +218,12 @@ class Ledger:
                 f"{self._journal.path}: has {section.what} where {what} are wanted; the tasks have changed since: "
                 "start anew with --fresh"
             )
+        if self.asked and section.asked is None and section.reused is None and section.plan is None:
+            documents = [
+                [task, [doc_id for _, doc_id in of_task]] for task, of_task in groupby(self.asked, itemgetter(0))
+            ]
+            section.asked = self._append(number, section, "asked", {"documents": documents})
+        self.asked = ()
         return number, section
 
     def _reuse(self, number: int, section: Section, keys: Sequence[str], usable: Iterable[int]) -> dict[int, Any]:

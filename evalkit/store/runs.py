@@ -27,7 +27,7 @@ from typing import Any
 from evalkit.errors import StoreError
 from evalkit.results import RUN_FILE
 from evalkit.store import files, journal
-from evalkit.store.identity import differences, in_one_line
+from evalkit.store.identity import REUSED, differences, in_one_line
 from evalkit.store.journal import Journal, Record
 from evalkit.store.sections import SCORES, TEXTS, Section, Source, read_sections
 
@@ -220,8 +220,7 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     contents = journal.read(path)
     if contents.header is None:
         raise StoreError(f"{folder}: nothing was computed in this run; leave --reuse out")
-    groups = ("model", "tokenizer", "dtype", "scorer", "protocol")
-    theirs, ours = ({group: which.get(group) for group in groups} for which in (contents.header["identity"], identity))
+    theirs, ours = ({group: which.get(group) for group in REUSED} for which in (contents.header["identity"], identity))
     changed = differences(theirs, ours)
     if changed:
         raise StoreError(f"{folder}: its scores cannot be taken over: {in_one_line(changed)}; leave --reuse out")

@@ -49,6 +49,7 @@ class Section:
         what: SCORES or TEXTS.
         plan: the plan's record, or None before it was written.
         reused: the record of what was taken over, or None.
+        asked: the record that says which document of which task each request belongs to; None in older journals.
         done: finished packs or batches by number.
         budget_tokens: memory budget that the last finished pack left, or None.
     """
@@ -56,6 +57,7 @@ class Section:
     what: str
     plan: Record | None = None
     reused: Record | None = None
+    asked: Record | None = None
     done: dict[int, Record] = field(default_factory=dict)
     budget_tokens: int | None = None
 
@@ -79,6 +81,12 @@ class Section:
         for record in [*([self.reused] if self.reused else []), *self.done.values()]:
             yield from zip(record["requests"], record["keys"], stored_values(self.what, record), strict=True)
 
+    def documents(self) -> list[tuple[str, int]] | None:
+        """Return (task, doc_id) of each request; None where the journal does not say."""
+        if self.asked is None:
+            return None
+        return [(task, doc_id) for task, doc_ids in self.asked["documents"] for doc_id in doc_ids]
+
     def by_position(self) -> dict[int, Any]:
         """Return the score or text of each finished request."""
         return {position: value for position, _, value in self.results()}
@@ -98,7 +106,9 @@ def read_sections(records: Iterable[Record], where: object) -> list[Section]:
         if not isinstance(number, int) or not 0 <= number < len(sections) or sections[number].what != what:
             raise StoreError(f"{where}: a record of an unknown section; was it written by another evalkit?")
         section = sections[number]
-        if kind == "reused" and section.reused is None and section.plan is None:
+        if kind == "asked" and section.asked is None and section.reused is None and section.plan is None:
+            section.asked = record
+        elif kind == "reused" and section.reused is None and section.plan is None:
             section.reused = record
         elif kind == "plan" and section.plan is None:
             section.plan = record

@@ -55,6 +55,22 @@ def execution(checker: Checker) -> Iterator[dict[str, list[dict[str, Any]]]]:
         _begun.clear()
 
 
+@contextmanager
+def no_execution() -> Iterator[None]:
+    """Let ``results`` run nothing: its metrics are then not scored. For a look at a run that is not finished."""
+    global _checker
+    before, _checker = _checker, _NoChecker()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        _checker = before
+
+
+class _NoChecker:
+    def check(self, *_: Any) -> list[Any]:
+        return []
+
+
 def _problem(doc: Doc) -> Problem:
     from evalkit.sandbox import Problem
 

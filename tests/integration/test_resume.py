@@ -334,6 +334,80 @@ def test_a_partial_report_has_the_metrics_of_finished_documents(
     assert all(value.failed == 0 for of_task in record.metrics.values() for value in of_task.values())
 
 
+PROGRAMS = ("--suite", "humaneval", "--suite", "humaneval_chat", "--max-new-tokens", "12", "--batch-size", "2")
+
+
+def test_a_report_runs_no_programs_and_gives_each_request_its_own_answer(
+    tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.partial import partial_record
+    from evalkit.sandbox import Checker
+
+    interrupt(tmp_path, 8, *PROGRAMS)
+    folder = newest(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Checker, "check", lambda *_: pytest.fail("a report ran a program"))
+        patched.setattr(Checker, "__enter__", lambda *_: pytest.fail("a report made a sandbox"))
+        seen = _answers_of_partial(folder, patched)
+        record = partial_record(folder)
+        shown = evalkit("report", "--partial", folder)
+    assert shown.exit_code == 0, shown.output
+    assert "problems are there**" in shown.stdout
+    assert "a report runs no programs" in shown.stdout
+    assert not {"humaneval", "humaneval_chat"} & set(record.metrics)
+    counted = record.evalkit["partial"]["documents"]
+    assert 0 < counted["humaneval"][0] + counted["humaneval_chat"][0] < 6
+    # The oracle is the run when it is finished.
+    assert run(tmp_path, *PROGRAMS).exit_code == 0
+    whole = {(s["task"], s["doc_id"]): s["generated"] for s in samples(folder) if s["generated"]}
+    there = {key: text for key, text in seen.items() if type(text) is str}
+    assert there
+    assert all(whole[key] == [text] for key, text in there.items())
+
+
+def _answers_of_partial(folder: Path, patched: pytest.MonkeyPatch) -> dict[tuple[str, int], str]:
+    """Return by (task, doc_id) what a partial report takes for the generated texts."""
+    from evalkit import partial
+
+    seen: dict[tuple[str, int], str] = {}
+    answer = partial.JournalAnswers.generate_until
+
+    def watched(self: Any, requests: Any) -> list[str]:
+        texts = answer(self, requests)
+        seen.update(((r.task_name, r.doc_id), text) for r, text in zip(requests, texts, strict=True))
+        return texts
+
+    patched.setattr(partial.JournalAnswers, "generate_until", watched)
+    partial.partial_record(folder)
+    return seen
+
+
+def test_a_partial_report_of_programs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evalkit.store.ledger import Ledger
+
+    commit, asked = Ledger._commit, ("--suite", "humaneval", "--max-new-tokens", "8", "--batch-size", "1")
+
+    def stop(self: Ledger, *arguments: Any) -> None:
+        commit(self, *arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "_commit", stop)
+        stopped = evalkit("run", "--model", "tiny", "--limit", 3, "--output", tmp_path, *asked)
+    assert stopped.exit_code == 130, stopped.output
+    shown = evalkit("report", "--partial", newest(tmp_path))
+    assert shown.exit_code == 0, shown.output
+    assert "**partial: the texts of 1 of 3 problems are there**" in shown.stdout
+
+
+def test_texts_of_chat_models_that_were_taken_over_are_marked(tmp_path: Path) -> None:
+    asked = ("run", "--model", "tiny", "--suite", "humaneval_chat", "--max-new-tokens", 8, "--output", tmp_path)
+    assert evalkit(*asked, "--limit", 2).exit_code == 0
+    source = newest(tmp_path)
+    assert evalkit(*asked, "--limit", 3, "--reuse", source).exit_code == 0
+    assert [bool(sample["details"].get("reused")) for sample in samples(newest(tmp_path))] == [True, True, False]
+
+
 # --- processes --------------------------------------------------------------------------------------------------------
 
 SIGNALLED = """

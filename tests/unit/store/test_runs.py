@@ -229,16 +229,26 @@ def test_how_far_a_run_has_got(tmp_path: Path) -> None:
 
 # --- identity ---------------------------------------------------------------------------------------------------------
 
-MODEL = {
-    "model_fingerprint": "1" * 64,
-    "tokenizer_fingerprint": "2" * 64,
+IDENTITY_OF_MODEL: dict[str, Any] = {
+    "model": {"model_fingerprint": "1" * 64, "adapter": None},
+    "tokenizer": {"tokenizer_fingerprint": "2" * 64, "tokenizer_files": "5" * 64, "add_bos": False},
+    "chat_template": "6" * 64,
+    "generation": {"end_ids": [2], "ignored": []},
     "dtype": "float32",
+}
+MODEL = {
+    "identity": IDENTITY_OF_MODEL,
     "device": "npu:3",
     "device_name": "Ascend910B3",
     "scorer": {"name": "forest"},
     "versions": {"torch": "2.13.0", "python": "3.11.7"},
 }
 DATA = {"piqa": {"sha256": "3" * 64, "documents": 1838, "location": "/somewhere"}}
+
+
+def other(group: str, **values: Any) -> dict[str, Any]:
+    """Return a model that differs in one group of its identity."""
+    return {**MODEL, "identity": {**IDENTITY_OF_MODEL, group: {**IDENTITY_OF_MODEL[group], **values}}}
 
 
 def make(config: RunConfig | None = None, model: Any = MODEL, data: Any = DATA) -> dict[str, Any]:
@@ -269,11 +279,21 @@ def test_what_does_not_change_a_score_is_not_in_it(config: RunConfig) -> None:
         (make(RunConfig(model="m", task=("piqa", "boolq"), seed=1)), "settings.seed: 1234, now 1"),
         (make(RunConfig(model="m", task=("piqa", "boolq"), add_bos=True)), "settings.add_bos: false, now true"),
         (
-            make(model={**MODEL, "model_fingerprint": "9" * 64}),
+            make(model=other("model", model_fingerprint="9" * 64)),
             "model.model_fingerprint: 111111111111, now 999999999999",
         ),
-        (make(model={**MODEL, "tokenizer_fingerprint": "9" * 64}), "tokenizer.tokenizer_fingerprint: "),
-        (make(model={**MODEL, "dtype": "bfloat16"}), "dtype: float32, now bfloat16"),
+        (make(model=other("model", adapter="9" * 64)), "model.adapter: null, now 999999999999"),
+        (make(model=other("tokenizer", tokenizer_fingerprint="9" * 64)), "tokenizer.tokenizer_fingerprint: "),
+        (make(model=other("tokenizer", tokenizer_files="9" * 64)), "tokenizer.tokenizer_files: 555555555555, now 9999"),
+        (make(model=other("generation", end_ids=[2, 7])), "generation.end_ids: [2], now [2, 7]"),
+        (
+            make(model={**MODEL, "identity": {**IDENTITY_OF_MODEL, "chat_template": "9" * 64}}),
+            "chat_template: 666666666666, now 999999999999",
+        ),
+        (
+            make(model={**MODEL, "identity": {**IDENTITY_OF_MODEL, "dtype": "bfloat16"}}),
+            "dtype: float32, now bfloat16",
+        ),
         (make(model={**MODEL, "device": "cpu"}), "device.kind: npu, now cpu"),
         (make(model={**MODEL, "scorer": {"name": "plain"}}), "scorer.name: forest, now plain"),
         (make(model={**MODEL, "versions": {"torch": "2.12.0"}}), "versions.torch: 2.13.0, now 2.12.0"),

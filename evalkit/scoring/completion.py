@@ -1,0 +1,149 @@
+"""The text of a completion: what the new tokens add to the text of the prompt.
+
+``decode(end of the prompt + new tokens)`` without ``decode(end of the prompt)``. Decoding the new tokens alone is not
+the same: decoders of SentencePiece tokenizers (Llama 2, Mistral) take the first space of whatever they are given for
+one that the tokenizer itself put there, and with it goes the indentation of a program's first line. lm-eval's ``hf``
+model decodes the new tokens alone; the protocol (configs/protocols, docs/tasks.md) does not.
+
+Everything that turns generated tokens into text comes here: the generator and its search for stop strings, the loop of
+transformers, ``evalkit infer``. No torch in this module.
+
+What is decoded and what is not: special tokens are left out; the tokenizer's "clean-up" of spaces (``a , b`` to ``a,
+b``) is off, since the tokens do not say it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+CONTEXT_TOKENS = 12
+"""So many tokens before the new ones are decoded with them, more where these have no text."""
+
+_REPLACEMENT = "\ufffd"
+"""What decoders write for bytes that are no character (yet)."""
+
+_LONGEST_WAIT = 64
+"""Tokens that may wait for a character to become complete; beyond, they are no text at all but a model's noise."""
+
+
+class Decoder:
+    """A tokenizer's decoder, and its rule for completions.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._options: dict[str, Any] = {"skip_special_tokens": True}
+        try:
+            known = inspect.signature(tokenizer.decode).parameters
+        except (TypeError, ValueError):
+            known = {}  # type: ignore[assignment]
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+        if takes_any or "clean_up_tokenization_spaces" in known:
+            self._options["clean_up_tokenization_spaces"] = False
+        # Tokenizers in Python put spaces around added tokens, which the tokens do not say either.
+        if getattr(tokenizer, "is_fast", True) is False and takes_any:
+            self._options["spaces_between_special_tokens"] = False
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens that begin a text."""
+        try:
+            return str(self._tokenizer.decode(list(ids), **self._options))
+        except (TypeError, ValueError):
+            if len(self._options) == 1:
+                raise
+            # Tokenizers of a model's own code may take fewer arguments than they say.
+            self._options = {"skip_special_tokens": True}
+            return str(self._tokenizer.decode(list(ids), **self._options))
+
+    def end_of(self, prompt_ids: Sequence[int]) -> list[int]:
+        """Return the last tokens of a prompt, as many as new tokens must be decoded with.
+
+        They begin at a token that is text by itself, so neither within a character nor with a special token, and have
+        text. A prompt that was cut on the left may begin within a character; such a rest is left out too.
+        """
+        ids = list(prompt_ids)
+        start = len(ids)
+        while start > 0:
+            start -= 1
+            if len(ids) - start >= CONTEXT_TOKENS:
+                alone = self.decode(ids[start : start + 1])
+                if alone.strip() and _REPLACEMENT not in alone:
+                    return ids[start:]
+        # A short prompt, or one without such a token. A character has four bytes at most.
+        starts = range(min(4, len(ids)))
+        best = min(starts, key=lambda k: self.decode(ids[k:]).count(_REPLACEMENT), default=0)
+        return ids[best:]
+
+    def added(self, before: Sequence[int], new_ids: Sequence[int]) -> str:
+        """Return the text that ``new_ids`` add to the text of ``before``.
+
+        Args:
+            before: what comes right before; at least ``end_of`` the prompt.
+            new_ids: the generated tokens.
+        """
+        if not new_ids:
+            return ""
+        head, whole = self.decode(before), self.decode([*before, *new_ids])
+        if whole.startswith(head):
+            return whole[len(head) :]
+        # The new tokens changed what the ones before them stand for: bytes that are no character make all bytes before
+        # them none, in tokenizers with byte tokens. Behind an earlier token they stand for themselves.
+        for stop in range(len(before) - 1, 0, -1):
+            head, whole = self.decode(before[:stop]), self.decode([*before[:stop], *new_ids])
+            if head and whole.startswith(head):
+                return whole[len(head) :]
+        return self.decode(new_ids)
+
+    def completion(self, prompt_ids: Sequence[int], new_ids: Sequence[int]) -> str:
+        """Return the text of a completion: what ``new_ids`` add to the prompt's text."""
+        return self.added(self.end_of(prompt_ids), new_ids)
+
+
+class Stream:
+    """A completion in the making: its text so far, at a cost that does not grow with its length.
+
+    Args:
+        decoder: of the tokenizer.
+        prompt_ids: the prompt's tokens, as the model was given them.
+
+    Attributes:
+        text: of all tokens so far; a character that is not complete yet shows as U+FFFD.
+    """
+
+    def __init__(self, decoder: Decoder, prompt_ids: Sequence[int]) -> None:
+        self._decoder = decoder
+        self._ids = decoder.end_of(prompt_ids)
+        # Positions in `_ids` at which a window may begin: the text on either side is complete there.
+        self._borders = [0, len(self._ids)]
+        self._settled = ""
+        self.text = ""
+
+    def push(self, token: int, stops: Sequence[str] = ()) -> bool:
+        """Add a token; returns whether the text now has one of the stop strings that it did not have before."""
+        self._ids.append(token)
+        border = self._borders[-1]
+        begin = next((b for b in reversed(self._borders) if border - b >= CONTEXT_TOKENS), 0)
+        piece = self._decoder.added(self._ids[begin:border], self._ids[border:])
+        longest = max(map(len, stops), default=0)
+        # What came before may hold all but the last character of a stop string.
+        near = self._settled[-(longest - 1) :] if longest > 1 else ""
+        self.text = self._settled + piece
+        found = any(stop in near + piece for stop in stops)
+        is_waiting = (not piece or piece.endswith(_REPLACEMENT)) and len(self._ids) - border < _LONGEST_WAIT
+        if not is_waiting:
+            self._settled = self.text
+            self._borders.append(len(self._ids))
+        return found
+
+
+def first_stop(text: str, stops: Sequence[str]) -> str:
+    """Return the text before the stop strings, which are applied in their order, as lm-eval applies them."""
+    for stop in stops:
+        if stop:
+            text = text.split(stop)[0]
+    return text

@@ -1,0 +1,180 @@
+"""What is loaded is what is identified: weights in the loader's preference, adapters, tokenizer, template, settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.errors import ModelError
+from evalkit.models.checkpoints import weights_of
+
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # peft asks transformers by an old name
+]
+
+
+def load(folder: Path, **options: Any) -> Any:
+    from evalkit.models.openmind import OpenMindLM
+
+    return OpenMindLM(str(folder), device="cpu", loader="transformers", **options)
+
+
+def identity(folder: Path, **options: Any) -> dict[str, Any]:
+    return dict(load(folder, **options).describe()["identity"])
+
+
+def change(folder: Path, factor: float, name: str = "model.safetensors") -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / name)
+    tensors["lm_head.weight"] = tensors["lm_head.weight"] * factor
+    save_file(tensors, folder / name, metadata={"format": "pt"})
+
+
+def write_adapter(base: Path, folder: Path) -> Path:
+    """Write a LoRA of which every matrix is random."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(str(base)),
+        LoraConfig(r=2, lora_alpha=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
+    )
+    model.save_pretrained(str(folder))
+    return folder
+
+
+def test_the_weights_that_transformers_loads_are_those_that_count(
+    tmp_path: Path, make_checkpoint: Callable[..., Path]
+) -> None:
+    both = make_checkpoint(tmp_path / "both", shards=True)
+    shards = identity(both)
+    single = make_checkpoint(tmp_path / "single")
+    change(single, 2.0)
+    shutil.copy(single / "model.safetensors", both)
+    lm = load(both)
+    # The oracle is what is in memory.
+    assert bool((lm.model.lm_head.weight == load(single).model.lm_head.weight).all())
+    record = lm.describe()
+    assert record["weights"] == ["model.safetensors"]
+    assert "model.safetensors.index.json" in record["weights_unused"]
+    assert record["identity"]["model"]["model_fingerprint"] != shards["model"]["model_fingerprint"]
+    assert any("two sets of weights" in line for line in lm.remarks())
+    # An index whose shards are gone is no error then.
+    for shard in both.glob("model-0*"):
+        shard.unlink()
+    assert load(both).describe()["weights"] == ["model.safetensors"]
+    (both / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="weights are missing: model-00001"):
+        load(both)
+
+
+def test_the_order_of_preference(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "x.bin"}}')
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "y.safetensors"}}')
+    assert [file.name for file in weights_of(tmp_path).files] == ["y.safetensors"]
+    (tmp_path / "pytorch_model.bin").touch()
+    assert [file.name for file in weights_of(tmp_path).files] == ["y.safetensors"]
+    assert [file.name for file in weights_of(tmp_path, {"use_safetensors": False}).files] == ["pytorch_model.bin"]
+    (tmp_path / "model.safetensors").touch()
+    assert [file.name for file in weights_of(tmp_path).files] == ["model.safetensors"]
+
+
+def test_an_adapter_beside_weights_is_never_applied_by_itself(own_checkpoint: Path, tmp_path: Path) -> None:
+    plain = load(own_checkpoint)
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    for file in adapter.glob("adapter_*"):
+        shutil.copy(file, own_checkpoint)
+    with pytest.raises(ModelError, match=r"lies beside full weights; .* --adapter "):
+        load(own_checkpoint)
+    applied = load(own_checkpoint, adapter=str(own_checkpoint))
+    assert any("is applied" in line for line in applied.remarks())
+    mine, theirs = applied.describe(), plain.describe()
+    assert mine["adapter"]["sha256"] == mine["identity"]["model"]["adapter"]
+    assert mine["model_fingerprint"] != theirs["model_fingerprint"]
+    assert theirs["adapter"] is None
+
+
+def test_an_adapter_is_applied_once_and_as_peft_applies_it(own_checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        base = AutoModelForCausalLM.from_pretrained(str(own_checkpoint))
+        before = base(ids).logits
+        expected = PeftModel.from_pretrained(base, str(adapter)).eval()(ids).logits
+        found = load(own_checkpoint, adapter=str(adapter)).model(ids).logits
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert not torch.allclose(found, before, atol=1e-3)
+
+
+def test_adapters_that_cannot_be_applied(own_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such folder"):
+        load(own_checkpoint, adapter=str(tmp_path / "nothing"))
+    with pytest.raises(ModelError, match=r"no adapter_config\.json"):
+        load(own_checkpoint, adapter=str(own_checkpoint))
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["no_such_layer"]}))
+    with pytest.raises(ModelError, match="does not fit MistralForCausalLM"):
+        load(own_checkpoint, adapter=str(adapter))
+    with pytest.raises(ModelError, match="takes no adapter"):
+        load(Path("tiny"), adapter=str(adapter))
+
+
+@pytest.mark.parametrize(
+    ("file", "change_to", "group"),
+    [
+        ("tokenizer.json", lambda body: {**body, "truncation": {**_TRUNCATION}}, "tokenizer"),
+        ("tokenizer_config.json", lambda body: {**body, "chat_template": "{{ messages }}"}, "chat_template"),
+        ("generation_config.json", lambda body: {**body, "repetition_penalty": 1.3}, "generation"),
+        ("generation_config.json", lambda body: {**body, "eos_token_id": [1, 9]}, "generation"),
+    ],
+)
+def test_what_changes_an_answer_is_in_the_identity(own_checkpoint: Path, file: str, change_to: Any, group: str) -> None:
+    before = identity(own_checkpoint)
+    path = own_checkpoint / file
+    path.write_text(json.dumps(change_to(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    assert identity(own_checkpoint)[group] != before[group]
+
+
+_TRUNCATION = {"direction": "Right", "max_length": 9000, "strategy": "LongestFirst", "stride": 0}
+
+
+def test_settings_beyond_the_protocol_are_named_and_have_no_effect(own_checkpoint: Path) -> None:
+    plain = load(own_checkpoint)
+    path = own_checkpoint / "generation_config.json"
+    body = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**body, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2}), encoding="utf-8")
+    lm = load(own_checkpoint)
+    assert lm.describe()["generation"]["ignored"] == {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2}
+    assert any("repetition_penalty=1.3" in line for line in lm.remarks())
+    from lm_eval.api.instance import Instance
+
+    def texts(model: Any) -> list[str]:
+        settings = {"until": ["\n\n\n\n"], "max_gen_toks": 24, "do_sample": False}
+        asked = [
+            Instance("generate_until", {}, (text, dict(settings)), k, ("humaneval", k, 1))
+            for k, text in enumerate(["def f(x):\n", "a a a a a"])
+        ]
+        return list(model.generate_until(asked))
+
+    assert texts(lm) == texts(plain)
+
+
+def test_weights_that_change_while_they_are_loaded_are_refused(own_checkpoint: Path) -> None:
+    lm = load(own_checkpoint)
+    change(own_checkpoint, 3.0)
+    with pytest.raises(ModelError, match="its weights changed while they were loaded"):
+        lm.describe()

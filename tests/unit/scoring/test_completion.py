@@ -1,0 +1,107 @@
+"""The text of a completion, over the tokenizers of the common families. The oracle is the text that was encoded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.paths import SAMPLES
+from evalkit.scoring.completion import Decoder, Stream, first_stop
+from tests.conftest import SHARED
+from tests.support.tokenizers import FAMILIES
+
+pytestmark = pytest.mark.model
+
+
+# Tokenizers that put nothing before a text, so that the tokens of a text alone are tokens of it behind any other.
+PLAIN = ("smollm2", "gpt2", "llama3", "qwen2", "gemma")
+
+
+def problems() -> list[tuple[str, str]]:
+    """(prompt, canonical solution): all 164 where the reference material is, else the samples."""
+    file = SHARED / "data" / "humaneval" / "test.jsonl"
+    file = file if file.is_file() else Path(SAMPLES) / "humaneval" / "test.jsonl"
+    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return [(row["prompt"], row["canonical_solution"]) for row in rows]
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def split(family: str, prompt: str, rest: str) -> tuple[list[int], list[int]] | None:
+    """Return the prompt's tokens and those that follow; None where the tokenizer loses text or joins the two."""
+    tokenizer = FAMILIES[family]()
+    before, whole = ids_of(tokenizer, prompt), ids_of(tokenizer, prompt + rest)
+    if whole[: len(before)] == before:
+        new = whole[len(before) :]
+    elif family in PLAIN:  # a token spans the join: what a model writes there instead
+        new = ids_of(tokenizer, rest)
+    else:
+        return None
+    lossless = tokenizer.decode([*before, *new], clean_up_tokenization_spaces=False) == prompt + rest
+    return (before, new) if lossless else None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_canonical_solutions_come_back_exactly(family: str) -> None:
+    tokenizer = FAMILIES[family]()
+    decoder = Decoder(tokenizer)
+    cases = [(solution, split(family, prompt, solution)) for prompt, solution in problems()]
+    usable = [(solution, ids) for solution, ids in cases if ids is not None]
+    assert len(usable) > 0.9 * len(cases)
+    for solution, (before, new) in usable:
+        assert decoder.completion(before, new) == solution
+        # What a model adds behind the text, and what a generator sees on its way.
+        assert decoder.completion(before, [*new, tokenizer.eos_token_id]) == solution
+        stream = Stream(decoder, before)
+        for token in new:
+            stream.push(token)
+        assert stream.text == solution
+
+
+def test_decoding_the_new_tokens_alone_loses_the_indentation() -> None:
+    """The fault that the rule is there for: the tests above can fail."""
+    tokenizer = FAMILIES["mistral"]()
+    cases = [(solution, split("mistral", prompt, solution)) for prompt, solution in problems()]
+    lost = sum(ids is not None and tokenizer.decode(ids[1]) != solution for solution, ids in cases)
+    assert lost > 0.9 * len(cases)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(
+    prompt=st.text(st.sampled_from("ab def(x):\n  ,.é1"), min_size=1, max_size=30),
+    rest=st.text(st.sampled_from("ab return\n   ,.é東🙂1"), min_size=1, max_size=30),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_text_comes_back_where_the_tokenizer_is_lossless(family: str, prompt: str, rest: str) -> None:
+    tokenizer = FAMILIES[family]()
+    ids = split(family, prompt, rest)
+    if ids is None:
+        return
+    decoder = Decoder(tokenizer)
+    assert decoder.completion(*ids) == rest
+    stream = Stream(decoder, ids[0])
+    for token in ids[1]:
+        stream.push(token)
+    assert stream.text == rest
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stop", ["\ndef", "\n#", "\nprint", "urn x"])
+def test_a_stop_string_that_tokens_cut_is_found_when_it_is_complete(family: str, stop: str) -> None:
+    tokenizer = FAMILIES[family]()
+    text = f"    return x + 1\n    return x{stop}ining = 1\n"
+    ids = split(family, "def f(x):\n", text)
+    assert ids is not None
+    stream = Stream(Decoder(tokenizer), ids[0])
+    found = next(count for count, token in enumerate(ids[1], 1) if stream.push(token, [stop]))
+    assert stop in stream.text
+    assert first_stop(stream.text, [stop]) == text.split(stop)[0]
+    # One token fewer does not have it yet.
+    assert stop not in Decoder(tokenizer).completion(ids[0], ids[1][: found - 1])
