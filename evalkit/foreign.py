@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,17 @@ def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _counts(found: dict[str, Any], name: str, task: str) -> int:
+def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int]) -> int:
+    """Return the number of documents: what the file says, else how many samples there are, else the whole task."""
     entry = _mapping(found, "n-samples").get(name)
     count = entry.get("effective") if isinstance(entry, dict) else None
+    if isinstance(count, int) and count > 0:
+        return count
     known = load_tasks().get(task)
-    return count if isinstance(count, int) and count > 0 else known.documents if known is not None else 0
+    return scored.get(task) or (known.documents if known is not None else 0)
 
 
-def _metrics(path: Path, found: dict[str, Any]) -> dict[str, dict[str, MetricValue]]:
+def _metrics(path: Path, found: dict[str, Any], scored: Mapping[str, int]) -> dict[str, dict[str, MetricValue]]:
     metrics: dict[str, dict[str, MetricValue]] = {}
     groups = set(_mapping(found, "groups"))
     for name, values in found["results"].items():
@@ -82,7 +85,7 @@ def _metrics(path: Path, found: dict[str, Any]) -> dict[str, dict[str, MetricVal
                 continue  # perplexities and the like are no shares
             task, metric = task_and_metric(name, key)
             error = _number(values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr"))
-            n = _counts(found, name, task)
+            n = _count(found, name, task, scored)
             failed = 0 if number is not None else max(n, 1)
             metrics.setdefault(task, {})[metric] = MetricValue(number, error, n, failed)
     if not metrics:
@@ -112,16 +115,16 @@ def read_foreign_run(path: Path) -> RunRecord:
     if file is None:
         raise StoreError(f"{path}: no results file of lm-eval")
     found = _load(file)
-    metrics = _metrics(file, found)
+    hashes: dict[str, list[str]] = {}
+    for sample in read_foreign_samples(file):
+        hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
+    metrics = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
     config = _mapping(found, "config")
     arguments = config.get("model_args")
     text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
     pretrained = re.search(r"(?:pretrained|model|path)[\"']?\s*[=:]\s*[\"']?([^,\"'}]+)", text)
     dtype = re.search(r"dtype[\"']?\s*[=:]\s*[\"']?([\w.]+)", text)
     name = str(found.get("model_name") or (pretrained[1] if pretrained else "") or file.parent.name)
-    hashes: dict[str, list[str]] = {}
-    for sample in read_foreign_samples(file):
-        hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
     data = {
         task: {
             "source": "lm-eval",

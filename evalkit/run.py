@@ -80,6 +80,7 @@ def run(
         # 3. The model.
         model = load_model(config, say)
         described = model.describe()
+        model.on_text = _check_program
 
         # 4. One look at model and requests; what cannot come out right ends here.
         tasks, plan, findings = _look(config, names, sources, model, say)
@@ -298,6 +299,13 @@ def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
 def _protocol(names: Sequence[str]) -> str:
     suites = load_suites()
     return ", ".join(sorted({suites[suite].protocol for suite in suites_of(names)}))
+
+
+def _check_program(request: Any, text: str) -> None:
+    """Check a program while the model writes the next ones; texts of other tasks pass by."""
+    from evalkit.tasks.humaneval import begin
+
+    begin(request.task_name, request.doc, text)
 
 
 def _isolation(verdicts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -32,6 +32,10 @@ from evalkit.store.sections import FailedText, Prompt, plan_batches
 GENERATION_ROWS = 16
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
+
+
+def _told_to_nobody(_request: Any, _text: str) -> None:
+    """Stand for nobody who wants to be told."""
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
@@ -65,6 +69,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self.marks = Marks()
         # Contexts that `apply_chat_template` has made already, by hash.
         self._rendered: set[int] = set()
+        # Told of each finished text (the request, its text): `evalkit run` checks programs while the model goes on.
+        self.on_text: Callable[[Any, str], None] = _told_to_nobody
         if str(batch_size).startswith("auto") and self.device.type == "cpu":
             self.batch_size_per_gpu = self._cpu_batch_size()
 
@@ -184,10 +190,20 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             for request, ours in zip(requests, wanted, strict=True)
         ]
 
+        told: set[int] = set()
+
+        def tell(positions: Sequence[int], texts: Sequence[str | None]) -> None:
+            for position, text in zip(positions, texts, strict=True):
+                if text is not None and position not in told:
+                    told.add(position)
+                    self.on_text(requests[position], text)
+
         def generate_batch(positions: Sequence[int]) -> list[str | None]:
             # Draws must not depend on how many batches this process has generated before.
             torch.manual_seed(self.seed + min(positions))
-            return self._generate([requests[p] for p in positions], [wanted[p] for p in positions])
+            texts = self._generate([requests[p] for p in positions], [wanted[p] for p in positions])
+            tell(positions, texts)
+            return texts
 
         self.ledger.asked = [(str(request.task_name), int(request.doc_id or 0)) for request in asked]
         texts = self.ledger.generate(
@@ -195,6 +211,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             lambda todo: plan_batches(todo, int(self.batch_size_per_gpu)),
             generate_batch,
         )
+        tell(range(len(texts)), texts)  # those that were there before
         self.marks.add("reused", (asked[position] for position in self.ledger.reused))
         return [FailedText() if text is None else text for text in texts]
 

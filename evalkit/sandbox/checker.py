@@ -1,24 +1,43 @@
-"""Checks samples: a queue of jobs, a thread and a worker for each of ``jobs``, verdicts in the order of the samples."""
+"""Checks samples: a queue of jobs, a thread and a worker for each of ``jobs``, a verdict for every sample.
+
+No sample ends a run. Where an attempt says nothing about the program (its processes were killed, or could not be
+started), it is made again, alone; what fails every time is that sample's "harness error", and the others go on.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import math
 import os
 import queue
+import resource
+import signal
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.verdict import Problem, Verdict
-from evalkit.sandbox.worker import Level, Settings, Worker, WorkerDiedError
+from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, Settings, Worker, WorkerDiedError, signal_name
 
 ISOLATIONS = ("require", "best", "off")
+MAX_TIMEOUT_SECONDS = 86_400.0
 # A time-out under this share of waiting for a CPU is the program's own.
 STARVED_SHARE = 0.1
+# Why an attempt is no verdict yet -> how many attempts are made until its outcome stands.
+ATTEMPTS = {
+    "starved": 2,  # a time-out, among others that wanted the CPU too
+    "fault": 2,  # the tester says that the harness or the data set is at fault
+    "crashed": 2,  # a signal ended the tester: its own C code failed on what the program returned
+    "killed": 3,  # SIGKILL, which nobody here sent, ended the candidate
+    "lost": 6,  # the processes were killed, stopped or could not be started
+}
+# Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
+PAUSE_SECONDS = 0.1
+GIVING_UP = 5  # after so many lost samples in a row, a worker tries each further one once
 
 _Job = tuple[Problem, str, "Future[Verdict]"]
 
@@ -71,7 +90,7 @@ class Checker:
             each verdict; "off" has no walls at all.
         timeout_seconds: CPU time of one program. The wall-clock bound is 1.4 s above it.
         jobs: programs at a time; the number of usable CPUs by default.
-        memory_bytes: address space of one program.
+        memory_bytes: address space of one program. The tests that run with it may take half as much besides.
 
     Raises:
         SandboxError: at entry, where "require" cannot be met or the helper processes do not start.
@@ -88,34 +107,66 @@ class Checker:
     ) -> None:
         if isolation not in ISOLATIONS:
             raise SandboxError(f"isolation is one of {', '.join(ISOLATIONS)}, not {isolation!r}")
-        if not timeout_seconds > 0:
-            raise SandboxError(f"the time limit must be above 0 seconds, not {timeout_seconds}")
+        if not 0 < timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise SandboxError(
+                f"the time limit must be above 0 seconds and at most {MAX_TIMEOUT_SECONDS:.0f} (a day), "
+                f"not {timeout_seconds}"
+            )
         self.isolation = isolation
         self.jobs = jobs or len(os.sched_getaffinity(0))
         self._settings = Settings(isolation, timeout_seconds, memory_bytes, tuple(sorted(_without)))
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._turns = Turns()
         self._threads: list[threading.Thread] = []
-        self._closing = False
+        self._workers: list[Worker] = []
+        self._closing = threading.Event()
+        self._ignores_children = False
         self.level = Level((), {}, (), ())
         """The walls of the first worker (each verdict names those of its own)."""
+        self.not_started: list[str] = []
+        """Why some of the workers did not start (no process ids, no descriptors); those that did do all the work."""
 
     def __enter__(self) -> Checker:
-        self._closing = False
-        started: list[Future[Level]] = [Future() for _ in range(self.jobs)]
-        for number, future in enumerate(started):
-            thread = threading.Thread(target=self._work, args=(future,), name=f"sandbox-{number}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-            if number == 0:
-                try:
-                    self.level = future.result()  # the others are spared a start that cannot succeed
-                except BaseException:
-                    self.close()
-                    raise
+        _keep_low_descriptors()
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        if hard != resource.RLIM_INFINITY and hard < math.ceil(self._settings.timeout_seconds):
+            raise SandboxError(
+                f"programs may use {self._settings.timeout_seconds:g} s of CPU time, but this process's own limit is "
+                f"{hard} s; raise it (ulimit -t) or lower the time limit"
+            )
+        self._closing.clear()
+        self.not_started = []
+        if threading.current_thread() is threading.main_thread() and (
+            signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+        ):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else nobody learns how a helper ended
+            self._ignores_children = True
         try:
-            for future in started:
-                future.result()
+            started: list[Future[Level]] = []
+            for number in range(self.jobs):
+                future: Future[Level] = Future()
+                started.append(future)
+                thread = threading.Thread(target=self._work, args=(future,), name=f"sandbox-{number}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # no more threads
+                    future.set_exception(error)
+                else:
+                    self._threads.append(thread)
+                if number == 0:
+                    self.level = future.result()  # the others are spared a start that cannot succeed
+            for future in started[1:]:
+                failure = future.exception()
+                if isinstance(failure, OSError | RuntimeError | SandboxError):
+                    self.not_started.append(_in_words(failure))
+                elif failure is not None:
+                    raise failure
+        except (OSError, RuntimeError) as error:
+            self.close()
+            raise SandboxError(
+                f"the sandbox's helper processes cannot be started: {_in_words(error)}; look at ulimit -a and at the "
+                "container's limits"
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -127,88 +178,120 @@ class Checker:
         self.close()
 
     def close(self) -> None:
-        """End all workers and everything they run; samples that have not begun are dropped."""
-        self._closing = True
+        """End all workers and everything they run, at once; samples without a verdict are dropped."""
+        self._closing.set()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
-            thread.join()
-        self._threads = []
+            while thread.is_alive():
+                for worker in list(self._workers):  # again and again: one may be starting its processes
+                    worker.interrupt()
+                thread.join(0.05)
+        self._threads, self._workers = [], []
+        self._queue = queue.SimpleQueue()
+        if self._ignores_children:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            self._ignores_children = False
 
     def check(self, problem: Problem, completions: Sequence[str]) -> list[Verdict]:
         """Check completions of one problem; verdicts in their order."""
         return list(self.check_many((problem, completion) for completion in completions))
 
     def check_many(self, samples: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
-        """Check samples as they come; yields verdicts in their order, a few samples behind."""
+        """Check samples as they come; yields verdicts in their order."""
+        finished: dict[int, Verdict] = {}
+        following = 0
+        for number, verdict in self.as_finished(samples):
+            finished[number] = verdict
+            while following in finished:
+                yield finished.pop(following)
+                following += 1
+
+    def as_finished(self, samples: Iterable[tuple[Problem, str]]) -> Iterator[tuple[int, Verdict]]:
+        """Check samples as they come; yields (the sample's place, its verdict) as soon as there is one."""
+        done: queue.SimpleQueue[tuple[int, Future[Verdict]]] = queue.SimpleQueue()
+        pending = 0
+        for number, (problem, completion) in enumerate(samples):
+            self.submit(problem, completion).add_done_callback(functools.partial(_report, done, number))
+            pending += 1
+            while pending > 8 * self.jobs or not done.empty():
+                place, future = done.get()
+                pending -= 1
+                yield place, future.result()
+        for _ in range(pending):
+            place, future = done.get()
+            yield place, future.result()
+
+    def submit(self, problem: Problem, completion: str) -> Future[Verdict]:
+        """Queue one sample and return at once. The verdict is cancelled where the checker is closed before it."""
         if not self._threads:
             raise SandboxError("the checker is not running; use it as a context manager: with Checker() as checker")
-        pending: deque[Future[Verdict]] = deque()
-        for problem, completion in samples:
-            future: Future[Verdict] = Future()
-            pending.append(future)
-            self._queue.put((problem, completion, future))
-            while len(pending) > 8 * self.jobs or (pending and pending[0].done()):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        future: Future[Verdict] = Future()
+        self._queue.put((problem, completion, future))
+        return future
 
     def _work(self, started: Future[Level]) -> None:
         """One thread: owns one worker from start to end, because the helper processes die with the thread."""
         worker = Worker(self._settings)
+        self._workers.append(worker)
         try:
             try:
-                self._start_nursery(worker)
+                self._start(worker)
             except BaseException as error:
                 started.set_exception(error)
                 return
             started.set_result(worker.level)
-            with contextlib.suppress(OSError):  # then the first sample finds no tester and tries again
-                worker.start_tester()
+            lost_in_a_row = 0
             while (job := self._queue.get()) is not None:
                 problem, completion, future = job
-                if self._closing:
-                    future.cancel()
-                    continue
                 try:
-                    future.set_result(self._verdict(worker, problem, completion))
+                    verdict = self._verdict(worker, problem, completion, patient=lost_in_a_row < GIVING_UP)
+                except CancelledError:
+                    future.cancel()
                 except BaseException as error:
                     future.set_exception(error)
+                else:
+                    lost_in_a_row = lost_in_a_row + 1 if verdict.label == "harness error" else 0
+                    future.set_result(verdict)
         finally:
             worker.kill()
 
-    def _start_nursery(self, worker: Worker) -> None:
+    def _start(self, worker: Worker) -> None:
+        """Start a worker's processes, whose walls are proved each time.
+
+        Raises:
+            SandboxError, OSError: they do not start, or "require" is not met.
+        """
+        worker.kill()
         worker.start_nursery()
         if self.isolation == "require":
             demand(worker.level)
-
-    def _restart(self, worker: Worker) -> None:
-        """Replace a worker's processes by fresh ones, whose walls are proved again."""
-        worker.kill()
-        self._start_nursery(worker)
         worker.start_tester()
 
-    def _verdict(self, worker: Worker, problem: Problem, completion: str) -> Verdict:
-        """One sample: an attempt, and a second where the first says nothing about the program."""
-        token = self._turns.shared()
-        try:
-            outcome = self._attempt(worker, problem, completion)
-        finally:
-            alone = self._turns.end(token)
-        attempts = 1
-        if outcome["label"] == "harness error" or (outcome["label"] == "timed out" and not alone and starved(outcome)):
-            attempts = 2
-            self._turns.alone()
-            try:
-                outcome = self._attempt(worker, problem, completion)
-            finally:
-                self._turns.end()
-        label = str(outcome["label"])
+    def _verdict(self, worker: Worker, problem: Problem, completion: str, *, patient: bool = True) -> Verdict:
+        """One sample: an attempt, and more where it says nothing about the program."""
+        attempts, killed_for_memory = 0, False
+        while True:
+            if self._closing.is_set():
+                raise CancelledError
+            attempts += 1
+            outcome, was_alone, kernel_killed = self._attempt_in_turn(worker, problem, completion, alone=attempts > 1)
+            killed_for_memory = was_alone and kernel_killed
+            why = why_again(outcome, was_alone=was_alone)
+            if killed_for_memory and why in ("killed", "lost"):
+                break
+            if why is None or attempts >= ATTEMPTS[why] or not (patient or why != "lost"):
+                break
+            if why == "lost":
+                self._closing.wait(PAUSE_SECONDS * 2 ** (attempts - 1))
+        label, detail = final_label(outcome, for_memory=killed_for_memory)
+        if label == "harness error":
+            detail = f"tried {attempts} times: {detail}" if attempts > 1 else detail
         return Verdict(
             task_id=problem.task_id,
             passed=label == "passed",
             label=label,
-            detail=str(outcome["detail"]),
+            detail=detail,
             seconds=float(outcome.get("seconds", 0.0)),
             cpu_seconds=float(outcome.get("cpu_seconds", 0.0)),
             isolation=str(worker.level),
@@ -217,17 +300,115 @@ class Checker:
             attempts=attempts,
         )
 
+    def _attempt_in_turn(
+        self, worker: Worker, problem: Problem, completion: str, *, alone: bool
+    ) -> tuple[dict[str, Any], bool, bool]:
+        """One attempt: its outcome, whether no other ran beside it, whether the kernel killed for memory meanwhile."""
+        try:
+            if not worker.is_running:
+                self._start(worker)  # before the turn, so that nobody waits for it
+        except (SandboxError, OSError) as error:
+            return lost(_in_words(error)), False, False
+        if alone:
+            self._turns.alone()
+            before = memory_kills()
+        else:
+            token = self._turns.shared()
+        try:
+            outcome = self._attempt(worker, problem, completion)
+        except Exception as error:  # a fault of ours, or no memory left here: this sample's, not the run's
+            worker.kill()
+            outcome = lost(f"{type(error).__name__}: {error}")
+        finally:
+            was_alone = self._turns.end(0 if alone else token)
+        return outcome, was_alone, alone and memory_kills() > before
+
     def _attempt(self, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+        """One attempt's outcome. The processes are ended where they can't be trusted with another one."""
         try:
             outcome = worker.check(problem, completion)
         except WorkerDiedError as died:
-            self._restart(worker)
-            if died.args[0] == "time":
-                return {"label": "timed out", "detail": "the tests did not end", "waited_seconds": -1.0}
-            return {"label": "harness error", "detail": died.args[0]}
-        if outcome["label"] == "harness error" or not {"seccomp", "off"} & set(worker.level.walls):
-            self._restart(worker)
+            worker.kill()
+            return of_dead_worker(died)
+        if (
+            outcome["label"] == "harness error"
+            or outcome.get("is_bloated")
+            or outcome.get("signal") == signal.SIGKILL
+            or not {"seccomp", "off"} & set(worker.level.walls)
+        ):
+            worker.kill()
         return outcome
+
+
+def lost(detail: str) -> dict[str, Any]:
+    """The outcome of an attempt whose processes were lost, or never came to be."""
+    return {"label": "harness error", "detail": detail, "is_lost": True}
+
+
+def of_dead_worker(died: WorkerDiedError) -> dict[str, Any]:
+    """What the end of a tester says: its silence is the program's doing where it computed all the time."""
+    if died.cpu_share >= 0:
+        if died.cpu_share < IDLE_SHARE:
+            return lost("the tests' process was silent, and did nothing")
+        waited = 0.0 if died.cpu_share >= BUSY_SHARE else -1.0
+        return {
+            "label": "timed out",
+            "detail": "the tests did not end on what the program returned",
+            "waited_seconds": waited,
+            "seconds": 1.0,
+        }
+    if died.signal_number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE):
+        name = signal_name(died.signal_number)
+        return {"label": "crashed", "detail": f"{name} in the tests, on what the program returned", "by_tester": True}
+    return {**lost(died.args[0]), "signal": died.signal_number}
+
+
+def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
+    """Which of :data:`ATTEMPTS` an outcome falls under; None: it says something about the program, and stands."""
+    if outcome["label"] == "harness error":
+        return "lost" if outcome.get("is_lost") else "fault"
+    if outcome.get("by_tester"):
+        return "crashed"
+    if outcome["label"] == "crashed" and outcome.get("signal") == signal.SIGKILL:
+        return "killed"
+    if outcome["label"] == "timed out" and not was_alone and starved(outcome):
+        return "starved"
+    return None
+
+
+def final_label(outcome: dict[str, Any], *, for_memory: bool) -> tuple[str, str]:
+    """Label and detail, once an outcome stands.
+
+    ``for_memory``: the kernel killed for want of memory while this attempt was the only one.
+    """
+    if for_memory and outcome.get("signal") == signal.SIGKILL:
+        whose = "the tests' process, which held what the program returned" if outcome.get("is_lost") else "the program"
+        return "out of memory", f"the kernel killed {whose}: this machine or container has too little memory for it"
+    return str(outcome["label"]), str(outcome["detail"])
+
+
+def memory_kills() -> int:
+    """How many processes the kernel has killed for want of memory, in any container; 0 where that is not told."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _report(done: queue.SimpleQueue[tuple[int, Future[Verdict]]], number: int, future: Future[Verdict]) -> None:
+    done.put((number, future))
+
+
+def _in_words(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _keep_low_descriptors() -> None:
+    """Open 0 to 2 where the caller closed them: a pipe that got one of these numbers would not survive a start."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def starved(outcome: dict[str, Any]) -> bool:

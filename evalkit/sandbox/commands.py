@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from evalkit.errors import ConfigError, EvalkitError, SandboxError
+
+if TYPE_CHECKING:
+    from evalkit.sandbox.verdict import Verdict
 
 
 def _ks(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -35,7 +40,13 @@ def humaneval() -> None:
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Results, JSON Lines.  [SAMPLES_results.jsonl]")
 @click.option("-k", "ks", default="1,10,100", show_default=True, callback=_ks, help="pass@k for these k.")
-@click.option("--timeout", "timeout_seconds", default=3.0, show_default=True, help="CPU seconds of one program.")
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    default=3.0,
+    show_default=True,
+    help="Seconds of one program.",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Programs at a time.  [one a CPU]")
 @click.option(
     "--isolation",
@@ -62,10 +73,11 @@ def check(
     unsafe_code_execution: bool,
 ) -> None:
     """Run each sample of SAMPLES (JSON Lines: task_id, completion or solution) behind walls and print pass@k."""
+    from evalkit.interrupt import Interrupted, StopSignals
     from evalkit.sandbox import extract as texts
     from evalkit.sandbox.checker import Checker
     from evalkit.sandbox.files import SAMPLE_DATA, read_problems, read_samples, result_row, write_results
-    from evalkit.sandbox.score import pass_at_k
+    from evalkit.sandbox.unfinished import UnfinishedCheck
 
     if isolation == "off" and not unsafe_code_execution:
         raise ConfigError(
@@ -78,20 +90,50 @@ def check(
         rows = [{**row, "completion": texts.extract(*one)} for row, one in zip(rows, asked, strict=True)]
         changed = sum(row["completion"] != completion for row, (_, completion) in zip(rows, asked, strict=True))
         click.echo(f"--extract: {changed} of {len(rows)} completions were changed", err=True)
+        asked = [(problems[row["task_id"]], row["completion"]) for row in rows]
     elif (line := texts.hint(asked)) is not None:
         click.echo(f"hint: {line}", err=True)
     if output is None:
         output = samples.with_name(f"{samples.stem}_results.jsonl")
-    with Checker(
+    checker = Checker(
         isolation=isolation,
         timeout_seconds=timeout_seconds,
         jobs=min(jobs, len(rows)) if jobs else None if len(rows) > 1 else 1,
-    ) as checker:
-        if isolation != "require":
-            why = "; ".join(f"no {wall}: {reason}" for wall, reason in checker.level.missing.items())
-            click.echo(f"warning: isolation is {checker.level}{f' ({why})' if why else ''}", err=True)
-        verdicts = list(checker.check_many((problems[row["task_id"]], row["completion"]) for row in rows))
-    write_results(output, map(result_row, rows, verdicts))
+    )
+    # Before the first sample, so that an hour's verdicts have a place.
+    with UnfinishedCheck(output, asked, {"isolation": isolation, "timeout_seconds": timeout_seconds}) as unfinished:
+        todo = [place for place in range(len(asked)) if place not in unfinished.verdicts]
+        if len(todo) < len(asked):
+            click.echo(f"continuing: {len(asked) - len(todo):,} of {len(asked):,} verdicts are there", err=True)
+        try:
+            with StopSignals(), checker:
+                if isolation != "require":
+                    why = "; ".join(f"no {wall}: {reason}" for wall, reason in checker.level.missing.items())
+                    click.echo(f"warning: isolation is {checker.level}{f' ({why})' if why else ''}", err=True)
+                if checker.not_started:
+                    click.echo(
+                        f"warning: {len(checker.not_started)} of {checker.jobs} workers did not start "
+                        f"({checker.not_started[0]}); the others do their work",
+                        err=True,
+                    )
+                for number, verdict in checker.as_finished(asked[place] for place in todo):
+                    unfinished.add(todo[number], verdict)
+        except Interrupted as stop:
+            click.echo(
+                f"stopped by {stop}: {len(unfinished.verdicts):,} of {len(asked):,} verdicts are in "
+                f"{unfinished.path}; the same command goes on from there",
+                err=True,
+            )
+            sys.exit(stop.exit_code)
+        verdicts = [unfinished.verdicts[place] for place in range(len(asked))]
+        write_results(output, map(result_row, rows, verdicts))
+        if all(verdict.label != "harness error" for verdict in verdicts):
+            unfinished.remove()
+    _print_scores(verdicts, ks, len(problems), output)
+
+
+def _print_scores(verdicts: Sequence[Verdict], ks: Sequence[int], problems: int, output: Path) -> None:
+    from evalkit.sandbox.score import pass_at_k
 
     counts = Counter(verdict.label for verdict in verdicts)
     click.echo(f"{'verdict':16s} {'samples':>8s}")
@@ -105,9 +147,7 @@ def check(
         click.echo(f"{f'pass@{score.k}':16s} {100 * score.value:8.1f}  {interval}")
     if left_out := [k for k in ks if k not in {score.k for score in scores}]:
         click.echo(f"pass@{','.join(map(str, left_out))}: not given, some problems have fewer samples")
-    click.echo(
-        f"problems: {len(tried)} of {len(problems)}" + ("" if len(tried) == len(problems) else "; NOT the whole set")
-    )
+    click.echo(f"problems: {len(tried)} of {problems}" + ("" if len(tried) == problems else "; NOT the whole set"))
     click.echo(f"isolation: {', '.join(sorted({verdict.isolation for verdict in verdicts}))}")
     click.echo(f"results: {output}")
 

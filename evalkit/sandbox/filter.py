@@ -12,7 +12,7 @@ The program is a list of ``struct sock_filter {u16 code; u8 jt; u8 jf; u32 k}`` 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from .syscalls import ALLOWED, AUDIT_ARCH, OTHERS, OWN_PID, RULES, Rule
 
@@ -102,6 +102,11 @@ def build(
         if not intervals or intervals[-1][1] != answer or len(answer) > 1:
             intervals.append((number, answer))
     program += _search([first for first, _ in intervals], [answer for _, answer in intervals])
+    return pack(program)
+
+
+def pack(program: Iterable[Instruction]) -> bytes:
+    """Instructions as an array of ``struct sock_filter``."""
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
+import signal
 import struct
 import time
 from collections.abc import Iterable
@@ -25,6 +27,7 @@ _libc.syscall.restype = ctypes.c_long
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 15, 22, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
 SECCOMP_SET_MODE_FILTER = 1  # argument of seccomp(2)
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
 SECCOMP_MODE_FILTER = 2  # argument of prctl(PR_SET_SECCOMP)
 
 # linux/sched.h
@@ -67,6 +70,20 @@ def die_with_parent() -> None:
     prctl(PR_SET_PDEATHSIG, 9)
 
 
+def start_afresh() -> None:
+    """Undo what a caller can hand down that would break a helper: blocked signals, an ignored SIGCHLD, a soft limit."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+
+
+def be_killed_first() -> None:
+    """Under memory pressure this process and its children go before the evaluation, the largest first (proc(5))."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def set_name(name: bytes) -> None:
     """Set the name that ps(1) shows (at most 15 bytes)."""
     prctl(PR_SET_NAME, ctypes.create_string_buffer(name[:15]))
@@ -105,6 +122,16 @@ def install_seccomp(program: bytes) -> None:
         syscall(SYS_SECCOMP[MACHINE], SECCOMP_SET_MODE_FILTER, 0, fprog)
     except OSError:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))
+
+
+def install_listener(program: bytes) -> int:
+    """Put a BPF program over this process as :func:`install_seccomp` does; return the descriptor that is told of calls.
+
+    ``OSError`` where the kernel has no user notification (before 5.0), or an outer filter has a listener already.
+    """
+    code = ctypes.create_string_buffer(program, len(program))
+    fprog = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
+    return syscall(SYS_SECCOMP[MACHINE], SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, fprog)
 
 
 def landlock_abi() -> int:
@@ -149,6 +176,14 @@ def map_memory(count: int) -> None:
     if address == ctypes.c_void_p(-1).value:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+def use_few_heaps() -> None:
+    """Have the threads of this process and its children share two heaps: glibc reserves 128 MiB of the limited address
+    space for each, which leaves room for some ten threads. Other C libraries have no such heaps, and no mallopt."""
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(ctypes.c_int(-8), ctypes.c_int(2))  # M_ARENA_MAX (malloc.h)
 
 
 def process_cpu_seconds(pid: int) -> float:

@@ -26,6 +26,7 @@ from .interpreter import ENVIRONMENT, prepare_builtins
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .semaphores import prepare_semaphores
+from .threads import COUNTING_MILLISECONDS
 from .walls import WallError, Walls
 from .wire import END, KILL, OUTCOME, RUN
 
@@ -68,13 +69,20 @@ def _start(walls: Walls, pipes: list[int]) -> int:
         os._exit(0)
 
 
-def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool]:
-    """Wait for the tester's word while holding the program to its CPU time; return (word, limit reached)."""
+def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool, bool]:
+    """Wait for the tester's word while holding the program to its CPU time and threads.
+
+    Returns (the word, whether it was killed for its time, whether for its threads).
+    """
     cores = len(os.sched_getaffinity(0))
     limit = walls.timeout_seconds if "watch" not in walls.without else math.inf
+    threads = walls.threads
+    threads.begin()
     poller = select.poll()
     poller.register(control, select.POLLIN)
-    over = False
+    if threads.listener >= 0:
+        poller.register(threads.listener, select.POLLIN)
+    over = crowded = False
     while True:
         milliseconds = None
         if not over:
@@ -87,8 +95,17 @@ def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool]
                 over = True
             elif left < math.inf:
                 milliseconds = max(5, math.ceil(1000 * left / cores))
-        if poller.poll(milliseconds):
-            return control.recv(1), over
+        if threads.counts and not over and not crowded:
+            milliseconds = min(milliseconds or COUNTING_MILLISECONDS, COUNTING_MILLISECONDS)
+        ready = dict(poller.poll(milliseconds))
+        if threads.listener in ready:
+            threads.answer(pid)
+        if control.fileno() in ready:
+            return control.recv(1), over, crowded
+        if not ready and threads.counts and not over and not crowded and threads.is_crowded(_family(pid, walls)):
+            crowded = True
+            os.kill(pid, signal.SIGKILL)
+            kill_family(walls, spare=pid)
 
 
 def _end(pid: int, *, grace: bool) -> tuple[int, bool, float, int]:
@@ -123,12 +140,24 @@ def purge(walls: Walls) -> None:
                 pass
         except ChildProcessError:
             return  # no descendant: orphans would have become children of this subreaper
-        family = _descendants(os.getpid())
-        for how in (signal.SIGSTOP, signal.SIGKILL):  # a stopped process cannot fork while the others are killed
-            for pid in family:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, how)
+        kill_family(walls)
         time.sleep(0.002)
+
+
+def kill_family(walls: Walls, spare: int = 0) -> None:
+    """Kill all processes that come from here, but the namespace's first and ``spare``. Reaps none."""
+    family = [pid for pid in _descendants(os.getpid()) if pid not in (walls.init_pid, spare)]
+    for how in (signal.SIGSTOP, signal.SIGKILL):  # a stopped process cannot fork while the others are killed
+        for pid in family:
+            with contextlib.suppress(OSError):
+                os.kill(pid, how)
+
+
+def _family(pid: int, walls: Walls) -> list[int]:
+    """The program's process and, where nothing refuses it more of them, all that come from it."""
+    if walls.seccomp:
+        return [pid]
+    return [member for member in _descendants(os.getpid()) if member != walls.init_pid]
 
 
 def _descendants(root: int) -> list[int]:
@@ -161,15 +190,15 @@ def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
         if not pid:
             if not control.recv(1):
                 return
-            control.sendall(OUTCOME.pack(0, False, False, 0.0, -1.0, 0))
+            control.sendall(OUTCOME.pack(0, False, False, False, 0.0, -1.0, 0))
             continue
-        word, over = _watch(control, pid, walls)
+        word, over, crowded = _watch(control, pid, walls)
         waited = waited_seconds(pid) if word == KILL else -1.0
         status, killed, seconds, resident = _end(pid, grace=word == END)
         purge(walls)
         if not word:
             return
-        control.sendall(OUTCOME.pack(status, over, killed, seconds, waited, resident))
+        control.sendall(OUTCOME.pack(status, over, killed, crowded, seconds, waited, resident))
         if not walls.seccomp and not off:
             return  # whatever the program did to this set-up ends with it: the next one gets a fresh nursery
 
@@ -178,6 +207,7 @@ def main() -> None:
     """Entry point; the settings are the first argument, as JSON."""
     settings = json.loads(sys.argv[1])
     sys.argv = [""]
+    kernel.start_afresh()
     kernel.die_with_parent()
     if os.getppid() != settings["parent"]:
         return
@@ -215,10 +245,13 @@ def main() -> None:
     sys.stderr.reconfigure(write_through=True, errors="backslashreplace")  # type: ignore[union-attr]
     leaks: list[str] = []
     faults: list[str] = []
-    # Under memory pressure candidates go first, not the evaluation (proc(5); children inherit it).
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    kernel.be_killed_first()
     walls.raise_in_nursery()
+    kernel.use_few_heaps()
+    if walls.seccomp:
+        walls.threads.install()
+    else:
+        walls.threads.only_count()
     if not off:
         leaks, faults = probe(walls, lambda: preload_everything(settings["packages"]) if walls.sealed else None)
     hello = {

@@ -6,13 +6,16 @@ succeeds.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import resource
+import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +29,8 @@ from .walls import MAX_DESCRIPTORS, WallError, Walls
 
 AT_FDCWD = -100
 MISSING = b"/evalkit-probe/none"
+PROBED_THREADS = 8  # the bound on threads that the probe sets for itself
+CROWD_SECONDS = 2.0  # how long the probe waits for its threads to be counted
 
 
 def _calls() -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -114,17 +119,35 @@ def _leaks(walls: Walls) -> Iterator[str]:
         yield "environment variables"
 
 
+def _start_threads(count: int, *, stay: bool = False) -> bool:
+    """Whether so many threads can wait at once; ``stay``: until the requests end, for somebody to count them."""
+    import threading  # the nursery's memory stays small without it
+
+    stack = threading.stack_size(1 << 16)
+    go = threading.Event()
+    threads = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=go.wait)
+            thread.start()
+            threads.append(thread)
+        if stay:
+            os.read(REQUESTS_FD, 1)
+    except RuntimeError:
+        return False
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join()
+        threading.stack_size(stack)
+    return True
+
+
 def _faults(walls: Walls) -> Iterator[str]:
     """What honest programs need and this set-up refuses."""
     if walls.seccomp:
-        import threading  # the nursery's memory stays small without it
-
-        try:
-            thread = threading.Thread(target=int)
-            thread.start()
-            thread.join()
-        except RuntimeError as error:
-            yield f"threads: {error}"
+        if not _start_threads(2):
+            yield "threads"
         try:
             for end in socket.socketpair():
                 end.close()
@@ -151,6 +174,15 @@ def _kernel_account(pid: int, walls: Walls) -> Iterator[str]:
         yield "capabilities"
 
 
+def _crowd(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:
+    """More threads than the bound, which stay until the nursery has looked; it is to refuse them, or to end this."""
+    walls.raise_in_candidate(pipes, nursery)
+    if not _start_threads(PROBED_THREADS + 4, stay=walls.threads.counts):
+        os.write(REPLIES_FD, b'{"leaks": []}\n')
+    else:
+        os.write(REPLIES_FD, b'{"leaks": ["threads beyond the limit"]}\n')
+
+
 def _child(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:
     try:
         walls.raise_in_candidate(pipes, nursery)
@@ -161,6 +193,63 @@ def _child(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:
         os.read(REQUESTS_FD, 1)  # until the parent has read the kernel's account
         report = {"leaks": list(_leaks(walls)), "faults": list(_faults(walls))}
     os.write(REPLIES_FD, json.dumps(report).encode() + b"\n")
+
+
+def _fork(walls: Walls, act: Callable[[Walls, tuple[int, int, int], int], None]) -> tuple[int, int, int]:
+    """Run ``act`` in a child; return (its process, the descriptor of its requests, that of its replies)."""
+    requests_r, requests_w = os.pipe()
+    replies_r, replies_w = os.pipe()
+    nursery = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(requests_w)
+            os.close(replies_r)
+            act(walls, (requests_r, replies_w, replies_w), nursery)
+        except BaseException as error:
+            print(f"the probe failed: {type(error).__name__}: {error}", file=sys.__stderr__, flush=True)
+        finally:
+            os._exit(0)
+    os.close(requests_r)
+    os.close(replies_w)
+    return pid, requests_w, replies_r
+
+
+def _line(walls: Walls, replies: int, pid: int) -> bytes:
+    """Read a child's next line, answering meanwhile whether it may start threads; what there is, if it ends before."""
+    line = b""
+    while not line.endswith(b"\n"):
+        walls.threads.wait_readable(replies, pid)
+        some = os.read(replies, 1 << 16)
+        if not some:
+            break
+        line += some
+    return line
+
+
+def _crowd_leaks(walls: Walls) -> list[str]:
+    """Whether a child gets more threads than a bound that is small for this once."""
+    threads = walls.threads
+    usual, threads.limit = threads.limit, PROBED_THREADS
+    threads.begin()
+    pid, requests, replies = _fork(walls, _crowd)
+    try:
+        deadline = time.monotonic() + CROWD_SECONDS
+
+        def is_enough() -> bool:
+            return threads.counts and (threads.is_crowded([pid]) or time.monotonic() > deadline)
+
+        threads.wait_readable(replies, pid, is_enough)
+        if threads.counts and threads.is_crowded([pid]):
+            return []  # seen in time, and ended below
+        return list(json.loads(_line(walls, replies, pid) or b"{}").get("leaks", ["threads beyond the limit"]))
+    finally:
+        threads.limit = usual
+        os.close(requests)
+        os.close(replies)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def probe(walls: Walls, prepare: Callable[[], None]) -> tuple[list[str], list[str]]:
@@ -174,31 +263,18 @@ def probe(walls: Walls, prepare: Callable[[], None]) -> tuple[list[str], list[st
     """
     while True:
         prepare()
-        requests_r, requests_w = os.pipe()
-        replies_r, replies_w = os.pipe()
-        nursery = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.close(requests_w)
-                os.close(replies_r)
-                _child(walls, (requests_r, replies_w, replies_w), nursery)
-            except BaseException as error:
-                print(f"the probe failed: {type(error).__name__}: {error}", file=sys.__stderr__, flush=True)
-            finally:
-                os._exit(0)
-        os.close(requests_r)
-        os.close(replies_w)
-        with os.fdopen(replies_r, "rb") as replies:
-            first = replies.readline()
-            account = list(_kernel_account(pid, walls)) if first == b"up\n" else []
-            os.close(requests_w)
-            last = replies.readline() if first == b"up\n" else first
+        walls.threads.begin()
+        pid, requests, replies = _fork(walls, _child)
+        first = _line(walls, replies, pid)
+        account = list(_kernel_account(pid, walls)) if first == b"up\n" else []
+        os.close(requests)
+        last = _line(walls, replies, pid) if first == b"up\n" else first
+        os.close(replies)
         _, status = os.waitpid(pid, 0)
         try:
             report = json.loads(last)
         except ValueError:
             raise RuntimeError(f"the probe of the walls ended without a report (status {status})") from None
         if "refused" not in report:
-            return account + report["leaks"], report["faults"]
+            return account + report["leaks"] + _crowd_leaks(walls), report["faults"]
         walls.lose(*report["refused"])

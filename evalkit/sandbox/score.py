@@ -56,13 +56,16 @@ def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
     Raises:
         SandboxError: a verdict is a harness error, so there is no score.
     """
+    verdicts = list(verdicts)
+    lost = [verdict for verdict in verdicts if verdict.label == "harness error"]
+    if lost:
+        raise SandboxError(
+            f"no score: {len(lost):,} of {len(verdicts):,} samples could not be judged, which says nothing about the "
+            f"model (first {lost[0].task_id}: {lost[0].detail}); mend the cause and give the same command again: it "
+            "tries these only"
+        )
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for verdict in verdicts:
-        if verdict.label == "harness error":
-            raise SandboxError(
-                f"{verdict.task_id}: no score, because a sample could not be judged ({verdict.detail}); it says "
-                "nothing about the model: mend the cause and check again"
-            )
         counts[verdict.task_id][0] += 1
         counts[verdict.task_id][1] += verdict.passed
     found = []

@@ -40,9 +40,13 @@ from .calls import (
 from .filter import build, for_process
 from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
+from .threads import MAX_THREADS
 from .wire import END, KILL, OUTCOME, RUN, frame
 
-MEMORY_BYTES = 4 << 30  # address space of the tester: a returned value can make a test compute with it
+# A returned value can make a test compute with it, so the tester's memory counts too: beyond what it has when it starts
+# it may take half of what a candidate may, at least this much.
+LEAST_MEMORY_BYTES = 256 << 20
+BLOATED_BYTES = 64 << 20  # a tester that keeps so much more than at its start is replaced
 CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
 TEST_NAME = "<tests>"
@@ -106,6 +110,10 @@ def test_line(error: BaseException, test: str) -> str:
     return lines[number - 1].strip()[:300] if 0 < number <= len(lines) else ""
 
 
+class Lost(Fault):
+    """The processes, not the data set, are at fault: another attempt may go well."""
+
+
 class Tester:
     """Runs jobs. Mutable: the pipes and the clock of the job in hand."""
 
@@ -117,8 +125,17 @@ class Tester:
             self.schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
         except OSError:
             self.schedstat = -1
+        self.statm = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else -1  # noqa: PTH110
+        self.mapped_at_start = self.mapped_bytes()
         self.used = self.waited_at_start = 0.0
         signal.signal(signal.SIGALRM, self.on_alarm)
+
+    def mapped_bytes(self) -> int:
+        """This process's address space in use; 0 if the kernel does not tell."""
+        try:
+            return int(os.pread(self.statm, 100, 0).split()[0]) * resource.getpagesize()
+        except (OSError, ValueError, IndexError):
+            return 0
 
     def waited(self) -> float:
         """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""
@@ -145,14 +162,17 @@ class Tester:
             self.nursery.sendall(word)
             ended = self.nursery.recv(OUTCOME.size, socket.MSG_WAITALL)
             if len(ended) < OUTCOME.size:
-                raise Fault("the nursery died")
-            status, over, killed, cpu, waited, resident = OUTCOME.unpack(ended)
+                raise Lost("the nursery died")
+            status, over, killed, crowded, cpu, waited, resident = OUTCOME.unpack(ended)
             channel.drain()
         finally:
             channel.close()
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
         over = over or cpu >= self.settings["timeout_seconds"] - CPU_TICK_SECONDS
-        if label == "gone":
+        ended_by = os.WTERMSIG(status) if label == "gone" and os.WIFSIGNALED(status) and not (over or crowded) else 0
+        if crowded:
+            label, detail = "crashed", f"killed: it had more than {MAX_THREADS} threads and processes"
+        elif label == "gone":
             label, detail = how_it_ended(status, detail, over=over, killed=killed)
         elif label == "timed out" and over:
             detail = "CPU time"
@@ -169,8 +189,11 @@ class Tester:
             label, detail = "out of memory", "and still busy at the time limit"
         own = self.waited() - waited_before if waited_before >= 0 else -1.0
         return {
-            "label": label,
+            "label": "harness error" if label == "lost" else label,
             "detail": detail,
+            "is_lost": label == "lost",
+            "is_bloated": self.mapped_bytes() > self.mapped_at_start + BLOATED_BYTES,
+            "signal": ended_by if label == "crashed" else 0,
             "cpu_seconds": cpu,
             "waited_seconds": -1.0
             if label == "timed out" and min(waited, own) < 0 and not over
@@ -212,7 +235,7 @@ class Tester:
         except Uncrossed as error:
             return "failed", f"could not cross: {error}", KILL
         except Fault as error:
-            return "harness error", str(error), KILL
+            return "lost" if isinstance(error, Lost) else "harness error", str(error), KILL
         except BaseException as error:
             label, detail = self.failure(error, job["test"], program)
             if session.notes and label == "failed":
@@ -225,9 +248,9 @@ class Tester:
         try:
             up = channel.receive()
         except Gone:
-            raise Fault("the candidate's process ended before its walls stood") from None
+            raise Lost("the candidate's process ended before its walls stood") from None
         if up != {"up": True}:
-            raise Fault(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
+            raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
 
     @staticmethod
     def load_program(job: dict[str, Any], channel: Channel, program: str) -> None:
@@ -248,6 +271,8 @@ class Tester:
         if not hasattr(error, "from_candidate"):
             if isinstance(error, ImportError):
                 return "harness error", f"the tests need a module that is not here: {error}"
+            if isinstance(error, MemoryError):
+                return "out of memory", f"in the tests, on what the program returned: {line}"
             text = reprlib.repr(str(error)) if str(error) else ""
             return "failed", f"{type(error).__name__} {text} in the tests: {line}".replace("  ", " ")
         name, message, number = error.from_candidate
@@ -275,12 +300,13 @@ def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[
     return "ended early", f"exit code {os.WEXITSTATUS(status)} {where}"
 
 
-def enclose(settings: dict[str, Any]) -> None:
+def enclose(settings: dict[str, Any], mapped_bytes: int) -> None:
     """Walls around the tester too: the tests come from a data set, and a data set can come from anywhere.
 
     A second line, so what the kernel lacks is left out: the walls that count are the candidate's, which are probed.
     """
-    for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+    memory = max(settings["memory_bytes"] // 2, LEAST_MEMORY_BYTES) + mapped_bytes
+    for limit, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(limit)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
@@ -302,6 +328,7 @@ def enclose(settings: dict[str, Any]) -> None:
 def main() -> None:
     """Entry point; the settings are the first argument, as JSON."""
     settings = json.loads(sys.argv[1])
+    kernel.start_afresh()
     kernel.die_with_parent()
     if os.getppid() != settings["parent"]:
         return
@@ -312,14 +339,16 @@ def main() -> None:
         os.dup2(null, fd)
     nursery = socket.socket(fileno=settings["nursery_fd"])
     tester = Tester(nursery, settings)
-    enclose(settings)
+    kernel.be_killed_first()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of its threads would take memory
+    enclose(settings, tester.mapped_at_start)
     reader = os.fdopen(jobs, "rb")
     while header := reader.read(4):
         job = json.loads(reader.read(struct.unpack(">I", header)[0]))
         try:
             verdict = tester.run(job)
-        except (Fault, OSError) as error:
-            verdict = {"label": "harness error", "detail": f"{type(error).__name__}: {error}"}
+        except (Fault, OSError, MemoryError) as error:
+            verdict = {"label": "harness error", "detail": f"{type(error).__name__}: {error}", "is_lost": True}
         data = memoryview(frame(verdict))
         while data:
             data = data[os.write(verdicts, data) :]

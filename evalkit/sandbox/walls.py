@@ -2,7 +2,7 @@
 
 What is covered: the file system (nothing readable but the interpreter's own files, nothing writable), the network and
 every socket, other processes (no signals, no tracing, no shared memory), new processes, privileges, the environment,
-inherited descriptors, CPU time, memory, file sizes.
+inherited descriptors, CPU time, memory, threads, file sizes.
 What is not covered: the time that a call takes (a side channel), the names and sizes of files (stat is allowed, reading
 is not), faults of the kernel itself, and the processor's own leaks.
 
@@ -24,6 +24,7 @@ from . import kernel
 from .candidate import REPLIES_FD, REQUESTS_FD
 from .filter import build, for_process
 from .syscalls import AUDIT_ARCH
+from .threads import ThreadBound
 
 MAX_DESCRIPTORS = 64
 STACK_BYTES = 8 << 20
@@ -54,6 +55,8 @@ class Walls:
         """Wall -> why it is not there."""
         self.init_pid = 0
         """The first process of the PID namespace, which keeps it alive; 0 without namespaces."""
+        self.threads = ThreadBound(is_on="threads" not in without, only_count="listener" in without)
+        """The bound on threads, which the nursery keeps."""
         self._ruleset = -1
         self._filter = b""
 

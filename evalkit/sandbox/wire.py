@@ -11,10 +11,10 @@ _HEADER = struct.Struct(">I")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 # The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
-# it. Its answer to the last two: wait status, killed for its CPU time, killed on the tester's word, CPU seconds,
-# seconds waited for a CPU (-1: unknown), KiB resident at most.
+# it. Its answer to the last two: wait status, killed for its CPU time, killed on the tester's word, killed for
+# the number of its threads, CPU seconds, seconds waited for a CPU (-1: unknown), KiB resident at most.
 RUN, END, KILL = b"R", b"E", b"K"
-OUTCOME = struct.Struct("<i??ddq")
+OUTCOME = struct.Struct("<i???ddq")
 
 
 def frame(message: Any) -> bytes:

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from evalkit.errors import SandboxError
+from evalkit.sandbox.kernel import process_cpu_seconds
 from evalkit.sandbox.verdict import Problem
 from evalkit.sandbox.wire import frame, frame_length
 
@@ -31,6 +33,9 @@ PACKAGES = ("numpy",)
 START_SECONDS = 60.0  # a helper that says nothing for so long is not coming
 WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
 REPLY_SLACK_SECONDS = 1.8  # a tester that is silent for so long above the CPU limit is killed
+MAX_VERDICT_BYTES = 4 << 20  # a verdict holds at most 64 KiB of output
+# A silent tester that had a CPU for so much of the time is busy in one long call, on what the program returned.
+BUSY_SHARE, IDLE_SHARE = 0.5, 0.05
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,17 @@ def packages() -> dict[str, str]:
 
 
 class WorkerDiedError(Exception):
-    """The tester or the nursery ended, or said nothing in time; ``args[0]`` says which."""
+    """The tester or the nursery ended, or said nothing in time; ``args[0]`` says which.
+
+    Attributes:
+        signal_number: the signal that ended the tester; 0: none, or not known.
+        cpu_share: of a tester that said nothing: the CPU time it used, as a share of the time it was given; else -1.
+    """
+
+    def __init__(self, why: str, *, signal_number: int = 0, cpu_share: float = -1.0) -> None:
+        super().__init__(why)
+        self.signal_number = signal_number
+        self.cpu_share = cpu_share
 
 
 class Worker:
@@ -155,22 +170,50 @@ class Worker:
             "completion": completion,
             "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
         }
-        if len(self._processes) < 2:
+        if not self.is_running:
             raise WorkerDiedError("the helper processes are not running")
-        deadline = time.monotonic() + self.settings.timeout_seconds + REPLY_SLACK_SECONDS
+        begun, used = time.monotonic(), self._tester_cpu_seconds()
+        deadline = begun + self.settings.timeout_seconds + REPLY_SLACK_SECONDS
         assert self._tester.stdin is not None
         assert self._tester.stdout is not None
         try:
-            self._tester.stdin.write(frame(job))
-            self._tester.stdin.flush()
+            _write(self._tester.stdin, frame(job), deadline)
             length = frame_length(_exactly(self._tester.stdout, 4, deadline))
+            if length > MAX_VERDICT_BYTES:
+                raise ValueError(f"a verdict of {length} bytes")
             verdict: dict[str, Any] = json.loads(_exactly(self._tester.stdout, length, deadline))
         except TimeoutError:
+            share = (self._tester_cpu_seconds() - used) / (time.monotonic() - begun)
             self.kill()
-            raise WorkerDiedError("time") from None
+            raise WorkerDiedError("the tests did not end", cpu_share=share) from None
         except (OSError, ValueError) as error:
-            raise WorkerDiedError(f"the tester ended: {error} ({self._last_words()})") from None
+            number = self._tester_signal()
+            words = self._last_words()
+            how = f"was ended by {signal_name(number)}" if number else f"ended: {error}"
+            raise WorkerDiedError(f"the tests' process {how} ({words})", signal_number=number) from None
         return verdict
+
+    @property
+    def is_running(self) -> bool:
+        """Whether both processes were started and not ended by :meth:`kill`."""
+        return len(self._processes) == 2
+
+    def _tester_cpu_seconds(self) -> float:
+        try:
+            return process_cpu_seconds(self._tester.pid)
+        except OSError:
+            return 0.0  # it has ended
+
+    def _tester_signal(self) -> int:
+        """The signal that ended the tester, 0 for none. One that closed its channel is given a moment to end."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return max(0, -self._tester.wait(1.0))
+        return 0
+
+    def interrupt(self) -> None:
+        """Kill the processes, from another thread than the one that uses them; that one then sees them gone."""
+        for process in list(self._processes):
+            process.kill()
 
     def _last_words(self) -> str:
         """End the processes and return the last line that one of them wrote to its error output."""
@@ -197,9 +240,31 @@ class Worker:
             self._link.close()
 
 
+def signal_name(number: int) -> str:
+    """The name of a signal, such as SIGKILL."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _write(stream: IO[bytes], data: bytes, deadline: float) -> None:
+    """Write all of ``data``; ``TimeoutError`` if the reader takes too long, which a stopped one does."""
+    os.set_blocking(stream.fileno(), False)
+    rest = memoryview(data)
+    while rest:
+        _wait(stream, select.POLLOUT, deadline)
+        with contextlib.suppress(BlockingIOError):
+            rest = rest[os.write(stream.fileno(), rest) :]
+
+
 def _wait_readable(stream: IO[bytes], deadline: float) -> None:
+    _wait(stream, select.POLLIN, deadline)
+
+
+def _wait(stream: IO[bytes], event: int, deadline: float) -> None:
     poller = select.poll()
-    poller.register(stream.fileno(), select.POLLIN)
+    poller.register(stream.fileno(), event)
     if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
         raise TimeoutError
 

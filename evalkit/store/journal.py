@@ -172,6 +172,7 @@ class Journal:
         self._size = size
         self._chain = chain
         self._is_broken = False
+        self._is_synced = True
         self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._syncing: Future[None] | None = None
 
@@ -232,8 +233,12 @@ class Journal:
             raise
         return cls(path, fd, contents.header, contents.good_bytes, contents.chain), contents.records
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append(self, record: Mapping[str, Any], *, sync: bool = True) -> None:
         """Add a record.
+
+        Args:
+            record: JSON values.
+            sync: bring it to the disk; False: leave that to the next record with True, or to `close`.
 
         Raises:
             StoreError: the disk is full or failed. The file then ends with the record before; this journal takes no
@@ -251,7 +256,9 @@ class Journal:
             raise
         self._size += len(line)
         self._chain = chain_of(line)
-        self._syncing = self._syncer.submit(files.sync_data, self._fd)
+        self._is_synced = sync
+        if sync:
+            self._syncing = self._syncer.submit(files.sync_data, self._fd)
 
     def sync(self) -> None:
         """Return when all records are on the disk.
@@ -280,6 +287,8 @@ class Journal:
         try:
             if not self._is_broken:
                 self.sync()
+                if not self._is_synced:
+                    self._sync_now()
         finally:
             self._syncer.shutdown(wait=True)
             files.close_file(self._fd)
@@ -292,6 +301,12 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _sync_now(self) -> None:
+        try:
+            files.sync_data(self._fd)
+        except OSError as error:
+            raise self._failure(error) from None
 
     def _cut_back(self) -> None:
         """Take a half-written line off again; where that fails too, the next opening does it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.tasks.metrics import NOT_SCORED
 
 if TYPE_CHECKING:
-    from evalkit.sandbox import Checker, Problem
+    from evalkit.sandbox import Checker, Problem, Verdict
 
 Doc = Mapping[str, Any]
 
@@ -24,6 +25,10 @@ _FENCED = re.compile(r"```[ \t]*[\w+-]*[ \t]*\r?\n(?P<code>.*?)(?:^[ \t]*```|\Z)
 _CODE_LINE = re.compile(r"^[ \t]*(?:def |async def |from \w|import \w|@\w|class )", re.MULTILINE)
 
 _checker: Checker | None = None
+# Whether `no_execution` is in force.
+_runs_nothing = False
+# Verdicts that are being made, by task, problem and completion: programs run while the model goes on.
+_begun: dict[tuple[str, str, str], list[Future[Verdict]]] = {}
 # Verdicts of the run under way, by `verdict_key`; `process_results` can only return numbers.
 _verdicts: dict[str, list[dict[str, Any]]] = {}
 
@@ -44,26 +49,23 @@ def execution(checker: Checker) -> Iterator[dict[str, list[dict[str, Any]]]]:
     global _checker
     _checker = checker
     _verdicts.clear()
+    _begun.clear()
     try:
         yield _verdicts
     finally:
         _checker = None
+        _begun.clear()
 
 
 @contextmanager
 def no_execution() -> Iterator[None]:
     """Let ``results`` run nothing: its metrics are then not scored. For a look at a run that is not finished."""
-    global _checker
-    before, _checker = _checker, _NoChecker()  # type: ignore[assignment]
+    global _runs_nothing
+    _runs_nothing = True
     try:
         yield
     finally:
-        _checker = before
-
-
-class _NoChecker:
-    def check(self, *_: Any) -> list[Any]:
-        return []
+        _runs_nothing = False
 
 
 def _problem(doc: Doc) -> Problem:
@@ -98,8 +100,25 @@ def chat_text(doc: Doc) -> str:
 
 def chat_results(doc: Doc, results: Sequence[Any]) -> dict[str, float]:
     """pass@k of the code in the answers."""
-    answers = [answered_code(text, doc["entry_point"]) for text in _texts(results)]
-    return _judge("humaneval_chat", doc, answers)
+    return _judge("humaneval_chat", doc, [_completion("humaneval_chat", doc, text) for text in _texts(results)])
+
+
+def begin(task: str, doc: Doc, text: str) -> None:
+    """Start checking what a model has just written, beside its further work; ``results`` waits for the verdict.
+
+    Args:
+        task: the task's name; nothing happens where it runs no programs, or outside `execution`.
+        doc: the document.
+        text: the generated text.
+    """
+    if _checker is not None and task in ("humaneval", "humaneval_chat"):
+        completion = _completion(task, doc, text)
+        future = _checker.submit(_problem(doc), completion)
+        _begun.setdefault((task, doc["task_id"], completion), []).append(future)
+
+
+def _completion(task: str, doc: Doc, text: str) -> str:
+    return answered_code(text, doc["entry_point"]) if task == "humaneval_chat" else text
 
 
 def answered_code(answer: str, entry_point: str) -> str:
@@ -134,7 +153,15 @@ def _texts(results: Sequence[Any]) -> list[str]:
 def _judge(task: str, doc: Doc, completions: Sequence[str]) -> dict[str, float]:
     from evalkit.sandbox.score import estimate
 
-    verdicts = _current_checker().check(_problem(doc), completions)
+    if _runs_nothing:
+        return {"pass@1": NOT_SCORED}
+    checker = _current_checker()
+    begun = [_begun.get((task, doc["task_id"], completion)) for completion in completions]
+    futures = [
+        there.pop() if there else checker.submit(_problem(doc), completion)
+        for there, completion in zip(begun, completions, strict=True)
+    ]
+    verdicts = [future.result() for future in futures]
     _verdicts[verdict_key(task, doc["task_id"])] = [asdict(verdict) for verdict in verdicts]
     n, passed = len(verdicts), sum(verdict.passed for verdict in verdicts)
     if n == 0 or any(verdict.label == "harness error" for verdict in verdicts):

@@ -38,6 +38,9 @@ for line in sys.stdin:
     print(buffer.value.decode(), flush=True)
 """
 
+# The name of what a program leaves behind: this test process's own, since others run beside it.
+ORPHAN = f"hx_{os.getpid()}"
+
 
 class Canaries:
     """What a program must not touch: files, listeners, a process and its memory, System V objects."""
@@ -67,6 +70,7 @@ class Canaries:
             "UDP": str(self.sockets["udp"].getsockname()[1]),
             "TCP": str(self.sockets["tcp"].getsockname()[1]),
             "UNIX": repr(name)[1:-1],
+            "ORPHAN": ORPHAN,
             "ANSWERS": repr(ANSWERS),
         }
 
@@ -121,7 +125,8 @@ class Canaries:
         if any(self.out.iterdir()):
             found.append("out")
         state = self.keep.stat() if self.keep.exists() else None
-        if state is None or self.keep.read_text() != "keep me" or state.st_mtime != 1e9 or not state.st_mode & 0o400:
+        # Its mode first: whoever is not root cannot read a file of mode 0.
+        if state is None or not state.st_mode & 0o400 or state.st_mtime != 1e9 or self.keep.read_text() != "keep me":
             found.append("keep")
         if self.victim_changed():
             found += ["alive", "memory"]
@@ -151,12 +156,12 @@ class Canaries:
 
 
 def orphans() -> list[int]:
-    """Processes that a hostile program named hx_orphan."""
+    """Processes that a hostile program named `ORPHAN`."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                if (folder / "comm").read_text() == "hx_orphan\n":
+                if (folder / "comm").read_text() == f"{ORPHAN}\n":
                     found.append(int(folder.name))
             except OSError:
                 continue

@@ -292,7 +292,7 @@ wrong(
 
 # --- Getting out -----------------------------------------------------------------------------------------------------
 C = "import ctypes, os, platform\nL = ctypes.CDLL(None, use_errno=True)\n"
-CHILD = "ctypes.CDLL(None).prctl(15, b'hx_orphan', 0, 0, 0); time.sleep(30); os._exit(0)"
+CHILD = "ctypes.CDLL(None).prctl(15, b'@ORPHAN@', 0, 0, 0); time.sleep(30); os._exit(0)"
 solving("fork_and_stay", f"import os, time, ctypes\nif os.fork() == 0:\n    os.setsid(); {CHILD}", "process")
 solving(
     "double_fork",

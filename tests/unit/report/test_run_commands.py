@@ -50,7 +50,7 @@ def test_gate_exit_codes_and_files(pair: tuple[Path, Path], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["{a}"], "Missing option '--baseline'"),
+        (["{a}"], "--baseline: give the run or the published result"),
         (["--baseline", "{a}"], "give either the folder of a finished run, or --run-model MODEL"),
         (["{a}", "--run-model", "tiny", "--baseline", "{a}"], "give either"),
         (["{a}", "--baseline", "{a}", "--device", "cpu"], "--device goes with --run-model"),
@@ -82,7 +82,8 @@ def test_compare(pair: tuple[Path, Path]) -> None:
     assert "60 documents: 60 lost, 0 gained." in found.stdout
     assert found.stdout.count("### truthfulqa_mc, document") == 1
     assert len(json.loads(evalkit("compare", *pair, "--format", "json").stdout)["flips"]) == 60
-    assert evalkit("compare", *pair, "--format", "csv").stdout.startswith("task,metric,a,b,difference,interval,gained")
+    csv = evalkit("compare", *pair, "--format", "csv").stdout
+    assert csv.startswith("task,metric,a,b,difference,low,high,stderr,n,gained,lost,p,")
     assert evalkit("compare", pair[0], pair[0] / "nothing").exit_code == 2
     assert evalkit("compare", *pair, "--flips", -1).exit_code == 2
 

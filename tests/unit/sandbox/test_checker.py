@@ -244,17 +244,22 @@ def test_a_dead_tester_or_nursery_is_a_harness_error_and_replaced(monkeypatch: p
     monkeypatch.setattr(Worker, "check", dying)
     with Checker(jobs=1, timeout_seconds=TIMEOUT_SECONDS) as one:
         (verdict,) = one.check(PROBLEM, [SOLVE])
-        assert (verdict.label, verdict.attempts) == ("harness error", 2)
+        assert (verdict.label, verdict.attempts) == ("passed", 3)
         (verdict,) = one.check(PROBLEM, [SOLVE])
         assert (verdict.label, verdict.attempts) == ("passed", 1)
 
 
 def test_a_silent_tester_is_a_time_out(monkeypatch: pytest.MonkeyPatch, checker: Checker) -> None:
     def silent(*_: object) -> dict[str, Any]:
-        raise WorkerDiedError("time")
+        raise WorkerDiedError("the tests did not end", cpu_share=share)
 
     monkeypatch.setattr(Worker, "check", silent)
-    assert judge(checker, SOLVE).label == "timed out"
+    share = 1.0
+    assert (judge(checker, SOLVE).label, judge(checker, SOLVE).attempts) == ("timed out", 1)
+    share = 0.0  # it did nothing: stopped, not busy with what the program returned
+    verdict = judge(checker, SOLVE)
+    assert verdict.label == "harness error"
+    assert "tried 6 times" in verdict.detail
 
 
 HARNESS = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -63,19 +63,35 @@ def test_a_function_whose_name_begins_alike_is_another_one() -> None:
 class FakeChecker:
     """Passes completions that say so; stands in for the sandbox, which has tests of its own."""
 
-    def check(self, problem: Problem, completions: Sequence[str]) -> list[Verdict]:
-        return [
+    def submit(self, problem: Problem, completion: str) -> Future[Verdict]:
+        found: Future[Verdict] = Future()
+        found.set_result(
             Verdict(
                 task_id=problem.task_id,
-                passed=c == "good",
-                label={"good": "passed", "?": "harness error"}.get(c, "failed"),
+                passed=completion == "good",
+                label={"good": "passed", "?": "harness error"}.get(completion, "failed"),
                 detail="",
                 seconds=0.0,
                 cpu_seconds=0.0,
                 isolation="none",
             )
-            for c in completions
-        ]
+        )
+        self.submitted.append(completion)
+        return found
+
+    def __init__(self) -> None:
+        self.submitted: list[str] = []
+
+
+def test_programs_are_checked_once_where_they_were_begun_beside_the_model() -> None:
+    checker = FakeChecker()
+    with humaneval.execution(checker):  # type: ignore[arg-type]
+        for text in ("good", "bad", "good"):
+            humaneval.begin("humaneval", DOC, text)
+        humaneval.begin("arc_easy", DOC, "no program")
+        assert humaneval.results(DOC, [["good", "bad", "good", "late"]])["pass@1"] == pytest.approx(2 / 4)
+    assert checker.submitted == ["good", "bad", "good", "late"]
+    humaneval.begin("humaneval", DOC, "outside a run")
 
 
 def judged(completions: list[str]) -> dict[str, float]:

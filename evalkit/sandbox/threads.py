@@ -1,0 +1,135 @@
+"""The bound on a candidate's threads (and, where nothing refuses processes, on those).
+
+Where the kernel has seccomp's user notification (Linux 5.5), each start of a thread is put to the nursery, which counts
+the program's threads and answers "go on" or EAGAIN: the bound holds at any speed. The notification decides only how
+many; what kind of call it is, the filter of each candidate decides, and its refusal comes first (seccomp(2): of several
+filters' answers the strictest counts). Elsewhere the nursery counts every few milliseconds and ends the program.
+
+A limit of the kernel's own (RLIMIT_NPROC) would do for neither: it does not hold for root, and otherwise counts the
+user's other processes too.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from . import kernel
+from .filter import pack
+from .syscalls import ALLOWED, AUDIT_ARCH, THREAD_FLAGS
+
+MAX_THREADS = 256  # at once; with stacks of the usual 8 MiB memory ends before
+STARTS_WITHOUT_PROC = 4096  # where /proc cannot be asked for the number at once: starts altogether
+COUNTING_MILLISECONDS = 20
+
+# struct seccomp_notif {u64 id; u32 pid; u32 flags; struct seccomp_data data}; struct seccomp_notif_resp {u64 id;
+# s64 val; s32 error; u32 flags}; their ioctls, and "go on with the call" (linux/seccomp.h).
+_NOTIFICATION_BYTES = 80
+_RECEIVE, _ANSWER, _GO_ON = 0xC0502100, 0xC0182101, 1
+
+
+def notifying_filter(machine: str) -> bytes:
+    """A filter that asks about the start of a thread and allows everything else."""
+    asks = [(0x15, len(THREAD_FLAGS) - k, 0, flags) for k, flags in enumerate(THREAD_FLAGS)]
+    return pack(
+        [
+            (0x20, 0, 0, 4),  # the calling convention; others are refused by the candidate's own filter
+            (0x15, 0, len(asks) + 3, AUDIT_ARCH[machine]),
+            (0x20, 0, 0, 0),
+            (0x15, 0, len(asks) + 1, ALLOWED[machine]["clone"]),
+            (0x20, 0, 0, 16),
+            *asks,
+            (0x06, 0, 0, 0x7FFF0000),
+            (0x06, 0, 0, 0x7FC00000),
+        ]
+    )
+
+
+def threads_of(pid: int) -> int:
+    """Threads that a process has now.
+
+    Raises:
+        OSError: it is gone, or there is no /proc.
+    """
+    return Path(f"/proc/{pid}/task").stat().st_nlink - 2
+
+
+class ThreadBound:
+    """Holds one candidate after the other to the bound. Mutable: the candidate in hand, how many starts it had."""
+
+    def __init__(self, *, is_on: bool, only_count: bool) -> None:
+        self.limit = MAX_THREADS
+        self.is_on = is_on
+        self.listener = -1
+        self._only_count = only_count
+        self._starts = 0
+
+    def install(self) -> None:
+        """Have this process and its children ask, where the kernel can; once, and before the first candidate."""
+        if self.is_on and self.listener < 0 and not self._only_count and kernel.MACHINE in AUDIT_ARCH:
+            try:
+                listener = kernel.install_listener(notifying_filter(kernel.MACHINE))
+            except OSError:
+                self._only_count = True
+                return
+            self.listener = fcntl.fcntl(listener, fcntl.F_DUPFD_CLOEXEC, 32)  # out of the way of the pipes
+            os.close(listener)
+
+    def only_count(self) -> None:
+        """Rely on counting: without the candidate's own filter a thread can be started by a call that is not asked."""
+        self._only_count = True
+
+    @property
+    def counts(self) -> bool:
+        """Whether the candidate has to be looked at from time to time."""
+        return self.is_on and (self.listener < 0 or self._only_count)
+
+    def begin(self) -> None:
+        """A new candidate."""
+        self._starts = 0
+
+    def answer(self, pid: int) -> None:
+        """Answer one question that the listener has."""
+        question = bytearray(_NOTIFICATION_BYTES)
+        try:
+            fcntl.ioctl(self.listener, _RECEIVE, question)
+            refused = self._is_full(pid)
+            answer = (0, -errno.EAGAIN, 0) if refused else (0, 0, _GO_ON)
+            fcntl.ioctl(self.listener, _ANSWER, struct.pack("=8sqiI", bytes(question[:8]), *answer))
+        except OSError:
+            return  # whoever asked is gone
+
+    def _is_full(self, pid: int) -> bool:
+        self._starts += 1
+        try:
+            return threads_of(pid) >= self.limit
+        except OSError:
+            return self._starts > STARTS_WITHOUT_PROC
+
+    def is_crowded(self, family: list[int]) -> bool:
+        """Whether these processes have more threads than the bound now."""
+        total = 0
+        for member in family:
+            try:
+                total += threads_of(member)
+            except OSError:
+                continue
+        return total > self.limit
+
+    def wait_readable(self, fd: int, pid: int, enough: Callable[[], bool] = lambda: False) -> None:
+        """Return when ``fd`` can be read, or ``enough`` says so; meanwhile answer."""
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        if self.listener >= 0:
+            poller.register(self.listener, select.POLLIN)
+        while not enough():
+            ready = dict(poller.poll(COUNTING_MILLISECONDS if self.counts else None))
+            if self.listener in ready:
+                self.answer(pid)
+            if fd in ready:
+                return

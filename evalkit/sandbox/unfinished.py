@@ -1,0 +1,87 @@
+"""Verdicts of a check under way, in a file beside the results: a check that is stopped or killed loses none of them.
+
+The file's name has a digest of what is checked and how, so the same command finds it, and another one leaves it alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from evalkit import __version__
+from evalkit.errors import StoreError
+from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.store.journal import Journal
+
+SYNC_SECONDS = 1.0
+"""A killed process loses nothing; a power failure loses the verdicts of so many seconds."""
+
+
+class UnfinishedCheck:
+    """The verdicts so far, by the sample's place. Mutable: grows with each verdict.
+
+    Args:
+        output: where the results will go; the file lies beside it.
+        asked: what is checked, in order.
+        settings: what else a verdict depends on, JSON values.
+
+    Attributes:
+        path: the file.
+        verdicts: what is there. A sample that could not be judged is not: it is tried again.
+
+    Raises:
+        StoreError: the folder cannot be written, the disk is full, or another process checks the same.
+    """
+
+    def __init__(self, output: Path, asked: Sequence[tuple[Problem, str]], settings: Mapping[str, Any]) -> None:
+        digest = hashlib.sha256(json.dumps([__version__, settings], sort_keys=True).encode())
+        for problem, completion in asked:
+            fields = [problem.task_id, problem.prompt, problem.test, problem.entry_point, completion]
+            digest.update(json.dumps(fields).encode())
+        self.path = output.with_name(f"{output.name}.{digest.hexdigest()[:12]}.unfinished")
+        if output.exists() and not output.is_file():
+            raise StoreError(f"{output}: not an ordinary file; name another place with --output")
+        self.verdicts: dict[int, Verdict] = {}
+        self._synced = time.monotonic()
+        if self.path.exists() and self.path.stat().st_size == 0:
+            self.path.unlink()  # killed before its first line
+        if self.path.exists():
+            self._journal, records = Journal.open_(self.path)
+            for record in records:
+                verdict = Verdict(**record["verdict"])
+                if verdict.label != "harness error":
+                    self.verdicts[int(record["sample"])] = verdict
+        else:
+            self._journal = Journal.create(self.path, {"samples": len(asked), "settings": dict(settings)})
+
+    def add(self, place: int, verdict: Verdict) -> None:
+        """Write one verdict; it is in the file when this returns.
+
+        Raises:
+            StoreError: the disk is full or failed.
+        """
+        now = time.monotonic()
+        is_due = now - self._synced >= SYNC_SECONDS
+        self._journal.append({"kind": "verdict", "sample": place, "verdict": asdict(verdict)}, sync=is_due)
+        if is_due:
+            self._synced = now
+        self.verdicts[place] = verdict
+
+    def remove(self) -> None:
+        """Remove the file: the results are written."""
+        self._journal.close()
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> UnfinishedCheck:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._journal.close()

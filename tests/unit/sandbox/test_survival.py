@@ -1,0 +1,206 @@
+"""No sample and no circumstance ends a check: killed helpers, tight limits, odd parents, stops, full disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.sandbox import Checker, Problem
+from evalkit.sandbox.checker import MAX_TIMEOUT_SECONDS
+from evalkit.sandbox.threads import MAX_THREADS
+from tests.support.sandbox.canaries import PROBLEM
+from tests.support.sandbox.hostile import SOLVE
+
+pytestmark = pytest.mark.torch_free
+
+MANY_THREADS = """
+    import threading
+    go = threading.Event()
+    threading.stack_size(1 << 16)
+    threads = [threading.Thread(target=go.wait) for _ in range({count})]
+    try:
+        for thread in threads:
+            thread.start()
+        go.wait({seconds})
+    finally:
+        go.set()
+"""
+# What a test does with the returned value, and one that makes the tester work beyond all bounds.
+COUNTED = Problem("Test/0", "def f(x):\n", "def check(f):\n    assert len(tuple(f(1))) == 1\n", "f")
+COMPARED = Problem("Test/1", "def f(x):\n", "def check(f):\n    assert f(1) + 1 == 2\n", "f")
+
+
+def write_inputs(folder: Path, completions: list[str]) -> list[str]:
+    row = {"task_id": "Test/0", "prompt": PROBLEM.prompt, "test": PROBLEM.test, "entry_point": PROBLEM.entry_point}
+    (folder / "test.jsonl").write_text(json.dumps(row) + "\n")
+    lines = (json.dumps({"task_id": "Test/0", "completion": text}) + "\n" for text in completions)
+    (folder / "samples.jsonl").write_text("".join(lines))
+    command = [sys.executable, "-m", "evalkit.sandbox.commands", "check", str(folder / "samples.jsonl")]
+    return [*command, "--data", str(folder / "test.jsonl")]
+
+
+def results(folder: Path) -> list[str]:
+    return [json.loads(line)["result"] for line in (folder / "samples_results.jsonl").read_text().splitlines()]
+
+
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+# --- Bounds ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("without", ["", "namespaces", "namespaces listener", "landlock"])
+def test_threads_are_bounded_and_honest_ones_have_room(without: str) -> None:
+    with Checker(jobs=1, _without=without.split()) as checker:
+        few = MANY_THREADS.format(count=60, seconds=0) + SOLVE
+        many = MANY_THREADS.format(count=MAX_THREADS + 50, seconds=0.5) + SOLVE
+        honest, crowd = checker.check(PROBLEM, [few, many])
+    assert honest.label == "passed"
+    assert (crowd.label, crowd.attempts) in (("failed", 1), ("crashed", 1))
+
+
+@pytest.mark.parametrize("value", ["range(6 * 10**7)", "[0] * 10**8", "'a' * 10**9", "iter(int, 1)"])
+def test_a_value_that_fills_the_testers_memory_is_the_samples_own_failure(value: str) -> None:
+    with Checker(jobs=1) as checker:
+        verdict, honest = checker.check(COUNTED, [f"    return {value}\n", "    return [x]\n"])
+        assert verdict.label in ("out of memory", "timed out", "failed")
+        assert verdict.attempts == 1 or verdict.label == "timed out"  # which on a busy machine is tried again
+        assert honest.label == "passed"
+
+
+def test_one_long_call_in_the_tester_ends_and_is_not_made_again() -> None:
+    slow = "    from fractions import Fraction\n    n = 1 << 7_000_000\n    return Fraction(n + 1, n) if x else 0\n"
+    with Checker(jobs=1) as checker:
+        verdict, honest = checker.check(COMPARED, [slow, "    return x\n"])
+    assert not verdict.passed
+    assert verdict.label != "harness error"
+    assert verdict.attempts == 1
+    assert honest.label == "passed"
+
+
+# --- Helpers that die ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_helpers_killed_at_random_lose_no_sample() -> None:
+    rng, verdicts = random.Random(7), []
+    with Checker(jobs=2) as checker:
+        for verdict in checker.check_many((PROBLEM, SOLVE) for _ in range(150)):
+            verdicts.append(verdict)
+            helpers = children(os.getpid())
+            if len(verdicts) % 4 == 0 and helpers:
+                os.kill(rng.choice(helpers), signal.SIGKILL)
+    assert len(verdicts) == 150
+    # Whatever was killed was tried again; never a wrong verdict about the program.
+    assert {verdict.label for verdict in verdicts} == {"passed"}
+    assert any(verdict.attempts > 1 for verdict in verdicts)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            name, _, rest = stat.partition("(")[2].rpartition(")")
+            if int(rest.split()[1]) == pid and name.startswith("evalkit-"):
+                found.append(int(entry.name))
+    return found
+
+
+# --- Odd parents -----------------------------------------------------------------------------------------------------
+
+
+def close_stdin() -> None:
+    os.close(0)
+
+
+def ignore_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
+
+
+def ignore_signals() -> None:
+    for number in (signal.SIGALRM, signal.SIGPIPE, signal.SIGXCPU, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("oddity", [close_stdin, ignore_children, block_signals, ignore_signals])
+def test_an_odd_parent_changes_no_verdict(oddity: Any, tmp_path: Path) -> None:
+    endless = "    while True:\n        pass\n"
+    found = run([*write_inputs(tmp_path, [SOLVE, endless]), "--timeout", "0.4"], preexec_fn=oddity)
+    assert found.returncode == 0, found.stderr
+    assert results(tmp_path) == ["passed", "timed out"]
+
+
+def test_a_cpu_limit_of_ones_own_is_named(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
+
+    found = run(write_inputs(tmp_path, [SOLVE]), preexec_fn=limit)
+    assert found.returncode == 2
+    assert "ulimit -t" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e10", "nan", "0", "-1"])
+def test_an_impossible_time_limit_is_one_line(seconds: str, tmp_path: Path) -> None:
+    found = run([*write_inputs(tmp_path, [SOLVE]), "--timeout", seconds])
+    assert found.returncode == 2
+    assert f"at most {MAX_TIMEOUT_SECONDS:.0f}" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+# --- Stops and disks -------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_keeps_the_verdicts_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    endless = "    while True:\n        pass\n"
+    command = [*write_inputs(tmp_path, [SOLVE] * 10 + [endless] + [SOLVE] * 5), "--jobs", "1", "--timeout", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not (files := list(tmp_path.glob("*.unfinished"))) or files[0].read_bytes().count(b"\n") < 11:
+            assert process.poll() is None
+            os.sched_yield()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "10 of 16 verdicts are in" in said
+    assert not (tmp_path / "samples_results.jsonl").exists()
+    changed = [*command[:-1], "0.5"]  # another limit is another check
+    again = run(changed)
+    assert again.returncode == 0
+    assert "continuing" not in again.stderr
+    (tmp_path / "samples_results.jsonl").unlink()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "continuing: 10 of 16 verdicts are there\n"
+        process.kill()
+
+
+def test_the_file_of_a_finished_check_is_gone(tmp_path: Path) -> None:
+    assert run(write_inputs(tmp_path, [SOLVE])).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["samples.jsonl", "samples_results.jsonl", "test.jsonl"]
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "/proc/results.jsonl", "{folder}", "{folder}/nothing/results.jsonl"])
+def test_an_output_that_cannot_be_written_is_found_before_the_first_sample(place: str, tmp_path: Path) -> None:
+    touch = "    open('/nothing')\n" + SOLVE
+    found = run([*write_inputs(tmp_path, [touch]), "--output", place.format(folder=tmp_path)])
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert found.stdout == ""
