@@ -54,6 +54,7 @@ def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], f
 @click.option("--dtype", help="With --run-model.  [default: the baseline's]")
 @click.option("--loader", help="With --run-model: auto, openmind or transformers.")
 @click.option("--revision", help="With --run-model: revision of a hub model.")
+@click.option("--adapter", metavar="FOLDER", help="With --run-model: PEFT adapter to apply to the model.")
 @click.option("--tokenizer", help="With --run-model: another tokenizer than the model's.")
 @click.option("--trust-remote-code", is_flag=True, default=None, help="With --run-model: run the repository's code.")
 def gate(

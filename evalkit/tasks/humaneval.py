@@ -25,6 +25,8 @@ _FENCED = re.compile(r"```[ \t]*[\w+-]*[ \t]*\r?\n(?P<code>.*?)(?:^[ \t]*```|\Z)
 _CODE_LINE = re.compile(r"^[ \t]*(?:def |async def |from \w|import \w|@\w|class )", re.MULTILINE)
 
 _checker: Checker | None = None
+# Whether `no_execution` is in force.
+_runs_nothing = False
 # Verdicts that are being made, by task, problem and completion: programs run while the model goes on.
 _begun: dict[tuple[str, str, str], list[Future[Verdict]]] = {}
 # Verdicts of the run under way, by `verdict_key`; `process_results` can only return numbers.
@@ -58,17 +60,12 @@ def execution(checker: Checker) -> Iterator[dict[str, list[dict[str, Any]]]]:
 @contextmanager
 def no_execution() -> Iterator[None]:
     """Let ``results`` run nothing: its metrics are then not scored. For a look at a run that is not finished."""
-    global _checker
-    before, _checker = _checker, _NoChecker()  # type: ignore[assignment]
+    global _runs_nothing
+    _runs_nothing = True
     try:
         yield
     finally:
-        _checker = before
-
-
-class _NoChecker:
-    def check(self, *_: Any) -> list[Any]:
-        return []
+        _runs_nothing = False
 
 
 def _problem(doc: Doc) -> Problem:
@@ -156,6 +153,8 @@ def _texts(results: Sequence[Any]) -> list[str]:
 def _judge(task: str, doc: Doc, completions: Sequence[str]) -> dict[str, float]:
     from evalkit.sandbox.score import estimate
 
+    if _runs_nothing:
+        return {"pass@1": NOT_SCORED}
     checker = _current_checker()
     begun = [_begun.get((task, doc["task_id"], completion)) for completion in completions]
     futures = [

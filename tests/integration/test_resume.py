@@ -346,7 +346,8 @@ def test_a_report_runs_no_programs_and_gives_each_request_its_own_answer(
     interrupt(tmp_path, 8, *PROGRAMS)
     folder = newest(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(Checker, "check", lambda *_: pytest.fail("a report ran a program"))
+        for name in ("check", "submit"):
+            patched.setattr(Checker, name, lambda *_: pytest.fail("a report ran a program"))
         patched.setattr(Checker, "__enter__", lambda *_: pytest.fail("a report made a sandbox"))
         seen = _answers_of_partial(folder, patched)
         record = partial_record(folder)
