@@ -80,11 +80,11 @@ infer: setup  ## Ask the model one question with its chat template
 gate: setup  ## The CI gate: the built-in model against its recorded run (BASELINE=, MARGIN=)
 	$(EVALKIT) gate --run-model "$$MODEL" --baseline "$$BASELINE" --margin "$$MARGIN" $(ARGS)
 
-test: setup lint test-pythons  ## Lint, type-check and run all tests
+test: setup lint test-pythons real-model  ## Lint, type-check and run all tests
 	$(BIN)/python -m pytest -n 2 --ignore tests/real --cov --cov-report=term:skip-covered
 	@$(MAKE) --no-print-directory test-real
 
-real-model: setup  ## Make the trained model of the tests (SmolLM2-135M-Instruct), kept in ~/.cache/evalkit-tests
+real-model: setup  ## Fetch the tests' trained model (SmolLM2-135M-Instruct) and Mistral's tokenizer, kept in ~/.cache/evalkit-tests
 	@$(BIN)/python tests/real/make_model.py
 
 test-real: real-model  ## Run the trained model through everything, beside lm-eval (FORM=slow: whole tasks, 8 documents)
