@@ -13,6 +13,7 @@ import queue
 import resource
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -27,7 +28,7 @@ ISOLATIONS = ("require", "best", "off")
 MAX_TIMEOUT_SECONDS = 86_400.0
 # A time-out under this share of waiting for a CPU is the program's own.
 STARVED_SHARE = 0.1
-# Why an attempt is no verdict yet -> how many attempts are made until its outcome stands.
+# Why an attempt is no verdict yet -> how many attempts end so until that outcome stands (each reason by itself).
 ATTEMPTS = {
     "starved": 2,  # a time-out, among others that wanted the CPU too
     "fault": 2,  # the tester says that the harness or the data set is at fault
@@ -271,6 +272,7 @@ class Checker:
     def _verdict(self, worker: Worker, problem: Problem, completion: str, *, patient: bool = True) -> Verdict:
         """One sample: an attempt, and more where it says nothing about the program."""
         attempts, killed_for_memory = 0, False
+        made: Counter[str | None] = Counter()  # attempts by why they are no verdict: three losses are no crash
         while True:
             if self._closing.is_set():
                 raise CancelledError
@@ -278,9 +280,10 @@ class Checker:
             outcome, was_alone, kernel_killed = self._attempt_in_turn(worker, problem, completion, alone=attempts > 1)
             killed_for_memory = was_alone and kernel_killed
             why = why_again(outcome, was_alone=was_alone)
+            made[why] += 1
             if killed_for_memory and why in ("killed", "lost"):
                 break
-            if why is None or attempts >= ATTEMPTS[why] or not (patient or why != "lost"):
+            if why is None or made[why] >= ATTEMPTS[why] or not (patient or why != "lost"):
                 break
             if why == "lost":
                 self._closing.wait(PAUSE_SECONDS * 2 ** (attempts - 1))

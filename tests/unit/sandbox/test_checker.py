@@ -174,6 +174,19 @@ def test_a_harness_error_is_tried_once_more(checker: Checker, attempts: list[dic
     assert judge(checker, "").attempts == 2
 
 
+def test_losses_do_not_use_up_the_attempts_of_a_killed_program(
+    monkeypatch: pytest.MonkeyPatch, checker: Checker
+) -> None:
+    lost = {"label": "harness error", "detail": "gone", "is_lost": True}
+    killed = {"label": "crashed", "detail": "SIGKILL", "signal": signal.SIGKILL}
+    outcomes = [lost, lost, lost, killed, killed, {"label": "passed", "detail": ""}]
+    monkeypatch.setattr("evalkit.sandbox.checker.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("evalkit.sandbox.checker.memory_kills", lambda: 0)
+    monkeypatch.setattr(Checker, "_attempt", lambda *_: outcomes.pop(0))
+    verdict = judge(checker, SOLVE)
+    assert (verdict.label, verdict.attempts) == ("passed", 6)
+
+
 def test_a_time_out_alone_is_final(checker: Checker, attempts: list[dict[str, Any]]) -> None:
     attempts += [{"label": "timed out", "detail": "", "waited_seconds": 2.0, "seconds": 4.0}]
     assert judge(checker, "").attempts == 1
