@@ -11,6 +11,7 @@ user's other processes too.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -73,12 +74,14 @@ class ThreadBound:
         """Have this process and its children ask, where the kernel can; once, and before the first candidate."""
         if self.is_on and self.listener < 0 and not self._only_count and kernel.MACHINE in AUDIT_ARCH:
             try:
-                listener = kernel.install_listener(notifying_filter(kernel.MACHINE))
+                self.listener = kernel.install_listener(notifying_filter(kernel.MACHINE))
             except OSError:
                 self._only_count = True
                 return
-            self.listener = fcntl.fcntl(listener, fcntl.F_DUPFD_CLOEXEC, 32)  # out of the way of the pipes
-            os.close(listener)
+            with contextlib.suppress(OSError):  # out of the way of the pipes, where so many descriptors are allowed
+                high = fcntl.fcntl(self.listener, fcntl.F_DUPFD_CLOEXEC, 32)
+                os.close(self.listener)
+                self.listener = high
 
     def only_count(self) -> None:
         """Rely on counting: without the candidate's own filter a thread can be started by a call that is not asked."""

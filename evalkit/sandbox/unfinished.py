@@ -58,7 +58,10 @@ class UnfinishedCheck:
                 if verdict.label != "harness error":
                     self.verdicts[int(record["sample"])] = verdict
         else:
-            self._journal = Journal.create(self.path, {"samples": len(asked), "settings": dict(settings)})
+            try:
+                self._journal = Journal.create(self.path, {"samples": len(asked), "settings": dict(settings)})
+            except StoreError as error:
+                raise StoreError(f"--output {output}: no place for verdicts beside it: {error}") from None
 
     def add(self, place: int, verdict: Verdict) -> None:
         """Write one verdict; it is in the file when this returns.
