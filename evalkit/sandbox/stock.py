@@ -154,7 +154,9 @@ Parts = tuple[Callable[[Any], tuple[Any, ...] | None], Callable[..., Any]]
 
 
 def _pairs(value: Any) -> list[list[Any]]:
-    return [list(pair) for pair in dict.items(value)]
+    # An OrderedDict has an order of its own, which dict's methods do not see.
+    kind = collections.OrderedDict if isinstance(value, collections.OrderedDict) else dict
+    return [list(pair) for pair in kind.items(value)]
 
 
 TABLE: dict[str, Parts] = {

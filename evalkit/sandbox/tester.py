@@ -41,7 +41,7 @@ from .filter import build, for_process
 from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
 from .threads import MAX_THREADS
-from .wire import END, KILL, OUTCOME, RUN, frame
+from .wire import END, KILL, NOT_JUDGED, OUTCOME, RUN, frame
 
 # A returned value can make a test compute with it, so the tester's memory counts too: beyond what it has when it starts
 # it may take half of what a candidate may, at least this much.
@@ -49,6 +49,7 @@ LEAST_MEMORY_BYTES = 256 << 20
 BLOATED_BYTES = 64 << 20  # a tester that keeps so much more than at its start is replaced
 CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
+DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
 TEST_NAME = "<tests>"
 PROMPT_NAME = "<prompt>"
 
@@ -234,10 +235,12 @@ class Tester:
             return "malformed", str(error), KILL
         except Uncrossed as error:
             return "failed", f"could not cross: {error}", KILL
+        except Lost as error:
+            return "lost", str(error), KILL
         except Fault as error:
-            return "lost" if isinstance(error, Lost) else "harness error", str(error), KILL
+            return "failed", f"{NOT_JUDGED} {error}", KILL
         except BaseException as error:
-            label, detail = self.failure(error, job["test"], program)
+            label, detail = self.described(error, job["test"], program)
             if session.notes and label == "failed":
                 detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
             return label, detail, KILL
@@ -264,13 +267,26 @@ class Tester:
         if ready != {"ready": True}:
             raise Malformed("no sign that the program was loaded")
 
+    def described(self, error: BaseException, test: str, program: str) -> tuple[str, str]:
+        """Label and detail of an exception that ended the tests. Its text may hold a value of the program, which then
+        answers (or does not) once more."""
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, DESCRIBING_SECONDS)
+                return self.failure(error, test, program)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except BaseException as another:
+            why = f"{type(error).__name__} in the tests: {test_line(error, test)}"
+            return "failed", f"{why} (its text could not be had: {type(another).__name__})"
+
     @staticmethod
     def failure(error: BaseException, test: str, program: str) -> tuple[str, str]:
         """Label and detail of an exception that ended the tests."""
         line = test_line(error, test)
         if not hasattr(error, "from_candidate"):
             if isinstance(error, ImportError):
-                return "harness error", f"the tests need a module that is not here: {error}"
+                return "failed", f"{NOT_JUDGED} the tests need a module that is not here: {error}"
             if isinstance(error, MemoryError):
                 return "out of memory", f"in the tests, on what the program returned: {line}"
             text = reprlib.repr(str(error)) if str(error) else ""

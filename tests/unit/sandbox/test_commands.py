@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -148,12 +149,36 @@ def test_nothing_runs_where_isolation_is_refused(folder: Path, monkeypatch: pyte
     assert "no seccomp: switched off" in weak.output
 
 
-def test_a_harness_error_refuses_the_score_and_keeps_the_rows(folder: Path) -> None:
-    broken = {"task_id": "Test/9", "prompt": PROBLEM.prompt, "test": "x = 1", "entry_point": "has_close"}
-    data = samples(folder / "broken.jsonl", broken)
-    given = samples(folder / "s.jsonl", {"task_id": "Test/9", "completion": SOLVE})
-    refusal = run(given, "--data", data).exception
+def test_tests_that_cannot_run_are_a_verdict_of_their_sample_and_said(folder: Path) -> None:
+    good = {"task_id": "Test/0", "prompt": PROBLEM.prompt, "test": PROBLEM.test, "entry_point": PROBLEM.entry_point}
+    broken = {**good, "task_id": "Test/9", "test": "import no_such_module"}
+    data = samples(folder / "broken.jsonl", good, broken)
+    given = samples(folder / "s.jsonl", *({"task_id": task, "completion": SOLVE} for task in ("Test/0", "Test/9")))
+    found = run(given, "--data", data, "-k", "1")
+    assert found.exit_code == 0, found.output
+    assert "warning: 1 of the failed samples could not be judged: the tests need a module" in found.stderr
+    assert "50.0" in found.stdout
+
+
+def test_a_harness_error_refuses_the_score_and_is_all_that_the_same_command_tries(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lost = Checker._verdict, ["Test/1"]
+
+    def losing(self: Checker, worker: Any, problem: Any, completion: str, **options: Any) -> Any:
+        asked.append(problem.task_id)
+        found = real(self, worker, problem, completion, **options)
+        return dataclasses.replace(found, passed=False, label="harness error") if problem.task_id in lost else found
+
+    monkeypatch.setattr(Checker, "_verdict", losing)
+    given = samples(folder / "s.jsonl", *({"task_id": task, "completion": SOLVE} for task in ("Test/0", "Test/1")))
+    asked: list[str] = []
+    refusal = run(given, "--data", folder).exception
     assert isinstance(refusal, EvalkitError)
-    assert "no score" in str(refusal)
-    (row,) = [json.loads(line) for line in (folder / "s_results.jsonl").read_text().splitlines()]
-    assert (row["passed"], row["result"]) == (False, "harness error")
+    assert "no score: 1 of 2 samples could not be judged" in str(refusal)
+    rows = [json.loads(line) for line in (folder / "s_results.jsonl").read_text().splitlines()]
+    assert [row["result"] for row in rows] == ["passed", "harness error"]
+    lost.clear()
+    asked.clear()
+    assert run(given, "--data", folder, "-k", "1").exit_code == 0
+    assert asked == ["Test/1"]
