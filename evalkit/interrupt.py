@@ -44,6 +44,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
+            # A parent may have blocked them; then nobody could stop this process but by force.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
         return self
 

@@ -40,6 +40,11 @@ ATTEMPTS = {
 PAUSE_SECONDS = 0.1
 GIVING_UP = 5  # after so many lost samples in a row, a worker tries each further one once
 
+
+class NotIsolatedError(SandboxError):
+    """A wall that is demanded cannot be had here; trying again is of no use."""
+
+
 _Job = tuple[Problem, str, "Future[Verdict]"]
 
 
@@ -89,7 +94,8 @@ class Checker:
     Args:
         isolation: "require" refuses to start unless every wall is proved; "best" runs with what there is and says so in
             each verdict; "off" has no walls at all.
-        timeout_seconds: CPU time of one program. The wall-clock bound is 1.4 s above it.
+        timeout_seconds: wall time of one program, without what it waits for a CPU; and its CPU time. What ends it
+            without regard to waiting is 1.4 s above.
         jobs: programs at a time; the number of usable CPUs by default.
         memory_bytes: address space of one program. The tests that run with it may take half as much besides.
 
@@ -237,7 +243,7 @@ class Checker:
         self._workers.append(worker)
         try:
             try:
-                self._start(worker)
+                self._start_patiently(worker)
             except BaseException as error:
                 started.set_exception(error)
                 return
@@ -256,6 +262,18 @@ class Checker:
                     future.set_result(verdict)
         finally:
             worker.kill()
+
+    def _start_patiently(self, worker: Worker) -> None:
+        """Start a worker for the first time; again, where its processes were killed or could not be made."""
+        for pause in (PAUSE_SECONDS, 4 * PAUSE_SECONDS, None):
+            try:
+                return self._start(worker)
+            except NotIsolatedError:
+                raise
+            except (SandboxError, OSError):
+                if pause is None or self._closing.wait(pause):
+                    raise
+        return None
 
     def _start(self, worker: Worker) -> None:
         """Start a worker's processes, whose walls are proved each time.
@@ -356,7 +374,7 @@ def of_dead_worker(died: WorkerDiedError) -> dict[str, Any]:
         waited = 0.0 if died.cpu_share >= BUSY_SHARE else -1.0
         return {
             "label": "timed out",
-            "detail": "the tests did not end on what the program returned",
+            "detail": "the tests' process computed to the end, on the program's text or on what it returned",
             "waited_seconds": waited,
             "seconds": 1.0,
         }
@@ -431,12 +449,14 @@ def demand(level: Level) -> None:
         "--isolation best"
     )
     if "seccomp" not in level.walls:
-        raise SandboxError(f"model code cannot be isolated here: no seccomp ({level.missing.get('seccomp')}); {remedy}")
+        raise NotIsolatedError(
+            f"model code cannot be isolated here: no seccomp ({level.missing.get('seccomp')}); {remedy}"
+        )
     if "landlock" not in level.walls and "sealed" not in level.walls:
-        raise SandboxError(
+        raise NotIsolatedError(
             f"model code cannot be isolated here: no Landlock ({level.missing.get('landlock')}); {remedy}"
         )
     if level.leaks:
-        raise SandboxError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")
+        raise NotIsolatedError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")
     if level.faults:
-        raise SandboxError(f"honest programs cannot run in the sandbox here: {'; '.join(level.faults)}; {remedy}")
+        raise NotIsolatedError(f"honest programs cannot run in the sandbox here: {'; '.join(level.faults)}; {remedy}")

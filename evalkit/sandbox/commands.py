@@ -95,6 +95,12 @@ def check(
         click.echo(f"hint: {line}", err=True)
     if output is None:
         output = samples.with_name(f"{samples.stem}_results.jsonl")
+    if not output.name:
+        raise ConfigError("--output: give a file")
+    if output.exists() and output.samefile(samples):
+        raise ConfigError(
+            f"--output {output}: these are the samples, which the results would replace; name another file"
+        )
     checker = Checker(
         isolation=isolation,
         timeout_seconds=timeout_seconds,

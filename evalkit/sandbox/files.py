@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,10 +141,14 @@ def write_results(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.part")
     try:
         with part.open("w", encoding="ascii") as lines:
             lines.writelines(json.dumps(row) + "\n" for row in rows)
         part.replace(path)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; give a place that can be written with --output") from None
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise DataError(
+            f"{path}: {error.strerror}; the verdicts are safe: make room, then give the same command again"
+        ) from None

@@ -242,7 +242,10 @@ def _crowd_leaks(walls: Walls) -> list[str]:
         threads.wait_readable(replies, pid, is_enough)
         if threads.counts and threads.is_crowded([pid]):
             return []  # seen in time, and ended below
-        return list(json.loads(_line(walls, replies, pid) or b"{}").get("leaks", ["threads beyond the limit"]))
+        report = _line(walls, replies, pid)
+        if not report:
+            raise RuntimeError("the probe of the threads ended without a report")  # it was killed: no leak
+        return list(json.loads(report)["leaks"])
     finally:
         threads.limit = usual
         os.close(requests)

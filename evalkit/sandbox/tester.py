@@ -288,7 +288,8 @@ class Tester:
             if isinstance(error, ImportError):
                 return "failed", f"{NOT_JUDGED} the tests need a module that is not here: {error}"
             if isinstance(error, MemoryError):
-                return "out of memory", f"in the tests, on what the program returned: {line}"
+                where = f"in the tests, on what the program returned: {line}" if line else "of the tests' process"
+                return "out of memory", where
             text = reprlib.repr(str(error)) if str(error) else ""
             return "failed", f"{type(error).__name__} {text} in the tests: {line}".replace("  ", " ")
         name, message, number = error.from_candidate

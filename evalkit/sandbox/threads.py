@@ -17,6 +17,7 @@ import fcntl
 import os
 import select
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from .syscalls import ALLOWED, AUDIT_ARCH, THREAD_FLAGS
 MAX_THREADS = 256  # at once; with stacks of the usual 8 MiB memory ends before
 STARTS_WITHOUT_PROC = 4096  # where /proc cannot be asked for the number at once: starts altogether
 COUNTING_MILLISECONDS = 20
+GRANTED_SECONDS = 0.005  # within which a start that was granted has run
 
 # struct seccomp_notif {u64 id; u32 pid; u32 flags; struct seccomp_data data}; struct seccomp_notif_resp {u64 id;
 # s64 val; s32 error; u32 flags}; their ioctls, and "go on with the call" (linux/seccomp.h).
@@ -69,6 +71,7 @@ class ThreadBound:
         self.listener = -1
         self._only_count = only_count
         self._starts = 0
+        self._granted: list[float] = []
 
     def install(self) -> None:
         """Have this process and its children ask, where the kernel can; once, and before the first candidate."""
@@ -95,6 +98,7 @@ class ThreadBound:
     def begin(self) -> None:
         """A new candidate."""
         self._starts = 0
+        self._granted = []
 
     def answer(self, pid: int) -> None:
         """Answer one question that the listener has."""
@@ -108,11 +112,23 @@ class ThreadBound:
             return  # whoever asked is gone
 
     def _is_full(self, pid: int) -> bool:
+        """Whether one more is too many. A start that was granted shows in the number only once its call has run, so
+        those of the last moment are added, and looked at again where they would decide."""
         self._starts += 1
-        try:
-            return threads_of(pid) >= self.limit
-        except OSError:
-            return self._starts > STARTS_WITHOUT_PROC
+        for _ in range(20):
+            try:
+                there = threads_of(pid)
+            except OSError:
+                return self._starts > STARTS_WITHOUT_PROC
+            now = time.monotonic()
+            self._granted = [moment for moment in self._granted if now - moment < GRANTED_SECONDS]
+            if there >= self.limit:
+                return True
+            if there + len(self._granted) < self.limit:
+                self._granted.append(now)
+                return False
+            time.sleep(GRANTED_SECONDS / 5)
+        return True
 
     def is_crowded(self, family: list[int]) -> bool:
         """Whether these processes have more threads than the bound now."""

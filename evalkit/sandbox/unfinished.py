@@ -52,7 +52,15 @@ class UnfinishedCheck:
         if self.path.exists() and self.path.stat().st_size == 0:
             self.path.unlink()  # killed before its first line
         if self.path.exists():
-            self._journal, records = Journal.open_(self.path)
+            try:
+                self._journal, records = Journal.open_(self.path)
+            except StoreError as error:
+                if "another process" not in str(error):
+                    raise
+                raise StoreError(
+                    f"{self.path}: another process is checking the same samples; wait until it has ended, or name "
+                    "another place with --output"
+                ) from None
             for record in records:
                 verdict = Verdict(**record["verdict"])
                 if verdict.label != "harness error":

@@ -116,7 +116,7 @@ class Worker:
             hello = json.loads(line)
         except ValueError:
             raise SandboxError(
-                f"the sandbox's helper process did not start ({self._last_words()}); it was run as "
+                f"the sandbox's helper process did not start ({self._last_words()}); look at ulimit -a; it was run as "
                 f"{sys.executable} -I -S"
             ) from None
         Worker._libraries = hello["libraries"] or []
