@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.baselines.names import task_and_metric
+from evalkit.data.layouts import cluster_key
 from evalkit.errors import StoreError
 from evalkit.results import MetricValue, RunRecord, Sample, finite
 from evalkit.suites import load_tasks
@@ -134,13 +135,15 @@ def read_foreign_run(path: Path) -> RunRecord:
             "sha256": hashlib.sha256("\n".join(hashes[task]).encode()).hexdigest()
             if all(hashes.get(task, [""]))
             else None,
+            "doc_hashes": hashes.get(task, []),  # what tells a cut file from other data
             "expected_rows": None,
             "expected_sha256": None,
             "verdict": "unknown",
         }
         for task, values in metrics.items()
     }
-    limit = config.get("limit")
+    limit = _number(config.get("limit"))
+    limit = int(limit) if limit is not None and limit.is_integer() else limit
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
     evalkit: dict[str, Any] = {
@@ -241,7 +244,7 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
     return Sample(
         task=task,
         doc_id=int(found["doc_id"]),
-        cluster=None,
+        cluster=_cluster(task, found.get("doc")),
         metrics=metrics,
         target=found.get("target"),
         context=contexts[0] if len(set(contexts)) == 1 else contexts,
@@ -251,6 +254,16 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
         generated=[] if scored else [str(resp) for resp in resps],
         details={"doc_hash": str(found["doc_hash"])} if found.get("doc_hash") else {},
     )
+
+
+def _cluster(task: str, doc: Any) -> str | None:
+    """Return the key of a document's passage, where the samples file holds the document."""
+    known = load_tasks().get(task)
+    layout = "boolq" if task == "boolq" else "agieval" if known is not None and known.suite == "agieval" else None
+    if layout is None or not isinstance(doc, dict):
+        return None
+    has = isinstance(doc.get("passage"), str) or (layout == "agieval" and isinstance(doc.get("query"), str))
+    return cluster_key(layout, doc) if has else None
 
 
 def _logprob(resp: Any) -> tuple[float | None, bool]:
