@@ -31,11 +31,12 @@ from evalkit.baselines.names import (
     comparison_role,
     is_metric,
     names_other_benchmark,
+    names_something_else,
     suite_of_task,
     task_and_metric,
     task_and_shots,
 )
-from evalkit.baselines.prose import Event, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.published import (
     Comparison,
     ComparisonRow,
@@ -140,6 +141,8 @@ class _Reader:
                 if position + extra >= len(self.lines):
                     break
                 addition = self.lines[position + extra][1].strip()
+                if self._is_whole_row(addition):
+                    break  # a row that is short, not one that was broken
                 if not addition or columns_of(split_line(addition) or Line("", (), "")) is not None:
                     break
                 joined = (
@@ -156,11 +159,17 @@ class _Reader:
             self._row(number, row)
         for message in found.unread:
             self.note(number, message, unread=True)
+            self._aside(number, message.partition(": ")[2], "sentence")
         if not found.rows and not found.unread and self.columns is None and not is_rule(line.cells):
             self._prose(number, " ".join(c for c in (line.before, *line.cells, line.after) if c))
         elif found.after:
             self._prose(number, found.after)
         return used
+
+    def _is_whole_row(self, text: str) -> bool:
+        line = split_line(text)
+        found = table_line(line, self.columns) if line is not None and text.startswith("|") else None
+        return found is not None and found.complete and bool(found.rows) and not found.unread
 
     def _bare_row(self, number: int, text: str) -> bool:
         """Read a row without bars, its cells separated by tabs or spaces; return whether there was one."""
@@ -232,6 +241,7 @@ class _Reader:
         ):
             if rows:
                 self.note(rows[0][0], "table not read, none of its labels is a known benchmark")
+                self.events.append(Aside(rows[0][0], rows[0][1].task, "unread"))
             return
         if not rows:
             for number, value, percent in averages:
@@ -310,6 +320,12 @@ class _Reader:
         self.events += events
         self.notes += notes
 
+    def _aside(self, number: int, text: str, kind: str) -> None:
+        """Say that something stands here that is no score of a task; see `Aside`."""
+        if kind != "sentence" or names_something_else(text, None):
+            self._close()
+            self.events.append(Aside(number, text, kind))
+
     def _other_table(self, position: int) -> int:
         """Read a table that is not one of per-task scores; return the position after it."""
         heading: tuple[str, ...] = ()
@@ -341,7 +357,10 @@ class _Reader:
                 elif any(cells):
                     body.append((number, cells))
             position += 1
+        before = len(self.comparisons)
         self._keep_comparison(self.lines[first][0], heading, body, rules)
+        title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
+        self._aside(self.lines[first][0], title, "comparison" if len(self.comparisons) > before else "unread")
         if after is not None:
             self._prose(*after)
         return position
