@@ -403,6 +403,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         ):
             what = " ".join(apart.text.split())[:40]
             notes.append(Note(event.line, f"average {event.percent}: stands below '{what}', not below rows; not read"))
+            apart = replace(apart, kind="comparison")  # it has its average; one of the suites may follow
         elif apart is not None and event.suite is None:
             keep(replace(event, suite="average"), "average")
         elif event.suite is not None:
