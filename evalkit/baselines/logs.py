@@ -67,6 +67,7 @@ class _Reader:
         self.columns: Columns | None = None  # of the score table that we are in or were in last
         self.rows: list[tuple[int, RawRow]] = []  # of the score table that we are in
         self.task = ""  # of the last row that named one
+        self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
         self.renamed: set[str] = set()  # printed tasks whose reading was noted
 
@@ -155,6 +156,8 @@ class _Reader:
                     break
         if found.before:
             self._prose(number, found.before)
+        indent = re.match(r"\|( *)[-└]", text.lstrip())
+        self.indent = max(1, len(indent[1])) if indent is not None else 1
         for row in found.rows:
             self._row(number, row)
         for message in found.unread:
@@ -192,7 +195,7 @@ class _Reader:
             elif not holds_nothing(row.printed):
                 self.note(number, f"average not read: '{row.printed}'", unread=True)
             return
-        level = 1 if re.match(r"\s*[-└]", row.task) else 0
+        level = self.indent if re.match(r"\s*[-└]", row.task) else 0
         task = task or self.task
         if not task:
             self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
@@ -412,18 +415,19 @@ class _Reader:
 
 
 def _members(rows: list[tuple[int, RawRow]], place: int) -> tuple[str, ...]:
-    """Return the tasks that are set in below a row; none if it is no group."""
+    """Return the tasks, or groups, that are set in one step below a row; none if it is no group."""
     first = rows[place][1]
-    if first.level != 0:
+    if first.level < 0:
         return ()
     following = place + 1
     while following < len(rows) and rows[following][1].task == first.task:
         following += 1
     members = []
-    while following < len(rows) and rows[following][1].level > 0:
-        members.append(task_and_metric(rows[following][1].task, "")[0])
+    while following < len(rows) and rows[following][1].level > first.level:
+        members.append(rows[following][1])
         following += 1
-    return tuple(dict.fromkeys(members))
+    step = min((row.level for row in members), default=0)
+    return tuple(dict.fromkeys(task_and_metric(row.task, "")[0] for row in members if row.level == step))
 
 
 def read_log(path: Path) -> Log:
@@ -451,7 +455,9 @@ def _results_file(path: Path) -> Log:
             if found.value is not None:
                 value = Decimal(repr(found.value))
                 error = None if found.stderr is None else Decimal(repr(found.stderr))
-                rows.append(Row(1, task, task, metric, value, error, n if isinstance(n, int) else None))
+                rows.append(
+                    Row(1, task, task, metric, value, error, n if isinstance(n, int) else None, found.n or None)
+                )
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
     protocol = str(record.evalkit["protocol"])

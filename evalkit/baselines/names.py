@@ -29,7 +29,6 @@ _FOREIGN = re.compile(
     r"|live[\s_-]*(?:code[\s_-]*)?bench|swe[\s_-]*bench|aime|lambada|race|squad|triviaqa|nq|commonsenseqa|toxigen|xstest"
     r"|open[\s_-]*llm|leaderboard|wmt|flores|wikitext|clue|superclue|gaokao|bfcl|simpleqa|ruler)\b"
     r"|\b(?:human[\s_-]*eval|mbpp)\s*\+",
-
     re.IGNORECASE,
 )
 

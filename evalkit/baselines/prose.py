@@ -8,7 +8,13 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from evalkit.baselines.cells import decimal_of
-from evalkit.baselines.names import any_suite, leading_suite, names_other_benchmark, names_something_else, task_and_shots
+from evalkit.baselines.names import (
+    any_suite,
+    leading_suite,
+    names_other_benchmark,
+    names_something_else,
+    task_and_shots,
+)
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 
 
@@ -132,7 +138,10 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
         suite = any_suite(label)
         if leading_suite(before) is not None and suite is not None:
             events.append(SuiteHeading(line, suite))
-        overall = re.search(r"total|overall|all suites|总", label, re.IGNORECASE) and suite is None
+        overall = (
+            re.search(r"total|overall|\bsuites\b|\b(?:four|4) benchmarks\b|总|四个?(?:套件|基准)", label, re.IGNORECASE)
+            and suite is None
+        )
         if overall:
             mean = re.search(r"average|avg|mean|平均|overall", label, re.IGNORECASE)
             suite = "average" if mean else "total"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -153,6 +154,15 @@ def _add_table(model: _Open, table: ScoreTable, notes: list[Note]) -> ScoreTable
         found.shots |= {row.shots} if row.shots is not None else set()
         found.limits |= {table.limit} if table.limit is not None else set()
     return kept
+
+
+def _limited(task: str, limit: str | None) -> int | None:
+    """Return how many documents of a task lm-eval's ``--limit`` leaves: a count, or below 1 a share, rounded up."""
+    known = load_tasks().get(task)
+    if limit is None or known is None or Decimal(limit) <= 0:
+        return None
+    wanted = Decimal(limit) if Decimal(limit) >= 1 else Decimal(limit) * known.documents
+    return min(math.ceil(wanted), known.documents)
 
 
 def _is_another_model(model: _Open, table: ScoreTable, candidate: ModelHeading | None) -> bool:
@@ -358,6 +368,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         elif isinstance(event, ScoreTable):
             named = _named_metrics(event, heading, notes)
             rows = [row if row.shots is not None else replace(row, shots=shots or few or None) for row in named.rows]
+            rows = [replace(row, documents=_limited(row.task, limit)) for row in rows]
             harness = named.harness
             if harness == "lm-eval-0.3" and parent is not None:
                 harness = parent[1]
@@ -398,8 +409,10 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 notes.append(Note(event.line, f"second HumanEval score {event.percent} not read", unread=True))
             else:
                 current.humaneval = PrintedScore(event.line, "humaneval", event.percent)
-        elif apart is not None and event.suite is None and not (
-            apart.kind == "comparison" and _OVERALL.search(event.label) and len(_suite_values(current)) > 1
+        elif (
+            apart is not None
+            and event.suite is None
+            and not (apart.kind == "comparison" and _OVERALL.search(event.label) and len(_suite_values(current)) > 1)
         ):
             what = " ".join(apart.text.split())[:40]
             notes.append(Note(event.line, f"average {event.percent}: stands below '{what}', not below rows; not read"))
@@ -413,6 +426,10 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             waiting.append(event)
         elif heading is not None:
             keep(event, heading)
+        elif (
+            not section and _is_of_suites(event.label, elsewhere) and len(_suite_values(current)) > 1 and parent is None
+        ):
+            keep(replace(event, suite="average"), "average")
         elif not settled:
             average_of_rows(event, section, elsewhere or "")
             settled = True
@@ -424,6 +441,15 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     for model in models:
         _settle_last(model, notes)
     return [_humaneval_from_table(model.done()) for model in models if not model.empty], notes
+
+
+def _is_of_suites(label: str, elsewhere: str | None) -> bool:
+    """Tell whether an average below a heading of its own ("Summary") is that of the suites."""
+    if elsewhere is None or names_something_else(elsewhere, None):
+        return False
+    own = re.search(r"summary|overall|total|averages?\b|final|总|汇总|平均", elsewhere, re.IGNORECASE) is not None
+    general = re.search(r"results?|scores?|evaluation|结果|评测", elsewhere, re.IGNORECASE) is not None
+    return own or (general and _OVERALL.search(label) is not None)
 
 
 def elsewhere_is_plain(text: str | None) -> bool:

@@ -264,7 +264,7 @@ def _checked_scores(
         if found.left_out > lost.get(name, 0)
     }
     if lost and asking.allow_missing:
-        # Other data may be allowed to lack documents; those that the candidate's own record counts are lost all the same.
+        # Other data may lack documents; those that the candidate's own record counts are lost all the same.
         own = {name: _lost(asking.candidate, pairs[name], every=not may_differ) for name in lost}
         wrong = {name: len(found.missing) for name, found in own.items() if found.missing}
         for name in wrong:
