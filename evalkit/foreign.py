@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def read_foreign_run(path: Path) -> RunRecord:
     tasks = load_tasks()
     evalkit: dict[str, Any] = {
         "protocol": _protocol(found, limit),
-        "started": str(found.get("date") or (_TIME.search(file.name) or ("", "unknown"))[1]),
+        "started": _started(found.get("date"), file),
         "duration_seconds": _number(_seconds(found)) or 0.0,
         "command": ["lm_eval"],
         "config": {"model": name, "limit": limit or None},
@@ -176,6 +177,14 @@ def read_foreign_run(path: Path) -> RunRecord:
         "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
     }
     return RunRecord(file, evalkit, found, metrics)
+
+
+def _started(date: Any, file: Path) -> str:
+    """Return when a run began: lm-eval writes seconds since 1970; the file's name has the time of its end."""
+    seconds = _number(date)
+    if seconds is not None and 0 < seconds < 1e11:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(date or (_TIME.search(file.name) or ("", "unknown"))[1])
 
 
 def _seconds(found: dict[str, Any]) -> float | None:

@@ -269,7 +269,8 @@ class _Reader:
             value = score.value.scaleb(places)
             stderr = row.stderr.value if row.stderr is not None else score.stderr
             if not 0 <= value <= 1:
-                self.note(number, f"{row.task} {row.metric}: {score.value} is no share or percentage", unread=True)
+                why = "is above 1 in a table of shares" if 1 < score.value <= 100 else "is no share or percentage"
+                self.note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True)
                 continue
             scaled = stderr.scaleb(places) if stderr is not None else None
             if scaled is not None and not 0 <= scaled <= 1:

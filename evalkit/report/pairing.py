@@ -214,7 +214,10 @@ def cut_from(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
     """Return True if a run's samples are cut, and what is left of them is among the other run's documents."""
     if not (is_cut(candidate, task) or is_cut(baseline, task)):
         return False
-    left, right = (Counter((r.evalkit["data"].get(task) or {}).get("doc_hashes")) for r in (candidate, baseline))
+    left, right = (
+        Counter[str]((record.evalkit["data"].get(task) or {}).get("doc_hashes") or ())
+        for record in (candidate, baseline)
+    )
     return left <= right or right <= left
 
 
