@@ -13,10 +13,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from evalkit.baselines.names import task_and_metric
+from evalkit.data.layouts import cluster_key
 from evalkit.errors import StoreError
 from evalkit.results import MetricValue, RunRecord, Sample, finite
 from evalkit.suites import load_tasks
@@ -134,18 +136,20 @@ def read_foreign_run(path: Path) -> RunRecord:
             "sha256": hashlib.sha256("\n".join(hashes[task]).encode()).hexdigest()
             if all(hashes.get(task, [""]))
             else None,
+            "doc_hashes": hashes.get(task, []),  # what tells a cut file from other data
             "expected_rows": None,
             "expected_sha256": None,
             "verdict": "unknown",
         }
         for task, values in metrics.items()
     }
-    limit = config.get("limit")
+    limit = _number(config.get("limit"))
+    limit = int(limit) if limit is not None and limit.is_integer() else limit
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
     evalkit: dict[str, Any] = {
         "protocol": _protocol(found, limit),
-        "started": str(found.get("date") or (_TIME.search(file.name) or ("", "unknown"))[1]),
+        "started": _started(found.get("date"), file),
         "duration_seconds": _number(_seconds(found)) or 0.0,
         "command": ["lm_eval"],
         "config": {"model": name, "limit": limit or None},
@@ -173,6 +177,14 @@ def read_foreign_run(path: Path) -> RunRecord:
         "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
     }
     return RunRecord(file, evalkit, found, metrics)
+
+
+def _started(date: Any, file: Path) -> str:
+    """Return when a run began: lm-eval writes seconds since 1970; the file's name has the time of its end."""
+    seconds = _number(date)
+    if seconds is not None and 0 < seconds < 1e11:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(date or (_TIME.search(file.name) or ("", "unknown"))[1])
 
 
 def _seconds(found: dict[str, Any]) -> float | None:
@@ -241,7 +253,7 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
     return Sample(
         task=task,
         doc_id=int(found["doc_id"]),
-        cluster=None,
+        cluster=_cluster(task, found.get("doc")),
         metrics=metrics,
         target=found.get("target"),
         context=contexts[0] if len(set(contexts)) == 1 else contexts,
@@ -251,6 +263,16 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
         generated=[] if scored else [str(resp) for resp in resps],
         details={"doc_hash": str(found["doc_hash"])} if found.get("doc_hash") else {},
     )
+
+
+def _cluster(task: str, doc: Any) -> str | None:
+    """Return the key of a document's passage, where the samples file holds the document."""
+    known = load_tasks().get(task)
+    layout = "boolq" if task == "boolq" else "agieval" if known is not None and known.suite == "agieval" else None
+    if layout is None or not isinstance(doc, dict):
+        return None
+    has = isinstance(doc.get("passage"), str) or (layout == "agieval" and isinstance(doc.get("query"), str))
+    return cluster_key(layout, doc) if has else None
 
 
 def _logprob(resp: Any) -> tuple[float | None, bool]:

@@ -231,6 +231,8 @@ def read_run(path: Path) -> RunRecord:
         return read_foreign_run(path)
     folder = path.parent if path.name == RUN_FILE else path
     file = folder / RUN_FILE
+    if folder.is_file():
+        raise StoreError(f"{folder}: no run; a run is a folder, its {RUN_FILE}, or a results file of lm-eval")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

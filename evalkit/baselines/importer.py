@@ -117,7 +117,7 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
         raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
     notes = list(log.notes)
     notes += [
-        Note(c.line, f"comparison table of {len(c.headings)} columns not imported; `evalkit audit` checks it")
+        Note(c.line, f"comparison table of {_counted(len(c.headings))} not imported; `evalkit audit` checks it")
         for c in log.comparisons
     ]
     baselines: list[Baseline] = []
@@ -134,3 +134,7 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
             slug += "-2"
         baselines.append(_baseline(model, slug, title, source or path.name, retrieved, [*own, *_missing(model)]))
     return Imported(tuple(baselines), tuple(sorted(notes, key=lambda note: note.line)), log)
+
+
+def _counted(columns: int) -> str:
+    return f"{columns} column" + ("" if columns == 1 else "s")

@@ -31,11 +31,12 @@ from evalkit.baselines.names import (
     comparison_role,
     is_metric,
     names_other_benchmark,
+    names_something_else,
     suite_of_task,
     task_and_metric,
     task_and_shots,
 )
-from evalkit.baselines.prose import Event, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.published import (
     Comparison,
     ComparisonRow,
@@ -66,6 +67,7 @@ class _Reader:
         self.columns: Columns | None = None  # of the score table that we are in or were in last
         self.rows: list[tuple[int, RawRow]] = []  # of the score table that we are in
         self.task = ""  # of the last row that named one
+        self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
         self.renamed: set[str] = set()  # printed tasks whose reading was noted
 
@@ -140,6 +142,8 @@ class _Reader:
                 if position + extra >= len(self.lines):
                     break
                 addition = self.lines[position + extra][1].strip()
+                if self._is_whole_row(addition):
+                    break  # a row that is short, not one that was broken
                 if not addition or columns_of(split_line(addition) or Line("", (), "")) is not None:
                     break
                 joined = (
@@ -152,15 +156,23 @@ class _Reader:
                     break
         if found.before:
             self._prose(number, found.before)
+        indent = re.match(r"\|( *)[-└]", text.lstrip())
+        self.indent = max(1, len(indent[1])) if indent is not None else 1
         for row in found.rows:
             self._row(number, row)
         for message in found.unread:
             self.note(number, message, unread=True)
+            self._aside(number, message.partition(": ")[2], "sentence")
         if not found.rows and not found.unread and self.columns is None and not is_rule(line.cells):
             self._prose(number, " ".join(c for c in (line.before, *line.cells, line.after) if c))
         elif found.after:
             self._prose(number, found.after)
         return used
+
+    def _is_whole_row(self, text: str) -> bool:
+        line = split_line(text)
+        found = table_line(line, self.columns) if line is not None and text.startswith("|") else None
+        return found is not None and found.complete and bool(found.rows) and not found.unread
 
     def _bare_row(self, number: int, text: str) -> bool:
         """Read a row without bars, its cells separated by tabs or spaces; return whether there was one."""
@@ -183,7 +195,7 @@ class _Reader:
             elif not holds_nothing(row.printed):
                 self.note(number, f"average not read: '{row.printed}'", unread=True)
             return
-        level = 1 if re.match(r"\s*[-└]", row.task) else 0
+        level = self.indent if re.match(r"\s*[-└]", row.task) else 0
         task = task or self.task
         if not task:
             self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
@@ -232,6 +244,7 @@ class _Reader:
         ):
             if rows:
                 self.note(rows[0][0], "table not read, none of its labels is a known benchmark")
+                self.events.append(Aside(rows[0][0], rows[0][1].task, "unread"))
             return
         if not rows:
             for number, value, percent in averages:
@@ -256,7 +269,8 @@ class _Reader:
             value = score.value.scaleb(places)
             stderr = row.stderr.value if row.stderr is not None else score.stderr
             if not 0 <= value <= 1:
-                self.note(number, f"{row.task} {row.metric}: {score.value} is no share or percentage", unread=True)
+                why = "is above 1 in a table of shares" if 1 < score.value <= 100 else "is no share or percentage"
+                self.note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True)
                 continue
             scaled = stderr.scaleb(places) if stderr is not None else None
             if scaled is not None and not 0 <= scaled <= 1:
@@ -310,6 +324,12 @@ class _Reader:
         self.events += events
         self.notes += notes
 
+    def _aside(self, number: int, text: str, kind: str) -> None:
+        """Say that something stands here that is no score of a task; see `Aside`."""
+        if kind != "sentence" or names_something_else(text, None):
+            self._close()
+            self.events.append(Aside(number, text, kind))
+
     def _other_table(self, position: int) -> int:
         """Read a table that is not one of per-task scores; return the position after it."""
         heading: tuple[str, ...] = ()
@@ -341,7 +361,10 @@ class _Reader:
                 elif any(cells):
                     body.append((number, cells))
             position += 1
+        before = len(self.comparisons)
         self._keep_comparison(self.lines[first][0], heading, body, rules)
+        title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
+        self._aside(self.lines[first][0], title, "comparison" if len(self.comparisons) > before else "unread")
         if after is not None:
             self._prose(*after)
         return position
@@ -393,18 +416,19 @@ class _Reader:
 
 
 def _members(rows: list[tuple[int, RawRow]], place: int) -> tuple[str, ...]:
-    """Return the tasks that are set in below a row; none if it is no group."""
+    """Return the tasks, or groups, that are set in one step below a row; none if it is no group."""
     first = rows[place][1]
-    if first.level != 0:
+    if first.level < 0:
         return ()
     following = place + 1
     while following < len(rows) and rows[following][1].task == first.task:
         following += 1
     members = []
-    while following < len(rows) and rows[following][1].level > 0:
-        members.append(task_and_metric(rows[following][1].task, "")[0])
+    while following < len(rows) and rows[following][1].level > first.level:
+        members.append(rows[following][1])
         following += 1
-    return tuple(dict.fromkeys(members))
+    step = min((row.level for row in members), default=0)
+    return tuple(dict.fromkeys(task_and_metric(row.task, "")[0] for row in members if row.level == step))
 
 
 def read_log(path: Path) -> Log:
@@ -432,7 +456,9 @@ def _results_file(path: Path) -> Log:
             if found.value is not None:
                 value = Decimal(repr(found.value))
                 error = None if found.stderr is None else Decimal(repr(found.stderr))
-                rows.append(Row(1, task, task, metric, value, error, n if isinstance(n, int) else None))
+                rows.append(
+                    Row(1, task, task, metric, value, error, n if isinstance(n, int) else None, found.n or None)
+                )
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
     protocol = str(record.evalkit["protocol"])

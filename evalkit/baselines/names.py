@@ -25,9 +25,10 @@ _FOREIGN = re.compile(
     r"|arc(?:[\s_-]*(?:c|e|challenge|easy))?|ai2 reasoning challenge|hella[\s_-]*swag|winogrande"
     r"|boolq|piqa|siqa|openbookqa"
     r"|big[\s_-]*bench[\s_-]*(?:hard|lite)|math(?:[\s_-]*(?:lvl|level)[\s_-]*5|500)?|mbpp\+?|multipl[\s_-]*e|ds[\s_-]*1000"
-    r"|human[\s_-]*eval\s*(?:\+|plus|x\b|fix)|eval[\s_-]*plus|alpaca[\s_-]*eval|eq[\s_-]*bench|arena[\s_-]*hard|magi"
+    r"|human[\s_-]*eval\s*(?:plus|x\b|fix)|eval[\s_-]*plus|alpaca[\s_-]*eval|eq[\s_-]*bench|arena[\s_-]*hard|magi"
     r"|live[\s_-]*(?:code[\s_-]*)?bench|swe[\s_-]*bench|aime|lambada|race|squad|triviaqa|nq|commonsenseqa|toxigen|xstest"
-    r"|open[\s_-]*llm|leaderboard|wmt|flores|wikitext|clue|superclue|gaokao|bfcl|simpleqa|ruler)\b",
+    r"|open[\s_-]*llm|leaderboard|wmt|flores|wikitext|clue|superclue|gaokao|bfcl|simpleqa|ruler)\b"
+    r"|\b(?:human[\s_-]*eval|mbpp)\s*\+",
     re.IGNORECASE,
 )
 
@@ -121,6 +122,20 @@ def any_suite(text: str) -> str | None:
 def names_other_benchmark(text: str) -> bool:
     """Tell whether a text names a benchmark that is no suite of evalkit."""
     return _FOREIGN.search(text.replace("_", " ")) is not None
+
+
+_BENCH = re.compile(r"\b(?!lm[\s_-]*eval)[\w-]*(?:bench(?!mark)|eval(?!uat|kit))[\w+-]*", re.IGNORECASE)
+
+
+def names_something_else(text: str, suite: str | None) -> bool:
+    """Tell whether a sentence names a benchmark, or a suite, other than a given suite and its tasks."""
+    plain = text.replace("_", " ")
+    named = [found[0] for found in _FOREIGN.finditer(plain)]
+    if any(suite is None or suite_of_task(task_and_metric(name, "")[0]) != suite for name in named):
+        return True
+    suites = {str(found.lastgroup) for found in _SUITE.finditer(text)}
+    rest = _SUITE.sub(" ", plain)
+    return bool(suites - {suite}) or _BENCH.search(rest) is not None
 
 
 def task_and_shots(label: str) -> tuple[str, int | None, bool]:

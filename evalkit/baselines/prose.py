@@ -8,7 +8,13 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from evalkit.baselines.cells import decimal_of
-from evalkit.baselines.names import any_suite, leading_suite, names_other_benchmark, task_and_shots
+from evalkit.baselines.names import (
+    any_suite,
+    leading_suite,
+    names_other_benchmark,
+    names_something_else,
+    task_and_shots,
+)
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 
 
@@ -60,7 +66,23 @@ class Settings:
     text: str
 
 
-Event: TypeAlias = SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+@dataclass(frozen=True)
+class Aside:
+    """A sentence or a table that gives no score of a task: a bare "Average" below it belongs to nothing above it.
+
+    Attributes:
+        line: line number in the file.
+        text: the sentence, or the heading of the table.
+        kind: ``sentence`` (counts only if it names something else), ``unread`` (a table or row that was not read), or
+            ``comparison`` (a table of suites; an average of the suites may follow).
+    """
+
+    line: int
+    text: str
+    kind: str
+
+
+Event: TypeAlias = Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
 
 _SETTINGS = re.compile(r"^[\w.-]+ \((?:pretrained|model|path|model_args)=.*\).*num_fewshot")
 _NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
@@ -116,7 +138,10 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
         suite = any_suite(label)
         if leading_suite(before) is not None and suite is not None:
             events.append(SuiteHeading(line, suite))
-        overall = re.search(r"total|overall|all suites|总", label, re.IGNORECASE) and suite is None
+        overall = (
+            re.search(r"total|overall|\bsuites\b|\b(?:four|4) benchmarks\b|总|四个?(?:套件|基准)", label, re.IGNORECASE)
+            and suite is None
+        )
         if overall:
             mean = re.search(r"average|avg|mean|平均|overall", label, re.IGNORECASE)
             suite = "average" if mean else "total"
@@ -144,6 +169,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     notes: list[Note] = []
     raw = text.strip()
     level = len(raw) - len(raw.lstrip("#"))
+    level = level if level <= 6 else 0  # a line of signs as decoration is no heading of Markdown
     text = text.replace("`", " ").strip()
     if not text:
         return [], []
@@ -195,4 +221,6 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
         shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
         if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not names_other_benchmark(name):
             events.append(ModelHeading(line, name_of_model, certain=False))
+    if not events and names_something_else(rest, None):
+        events.append(Aside(line, rest, "sentence"))
     return events, notes

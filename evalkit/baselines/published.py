@@ -39,6 +39,7 @@ class Row:
         value: score as a share, 0 to 1.
         stderr: its standard error as a share, or None where the table has none.
         shots: number of examples in the prompt, or None where the file does not say.
+        documents: how many documents the file says were scored, where it is not the whole task.
     """
 
     line: int
@@ -48,6 +49,7 @@ class Row:
     value: Decimal
     stderr: Decimal | None
     shots: int | None = None
+    documents: int | None = None
 
 
 @dataclass(frozen=True)

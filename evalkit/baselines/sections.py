@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from evalkit.baselines.names import any_suite, names_other_benchmark, suite_of_task
-from evalkit.baselines.prose import Event, ModelHeading, OtherHeading, Settings, SuiteHeading
+from evalkit.baselines.names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
+from evalkit.baselines.prose import Aside, Event, ModelHeading, OtherHeading, Settings, SuiteHeading
 from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, RowsAverage, ScoreTable
 from evalkit.suites import load_suites, load_tasks
 
@@ -47,6 +48,7 @@ class _Open:
     conditions: dict[str | None, _Conditions] = field(default_factory=dict)
     humaneval: PrintedScore | None = None
     settings: str | None = None
+    pretrained: str | None = None  # what the harness's own line says was loaded
 
     @property
     def empty(self) -> bool:
@@ -81,6 +83,37 @@ def _model_lines(events: list[Event]) -> set[int]:
     ]
     certain = {i for i in with_scores if getattr(events[i], "certain", False)}
     return set(with_scores) if len(with_scores) > 1 else certain
+
+
+def _labels(events: list[Event]) -> dict[int, str]:
+    """Return index -> label of headings that tell models apart without looking like a model's name, as "Model A:".
+
+    Such a heading stands right above a table, and another such heading above one with the same rows and other numbers.
+    """
+    tables: dict[int, tuple[str, ScoreTable]] = {}
+    for i, event in enumerate(events):
+        following = next((e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading))), None)
+        if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
+            tables[i] = (event.text, following)
+    found: set[str] = set()
+    for i, (text, table) in tables.items():
+        for j, (other, rest) in tables.items():
+            if i < j and bare(text) != bare(other) and _contradict(table, rest):
+                found |= {bare(text), bare(other)}
+    return {i: text for i, (text, _) in tables.items() if bare(text) in found}
+
+
+def _measured(text: str) -> bool:
+    """Tell whether a heading names a benchmark or a way to measure, and so no model."""
+    return names_something_else(text, None) or re.search(r"shots?\b|harness|limit|protocol", text, re.I) is not None
+
+
+def _contradict(a: ScoreTable, b: ScoreTable) -> bool:
+    """Tell whether two tables give one row of one protocol other numbers."""
+    values = {(row.task, row.metric, row.shots or 0): row.value for row in a.rows}
+    return a.harness == b.harness and any(
+        values.get((row.task, row.metric, row.shots or 0), row.value) != row.value for row in b.rows
+    )
 
 
 def _averages_come_first(events: list[Event]) -> bool:
@@ -121,6 +154,15 @@ def _add_table(model: _Open, table: ScoreTable, notes: list[Note]) -> ScoreTable
         found.shots |= {row.shots} if row.shots is not None else set()
         found.limits |= {table.limit} if table.limit is not None else set()
     return kept
+
+
+def _limited(task: str, limit: str | None) -> int | None:
+    """Return how many documents of a task lm-eval's ``--limit`` leaves: a count, or below 1 a share, rounded up."""
+    known = load_tasks().get(task)
+    if limit is None or known is None or Decimal(limit) <= 0:
+        return None
+    wanted = Decimal(limit) if Decimal(limit) >= 1 else Decimal(limit) * known.documents
+    return min(math.ceil(wanted), known.documents)
 
 
 def _is_another_model(model: _Open, table: ScoreTable, candidate: ModelHeading | None) -> bool:
@@ -218,8 +260,11 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     notes: list[Note] = []
     boundaries = _model_lines(events)
     before_tables = _averages_come_first(events)
-    models: list[_Open] = []
     current = _Open(None, events[0].line if events else 0)
+    models = [current]
+    labels = _labels(events)
+    names = [bare(events[i].name) for i in boundaries if isinstance(events[i], ModelHeading)]  # type: ignore[union-attr]
+    apart: Aside | None = None  # what stands between the rows above and an average
     heading: str | None = None  # the suite named last by a heading or a table
     level = 0  # of that heading
     elsewhere: str | None = None  # the heading of something else that we are below
@@ -233,12 +278,21 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     few: int | None = None  # examples in the prompt, by the harness's line
     candidate: ModelHeading | None = None  # last heading that may be a model's name
 
-    def begin(name: str | None, line: int) -> None:
-        nonlocal current, heading, elsewhere
-        _settle_last(current, notes)
-        if not current.empty:
+    def begin(name: str | None, line: int, *, new: bool = False, below: bool = False) -> None:
+        """Go on with a model: that of the name, if it was there before, unless the numbers say that it is new.
+
+        A label `below` a suite's heading leaves the suite as it is.
+        """
+        nonlocal current, heading, elsewhere, section, settled
+        known = [m for m in models if name is not None and bare(name) in (bare(m.name or ""), bare(m.pretrained or ""))]
+        if known and not new:
+            current = known[0]
+        else:
+            current = _Open(name, line)
             models.append(current)
-        current, heading, elsewhere = _Open(name, line), None, None
+        section, settled = [], False
+        if not below:
+            heading, elsewhere = None, None
 
     def keep(score: PrintedScore, suite: str) -> None:
         same = [known for known in current.averages if known.suite == suite]
@@ -273,10 +327,18 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             current.other_averages.append(RowsAverage(score.line, what, score.percent, one_a_task(rows)))
 
     for index, event in enumerate(events):
+        if isinstance(event, Aside):
+            if event.kind != "sentence" or names_something_else(event.text, heading):
+                apart = event
+            continue
+        if isinstance(event, (SuiteHeading, OtherHeading, ScoreTable)):
+            apart = None
         if isinstance(event, ModelHeading):
             candidate = event
-            if index in boundaries:
-                begin(event.name, event.line)
+            if index in boundaries and index - 1 not in labels:
+                begin(event.name, event.line, below=names.count(bare(event.name)) > 1)
+        elif index in labels:
+            begin(labels[index].strip("*_ "), event.line, below=heading is not None)
         elif isinstance(event, OtherHeading):
             if parent is not None and 0 < event.level <= parent[0]:
                 parent = None
@@ -297,9 +359,16 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             limit = f"{Decimal(found[1]).normalize():f}" if found is not None else None
             found = re.search(r"num_fewshot:\s*([0-9]+)", event.text)
             few = int(found[1]) if found is not None else None
+            found = re.search(r"(?:pretrained|model|path)=[\"']?([^,)\"']+)", event.text)
+            loaded = found[1].strip("/ ") if found is not None else None
+            if loaded is not None and current.pretrained not in (None, loaded):
+                current.name = current.name or current.pretrained
+                begin(loaded, event.line, below=True)
+            current.pretrained = loaded or current.pretrained
         elif isinstance(event, ScoreTable):
             named = _named_metrics(event, heading, notes)
             rows = [row if row.shots is not None else replace(row, shots=shots or few or None) for row in named.rows]
+            rows = [replace(row, documents=_limited(row.task, limit)) for row in rows]
             harness = named.harness
             if harness == "lm-eval-0.3" and parent is not None:
                 harness = parent[1]
@@ -307,7 +376,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 harness = "unknown"
             table = replace(named, rows=tuple(rows), harness=harness, limit=limit)
             if _is_another_model(current, table, candidate):
-                begin(candidate.name if candidate is not None else None, event.line)
+                begin(candidate.name if candidate is not None else None, event.line, new=True)
                 notes.append(Note(event.line, "the same tasks again with other numbers: read as another model"))
             if current.settings is None:
                 current.settings = settings
@@ -340,6 +409,16 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 notes.append(Note(event.line, f"second HumanEval score {event.percent} not read", unread=True))
             else:
                 current.humaneval = PrintedScore(event.line, "humaneval", event.percent)
+        elif (
+            apart is not None
+            and event.suite is None
+            and not (apart.kind == "comparison" and _OVERALL.search(event.label) and len(_suite_values(current)) > 1)
+        ):
+            what = " ".join(apart.text.split())[:40]
+            notes.append(Note(event.line, f"average {event.percent}: stands below '{what}', not below rows; not read"))
+            apart = replace(apart, kind="comparison")  # it has its average; one of the suites may follow
+        elif apart is not None and event.suite is None:
+            keep(replace(event, suite="average"), "average")
         elif event.suite is not None:
             if parent is None or event.suite in load_suites():
                 keep(event, event.suite)
@@ -347,6 +426,10 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             waiting.append(event)
         elif heading is not None:
             keep(event, heading)
+        elif (
+            not section and _is_of_suites(event.label, elsewhere) and len(_suite_values(current)) > 1 and parent is None
+        ):
+            keep(replace(event, suite="average"), "average")
         elif not settled:
             average_of_rows(event, section, elsewhere or "")
             settled = True
@@ -355,10 +438,18 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         else:
             notes.append(Note(event.line, f"average {event.percent}: of what, the file does not say; not read"))
     notes += [Note(score.line, f"average {score.percent}: no suite beside it", unread=True) for score in waiting]
-    _settle_last(current, notes)
-    if not current.empty:
-        models.append(current)
-    return [_humaneval_from_table(model.done()) for model in models], notes
+    for model in models:
+        _settle_last(model, notes)
+    return [_humaneval_from_table(model.done()) for model in models if not model.empty], notes
+
+
+def _is_of_suites(label: str, elsewhere: str | None) -> bool:
+    """Tell whether an average below a heading of its own ("Summary") is that of the suites."""
+    if elsewhere is None or names_something_else(elsewhere, None):
+        return False
+    own = re.search(r"summary|overall|total|averages?\b|final|总|汇总|平均", elsewhere, re.IGNORECASE) is not None
+    general = re.search(r"results?|scores?|evaluation|结果|评测", elsewhere, re.IGNORECASE) is not None
+    return own or (general and _OVERALL.search(label) is not None)
 
 
 def elsewhere_is_plain(text: str | None) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from evalkit.baselines.logs import read_log
 from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.baselines.names import leading_suite
-from evalkit.baselines.published import Log, ModelScores, PrintedScore, Row
+from evalkit.baselines.published import GroupScore, Log, ModelScores, PrintedScore, Row
 from evalkit.report.audit_comparison import check_comparison
 from evalkit.report.checks import (
     Finding,
@@ -110,6 +110,10 @@ def _rows(model: ModelScores) -> dict[tuple[str, str], Row]:
     return {(row.task, row.metric): row for table in model.tables for row in table.rows}
 
 
+def _documents(row: Row, counts: Mapping[str, int]) -> int:
+    return row.documents or counts.get(row.task, 0)
+
+
 def suite_scores(model: ModelScores) -> dict[str, Decimal]:
     """Return suite -> score in per cent, as printed; from the row where a suite of one task has no printed average."""
     scores = {average.suite: average.percent for average in model.averages if average.suite in load_suites()}
@@ -127,7 +131,7 @@ def suite_scores(model: ModelScores) -> dict[str, Decimal]:
 
 def _stderrs(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
     for (task, metric), row in _rows(model).items():
-        documents = counts.get(task, 0)
+        documents = _documents(row, counts)
         what = f"{task} {metric}"
         binary = metric not in GRADED_METRICS
         if documents > 1 and binary and not is_possible_share(row.value, documents):
@@ -157,7 +161,7 @@ def _averages(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding
         if average.suite in suites:
             yield from _average(average, suites[average.suite], rows, counts)
         else:
-            yield _overall(average, suite_scores(model))
+            yield _overall(average, suite_scores(model), rows)
 
 
 def _other_averages(model: ModelScores) -> Iterable[Finding]:
@@ -174,15 +178,30 @@ def _other_averages(model: ModelScores) -> Iterable[Finding]:
 
 def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
     """Compare the score of a group with its members': it is their mean, weighted by documents or not."""
+    groups = [group for table in model.tables for group in table.groups]
     rows = _rows(model)
-    for group in (group for table in model.tables for group in table.groups):
+    for group in groups:  # a group may be the member of another
+        rows.setdefault(
+            (group.name, group.metric), Row(group.line, group.name, group.name, group.metric, group.value, None)
+        )
+    names_of_groups = {(group.name, group.metric) for group in groups}
+    seen: dict[tuple[str, str], GroupScore] = {}
+    for group in groups:
+        first = seen.setdefault((group.name, group.metric), group)
+        if first.value != group.value:
+            reason = f"{first.value} on line {first.line}: two scores of one group"
+            what = f"{group.name} {group.metric} (group)"
+            yield Finding(group.line, what, str(group.value), "", Verdict.INCONSISTENT, reason)
+        if first is not group:
+            continue  # the table of groups repeats what the table of tasks says
         named = leading_suite(group.name)
         suite = load_suites().get(named[0]) if named is not None else None
         names = group.members or tuple(
             dict.fromkeys(
                 task
                 for task, _ in rows
-                if task.startswith(f"{group.name}_") or (suite is not None and task in {t.name for t in suite.tasks})
+                if (task.startswith(f"{group.name}_") and (task, group.metric) not in names_of_groups)
+                or (suite is not None and task in {t.name for t in suite.tasks})
             )
         )
         found = [rows[task, group.metric] for task in names if (task, group.metric) in rows]
@@ -195,7 +214,7 @@ def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
         slack = max(half_unit(row.value) for row in found)
         mean = sum(values, Fraction(0)) / len(values)
         verdict, exact = classify(group.value, mean, slack), mean
-        sizes = [counts.get(row.task, 0) for row in found]
+        sizes = [_documents(row, counts) for row in found]
         if verdict is Verdict.INCONSISTENT and all(sizes):
             exact = sum((v * n for v, n in zip(values, sizes, strict=True)), Fraction(0)) / sum(sizes)
             verdict = classify(group.value, exact, slack)
@@ -211,8 +230,11 @@ def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
         yield Finding(group.line, what, printed, str(as_decimal(exact, places_of(group.value))), verdict, reason)
 
 
-def _overall(printed: PrintedScore, scores: Mapping[str, Decimal]) -> Finding:
-    """Check a total or an average over suites that stands in the text."""
+def _overall(printed: PrintedScore, scores: Mapping[str, Decimal], rows: Mapping[tuple[str, str], Row]) -> Finding:
+    """Check a total or an average over suites that stands in the text.
+
+    A suite's printed average that its rows contradict is reported by itself; here its rows' average takes its place.
+    """
     what = "Total over suites" if printed.suite == "total" else "Average over suites"
     known = [scores[suite.name] for suite in load_suites().values() if suite.in_total and suite.name in scores]
     needed = sum(suite.in_total for suite in load_suites().values())
@@ -220,10 +242,23 @@ def _overall(printed: PrintedScore, scores: Mapping[str, Decimal]) -> Finding:
         reason = f"only {len(known)} of {needed} suites have a score in the file"
         return Finding(printed.line, what, str(printed.percent), "", Verdict.UNCHECKED, reason)
     divisor = 1 if printed.suite == "total" else needed
-    exact = sum(map(Fraction, known), Fraction(0)) / divisor
-    slack = sum(map(half_unit, known), Fraction(0)) / divisor
-    verdict = classify(printed.percent, exact, slack)
-    return Finding(printed.line, what, str(printed.percent), str(as_decimal(exact)), verdict)
+    values, slacks, wrong = [], [], []
+    for suite in (suite for suite in load_suites().values() if suite.in_total):
+        value, slack = Fraction(scores[suite.name]), half_unit(scores[suite.name])
+        heads = [rows[task.name, task.headline] for task in suite.tasks if (task.name, task.headline) in rows]
+        if len(heads) == len(suite.tasks):
+            mean = 100 * sum((Fraction(row.value) for row in heads), Fraction(0)) / len(heads)
+            spread = 100 * sum((half_unit(row.value) for row in heads), Fraction(0)) / len(heads)
+            if classify(scores[suite.name], mean, spread) is Verdict.INCONSISTENT:
+                value, slack = mean, spread
+                wrong.append(suite.title)
+        values.append(value)
+        slacks.append(slack)
+    exact = sum(values, Fraction(0)) / divisor
+    verdict = classify(printed.percent, exact, sum(slacks, Fraction(0)) / divisor)
+    reason = f"with the rows of {', '.join(wrong)} in place of the printed average" if wrong else ""
+    reason = reason if verdict is not Verdict.EXACT else ""
+    return Finding(printed.line, what, str(printed.percent), str(as_decimal(exact)), verdict, reason)
 
 
 def _average(
@@ -269,7 +304,7 @@ def _from_counts(rows: Sequence[Row], counts: Mapping[str, int]) -> Fraction | N
     """Return the average in per cent of the unrounded rows, where their numbers of right answers are known."""
     shares = []
     for row in rows:
-        documents = counts.get(row.task, 0)
+        documents = _documents(row, counts)
         right = right_answers(row.value, documents) if documents > 1 and row.metric not in GRADED_METRICS else None
         if right is None:
             return None

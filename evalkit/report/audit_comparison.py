@@ -101,7 +101,11 @@ def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]
         )
 
     column = max(grid.models, key=agreeing, default=None)
-    if column is None or agreeing(column) < 2 or 2 * agreeing(column) <= len(own):
+    # The only model of a table of suites is the file's one model; else the column is found by what agrees.
+    roles = {row.role for row in grid.table.rows}
+    alone = len(grid.models) == 1 and len(own) > 1 and roles <= {*load_suites(), "total", "average"}
+    agrees = column is not None and agreeing(column) >= 2 and 2 * agreeing(column) > len(own)
+    if column is None or not (alone or agrees):
         return
     for r, score in own.items():
         cell = grid.cells.get((r, column))
@@ -112,7 +116,7 @@ def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]
         reason = "" if verdict is Verdict.EXACT else "the per-task table of this file says otherwise"
         what = f"{row.label} of {grid.label(column)}"
         yield Finding(row.line_of(column), what, str(cell.printed), str(as_decimal(Fraction(score))), verdict, reason)
-        if verdict is Verdict.INCONSISTENT:
+        if verdict is Verdict.INCONSISTENT and agrees:
             cell.should = Fraction(score)
 
 

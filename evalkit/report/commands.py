@@ -36,7 +36,7 @@ def list_command(form: str) -> None:
 
 @baselines.command("import")
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True, type=_FILE)
-@click.option("--name", help="Name of the model.  [default: the heading or the file's name]")
+@click.option("--name", help="Name of the model.  [default: as the file names it, else the file's name]")
 @click.option("--source", help="Where the log is from; {file} stands for its name.  [default: {file}]")
 @click.option("--retrieved", help="Date of retrieval, YYYY-MM-DD.  [default: today]")
 @click.option("--output", type=_FILE, help="File to write, '-' for stdout.  [default: configs/baselines/<slug>.yaml]")

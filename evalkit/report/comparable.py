@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.report.pairing import data_sha256
+from evalkit.report.pairing import cut_from, data_sha256
 from evalkit.results import RunRecord
 from evalkit.suites import Suite, find_task, load_suites
 
@@ -239,7 +239,8 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
 
 def _same_content(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
     # Two records without hashes are matched by the documents' content, which settles it as well.
-    return data_sha256(candidate, task) == data_sha256(baseline, task)
+    # A file that lost documents is no other data: pairing counts them.
+    return data_sha256(candidate, task) == data_sha256(baseline, task) or cut_from(candidate, baseline, task)
 
 
 def _content(record: RunRecord, task: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.report.pairing import document_keys, same_data
+from evalkit.report.pairing import document_keys, have_hashes, same_data
 from evalkit.report.scores import RunData
 from evalkit.results import Sample, plain
 from evalkit.suites import load_suites
@@ -43,9 +43,10 @@ def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
             tasks.append({"name": task.name, "suite": suite.title, "metrics": metrics, "perChar": per_char})
             having = [run for run in runs if task.name in run.samples]
             by_content = not all(same_data(run.record, having[0].record, task.name) for run in having)
+            hashed = have_hashes(s for run in having for s in run.samples[task.name])
             documents: dict[Hashable, dict[str, Any]] = {}
             for position, run in enumerate(runs):
-                for key, sample in document_keys(run.samples.get(task.name, ()), by_content=by_content):
+                for key, sample in document_keys(run.samples.get(task.name, ()), by_content=by_content, hashed=hashed):
                     if key not in documents:
                         documents[key] = _document(sample, len(tasks) - 1, len(runs))
                     documents[key]["r"][position] = _result(sample, metrics, documents[key])

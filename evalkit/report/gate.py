@@ -263,11 +263,15 @@ def _checked_scores(
         for name, found in lacking.items()
         if found.left_out > lost.get(name, 0)
     }
-    if lost and asking.allow_missing and not may_differ:
-        for name in lost:
-            scores[name] = _with_wrong(pairs[name], scores[name], pairs[name].task.headline)
-        notes.append(f"missing: the candidate lacks {_counted(lost)}, which count as wrong (--allow-missing)")
-        lost = {}
+    if lost and asking.allow_missing:
+        # Other data may lack documents; those that the candidate's own record counts are lost all the same.
+        own = {name: _lost(asking.candidate, pairs[name], every=not may_differ) for name in lost}
+        wrong = {name: len(found.missing) for name, found in own.items() if found.missing}
+        for name in wrong:
+            scores[name] = _with_wrong(own[name], scores[name], own[name].task.headline)
+        if wrong:
+            notes.append(f"missing: the candidate lacks {_counted(wrong)}, which count as wrong (--allow-missing)")
+        lost = {name: rest for name, count in lost.items() if (rest := count - wrong.get(name, 0))}
     if (lost or (extra and not failed)) and not may_differ:
         parts = [f"the candidate lacks {_counted(lost)}"] if lost else []
         parts += [f"the baseline lacks {_counted(extra)}"] if extra else []
@@ -282,6 +286,19 @@ def _checked_scores(
         used = sum(len(found.differences) for found in scores.values())
         notes.append(f"{used:,} documents are compared; {left_out:,} without a score in both runs are left out")
     return scores
+
+
+def _lost(candidate: RunRecord, found: TaskPair, *, every: bool) -> TaskPair:
+    """Return a pair with only those missing documents that count as wrong.
+
+    That is every one, or those at positions that the candidate's record counts where its samples are fewer.
+    """
+    if every:
+        return found
+    counted = max(value.n for value in candidate.metrics[found.task.name].values())
+    scored = len(found.candidate) + found.left_out - len(found.missing)
+    kept = [sample for sample in found.missing if sample.doc_id < counted] if scored < counted else []
+    return replace(found, missing=tuple(kept))
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from evalkit.errors import StoreError
 from evalkit.paired import PairedTest
 from evalkit.report.gate import Gate, Judged
+from evalkit.report.pairing import SAME_LOGPROB
 from evalkit.report.tables import Column, Table, escape_markdown, one_line, rounded, to_markdown
 from evalkit.stats import t_quantile
 from evalkit.suites import load_suites, load_tasks
@@ -141,7 +142,8 @@ def notes(gate: Gate) -> list[str]:
         )
     same = [item.asked.title for item in gate.judged if item.asked.same]
     if same:
-        found.append(f"the same log-probabilities and texts on every document: {', '.join(same)}")
+        what = f"the same texts and log-probabilities (within {SAME_LOGPROB} nats) on every document"
+        found.append(f"{what}: {', '.join(same)}")
     found += [f"allowed to differ: {difference}" for difference in gate.allowed]
     if gate.sequential is not None:
         found.append(str(gate.sequential["summary"]))

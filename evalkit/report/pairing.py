@@ -7,6 +7,7 @@ documents with the same requests and the same gold answer count as common.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -172,18 +173,20 @@ def samples_by_task(
 
 
 def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, allow_missing: bool) -> None:
-    where = f"{record.folder / SAMPLES_FILE}: {task}"
+    where, counts = f"{record.folder / SAMPLES_FILE}: {task}", RUN_FILE
+    if record.evalkit.get("foreign"):
+        where, counts = f"{record.folder.parent}: samples of {task}", record.folder.name
     counted = max((value.n for value in record.metrics.get(task, {}).values()), default=0)
     twice = len(samples) - len({sample.doc_id for sample in samples})
     if twice:
         raise StoreError(f"{where}: {twice:,} of {len(samples):,} documents are there twice; the file is damaged")
     if len(samples) > counted:
         raise StoreError(
-            f"{where}: {len(samples):,} documents, but {RUN_FILE} counts {counted:,}; the files are not of one run"
+            f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}; the files are not of one run"
         )
     if len(samples) < counted and not allow_missing:
         raise StoreError(
-            f"{where}: {len(samples):,} documents, but {RUN_FILE} counts {counted:,}: {counted - len(samples):,} are "
+            f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
             "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
         )
 
@@ -199,6 +202,23 @@ def same_data(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
     """Return True if both runs read the same documents of a task; the number of them scored may differ."""
     left, right = data_sha256(candidate, task), data_sha256(baseline, task)
     return left is not None and left == right
+
+
+def is_cut(record: RunRecord, task: str) -> bool:
+    """Return True if fewer documents of a task are there than another harness's results file counts."""
+    hashes = (record.evalkit["data"].get(task) or {}).get("doc_hashes")
+    return hashes is not None and len(hashes) < max((v.n for v in record.metrics.get(task, {}).values()), default=0)
+
+
+def cut_from(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
+    """Return True if a run's samples are cut, and what is left of them is among the other run's documents."""
+    if not (is_cut(candidate, task) or is_cut(baseline, task)):
+        return False
+    left, right = (
+        Counter[str]((record.evalkit["data"].get(task) or {}).get("doc_hashes") or ())
+        for record in (candidate, baseline)
+    )
+    return left <= right or right <= left
 
 
 def pair(
@@ -247,7 +267,8 @@ def pair(
 
 def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *, by_content: bool) -> TaskPair:
     """Pair one task's documents: by position, or by what was asked."""
-    a, b = (dict(document_keys(samples, by_content=by_content)) for samples in (left, right))
+    hashed = have_hashes([*left, *right])
+    a, b = (dict(document_keys(samples, by_content=by_content, hashed=hashed)) for samples in (left, right))
     common = [name for name in a if name in b]
     return TaskPair(
         task,
@@ -259,23 +280,33 @@ def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *,
     )
 
 
-def document_keys(samples: Iterable[Sample], *, by_content: bool) -> Iterator[tuple[Hashable, Sample]]:
-    """Yield each document of one task with what tells it apart: its position, or what was asked."""
-    return _occurrences(samples) if by_content else _positions(samples)
+def have_hashes(samples: Iterable[Sample]) -> bool:
+    """Return True if all documents carry lm-eval's hash; it is the same however the document was asked."""
+    return all(sample.details.get("doc_hash") for sample in samples)
+
+
+def document_keys(samples: Iterable[Sample], *, by_content: bool, hashed: bool) -> Iterator[tuple[Hashable, Sample]]:
+    """Yield each document of one task with what tells it apart: its position, its hash, or what was asked.
+
+    Args:
+        samples: a run's documents.
+        by_content: not by position.
+        hashed: what `have_hashes` says of all runs; the hash of one run is no key for another that has none.
+    """
+    return _occurrences(samples, hashed=hashed) if by_content else _positions(samples)
 
 
 def _positions(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]:
     return ((sample.doc_id, sample) for sample in samples)
 
 
-def _occurrences(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]:
+def _occurrences(samples: Iterable[Sample], *, hashed: bool) -> Iterator[tuple[Hashable, Sample]]:
     """Key documents by content; the second of two equal ones is another document than the first."""
     seen: dict[str, int] = {}
     for sample in samples:
-        # lm-eval's samples carry a hash of the document; it is the same however the document was asked.
-        content = sample.details.get("doc_hash") or json.dumps(
-            [sample.context, sample.continuations, sample.target], sort_keys=True
-        )
+        # lm-eval writes a target as text, evalkit as what it is.
+        asked = [sample.context, sample.continuations, str(sample.target)]
+        content = str(sample.details["doc_hash"]) if hashed else json.dumps(asked, sort_keys=True)
         seen[content] = seen.get(content, 0) + 1
         yield (content, seen[content]), sample
 

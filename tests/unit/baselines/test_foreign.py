@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from evalkit.baselines.published import Log
 from evalkit.baselines.text import numbered_lines
 from evalkit.cli import main
 from evalkit.errors import DataError
+from evalkit.foreign import read_foreign_run, read_foreign_samples
+from evalkit.report.pairing import pair_samples
+from evalkit.suites import find_task
 
 pytestmark = pytest.mark.torch_free
 SHARED = Path(os.environ.get("EVALKIT_SHARED", Path(__file__).resolve().parents[4] / "shared"))
@@ -216,3 +220,51 @@ def test_humaneval_plus_is_not_humaneval() -> None:
 def test_refusal_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         import_log(tmp_path / "absent.md", retrieved="2024-01-01")
+
+
+def cut(folder: Path, task: str, keep: int) -> None:
+    (file,) = folder.glob(f"samples_{task}_*.jsonl")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:keep]))
+
+
+def test_documents_cut_from_a_samples_file_are_wrong_whatever_is_allowed(tmp_path: Path) -> None:
+    right = [1] * 20 + [0] * 20
+    a, b = (results(tmp_path / name, right) for name in "ab")
+    for task in ("truthfulqa_mc1", "truthfulqa_mc2"):
+        cut(b.parent, task, 10)
+    for file in (a, b):  # what lm-eval counted
+        found = json.loads(file.read_text())
+        found["n-samples"] = {task: {"original": 40, "effective": 40} for task in found["results"]}
+        file.write_text(json.dumps(found))
+    gate = ["gate", str(b), "--baseline", str(a)]
+    refused = CliRunner().invoke(main, gate)
+    assert refused.exit_code == 2
+    assert f"10 documents, but {b.name} counts 40: 30 are lost" in refused.output
+    for allowed in ([], ["--allow-different", "data"]):
+        found = CliRunner().invoke(main, [*gate, "--allow-missing", *allowed])
+        assert found.exit_code == 1, found.output
+        assert "lacks 30 documents" in found.output
+        assert "25.00" in found.output  # 10 of 40, not 10 of 10
+
+
+def test_hashes_of_one_run_alone_are_no_key_and_passages_are_clusters(tmp_path: Path) -> None:
+    file = results(tmp_path / "a", [1, 0])
+    theirs = [s for s in read_foreign_samples(file) if s.task == "truthfulqa_mc"]
+    ours = [replace(sample, details={}, target=0) for sample in theirs]
+    found = pair_samples(find_task("truthfulqa_mc"), ours, theirs, by_content=True)
+    assert (len(found.candidate), found.left_out) == (2, 0)
+    line = {"doc_id": 0, "acc": 1.0, "doc": {"passage": "P", "question": "Q", "options": [], "label": "A"}}
+    for doc_id in (0, 1):
+        with (tmp_path / "a" / "samples_agieval_lsat_rc_2024-05-01T00-00-00.000000.jsonl").open("a") as stream:
+            stream.write(json.dumps(line | {"doc_id": doc_id}) + "\n")
+    clusters = {s.cluster for s in read_foreign_samples(file) if s.task == "agieval_lsat_rc"}
+    assert len(clusters) == 1
+    assert None not in clusters
+
+
+def test_a_whole_limit_is_a_count(tmp_path: Path) -> None:
+    file = results(tmp_path / "a", [1, 0])
+    found = json.loads(file.read_text())
+    file.write_text(json.dumps({**found, "config": {"limit": 2.0}}))
+    assert read_foreign_run(file).evalkit["config"]["limit"] == 2
+    assert "first 2 of each" in CliRunner().invoke(main, ["report", str(file)]).output

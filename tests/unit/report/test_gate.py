@@ -48,7 +48,10 @@ def test_a_run_passes_against_itself_however_few_documents_it_has(tmp_path: Path
     found = run_gate(tmp_path, values, values)
     assert (found.verdict, found.exit_code, found.paired) == ("pass", 0, True)
     assert found.judged[0].asked.same
-    assert "the same log-probabilities and texts on every document: GPT4All" in gate_text.gate_markdown(found)
+    assert (
+        "the same texts and log-probabilities (within 0.01 nats) on every document: GPT4All"
+        in gate_text.gate_markdown(found)
+    )
 
 
 def test_the_verdicts_and_their_exit_codes(tmp_path: Path) -> None:

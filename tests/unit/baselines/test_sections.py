@@ -1,0 +1,88 @@
+"""Whose numbers are these? Models told apart, averages that belong to nobody, rows that are too short."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.baselines.logs import parse_log
+from evalkit.baselines.published import Log
+from evalkit.baselines.text import numbered_lines
+
+pytestmark = pytest.mark.torch_free
+HEADING = "|Task|Version|Metric|Value|   |Stderr|\n|---|---|---|---|---|---|\n"
+TRUTHFUL = f"### TruthfulQA\n{HEADING}|truthfulqa_mc|1|mc1|0.2510|±|0.0150|\n|  |  |mc2|0.4120|±|0.0142|\n\n"
+
+
+def read(text: str) -> Log:
+    return parse_log("log.md", numbered_lines(text))
+
+
+def scores(log: Log) -> dict[str | None, dict[str, str]]:
+    return {
+        model.name: {row.task: str(row.value) for table in model.tables for row in table.rows} for model in log.models
+    }
+
+
+def test_labels_that_recur_are_the_same_models() -> None:
+    text = ""
+    for suite, task, metric, values in (
+        ("GPT4All", "piqa", "acc_norm", ("0.71", "0.75")),
+        ("AGIEval", "agieval_sat_math", "acc_norm", ("0.31", "0.35")),
+        ("TruthfulQA", "truthfulqa_mc", "mc2", ("0.41", "0.45")),
+    ):
+        text += f"## {suite}\n\n"
+        for label, value in zip(("Before:", "After tuning:"), values, strict=True):
+            text += f"{label}\n\n{HEADING}|{task}|0|{metric}|{value}|±|0.01|\n\n"
+    assert scores(read(text)) == {
+        "Before": {"piqa": "0.71", "agieval_sat_math": "0.31", "truthfulqa_mc": "0.41"},
+        "After tuning": {"piqa": "0.75", "agieval_sat_math": "0.35", "truthfulqa_mc": "0.45"},
+    }
+
+
+@pytest.mark.parametrize("second", ["boolq|1|acc|0.6100", "piqa|0|acc|0.7100", "piqa|0|acc|0.7000"])
+def test_another_pretrained_is_another_model(second: str) -> None:
+    def line(name: str) -> str:
+        return f"hf (pretrained={name},dtype=float16), limit: None, num_fewshot: 0, batch_size: 4\n{HEADING}"
+
+    text = f"{line('u/one')}|piqa|0|acc|0.7000|±|0.0107|\n\n{line('u/two')}|{second}|±|0.01|\n\n{line('u/one')}"
+    found = scores(read(f"{text}|winogrande|0|acc|0.6000|±|0.0138|\n"))
+    task, value = second.split("|")[0], second.split("|")[-1]
+    assert found == {"u/one": {"piqa": "0.7000", "winogrande": "0.6000"}, "u/two": {task: value}}
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "|Vicuna-Bench|Score|\n|---|---|\n|Turn 1|7.1|\n",
+        "|WildBench|\n|---|\n",
+        "|Arena-Hard|0.31|\n",
+        "```\n######## First turn ########\nscore\n```\n",
+        "* HumanEval+\n",
+        "The Vicuna bench gave this.\n",
+        "AlpacaEval was run as well.\n",
+        "What AGIEval says about it.\n",
+        "|a|b|c|\n|---|---|---|\n|x|1.5|2.5|\n",
+    ],
+)
+def test_an_average_below_something_else_belongs_to_no_suite(between: str) -> None:
+    (model,) = read(f"{TRUTHFUL}{between}\nAverage: 7.15\n").models
+    assert model.averages == ()
+    assert model.other_averages == ()
+
+
+@pytest.mark.parametrize("between", ["", "Not bad.\n", "mc2 of TruthfulQA is what counts.\n"])
+def test_an_average_below_its_rows_is_the_suites(between: str) -> None:
+    (model,) = read(f"{TRUTHFUL}{between}\nAverage: 41.20\n").models
+    assert [(found.suite, str(found.percent)) for found in model.averages] == [("truthfulqa", "41.20")]
+
+
+@pytest.mark.parametrize("short", ["|||f1_stderr|0.02||", "|||acc_norm|0.5535|±|", "|||acc_norm|0.5535|"])
+def test_a_short_row_takes_nothing_from_the_next(short: str) -> None:
+    found = scores(read(f"{HEADING}|arc_easy|0|acc|0.6|±|0.01|\n{short}\n|boolq|1|acc|0.5774|±|0.0086|\n"))[None]
+    assert found["boolq"] == "0.5774"
+    assert set(found) == {"arc_easy", "boolq"}
+
+
+def test_a_row_broken_in_two_is_joined() -> None:
+    found = scores(read(f"{HEADING}|arc_easy|0|acc\n|0.6|±|0.01|\n|boolq|1|acc|0.5774|±|0.0086|\n"))[None]
+    assert found == {"arc_easy": "0.6", "boolq": "0.5774"}
