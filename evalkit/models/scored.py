@@ -14,8 +14,8 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.errors import ModelError
+from evalkit.marks import Marks
 from evalkit.models.generation import generation_requests, make_plain
-from evalkit.models.marks import Marks
 from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.audit import Audit, audit
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings

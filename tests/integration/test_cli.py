@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.support.files import change_document
 from tests.support.records import write_record
 
 pytestmark = pytest.mark.torch_free
+# `run` asks for its packages before it looks at anything else.
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 
 
 def evalkit(*arguments: object) -> Result:
@@ -60,10 +63,15 @@ def test_help_and_version() -> None:
         (["run", "--model", "tiny", "--task", "boolq", "--data", "/no/where"], "--data /no/where: no such folder"),
         (["run", "--model", "tiny", "--task", "boolq", "--data", ""], "--data: empty; give hub"),
         (["run", "--model", "tiny", "--task", "boolq", "--data", "agieval=samples"], "no data source for gpt4all"),
-        (["run", "--model", "x/y", "--suite", "bigbench"], "--data hub: 18 tasks of bigbench are not there"),
-        (
+        pytest.param(
+            ["run", "--model", "x/y", "--suite", "bigbench"],
+            "--data hub: 18 tasks of bigbench are not there",
+            marks=needs_torch,
+        ),
+        pytest.param(
             ["run", "--model", "x/y", "--task", "boolq", "--data", "openmind"],
             "--data openmind: 1 task of gpt4all is not there",
+            marks=needs_torch,
         ),
         (["run", "--config", "/no/run.yaml"], "/no/run.yaml: cannot be read (No such file or directory)"),
         (["report"], "Missing argument 'RUN...'; see evalkit report --help"),
@@ -85,6 +93,7 @@ def test_no_command_shows_the_help() -> None:
     assert "Usage: evalkit [OPTIONS] COMMAND" in result.output
 
 
+@needs_torch
 def test_a_damaged_folder_names_file_and_line(data_folder: Path) -> None:
     path = data_folder / "gpt4all/boolq/validation.jsonl"
     change_document(path, 3, {"label": 7})
@@ -98,6 +107,7 @@ def test_a_misspelled_key_of_a_run_configuration(tmp_path: Path) -> None:
     assert error_line(evalkit("run", "--config", path)) == f"{path}: unknown key 'limits'; did you mean 'limit'?"
 
 
+@needs_torch
 def test_a_results_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = evalkit("run", "--model", "tiny", "--task", "boolq", "--output", tmp_path / "file")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evalkit.evaluated import sample_of, samples_of
-from evalkit.models.marks import Marks
+from evalkit.marks import Marks
 from evalkit.results import summarise_samples
 from evalkit.store.sections import FailedText
 

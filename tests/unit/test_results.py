@@ -140,7 +140,7 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
     )
     (tmp_path / "samples.jsonl").touch()
     assert "no run here" in refusal(read_run, tmp_path / "absent")
-    assert "cannot be read (Not a directory)" in refusal(read_run, tmp_path / "samples.jsonl")
+    assert "no run; a run is a folder" in refusal(read_run, tmp_path / "samples.jsonl")
 
 
 @pytest.mark.parametrize(
