@@ -23,7 +23,7 @@ from evalkit.scoring.generate import GenerationRequest, Generator
 from evalkit.scoring.generate_probe import choose_generator
 from evalkit.scoring.generate_transformers import Wish
 from evalkit.scoring.generate_transformers import generate as generate_by_transformers
-from evalkit.scoring.memory import is_out_of_memory, release_cache
+from evalkit.scoring.memory import is_out_of_memory
 from evalkit.scoring.probe import ScorerChoice, choose_scorer
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import FailedText, Prompt, plan_batches
@@ -294,12 +294,6 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             rows=int(self.batch_size_per_gpu),
             think_end=self.think_end_token,
         )
-
-    def _detect_batch_size(self, *args: Any, **kwargs: Any) -> int:
-        size = int(super()._detect_batch_size(*args, **kwargs))
-        # HFLM empties CUDA's cache only; the failed attempts of the search would keep an NPU's memory.
-        release_cache(self.device)
-        return size
 
     def _cpu_batch_size(self) -> int:
         """Return how many rows' scores (rows × tokens × vocabulary, twice, in float32) fit into `CPU_BATCH_BYTES`."""

@@ -178,7 +178,7 @@ def test_shared_hostile_programs(shared: Path, tmp_path: Path) -> None:
                 str(shared / "hostile" / "programs.jsonl"),
             ),
             *("--data", str(shared / "data" / "humaneval" / "test.jsonl")),
-            *("--keep", *kept_folders(tmp_path), "--"),
+            *("--keep", *kept_folders(tmp_path, shared), "--"),
             *(sys.executable, str(launcher), "check", "{samples}", "--data", "{data}", "--output", "{out}"),
         ],
         capture_output=True,
@@ -195,7 +195,7 @@ def test_shared_hostile_programs(shared: Path, tmp_path: Path) -> None:
     assert "(0 harness lost), 0 with side effects" in done.stdout, done.stdout
 
 
-def kept_folders(folder: Path) -> list[str]:
+def kept_folders(*folders: Path) -> list[str]:
     """What the command needs of /tmp, which the sandbox of run.py replaces."""
-    needed = {str(folder), str(ROOT), sys.prefix, sys.base_prefix}
+    needed = {*map(str, folders), str(ROOT), sys.prefix, sys.base_prefix}
     return sorted(path for path in needed if path.startswith("/tmp/"))
