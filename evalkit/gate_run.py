@@ -92,8 +92,7 @@ def gate_model(
         differences += comparable.other_template(*templates)
     granted = comparable.split(differences, allowed, f"{model} and {record.folder}")
 
-    fingerprints = described.get("model_fingerprint"), theirs.get("model_fingerprint")
-    is_other = all(fingerprints) and fingerprints[0] != fingerprints[1]
+    is_other = not _is_known_to_be(described, theirs)
     gate = SequentialGate(recorded, chosen, margin, alpha, seed, is_other=is_other)
     asker = _Asker(loaded, config, names, sources, answers)
     while batch := gate.batch():
@@ -101,6 +100,23 @@ def gate_model(
         done, whole = gate.documents()
         say(f"{done:,} of {whole:,} documents: {_so_far(gate)}")
     return _result(gate, model, record, granted, names)
+
+
+# What a log-probability depends on besides the requests: a regression of an engine keeps the weights.
+SAME_FUNCTION = ("model_fingerprint", "tokenizer_fingerprint", "dtype", "quantization", "scorer")
+SAME_LIBRARIES = ("torch", "transformers", "tokenizers", "torch_npu", "cuda", "cann", "openmind")
+
+
+def _is_known_to_be(described: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether the record says that its model, tokenizer, libraries and kind of device are the candidate's."""
+    if not theirs.get("model_fingerprint") or not theirs.get("tokenizer_fingerprint"):
+        return False
+    ours, versions = described.get("versions") or {}, theirs.get("versions") or {}
+    return (
+        all(described.get(key) == theirs.get(key) for key in SAME_FUNCTION)
+        and all(ours.get(name) == versions.get(name) for name in SAME_LIBRARIES)
+        and str(described.get("device")).split(":")[0] == str(theirs.get("device")).split(":")[0]
+    )
 
 
 def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:

@@ -258,7 +258,7 @@ def read_run(path: Path) -> RunRecord:
             for inner in inner_keys:
                 evalkit[key][inner]
         metrics = {
-            task: {metric: MetricValue(**value) for metric, value in of_task.items()}
+            task: {metric: _checked(MetricValue(**value)) for metric, value in of_task.items()}
             for task, of_task in evalkit["tasks"].items()
         }
     except (KeyError, TypeError, AttributeError) as error:
@@ -283,6 +283,21 @@ def has_samples(record: RunRecord) -> bool:
     return (record.folder / SAMPLES_FILE).is_file()
 
 
+def _checked(value: MetricValue) -> MetricValue:
+    """Return the value.
+
+    Raises:
+        TypeError: a field is of another type than it is written in.
+    """
+    if not (_is_number(value.value) and _is_number(value.stderr) and type(value.n) is type(value.failed) is int):
+        raise TypeError(f"{value}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
 def read_samples(folder: Path) -> Iterator[Sample]:
     """Yield a finished run's samples, in order.
 
@@ -299,8 +314,11 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         with path.open(encoding="utf-8", newline="\n") as stream:
             for number, line in enumerate(stream, 1):
                 try:
-                    yield Sample(**json.loads(line))
-                except (ValueError, TypeError):
+                    sample = Sample(**json.loads(line))
+                    if not all(map(_is_number, sample.metrics.values())):
+                        raise TypeError("a metric that is no number")
+                except (ValueError, TypeError, AttributeError):
                     raise StoreError(f"{path}:{number}: damaged line") from None
+                yield sample
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None

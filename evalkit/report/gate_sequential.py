@@ -88,8 +88,8 @@ class SequentialGate:
         margin: percentage points.
         alpha: level of the verdict as a whole.
         seed: of the documents' order.
-        is_other: True if the candidate is known to be another model than the baseline's: then only all documents with
-            the same log-probabilities and texts pass without a test, not those of the first look.
+        is_other: True unless the candidate is known to be the baseline's model on the same libraries: then only all
+            documents with the same log-probabilities and texts pass without a test, not those of the first look.
     """
 
     def __init__(

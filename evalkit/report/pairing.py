@@ -7,6 +7,7 @@ documents with the same requests and the same gold answer count as common.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,9 @@ from evalkit.errors import DataError, StoreError
 from evalkit.results import RUN_FILE, SAMPLES_FILE, RunRecord, Sample, has_samples, read_samples
 from evalkit.stats import FloatArray
 from evalkit.suites import Task, load_tasks
+
+SAME_MEAN = 1e-6
+"""A record's score and the mean of its documents differ by rounding alone."""
 
 SAME_LOGPROB = 0.01
 """Nats. Sums in another order move a log-probability in float32 by less than this, another model by more."""
@@ -189,6 +193,23 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
             "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
         )
+    if len(samples) == counted and not record.evalkit.get("foreign"):
+        _check_means(record, task, samples, where)
+
+
+def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where: str) -> None:
+    """The record's scores are the samples' means, or one of the files is another run's."""
+    for metric, recorded in record.metrics[task].items():
+        values = [sample.metrics.get(metric) for sample in samples]
+        numbers = [value for value in values if value is not None]
+        if recorded.value is None or len(numbers) < len(values):
+            continue
+        found = math.fsum(numbers) / len(numbers)
+        if abs(found - recorded.value) > SAME_MEAN:
+            raise StoreError(
+                f"{where}: the documents' mean {metric} is {found:.4f}, but {RUN_FILE} says {recorded.value:.4f}; the "
+                "files are not of one run"
+            )
 
 
 def data_sha256(record: RunRecord, task: str) -> str | None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from evalkit.cli import main
 from evalkit.config import RunConfig
-from evalkit.gate_run import gate_model
+from evalkit.gate_run import _is_known_to_be, gate_model
 from evalkit.results import RUN_FILE, SAMPLES_FILE, read_run
 from evalkit.run import run
 
@@ -50,13 +50,13 @@ def test_the_built_in_model_passes_against_its_record(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))
     # Few documents can't show that a loss is small; the same log-probabilities on all of them can.
     assert all(part["same_answers"] for part in document["parts"])
-    # An identical model is recognised at the first look with enough documents.
+    # A model on the record's own libraries is recognised at the first look with enough documents, another at the last.
     assert document["sequential"]["of"] == 160
-    assert document["sequential"]["documents"] < 160
+    assert document["sequential"]["documents"] <= 160
     assert len(document["sequential"]["order_sha256"]) == 64
     shares = [look["documents"] for look in document["sequential"]["looks"] if look["suite"] == "gpt4all"]
     assert shares == sorted(shares)
-    assert len(shares) == 2  # 14 of the samples' documents are too few to recognise it
+    assert len(shares) >= 2  # 14 of the samples' documents are too few to recognise it
 
 
 def test_a_model_that_lost_everything_is_found_after_a_few_documents(tmp_path: Path) -> None:
@@ -66,6 +66,11 @@ def test_a_model_that_lost_everything_is_found_after_a_few_documents(tmp_path: P
         sample = json.loads(line)
         lines.append(json.dumps({**sample, "metrics": dict.fromkeys(sample["metrics"], 1.0)}))
     (baseline / SAMPLES_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    document = json.loads((baseline / RUN_FILE).read_text(encoding="utf-8"))
+    for metrics in document["evalkit"]["tasks"].values():
+        for value in metrics.values():
+            value["value"] = 1.0
+    (baseline / RUN_FILE).write_text(json.dumps(document), encoding="utf-8")
     said: list[str] = []
     found = gate_model("tiny", str(baseline), margin=5.0, suites=["gpt4all"], say=said.append)
     assert found.exit_code == 1
@@ -111,3 +116,16 @@ def test_what_differs_is_refused_and_a_dtype_can_be_allowed(tmp_path: Path) -> N
     lost = edited(tmp_path / "lost")
     (lost / SAMPLES_FILE).unlink()
     assert evalkit("gate", *options, "--baseline", lost).exit_code == 2
+
+
+def test_the_same_numbers_on_other_libraries_are_not_the_same_model() -> None:
+    theirs = dict(read_run(RECORDED).evalkit["model"])
+    assert _is_known_to_be(theirs, theirs)
+    for change in (
+        {"versions": {**theirs["versions"], "torch": "0.0"}},
+        {"model_fingerprint": "other"},
+        {"tokenizer_fingerprint": None},
+        {"device": "npu:0"},
+    ):
+        assert not _is_known_to_be({**theirs, **change}, theirs)
+    assert not _is_known_to_be(theirs, {**theirs, "model_fingerprint": None})

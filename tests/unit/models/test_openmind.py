@@ -18,7 +18,7 @@ from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
 from evalkit.errors import ModelError
-from evalkit.models import openmind, scored, tiny
+from evalkit.models import openmind, tiny
 from evalkit.models.openmind import OpenMindLM
 from evalkit.scoring import memory
 
@@ -149,14 +149,6 @@ def test_auto_batch_size_on_the_cpu_is_bounded_by_memory(checkpoint_folder: Path
     assert small.batch_size == 64
     small.tokenizer = range(3_000_000)  # a vocabulary so large that two rows of scores would not fit
     assert small._cpu_batch_size() == 1
-
-
-def test_the_search_for_a_batch_size_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    emptied: list[torch.device] = []
-    monkeypatch.setattr(scored, "release_cache", emptied.append)
-    lm = OpenMindLM(device="cpu", max_batch_size=2, max_length=8)
-    assert lm._detect_batch_size() == 2
-    assert emptied == [torch.device("cpu")]
 
 
 def test_nothing_but_results_goes_to_standard_output(
