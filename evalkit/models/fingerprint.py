@@ -69,7 +69,7 @@ def of_folder(folder: Path, weights: Iterable[Path] | None = None, adapter: Iter
 
 
 def of_files(files: Iterable[Path]) -> dict[str, str]:
-    """Return the sha256 (hex) of each file that is there, by name, sorted; large ones side by side.
+    """Return the sha256 (hex) of each file that is there, by its path below their common folder, sorted.
 
     Raises:
         OSError: a file cannot be read.
@@ -79,7 +79,9 @@ def of_files(files: Iterable[Path]) -> dict[str, str]:
     with ThreadPoolExecutor(max_workers=HASHED_AT_ONCE) as pool:  # hashlib lets other threads run
         digests = list(pool.map(lambda file: _digest(file, known), present))
     _write_cache(known)
-    return {file.name: digest for file, digest in zip(present, digests, strict=True)}
+    # Not by name alone: an index may name files of one name in several folders.
+    folder = os.path.commonpath([file.parent for file in present]) if present else ""
+    return {os.path.relpath(file, folder): digest for file, digest in zip(present, digests, strict=True)}
 
 
 def of_tokenizer_files(folder: Path) -> str:

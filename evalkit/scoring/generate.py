@@ -302,11 +302,15 @@ class Generator:
 
 
 def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end a text: those of the model's generation settings, else the tokenizer's."""
+    """Return the tokens that end a text: those of the model's generation settings and the tokenizer's.
+
+    Fine-tuned checkpoints often name their new end token in one of the two only; lm-eval, too, stops at either.
+    """
     settings = getattr(model, "generation_config", None)
     ends = getattr(settings, "eos_token_id", None)
-    ends = tokenizer.eos_token_id if ends is None else ends
-    return frozenset(int(end) for end in (ends if isinstance(ends, list | tuple) else () if ends is None else (ends,)))
+    listed = ends if isinstance(ends, list | tuple) else () if ends is None else (ends,)
+    own = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+    return frozenset(int(end) for end in (*listed, *own))
 
 
 def end_text(tokenizer: Any) -> str | None:

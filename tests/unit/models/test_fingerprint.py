@@ -92,3 +92,18 @@ class Letters:
 def test_a_tokenizer_is_known_by_its_ids() -> None:
     assert fingerprint.of_tokenizer(Letters(0)) == fingerprint.of_tokenizer(Letters(0))
     assert fingerprint.of_tokenizer(Letters(0)) != fingerprint.of_tokenizer(Letters(1))
+
+
+def test_files_of_one_name_in_two_folders_both_count(tmp_path: Path) -> None:
+    files = [tmp_path / "config.json", tmp_path / "a" / "w.safetensors", tmp_path / "b" / "w.safetensors"]
+    for number, file in enumerate(files):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes([number]))
+    before = fingerprint.of_listing(files)
+    assert list(fingerprint.of_files(files)) == ["a/w.safetensors", "b/w.safetensors", "config.json"]
+    for file in files:
+        kept = file.read_bytes()
+        file.write_bytes(b"other")
+        assert fingerprint.of_listing(files) != before
+        file.write_bytes(kept)
+    assert fingerprint.of_listing(files) == before

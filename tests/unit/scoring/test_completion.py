@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from evalkit.paths import SAMPLES
 from evalkit.scoring.completion import Decoder, Stream, first_stop
+from evalkit.scoring.generate import end_ids
 from tests.conftest import SHARED
 from tests.support.tokenizers import FAMILIES
 
@@ -105,3 +107,12 @@ def test_a_stop_string_that_tokens_cut_is_found_when_it_is_complete(family: str,
     assert first_stop(stream.text, [stop]) == text.split(stop)[0]
     # One token fewer does not have it yet.
     assert stop not in Decoder(tokenizer).completion(ids[0], ids[1][: found - 1])
+
+
+@pytest.mark.parametrize(
+    ("configured", "own", "ends"),
+    [(0, 7, {0, 7}), ([0, 3], 7, {0, 3, 7}), (7, 7, {7}), (None, 7, {7}), (0, None, {0}), (None, None, set())],
+)
+def test_a_text_ends_at_the_end_tokens_of_settings_and_tokenizer(configured: Any, own: Any, ends: set[int]) -> None:
+    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=configured))
+    assert end_ids(model, SimpleNamespace(eos_token_id=own)) == ends
