@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,10 @@ from evalkit.progress import duration_text
 from evalkit.scoring.memory import free_bytes
 from evalkit.suites import find_task, load_suites
 
-# Packs are measured until this much time is spent, at least one and at most all.
+# Packs are measured for so long, and at least two of them, unless they take longer than the patience allows.
 MEASURED_SECONDS = 2.0
+MEASURED_PACKS = 2
+PATIENCE_SECONDS = 30.0
 # New tokens of the texts by which generation is measured.
 MEASURED_TOKENS = 8
 
@@ -71,27 +72,45 @@ def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
         f"packs "
         f"(encoded in {duration_text(encoding)})"
     )
-    rates = []
-    spent = 0.0
-    # From the middle outward: neither the dearest pack nor the cheapest stands for all.
-    order = sorted(range(len(plan.packs)), key=lambda k: abs(k - len(plan.packs) // 2))
-    results = scorer.iter_packs(requests, plan=plan, packs=order)
-    with model.running():
-        while spent < MEASURED_SECONDS:
-            clock = time.perf_counter()
-            result = next(results, None)
-            if result is None:
-                break
-            # The first also pays for what is only done once, unless it is alone.
-            rates.append(result.tokens / (time.perf_counter() - clock))
-            spent += time.perf_counter() - clock
-        results.close()
-    rate = statistics.median(rates)
+    tokens, times = _measured(model, requests, plan)
+    rate = tokens / sum(times)
     seconds.append(plan.tokens / rate)
     yield (
-        f"- scoring: about {duration_text(seconds[-1])} at {rate:,.0f} tokens/s, measured on {len(rates)} of the packs "
-        f"in {spent:.1f} s"
+        f"- scoring: about {duration_text(seconds[-1])} at {rate:,.0f} tokens/s, measured on "
+        f"{len(times)} pack{'s' if len(times) > 1 else ''} in {sum(times):.1f} s"
     )
+
+
+def _measured(model: Any, requests: Sequence[Any], plan: Any) -> tuple[int, list[float]]:
+    """Score some packs; return their tokens together and the seconds of each.
+
+    The first also prepares the requests and warms the device: it counts only where there is no other.
+    """
+    tokens: list[int] = []
+    times: list[float] = []
+    with model.running():
+        results = model.scorer.iter_packs(requests, plan=plan, packs=spread(len(plan.packs)))
+        clock = time.perf_counter()
+        for result in results:
+            times.append(time.perf_counter() - clock)
+            tokens.append(result.tokens)
+            enough = len(times) > MEASURED_PACKS and sum(times[1:]) >= MEASURED_SECONDS
+            if enough or sum(times[1:]) >= PATIENCE_SECONDS:
+                break
+            clock = time.perf_counter()
+        results.close()
+    first = 1 if len(times) > 1 else 0
+    return sum(tokens[first:]), times[first:]
+
+
+def spread(count: int) -> list[int]:
+    """All numbers below ``count``, so ordered that any first few of them lie evenly: packs are sorted by their length.
+
+    >>> spread(9)
+    [4, 2, 6, 1, 3, 5, 7, 0, 8]
+    """
+    order = list(dict.fromkeys(count * part // parts for parts in (2, 4, 8, 16, 32) for part in range(1, parts)))
+    return [*order, *(number for number in range(count) if number not in set(order))] if count > 1 else [*range(count)]
 
 
 def _generation(model: Any, tasks: dict[str, Any], seconds: list[float]) -> Iterator[str]:

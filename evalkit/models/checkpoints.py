@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -191,9 +191,27 @@ def weights_of(folder: Path, options: Mapping[str, Any] = MappingProxyType({})) 
     if chosen is not None:
         files = {chosen}
         if chosen.suffix == ".json":
-            files = {base / str(shard) for shard in _json_object(chosen).get("weight_map", {}).values()}
+            files = {base / shard for shard in _shards(chosen)}
     there = {file for index, pattern in WEIGHTS for name in (index, pattern) for file in base.glob(name)}
     return Weights(tuple(sorted(files)), tuple(sorted(file.name for file in there - files - {chosen})))
+
+
+def _shards(index: Path) -> set[str]:
+    """Return the names of the files that an index of shards points to.
+
+    Raises:
+        ModelError: it is no index that transformers can read.
+    """
+    document = _json_object(index)
+    shards = document.get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
+        raise ModelError(
+            f"{index}: its weight_map must be an object of weight names and file names; "
+            "complete the download or the export"
+        )
+    if not isinstance(document.get("metadata"), dict):
+        raise ModelError(f'{index}: no "metadata", without which transformers reads no index; add "metadata": {{}}')
+    return set(shards.values())
 
 
 def _named_weights(folder: Path) -> str | None:
@@ -249,6 +267,20 @@ def check_no_adapter(checkpoint: Checkpoint) -> None:
             f"{folder}: a PEFT adapter ({ADAPTER_CONFIG}) lies beside full weights; if it is merged into them, "
             f"move its files away; if not, apply it with --adapter {folder}"
         )
+
+
+def check_settings(folder: Path, names: Iterable[str]) -> None:
+    """Raise `ModelError` where a settings file is there and is not a JSON object.
+
+    transformers passes over some of them without a word then, and goes on with its defaults.
+
+    Args:
+        folder: of the checkpoint.
+        names: of the files.
+    """
+    for name in names:
+        if name.endswith(".json") and (folder / name).is_file():
+            _json_object(folder / name)
 
 
 def adapter_files(folder: Path) -> tuple[Path, ...]:

@@ -23,11 +23,13 @@ from evalkit.models.checkpoints import (
     Checkpoint,
     adapter_files,
     check_no_adapter,
+    check_settings,
     check_tokenizer,
     check_weights,
     first_line,
     weight_files,
 )
+from evalkit.models.fingerprint import CONFIG_FILES, TOKENIZER_SETTINGS
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
@@ -48,6 +50,7 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
         ModelError: there is none, it cannot be loaded, or it adds no BOS although asked to.
     """
     check_tokenizer(checkpoint)
+    check_settings(checkpoint.folder, TOKENIZER_SETTINGS)
     check_tokenizer_packages(checkpoint.folder)
     options: dict[str, Any] = {"add_bos_token": True} if add_bos else {}
     with _explained(checkpoint, "the tokenizer"):
@@ -84,6 +87,7 @@ def load_model(
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
     """
     config = checkpoint.config()
+    check_settings(checkpoint.folder, CONFIG_FILES)
     if adapter is None:
         check_no_adapter(checkpoint)
     else:

@@ -155,6 +155,9 @@ class OpenMindLM(ScoredLM):
                     options=options,
                     adapter=adapter_folder,
                 )
+        if not any((loaded_tokenizer.pad_token, loaded_tokenizer.unk_token, loaded_tokenizer.eos_token)):
+            # HFLM would add a token of its own, which this model has no row for. Padding is never attended to.
+            loaded_tokenizer.pad_token = loaded_tokenizer.convert_ids_to_tokens(0)
         with _without_warnings("lm_eval.models.huggingface"):
             super().__init__(
                 loaded_model,

@@ -102,8 +102,52 @@ def test_missing_shards_are_counted(tmp_path: Path, make_checkpoint: Callable[..
 def test_safetensors_are_preferred_to_pickled_weights(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_text("")
     assert checkpoints.weight_files(tmp_path) == [tmp_path / "pytorch_model.bin"]
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "x", "b": "x", "c": "y"}}))
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": {"a": "x", "b": "x", "c": "y"}})
+    )
     assert checkpoints.weight_files(tmp_path) == [tmp_path / "x", tmp_path / "y"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("generation_config.json", '{"eos_token_id": 2,\n "do_sam', "bad JSON at line 2: "),
+        ("generation_config.json", "[]", "a JSON object is expected here"),
+        ("quantization_config.json", "null", "a JSON object is expected here"),
+        ("tokenizer_config.json", '{"chat_template": ', "bad JSON at line 1: "),
+        ("special_tokens_map.json", "", "bad JSON at line 1: "),
+        ("chat_template.json", '"{{ messages }}"', "a JSON object is expected here"),
+    ],
+)
+def test_broken_settings_are_named_not_passed_over(own_checkpoint: Path, file: str, text: str, message: str) -> None:
+    from evalkit.models.openmind import OpenMindLM
+
+    (own_checkpoint / file).write_text(text)
+    with pytest.raises(ModelError) as caught:
+        OpenMindLM(str(own_checkpoint), device="cpu")
+    assert str(caught.value).startswith(f"{own_checkpoint / file}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ({"metadata": {}}, "its weight_map must be an object"),
+        ({"metadata": {}, "weight_map": None}, "its weight_map must be an object"),
+        ({"metadata": {}, "weight_map": ["model.safetensors"]}, "its weight_map must be an object"),
+        ({"metadata": {}, "weight_map": {"lm_head.weight": 3}}, "its weight_map must be an object"),
+        ({"metadata": {}, "weight_map": {}}, "its weight_map must be an object"),
+        ({"weight_map": {"lm_head.weight": "model-1.safetensors"}}, 'no "metadata"'),
+        ({"metadata": None, "weight_map": {"lm_head.weight": "model-1.safetensors"}}, 'no "metadata"'),
+    ],
+)
+def test_an_index_of_another_shape_is_named(own_checkpoint: Path, index: object, message: str) -> None:
+    (own_checkpoint / "model.safetensors").unlink()
+    file = own_checkpoint / "model.safetensors.index.json"
+    file.write_text(json.dumps(index))
+    with pytest.raises(ModelError) as caught:
+        checked(own_checkpoint)
+    assert str(caught.value).startswith(f"{file}: {message}")
 
 
 class FakeHub:
