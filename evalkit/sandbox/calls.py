@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import json
 import os
 import select
 from collections.abc import Collection, Mapping
+from json import loads
 from types import MappingProxyType
 from typing import Any
 
@@ -56,16 +56,26 @@ class Fault(Ending):
 class Channel:
     """The pipes to one candidate: frames out, frames in, and what it prints."""
 
-    def __init__(self) -> None:
-        requests, self.requests = os.pipe()
-        self.replies, replies = os.pipe()
-        self.prints, prints = os.pipe()
-        self.theirs = (requests, replies, prints)
+    def __init__(self, ours: tuple[int, int, int], theirs: tuple[int, ...] = ()) -> None:
+        self.requests, self.replies, self.prints = ours
+        self.ours: tuple[int, ...] = ours
+        self.theirs = theirs
         self.output = bytearray()
         self.printed = 0
         self._held = b""
-        for fd in (self.requests, self.replies, self.prints):
+        self.poller: Any = None
+
+    @classmethod
+    def new(cls) -> Channel:
+        """Make the pipes."""
+        requests, replies, prints = os.pipe(), os.pipe(), os.pipe()
+        ours = (requests[1], replies[0], prints[0])
+        for fd in ours:
             os.set_blocking(fd, False)
+        return cls(ours, (requests[0], replies[1], prints[1]))
+
+    def open(self) -> None:
+        """Make ready to talk."""
         self.poller = select.poll()
         self.poller.register(self.replies, select.POLLIN)
         self.poller.register(self.prints, select.POLLIN)
@@ -73,12 +83,19 @@ class Channel:
     def close_theirs(self) -> None:
         for fd in self.theirs:
             os.close(fd)
-        self.theirs = ()  # type: ignore[assignment]
+        self.theirs = ()
+
+    def leave(self) -> None:
+        """Leave the talking to another process, which has the same pipes; keep what is printed."""
+        for fd in (self.requests, self.replies):
+            os.close(fd)
+        self.ours = (self.prints,)
 
     def close(self) -> None:
         self.close_theirs()
-        for fd in (self.requests, self.replies, self.prints):
+        for fd in self.ours:
             os.close(fd)
+        self.ours = ()
 
     def drain(self) -> None:
         """Take what was printed; keep the first 64 KiB, drop the rest."""
@@ -89,7 +106,7 @@ class Channel:
                 if len(part) < 1 << 16:
                     return
             self.poller.unregister(self.prints)
-        except (BlockingIOError, KeyError):
+        except (BlockingIOError, KeyError, AttributeError):  # nothing there; its end was seen before
             pass
 
     def _wait(self, fd: int) -> None:
@@ -134,7 +151,7 @@ class Channel:
         data = self._at_least(4 + length)
         self._held = data[4 + length :]
         try:
-            message = json.loads(str(data[4 : 4 + length], "ascii"))
+            message = loads(str(data[4 : 4 + length], "ascii"))
         except (ValueError, RecursionError):
             raise Malformed("a reply that is not JSON") from None
         if type(message) is not dict:
