@@ -12,17 +12,20 @@ from types import MappingProxyType
 from typing import Any
 
 from . import remote
+from .heap import Heap
 from .stock import NAMED
 from .values import (
     CrossingError,
     Decoder,
     Encoder,
+    apply_changes,
     decode,
     decode_arguments,
     encode,
     encode_arguments,
+    encode_changes,
+    parts_of,
     restored,
-    write_back,
 )
 from .wire import MAX_FRAME_BYTES, frame, frame_length
 
@@ -213,12 +216,13 @@ class Session:
         self.namespace: dict[str, Any] = {}
         """The prompt's own classes by name, of which instances cross."""
         self.entry_is_class = False
-        self._decoder = Decoder(self._object)
+        self._heap = Heap(0, parts_of)
+        self._decoder = Decoder(self._object, self._heap)
 
     # --- Values
 
     def _encoder(self) -> Encoder:
-        return Encoder(self._other, lambda kind: self.namespace.get(kind.__name__) is kind)
+        return Encoder(self._other, lambda kind: self.namespace.get(kind.__name__) is kind, heap=self._heap)
 
     def _other(self, value: Any) -> Any:
         """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
@@ -305,32 +309,47 @@ class Session:
     def _answered(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         self._number += 1
         number = self._number
+        heap = self._heap
+        message: dict[str, Any] = {"id": number, "do": question, "on": handle}
+        if heap.entries and heap.is_full():
+            message["forget"] = True
+            heap.clear()
         try:
-            values = encode_arguments(arguments, keywords, self._encoder)
+            message["values"] = encode_arguments(arguments, keywords, self._encoder)
         except CrossingError as error:
             raise Uncrossed(f"an argument of the tests: {error}") from None
-        self._channel.send({"id": number, "do": question, "on": handle, "values": values})
+        self._send(message)
         while True:
             reply = self._channel.receive()
             if reply.get("id") != number:
                 raise Malformed("a reply to another call")
             if "callback" not in reply:
                 break
-            self._channel.send(self._called_back(reply))
+            self._send(self._called_back(reply))
         if "malformed" in reply:
             raise Malformed(str(reply["malformed"])[:200])
         if "uncrossed" in reply:
             raise Uncrossed(str(reply["uncrossed"])[:200])
-        if "changed" in reply:
-            self._write_back(reply["changed"], arguments, keywords)
-        if "same" in reply and type(reply["same"]) is int and 0 <= reply["same"] < len(arguments):
-            return arguments[reply["same"]]
         if "ok" in reply:
-            if type(reply["ok"]) not in (list, dict):
-                return reply["ok"]
-            self._decoder.arguments = arguments
-            return self._decoded(reply["ok"])
-        raise rebuild(reply.get("raised"), self._decoder, self.namespace)
+            value = self._decoded(reply["ok"]) if type(reply["ok"]) in (list, dict) else reply["ok"]
+            self._take_changes(reply)
+            return value
+        raised = rebuild(reply.get("raised"), self._decoder, self.namespace)
+        self._take_changes(reply)
+        raise raised
+
+    def _send(self, message: dict[str, Any]) -> None:
+        """Send a message with what common objects have become."""
+        if self._heap.entries:
+            changes = encode_changes(self._heap, self._encoder)
+            if any(len(change) == 2 for change in changes):
+                raise Uncrossed(f"what the tests made of an argument: {changes[0][1]}")
+            if changes:
+                message["changes"] = changes
+            if dropped := self._heap.prune():
+                message["dropped"] = dropped
+        self._channel.send(message)
+        self._heap.settle()
 
     def _decoded(self, data: Any) -> Any:
         try:
@@ -340,24 +359,21 @@ class Session:
         except Exception:  # whatever a constructor says to parts that do not suit it
             raise Malformed("a value that is not plain data") from None
 
-    def _write_back(self, changed: Any, arguments: list[Any], keywords: dict[str, Any]) -> None:
-        if type(changed) is not list:
-            raise Malformed("changed arguments that are no list")
-        for entry in changed:
+    def _take_changes(self, reply: dict[str, Any]) -> None:
+        """Take over what the program made of common objects."""
+        if "changes" in reply:
             try:
-                where, why, encoded = entry
-                old = keywords[where] if type(where) is str else arguments[where]
-            except (ValueError, TypeError, LookupError):
-                raise Malformed("a change of no argument") from None
-            if why is not None:  # beyond the limits: whatever looks at it must not find the old value
-                self.notes.setdefault(f"what the program made of an argument: {str(why)[:200]}")
-                _spoil(old)
-                continue
-            new = self._decoded(encoded)
-            try:
-                write_back(old, new)
+                apply_changes(reply["changes"], self._decoder, self._spoil)
+            except ImportError as error:
+                raise Uncrossed(f"a value of a module that the tests do not have: {error}") from None
             except Exception:
-                raise Malformed("arguments that are not plain data") from None
+                raise Malformed("changes that are not plain data") from None
+        self._heap.settle()
+
+    def _spoil(self, value: Any, why: str) -> None:
+        """Beyond the limits: whatever looks at the object must not find its old content."""
+        self.notes.setdefault(f"what the program made of an argument: {why}")
+        _spoil(value)
 
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
@@ -369,6 +385,7 @@ class Session:
                 raise TypeError
         except Exception:
             raise Malformed("a call of no function of the tests") from None
+        self._take_changes(reply)
         try:
             return {"returned": encode(function(*args, **kwargs), self._encoder())}
         except CrossingError as error:
