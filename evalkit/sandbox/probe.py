@@ -25,7 +25,7 @@ from . import kernel
 from .candidate import REPLIES_FD, REQUESTS_FD
 from .interpreter import ENVIRONMENT
 from .syscalls import ALLOWED, OTHERS
-from .walls import MAX_DESCRIPTORS, WallError, Walls
+from .walls import MAX_DESCRIPTORS, WallError, Walls, cpu_limits
 
 AT_FDCWD = -100
 MISSING = b"/evalkit-probe/none"
@@ -104,7 +104,7 @@ def _leaks(walls: Walls) -> Iterator[str]:
     if not _denied(partial(kernel.map_memory, walls.memory_bytes), (errno.ENOMEM,)):
         yield "memory beyond the limit"
     for name, limit, most in (
-        ("CPU time", resource.RLIMIT_CPU, walls.timeout_seconds + 1),
+        ("CPU time", resource.RLIMIT_CPU, cpu_limits(walls.timeout_seconds)[1]),
         ("file size", resource.RLIMIT_FSIZE, 0),
         ("core dumps", resource.RLIMIT_CORE, 0),
         ("descriptors", resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
