@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import json
 import os
 import select
 from collections.abc import Collection, Mapping
+from json import loads
 from types import MappingProxyType
 from typing import Any
 
 from . import remote
+from .heap import Heap
 from .stock import NAMED
 from .values import (
     CrossingError,
     Decoder,
     Encoder,
+    apply_changes,
     decode,
     decode_arguments,
     encode,
     encode_arguments,
+    encode_changes,
+    parts_of,
     restored,
-    write_back,
 )
 from .wire import MAX_FRAME_BYTES, frame, frame_length
 
@@ -56,16 +59,26 @@ class Fault(Ending):
 class Channel:
     """The pipes to one candidate: frames out, frames in, and what it prints."""
 
-    def __init__(self) -> None:
-        requests, self.requests = os.pipe()
-        self.replies, replies = os.pipe()
-        self.prints, prints = os.pipe()
-        self.theirs = (requests, replies, prints)
+    def __init__(self, ours: tuple[int, int, int], theirs: tuple[int, ...] = ()) -> None:
+        self.requests, self.replies, self.prints = ours
+        self.ours: tuple[int, ...] = ours
+        self.theirs = theirs
         self.output = bytearray()
         self.printed = 0
         self._held = b""
-        for fd in (self.requests, self.replies, self.prints):
+        self.poller: Any = None
+
+    @classmethod
+    def new(cls) -> Channel:
+        """Make the pipes."""
+        requests, replies, prints = os.pipe(), os.pipe(), os.pipe()
+        ours = (requests[1], replies[0], prints[0])
+        for fd in ours:
             os.set_blocking(fd, False)
+        return cls(ours, (requests[0], replies[1], prints[1]))
+
+    def open(self) -> None:
+        """Make ready to talk."""
         self.poller = select.poll()
         self.poller.register(self.replies, select.POLLIN)
         self.poller.register(self.prints, select.POLLIN)
@@ -73,12 +86,19 @@ class Channel:
     def close_theirs(self) -> None:
         for fd in self.theirs:
             os.close(fd)
-        self.theirs = ()  # type: ignore[assignment]
+        self.theirs = ()
+
+    def leave(self) -> None:
+        """Leave the talking to another process, which has the same pipes; keep what is printed."""
+        for fd in (self.requests, self.replies):
+            os.close(fd)
+        self.ours = (self.prints,)
 
     def close(self) -> None:
         self.close_theirs()
-        for fd in (self.requests, self.replies, self.prints):
+        for fd in self.ours:
             os.close(fd)
+        self.ours = ()
 
     def drain(self) -> None:
         """Take what was printed; keep the first 64 KiB, drop the rest."""
@@ -89,7 +109,7 @@ class Channel:
                 if len(part) < 1 << 16:
                     return
             self.poller.unregister(self.prints)
-        except (BlockingIOError, KeyError):
+        except (BlockingIOError, KeyError, AttributeError):  # nothing there; its end was seen before
             pass
 
     def _wait(self, fd: int) -> None:
@@ -134,7 +154,7 @@ class Channel:
         data = self._at_least(4 + length)
         self._held = data[4 + length :]
         try:
-            message = json.loads(str(data[4 : 4 + length], "ascii"))
+            message = loads(str(data[4 : 4 + length], "ascii"))
         except (ValueError, RecursionError):
             raise Malformed("a reply that is not JSON") from None
         if type(message) is not dict:
@@ -196,12 +216,13 @@ class Session:
         self.namespace: dict[str, Any] = {}
         """The prompt's own classes by name, of which instances cross."""
         self.entry_is_class = False
-        self._decoder = Decoder(self._object)
+        self._heap = Heap(0, parts_of)
+        self._decoder = Decoder(self._object, self._heap)
 
     # --- Values
 
     def _encoder(self) -> Encoder:
-        return Encoder(self._other, lambda kind: self.namespace.get(kind.__name__) is kind)
+        return Encoder(self._other, lambda kind: self.namespace.get(kind.__name__) is kind, heap=self._heap)
 
     def _other(self, value: Any) -> Any:
         """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
@@ -288,32 +309,47 @@ class Session:
     def _answered(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         self._number += 1
         number = self._number
+        heap = self._heap
+        message: dict[str, Any] = {"id": number, "do": question, "on": handle}
+        if heap.entries and heap.is_full():
+            message["forget"] = True
+            heap.clear()
         try:
-            values = encode_arguments(arguments, keywords, self._encoder)
+            message["values"] = encode_arguments(arguments, keywords, self._encoder)
         except CrossingError as error:
             raise Uncrossed(f"an argument of the tests: {error}") from None
-        self._channel.send({"id": number, "do": question, "on": handle, "values": values})
+        self._send(message)
         while True:
             reply = self._channel.receive()
             if reply.get("id") != number:
                 raise Malformed("a reply to another call")
             if "callback" not in reply:
                 break
-            self._channel.send(self._called_back(reply))
+            self._send(self._called_back(reply))
         if "malformed" in reply:
             raise Malformed(str(reply["malformed"])[:200])
         if "uncrossed" in reply:
             raise Uncrossed(str(reply["uncrossed"])[:200])
-        if "changed" in reply:
-            self._write_back(reply["changed"], arguments, keywords)
-        if "same" in reply and type(reply["same"]) is int and 0 <= reply["same"] < len(arguments):
-            return arguments[reply["same"]]
         if "ok" in reply:
-            if type(reply["ok"]) not in (list, dict):
-                return reply["ok"]
-            self._decoder.arguments = arguments
-            return self._decoded(reply["ok"])
-        raise rebuild(reply.get("raised"), self._decoder, self.namespace)
+            value = self._decoded(reply["ok"]) if type(reply["ok"]) in (list, dict) else reply["ok"]
+            self._take_changes(reply)
+            return value
+        raised = rebuild(reply.get("raised"), self._decoder, self.namespace)
+        self._take_changes(reply)
+        raise raised
+
+    def _send(self, message: dict[str, Any]) -> None:
+        """Send a message with what common objects have become."""
+        if self._heap.entries:
+            changes = encode_changes(self._heap, self._encoder)
+            if any(len(change) == 2 for change in changes):
+                raise Uncrossed(f"what the tests made of an argument: {changes[0][1]}")
+            if changes:
+                message["changes"] = changes
+            if dropped := self._heap.prune():
+                message["dropped"] = dropped
+        self._channel.send(message)
+        self._heap.settle()
 
     def _decoded(self, data: Any) -> Any:
         try:
@@ -323,24 +359,21 @@ class Session:
         except Exception:  # whatever a constructor says to parts that do not suit it
             raise Malformed("a value that is not plain data") from None
 
-    def _write_back(self, changed: Any, arguments: list[Any], keywords: dict[str, Any]) -> None:
-        if type(changed) is not list:
-            raise Malformed("changed arguments that are no list")
-        for entry in changed:
+    def _take_changes(self, reply: dict[str, Any]) -> None:
+        """Take over what the program made of common objects."""
+        if "changes" in reply:
             try:
-                where, why, encoded = entry
-                old = keywords[where] if type(where) is str else arguments[where]
-            except (ValueError, TypeError, LookupError):
-                raise Malformed("a change of no argument") from None
-            if why is not None:  # beyond the limits: whatever looks at it must not find the old value
-                self.notes.setdefault(f"what the program made of an argument: {str(why)[:200]}")
-                _spoil(old)
-                continue
-            new = self._decoded(encoded)
-            try:
-                write_back(old, new)
+                apply_changes(reply["changes"], self._decoder, self._spoil)
+            except ImportError as error:
+                raise Uncrossed(f"a value of a module that the tests do not have: {error}") from None
             except Exception:
-                raise Malformed("arguments that are not plain data") from None
+                raise Malformed("changes that are not plain data") from None
+        self._heap.settle()
+
+    def _spoil(self, value: Any, why: str) -> None:
+        """Beyond the limits: whatever looks at the object must not find its old content."""
+        self.notes.setdefault(f"what the program made of an argument: {why}")
+        _spoil(value)
 
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
@@ -352,6 +385,7 @@ class Session:
                 raise TypeError
         except Exception:
             raise Malformed("a call of no function of the tests") from None
+        self._take_changes(reply)
         try:
             return {"returned": encode(function(*args, **kwargs), self._encoder())}
         except CrossingError as error:

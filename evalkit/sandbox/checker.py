@@ -349,11 +349,12 @@ class Checker:
         try:
             outcome = worker.check(problem, completion)
         except WorkerDiedError as died:
-            worker.kill()
-            return of_dead_worker(died)
+            outcome = of_dead_worker(died)
+            if died.is_over or outcome["label"] == "harness error":
+                worker.kill()
+            return outcome
         if (
             outcome["label"] == "harness error"
-            or outcome.get("is_bloated")
             or outcome.get("signal") == signal.SIGKILL
             or not {"seccomp", "off"} & set(worker.level.walls)
         ):

@@ -1,8 +1,8 @@
 """Deep and cyclic values as a flat list of nodes, without recursion on either side.
 
-A node is ``["l", child...]``, ``["t", child...]``, ``["d", [key, child]...]`` or ``["p", class, [name, child]...]``; a
-child is ``[number]``, another node, or ``{"v": value}``, a value in the encoding of ``values.py``, or ``{"a": place}``,
-an argument of the call that is answered. Node 0 is the whole.
+A node is ``["l", common, child...]``, ``["t", child...]``, ``["d", common, [key, child]...]`` or ``["p", common, class,
+[name, child]...]``, with the number that a common object gets (``heap.py``); a child is ``[number]``, another node, or
+``{"v": value}``, a value in the encoding of ``values.py``. Node 0 is the whole.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ def flatten(root: Any, encoder: Encoder) -> Any:
         encoder.left -= 1
         if encoder.left < 0:
             raise CrossingError(f"a value of more than {MAX_ITEMS} items")
-        if id(value) in encoder.arguments:
-            return {"a": encoder.arguments[id(value)]}
-        if type(value) not in _FLAT and not _is_object(value, encoder):
+        if id(value) not in numbers and (
+            id(value) in encoder.heap.numbers or (type(value) not in _FLAT and not _is_object(value, encoder))
+        ):
             return {"v": encoder(value)}
         if id(value) not in numbers:
             if depth > MAX_FLAT_DEPTH:
                 raise CrossingError(f"a value nested more than {MAX_FLAT_DEPTH} deep")
             numbers[id(value)] = len(nodes)
-            nodes.append(None)
+            is_common = type(value) is not tuple and len(encoder.heap.fresh) < encoder.most_common
+            nodes.append(encoder.heap.add(value) if is_common else None)
             waiting.append((value, depth))
         return [numbers[id(value)]]
 
@@ -53,13 +54,20 @@ def flatten(root: Any, encoder: Encoder) -> Any:
         number = numbers[id(value)]
         down = functools.partial(child, depth=depth + 1)
         if type(value) is dict:
-            nodes[number] = ["d", *([encoder(key), down(item)] for key, item in value.items())]
-        elif type(value) in _FLAT:
-            nodes[number] = ["l" if type(value) is list else "t", *map(down, value)]
+            nodes[number] = ["d", nodes[number], *([encoder(key), down(item)] for key, item in value.items())]
+        elif type(value) is list:
+            nodes[number] = ["l", nodes[number], *map(down, value)]
+        elif type(value) is tuple:
+            nodes[number] = ["t", *map(down, value)]
         else:
             state = state_of(value)
             kept.append(state)
-            nodes[number] = ["p", type(value).__name__, *([name, down(item)] for name, item in state.items())]
+            nodes[number] = [
+                "p",
+                nodes[number],
+                type(value).__name__,
+                *([name, down(item)] for name, item in state.items()),
+            ]
     return {"w": nodes}
 
 
@@ -91,9 +99,11 @@ def _unflatten(nodes: list[Any], decoder: Decoder) -> Any:
         if node[0] in ("l", "d"):
             made[number] = [] if node[0] == "l" else {}
         elif node[0] == "p" and decoder.remote is not None:
-            made[number] = decoder.remote("p", [node[1], {"d": []}], decoder)
+            made[number] = decoder.remote("p", [node[2], {"d": []}], decoder)
         elif node[0] != "t":
             raise ValueError("an unknown node")
+        if node[0] != "t" and node[1] is not None:
+            decoder.heap.put(node[1], made[number])
 
     def number_of(item: Any) -> int:
         (number,) = item
@@ -104,8 +114,6 @@ def _unflatten(nodes: list[Any], decoder: Decoder) -> Any:
     def value_of(item: Any) -> Any:
         if type(item) is list:
             return made[number_of(item)]
-        if "a" in item:
-            return decoder.arguments[item["a"]]
         return decoder(item["v"])
 
     # Tuples last to first in: each needs its parts, which are tuples at most MAX_FLAT_DEPTH deep.
@@ -129,10 +137,10 @@ def _unflatten(nodes: list[Any], decoder: Decoder) -> Any:
                 on_path.add(missing)
     for number, node in enumerate(nodes):
         if node[0] == "l":
-            made[number].extend(map(value_of, node[1:]))
+            made[number].extend(map(value_of, node[2:]))
         elif node[0] == "d":
-            for key, item in node[1:]:
+            for key, item in node[2:]:
                 made[number][decoder(key)] = value_of(item)
         elif node[0] == "p":
-            restored(type(made[number]), {name: value_of(item) for name, item in node[2:]}, made[number])
+            restored(type(made[number]), {name: value_of(item) for name, item in node[3:]}, made[number])
     return made[0]

@@ -224,6 +224,7 @@ def main() -> None:
         walls.enter_namespaces()
     for name in PRELOADED:
         importlib.import_module(name)
+    compile("0", "", "exec")  # makes the types of the syntax tree, which every program would make anew: 1 ms
     prepare_builtins()
     prepare_semaphores()
     packages = allow_packages(settings["packages"])

@@ -142,6 +142,11 @@ def _fill(kind: Callable[[], Any], pairs: Iterable[Any]) -> Any:
     return made
 
 
+def _with_data(made: Any, data: Any) -> Any:
+    made.data = data
+    return made
+
+
 def _type_is(value: Any, *kinds: type) -> Any:
     if type(value) not in kinds:
         raise TypeError("another type was expected")
@@ -180,8 +185,8 @@ TABLE: dict[str, Parts] = {
         ),
     ),
     "collections.ChainMap": (lambda v: (list(v.maps),), lambda maps: collections.ChainMap(*maps)),
-    "collections.UserDict": (lambda v: (v.data,), lambda d: collections.UserDict(_type_is(d, dict))),
-    "collections.UserList": (lambda v: (v.data,), lambda d: collections.UserList(_type_is(d, list))),
+    "collections.UserDict": (lambda v: (v.data,), lambda d: _with_data(collections.UserDict(), _type_is(d, dict))),
+    "collections.UserList": (lambda v: (v.data,), lambda d: _with_data(collections.UserList(), _type_is(d, list))),
     "collections.UserString": (lambda v: (v.data,), lambda d: collections.UserString(_type_is(d, str))),
     "datetime.date": (lambda v: (v.year, v.month, v.day), lambda *n: datetime.date(*_int(*n))),
     "datetime.timedelta": (

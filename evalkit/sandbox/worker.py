@@ -32,7 +32,7 @@ _BOOT = (
 PACKAGES = ("numpy",)
 START_SECONDS = 60.0  # a helper that says nothing for so long is not coming
 WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
-REPLY_SLACK_SECONDS = 1.8  # a tester that is silent for so long above the CPU limit is killed
+REPLY_SLACK_SECONDS = 3.0  # a tester that is silent for so long above the CPU limit is killed; it ends its judge before
 MAX_VERDICT_BYTES = 4 << 20  # a verdict holds at most 64 KiB of output
 # A silent tester that had a CPU for so much of the time is busy in one long call, on what the program returned.
 BUSY_SHARE, IDLE_SHARE = 0.5, 0.05
@@ -77,14 +77,16 @@ class WorkerDiedError(Exception):
     """The tester or the nursery ended, or said nothing in time; ``args[0]`` says which.
 
     Attributes:
-        signal_number: the signal that ended the tester; 0: none, or not known.
-        cpu_share: of a tester that said nothing: the CPU time it used, as a share of the time it was given; else -1.
+        signal_number: the signal that ended the tests' process; 0: none, or not known.
+        cpu_share: of a process that said nothing: the CPU time it used, as a share of the time it was given; else -1.
+        is_over: the worker itself has ended, not only the process that ran the tests of this sample.
     """
 
-    def __init__(self, why: str, *, signal_number: int = 0, cpu_share: float = -1.0) -> None:
+    def __init__(self, why: str, *, signal_number: int = 0, cpu_share: float = -1.0, is_over: bool = True) -> None:
         super().__init__(why)
         self.signal_number = signal_number
         self.cpu_share = cpu_share
+        self.is_over = is_over
 
 
 class Worker:
@@ -102,7 +104,7 @@ class Worker:
         self._link: socket.socket | None = None  # the tester's end of its socket to the nursery, until it has it
 
     def start_nursery(self) -> None:
-        """Start the nursery and take its word on its walls (:attr:`level`).
+        """Start the nursery, and the tester beside it, and take the nursery's word on its walls (:attr:`level`).
 
         Raises:
             SandboxError: it does not start.
@@ -110,6 +112,8 @@ class Worker:
         self._link, far = socket.socketpair()
         with far:
             nursery = self._spawn("nursery", self._for_helpers(), far)
+        with self._link:
+            self._tester = self._spawn("tester", self._for_helpers(), subprocess.PIPE, self._link.fileno())
         assert nursery.stdout is not None
         line = _line(nursery.stdout, START_SECONDS)
         try:
@@ -123,10 +127,16 @@ class Worker:
         self.level = Level(tuple(hello["walls"]), hello["missing"], tuple(hello["leaks"]), tuple(hello["faults"]))
 
     def start_tester(self) -> None:
-        """Start the tester beside the nursery."""
-        assert self._link is not None
-        with self._link:
-            self._tester = self._spawn("tester", self._for_helpers(), subprocess.PIPE, self._link.fileno())
+        """Let the tester take jobs: it needs to know what the nursery found.
+
+        Raises:
+            SandboxError: it has ended.
+        """
+        assert self._tester.stdin is not None
+        try:
+            _write(self._tester.stdin, frame({"libraries": Worker._libraries}), time.monotonic() + START_SECONDS)
+        except (OSError, TimeoutError):
+            raise SandboxError(f"the sandbox's helper process did not start ({self._last_words()})") from None
 
     def _for_helpers(self) -> dict[str, Any]:
         return {
@@ -182,6 +192,7 @@ class Worker:
             if length > MAX_VERDICT_BYTES:
                 raise ValueError(f"a verdict of {length} bytes")
             verdict: dict[str, Any] = json.loads(_exactly(self._tester.stdout, length, deadline))
+            died = verdict.get("died")
         except TimeoutError:
             share = (self._tester_cpu_seconds() - used) / (time.monotonic() - begun)
             self.kill()
@@ -191,6 +202,9 @@ class Worker:
             words = self._last_words()
             how = f"was ended by {signal_name(number)}" if number else f"ended: {error}"
             raise WorkerDiedError(f"the tests' process {how} ({words})", signal_number=number) from None
+        if died is not None:
+            why, number, share = died
+            raise WorkerDiedError(why, signal_number=number, cpu_share=share, is_over=False)
         return verdict
 
     @property

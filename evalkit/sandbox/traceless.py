@@ -1,0 +1,105 @@
+"""Which tests leave no trace in the process that runs them, so that it may run the next ones, too.
+
+A fork for each sample costs a third of a check. The tests of HumanEval hardly need it: they compare what the candidate
+returns with literals. :func:`is_traceless` proves that of a text by what it consists of, or says no: a list of what is
+allowed, in which no module, no attribute, no class and no function of the interpreter can be reached, but a few
+builtins that change nothing. What a candidate sends is data, and cannot change that.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+
+# They take values and return values. Not among them: open, exec, setattr, vars, globals, type with three arguments ...
+_ALLOWED = (
+    "abs all any bin bool bytes chr complex dict divmod enumerate filter float frozenset hash hex int isinstance len "
+    "list map max min oct ord pow range repr reversed round set sorted str sum tuple zip "
+    "True False None Exception AssertionError ValueError TypeError IndexError KeyError ZeroDivisionError"
+)
+_BUILTINS = frozenset(_ALLOWED.split())
+_NODES = (
+    *(ast.Module, ast.Expr, ast.Pass, ast.Assert, ast.If, ast.For, ast.Return, ast.Assign, ast.AugAssign),
+    *(ast.Constant, ast.Name, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Starred, ast.Subscript, ast.Slice),
+    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.keyword, ast.arguments, ast.arg),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.JoinedStr, ast.FormattedValue),
+    *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
+)
+# Importing these does nothing but bind names; in prompts only.
+_HARMLESS = "typing math collections itertools functools re string operator heapq bisect copy datetime"
+_IMPORTS = frozenset(_HARMLESS.split())
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """The names that a tree binds by assignment."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _is_traceless_test(tree: ast.Module, entry_point: str) -> bool:
+    known = {entry_point, "check"} | _names(tree)
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        if function.decorator_list or function.returns or function.args.defaults or function.args.kw_defaults:
+            return False
+        known |= {argument.arg for argument in ast.walk(function.args) if isinstance(argument, ast.arg)}
+    if known & _BUILTINS or any(argument.startswith("__") for argument in known):
+        return False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            if node not in functions:
+                return False
+        elif isinstance(node, ast.Name):
+            if node.id not in known and node.id not in _BUILTINS:
+                return False
+        elif isinstance(node, ast.arg):
+            if node.annotation is not None:
+                return False
+        elif not isinstance(node, _NODES):
+            return False
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(part, ast.Subscript) for target in targets for part in ast.walk(target)):
+                return False
+    return True
+
+
+def _is_annotation(tree: ast.AST | None) -> bool:
+    allowed = (ast.Name, ast.Subscript, ast.Tuple, ast.List, ast.Constant, ast.BinOp, ast.BitOr, ast.expr_context)
+    return tree is None or all(isinstance(node, allowed) for node in ast.walk(tree))
+
+
+def _is_traceless_prompt(tree: ast.Module) -> bool:
+    """Whether running the prompt only imports and defines; the tests above call nothing of it but the entry, which is
+    the candidate's."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            if not {name.name for name in node.names} <= _IMPORTS:
+                return False
+        elif isinstance(node, ast.ImportFrom):
+            if node.module not in _IMPORTS or node.level:
+                return False
+        elif isinstance(node, ast.FunctionDef):
+            arguments = [argument for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+            defaults = [*node.args.defaults, *node.args.kw_defaults]
+            if node.decorator_list or not all(isinstance(value, ast.Constant | None) for value in defaults):
+                return False
+            if not all(map(_is_annotation, [node.returns, *(argument.annotation for argument in arguments)])):
+                return False
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            return False
+    return True
+
+
+@functools.lru_cache(maxsize=512)
+def is_traceless(prompt: str, test: str, entry_point: str) -> bool:
+    """Whether these texts, run as the tests of a candidate, change nothing in the interpreter that runs them.
+
+    Args:
+        prompt: ends in the entry's docstring, so it is looked at with a body for it.
+    """
+    try:
+        return _is_traceless_test(ast.parse(test), entry_point) and _is_traceless_prompt(
+            ast.parse(prompt.rstrip() + "\n    pass\n")
+        )
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False

@@ -1,0 +1,91 @@
+"""No sample sees what the tests of another one, or a program through them, did to the interpreter."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from evalkit.sandbox import Checker, Problem
+from evalkit.sandbox.traceless import is_traceless
+
+pytestmark = pytest.mark.torch_free
+
+PROMPT = "def f(x):\n"
+# What one sample's tests change (or its program, through an argument); tests that pass where nothing was changed.
+LEAKS = [
+    ("import builtins\n    builtins.sorted = lambda x: [1]\n    f(1)", "assert sorted([2, 1]) == [1, 2]"),
+    ("import math\n    math.pi = 3\n    f(1)", "import math\n    assert math.pi > 3"),
+    ("import keyword\n    f(keyword.kwlist)", "import keyword\n    assert 'if' in keyword.kwlist"),
+    ("import sys\n    sys.setrecursionlimit(90)\n    f(1)", "import sys\n    assert sys.getrecursionlimit() > 500"),
+    (
+        "import decimal\n    decimal.getcontext().prec = 2\n    f(1)",
+        "import decimal\n    assert str(decimal.Decimal(1) / 3)[9:]",
+    ),
+    ("import warnings\n    warnings.simplefilter('error')\n    f(1)", "import warnings\n    warnings.warn('x')"),
+    ("import json\n    json.loads = None\n    f(1)\n    f(1)", "import json\n    assert json.loads('1') == 1"),
+    ("import os\n    os.chdir('/usr')\n    f(1)", "import os\n    assert os.getcwd() == '/'"),
+]
+
+
+@pytest.mark.parametrize(("changing", "noticing"), LEAKS)
+def test_what_one_sample_changes_the_next_does_not_see(checker: Checker, changing: str, noticing: str) -> None:
+    first = Problem("Test/1", PROMPT, f"def check(f):\n    {changing}\n", "f")
+    second = Problem("Test/2", PROMPT, f"def check(f):\n    {noticing}\n    assert f([1]) is None\n", "f")
+    body = "    if isinstance(x, list): del x[:]\n"
+    verdicts = [checker.check(problem, [body])[0] for problem in (first, second) * 2]
+    assert [(verdict.label, verdict.detail) for verdict in verdicts] == [("passed", "")] * 4
+
+
+def test_tests_that_end_their_process_are_that_samples_failure(checker: Checker) -> None:
+    ends = Problem("Test/1", PROMPT, "def check(f):\n    import os\n    f(1)\n    os._exit(0)\n", "f")
+    dies = Problem("Test/2", PROMPT, "def check(f):\n    import os\n    f(1)\n    os.abort()\n", "f")
+    sound = Problem("Test/3", PROMPT, "def check(f):\n    assert f(1) is None\n", "f")
+    verdicts = [checker.check(problem, ["    pass\n"])[0] for problem in (ends, dies, sound)]
+    assert [verdict.label for verdict in verdicts] == ["failed", "crashed", "passed"]
+    assert "ended their own process" in verdicts[0].detail
+    assert "SIGABRT in the tests" in verdicts[1].detail
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def check(f):\n    assert f([1, 2]) == [2, 1]\n    x = [f(i) for i in range(3)]\n    assert abs(x[0]) < 1",
+        "METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n    for a, b in [(1, 2)]:\n        assert f(a) == b",
+    ],
+)
+def test_plain_comparisons_are_known_to_leave_no_trace(test: str) -> None:
+    assert is_traceless("from typing import List\n\ndef f(x: List[int]):\n    '''y'''\n", test, "f")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *("import math", "from os import path", "x = f.y", "f.y = 1", "x = [].append", "del f", "global f", "print(1)"),
+        *("x = open", "exec('1')", "x = __builtins__", "x = __import__('os')", "setattr(f, 'a', 1)", "x = type(f)"),
+        *("class A: pass", "def g(): pass", "g = lambda: 1", "f(1)[0] = 2", "with f: pass", "raise f", "x = math"),
+        *("try: f()\n    except E: pass", "x = globals()", "x = vars(f)", "abs = f", "x = (y := 1)", "x = helper(1)"),
+        *("async def g(): pass", "x = yield", "f(1)[0] += 1", "x = getattr(f, 'a')", "x = input()", "while f(): pass"),
+    ],
+)
+def test_whatever_reaches_further_is_not(statement: str) -> None:
+    test = f"def check(f):\n    {statement}\n"
+    ast.parse(test)
+    assert not is_traceless("import math\ndef helper(x):\n    return math.x\ndef f(x):\n    '''y'''\n", test, "f")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("import os\ndef f(x):\n", "x = 1\ndef f(x):\n", "class A: pass\ndef f(x):\n", "print(1)\ndef f(x):\n"),
+        *(
+            "def f(x=[].append(1)):\n",
+            "def f(x: print(1)):\n",
+            "@print\ndef f(x):\n",
+            "def f(x) -> g():\n",
+            "def f(x:\n",
+        ),
+    ],
+)
+def test_a_prompt_that_does_something_is_not(prompt: str) -> None:
+    assert not is_traceless(prompt, "def check(f):\n    assert f(1) == 1\n", "f")
