@@ -35,6 +35,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -272,9 +273,8 @@ def paired_test(
     """
     if not differences or not all(len(values) for values in differences.values()):
         raise DataError("paired test: no documents")
-    index: dict[Hashable, int] = {}
-    columns, shares, codes, tasks = [], [], [], []
-    for number, (task, values) in enumerate(differences.items()):
+    columns, shares, named = [], [], []
+    for task, values in differences.items():
         array = np.asarray(values, dtype=np.float64)
         if not np.isfinite(array).all() or np.abs(array).max() > 1:
             raise DataError(
@@ -285,8 +285,9 @@ def paired_test(
             raise DataError(f"{task}: {array.size} scores but {len(keys)} cluster keys")
         columns.append(array)
         shares.append((1 / len(differences) if weights is None else weights[task]) / array.size)
-        codes.append(np.fromiter((index.setdefault(key, len(index)) for key in keys), np.int64, array.size))
-        tasks.append(np.full(array.size, number))
+        named.append(keys)
+    index: dict[Hashable, int] = {key: code for code, key in enumerate(dict.fromkeys(chain.from_iterable(named)))}
+    codes = [np.fromiter(map(index.__getitem__, keys), np.int64, len(keys)) for keys in named]
     return _assembled(columns, shares, codes, len(index))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 from scipy import stats as scipy_stats
 
-from benchmarks.gate_rates import Case, rates
+from benchmarks.gate_rates import Case, cases, rates
 from evalkit.errors import DataError
 from evalkit.paired import hidden_probability, paired_test
 from evalkit.stats import Estimate
@@ -118,6 +119,12 @@ def test_what_cannot_be_tested_is_refused() -> None:
         Case("81 of 10", ([10] * 81,), 0.0, 0.05, 1.0),
         Case("50 of 20, half", ([20] * 50,), 0.02, 0.06, 0.5),
         Case("9 of 30", ([30] * 9,), 0.0, 0.1, 1.0),
+        Case("only the large", ([1] * 519 + [2] * 15 + [3] * 4 + [4] * 5 + [5] * 14,), 0.0, 0.0, 1.0, least=2).losing(
+            0.01
+        ),
+        Case("tied tasks", ([1] * 300, [5] * 40, [5] * 40), 0.0, 0.0, 1.0, only=(1, 2), tied=2, noise=0.01).losing(
+            0.05
+        ),
         Case("independent", ([1] * 300,), 0.02, 0.04),
         Case("200 + 20", ([1] * 200, [1] * 20), 0.02, 0.06),
         Case("sequential", ([30] * 20,), 0.0, 0.1, 1.0, True),
@@ -133,6 +140,13 @@ def test_the_level_holds_in_the_code_that_the_gate_calls(case: Case) -> None:
 
 def test_the_gate_still_passes_what_is_equal() -> None:
     assert rates(Case("independent", ([1] * 2000,), 0.01, 0.02), 60, equal=True)["pass"] >= 0.7
+
+
+def test_an_equal_model_that_flips_passes_agieval_from_two_and_a_half_points() -> None:
+    agieval = next(case for case in cases() if case.name.startswith("AGIEval, only passages"))
+    unchanged = rates(agieval, 1, equal=True)
+    assert unchanged["pass"] == 1.0
+    assert rates(replace(agieval, noise=0.02).losing(0.025), 40, equal=True)["pass"] >= 0.75
 
 
 @given(st.floats(0, 1), st.integers(5, 300), st.floats(0, 1), st.integers(5, 300), st.floats(0.01, 0.3))
