@@ -12,25 +12,40 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from evalkit.report.gate_sequential import Recorded, SequentialGate
 from evalkit.report.pairing import TaskScores
 from evalkit.report.questions import judge, paired_tests
+from evalkit.stats import FloatArray
 from evalkit.suites import Suite, find_suite
 
 ALPHA = 0.05
+
+
+def of(*sizes: tuple[int, int]) -> tuple[int, ...]:
+    """Return cluster sizes, given as (size, how many)."""
+    return tuple(size for size, count in sizes for _ in range(count))
+
+
+LOGIQA = of((1, 519), (2, 15), (3, 4), (4, 5), (5, 14))
+LSAT_RC = of((5, 5), (6, 12), (7, 12), (8, 11))
+SAT_EN = of((2, 1), (3, 4), (4, 16), (5, 12), (6, 9), (7, 2))
 AGIEVAL = (
-    [1] * 254,
-    [5] * 24 + [1] * 533,
-    [6] * 30 + [5] * 10,
-    [2] * 3 + [1] * 504,
-    [7] * 29 + [6] * 11,
-    [5] * 30 + [4] * 14,
+    of((1, 254)),
+    LOGIQA,
+    of((4, 1), (5, 15), (6, 17), (7, 7)),
+    of((1, 504), (2, 3)),
+    LSAT_RC,
+    of((1, 207), (2, 5), (3, 1)),
+    SAT_EN,
+    SAT_EN,
 )
-"""Passages like those of AGIEval's tasks: about as many documents and passages, in the sizes that occur."""
+"""The passages of AGIEval's tasks: how many questions each has. The last two tasks ask the same questions."""
+SIZES = {"2,000 + 40 of 20": of((1, 2000), (20, 40)), "500 + 100 of 5": of((1, 500), (5, 100)), "logiqa_en": LOGIQA}
 
 
 @dataclass(frozen=True)
@@ -40,9 +55,13 @@ class Case:
     Attributes:
         name: as shown.
         tasks: of each task the sizes of its clusters.
-        gain, loss: shares of documents that flip, in the mean.
+        gain, loss: shares of documents that flip, in the mean, where documents flip at all.
         shared: the part of the flips that takes whole clusters.
         sequential: True: put to the gate that stops early.
+        least: only clusters of at least so many documents lose or gain.
+        only: only these tasks lose or gain; empty: all.
+        tied: so many tasks, the last ones, ask the same questions: their clusters are one.
+        noise: share of all documents that flip each way besides, one by one.
     """
 
     name: str
@@ -51,18 +70,54 @@ class Case:
     loss: float
     shared: float = 0.0
     sequential: bool = False
+    least: int = 1
+    only: tuple[int, ...] = ()
+    tied: int = 0
+    noise: float = 0.0
 
     @property
     def margin(self) -> float:
         """The true loss: whole clusters first, then documents of the others."""
         whole = self.shared * (self.gain + self.loss)
         net = self.loss - self.gain
-        return self.shared * net + (1 - whole) * (1 - self.shared) * net
+        return self.moving * (self.shared * net + (1 - whole) * (1 - self.shared) * net)
+
+    @property
+    def moving(self) -> float:
+        """The part of the mean that may lose or gain."""
+        return sum(
+            sum(size for size in sizes if size >= self.least) / sum(sizes)
+            for task, sizes in enumerate(self.tasks)
+            if not self.only or task in self.only
+        ) / len(self.tasks)
+
+    def losing(self, margin: float) -> Case:
+        """Return the case with as much loss as makes the margin."""
+        return replace(self, loss=margin / replace(self, gain=0.0, loss=1.0, shared=1.0).margin)
+
+    @cached_property
+    def suite(self) -> Suite:
+        """A suite of so many tasks; their names do not matter."""
+        suite = find_suite("bigbench")
+        return replace(suite, tasks=suite.tasks[: len(self.tasks)])
+
+    @cached_property
+    def clusters(self) -> list[tuple[np.ndarray, np.ndarray, tuple[tuple[int, int], ...]]]:
+        """Of each task: each document's cluster, whether it may lose or gain, and its key."""
+        found = []
+        for number, sizes in enumerate(self.tasks):
+            code = np.repeat(np.arange(len(sizes)), sizes)
+            moves = np.repeat(np.asarray(sizes) >= self.least, sizes)
+            if self.only and number not in self.only:
+                moves &= False
+            owner = min(number, len(self.tasks) - self.tied) if self.tied else number
+            found.append((code, moves, tuple((owner, int(key)) for key in code)))
+        return found
 
 
-def sizes(count: int, sigma: float, seed: int = 0) -> list[int]:
+def sizes(count: int, sigma: float, seed: int = 0) -> tuple[int, ...]:
     """Return log-normal cluster sizes."""
-    return [max(1, int(size)) for size in np.random.default_rng(seed).lognormal(1.5, sigma, count)]
+    return tuple(max(1, int(size)) for size in np.random.default_rng(seed).lognormal(1.5, sigma, count))
 
 
 def cases() -> Iterator[Case]:
@@ -71,55 +126,73 @@ def cases() -> Iterator[Case]:
         for shared, kind in ((1.0, "whole"), (0.5, "half-shared")):
             for gain, loss in ((0.0, 0.01), (0.02, 0.03), (0.0, 0.10)):
                 name = f"{count} clusters of {size}, {kind}, +{100 * gain:g} -{100 * loss:g} %"
-                yield Case(name, ([size] * count,), gain, loss, shared)
+                yield Case(name, (of((size, count)),), gain, loss, shared)
     for shared in (1.0, 0.5):
-        yield Case(f"AGIEval's passages, shared {shared:g}, -1 %", AGIEVAL, 0.0, 0.01, shared)
-        yield Case(f"AGIEval's passages, shared {shared:g}, +2 -4 %", AGIEVAL, 0.02, 0.04, shared)
+        for gain, loss in ((0.0, 0.01), (0.02, 0.04), (0.02, 0.05)):
+            name = f"AGIEval's passages, shared {shared:g}, +{100 * gain:g} -{100 * loss:g} %"
+            yield Case(name, AGIEVAL, gain, loss, shared, tied=2)
+    for margin in (0.02, 0.03):
+        for noise in (0.0, 0.02):
+            beside = f", beside +{100 * noise:g} -{100 * noise:g} %" if noise else ""
+            sat = Case(f"AGIEval, only sat_en's passages{beside}", AGIEVAL, 0, 0, 1.0, only=(6, 7), tied=2, noise=noise)
+            yield sat.losing(margin)
+            reading = replace(sat, name=f"AGIEval, only passages{beside}", only=(), least=2)
+            yield reading.losing(margin)
+            for name, of_task in SIZES.items():
+                least = 5 if name != "2,000 + 40 of 20" else 20
+                large = Case(f"{name}, only the large{beside}", (of_task,), 0, 0, 1.0, least=least, noise=noise)
+                yield large.losing(margin)
     for count, loss in ((100, 0.10), (500, 0.10), (2000, 0.02), (2000, 0.10)):
-        yield Case(f"{count} log-normal clusters, whole, -{100 * loss:g} %", (sizes(count, 1.0),), 0.0, loss, 1.0)
-    yield Case("a giant (100) and 100 of 3, whole, -10 %", ([100] + [3] * 100,), 0.0, 0.10, 1.0)
+        name = f"{count} log-normal clusters, whole, -{100 * loss:g} %"
+        yield Case(name, (sizes(count, 1.0),), 0.0, loss, 1.0)
+        large = Case(
+            f"{count} log-normal clusters, only those of 10 or more", (sizes(count, 1.0),), 0, 0, 1.0, least=10
+        )
+        yield large.losing(loss)
+    yield Case("a giant (100) and 100 of 3, whole, -10 %", (of((100, 1), (3, 100)),), 0.0, 0.10, 1.0)
     for gain, loss in ((0.0, 0.01), (0.02, 0.03), (0.1, 0.12), (0.0, 0.1)):
         flips = f"+{100 * gain:g} -{100 * loss:g} %"
-        yield Case(f"200 independent, {flips}", ([1] * 200,), gain, loss)
-        yield Case(f"1,000 independent, {flips}", ([1] * 1000,), gain, loss)
-        yield Case(f"6 x 2,000 + 40, {flips}", (*([[1] * 2000] * 6), [1] * 40), gain, loss)
-        yield Case(f"5,000 + 20, {flips}", ([1] * 5000, [1] * 20), gain, loss)
+        yield Case(f"200 independent, {flips}", (of((1, 200)),), gain, loss)
+        yield Case(f"1,000 independent, {flips}", (of((1, 1000)),), gain, loss)
+        yield Case(f"6 x 2,000 + 40, {flips}", (*([of((1, 2000))] * 6), of((1, 40))), gain, loss)
+        yield Case(f"5,000 + 20, {flips}", (of((1, 5000)), of((1, 20))), gain, loss)
     for shared in (1.0, 0.5):
-        yield Case(f"sequential, 30 clusters of 30, shared {shared:g}, -10 %", ([30] * 30,), 0.0, 0.10, shared, True)
-    yield Case("sequential, 600 independent, +4 -6 %", ([1] * 600,), 0.04, 0.06, 0.0, True)
+        yield Case(f"sequential, 30 clusters of 30, shared {shared:g}, -10 %", (of((30, 30)),), 0.0, 0.10, shared, True)
+    yield Case("sequential, 600 independent, +4 -6 %", (of((1, 600)),), 0.04, 0.06, 0.0, True)
+    sat = Case("sequential, AGIEval, only sat_en's passages", AGIEVAL, 0, 0, 1.0, True, only=(6, 7), tied=2, noise=0.01)
+    yield sat.losing(0.03)
 
 
-def suite_for(tasks: int) -> Suite:
-    """Return a suite of so many tasks; their names do not matter."""
-    suite = find_suite("bigbench")
-    return Suite(**{**suite.__dict__, "tasks": suite.tasks[:tasks]})
-
-
-def draw(case: Case, rng: np.random.Generator, loss: float) -> tuple[Suite, dict[str, TaskScores]]:
+def draw(case: Case, rng: np.random.Generator, loss: float) -> dict[str, TaskScores]:
     """Draw one pair of runs."""
-    suite, found = suite_for(len(case.tasks)), {}
-    for task, of_task in zip(suite.tasks, case.tasks, strict=True):
-        code = np.repeat(np.arange(len(of_task)), of_task)
-        kind = rng.random(len(of_task))
-        top = case.gain * case.shared
-        whole = np.where(kind < top, 1.0, np.where(kind < top + loss * case.shared, -1.0, 0.0))[code]
-        kind = rng.random(code.size)
-        top = case.gain * (1 - case.shared)
-        single = np.where(kind < top, 1.0, np.where(kind < top + loss * (1 - case.shared), -1.0, 0.0))
+    found: dict[str, TaskScores] = {}
+    kinds: FloatArray = np.zeros(0)
+    for number, task in enumerate(case.suite.tasks):
+        code, moves, keys = case.clusters[number]
+        if not case.tied or number <= len(case.tasks) - case.tied:
+            kinds = rng.random(int(code[-1]) + 1)
+        whole = flips(kinds, case.gain * case.shared, loss * case.shared)[code] * moves
+        single = flips(rng.random(code.size), case.gain * (1 - case.shared), loss * (1 - case.shared)) * moves
         moved = np.where(whole != 0, whole, single)
+        if case.noise:
+            moved = np.where(moved != 0, moved, flips(rng.random(code.size), case.noise, case.noise))
         before = np.where(moved == 0, rng.random(code.size) < 0.6, moved < 0).astype(np.float64)
-        keys = tuple((task.name, int(key)) for key in code)
         found[task.name] = TaskScores(task, before + moved, before, keys)
-    return suite, found
+    return found
 
 
-def verdict_of(case: Case, suite: Suite, scores: dict[str, TaskScores], seed: int) -> str:
+def flips(uniform: FloatArray, gain: float, loss: float) -> FloatArray:
+    """Turn uniform numbers into +1 (with probability `gain`), -1 (`loss`) and 0."""
+    return np.where(uniform < gain, 1.0, np.where(uniform < gain + loss, -1.0, 0.0))
+
+
+def verdict_of(case: Case, scores: dict[str, TaskScores], seed: int) -> str:
     """Return the gate's verdict on one pair, at a margin of the case's true loss."""
     margin = 100 * case.margin
     if not case.sequential:
-        return judge(paired_tests(scores, [suite], margin), ALPHA)[0].verdict
+        return judge(paired_tests(scores, [case.suite], margin), ALPHA)[0].verdict
     recorded = {n: Recorded(s.task, range(len(s.baseline)), s.baseline, s.clusters) for n, s in scores.items()}
-    gate = SequentialGate(recorded, [suite], margin, ALPHA, seed)
+    gate = SequentialGate(recorded, [case.suite], margin, ALPHA, seed)
     while batch := gate.batch():
         gate.add({name: [(float(scores[name].candidate[i]), False) for i in ids] for name, ids in batch.items()})
     return gate.result()[0].verdict
@@ -128,13 +201,12 @@ def verdict_of(case: Case, suite: Suite, scores: dict[str, TaskScores], seed: in
 def rates(case: Case, pairs: int, seed: int = 0, *, equal: bool = False) -> dict[str, float]:
     """Return the share of each verdict at a loss of the margin, or (`equal`) where losses are as many as gains.
 
-    Without gains an equal model changes nothing.
+    Without gains and noise an equal model changes nothing.
     """
     rng = np.random.default_rng(seed)
     counts = dict.fromkeys(("pass", "worse", "undecided"), 0)
     for number in range(pairs):
-        suite, scores = draw(case, rng, case.gain if equal else case.loss)
-        counts[verdict_of(case, suite, scores, number)] += 1
+        counts[verdict_of(case, draw(case, rng, case.gain if equal else case.loss), number)] += 1
     return {verdict: count / pairs for verdict, count in counts.items()}
 
 

@@ -6,6 +6,14 @@ clusters get random weights (independent, exponential: the Bayesian bootstrap), 
 nobody has seen and that is lost as a whole. The p-value of "the loss is the margin or more" is the probability that the
 reweighted loss is at least the margin.
 
+How large is the cluster that nobody has seen, where clusters differ in size? A loss hides best in the large ones. If
+cluster i, with the part a_i of the mean, is lost with probability p_i, nothing is lost with probability prod(1 - p_i);
+among all p with sum(a_i p_i) = margin that is greatest where 1 - p_i = min(1, c / a_i), with c such that the sum is
+right (`hidden_probability`). No test that passes an unchanged model errs less often than this. So the p-value is never
+below that probability times the p-value at margin 0: nothing large was lost by chance, and the rest is as good as seen
+by chance. The unseen cluster lies between the typical size of all and the size at which it would give "nothing changed"
+that probability by itself (`unseen_size`); how far between was found by simulation, as the least that holds the level.
+
 - For clusters of one size that are lost as a whole or not at all, this *is* the exact test of Clopper and Pearson; for
   right and wrong answers of independent documents at margin 0 it is the exact sign test, which is McNemar's. So no
   flips among few clusters is never certainty: of G clusters none is lost with probability (1 - p)^G.
@@ -27,6 +35,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -35,6 +44,8 @@ from evalkit.stats import Estimate, FloatArray, Values, t_cdf, t_quantile
 
 _SMALL = 1e-4
 _STEPS = 200
+TOWARDS_WORST = 0.75
+"""How far the unseen cluster's size goes from the typical towards the worst one, in their logarithms."""
 LARGEST_FACTOR = 1e6
 """More documents than so many times those that are there are "no number of documents"."""
 
@@ -45,9 +56,10 @@ def tail_probability(weights: FloatArray, counts: FloatArray) -> float:
     shapes: (values,), (values,). By Lugannani and Rice (1980).
     """
     low, high = float(weights.min()), float(weights.max())
-    if high <= 0:
+    # What is 0 but for rounding.
+    if high <= -1e-12 * low:
         return 0.0
-    if low >= 0:
+    if low >= -1e-12 * high:
         return 1.0
     # The saddlepoint: the root of the cumulant function's derivative, which increases between its two poles.
     left, right, point = 1 / low, 1 / high, 0.0
@@ -73,6 +85,53 @@ def tail_probability(weights: FloatArray, counts: FloatArray) -> float:
     return min(1.0, max(0.0, found))
 
 
+def hidden_probability(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
+    """Return the greatest probability that no cluster is lost although `loss` of the mean is lost in expectation.
+
+    Clusters are lost independently and as a whole, each with any probability; see the module's description.
+
+    Args:
+        sizes: the clusters' parts of the mean, in any unit. shape (values,)
+        counts: how many clusters have each of them. shape (values,)
+        loss: share of the whole that is lost in expectation.
+    """
+    return math.exp(_log_hidden(sizes, counts, loss)) if loss < 1 else 0.0
+
+
+def _log_hidden(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
+    order = np.argsort(-sizes)
+    large, number = sizes[order], counts[order]
+    clusters, whole = np.cumsum(number), np.cumsum(number * large)
+    # If the first k sizes carry the loss, `kept` is left of each of their clusters, which is more than the next size.
+    kept = (whole - max(0.0, loss) * float(whole[-1])) / clusters
+    first = int(np.argmax(kept >= np.append(large[1:], 0.0)))
+    return float(number[: first + 1] @ np.log(np.minimum(1.0, kept[first] / large[: first + 1])))
+
+
+def unseen_size(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
+    """Return the size of the cluster that nobody has seen, in the unit of `sizes`.
+
+    With it, the p-value of "the loss is `loss` or more" is `hidden_probability` where nothing changed: there it is
+    prod(1 / (1 + a_i r)) with r = loss / ((1 - loss) size), because all weights are exponential. For no loss that is
+    the largest cluster, for a total one the mean of all.
+    """
+    if loss <= _SMALL:
+        return float(sizes.max())
+    whole, clusters = float(counts @ sizes), float(counts.sum())
+    if loss >= 1 - _SMALL:
+        return whole / clusters
+    wanted = _log_hidden(sizes, counts, loss)
+    # Newton's method in log r: the left side is convex in it, and increasing, so from above it cannot overshoot.
+    point = math.log(clusters / (whole * (1 - loss)))
+    for _ in range(_STEPS):
+        terms = sizes * math.exp(point)
+        step = (float(counts @ np.log1p(terms)) + wanted) / float(counts @ (terms / (1 + terms)))
+        point -= step
+        if abs(step) < 1e-12:
+            break
+    return loss / ((1 - loss) * math.exp(point))
+
+
 @dataclass(frozen=True)
 class PairedTest:
     """The losses of a suite's clusters, and what they say about any margin. All in shares, 0 to 1.
@@ -82,8 +141,8 @@ class PairedTest:
         residuals: each cluster's summed weighted loss beyond its tasks' means. shape (clusters,), equal ones once
         weights: each cluster's part of the mean; all add up to 1. shape (clusters,)
         counts: how many clusters are like this one. shape (clusters,)
-        unseen: the part of the mean that the cluster has which nobody has seen: the typical one of all tasks together,
-            or of the task whose clusters weigh most, because a loss may be in one task alone.
+        typical: the size of a typical cluster: of all tasks together, or of the task whose clusters weigh most, because
+            a loss may be in one task alone.
         is_clustered: True if some documents share a cluster.
     """
 
@@ -91,7 +150,7 @@ class PairedTest:
     residuals: FloatArray
     weights: FloatArray
     counts: FloatArray
-    unseen: float
+    typical: float
     is_clustered: bool = False
 
     @property
@@ -99,20 +158,36 @@ class PairedTest:
         """Number of clusters."""
         return round(float(self.counts.sum()))
 
-    @property
-    def independent(self) -> float:
-        """As how many independent, equally weighted clusters these count."""
-        return 1 / self.unseen
+    def hidden(self, margin: float) -> float:
+        """Return the greatest probability that nothing changes although the loss is the margin; 1 for no loss."""
+        return hidden_probability(self.weights, self.counts, margin)
+
+    def unseen(self, margin: float) -> float:
+        """Return the part of the mean that the cluster has which nobody has seen, for the test of a margin."""
+        worst = unseen_size(self.weights, self.counts, abs(margin))
+        return worst * math.pow(min(1.0, self.typical / worst), 1 - TOWARDS_WORST)
+
+    def smallest_margin(self, alpha: float = 0.05) -> float:
+        """Return the smallest margin that passes where nothing changed: any below it could be hidden."""
+        return boundary(lambda margin: alpha - self.hidden(margin))
 
     def p_fine(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or more"; small: not worse by the margin. Falls with it."""
-        totals = self.residuals - self.weights * (self.difference.value + margin)
-        return self._tail(totals, self.unseen * (1 - margin))
+        found = self._fine(margin)
+        return found if margin <= 0 else max(found, self.hidden(margin) * self._fine(0.0))
 
     def p_worse(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or less"; small: worse by more than that. Grows with it."""
+        found = self._worse(margin)
+        return found if margin >= 0 else max(found, self.hidden(-margin) * self._worse(0.0))
+
+    def _fine(self, margin: float) -> float:
         totals = self.residuals - self.weights * (self.difference.value + margin)
-        return self._tail(-totals, self.unseen * (1 + margin))
+        return self._tail(totals, self.unseen(margin) * (1 - margin))
+
+    def _worse(self, margin: float) -> float:
+        totals = self.residuals - self.weights * (self.difference.value + margin)
+        return self._tail(-totals, self.unseen(margin) * (1 + margin))
 
     def _tail(self, totals: FloatArray, unseen: float) -> float:
         return tail_probability(np.append(totals, unseen), np.append(self.counts, 1.0))
@@ -134,10 +209,6 @@ class PairedTest:
         """Return the two-sided interval; never of width 0, never beyond -1 or 1."""
         alpha = (1 - confidence) / 2
         return self.lowest(alpha), self.highest(alpha)
-
-    def clusters_to_pass(self, margin: float, alpha: float = 0.05) -> int:
-        """Return how many independent clusters pass if nothing changes; fewer never pass."""
-        return math.ceil(math.log(alpha) / math.log1p(-margin) - 1e-9)
 
     def factor_to_decide(self, margin: float, alpha: float, alpha_worse: float, power: float = 0.8) -> float | None:
         """Return how many times as many clusters of the same kinds decide with the given probability.
@@ -202,9 +273,8 @@ def paired_test(
     """
     if not differences or not all(len(values) for values in differences.values()):
         raise DataError("paired test: no documents")
-    index: dict[Hashable, int] = {}
-    columns, shares, codes, tasks = [], [], [], []
-    for number, (task, values) in enumerate(differences.items()):
+    columns, shares, named = [], [], []
+    for task, values in differences.items():
         array = np.asarray(values, dtype=np.float64)
         if not np.isfinite(array).all() or np.abs(array).max() > 1:
             raise DataError(
@@ -215,8 +285,9 @@ def paired_test(
             raise DataError(f"{task}: {array.size} scores but {len(keys)} cluster keys")
         columns.append(array)
         shares.append((1 / len(differences) if weights is None else weights[task]) / array.size)
-        codes.append(np.fromiter((index.setdefault(key, len(index)) for key in keys), np.int64, array.size))
-        tasks.append(np.full(array.size, number))
+        named.append(keys)
+    index: dict[Hashable, int] = {key: code for code, key in enumerate(dict.fromkeys(chain.from_iterable(named)))}
+    codes = [np.fromiter(map(index.__getitem__, keys), np.int64, len(keys)) for keys in named]
     return _assembled(columns, shares, codes, len(index))
 
 
@@ -224,14 +295,14 @@ def _assembled(
     columns: Sequence[FloatArray], shares: Sequence[float], codes: Sequence[np.ndarray], groups: int
 ) -> PairedTest:
     residuals, parts, corrected = np.zeros(groups), np.zeros(groups), np.zeros(groups)
-    value, variance_parts, largest = 0.0, [], 0.0
+    value, variance_parts, typical = 0.0, [], 0.0
     for array, share, code in zip(columns, shares, codes, strict=True):
         centre = float(array.mean())
         value += share * array.size * centre
         own = share * np.bincount(code, weights=centre - array, minlength=groups)
         sizes = share * np.bincount(code, minlength=groups)
         count = int(np.count_nonzero(sizes))
-        largest = max(largest, _typical_size(sizes))
+        typical = max(typical, _typical_size(sizes))
         residuals += own
         parts += sizes
         factor = count / (count - 1) if count > 1 else 1.0
@@ -244,14 +315,11 @@ def _assembled(
     stderr = math.sqrt(float(corrected @ corrected)) if groups > 1 else 1.0
     estimate = Estimate(value, stderr, documents, 1 / freedom if freedom else math.inf)
     rows, counts = np.unique(np.round(np.stack([residuals, parts]), 14), axis=1, return_counts=True)
-    unseen = max(largest, _typical_size(parts))
-    return PairedTest(estimate, rows[0], rows[1], counts.astype(np.float64), unseen, groups < documents)
+    typical = max(typical, _typical_size(parts))
+    return PairedTest(estimate, rows[0], rows[1], counts.astype(np.float64), typical, groups < documents)
 
 
 def _typical_size(sizes: np.ndarray) -> float:
-    """Return the size of the cluster that is added: that of all, if they are equal; else towards the large ones.
-
-    The geometric mean of sum(a^2) / sum(a), the size of the cluster that a random document is in, and of
-    sum(a^3) / sum(a^2), the step of the Poisson variable with the variance and skewness of losses of whole clusters.
-    """
+    """Return the geometric mean of sum(a^2) / sum(a), the size of the cluster that a random document is in, and of
+    sum(a^3) / sum(a^2), the step of the Poisson variable with the variance and skewness of losses of whole clusters."""
     return math.sqrt(float((sizes**3).sum()) / float(sizes.sum()))

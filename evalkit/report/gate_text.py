@@ -53,7 +53,7 @@ def _lacks_passages(item: Judged, gate: Gate) -> bool:
     test = item.asked.source
     if not isinstance(test, PairedTest) or not test.is_clustered or gate.sequential is not None:
         return False
-    return test.independent < test.clusters_to_pass(item.asked.margin / 100, gate.alpha)
+    return test.hidden(item.asked.margin / 100) > gate.alpha
 
 
 def remedy(item: Judged, gate: Gate) -> str:
@@ -63,11 +63,12 @@ def remedy(item: Judged, gate: Gate) -> str:
     few = ""
     if _lacks_passages(item, gate) and isinstance(item.asked.source, PairedTest):
         test = item.asked.source
-        least = test.clusters_to_pass(item.asked.margin / 100, gate.alpha)
+        hidden = 100 * test.hidden(item.asked.margin / 100)
+        least = math.ceil(1e4 * test.smallest_margin(gate.alpha) - 1e-6) / 100
         few = (
-            f"too few independent passages: {there:,} documents in {test.clusters:,} clusters count as "
-            f"{math.floor(test.independent):,} independent ones, and a margin of {_points(item.asked.margin)} takes "
-            f"{least:,} even if nothing changes; "
+            f"too few independent passages: if whole passages were lost, {_points(item.asked.margin)} in the mean, "
+            f"{there:,} documents in {test.clusters:,} clusters could show no change at all in {hidden:.1f} % of runs; "
+            f"unchanged answers pass from a margin of {least:.2f} on; "
         )
     if item.needed is None:
         unpaired = not isinstance(item.asked.source, PairedTest)

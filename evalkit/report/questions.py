@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 from evalkit.paired import PairedTest, paired_test
@@ -89,23 +90,44 @@ class Judged:
         test: its difference in points and p-values.
         p_worse: p-value of "not worse by more than the margin", corrected for the number of questions.
         verdict: pass, worse or undecided.
-        needed: documents that would decide it with 80 % probability, if what was seen is the truth; None if it is
-            decided, or if no number of documents would.
-        lowest: the difference is at least this with confidence 1 - alpha, in percentage points; it passes if this is
-            above minus the margin.
-        passing_margin: the smallest margin, in hundredths of a point, that passes with these documents; None if no
-            margin below 100 points does.
-        stderr: the error that decided, in points: `lowest` is the difference less 1.645 times this (for alpha 5 %).
+        alpha: level for ``pass`` and of the bound, and of ``worse`` for the corrected p-value.
+        alpha_worse: level at which "worse" is certain to be decided, for the documents needed.
     """
 
     asked: Question
     test: NonInferiority
     p_worse: float
     verdict: Verdict
-    needed: int | None
-    lowest: float
-    passing_margin: float | None
-    stderr: float
+    alpha: float
+    alpha_worse: float
+
+    @cached_property
+    def lowest(self) -> float:
+        """The difference is at least this with confidence 1 - alpha, in points; passes if above minus the margin."""
+        value = self.test.difference.value
+        return value if self.asked.same else min(value, 100 * self.asked.source.lowest(self.alpha))
+
+    @cached_property
+    def needed(self) -> int | None:
+        """Documents that would decide it with 80 % probability, if what was seen is the truth.
+
+        None if it is decided, or if no number of documents would.
+        """
+        documents = self.test.difference.documents
+        if self.verdict != "undecided" or not documents:
+            return None
+        factor = self.asked.source.factor_to_decide(self.asked.margin / 100, self.alpha, self.alpha_worse)
+        return None if factor is None else max(2, math.ceil(factor * documents - 1e-6))
+
+    @cached_property
+    def passing_margin(self) -> float | None:
+        """The smallest margin, in hundredths of a point, that passes with these documents; None if none does."""
+        return passing_margin(self.asked, self.alpha, self.lowest)
+
+    @property
+    def stderr(self) -> float:
+        """The error that decided, in points: `lowest` is the difference less 1.645 times this (for alpha 5 %)."""
+        return (self.test.difference.value - self.lowest) / t_quantile(1 - self.alpha, math.inf)
 
 
 def paired_tests(scores: Mapping[str, TaskScores], suites: Sequence[Suite], margin: float) -> list[Question]:
@@ -215,14 +237,7 @@ def answer(asked: Question, test: NonInferiority, p_worse: float, alpha: float, 
         verdict = "pass"
     elif p_worse <= alpha:
         verdict = "worse"
-    value = test.difference.value
-    lowest = value if asked.same else min(value, 100 * asked.source.lowest(alpha))
-    needed = None
-    if verdict == "undecided" and test.difference.documents:
-        factor = asked.source.factor_to_decide(asked.margin / 100, alpha, alpha_worse)
-        needed = None if factor is None else max(2, math.ceil(factor * test.difference.documents - 1e-6))
-    stderr = (value - lowest) / t_quantile(1 - alpha, math.inf)
-    return Judged(asked, test, p_worse, verdict, needed, lowest, passing_margin(asked, alpha, lowest), stderr)
+    return Judged(asked, test, p_worse, verdict, alpha, alpha_worse)
 
 
 def passing_margin(asked: Question, alpha: float, lowest: float) -> float | None:

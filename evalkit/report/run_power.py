@@ -119,7 +119,7 @@ def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterat
     for question in asked:
         test = cast(PairedTest, question.source)
         # Where nothing changed the error seen is 0; that of one changed cluster is the least that is known.
-        stderr = 100 * (test.difference.stderr or test.unseen)
+        stderr = 100 * (test.difference.stderr or test.typical)
         yield Detectable(question.title, "paired", test.difference.documents, stderr)
 
 

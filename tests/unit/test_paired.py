@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 from scipy import stats as scipy_stats
 
-from benchmarks.gate_rates import Case, rates
+from benchmarks.gate_rates import Case, cases, rates
 from evalkit.errors import DataError
-from evalkit.paired import paired_test
+from evalkit.paired import hidden_probability, paired_test
 from evalkit.stats import Estimate
 from evalkit.unpaired import Side, UnpairedTest, restricted_share
 
@@ -48,6 +52,59 @@ def test_bounds_invert_the_test_and_stay_within_the_possible(values: list[float]
         assert found.p_fine(-bound + 1e-6) <= 0.05 < found.p_fine(-bound - 1e-6)
 
 
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=7), st.floats(0.01, 0.9))
+def test_no_way_to_lose_whole_clusters_hides_better(sizes: list[int], loss: float) -> None:
+    parts = np.array(sizes) / sum(sizes)
+    found = hidden_probability(parts, np.ones(len(sizes)), loss)
+    # A slow oracle: scipy looks for the clusters' probabilities, from several starts.
+    rest = [
+        optimize.minimize(
+            lambda p: -float(np.log1p(-p).sum()),
+            start,
+            method="SLSQP",
+            bounds=[(0, 1 - 1e-9)] * len(sizes),
+            constraints={"type": "eq", "fun": lambda p: float(parts @ p) - loss},
+            options={"ftol": 1e-12, "maxiter": 500},
+        )
+        for start in (np.full(len(sizes), loss), np.clip(parts / (parts @ parts) * loss, 0, 0.99))
+    ]
+    best = max(math.exp(-r.fun) for r in rest if abs(float(parts @ r.x) - loss) < 1e-9)
+    assert found == pytest.approx(best, abs=2e-5)
+
+
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=60), st.floats(0.005, 0.5))
+def test_unchanged_answers_have_the_p_value_of_the_loss_that_hides_best(sizes: list[int], loss: float) -> None:
+    keys = [cluster for cluster, size in enumerate(sizes) for _ in range(size)]
+    found = paired_test({"t": np.zeros(len(keys))}, {"t": keys})
+    hidden = hidden_probability(np.array(sizes) / sum(sizes), np.ones(len(sizes)), loss)
+    assert found.p_fine(loss) == pytest.approx(hidden, rel=0.04, abs=0.004)
+    assert found.hidden(loss) == pytest.approx(hidden)
+    least = found.smallest_margin()
+    assert found.hidden(least + 1e-6) <= 0.05 < found.hidden(least - 1e-6)
+
+
+def test_whole_passages_that_are_lost_cannot_be_hidden_among_single_questions() -> None:
+    # 519 single questions and 38 passages, as in a reading task: losing only passages, at one point in the mean, shows
+    # no change in more than one run of seven, whatever a test does with it.
+    sizes = [1] * 519 + [2] * 15 + [3] * 4 + [4] * 5 + [5] * 14
+    lost = 0.01 * sum(sizes) / sum(size for size in sizes if size > 1)
+    keys = [cluster for cluster, size in enumerate(sizes) for _ in range(size)]
+    found = paired_test({"t": np.zeros(len(keys))}, {"t": keys})
+    assert found.p_fine(0.01) > (1 - lost) ** 38 > 0.14
+    assert found.p_fine(0.021) < 0.05
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 0.0, 0.0, 1.0]), min_size=14, max_size=40), st.integers(1, 5))
+def test_the_p_value_falls_with_the_margin_and_turns_with_the_runs(values: list[float], size: int) -> None:
+    keys = [max(0, i - 3) // size for i in range(len(values))]
+    found, turned = (paired_test({"t": sign * np.array(values)}, {"t": keys}) for sign in (1, -1))
+    margins = np.linspace(-0.95, 0.95, 39)
+    fine = [found.p_fine(m) for m in margins]
+    assert np.all(np.diff(fine) <= 2e-3)
+    assert fine == pytest.approx([turned.p_worse(-m) for m in margins], abs=1e-9)
+    assert found.p_value == pytest.approx(turned.p_value)
+
+
 def test_what_cannot_be_tested_is_refused() -> None:
     for bad in ({}, {"t": []}, {"t": [float("nan")]}, {"t": [2.0]}):
         with pytest.raises(DataError):
@@ -62,6 +119,12 @@ def test_what_cannot_be_tested_is_refused() -> None:
         Case("81 of 10", ([10] * 81,), 0.0, 0.05, 1.0),
         Case("50 of 20, half", ([20] * 50,), 0.02, 0.06, 0.5),
         Case("9 of 30", ([30] * 9,), 0.0, 0.1, 1.0),
+        Case("only the large", ([1] * 519 + [2] * 15 + [3] * 4 + [4] * 5 + [5] * 14,), 0.0, 0.0, 1.0, least=2).losing(
+            0.01
+        ),
+        Case("tied tasks", ([1] * 300, [5] * 40, [5] * 40), 0.0, 0.0, 1.0, only=(1, 2), tied=2, noise=0.01).losing(
+            0.05
+        ),
         Case("independent", ([1] * 300,), 0.02, 0.04),
         Case("200 + 20", ([1] * 200, [1] * 20), 0.02, 0.06),
         Case("sequential", ([30] * 20,), 0.0, 0.1, 1.0, True),
@@ -77,6 +140,13 @@ def test_the_level_holds_in_the_code_that_the_gate_calls(case: Case) -> None:
 
 def test_the_gate_still_passes_what_is_equal() -> None:
     assert rates(Case("independent", ([1] * 2000,), 0.01, 0.02), 60, equal=True)["pass"] >= 0.7
+
+
+def test_an_equal_model_that_flips_passes_agieval_from_two_and_a_half_points() -> None:
+    agieval = next(case for case in cases() if case.name.startswith("AGIEval, only passages"))
+    unchanged = rates(agieval, 1, equal=True)
+    assert unchanged["pass"] == 1.0
+    assert rates(replace(agieval, noise=0.02).losing(0.025), 40, equal=True)["pass"] >= 0.75
 
 
 @given(st.floats(0, 1), st.integers(5, 300), st.floats(0, 1), st.integers(5, 300), st.floats(0.01, 0.3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -94,8 +93,11 @@ def test_undecided_says_how_many_documents_would_decide(tmp_path: Path) -> None:
     assert item.needed is not None
     assert f"GPT4All: needs about {item.needed:,} documents" in gate_text.remedy(item, found)
     assert ", has 700; " in gate_text.remedy(item, found)
-    few = dataclasses.replace(item, needed=30_000)
-    assert "30,000 documents, more than the 20,465 that exist, has 700" in gate_text.remedy(few, found)
+    tight = gate(tmp_path / "candidate", str(tmp_path / "baseline"), margin=0.2)
+    (small,) = tight.judged
+    assert small.needed is not None
+    assert small.needed > 20_465
+    assert f"{small.needed:,} documents, more than the 20,465 that exist, has 700" in gate_text.remedy(small, tight)
     assert item.passing_margin is not None
     assert f"a margin of {item.passing_margin:.2f} points would pass" in gate_text.remedy(item, found)
     run, other = tmp_path / "candidate", str(tmp_path / "baseline")
