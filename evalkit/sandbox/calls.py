@@ -6,13 +6,13 @@ import builtins
 import contextlib
 import os
 import select
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from json import loads
-from types import MappingProxyType
 from typing import Any
 
 from . import remote
 from .heap import Heap
+from .raised import Raiser
 from .stock import NAMED
 from .values import (
     CrossingError,
@@ -174,33 +174,6 @@ class Channel:
         return self._held
 
 
-class CandidateExit(BaseException):
-    """The candidate raised SystemExit or another exception that is not an ``Exception``."""
-
-
-def rebuild(
-    raised: Any, decoder: Decoder | None = None, own: Mapping[str, Any] = MappingProxyType({})
-) -> BaseException:
-    """Make the nearest exception of what the candidate says it raised: of the prompt's ``own``, or a built-in one."""
-    try:
-        names, message, line = raised["names"], raised["message"], raised["line"]
-        if type(message) is not str or type(line) not in (int, type(None)) or type(names) is not list:
-            raise TypeError
-        names = [name for name in names[:30] if type(name) is str]
-        arguments = decode(raised["args"], decoder)
-    except Exception:
-        raise Malformed("an exception without name, message, arguments and line") from None
-    error: BaseException = Exception(message[:500])
-    for name in names:
-        kind = own.get(name, getattr(builtins, name, None))
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            with contextlib.suppress(Exception):  # arguments that do not suit it; its base will do
-                error = kind(*arguments) if issubclass(kind, Exception) else CandidateExit(message[:500])
-                break
-    error.from_candidate = (names[0] if names else "Exception", message, line)  # type: ignore[attr-defined]
-    return error
-
-
 class Session:
     """What is said with one candidate. Mutable: numbers of messages, stand-ins, functions of the tests, the ending."""
 
@@ -215,6 +188,7 @@ class Session:
         """What could not cross so far, in order; it matters where the tests fail."""
         self.namespace: dict[str, Any] = {}
         """The prompt's own classes by name, of which instances cross."""
+        self._raiser = Raiser(self.namespace)
         self.entry_is_class = False
         self._heap = Heap(0, parts_of)
         self._decoder = Decoder(self._object, self._heap)
@@ -242,7 +216,9 @@ class Session:
         raise CrossingError(f"a {type(value).__name__} object")
 
     def _object(self, tag: str, body: Any, decoder: Any) -> Any:
-        """Build what the tags u, p, o and h stand for."""
+        """Build what the tags u, p, o, e and h stand for."""
+        if tag == "e":
+            return self._raiser.class_of(body)
         if tag == "h":
             return self._remotes[body]
         if tag == "p":
@@ -334,9 +310,16 @@ class Session:
             value = self._decoded(reply["ok"]) if type(reply["ok"]) in (list, dict) else reply["ok"]
             self._take_changes(reply)
             return value
-        raised = rebuild(reply.get("raised"), self._decoder, self.namespace)
+        raised = self.raised(reply.get("raised"))
         self._take_changes(reply)
         raise raised
+
+    def raised(self, told: Any) -> BaseException:
+        """What the candidate says that it raised."""
+        try:
+            return self._raiser.make(told, self._decoder)
+        except Exception:
+            raise Malformed("an exception without classes, message, arguments and line") from None
 
     def _send(self, message: dict[str, Any]) -> None:
         """Send a message with what common objects have become."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from . import raised
 from .heap import MAX_GIVEN, Heap
 from .interpreter import prepare_streams
 from .remote import abilities_of, kind_of, perform
@@ -80,29 +81,18 @@ def write(message: bytes, fd: int = REPLIES_FD) -> None:
 
 
 def describe(error: BaseException, encoder: Encoder | None = None) -> dict[str, Any]:
-    """An exception as plain data: the names of its classes, its message, the last line of the program it passed."""
-    line = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == PROGRAM_NAME:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    names = [str.__str__(kind.__name__) for kind in type(error).__mro__]
-    if isinstance(error, MemoryError):
-        error.__traceback__ = None  # frees what the failing frames hold: the reply needs a little memory too
-        return {"names": ["MemoryError", "Exception"], "message": "", "args": [], "line": line}
-    try:
-        message = str.__str__(str(error))[:MAX_MESSAGE_CHARACTERS]
-    except BaseException:
-        message = "(the exception cannot be shown)"
+    """An exception as plain data."""
     encoder = encoder or Encoder()
-    mark = len(encoder.heap.fresh)
-    try:
-        arguments = [encode(argument, encoder) for argument in error.args[:5]]
-    except BaseException:
-        encoder.heap.undo(mark)
-        arguments = [message]
-    return {"names": names, "message": message, "args": arguments, "line": line}
+
+    def encoded(value: Any) -> Any:
+        mark = len(encoder.heap.fresh)
+        try:
+            return encode(value, encoder)
+        except BaseException:
+            encoder.heap.undo(mark)
+            raise
+
+    return raised.describe(error, encoded, PROGRAM_NAME)
 
 
 class Objects:
@@ -139,6 +129,8 @@ class Objects:
             return {"k": self.stubs[id(value)]}
         if id(value) in self.handles:
             return {"h": self.handles[id(value)]}
+        if isinstance(value, type) and BaseException in type.mro(value):
+            return {"e": raised.kinds_of(value)}
         kind = type(value)
         return {"o": [self.hold(value), str.__str__(kind.__name__)[:60], kind_of(value), abilities_of(kind)]}
 

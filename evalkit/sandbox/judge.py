@@ -19,7 +19,6 @@ from types import CodeType
 from typing import Any
 
 from .calls import (
-    CandidateExit,
     Channel,
     Fault,
     Gone,
@@ -29,7 +28,6 @@ from .calls import (
     Session,
     TimeIsUp,
     Uncrossed,
-    rebuild,
 )
 from .wire import END, KILL, NOT_JUDGED
 
@@ -73,7 +71,7 @@ def run_tests(job: dict[str, Any], session: Session) -> None:
         exec(prompt, namespace)
     except Exception as error:
         raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
-    session.namespace = {name: namespace[name] for name in names if isinstance(namespace.get(name), type)}
+    session.namespace.update((name, namespace[name]) for name in names if isinstance(namespace.get(name), type))
     session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
     namespace[job["entry_point"]] = proxy = Proxy(session, job["entry_point"])
     exec(test, namespace)
@@ -164,7 +162,7 @@ class Judge:
                 self._start_candidate(channel)
                 begun, self._waited_at_start = time.monotonic(), self._waited()
                 try:
-                    self._load_program(job, channel, program)
+                    self._load_program(job, channel, program, session)
                     run_tests(job, session)
                 finally:
                     self._used = time.monotonic() - begun
@@ -202,14 +200,14 @@ class Judge:
             raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
 
     @staticmethod
-    def _load_program(job: dict[str, Any], channel: Channel, program: str) -> None:
+    def _load_program(job: dict[str, Any], channel: Channel, program: str, session: Session) -> None:
         names = [name for name in compiled(job["prompt"], job["test"])[2] if name != job["entry_point"]]
         channel.send({"program": program, "entry_point": job["entry_point"], "classes": names})
         ready = channel.receive()
         if "malformed" in ready:
             raise Malformed(str(ready["malformed"])[:500])
         if "raised" in ready:
-            raise rebuild(ready["raised"])
+            raise session.raised(ready["raised"])
         if ready != {"ready": True}:
             raise Malformed("no sign that the program was loaded")
 
@@ -244,4 +242,4 @@ class Judge:
         detail = f"{name[:100]}: {message[:500]}{where}"
         if isinstance(error, MemoryError):
             return "out of memory", detail
-        return ("ended early" if isinstance(error, CandidateExit) else "failed"), detail
+        return ("failed" if isinstance(error, Exception) else "ended early"), detail

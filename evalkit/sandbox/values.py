@@ -10,6 +10,7 @@ object with one key, their tag:
     u [handle, class, value]   an instance of a subclass of a type above, as its base type's value
     p [class, state]           an instance of a class that the prompt defines, with its attributes
     o [handle, class, kind, abilities]   any other object: it stays where it is (``remote.py``); h handle: that again
+    e [[module, name], ...]    a class of exceptions, with its bases (``raised.py``)
     k [number, name]           a function of the tests, called back by number
     m [number, content] or [number]   a mutable object that both sides have (``heap.py``), new or known
     w [node, ...]              a deep or cyclic value: lists, tuples, dicts and prompt objects that refer to each other
@@ -422,7 +423,7 @@ class Decoder:
         build = _BUILD.get(tag)
         if build is not None:
             return build(self, body, depth + 1)
-        if tag in ("u", "p", "o", "h", "k") and self.remote is not None:
+        if tag in ("u", "p", "o", "h", "k", "e") and self.remote is not None:
             return self.remote(tag, body, functools.partial(self, depth=depth + 1))
         raise ValueError(f"unknown tag {str(tag)[:20]!r}")
 

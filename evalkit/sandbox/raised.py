@@ -1,0 +1,169 @@
+"""Exceptions that cross: what a candidate raised, told as plain data, and raised again in the tests.
+
+Classes of the prompt, of Python and of the standard library's modules that the tests have imported are those very
+classes; nothing is imported for it, and no constructor but Python's own is run. A class of the program's own becomes a
+class of its name below the nearest of these, with the same attributes and text.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MAX_MESSAGE_CHARACTERS = 500
+MAX_CAUSES = 3
+_FIELDS = ("filename", "filename2", "name", "path", "code", "value")  # that Python's own classes keep beside ``args``
+_PACKAGES = sys.stdlib_module_names | {"numpy"}
+
+
+def kinds_of(kind: type) -> list[list[str]]:
+    """A class and its bases, up to BaseException: [module, name] each."""
+    pairs = []
+    for base in kind.__mro__:
+        if base is object:
+            break
+        module = base.__dict__.get("__module__", "builtins")
+        pairs.append([module if isinstance(module, str) else "", str.__str__(base.__name__)])
+    return pairs
+
+
+def describe(
+    error: BaseException, encode: Callable[[Any], Any], program_name: str, causes: int = MAX_CAUSES
+) -> dict[str, Any]:
+    """An exception as plain data: its classes, text, arguments, attributes, the last line of the program it passed."""
+    line = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == program_name:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    if isinstance(error, MemoryError):
+        error.__traceback__ = None  # frees what the failing frames hold: the reply needs a little memory too
+        kinds = [["builtins", "MemoryError"], ["builtins", "Exception"]]
+        return {"kinds": kinds, "message": "", "args": [], "state": [], "line": line}
+    try:
+        message = str.__str__(str(error))[:MAX_MESSAGE_CHARACTERS]
+    except BaseException:
+        message = "(the exception cannot be shown)"
+    try:
+        arguments = [encode(argument) for argument in error.args[:5]]
+    except BaseException:
+        arguments = [message]
+    state = []
+    try:
+        fields = {name: getattr(error, name, None) for name in _FIELDS}
+        fields = {name: value for name, value in fields.items() if value is not None} | vars(error)
+    except BaseException:
+        fields = {}
+    for name, value in list(fields.items())[:20]:
+        if isinstance(name, str) and not name.startswith("__"):
+            with contextlib.suppress(BaseException):
+                state.append([str.__str__(name), encode(value)])
+    told: dict[str, Any] = {
+        "kinds": kinds_of(type(error))[:30],
+        "message": message,
+        "args": arguments,
+        "state": state,
+        "line": line,
+    }
+    if causes:
+        for name in ("__cause__", "__context__"):
+            other = getattr(error, name, None)
+            if isinstance(other, BaseException):
+                told[name] = describe(other, encode, program_name, causes - 1)
+    return told
+
+
+class Raiser:
+    """Makes exceptions again, in the tests. Mutable: the classes made for the program's own."""
+
+    def __init__(self, own: Mapping[str, Any]) -> None:
+        self.own = own
+        """The prompt's classes by name."""
+        self._made: dict[tuple[tuple[str, str], ...], type[BaseException]] = {}
+
+    def class_of(self, kinds: Any) -> type[BaseException]:
+        """The class that ``kinds_of`` told.
+
+        Raises:
+            ValueError, TypeError: it told none.
+        """
+        if type(kinds) is not list or not 1 <= len(kinds) <= 40:
+            raise TypeError("no classes")
+        pairs = []
+        for module, name in kinds:
+            if type(module) is not str or type(name) is not str:
+                raise TypeError("no class")
+            pairs.append((module, name[:100]))
+        return self._class(tuple(pairs))
+
+    def _class(self, pairs: tuple[tuple[str, str], ...]) -> type[BaseException]:
+        if not pairs:
+            return BaseException
+        known = self._known(*pairs[0])
+        if known is not None:
+            return known
+        if pairs not in self._made:
+            base = self._class(pairs[1:])
+            self._made[pairs] = type(pairs[0][1], (base,), {"__str__": _text, "__module__": "builtins"})
+        return self._made[pairs]
+
+    def _known(self, module: str, name: str) -> type[BaseException] | None:
+        if module == "builtins":
+            kind = vars(builtins).get(name) if name in self.own or hasattr(builtins, name) else None
+            kind = self.own.get(name, kind)  # a program has no __name__, so its classes say builtins
+        elif module.partition(".")[0] in _PACKAGES and module in sys.modules:
+            kind = vars(sys.modules[module]).get(name)
+        else:
+            return None
+        return kind if isinstance(kind, type) and issubclass(kind, BaseException) else None
+
+    def make(self, told: Any, decode: Callable[[Any], Any], causes: int = MAX_CAUSES) -> BaseException:
+        """The exception that ``describe`` told.
+
+        Raises:
+            Exception: it is no such description.
+        """
+        kind, message, line = self.class_of(told["kinds"]), told["message"], told["line"]
+        if type(message) is not str or type(line) not in (int, type(None)):
+            raise TypeError("no message or line")
+        message = message[:MAX_MESSAGE_CHARACTERS]
+        arguments = [decode(argument) for argument in told["args"]]
+        error = _instance(kind, arguments, message)
+        for name, encoded in told["state"]:
+            if type(name) is not str or name.startswith("__") or callable(getattr(kind, name, None)):
+                raise TypeError("an attribute in the place of a method")
+            with contextlib.suppress(AttributeError, TypeError, ValueError):
+                setattr(error, name, decode(encoded))
+        if kind in self._made.values():
+            error._evalkit_text = message  # type: ignore[attr-defined]
+        for name in ("__cause__", "__context__") if causes else ():
+            if name in told:
+                context = error.__suppress_context__
+                setattr(error, name, self.make(told[name], decode, causes - 1))
+                error.__suppress_context__ = context or name == "__cause__"
+        error.from_candidate = (told["kinds"][0][1], message, line)  # type: ignore[attr-defined]
+        return error
+
+
+def _text(self: BaseException) -> str:
+    """``__str__`` of the classes made for a program's own."""
+    text = self.__dict__.get("_evalkit_text")
+    return text if type(text) is str else BaseException.__str__(self)
+
+
+def _instance(kind: type[BaseException], arguments: list[Any], message: str) -> BaseException:
+    """An exception without running a constructor that is written in Python."""
+    try:
+        if kind.__module__ == "builtins" and vars(builtins).get(kind.__name__) is kind:
+            made: BaseException = kind(*arguments)
+            return made
+        error = kind.__new__(kind, *arguments)
+        error.args = tuple(arguments)
+    except Exception:  # arguments that do not suit it; its text will do
+        error = BaseException.__new__(kind)
+        error.args = (message,)
+    return error

@@ -1,0 +1,168 @@
+"""Honest and wrong programs are judged as Python judges them: the oracle is ``python`` running program and tests in one
+process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evalkit.sandbox import Checker, Problem
+
+pytestmark = pytest.mark.torch_free
+
+
+def by_python(prompt: str, body: str, test: str) -> bool:
+    """Whether program and tests run to their end in one process of plain Python."""
+    text = f"{prompt}{body}\n{test}\ncheck(f)\n"
+    done = subprocess.run([sys.executable, "-I", "-c", f"exec({text!r}, {{}})"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def agree(checker: Checker, prompt: str, body: str, lines: str) -> bool:
+    """The common verdict of both."""
+    test = "def check(f):\n" + "".join(f"    {line}\n" for line in lines.split("\n"))
+    (verdict,) = checker.check(Problem("Test/0", prompt, test, "f"), [body])
+    truth = by_python(prompt, body, test)
+    assert verdict.label in ("passed", "failed", "ended early"), verdict
+    assert verdict.passed == truth, (truth, verdict, body, lines)
+    return truth
+
+
+NODE = "class Node:\n    def __init__(self, v, n=None):\n        self.v, self.n = v, n\n\n\n"
+# (body of f(*a), tests): objects that are the same, and those that are not.
+IDENTITY = [
+    ("return a[0] is a[1]", "x = [1]\nassert f(x, x) and not f(x, [1])"),
+    ("return a[0][1]", "x = [[1], [2]]\nassert f(x) is x[1]"),
+    ("return a[0][1][:]", "x = [[1], [2]]\nassert f(x) is x[1]"),
+    ("a[0].pop(0)", "x, y = [1], [2]\nq = [x, y]\nf(q)\nassert x == [1] and q == [y] and q[0] is y"),
+    ("a[0].insert(0, [9])", "x = [1]\nq = [x]\nf(q)\nassert q[1] is x and x == [1]"),
+    ("a[0][0], a[0][1] = a[0][1], a[0][0]", "x, y = [1], [2]\nq = [x, y]\nf(q)\nassert q[0] is y and q[1] is x"),
+    (
+        "a[0].sort(key=lambda d: d['k'])",
+        "x, y = {'k': 2}, {'k': 1}\nq = [x, y]\nf(q)\nassert q == [y, x] and x['k'] == 2",
+    ),
+    ("a[0].sort(key=lambda n: n.v)", "x, y = Node(2), Node(1)\nq = [x, y]\nf(q)\nassert q[0] is y and x.v == 2"),
+    ("return a[0].n.n", "t = Node(1, Node(2, Node(3)))\nassert f(t) is t.n.n"),
+    ("return Node(a[0].v, a[0].n)", "t = Node(1, Node(2))\nassert f(t).n is t.n"),
+    ("return Node(a[0].v, a[0].n)", "t = Node(1, Node(2))\nassert f(t).n is not t.n"),
+    ("n = Node(1)\nn.n = n\nreturn n", "n = f()\nassert n.n.n.n is n"),
+    ("kept.clear()\nkept.append(a[0])\nreturn kept", "x, y = f(1), f(2)\nassert x == [1] and y == [2]"),
+    ("kept.append(a[0])\nreturn kept[:]", "x, y = f(1), f(2)\nassert x == [1] and y == [1, 2]"),
+    ("kept.append(a[0])\nreturn kept", "f(1).append(5)\nassert f(2) == [1, 5, 2]"),
+    ("return [[0] * 2] * 2", "m = f()\nm[0][0] = 1\nassert m == [[1, 0], [0, 0]]"),
+    ("return [[0] * 2 for _ in '12']", "m = f()\nm[0][0] = 1\nassert m == [[1, 0], [0, 0]]"),
+    ("return dict(a[0])", "d = {'a': {'b': 1}}\nf(d)['a']['b'] = 2\nassert d['a']['b'] == 1"),
+    ("l = a[0]\nreturn (l.pop(0) for _ in range(len(l)))", "l = [1, 2]\nassert list(f(l)) == [1, 2] and l == []"),
+    ("kept.append(a[0])\nreturn len(kept[0])", "l = [1]\nassert f(l) == 1\nl.append(2)\nassert f([]) == 2"),
+    ("a[0].add(3)\nreturn a[0]", "s = {1}\nassert f(s) is s and s == {1, 3}"),
+    ("a[0]['x'].append(1)", "l = []\nd = {'x': l, 'y': l}\nf(d)\nassert l == [1] and d['y'] is l"),
+    (
+        "import collections\nreturn collections.deque(a[0], 2)",
+        "d = f([1, 2, 3])\nd.append(4)\nassert list(d) == [3, 4]",
+    ),
+    ("a[0].appendleft(0)", "import collections\nd = collections.deque([1])\nf(d)\nassert list(d) == [0, 1]"),
+    ("a[0](kept)\nreturn len(kept)", "got = []\nassert f(lambda l: l.append(1)) == 1"),
+    ("for x in a[0]: x.append(0)\nreturn sum(map(len, a[0]))", "m = [[]] * 3\nassert f(m) == 9 and m[0] == [0] * 3"),
+]
+
+
+def indented(body: str) -> str:
+    return "".join(f"    {line}\n" for line in body.split("\n"))
+
+
+@pytest.mark.parametrize(("body", "lines"), IDENTITY)
+def test_objects_are_the_ones_they_are_in_one_process(checker: Checker, body: str, lines: str) -> None:
+    agree(checker, NODE + "kept = []\n\n\ndef f(*a):\n", indented(body), lines)
+
+
+RAISED = [
+    ("import json\njson.loads('{')", "import json", "json.JSONDecodeError", "e.pos == 1 and e.lineno == 1"),
+    ("import json\njson.loads('{')", "import json", "ValueError", "'double quotes' in str(e)"),
+    ("import decimal\ndecimal.Decimal('x')", "import decimal", "decimal.InvalidOperation", "True"),
+    ("import re\nre.compile('(')", "import re", "re.error", "e.pos == 0"),
+    ("import statistics\nstatistics.mean([])", "import statistics", "statistics.StatisticsError", "True"),
+    ("import statistics\nstatistics.mean([])", "import math", "ValueError", "type(e).__name__ == 'StatisticsError'"),
+    ("open('/none/p')", "import math", "FileNotFoundError", "e.errno == 2 and e.filename == '/none/p'"),
+    ("raise SystemExit(3)", "import math", "SystemExit", "e.code == 3"),
+    ("raise SystemExit(3)", "import math", "Exception", "True"),
+    ("raise KeyboardInterrupt", "import math", "KeyboardInterrupt", "True"),
+    ("try: 1 / 0\nexcept ZeroDivisionError as x: raise ValueError('v') from x", "import math", "ValueError",
+     "isinstance(e.__cause__, ZeroDivisionError) and str(e.__cause__) == 'division by zero'"),
+    ("try: 1 / 0\nfinally: [][1]", "import math", "IndexError", "type(e.__context__) is ZeroDivisionError"),
+    ("raise Own(5)", "import math", "Own", "e.code == 5 and str(e) == 'own 5'"),
+    ("raise Own(5)", "import math", "KeyError", "True"),
+    ("class Mine(ValueError):\n    def __str__(self): return 'mine'\nraise Mine(1)", "import math", "ValueError",
+     "str(e) == 'mine' and type(e).__name__ == 'Mine' and e.args == (1,)"),
+    ("x = ValueError('n')\nx.n = [3]\nraise x", "import math", "ValueError", "e.n == [3]"),
+    ("raise KeyError('k')", "import math", "LookupError", "e.args == ('k',)"),
+    ("'\\xff'.encode('ascii')", "import math", "UnicodeEncodeError", "e.start == 0 and e.object == '\\xff'"),
+    ("raise ValueError", "import math", "KeyError", "True"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "imported", "kind", "condition"), RAISED)
+def test_exceptions_are_the_ones_of_one_process(
+    checker: Checker, body: str, imported: str, kind: str, condition: str
+) -> None:
+    own = "class Own(Exception):\n    def __init__(self, code):\n        super().__init__(f'own {code}')\n"
+    own += "        self.code = code\n\n\n"
+    lines = f"{imported}\ntry:\n    f()\nexcept {kind} as e:\n    assert {condition}\nelse:\n    assert 0, 'not raised'"
+    agree(checker, own + "def f(*a):\n", indented(body), lines)
+
+
+# Random programs over a few shared lists: what each statement does to which object must be seen alike.
+STATEMENTS = [
+    *("x.append(y)", "x.append(1)", "x.reverse()", "y[:0] = [2]", "x, y = y, x", "x = [x, y]", "kept.append(x)"),
+    *(
+        "y = x[:]",
+        "x.extend(kept[:1])",
+        "x.clear()",
+        "y = {'x': x}['x']",
+        "kept[:] = kept[-2:]",
+        "x = x[0] if x else y",
+    ),
+    "x = x if isinstance(x, list) else [x]",
+]
+ASKED = [
+    "x is y",
+    "a is r",
+    "len(x)",
+    "[i is a for i in b]",
+    "[i is b for i in a]",
+    "len(a), len(b)",
+    "r is b",
+    "a == b",
+]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(STATEMENTS), min_size=1, max_size=5),
+    st.lists(st.sampled_from([*ASKED[1:], "f(a, b)", "f(b, a)", "f(r, a)", "a.append(b)", "b.append(3)"]), max_size=6),
+)
+def test_random_programs_over_shared_lists(checker: Checker, statements: list[str], steps: list[str]) -> None:
+    fix = STATEMENTS[-1] + "; " + STATEMENTS[-1].replace("x", "y").replace("yinstance", "isinstance")
+    body = indented("\n".join([*(f"{s}; {fix}" for s in statements), "return x"]))
+    prompt = "kept = []\n\n\ndef f(x, y):\n"
+    lines = ["import sys", "a, b, seen = [1], [2], []", "r = f(a, b)"]
+    for step in steps:
+        lines.append(
+            f"r = {step}" if step[:2] == "f(" else f"seen.append(str({step}))" if "append" not in step else step
+        )
+        lines.append("r = r if isinstance(r, list) else [r]")
+    show = "exec(compile('seen.append(repr([a, b, r]))', 's', 'exec'))"
+    text = (
+        f"{prompt}{body}\ndef run(f):\n"
+        + indented("\n".join([*lines, show, "return repr(seen)"]))
+        + "\nprint(run(f))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", text], capture_output=True, text=True, check=False)
+    expected = done.stdout.strip() if not done.returncode else None
+    asserted = [*lines, show, f"assert repr(seen) == {expected!r}, repr(seen)"]
+    test = "def check(f):\n" + indented("\n".join(asserted))
+    (verdict,) = checker.check(Problem("Test/0", prompt, test, "f"), [body])
+    assert verdict.passed == (expected is not None), (verdict, body, lines, expected, done.stderr[-300:])
