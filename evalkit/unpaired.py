@@ -3,16 +3,50 @@
 Farrington and Manning, Statistics in Medicine 9 (1990), with the factor N / (N - 1) of Miettinen and Nurminen,
 Statistics in Medicine 4 (1985): the error of the difference of two shares is taken at the most likely shares that
 differ by exactly the margin. A suite's average counts as a share of as many independent documents as its standard error
-says; where that is 0, as its documents are.
+says; where that is 0, as its documents are. A small task that is all right or all wrong must not hide its error in the
+average of others, so each task's error is at least what its exact limits of Clopper and Pearson, Biometrika 26 (1934),
+say: the variance recovered from limits, as of Zou and Donner, Statistics in Medicine 27 (2008).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from evalkit.paired import boundary, smallest_factor
 from evalkit.stats import Estimate, t_cdf, t_quantile, unpaired_difference
+
+_ONE_SIDED = 0.05
+
+
+def limits_error(share: float, stderr: float, documents: float) -> float:
+    """Return the error of a share that its exact one-sided 95 % limits say, the larger of both sides.
+
+    Args:
+        share: 0 to 1.
+        stderr: its standard error; with it, it counts as many documents as that says, and `documents` at least.
+        documents: independent ones.
+    """
+    from scipy import special
+
+    spread = share * (1 - share)
+    count = max(documents, spread / stderr**2) if stderr > 0 and spread > 0 else documents
+    right = share * count
+    low = float(special.betaincinv(right, count - right + 1, _ONE_SIDED)) if right > 0 else 0.0
+    high = float(special.betaincinv(right + 1, count - right, 1 - _ONE_SIDED)) if right < count else 1.0
+    return max(share - low, high - share) / t_quantile(1 - _ONE_SIDED, math.inf)
+
+
+def widened(estimate: Estimate, tasks: Sequence[tuple[float, float, float]]) -> Estimate:
+    """Return a suite's average as a share, with an error that no task of it understates.
+
+    Args:
+        estimate: of the average, with the error seen.
+        tasks: of each task the share, its standard error and the number of independent documents.
+    """
+    extra = math.fsum(max(0.0, limits_error(share, stderr, count) ** 2 - stderr**2) for share, stderr, count in tasks)
+    return replace(estimate, stderr=math.hypot(estimate.stderr, math.sqrt(extra) / len(tasks)))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from evalkit.baselines import Baseline, load_baseline
+from evalkit.baselines.model import SuiteScore
 from evalkit.errors import ConfigError
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
@@ -33,8 +34,9 @@ from evalkit.report.questions import (
 from evalkit.report.run_scores import RunScores, run_scores
 from evalkit.results import SAMPLES_FILE, RunRecord, has_samples, read_run
 from evalkit.results import is_run as is_run_path
-from evalkit.suites import Suite, find_suite, find_task, load_suites
-from evalkit.unpaired import Side
+from evalkit.stats import binomial_stderr
+from evalkit.suites import Suite, find_suite, load_suites
+from evalkit.unpaired import Side, widened
 
 __all__ = ["AVERAGE", "Gate", "Judged", "Question", "Verdict", "gate", "judge", "paired_tests"]
 
@@ -164,6 +166,18 @@ class _Asking:
                     absent.append(name)
         return there, notes, absent
 
+    def takes(self, candidate: RunRecord, baseline: RunRecord, suite: Suite) -> bool:
+        """True if the candidate has enough of a suite to be judged by it, so that its rule for missing ones rests."""
+        theirs, own = tasks_of(baseline, [suite]), tasks_of(candidate, [suite])
+        is_refused = self.policy.rule(suite.name).missing == "refuse"
+        return len(own) == len(theirs) or (bool(own) and (is_refused or "tasks" in self.allowed))
+
+    def without_average(self, chosen: Sequence[Suite]) -> list[str]:
+        """Return a note if the policy asks for the average and there is none."""
+        if not self.policy.asks_average or sum(suite.in_total for suite in chosen) > 1:
+            return []
+        return [f"not judged: the average that {self.policy.source} asks for, because it takes two suites"]
+
     def with_rules(self, questions: Sequence[Question]) -> list[Question]:
         """Give each question its rule's margin and tier; leave the average out if the policy does."""
         found = []
@@ -205,13 +219,15 @@ def suites_in(record: RunRecord) -> dict[str, Suite]:
 def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     candidate, policy = asking.candidate, asking.policy
     both = f"{candidate.folder} and {baseline.folder}"
-    has = {n: s for n, s in suites_in(baseline).items() if not policy.suites or tasks_of(candidate, [s])}
-    names, notes, absent = asking.without_missing(policy.suites, has, "a run")
+    theirs = suites_in(baseline)
+    wanted = policy.suites or (dict.fromkeys(theirs, policy.default) if policy.source else {})
+    has = {name: 0 for name, suite in theirs.items() if asking.takes(candidate, baseline, suite)}
+    names, notes, absent = asking.without_missing(wanted, has, "a run")
     tasks_there = {n: 0 for n in baseline.metrics if n in candidate.metrics}
     singles, more_notes, more_absent = asking.without_missing(policy.tasks, tasks_there, "a run")
     chosen = []
-    if names or not policy.suites:
-        chosen = chosen_suites(names or asking.suites, suites_in(baseline), str(baseline.folder))
+    if names or not wanted:
+        chosen = chosen_suites(names or asking.suites, theirs, str(baseline.folder))
     tasks = list(dict.fromkeys([*tasks_of(baseline, chosen), *singles]))
     granted = comparable.split(comparable.between_runs(candidate, baseline, tasks), asking.allowed, both)
     tasks = [task for task in tasks if task in candidate.metrics]
@@ -219,7 +235,8 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     if not tasks:
         raise ConfigError(f"{both} have no task in common")
     notes = [*comparable.remarks(candidate, baseline), *notes, *more_notes]
-    extra = [suite for name, suite in suites_in(candidate).items() if name not in suites_in(baseline)]
+    notes += asking.without_average(chosen)
+    extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
     if extra and not asking.suites and not policy.suites:
         notes.append(f"not judged, because the baseline lacks it: {', '.join(suite.title for suite in extra)}")
     paired = all(has_samples(record) for record in (candidate, baseline))
@@ -229,7 +246,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         )
         scores = _checked_scores(asking, baseline, pairs, notes)
         tests = [*paired_tests(scores, chosen, policy.default.margin)]
-        tests += [_single(n, pairs[n], policy.tasks[n], allow_missing=asking.allow_missing) for n in singles]
+        tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
     else:
         notes.append(f"unpaired: {SAMPLES_FILE} of a run is missing, so errors are larger than they need be")
         if singles:
@@ -281,6 +298,12 @@ def _checked_scores(
                 "incomplete, or see --allow-missing (what the candidate lacks is wrong, what the baseline lacks is "
                 "left out)"
             )
+    if asking.allow_missing:
+        neither = {name: count for name, found in pairs.items() if (count := _in_neither(asking.candidate, found))}
+        for name, count in neither.items():
+            scores[name] = _with_lost(scores[name], count)
+        if neither:
+            notes.append(f"missing: neither run has {_counted(neither)}, which count as lost (--allow-missing)")
     left_out = sum(lost.values()) + sum(extra.values())
     if left_out:
         used = sum(len(found.differences) for found in scores.values())
@@ -299,6 +322,24 @@ def _lost(candidate: RunRecord, found: TaskPair, *, every: bool) -> TaskPair:
     scored = len(found.candidate) + found.left_out - len(found.missing)
     kept = [sample for sample in found.missing if sample.doc_id < counted] if scored < counted else []
     return replace(found, missing=tuple(kept))
+
+
+def _in_neither(candidate: RunRecord, found: TaskPair) -> int:
+    """Return how many documents the candidate's record counts that neither run's samples have."""
+    counted = max(value.n for value in candidate.metrics[found.task.name].values())
+    there = len(found.candidate) + found.left_out - len(found.missing)
+    return max(0, counted - there - len(found.missing))
+
+
+def _with_lost(scores: TaskScores, count: int, wrong: float = 0.0) -> TaskScores:
+    """Add documents of which nothing is known, at the worst: right before and wrong now."""
+    return replace(
+        scores,
+        candidate=np.concatenate([scores.candidate, np.full(count, wrong)]),
+        baseline=np.concatenate([scores.baseline, np.full(count, 1 - wrong)]),
+        clusters=(*scores.clusters, *((scores.task.name, "lost", number) for number in range(count))),
+        same=scores.same and not count,
+    )
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -320,12 +361,14 @@ def _with_wrong(found: TaskPair, scores: TaskScores, metric: str, wrong: float =
     )
 
 
-def _single(name: str, found: TaskPair, rule: Rule, *, allow_missing: bool) -> Question:
+def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
     """Return the question about one task, by the metric that its rule names."""
-    metric = rule.metric or find_task(name).headline
-    scores = found.scores(metric)
-    if allow_missing:
-        scores = _with_wrong(found, scores, metric, float(rule.lower_is_better))
+    name, metric = found.task.name, rule.metric or found.task.headline
+    scores = replace(found.scores(metric), clusters=scores_of({name: found})[name].clusters)
+    if asking.allow_missing:
+        wrong = float(rule.lower_is_better)
+        scores = _with_wrong(found, scores, metric, wrong)
+        scores = _with_lost(scores, _in_neither(asking.candidate, found), wrong)
     title = name if rule.metric is None else f"{name} ({metric})"
     if not rule.lower_is_better:
         return paired_question(name, title, {name: scores}, {name: 1.0}, rule.margin)
@@ -363,14 +406,9 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     if unasked and not policy.suites:
         titles = ", ".join(load_suites()[name].title for name in unasked)
         notes.append(f"not judged, because the candidate did not run it: {titles}")
-    notes += [*comparable.remarks(candidate), *notes_missing]
+    notes += [*comparable.remarks(candidate), *notes_missing, *asking.without_average(chosen)]
     own = _sides(run_scores(candidate), chosen)
-    other = {
-        suite.name: Side(
-            published[suite.name].estimate.scaled(0.01), _independent([task.documents for task in suite.tasks])
-        )
-        for suite in chosen
-    }
+    other = {suite.name: _published_side(baseline, suite, published[suite.name]) for suite in chosen}
     tests = unpaired_tests(own, other, chosen, policy.default.margin)
     return Gate(
         model_name(candidate),
@@ -391,8 +429,31 @@ def _sides(scores: RunScores, suites: Sequence[Suite]) -> dict[str, Side]:
         estimate = scores.suite(suite)
         if estimate is None:
             raise ConfigError(f"{scores.record.folder}: no score for {suite.title}: tasks are missing or failed")
-        found[suite.name] = Side(estimate.scaled(0.01), _independent(scores.clusters(suite)))
+        counts = scores.clusters(suite)
+        tasks = [
+            (float(value.value or 0.0), float(value.stderr or 0.0), count)
+            for task, count in zip(suite.tasks, counts, strict=True)
+            if (value := scores.record.metrics[task.name][task.headline])
+        ]
+        found[suite.name] = Side(widened(estimate.scaled(0.01), tasks), _independent(counts))
     return found
+
+
+def _published_side(baseline: Baseline, suite: Suite, score: SuiteScore) -> Side:
+    """Return a published suite's average; where its rows are known, none of them may understate its error."""
+    counts = [task.documents for task in suite.tasks]
+    rows = [baseline.headline(task) for task in suite.tasks]
+    tasks = [
+        (
+            float(row.value),
+            binomial_stderr(float(row.value), count) if row.stderr is None else float(row.stderr),
+            count,
+        )
+        for row, count in zip(rows, counts, strict=True)
+        if row is not None
+    ]
+    estimate = score.estimate.scaled(0.01)
+    return Side(widened(estimate, tasks) if len(tasks) == len(rows) else estimate, _independent(counts))
 
 
 def _independent(counts: Sequence[int]) -> float:

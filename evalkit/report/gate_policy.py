@@ -62,6 +62,7 @@ class Policy:
         tasks: single tasks that are judged besides.
         average: the rule for the suites' average, None: it is not judged.
         source: the file, for messages; empty if the command line says everything.
+        asks_average: True if the file names the average.
     """
 
     alpha: float = 0.05
@@ -70,6 +71,7 @@ class Policy:
     tasks: Mapping[str, Rule] = field(default_factory=dict)
     average: Rule | None = field(default_factory=Rule)
     source: str = ""
+    asks_average: bool = False
 
     def rule(self, key: str) -> Rule:
         """Return the rule of a suite, a task, or the average."""
@@ -101,6 +103,13 @@ def read_policy(path: Path) -> Policy:
         if metric is not None and metric not in task.metrics:
             raise ConfigError(f"{where}: tasks: {name}: no metric {metric!r} (it has: {', '.join(task.metrics)})")
     average = found.get(AVERAGE, {})
+    asks_average = AVERAGE in found and average is not False
+    named = _section(found, "suites", where)
+    if asks_average and named and sum(find_suite(name).in_total for name in named) < 2:
+        raise ConfigError(
+            f"{where}: {AVERAGE}: it is the average of the suites below 'suites', and takes two of the total; name "
+            f"more, or say '{AVERAGE}: false'"
+        )
     return Policy(
         alpha,
         default,
@@ -111,6 +120,7 @@ def read_policy(path: Path) -> Policy:
         {name: _rule(entry, default, _TASK_KEYS, f"{where}: tasks: {name}") for name, entry in tasks.items()},
         None if average is False else _rule(average, default, ("margin", "tier"), f"{where}: {AVERAGE}"),
         where,
+        asks_average,
     )
 
 

@@ -168,12 +168,12 @@ def samples_by_task(
     wanted = None if tasks is None else set(tasks)
     found: dict[str, list[Sample]] = {}
     for sample in read_samples(record.folder):
-        if wanted is None or sample.task in wanted:
-            found.setdefault(sample.task, []).append(sample)
+        found.setdefault(sample.task, []).append(sample)
     for task in dict.fromkeys([*record.metrics, *found]):
-        if wanted is None or task in wanted:
+        # A task of which only the documents are there was lost from the record, whoever asks for it.
+        if wanted is None or task in wanted or task not in record.metrics:
             _check_whole(record, task, found.get(task, []), allow_missing=allow_missing)
-    return found
+    return {task: samples for task, samples in found.items() if wanted is None or task in wanted}
 
 
 def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, allow_missing: bool) -> None:
@@ -193,7 +193,16 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
             "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
         )
-    if len(samples) == counted and not record.evalkit.get("foreign"):
+    if record.evalkit.get("foreign"):
+        return
+    read = (record.evalkit["data"].get(task) or {}).get("documents")
+    limit = record.evalkit["config"].get("limit")
+    if isinstance(read, int) and counted < min(read, limit or read):
+        raise StoreError(
+            f"{record.folder / RUN_FILE}: {task}: {counted:,} documents are counted, but its data had {read:,}"
+            f"{f' and the limit was {limit:,}' if limit else ''}; the file was changed, rerun it"
+        )
+    if len(samples) == counted:
         _check_means(record, task, samples, where)
 
 
@@ -277,6 +286,8 @@ def pair(
     for task in wanted:
         by_content = not same_data(candidate, baseline, task.name)
         found = pair_samples(task, left.get(task.name, []), right.get(task.name, []), by_content=by_content)
+        if not by_content:
+            _check_content(candidate, baseline, found)
         if drop_failed:
             found = _without_failed(found)
         if not found.candidate:
@@ -284,6 +295,33 @@ def pair(
             raise DataError(f"{task.name}: the two runs have no document in common; {why}")
         pairs[task.name] = found
     return pairs
+
+
+def _check_content(candidate: RunRecord, baseline: RunRecord, found: TaskPair) -> None:
+    """Documents at one position are the same document, or one of the files was changed.
+
+    The gold answer of the same data is the same. Requests may be made in another way, but then in all documents.
+    """
+    documents = list(zip(found.candidate, found.baseline, strict=True))
+    asked = [a.context == b.context and a.continuations == b.continuations for a, b in documents]
+    digests = [(record.evalkit.get("identity") or {}).get("protocol") or {} for record in (candidate, baseline)]
+    as_before = digests[0] == digests[1] and all(
+        candidate.evalkit["config"].get(name) == baseline.evalkit["config"].get(name)
+        for name in ("apply_chat_template", "system", "system_in_user")
+    )
+    comparable = any(asked) or (as_before and bool(digests[0]))
+    other = [
+        a.doc_id
+        for (a, b), is_same in zip(documents, asked, strict=True)
+        if str(a.target) != str(b.target) or (comparable and not is_same)
+    ]
+    if other:
+        shown = ", ".join(map(str, sorted(other)[:5])) + (", ..." if len(other) > 5 else "")
+        raise StoreError(
+            f"{candidate.folder} and {baseline.folder}: {found.task.name}: {len(other):,} of {len(documents):,} "
+            f"documents are others at the same position ({shown}), though the data have one hash; a file was changed, "
+            "rerun it"
+        )
 
 
 def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *, by_content: bool) -> TaskPair:
@@ -349,6 +387,13 @@ def _without_failed(pair: TaskPair) -> TaskPair:
 
 
 def scores_of(pairs: Mapping[str, TaskPair]) -> dict[str, TaskScores]:
-    """Return the headline scores of all pairs, with the clusters that go across tasks."""
-    keys = linked_keys({name: found.candidate for name, found in pairs.items()})
+    """Return the headline scores of all pairs, with the clusters that go across tasks.
+
+    Where the two runs know different passages, those of the run with fewer clusters count.
+    """
+    both = (
+        linked_keys({name: found.candidate for name, found in pairs.items()}),
+        linked_keys({name: found.baseline for name, found in pairs.items()}),
+    )
+    keys = min(both, key=lambda of_run: len({key for of_task in of_run.values() for key in of_task}))
     return {name: replace(found.scores(), clusters=keys[name]) for name, found in pairs.items()}

@@ -16,7 +16,7 @@ from benchmarks.gate_rates import Case, cases, rates
 from evalkit.errors import DataError
 from evalkit.paired import hidden_probability, paired_test
 from evalkit.stats import Estimate
-from evalkit.unpaired import Side, UnpairedTest, restricted_share
+from evalkit.unpaired import Side, UnpairedTest, limits_error, restricted_share, widened
 
 pytestmark = pytest.mark.torch_free
 
@@ -164,3 +164,23 @@ def test_all_right_of_few_documents_is_no_certainty() -> None:
     found = UnpairedTest(few, Side(Estimate(1.0, 0.0, 10), 10))
     assert found.p_fine(0.01) > 0.3
     assert found.lowest() < -0.15
+
+
+def test_a_small_task_that_is_all_right_hides_no_loss() -> None:
+    # Tasks of 5,000 and 20 documents, the small one truly down by 8 points and all right by chance in 19 % of runs.
+    chance = 0.92**20
+    assert chance > 0.18
+    tasks = [(0.6, math.sqrt(0.24 / 4999), 5000.0), (1.0, 0.0, 20.0)]
+    seen = Estimate(0.8, tasks[0][1] / 2, 5020)
+    side = Side(widened(seen, tasks), 4 / (1 / 5000 + 1 / 20))
+    assert UnpairedTest(Side(seen, side.documents), Side(seen, side.documents)).p_fine(0.04) < 0.05
+    assert UnpairedTest(side, side).p_fine(0.04) > 0.05
+
+
+@given(st.integers(1, 400), st.floats(0, 1))
+def test_the_error_of_limits_is_that_of_the_exact_binomial_limits(documents: int, share: float) -> None:
+    right = round(share * documents)
+    found = limits_error(right / documents, 0.0, documents)
+    exact = scipy_stats.binomtest(right, documents).proportion_ci(0.9, method="exact")
+    distance = max(right / documents - exact.low, exact.high - right / documents)
+    assert found == pytest.approx(distance / 1.6448536, abs=1e-6)

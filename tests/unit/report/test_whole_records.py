@@ -51,3 +51,91 @@ def test_a_sample_whose_metric_is_no_number(tmp_path: Path) -> None:
     code, said = gate(folder)
     assert code == 2
     assert "samples.jsonl:4: damaged line" in said
+
+
+def lines_of(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def write_lines(folder: Path, samples: list[dict[str, object]]) -> None:
+    (folder / "samples.jsonl").write_text("".join(json.dumps(s) + "\n" for s in samples), encoding="utf-8")
+
+
+def dropped(folder: Path, task: str, *, also_samples: bool) -> None:
+    """Take a task out of run.json."""
+    document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    document["evalkit"]["tasks"].pop(task)
+    (folder / "run.json").write_text(json.dumps(document), encoding="utf-8")
+    if also_samples:
+        write_lines(folder, [sample for sample in lines_of(folder) if sample["task"] != task])
+
+
+@pytest.mark.parametrize("kind", ["swapped", "replaced", "another gold"])
+def test_other_documents_at_the_same_positions(kind: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    samples = lines_of(folder)
+    boolq = [sample for sample in samples if sample["task"] == "boolq"]
+    if kind == "swapped":
+        boolq[0]["doc_id"], boolq[1]["doc_id"] = boolq[1]["doc_id"], boolq[0]["doc_id"]
+    elif kind == "replaced":
+        boolq[0]["context"] = boolq[1]["context"] = "another question"
+    else:
+        for sample in boolq[:2]:
+            sample["target"] = 1 - int(str(sample["target"]))
+    write_lines(folder, samples)
+    code, said = gate(folder)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "boolq: 2 of 10 documents are others at the same position (0, 1)" in said
+
+
+def test_both_runs_damaged_alike(tmp_path: Path) -> None:
+    folders = [Path(shutil.copytree(RECORDED, tmp_path / name)) for name in ("a", "b")]
+    for folder in folders:
+        document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        document["evalkit"]["tasks"]["boolq"]["acc"]["n"] = 7
+        (folder / "run.json").write_text(json.dumps(document), encoding="utf-8")
+        write_lines(folder, [s for s in lines_of(folder) if s["task"] != "boolq" or int(str(s["doc_id"])) < 7])
+    found = CliRunner().invoke(main, ["gate", str(folders[0]), "--baseline", str(folders[1])])
+    assert found.exit_code == 2
+    assert "boolq: 7 documents are counted, but its data had 10" in found.output
+    for folder in folders:
+        dropped(folder, "boolq", also_samples=False)
+    found = CliRunner().invoke(main, ["gate", str(folders[0]), "--baseline", str(folders[1])])
+    assert found.exit_code == 2
+    assert "boolq: 7 documents, but run.json counts 0" in found.output
+
+
+def test_what_neither_run_has_is_lost(tmp_path: Path) -> None:
+    folders = [Path(shutil.copytree(RECORDED, tmp_path / name)) for name in ("a", "b")]
+    for folder in folders:
+        write_lines(folder, [s for s in lines_of(folder) if s["task"] != "boolq" or int(str(s["doc_id"])) < 7])
+    asked = ["gate", str(folders[0]), "--baseline", str(folders[1])]
+    assert CliRunner().invoke(main, asked).exit_code == 2
+    found = CliRunner().invoke(main, [*asked, "--allow-missing"])
+    assert found.exit_code == 3
+    assert "missing: neither run has 3 documents (3 of boolq), which count as lost (--allow-missing)" in found.output
+
+
+@pytest.mark.parametrize(("rule", "code"), [("refuse", 2), ("undecided", 3), ("ignore", 0)])
+def test_a_policy_says_what_an_incomplete_suite_means(rule: str, code: int, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    dropped(folder, "boolq", also_samples=True)
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(f"missing: {rule}\n", encoding="utf-8")
+    asked = ["gate", str(folder), "--baseline", str(RECORDED), "--policy", str(policy)]
+    found = CliRunner().invoke(main, asked)
+    assert found.exit_code == code
+    assert ("| GPT4All" in found.output) is False
+
+
+def test_a_policy_with_a_key_given_twice_or_an_average_of_one_suite(tmp_path: Path) -> None:
+    policy = tmp_path / "gate.yaml"
+    for text, message in (
+        ("margin: 1\nmargin: 2\n", "key 'margin' is there twice"),
+        ("suites:\n  gpt4all: {margin: 1}\n  gpt4all: {margin: 9}\n", "key 'gpt4all' is there twice"),
+        ("suites:\n  gpt4all: {}\naverage: {margin: 1}\n", "takes two of the total"),
+    ):
+        policy.write_text(text, encoding="utf-8")
+        found = CliRunner().invoke(main, ["gate", str(RECORDED), "--baseline", str(RECORDED), "--policy", str(policy)])
+        assert (found.exit_code, found.output.count("\n")) == (2, 1)
+        assert message in found.output
