@@ -6,8 +6,10 @@ import builtins
 import contextlib
 import os
 import select
+from _thread import RLock
 from collections.abc import Collection
 from json import loads
+from types import GeneratorType
 from typing import Any
 
 from . import remote
@@ -189,6 +191,7 @@ class Session:
         self.namespace: dict[str, Any] = {}
         """The prompt's own classes by name, of which instances cross."""
         self._raiser = Raiser(self.namespace)
+        self._lock = RLock()
         self.entry_is_class = False
         self._heap = Heap(0, parts_of)
         self._decoder = Decoder(self._object, self._heap)
@@ -206,14 +209,19 @@ class Session:
         if handle >= 0:
             return {"h": handle}
         if callable(value) and not isinstance(value, type):
-            for number, known in enumerate(self._callbacks):
-                if known is value:
-                    return {"k": [number, ""]}
-            self._callbacks.append(value)
-            return {"k": [len(self._callbacks) - 1, str(getattr(value, "__name__", ""))[:60]]}
+            return {"k": [self._callback(value), str(getattr(value, "__name__", ""))[:60], "function"]}
         if hasattr(type(value), "__next__"):
-            return {"g": self._encoder().items(value, 1)}
+            kind = "generator" if isinstance(value, GeneratorType) else "iterator"
+            return {"k": [self._callback(value), type(value).__name__, kind]}
         raise CrossingError(f"a {type(value).__name__} object")
+
+    def _callback(self, value: Any) -> int:
+        """The number of a function or an iterator of the tests."""
+        for number, known in enumerate(self._callbacks):
+            if known is value:
+                return number
+        self._callbacks.append(value)
+        return len(self._callbacks) - 1
 
     def _object(self, tag: str, body: Any, decoder: Any) -> Any:
         """Build what the tags u, p, o, e and h stand for."""
@@ -232,7 +240,10 @@ class Session:
             self.notes.setdefault(f"methods of the program's own class {name[:60]}")
             return remote.derived(self, handle, name[:60], decoder(base))
         if tag == "k":
-            raise ValueError("a function of the tests")
+            number = body[0]
+            if type(number) is not int or number < 0:
+                raise ValueError("not a function of the tests")
+            return self._callbacks[number]
         handle, name, kind, abilities = body
         if type(handle) is not int or type(name) is not str or type(kind) is not str or type(abilities) is not list:
             raise TypeError("not an object")
@@ -277,7 +288,8 @@ class Session:
         if self.ending is not None:
             raise self.ending
         try:
-            return self._answered(question, handle, arguments, keywords)
+            with self._lock:  # tests may have threads
+                return self._answered(question, handle, arguments, keywords)
         except Ending as ending:
             self.ending = ending
             raise
@@ -370,7 +382,8 @@ class Session:
             raise Malformed("a call of no function of the tests") from None
         self._take_changes(reply)
         try:
-            return {"returned": encode(function(*args, **kwargs), self._encoder())}
+            result = function(*args, **kwargs) if callable(function) else next(function)
+            return {"returned": encode(result, self._encoder())}
         except CrossingError as error:
             raise Uncrossed(f"what a function of the tests returned: {error}") from None
         except Exception as error:

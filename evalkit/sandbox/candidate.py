@@ -106,6 +106,7 @@ class Objects:
         self.handles: dict[int, int] = {}
         self.late: dict[int, BaseException] = {}  # raised by an iterator after items that were sent before
         self.stubs: dict[int, list[Any]] = {}  # functions of the tests, by the id of what stands for them
+        self.made: dict[int, Any] = {}  # what stands for them, by their number
         self.number = 0
         self.heap = Heap(1, parts_of)
         self.decoder = Decoder(self._object, self.heap)
@@ -143,7 +144,21 @@ class Objects:
             return restored(self.names[body[0]], decoder(body[1]))
         raise ValueError(f"a tag {tag!r} from the tests")
 
-    def _stub(self, body: list[Any]) -> Callable[..., Any]:
+    def _stub(self, body: list[Any]) -> Any:
+        """What stands for a function or an iterator of the tests."""
+        number, name, kind = body
+        if number in self.made:
+            return self.made[number]
+        stub: Any = self._function(body)
+        if kind == "iterator":
+            stub = type(name, (_Iterator,), {})(stub)
+        elif kind == "generator":
+            stub = _generate(stub)
+        self.made[number] = stub
+        self.stubs[id(stub)] = body
+        return stub
+
+    def _function(self, body: list[Any]) -> Callable[..., Any]:
         def stub(*args: Any, **kwargs: Any) -> Any:
             values = encode_arguments(args, kwargs, self.encoder)
             number = self.number
@@ -162,8 +177,6 @@ class Objects:
             )(message["message"])
 
         stub.__name__ = stub.__qualname__ = body[1] or "stub"
-        self.stubs[id(stub)] = body
-        self.hold(stub)  # alive, so that its id stays its own
         return stub
 
     def with_changes(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +214,28 @@ class Objects:
                 raise
             self.late[handle] = error
         return [items, False]
+
+
+class _Iterator:
+    """Stands for an iterator of the tests."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return self._ask()
+
+
+def _generate(ask: Callable[[], Any]) -> Any:
+    while True:
+        try:
+            item = ask()
+        except StopIteration:
+            return
+        yield item
 
 
 def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, Any]]:

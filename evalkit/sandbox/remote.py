@@ -80,13 +80,14 @@ SINGLE_ITEMS = 16  # asked for one by one; then in growing numbers, to save time
 class Remote:
     """An object of the candidate. Each has a class of its own kind, with the methods that the object has."""
 
-    __slots__ = ("__weakref__", "_handle", "_kind", "_more", "_session")
+    __slots__ = ("__weakref__", "_handle", "_kind", "_more", "_numbers", "_session")
 
     def __init__(self, session: Session, handle: int, kind: str) -> None:
         self._session = session
         self._handle = handle
         self._kind = kind
         self._more: Iterator[Any] | None = None
+        self._numbers: dict[str, Any] = {}
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -133,7 +134,13 @@ def _ask(name: str) -> Callable[[Remote], Any]:
     def method(self: Remote) -> Any:
         return self._session.ask(name, self._handle, [])
 
-    return method
+    def number(self: Remote) -> Any:
+        """Its value as a number is what it said first: another at each question could suit every comparison."""
+        if name not in self._numbers:
+            self._numbers[name] = self._session.ask(name, self._handle, [])
+        return self._numbers[name]
+
+    return number if name in ("int", "float", "complex") else method
 
 
 def _typed(name: str, kind: type) -> Callable[[Remote], Any]:

@@ -142,6 +142,25 @@ def _fill(kind: Callable[[], Any], pairs: Iterable[Any]) -> Any:
     return made
 
 
+def _with_zone(numbers: list[int], value: Any) -> tuple[Any, ...] | None:
+    """The parts of a time; None where its zone is of the program's own class."""
+    zone = value.tzinfo
+    kind: Any = type(zone)
+    known = zone is None or stock_name(kind) is not None
+    return (numbers, zone, value.fold) if known else None
+
+
+def _stream_parts(value: Any) -> tuple[Any, ...] | None:
+    """(content, position); None of one that is closed."""
+    return None if value.closed else (value.getvalue(), value.tell())
+
+
+def _build_stream(name: str, kind: type, content: Any, place: Any) -> Any:
+    made = getattr(_module("io"), name)(_type_is(content, kind), *([""] if kind is str else []))
+    made.seek(_type_is(place, int))
+    return made
+
+
 def _with_data(made: Any, data: Any) -> Any:
     made.data = data
     return made
@@ -195,11 +214,11 @@ TABLE: dict[str, Parts] = {
     ),
     "datetime.timezone": (lambda v: v.__getinitargs__(), datetime.timezone),
     "datetime.time": (
-        lambda v: ([v.hour, v.minute, v.second, v.microsecond], v.tzinfo, v.fold),
+        lambda v: _with_zone([v.hour, v.minute, v.second, v.microsecond], v),
         functools.partial(_build_time, datetime.time),
     ),
     "datetime.datetime": (
-        lambda v: ([v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond], v.tzinfo, v.fold),
+        lambda v: _with_zone([v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond], v),
         functools.partial(_build_time, datetime.datetime),
     ),
     "zoneinfo.ZoneInfo": (lambda v: (v.key,), lambda key: _module("zoneinfo").ZoneInfo(_type_is(key, str))),
@@ -215,7 +234,10 @@ TABLE: dict[str, Parts] = {
     "uuid.UUID": (lambda v: (v.hex,), lambda text: _module("uuid").UUID(_type_is(text, str))),
     "pathlib.PurePosixPath": (lambda v: (str(v),), lambda t: _module("pathlib").PurePosixPath(_type_is(t, str))),
     "pathlib.PosixPath": (lambda v: (str(v),), lambda t: _module("pathlib").PosixPath(_type_is(t, str))),
+    "io.StringIO": (lambda v: _stream_parts(v), lambda text, place: _build_stream("StringIO", str, text, place)),
+    "io.BytesIO": (lambda v: _stream_parts(v), lambda data, place: _build_stream("BytesIO", bytes, data, place)),
     # Tags that stand for no one type.
+    "=surrogates": (lambda v: (), lambda text: bytes.fromhex(text).decode("utf-32-be", "surrogatepass")),
     "=nan": (lambda v: (), lambda: math.nan),  # that very object: `[math.nan] == [math.nan]` asks for identity first
     "=named": (lambda v: (v.__name__,), _named),
     "=record": (
@@ -233,7 +255,12 @@ TABLE: dict[str, Parts] = {
 @functools.lru_cache(maxsize=1024)
 def stock_name(kind: Any) -> str | None:
     """The key of :data:`TABLE` for exactly this type, or None."""
-    module, name = kind.__module__, kind.__qualname__
+    try:
+        module, name = kind.__module__, kind.__qualname__
+    except AttributeError:
+        return None
+    if type(module) is not str:
+        return None
     if module == "numpy":
         numpy: Any = sys.modules.get("numpy")
         known = numpy is not None and getattr(numpy, name, None) is kind

@@ -378,6 +378,7 @@ def main() -> None:
         os.dup2(null, fd)
     os.close(null)
     kernel.be_killed_first()
+    kernel.use_few_heaps()  # else a few threads of the tests reserve all the address space that a judge has
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of its threads would take memory
     for name in PRELOADED:
         importlib.import_module(name)

@@ -5,13 +5,13 @@ Nothing that crosses can run code, on either side: no pickle, no marshal, no typ
 object with one key, their tag:
 
     t tuple   d dict [[key, value], ...]   s set   f frozenset   b bytes (hex)   y bytearray (hex)   c complex [re, im]
-    i integer of more than 64 bits (hex)   r range [start, stop, step]   g iterator of an argument (its items)
+    i integer of more than 64 bits (hex)   r range [start, stop, step]
     x [name, part, ...]        a stock type of ``stock.py``
     u [handle, class, value]   an instance of a subclass of a type above, as its base type's value
     p [class, state]           an instance of a class that the prompt defines, with its attributes
     o [handle, class, kind, abilities]   any other object: it stays where it is (``remote.py``); h handle: that again
     e [[module, name], ...]    a class of exceptions, with its bases (``raised.py``)
-    k [number, name]           a function of the tests, called back by number
+    k [number, name, kind]     a function or an iterator of the tests, called back by number
     m [number, content] or [number]   a mutable object that both sides have (``heap.py``), new or known
     w [node, ...]              a deep or cyclic value: lists, tuples, dicts and prompt objects that refer to each other
 """
@@ -22,6 +22,7 @@ from __future__ import annotations
 import builtins
 import functools
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,19 @@ MAX_ITEMS = 2_000_000  # items in one message
 _PLAIN = frozenset({type(None), bool, float, str})
 _CODED = frozenset({list, dict})
 _AS_THEY_ARE = frozenset({type(None), bool, str})
+
+
+# Two surrogates, which JSON would make one character.
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def _are_plain(values: list[Any]) -> bool:
+    """Whether the strings among these are their own encoding."""
+    return all(value.isascii() or not _PAIR.search(value) for value in values if type(value) is str)
+
+
+def _utf32(text: str) -> str:
+    return text.encode("utf-32-be", "surrogatepass").hex()
 
 
 class CrossingError(ValueError):
@@ -81,7 +95,7 @@ class Encoder:
         """The items of a list; the common ones, all strings, all floats or all small integers, as they are."""
         kinds = set(map(type, values))
         if (
-            kinds <= _AS_THEY_ARE
+            (kinds <= _AS_THEY_ARE and (str not in kinds or _are_plain(values)))
             or (kinds == {int} and min(values) >= -(1 << 63) and max(values) < 1 << 63)
             or (kinds == {float} and not math.isnan(sum(values)))
         ):
@@ -119,6 +133,9 @@ class Encoder:
     def state(self, value: Any, depth: int) -> Any:
         state = state_of(value)
         if type(state) is dict:
+            for name in state:
+                if not _is_attribute(type(value), name):
+                    raise CrossingError(f"{type(value).__name__}.{str(name)[:60]}, which stands in a method's place")
             return self.pairs(state, depth + 1)
         return self.items([state], depth + 1)[0]
 
@@ -140,6 +157,8 @@ class Encoder:
         kind: Any = type(value)
         if kind is float:
             return {"x": ["=nan"]} if value is math.nan else value
+        if kind is str:
+            return value if value.isascii() or not _PAIR.search(value) else {"x": ["=surrogates", _utf32(value)]}
         if kind in _PLAIN:
             return value
         if kind is int:
@@ -205,6 +224,7 @@ _MUTABLE = frozenset({list, dict, set, bytearray})
 MUTABLE_STOCK = frozenset(
     ("collections.deque", "collections.OrderedDict", "collections.Counter", "collections.defaultdict", "=numpy")
 ) | {"collections.UserDict", "collections.UserList", "array.array", "types.SimpleNamespace", "collections.ChainMap"}
+MUTABLE_STOCK |= {"io.StringIO", "io.BytesIO"}
 # Levels of lists in a stock type's parts that are not the value's own; 1 for the others.
 LEVELS = {"dict_keys": 2, "dict_items": 2, "collections.UserDict": 0, "collections.UserList": 0} | {
     f"collections.{name}": 2 for name in ("OrderedDict", "Counter", "defaultdict")
@@ -222,7 +242,7 @@ _BASES: dict[type, Callable[[Encoder, Any, int], Any]] = {
     # Only as bases of subclasses: exact ones are answered before.
     int: lambda e, v, d: e(v, d),
     float: lambda e, v, d: e(v, d),
-    str: lambda e, v, d: v,
+    str: lambda e, v, d: e(v, d),
     type(None): lambda e, v, d: None,
 }
 _PLAIN_COPY: dict[type, Callable[[Any], Any]] = {
@@ -274,6 +294,8 @@ def parts_of(value: Any) -> list[Any] | bytes:
         return list(value.maps)
     if name == "array.array":
         return bytes(value.tobytes())
+    if name in ("io.StringIO", "io.BytesIO"):
+        return repr(TABLE[name][0](value)).encode()
     if name == "=numpy":
         if value.dtype.kind == "O":
             return list(value.flat)
@@ -302,7 +324,7 @@ def state_of(value: Any) -> Any:
     """The attributes of an object as plain data: a member's name, a tuple's items, or a dict of attributes."""
     kind = type(value)
     if (enum := sys.modules.get("enum")) is not None and isinstance(value, enum.Enum):
-        return value.name
+        return int(value.value) if isinstance(value, enum.Flag) else value.name
     if isinstance(value, tuple):
         return tuple(value)
     state = dict(getattr(value, "__dict__", {}))
@@ -314,10 +336,15 @@ def state_of(value: Any) -> Any:
     return state
 
 
+def _is_attribute(kind: type, name: Any) -> bool:
+    """Whether a name is an attribute's, and takes no method away from the class."""
+    return type(name) is str and not callable(getattr(kind, name, None)) and name[:2] + name[-2:] != "____"
+
+
 def restored(kind: Any, state: Any, made: Any = None) -> Any:
     """An instance of a prompt's class with this state (see :func:`state_of`); its constructor is not run."""
     if (enum := sys.modules.get("enum")) is not None and issubclass(kind, enum.Enum):
-        return kind[state]
+        return kind(_type_is(state, int)) if issubclass(kind, enum.Flag) else kind[state]
     if issubclass(kind, tuple):
         if len(state) != len(kind._fields):
             raise ValueError("another number of fields")
@@ -326,7 +353,7 @@ def restored(kind: Any, state: Any, made: Any = None) -> Any:
     for name, value in state.items():
         if type(name) is not str:
             raise TypeError("an attribute without a name")
-        if callable(getattr(kind, name, None)) or (name.startswith("__") and name.endswith("__")):
+        if not _is_attribute(kind, name):
             raise TypeError("an attribute in the place of a method")  # which `__dict__` would bring in, too
         object.__setattr__(made, name, value)
     return made
@@ -388,6 +415,8 @@ def _content(value: Any, encoder: Encoder) -> Any:
 def is_simple(value: Any) -> bool:
     """Whether a value is its own encoding; most are, and an encoder costs more than they do."""
     kind = type(value)
+    if kind is str:
+        return value.isascii() or not _PAIR.search(value)
     return kind in _AS_THEY_ARE or (kind is int and -(1 << 63) <= value < 1 << 63) or (kind is float and value == value)
 
 
@@ -582,6 +611,12 @@ def _renew(value: Any, content: Any, decoder: Decoder) -> None:
     elif name == "collections.deque":
         value.clear()
         value.extend(_list(parts[0]))
+    elif name in ("io.StringIO", "io.BytesIO"):
+        text, place = parts
+        value.seek(0)
+        value.truncate()
+        value.write(text)
+        value.seek(_type_is(place, int))
     elif name == "array.array":
         new = TABLE[name][1](*parts)
         del value[:]
@@ -602,7 +637,6 @@ _BUILD: dict[str, Callable[[Decoder, Any, int], Any]] = {
     "i": _integer,
     "c": _complex,
     "r": _range,
-    "g": lambda r, b, d: iter(r.items(b, d)),
     "x": _stock,
     "w": _flat,
     "m": _common,

@@ -25,7 +25,8 @@ from evalkit.sandbox.wire import frame, frame_length
 FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
 _BOOT = (
-    "import sys,types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
+    "import sys;sys.path=[p for p in sys.path if p];"
+    "import types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
     "from evalkit_sandbox.{module} import main;main()"
 )
 # Packages, beyond the standard library, that programs may import where they are installed.
@@ -101,6 +102,7 @@ class Worker:
         self.settings = settings
         self.level = Level((), {}, (), ())
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._hash_seed = 1 + int.from_bytes(os.urandom(4), "big") % 4_000_000_000
         self._link: socket.socket | None = None  # the tester's end of its socket to the nursery, until it has it
 
     def start_nursery(self) -> None:
@@ -121,7 +123,7 @@ class Worker:
         except ValueError:
             raise SandboxError(
                 f"the sandbox's helper process did not start ({self._last_words()}); look at ulimit -a; it was run as "
-                f"{sys.executable} -I -S"
+                f"{sys.executable} -s -S"
             ) from None
         Worker._libraries = hello["libraries"] or []
         self.level = Level(tuple(hello["walls"]), hello["missing"], tuple(hello["leaks"]), tuple(hello["faults"]))
@@ -151,9 +153,12 @@ class Worker:
         }
 
     def _spawn(self, module: str, settings: dict[str, Any], stdin: Any, *kept: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
+        # As -I -S, but for one variable: program and tests have one order of sets, as in one process.
+        flags = ("-s", "-S") if "environment" not in self.settings.without else ("-I", "-S")
+        command = [sys.executable, *flags, "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
         # An interpreter built outside the loader's search path needs this one variable to start at all.
         environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+        environment["PYTHONHASHSEED"] = str(self._hash_seed)
         process = subprocess.Popen(
             [*command, json.dumps(settings)],
             stdin=stdin,

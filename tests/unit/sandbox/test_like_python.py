@@ -66,6 +66,32 @@ IDENTITY = [
     ),
     ("a[0].appendleft(0)", "import collections\nd = collections.deque([1])\nf(d)\nassert list(d) == [0, 1]"),
     ("a[0](kept)\nreturn len(kept)", "got = []\nassert f(lambda l: l.append(1)) == 1"),
+    ("return next(a[0])", "i = iter([1, 2, 3])\nassert f(i) == 1 and next(i) == 2"),
+    ("return next(a[0])", "i = (x for x in range(3))\nassert f(i) == 0 and list(i) == [1, 2]"),
+    ("return sum(a[0])", "assert f(map(int, '123')) == 6 and f(x for x in [1]) == 1"),
+    (
+        "import itertools\nreturn list(itertools.islice(a[0], 2))",
+        "import itertools\nassert f(itertools.count()) == [0, 1]",
+    ),
+    ("import types\nreturn isinstance(a[0], types.GeneratorType)", "assert f(x for x in '') and not f(iter(''))"),
+    ("return a[0]", "i = iter('ab')\nassert f(i) is i and f(len) is len"),
+    ("return a[0] is a[1]", "g = lambda: 1\nassert f(g, g) and not f(g, lambda: 1)"),
+    ("return a[0].read(2)", "import io\ns = io.StringIO('abc')\nassert f(s) == 'ab' and s.read() == 'c'"),
+    ("a[0].write('hi')", "import io\ns = io.StringIO()\nf(s)\nassert s.getvalue() == 'hi'"),
+    ("a[0].write(b'hi')", "import io\ns = io.BytesIO(b'abc')\nf(s)\nassert s.getvalue() == b'hic' and s.tell() == 2"),
+    (
+        "import csv\ncsv.writer(a[0]).writerow([1])",
+        "import io\ns = io.StringIO()\nf(s)\nassert s.getvalue() == '1\\r\\n'",
+    ),
+    ("return '\\ud83d\\ude00'", "assert len(f()) == 2"),
+    (
+        "return {'\\ud83d\\ude00': ['x', '\\ud83d\\ude00']}",
+        "assert [len(k) + len(v[1]) for k, v in f().items()] == [4]",
+    ),
+    ("return '\\U0001f600'", "assert len(f()) == 1"),
+    ("return list({'a', 'b', 'c', 'd', 'e'})", "assert f() == list({'a', 'b', 'c', 'd', 'e'})"),
+    ("return str(set('hello world'))", "assert f() == str(set('hello world'))"),
+    ("return hash('x')", "assert f() == hash('x')"),
     ("for x in a[0]: x.append(0)\nreturn sum(map(len, a[0]))", "m = [[]] * 3\nassert f(m) == 9 and m[0] == [0] * 3"),
 ]
 
@@ -112,6 +138,20 @@ def test_exceptions_are_the_ones_of_one_process(
     own += "        self.code = code\n\n\n"
     lines = f"{imported}\ntry:\n    f()\nexcept {kind} as e:\n    assert {condition}\nelse:\n    assert 0, 'not raised'"
     agree(checker, own + "def f(*a):\n", indented(body), lines)
+
+
+def test_tests_may_have_threads(checker: Checker) -> None:
+    lines = "from threading import Thread\nseen = []\n"
+    lines += "ts = [Thread(target=lambda i=i: seen.append(f(i))) for i in range(20)]\n"
+    lines += "for t in ts: t.start()\nfor t in ts: t.join()\nassert sorted(seen) == list(range(20))"
+    assert agree(checker, "def f(*a):\n", "    return a[0]\n", lines)
+
+
+def test_a_combined_flag_and_a_zone_of_its_own_cross(checker: Checker) -> None:
+    prompt = "import enum\n\n\nclass F(enum.Flag):\n    A = 1\n    B = 2\n\n\ndef f(*a):\n"
+    assert agree(checker, prompt, "    return F.A | F.B\n", "assert f() == F.A | F.B")
+    zone = "    import datetime as d\n    class Z(d.tzinfo):\n        def utcoffset(self, t): return d.timedelta(0)\n"
+    agree(checker, "def f(*a):\n", zone + "    return d.datetime(2020, 1, 1, tzinfo=Z())\n", "assert f().year == 2020")
 
 
 # Random programs over a few shared lists: what each statement does to which object must be seen alike.
