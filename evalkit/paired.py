@@ -12,7 +12,7 @@ among all p with sum(a_i p_i) = margin that is greatest where 1 - p_i = min(1, c
 right (`hidden_probability`). No test that passes an unchanged model errs less often than this. So the p-value is never
 below that probability times the p-value at margin 0: nothing large was lost by chance, and the rest is as good as seen
 by chance. The unseen cluster lies between the typical size of all and the size at which it would give "nothing changed"
-that probability by itself (`unseen_size`); how far between was found by simulation, as the least that holds the level.
+that probability by itself (`unseen_size`); how far between was found by simulation (docs/statistics.md).
 
 - For clusters of one size that are lost as a whole or not at all, this *is* the exact test of Clopper and Pearson; for
   right and wrong answers of independent documents at margin 0 it is the exact sign test, which is McNemar's. So no

@@ -8,6 +8,7 @@ Holm's correction goes over the tasks, and over the suites with their average.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -23,7 +24,7 @@ from evalkit.report.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.report.questions import margin_test, paired_tests
 from evalkit.report.tables import Cell, Column, Table, p_text, render, rounded, to_markdown
 from evalkit.results import RunRecord, read_run
-from evalkit.stats import Estimate, holm, mcnemar
+from evalkit.stats import Estimate, holm, mcnemar, t_quantile
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 # Settings that say where a run happened, not what it computed.
@@ -322,7 +323,7 @@ def numbers_table(comparison: Comparison) -> Table:
     changes: list[TaskChange | SuiteChange] = [*comparison.tasks, *comparison.suites]
     for change in changes:
         found = change.difference
-        values = (change.a, change.b, found.value, change.low, change.high, found.stderr)
+        values = (change.a, change.b, found.value, change.low, change.high, _stderr(change))
         rows.append(
             (
                 change.task if isinstance(change, TaskChange) else change.title,
@@ -330,12 +331,17 @@ def numbers_table(comparison: Comparison) -> Table:
                 *(rounded(value, 4) for value in values),
                 found.documents,
                 *((change.gained, change.lost) if isinstance(change, TaskChange) else (None, None)),
-                *(Decimal(f"{value:.6f}") for value in (change.p_value, change.p_holm)),
+                *(Decimal(f"{value:.6g}") for value in (change.p_value, change.p_holm)),
             )
         )
     return Table(
         "", tuple(Column(n, "left" if n in ("task", "metric") else "right", key=n) for n in names), tuple(rows)
     )
+
+
+def _stderr(change: TaskChange | SuiteChange) -> float:
+    """Return the error seen; where nothing differs there is none, and the interval's half width says it."""
+    return change.difference.stderr or (change.high - change.low) / 2 / t_quantile(0.975, math.inf)
 
 
 def compare_markdown(comparison: Comparison, flips: int) -> str:
@@ -353,7 +359,7 @@ def compare_json(comparison: Comparison, flips: int | None) -> str:
     """Return everything, with unrounded numbers; all documents that flipped if `flips` is None."""
 
     def numbers(change: TaskChange | SuiteChange) -> dict[str, Any]:
-        found = asdict(change) | {"difference": change.difference.value, "stderr": change.difference.stderr}
+        found = asdict(change) | {"difference": change.difference.value, "stderr": _stderr(change)}
         return found | {"documents": change.difference.documents}
 
     found = {

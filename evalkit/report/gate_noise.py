@@ -150,7 +150,7 @@ def noise_table(noise: Noise) -> Table:
         f"{noise.name}: run 2 ({noise.folders[1]}) against run 1 ({noise.folders[0]}), percentage points; one model, "
         "so all of it is noise of the measurement",
         f"Margin that passes: the smallest --margin that passes at alpha {noise.alpha:g} with this noise and these "
-        "documents; a gate with a smaller one goes undecided without any change of the model",
+        "documents; with a smaller one this pair would not have passed, though the model is the same",
     ]
     if any(part.same for part in noise.parts):
         notes.append("without a margin: the same log-probabilities and texts on every document, so every margin passes")

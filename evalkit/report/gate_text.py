@@ -35,11 +35,7 @@ def headline(gate: Gate) -> str:
     margin = _points(min(margins)) if len(margins) == 1 else "its margin"
     if gate.verdict == "undecided" and not open_parts:
         return f"UNDECIDED: not judged: {', '.join(gate.absent)}"
-    why = (
-        "too few independent passages"
-        if any(_lacks_passages(item, gate) for item in open_parts)
-        else ("too few documents")
-    )
+    why = "too few independent passages" if any(_lacks_passages(item) for item in open_parts) else ("too few documents")
     sentence = _SENTENCES[gate.verdict].format(margin=margin, why=why)
     if gate.verdict == "worse":
         sentence += f" in {', '.join(item.asked.title for item in gate.blocking if item.verdict == 'worse')}"
@@ -48,23 +44,23 @@ def headline(gate: Gate) -> str:
     return sentence
 
 
-def _lacks_passages(item: Judged, gate: Gate) -> bool:
+def _lacks_passages(item: Judged) -> bool:
     """True if documents share passages, and so few passages could not pass even if nothing had changed."""
     test = item.asked.source
-    if not isinstance(test, PairedTest) or not test.is_clustered or gate.sequential is not None:
+    if not isinstance(test, PairedTest) or not test.is_clustered:
         return False
-    return test.hidden(item.asked.margin / 100) > gate.alpha
+    return test.hidden(item.asked.margin / 100) > item.alpha
 
 
-def remedy(item: Judged, gate: Gate) -> str:
+def remedy(item: Judged) -> str:
     """Return what would decide an undecided part."""
     there = item.test.difference.documents
     own = f"; a margin of {item.passing_margin:.2f} points would pass" if item.passing_margin is not None else ""
     few = ""
-    if _lacks_passages(item, gate) and isinstance(item.asked.source, PairedTest):
+    if _lacks_passages(item) and isinstance(item.asked.source, PairedTest):
         test = item.asked.source
         hidden = 100 * test.hidden(item.asked.margin / 100)
-        least = math.ceil(1e4 * test.smallest_margin(gate.alpha) - 1e-6) / 100
+        least = math.ceil(1e4 * test.smallest_margin(item.alpha) - 1e-6) / 100
         few = (
             f"too few independent passages: if whole passages were lost, {_points(item.asked.margin)} in the mean, "
             f"{there:,} documents in {test.clusters:,} clusters could show no change at all in {hidden:.1f} % of runs; "
@@ -128,7 +124,7 @@ def notes(gate: Gate) -> list[str]:
         f"{gate.alpha:g}",
     ]
     if gate.sequential is None or gate.verdict == "undecided":
-        found += [remedy(item, gate) for item in gate.judged if item.verdict == "undecided"]
+        found += [remedy(item) for item in gate.judged if item.verdict == "undecided"]
     else:
         found += [
             f"{item.asked.title}: not scored further, since the verdict is certain without it"
@@ -136,11 +132,13 @@ def notes(gate: Gate) -> list[str]:
             if item.verdict == "undecided"
         ]
     if any(not item.asked.same for item in gate.judged):
-        bound = "'At least' is the bound" if gate.sequential is None else "'At least' is the bound of the last look"
-        found.append(
-            f"Stderr is the error that decided: {bound}, {t_quantile(1 - gate.alpha, math.inf):.3f} times Stderr "
-            "below the difference; it passes if that is above minus the margin"
+        bound = (
+            f"'At least' is the bound, {t_quantile(1 - gate.alpha, math.inf):.3f} times Stderr below the difference"
+            if gate.sequential is None
+            else f"'At least' is the bound of a suite's last look; all looks' bounds hold together with "
+            f"{100 * (1 - gate.alpha):g} %, so it lies further below the difference than that of a single look"
         )
+        found.append(f"Stderr is the error that decided: {bound}; it passes if that is above minus the margin")
     same = [item.asked.title for item in gate.judged if item.asked.same]
     if same:
         what = f"the same texts and log-probabilities (within {SAME_LOGPROB} nats) on every document"
@@ -230,7 +228,7 @@ def gate_junit(gate: Gate) -> str:
             message = f"worse by more than {_points(item.asked.margin)}: {text}"
             ElementTree.SubElement(case, "failure", type="worse", message=_xml_text(message))
         elif item.verdict == "undecided":
-            message = f"{remedy(item, gate)}; {text}"
+            message = f"{remedy(item)}; {text}"
             ElementTree.SubElement(case, "error", type="undecided", message=_xml_text(message))
         ElementTree.SubElement(case, "system-out").text = _xml_text(text)
     ElementTree.SubElement(suite, "system-out").text = _xml_text("\n".join([headline(gate), *notes(gate)]))

@@ -72,6 +72,8 @@ def run_power(
     """
     if len(runs) > 2:
         raise ConfigError("--run: give one run, or two to measure how many documents flip between them")
+    if len({path.resolve() for path in runs}) < len(runs):
+        raise ConfigError(f"--run: {runs[0]} is given twice; a second run of its own says how much documents differ")
     check(effect=effect, flips=flips / 100, alpha=alpha, power=power)
     scores = run_scores(read_run(runs[0]))
     chosen = chosen_suites(suites, suites_in(scores.record), str(runs[0]))
@@ -84,8 +86,8 @@ def run_power(
     notes = [
         f"{model_name(scores.record)}: percentage points; two-sided test at {alpha:g}, detected with probability "
         f"{power:g}; errors are those of the run's documents",
-        f"Paired: the differences to {second} as they are; where nothing differs, the error of one changed document or "
-        "passage"
+        f"Paired: the differences to {second} as they are; where nothing differs, the error is taken as the part "
+        "of the average that a typical document or passage has"
         if second
         else f"Paired: {flips:g} % of documents flip",
         f"Unpaired: against {load_baseline(baseline).name} as published",

@@ -205,3 +205,16 @@ def test_a_choice_of_suites_and_tasks(tmp_path: Path) -> None:
     (tmp_path / "a" / "samples.jsonl").unlink()
     with pytest.raises(StoreError, match=r"samples\.jsonl"):
         compare(tmp_path / "a", tmp_path / "b")
+
+
+def test_csv_has_no_error_and_no_p_value_of_zero(tmp_path: Path) -> None:
+    values = draw(800, 0.5, 1)
+    write_values(tmp_path / "a", {"boolq": values})
+    write_values(tmp_path / "b", {"boolq": values})
+    write_values(tmp_path / "c", {"boolq": [0.0] * 800})
+    found = list(csv.DictReader(io.StringIO(compare_text(compare(tmp_path / "a", tmp_path / "b"), "csv", None))))
+    assert float(found[0]["stderr"]) == pytest.approx(
+        (float(found[0]["high"]) - float(found[0]["low"])) / 3.92, rel=1e-3
+    )
+    lost = list(csv.DictReader(io.StringIO(compare_text(compare(tmp_path / "a", tmp_path / "c"), "csv", None))))
+    assert 0 < float(lost[0]["p"]) < 1e-6
