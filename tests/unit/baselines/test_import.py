@@ -478,3 +478,18 @@ def test_bars_in_a_name_of_lighteval_do_not_move_the_cells(name: str) -> None:
         ("arc_challenge", "acc_norm", "0.5512", "0.0145"),
         ("hellaswag", "acc_norm", "0.7512", "0.0045"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("log.eval", "PK", "logs of inspect are not read"),
+        ("summary.csv", "dataset,version,metric,mode,m\nboolq,31,accuracy,ppl,80.01\n", "OpenCompass are not read"),
+        ("summary.md", "|dataset|version|metric|mode|m|\n|-|-|-|-|-|\n|boolq|31|accuracy|ppl|80|\n", "OpenCompass"),
+    ],
+)
+def test_formats_that_are_not_read_say_what_serves(tmp_path: Path, name: str, text: str, said: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        import_log(path, retrieved="2024-01-01")
