@@ -23,12 +23,18 @@ _SIGNS = r"†‡§¶#^°↑↓→←↗↘↖↙⇑⇓⇧⇩▲▼△▽"
 _DELTA = rf"(?:\(\s*[{_SIGNS}+-]\s*{_NUMBER}\s*%?\s*\)|\s[{_SIGNS}+-]\s*{_NUMBER}\s*%?|\+{_NUMBER}\s*%?)"
 _SCORE = re.compile(
     rf"^(?P<value>{_NUMBER}{_POWER})\s*(?P<percent>%?)\s*(?:\((?P<shots>[0-9]{{1,3}})[\s-]*shots?\)\s*)?"
-    rf"(?:\(?\s*(?:±|\+\s*/?\s*-|\\pm|_)\s*(?P<stderr>{_NUMBER}{_POWER})\s*%?\s*\)?)?\s*(?:{_DELTA})?$",
+    rf"(?:\(?\s*(?:±|\+\s*/?\s*-|\\pm|_)\s*(?P<stderr>{_NUMBER}{_POWER})\s*(?P<stderr_percent>%?)\s*\)?)?"
+    rf"\s*(?:{_DELTA})?$",
     re.IGNORECASE,
 )
 NO_METRIC = "score"
 """The metric of a row that names none."""
 
+# Emphasis that LaTeX and Markdown put around a number, and remarks behind it that only say how it ranks.
+_LATEX = re.compile(r"\\(?:text(?:bf|it|rm|tt|sf)|math(?:bf|it|rm)|underline|emph|bm|boldsymbol)\s*\{([^{}\\]*)\}")
+_REMARK = re.compile(
+    r"\s*\((?:best|2nd|second|second[\s-]best|runner[\s-]up|ours|sota|最佳|最好|最优|最高|次优)\)$", re.IGNORECASE
+)
 _RULE = re.compile(r"^:?-+:?$")
 _COLUMN = {
     "task": re.compile(
@@ -55,12 +61,14 @@ class Score:
         stderr: the standard error printed in the same cell, or None.
         percent: True if a per cent sign follows.
         shots: the number of examples in the prompt that the cell names, or None.
+        stderr_percent: True if a per cent sign follows the standard error.
     """
 
     value: Decimal
     stderr: Decimal | None
     percent: bool
     shots: int | None = None
+    stderr_percent: bool = False
 
 
 def decimal_of(text: str) -> Decimal | None:
@@ -98,7 +106,9 @@ def score_of(cell: str) -> Score | None:
     if len(cell) > 80:
         return None
     # A mark between the number and what follows it: 0.8001† (+0.5), 0.8001* ± 0.008.
-    text = re.sub(rf"(?<=[0-9%])[{_SIGNS}]+(?=\s*(?:\(|±|$))", "", without_marks(cell))
+    text = _REMARK.sub("", _LATEX.sub(r"\1", _LATEX.sub(r"\1", without_marks(cell))))
+    text = re.sub(r"^(_{1,2})([^_]+)\1$", r"\2", without_marks(text))
+    text = re.sub(rf"(?<=[0-9%])[{_SIGNS}]+(?=\s*(?:\(|±|$))", "", text)
     found = _SCORE.match(text)
     if found is None:
         return None
@@ -107,7 +117,7 @@ def score_of(cell: str) -> Score | None:
     if value is None or (found["stderr"] and stderr is None):
         return None
     shots = int(found["shots"]) if found["shots"] else None
-    return Score(value, stderr, bool(found["percent"]), shots)
+    return Score(value, stderr, bool(found["percent"]), shots, bool(found["stderr_percent"]))
 
 
 _NOTHING = re.compile(r"^(?:[-/.?_\s]*|n/?a|none|null|tbd|todo|nan|不适用|无)$", re.IGNORECASE)
@@ -173,6 +183,11 @@ class Columns:
     labelled: bool = False
 
     @property
+    def in_percent(self) -> bool:
+        """True if the heading of the values has a per cent sign."""
+        return self.value is not None and "%" in self.headings[self.value]
+
+    @property
     def harness(self) -> str:
         """The line of lm-eval that prints such columns; the 0.4 line added Filter, n-shot and the plural."""
         plain = {heading.lower() for heading in self.headings}
@@ -229,6 +244,8 @@ def columns_of(line: Line) -> Columns | None:
     cells = ((line.before,) if left else ()) + line.cells + ((line.after,) if right else ())
     plain = [_label(cell) for cell in cells]
     places = {name: [i for i, c in enumerate(plain) if pattern.fullmatch(c)] for name, pattern in _COLUMN.items()}
+    if len(places["value"]) > 1 and (places["task"] or places["metric"]):
+        return None  # two columns of values: of two models, or two ways to measure; nothing says which is meant
     task, metric, value, stderr, shots, filtered = (
         next(iter(places[name]), None) for name in ("task", "metric", "value", "stderr", "shots", "filter")
     )
@@ -242,7 +259,12 @@ def columns_of(line: Line) -> Columns | None:
     task = task or 0
     wide = tuple((i, c) for i, c in enumerate(plain) if i != task and is_metric(c))
     # Each metric a column: then nothing else may stand there but the columns that lm-eval adds.
-    others = {"#", ""} | {c for _, c in wide} | {plain[i] for n in ("other", "shots", "filter") for i in places[n]}
+    others = (
+        {"#", ""}
+        | {c for _, c in wide}
+        | {f"{c}_stderr" for _, c in wide}
+        | {plain[i] for n in ("other", "shots", "filter") for i in places[n]}
+    )
     if (metric is None or value is None) and not (wide and all(c in others for i, c in enumerate(plain) if i != task)):
         return None
     if metric is not None and value is not None:
@@ -272,8 +294,9 @@ def _by_heading(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
     """Return the rows of a line that has a cell for each heading; a row without a number keeps its cell's text."""
     task, shots = cells[columns.task], _shots(cells, columns)
     if columns.wide:
-        found = [(metric, cells[i]) for i, metric in columns.wide]
-        return [RawRow(task, metric, score_of(c), None, shots, c) for metric, c in found if not holds_nothing(c)]
+        errors = {_label(heading): cells[i] for i, heading in enumerate(columns.headings)}
+        found = [(metric, cells[i], errors.get(f"{metric}_stderr", "")) for i, metric in columns.wide]
+        return [RawRow(task, m, score_of(c), score_of(e), shots, c) for m, c, e in found if not holds_nothing(c)]
     if columns.value is None:
         return []
     score = score_of(cells[columns.value])
@@ -380,6 +403,16 @@ def _cut_off(cells: tuple[str, ...], columns: Columns) -> bool:
     return value is None or last is None or _places(last.value) < _places(value.value)
 
 
+def _rejoined(cells: tuple[str, ...], width: int) -> tuple[str, ...] | None:
+    """Return a row whose first cell, lighteval's ``suite|task|shots|0``, was cut at its bars; None if it was not."""
+    extra = len(cells) - width
+    if extra not in (2, 3) or not re.fullmatch(r"[a-z][\w-]*", cells[0]) or not re.fullmatch(r"[0-9]{1,3}", cells[2]):
+        return None
+    if is_metric(cells[1]) or (extra == 3 and cells[3] not in ("0", "1")):
+        return None
+    return ("|".join(cells[: extra + 1]), *cells[extra + 1 :])
+
+
 def _places(number: Decimal) -> int:
     exponent = number.as_tuple().exponent
     return -exponent if isinstance(exponent, int) else 0
@@ -397,6 +430,9 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
         return TableLine(tuple(rows), "", "", True, ())
     unread_cells: list[str] = []
     width = len(columns.headings)
+    if not before and columns.task == 0 and (joined := _rejoined(cells, width)) is not None:
+        cells = joined
+        line = Line(before, cells, after)
     for whole, left, right in _readings(line, columns):
         chunks = _chunks(whole, width)
         if chunks is not None:

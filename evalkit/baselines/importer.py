@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
     log = read_log(path)
     if not log.models:
         tables = f"; its {len(log.comparisons)} comparison table(s) are for `evalkit audit`" if log.comparisons else ""
-        raise DataError(f"{path}: no per-task scores and no suite averages found{tables}")
+        raise DataError(f"{path}: no per-task scores and no suite averages found{tables}{_of_others(path)}")
     if name is not None and len(log.models) > 1:
         raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
     notes = list(log.notes)
@@ -134,6 +135,18 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
             slug += "-2"
         baselines.append(_baseline(model, slug, title, source or path.name, retrieved, [*own, *_missing(model)]))
     return Imported(tuple(baselines), tuple(sorted(notes, key=lambda note: note.line)), log)
+
+
+def _of_others(path: Path) -> str:
+    """Say what would serve, for a file of a harness whose format is not read."""
+    serves = "give a table of Task, Metric and Value, or lm-eval's results_*.json"
+    if path.suffix.lower() == ".eval":
+        return f"; logs of inspect are not read: {serves}"
+    with path.open("rb") as file:
+        first = file.readline(200).decode("utf-8", errors="replace").lower()
+    if re.match(r"[|\s]*dataset[\s,|]+version[\s,|]+metric[\s,|]+mode\b", first):
+        return f"; summaries of OpenCompass are not read: {serves}"
+    return ""
 
 
 def _counted(columns: int) -> str:

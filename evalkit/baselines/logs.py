@@ -6,6 +6,7 @@ models. Nothing is guessed from a missing number; what cannot be read is noted w
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -229,6 +230,11 @@ class _Reader:
         for place in range(len(self.rows) - 1, -1, -1):
             line, known = self.rows[place]
             if (known.task, known.metric.lower()) == (task, metric.lower()):
+                before = known.stderr or (known.score if known.score and known.score.stderr is not None else None)
+                if before is not None:
+                    if row.score != before:
+                        self.note(number, f"second standard error of {task} {metric} not read", unread=True)
+                    return
                 self.rows[place] = (line, replace(known, stderr=row.score))
                 return
         self.note(number, f"standard error without a score above it: {task} {metric}", unread=True)
@@ -256,6 +262,16 @@ class _Reader:
                 self.note(number, f"{row.task} {row.metric} is no share of right answers; not read")
         large = sum(r.score is not None and r.score.value > 1 for _, r in shares)
         percent = 2 * large > len(shares)
+        headed = self.columns is not None and self.columns.in_percent
+        if (
+            headed
+            and not large
+            and any(r.score is not None and not r.score.percent and r.score.value for _, r in shares)
+        ):
+            text = "the heading says per cent and no value is above 1: shares or per cent, nobody knows; table not read"
+            self.note(shares[0][0], text, unread=True)
+            self.events.append(Aside(shares[0][0], shares[0][1].task, "unread"))
+            return
         if percent and shares:
             self.note(shares[0][0], "values above 1: the table is read as per cent")
         harness = self.columns.harness if self.columns is not None else "lm-eval-0.3"
@@ -266,16 +282,16 @@ class _Reader:
             score = row.score
             assert score is not None  # rows without a number were noted and dropped in _row
             places = -2 if percent or score.percent else 0
+            if percent and not (score.percent or headed) and 0 < score.value <= 1:
+                why = "a share or per cent? the values beside it are per cent"
+                self.note(number, f"{row.task} {row.metric}: {score.value}: {why}; not read", unread=True)
+                continue
             value = score.value.scaleb(places)
-            stderr = row.stderr.value if row.stderr is not None else score.stderr
             if not 0 <= value <= 1:
                 why = "is above 1 in a table of shares" if 1 < score.value <= 100 else "is no share or percentage"
                 self.note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True)
                 continue
-            scaled = stderr.scaleb(places) if stderr is not None else None
-            if scaled is not None and not 0 <= scaled <= 1:
-                self.note(number, f"{row.task} {row.metric}: {stderr} is no standard error of a share", unread=True)
-                scaled = None
+            scaled = self._stderr(number, row, value, places)
             printed, shots, lighteval = task_and_shots(row.task)
             harness = "lighteval" if lighteval else harness
             task, metric = task_and_metric(printed, row.metric)
@@ -312,6 +328,22 @@ class _Reader:
                 labelled=labelled,
             )
         )
+
+    def _stderr(self, number: int, row: RawRow, value: Decimal, places: int) -> Decimal | None:
+        """Return a row's standard error as a share; None, with a note, if it cannot be one in its row's unit."""
+        score = row.score
+        assert score is not None  # its value was read
+        stderr = row.stderr.value if row.stderr is not None else score.stderr
+        if stderr is None:
+            return None
+        signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
+        scaled = stderr.scaleb(-2 if signed else places)
+        task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
+        why = unlike_an_error(value, scaled, task, assumed=places != 0 and not signed)
+        if why is None:
+            return scaled
+        self.note(number, f"{row.task} {row.metric}: standard error {stderr} {why}; not read", unread=True)
+        return None
 
     # --- everything else ---
 
@@ -413,6 +445,32 @@ class _Reader:
                 self.note(line, f"cell not read: '{cell[:40]}'", unread=True)
             found.append(score.value if score is not None else None)
         return tuple(found)
+
+
+def unlike_an_error(value: Decimal, stderr: Decimal, task: str, *, assumed: bool) -> str | None:
+    """Tell why a number is no standard error of a mean of shares, or has another unit; None if it may be one.
+
+    The documents of a known task say how large an error is about: one above 0.5, which no mean of shares has, is per
+    cent if it fits as such. Where per cent was only `assumed`, since the value is per cent, an error that implies more
+    than ten million documents, or is ten times too small and fits as a share, is a share beside a percentage.
+    """
+    p, error = float(value), float(stderr)
+    variance = p * (1 - p)
+    if not 0 <= error <= 1:
+        return "is no standard error of a share"
+    if not error or not variance:
+        return None
+    known = load_tasks().get(task)
+    expected = math.sqrt(variance / known.documents) if known is not None else 0.0
+    if known is not None and error > 0.5 and expected / 3 < error / 100 < 3 * expected:
+        return f"has another unit than its value ({known.documents} documents)"
+    if not assumed:
+        return None
+    if variance / error**2 > 1e7:
+        return "would take more than ten million documents"
+    if known is not None and error < expected / 10 and expected / 3 < 100 * error < 3 * expected:
+        return f"has another unit than its value ({known.documents} documents)"
+    return None
 
 
 def _members(rows: list[tuple[int, RawRow]], place: int) -> tuple[str, ...]:

@@ -318,6 +318,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         if not what and not rows:
             waiting.append(score)
             return
+        what = re.sub(r"^[\s\-+>]+(?=\w)", "", what)
         notes.append(
             Note(score.line, f"average {score.percent} of {what or 'rows'}: no suite of evalkit; not imported")
         )

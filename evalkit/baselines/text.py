@@ -125,7 +125,7 @@ class _Page(html.parser.HTMLParser):
         elif tag in self._HEADINGS:
             self._flush()
             self._buffer.append("#" * int(tag[1]) + " ")
-        elif tag in {"sup", "sub"}:
+        elif tag in {"sup", "sub", "s", "del", "strike"}:
             self._buffer.append(f"<{tag}>")
         elif tag in self._BREAKS:
             if self._cells is None:
@@ -143,7 +143,7 @@ class _Page(html.parser.HTMLParser):
             self._end_cell()
         elif tag == "tr" and self._cells is not None:
             self._end_row()
-        elif tag in {"sup", "sub"}:
+        elif tag in {"sup", "sub", "s", "del", "strike"}:
             self._buffer.append(f"</{tag}>")
         elif tag in self._HEADINGS or tag in self._BREAKS:
             if tag in {"table", "tbody", "thead"} and self._cells is not None:
@@ -185,6 +185,7 @@ _RAISED_TAG = re.compile(r"<(sup|sub)\b[^>]*>\s*(.*?)\s*</\1>", re.IGNORECASE)
 _TAG = re.compile(
     r"</?(?:b|strong|em|i|u|s|del|code|sub|sup|span|font|a|small|big|mark|tt|center)\b[^>]*>", re.IGNORECASE
 )
+_STRUCK = re.compile(r"</?(?:s|del|strike)\b[^>]*>", re.IGNORECASE)  # a number struck out was withdrawn
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()]*\))*(?:\s+\"[^\"]*\")?\)")
 _FOOTNOTE = re.compile(r"\[\^[\w-]+\](?!:)")
 
@@ -215,8 +216,8 @@ def _plain(line: str) -> str:
     line = re.sub(r"[\u200b-\u200f\u2060\ufeff\ufe00-\ufe0f]", "", line.translate(_BARS))
     line = re.sub(r"\\([_*#%~`+-])", r"\1", line)
     # A pipe-free emphasis only: underscores belong to task names.
-    line = re.sub(r"\*{1,3}|~~", "", _LINK.sub(r"\1", line))
-    return _TAG.sub("", line)
+    line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", line))
+    return _TAG.sub("", _STRUCK.sub("~~", line))
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

@@ -391,3 +391,105 @@ def test_refusals(tmp_path: Path) -> None:
         import_log(two, retrieved="2024-01-01", name="x")
     assert [b.slug for b in import_log(two, retrieved="2024-01-01").baselines] == ["two-1", "two-2"]
     assert "retrieved: '2024-01-01'" in to_yaml(import_log(two, retrieved="2024-01-01").baselines[0])
+
+
+def of_boolq(value: str, error: str = "0.0070") -> Log:
+    return read(f"## GPT4All\n{HEADING}|boolq|1|acc|{value}|±|{error}|\n|piqa|0|acc|0.7000|±|0.0107|\n")
+
+
+PIQA: Triple = ("piqa", "acc", "0.7000", "0.0107")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("0.8001 (best)", "0.8001 (2nd)", "0.8001（最佳）", "0.8001 (ours)", "_0.8001_", "__0.8001__"),
+        *(r"\textbf{0.8001}", r"$\mathbf{0.8001}$", r"\underline{\textbf{0.8001}}", r"\emph{0.8001}"),
+    ],
+)
+def test_emphasis_and_remarks_of_rank_leave_the_number(cell: str) -> None:
+    assert rows(of_boolq(cell)) == [("boolq", "acc", "0.8001", "0.0070"), PIQA]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("~~0.7001~~", "<del>0.7001</del>", "<s>0.7001</s> 0.8001", "0.79-0.81", "2617/3270", "80.01/100", "≈0.80"),
+        *("0.8001 (est.)", "0.8001 (n=100)", "0.8001 [0.78, 0.82]", "best: 0.8001", "8.001,5", r"\frac{4}{5}"),
+    ],
+)
+def test_what_is_withdrawn_or_more_than_a_number_is_not_read(cell: str) -> None:
+    log = of_boolq(cell)
+    assert rows(log) == [PIQA]
+    assert [line for line, _ in unread(log)] == [4]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "wanted"),
+    [
+        ("80.01%", "0.70%", "0.0070"),
+        ("80.01%", "0.70", "0.0070"),
+        ("0.8001", "0.70%", "0.0070"),
+        ("80.01% ± 0.70%", "", "0.0070"),
+        ("80.01% ± 0.0070", "", None),  # a share beside a percentage
+        ("80.01%", "0.0070", None),
+        ("0.8001", "0.70", None),  # a mean of shares has an error of at most 0.5
+    ],
+)
+def test_an_error_is_read_in_its_own_unit_or_not_at_all(value: str, error: str, wanted: str | None) -> None:
+    log = of_boolq(value, error)
+    assert rows(log) == [("boolq", "acc", "0.8001", wanted), PIQA]
+    assert [line for line, _ in unread(log)] == ([] if wanted else [4])
+
+
+def test_a_share_among_percentages_is_not_read() -> None:
+    log = read(f"## GPT4All\n{HEADING}|boolq|1|acc|80.01||||\n|piqa|0|acc|0.7000|||\n|winogrande|0|acc|66.1|||\n")
+    assert [row[:3] for row in rows(log)] == [("boolq", "acc", "0.8001"), ("winogrande", "acc", "0.661")]
+    assert [line for line, _ in unread(log)] == [5]
+    assert not read("## GPT4All\n|Task|Metric|Score (%)|\n|---|---|---|\n|boolq|acc|0.8001|\n|piqa|acc|0.7|\n").models
+
+
+def test_a_second_error_row_changes_nothing() -> None:
+    log = read(f"## TruthfulQA\n{HEADING}|truthfulqa_mc|1|mc1|0.3011|±|0.0160|\n|||mc1_stderr|0.0161||\n")
+    assert rows(log) == [("truthfulqa_mc", "mc1", "0.3011", "0.0160")]
+    assert [line for line, _ in unread(log)] == [5]
+
+
+def test_columns_of_errors_beside_columns_of_metrics() -> None:
+    heading = "|Task|acc|acc_stderr|acc_norm|acc_norm_stderr|\n|---|---|---|---|---|\n"
+    log = read(f"## GPT4All\n{heading}|arc_challenge|0.4001|0.0143|0.4201|0.0144|\n|boolq|0.8|0.007|||\n")
+    assert rows(log) == [
+        ("arc_challenge", "acc", "0.4001", "0.0143"),
+        ("arc_challenge", "acc_norm", "0.4201", "0.0144"),
+        ("boolq", "acc", "0.8", "0.007"),
+    ]
+
+
+def test_two_columns_of_values_are_not_read() -> None:
+    log = read("## GPT4All\n|Task|Metric|Value|Score|\n|---|---|---|---|\n|boolq|acc|0.8001|0.9|\n|piqa|acc|0.7|0.8|\n")
+    assert not log.models
+    assert any("not read" in note.message for note in log.notes)
+
+
+@pytest.mark.parametrize("name", ["leaderboard|arc:challenge|25|0|1|", "leaderboard|arc:challenge|25|1|"])
+def test_bars_in_a_name_of_lighteval_do_not_move_the_cells(name: str) -> None:
+    log = read(f"{HEADING}|{name}acc_norm|0.5512|±|0.0145|\n|leaderboard|hellaswag|10|0|acc_norm|0.7512|±|0.0045|\n")
+    assert rows(log) == [
+        ("arc_challenge", "acc_norm", "0.5512", "0.0145"),
+        ("hellaswag", "acc_norm", "0.7512", "0.0045"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("log.eval", "PK", "logs of inspect are not read"),
+        ("summary.csv", "dataset,version,metric,mode,m\nboolq,31,accuracy,ppl,80.01\n", "OpenCompass are not read"),
+        ("summary.md", "|dataset|version|metric|mode|m|\n|-|-|-|-|-|\n|boolq|31|accuracy|ppl|80|\n", "OpenCompass"),
+    ],
+)
+def test_formats_that_are_not_read_say_what_serves(tmp_path: Path, name: str, text: str, said: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        import_log(path, retrieved="2024-01-01")
