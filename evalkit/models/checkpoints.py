@@ -37,6 +37,17 @@ WEIGHTS = (
     ("model.safetensors.index.json", "model*.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
 )
+# JSON objects of a checkpoint and of a tokenizer; what is damaged in them transformers reports without the file's name,
+# or not at all.
+MODEL_JSON = ("config.json", "generation_config.json", "quantize_config.json", "quantization_config.json")
+TOKENIZER_JSON = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+    "tokenizer.json",
+    "vocab.json",
+)
 ADAPTER_CONFIG = "adapter_config.json"
 # In the order in which transformers and peft prefer them.
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -139,8 +150,18 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
     return Checkpoint(name=name, folder=folder, origin="huggingface hub", revision=folder.name)
 
 
+def check_settings(checkpoint: Checkpoint) -> None:
+    """Raise `ModelError` where a JSON file of the model's is damaged, or names an end token that is no number."""
+    for name in MODEL_JSON:
+        path = checkpoint.folder / name
+        if path.is_file():
+            ends = _json_object(path).get("eos_token_id")
+            if not all(type(end) is int for end in (ends if isinstance(ends, list) else [ends] if ends else [])):
+                raise ModelError(f"{path}: eos_token_id must be a token id or a list of them, not {ends!r}")
+
+
 def check_tokenizer(checkpoint: Checkpoint) -> None:
-    """Raise `ModelError` unless the folder holds a tokenizer.
+    """Raise `ModelError` unless the folder holds a tokenizer, and its JSON files are whole.
 
     Asked before transformers, which may otherwise build an empty tokenizer from the model's type alone.
     """
@@ -149,6 +170,9 @@ def check_tokenizer(checkpoint: Checkpoint) -> None:
             f"{checkpoint.folder}: no tokenizer (no tokenizer.json, tokenizer.model, vocab.json ...); "
             "copy the base model's there, or name it with tokenizer=ID_OR_FOLDER"
         )
+    for name in TOKENIZER_JSON:
+        if (checkpoint.folder / name).is_file():
+            _json_object(checkpoint.folder / name)
 
 
 @dataclass(frozen=True)
@@ -175,7 +199,7 @@ def weights_of(folder: Path, options: Mapping[str, Any] = MappingProxyType({})) 
         options: arguments of ``from_pretrained``; ``variant``, ``subfolder`` and ``use_safetensors`` count.
 
     Raises:
-        ModelError: an index that would be used is no JSON object.
+        ModelError: an index that would be used is damaged.
     """
     variant, safe = options.get("variant"), options.get("use_safetensors")
     base = folder / str(options.get("subfolder") or "")
@@ -191,9 +215,23 @@ def weights_of(folder: Path, options: Mapping[str, Any] = MappingProxyType({})) 
     if chosen is not None:
         files = {chosen}
         if chosen.suffix == ".json":
-            files = {base / str(shard) for shard in _json_object(chosen).get("weight_map", {}).values()}
+            files = {base / shard for shard in _shards(chosen)}
     there = {file for index, pattern in WEIGHTS for name in (index, pattern) for file in base.glob(name)}
     return Weights(tuple(sorted(files)), tuple(sorted(file.name for file in there - files - {chosen})))
+
+
+def _shards(index: Path) -> set[str]:
+    content = _json_object(index)
+    shards = content.get("weight_map")
+    if (
+        not isinstance(shards, dict)
+        or not shards
+        or not all(isinstance(name, str) and name for name in shards.values())
+    ):
+        raise ModelError(f"{index}: 'weight_map' must name the file of each weight; download or export it again")
+    if not isinstance(content.get("metadata"), dict):
+        raise ModelError(f"{index}: no 'metadata', which transformers reads; add \"metadata\": {{}} to it")
+    return set(shards.values())
 
 
 def _named_weights(folder: Path) -> str | None:

@@ -23,6 +23,7 @@ from evalkit.models.checkpoints import (
     Checkpoint,
     adapter_files,
     check_no_adapter,
+    check_settings,
     check_tokenizer,
     check_weights,
     first_line,
@@ -84,6 +85,7 @@ def load_model(
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
     """
     config = checkpoint.config()
+    check_settings(checkpoint)
     if adapter is None:
         check_no_adapter(checkpoint)
     else:

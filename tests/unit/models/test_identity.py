@@ -78,8 +78,8 @@ def test_the_weights_that_transformers_loads_are_those_that_count(
 
 
 def test_the_order_of_preference(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "x.bin"}}')
-    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "y.safetensors"}}')
+    (tmp_path / "pytorch_model.bin.index.json").write_text('{"metadata": {}, "weight_map": {"a": "x.bin"}}')
+    (tmp_path / "model.safetensors.index.json").write_text('{"metadata": {}, "weight_map": {"a": "y.safetensors"}}')
     assert [file.name for file in weights_of(tmp_path).files] == ["y.safetensors"]
     (tmp_path / "pytorch_model.bin").touch()
     assert [file.name for file in weights_of(tmp_path).files] == ["y.safetensors"]
