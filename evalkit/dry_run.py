@@ -24,7 +24,7 @@ from evalkit.suites import find_task, load_suites
 MEASURED_PARTS = 4
 MEASURED_SECONDS = 1.0
 # Tokens of a part on the CPU; matrix products of so many rows run at their full rate.
-MEASURED_TOKENS_CPU = 400
+MEASURED_TOKENS_CPU = 256
 # Requests that are encoded to count tokens; of more, evenly spread ones stand for all.
 ENCODED = 16_000
 _BLOCK = 32
@@ -93,7 +93,7 @@ def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
 
 
 def _some_pairs(tasks: Sequence[str]) -> tuple[list[int], dict[str, float]]:
-    """Return positions of at most `ENCODED` requests, evenly spread blocks of each task, and by how much each stands for.
+    """Return positions of about `ENCODED` requests, evenly spread blocks of each task, and how many each stands for.
 
     Args:
         tasks: of each request; requests of a task follow one another.
