@@ -117,7 +117,7 @@ def infer(
     asked = RunConfig(model=model, adapter=adapter, add_bos=add_bos)
     for finding in check_model(asked, lm, chat=False, needs_numbers=True, has_specials=not raw):
         notes.write(f"warning: {finding}\n")
-    text = prompt if raw else _chat_text(lm, prompt, system)
+    text = prompt if raw else _chat_text(lm, prompt, system, notes)
     check_texts(model, lm, [text])
     ids = list(
         encode_strings(lm.tokenizer, [text], add_special_tokens=add_bos, prefix_text=lm.tokenizer.bos_token)[text]
@@ -169,19 +169,20 @@ def _check(
         raise ConfigError(f"--top-p {top_p}: a probability above 0 and up to 1 is needed")
 
 
-def _chat_text(lm: OpenMindLM, prompt: str, system: str | None) -> str:
+def _chat_text(lm: OpenMindLM, prompt: str, system: str | None, notes: TextIO) -> str:
     """Return the conversation as the model's own template writes it, up to where the answer begins."""
     from evalkit.models.chat import check_chat_template
 
     remedy = ", or send the prompt as it is (evalkit infer --raw)"
-    check_chat_template(
+    for finding in check_chat_template(
         lm.pretrained,
         lm.tokenizer,
         system=system,
         system_in_user=lm.system_in_user,
         arguments=dict(lm.chat_template_args or {}),
         remedy=remedy,
-    )
+    ):
+        notes.write(f"warning: {finding}\n")
     history = [] if system is None else [{"role": "system", "content": system}]
     return lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
 

@@ -75,7 +75,7 @@ def check_model(
         remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
         remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
         system = config.system if config.apply_chat_template else None
-        check_chat_template(
+        warnings += check_chat_template(
             config.model,
             model.tokenizer,
             system=system,

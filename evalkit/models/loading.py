@@ -151,6 +151,11 @@ def _apply_adapter(model: Any, folder: Path) -> None:
         ) from error
     lost = sorted({*getattr(found, "missing_keys", ()), *getattr(found, "unexpected_keys", ())})
     added = [name for name in model.state_dict() if name not in before]
+    if any("lora_magnitude_vector" in name for name in lost):
+        raise ModelError(
+            f"--adapter {folder}: a DoRA adapter, whose magnitudes transformers {transformers.__version__} does not "
+            "load; merge it into its base with peft (merge_and_unload) and give the result with --model"
+        )
     if lost or not added:
         what = f"{len(lost)} of its weights have no place, first {lost[0]}" if lost else "it adds nothing"
         raise ModelError(
