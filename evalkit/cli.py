@@ -308,6 +308,7 @@ def verify(data: tuple[str, ...], task: tuple[str, ...], as_json: bool) -> None:
 @click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--seed", type=int, default=1234, show_default=True)
 @click.option("--raw", is_flag=True, help="No chat template: continue the prompt as it stands.")
+@click.option("--add-bos", is_flag=True, help="With --raw: put the tokenizer's BOS token before the prompt.")
 def infer(**options: Any) -> None:
     """Ask a model one question, with its chat template; prints speed figures."""
     from evalkit.infer import infer as infer_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import sys
 import time
@@ -15,13 +16,19 @@ from tabulate import tabulate
 from evalkit.models.generation import generation_requests
 from evalkit.preflight import Asked
 from evalkit.progress import duration_text
+from evalkit.scoring import TokenRequest
 from evalkit.scoring.memory import free_bytes
 from evalkit.suites import find_task, load_suites
 
-# Packs are measured for so long, and at least two of them, unless they take longer than the patience allows.
-MEASURED_SECONDS = 2.0
-MEASURED_PACKS = 2
-PATIENCE_SECONDS = 30.0
+# So many parts are measured, fewer (but two) once this much time is spent.
+MEASURED_PARTS = 4
+MEASURED_SECONDS = 1.0
+# Tokens of a part on the CPU; matrix products of so many rows run at their full rate.
+MEASURED_TOKENS_CPU = 256
+# Requests that are encoded to count tokens; of more, evenly spread ones stand for all.
+ENCODED = 16_000
+_BLOCK = 32
+_NEIGHBOURS = 4
 # New tokens of the texts by which generation is measured.
 MEASURED_TOKENS = 8
 
@@ -60,57 +67,86 @@ def _table(asked: Asked, documents: dict[str, int]) -> str:
 
 
 def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
-    clock = time.perf_counter()
-    requests = model.encode([(context, continuation) for _, context, continuation in asked.pairs]).requests
-    rows = sum(min(len(r.context_ids) + len(r.continuation_ids) - 1, int(model.max_length)) for r in requests)
-    encoding = time.perf_counter() - clock
+    chosen, share = _some_pairs([task for task, _, _ in asked.pairs])
+    requests = model.encode([asked.pairs[k][1:] for k in chosen]).requests
+    scale = [share[asked.pairs[k][0]] for k in chosen]
+    lengths = [min(len(r.context_ids) + len(r.continuation_ids) - 1, int(model.max_length)) for r in requests]
+    rows = round(sum(length * factor for length, factor in zip(lengths, scale, strict=True)))
     scorer = model.scorer
-    plan = scorer.plan(requests)
+    forest, tokens = 0.0, 0.0
+    for factor in dict.fromkeys(scale):
+        # Tasks that were looked at whole stay together, as in the run.
+        plan = scorer.plan([r for r, of_task in zip(requests, scale, strict=True) if of_task == factor])
+        forest += factor * plan.forest_tokens
+        tokens += factor * plan.tokens
+    about = "" if len(chosen) == len(asked.pairs) else f"about (by {len(chosen):,} of {len(asked.pairs):,} requests) "
     yield (
-        f"- tokens: {rows:,} row by row; the {scorer.name} computes {plan.forest_tokens:,} of them "
-        f"({100 * plan.forest_tokens / rows:.0f} %), {plan.tokens:,} positions with padding, in {len(plan.packs):,} "
-        f"packs "
-        f"(encoded in {duration_text(encoding)})"
+        f"- tokens: {about}{rows:,} row by row; the {scorer.name} computes {round(forest):,} of them "
+        f"({100 * forest / rows:.0f} %), {round(tokens):,} positions with padding"
     )
-    tokens, times = _measured(model, requests, plan)
-    rate = tokens / sum(times)
-    seconds.append(plan.tokens / rate)
+    rate, measured, spent = _scoring_rate(model, requests)
+    seconds.append(tokens / rate)
     yield (
-        f"- scoring: about {duration_text(seconds[-1])} at {rate:,.0f} tokens/s, measured on "
-        f"{len(times)} pack{'s' if len(times) > 1 else ''} in {sum(times):.1f} s"
+        f"- scoring: about {duration_text(seconds[-1])} at {rate:,.0f} tokens/s, measured on {measured:,} tokens "
+        f"in {spent:.1f} s"
     )
 
 
-def _measured(model: Any, requests: Sequence[Any], plan: Any) -> tuple[int, list[float]]:
-    """Score some packs; return their tokens together and the seconds of each.
+def _some_pairs(tasks: Sequence[str]) -> tuple[list[int], dict[str, float]]:
+    """Return positions of about `ENCODED` requests, evenly spread blocks of each task, and how many each stands for.
 
-    The first also prepares the requests and warms the device: it counts only where there is no other.
+    Args:
+        tasks: of each request; requests of a task follow one another.
     """
-    tokens: list[int] = []
-    times: list[float] = []
+    of_task: dict[str, list[int]] = {}
+    for position, task in enumerate(tasks):
+        of_task.setdefault(task, []).append(position)
+    most = ENCODED // len(of_task) if len(tasks) > ENCODED else len(tasks)
+    chosen: list[int] = []
+    share: dict[str, float] = {}
+    for task, positions in of_task.items():
+        blocks = [positions[k : k + _BLOCK] for k in range(0, len(positions), _BLOCK)]
+        step = max(1, -(-len(positions) // max(most, _BLOCK)))
+        kept = [position for block in blocks[::step] for position in block]
+        chosen += kept
+        share[task] = len(positions) / len(kept)
+    return chosen, share
+
+
+def _scoring_rate(model: Any, requests: Sequence[TokenRequest]) -> tuple[float, int, float]:
+    """Return tokens a second, of how many tokens, in how many seconds.
+
+    The first part pays for what is done once (kernels, threads, pages of memory) and is not counted. On an accelerator
+    the parts are as large as packs: small ones would leave it idle.
+    """
+    scorer = model.scorer
+    on_cpu = torch.device(model.device).type == "cpu"
+    wanted = MEASURED_TOKENS_CPU if on_cpu else int(scorer.max_batch_tokens)
+    rng = random.Random(0)
+    parts = [_part(requests, rng, wanted if k or not on_cpu else wanted // 4) for k in range(1 + MEASURED_PARTS)]
+    tokens, spent = 0, 0.0
     with model.running():
-        results = model.scorer.iter_packs(requests, plan=plan, packs=spread(len(plan.packs)))
-        clock = time.perf_counter()
-        for result in results:
-            times.append(time.perf_counter() - clock)
-            tokens.append(result.tokens)
-            enough = len(times) > MEASURED_PACKS and sum(times[1:]) >= MEASURED_SECONDS
-            if enough or sum(times[1:]) >= PATIENCE_SECONDS:
-                break
+        for number, part in enumerate(parts):
             clock = time.perf_counter()
-        results.close()
-    first = 1 if len(times) > 1 else 0
-    return sum(tokens[first:]), times[first:]
+            made = sum(result.tokens for result in scorer.iter_packs(part))
+            took = time.perf_counter() - clock
+            if number:
+                tokens, spent = tokens + made, spent + took
+            if number > 1 and spent > MEASURED_SECONDS:
+                break
+    return tokens / spent, tokens, spent
 
 
-def spread(count: int) -> list[int]:
-    """All numbers below ``count``, so ordered that any first few of them lie evenly: packs are sorted by their length.
-
-    >>> spread(9)
-    [4, 2, 6, 1, 3, 5, 7, 0, 8]
-    """
-    order = list(dict.fromkeys(count * part // parts for parts in (2, 4, 8, 16, 32) for part in range(1, parts)))
-    return [*order, *(number for number in range(count) if number not in set(order))] if count > 1 else [*range(count)]
+def _part(requests: Sequence[TokenRequest], rng: random.Random, tokens: int) -> list[TokenRequest]:
+    """Draw neighbours (choices of a document) from all over until they have about so many tokens of their own."""
+    part: list[TokenRequest] = []
+    own = 0
+    while own < tokens and len(part) < len(requests):
+        start = rng.randrange(len(requests))
+        block = requests[start : start + _NEIGHBOURS]
+        own += max(len(r.context_ids) for r in block) + sum(len(r.continuation_ids) for r in block)
+        part += block
+    return part
 
 
 def _generation(model: Any, tasks: dict[str, Any], seconds: list[float]) -> Iterator[str]:
@@ -124,9 +160,12 @@ def _generation(model: Any, tasks: dict[str, Any], seconds: list[float]) -> Iter
         return
     wanted = [r for r in generation_requests(shown, 0, int(model.max_gen_toks)) if r is not None]
     batch = int(model.batch_size_per_gpu)
+    # The shortest prompts: what is measured is a step, of which a text has many; its prompt is read once.
+    wanted.sort(key=lambda request: len(request.prompt))
     some = [replace(r, max_new_tokens=min(r.max_new_tokens, MEASURED_TOKENS), until=()) for r in wanted[:batch]]
-    clock = time.perf_counter()
     with model.running():
+        sum(result.tokens for result in generator.iter_batches([replace(some[0], max_new_tokens=1)]))
+        clock = time.perf_counter()
         made = sum(result.tokens for result in generator.iter_batches(some))
     spent = time.perf_counter() - clock
     rate = max(made, 1) / spent

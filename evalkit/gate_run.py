@@ -81,7 +81,7 @@ def gate_model(
     from evalkit.run import load_model
 
     loaded = load_model(config, say)
-    for finding in check_model(config, loaded, chat=False):
+    for finding in check_model(config, loaded, chat=False, needs_numbers=True):
         say(f"warning: {finding}")
     described, theirs = loaded.describe(), record.evalkit["model"]
     dtypes = str(described["dtype"]), str(theirs["dtype"])

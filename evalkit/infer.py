@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from evalkit.config import RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.ready import check_packages
 
@@ -52,6 +53,7 @@ def infer(
     system_in_user: bool = False,
     adapter: str | None = None,
     raw: bool = False,
+    add_bos: bool = False,
     revision: str | None = None,
     tokenizer: str | None = None,
     device: str = "auto",
@@ -75,6 +77,7 @@ def infer(
         system_in_user: put it at the head of the user's turn, for chat templates that take none.
         adapter: folder of a PEFT adapter to apply to the model.
         raw: send the prompt as it is, without the chat template.
+        add_bos: with ``raw``, put the tokenizer's BOS token before the prompt; a chat template writes its own.
         max_new_tokens: longest answer in tokens; less where the model's context is full before.
         temperature: 0 takes the likeliest token each time; above, tokens are drawn.
         top_p: draw only among the likeliest tokens that together have this probability.
@@ -86,10 +89,12 @@ def infer(
         ConfigError: an argument makes no sense.
         ModelError: the model cannot be used, has no chat template, or the prompt is longer than its context.
     """
-    _check(prompt, system, raw, max_new_tokens, temperature, top_p)
+    _check(prompt, system, raw, add_bos, max_new_tokens, temperature, top_p)
     check_packages()
     from evalkit.models.openmind import OpenMindLM
+    from evalkit.preflight import check_model, check_texts
     from evalkit.scoring.completion import Decoder
+    from evalkit.scoring.encode import encode_strings
 
     output = output if output is not None else sys.stdout
     notes = notes if notes is not None else sys.stderr
@@ -104,11 +109,21 @@ def infer(
         trust_remote_code=trust_remote_code,
         adapter=adapter,
         system_in_user=system_in_user,
+        add_bos_token=add_bos,
     )
     for line in lm.remarks():
         notes.write(f"{line}\n")
     load_seconds = time.perf_counter() - started
-    ids = lm.tok_encode(prompt) if raw else _chat_ids(lm, prompt, system)
+    asked = RunConfig(model=model, adapter=adapter, add_bos=add_bos)
+    for finding in check_model(asked, lm, chat=False, needs_numbers=True, has_specials=not raw):
+        notes.write(f"warning: {finding}\n")
+    text = prompt if raw else _chat_text(lm, prompt, system, notes)
+    check_texts(model, lm, [text])
+    ids = list(
+        encode_strings(lm.tokenizer, [text], add_special_tokens=add_bos, prefix_text=lm.tokenizer.bos_token)[text]
+    )
+    if not _end_ids(lm):
+        notes.write("warning: no token ends a text of this model (no EOS): its answer goes on to --max-new-tokens\n")
     if len(ids) >= lm.max_length:
         raise ModelError(f"{model}: the prompt has {len(ids)} tokens, the model's context {lm.max_length}; shorten it")
     generated, times = _generate(
@@ -131,11 +146,21 @@ def infer(
     return answer
 
 
-def _check(prompt: str, system: str | None, raw: bool, max_new_tokens: int, temperature: float, top_p: float) -> None:
+def _check(
+    prompt: str,
+    system: str | None,
+    raw: bool,
+    add_bos: bool,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+) -> None:
     if not prompt:
         raise ConfigError("--prompt is empty; say what the model shall answer")
     if raw and system is not None:
         raise ConfigError("--system needs the chat template, which --raw leaves out; drop one of the two")
+    if add_bos and not raw:
+        raise ConfigError("--add-bos is for --raw; a chat template writes all special tokens itself")
     if max_new_tokens < 1:
         raise ConfigError(f"--max-new-tokens {max_new_tokens}: at least 1 is needed")
     if not 0.0 <= temperature < float("inf"):
@@ -144,24 +169,22 @@ def _check(prompt: str, system: str | None, raw: bool, max_new_tokens: int, temp
         raise ConfigError(f"--top-p {top_p}: a probability above 0 and up to 1 is needed")
 
 
-def _chat_ids(lm: OpenMindLM, prompt: str, system: str | None) -> list[int]:
-    """Return the ids of the conversation as the model's own template writes it, up to where the answer begins."""
+def _chat_text(lm: OpenMindLM, prompt: str, system: str | None, notes: TextIO) -> str:
+    """Return the conversation as the model's own template writes it, up to where the answer begins."""
     from evalkit.models.chat import check_chat_template
 
     remedy = ", or send the prompt as it is (evalkit infer --raw)"
-    check_chat_template(
+    for finding in check_chat_template(
         lm.pretrained,
         lm.tokenizer,
         system=system,
         system_in_user=lm.system_in_user,
         arguments=dict(lm.chat_template_args or {}),
         remedy=remedy,
-    )
+    ):
+        notes.write(f"warning: {finding}\n")
     history = [] if system is None else [{"role": "system", "content": system}]
-    text = lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
-    # The template writes all special tokens itself.
-    ids: list[int] = lm.tok_encode(text, add_special_tokens=False)
-    return ids
+    return lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
 
 
 def _generate(
@@ -218,7 +241,7 @@ def _generate(
             input_ids=row,
             attention_mask=torch.ones_like(row),
             max_new_tokens=max_new_tokens,
-            eos_token_id=sorted(_end_ids(lm)),
+            eos_token_id=sorted(_end_ids(lm)) or None,
             pad_token_id=lm.tokenizer.pad_token_id,
             streamer=Streamer(),
             **sampling,

@@ -22,8 +22,9 @@ from typing import Any
 from evalkit.config import RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.models.chat import check_chat_template
+from evalkit.models.checkpoints import first_line
 from evalkit.scoring.encode import encode_strings
-from evalkit.scoring.memory import text_config, vocabulary_size
+from evalkit.scoring.memory import is_out_of_memory, text_config, vocabulary_size
 
 # Longest text, in characters, of which the words on each side of a join are taken.
 _NEAR = 48
@@ -46,13 +47,17 @@ class Asked:
     prompts: tuple[tuple[str, str, int], ...]
 
 
-def check_model(config: RunConfig, model: Any, chat: bool) -> list[str]:
-    """Look at the model and its tokenizer alone.
+def check_model(
+    config: RunConfig, model: Any, chat: bool, *, needs_numbers: bool = False, has_specials: bool = False
+) -> list[str]:
+    """Look at the model and its tokenizer alone; `run`, `run --dry-run`, `gate --run-model` and `infer` all do.
 
     Args:
         config: the run.
         model: an `OpenMindLM`.
         chat: whether some request goes through the chat template.
+        needs_numbers: a model without numbers (NaN) is an error; a run goes on and marks its samples as failed.
+        has_specials: the texts bring their special tokens, as those of a chat template do.
 
     Returns:
         Warnings, one line each.
@@ -60,12 +65,17 @@ def check_model(config: RunConfig, model: Any, chat: bool) -> list[str]:
     Raises:
         ModelError: nothing right can come of this model; says why and what to do.
     """
-    warnings = [*_vocabulary(config.model, model), *_special_tokens(config, model)]
+    warnings = [
+        *_vocabulary(config.model, model),
+        *_positions(config.model, model),
+        *_soundness(config.model, model, needs_numbers),
+        *([] if has_specials else _special_tokens(config, model)),
+    ]
     if chat or config.apply_chat_template:
         remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
         remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
         system = config.system if config.apply_chat_template else None
-        check_chat_template(
+        warnings += check_chat_template(
             config.model,
             model.tokenizer,
             system=system,
@@ -122,9 +132,10 @@ def embedding_rows(model: Any) -> int:
 
 
 def _beyond(model: Any) -> dict[str, int]:
-    """Return the tokens that the model has no row for."""
+    """Return the tokenizer's own tokens that the model has no row for."""
     rows = embedding_rows(model)
-    return {token: index for token, index in model.tokenizer.get_vocab().items() if index >= rows}
+    own = model.tokenizer.get_vocab().items()
+    return {token: index for token, index in own if index >= rows and token not in model.tokens_of_lm_eval}
 
 
 def _vocabulary(name: str, model: Any) -> Iterable[str]:
@@ -150,6 +161,52 @@ def _vocabulary(name: str, model: Any) -> Iterable[str]:
         f"the tokenizer has ids up to {highest:,}, the model's embedding {rows:,} rows (ids to {rows - 1:,}); without "
         f"a row: {shown}{' ...' if len(beyond) > 3 else ''}; no request contains them, or the run stops here"
     )
+
+
+def _positions(name: str, model: Any) -> Iterable[str]:
+    """A context beyond the positions that the model was made for."""
+    from evalkit.scoring.soundness import positions
+
+    found = positions(model.model)
+    if found is None or int(model.max_length) <= found[0]:
+        return
+    count, is_table = found
+    what = f"a context of {int(model.max_length):,} tokens, but the model"
+    if is_table:
+        raise ModelError(f"{name}: {what} has only {count:,} positions; give --max-length {count} or less")
+    yield (
+        f"{what} was made for {count:,} positions: what lies beyond them is not what it was trained on; "
+        f"--max-length {count} stays within"
+    )
+
+
+def _soundness(name: str, model: Any, needs_numbers: bool) -> Iterable[str]:
+    """A model that gives no numbers, sees what it shall predict, or cannot compute at all."""
+    from evalkit.scoring.soundness import soundness
+
+    try:
+        with model.running():
+            found = soundness(model.model, embedding_rows(model), int(model.max_length))
+    except ModelError:
+        raise
+    except Exception as error:  # a model's own code raises what it likes
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"{name}: the model cannot compute twelve tokens ({first_line(error)}); its configuration does not belong "
+            "to its code, or this device lacks an operation (--device cpu tells)"
+        ) from error
+    if not found.is_causal:
+        raise ModelError(
+            f"{name}: not a causal model: later tokens change the logits of earlier ones, so that it would see the "
+            "answers it is scored on; if it is a decoder, its config.json must say so (is_decoder: true)"
+        )
+    if not found.has_numbers:
+        half = "float16" in str(getattr(model.model, "dtype", "")) and "bfloat16" not in str(model.model.dtype)
+        remedy = "try --dtype float32 (float16 overflows)" if half else "its weights are damaged: export them again"
+        if needs_numbers:
+            raise ModelError(f"{name}: the model computes NaN instead of numbers; {remedy}")
+        yield f"the model computes NaN instead of numbers; samples without a score will be marked as failed; {remedy}"
 
 
 def _special_tokens(config: RunConfig, model: Any) -> Iterable[str]:
@@ -205,10 +262,13 @@ def _room(model: Any, asked: Asked) -> None:
 
 
 def _reachable_tokens(name: str, model: Any, asked: Asked) -> None:
-    """Raise ModelError where a text holds an added token that the model has no row for."""
-    beyond = _beyond(model)
     texts = dict.fromkeys(text for _, *pair in asked.pairs for text in pair)
-    texts |= dict.fromkeys(prompt for _, prompt, _ in asked.prompts)
+    check_texts(name, model, texts | dict.fromkeys(prompt for _, prompt, _ in asked.prompts))
+
+
+def check_texts(name: str, model: Any, texts: Iterable[str]) -> None:
+    """Raise ModelError where a text holds an added token that the model has no row for."""
+    beyond, texts = _beyond(model), list(texts)
     for token, index in beyond.items():
         if any(token in text for text in texts):
             raise ModelError(

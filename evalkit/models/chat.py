@@ -7,6 +7,7 @@ rendered before anything is scored, tells whether a template does what a run nee
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,8 @@ Message = Mapping[str, Any]
 
 QUESTION = "What is 12 + 30?"
 SYSTEM = "Answer in one short sentence."
+_LONG = "\n".join(f"Line {number} of what was said before." for number in range(1, 201)) + "\nWhat is 40 + 2?"
+"""A longer message than a template may cut by mistake: the prompts of HumanEval have up to 1,400 characters."""
 _PROBE = "evalkit system probe 8241"
 """A system message that no template contains by itself."""
 _TOOL = {
@@ -66,12 +69,19 @@ def render(
         if system and not system_in_user and _renders(tokenizer, folded(messages), options):
             raise ModelError(_refused(name, f"takes no system message ({_reason(error)})")) from error
         raise ModelError(f"{name}: {_cause(tokenizer, error)}; mend the template{remedy}") from error
-    if system and not system_in_user and system[0]["content"].strip() not in text:
-        # Not there as it stands: changed by the template (which is its right), or dropped?
+    if system and not system_in_user and not _holds(text, system[0]["content"]):
         probe = [{**message, "content": _PROBE} if message in system else message for message in messages]
-        if _PROBE not in _rendered(tokenizer, probe, **options):
-            raise ModelError(_refused(name, "leaves the system message out"))
+        is_there = _PROBE.lower() in _rendered(tokenizer, probe, **options).lower()
+        raise ModelError(
+            _refused(name, "cuts or changes the system message" if is_there else "leaves the system message out")
+        )
     return text
+
+
+def _holds(text: str, content: str) -> bool:
+    """Whether a text holds a content, be it with other white space (trimmed) or as JSON."""
+    words = " ".join(content.split())
+    return words in " ".join(text.split()) or json.dumps(content)[1:-1] in text
 
 
 def folded(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -86,7 +96,13 @@ def folded(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 def require(tokenizer: Any, name: str, remedy: str = "") -> None:
     """Raise `ModelError` unless the tokenizer has a chat template."""
-    if not getattr(tokenizer, "chat_template", None):
+    template = getattr(tokenizer, "chat_template", None)
+    if isinstance(template, dict) and "default" not in template:
+        raise ModelError(
+            f"{name}: the tokenizer has chat templates for special uses only ({', '.join(template)}), none named "
+            f"'default'; name the one for plain conversations so{remedy}"
+        )
+    if not template:
         raise ModelError(f"{name}: the tokenizer has no chat template; add one to its tokenizer_config.json{remedy}")
 
 
@@ -98,7 +114,7 @@ def check_chat_template(
     system_in_user: bool = False,
     arguments: Mapping[str, Any] = _NO_ARGUMENTS,
     remedy: str = "",
-) -> None:
+) -> list[str]:
     """Render one question, with a system message where one is wanted, and look at what comes out.
 
     Args:
@@ -109,18 +125,42 @@ def check_chat_template(
         arguments: further arguments of the template.
         remedy: what else the user can do than to mend the template.
 
+    Returns:
+        Warnings, one line each.
+
     Raises:
-        ModelError: there is no template, it is broken, wants tools or contents in parts, leaves the question or the
-            system message out, or refuses a system message.
+        ModelError: there is no template, it is broken, wants tools or contents in parts, leaves out, cuts or changes
+            the question or the system message, or refuses a system message.
     """
     question = [{"role": "user", "content": QUESTION}]
     text = render(tokenizer, question, name=name, arguments=arguments, remedy=remedy)
     if QUESTION not in text:
-        cause = _wants(tokenizer) or "leaves the user's message out"
+        changed = "changes the user's message" if QUESTION.lower() in text.lower() else None
+        cause = changed or _wants(tokenizer) or "leaves the user's message out"
         raise ModelError(f"{name}: its chat template {cause}; mend the template{remedy}")
-    if system is not None and system.strip():
-        messages = [{"role": "system", "content": SYSTEM}, *question]
+    long = [{"role": "user", "content": f"{QUESTION}\n{_LONG}"}]
+    if not _holds(render(tokenizer, long, name=name, arguments=arguments, remedy=remedy), long[0]["content"]):
+        raise ModelError(f"{name}: its chat template cuts or changes a long user's message; mend the template{remedy}")
+    for content in (SYSTEM, system) if system is not None and system.strip() else ():
+        messages = [{"role": "system", "content": content}, *question]
         render(tokenizer, messages, name=name, arguments=arguments, system_in_user=system_in_user, remedy=remedy)
+    warnings = []
+    if not text.rpartition(QUESTION)[2].strip():
+        warnings.append(
+            "the chat template writes nothing between the question and the answer (it ignores add_generation_prompt): "
+            "the model may go on with the question"
+        )
+    if "strftime_now" in _plain_template(tokenizer):
+        warnings.append(
+            "the chat template writes the date or time into prompts: on another day they are other requests, with "
+            "other scores"
+        )
+    return warnings
+
+
+def _plain_template(tokenizer: Any) -> str:
+    template = tokenizer.chat_template
+    return str(template["default"] if isinstance(template, dict) else template)
 
 
 def _refused(name: str, what: str) -> str:

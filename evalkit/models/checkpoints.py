@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +36,17 @@ SMALL_PATTERNS = ("*.json", "*.txt", "*.model", "*.py", "*.jinja", "*.tiktoken")
 WEIGHTS = (
     ("model.safetensors.index.json", "model*.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
+)
+# JSON objects of a checkpoint and of a tokenizer; what is damaged in them transformers reports without the file's name,
+# or not at all.
+MODEL_JSON = ("config.json", "generation_config.json", "quantize_config.json", "quantization_config.json")
+TOKENIZER_JSON = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+    "tokenizer.json",
+    "vocab.json",
 )
 ADAPTER_CONFIG = "adapter_config.json"
 # In the order in which transformers and peft prefer them.
@@ -139,8 +150,18 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
     return Checkpoint(name=name, folder=folder, origin="huggingface hub", revision=folder.name)
 
 
+def check_settings(checkpoint: Checkpoint) -> None:
+    """Raise `ModelError` where a JSON file of the model's is damaged, or names an end token that is no number."""
+    for name in MODEL_JSON:
+        path = checkpoint.folder / name
+        if path.is_file():
+            ends = _json_object(path).get("eos_token_id")
+            if not all(type(end) is int for end in (ends if isinstance(ends, list) else [ends] if ends else [])):
+                raise ModelError(f"{path}: eos_token_id must be a token id or a list of them, not {ends!r}")
+
+
 def check_tokenizer(checkpoint: Checkpoint) -> None:
-    """Raise `ModelError` unless the folder holds a tokenizer.
+    """Raise `ModelError` unless the folder holds a tokenizer, and its JSON files are whole.
 
     Asked before transformers, which may otherwise build an empty tokenizer from the model's type alone.
     """
@@ -149,6 +170,9 @@ def check_tokenizer(checkpoint: Checkpoint) -> None:
             f"{checkpoint.folder}: no tokenizer (no tokenizer.json, tokenizer.model, vocab.json ...); "
             "copy the base model's there, or name it with tokenizer=ID_OR_FOLDER"
         )
+    for name in TOKENIZER_JSON:
+        if (checkpoint.folder / name).is_file():
+            _json_object(checkpoint.folder / name)
 
 
 @dataclass(frozen=True)
@@ -175,7 +199,7 @@ def weights_of(folder: Path, options: Mapping[str, Any] = MappingProxyType({})) 
         options: arguments of ``from_pretrained``; ``variant``, ``subfolder`` and ``use_safetensors`` count.
 
     Raises:
-        ModelError: an index that would be used is no JSON object.
+        ModelError: an index that would be used is damaged.
     """
     variant, safe = options.get("variant"), options.get("use_safetensors")
     base = folder / str(options.get("subfolder") or "")
@@ -197,20 +221,16 @@ def weights_of(folder: Path, options: Mapping[str, Any] = MappingProxyType({})) 
 
 
 def _shards(index: Path) -> set[str]:
-    """Return the names of the files that an index of shards points to.
-
-    Raises:
-        ModelError: it is no index that transformers can read.
-    """
-    document = _json_object(index)
-    shards = document.get("weight_map")
-    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
-        raise ModelError(
-            f"{index}: its weight_map must be an object of weight names and file names; "
-            "complete the download or the export"
-        )
-    if not isinstance(document.get("metadata"), dict):
-        raise ModelError(f'{index}: no "metadata", without which transformers reads no index; add "metadata": {{}}')
+    content = _json_object(index)
+    shards = content.get("weight_map")
+    if (
+        not isinstance(shards, dict)
+        or not shards
+        or not all(isinstance(name, str) and name for name in shards.values())
+    ):
+        raise ModelError(f"{index}: 'weight_map' must name the file of each weight; download or export it again")
+    if not isinstance(content.get("metadata"), dict):
+        raise ModelError(f"{index}: no 'metadata', which transformers reads; add \"metadata\": {{}} to it")
     return set(shards.values())
 
 
@@ -267,20 +287,6 @@ def check_no_adapter(checkpoint: Checkpoint) -> None:
             f"{folder}: a PEFT adapter ({ADAPTER_CONFIG}) lies beside full weights; if it is merged into them, "
             f"move its files away; if not, apply it with --adapter {folder}"
         )
-
-
-def check_settings(folder: Path, names: Iterable[str]) -> None:
-    """Raise `ModelError` where a settings file is there and is not a JSON object.
-
-    transformers passes over some of them without a word then, and goes on with its defaults.
-
-    Args:
-        folder: of the checkpoint.
-        names: of the files.
-    """
-    for name in names:
-        if name.endswith(".json") and (folder / name).is_file():
-            _json_object(folder / name)
 
 
 def adapter_files(folder: Path) -> tuple[Path, ...]:

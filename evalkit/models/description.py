@@ -53,7 +53,7 @@ def describe(lm: OpenMindLM) -> dict[str, Any]:
         "max_length": int(lm.max_length),
         "trust_remote_code": lm.trust_remote_code,
         "tokenizer": type(lm.tokenizer).__name__,
-        "vocabulary": len(lm.tokenizer),
+        "vocabulary": known.vocabulary,
         "add_bos": bool(lm.add_bos_token),
         "has_chat_template": bool(getattr(lm.tokenizer, "chat_template", None)),
         "chat_template_sha256": known.chat_template,

@@ -97,7 +97,7 @@ def of(lm: OpenMindLM, quantization: str | None) -> ModelIdentity:
         dtype=str(lm.model.dtype).removeprefix("torch."),
         tokenizer_fingerprint=fingerprint.of_tokenizer(lm.tokenizer),
         tokenizer_files=None if tokenizer_folder is None else fingerprint.of_tokenizer_files(tokenizer_folder),
-        vocabulary=len(lm.tokenizer),
+        vocabulary=len(lm.tokenizer) - len(lm.tokens_of_lm_eval),
         add_bos=bool(lm.add_bos_token),
         chat_template=fingerprint.of_chat_template(
             getattr(lm.tokenizer, "chat_template", None), dict(lm.chat_template_args or {})

@@ -29,7 +29,6 @@ from evalkit.models.checkpoints import (
     first_line,
     weight_files,
 )
-from evalkit.models.fingerprint import CONFIG_FILES, TOKENIZER_SETTINGS
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
@@ -50,7 +49,6 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
         ModelError: there is none, it cannot be loaded, or it adds no BOS although asked to.
     """
     check_tokenizer(checkpoint)
-    check_settings(checkpoint.folder, TOKENIZER_SETTINGS)
     check_tokenizer_packages(checkpoint.folder)
     options: dict[str, Any] = {"add_bos_token": True} if add_bos else {}
     with _explained(checkpoint, "the tokenizer"):
@@ -87,7 +85,7 @@ def load_model(
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
     """
     config = checkpoint.config()
-    check_settings(checkpoint.folder, CONFIG_FILES)
+    check_settings(checkpoint)
     if adapter is None:
         check_no_adapter(checkpoint)
     else:
@@ -153,6 +151,11 @@ def _apply_adapter(model: Any, folder: Path) -> None:
         ) from error
     lost = sorted({*getattr(found, "missing_keys", ()), *getattr(found, "unexpected_keys", ())})
     added = [name for name in model.state_dict() if name not in before]
+    if any("lora_magnitude_vector" in name for name in lost):
+        raise ModelError(
+            f"--adapter {folder}: a DoRA adapter, whose magnitudes transformers {transformers.__version__} does not "
+            "load; merge it into its base with peft (merge_and_unload) and give the result with --model"
+        )
     if lost or not added:
         what = f"{len(lost)} of its weights have no place, first {lost[0]}" if lost else "it adds nothing"
         raise ModelError(

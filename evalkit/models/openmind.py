@@ -18,6 +18,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -43,6 +44,9 @@ from evalkit.models.description import describe, installed_version
 from evalkit.openmind_hub import snapshot
 from evalkit.paths import user_path
 
+CHAT_TEMPLATE_JSON = "chat_template.json"
+# What training scripts save beside an adapter where they changed it.
+ADAPTER_TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja")
 LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands and that mean something here, where scoring is not its own. All others go to
 # `from_pretrained`.
@@ -155,9 +159,6 @@ class OpenMindLM(ScoredLM):
                     options=options,
                     adapter=adapter_folder,
                 )
-        if not any((loaded_tokenizer.pad_token, loaded_tokenizer.unk_token, loaded_tokenizer.eos_token)):
-            # HFLM would add a token of its own, which this model has no row for. Padding is never attended to.
-            loaded_tokenizer.pad_token = loaded_tokenizer.convert_ids_to_tokens(0)
         with _without_warnings("lm_eval.models.huggingface"):
             super().__init__(
                 loaded_model,
@@ -216,7 +217,28 @@ class OpenMindLM(ScoredLM):
             settings = ", ".join(f"{name}={value}" for name, value in self.ignored_settings.items())
             found.append(f"generation_config.json asks for {settings}; texts are made by the protocol, without it")
         if self.adapter is not None:
-            found.append(f"adapter {self.adapter} is applied")
+            found += [f"adapter {self.adapter} is applied", *self._beside_adapter(user_path(self.adapter))]
+        tokenizer = self.tokenizer_checkpoint
+        if tokenizer and (tokenizer.folder / CHAT_TEMPLATE_JSON).is_file() and not self.tokenizer.chat_template:
+            found.append(
+                f"{tokenizer.folder / CHAT_TEMPLATE_JSON} is not read by transformers' tokenizers, so that there is no "
+                "chat template; write its text into chat_template.jinja beside it"
+            )
+        return found
+
+    def _beside_adapter(self, folder: Path) -> list[str]:
+        """Name what lies beside an adapter, or beside its base, and is not used."""
+        found = []
+        own = self.checkpoint.folder if self.checkpoint else None
+        if own is not None and own.resolve() != folder.resolve() and (own / checkpoints.ADAPTER_CONFIG).is_file():
+            found.append(f"the other adapter that lies beside the weights in {own} is not applied")
+        tokenizer = self.tokenizer_checkpoint
+        names = [name for name in ADAPTER_TOKENIZER if (folder / name).is_file()]
+        if names and (tokenizer is None or tokenizer.folder.resolve() != folder.resolve()):
+            found.append(
+                f"the adapter's folder holds a tokenizer or chat template too ({', '.join(names)}), which is not used; "
+                f"--tokenizer {folder} takes it"
+            )
         return found
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:

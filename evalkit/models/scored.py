@@ -55,7 +55,10 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         """Wrap a model; the arguments are those of `OpenMindLM`, ``options`` those of `HFLM`."""
         # What the checkpoint's generation settings ask for beyond the protocol, by name; none of it is applied.
         self.ignored_settings: dict[str, Any] = make_plain(model)
+        before = set(tokenizer.get_vocab())
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **options)
+        # HFLM adds a token to fill up rows where the checkpoint has none: it is nothing of the checkpoint's.
+        self.tokens_of_lm_eval = frozenset(set(self.tokenizer.get_vocab()) - before)
         self._scorer_kind = scorer
         self._max_batch_tokens = max_batch_tokens
         self._audit_fraction = audit_fraction

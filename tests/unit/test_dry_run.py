@@ -1,54 +1,60 @@
-"""The expected time of ``--dry-run``: what is done once must not be counted for every pack."""
+"""The plan of a run: what is estimated from a part stands for the whole, and set-up is not taken for work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections import Counter
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evalkit import dry_run
+from evalkit.scoring import TokenRequest
 
-SET_UP, PACK, TOKENS = 500.0, 0.5, 4000
-
-
-class Clocked:
-    """A scorer on a clock of its own: preparing takes 500 s once, then every pack of 4,000 tokens half a second."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.scored: list[int] = []
-
-    def iter_packs(self, _: Any, *, packs: Iterable[int], **__: Any) -> Iterator[Any]:
-        self.now += SET_UP
-        for pack in packs:
-            self.now += PACK
-            self.scored.append(pack)
-            yield SimpleNamespace(tokens=TOKENS)
+pytestmark = pytest.mark.model
 
 
-@pytest.mark.parametrize(("packs", "counted"), [(2000, 4), (3, 2), (2, 1)])
-def test_the_first_pack_does_not_stand_for_all(packs: int, counted: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer = Clocked()
-    monkeypatch.setattr(dry_run.time, "perf_counter", lambda: scorer.now)
-    model = SimpleNamespace(scorer=scorer, running=nullcontext)
-    tokens, times = dry_run._measured(model, [], SimpleNamespace(packs=[None] * packs))
-    assert (tokens, times) == (counted * TOKENS, [PACK] * counted)
-    assert len(set(scorer.scored)) == counted + 1
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(1, 3000), min_size=1), st.integers(100, 3000))
+def test_the_requests_looked_at_stand_for_all(counts: dict[str, int], most: int) -> None:
+    tasks = [task for task, count in counts.items() for _ in range(count)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dry_run, "ENCODED", most)
+        chosen, share = dry_run._some_pairs(tasks)
+    assert len(set(chosen)) == len(chosen)
+    kept = Counter(tasks[k] for k in chosen)
+    for task, count in counts.items():
+        assert kept[task] * share[task] == pytest.approx(count)
+    if len(tasks) <= most:
+        assert sorted(chosen) == list(range(len(tasks)))
+    else:
+        # A block of each task at least; beyond that no more than a block a task above what is wanted.
+        assert len(chosen) <= most + dry_run._BLOCK * len(counts)
 
 
-def test_a_lone_pack_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer = Clocked()
-    monkeypatch.setattr(dry_run.time, "perf_counter", lambda: scorer.now)
-    model = SimpleNamespace(scorer=scorer, running=nullcontext)
-    assert dry_run._measured(model, [], SimpleNamespace(packs=[None])) == (TOKENS, [SET_UP + PACK])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_set_up_is_not_taken_for_work(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
 
+    class Scorer:
+        """1,000 tokens a second, after a hundred seconds of set-up."""
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 9, 1755])
-def test_packs_are_taken_evenly_and_each_once(count: int) -> None:
-    order = dry_run.spread(count)
-    assert sorted(order) == list(range(count))
-    if count > 3:
-        assert sorted(round(4 * pack / count) for pack in order[:3]) == [1, 2, 3]
+        max_batch_tokens = 4096
+        set_up = 100.0
+
+        def iter_packs(self, requests: list[TokenRequest]) -> Any:
+            nonlocal now
+            tokens = sum(len(request.context_ids) for request in requests)
+            now += tokens / 1000 + self.set_up
+            self.set_up = 0.0
+            yield SimpleNamespace(tokens=tokens)
+
+    model = SimpleNamespace(scorer=Scorer(), device=device, running=nullcontext)
+    requests = [TokenRequest((1,) * 100, (2,)) for _ in range(5000)]
+    rate, tokens, spent = dry_run._scoring_rate(model, requests)
+    assert rate == pytest.approx(1000)
+    assert tokens / spent == pytest.approx(rate)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from evalkit.errors import ConfigError, ModelError
 from evalkit.infer import Answer, infer
 from evalkit.models.openmind import OpenMindLM
+from tests.unit.models.conftest import write_checkpoint
 
 pytestmark = pytest.mark.model
 
@@ -105,3 +109,82 @@ def test_a_model_without_a_chat_template(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ModelError, match=r"tiny: the tokenizer has no chat template; .* \(evalkit infer --raw\)"):
         ask()
     assert ask(raw=True)[0].tokens == 8
+
+
+# --- the same look as before a run -----------------------------------------------------------------------------------
+
+
+def ask_folder(folder: Path, **options: Any) -> tuple[Answer, str, str]:
+    output, notes = io.StringIO(), io.StringIO()
+    asked: dict[str, Any] = {"raw": True, "max_new_tokens": 4, **options}
+    answer = infer(str(folder), "Hi there", device="cpu", output=output, notes=notes, **asked)
+    return answer, output.getvalue(), notes.getvalue()
+
+
+def change(folder: Path, change: Callable[[Any], None]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_a_model_without_numbers_answers_nothing(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m")
+    change(folder, lambda tensors: tensors["model.norm.weight"].fill_(float("nan")))
+    with pytest.raises(ModelError, match="computes NaN instead of numbers"):
+        ask_folder(folder)
+
+
+def test_a_model_without_special_tokens_answers_to_the_limit(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m")
+    for name, keys in (("config.json", None), ("generation_config.json", None), ("tokenizer_config.json", "")):
+        path = folder / name
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in content.items() if not key.startswith(("bos_", "eos_", "pad_"))}
+        path.write_text(json.dumps(kept | ({} if keys == "" else {"eos_token_id": None})), encoding="utf-8")
+    answer, _, notes = ask_folder(folder)
+    assert (answer.tokens, answer.ended) == (4, False)
+    assert "no token ends a text of this model" in notes
+    assert "ids up to" not in notes  # the token that lm-eval adds to fill up rows is not the checkpoint's
+
+
+def test_bos_goes_before_a_raw_prompt_where_asked_for(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m")
+    with pytest.raises(ConfigError, match="--add-bos is for --raw"):
+        ask_folder(folder, raw=False, add_bos=True)
+    bare, _, _ = ask_folder(folder)
+    begun, _, notes = ask_folder(folder, add_bos=True)
+    assert begun.prompt_tokens == bare.prompt_tokens + 1
+    assert "warning" not in notes
+
+
+def test_a_context_beyond_a_table_of_positions_is_one_line(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from evalkit.cli import main
+    from evalkit.models import tiny
+
+    folder = write_checkpoint(tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    config = GPT2Config(vocab_size=tiny.VOCABULARY_SIZE, n_positions=64, n_embd=16, n_layer=1, n_head=2)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    arguments = ["run", "--model", str(folder), "--data", "samples", "--task", "boolq", "--limit", "2"]
+    result = CliRunner().invoke(main, [*arguments, "--max-length", "200", "--output", str(tmp_path / "out")])
+    assert result.exit_code == 2, result.output
+    assert "has only 64 positions; give --max-length 64 or less" in result.stderr.splitlines()[-1]
+
+
+def test_samples_of_a_model_without_numbers_are_marked(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from evalkit.cli import main
+
+    folder = write_checkpoint(tmp_path / "m")
+    change(folder, lambda tensors: tensors["model.norm.weight"].fill_(float("nan")))
+    arguments = ["run", "--model", str(folder), "--data", "samples", "--task", "piqa", "--limit", "2"]
+    result = CliRunner().invoke(main, [*arguments, "--device", "cpu", "--output", str(tmp_path / "out")])
+    assert result.exit_code == 3, result.output
+    assert "warning: the model computes NaN instead of numbers" in result.stderr
+    assert "2 of 2 failed" in result.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,16 +26,26 @@ class Model:
 
     add_bos_token = False
     max_gen_toks = 256
+    tokens_of_lm_eval: frozenset[str] = frozenset()
+    running = staticmethod(nullcontext)
 
     def __init__(self, rows: int = tiny.VOCABULARY_SIZE, max_length: int = 4096, kind: str = "mistral") -> None:
         import torch
 
+        class Unigram(torch.nn.Module):
+            """The likeliest next token is always the same."""
+
+            config = SimpleNamespace(model_type=kind, vocab_size=rows)
+
+            def get_input_embeddings(self) -> Any:
+                return torch.nn.Embedding(rows, 2)
+
+            def forward(self, input_ids: Any) -> Any:
+                return SimpleNamespace(logits=torch.zeros(*input_ids.shape, rows))
+
         self.tokenizer: Any = tiny.tokenizer()
         self.max_length = max_length
-        self.model = SimpleNamespace(
-            config=SimpleNamespace(model_type=kind, vocab_size=rows),
-            get_input_embeddings=lambda: torch.nn.Embedding(rows, 2),
-        )
+        self.model = Unigram()
 
     @property
     def prefix_token_id(self) -> int | None:

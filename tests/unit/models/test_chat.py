@@ -51,3 +51,43 @@ def test_one_that_it_changes_is_its_right() -> None:
     assert "[system]Say B.[user]" in render(
         tokenizer(trims), [{**MESSAGES[0], "content": " Say B. "}, MESSAGES[1]], name="m"
     )
+
+
+USER = "{% for m in messages %}{% if m.role == 'user' %}U: {{ m.content FILTER }}{% endif %}{% endfor %}A:"
+
+
+@pytest.mark.parametrize(
+    ("template", "system", "says"),
+    [
+        (USER.replace("FILTER", "| upper"), None, "changes the user's message"),
+        (USER.replace("FILTER", "| truncate(60)"), None, "cuts or changes a long user's message"),
+        (USER.replace("FILTER", "[:300]"), None, "cuts or changes a long user's message"),
+        (
+            TURNS.replace("m.content", "m.content[:80] if m.role == 'system' else m.content"),
+            "x " * 60,
+            "cuts or changes",
+        ),
+        (CHANGES, "Say B.", "cuts or changes the system message"),
+        (DROPS, "Say B.", "leaves the system message out"),
+    ],
+)
+def test_what_a_template_does_to_a_message_is_said(template: str, system: str | None, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        check_chat_template("m", tokenizer(template), system=system)
+
+
+def test_templates_without_a_default_are_named() -> None:
+    found = tokenizer(TURNS)
+    found.chat_template = {"tool_use": TURNS, "rag": TURNS}
+    with pytest.raises(ModelError, match=r"special uses only \(tool_use, rag\), none named 'default'"):
+        check_chat_template("m", found)
+    found.chat_template = {"default": TURNS, "rag": "X"}
+    assert check_chat_template("m", found) == []
+
+
+def test_what_may_be_meant_is_a_warning() -> None:
+    (warning,) = check_chat_template("m", tokenizer(TURNS.removesuffix("[model]") + "\n"))
+    assert "ignores add_generation_prompt" in warning
+    (warning,) = check_chat_template("m", tokenizer("{{ strftime_now('%H:%M:%S') }}" + TURNS))
+    assert "date or time" in warning
+    assert check_chat_template("m", tokenizer("[INST] {{ messages[0].content }} [/INST]")) == []

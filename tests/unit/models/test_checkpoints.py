@@ -108,48 +108,6 @@ def test_safetensors_are_preferred_to_pickled_weights(tmp_path: Path) -> None:
     assert checkpoints.weight_files(tmp_path) == [tmp_path / "x", tmp_path / "y"]
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "message"),
-    [
-        ("generation_config.json", '{"eos_token_id": 2,\n "do_sam', "bad JSON at line 2: "),
-        ("generation_config.json", "[]", "a JSON object is expected here"),
-        ("quantization_config.json", "null", "a JSON object is expected here"),
-        ("tokenizer_config.json", '{"chat_template": ', "bad JSON at line 1: "),
-        ("special_tokens_map.json", "", "bad JSON at line 1: "),
-        ("chat_template.json", '"{{ messages }}"', "a JSON object is expected here"),
-    ],
-)
-def test_broken_settings_are_named_not_passed_over(own_checkpoint: Path, file: str, text: str, message: str) -> None:
-    from evalkit.models.openmind import OpenMindLM
-
-    (own_checkpoint / file).write_text(text)
-    with pytest.raises(ModelError) as caught:
-        OpenMindLM(str(own_checkpoint), device="cpu")
-    assert str(caught.value).startswith(f"{own_checkpoint / file}: {message}")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("index", "message"),
-    [
-        ({"metadata": {}}, "its weight_map must be an object"),
-        ({"metadata": {}, "weight_map": None}, "its weight_map must be an object"),
-        ({"metadata": {}, "weight_map": ["model.safetensors"]}, "its weight_map must be an object"),
-        ({"metadata": {}, "weight_map": {"lm_head.weight": 3}}, "its weight_map must be an object"),
-        ({"metadata": {}, "weight_map": {}}, "its weight_map must be an object"),
-        ({"weight_map": {"lm_head.weight": "model-1.safetensors"}}, 'no "metadata"'),
-        ({"metadata": None, "weight_map": {"lm_head.weight": "model-1.safetensors"}}, 'no "metadata"'),
-    ],
-)
-def test_an_index_of_another_shape_is_named(own_checkpoint: Path, index: object, message: str) -> None:
-    (own_checkpoint / "model.safetensors").unlink()
-    file = own_checkpoint / "model.safetensors.index.json"
-    file.write_text(json.dumps(index))
-    with pytest.raises(ModelError) as caught:
-        checked(own_checkpoint)
-    assert str(caught.value).startswith(f"{file}: {message}")
-
-
 class FakeHub:
     """Stands for huggingface_hub.snapshot_download: serves a folder's files by pattern, or raises."""
 
@@ -225,3 +183,55 @@ def test_first_line_is_short_and_never_empty() -> None:
     assert checkpoints.first_line(ValueError("one\ntwo")) == "ValueError: one"
     assert checkpoints.first_line(KeyError()) == "KeyError"
     assert len(checkpoints.first_line(ValueError("x" * 9999))) < 320
+
+
+OBJECTS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+)
+
+
+@pytest.mark.parametrize("name", [*OBJECTS, "added_tokens.json", "chat_template.json"])
+@pytest.mark.parametrize("content", ['{"eos_token_id": 2,', "[]", "null", "", "\ufeff{}", '"text"'])
+def test_a_damaged_json_file_is_named(own_checkpoint: Path, name: str, content: str) -> None:
+    from evalkit.models.openmind import OpenMindLM
+
+    (own_checkpoint / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError) as caught:
+        OpenMindLM(str(own_checkpoint), device="cpu")
+    assert str(caught.value).startswith(f"{own_checkpoint / name}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ['"2"', "[2, null]", "2.5", "true"])
+def test_an_end_token_that_is_no_number_is_named(own_checkpoint: Path, end: str) -> None:
+    from evalkit.models.openmind import OpenMindLM
+
+    (own_checkpoint / "generation_config.json").write_text(f'{{"eos_token_id": {end}}}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"generation_config\.json: eos_token_id must be"):
+        OpenMindLM(str(own_checkpoint), device="cpu")
+
+
+@pytest.mark.parametrize("map_", ["null", '["model.safetensors"]', '{"a": 1}', "{}", '"x"', '{"a": ""}'])
+def test_an_index_without_files_is_named(tmp_path: Path, make_checkpoint: Callable[..., Path], map_: str) -> None:
+    folder = make_checkpoint(tmp_path, shards=True)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(f'{{"metadata": {{}}, "weight_map": {map_}}}', encoding="utf-8")
+    with pytest.raises(ModelError, match="'weight_map' must name the file of each weight"):
+        checked(folder)
+
+
+def test_an_index_without_metadata_is_named(tmp_path: Path, make_checkpoint: Callable[..., Path]) -> None:
+    folder = make_checkpoint(tmp_path, shards=True)
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text(encoding="utf-8"))
+    del content["metadata"]
+    index.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"index\.json: no 'metadata'"):
+        checked(folder)
+    content["metadata"] = {}
+    index.write_text(json.dumps(content), encoding="utf-8")
+    checked(folder)

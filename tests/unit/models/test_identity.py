@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,36 @@ def test_weights_that_change_while_they_are_loaded_are_refused(own_checkpoint: P
     change(own_checkpoint, 3.0)
     with pytest.raises(ModelError, match="its weights changed while they were loaded"):
         lm.describe()
+
+
+def test_what_lies_beside_an_adapter_is_named(tmp_path: Path, make_checkpoint: Callable[..., Path]) -> None:
+    from evalkit.models.openmind import OpenMindLM
+
+    base = make_checkpoint(tmp_path / "base")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapter, other = write_adapter(base, tmp_path / "adapter"), write_adapter(base, tmp_path / "other")
+    shutil.copy(base / "tokenizer.json", adapter)
+    for file in other.glob("adapter_*"):
+        shutil.copy(file, base)
+    said = "\n".join(OpenMindLM(str(base), device="cpu", adapter=str(adapter)).remarks())
+    assert f"adapter {adapter} is applied" in said
+    assert f"the other adapter that lies beside the weights in {base} is not applied" in said
+    assert f"--tokenizer {adapter} takes it" in said
+    said = "\n".join(OpenMindLM(str(base), device="cpu", adapter=str(adapter), tokenizer=str(adapter)).remarks())
+    assert "--tokenizer" not in said
+
+
+def test_a_dora_adapter_is_refused_with_the_remedy(tmp_path: Path, make_checkpoint: Callable[..., Path]) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from evalkit.models.openmind import OpenMindLM
+
+    base = make_checkpoint(tmp_path / "base")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = LoraConfig(r=2, target_modules=["q_proj"], use_dora=True)
+        get_peft_model(AutoModelForCausalLM.from_pretrained(str(base)), config).save_pretrained(str(tmp_path / "dora"))
+        with pytest.raises(ModelError, match=r"a DoRA adapter.*merge_and_unload"):
+            OpenMindLM(str(base), device="cpu", adapter=str(tmp_path / "dora"))
