@@ -305,7 +305,7 @@ class Checker:
                 break
             if why == "lost":
                 self._closing.wait(PAUSE_SECONDS * 2 ** (attempts - 1))
-        label, detail = final_label(outcome, for_memory=killed_for_memory)
+        label, detail = final_label(outcome, for_memory=killed_for_memory, level=worker.level)
         if label == "harness error":
             detail = f"tried {attempts} times: {detail}" if attempts > 1 else detail
         return Verdict(
@@ -332,7 +332,7 @@ class Checker:
             return lost(_in_words(error)), False, False
         if alone:
             self._turns.alone()
-            before = memory_kills()
+            before = memory_kills() or 0
         else:
             token = self._turns.shared()
         try:
@@ -342,7 +342,7 @@ class Checker:
             outcome = lost(f"{type(error).__name__}: {error}")
         finally:
             was_alone = self._turns.end(0 if alone else token)
-        return outcome, was_alone, alone and memory_kills() > before
+        return outcome, was_alone, alone and (memory_kills() or 0) > before
 
     def _attempt(self, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
         """One attempt's outcome. The processes are ended where they can't be trusted with another one."""
@@ -398,24 +398,33 @@ def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
     return None
 
 
-def final_label(outcome: dict[str, Any], *, for_memory: bool) -> tuple[str, str]:
+def final_label(outcome: dict[str, Any], *, for_memory: bool, level: Level) -> tuple[str, str]:
     """Label and detail, once an outcome stands.
 
-    ``for_memory``: the kernel killed for want of memory while this attempt was the only one.
+    Args:
+        outcome: of the last attempt.
+        for_memory: the kernel killed for want of memory while this attempt was the only one.
+        level: the walls that stood.
     """
-    if for_memory and outcome.get("signal") == signal.SIGKILL:
-        whose = "the tests' process, which held what the program returned" if outcome.get("is_lost") else "the program"
-        return "out of memory", f"the kernel killed {whose}: this machine or container has too little memory for it"
+    if outcome.get("signal") == signal.SIGKILL:
+        if for_memory:
+            whose = (
+                "the tests' process, which held what the program returned" if outcome.get("is_lost") else "the program"
+            )
+            return "out of memory", f"the kernel killed {whose}: this machine or container has too little memory for it"
+        if outcome["label"] == "crashed" and "seccomp" in level.walls and memory_kills() is not None:
+            # It cannot kill itself so: seccomp refuses that.
+            return "harness error", f"another process killed the program's ({outcome['detail']})"
     return str(outcome["label"]), str(outcome["detail"])
 
 
-def memory_kills() -> int:
-    """How many processes the kernel has killed for want of memory, in any container; 0 where that is not told."""
+def memory_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory, in any container; None where that is not told."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
 
 
 def _report(done: queue.SimpleQueue[tuple[int, Future[Verdict]]], number: int, future: Future[Verdict]) -> None:

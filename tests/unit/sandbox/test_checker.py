@@ -17,8 +17,8 @@ import pytest
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.checker import Turns, starved
-from evalkit.sandbox.worker import Worker, WorkerDiedError
+from evalkit.sandbox.checker import Turns, final_label, starved
+from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
 from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
 from tests.support.sandbox.hostile import SOLVE
 
@@ -225,6 +225,23 @@ def test_losses_do_not_use_up_the_attempts_of_a_killed_program(
     monkeypatch.setattr(Checker, "_attempt", lambda *_: outcomes.pop(0))
     verdict = judge(checker, SOLVE)
     assert (verdict.label, verdict.attempts) == ("passed", 6)
+
+
+@pytest.mark.parametrize(
+    ("told", "walls", "label"),
+    [(0, "seccomp", "harness error"), (None, "seccomp", "crashed"), (0, "landlock", "crashed")],
+)
+def test_a_program_that_others_killed_is_not_called_crashed(
+    monkeypatch: pytest.MonkeyPatch, told: int | None, walls: str, label: str
+) -> None:
+    """Behind seccomp it cannot kill itself so; without, or where no kill for memory is told, it may have."""
+    killed = {"label": "crashed", "detail": "SIGKILL in call 1 of the tests", "signal": signal.SIGKILL}
+    monkeypatch.setattr("evalkit.sandbox.checker.memory_kills", lambda: told)
+    level = Level((walls,), {}, (), ())
+    found, detail = final_label(killed, for_memory=False, level=level)
+    assert found == label
+    assert "SIGKILL in call 1" in detail
+    assert final_label(killed, for_memory=True, level=level)[0] == "out of memory"
 
 
 def test_a_time_out_alone_is_final(checker: Checker, attempts: list[dict[str, Any]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import resource
+import signal
 import struct
 from pathlib import Path
 
@@ -159,3 +161,27 @@ def test_the_process_id_stands_only_where_it_is_meant(machine: str) -> None:
         value == OWN_PID for rule in RULES.values() for alternative in rule for _, _, value in alternative
     )
     assert len(program) // 8 < 4096  # the kernel's limit (BPF_MAXINSNS)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(("name", "place"), [("kill", 1), ("tgkill", 2)])
+def test_every_signal_to_oneself_but_sigkill(machine: str, name: str, place: int) -> None:
+    program, number = for_process(build(machine), PID), ALLOWED[machine][name]
+    refused = []
+    for wanted in range(64):
+        arguments = [PID, *[PID] * (place - 1), wanted, 0, 0, 0, 0][:6]
+        if run_bpf(program, number, AUDIT_ARCH[machine], arguments) == EPERM:
+            refused.append(wanted)
+    assert refused == [signal.SIGKILL]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_limits_that_end_in_sigkill_are_only_asked(machine: str) -> None:
+    program, number = for_process(build(machine), PID), ALLOWED[machine]["prlimit64"]
+
+    def refused(new: int) -> list[int]:
+        answers = {k: run_bpf(program, number, AUDIT_ARCH[machine], [0, k, new, 1, 0, 0]) for k in range(16)}
+        return [limit for limit, answer in answers.items() if answer == EPERM]
+
+    assert refused(0) == []
+    assert refused(0x7F0000000000) == refused(0x100000001) == [resource.RLIMIT_CPU, 15]  # RLIMIT_RTTIME
