@@ -54,6 +54,10 @@ class Uncrossed(Ending):
     """A value cannot cross: no fault of the program, but its tests cannot go on."""
 
 
+class Over(Ending):
+    """The sample has its verdict; what is left of it says nothing any more."""
+
+
 class Fault(Ending):
     """The harness or the data set is at fault, not the candidate."""
 
@@ -94,6 +98,7 @@ class Channel:
         """Leave the talking to another process, which has the same pipes; keep what is printed."""
         for fd in (self.requests, self.replies):
             os.close(fd)
+        self.requests = self.replies = -1
         self.ours = (self.prints,)
 
     def close(self) -> None:
@@ -101,6 +106,7 @@ class Channel:
         for fd in self.ours:
             os.close(fd)
         self.ours = ()
+        self.requests = self.replies = self.prints = -1  # their numbers soon are another channel's
 
     def drain(self) -> None:
         """Take what was printed; keep the first 64 KiB, drop the rest."""
@@ -184,6 +190,7 @@ class Session:
         self._number = first_number
         self._remotes: dict[int, Any] = {}
         self._callbacks: list[Any] = []
+        self._exceptions: list[BaseException] = []
         self.calls = 0
         self.ending: Ending | None = None
         self.notes: dict[str, None] = {}
@@ -279,10 +286,24 @@ class Session:
             return NotImplemented
         return self.ask(question, remote.handle_of(one), [other])
 
+    @staticmethod
+    def no_items() -> Ending:
+        """The ending of a sample whose iterator answers with something else than items."""
+        return Malformed("no items of an iterator")
+
     def end(self, ending: Ending) -> None:
         """End the sample."""
         self.ending = ending
         raise ending
+
+    def close(self) -> None:
+        """Take every voice from what is left of the sample: stand-ins in a cycle, suspended generators.
+
+        The process may judge other samples, while the garbage collector still ends the objects of this one.
+        """
+        self.ending = self.ending or Over()
+        self._channel = Channel((-1, -1, -1))
+        self._remotes, self._callbacks, self._exceptions, self.namespace = {}, [], [], {}
 
     def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         if self.ending is not None:
@@ -327,7 +348,10 @@ class Session:
         raise raised
 
     def raised(self, told: Any) -> BaseException:
-        """What the candidate says that it raised."""
+        """What the candidate says that it raised: the tests' own exception where one passed through it."""
+        own = told.get("own") if type(told) is dict else None
+        if type(own) is int and 0 <= own < len(self._exceptions):
+            return self._exceptions[own]
         try:
             return self._raiser.make(told, self._decoder)
         except Exception:
@@ -388,7 +412,11 @@ class Session:
             raise Uncrossed(f"what a function of the tests returned: {error}") from None
         except Exception as error:
             names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in NAMED]
-            return {"raises": names, "message": str(error)[:500]}
+            self._exceptions.append(error)
+            told = {"raises": names, "message": str(error)[:500], "own": len(self._exceptions) - 1}
+            with contextlib.suppress(CrossingError):
+                told["args"] = encode(list(error.args), self._encoder())
+            return told
 
 
 class _Spoilt:

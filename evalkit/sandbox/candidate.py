@@ -171,10 +171,14 @@ class Objects:
             self.take_changes(message)
             if "returned" in message:
                 return value
-            raise next(
-                (getattr(builtins, name) for name in message["raises"] if isinstance(getattr(builtins, name), type)),
-                Exception,
-            )(message["message"])
+            kinds = (getattr(builtins, name) for name in message["raises"])
+            kind = next((found for found in kinds if isinstance(found, type)), Exception)
+            try:
+                error = kind(*decode(message["args"], self.decoder))
+            except BaseException:
+                error = kind(message["message"])
+            raised.OWN[id(error)] = (error, message["own"])
+            raise error
 
         stub.__name__ = stub.__qualname__ = body[1] or "stub"
         return stub

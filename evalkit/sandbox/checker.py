@@ -370,6 +370,9 @@ def lost(detail: str) -> dict[str, Any]:
 def of_dead_worker(died: WorkerDiedError) -> dict[str, Any]:
     """What the end of a tester says: its silence is the program's doing where it computed all the time."""
     if died.cpu_share >= 0:
+        if died.sleeps:
+            detail = "the tests waited for the program, or slept, beyond the bound"
+            return {"label": "timed out", "detail": detail, "waited_seconds": 0.0, "seconds": 1.0}
         if died.cpu_share < IDLE_SHARE:
             return lost("the tests' process was silent, and did nothing")
         waited = 0.0 if died.cpu_share >= BUSY_SHARE else -1.0

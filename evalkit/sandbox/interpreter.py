@@ -67,7 +67,7 @@ def _open_null(real: Any) -> Any:
     """``open``, which for the null device takes descriptor 0: no file can be opened for writing."""
 
     def open(file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:
-        if file == os.devnull and len(args) < 5:
+        if isinstance(file, (str, bytes, os.PathLike)) and os.fsdecode(file) == os.devnull and len(args) < 5:
             kwargs.setdefault("opener", lambda *_: os.dup(0))
         return real(file, mode, *args, **kwargs)
 

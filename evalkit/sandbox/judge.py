@@ -121,7 +121,13 @@ class Judge:
         self._used, self._waited_at_start = 0.0, before
         channel.open()
         label, detail, word = self._judge(job, channel)
+        if self.session is not None:
+            self.session.close()
         self.session = None
+        if label == "unjudged":
+            label, detail = "failed", f"{NOT_JUDGED} {detail}"
+        elif detail.startswith(NOT_JUDGED):  # the program's own words
+            detail = repr(detail)
         waited = self._waited()
         return {
             "label": label,
@@ -182,7 +188,7 @@ class Judge:
         except Lost as error:
             return "lost", str(error), KILL
         except Fault as error:
-            return "failed", f"{NOT_JUDGED} {error}", KILL
+            return "unjudged", str(error), KILL
         except BaseException as error:
             label, detail = self._described(error, job["test"], program)
             if session.notes and label == "failed":
@@ -230,7 +236,7 @@ class Judge:
         line = test_line(error, test)
         if not hasattr(error, "from_candidate"):
             if isinstance(error, ImportError):
-                return "failed", f"{NOT_JUDGED} the tests need a module that is not here: {error}"
+                return "unjudged", f"the tests need a module that is not here: {error}"
             if isinstance(error, MemoryError):
                 where = f"in the tests, on what the program returned: {line}" if line else "of the tests' process"
                 return "out of memory", where

@@ -47,10 +47,14 @@ PRELOADED = (
 
 
 def waited_seconds(pid: int) -> float:
-    """Seconds that a process was ready to run and got no CPU (/proc/PID/schedstat); -1 where that is not told."""
+    """Seconds that a process was ready to run and got no CPU (/proc/PID/schedstat); -1 where that is not told.
+
+    That is told of its first thread. What its other threads computed meanwhile is no lack of a CPU: they took it.
+    """
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
+        ran, waited = (int(word) / 1e9 for word in Path(f"/proc/{pid}/schedstat").read_text().split()[:2])
+        return max(0.0, waited - max(0.0, kernel.process_cpu_seconds(pid) - ran))
+    except (OSError, ValueError):
         return -1.0
 
 

@@ -16,6 +16,8 @@ from typing import Any
 MAX_MESSAGE_CHARACTERS = 500
 MAX_CAUSES = 3
 _FIELDS = ("filename", "filename2", "name", "path", "code", "value")  # that Python's own classes keep beside ``args``
+OWN: dict[int, tuple[BaseException, int]] = {}
+"""In a candidate: exceptions that a function of the tests raised in it, with their number there, by id."""
 _PACKAGES = sys.stdlib_module_names | {"numpy"}
 
 
@@ -69,6 +71,12 @@ def describe(
         "state": state,
         "line": line,
     }
+    if isinstance(notes := getattr(error, "__notes__", None), list):
+        told["notes"] = [str.__str__(note)[:MAX_MESSAGE_CHARACTERS] for note in notes[:5] if isinstance(note, str)]
+    if error.__suppress_context__:
+        told["alone"] = True
+    if id(error) in OWN:
+        told["own"] = OWN[id(error)][1]
     if causes:
         for name in ("__cause__", "__context__"):
             other = getattr(error, name, None)
@@ -142,9 +150,10 @@ class Raiser:
             error._evalkit_text = message  # type: ignore[attr-defined]
         for name in ("__cause__", "__context__") if causes else ():
             if name in told:
-                context = error.__suppress_context__
                 setattr(error, name, self.make(told[name], decode, causes - 1))
-                error.__suppress_context__ = context or name == "__cause__"
+        error.__suppress_context__ = told.get("alone") is True
+        if notes := told.get("notes"):
+            error.__notes__ = [str(note)[:MAX_MESSAGE_CHARACTERS] for note in notes[:5]]  # type: ignore[attr-defined]
         error.from_candidate = (told["kinds"][0][1], message, line)  # type: ignore[attr-defined]
         return error
 
@@ -164,6 +173,9 @@ def _instance(kind: type[BaseException], arguments: list[Any], message: str) -> 
         error = kind.__new__(kind, *arguments)
         error.args = tuple(arguments)
     except Exception:  # arguments that do not suit it; its text will do
-        error = BaseException.__new__(kind)
+        for base in kind.__mro__:
+            with contextlib.suppress(TypeError):  # an exception group without exceptions is none
+                error = BaseException.__new__(base)
+                break
         error.args = (message,)
     return error

@@ -26,6 +26,7 @@ from typing import Any
 from . import kernel
 from .calls import Channel, Fault
 from .filter import build, for_process
+from .interpreter import prepare_builtins
 from .judge import Judge, Lost, compiled
 from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
@@ -50,8 +51,8 @@ PRELOADED = (
 
 
 class DiedError(Exception):
-    """A judge made no report: ``args`` are why, the signal that ended it (0: none), and its share of a CPU while it
-    was silent (-1: it was not)."""
+    """A judge made no report: ``args`` are why, the signal that ended it (0: none), its share of a CPU while it was
+    silent (-1: it was not), and whether it slept then: on the program's answer, or of its own."""
 
 
 class JudgeProcess:
@@ -79,8 +80,9 @@ class JudgeProcess:
             report: dict[str, Any] = json.loads(self._received(frame_length(header), deadline))
         except TimeoutError:
             share = (self._cpu_seconds() - used) / (time.monotonic() - begun)
+            sleeps = self._sleeps()
             self.end()
-            raise DiedError("the tests did not end", 0, share) from None
+            raise DiedError("the tests did not end", 0, share, sleeps) from None
         except (EOFError, OSError, ValueError):
             return self._last_report()
         return report
@@ -89,7 +91,7 @@ class JudgeProcess:
         status = self.end(grace_seconds=EXIT_SECONDS)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            raise DiedError(f"the tests' process was ended by signal {number}", number, -1.0)
+            raise DiedError(f"the tests' process was ended by signal {number}", number, -1.0, False)
         detail = f"{NOT_JUDGED} the tests ended their own process (exit code {os.WEXITSTATUS(status)})"
         return {**NO_REPORT, "label": "failed", "detail": detail}
 
@@ -98,6 +100,14 @@ class JudgeProcess:
             return kernel.process_cpu_seconds(self.pid)
         except OSError:
             return 0.0
+
+    def _sleeps(self) -> bool:
+        """Whether it waits for something else than a CPU; a stopped process does not."""
+        try:
+            with open(f"/proc/{self.pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - pathlib is not loaded here
+                return file.read().rpartition(")")[2].split()[0] == "S"
+        except (OSError, IndexError):
+            return False
 
     def _received(self, count: int, deadline: float) -> bytes:
         poller = select.poll()
@@ -181,7 +191,7 @@ class Tester:
             if judge is None:
                 judge = self.fork_judge(None if stays else job, channel)
         except OSError as error:
-            raise DiedError(f"fork: {error.strerror}", 0, -1.0) from None
+            raise DiedError(f"fork: {error.strerror}", 0, -1.0, False) from None
         if stays:
             self.staying = None  # until it turns out well
             judge.send(text, channel)
@@ -382,6 +392,7 @@ def main() -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of its threads would take memory
     for name in PRELOADED:
         importlib.import_module(name)
+    prepare_builtins()
     compile("0", "", "exec")  # makes the types of the syntax tree, which every judge would make anew
     reader = os.fdopen(jobs, "rb")
 
