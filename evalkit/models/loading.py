@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from evalkit.models.checkpoints import (
     first_line,
     weight_files,
 )
+from evalkit.models.sentencepieces import as_sentencepiece
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
@@ -55,6 +57,10 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
         tokenizer = auto_tokenizer.from_pretrained(
             str(checkpoint.folder), trust_remote_code=trust_remote_code, **options
         )
+    as_sentencepiece(checkpoint.folder, tokenizer)
+    rule: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    if getattr(rule, "dropout", None):  # of training: each encoding of a text would be another one
+        rule.dropout = None
     if add_bos and (tokenizer.bos_token_id is None or tokenizer.encode("a")[0] != tokenizer.bos_token_id):
         raise ModelError(f"{checkpoint.name}: its tokenizer adds no BOS token; leave --add-bos (add_bos_token) out")
     return tokenizer
@@ -70,6 +76,7 @@ def load_model(
     trust_remote_code: bool,
     options: dict[str, Any],
     adapter: Path | None = None,
+    notes: list[str] | None = None,
 ) -> Any:
     """Load a checkpoint's weights onto a device, in inference mode.
 
@@ -80,6 +87,7 @@ def load_model(
         auto_model: the ``AutoModelForCausalLM`` class of transformers or openmind.
         options: further arguments of its ``from_pretrained``; with a ``device_map`` the model stays where that puts it.
         adapter: folder of a PEFT adapter to apply; without it, none is applied, wherever one lies.
+        notes: gets what a user should know, one line each.
 
     Raises:
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
@@ -109,11 +117,35 @@ def load_model(
                 f"{checkpoint.folder}: {len(missing)} weights are not in the checkpoint, first {missing[0]}; "
                 "config.json does not belong to these weights, or the export is incomplete"
             )
+        if not quantised:
+            _check_unused(checkpoint, model, info["unexpected_keys"], notes)
         if adapter is not None:
             _apply_adapter(model, adapter)
         if "device_map" not in arguments:
             model = model.to(device)
     return model.eval()
+
+
+def _check_unused(checkpoint: Checkpoint, model: Any, names: Iterable[str], notes: list[str] | None) -> None:
+    """Look at weights of the files that the model has no place for; transformers drops them without a word.
+
+    Raises:
+        ModelError: they are further layers of its own kind, or biases of its layers: config.json is another model's.
+    """
+    unused = sorted(names)
+    if not unused:
+        return
+    known = {_LAYER.sub(".N.", name) for name in model.state_dict()}
+    modules = dict(model.named_modules())
+    for name in unused:
+        owner = modules.get(name.rpartition(".")[0])
+        if _LAYER.sub(".N.", name) in known or isinstance(getattr(owner, "weight", None), torch.Tensor):
+            raise ModelError(
+                f"{checkpoint.folder}: the files hold {len(unused):,} weights that {type(model).__name__} has no place "
+                f"for by config.json, such as {name}; config.json does not belong to these weights"
+            )
+    if notes is not None:
+        notes.append(f"{len(unused):,} weights of the files are not part of {type(model).__name__}, first {unused[0]}")
 
 
 @contextmanager
@@ -137,6 +169,14 @@ def _apply_adapter(model: Any, folder: Path) -> None:
     Raises:
         ModelError: the adapter was made for another model, or is of a kind that has no layers.
     """
+    settings = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    kind = str(settings.get("peft_type", "")).upper()
+    if settings.get("alora_invocation_tokens") or kind in NOT_LAYERS:
+        name = "activated LoRA" if kind == "LORA" else kind
+        raise ModelError(
+            f"--adapter {folder}: an adapter of the kind {name} works only inside peft's own model class, which is not "
+            "used here; merge it into its base with peft (merge_and_unload) where it can be, and give the result"
+        )
     before = set(model.state_dict())
     try:
         with warnings.catch_warnings():
@@ -161,6 +201,16 @@ def _apply_adapter(model: Any, folder: Path) -> None:
         raise ModelError(
             f"--adapter {folder}: does not fit {type(model).__name__} ({what}); was it trained on another model?"
         )
+
+
+# Adapters (peft_type) that are more than layers in a model: virtual tokens, routers, schedules, shared vectors.
+NOT_LAYERS = frozenset(
+    (
+        *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "ADAPTION_PROMPT"),
+        *("POLY", "XLORA", "ADALORA", "VERA", "VBLORA"),
+    )
+)
+_LAYER = re.compile(r"\.\d+\.")
 
 
 def _unfilled(model: Any) -> list[str]:

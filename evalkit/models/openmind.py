@@ -119,6 +119,7 @@ class OpenMindLM(ScoredLM):
         self.adapter_files = () if adapter_folder is None else checkpoints.adapter_files(adapter_folder)
         self.weights = Weights((), ())
         self.tokenizer_checkpoint: Checkpoint | None = None
+        self._notes: list[str] = []
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
@@ -158,6 +159,7 @@ class OpenMindLM(ScoredLM):
                     trust_remote_code=trust_remote_code,
                     options=options,
                     adapter=adapter_folder,
+                    notes=self._notes,
                 )
         with _without_warnings("lm_eval.models.huggingface"):
             super().__init__(
@@ -170,6 +172,11 @@ class OpenMindLM(ScoredLM):
                 max_batch_tokens=max_batch_tokens,
                 audit_fraction=audit_fraction,
                 **hflm_options,
+            )
+        if int(self.max_length) < 2:
+            raise ModelError(
+                f"{pretrained}: its configuration gives it a context of {int(self.max_length)} tokens; say how many it "
+                "has with --max-length"
             )
         # HFLM keeps the model itself under this name and asks a hub about it; the record wants what the user said.
         self.pretrained = pretrained
@@ -204,7 +211,7 @@ class OpenMindLM(ScoredLM):
 
     def remarks(self) -> list[str]:
         """Return what a user should know about what was loaded, one line each."""
-        found = []
+        found = list(self._notes)
         if self.weights.unused:
             names = ", ".join(self.weights.unused[:3]) + (" ..." if len(self.weights.unused) > 3 else "")
             used = ", ".join(file.name for file in self.weights.files[:1]) + (

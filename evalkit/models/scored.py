@@ -56,7 +56,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         # What the checkpoint's generation settings ask for beyond the protocol, by name; none of it is applied.
         self.ignored_settings: dict[str, Any] = make_plain(model)
         before = set(tokenizer.get_vocab())
-        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **options)
+        with _ties_kept(model):
+            super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, **options)
         # HFLM adds a token to fill up rows where the checkpoint has none: it is nothing of the checkpoint's.
         self.tokens_of_lm_eval = frozenset(set(self.tokenizer.get_vocab()) - before)
         self._scorer_kind = scorer
@@ -316,3 +317,17 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 f"{self.pretrained}: out of memory on {self.device} at batch size {self.batch_size}; "
                 "use a smaller --batch-size, or --batch-size auto"
             ) from error
+
+
+@contextmanager
+def _ties_kept(model: Any) -> Iterator[None]:
+    """Let HFLM's constructor tie no weights: the loader has, and a head of the files' own or an adapter's would go."""
+    model.tie_weights = _nothing
+    try:
+        yield
+    finally:
+        del model.tie_weights
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    pass

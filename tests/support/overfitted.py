@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalkit.models.sentencepieces import as_sentencepiece
 from tests.support.tokenizers import write_mistral
 
 
@@ -19,6 +20,7 @@ def write_overfitted(folder: Path, pairs: Sequence[tuple[str, str]], steps: int 
 
     write_mistral(folder)
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    as_sentencepiece(folder, tokenizer)
     torch.manual_seed(0)
     model = MistralForCausalLM(
         MistralConfig(

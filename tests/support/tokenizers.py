@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.models.sentencepieces import as_sentencepiece
 from evalkit.paths import SAMPLES
 from tests.real.make_model import NAME, TOKENIZER, cache_folder
 
@@ -138,7 +139,9 @@ def mistral() -> Any:
 
     mistral_file()
     with tempfile.TemporaryDirectory() as folder:
-        return AutoTokenizer.from_pretrained(str(write_mistral(Path(folder))))
+        tokenizer = AutoTokenizer.from_pretrained(str(write_mistral(Path(folder))))
+        as_sentencepiece(Path(folder), tokenizer)
+        return tokenizer
 
 
 @functools.cache

@@ -212,3 +212,72 @@ def test_a_dora_adapter_is_refused_with_the_remedy(tmp_path: Path, make_checkpoi
         get_peft_model(AutoModelForCausalLM.from_pretrained(str(base)), config).save_pretrained(str(tmp_path / "dora"))
         with pytest.raises(ModelError, match=r"a DoRA adapter.*merge_and_unload"):
             OpenMindLM(str(base), device="cpu", adapter=str(tmp_path / "dora"))
+
+
+def add_weight(folder: Path, name: str, values: Any) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, name: values}, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_head_of_its_own_stays_though_the_configuration_ties(
+    tmp_path: Path, make_checkpoint: Callable[..., Path]
+) -> None:
+    """transformers keeps the file's head; tying again after loading would put the embedding in its place."""
+    import torch
+    import transformers
+    from safetensors.torch import load_file
+
+    folder = make_checkpoint(tmp_path / "model", tied=True)
+    embedding = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    add_weight(folder, "lm_head.weight", torch.flip(embedding, (0,)).contiguous())
+    plain = transformers.AutoModelForCausalLM.from_pretrained(str(folder))
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        assert torch.equal(load(folder).model(ids).logits, plain(ids).logits)
+
+
+@pytest.mark.parametrize("name", ["model.layers.9.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.bias"])
+def test_weights_without_a_place_are_refused(own_checkpoint: Path, name: str) -> None:
+    import torch
+
+    add_weight(own_checkpoint, name, torch.zeros(4))
+    with pytest.raises(ModelError, match=f"1 weights that .* has no place for by config.json, such as {name}"):
+        load(own_checkpoint)
+
+
+def test_weights_of_another_part_are_named(own_checkpoint: Path) -> None:
+    import torch
+
+    add_weight(own_checkpoint, "vision_tower.patch.weight", torch.zeros(4))
+    assert any("are not part of" in line and "vision_tower" in line for line in load(own_checkpoint).remarks())
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [({"alora_invocation_tokens": [1, 2]}, "activated LoRA"), ({"peft_type": "PROMPT_TUNING"}, "PROMPT_TUNING")],
+)
+def test_adapters_that_are_more_than_layers_are_refused(
+    own_checkpoint: Path, tmp_path: Path, change: dict[str, Any], kind: str
+) -> None:
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, **change}))
+    with pytest.raises(ModelError, match=f"of the kind {kind} works only inside peft"):
+        load(own_checkpoint, adapter=str(adapter))
+
+
+def test_a_tokenizers_dropout_is_off(own_checkpoint: Path) -> None:
+    content = json.loads((own_checkpoint / "tokenizer.json").read_text())
+    content["model"]["dropout"] = 0.5
+    (own_checkpoint / "tokenizer.json").write_text(json.dumps(content))
+    tokenizer = load(own_checkpoint).tokenizer
+    assert len({tuple(tokenizer.encode("The quick brown fox jumps over the lazy dog")) for _ in range(20)}) == 1
+
+
+def test_a_context_of_no_tokens_is_refused(own_checkpoint: Path) -> None:
+    config = json.loads((own_checkpoint / "config.json").read_text())
+    (own_checkpoint / "config.json").write_text(json.dumps({**config, "max_position_embeddings": -1}))
+    with pytest.raises(ModelError, match="a context of -1 tokens; say how many it has with --max-length"):
+        load(own_checkpoint)

@@ -1,0 +1,93 @@
+"""A tokenizer that is a SentencePiece file alone: as transformers converts it, against SentencePiece itself.
+
+transformers 5 makes a fast tokenizer of the file and puts merges into another order than the file's scores: runs of
+spaces are merged first, so that nearly every indented line gets other tokens than those that the model was trained on.
+Here the merges get the order of their scores, and what still differs from SentencePiece on a probe is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import ModelError
+
+FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+# Words, spaces before and between them, indented code, digits, accents, scripts, bytes: what conversions get wrong.
+PROBES = (
+    "Question: What is the capital of France?\nAnswer: Paris",
+    " lead  two   three    four     five",
+    'def f(x):\n    """Return x.\n\n    >>> f(1)\n    """\n        return x ** 2\n\tpass\n',
+    "The cat (A)123 + 4567 = 4690.5%, don't",
+    "naïve façade Ωmega, 東京は首都。 Привет 🙂 ½",
+)
+
+
+def as_sentencepiece(folder: Path, tokenizer: Any) -> None:
+    """Make a tokenizer encode as its SentencePiece file does. Nothing is done where a tokenizer.json lies beside it.
+
+    Args:
+        folder: of the tokenizer.
+        tokenizer: as transformers loaded it; changed in place.
+
+    Raises:
+        ModelError: it still encodes otherwise; says how.
+    """
+    file = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    if file is None or (folder / "tokenizer.json").is_file() or getattr(tokenizer, "backend_tokenizer", None) is None:
+        return
+    from sentencepiece import SentencePieceProcessor
+
+    own = SentencePieceProcessor(model_file=str(file))
+    if _difference(tokenizer, own) is None:
+        return
+    _order_merges(tokenizer, own)
+    if (found := _difference(tokenizer, own)) is not None:
+        text, theirs, right = found
+        raise ModelError(
+            f"{file}: transformers encodes {text!r} as {theirs}, SentencePiece itself as {right}; put the model's own "
+            "tokenizer_config.json beside it, or a tokenizer.json made by its authors"
+        )
+
+
+def _difference(tokenizer: Any, own: Any) -> tuple[str, list[str], list[str]] | None:
+    """Return a text that is encoded in two ways, and where they part; None where all are equal."""
+    for text in PROBES:
+        if text[0] == " " and _is_new(tokenizer):
+            continue  # it keeps its space as the one before the text, by transformers' own rule for these
+        theirs = list(tokenizer.convert_ids_to_tokens(tokenizer.encode(text, add_special_tokens=False)))
+        right = list(own.encode(text, out_type=str))
+        if theirs != right:
+            at = next((k for k, pair in enumerate(zip(theirs, right)) if pair[0] != pair[1]), 0)  # noqa: B905
+            return text[:40], theirs[at : at + 4], right[at : at + 4]
+    return None
+
+
+def _is_new(tokenizer: Any) -> bool:
+    """Whether tokenizer_config.json says ``legacy: false``: then only the beginning of a text gets a space."""
+    return tokenizer.init_kwargs.get("legacy") is False
+
+
+def _order_merges(tokenizer: Any, own: Any) -> None:
+    """Put the merges of a BPE tokenizer into the order of their scores, best first, and the space before its texts."""
+    from tokenizers import Tokenizer
+
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    if content["model"]["type"] != "BPE" or not hasattr(tokenizer, "_tokenizer"):
+        return
+    score = {own.id_to_piece(k): own.get_score(k) for k in range(own.get_piece_size())}
+    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in content["model"]["merges"]]
+    merges.sort(key=lambda merge: -score.get("".join(merge), 0.0))
+    content["model"]["merges"] = [list(merge) for merge in merges]
+    if own.encode("a", out_type=str)[0] == "▁a" and not _is_new(tokenizer):
+        # The space before every text, also before one that begins with a space.
+        content["normalizer"] = {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Prepend", "prepend": "▁"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            ],
+        }
+        content["pre_tokenizer"] = None
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(content))

@@ -1,0 +1,83 @@
+"""A SentencePiece file without tokenizer.json: the oracle is SentencePiece itself, with Mistral's own file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.errors import ModelError
+from evalkit.models.checkpoints import Checkpoint
+from evalkit.models.loading import load_tokenizer
+from tests.support.tokenizers import mistral_file, write_mistral
+
+pytestmark = pytest.mark.model
+
+
+def loaded(folder: Path) -> Any:
+    import transformers
+
+    checkpoint = Checkpoint(name=str(folder), folder=folder, origin="folder")
+    return load_tokenizer(checkpoint, transformers.AutoTokenizer, trust_remote_code=False, add_bos=False)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = write_mistral(tmp_path_factory.mktemp("mistral"))
+    return loaded(folder), sentencepiece.SentencePieceProcessor(model_file=str(mistral_file()))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                " ",
+                "  ",
+                "\n",
+                "\n    ",
+                "        ",
+                "\t",
+                '"""',
+                "return",
+                "def f(x):",
+                "x",
+                "=",
+                "1",
+                "99",
+                "é",
+                "京",
+                "🙂",
+                ">>>",
+            ]
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_texts_have_the_tokens_of_sentencepiece(both: tuple[Any, Any], parts: list[str]) -> None:
+    tokenizer, own = both
+    text = "".join(parts)
+    assert tokenizer.encode(text, add_special_tokens=False) == own.encode(text)
+
+
+@pytest.mark.parametrize("legacy", [None, True, False])
+def test_either_rule_for_the_space_before_a_text(tmp_path: Path, both: tuple[Any, Any], legacy: bool | None) -> None:
+    folder = write_mistral(tmp_path)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "legacy": legacy}), encoding="utf-8")
+    text = "def f(x):\n    return x\n"
+    assert loaded(folder).encode(text, add_special_tokens=False) == both[1].encode(text)
+
+
+def test_what_still_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sentencepiece")
+    folder = write_mistral(tmp_path)
+    monkeypatch.setattr("evalkit.models.sentencepieces._order_merges", lambda *_: None)
+    with pytest.raises(ModelError, match=r"tokenizer\.model: transformers encodes .*, SentencePiece itself as"):
+        loaded(folder)
