@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from evalkit.report.run_commands import compare, explain, gate
 from evalkit.sandbox.commands import humaneval
 
 _FOLDER = click.Path(path_type=Path)
+INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 
 def _say(line: str) -> None:
@@ -62,6 +64,10 @@ class _Group(click.Group):
             if (full := output.exit_code_of(error)) is None:
                 raise
             sys.exit(full)
+        except Exception:  # a fault of ours: exit code 1 would tell CI that a model got worse
+            traceback.print_exc()
+            click.echo("error: a fault of evalkit itself; please report it with the lines above", err=True)
+            sys.exit(INTERNAL_ERROR)
         sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:

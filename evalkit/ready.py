@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from evalkit.config import TINY, RunConfig
 from evalkit.data import DataSource
 from evalkit.data.manifest import find_dataset
-from evalkit.errors import DataError, ModelError
+from evalkit.errors import ConfigError, DataError, ModelError
 from evalkit.suites import find_task
 
 # What `pip install -e .` alone does not bring; lm-eval's adapter imports the middle two.
@@ -63,9 +63,12 @@ def check_ready(
     """Check what a run needs before any data is loaded.
 
     Raises:
+        ConfigError: a system prompt that no template would take.
         ModelError: packages are missing, no such model folder, no such device.
         DataError: a source does not have one of the tasks.
     """
+    if config.system and not config.apply_chat_template and "humaneval_chat" in names:
+        raise ConfigError("--system with the suite humaneval_chat needs --apply-chat-template: it is the template's")
     check_packages()
     check_sources(names, sources)
     from evalkit.models import devices

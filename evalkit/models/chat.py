@@ -19,7 +19,10 @@ Message = Mapping[str, Any]
 
 QUESTION = "What is 12 + 30?"
 SYSTEM = "Answer in one short sentence."
-_LONG = "\n".join(f"Line {number} of what was said before." for number in range(1, 201)) + "\nWhat is 40 + 2?"
+_PROGRAM = 'def f(x: list[int]) -> "int":\n    """Is 1 < x & x > 2?\n\n    >>> f([1])\n    \'a\\n\'\n    """\n'
+_LONG = (
+    _PROGRAM + "\n".join(f"Line {number} of what was said before." for number in range(1, 201)) + "\nWhat is 40 + 2?"
+)
 """A longer message than a template may cut by mistake: the prompts of HumanEval have up to 1,400 characters."""
 _PROBE = "evalkit system probe 8241"
 """A system message that no template contains by itself."""
@@ -139,13 +142,26 @@ def check_chat_template(
         cause = changed or _wants(tokenizer) or "leaves the user's message out"
         raise ModelError(f"{name}: its chat template {cause}; mend the template{remedy}")
     long = [{"role": "user", "content": f"{QUESTION}\n{_LONG}"}]
-    if not _holds(render(tokenizer, long, name=name, arguments=arguments, remedy=remedy), long[0]["content"]):
-        raise ModelError(f"{name}: its chat template cuts or changes a long user's message; mend the template{remedy}")
+    shown = render(tokenizer, long, name=name, arguments=arguments, remedy=remedy)
+    if long[0]["content"] not in shown:  # to the letter: it is a program, whose line ends and quotes count
+        raise ModelError(
+            f"{name}: its chat template cuts or changes the user's message (a long one, with a program in it); "
+            f"mend the template{remedy}"
+        )
+    if render(tokenizer, long, name=name, arguments=arguments, remedy=remedy) != shown:
+        raise ModelError(f"{name}: its chat template gives another text each time; mend the template{remedy}")
     for content in (SYSTEM, system) if system is not None and system.strip() else ():
         messages = [{"role": "system", "content": content}, *question]
         render(tokenizer, messages, name=name, arguments=arguments, system_in_user=system_in_user, remedy=remedy)
     warnings = []
-    if not text.rpartition(QUESTION)[2].strip():
+    rest = text.rpartition(QUESTION)[2].strip()
+    ended = bool(tokenizer.eos_token) and rest.endswith(str(tokenizer.eos_token))
+    if ended and text == _rendered(tokenizer, question, **{**arguments, "add_generation_prompt": False}):
+        warnings.append(
+            f"the chat template ends the question with {tokenizer.eos_token} and begins no answer (it ignores "
+            "add_generation_prompt): the model may end at once"
+        )
+    if not rest:
         warnings.append(
             "the chat template writes nothing between the question and the answer (it ignores add_generation_prompt): "
             "the model may go on with the question"

@@ -151,3 +151,18 @@ def test_a_listing_can_be_cut_by_a_pipe() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     assert json.dumps(done.stdout).startswith('"task')
+
+
+def test_a_fault_of_ours_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's own exit code for an exception is 1, which means "worse" to those who gate."""
+
+    def broken(*_: object) -> str:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr("evalkit.listing.listing", broken)
+    with pytest.raises(SystemExit) as stopped:
+        main(["list", "suites"])
+    assert stopped.value.code == 70
+    told = capsys.readouterr().err
+    assert "IndexError: list index out of range" in told
+    assert told.endswith("error: a fault of evalkit itself; please report it with the lines above\n")

@@ -60,8 +60,8 @@ USER = "{% for m in messages %}{% if m.role == 'user' %}U: {{ m.content FILTER }
     ("template", "system", "says"),
     [
         (USER.replace("FILTER", "| upper"), None, "changes the user's message"),
-        (USER.replace("FILTER", "| truncate(60)"), None, "cuts or changes a long user's message"),
-        (USER.replace("FILTER", "[:300]"), None, "cuts or changes a long user's message"),
+        (USER.replace("FILTER", "| truncate(60)"), None, "cuts or changes the user's message"),
+        (USER.replace("FILTER", "[:300]"), None, "cuts or changes the user's message"),
         (
             TURNS.replace("m.content", "m.content[:80] if m.role == 'system' else m.content"),
             "x " * 60,
@@ -91,3 +91,30 @@ def test_what_may_be_meant_is_a_warning() -> None:
     (warning,) = check_chat_template("m", tokenizer("{{ strftime_now('%H:%M:%S') }}" + TURNS))
     assert "date or time" in warning
     assert check_chat_template("m", tokenizer("[INST] {{ messages[0].content }} [/INST]")) == []
+
+
+@pytest.mark.parametrize(
+    ("filtered", "message"),
+    [
+        ("replace('\n', ' ')", "cuts or changes the user's message"),
+        ("e", "cuts or changes the user's message"),
+        ("tojson", "cuts or changes the user's message"),
+        ("upper", "the user's message"),
+        ("trim", None),
+    ],
+)
+def test_a_program_must_arrive_to_the_letter(filtered: str, message: str | None) -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}U: {{ m.content | " + filtered + " }}\n{% endfor %}A:"
+    if message is None:
+        assert check_chat_template("m", tokenizer) == []
+    else:
+        with pytest.raises(ModelError, match=message):
+            check_chat_template("m", tokenizer)
+
+
+def test_a_template_that_ends_the_question_and_begins_no_answer_is_named() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}" + tokenizer.eos_token + "\n{% endfor %}"
+    (warning,) = check_chat_template("m", tokenizer)
+    assert "begins no answer" in warning
