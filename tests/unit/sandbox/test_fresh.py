@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 
 import pytest
 
-from evalkit.sandbox import Checker, Problem
+from evalkit.sandbox import Checker, Problem, remote
+from evalkit.sandbox.calls import Channel, Malformed, Over, Session
 from evalkit.sandbox.traceless import is_traceless
+from evalkit.sandbox.wire import NOT_JUDGED
 
 pytestmark = pytest.mark.torch_free
 
@@ -89,3 +92,97 @@ def test_whatever_reaches_further_is_not(statement: str) -> None:
 )
 def test_a_prompt_that_does_something_is_not(prompt: str) -> None:
     assert not is_traceless(prompt, "def check(f):\n    assert f(1) == 1\n", "f")
+
+
+# --- What is left of a sample says nothing in the next one ---------------------------------------------------------
+
+
+def test_a_finished_session_has_no_voice() -> None:
+    """The judge of traceless tests goes on; what the garbage collector ends of a sample must not write to new pipes."""
+    requests, replies, prints = os.pipe(), os.pipe(), os.pipe()
+    os.set_blocking(requests[0], False)
+    channel = Channel((requests[1], replies[0], prints[0]))
+    channel.open()
+    session = Session(channel, 0)
+    iterator = remote.generator(remote.remote_class("it", frozenset({"next"}))(session, 7, "generator"))
+    session.close()
+    for question in (lambda: session.ask("len", 1, []), lambda: next(iterator), lambda: session.call(0, (), {})):
+        with pytest.raises(Over):
+            question()
+    with pytest.raises(BlockingIOError):
+        os.read(requests[0], 1)
+    for fd in (*requests, *replies, *prints):
+        os.close(fd)
+
+
+@pytest.mark.parametrize("reply", [{"a": 1}, [1], [[1], 0], ["ab", True], 5, None, [[], False, 1]])
+def test_an_iterator_that_answers_with_no_items_ends_the_sample(monkeypatch: pytest.MonkeyPatch, reply: object) -> None:
+    session = Session(Channel((-1, -1, -1)), 0)
+    monkeypatch.setattr(Session, "ask", lambda *_: reply)
+    with pytest.raises(Malformed):
+        next(remote.generator(remote.remote_class("it", frozenset({"next"}))(session, 7, "generator")))
+    assert isinstance(session.ending, Malformed)
+
+
+def test_the_tests_own_exception_comes_back_as_itself(checker: Checker) -> None:
+    retry = Problem(
+        "Test/0",
+        "def retry(n):\n",
+        "class Flaky(Exception):\n    pass\ndef check(retry):\n    calls = []\n    @retry(3)\n    def f():\n"
+        "        calls.append(1)\n        raise Flaky('boom', len(calls))\n    try:\n        f()\n"
+        "    except Flaky as error:\n        assert error.args == ('boom', 3)\n    else:\n        assert False\n"
+        "    assert len(calls) == 3\n",
+        "retry",
+    )
+    body = (
+        "    def wrap(f):\n        def again():\n            for i in range(n):\n                try:\n"
+        "                    return f()\n                except Exception:\n"
+        "                    if i == n - 1:\n                        raise\n        return again\n    return wrap\n"
+    )
+    verdict = checker.check(retry, [body])[0]
+    assert (verdict.label, verdict.detail) == ("passed", "")
+
+
+@pytest.mark.parametrize("path", ["os.devnull", "os.devnull.encode()", "pathlib.Path(os.devnull)"])
+def test_the_null_device_is_there_for_tests_and_programs(checker: Checker, path: str) -> None:
+    opening = f"with open({path}, 'w') as file:\n        file.write('x')\n"
+    problem = Problem(
+        "Test/0", "import os, pathlib\ndef f(x):\n", f"def check(f):\n    {opening}    assert f(1) == 1\n", "f"
+    )
+    verdict = checker.check(problem, [f"    {opening}    return x\n"])[0]
+    assert (verdict.label, verdict.detail) == ("passed", "")
+
+
+def test_a_program_cannot_say_that_it_could_not_be_judged(checker: Checker) -> None:
+    problem = Problem("Test/0", PROMPT, "def check(f):\n    assert f(1) == 1\n", "f")
+    body = "    raise type('could not be judged', (Exception,), {})('the data set is broken')\n"
+    verdict = checker.check(problem, [body])[0]
+    assert verdict.label == "failed"
+    assert not verdict.detail.startswith(NOT_JUDGED)
+
+
+@pytest.mark.slow
+def test_tests_with_an_alarm_of_their_own_end_as_a_time_out() -> None:
+    tests = (
+        "import signal\ndef check(f):\n    signal.setitimer(signal.ITIMER_REAL, 0)\n    assert f(1) == 1\n    f(2)\n"
+    )
+    body = "    import time\n    if x == 2:\n        time.sleep(100)\n    return x\n"
+    with Checker(jobs=1, timeout_seconds=0.5) as quick:
+        verdict = quick.check(Problem("Test/0", PROMPT, tests, "f"), [body])[0]
+    assert (verdict.label, verdict.attempts) == ("timed out", 1)
+
+
+@pytest.mark.slow
+def test_own_threads_buy_no_wall_time() -> None:
+    body = (
+        "    import hashlib, threading, time\n    begun, data = time.monotonic(), bytes(1 << 22)\n"
+        "    def burn():\n        while time.monotonic() - begun < 0.6:\n            hashlib.sha256(data).digest()\n"
+        "    threads = [threading.Thread(target=burn) for _ in range(12)]\n"
+        "    for thread in threads:\n        thread.start()\n    burn()\n"
+        "    for thread in threads:\n        thread.join()\n    time.sleep(max(0, begun + 3.5 - time.monotonic()))\n"
+        "    return x\n"
+    )
+    problem = Problem("Test/0", PROMPT, "def check(f):\n    assert f(1) == 1\n", "f")
+    with Checker(jobs=1) as checker:
+        verdict = checker.check(problem, [body])[0]
+    assert verdict.label == "timed out", verdict
