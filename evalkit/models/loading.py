@@ -6,6 +6,7 @@ import inspect
 import json
 import pickle
 import re
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -179,9 +180,12 @@ def _apply_adapter(model: Any, folder: Path) -> None:
         )
     before = set(model.state_dict())
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _in_safetensors(folder) as source:
             warnings.simplefilter("ignore")  # peft's advice about how adapters were saved
-            found = model.load_adapter(str(folder))
+            _check_rows(model, folder, source)
+            found = model.load_adapter(str(source))
+    except ModelError:
+        raise
     except ImportError as error:
         raise ModelError(f"--adapter {folder}: needs the package peft; pip install 'evalkit[model]'") from error
     except Exception as error:  # peft and transformers raise whatever comes first
@@ -201,6 +205,39 @@ def _apply_adapter(model: Any, folder: Path) -> None:
         raise ModelError(
             f"--adapter {folder}: does not fit {type(model).__name__} ({what}); was it trained on another model?"
         )
+
+
+@contextmanager
+def _in_safetensors(folder: Path) -> Iterator[Path]:
+    """Yield the adapter's folder, or one with its pickled weights in the form that transformers reads."""
+    if (folder / ADAPTER_WEIGHTS[0]).is_file():
+        yield folder
+        return
+    from safetensors.torch import save_file
+
+    weights = torch.load(folder / ADAPTER_WEIGHTS[1], map_location="cpu", weights_only=True)
+    with tempfile.TemporaryDirectory(prefix="evalkit-") as made:
+        shutil.copy(folder / ADAPTER_CONFIG, made)
+        save_file(
+            {name: value.contiguous().clone() for name, value in weights.items()}, Path(made) / ADAPTER_WEIGHTS[0]
+        )
+        yield Path(made)
+
+
+def _check_rows(model: Any, folder: Path, source: Path) -> None:
+    """Raise `ModelError` where an adapter brings an embedding or a head of other rows than the model's."""
+    from safetensors import safe_open
+
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    with safe_open(str(source / ADAPTER_WEIGHTS[0]), framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no dictionary
+            if re.search(r"(embed_tokens|lm_head|wte)(\.\w+)*\.weight$", name) and "lora_" not in name:
+                count = int(file.get_slice(name).get_shape()[0])
+                if count != rows:
+                    raise ModelError(
+                        f"--adapter {folder}: it brings {count:,} rows of tokens ({name}), the model has {rows:,}; "
+                        "resize the base (resize_token_embeddings), merge the adapter with peft, and give the result with --model"
+                    )
 
 
 # Adapters (peft_type) that are more than layers in a model: virtual tokens, routers, schedules, shared vectors.

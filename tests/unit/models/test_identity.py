@@ -281,3 +281,30 @@ def test_a_context_of_no_tokens_is_refused(own_checkpoint: Path) -> None:
     (own_checkpoint / "config.json").write_text(json.dumps({**config, "max_position_embeddings": -1}))
     with pytest.raises(ModelError, match="a context of -1 tokens; say how many it has with --max-length"):
         load(own_checkpoint)
+
+
+def test_an_adapter_of_pickled_weights_is_the_same_adapter(own_checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        expected = load(own_checkpoint, adapter=str(adapter)).model(ids).logits
+    torch.save(load_file(adapter / "adapter_model.safetensors"), adapter / "adapter_model.bin")
+    (adapter / "adapter_model.safetensors").unlink()
+    with torch.inference_mode():
+        assert torch.equal(load(own_checkpoint, adapter=str(adapter)).model(ids).logits, expected)
+        assert not torch.equal(load(own_checkpoint).model(ids).logits, expected)
+
+
+def test_an_adapter_with_other_rows_of_tokens_names_both(own_checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    file = adapter / "adapter_model.safetensors"
+    name = "base_model.model.lm_head.modules_to_save.weight"
+    save_file({**load_file(file), name: torch.zeros(2050, 64)}, file)
+    with pytest.raises(ModelError, match=r"brings 2,050 rows of tokens .*, the model has 2,048"):
+        load(own_checkpoint, adapter=str(adapter))
