@@ -236,7 +236,7 @@ def _check_rows(model: Any, folder: Path, source: Path) -> None:
                 if count != rows:
                     raise ModelError(
                         f"--adapter {folder}: it brings {count:,} rows of tokens ({name}), the model has {rows:,}; "
-                        "resize the base (resize_token_embeddings), merge the adapter with peft, and give the result with --model"
+                        "resize the base (resize_token_embeddings), merge the adapter with peft, and name the result"
                     )
 
 
