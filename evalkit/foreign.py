@@ -213,15 +213,15 @@ def read_foreign_samples(path: Path) -> Iterator[Sample]:
     joined: dict[tuple[str, int], Sample] = {}
     for name, file in sample_files(path):
         try:
-            lines = file.read_text(encoding="utf-8").split("\n")
+            lines = file.read_bytes().split(b"\n")  # decoded line by line, so that a bad byte has a line
         except OSError as error:
             raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
         for number, line in enumerate(lines, 1):
-            if not line:
+            if not line.strip():
                 continue
             try:
-                sample = _sample(name, json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+                sample = _sample(name, json.loads(line.decode("utf-8")))
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
                 raise StoreError(f"{file}:{number}: damaged line") from None
             known = joined.get((sample.task, sample.doc_id))
             if known is None:

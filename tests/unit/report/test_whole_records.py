@@ -139,3 +139,55 @@ def test_a_policy_with_a_key_given_twice_or_an_average_of_one_suite(tmp_path: Pa
         found = CliRunner().invoke(main, ["gate", str(RECORDED), "--baseline", str(RECORDED), "--policy", str(policy)])
         assert (found.exit_code, found.output.count("\n")) == (2, 1)
         assert message in found.output
+
+
+@pytest.mark.parametrize("command", ["gate", "compare"])
+def test_a_bad_byte_is_a_damaged_line_and_no_verdict(command: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    file = folder / "samples.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:4], lines[4][:30] + b"\xff" + lines[4][30:], *lines[5:]]))
+    asked = {
+        "gate": ["gate", str(folder), "--baseline", str(RECORDED)],
+        "compare": ["compare", str(folder), str(RECORDED)],
+    }
+    found = CliRunner().invoke(main, asked[command])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert "samples.jsonl:5: damaged line" in found.output
+
+
+def test_a_bad_byte_in_the_samples_of_another_harness(tmp_path: Path) -> None:
+    files = [lm_eval_run(tmp_path / name, [1, 0] * 20) for name in ("a", "b")]
+    (samples,) = files[0].parent.glob("samples_*")
+    samples.write_bytes(samples.read_bytes() + b"\xff\n")
+    found = CliRunner().invoke(main, ["gate", str(files[0]), "--baseline", str(files[1])])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert f"{samples.name}:41: damaged line" in found.output
+
+
+def lm_eval_run(folder: Path, right: list[int], task: str = "boolq", **metrics: float) -> Path:
+    """Write a results file with samples of one task, as lm-eval lays them out; `metrics` in place of the mean."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = "2024-05-01T00-00-00.000000"
+    scores = {f"{name},none": value for name, value in (metrics or {"acc": sum(right) / len(right)}).items()}
+    file = folder / f"results_{stamp}.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"results": {}, "n-samples": {}}
+    found |= {"config": {"model": "hf"}, "model_name": "m"}
+    found["results"][task] = {"alias": task, **scores}
+    found["n-samples"][task] = {"original": len(right), "effective": len(right)}
+    file.write_text(json.dumps(found), encoding="utf-8")
+    lines = [
+        {
+            "doc_id": i,
+            "target": "0",
+            "arguments": {f"gen_args_{j}": {"arg_0": f"{task} {i}", "arg_1": f" {j}"} for j in (0, 1)},
+            "filtered_resps": [[-1.0 - value, "False"], [-2.0, "False"]],
+            "filter": "none",
+            "metrics": ["acc"],
+            "doc_hash": f"{task}{i}",
+            "acc": float(value),
+        }
+        for i, value in enumerate(right)
+    ]
+    (folder / f"samples_{task}_{stamp}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
