@@ -191,3 +191,30 @@ def lm_eval_run(folder: Path, right: list[int], task: str = "boolq", **metrics: 
     ]
     (folder / f"samples_{task}_{stamp}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return file
+
+
+@pytest.mark.parametrize("said", [0.1, 0.4999, 0.75])
+def test_scores_of_another_harness_that_are_not_its_samples(said: float, tmp_path: Path) -> None:
+    file = lm_eval_run(tmp_path / "a", [1, 0] * 20, acc=said)
+    other = str(lm_eval_run(tmp_path / "b", [1, 0] * 20))
+    gated = ["gate", str(file), "--baseline", other]
+    for arguments in (gated, [*gated, "--allow-missing"], ["compare", other, str(file)]):
+        found = CliRunner().invoke(main, arguments)
+        assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+        assert f"mean acc is 0.5000, but {file.name} says {said:.4f}; the files are not of one run" in found.output
+
+
+def test_a_rounded_score_of_another_harness_is_its_samples(tmp_path: Path) -> None:
+    file = lm_eval_run(tmp_path / "a", [1, 0, 1] * 13, acc=0.6667)
+    found = CliRunner().invoke(main, ["gate", str(file), "--baseline", str(file.parent)])
+    assert found.exit_code == 0, found.output
+
+
+@pytest.mark.parametrize("aggregation", ["median", "def mine(items): ...", "mean"])
+def test_a_metric_of_another_harness_that_is_no_mean_is_not_held_to_it(aggregation: str, tmp_path: Path) -> None:
+    file = lm_eval_run(tmp_path / "a", [1, 0, 1] * 13, acc=1.0)  # the median
+    found = json.loads(file.read_text(encoding="utf-8"))
+    found["configs"] = {"boolq": {"metric_list": [{"metric": "acc", "aggregation": aggregation}]}}
+    file.write_text(json.dumps(found), encoding="utf-8")
+    gated = CliRunner().invoke(main, ["gate", str(file), "--baseline", str(file.parent)])
+    assert gated.exit_code == (2 if aggregation == "mean" else 0), gated.output
