@@ -197,17 +197,15 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
             "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
         )
-    if len(samples) == counted:
-        _check_means(record, task, samples, where, counts)
-    if record.evalkit.get("foreign"):
-        return
-    read = (record.evalkit["data"].get(task) or {}).get("documents")
+    read = None if record.evalkit.get("foreign") else (record.evalkit["data"].get(task) or {}).get("documents")
     limit = record.evalkit["config"].get("limit")
     if isinstance(read, int) and counted < min(read, limit or read):
         raise StoreError(
             f"{record.folder / RUN_FILE}: {task}: {counted:,} documents are counted, but its data had {read:,}"
             f"{f' and the limit was {limit:,}' if limit else ''}; the file was changed, rerun it"
         )
+    if len(samples) == counted:
+        _check_means(record, task, samples, where, counts)
 
 
 def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where: str, counts: str) -> None:
@@ -298,8 +296,12 @@ def pair(
             _check_content(candidate, baseline, found)
         if drop_failed:
             found = _without_failed(found)
-        if not found.candidate:
-            why = "their data differ and no document is the same" if by_content else "the records are incomplete"
+        of_one = [len(of_run.get(task.name, ())) for of_run in (left, right)]
+        # All documents of a task that the candidate lost are lost like any; without the baseline's there is no task.
+        if not found.candidate and not (allow_missing and not of_one[0]):
+            why = "their data differ and no document is the same" if by_content else "none has a score in both"
+            if not all(of_one):
+                why = f"the {'baseline' if of_one[0] else 'candidate'}'s samples of it are missing, rerun it"
             raise DataError(f"{task.name}: the two runs have no document in common; {why}")
         pairs[task.name] = found
     return pairs
@@ -399,9 +401,10 @@ def scores_of(pairs: Mapping[str, TaskPair]) -> dict[str, TaskScores]:
 
     Where the two runs know different passages, those of the run with fewer clusters count.
     """
+    # What the candidate lacks tells of passages too.
     both = (
-        linked_keys({name: found.candidate for name, found in pairs.items()}),
-        linked_keys({name: found.baseline for name, found in pairs.items()}),
+        linked_keys({name: (*found.candidate, *found.missing) for name, found in pairs.items()}),
+        linked_keys({name: (*found.baseline, *found.missing) for name, found in pairs.items()}),
     )
     keys = min(both, key=lambda of_run: len({key for of_task in of_run.values() for key in of_task}))
-    return {name: replace(found.scores(), clusters=keys[name]) for name, found in pairs.items()}
+    return {name: replace(found.scores(), clusters=keys[name][: len(found.candidate)]) for name, found in pairs.items()}

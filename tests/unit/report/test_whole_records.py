@@ -218,3 +218,52 @@ def test_a_metric_of_another_harness_that_is_no_mean_is_not_held_to_it(aggregati
     file.write_text(json.dumps(found), encoding="utf-8")
     gated = CliRunner().invoke(main, ["gate", str(file), "--baseline", str(file.parent)])
     assert gated.exit_code == (2 if aggregation == "mean" else 0), gated.output
+
+
+def without_task(folder: Path, task: str) -> None:
+    write_lines(folder, [sample for sample in lines_of(folder) if sample["task"] != task])
+
+
+def test_a_task_without_any_samples_is_wrong_as_a_whole(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    without_task(folder, "boolq")
+    before = json.loads((RECORDED / "run.json").read_text(encoding="utf-8"))["evalkit"]["tasks"]["boolq"]["acc"]
+    asked = ["gate", str(folder), "--baseline", str(RECORDED), "--suite", "gpt4all", "--margin", "90"]
+    refused = CliRunner().invoke(main, asked)
+    assert refused.exit_code == 2
+    assert "boolq: 0 documents, but run.json counts 10: 10 are lost" in refused.output
+    path = tmp_path / "gate.json"
+    found = CliRunner().invoke(main, [*asked, "--allow-missing", "--json", str(path)])
+    assert found.exit_code in (0, 1, 3), found.output
+    assert "missing: the candidate lacks 10 documents (10 of boolq), which count as wrong" in found.output
+    (part,) = json.loads(path.read_text(encoding="utf-8"))["parts"]
+    assert part["difference"] == pytest.approx(-100 * before["value"] / 7)
+    assert part["documents"] == 70
+
+
+def test_a_task_that_neither_run_or_only_the_candidate_has_samples_of(tmp_path: Path) -> None:
+    a, b = (Path(shutil.copytree(RECORDED, tmp_path / name)) for name in ("a", "b"))
+    without_task(b, "boolq")
+    asked = ["gate", str(a), "--baseline", str(b), "--allow-missing"]
+    found = CliRunner().invoke(main, asked)
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert "boolq: the two runs have no document in common; the baseline's samples of it are missing" in found.output
+    without_task(a, "boolq")
+    found = CliRunner().invoke(main, asked)
+    assert found.exit_code in (1, 3), found.output
+    assert "missing: neither run has 10 documents (10 of boolq), which count as lost" in found.output
+
+
+def test_a_task_of_another_harness_without_any_samples_is_wrong_as_a_whole(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        lm_eval_run(tmp_path / name, [1, 0] * 20)
+        lm_eval_run(tmp_path / name, [1, 1, 1, 0] * 10, "winogrande")
+    (samples,) = (tmp_path / "a").glob("samples_winogrande_*")
+    samples.unlink()
+    path = tmp_path / "gate.json"
+    asked = ["gate", str(tmp_path / "a"), "--baseline", str(tmp_path / "b"), "--allow-missing", "--json", str(path)]
+    found = CliRunner().invoke(main, asked)
+    assert found.exit_code == 1, found.output
+    assert "missing: the candidate lacks 40 documents (40 of winogrande), which count as wrong" in found.output
+    (part,) = json.loads(path.read_text(encoding="utf-8"))["parts"]
+    assert part["difference"] == pytest.approx(-75 / 2)
