@@ -25,6 +25,8 @@ from evalkit.suites import load_tasks
 
 _TIME = re.compile(r"_(\d{4}-\d{2}-\d{2}T[\d.:-]+)\.json$")
 
+_MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
+
 
 def is_foreign(path: Path) -> bool:
     """Tell whether a path is a results file of another harness, or a folder that holds one and no run of evalkit."""
@@ -93,6 +95,25 @@ def _metrics(path: Path, found: dict[str, Any], scored: Mapping[str, int]) -> di
     if not metrics:
         raise StoreError(f"{path}: no scores read: no metric in it is a share")
     return metrics
+
+
+def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
+    """Return (task, metric) of the scores in a results file that are means over its documents.
+
+    That is what a task's configuration says of its metric, else what lm-eval does by default with its own metrics.
+    """
+    means = set()
+    for name, values in found["results"].items():
+        listed = _mapping(_mapping(found, "configs"), name).get("metric_list")
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        said = {
+            str(entry["metric"]): entry["aggregation"] for entry in entries if {"metric", "aggregation"} <= set(entry)
+        }
+        for key in values:
+            base = key.partition(",")[0]
+            if said.get(base, "mean" if base in _MEANS else None) == "mean":
+                means.add(task_and_metric(name, key))
+    return frozenset(means)
 
 
 def _protocol(found: dict[str, Any], limit: Any) -> str:
@@ -213,15 +234,15 @@ def read_foreign_samples(path: Path) -> Iterator[Sample]:
     joined: dict[tuple[str, int], Sample] = {}
     for name, file in sample_files(path):
         try:
-            lines = file.read_text(encoding="utf-8").split("\n")
+            lines = file.read_bytes().split(b"\n")  # decoded line by line, so that a bad byte has a line
         except OSError as error:
             raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
         for number, line in enumerate(lines, 1):
-            if not line:
+            if not line.strip():
                 continue
             try:
-                sample = _sample(name, json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+                sample = _sample(name, json.loads(line.decode("utf-8")))
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
                 raise StoreError(f"{file}:{number}: damaged line") from None
             known = joined.get((sample.task, sample.doc_id))
             if known is None:

@@ -311,13 +311,13 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         return
     path = folder / SAMPLES_FILE
     try:
-        with path.open(encoding="utf-8", newline="\n") as stream:
+        with path.open("rb") as stream:  # decoded line by line, so that a bad byte has a line
             for number, line in enumerate(stream, 1):
                 try:
-                    sample = Sample(**json.loads(line))
+                    sample = Sample(**json.loads(line.decode("utf-8")))
                     if not all(map(_is_number, sample.metrics.values())):
                         raise TypeError("a metric that is no number")
-                except (ValueError, TypeError, AttributeError):
+                except (ValueError, TypeError, AttributeError, RecursionError):
                     raise StoreError(f"{path}:{number}: damaged line") from None
                 yield sample
     except OSError as error:

@@ -99,7 +99,7 @@ def save_baseline(baseline: Baseline, path: Path, *, force: bool = False) -> boo
         raise ConfigError(f"{path}: not written, because it would not be read back as it is (please report this)")
     try:
         if path.exists() and not force:
-            if path.read_text(encoding="utf-8") == text:
+            if path.read_bytes() == text.encode("utf-8"):
                 return False
             raise ConfigError(f"{path}: exists with other content; pass --force to replace it, or another --name")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -212,7 +212,7 @@ def _metric(facts: Facts, own: Estimate, published: SuiteScore) -> Cause:
             nearest = (rest, f"with {name} the run's average is {value:.2f}, {rest:.2f} from the published one")
     if nearest is None:
         return Cause("metric", "ruled out", 0.0, "the suite has one metric a task")
-    if nearest[0] < abs(gap):
+    if abs(gap) - nearest[0] > 0.005:  # what is no closer than rounding explains nothing
         return Cause("metric", "found", abs(gap) - nearest[0], nearest[1])
     return Cause("metric", "ruled out", 0.0, nearest[1] + ", so no closer")
 

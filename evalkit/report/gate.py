@@ -285,7 +285,7 @@ def _checked_scores(
         own = {name: _lost(asking.candidate, pairs[name], every=not may_differ) for name in lost}
         wrong = {name: len(found.missing) for name, found in own.items() if found.missing}
         for name in wrong:
-            scores[name] = _with_wrong(own[name], scores[name], own[name].task.headline)
+            scores[name] = _with_wrong(own[name], scores[name], own[name].task.headline, pairs)
         if wrong:
             notes.append(f"missing: the candidate lacks {_counted(wrong)}, which count as wrong (--allow-missing)")
         lost = {name: rest for name, count in lost.items() if (rest := count - wrong.get(name, 0))}
@@ -304,6 +304,9 @@ def _checked_scores(
             scores[name] = _with_lost(scores[name], count)
         if neither:
             notes.append(f"missing: neither run has {_counted(neither)}, which count as lost (--allow-missing)")
+    empty = [name for name, found in scores.items() if not len(found.candidate)]
+    if empty:
+        raise ConfigError(f"{', '.join(empty)}: nothing to compare, the runs have no document of it in common")
     left_out = sum(lost.values()) + sum(extra.values())
     if left_out:
         used = sum(len(found.differences) for found in scores.values())
@@ -349,14 +352,18 @@ def _counted(counts: Mapping[str, int]) -> str:
     return f"{total:,} document{'' if total == 1 else 's'} ({shown}{more})"
 
 
-def _with_wrong(found: TaskPair, scores: TaskScores, metric: str, wrong: float = 0.0) -> TaskScores:
-    """Add the documents that the candidate lacks, as wrong."""
+def _with_wrong(
+    found: TaskPair, scores: TaskScores, metric: str, pairs: Mapping[str, TaskPair], wrong: float = 0.0
+) -> TaskScores:
+    """Add the documents that the candidate lacks, as wrong; their passages are those of all `pairs`."""
+    name = found.task.name
+    there = {of_task: (*other.baseline, *other.missing) for of_task, other in pairs.items()}
     missing = [sample for sample in found.missing if sample.metrics.get(metric) is not None]
     return replace(
         scores,
         candidate=np.concatenate([scores.candidate, np.full(len(missing), wrong)]),
         baseline=np.concatenate([scores.baseline, [float(s.metrics[metric] or 0.0) for s in missing]]),
-        clusters=(*scores.clusters, *linked_keys({found.task.name: missing})[found.task.name]),
+        clusters=(*scores.clusters, *linked_keys({**there, name: missing})[name]),
         same=scores.same and not missing,
     )
 
@@ -367,7 +374,7 @@ def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
     scores = replace(found.scores(metric), clusters=scores_of({name: found})[name].clusters)
     if asking.allow_missing:
         wrong = float(rule.lower_is_better)
-        scores = _with_wrong(found, scores, metric, wrong)
+        scores = _with_wrong(found, scores, metric, {name: found}, wrong)
         scores = _with_lost(scores, _in_neither(asking.candidate, found), wrong)
     title = name if rule.metric is None else f"{name} ({metric})"
     if not rule.lower_is_better:

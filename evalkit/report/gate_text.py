@@ -15,7 +15,6 @@ from evalkit.report.gate import Gate, Judged
 from evalkit.report.pairing import SAME_LOGPROB
 from evalkit.report.tables import Column, Table, escape_markdown, one_line, rounded, to_markdown
 from evalkit.stats import t_quantile
-from evalkit.suites import load_suites, load_tasks
 
 _SENTENCES = {
     "pass": "PASS: not worse than the baseline by more than {margin}",
@@ -72,12 +71,7 @@ def remedy(item: Judged) -> str:
         if unpaired and item.test.difference.value + item.asked.margin != 0:
             why = "the baseline's own error is too large"
         return f"{item.asked.title}: {few}no number of documents decides this, {why}{own}"
-    suites = load_suites()
-    chosen = [suites[item.asked.key]] if item.asked.key in suites else [s for s in suites.values() if s.in_total]
-    whole = sum(task.documents for suite in chosen for task in suite.tasks)
-    if item.asked.key in load_tasks():
-        whole = load_tasks()[item.asked.key].documents
-    more = f", more than the {whole:,} that exist" if item.needed > whole else ""
+    more = f", more than the {item.asked.existing:,} that exist" if item.needed > item.asked.existing else ""
     return f"{item.asked.title}: {few}needs about {item.needed:,} documents{more}, has {there:,}{own}"
 
 
@@ -139,10 +133,14 @@ def notes(gate: Gate) -> list[str]:
             f"{100 * (1 - gate.alpha):g} %, so it lies further below the difference than that of a single look"
         )
         found.append(f"Stderr is the error that decided: {bound}; it passes if that is above minus the margin")
-    same = [item.asked.title for item in gate.judged if item.asked.same]
+    same = [item for item in gate.judged if item.asked.same]
     if same:
         what = f"the same texts and log-probabilities (within {SAME_LOGPROB} nats) on every document"
-        found.append(f"{what}: {', '.join(same)}")
+        titles = [item.asked.title for item in same]
+        if gate.sequential is not None:
+            what += " looked at"
+            titles = [f"{item.asked.title} ({item.test.difference.documents:,})" for item in same]
+        found.append(f"{what}: {', '.join(titles)}")
     found += [f"allowed to differ: {difference}" for difference in gate.allowed]
     if gate.sequential is not None:
         found.append(str(gate.sequential["summary"]))

@@ -17,12 +17,16 @@ import numpy as np
 
 from evalkit.baselines.model import SAME_QUESTIONS
 from evalkit.errors import DataError, StoreError
+from evalkit.foreign import mean_metrics
 from evalkit.results import RUN_FILE, SAMPLES_FILE, RunRecord, Sample, has_samples, read_samples
 from evalkit.stats import FloatArray
 from evalkit.suites import Task, load_tasks
 
 SAME_MEAN = 1e-6
 """A record's score and the mean of its documents differ by rounding alone."""
+
+ROUNDED_MEAN = 6e-5
+"""Another harness's results file may print its scores with four decimals."""
 
 SAME_LOGPROB = 0.01
 """Nats. Sums in another order move a log-probability in float32 by less than this, another model by more."""
@@ -193,9 +197,7 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
             "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
         )
-    if record.evalkit.get("foreign"):
-        return
-    read = (record.evalkit["data"].get(task) or {}).get("documents")
+    read = None if record.evalkit.get("foreign") else (record.evalkit["data"].get(task) or {}).get("documents")
     limit = record.evalkit["config"].get("limit")
     if isinstance(read, int) and counted < min(read, limit or read):
         raise StoreError(
@@ -203,20 +205,24 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{f' and the limit was {limit:,}' if limit else ''}; the file was changed, rerun it"
         )
     if len(samples) == counted:
-        _check_means(record, task, samples, where)
+        _check_means(record, task, samples, where, counts)
 
 
-def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where: str) -> None:
+def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where: str, counts: str) -> None:
     """The record's scores are the samples' means, or one of the files is another run's."""
-    for metric, recorded in record.metrics[task].items():
+    is_foreign = bool(record.evalkit.get("foreign"))
+    means = mean_metrics(record.lm_eval) if is_foreign else frozenset()
+    for metric, recorded in record.metrics.get(task, {}).items():
+        if is_foreign and (task, metric) not in means:
+            continue
         values = [sample.metrics.get(metric) for sample in samples]
         numbers = [value for value in values if value is not None]
         if recorded.value is None or len(numbers) < len(values):
             continue
         found = math.fsum(numbers) / len(numbers)
-        if abs(found - recorded.value) > SAME_MEAN:
+        if abs(found - recorded.value) > (ROUNDED_MEAN if is_foreign else SAME_MEAN):
             raise StoreError(
-                f"{where}: the documents' mean {metric} is {found:.4f}, but {RUN_FILE} says {recorded.value:.4f}; the "
+                f"{where}: the documents' mean {metric} is {found:.4f}, but {counts} says {recorded.value:.4f}; the "
                 "files are not of one run"
             )
 
@@ -290,8 +296,12 @@ def pair(
             _check_content(candidate, baseline, found)
         if drop_failed:
             found = _without_failed(found)
-        if not found.candidate:
-            why = "their data differ and no document is the same" if by_content else "the records are incomplete"
+        of_one = [len(of_run.get(task.name, ())) for of_run in (left, right)]
+        # All documents of a task that the candidate lost are lost like any; without the baseline's there is no task.
+        if not found.candidate and not (allow_missing and not of_one[0]):
+            why = "their data differ and no document is the same" if by_content else "none has a score in both"
+            if not all(of_one):
+                why = f"the {'baseline' if of_one[0] else 'candidate'}'s samples of it are missing, rerun it"
             raise DataError(f"{task.name}: the two runs have no document in common; {why}")
         pairs[task.name] = found
     return pairs
@@ -391,9 +401,10 @@ def scores_of(pairs: Mapping[str, TaskPair]) -> dict[str, TaskScores]:
 
     Where the two runs know different passages, those of the run with fewer clusters count.
     """
+    # What the candidate lacks tells of passages too.
     both = (
-        linked_keys({name: found.candidate for name, found in pairs.items()}),
-        linked_keys({name: found.baseline for name, found in pairs.items()}),
+        linked_keys({name: (*found.candidate, *found.missing) for name, found in pairs.items()}),
+        linked_keys({name: (*found.baseline, *found.missing) for name, found in pairs.items()}),
     )
     keys = min(both, key=lambda of_run: len({key for of_task in of_run.values() for key in of_task}))
-    return {name: replace(found.scores(), clusters=keys[name]) for name, found in pairs.items()}
+    return {name: replace(found.scores(), clusters=keys[name][: len(found.candidate)]) for name, found in pairs.items()}

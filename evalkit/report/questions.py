@@ -61,6 +61,7 @@ class Question:
         margin: the largest acceptable loss in percentage points.
         same: True if both runs gave every document the same log-probabilities and texts: there is nothing to test.
         tier: ``blocking``, or ``advisory``: shown, but without a part in the verdict.
+        existing: how many documents its tasks have in all, in their published data.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Question:
     margin: float
     same: bool = False
     tier: str = "blocking"
+    existing: int = 0
 
     @property
     def test(self) -> NonInferiority:
@@ -166,6 +168,7 @@ def paired_question(
         margin_test(scores, weights),
         margin,
         same=all(s.same for s in scores.values()),
+        existing=sum(s.task.documents for s in scores.values()),
     )
 
 
@@ -187,15 +190,17 @@ def unpaired_tests(
         margin: in percentage points.
     """
 
-    def question(key: str, title: str, own: Side, other: Side) -> Question:
+    def question(key: str, title: str, own: Side, other: Side, of_suites: Sequence[Suite]) -> Question:
         test = UnpairedTest(own, other)
-        return Question(key, title, 100 * own.estimate.value, 100 * other.estimate.value, test, margin)
+        existing = sum(task.documents for suite in of_suites for task in suite.tasks)
+        share, theirs = own.estimate.value, other.estimate.value
+        return Question(key, title, 100 * share, 100 * theirs, test, margin, existing=existing)
 
-    tests = [question(s.name, s.title, candidate[s.name], baseline[s.name]) for s in suites]
+    tests = [question(s.name, s.title, candidate[s.name], baseline[s.name], [s]) for s in suites]
     totalled = [suite for suite in suites if suite.in_total]
     if len(totalled) > 1:
-        sides = (mean_side([side[s.name] for s in totalled]) for side in (candidate, baseline))
-        tests.append(question(AVERAGE, average_title(totalled), *sides))
+        own, other = (mean_side([side[s.name] for s in totalled]) for side in (candidate, baseline))
+        tests.append(question(AVERAGE, average_title(totalled), own, other, totalled))
     return tests
 
 

@@ -93,6 +93,19 @@ def test_another_metric_is_tried(tmp_path: Path) -> None:
     assert causes(explain(tmp_path / "plain", CARD).suites[0])["metric"].standing == "ruled out"
 
 
+@pytest.mark.parametrize(("nearer", "standing"), [(0.003, "ruled out"), (0.02, "found")])
+def test_a_metric_that_is_no_closer_than_rounding_is_no_cause(nearer: float, standing: str, tmp_path: Path) -> None:
+    card = load_baseline(CARD).score(find_suite("truthfulqa"))
+    assert card is not None
+    off = card.estimate.value / 100 + 0.03
+    values = [off, off - nearer / 100]
+    samples = [document("truthfulqa_mc", i, off) for i in range(817)]
+    write_samples(tmp_path / "run", [replace(s, metrics={"mc1": values[1], "mc2": values[0]}) for s in samples])
+    metric = causes(explain(tmp_path / "run", CARD).suites[0])["metric"]
+    assert metric.standing == standing
+    assert metric.points == pytest.approx(nearer if standing == "found" else 0.0, abs=1e-6)
+
+
 def test_a_printed_average_that_does_not_follow_from_its_rows_is_found(tmp_path: Path) -> None:
     bigbench = find_suite("bigbench")
     card = load_baseline(CARD)

@@ -85,6 +85,16 @@ def test_a_suite_alone_can_be_judged_and_one_bad_suite_fails_all(tmp_path: Path)
     assert [item.asked.key for item in alone.judged] == ["gpt4all"]
 
 
+def test_documents_that_exist_are_those_of_the_suites_and_tasks_that_are_judged(tmp_path: Path) -> None:
+    values = {**suite_values("gpt4all", 60, 0.5, 1), **suite_values("truthfulqa", 60, 0.5, 50)}
+    del values["hellaswag"]
+    found = run_gate(tmp_path, shifted(values, 0.1, 0.1), values, margin=0.05)
+    wanted = [20_465 - 10_042, 817, 20_465 - 10_042 + 817]
+    assert [item.asked.existing for item in found.judged] == wanted
+    for item, existing in zip(found.judged, wanted, strict=True):
+        assert f"documents, more than the {existing:,} that exist, has " in gate_text.remedy(item)
+
+
 def test_undecided_says_how_many_documents_would_decide(tmp_path: Path) -> None:
     values = suite_values("gpt4all", 100, 0.5, 1)
     found = run_gate(tmp_path, shifted(values, 0.1, 0.1), values)

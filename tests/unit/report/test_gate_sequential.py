@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.report.gate import Gate
 from evalkit.report.gate_sequential import Recorded, SequentialGate, document_order, prefix_end
+from evalkit.report.gate_text import notes
 from evalkit.suites import Suite, find_suite, find_task
 
 pytestmark = pytest.mark.torch_free
@@ -104,6 +106,18 @@ def test_at_the_end_the_same_answers_pass_however_few_they_are() -> None:
     assert item.verdict == "undecided"
     assert item.needed is not None
     assert item.needed > 4
+
+
+def test_what_was_not_looked_at_is_not_said_to_be_the_same() -> None:
+    values = [float(i % 2) for i in range(3000)]
+    played = play(
+        {"truthfulqa_mc": recorded("truthfulqa_mc", values)}, {"truthfulqa_mc": values}, [TRUTHFULQA], same=True
+    )
+    done = played.documents()[0]
+    assert done < 3000
+    found = Gate("a", "b", True, 2.0, 0.05, played.result(), sequential={"summary": "sequential"})
+    said = "the same texts and log-probabilities (within 0.01 nats) on every document"
+    assert f"{said} looked at: TruthfulQA ({done:,})" in notes(found)
 
 
 def errors(documents: int, gain: float, loss: float, verdict: str, repetitions: int) -> tuple[float, float]:
