@@ -188,6 +188,15 @@ class Columns:
         return self.value is not None and "%" in self.headings[self.value]
 
     @property
+    def adjoining(self) -> bool:
+        """True if the value follows the metric's name, with at most one column without a name (an arrow) between."""
+        if self.wide or self.value is None:
+            return True
+        metric = self.metric if self.metric is not None else self.task
+        between = self.headings[metric + 1 : self.value]
+        return metric < self.value and len(between) <= 1 and not any(re.search(r"\w", cell) for cell in between)
+
+    @property
     def harness(self) -> str:
         """The line of lm-eval that prints such columns; the 0.4 line added Filter, n-shot and the plural."""
         plain = {heading.lower() for heading in self.headings}
@@ -335,12 +344,20 @@ def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list
             if behind < following and (signed or blank or bare_error):
                 stderr = score_of(cells[behind])
                 end = behind + 1 if stderr is not None else end
-            if empty and (stderr is None or not (signed or blank)):
+            missing = empty and (stderr is None or not (signed or blank))
+            plain = not (signed or blank or skipped) and behind < following
+            if missing or (plain and _is_count(cells[at], cells[behind])):
                 score = None
         name = names[0] if names else ""
         rows.append(RawRow(name, cells[place], score, stderr, printed=cells[at] if at < following else ""))
         start = end if score is not None else place + 1
     return rows
+
+
+def _is_count(cell: str, following: str) -> bool:
+    """Tell whether a whole number with a value, or the sign that there is none, behind it may be a version or count."""
+    whole = re.fullmatch(r"[0-9]+", cell) is not None
+    return whole and (score_of(following) is not None or holds_nothing(following))
 
 
 def _chunks(cells: tuple[str, ...], width: int) -> list[tuple[str, ...]] | None:
@@ -439,7 +456,7 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
             before, after = left, right
             break
     else:
-        rows = rows_by_meaning(cells, bare_error=columns.stderr is not None)
+        rows = rows_by_meaning(cells, bare_error=columns.stderr is not None) if columns.adjoining else []
         unread = () if rows or not any(cells) else (f"row not read: {' | '.join(c for c in cells if c)}",)
         return TableLine(tuple(rows), before, after, len(cells) >= width, unread)
     if len(whole) > len(cells) and line.after and not columns.open_right and _cut_off(chunks[-1], columns):
@@ -452,13 +469,20 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
         rows = _by_heading(chunk, columns)
         if columns.wide or columns.labelled or (rows and rows[0].score is not None and _fits(rows[0])):
             found += rows
-        elif by_meaning := [row for row in rows_by_meaning(chunk, bare_error=False) if row.score is not None]:
+        elif by_meaning := _moved(chunk, columns):
             found += by_meaning
         elif rows and _fits(rows[0]) and (rows[0].task or rows[0].metric):
             found += rows  # a row that has no number; its cell is noted
         else:
             unread_cells.append(f"row not read: {' | '.join(c for c in chunk if c)}")
     return TableLine(tuple(found), before, after, True, tuple(unread_cells))
+
+
+def _moved(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
+    """Return the rows of a line whose cells have moved: none where its metric stands below its heading."""
+    if not columns.adjoining or (columns.metric is not None and is_metric(cells[columns.metric])):
+        return []
+    return [row for row in rows_by_meaning(cells) if row.score is not None]
 
 
 def _fits(row: RawRow) -> bool:

@@ -493,3 +493,22 @@ def test_formats_that_are_not_read_say_what_serves(tmp_path: Path, name: str, te
     path.write_text(text)
     with pytest.raises(DataError, match=said):
         import_log(path, retrieved="2024-01-01")
+
+
+@pytest.mark.parametrize("column", ["Version", "n-shot", "Samples", "Setting"])
+@pytest.mark.parametrize("count", ["0", "1", "0.5", "100"])
+@pytest.mark.parametrize("value", ["N/A", "nan", "", "-", "~0.8"])
+@pytest.mark.parametrize("end", ["|0.0060|", "|±|0.0060|"])
+def test_only_the_column_of_values_gives_the_value(column: str, count: str, value: str, end: str) -> None:
+    errors = "|Stderr|" if end.count("|") == 2 else "||Stderr|"
+    heading = f"|Task|Metric|{column}|Value{errors}\n{re.sub(r'[^|]+', '-', '|a|a|a|a' + end)}\n"
+    log = read(f"## GPT4All\n{heading}|boolq|acc|{count}|{value}{end}\n|piqa|acc|{count}|0.7000{end}\n")
+    assert rows(log) == [("piqa", "acc", "0.7000", "0.0060")]
+    assert [line for line, _ in unread(log)] == [4]
+
+
+@pytest.mark.parametrize("row", ["|boolq|acc|1|", "|boolq|acc|1||", "boolq\tacc\t1\tN/A\t0.0060", "boolq acc 1 0.8001"])
+def test_a_number_that_may_be_a_version_is_no_value(row: str) -> None:
+    log = read(f"## GPT4All\n|Task|Metric|Version|Value|\n|-|-|-|-|\n|piqa|acc|1|0.7|\n{row}\n")
+    assert [r[:3] for r in rows(log)] == [("piqa", "acc", "0.7")]
+    assert [line for line, _ in unread(log)] == [5]
