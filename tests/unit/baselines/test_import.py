@@ -512,3 +512,49 @@ def test_a_number_that_may_be_a_version_is_no_value(row: str) -> None:
     log = read(f"## GPT4All\n|Task|Metric|Version|Value|\n|-|-|-|-|\n|piqa|acc|1|0.7|\n{row}\n")
     assert [r[:3] for r in rows(log)] == [("piqa", "acc", "0.7")]
     assert [line for line, _ in unread(log)] == [5]
+
+
+LISTED = {"gpt4all": "73.12", "agieval": "43.07", "bigbench": "40.96"}
+
+
+@pytest.mark.parametrize(
+    ("last", "value"),
+    [
+        *((f"TruthfulQA: {cell}", None) for cell in ("n/a", "N/A", "-", "–", "—", "?", "TBD", "nan", "53.04 / 36.1")),
+        *((f"TruthfulQA: {cell}", None) for cell in ("53.04 ± 1.5", "53.04 (mc2)", "~53.04")),
+        *(("TruthfulQA — n/a", None), ("**TruthfulQA:** –", None), ("TruthfulQA (0-shot): 53.04 / 36.1", None)),
+        *(("TruthfulQA: 53.04", "53.04"), ("TruthfulQA — 53.04", "53.04"), ("TruthfulQA – 53.04%", "53.04")),
+    ],
+)
+@pytest.mark.parametrize("bullet", ["", "- ", "* ", "1. "])
+@pytest.mark.parametrize("average", ["Average: 52.38", "**Average**: 52.38"])
+def test_an_average_below_a_list_of_suites_is_that_of_the_suites(
+    last: str, value: str | None, bullet: str, average: str
+) -> None:
+    lines = [*("GPT4All: 73.12", "AGIEval: 43.07", "BigBench: 40.96"), last, average]
+    for gap in ("\n", "\n\n"):
+        log = read("# Results\n" + gap.join(bullet + line for line in lines) + "\n")
+        assert averages(log) == {**LISTED, **({"truthfulqa": value} if value else {}), "average": "52.38"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("TruthfulQA: n/a\nAverage: 52.38\n", "TruthfulQA: 53.04 / 36.1\nAverage: 52.38\n"),
+        *("TruthfulQA:\n- mc1: 36.6\n- mc2: 53.04\n\nAverage: 61.0\n", "AGIEval: n/a\nTruthfulQA: n/a\nAverage: 9.1\n"),
+        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA: pending\nAverage: 58.1\n",
+        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA:\nAverage: 58.1\n",
+    ],
+)
+def test_an_average_that_may_be_of_anything_is_not_read(text: str) -> None:
+    log = read(text)
+    found = averages(log) if log.models else {}
+    assert set(found) <= {"gpt4all", "agieval"}
+    assert any(note.line == text.count("\n") and note.message.endswith("not read") for note in log.notes)
+
+
+def test_a_section_below_a_list_keeps_its_own_average() -> None:
+    summary = "GPT4All: 73.12\nAGIEval: 43.07\nAverage: 58.1\n"
+    log = read(f"{summary}\n## TruthfulQA\nAverage: 53.04\n\nBigBench:\n{HEADING}{BOOLQ}Average: 86.57\n")
+    assert averages(log)["average"] == "58.1"
+    assert averages(log)["truthfulqa"] == "53.04"
