@@ -20,7 +20,10 @@ _NUMBER = r"[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)"
 _POWER = r"(?:[eE][+-]?[0-9]{1,2}|\s*[×xX*·]\s*10\s*\^\s*[+-]?[0-9]{1,2})?"
 # Marks beside a number: footnotes, arrows, medals and other signs, but none that says less, more, about or times.
 _SIGNS = r"†‡§¶#^°↑↓→←↗↘↖↙⇑⇓⇧⇩▲▼△▽"
-_DELTA = rf"(?:\(\s*[{_SIGNS}+-]\s*{_NUMBER}\s*%?\s*\)|\s[{_SIGNS}+-]\s*{_NUMBER}\s*%?|\+{_NUMBER}\s*%?)"
+_UP_DOWN = r"↑↓↗↘↖↙⇑⇓⇧⇩▲▼△▽"
+# A change stands in brackets behind its number; without them nobody knows which of two numbers is the score.
+_DELTA = rf"\(\s*(?:[+-]|(?P<arrow>[{_UP_DOWN}]))\s*(?P<change>{_NUMBER})\s*%?\s*\)"
+_CHANGE = re.compile(rf"^[\s*_`$(]*[+{_UP_DOWN}→⇒]")
 _SCORE = re.compile(
     rf"^(?P<value>{_NUMBER}{_POWER})\s*(?P<percent>%?)\s*(?:\((?P<shots>[0-9]{{1,3}})[\s-]*shots?\)\s*)?"
     rf"(?:\(?\s*(?:±|\+\s*/?\s*-|\\pm|_)\s*(?P<stderr>{_NUMBER}{_POWER})\s*(?P<stderr_percent>%?)\s*\)?)?"
@@ -116,8 +119,20 @@ def score_of(cell: str) -> Score | None:
     stderr = decimal_of(found["stderr"]) if found["stderr"] else None
     if value is None or (found["stderr"] and stderr is None):
         return None
+    change = decimal_of(found["change"]) if found["arrow"] else None
+    if found["arrow"] and (change is None or 2 * abs(change) > abs(value)):
+        return None  # an arrow to the new number, not by how much it changed
     shots = int(found["shots"]) if found["shots"] else None
     return Score(value, stderr, bool(found["percent"]), shots, bool(found["stderr_percent"]))
+
+
+def value_of(cell: str) -> Score | None:
+    """Return the number in a cell of a column of scores: one with a sign or arrow before it is a change, no score.
+
+    >>> value_of("+0.0044") is value_of("↑0.0123") is None
+    True
+    """
+    return None if _CHANGE.match(cell) else score_of(cell)
 
 
 _NOTHING = re.compile(r"^(?:[-/.?_\s]*|n/?a|none|null|tbd|todo|nan|不适用|无)$", re.IGNORECASE)
@@ -305,10 +320,10 @@ def _by_heading(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
     if columns.wide:
         errors = {_label(heading): cells[i] for i, heading in enumerate(columns.headings)}
         found = [(metric, cells[i], errors.get(f"{metric}_stderr", "")) for i, metric in columns.wide]
-        return [RawRow(task, m, score_of(c), score_of(e), shots, c) for m, c, e in found if not holds_nothing(c)]
+        return [RawRow(task, m, value_of(c), score_of(e), shots, c) for m, c, e in found if not holds_nothing(c)]
     if columns.value is None:
         return []
-    score = score_of(cells[columns.value])
+    score = value_of(cells[columns.value])
     stderr = score_of(cells[columns.stderr]) if columns.stderr is not None else None
     metric = cells[columns.metric] if columns.metric is not None else NO_METRIC
     filtered = cells[columns.filter].lower() if columns.filter is not None else ""
@@ -335,7 +350,7 @@ def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list
         skipped = at < following and not without_marks(cells[at])
         empty = skipped and not cells[at].strip()
         at += skipped
-        score = score_of(cells[at]) if at < following else None
+        score = value_of(cells[at]) if at < following else None
         stderr, end = None, at + 1
         if score is not None:
             signed = end < following and re.match(r"^(?:±|\+\s*/?\s*-|\\pm|_|卤|\?|�)$", cells[end]) is not None

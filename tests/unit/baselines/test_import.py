@@ -558,3 +558,25 @@ def test_a_section_below_a_list_keeps_its_own_average() -> None:
     log = read(f"{summary}\n## TruthfulQA\nAverage: 53.04\n\nBigBench:\n{HEADING}{BOOLQ}Average: 86.57\n")
     assert averages(log)["average"] == "58.1"
     assert averages(log)["truthfulqa"] == "53.04"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(f"0.8001{gap}{sign}{gap}0.8101" for sign in "→↑↓⇒▲/,;+" for gap in ("", " ")),
+        *("0.8001 -> 0.8101", "0.8001 - 0.8101", "0.8001 to 0.8101", "0.8001 (↑ 0.8101)", "0.8001 (→ 0.8101)"),
+        *("0.8001 0.8101", "0.8001 ↓0.0041", "0.8001 +0.4", "0.8001-0.0100"),
+        *("+0.0044", "-0.0165", "−0.0165", "↑0.0123", "↓ 0.0123", "▲ 0.0123", "**+0.0044**", "(+0.0044)", "→0.8101"),
+    ],
+)
+@pytest.mark.parametrize("wide", [True, False])
+def test_two_numbers_in_a_cell_or_a_change_are_no_score(cell: str, wide: bool) -> None:
+    table = f"|Task|acc|\n|---|---|\n|boolq|{cell}|\n|piqa|0.7000|\n"
+    log = read(f"## GPT4All\n{table}") if wide else of_boolq(cell)
+    assert [row[:3] for row in rows(log)] == [("piqa", "acc", "0.7000")]
+    assert [line for line, _ in unread(log)] == [4]
+
+
+@pytest.mark.parametrize("cell", ["0.8001 (+0.5)", "0.8001 (-0.01)", "0.8001 (↑0.0123)", "0.8001↑", "0.8001 (▼ 0.4%)"])
+def test_a_change_in_brackets_leaves_the_number(cell: str) -> None:
+    assert rows(of_boolq(cell)) == [("boolq", "acc", "0.8001", "0.0070"), PIQA]
