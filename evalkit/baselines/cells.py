@@ -135,6 +135,7 @@ def value_of(cell: str) -> Score | None:
     return None if _CHANGE.match(cell) else score_of(cell)
 
 
+_LETTER = re.compile(r"[^\W\d_]")
 _NOTHING = re.compile(r"^(?:[-/.?_\s]*|n/?a|none|null|tbd|todo|nan|不适用|无)$", re.IGNORECASE)
 
 
@@ -345,7 +346,7 @@ def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list
     rows = []
     start = 0
     for place, following in zip(places, [*places, len(cells)][1:], strict=True):
-        names = [c for c in cells[start:place] if c and not re.fullmatch(r"[\d.]+|yaml|none|n/a", c, re.IGNORECASE)]
+        names = [c for c in cells[start:place] if _LETTER.search(c) and not re.fullmatch(r"yaml|none|n/a|nan", c, re.I)]
         at = place + 1
         skipped = at < following and not without_marks(cells[at])
         empty = skipped and not cells[at].strip()

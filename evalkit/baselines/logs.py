@@ -192,7 +192,14 @@ class _Reader:
                 return False
             self.note(number, f"row not read: {text.strip()[:60]}", unread=True)
         for row in rows:
-            self._row(number, row)
+            known = not row.task or suite_of_task(task_and_metric(row.task, "")[0]) is not None
+            if known or row is rows[0]:
+                self._row(number, row)
+            else:
+                self.note(number, f"row not read: '{row.task[:40]}' {row.metric}: is it a task?", unread=True)
+        for cell in cells:
+            if re.fullmatch(r"[(\[].*[0-9].*[)\]],?", cell):
+                self.note(number, f"in brackets, not read: '{cell}'", unread=True)
         return True
 
     def _row(self, number: int, row: RawRow) -> None:

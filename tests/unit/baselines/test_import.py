@@ -580,3 +580,24 @@ def test_two_numbers_in_a_cell_or_a_change_are_no_score(cell: str, wide: bool) -
 @pytest.mark.parametrize("cell", ["0.8001 (+0.5)", "0.8001 (-0.01)", "0.8001 (↑0.0123)", "0.8001↑", "0.8001 (▼ 0.4%)"])
 def test_a_change_in_brackets_leaves_the_number(cell: str) -> None:
     assert rows(of_boolq(cell)) == [("boolq", "acc", "0.8001", "0.0070"), PIQA]
+
+
+@pytest.mark.parametrize(
+    "text", ["arc_challenge: acc 0.5623 {}, acc_norm 0.6007", "arc_challenge acc 0.5623 {} acc_norm 0.6007"]
+)
+@pytest.mark.parametrize("between", ["(0.0145)", "[0.0145]", "(±0.0145)", "(0.54-0.58)", "(25)"])
+def test_brackets_in_text_are_no_task(text: str, between: str) -> None:
+    log = read(f"## GPT4All\n{text.format(between)}\nboolq: acc 0.8657\n")
+    assert [row[:3] for row in rows(log)] == [
+        ("arc_challenge", "acc", "0.5623"),
+        ("arc_challenge", "acc_norm", "0.6007"),
+        ("boolq", "acc", "0.8657"),
+    ]
+    assert [line for line, _ in unread(log)] == [2]
+
+
+@pytest.mark.parametrize("between", ["(see", "then", "stderr=0.0145", "n=1172", "versus"])
+def test_words_in_text_are_no_task(between: str) -> None:
+    log = read(f"## GPT4All\narc_challenge: acc 0.5623 {between} acc_norm 0.6007\n")
+    assert [row[:3] for row in rows(log)] == [("arc_challenge", "acc", "0.5623")]
+    assert [line for line, _ in unread(log)] == [2]
