@@ -321,7 +321,9 @@ def _by_heading(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
     if columns.wide:
         errors = {_label(heading): cells[i] for i, heading in enumerate(columns.headings)}
         found = [(metric, cells[i], errors.get(f"{metric}_stderr", "")) for i, metric in columns.wide]
-        return [RawRow(task, m, value_of(c), score_of(e), shots, c) for m, c, e in found if not holds_nothing(c)]
+        # An empty cell is a metric that the task does not have; one that says N/A, or has an error, is a lost number.
+        filled = [(m, c, e) for m, c, e in found if c or e] or found[:1]
+        return [RawRow(task, m, value_of(c), score_of(e), shots, c) for m, c, e in filled]
     if columns.value is None:
         return []
     score = value_of(cells[columns.value])
@@ -361,8 +363,8 @@ def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list
                 stderr = score_of(cells[behind])
                 end = behind + 1 if stderr is not None else end
             missing = empty and (stderr is None or not (signed or blank))
-            plain = not (signed or blank or skipped) and behind < following
-            if missing or (plain and _is_count(cells[at], cells[behind])):
+            plain = not (signed or skipped) and at + 1 < following
+            if missing or (plain and _is_count(cells[at], cells[at + 1])):
                 score = None
         name = names[0] if names else ""
         rows.append(RawRow(name, cells[place], score, stderr, printed=cells[at] if at < following else ""))

@@ -601,3 +601,25 @@ def test_words_in_text_are_no_task(between: str) -> None:
     log = read(f"## GPT4All\narc_challenge: acc 0.5623 {between} acc_norm 0.6007\n")
     assert [row[:3] for row in rows(log)] == [("arc_challenge", "acc", "0.5623")]
     assert [line for line, _ in unread(log)] == [2]
+
+
+@pytest.mark.parametrize("cell", ["N/A", "n/a", "-", "–", "—", "?", "nan", "TBD", "None"])
+def test_a_wide_table_names_the_numbers_that_it_lacks(cell: str) -> None:
+    heading = "|Task|acc|acc_stderr|acc_norm|acc_norm_stderr|\n|---|---|---|---|---|\n"
+    log = read(
+        f"## GPT4All\n{heading}|piqa|{cell}|0.0107|0.7|0.0107|\n|boolq|0.8|0.007|||\n|arc_easy|{cell}||{cell}||\n"
+    )
+    assert rows(log) == [("piqa", "acc_norm", "0.7", "0.0107"), ("boolq", "acc", "0.8", "0.007")]
+    assert [line for line, _ in unread(log)] == [4, 6, 6]
+
+
+def test_a_wide_row_without_any_number_is_named() -> None:
+    heading = "|Task|acc|acc_stderr|acc_norm|acc_norm_stderr|\n|---|---|---|---|---|\n"
+    log = read(f"## GPT4All\n{heading}|piqa|||||\n|boolq|0.8|0.007|||\n|arc_easy||0.0107|||\n")
+    assert rows(log) == [("boolq", "acc", "0.8", "0.007")]
+    assert [line for line, _ in unread(log)] == [4, 6]
+
+
+@pytest.mark.parametrize("row", ["|boolq|acc|50||", "|boolq|acc|50|N/A|", "|boolq|acc|50||0.8|", "|boolq|acc|1|0.8|"])
+def test_a_count_without_a_known_heading_is_no_value(row: str) -> None:
+    assert rows(read(f"## GPT4All\n|piqa|acc|0.7|±|0.0107|\n{row}\n")) == [("piqa", "acc", "0.7", "0.0107")]
