@@ -20,7 +20,10 @@ _NUMBER = r"[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)"
 _POWER = r"(?:[eE][+-]?[0-9]{1,2}|\s*[×xX*·]\s*10\s*\^\s*[+-]?[0-9]{1,2})?"
 # Marks beside a number: footnotes, arrows, medals and other signs, but none that says less, more, about or times.
 _SIGNS = r"†‡§¶#^°↑↓→←↗↘↖↙⇑⇓⇧⇩▲▼△▽"
-_DELTA = rf"(?:\(\s*[{_SIGNS}+-]\s*{_NUMBER}\s*%?\s*\)|\s[{_SIGNS}+-]\s*{_NUMBER}\s*%?|\+{_NUMBER}\s*%?)"
+_UP_DOWN = r"↑↓↗↘↖↙⇑⇓⇧⇩▲▼△▽"
+# A change stands in brackets behind its number; without them nobody knows which of two numbers is the score.
+_DELTA = rf"\(\s*(?:[+-]|(?P<arrow>[{_UP_DOWN}]))\s*(?P<change>{_NUMBER})\s*%?\s*\)"
+_CHANGE = re.compile(rf"^[\s*_`$(]*[+{_UP_DOWN}→⇒]")
 _SCORE = re.compile(
     rf"^(?P<value>{_NUMBER}{_POWER})\s*(?P<percent>%?)\s*(?:\((?P<shots>[0-9]{{1,3}})[\s-]*shots?\)\s*)?"
     rf"(?:\(?\s*(?:±|\+\s*/?\s*-|\\pm|_)\s*(?P<stderr>{_NUMBER}{_POWER})\s*(?P<stderr_percent>%?)\s*\)?)?"
@@ -116,10 +119,23 @@ def score_of(cell: str) -> Score | None:
     stderr = decimal_of(found["stderr"]) if found["stderr"] else None
     if value is None or (found["stderr"] and stderr is None):
         return None
+    change = decimal_of(found["change"]) if found["arrow"] else None
+    if found["arrow"] and (change is None or 2 * abs(change) > abs(value)):
+        return None  # an arrow to the new number, not by how much it changed
     shots = int(found["shots"]) if found["shots"] else None
     return Score(value, stderr, bool(found["percent"]), shots, bool(found["stderr_percent"]))
 
 
+def value_of(cell: str) -> Score | None:
+    """Return the number in a cell of a column of scores: one with a sign or arrow before it is a change, no score.
+
+    >>> value_of("+0.0044") is value_of("↑0.0123") is None
+    True
+    """
+    return None if _CHANGE.match(cell) else score_of(cell)
+
+
+_LETTER = re.compile(r"[^\W\d_]")
 _NOTHING = re.compile(r"^(?:[-/.?_\s]*|n/?a|none|null|tbd|todo|nan|不适用|无)$", re.IGNORECASE)
 
 
@@ -186,6 +202,15 @@ class Columns:
     def in_percent(self) -> bool:
         """True if the heading of the values has a per cent sign."""
         return self.value is not None and "%" in self.headings[self.value]
+
+    @property
+    def adjoining(self) -> bool:
+        """True if the value follows the metric's name, with at most one column without a name (an arrow) between."""
+        if self.wide or self.value is None:
+            return True
+        metric = self.metric if self.metric is not None else self.task
+        between = self.headings[metric + 1 : self.value]
+        return metric < self.value and len(between) <= 1 and not any(re.search(r"\w", cell) for cell in between)
 
     @property
     def harness(self) -> str:
@@ -296,10 +321,12 @@ def _by_heading(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
     if columns.wide:
         errors = {_label(heading): cells[i] for i, heading in enumerate(columns.headings)}
         found = [(metric, cells[i], errors.get(f"{metric}_stderr", "")) for i, metric in columns.wide]
-        return [RawRow(task, m, score_of(c), score_of(e), shots, c) for m, c, e in found if not holds_nothing(c)]
+        # An empty cell is a metric that the task does not have; one that says N/A, or has an error, is a lost number.
+        filled = [(m, c, e) for m, c, e in found if c or e] or found[:1]
+        return [RawRow(task, m, value_of(c), score_of(e), shots, c) for m, c, e in filled]
     if columns.value is None:
         return []
-    score = score_of(cells[columns.value])
+    score = value_of(cells[columns.value])
     stderr = score_of(cells[columns.stderr]) if columns.stderr is not None else None
     metric = cells[columns.metric] if columns.metric is not None else NO_METRIC
     filtered = cells[columns.filter].lower() if columns.filter is not None else ""
@@ -321,12 +348,12 @@ def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list
     rows = []
     start = 0
     for place, following in zip(places, [*places, len(cells)][1:], strict=True):
-        names = [c for c in cells[start:place] if c and not re.fullmatch(r"[\d.]+|yaml|none|n/a", c, re.IGNORECASE)]
+        names = [c for c in cells[start:place] if _LETTER.search(c) and not re.fullmatch(r"yaml|none|n/a|nan", c, re.I)]
         at = place + 1
         skipped = at < following and not without_marks(cells[at])
         empty = skipped and not cells[at].strip()
         at += skipped
-        score = score_of(cells[at]) if at < following else None
+        score = value_of(cells[at]) if at < following else None
         stderr, end = None, at + 1
         if score is not None:
             signed = end < following and re.match(r"^(?:±|\+\s*/?\s*-|\\pm|_|卤|\?|�)$", cells[end]) is not None
@@ -335,12 +362,20 @@ def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list
             if behind < following and (signed or blank or bare_error):
                 stderr = score_of(cells[behind])
                 end = behind + 1 if stderr is not None else end
-            if empty and (stderr is None or not (signed or blank)):
+            missing = empty and (stderr is None or not (signed or blank))
+            plain = not (signed or skipped) and at + 1 < following
+            if missing or (plain and _is_count(cells[at], cells[at + 1])):
                 score = None
         name = names[0] if names else ""
         rows.append(RawRow(name, cells[place], score, stderr, printed=cells[at] if at < following else ""))
         start = end if score is not None else place + 1
     return rows
+
+
+def _is_count(cell: str, following: str) -> bool:
+    """Tell whether a whole number with a value, or the sign that there is none, behind it may be a version or count."""
+    whole = re.fullmatch(r"[0-9]+", cell) is not None
+    return whole and (score_of(following) is not None or holds_nothing(following))
 
 
 def _chunks(cells: tuple[str, ...], width: int) -> list[tuple[str, ...]] | None:
@@ -439,7 +474,7 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
             before, after = left, right
             break
     else:
-        rows = rows_by_meaning(cells, bare_error=columns.stderr is not None)
+        rows = rows_by_meaning(cells, bare_error=columns.stderr is not None) if columns.adjoining else []
         unread = () if rows or not any(cells) else (f"row not read: {' | '.join(c for c in cells if c)}",)
         return TableLine(tuple(rows), before, after, len(cells) >= width, unread)
     if len(whole) > len(cells) and line.after and not columns.open_right and _cut_off(chunks[-1], columns):
@@ -452,13 +487,20 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
         rows = _by_heading(chunk, columns)
         if columns.wide or columns.labelled or (rows and rows[0].score is not None and _fits(rows[0])):
             found += rows
-        elif by_meaning := [row for row in rows_by_meaning(chunk, bare_error=False) if row.score is not None]:
+        elif by_meaning := _moved(chunk, columns):
             found += by_meaning
         elif rows and _fits(rows[0]) and (rows[0].task or rows[0].metric):
             found += rows  # a row that has no number; its cell is noted
         else:
             unread_cells.append(f"row not read: {' | '.join(c for c in chunk if c)}")
     return TableLine(tuple(found), before, after, True, tuple(unread_cells))
+
+
+def _moved(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
+    """Return the rows of a line whose cells have moved: none where its metric stands below its heading."""
+    if not columns.adjoining or (columns.metric is not None and is_metric(cells[columns.metric])):
+        return []
+    return [row for row in rows_by_meaning(cells) if row.score is not None]
 
 
 def _fits(row: RawRow) -> bool:

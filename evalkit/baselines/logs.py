@@ -180,12 +180,26 @@ class _Reader:
         cells = tuple(cell for cell in re.split(r"[\t;\s]+|,(?=\D)|(?<=\D),", text.strip("` ")) if cell)
         if not 2 <= len(cells) <= 10:
             return False
-        rows = [row for row in rows_by_meaning(cells) if row.score is not None]
-        named = bool(rows) and (suite_of_task(task_and_metric(rows[0].task, "")[0]) is not None)
-        if not rows or not (named or (not rows[0].task and self.task and self.rows)):
+        found = rows_by_meaning(cells)
+        rows = [row for row in found if row.score is not None]
+        named = bool(found) and (suite_of_task(task_and_metric(found[0].task, "")[0]) is not None)
+        if not found or not (named or (not found[0].task and self.task and self.rows)):
             return False
+        if not rows:
+            if not any(
+                score_of(r.printed) or r.printed == "±" or (r.printed and holds_nothing(r.printed)) for r in found
+            ):
+                return False
+            self.note(number, f"row not read: {text.strip()[:60]}", unread=True)
         for row in rows:
-            self._row(number, row)
+            known = not row.task or suite_of_task(task_and_metric(row.task, "")[0]) is not None
+            if known or row is rows[0]:
+                self._row(number, row)
+            else:
+                self.note(number, f"row not read: '{row.task[:40]}' {row.metric}: is it a task?", unread=True)
+        for cell in cells:
+            if re.fullmatch(r"[(\[].*[0-9].*[)\]],?", cell):
+                self.note(number, f"in brackets, not read: '{cell}'", unread=True)
         return True
 
     def _row(self, number: int, row: RawRow) -> None:

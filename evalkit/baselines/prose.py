@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-from evalkit.baselines.cells import decimal_of
+from evalkit.baselines.cells import decimal_of, holds_nothing
 from evalkit.baselines.names import (
     any_suite,
+    is_metric,
     leading_suite,
     names_other_benchmark,
     names_something_else,
@@ -27,12 +28,15 @@ class SuiteHeading:
         suite: the suite.
         level: 1 to 6 for a heading of Markdown or HTML, 0 for plain text.
         shots: number of examples in the prompt that it names, or None.
+        beside: what stands beside the name: ``number`` (read or not), ``nothing`` (N/A and the like), ``text``, or
+            empty. Suites with numbers below one another are a list, and an average below it is that of the suites.
     """
 
     line: int
     suite: str
     level: int = 0
     shots: int | None = None
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,9 @@ _PASS_AT_1 = re.compile(
     r"(?P<a>\d{1,3}(?:\.\d+)?)\s*%?\s*@?\s*pass\s*@?\s*1(?!\d)|pass\s*@\s*1\s*[:=(]?\s*(?P<b>\d{1,3}(?:\.\d+)?)\s*%?",
     re.IGNORECASE,
 )
-_AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}[:=(]\s*{_NUMBER}\s*\)?\s*$")
+_AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}(?:[:=(]|\s[-–—]\s)\s*{_NUMBER}\s*\)?\s*$")
+_SCORE_LIKE = re.compile(r"^\W*(?:[0-9]+[.,][0-9]|[0-9]+\s*%)|[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$")
+_METRIC_LINE = re.compile(r"^\W*(?P<metric>\w+)\W*?[:=]\W*[0-9]")
 _MODEL_LINE = re.compile(r"^(?:[#>\s-]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
 _MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
 # What may stand around an average without naming what it is an average of.
@@ -137,7 +143,7 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
         label = f"{before} {word} {found['between']}"
         suite = any_suite(label)
         if leading_suite(before) is not None and suite is not None:
-            events.append(SuiteHeading(line, suite))
+            events.append(SuiteHeading(line, suite, beside="number"))
         overall = (
             re.search(r"total|overall|\bsuites\b|\b(?:four|4) benchmarks\b|总|四个?(?:套件|基准)", label, re.IGNORECASE)
             and suite is None
@@ -164,13 +170,24 @@ def _speaks_of_nothing_else(label: str) -> bool:
     return all(re.sub(_PLAIN_WORDS, "", word) == "" for word in words)
 
 
+def _beside(text: str) -> str:
+    """Return what stands beside a suite's name, as `SuiteHeading.beside` says it."""
+    if _SCORE_LIKE.search(text):
+        return "number"
+    found = re.match(r"^[^:=(\n\w]{0,24}(?:[:=(]|\s[-–—]\s)(?P<rest>.*)$", text)
+    rest = found["rest"].strip(" *_)") if found is not None else ""
+    if rest and (holds_nothing(rest) or not re.search(r"\w", rest)):
+        return "nothing"
+    return "text" if rest else ""
+
+
 def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     notes: list[Note] = []
     raw = text.strip()
     level = len(raw) - len(raw.lstrip("#"))
     level = level if level <= 6 else 0  # a line of signs as decoration is no heading of Markdown
-    text = text.replace("`", " ").strip()
+    text = re.sub(r"^[0-9]{1,2}[.)]\s+(?=\D)", "- ", text.replace("`", " ").strip())  # a numbered list
     if not text:
         return [], []
     if _SETTINGS.match(text):
@@ -192,14 +209,15 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
         notes.append(Note(line, "no number after 'Average'"))
     heading = leading_suite(rest)
     if heading is not None and (len(rest) <= 80 or re.match(r"\s*[:(]", heading[1])):
-        events.append(SuiteHeading(line, heading[0], level, task_and_shots(rest.strip("#: "))[1]))
+        shots = task_and_shots(rest.strip("#: "))[1]
+        events.append(SuiteHeading(line, heading[0], level, shots, _beside(heading[1])))
         beside = _AFTER_SUITE.match(heading[1])
         # A whole number beside a suite's name is a count or a version; a score has places or a per cent sign.
         if beside is not None and (beside["percent"] or re.search(r"[.,]", beside["number"])):
             average = _percent(beside["number"], beside["percent"], line, notes)
             if average <= 100:
                 events.append(PrintedScore(line, heading[0], average))
-        elif beside is None and re.search(r"[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$", heading[1]):
+        elif beside is None and _SCORE_LIKE.search(heading[1]):
             notes.append(Note(line, f"number not read: {rest.strip()[:60]}", unread=True))
     elif heading is None and rest and not events:
         name = rest.lstrip("# ").rstrip(": ")
@@ -221,6 +239,10 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
         shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
         if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not names_other_benchmark(name):
             events.append(ModelHeading(line, name_of_model, certain=False))
+    labelled = _METRIC_LINE.match(rest)
+    if not events and labelled is not None and is_metric(labelled["metric"]):
+        notes.append(Note(line, f"number not read: {rest[:60]}", unread=True))
+        events.append(Aside(line, rest, "unread"))
     if not events and names_something_else(rest, None):
         events.append(Aside(line, rest, "sentence"))
     return events, notes

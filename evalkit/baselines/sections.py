@@ -250,6 +250,22 @@ def _settle_last(model: _Open, notes: list[Note]) -> None:
     model.averages.append(last)
 
 
+def _average_of_list(listed: list[str], read: set[str | None], last: str | None) -> bool | None:
+    """Tell whether an average below listed suites is that of the suites: None if there is no list above it.
+
+    It is, if several have a number and none a text; it never takes the place of a number of the `last` suite that was
+    not among those `read`.
+    """
+    if len(listed) < 2:
+        return False if listed == ["nothing"] or (listed == ["number"] and last not in read) else None
+    numbers = listed.count("number")
+    if numbers == 0 and "nothing" not in listed:
+        return None
+    if numbers == 1 and listed[-1] == "":
+        return None  # the heading of a section behind a number that stands alone
+    return numbers > 1 and set(listed) <= {"number", "nothing"}
+
+
 def leading(label: str) -> bool:
     """Tell whether a label names a suite itself."""
     return any_suite(label) is not None
@@ -272,6 +288,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     shots: int | None = None  # named by the suite's heading
     section: list[Row] = []  # rows since the last heading
     settled = False  # an average of these rows was read
+    listed: list[str] = []  # what stands beside the suites that are listed right above, see `SuiteHeading.beside`
     waiting: list[PrintedScore] = []  # averages whose table comes later
     settings: str | None = None
     limit: str | None = None
@@ -334,6 +351,11 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             continue
         if isinstance(event, (SuiteHeading, OtherHeading, ScoreTable)):
             apart = None
+        if isinstance(event, SuiteHeading):
+            goes_on = event.beside == "number" or (listed and event.level == 0) or event.beside == "nothing"
+            listed = [*listed, event.beside] if goes_on else []
+        elif isinstance(event, (OtherHeading, ScoreTable)) or index in boundaries or index in labels:
+            listed = []
         if isinstance(event, ModelHeading):
             candidate = event
             if index in boundaries and index - 1 not in labels:
@@ -425,7 +447,17 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 keep(event, event.suite)
         elif before_tables:
             waiting.append(event)
+        elif (
+            of_list := _average_of_list(listed, {average.suite for average in current.averages}, heading)
+        ) is not None:
+            listed = []
+            if of_list and parent is None:
+                keep(replace(event, suite="average"), "average")
+            else:
+                why = "of what, the list above it does not say"
+                notes.append(Note(event.line, f"average {event.percent}: {why}; not read", unread=True))
         elif heading is not None:
+            listed = []
             keep(event, heading)
         elif (
             not section and _is_of_suites(event.label, elsewhere) and len(_suite_values(current)) > 1 and parent is None

@@ -493,3 +493,133 @@ def test_formats_that_are_not_read_say_what_serves(tmp_path: Path, name: str, te
     path.write_text(text)
     with pytest.raises(DataError, match=said):
         import_log(path, retrieved="2024-01-01")
+
+
+@pytest.mark.parametrize("column", ["Version", "n-shot", "Samples", "Setting"])
+@pytest.mark.parametrize("count", ["0", "1", "0.5", "100"])
+@pytest.mark.parametrize("value", ["N/A", "nan", "", "-", "~0.8"])
+@pytest.mark.parametrize("end", ["|0.0060|", "|±|0.0060|"])
+def test_only_the_column_of_values_gives_the_value(column: str, count: str, value: str, end: str) -> None:
+    errors = "|Stderr|" if end.count("|") == 2 else "||Stderr|"
+    heading = f"|Task|Metric|{column}|Value{errors}\n{re.sub(r'[^|]+', '-', '|a|a|a|a' + end)}\n"
+    log = read(f"## GPT4All\n{heading}|boolq|acc|{count}|{value}{end}\n|piqa|acc|{count}|0.7000{end}\n")
+    assert rows(log) == [("piqa", "acc", "0.7000", "0.0060")]
+    assert [line for line, _ in unread(log)] == [4]
+
+
+@pytest.mark.parametrize("row", ["|boolq|acc|1|", "|boolq|acc|1||", "boolq\tacc\t1\tN/A\t0.0060", "boolq acc 1 0.8001"])
+def test_a_number_that_may_be_a_version_is_no_value(row: str) -> None:
+    log = read(f"## GPT4All\n|Task|Metric|Version|Value|\n|-|-|-|-|\n|piqa|acc|1|0.7|\n{row}\n")
+    assert [r[:3] for r in rows(log)] == [("piqa", "acc", "0.7")]
+    assert [line for line, _ in unread(log)] == [5]
+
+
+LISTED = {"gpt4all": "73.12", "agieval": "43.07", "bigbench": "40.96"}
+
+
+@pytest.mark.parametrize(
+    ("last", "value"),
+    [
+        *((f"TruthfulQA: {cell}", None) for cell in ("n/a", "N/A", "-", "–", "—", "?", "TBD", "nan", "53.04 / 36.1")),
+        *((f"TruthfulQA: {cell}", None) for cell in ("53.04 ± 1.5", "53.04 (mc2)", "~53.04")),
+        *(("TruthfulQA — n/a", None), ("**TruthfulQA:** –", None), ("TruthfulQA (0-shot): 53.04 / 36.1", None)),
+        *(("TruthfulQA: 53.04", "53.04"), ("TruthfulQA — 53.04", "53.04"), ("TruthfulQA – 53.04%", "53.04")),
+    ],
+)
+@pytest.mark.parametrize("bullet", ["", "- ", "* ", "1. "])
+@pytest.mark.parametrize("average", ["Average: 52.38", "**Average**: 52.38"])
+def test_an_average_below_a_list_of_suites_is_that_of_the_suites(
+    last: str, value: str | None, bullet: str, average: str
+) -> None:
+    lines = [*("GPT4All: 73.12", "AGIEval: 43.07", "BigBench: 40.96"), last, average]
+    for gap in ("\n", "\n\n"):
+        log = read("# Results\n" + gap.join(bullet + line for line in lines) + "\n")
+        assert averages(log) == {**LISTED, **({"truthfulqa": value} if value else {}), "average": "52.38"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("TruthfulQA: n/a\nAverage: 52.38\n", "TruthfulQA: 53.04 / 36.1\nAverage: 52.38\n"),
+        *("TruthfulQA:\n- mc1: 36.6\n- mc2: 53.04\n\nAverage: 61.0\n", "AGIEval: n/a\nTruthfulQA: n/a\nAverage: 9.1\n"),
+        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA: pending\nAverage: 58.1\n",
+        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA:\nAverage: 58.1\n",
+    ],
+)
+def test_an_average_that_may_be_of_anything_is_not_read(text: str) -> None:
+    log = read(text)
+    found = averages(log) if log.models else {}
+    assert set(found) <= {"gpt4all", "agieval"}
+    assert any(note.line == text.count("\n") and note.message.endswith("not read") for note in log.notes)
+
+
+def test_a_section_below_a_list_keeps_its_own_average() -> None:
+    summary = "GPT4All: 73.12\nAGIEval: 43.07\nAverage: 58.1\n"
+    log = read(f"{summary}\n## TruthfulQA\nAverage: 53.04\n\nBigBench:\n{HEADING}{BOOLQ}Average: 86.57\n")
+    assert averages(log)["average"] == "58.1"
+    assert averages(log)["truthfulqa"] == "53.04"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(f"0.8001{gap}{sign}{gap}0.8101" for sign in "→↑↓⇒▲/,;+" for gap in ("", " ")),
+        *("0.8001 -> 0.8101", "0.8001 - 0.8101", "0.8001 to 0.8101", "0.8001 (↑ 0.8101)", "0.8001 (→ 0.8101)"),
+        *("0.8001 0.8101", "0.8001 ↓0.0041", "0.8001 +0.4", "0.8001-0.0100"),
+        *("+0.0044", "-0.0165", "−0.0165", "↑0.0123", "↓ 0.0123", "▲ 0.0123", "**+0.0044**", "(+0.0044)", "→0.8101"),
+    ],
+)
+@pytest.mark.parametrize("wide", [True, False])
+def test_two_numbers_in_a_cell_or_a_change_are_no_score(cell: str, wide: bool) -> None:
+    table = f"|Task|acc|\n|---|---|\n|boolq|{cell}|\n|piqa|0.7000|\n"
+    log = read(f"## GPT4All\n{table}") if wide else of_boolq(cell)
+    assert [row[:3] for row in rows(log)] == [("piqa", "acc", "0.7000")]
+    assert [line for line, _ in unread(log)] == [4]
+
+
+@pytest.mark.parametrize("cell", ["0.8001 (+0.5)", "0.8001 (-0.01)", "0.8001 (↑0.0123)", "0.8001↑", "0.8001 (▼ 0.4%)"])
+def test_a_change_in_brackets_leaves_the_number(cell: str) -> None:
+    assert rows(of_boolq(cell)) == [("boolq", "acc", "0.8001", "0.0070"), PIQA]
+
+
+@pytest.mark.parametrize(
+    "text", ["arc_challenge: acc 0.5623 {}, acc_norm 0.6007", "arc_challenge acc 0.5623 {} acc_norm 0.6007"]
+)
+@pytest.mark.parametrize("between", ["(0.0145)", "[0.0145]", "(±0.0145)", "(0.54-0.58)", "(25)"])
+def test_brackets_in_text_are_no_task(text: str, between: str) -> None:
+    log = read(f"## GPT4All\n{text.format(between)}\nboolq: acc 0.8657\n")
+    assert [row[:3] for row in rows(log)] == [
+        ("arc_challenge", "acc", "0.5623"),
+        ("arc_challenge", "acc_norm", "0.6007"),
+        ("boolq", "acc", "0.8657"),
+    ]
+    assert [line for line, _ in unread(log)] == [2]
+
+
+@pytest.mark.parametrize("between", ["(see", "then", "stderr=0.0145", "n=1172", "versus"])
+def test_words_in_text_are_no_task(between: str) -> None:
+    log = read(f"## GPT4All\narc_challenge: acc 0.5623 {between} acc_norm 0.6007\n")
+    assert [row[:3] for row in rows(log)] == [("arc_challenge", "acc", "0.5623")]
+    assert [line for line, _ in unread(log)] == [2]
+
+
+@pytest.mark.parametrize("cell", ["N/A", "n/a", "-", "–", "—", "?", "nan", "TBD", "None"])
+def test_a_wide_table_names_the_numbers_that_it_lacks(cell: str) -> None:
+    heading = "|Task|acc|acc_stderr|acc_norm|acc_norm_stderr|\n|---|---|---|---|---|\n"
+    log = read(
+        f"## GPT4All\n{heading}|piqa|{cell}|0.0107|0.7|0.0107|\n|boolq|0.8|0.007|||\n|arc_easy|{cell}||{cell}||\n"
+    )
+    assert rows(log) == [("piqa", "acc_norm", "0.7", "0.0107"), ("boolq", "acc", "0.8", "0.007")]
+    assert [line for line, _ in unread(log)] == [4, 6, 6]
+
+
+def test_a_wide_row_without_any_number_is_named() -> None:
+    heading = "|Task|acc|acc_stderr|acc_norm|acc_norm_stderr|\n|---|---|---|---|---|\n"
+    log = read(f"## GPT4All\n{heading}|piqa|||||\n|boolq|0.8|0.007|||\n|arc_easy||0.0107|||\n")
+    assert rows(log) == [("boolq", "acc", "0.8", "0.007")]
+    assert [line for line, _ in unread(log)] == [4, 6]
+
+
+@pytest.mark.parametrize("row", ["|boolq|acc|50||", "|boolq|acc|50|N/A|", "|boolq|acc|50||0.8|", "|boolq|acc|1|0.8|"])
+def test_a_count_without_a_known_heading_is_no_value(row: str) -> None:
+    assert rows(read(f"## GPT4All\n|piqa|acc|0.7|±|0.0107|\n{row}\n")) == [("piqa", "acc", "0.7", "0.0107")]
