@@ -319,6 +319,8 @@ def _check_content(candidate: RunRecord, baseline: RunRecord, found: TaskPair) -
         candidate.evalkit["config"].get(name) == baseline.evalkit["config"].get(name)
         for name in ("apply_chat_template", "system", "system_in_user")
     )
+    templates = [record.evalkit["model"].get("chat_template_sha256") for record in (candidate, baseline)]
+    as_before = as_before and templates[0] == templates[1]
     comparable = any(asked) or (as_before and bool(digests[0]))
     other = [
         a.doc_id
