@@ -152,6 +152,6 @@ def power_table(plans: Sequence[Plan], effect: float | None, alpha: float, power
             )
         rows.append(row)
     basis = (
-        f"Percentage points of the suite's average; two-sided test at {alpha:g}, detected with probability {power:g}"
+        f"Percentage points of the suite's average; two-sided z-test at {alpha:g}, detected with probability {power:g}"
     )
     return Table("", tuple(columns), tuple(rows), (basis, *notes))

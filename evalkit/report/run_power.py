@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
-from evalkit.paired import PairedTest
 from evalkit.report.gate import chosen_suites, model_name, suites_in
-from evalkit.report.pairing import pair, scores_of
+from evalkit.report.pairing import TaskScores, pair, scores_of
 from evalkit.report.power import check
 from evalkit.report.questions import AVERAGE, paired_tests
 from evalkit.report.run_scores import RunScores, run_scores
@@ -20,6 +18,9 @@ from evalkit.report.tables import Cell, Column, Table, rounded
 from evalkit.results import read_run
 from evalkit.stats import Estimate, independent_mean, smallest_detectable, suite_stderr
 from evalkit.suites import Suite, load_suites
+
+FEW_CHANGES = 10
+"""Where fewer documents or passages change, their spread says nothing of what the gate's exact test would find."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,20 @@ class Detectable:
         title: the suite.
         kind: ``paired`` or ``unpaired``.
         documents: documents that the run has scored.
-        stderr: standard error of the difference, in percentage points.
+        stderr: standard error of the difference, in percentage points; None where too little changed to know it.
         fixed: the part of it that more documents do not make smaller: a publication's.
     """
 
     title: str
     kind: str
     documents: int
-    stderr: float
+    stderr: float | None
     fixed: float = 0.0
 
     def needed(self, effect: float, alpha: float, power: float) -> int | None:
-        """Return how many documents detect a change of `effect` points; None if no number does."""
+        """Return how many documents detect a change of `effect` points; None if no number does, or none is known."""
+        if self.stderr is None:
+            return None
         room = (effect / smallest_detectable(1.0, alpha, power)) ** 2 - self.fixed**2
         return math.ceil(self.documents * (self.stderr**2 - self.fixed**2) / room) if room > 0 else None
 
@@ -82,14 +85,17 @@ def run_power(
         raise ConfigError(f"{runs[0]}: no suite with a score; tasks are missing or failed")
     second = runs[1] if len(runs) > 1 else None
     paired = list(_measured(scores, second, whole) if second else _assumed(scores, whole, flips / 100))
+    few = [row.title for row in paired if row.stderr is None]
     rows = [*paired, *_unpaired(scores, whole, baseline)]
     notes = [
-        f"{model_name(scores.record)}: percentage points; two-sided test at {alpha:g}, detected with probability "
+        f"{model_name(scores.record)}: percentage points; two-sided z-test at {alpha:g}, detected with probability "
         f"{power:g}; errors are those of the run's documents",
-        f"Paired: the differences to {second} as they are; where nothing differs, the error is taken as the part "
-        "of the average that a typical document or passage has"
-        if second
-        else f"Paired: {flips:g} % of documents flip",
+        f"Paired: the differences to {second} as they are" if second else f"Paired: {flips:g} % of documents flip",
+        *(
+            [f"{', '.join(few)}: the two runs differ too little to say (fewer than {FEW_CHANGES} changes)"]
+            if few
+            else []
+        ),
         f"Unpaired: against {load_baseline(baseline).name} as published",
     ]
     return _table(rows, effect, alpha, power, notes)
@@ -117,12 +123,24 @@ def _assumed(scores: RunScores, suites: Sequence[Suite], flips: float) -> Iterat
 
 def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterator[Detectable]:
     tasks = [task.name for suite in suites for task in suite.tasks]
-    asked = paired_tests(scores_of(pair(read_run(other), scores.record, tasks)), suites, margin=1.0)
-    for question in asked:
-        test = cast(PairedTest, question.source)
-        # Where nothing changed the error seen is 0; that of one changed cluster is the least that is known.
-        stderr = 100 * (test.difference.stderr or test.typical)
-        yield Detectable(question.title, "paired", test.difference.documents, stderr)
+    found = scores_of(pair(read_run(other), scores.record, tasks))
+    for question in paired_tests(found, suites, margin=1.0):
+        judged = [
+            suite for suite in suites if suite.name == question.key or (question.key == AVERAGE and suite.in_total)
+        ]
+        changes = _changes([found[task.name] for suite in judged for task in suite.tasks])
+        test = question.source.difference
+        stderr = 100 * test.stderr if changes >= FEW_CHANGES else None
+        yield Detectable(question.title, "paired", test.documents, stderr)
+
+
+def _changes(scores: Sequence[TaskScores]) -> float:
+    """Return how many clusters changed; one whose scores moved by less than a whole document counts in part."""
+    moved: dict[Hashable, float] = {}
+    for of_task in scores:
+        for key, difference in zip(of_task.clusters, of_task.differences, strict=True):
+            moved[key] = moved.get(key, 0.0) + abs(float(difference))
+    return math.fsum(min(1.0, change) for change in moved.values())
 
 
 def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iterator[Detectable]:
@@ -151,6 +169,10 @@ def _with_average(
         yield Detectable(AVERAGE.title(), kind, mean.documents, mean.stderr, part)
 
 
+def _cell(value: float | None) -> Cell:
+    return None if value is None else rounded(value)
+
+
 def _table(rows: Sequence[Detectable], effect: float | None, alpha: float, power: float, notes: Sequence[str]) -> Table:
     columns = [
         Column("Suite", "left", key="suite"),
@@ -163,10 +185,10 @@ def _table(rows: Sequence[Detectable], effect: float | None, alpha: float, power
         columns.append(Column(f"Documents for {effect:g}", key="needed"))
     cells: list[tuple[Cell, ...]] = []
     for row in rows:
-        smallest = smallest_detectable(row.stderr, alpha, power)
-        line: tuple[Cell, ...] = (row.title, row.kind, row.documents, rounded(row.stderr), rounded(smallest))
+        smallest = None if row.stderr is None else smallest_detectable(row.stderr, alpha, power)
+        line: tuple[Cell, ...] = (row.title, row.kind, row.documents, *(_cell(x) for x in (row.stderr, smallest)))
         if effect is not None:
             needed = row.needed(effect, alpha, power)
-            line = (*line, "no number" if needed is None else needed)
+            line = (*line, None if row.stderr is None else "no number" if needed is None else needed)
         cells.append(line)
     return Table("", tuple(columns), tuple(cells), tuple(notes))

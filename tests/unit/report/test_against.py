@@ -147,6 +147,31 @@ def test_a_second_run_measures_what_flips(tmp_path: Path) -> None:
     assert "as they are" in table.notes[1]
 
 
+@pytest.mark.parametrize("flips", [0, 9, 10])
+def test_runs_that_hardly_differ_do_not_say_what_is_detected(flips: int, tmp_path: Path) -> None:
+    values = [1.0, 0.0] * 250
+    other = [1 - value if i < flips else value for i, value in enumerate(values)]
+    write_values(tmp_path / "a", {"truthfulqa_mc": values})
+    write_values(tmp_path / "b", {"truthfulqa_mc": other})
+    table = run_power([tmp_path / "a", tmp_path / "b"], [], **(POWER | {"effect": 1.0}))  # type: ignore[arg-type]
+    documents, stderr, smallest, needed = cells(table, "paired")["TruthfulQA"]
+    assert documents == 500
+    said = "TruthfulQA: the two runs differ too little to say (fewer than 10 changes)"
+    assert (said in table.notes) == (flips < 10)
+    assert [cell is None for cell in (stderr, smallest, needed)] == [flips < 10] * 3
+    assert cells(table, "unpaired")["TruthfulQA"][2] is not None
+
+
+def test_a_passage_that_flips_is_one_change_and_noise_of_graded_scores_none(tmp_path: Path) -> None:
+    passages = {"truthfulqa_mc": [str(i // 50) for i in range(500)]}
+    for name, moved in (("passages", 0.5), ("noise", 0.001)):
+        write_values(tmp_path / name / "a", {"truthfulqa_mc": [0.5] * 500}, passages if name == "passages" else None)
+        values = [0.5 + moved if i < 450 or name == "noise" else 0.5 for i in range(500)]
+        write_values(tmp_path / name / "b", {"truthfulqa_mc": values}, passages if name == "passages" else None)
+        table = run_power([tmp_path / name / "a", tmp_path / name / "b"], [], **POWER)  # type: ignore[arg-type]
+        assert cells(table, "paired")["TruthfulQA"][2] is None
+
+
 def test_power_of_a_run_refuses_what_it_cannot_answer(tmp_path: Path) -> None:
     write_values(tmp_path / "a", {"boolq": draw(50, 0.5, 1)})
     with pytest.raises(ConfigError, match="no suite with a score"):
