@@ -524,7 +524,7 @@ LISTED = {"gpt4all": "73.12", "agieval": "43.07", "bigbench": "40.96"}
     ("last", "value"),
     [
         *((f"TruthfulQA: {cell}", None) for cell in ("n/a", "N/A", "-", "–", "—", "?", "TBD", "nan", "53.04 / 36.1")),
-        *((f"TruthfulQA: {cell}", None) for cell in ("53.04 ± 1.5", "53.04 (mc2)", "~53.04")),
+        *((f"TruthfulQA: {cell}", None) for cell in ("53.04 ± 1.5", "53.04 (mc2)", "~53.04", "not run")),
         *(("TruthfulQA — n/a", None), ("**TruthfulQA:** –", None), ("TruthfulQA (0-shot): 53.04 / 36.1", None)),
         *(("TruthfulQA: 53.04", "53.04"), ("TruthfulQA — 53.04", "53.04"), ("TruthfulQA – 53.04%", "53.04")),
     ],
@@ -545,7 +545,7 @@ def test_an_average_below_a_list_of_suites_is_that_of_the_suites(
     [
         *("TruthfulQA: n/a\nAverage: 52.38\n", "TruthfulQA: 53.04 / 36.1\nAverage: 52.38\n"),
         *("TruthfulQA:\n- mc1: 36.6\n- mc2: 53.04\n\nAverage: 61.0\n", "AGIEval: n/a\nTruthfulQA: n/a\nAverage: 9.1\n"),
-        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA: pending\nAverage: 58.1\n",
+        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA: see below\nAverage: 58.1\n",
         "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA:\nAverage: 58.1\n",
     ],
 )
@@ -660,3 +660,19 @@ def test_the_audit_takes_a_row_named_average_for_what_it_is(label: str) -> None:
     assert wrong(scores + "|Average|51.4|50.8|\n") == []  # of all four
     assert wrong(scores + "|Average|53.9|53.6|\n") == []  # of the three others
     assert wrong(scores + "|Average|61.4|60.8|\n") == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("heading", "lost", "row"),
+    [
+        ("|Task|Value|Metric|", "|boolq||acc|", "|piqa|0.7000|acc|"),
+        ("|Task|Metric|Value|", "|boolq|acc||", "|piqa|acc|0.7000|"),
+        ("|Task|Version|Metric|Value|", "|boolq||acc||", "|piqa||acc|0.7000|"),
+        ("|Task|Version|Metric|Value|", "|||acc||", "|piqa||acc|0.7000|"),
+    ],
+)
+def test_a_row_without_its_value_is_no_heading(heading: str, lost: str, row: str) -> None:
+    rule = re.sub(r"[^|]+", "-", heading)
+    log = read(f"## GPT4All\n{heading}\n{rule}\n{row.replace('piqa', 'arc_easy')}\n{lost}\n{row}\n")
+    assert [r[:3] for r in rows(log)] == [("arc_easy", "acc", "0.7000"), ("piqa", "acc", "0.7000")]
+    assert [line for line, _ in unread(log)] == [5]
