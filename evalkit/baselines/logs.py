@@ -86,7 +86,9 @@ class _Reader:
                 if not self._bare_row(number, text):
                     self._prose(number, text)
                 position += 1
-            elif (columns := columns_of(split_heading(line)[0])) is not None:
+            elif (columns := columns_of(split_heading(line)[0])) is not None and not self._lacks_its_value(
+                position, columns
+            ):
                 self._close()
                 if line.before and not columns.open_left:
                     self._prose(number, line.before)
@@ -100,6 +102,17 @@ class _Reader:
             else:
                 position += self._score_line(position, number, text, line)
         self._close()
+
+    def _lacks_its_value(self, position: int, columns: Columns) -> bool:
+        """Tell whether what looks like the heading of a wide table is a row of a metric without its number."""
+        if not columns.wide:
+            return False
+        task = columns.headings[columns.task]
+        if task:
+            return suite_of_task(task_and_metric(task_and_shots(task)[0], "")[0]) is not None
+        following = self._following(position)
+        ruled = bool(following) and is_rule(following[0][2].cells)
+        return len(columns.wide) == 1 and self.columns is not None and not self.columns.wide and not ruled
 
     def _following(self, position: int) -> list[tuple[int, str, Line]]:
         """Return up to three table lines after `position`, skipping blank ones."""

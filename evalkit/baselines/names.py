@@ -161,7 +161,35 @@ def comparison_role(label: str) -> str:
         task = _tasks_by_bare_name().get(bare(text))
         if task is None or not found[1].strip():
             return found[0]
+    if _own_words(text):
+        return "other"  # "ARC (Average)", "Coding average": a score among others, not the table's average
     # "Average Total" is an average of the totals, so the word average decides.
     if re.search(r"average|avg|mean|平均", text):
         return "average"
     return "total" if re.search(r"\btotal|\bsum\b|总分|合计", text) else "other"
+
+
+# What the label of an average or a total of a whole table is made of.
+_PLAIN_WORD = re.compile(
+    r"averaged?|avg|means?|macro|micro|(?:un)?weighted|arithmetic|geometric|overall|grand|final|total|sum|scores?|points?"
+    r"|results?|performance|accuracy|acc|norm|normali[sz]ed|all|tasks?|benchmarks?|bench|datasets?|tests?|evals?|suites?|sets?"
+    r"|of|for|over|across|the|this|these|and|on|in|by|our|is|per|cent|percent|pct|shots?|zero|few|four|five|six|seven"
+    r"|nous|open|llm|lm|hf|leaderboard|harness|evaluation|v?[0-9]+|[0-9]+(?:shots?|tasks?)"
+    r"|(?:平均|总|合计|分数?|得分|成绩|值|四个?|个|套件|基准|测试|集|任务|的|各项?|综合|スコア|点|値)+",
+)
+
+
+def _own_words(label: str) -> bool:
+    """Tell whether the label of an average says of what it is, and that is not several benchmarks.
+
+    >>> _own_words("arc (average)"), _own_words("average (gpt4all, agieval)"), _own_words("open llm average ⬆️")
+    (True, False, False)
+    """
+    if re.search(r"average|avg|mean|平均|\btotal|\bsum\b|总分|合计", label) is None:
+        return False
+    named = {bare(found[0]) for pattern in (_FOREIGN, _SUITE) for found in pattern.finditer(label.replace("_", " "))}
+    named = {name for name in named if not re.match(r"open|leaderboard", name)}
+    if re.match(r"\W*(?:average|avg|mean)", label):
+        label = _SUITE.sub(" ", label)  # "Avg (AGIEval)" below the tasks of a suite
+    words = re.findall(r"[^\W_]+", label)
+    return len(named) < 2 and any(_PLAIN_WORD.fullmatch(word) is None for word in words)

@@ -104,6 +104,11 @@ _PASS_AT_1 = re.compile(
 )
 _AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}(?:[:=(]|\s[-–—]\s)\s*{_NUMBER}\s*\)?\s*$")
 _SCORE_LIKE = re.compile(r"^\W*(?:[0-9]+[.,][0-9]|[0-9]+\s*%)|[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$")
+_NOT_YET = re.compile(
+    r"(?:not\s+(?:yet\s+)?(?:evaluated|run|measured|available|reported|tested|applicable)|pending|missing|skipped|unknown"
+    r"|(?:coming\s+)?soon|to\s+(?:come|be\s+\w+)|in\s+progress|running|wip|待测|未测试?|缺失)(?:\s+yet)?\W*$",
+    re.IGNORECASE,
+)
 _METRIC_LINE = re.compile(r"^\W*(?P<metric>\w+)\W*?[:=]\W*[0-9]")
 _MODEL_LINE = re.compile(r"^(?:[#>\s-]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
 _MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
@@ -176,7 +181,7 @@ def _beside(text: str) -> str:
         return "number"
     found = re.match(r"^[^:=(\n\w]{0,24}(?:[:=(]|\s[-–—]\s)(?P<rest>.*)$", text)
     rest = found["rest"].strip(" *_)") if found is not None else ""
-    if rest and (holds_nothing(rest) or not re.search(r"\w", rest)):
+    if rest and (holds_nothing(rest) or _NOT_YET.match(rest) or not re.search(r"\w", rest)):
         return "nothing"
     return "text" if rest else ""
 

@@ -451,7 +451,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             of_list := _average_of_list(listed, {average.suite for average in current.averages}, heading)
         ) is not None:
             listed = []
-            if of_list and parent is None:
+            overall = _OVERALL.search(event.label) is not None and len(_suite_values(current)) > 1
+            if (of_list or overall) and parent is None:
                 keep(replace(event, suite="average"), "average")
             else:
                 why = "of what, the list above it does not say"

@@ -144,6 +144,10 @@ def _parts(grid: _Grid) -> list[int]:
     ]
     ways = [suites] if len(suites) >= 2 else []
     ways += [scores] if scores != suites else []
+    # "Coding average" among the scores may be an average of some of them, and then no part of the table's own.
+    alone = [r for r in scores if not re.search(r"average|avg|mean|平均|total", rows[r].label, re.IGNORECASE)]
+    ways += [alone] if len(alone) > 1 and alone not in ways else []
+    first = len(ways)
     count = sum(row.role == "average" for row in rows) * len(grid.models)
     if count >= 2 and 4 <= len(scores) <= 12:
         ways += [[r for r in scores if r not in out] for n in (1, 2) for out in combinations(scores, n)]
@@ -165,8 +169,8 @@ def _parts(grid: _Grid) -> list[int]:
 
     if not ways:
         return scores
-    best = max(ways[:2], key=fitting)
-    others = max(ways[2:], key=fitting, default=best)
+    best = max(ways[:first], key=fitting)
+    others = max(ways[first:], key=fitting, default=best)
     return others if 2 * fitting(others) > count and fitting(others) > fitting(best) + 1 else best
 
 

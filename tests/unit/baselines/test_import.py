@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from evalkit.baselines import import_log, list_baselines, read_baseline, to_yaml
 from evalkit.baselines.logs import parse_log, read_log
+from evalkit.baselines.names import comparison_role
 from evalkit.baselines.published import Log
 from evalkit.baselines.text import decode, numbered_lines
 from evalkit.errors import ConfigError, DataError
 from evalkit.paths import configs_dir
+from evalkit.report.audit import audit_log
+from evalkit.report.checks import Verdict
 from evalkit.suites import load_tasks
 
 pytestmark = pytest.mark.torch_free
@@ -521,7 +524,7 @@ LISTED = {"gpt4all": "73.12", "agieval": "43.07", "bigbench": "40.96"}
     ("last", "value"),
     [
         *((f"TruthfulQA: {cell}", None) for cell in ("n/a", "N/A", "-", "–", "—", "?", "TBD", "nan", "53.04 / 36.1")),
-        *((f"TruthfulQA: {cell}", None) for cell in ("53.04 ± 1.5", "53.04 (mc2)", "~53.04")),
+        *((f"TruthfulQA: {cell}", None) for cell in ("53.04 ± 1.5", "53.04 (mc2)", "~53.04", "not run")),
         *(("TruthfulQA — n/a", None), ("**TruthfulQA:** –", None), ("TruthfulQA (0-shot): 53.04 / 36.1", None)),
         *(("TruthfulQA: 53.04", "53.04"), ("TruthfulQA — 53.04", "53.04"), ("TruthfulQA – 53.04%", "53.04")),
     ],
@@ -542,7 +545,7 @@ def test_an_average_below_a_list_of_suites_is_that_of_the_suites(
     [
         *("TruthfulQA: n/a\nAverage: 52.38\n", "TruthfulQA: 53.04 / 36.1\nAverage: 52.38\n"),
         *("TruthfulQA:\n- mc1: 36.6\n- mc2: 53.04\n\nAverage: 61.0\n", "AGIEval: n/a\nTruthfulQA: n/a\nAverage: 9.1\n"),
-        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA: pending\nAverage: 58.1\n",
+        "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA: see below\nAverage: 58.1\n",
         "GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA:\nAverage: 58.1\n",
     ],
 )
@@ -623,3 +626,53 @@ def test_a_wide_row_without_any_number_is_named() -> None:
 @pytest.mark.parametrize("row", ["|boolq|acc|50||", "|boolq|acc|50|N/A|", "|boolq|acc|50||0.8|", "|boolq|acc|1|0.8|"])
 def test_a_count_without_a_known_heading_is_no_value(row: str) -> None:
     assert rows(read(f"## GPT4All\n|piqa|acc|0.7|±|0.0107|\n{row}\n")) == [("piqa", "acc", "0.7", "0.0107")]
+
+
+@pytest.mark.parametrize(
+    ("label", "role"),
+    [
+        *(
+            (label, "average")
+            for label in ("Average", "**Avg.**", "Average ⬆️", "Average Total", "Avg (5 tasks)", "平均分")
+        ),
+        *(
+            (label, "average")
+            for label in ("Average (GPT4All, AGIEval)", "Open LLM Average", "Mean score", "Avg (AGIEval)")
+        ),
+        *((label, "other") for label in ("ARC (Average)", "ARC avg", "Avg ARC", "Average (ARC)", "MMLU mean")),
+        *((label, "other") for label in ("Coding (Average)", "Code Avg.", "Reasoning average", "HumanEval+ average")),
+        *(("Total", "total"), ("Total score", "total"), ("Total params", "other"), ("AGIEval average", "agieval")),
+    ],
+)
+def test_an_average_of_something_is_no_average_of_the_table(label: str, role: str) -> None:
+    assert comparison_role(label) == role
+
+
+@pytest.mark.parametrize("label", ["ARC (Average)", "ARC avg", "Average ARC", "Coding (Average)", "Reasoning Avg."])
+def test_the_audit_takes_a_row_named_average_for_what_it_is(label: str) -> None:
+    scores = f"|Metric|A|B|\n|---|---|---|\n|HellaSwag|42.1|41.2|\n|{label}|43.9|42.4|\n"
+    scores += "|PIQA|68.4|68.4|\n|Winogrande|51.3|51.3|\n"
+
+    def wrong(text: str) -> list[int]:
+        return [f.line for f in audit_log(read(text)).findings if f.verdict is Verdict.INCONSISTENT]
+
+    assert wrong(scores) == []
+    assert wrong(scores + "|Average|51.4|50.8|\n") == []  # of all four
+    assert wrong(scores + "|Average|53.9|53.6|\n") == []  # of the three others
+    assert wrong(scores + "|Average|61.4|60.8|\n") == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("heading", "lost", "row"),
+    [
+        ("|Task|Value|Metric|", "|boolq||acc|", "|piqa|0.7000|acc|"),
+        ("|Task|Metric|Value|", "|boolq|acc||", "|piqa|acc|0.7000|"),
+        ("|Task|Version|Metric|Value|", "|boolq||acc||", "|piqa||acc|0.7000|"),
+        ("|Task|Version|Metric|Value|", "|||acc||", "|piqa||acc|0.7000|"),
+    ],
+)
+def test_a_row_without_its_value_is_no_heading(heading: str, lost: str, row: str) -> None:
+    rule = re.sub(r"[^|]+", "-", heading)
+    log = read(f"## GPT4All\n{heading}\n{rule}\n{row.replace('piqa', 'arc_easy')}\n{lost}\n{row}\n")
+    assert [r[:3] for r in rows(log)] == [("arc_easy", "acc", "0.7000"), ("piqa", "acc", "0.7000")]
+    assert [line for line, _ in unread(log)] == [5]
