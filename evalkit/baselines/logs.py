@@ -233,7 +233,8 @@ class _Reader:
             return  # lm-eval's display name, printed as a metric by some tools
         if row.score is None:
             metric = "" if row.metric == NO_METRIC else f" {row.metric}"
-            self.note(number, f"row not read: {task}{metric} has no number in '{row.printed[:40]}'", unread=True)
+            what = "certain value" if re.search(r"[0-9]", row.printed) else "number"
+            self.note(number, f"row not read: {task}{metric} has no {what} in '{row.printed[:40]}'", unread=True)
             return
         base, _, filtered = row.metric.strip().partition(",")
         if base.lower().endswith("_stderr"):
