@@ -126,7 +126,7 @@ def check(
                     unfinished.add(todo[number], verdict)
         except Interrupted as stop:
             click.echo(
-                f"stopped by {stop}: {len(unfinished.verdicts):,} of {len(asked):,} verdicts are in "
+                f"stopped by {stop}: {unfinished.count():,} of {len(asked):,} verdicts are in "
                 f"{unfinished.path}; the same command goes on from there",
                 err=True,
             )
