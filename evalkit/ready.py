@@ -38,9 +38,9 @@ def check_tokenizer_packages(folder: Path) -> None:
     """
     if (folder / "tokenizer.json").is_file():
         return
-    names = [
-        name for name in ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model") if (folder / name).is_file()
-    ]
+    from evalkit.models.sentencepieces import FILES
+
+    names = [name for name in FILES if (folder / name).is_file()]
     needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf", "tiktoken": "tiktoken"}
     missing = [package for module, package in needed.items() if not _is_there(module)]
     if names and missing:

@@ -10,7 +10,7 @@ from _thread import RLock
 from collections.abc import Collection
 from json import loads
 from types import GeneratorType
-from typing import Any
+from typing import Any, NoReturn
 
 from . import remote
 from .heap import Heap
@@ -286,12 +286,11 @@ class Session:
             return NotImplemented
         return self.ask(question, remote.handle_of(one), [other])
 
-    @staticmethod
-    def no_items() -> Ending:
-        """The ending of a sample whose iterator answers with something else than items."""
-        return Malformed("no items of an iterator")
+    def end_malformed(self, why: str) -> NoReturn:
+        """End the sample: the candidate's answer is none."""
+        self.end(Malformed(why))
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: Ending) -> NoReturn:
         """End the sample."""
         self.ending = ending
         raise ending

@@ -164,7 +164,7 @@ def _items(session: Session, handle: int) -> Iterator[Any]:
     for count in itertools.count():
         reply = session.ask("next", handle, [1 if count < SINGLE_ITEMS else min(1 << (count - 15), 4096)])
         if type(reply) is not list or len(reply) != 2 or type(reply[0]) is not list or type(reply[1]) is not bool:
-            session.end(session.no_items())
+            session.end_malformed("no items of an iterator")
         yield from reply[0]
         if reply[1]:
             return
