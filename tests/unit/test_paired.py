@@ -52,6 +52,8 @@ def test_bounds_invert_the_test_and_stay_within_the_possible(values: list[float]
         assert found.p_fine(-bound + 1e-6) <= 0.05 < found.p_fine(-bound - 1e-6)
 
 
+# An older SciPy steps past a bound by a rounding error, and clips.
+@pytest.mark.filterwarnings("ignore:Values in x were outside bounds:RuntimeWarning")
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=7), st.floats(0.01, 0.9))
 def test_no_way_to_lose_whole_clusters_hides_better(sizes: list[int], loss: float) -> None:
     parts = np.array(sizes) / sum(sizes)
