@@ -16,19 +16,18 @@ from evalkit.paths import configs_dir
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
 # Versions that no score depends on.
 NOT_COMPARED = ("python", "openmind_hub")
-# Code that only shows what was computed. Everything else may change a score.
-NOT_SCORING = ("report", "cli.py", "progress.py", "listing.py", "infer.py")
+# The code that makes requests, answers them, keeps the answers and makes values of them. What only asks for a run,
+# looks at it or shows it must not make an unfinished run unresumable, so a new room has to be entered here to count.
+ANSWERING = ("data", "evaluated.py", "models", "results.py", "sandbox", "scoring", "store", "suites.py", "tasks")
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on.
 REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "scorer", "protocol")
 _SHOWN_DIFFERENCES = 5
 
 
 def code_sha256() -> str:
-    """Return a digest of evalkit's own code: what a version number alone doesn't tell in a checkout."""
+    """Return a digest of the code that answers: what a version number alone doesn't tell in a checkout."""
     package = Path(__file__).resolve().parent.parent
-    sources = [
-        path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in (*NOT_SCORING, "_configs")
-    ]
+    sources = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] in ANSWERING]
     return _digest_of_files(package, sources)
 
 

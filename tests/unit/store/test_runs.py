@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -309,18 +311,57 @@ def test_another_device_of_the_same_kind_is_the_same() -> None:
     assert make(model={**MODEL, "device": "npu:0"}) == make()
 
 
-def test_the_code_that_scores_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", ["data", "models", "sandbox", "scoring", "store", "tasks"])
+def test_the_code_that_answers_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str) -> None:
     package = tmp_path / "evalkit"
-    for name in ("scoring", "report", "store"):
-        (package / name).mkdir(parents=True)
-        (package / name / "x.py").write_text("1")
+    for name in ("report", "store", "a_new_room", room):
+        (package / name).mkdir(parents=True, exist_ok=True)
+    (package / room / "x.py").write_text("1")
     monkeypatch.setattr(identities, "__file__", str(package / "store" / "identity.py"))
     before = identities.code_sha256()
-    (package / "report" / "x.py").write_text("2")
-    (package / "cli.py").write_text("2")
+    for other in ("report/gate.py", "a_new_room/x.py", "cli.py", "stats.py", "foreign.py"):
+        (package / other).write_text("# a comment")
     assert identities.code_sha256() == before
-    (package / "scoring" / "x.py").write_text("2")
+    (package / room / "x.py").write_text("2")
     assert identities.code_sha256() != before
+
+
+# What a run calls beside the code that answers: it asks, looks, waits, shows. A module that is new here belongs either
+# in this list or in `ANSWERING`.
+BYSTANDERS = {
+    "cli", "config", "environment", "errors", "interrupt", "marks", "output", "paths", "preflight", "progress", "ready",
+    "report", "run", "stats", "yaml_files",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_every_module_that_a_run_calls_counts_or_is_known_to_stand_by(tmp_path: Path) -> None:
+    watched = f"""
+import sys, threading
+called = set()
+def see(frame, event, argument):
+    name = frame.f_globals.get("__name__", "")
+    if event == "call" and name.startswith("evalkit.") and frame.f_code.co_name != "<module>":
+        called.add(name.split(".")[1])
+threading.setprofile(see)
+sys.setprofile(see)
+from evalkit.cli import main
+try:
+    main(["run", "--model", "tiny", "--suite", "truthfulqa", "--suite", "humaneval", "--limit", "2",
+          "--data", "samples", "--output", {str(tmp_path)!r}])
+except SystemExit as exit:
+    assert not exit.code, exit.code
+finally:
+    sys.setprofile(None)
+print("called", *sorted(called))
+"""
+    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    called = set(done.stdout.splitlines()[-1].split()[1:])
+    answering = {name.removesuffix(".py") for name in identities.ANSWERING}
+    assert called - answering <= BYSTANDERS, sorted(called - answering - BYSTANDERS)
+    assert answering <= called
 
 
 def test_asked_is_what_the_command_says() -> None:
