@@ -187,7 +187,7 @@ def _apply_adapter(model: Any, folder: Path) -> None:
     except ModelError:
         raise
     except ImportError as error:
-        raise ModelError(f"--adapter {folder}: needs the package peft; pip install 'evalkit[model]'") from error
+        raise ModelError(f"--adapter {folder}: needs the package peft; pip install peft") from error
     except Exception as error:  # peft and transformers raise whatever comes first
         raise ModelError(
             f"--adapter {folder}: does not fit {type(model).__name__} ({first_line(error)}); "

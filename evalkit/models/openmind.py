@@ -31,8 +31,8 @@ try:
     from evalkit.models.scored import ScoredLM
 except ImportError as error:
     raise ModelError(
-        f"running a model needs torch and transformers ({error}); install them with pip install 'evalkit[model]', "
-        "with the torch build that fits your device"
+        f"running a model needs torch and transformers ({error}); pip install -e '.[model]' in evalkit's "
+        "folder brings them, beside the torch build that fits your device"
     ) from error
 except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
     raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error

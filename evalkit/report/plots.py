@@ -50,7 +50,7 @@ def checked_format(path: Path) -> str:
         import matplotlib  # noqa: F401
     except ImportError:
         raise ConfigError(
-            "evalkit plot needs matplotlib: pip install 'evalkit[plot]' (or pip install matplotlib)"
+            "evalkit plot needs matplotlib: pip install matplotlib (or -e '.[plot]' in evalkit's folder)"
         ) from None
     return form
 

@@ -49,4 +49,4 @@ except ModelError as error:
 """
     message = run(code)
     assert message.startswith(f"running a model needs torch and transformers (import of {package} halted")
-    assert "install them with pip install 'evalkit[model]'" in message
+    assert "pip install -e '.[model]' in evalkit's folder brings them" in message

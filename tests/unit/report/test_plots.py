@@ -77,7 +77,7 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = CliRunner().invoke(main, ["plot", str(folder), "--out", str(tmp_path / "x.svg")])
     assert result.exit_code == 2
-    assert "pip install 'evalkit[plot]'" in result.stderr
+    assert "pip install matplotlib (or -e '.[plot]' in evalkit's folder)" in result.stderr
     assert not (tmp_path / "x.svg").exists()
 
 
