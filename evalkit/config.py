@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,7 +11,7 @@ from typing import Any
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import user_path
 from evalkit.suites import find_suite, find_task, load_suites
-from evalkit.yaml_files import read_mapping
+from evalkit.yaml_files import YamlFile, read_yaml, shown
 
 TINY = "tiny"
 
@@ -169,38 +168,32 @@ def _keys() -> dict[str, Any]:
     return {f.name: hints[f.name] for f in fields(RunConfig) if not f.metadata.get("internal")}
 
 
-def _coerced(where: str, key: str, hint: Any, value: Any) -> Any:
-    """Check a YAML value against a field's type; a single string stands for a list of one."""
-    if typing.get_origin(hint) is tuple:
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise ConfigError(f"{where}: {key}: expected a string or a list of strings, found {value!r}")
-        return tuple(items)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if key == "batch_size" and isinstance(value, int):
-        value = str(value)
-    if hint is float and type(value) is int:
-        value = float(value)
-    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
-        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-        raise ConfigError(f"{where}: {key}: expected {wanted}, found {value!r}")
-    return value
-
-
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read a run configuration.
 
     Raises:
         ConfigError: no file, no YAML mapping, an unknown key, or a value of the wrong type.
     """
-    found = read_mapping(path, str(path), "'model' and 'suite'")
+    file = read_yaml(path, str(path), "'model' and 'suite'")
     known = _keys()
     values = {}
-    for key, value in found.items():
+    for key in file.content:
         if key not in known:
-            raise ConfigError(f"{path}: unknown key '{key}'{did_you_mean(str(key), known)}")
-        values[key] = _coerced(str(path), key, known[key], value)
+            raise file.fault((), f"unknown key '{key}'{did_you_mean(str(key), known)}", key)
+        values[key] = _value(file, key, known[key])
     return values
+
+
+def _value(file: YamlFile, key: str, hint: Any) -> Any:
+    """Return the value of a key as its field's type; a single text stands for a list of one."""
+    found = file.content[key]
+    if typing.get_origin(hint) is tuple and not isinstance(found, list):
+        if not isinstance(found, str):
+            raise file.fault((key,), f"expected a text or a list of texts, found {shown(found)}")
+        return (found,)
+    if key == "batch_size" and type(found) is int:
+        return str(found)
+    return file.value((key,), hint)
 
 
 def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig:

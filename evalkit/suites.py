@@ -6,118 +6,92 @@ headline metric that enters the suite's average. Everything that prints or avera
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+from msgspec.structs import asdict
 
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir
-from evalkit.yaml_files import read_mapping
+from evalkit.yaml_files import Entry, read_yaml
 
 
-@dataclass(frozen=True)
-class Task:
-    """One row group of a published table.
+class TaskFacts(Entry, frozen=True, kw_only=True):
+    """What a suite's file says of a task."""
 
-    Attributes:
-        name: lm-eval task name, as printed, e.g. ``arc_challenge``.
-        suite: name of the suite that it belongs to.
-        version: the task's version in the published tables.
-        metrics: the metrics of its rows, in the printed order.
-        headline: the metric that enters the suite's average.
-        documents: number of documents of the full data (after counting equal ones once).
-    """
-
-    name: str
-    suite: str
     version: int
-    metrics: tuple[str, ...]
+    """The task's version in the published tables."""
+    metrics: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """The metrics of its rows, in the printed order."""
     headline: str
-    documents: int
+    """The metric that enters the suite's average."""
+    documents: Annotated[int, Meta(ge=1)]
+    """Number of documents of the full data (after counting equal ones once)."""
 
 
-@dataclass(frozen=True)
-class Suite:
-    """One published table.
-
-    Attributes:
-        name: ``gpt4all``, ``agieval``, ``bigbench``, ``truthfulqa`` or ``humaneval``.
-        title: heading in reports.
-        protocol: how its requests are made, e.g. ``nous-2023``.
-        in_total: whether its average is one of the four in "Total Score".
-        default: whether it is run when no suite is named.
-        average: how the average is made; ``mean`` is the unweighted mean of the tasks' headline metrics, in percent.
-        tasks: in printed order.
-    """
+class Task(TaskFacts, frozen=True, kw_only=True):
+    """One row group of a published table."""
 
     name: str
+    """lm-eval task name, as printed, e.g. ``arc_challenge``."""
+    suite: str
+    """Name of the suite that it belongs to."""
+
+
+class SuiteFacts(Entry, frozen=True, kw_only=True):
+    """What a suite's file says of the suite."""
+
+    name: str = field(name="suite")
+    """``gpt4all``, ``agieval``, ``bigbench``, ``truthfulqa`` or ``humaneval``."""
     title: str
+    """Heading in reports."""
+    order: int
+    """Place among the suites of a report."""
     protocol: str
+    """How its requests are made, e.g. ``nous-2023``."""
     in_total: bool
+    """Whether its average is one of the four in "Total Score"."""
     default: bool
-    average: str
+    """Whether it is run when no suite is named."""
+    average: Literal["mean"]
+    """How the average is made: the unweighted mean of the tasks' headline metrics, in percent."""
+
+
+class _SuiteFile(SuiteFacts, frozen=True, kw_only=True):
+    tasks: dict[str, TaskFacts]
+
+
+class Suite(SuiteFacts, frozen=True, kw_only=True):
+    """One published table."""
+
     tasks: tuple[Task, ...]
+    """In printed order."""
 
 
-_SUITE_KEYS = {"suite", "title", "order", "protocol", "in_total", "default", "average", "tasks"}
-_TASK_KEYS = {"version", "metrics", "headline", "documents"}
-
-
-def _known_keys(found: dict[str, Any], known: set[str], where: str) -> None:
-    for key in found:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'{did_you_mean(key, known)}")
-    for key in sorted(known - set(found)):
-        raise ConfigError(f"{where}: missing key '{key}'")
-
-
-def _read_suite(path: Path) -> tuple[int, Suite]:
+def _read_suite(path: Path) -> Suite:
     where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-    found = read_mapping(path, where, "'suite' and 'tasks'")
-    _known_keys(found, _SUITE_KEYS, where)
-    if found["average"] != "mean":
-        raise ConfigError(f"{where}: average: {found['average']!r} is not known; the only one is 'mean'")
-    tasks = []
-    if not isinstance(found["tasks"], dict) or not all(isinstance(entry, dict) for entry in found["tasks"].values()):
-        raise ConfigError(f"{where}: tasks: expected a mapping of task names to their version, metrics...")
-    for name, entry in found["tasks"].items():
-        _known_keys(entry, _TASK_KEYS, f"{where}: tasks: {name}")
-        if entry["headline"] not in entry["metrics"]:
-            raise ConfigError(f"{where}: tasks: {name}: headline '{entry['headline']}' is not among its metrics")
-        tasks.append(
-            Task(
-                name=name,
-                suite=found["suite"],
-                version=int(entry["version"]),
-                metrics=tuple(entry["metrics"]),
-                headline=entry["headline"],
-                documents=int(entry["documents"]),
-            )
-        )
-    suite = Suite(
-        name=found["suite"],
-        title=found["title"],
-        protocol=found["protocol"],
-        in_total=bool(found["in_total"]),
-        default=bool(found["default"]),
-        average=found["average"],
-        tasks=tuple(tasks),
-    )
-    return int(found["order"]), suite
+    file = read_yaml(path, where, "'suite' and 'tasks'")
+    found = file.read_as(_SuiteFile)
+    for name, task in found.tasks.items():
+        if task.headline not in task.metrics:
+            raise file.fault(("tasks", name, "headline"), f"'{task.headline}' is not among its metrics")
+    tasks = tuple(Task(**asdict(task), name=name, suite=found.name) for name, task in found.tasks.items())
+    return Suite(**{**asdict(found), "tasks": tasks})
 
 
 @lru_cache(maxsize=4)
 def _load(folder: Path) -> dict[str, Suite]:
-    ordered = sorted((_read_suite(path) for path in sorted(folder.glob("*.yaml"))), key=lambda pair: pair[0])
-    return {suite.name: suite for _, suite in ordered}
+    ordered = sorted((_read_suite(path) for path in sorted(folder.glob("*.yaml"))), key=lambda suite: suite.order)
+    return {suite.name: suite for suite in ordered}
 
 
 def load_suites(folder: Path | None = None) -> dict[str, Suite]:
     """Return all suites by name, in the order in which reports show them.
 
     Raises:
-        ConfigError: a file has an unknown or missing key.
+        ConfigError: a file has an unknown or missing key, or a value of another type.
     """
     return dict(_load(folder or configs_dir() / "suites"))
 

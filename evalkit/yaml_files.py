@@ -1,16 +1,47 @@
-"""Reading a YAML file that a person may have edited."""
+"""YAML files that a person may have edited: read, checked against a type, every mistake one line with file and line.
+
+The one validator of run configurations, suites, the data manifest, baselines and policies. What a file may hold is
+declared as a type (an `Entry` for a mapping with known keys), and msgspec checks it, without converting: ``"false"`` is
+no boolean, and a text is no list.
+"""
 
 from __future__ import annotations
 
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import yaml
 
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+Trail = tuple["str | int", ...]
+"""Keys and positions that lead to a value, from the file's top."""
+_Fault = tuple[Trail, str, "str | int | None"]
+
+_NAMES = {"bool": "true or false", "int": "an integer", "float": "a number", "decimal": "a number", "str": "a text",
+          "array": "a list", "object": "a mapping", "null": "null"}  # fmt: skip
+_SHOWN = 60
 
 
-class _Loader(yaml.SafeLoader):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping of which every key is known."""
+
+
+if typing.TYPE_CHECKING:
+    from yaml import SafeLoader as _SafeLoader
+else:
+    # The C parser reads all baselines of a leaderboard in a tenth of the time; not every build of PyYAML has it.
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class UniqueKeyLoader(_SafeLoader):
     """YAML without a key given twice, of which only the last would count."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -26,24 +57,178 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def read_mapping(path: Path, where: str, example_keys: str) -> dict[Any, Any]:
+@dataclass(frozen=True)
+class YamlFile:
+    """A YAML file that holds one mapping.
+
+    Attributes:
+        where: what messages call it.
+        text: its text, in which messages find a line.
+        content: the mapping.
+    """
+
+    where: str
+    text: str
+    content: dict[Any, Any]
+
+    def read_as(self, kind: type[T]) -> T:
+        """Return the whole content as a type.
+
+        Raises:
+            ConfigError: a key is unknown or missing, or a value is of another type.
+        """
+        whole: T = self.value((), kind)
+        return whole
+
+    def value(self, trail: Trail, kind: Any) -> Any:
+        """Return the value at a place as a type; errors as in `read_as`."""
+        found: Any = self.content
+        for step in trail:
+            found = found[step]
+        try:
+            return msgspec.convert(found, kind)
+        except msgspec.ValidationError:
+            for fault in _faults(found, kind, trail):
+                raise self.fault(*fault) from None
+            raise
+
+    def fault(self, trail: Trail, what: str, key: str | int | None = None) -> ConfigError:
+        """Return the error that names a place: ``run.yaml:3: limit: expected an integer, found 'many'``.
+
+        Args:
+            trail: the place.
+            what: what is wrong there.
+            key: the key in it whose line is named; None: that of the place itself.
+        """
+        keys = "".join(f"{step}: " if isinstance(step, str) else f"item {step + 1}: " for step in trail)
+        line = self._line(trail if key is None else (*trail, key))
+        return ConfigError(f"{self.where}:{line}: {keys}{what}")
+
+    def _line(self, trail: Trail) -> int:
+        node = yaml.compose(self.text, Loader=yaml.SafeLoader)
+        line = node.start_mark.line if node is not None else 0
+        for step in trail:
+            inner = None
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if key.value == str(step):
+                        line, inner = key.start_mark.line, value
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                inner = node.value[step]
+                line = inner.start_mark.line
+            if inner is None:
+                break
+            node = inner
+        return line + 1
+
+
+def read_yaml(path: Path, where: str, example_keys: str, loader: type[_SafeLoader] = UniqueKeyLoader) -> YamlFile:
     """Read a file that holds one mapping.
 
     Args:
         where: what messages call it.
         example_keys: some of its keys, for the message.
+        loader: a loader that is made of PyYAML's safe one.
 
     Raises:
         ConfigError: no file, not UTF-8, not YAML, a key given twice, or no mapping.
     """
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{where}: cannot be read ({error.strerror})") from None
+        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{where}: not UTF-8") from None
-    except yaml.YAMLError as error:
+    return parse_yaml(text, where, example_keys, loader)
+
+
+def parse_yaml(text: str, where: str, example_keys: str, loader: type[_SafeLoader] = UniqueKeyLoader) -> YamlFile:
+    """Return a file's text as one mapping; arguments and errors as in `read_yaml`."""
+    try:
+        found = yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{where}: expected a mapping of keys such as {example_keys}")
-    return found
+    return YamlFile(where, text, found)
+
+
+def _faults(found: Any, kind: Any, trail: Trail) -> Iterator[_Fault]:
+    """Yield what is wrong at a place, inner values first: msgspec does not name the keys of a mapping."""
+    kind = _without_null(kind, found)
+    walk = _walk_of(kind)
+    if walk is not None and isinstance(found, walk.container):
+        yield from walk.faults(found, trail)
+    if typing.get_origin(kind) is typing.Literal:
+        known = typing.get_args(kind)
+        if found not in known:
+            hint = did_you_mean(found, known) if isinstance(found, str) else ""
+            yield trail, f"{shown(found)} is not one of {', '.join(known)}{hint}", None
+        return
+    if kind is Decimal and isinstance(found, str):
+        yield trail, f"expected a number, found {shown(found)}", None
+        return
+    try:
+        msgspec.convert(found, kind)
+    except msgspec.ValidationError as error:
+        yield trail, _in_words(str(error), found), None
+
+
+@dataclass(frozen=True)
+class _Walk:
+    container: type
+    faults: Callable[[Any, Trail], Iterator[_Fault]]
+
+
+def _walk_of(kind: Any) -> _Walk | None:
+    """Return how the inner values of a type are looked at; None for a type without."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _Walk(dict, lambda found, trail: _faults_of_entry(found, kind, trail))
+    if origin is dict:
+        return _Walk(dict, lambda found, trail: _faults_of_items(found.items(), inner[1], trail, inner[0]))
+    if origin is tuple:
+        return _Walk(list, lambda found, trail: _faults_of_items(enumerate(found), inner[0], trail))
+    return None
+
+
+def _faults_of_entry(found: dict[Any, Any], kind: type[msgspec.Struct], trail: Trail) -> Iterator[_Fault]:
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for key, value in found.items():
+        if key not in known:
+            yield trail, f"unknown key '{key}'{did_you_mean(str(key), known)}", key
+        else:
+            yield from _faults(value, known[key].type, (*trail, key))
+    for name in sorted(name for name, field in known.items() if field.required and name not in found):
+        yield trail, f"missing key '{name}'", None
+
+
+def _faults_of_items(items: Any, kind: Any, trail: Trail, keys: Any = None) -> Iterator[_Fault]:
+    for key, value in items:
+        if keys is str and not isinstance(key, str):
+            yield trail, f"expected a name, found {shown(key)}", key
+        else:
+            yield from _faults(value, kind, (*trail, key))
+
+
+def _without_null(kind: Any, found: Any) -> Any:
+    """Return what a value may be besides null: msgspec's message for a union names both."""
+    if found is None or typing.get_origin(kind) not in (types.UnionType, typing.Union):
+        return kind
+    rest = [item for item in typing.get_args(kind) if item is not type(None)]
+    return rest[0] if len(rest) == 1 else kind
+
+
+def _in_words(message: str, found: Any) -> str:
+    """Turn msgspec's message (``Expected `int`, got `str```) into ours."""
+    _, kinds, bound = message.partition(" - at ")[0].split("`", 2)
+    names = [_NAMES.get(name.strip(), name.strip()) for name in kinds.split("|")]
+    return f"expected {' or '.join(names)}{bound.partition(', got')[0]}, found {shown(found)}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it."""
+    text = str(value) if isinstance(value, Decimal) else "null" if value is None else repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

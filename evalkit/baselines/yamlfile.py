@@ -6,26 +6,22 @@ so averages can be recomputed exactly and a table can be printed as it was publi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import yaml
+from msgspec import Meta, field
+from msgspec.structs import asdict
 
 from evalkit.baselines.model import Baseline, HumanEval, Metric
 from evalkit.baselines.names import is_metric
-from evalkit.errors import ConfigError, did_you_mean
+from evalkit.errors import did_you_mean
 from evalkit.suites import load_suites, load_tasks
-
-if TYPE_CHECKING:
-    from yaml import SafeLoader as _SafeLoader
-else:
-    # The C parser reads all baselines of a leaderboard in a tenth of the time; not every build of PyYAML has it.
-    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from evalkit.yaml_files import Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
 
 
-class _Loader(_SafeLoader):
+class _Loader(UniqueKeyLoader):
     """Reads numbers with a point as decimals, so that printed places survive."""
 
 
@@ -41,7 +37,7 @@ def _decimal(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        return Decimal("NaN")  # .nan and .inf: refused with their place by _number
+        return Decimal("NaN")  # .nan and .inf: refused with their place by _check_number
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: _decimal(str(node.value)))
@@ -51,11 +47,36 @@ _Dumper.add_representer(
     _OneLine, lambda dumper, value: dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)
 )
 
-_KEYS = (
-    *("name", "slug", "protocol", "other_protocols", "source", "retrieved", "same_model_as", "settings"),
-    *("averages", "humaneval", "tasks", "notes"),
-)
-_NEEDED = ("name", "slug", "protocol", "source", "retrieved")
+
+class _Row(Entry, frozen=True, kw_only=True):
+    value: Decimal
+    stderr: Decimal | None = None
+    shots: Annotated[int, Meta(ge=0)] | None = None
+
+
+class _HumanEval(Entry, frozen=True, kw_only=True):
+    percent: Decimal
+    note: str = ""
+
+
+class _File(Entry, frozen=True, kw_only=True):
+    """What a file may hold; `Baseline` says what it means."""
+
+    name: str
+    slug: str
+    protocol: str
+    other_protocols: dict[str, str] = field(default_factory=dict)
+    source: str
+    retrieved: str
+    same_model_as: str | None = None
+    settings: str | None = None
+    averages: dict[str, Decimal] = field(default_factory=dict)
+    humaneval: _HumanEval | None = None
+    tasks: dict[str, dict[str, _Row]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+_EXAMPLES = "'name' and 'tasks'"
 
 
 def to_yaml(baseline: Baseline) -> str:
@@ -86,58 +107,18 @@ def to_yaml(baseline: Baseline) -> str:
         "tasks": tasks,
         "notes": list(baseline.notes),
     }
-    kept = {key: values[key] for key in _KEYS if values[key]}
+    kept = {key: value for key, value in values.items() if value}
     return yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118)
-
-
-def _number(value: object, where: str, *, top: int) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, (Decimal, int)):
-        raise ConfigError(f"{where}: expected a number, got {value!r}")
-    number = Decimal(value)
-    if not number.is_finite() or not 0 <= number <= top:
-        raise ConfigError(f"{where}: {number} is outside 0..{top}")
-    return number
-
-
-def _mapping(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: expected a mapping, got {value!r}")
-    return value
-
-
-def _known(found: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in found:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'{did_you_mean(str(key), known)}")
-
-
-def _metric(entry: object, where: str) -> Metric:
-    values = _mapping(entry, where)
-    _known(values, ("value", "stderr", "shots"), where)
-    if "value" not in values:
-        raise ConfigError(f"{where}: missing key 'value'")
-    stderr, shots = values.get("stderr"), values.get("shots")
-    if shots is not None and (type(shots) is not int or shots < 0):
-        raise ConfigError(f"{where}: shots: expected a number of examples, got {shots!r}")
-    return Metric(
-        _number(values["value"], f"{where}: value", top=1),
-        _number(stderr, f"{where}: stderr", top=1) if stderr is not None else None,
-        shots,
-    )
 
 
 def read_baseline(path: Path) -> Baseline:
     """Read a baseline's file.
 
     Raises:
-        ConfigError: it cannot be read, or has an unknown key, a missing one, or a number that is none.
+        ConfigError: it cannot be read, or has an unknown key, a missing one, or a value of another type.
     """
     where = f"{path.parent.name}/{path.name}"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: cannot be read: {' '.join(str(error).split())}") from error
-    return parse_baseline(text, where)
+    return _baseline(read_yaml(path, where, _EXAMPLES, _Loader))
 
 
 def parse_baseline(text: str, where: str) -> Baseline:
@@ -146,49 +127,47 @@ def parse_baseline(text: str, where: str) -> Baseline:
     Raises:
         ConfigError: as for `read_baseline`.
     """
-    try:
-        # _Loader only adds two constructors of plain values to the safe loader.
-        found = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: cannot be read: {' '.join(str(error).split())}") from error
-    values = _mapping(found, where)
-    _known(values, _KEYS, where)
-    for key in _NEEDED:
-        if not isinstance(values.get(key), str):
-            raise ConfigError(f"{where}: needs the key '{key}' with a text")
-    suites = tuple(load_suites())
-    averages = _mapping(values.get("averages", {}), f"{where}: averages")
-    _known(averages, suites, f"{where}: averages")
-    others = _mapping(values.get("other_protocols", {}), f"{where}: other_protocols")
-    _known(others, suites, f"{where}: other_protocols")
-    humaneval = values.get("humaneval")
-    if humaneval is not None:
-        _known(_mapping(humaneval, f"{where}: humaneval"), ("percent", "note"), f"{where}: humaneval")
-    tasks = _mapping(values.get("tasks", {}), f"{where}: tasks")
-    for name in tasks:
-        for metric in _mapping(tasks[name], f"{where}: tasks: {name}"):
-            known = load_tasks().get(name)
+    return _baseline(parse_yaml(text, where, _EXAMPLES, _Loader))
+
+
+def _baseline(file: YamlFile) -> Baseline:
+    found = file.read_as(_File)
+    suites = load_suites()
+    for key in ("averages", "other_protocols"):
+        for suite in getattr(found, key):
+            if suite not in suites:
+                raise file.fault((key,), f"unknown key '{suite}'{did_you_mean(suite, suites)}", suite)
+    for suite in found.averages:
+        _check_number(file, ("averages", suite), 100)
+    if found.humaneval is not None:
+        _check_number(file, ("humaneval", "percent"), 100)
+    for name, rows in found.tasks.items():
+        known = load_tasks().get(name)
+        for metric, row in rows.items():
             # Other metrics than evalkit's are kept and ignored; one that is nearly evalkit's own is a slip.
-            slip = known is not None and metric not in known.metrics and did_you_mean(str(metric), known.metrics)
-            if known is not None and slip and not is_metric(str(metric)) and metric != "score":
-                raise ConfigError(f"{where}: tasks: {name}: no metric '{metric}'{did_you_mean(metric, known.metrics)}")
+            slip = known is not None and metric not in known.metrics and did_you_mean(metric, known.metrics)
+            if slip and not is_metric(metric) and metric != "score":
+                raise file.fault(("tasks", name), f"no metric '{metric}'{slip}", metric)
+            _check_number(file, ("tasks", name, metric, "value"), 1)
+            if row.stderr is not None:
+                _check_number(file, ("tasks", name, metric, "stderr"), 1)
     return Baseline(
-        slug=values["slug"],
-        name=values["name"],
-        protocol=values["protocol"],
-        source=values["source"],
-        retrieved=values["retrieved"],
-        averages={s: _number(v, f"{where}: averages: {s}", top=100) for s, v in averages.items()},
-        tasks={
-            task: {metric: _metric(entry, f"{where}: tasks: {task}: {metric}") for metric, entry in metrics.items()}
-            for task, metrics in tasks.items()
-        },
-        humaneval=humaneval
-        and HumanEval(
-            _number(humaneval.get("percent"), f"{where}: humaneval: percent", top=100), str(humaneval.get("note", ""))
-        ),
-        other_protocols={suite: str(protocol) for suite, protocol in others.items()},
-        same_model_as=values.get("same_model_as"),
-        settings=values.get("settings"),
-        notes=tuple(str(note) for note in values.get("notes", ())),
+        **{
+            **asdict(found),
+            "humaneval": found.humaneval and HumanEval(**asdict(found.humaneval)),
+            "tasks": {
+                task: {name: Metric(**asdict(row)) for name, row in rows.items()} for task, rows in found.tasks.items()
+            },
+        }
     )
+
+
+def _check_number(file: YamlFile, trail: Trail, top: int) -> None:
+    """Refuse what is no finite number from 0 to `top`: msgspec takes a text for a decimal."""
+    found: Any = file.content
+    for step in trail:
+        found = found[step]
+    if not isinstance(found, (Decimal, int)):
+        raise file.fault(trail, f"expected a number, found {shown(found)}")
+    if not Decimal(found).is_finite() or not 0 <= found <= top:
+        raise file.fault(trail, f"{found} is outside 0..{top}")

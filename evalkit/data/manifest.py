@@ -6,60 +6,60 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
+from msgspec.structs import asdict
 
 from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import SAMPLES, configs_dir, user_path
-from evalkit.yaml_files import read_mapping
+from evalkit.yaml_files import Entry, read_yaml
 
 SourceKind = Literal["folder", "hub", "openmind", "samples"]
 
 
-@dataclass(frozen=True)
-class HubLocation:
-    """A data set on a hub.
-
-    Attributes:
-        repository: hub id, e.g. ``allenai/ai2_arc``.
-        config: name of its configuration, or None for the only one.
-        revision: branch, tag or commit. What is loaded is checked by row count and content hash all the same.
-        sha256: hash of the hub's normalised content, where it is known to differ from the manifest's.
-    """
+class HubLocation(Entry, frozen=True, kw_only=True):
+    """A data set on a hub."""
 
     repository: str
-    config: str | None
-    revision: str
-    sha256: str | None
+    """Hub id, e.g. ``allenai/ai2_arc``."""
+    config: str | None = None
+    """Name of its configuration, or None for the only one."""
+    revision: str = "main"
+    """Branch, tag or commit. What is loaded is checked by row count and content hash all the same."""
+    sha256: str | None = None
+    """Hash of the hub's normalised content, where it is known to differ from the manifest's."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """One entry of the manifest.
+class DatasetFacts(Entry, frozen=True, kw_only=True):
+    """What the manifest says of a data set."""
 
-    Attributes:
-        name: manifest key, e.g. ``arc_challenge``; the data of the task of that name (``agieval_aqua_rat``...).
-        suite: suite of the task.
-        layout: which columns and values a document has; a name of ``evalkit.data.layouts``.
-        file: path inside a local folder, e.g. ``gpt4all/arc_challenge/test.jsonl``.
-        split: split on the hubs.
-        rows: rows of the complete file.
-        sha256: hash of the normalised content (see ``layouts.content_sha256``).
-        hub: location on the Hugging Face hub, or None where the protocol's form is not there.
-        openmind: location on the openMind hub, or None where none is known.
-        remedy: what to do where a hub does not have it.
-    """
+    suite: str
+    """Suite of the task."""
+    layout: str
+    """Which columns and values a document has; a name of ``evalkit.data.layouts``."""
+    file: str
+    """Path inside a local folder, e.g. ``gpt4all/arc_challenge/test.jsonl``."""
+    split: str
+    """Split on the hubs."""
+    rows: Annotated[int, Meta(ge=1)]
+    """Rows of the complete file."""
+    sha256: str
+    """Hash of the normalised content (see ``layouts.content_sha256``)."""
+    hub: HubLocation | None
+    """Location on the Hugging Face hub, or None where the protocol's form is not there."""
+    openmind: HubLocation | None
+    """Location on the openMind hub, or None where none is known."""
+    remedy: str = ""
+    """What to do where a hub does not have it."""
+
+
+class Dataset(DatasetFacts, frozen=True, kw_only=True):
+    """One entry of the manifest."""
 
     name: str
-    suite: str
-    layout: str
-    file: str
-    split: str
-    rows: int
-    sha256: str
-    hub: HubLocation | None
-    openmind: HubLocation | None
-    remedy: str
+    """Manifest key, e.g. ``arc_challenge``; the data of the task of that name (``agieval_aqua_rat``...)."""
 
 
 @dataclass(frozen=True)
@@ -78,53 +78,15 @@ class DataSource:
         return str(self.folder) if self.kind == "folder" else self.kind
 
 
-_KEYS = {"suite", "layout", "file", "split", "rows", "sha256", "hub", "openmind", "remedy"}
-_HUB_KEYS = {"repository", "config", "revision", "sha256"}
-
-
-def _check_keys(entry: Any, known: set[str], needed: set[str], where: str) -> None:
-    if not isinstance(entry, dict):
-        raise ConfigError(f"{where}: expected a mapping with the keys {', '.join(sorted(needed))}")
-    for key in entry:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'{did_you_mean(str(key), known)}")
-    for key in sorted(needed - set(entry)):
-        raise ConfigError(f"{where}: missing key '{key}'")
-
-
-def _hub(entry: Any, where: str) -> HubLocation | None:
-    if entry is None:
-        return None
-    _check_keys(entry, _HUB_KEYS, {"repository"}, where)
-    return HubLocation(
-        repository=entry["repository"],
-        config=entry.get("config"),
-        revision=entry.get("revision", "main"),
-        sha256=entry.get("sha256"),
-    )
-
-
 @lru_cache(maxsize=4)
 def _load(path: Path) -> dict[str, Dataset]:
-    found = read_mapping(path, f"configs/{path.name}", "'arc_easy'")
+    file = read_yaml(path, f"configs/{path.name}", "'arc_easy'")
     datasets = {}
-    for name, entry in found.items():
-        where = f"configs/{path.name}: {name}"
-        _check_keys(entry, _KEYS, _KEYS - {"remedy"}, where)
-        if entry["layout"] not in LAYOUTS:
-            raise ConfigError(f"{where}: unknown layout '{entry['layout']}'{did_you_mean(entry['layout'], LAYOUTS)}")
-        datasets[name] = Dataset(
-            name=name,
-            suite=entry["suite"],
-            layout=entry["layout"],
-            file=entry["file"],
-            split=entry["split"],
-            rows=int(entry["rows"]),
-            sha256=entry["sha256"],
-            hub=_hub(entry["hub"], where),
-            openmind=_hub(entry["openmind"], where),
-            remedy=entry.get("remedy", "").strip(),
-        )
+    for name, facts in file.read_as(dict[str, DatasetFacts]).items():
+        if facts.layout not in LAYOUTS:
+            hint = did_you_mean(facts.layout, LAYOUTS)
+            raise file.fault((name, "layout"), f"unknown layout '{facts.layout}'{hint}")
+        datasets[name] = Dataset(**{**asdict(facts), "remedy": facts.remedy.strip()}, name=name)
     return datasets
 
 
@@ -132,7 +94,7 @@ def load_manifest(path: Path | None = None) -> dict[str, Dataset]:
     """Return all data sets by name.
 
     Raises:
-        ConfigError: an entry has an unknown or missing key.
+        ConfigError: an entry has an unknown or missing key, or a value of another type.
     """
     return dict(_load(path or configs_dir() / "datasets.yaml"))
 

@@ -23,7 +23,7 @@ from typing import Any
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.report.questions import AVERAGE, TIERS
 from evalkit.suites import find_suite, find_task
-from evalkit.yaml_files import read_mapping
+from evalkit.yaml_files import read_yaml
 
 MISSING = ("refuse", "undecided", "ignore")
 _KEYS = ("alpha", "margin", "missing", "suites", "tasks", AVERAGE)
@@ -87,10 +87,7 @@ def read_policy(path: Path) -> Policy:
         ConfigError: it cannot be read, or a key or value is not known; the message names both.
     """
     where = str(path)
-    try:
-        found = read_mapping(path, where, "'margin' and 'suites'")
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
+    found = read_yaml(path, where, "'margin' and 'suites'").content
     _check_keys(found, _KEYS, where)
     alpha = _number(found.get("alpha", 0.05), 0.5, f"{where}: alpha")
     default = _rule({k: v for k, v in found.items() if k in ("margin", "missing")}, Rule(), _RULE_KEYS, where)

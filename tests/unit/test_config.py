@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ def written(folder: Path, content: str | dict[str, Any]) -> Path:
     path = folder / "run.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
     return path
+
+
+def without_line(message: str) -> str:
+    """Return a message about a file without the number of its line."""
+    return re.sub(r"\.yaml:\d+:", ".yaml:", message)
 
 
 def refusal(file: Path | None, **flags: Any) -> str:
@@ -77,14 +83,14 @@ def test_what_flags_name_replaces_what_the_file_names(tmp_path: Path, flags: dic
         ({"model": "m", "quux": 3}, "unknown key 'quux'"),
         ({"model": "m", "source_file": "x"}, "unknown key 'source_file'"),
         ({"model": "m", 3: 3}, "unknown key '3'"),
-        ({"model": 3}, "model: expected str, found 3"),
-        ({"model": "m", "limit": "3"}, "limit: expected int or null, found '3'"),
-        ({"model": "m", "limit": True}, "limit: expected int or null, found True"),
-        ({"model": "m", "limit": 2.5}, "limit: expected int or null, found 2.5"),
-        ({"model": "m", "add_bos": "yes"}, "add_bos: expected bool, found 'yes'"),
-        ({"model": "m", "suite": 3}, "suite: expected a string or a list of strings, found 3"),
-        ({"model": "m", "suite": ["gpt4all", 3]}, "suite: expected a string or a list of strings"),
-        ({"model": "m", "data": None}, "data: expected a string or a list of strings, found None"),
+        ({"model": 3}, "model: expected a text, found 3"),
+        ({"model": "m", "limit": "3"}, "limit: expected an integer, found '3'"),
+        ({"model": "m", "limit": True}, "limit: expected an integer, found True"),
+        ({"model": "m", "limit": 2.5}, "limit: expected an integer, found 2.5"),
+        ({"model": "m", "add_bos": "yes"}, "add_bos: expected true or false, found 'yes'"),
+        ({"model": "m", "suite": 3}, "suite: expected a text or a list of texts, found 3"),
+        ({"model": "m", "suite": ["gpt4all", 3]}, "suite: item 2: expected a text, found 3"),
+        ({"model": "m", "data": None}, "data: expected a text or a list of texts, found null"),
         ("- a\n- b\n", "expected a mapping of keys such as 'model' and 'suite'"),
         ("", "expected a mapping of keys such as 'model' and 'suite'"),
         ("model: [", "not valid YAML (while parsing a flow node"),
@@ -93,7 +99,7 @@ def test_what_flags_name_replaces_what_the_file_names(tmp_path: Path, flags: dic
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, content: Any, message: str) -> None:
     path = written(tmp_path, content)
-    assert refusal(path).startswith(f"{path}: {message}")
+    assert without_line(refusal(path)).startswith(f"{path}: {message}")
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -88,17 +88,20 @@ def manifest_file(folder: Path, entry: dict[str, object]) -> Path:
     [
         (
             [],
-            "configs/datasets.yaml: boolq: expected a mapping with the keys "
-            "file, hub, layout, openmind, rows, sha256, split, suite",
+            "configs/datasets.yaml:1: boolq: expected a mapping, found []",
         ),
-        ({**ENTRY, "layout": "bolq"}, "configs/datasets.yaml: boolq: unknown layout 'bolq'; did you mean 'boolq'?"),
-        ({**ENTRY, "row": 1}, "configs/datasets.yaml: boolq: unknown key 'row'; did you mean 'rows'?"),
-        ({k: v for k, v in ENTRY.items() if k != "split"}, "configs/datasets.yaml: boolq: missing key 'split'"),
+        ({**ENTRY, "rows": "many"}, "configs/datasets.yaml:6: boolq: rows: expected an integer, found 'many'"),
+        (
+            {**ENTRY, "layout": "bolq"},
+            "configs/datasets.yaml:4: boolq: layout: unknown layout 'bolq'; did you mean 'boolq'?",
+        ),
+        ({**ENTRY, "row": 1}, "configs/datasets.yaml:6: boolq: unknown key 'row'; did you mean 'rows'?"),
+        ({k: v for k, v in ENTRY.items() if k != "split"}, "configs/datasets.yaml:1: boolq: missing key 'split'"),
         (
             {**ENTRY, "hub": {"repositry": "x"}},
-            "configs/datasets.yaml: boolq: unknown key 'repositry'; did you mean 'repository'?",
+            "configs/datasets.yaml:4: boolq: hub: unknown key 'repositry'; did you mean 'repository'?",
         ),
-        ({**ENTRY, "hub": {"config": "x"}}, "configs/datasets.yaml: boolq: missing key 'repository'"),
+        ({**ENTRY, "hub": {"config": "x"}}, "configs/datasets.yaml:3: boolq: hub: missing key 'repository'"),
     ],
 )
 def test_a_mistake_in_the_manifest_is_named(tmp_path: Path, entry: dict[str, object], message: str) -> None:

@@ -1,0 +1,104 @@
+"""The one validator: whatever is wrong in a file of any kind, one line names the file, the line and the value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalkit.baselines import read_baseline
+from evalkit.config import read_config_file
+from evalkit.data import load_manifest
+from evalkit.errors import ConfigError
+from evalkit.paths import configs_dir
+from evalkit.suites import load_suites
+
+pytestmark = pytest.mark.torch_free
+
+RUN = {"model": "m", "limit": 3, "seed": 5, "temperature": 0.5, "add_bos": False, "dtype": "auto", "system": "s"}
+READERS: dict[str, tuple[Callable[[Path], Any], Any, str]] = {
+    "run": (read_config_file, RUN, "run.yaml"),
+    "suite": (
+        lambda path: load_suites(path.parent),
+        yaml.safe_load((configs_dir() / "suites" / "gpt4all.yaml").read_text(encoding="utf-8")),
+        "gpt4all.yaml",
+    ),
+    "data": (
+        load_manifest,
+        dict(list(yaml.safe_load((configs_dir() / "datasets.yaml").read_text(encoding="utf-8")).items())[:3]),
+        "datasets.yaml",
+    ),
+    "baseline": (
+        read_baseline,
+        yaml.safe_load((configs_dir() / "baselines" / "openhermes-2.5-mistral-7b.yaml").read_text(encoding="utf-8")),
+        "openhermes.yaml",
+    ),
+}
+# Stands where it is of no right type, and is found in the text by its name.
+WRONG = {"WRONG": [{"x": 1}]}
+
+
+def places(value: Any, trail: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where a value stands, inner ones too."""
+    if trail:
+        yield trail
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*trail, key))
+
+
+def with_value(content: Any, trail: tuple[Any, ...], value: Any) -> Any:
+    if not trail:
+        return value
+    changed: Any = dict(content) if isinstance(content, dict) else list(content)
+    changed[trail[0]] = with_value(content[trail[0]], trail[1:], value)
+    return changed
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_value_of_another_type_is_named_with_its_line_wherever_it_stands(kind: str, tmp_path: Path) -> None:
+    read, content, name = READERS[kind]
+    tried = 0
+    for number, trail in enumerate(places(content)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = folder / name
+        text = yaml.safe_dump(with_value(content, trail, WRONG), sort_keys=False, default_flow_style=False)
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            read(path)
+        message = str(caught.value)
+        assert "\n" not in message
+        found = re.search(r"\.yaml:(\d+): ", message)
+        assert found, message
+        # Written in block style, the wrong mapping stands on the lines after its key, or behind the dash of a list.
+        lines = text.splitlines()
+        at = next(i for i, line in enumerate(lines) if "WRONG" in line) + 1
+        assert int(found[1]) in (at - 1, at), (message, text)
+        assert str(trail[-1] if isinstance(trail[-1], str) else f"item {trail[-1] + 1}") in message
+        tried += 1
+    assert tried >= len(content)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_what_is_right_is_read(kind: str, tmp_path: Path) -> None:
+    read, content, name = READERS[kind]
+    path = tmp_path / name
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    assert read(path)
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize(
+    "text", ["", "3", "- a", "a: 1\na: 2\n", "a: [", "a: \x00", "&a [*a]", "? {a: 1}\n: 2\n", "a: " + "[" * 5000]
+)
+def test_what_is_no_such_file_is_one_line(kind: str, text: str, tmp_path: Path) -> None:
+    read, _, name = READERS[kind]
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^[^\n]*\.yaml[^\n]*$"):
+        read(path)
