@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalkit import paths, suites
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError, DataError
 from evalkit.suites import load_suites, load_tasks
+from evalkit.tasks import loading
 from evalkit.tasks.documents import ENVIRONMENT_VARIABLE, Documents, custom_dataset, load
 from evalkit.tasks.loading import load_lm_eval_tasks
 from evalkit.tasks.mixed import GENERATION
@@ -133,3 +136,29 @@ def test_a_broken_document_stops_the_loading(data_folder: Path) -> None:
 def test_documents_are_loaded_once_a_process(data_folder: Path) -> None:
     source = DataSource("folder", data_folder)
     assert load("piqa", source) is load("piqa", source)
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "what"),
+    [
+        (
+            "version: 1, metrics: [acc]",
+            "version: 0, metrics: [acc]",
+            "version: 0, but configs/tasks/gpt4all/boolq.yaml",
+        ),
+        ("version: 1, metrics: [acc]", "version: 1, metrics: [acc, f1]", r"metrics: \('acc', 'f1'\), but"),
+    ],
+)
+def test_a_suite_that_says_otherwise_than_the_task_is_refused(
+    line: str, other: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = tmp_path / "configs"
+    shutil.copytree(paths.configs_dir(), configs)
+    suite = configs / "suites" / "gpt4all.yaml"
+    text = suite.read_text(encoding="utf-8")
+    assert text.count(f"boolq: {{{line}") == 1
+    suite.write_text(text.replace(f"boolq: {{{line}", f"boolq: {{{other}"), encoding="utf-8")
+    for module in (loading, suites):
+        monkeypatch.setattr(module, "configs_dir", lambda: configs)
+    with pytest.raises(ConfigError, match=f"configs/suites/gpt4all.yaml: tasks: boolq: {what}"):
+        load_lm_eval_tasks(["boolq"], SAMPLES)
