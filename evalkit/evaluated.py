@@ -11,7 +11,7 @@ from evalkit.data import DataSource, LoadedData
 from evalkit.data.layouts import cluster_key
 from evalkit.results import Sample, finite
 from evalkit.store.sections import FailedText
-from evalkit.suites import find_task
+from evalkit.suites import find_task, with_chat
 from evalkit.tasks.humaneval import verdict_key
 
 
@@ -99,8 +99,8 @@ def system_of(config: RunConfig, names: Sequence[str]) -> dict[str, str] | None:
         place = "head of the first user turn" if config.system_in_user else "system message"
     else:
         place = "before the context"
-        if "humaneval_chat" in names:
-            place += "; humaneval_chat: head of the user turn"
+        for name in with_chat(names):
+            place += f"; {name}: head of the user turn"
     return {"text": config.system, "place": place}
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from evalkit.baselines.names import task_and_metric
 from evalkit.data.layouts import cluster_key
+from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
 from evalkit.results import MetricValue, RunRecord, Sample, finite
 from evalkit.suites import load_tasks
@@ -289,9 +290,9 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
 def _cluster(task: str, doc: Any) -> str | None:
     """Return the key of a document's passage, where the samples file holds the document."""
     known = load_tasks().get(task)
-    layout = "boolq" if task == "boolq" else "agieval" if known is not None and known.suite == "agieval" else None
-    if layout is None or not isinstance(doc, dict):
+    if known is None or not isinstance(doc, dict):
         return None
+    layout = find_dataset(task).layout
     has = isinstance(doc.get("passage"), str) or (layout == "agieval" and isinstance(doc.get("query"), str))
     return cluster_key(layout, doc) if has else None
 

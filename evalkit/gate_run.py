@@ -22,7 +22,7 @@ from evalkit.report.gate import Gate, check_levels, chosen_suites, is_run, model
 from evalkit.report.gate_sequential import Recorded, SequentialGate
 from evalkit.report.pairing import linked_keys, same_numbers, samples_by_task
 from evalkit.results import RunRecord, Sample, read_run
-from evalkit.suites import Suite, find_task, load_suites
+from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 # What a generated text would be, for metrics that no gate asks for.
 _NO_TEXT = ""
@@ -121,7 +121,7 @@ def _is_known_to_be(described: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
 
 def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
     available = {name: suite for name, suite in suites_in(record).items() if suite.in_total}
-    if {"humaneval", "humaneval_chat"} & set(names):
+    if any(find_suite(name).runs_programs for name in names):
         raise ConfigError(
             "--suite: programs of HumanEval are judged in a whole run; give CANDIDATE instead of --run-model"
         )

@@ -19,7 +19,7 @@ from evalkit.evaluated import evaluate_tasks, sample_of
 from evalkit.results import RunRecord, make_record
 from evalkit.store import journal, runs
 from evalkit.store.sections import SCORES, TEXTS, FailedText, Section, read_sections
-from evalkit.suites import find_task, load_suites
+from evalkit.suites import find_task, load_suites, with_programs
 
 _MISSING = object()
 
@@ -111,18 +111,18 @@ def partial_record(folder: Path) -> RunRecord:
         for name in names
     }
     # Without their programs' verdicts, texts have no score; how many are there is said.
-    with_programs = [name for name in names if find_task(name).suite.startswith("humaneval")]
-    for name in with_programs:
+    unjudged = with_programs(names)
+    for name in unjudged:
         evaluated["results"].pop(name, None)
     samples = [
         sample_of(name, entry, data[name].dataset.layout, {})
         for name in names
-        if name not in with_programs
+        if name not in unjudged
         for entry in complete[name]
     ]
     counted = {name: len(entries) for name, entries in complete.items()}
     evalkit = _description(folder, contents.header, config, data, counted)
-    evalkit["partial"]["without_verdicts"] = with_programs
+    evalkit["partial"]["without_verdicts"] = unjudged
     evalkit["partial"]["there"] = runs.progress_text(sections)
     return make_record(folder, evalkit, evaluated, samples)
 

@@ -13,7 +13,7 @@ from evalkit.config import TINY, RunConfig
 from evalkit.data import DataSource
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError, DataError, ModelError
-from evalkit.suites import find_task
+from evalkit.suites import find_task, with_chat
 
 # What `pip install -e .` alone does not bring; lm-eval's adapter imports the middle two.
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors")
@@ -67,8 +67,9 @@ def check_ready(
         ModelError: packages are missing, no such model folder, no such device.
         DataError: a source does not have one of the tasks.
     """
-    if config.system and not config.apply_chat_template and "humaneval_chat" in names:
-        raise ConfigError("--system with the suite humaneval_chat needs --apply-chat-template: it is the template's")
+    chat = with_chat(names)
+    if config.system and not config.apply_chat_template and chat:
+        raise ConfigError(f"--system with the suite {chat[0]} needs --apply-chat-template: it is the template's")
     check_packages()
     check_sources(names, sources)
     from evalkit.models import devices

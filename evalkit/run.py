@@ -26,7 +26,7 @@ from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import SCORES, Source
-from evalkit.suites import find_task, load_suites
+from evalkit.suites import find_task, load_suites, with_chat, with_programs
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _look(
     """
     from evalkit.preflight import asked_of, check_model, check_requests
 
-    findings = check_model(config, model, chat="humaneval_chat" in names)
+    findings = check_model(config, model, chat=bool(with_chat(names)))
     tasks = build_tasks(config, names, sources, model)
     asked_for = asked_of(model, tasks["tasks"])
     findings += check_requests(config.model, model, asked_for)
@@ -251,7 +251,7 @@ def _load_data(
 def _enter_sandbox(
     config: RunConfig, names: Sequence[str], stack: ExitStack, say: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
-    if not any(find_task(name).suite.startswith("humaneval") for name in names):
+    if not with_programs(names):
         return {}
     from evalkit.sandbox import Checker
     from evalkit.tasks.humaneval import execution

@@ -6,6 +6,7 @@ headline metric that enters the suite's average. Everything that prints or avera
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,10 @@ class TaskFacts(Entry, frozen=True, kw_only=True):
     """The metric that enters the suite's average."""
     documents: Annotated[int, Meta(ge=1)]
     """Number of documents of the full data (after counting equal ones once)."""
+    same_documents_as: str | None = None
+    """The task that holds the same documents (a defect of the original data): they count once for errors."""
+    same_questions_as: str | None = None
+    """The task that asks the same questions at the same positions, in another form: one cluster a question."""
 
 
 class Task(TaskFacts, frozen=True, kw_only=True):
@@ -57,6 +62,10 @@ class SuiteFacts(Entry, frozen=True, kw_only=True):
     """Whether it is run when no suite is named."""
     average: Literal["mean"]
     """How the average is made: the unweighted mean of the tasks' headline metrics, in percent."""
+    runs_programs: bool = False
+    """Whether its scores come from running what the model wrote."""
+    always_chat: bool = False
+    """Whether its questions are wrapped in the chat template without being asked to."""
 
 
 class _SuiteFile(SuiteFacts, frozen=True, kw_only=True):
@@ -75,6 +84,10 @@ def _read_suite(path: Path) -> Suite:
     file = read_yaml(path, where, "'suite' and 'tasks'")
     found = file.read_as(_SuiteFile)
     for name, task in found.tasks.items():
+        for key in ("same_documents_as", "same_questions_as"):
+            twin = getattr(task, key)
+            if twin is not None and (twin not in found.tasks or twin == name):
+                raise file.fault(("tasks", name, key), f"'{twin}' is no other task of this suite")
         if task.headline not in task.metrics:
             raise file.fault(("tasks", name, "headline"), f"'{task.headline}' is not among its metrics")
     tasks = tuple(Task(**asdict(task), name=name, suite=found.name) for name, task in found.tasks.items())
@@ -99,6 +112,39 @@ def load_suites(folder: Path | None = None) -> dict[str, Suite]:
 def load_tasks() -> dict[str, Task]:
     """Return all tasks of all suites by name, in reporting order."""
     return {task.name: task for suite in load_suites().values() for task in suite.tasks}
+
+
+def question_group(task: str) -> str:
+    """Return the task whose questions a task asks: its own name but for the second of two with the same questions."""
+    return _twins().get(task, task)
+
+
+@lru_cache(maxsize=1)
+def _twins() -> dict[str, str]:
+    twins = {name: task.same_documents_as or task.same_questions_as for name, task in load_tasks().items()}
+    return {name: twin for name, twin in twins.items() if twin}
+
+
+def same_documents() -> dict[str, str]:
+    """Return task -> the earlier task that holds the same documents."""
+    return {name: task.same_documents_as for name, task in load_tasks().items() if task.same_documents_as}
+
+
+def with_programs(tasks: Iterable[str]) -> list[str]:
+    """Return those of the tasks whose scores come from running what the model wrote."""
+    suites = [suite for suite in load_suites().values() if suite.runs_programs]
+    return _of(suites, tasks)
+
+
+def with_chat(tasks: Iterable[str]) -> list[str]:
+    """Return those of the tasks that always ask through the chat template."""
+    suites = [suite for suite in load_suites().values() if suite.always_chat]
+    return _of(suites, tasks)
+
+
+def _of(suites: Iterable[Suite], tasks: Iterable[str]) -> list[str]:
+    known = {task.name for suite in suites for task in suite.tasks}
+    return [name for name in tasks if name in known]
 
 
 def find_suite(name: str) -> Suite:

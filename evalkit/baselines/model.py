@@ -8,15 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from evalkit.stats import Estimate, binomial_stderr, suite_stderr
-from evalkit.suites import Suite, Task
+from evalkit.suites import Suite, Task, question_group
 
-SAME_DOCUMENTS = {
-    "bigbench_tracking_shuffled_objects_three_objects": "bigbench_logical_deduction_three_objects",
-}
-"""Tasks that hold the same documents as another one (a defect of the original data), so they count once for errors."""
-
-SAME_QUESTIONS = {**SAME_DOCUMENTS, "agieval_sat_en_without_passage": "agieval_sat_en"}
-"""Tasks that ask the questions of another one at the same positions: one cluster a question for errors."""
+PASS_AT_1 = "humaneval"
+"""The suite that publications give as one number, without a task's row."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ class Baseline:
         The printed average comes first, because it is what the publication compares; without one, the rows' average.
         With `prefer_rows` it is the other way round, because some printed averages do not follow from their rows.
         """
-        if suite.name == "humaneval":
+        if suite.name == PASS_AT_1:
             return self._humaneval_score(suite)
         printed = self.averages.get(suite.name)
         rows_average = self.recomputed(suite)
@@ -124,7 +119,7 @@ class Baseline:
         if value is None:
             return None
         rows = [self.headline(task) for task in suite.tasks]
-        groups = [SAME_QUESTIONS.get(task.name, task.name) for task in suite.tasks]
+        groups = [question_group(task.name) for task in suite.tasks]
         found = [row for row in rows if row is not None]
         if len(found) < len(rows):
             largest = [0.5 / (task.documents - 1) ** 0.5 for task in suite.tasks]
@@ -141,6 +136,10 @@ class Baseline:
         documents = sum(task.documents for task in suite.tasks)
         estimate = Estimate(float(value), 100 * suite_stderr(errors, groups), documents)
         return SuiteScore(estimate, use_printed, origin)
+
+    def pass_at_1(self, suite: Suite) -> HumanEval | None:
+        """Return the published pass@1 if that is the suite's score, and there is one."""
+        return self.humaneval if suite.name == PASS_AT_1 else None
 
     def _humaneval_score(self, suite: Suite) -> SuiteScore | None:
         if self.humaneval is None:

@@ -13,7 +13,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from evalkit.baselines.logs import read_log
-from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.baselines.names import leading_suite
 from evalkit.baselines.published import GroupScore, Log, ModelScores, PrintedScore, Row
 from evalkit.report.audit_comparison import check_comparison
@@ -28,7 +27,7 @@ from evalkit.report.checks import (
     places_of,
     right_answers,
 )
-from evalkit.suites import Suite, load_suites, load_tasks
+from evalkit.suites import Suite, load_suites, load_tasks, same_documents
 
 GRADED_METRICS = frozenset({"mc2", "score", "f1", "mcc", "brier_score"})
 """Metrics whose score of one document can lie between 0 and 1; all others are right or wrong.
@@ -371,7 +370,7 @@ def _duplicates(model: ModelScores) -> Iterable[Finding]:
         other = seen.setdefault(key, task) if telling else task
         if other == task:
             continue
-        if SAME_DOCUMENTS.get(task) == other or SAME_DOCUMENTS.get(other) == task:
+        if same_documents().get(task) == other or same_documents().get(other) == task:
             reason = f"the original data hold the documents of {other} again, so the average counts them twice"
         else:
             reason = f"the same numbers as {other}, line {by_task[other][0].line}: copied?"

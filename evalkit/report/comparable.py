@@ -13,7 +13,7 @@ from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.report.pairing import cut_from, data_sha256
 from evalkit.results import RunRecord
-from evalkit.suites import Suite, find_task, load_suites
+from evalkit.suites import Suite, find_task, load_suites, with_chat
 
 FIELDS = {
     "protocol": "how requests are made",
@@ -171,7 +171,7 @@ def settings(record: RunRecord) -> dict[str, str]:
 def template_of(record: RunRecord) -> str | None:
     """Return the sha256 of the chat template that a run used; None where it used none, or does not say."""
     evalkit = record.evalkit
-    used = evalkit["config"].get("apply_chat_template") or "humaneval_chat" in record.metrics
+    used = evalkit["config"].get("apply_chat_template") or with_chat(record.metrics)
     digest = evalkit["model"].get("chat_template_sha256")
     return str(digest) if used and digest else None
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit.baselines import Baseline, SuiteScore, load_baseline
-from evalkit.baselines.model import SAME_DOCUMENTS
 from evalkit.errors import ConfigError
 from evalkit.report import comparable
 from evalkit.report.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
@@ -23,7 +22,7 @@ from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
 from evalkit.results import RunRecord, read_run
 from evalkit.stats import Estimate, unpaired_difference
-from evalkit.suites import Suite
+from evalkit.suites import Suite, same_documents
 
 Standing = Literal["sampling", "found", "unknown", "ruled out"]
 _ORDER: tuple[Standing, ...] = ("sampling", "found", "unknown", "ruled out")
@@ -286,12 +285,13 @@ def _numerics(facts: Facts) -> Iterator[Cause]:
 
 def _defects(facts: Facts) -> Iterator[Cause]:
     names = {task.name for task in facts.suite.tasks}
-    same = [pair for pair in SAME_DOCUMENTS.items() if set(pair) <= names]
+    same = [pair for pair in same_documents().items() if set(pair) <= names]
     if same:
         text = f"{same[0][0]} holds the documents of {same[0][1]}, in the publication as here"
         yield Cause("known defects of the data", "ruled out", 0.0, text)
-    if facts.suite.name == "humaneval" and facts.baseline.humaneval is not None:
-        yield Cause("how HumanEval was measured", "unknown", None, facts.baseline.humaneval.note)
+    published = facts.baseline.pass_at_1(facts.suite)
+    if published is not None:
+        yield Cause("how HumanEval was measured", "unknown", None, published.note)
 
 
 def _some(names: Sequence[str], shown: int = 3) -> str:

@@ -407,8 +407,7 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     bounds = [suite.title for suite in chosen if published[suite.name].stderr_from == "bound"]
     if bounds:
         notes.append(f"only an average was published, so its error is an upper bound: {', '.join(bounds)}")
-    if baseline.humaneval is not None and any(suite.name == "humaneval" for suite in chosen):
-        notes.append(f"HumanEval: {baseline.humaneval.note}")
+    notes += [f"HumanEval: {found.note}" for suite in chosen if (found := baseline.pass_at_1(suite)) is not None]
     unasked = [name for name in published if name not in available]
     if unasked and not policy.suites:
         titles = ", ".join(load_suites()[name].title for name in unasked)

@@ -20,11 +20,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evalkit.baselines.model import SAME_QUESTIONS
 from evalkit.report.pairing import TaskScores
 from evalkit.report.questions import Judged, Verdict, answer, paired_tests
 from evalkit.stats import FloatArray
-from evalkit.suites import Suite, Task
+from evalkit.suites import Suite, Task, question_group
 
 FIRST_SHARE = 1 / 16
 GROWTH = 1.5
@@ -211,7 +210,7 @@ def document_order(recorded: Recorded, seed: int) -> list[int]:
 
     Tasks that hold the same documents get the same order, so that both are scored on the same ones.
     """
-    group = SAME_QUESTIONS.get(recorded.task.name, recorded.task.name)
+    group = question_group(recorded.task.name)
     units: dict[Hashable, list[int]] = {}
     for index, key in enumerate(recorded.clusters):
         units.setdefault(key, []).append(index)

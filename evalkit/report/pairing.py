@@ -15,12 +15,11 @@ from functools import cached_property
 
 import numpy as np
 
-from evalkit.baselines.model import SAME_QUESTIONS
 from evalkit.errors import DataError, StoreError
 from evalkit.foreign import mean_metrics
 from evalkit.results import RUN_FILE, SAMPLES_FILE, RunRecord, Sample, has_samples, read_samples
 from evalkit.stats import FloatArray
-from evalkit.suites import Task, load_tasks
+from evalkit.suites import Task, load_tasks, question_group
 
 SAME_MEAN = 1e-6
 """A record's score and the mean of its documents differ by rounding alone."""
@@ -114,14 +113,14 @@ def cluster_keys(samples: Sequence[Sample]) -> tuple[Hashable, ...]:
 
 
 def _question(sample: Sample) -> Hashable:
-    return SAME_QUESTIONS.get(sample.task, sample.task), sample.doc_id
+    return question_group(sample.task), sample.doc_id
 
 
 def linked_keys(samples: Mapping[str, Sequence[Sample]]) -> dict[str, tuple[Hashable, ...]]:
     """Return task -> a key for each document; equal for documents that are not independent, also across tasks.
 
     Documents of one passage belong together, and so do the documents of two tasks that ask the same question
-    (`SAME_QUESTIONS`): a question of sat_en_without_passage falls to the passage of its twin in sat_en.
+    (`question_group`): a question of sat_en_without_passage falls to the passage of its twin in sat_en.
     """
     passage: dict[Hashable, Hashable] = {}
     for of_task in samples.values():

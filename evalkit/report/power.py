@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.baselines import Baseline
-from evalkit.baselines.model import SAME_QUESTIONS
 from evalkit.errors import ConfigError
 from evalkit.report.tables import Cell, Column, Table, rounded
 from evalkit.stats import smallest_detectable, suite_stderr
-from evalkit.suites import Suite, load_suites
+from evalkit.suites import Suite, load_suites, question_group
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def variances(suite: Suite, shares: Mapping[str, float], flips: float | None) ->
 def _stderr(suite: Suite, of_document: Mapping[str, float], limit: int | None = None) -> float:
     """Return the standard error, in percentage points, of the suite's difference with `limit` documents a task."""
     errors = [math.sqrt(of_document[t.name] / min(t.documents, limit or t.documents)) for t in suite.tasks]
-    return 100 * suite_stderr(errors, [SAME_QUESTIONS.get(task.name, task.name) for task in suite.tasks])
+    return 100 * suite_stderr(errors, [question_group(task.name) for task in suite.tasks])
 
 
 def check(*, effect: float | None, flips: float | None, alpha: float, power: float) -> None:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.baselines.model import SAME_QUESTIONS
 from evalkit.report.pairing import cluster_keys, linked_keys, samples_by_task
 from evalkit.results import RunRecord, Sample, has_samples
 from evalkit.stats import Estimate, Values, suite_mean, suite_stderr
-from evalkit.suites import Suite
+from evalkit.suites import Suite, question_group
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class RunScores:
         if self.samples is not None:
             scores, clusters = self._columns(suite)
             return suite_mean(scores, clusters, scale=100)
-        groups = [SAME_QUESTIONS.get(task.name, task.name) for task in suite.tasks]
+        groups = [question_group(task.name) for task in suite.tasks]
         stderr = suite_stderr([float(v.stderr or 0) for v in known], groups)
         mean = sum(float(v.value or 0) for v in known) / len(known)
         return Estimate(100 * mean, 100 * stderr, sum(v.n for v in known))

@@ -198,8 +198,9 @@ def scores_of_baseline(baseline: Baseline, say: Language = ENGLISH) -> Scores:
         found = baseline.score(suite)
         if found is not None:
             note = say("only an average was published: largest possible error") if found.stderr_from == "bound" else ""
-            if suite.name == "humaneval" and baseline.humaneval is not None:
-                note = baseline.humaneval.note
+            published = baseline.pass_at_1(suite)
+            if published is not None:
+                note = published.note
                 tasks[suite.tasks[0].name] = _point(found.estimate)
             suites[suite.name] = _point(found.estimate, note)
         for task in suite.tasks:

@@ -104,7 +104,7 @@ def test_a_damaged_folder_names_file_and_line(data_folder: Path) -> None:
 def test_a_misspelled_key_of_a_run_configuration(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("model: tiny\nlimits: 3\n")
-    assert error_line(evalkit("run", "--config", path)) == f"{path}: unknown key 'limits'; did you mean 'limit'?"
+    assert error_line(evalkit("run", "--config", path)) == f"{path}:2: unknown key 'limits'; did you mean 'limit'?"
 
 
 @needs_torch
