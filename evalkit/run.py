@@ -83,7 +83,7 @@ def run(
         model.on_text = _check_program
 
         # 4. One look at model and requests; what cannot come out right ends here.
-        tasks, plan, findings = _look(config, names, sources, model, say)
+        tasks, plan, findings = _look(config, names, sources, model, say, clock)
         if plan is not None:
             return Finished(None, plan)
 
@@ -128,9 +128,17 @@ def run(
 
 
 def _look(
-    config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any, say: Callable[[str], None]
+    config: RunConfig,
+    names: Sequence[str],
+    sources: Mapping[str, DataSource],
+    model: Any,
+    say: Callable[[str], None],
+    clock: float,
 ) -> tuple[dict[str, Any], str | None, list[str]]:
     """Return lm-eval's tasks with their requests, the plan where only that is wanted, and the warnings.
+
+    Args:
+        clock: `time.monotonic` at the beginning.
 
     Raises:
         ModelError, ConfigError: nothing right can come.
@@ -147,7 +155,8 @@ def _look(
         return tasks, None, findings
     from evalkit.dry_run import documents_of, plan_text
 
-    plan = plan_text(model, tasks["tasks"], asked_for, documents_of(tasks["tasks"]))
+    spent = time.monotonic() - clock
+    plan = plan_text(model, tasks["tasks"], asked_for, documents_of(tasks["tasks"]), spent)
     return tasks, plan + "\n\ndry run: nothing was scored and nothing was written", findings
 
 

@@ -55,6 +55,6 @@ def test_set_up_is_not_taken_for_work(device: str, monkeypatch: pytest.MonkeyPat
 
     model = SimpleNamespace(scorer=Scorer(), device=device, running=nullcontext)
     requests = [TokenRequest((1,) * 100, (2,)) for _ in range(5000)]
-    rate, tokens, spent = dry_run._scoring_rate(model, requests)
+    rate, tokens, spent = dry_run._scoring_rate(model, requests, dry_run._Weights(layers=1, head=0))
     assert rate == pytest.approx(1000)
     assert tokens / spent == pytest.approx(rate)
