@@ -212,7 +212,7 @@ def _generation(model: Any, tasks: dict[str, Any], seconds: list[float]) -> Iter
     seconds.append(expected)
     yield (
         f"- generation: {texts} of {greatest:,} tokens together at most, about {duration_text(expected)} "
-        f"(measured on {looked} prompts, {made} new tokens, in {spent:.1f} s; how long the texts get is a guess by these)"
+        f"(measured on {looked} prompts, {made} new tokens, in {spent:.1f} s; their length is a guess by these)"
     )
 
 

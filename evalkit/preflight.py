@@ -329,8 +329,8 @@ def _long_continuations(model: Any, asked: Asked) -> None:
     if longest > context:
         tasks = dict.fromkeys(task for task, length in zip(near.values(), lengths, strict=True) if length > context)
         raise ConfigError(
-            f"{', '.join(list(tasks)[:3])}{' ...' if len(tasks) > 3 else ''}: continuations of up to {longest:,} "
-            f"tokens do not fit into the context of {context:,}; --max-length {longest} at least, or leave these tasks out"
+            f"{', '.join(list(tasks)[:3])}{' ...' if len(tasks) > 3 else ''}: continuations of {longest:,} tokens "
+            f"do not fit into the context of {context:,}; --max-length {longest} at least, or leave these tasks out"
         )
 
 

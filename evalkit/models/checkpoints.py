@@ -172,7 +172,7 @@ def check_tokenizer(checkpoint: Checkpoint) -> None:
         newer = next(iter(sorted(checkpoint.folder.glob("tokenizer.model.v*"))), None)
         if newer is not None:
             raise ModelError(
-                f"{newer}: a SentencePiece file under a name that transformers does not read; copy it to tokenizer.model"
+                f"{newer}: a SentencePiece file by a name that transformers does not read; copy it to tokenizer.model"
             )
         raise ModelError(
             f"{checkpoint.folder}: no tokenizer (no tokenizer.json, tokenizer.model, vocab.json ...); "

@@ -6,6 +6,7 @@ here, and what is not encoded alike on a probe is refused.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,8 @@ def as_tekken(folder: Path, tokenizer: Any) -> None:
     """
     if not is_tekken(folder):
         return
-    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
-
-    own = Tekkenizer.from_file(str(folder / FILE))
+    # By name: it is an optional package, which is not there where types are checked.
+    own = importlib.import_module("mistral_common.tokens.tokenizers.tekken").Tekkenizer.from_file(str(folder / FILE))
     for text in PROBES:
         theirs, right = tokenizer.encode(text, add_special_tokens=False), own.encode(text, bos=False, eos=False)
         if list(theirs) != list(right):
