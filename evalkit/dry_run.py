@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from evalkit.models.generation import generation_requests
 from evalkit.preflight import Asked
 from evalkit.progress import duration_text
 from evalkit.scoring import TokenRequest
+from evalkit.scoring.generate_probe import unsupported
 from evalkit.scoring.memory import free_bytes
 from evalkit.suites import find_task, load_suites
 
@@ -29,11 +30,16 @@ MEASURED_TOKENS_CPU = 256
 ENCODED = 16_000
 _BLOCK = 32
 _NEIGHBOURS = 4
-# New tokens of the texts by which generation is measured.
-MEASURED_TOKENS = 8
+# New tokens of the texts by which generation is measured; fewer, of fewer batches, once `MEASURED_SECONDS` are spent.
+MEASURED_TOKENS = 16
+MEASURED_BATCHES = 8
+# A text that goes on after those is taken to end with this chance a token, until its own ends say more.
+ENDS = 1 / 100
 
 
-def plan_text(model: Any, tasks: dict[str, Any], asked: Asked, documents: dict[str, int]) -> str:
+def plan_text(
+    model: Any, tasks: dict[str, Any], asked: Asked, documents: dict[str, int], start_seconds: float = 0.0
+) -> str:
     """Return the plan of a run as a report of a few lines.
 
     Args:
@@ -41,6 +47,7 @@ def plan_text(model: Any, tasks: dict[str, Any], asked: Asked, documents: dict[s
         tasks: lm-eval's tasks with their requests.
         asked: the same requests.
         documents: how many documents of each task are asked.
+        start_seconds: what loading and the look before the work took, as they will in the run.
     """
     lines = [_table(asked, documents), ""]
     seconds: list[float] = []
@@ -49,8 +56,10 @@ def plan_text(model: Any, tasks: dict[str, Any], asked: Asked, documents: dict[s
     if asked.prompts:
         lines += _generation(model, tasks, seconds)
     lines += _memory(model)
-    total = "" if len(seconds) < 2 else f"together {duration_text(sum(seconds))} at most"
-    return "\n".join([*lines, *([f"- {total}"] if total else [])])
+    if seconds:
+        whole, start = duration_text(sum(seconds) + start_seconds), duration_text(start_seconds)
+        lines.append(f"- the whole run: about {whole}, with {start} of loading and looking")
+    return "\n".join(lines)
 
 
 def _table(asked: Asked, documents: dict[str, int]) -> str:
@@ -84,12 +93,41 @@ def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
         f"- tokens: {about}{rows:,} row by row; the {scorer.name} computes {round(forest):,} of them "
         f"({100 * forest / rows:.0f} %), {round(tokens):,} positions with padding"
     )
-    rate, measured, spent = _scoring_rate(model, requests)
-    seconds.append(tokens / rate)
+    weights = _weights(model.model)
+    scored = sum(len(r.continuation_ids) * factor for r, factor in zip(requests, scale, strict=True))
+    rate, measured, spent = _scoring_rate(model, requests, weights)
+    seconds.append(weights.work(tokens, scored) / rate)
     yield (
-        f"- scoring: about {duration_text(seconds[-1])} at {rate:,.0f} tokens/s, measured on {measured:,} tokens "
-        f"in {spent:.1f} s"
+        f"- scoring: about {duration_text(seconds[-1])} at {tokens / seconds[-1]:,.0f} tokens/s, measured on "
+        f"{measured:,} tokens in {spent:.1f} s"
     )
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What a position costs: the layers at every one, the head only where something is predicted.
+
+    Attributes:
+        layers: numbers in the matrices between embedding and head.
+        head: numbers in the head's matrix.
+    """
+
+    layers: int
+    head: int
+
+    def work(self, positions: float, predicted: float) -> float:
+        """Return multiplications."""
+        return self.layers * positions + self.head * predicted
+
+
+def _weights(model: Any) -> _Weights:
+    """Count a model's weights. Experts that a token does not use are counted: only ratios matter."""
+    get = getattr(model, "get_output_embeddings", None)
+    head = getattr(get() if get else None, "weight", None)
+    embedding = getattr(model.get_input_embeddings(), "weight", None)
+    ends = {id(weight) for weight in (head, embedding)}
+    layers = sum(p.numel() for p in model.parameters() if p.dim() > 1 and id(p) not in ends)
+    return _Weights(max(1, layers), 0 if head is None else int(head.numel()))
 
 
 def _some_pairs(tasks: Sequence[str]) -> tuple[list[int], dict[str, float]]:
@@ -113,8 +151,8 @@ def _some_pairs(tasks: Sequence[str]) -> tuple[list[int], dict[str, float]]:
     return chosen, share
 
 
-def _scoring_rate(model: Any, requests: Sequence[TokenRequest]) -> tuple[float, int, float]:
-    """Return tokens a second, of how many tokens, in how many seconds.
+def _scoring_rate(model: Any, requests: Sequence[TokenRequest], weights: _Weights) -> tuple[float, int, float]:
+    """Return multiplications a second, measured on how many tokens, in how many seconds.
 
     The first part pays for what is done once (kernels, threads, pages of memory) and is not counted. On an accelerator
     the parts are as large as packs: small ones would leave it idle.
@@ -124,7 +162,7 @@ def _scoring_rate(model: Any, requests: Sequence[TokenRequest]) -> tuple[float, 
     wanted = MEASURED_TOKENS_CPU if on_cpu else int(scorer.max_batch_tokens)
     rng = random.Random(0)
     parts = [_part(requests, rng, wanted if k or not on_cpu else wanted // 4) for k in range(1 + MEASURED_PARTS)]
-    tokens, spent = 0, 0.0
+    tokens, work, spent = 0, 0.0, 0.0
     with model.running():
         for number, part in enumerate(parts):
             clock = time.perf_counter()
@@ -132,9 +170,10 @@ def _scoring_rate(model: Any, requests: Sequence[TokenRequest]) -> tuple[float, 
             took = time.perf_counter() - clock
             if number:
                 tokens, spent = tokens + made, spent + took
+                work += weights.work(made, sum(len(request.continuation_ids) for request in part))
             if number > 1 and spent > MEASURED_SECONDS:
                 break
-    return tokens / spent, tokens, spent
+    return work / spent, tokens, spent
 
 
 def _part(requests: Sequence[TokenRequest], rng: random.Random, tokens: int) -> list[TokenRequest]:
@@ -154,27 +193,116 @@ def _generation(model: Any, tasks: dict[str, Any], seconds: list[float]) -> Iter
     shown = [model.in_chat_template(request) for request in requests for _ in range(request.repeats)]
     greatest = sum(int(request.args[1].get("max_gen_toks", model.max_gen_toks)) for request in shown)
     texts = f"{len(shown):,} text{'s' if len(shown) != 1 else ''}"
-    generator = model.generator
+    # Made without the probe that comes before texts that count: how fast it is does not depend on that.
+    generator = None if unsupported(model.model) else model.new_generator()
     if generator is None:
         yield f"- generation: {texts} of {greatest:,} tokens at most, by transformers' own loop: no time was measured"
         return
-    wanted = [r for r in generation_requests(shown, 0, int(model.max_gen_toks)) if r is not None]
     batch = int(model.batch_size_per_gpu)
-    # The shortest prompts: what is measured is a step, of which a text has many; its prompt is read once.
-    wanted.sort(key=lambda request: len(request.prompt))
-    some = [replace(r, max_new_tokens=min(r.max_new_tokens, MEASURED_TOKENS), until=()) for r in wanted[:batch]]
+    of_task: dict[str, list[Any]] = {}
+    for request, ours in zip(shown, generation_requests(shown, 0, int(model.max_gen_toks)), strict=True):
+        if ours is not None:
+            of_task.setdefault(str(request.task_name), []).append(ours)
+    expected, looked, made, spent = 0.0, 0, 0, 0.0
     with model.running():
-        sum(result.tokens for result in generator.iter_batches([replace(some[0], max_new_tokens=1)]))
-        clock = time.perf_counter()
-        made = sum(result.tokens for result in generator.iter_batches(some))
-    spent = time.perf_counter() - clock
-    rate = max(made, 1) / spent
-    seconds.append(greatest / rate)
+        for number, wanted in enumerate(of_task.values()):
+            sample = _measure_texts(generator, generator.rows(wanted), batch, warm_up=not number)
+            expected += sample.whole_seconds()
+            looked, made, spent = looked + len(sample.lengths), made + sum(sample.lengths), spent + sample.seconds
+    seconds.append(expected)
     yield (
-        f"- generation: {texts} of {greatest:,} tokens together at most, at {rate:,.0f} tokens/s "
-        f"{duration_text(seconds[-1])} at most (measured on {len(some)} prompts, {made} new tokens; "
-        "texts that end early take less)"
+        f"- generation: {texts} of {greatest:,} tokens together at most, about {duration_text(expected)} "
+        f"(measured on {looked} prompts, {made} new tokens, in {spent:.1f} s; their length is a guess by these)"
     )
+
+
+@dataclass
+class _Texts:
+    """What the first steps of some batches say about all texts of a task.
+
+    Attributes:
+        batches: how many batches all texts make.
+        rows: rows of a batch.
+        prompts: tokens of all prompts that will be read.
+        most: greatest number of new tokens of a text.
+        lengths: new tokens made of each text that was begun.
+        ended: of each, whether it ended there by itself.
+        read_tokens, read_seconds: prompts that were read, and how long that took.
+        steps, step_seconds: further steps, and how long those took.
+    """
+
+    batches: int
+    rows: int
+    prompts: int
+    most: int
+    lengths: list[int] = field(default_factory=list)
+    ended: list[bool] = field(default_factory=list)
+    read_tokens: int = 0
+    read_seconds: float = 0.0
+    steps: int = 0
+    step_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the measurement took."""
+        return self.read_seconds + self.step_seconds
+
+    def whole_seconds(self) -> float:
+        """Return about how long all texts will take."""
+        step = self.step_seconds / self.steps if self.steps else 0.0
+        reading = self.read_seconds * self.prompts / max(1, self.read_tokens)
+        return reading + self.batches * step * self.expected_steps()
+
+    def expected_steps(self) -> float:
+        """Return the steps of a batch after its first: until the longest of its texts ends.
+
+        While there are texts that were watched so long, a token's chance to be the last is what was seen (Kaplan and
+        Meier, 1958); after that it is constant, by the ends seen and `ENDS`.
+        """
+        chance = (sum(self.ended) + 1) / (sum(self.lengths) + 1 / ENDS)
+        survives, steps = 1.0, 0.0
+        for position in range(1, self.most):
+            watched = sum(length >= position for length in self.lengths)
+            ends = sum(e and length == position for e, length in zip(self.ended, self.lengths, strict=True))
+            survives *= 1 - (ends / watched if watched else chance)
+            steps += 1 - (1 - survives) ** self.rows
+        return steps
+
+
+def _measure_texts(generator: Any, rows: Sequence[Any], batch: int, *, warm_up: bool) -> _Texts:
+    """Begin some texts of a task, as the run would, and stop them after a few tokens."""
+    batch = min(batch, len(rows))
+    starts = range(0, len(rows), batch)
+    distinct = {row.prompt_ids: None for row in rows}
+    mean = sum(map(len, distinct)) / len(distinct)
+    most = max(row.request.max_new_tokens for row in rows)
+    found = _Texts(len(starts), batch, round(mean * max(len(distinct), len(starts))), most)
+    if warm_up:
+        row = min(rows, key=lambda row: len(row.prompt_ids))
+        row.begin(generator.decoder)
+        next(generator.steps([row]))
+    chosen = random.Random(0).sample(starts, min(len(starts), MEASURED_BATCHES))
+    for number, start in enumerate(chosen):
+        some = list(rows[start : start + batch])
+        for row in some:
+            row.begin(generator.decoder)
+        clock = time.perf_counter()
+        for step, active in enumerate(generator.steps(some)):
+            took = time.perf_counter() - clock
+            if step:
+                found.steps, found.step_seconds = found.steps + 1, found.step_seconds + took
+            else:
+                found.read_tokens += sum(map(len, {row.prompt_ids for row in some}))
+                found.read_seconds += took
+            if not active or step + 1 >= MEASURED_TOKENS or (step > 3 and found.seconds > MEASURED_SECONDS):
+                break
+            clock = time.perf_counter()
+        # `steps` leaves out what is finished: a row that could have gone on has as many tokens as the batch had steps.
+        found.lengths += [len(row.generated) for row in some]
+        found.ended += [row.is_finished for row in some]
+        if found.seconds > MEASURED_SECONDS and (number or found.lengths[0] > 1):
+            break
+    return found
 
 
 def _memory(model: Any) -> Iterator[str]:

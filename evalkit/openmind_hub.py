@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from evalkit.errors import EvalkitError
+from evalkit.offline import chosen_by_user
 
 
 def snapshot(
@@ -47,7 +47,7 @@ def snapshot(
     download: Callable[..., str] = functools.partial(
         hub.snapshot_download, name, revision=revision, ignore_patterns=ignore_patterns, **options
     )
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    offline = chosen_by_user()  # that the other hub cannot be reached says nothing about this one
     try:
         try:
             return Path(download(local_files_only=offline))

@@ -14,6 +14,7 @@ Every finding is one line with its remedy.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any
 from evalkit.config import RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.models.chat import check_chat_template
-from evalkit.models.checkpoints import first_line
+from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import is_out_of_memory, text_config, vocabulary_size
 
@@ -104,6 +105,7 @@ def check_requests(name: str, model: Any, asked: Asked) -> list[str]:
     _room(model, asked)
     _reachable_tokens(name, model, asked)
     _empty_contexts(name, model, asked)
+    _long_continuations(model, asked)
     return [*_cut_prompts(model, asked), *_cut_requests(model, asked), *_joins(model, asked)]
 
 
@@ -156,11 +158,36 @@ def _vocabulary(name: str, model: Any) -> Iterable[str]:
         model.tokenizer.pad_token_id = next(
             (i for i in (model.tokenizer.eos_token_id, model.tokenizer.bos_token_id) if i is not None and i < rows), 0
         )
+    added_here = _not_in_files(model, beyond)
+    if added_here:
+        yield (
+            f"transformers adds {', '.join(sorted(added_here))} to this tokenizer, whose files do not have "
+            f"{'it' if len(added_here) == 1 else 'them'}, beyond the {rows:,} rows of the model's embedding; no "
+            "request contains such a token, or the run stops here"
+        )
+        beyond = {token: index for token, index in beyond.items() if token not in added_here}
+        if not beyond:
+            return
+        highest = max(beyond.values())
     shown = ", ".join(sorted(beyond, key=beyond.__getitem__)[:3])
     yield (
         f"the tokenizer has ids up to {highest:,}, the model's embedding {rows:,} rows (ids to {rows - 1:,}); without "
         f"a row: {shown}{' ...' if len(beyond) > 3 else ''}; no request contains them, or the run stops here"
     )
+
+
+def _not_in_files(model: Any, tokens: Iterable[str]) -> set[str]:
+    """Return the tokens that no file of the tokenizer's folder holds: its class in transformers brings them."""
+    checkpoint = getattr(model, "tokenizer_checkpoint", None)
+    if checkpoint is None:
+        return set()
+    files = [file for pattern in SMALL_PATTERNS for file in checkpoint.folder.glob(pattern) if file.is_file()]
+    texts = [file.read_bytes() for file in files]
+    return {
+        token
+        for token in tokens
+        if not any(form.encode() in text for text in texts for form in (token, json.dumps(token)[1:-1]))
+    }
 
 
 def _positions(name: str, model: Any) -> Iterable[str]:
@@ -289,6 +316,22 @@ def _empty_contexts(name: str, model: Any, asked: Asked) -> None:
         f"{name}: the tokenizer has {what}, and {empty[0]} has contexts that are empty, which it stands for; "
         "name one in tokenizer_config.json (bos_token, eos_token)"
     )
+
+
+def _long_continuations(model: Any, asked: Asked) -> None:
+    """Raise ConfigError where a continuation alone is longer than the context: it cannot be scored at all."""
+    context = int(model.max_length)
+    near = {(c, k): task for task, c, k in asked.pairs if _bytes(k) > context}
+    if not near:
+        return
+    lengths = [len(request.continuation_ids) for request in model.encode(list(near)).requests]
+    longest = max(lengths)
+    if longest > context:
+        tasks = dict.fromkeys(task for task, length in zip(near.values(), lengths, strict=True) if length > context)
+        raise ConfigError(
+            f"{', '.join(list(tasks)[:3])}{' ...' if len(tasks) > 3 else ''}: continuations of {longest:,} tokens "
+            f"do not fit into the context of {context:,}; --max-length {longest} at least, or leave these tasks out"
+        )
 
 
 def _cut_prompts(model: Any, asked: Asked) -> Iterable[str]:

@@ -13,6 +13,7 @@ from evalkit.config import TINY, RunConfig
 from evalkit.data import DataSource
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError, DataError, ModelError
+from evalkit.offline import go_offline
 from evalkit.suites import find_task, with_chat
 
 # What `pip install -e .` alone does not bring; lm-eval's adapter imports the middle two.
@@ -39,6 +40,13 @@ def check_tokenizer_packages(folder: Path) -> None:
     if (folder / "tokenizer.json").is_file():
         return
     from evalkit.models.sentencepieces import FILES
+    from evalkit.models.tekken import FILE, is_tekken
+
+    if is_tekken(folder) and not _is_there("mistral_common"):
+        raise ModelError(
+            f"{folder / FILE}: reading this tokenizer needs mistral-common, not installed here; "
+            "pip install mistral-common"
+        )
 
     names = [name for name in FILES if (folder / name).is_file()]
     needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf", "tiktoken": "tiktoken"}
@@ -120,4 +128,4 @@ def go_offline_without_hub(say: Callable[[str], None]) -> None:
             f"{endpoint.geturl()} cannot be reached ({error.strerror or error}); only what is cached is used "
             "(HF_ENDPOINT names a mirror)"
         )
-        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+        go_offline()

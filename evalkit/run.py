@@ -70,7 +70,7 @@ def run(
     names = config.task_names()
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     check_ready(config, names, sources, say)
-    data = _load_data(names, sources, say)
+    data = _load_data(names, sources, config.limit, say)
     parent = _folder_of_runs(config)
 
     with ExitStack() as stack:
@@ -83,14 +83,14 @@ def run(
         model.on_text = _check_program
 
         # 4. One look at model and requests; what cannot come out right ends here.
-        tasks, plan, findings = _look(config, names, sources, model, say)
+        tasks, plan, findings = _look(config, names, sources, model, say, clock)
         if plan is not None:
             return Finished(None, plan)
 
         # 5. The run's folder: a new one, or that of the unfinished run with the same identity.
         opened, model.ledger = _open_run(config, parent, names, data, model, described, signals, say)
         stack.enter_context(opened.journal)
-        runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"))
+        runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"), opened.last_written)
 
         # 6. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
         stack.enter_context(_explained_stop(opened.folder, model.ledger, say))
@@ -101,10 +101,11 @@ def run(
 
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.marks.of)
+        sessions = runs.read_sessions(opened.folder)
         description = {
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
-            "duration_seconds": round(time.monotonic() - clock, 3),
+            "duration_seconds": round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
             "command": command,
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
@@ -119,7 +120,7 @@ def run(
             "requests": {mark: model.marks.counts.get(mark, 0) for mark in ("cut", "apart")},
             "identity": opened.journal.header["identity"],
             "work": model.ledger.describe(),
-            "sessions": runs.read_sessions(opened.folder),
+            "sessions": sessions,
         }
         evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
         evaluated["date"] = started.timestamp()
@@ -128,9 +129,17 @@ def run(
 
 
 def _look(
-    config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any, say: Callable[[str], None]
+    config: RunConfig,
+    names: Sequence[str],
+    sources: Mapping[str, DataSource],
+    model: Any,
+    say: Callable[[str], None],
+    clock: float,
 ) -> tuple[dict[str, Any], str | None, list[str]]:
     """Return lm-eval's tasks with their requests, the plan where only that is wanted, and the warnings.
+
+    Args:
+        clock: `time.monotonic` at the beginning.
 
     Raises:
         ModelError, ConfigError: nothing right can come.
@@ -147,7 +156,8 @@ def _look(
         return tasks, None, findings
     from evalkit.dry_run import documents_of, plan_text
 
-    plan = plan_text(model, tasks["tasks"], asked_for, documents_of(tasks["tasks"]))
+    spent = time.monotonic() - clock
+    plan = plan_text(model, tasks["tasks"], asked_for, documents_of(tasks["tasks"]), spent)
     return tasks, plan + "\n\ndry run: nothing was scored and nothing was written", findings
 
 
@@ -236,12 +246,21 @@ def _open_run(
 
 
 def _load_data(
-    names: Sequence[str], sources: Mapping[str, DataSource], say: Callable[[str], None]
+    names: Sequence[str], sources: Mapping[str, DataSource], limit: int | None, say: Callable[[str], None]
 ) -> dict[str, LoadedData]:
     from evalkit.tasks.documents import load
 
     data = {name: load(name, sources[find_task(name).suite]) for name in names}
-    say(f"{len(data)} tasks, {sum(len(loaded.documents) for loaded in data.values()):,} documents")
+    there = sum(len(loaded.documents) for loaded in data.values())
+    asked = sum(len(loaded.documents[:limit]) for loaded in data.values())
+    documents = (
+        "1 document"
+        if there == 1
+        else f"{asked:,} documents"
+        if asked == there
+        else f"{asked:,} of {there:,} documents"
+    )
+    say(f"{len(data)} task{'s' if len(data) != 1 else ''}, {documents}")
     for name, loaded in data.items():
         if loaded.verdict == "other":
             say(f"{name}: complete, but its content is not that behind the published scores ({loaded.location})")

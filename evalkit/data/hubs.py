@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from evalkit.data.layouts import Document
 from evalkit.data.manifest import Dataset, HubLocation
 from evalkit.errors import DataError
+from evalkit.offline import chosen_by_user, is_offline
 from evalkit.openmind_hub import snapshot
 
 _FOLDER = "give a local folder with --data FOLDER (layout: docs/data.md)"
@@ -64,10 +64,7 @@ def _load_dataset(dataset: Dataset, hub: HubLocation, path: str, location: str) 
         )
     except Exception as error:  # datasets and its back ends raise dozens of types; all mean "not delivered"
         reason = " ".join(str(error).split()) or type(error).__name__
-        offline = " (HF_HUB_OFFLINE is set: only what is cached can be loaded)" if _offline() else ""
+        why = "HF_HUB_OFFLINE is set" if chosen_by_user() else "the hub cannot be reached"
+        offline = f" ({why}: only what is cached can be loaded)" if is_offline() else ""
         raise DataError(f"{location}: cannot be loaded{offline}: {reason[:300]}; {_MIRROR}") from None
     return list(loaded)
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from evalkit.errors import ModelError
+from evalkit.offline import chosen_by_user
 from evalkit.paths import user_path
 
 # A repository holds one of these, or it has no tokenizer. The last two are tokenizers that bring their own code.
@@ -139,10 +140,12 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
             f"{name}: the repository has no revision '{revision}'; check its branches and commits"
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        cause = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
+        chosen = chosen_by_user()
+        cause = "HF_HUB_OFFLINE is set" if chosen else f"{constants.ENDPOINT} cannot be reached"
+        remedy = "unset it to download" if chosen else "set HF_ENDPOINT to a mirror"
         raise ModelError(
             f"{name}: no such folder here, not in the cache {constants.HF_HUB_CACHE}, and {cause}; "
-            "give a local folder, or set HF_ENDPOINT to a mirror"
+            f"give a local folder, or {remedy}"
         ) from error
     except Exception as error:  # whatever else the hub's client or the connection raises
         raise ModelError(f"{name}: download from {constants.ENDPOINT} failed: {first_line(error)}") from error
@@ -166,9 +169,14 @@ def check_tokenizer(checkpoint: Checkpoint) -> None:
     Asked before transformers, which may otherwise build an empty tokenizer from the model's type alone.
     """
     if not any(next(checkpoint.folder.glob(pattern), None) for pattern in TOKENIZER_PATTERNS):
+        newer = next(iter(sorted(checkpoint.folder.glob("tokenizer.model.v*"))), None)
+        if newer is not None:
+            raise ModelError(
+                f"{newer}: a SentencePiece file by a name that transformers does not read; copy it to tokenizer.model"
+            )
         raise ModelError(
             f"{checkpoint.folder}: no tokenizer (no tokenizer.json, tokenizer.model, vocab.json ...); "
-            "copy the base model's there, or name it with tokenizer=ID_OR_FOLDER"
+            "copy the base model's there, or name its folder or id with --tokenizer"
         )
     for name in TOKENIZER_JSON:
         if (checkpoint.folder / name).is_file():

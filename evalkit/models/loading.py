@@ -32,6 +32,7 @@ from evalkit.models.checkpoints import (
     weight_files,
 )
 from evalkit.models.sentencepieces import as_sentencepiece
+from evalkit.models.tekken import as_tekken
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
@@ -59,6 +60,7 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
             str(checkpoint.folder), trust_remote_code=trust_remote_code, **options
         )
     as_sentencepiece(checkpoint.folder, tokenizer)
+    as_tekken(checkpoint.folder, tokenizer)
     rule: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
     if getattr(rule, "dropout", None):  # of training: each encoding of a text would be another one
         rule.dropout = None
@@ -172,38 +174,63 @@ def _apply_adapter(model: Any, folder: Path) -> None:
     """
     settings = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     kind = str(settings.get("peft_type", "")).upper()
-    if settings.get("alora_invocation_tokens") or kind in NOT_LAYERS:
-        name = "activated LoRA" if kind == "LORA" else kind
+    try:
+        import peft
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as KINDS
+    except ImportError as error:
+        raise ModelError(f"--adapter {folder}: needs the package peft; pip install 'evalkit[model]'") from error
+    # Names of an enumeration of peft's, or of older releases plain texts.
+    known: dict[str, Any] = {str(getattr(name, "value", name)).upper(): made for name, made in KINDS.items()}
+    if kind not in known:
         raise ModelError(
-            f"--adapter {folder}: an adapter of the kind {name} works only inside peft's own model class, which is not "
-            "used here; merge it into its base with peft (merge_and_unload) where it can be, and give the result"
+            f"--adapter {folder}: {ADAPTER_CONFIG} names the kind '{kind}', which peft {peft.__version__} does not "
+            "know; a newer one may (pip install -U peft)"
         )
-    before = set(model.state_dict())
     try:
         with warnings.catch_warnings(), _in_safetensors(folder) as source:
             warnings.simplefilter("ignore")  # peft's advice about how adapters were saved
+            chosen = peft.PeftConfig.from_pretrained(str(source))
+            if settings.get("alora_invocation_tokens") or kind in NOT_LAYERS or chosen.is_prompt_learning:
+                name = "activated LoRA" if kind == "LORA" else kind
+                raise ModelError(
+                    f"--adapter {folder}: an adapter of the kind {name} is more than layers in a model, and not "
+                    "applied here; merge it into its base with peft (merge_and_unload) where it can be, and give the "
+                    "result"
+                )
+            _check_fields(folder, settings, known[kind], peft.__version__)
             _check_rows(model, folder, source)
-            found = model.load_adapter(str(source))
+            chosen.inference_mode = True
+            before = set(model.state_dict())
+            # It puts its layers into the model itself; for kinds that are layers alone it does nothing more.
+            found = peft.PeftModel(model, chosen).load_adapter(str(source), "default", torch_device="cpu")
     except ModelError:
         raise
-    except ImportError as error:
-        raise ModelError(f"--adapter {folder}: needs the package peft; pip install peft") from error
-    except Exception as error:  # peft and transformers raise whatever comes first
+    except Exception as error:  # peft raises whatever comes first
         raise ModelError(
             f"--adapter {folder}: does not fit {type(model).__name__} ({first_line(error)}); "
             "was it trained on another model?"
         ) from error
-    lost = sorted({*getattr(found, "missing_keys", ()), *getattr(found, "unexpected_keys", ())})
+    lost = sorted({*found.missing_keys, *found.unexpected_keys})
     added = [name for name in model.state_dict() if name not in before]
-    if any("lora_magnitude_vector" in name for name in lost):
-        raise ModelError(
-            f"--adapter {folder}: a DoRA adapter, whose magnitudes transformers {transformers.__version__} does not "
-            "load; merge it into its base with peft (merge_and_unload) and give the result with --model"
-        )
     if lost or not added:
         what = f"{len(lost)} of its weights have no place, first {lost[0]}" if lost else "it adds nothing"
         raise ModelError(
             f"--adapter {folder}: does not fit {type(model).__name__} ({what}); was it trained on another model?"
+        )
+
+
+def _check_fields(folder: Path, settings: dict[str, Any], kind: Any, release: str) -> None:
+    """Raise `ModelError` where a setting is switched on that this peft does not know; it would drop it with a warning.
+
+    What is off (null, false, 0, empty) is what a newer peft writes for things that the adapter does not use.
+    """
+    fields = inspect.signature(kind).parameters
+    unknown = [name for name, value in settings.items() if name not in fields and value]
+    if unknown:
+        raise ModelError(
+            f"{folder / ADAPTER_CONFIG}: {unknown[0]}={json.dumps(settings[unknown[0]])[:60]} is unknown to peft "
+            f"{release}, which would drop it, and it may change the answers; install the peft that wrote it "
+            "(pip install -U peft), or remove the line where it is only a note"
         )
 
 
@@ -240,13 +267,9 @@ def _check_rows(model: Any, folder: Path, source: Path) -> None:
                     )
 
 
-# Adapters (peft_type) that are more than layers in a model: virtual tokens, routers, schedules, shared vectors.
-NOT_LAYERS = frozenset(
-    (
-        *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "ADAPTION_PROMPT"),
-        *("POLY", "XLORA", "ADALORA", "VERA", "VBLORA"),
-    )
-)
+# Adapters (peft_type) that are more than layers in a model: routers, prompts in layers, a bank of vectors that layers
+# share. Those of virtual tokens peft tells.
+NOT_LAYERS = frozenset(("ADAPTION_PROMPT", "POLY", "VBLORA", "XLORA"))
 _LAYER = re.compile(r"\.\d+\.")
 
 

@@ -247,6 +247,15 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         """What generates; None where this model needs the loop of transformers."""
         return self._chosen_generator[0]
 
+    def new_generator(self) -> Generator:
+        """Return what generates where this model can be driven so, which is not tried."""
+        return Generator(
+            self.model,
+            self.tokenizer,
+            max_length=int(self.max_length),
+            add_special_tokens=bool(self.add_bos_token),
+        )
+
     @functools.cached_property
     def _chosen_generator(self) -> tuple[Generator | None, str]:
         """What generates and why; None where this model needs the loop of transformers."""

@@ -101,9 +101,7 @@ def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_proto
     """
     record = read_run(run)
     if is_run(against):
-        raise ConfigError(
-            f"--against {against}: that is a run; `evalkit compare` says document by document what differs"
-        )
+        raise ConfigError(_of_two_runs(record, read_run(Path(against))))
     baseline = load_baseline(against)
     scores = run_scores(record)
     found, notes = [], []
@@ -127,6 +125,22 @@ def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_proto
     if not found:
         raise ConfigError(f"{record.folder} and {baseline.slug}: nothing to compare ({'; '.join(notes) or 'no suite'})")
     return Explained(record, baseline, tuple(found), tuple(notes))
+
+
+def _of_two_runs(record: RunRecord, other: RunRecord) -> str:
+    """Return why two runs are not explained but compared, and what of their settings could account for a gap."""
+    tasks = [task for task in record.metrics if task in other.metrics]
+    # What changes every request first, then what changes some, then how many there are.
+    order = ("protocol", "chat_template", "apply_chat_template", "system", "add_bos", "max_new_tokens", "data", "dtype")
+    places = {field: place for place, field in enumerate(order)}
+    found = comparable.between_runs(record, other, tasks)
+    found.sort(key=lambda difference: places.get(difference.field, len(places)))
+    causes = "; ".join(map(str, found)) or "none; models, libraries and chance are left"
+    allowed = "".join(f" --allow-different {name}" for name in dict.fromkeys(item.field for item in found))
+    return (
+        f"--against {other.folder}: that is a run; what differs in settings: {causes}. `evalkit compare "
+        f"{record.folder} {other.folder}{allowed}` says document by document what came of it"
+    )
 
 
 def _explained(facts: Facts, own: Estimate, published: SuiteScore) -> Explanation:
@@ -195,7 +209,11 @@ def _settings(facts: Facts) -> Iterator[Cause]:
         yield Cause("tokenizer", "found", None, text)
     names = {"add_bos": "BOS token", "apply_chat_template": "chat template", "system": "system prompt"}
     for key, name in names.items():
-        if config.get(key):
+        template = comparable.template_of(facts.scores.record)
+        if key == "apply_chat_template" and facts.suite.name == "humaneval_chat" and template:
+            text = f"the run used sha256 {template[:12]}, the publication does not say which; it changes every request"
+            yield Cause(name, "unknown", None, text)
+        elif config.get(key):
             text = f"the run has it, {protocol} does not: it changes every request; run again without it"
             yield Cause(name, "found", None, text)
         else:

@@ -164,7 +164,7 @@ def gate(
 @click.command()
 @click.argument("run", metavar="RUN", type=_FILE)
 @click.option("--across-protocols", is_flag=True, help="Compare although the protocols differ; the result is marked.")
-@click.option("--against", required=True, metavar="BASELINE", help="The published result (or another run).")
+@click.option("--against", required=True, metavar="BASELINE", help="The published result; two runs: evalkit compare.")
 @click.option("--suite", "suites", multiple=True, help="Suite to explain; repeat for several.  [default: all]")
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print it.")
 def explain(run: Path, against: str, suites: tuple[str, ...], form: str, across_protocols: bool) -> None:

@@ -114,7 +114,7 @@ class Generator:
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         self._end_ids = end_ids(model, tokenizer)
         self._end_text = end_text(tokenizer)
-        self._decoder = Decoder(tokenizer)
+        self.decoder = Decoder(tokenizer)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[str | None]:
         """Return the completions, in the order of the requests; None where the model's logits were not finite.
@@ -131,6 +131,26 @@ class Generator:
 
     def iter_batches(self, requests: Sequence[GenerationRequest]) -> Iterator[BatchResult]:
         """Yield each batch's completions as it is finished, the longest prompts first."""
+        rows = self.rows(requests)
+        number = 0
+        while rows:
+            size = self._rows_that_fit(rows[0])
+            batch, rows = rows[:size], rows[size:]
+            for done in self._finish(batch):
+                yield BatchResult(
+                    number,
+                    tuple(index for row in done for index in row.indices),
+                    tuple(self._text(row) for row in done for _ in row.indices),
+                    sum(len(row.generated) for row in done),
+                )
+                number += 1
+
+    def rows(self, requests: Sequence[GenerationRequest]) -> list[Row]:
+        """Return the completions to be made, the longest prompts first; equal requests share one.
+
+        Raises:
+            ConfigError: max_new_tokens leaves no room for a prompt.
+        """
         for request in requests:
             if request.max_new_tokens >= self.max_length:
                 raise ConfigError(
@@ -151,19 +171,7 @@ class Generator:
             Row(request, encoded[request.prompt][-(self.max_length - request.max_new_tokens) :], indices)
             for request, indices in jobs.items()
         ]
-        rows.sort(key=lambda row: (-len(row.prompt_ids), row.prompt_ids, row.request.sample))
-        number = 0
-        while rows:
-            size = self._rows_that_fit(rows[0])
-            batch, rows = rows[:size], rows[size:]
-            for done in self._finish(batch):
-                yield BatchResult(
-                    number,
-                    tuple(index for row in done for index in row.indices),
-                    tuple(self._text(row) for row in done for _ in row.indices),
-                    sum(len(row.generated) for row in done),
-                )
-                number += 1
+        return sorted(rows, key=lambda row: (-len(row.prompt_ids), row.prompt_ids, row.request.sample))
 
     def _rows_that_fit(self, longest: Row) -> int:
         config = text_config(self.model)
@@ -183,7 +191,7 @@ class Generator:
         while todo:
             part = todo.pop(0)
             for row in part:
-                row.begin(self._decoder)
+                row.begin(self.decoder)
             try:
                 self._generate(part)
             except Exception as error:
@@ -203,9 +211,18 @@ class Generator:
             self.max_rows = half
             todo[:0] = [part[:half], part[half:]]
 
-    @torch.inference_mode()
     def _generate(self, batch: list[Row]) -> None:
         """Fill in ``generated`` of every row."""
+        for _ in self.steps(batch):
+            pass
+
+    @torch.inference_mode()
+    def steps(self, batch: list[Row]) -> Iterator[int]:
+        """Generate a token a step for every unfinished row, and yield how many are left; the first reads the prompts.
+
+        Args:
+            batch: rows that ``begin`` was called for; their ``generated`` is filled in.
+        """
         state = self.prefill(batch)
         active = list(batch)
         logits = state.logits
@@ -214,8 +231,10 @@ class Generator:
             still: list[int] = []
             for k, (row, token) in enumerate(zip(active, chosen, strict=True)):
                 row.generated.append(token)
-                if not self._is_finished(row):
+                row.is_finished = self._is_finished(row)
+                if not row.is_finished:
                     still.append(k)
+            yield len(still)
             if not still:
                 return
             if len(still) < len(active):
@@ -298,7 +317,7 @@ class Generator:
     def _text(self, row: Row) -> str | None:
         if row.has_failed:
             return None
-        return first_stop(self._decoder.completion(row.prompt_ids, row.generated), self._stops(row.request))
+        return first_stop(self.decoder.completion(row.prompt_ids, row.generated), self._stops(row.request))
 
 
 def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -336,6 +355,7 @@ class Row:
         generated: tokens so far, an end token included.
         stream: their text.
         has_failed: the model's logits after them were not finite.
+        is_finished: nothing more is generated.
     """
 
     def __init__(self, request: GenerationRequest, prompt_ids: tuple[int, ...], indices: list[int]) -> None:
@@ -345,6 +365,7 @@ class Row:
         self.generated: list[int] = []
         self.stream: Stream | None = None
         self.has_failed = False
+        self.is_finished = False
         self._key = hashlib.sha256(f"{request.seed}:{request.sample}:{request.prompt}".encode()).digest()
 
     def begin(self, decoder: Decoder) -> None:
@@ -352,6 +373,7 @@ class Row:
         self.generated.clear()
         self.stream = Stream(decoder, self.prompt_ids)
         self.has_failed = False
+        self.is_finished = False
 
     def draw(self) -> float:
         """Return the uniform random number in [0, 1) of the next token; it depends on its position and the row only."""

@@ -14,6 +14,7 @@ A folder with ``run.json`` is a finished run, one without is not.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -46,12 +47,14 @@ class OpenRun:
         journal: open for writing.
         records: what the journal had when it was opened.
         is_resumed: whether the run was begun by another process.
+        last_written: when that process last wrote a result, in seconds since 1970; None of a new run.
     """
 
     folder: Path
     journal: Journal
     records: list[Record]
     is_resumed: bool
+    last_written: float | None = None
 
 
 def open_run(
@@ -85,10 +88,11 @@ def open_run(
         unfinished = _unfinished(parent, say)
         for folder, header in unfinished:
             if header["identity"] == identity:
+                last_written = (folder / JOURNAL_FILE).stat().st_mtime  # opening may cut off an unfinished line
                 found, records = Journal.open_(folder / JOURNAL_FILE)
                 # Between the look and the lock, the process that had it may have finished.
                 if not (folder / RUN_FILE).exists():
-                    return OpenRun(folder, found, records, is_resumed=True)
+                    return OpenRun(folder, found, records, is_resumed=True, last_written=last_written)
                 found.close()
         for folder, header in unfinished:
             changed = differences(header["identity"], identity)
@@ -160,18 +164,27 @@ def _make_folder(parent: Path, now: datetime) -> Path:
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
 
-def begin_session(folder: Path, command: Sequence[str], started: str) -> None:
+def begin_session(folder: Path, command: Sequence[str], started: str, last_written: float | None = None) -> None:
     """Note that this process works on the run.
+
+    Args:
+        folder: of the run.
+        command: command line of this process.
+        started: when it began, as ISO 8601.
+        last_written: `OpenRun.last_written`: until then the session before this one worked; it may have been killed.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    entry = {
+    entry: dict[str, Any] = {
         "started": started,
         "host": platform.node(),
         "pid": os.getpid(),
         "command": list(command),
     }
+    if last_written is not None:
+        until = datetime.fromtimestamp(last_written, timezone.utc)
+        entry["previous_until"] = until.isoformat(timespec="seconds")
     path = folder / SESSIONS_FILE
     try:
         fd = files.open_file(path, is_new=not path.exists())
@@ -197,6 +210,18 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
             continue
         sessions.append(entry)
     return sessions
+
+
+def earlier_seconds(sessions: Sequence[Mapping[str, Any]]) -> float:
+    """Return how long all sessions but the last worked, each from its start to the last result that it wrote."""
+    total = 0.0
+    for session, following in itertools.pairwise(sessions):
+        try:
+            began, until = (datetime.fromisoformat(text) for text in (session["started"], following["previous_until"]))
+        except (KeyError, TypeError, ValueError):
+            continue  # of an evalkit that did not note it
+        total += max(0.0, (until - began).total_seconds())
+    return total
 
 
 # --- other runs -------------------------------------------------------------------------------------------------------

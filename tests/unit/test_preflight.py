@@ -14,6 +14,7 @@ from evalkit.errors import ConfigError, ModelError
 from evalkit.models import tiny
 from evalkit.models.chat import check_chat_template
 from evalkit.preflight import Asked, check_model, check_requests
+from evalkit.scoring.encode import encode_pairs
 
 pytestmark = pytest.mark.model
 
@@ -27,6 +28,7 @@ class Model:
     add_bos_token = False
     max_gen_toks = 256
     tokens_of_lm_eval: frozenset[str] = frozenset()
+    tokenizer_checkpoint: Any = None
     running = staticmethod(nullcontext)
 
     def __init__(self, rows: int = tiny.VOCABULARY_SIZE, max_length: int = 4096, kind: str = "mistral") -> None:
@@ -46,6 +48,9 @@ class Model:
         self.tokenizer: Any = tiny.tokenizer()
         self.max_length = max_length
         self.model = Unigram()
+
+    def encode(self, pairs: list[tuple[str, str]]) -> Any:
+        return encode_pairs(self.tokenizer, pairs, prefix_token_id=self.prefix_token_id)
 
     @property
     def prefix_token_id(self) -> int | None:
@@ -107,6 +112,31 @@ def test_new_tokens_without_room_stop_with_a_number_that_fits() -> None:
         look(model, prompts=prompts)
     fits = int(str(raised.value).split("--max-new-tokens (")[1].split()[0])
     assert look(model, prompts=((prompts[0][0], prompts[0][1], fits),)) == []
+
+
+def test_a_continuation_that_is_longer_than_the_context_stops_with_a_length_that_holds_it() -> None:
+    pairs = (("boolq", "Is it so?", " yes, as far as anybody knows"), ("piqa", "Is it?", " no"))
+    with pytest.raises(ConfigError, match=r"^boolq: .*--max-length") as raised:
+        look(Model(max_length=2), *pairs)
+    fits = int(str(raised.value).split("--max-length ")[1].split()[0])
+    # The slow count: tokens of the continuation behind its context.
+    tokenizer = tiny.tokenizer()
+    assert fits == len(tokenizer.encode("".join(pairs[0][1:]))) - len(tokenizer.encode(pairs[0][1]))
+    look(Model(max_length=fits), *pairs)
+    with pytest.raises(ConfigError):
+        look(Model(max_length=fits - 1), *pairs)
+
+
+def test_a_token_that_transformers_added_is_not_said_to_be_the_checkpoints(tmp_path: Any) -> None:
+    model = Model()
+    model.tokenizer.add_special_tokens({"pad_token": "[PAD]", "unk_token": "<|endoftext|>"})
+    model.tokenizer_checkpoint = SimpleNamespace(folder=tmp_path)
+    (tmp_path / "added_tokens.json").write_text('{"[PAD]": 2048}')
+    theirs, own = look(model, PAIR)
+    assert theirs.startswith("transformers adds <|endoftext|> to this tokenizer, whose files do not have it")
+    assert "ids up to 2,048" in own
+    assert "[PAD]" in own
+    assert "endoftext" not in own
 
 
 def test_cut_texts_are_counted_as_a_slow_count_does() -> None:

@@ -235,3 +235,39 @@ def test_an_index_without_metadata_is_named(tmp_path: Path, make_checkpoint: Cal
     content["metadata"] = {}
     index.write_text(json.dumps(content), encoding="utf-8")
     checked(folder)
+
+
+def test_who_went_offline_is_said_truly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import errors
+
+    from evalkit import offline
+
+    exception = errors.LocalEntryNotFoundError.__new__(errors.LocalEntryNotFoundError)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", FakeHub(tmp_path, tmp_path, exception))
+    monkeypatch.setattr(offline, "_set_here", [])
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "0")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set; give a local folder, or unset it to download"):
+        checkpoints.fetch_from_huggingface("owner/name", None)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    offline.go_offline()
+    with pytest.raises(ModelError, match="cannot be reached; give a local folder, or set HF_ENDPOINT to a mirror"):
+        checkpoints.fetch_from_huggingface("owner/name", None)
+
+
+def test_a_missing_tokenizer_names_the_option(own_checkpoint: Path) -> None:
+    (own_checkpoint / "tokenizer.json").rename(own_checkpoint / "tokenizer.model.v3")
+    with pytest.raises(ModelError, match=r"tokenizer\.model\.v3: a SentencePiece file .*; copy it to tokenizer\.model"):
+        checkpoints.check_tokenizer(Checkpoint("m", own_checkpoint, "folder"))
+    (own_checkpoint / "tokenizer.model.v3").unlink()
+    with pytest.raises(ModelError, match=r"no tokenizer .*with --tokenizer$"):
+        checkpoints.check_tokenizer(Checkpoint("m", own_checkpoint, "folder"))
+
+
+def test_a_tekken_file_alone_needs_its_package(own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evalkit import ready
+
+    (own_checkpoint / "tokenizer.json").rename(own_checkpoint / "tekken.json")
+    monkeypatch.setattr(ready, "_is_there", lambda _: False)
+    with pytest.raises(ModelError, match="needs mistral-common, not installed here; pip install mistral-common"):
+        ready.check_tokenizer_packages(own_checkpoint)

@@ -199,19 +199,58 @@ def test_what_lies_beside_an_adapter_is_named(tmp_path: Path, make_checkpoint: C
     assert "--tokenizer" not in said
 
 
-def test_a_dora_adapter_is_refused_with_the_remedy(tmp_path: Path, make_checkpoint: Callable[..., Path]) -> None:
-    from peft import LoraConfig, get_peft_model
+def kinds_of_adapters() -> dict[str, Any]:
+    import peft
+
+    two = ["q_proj", "v_proj"]
+    return {
+        "lora": peft.LoraConfig(r=2, target_modules=two, use_rslora=True, bias="lora_only"),
+        "dora": peft.LoraConfig(r=2, target_modules="all-linear", use_dora=True, modules_to_save=["lm_head"]),
+        "adalora": peft.AdaLoraConfig(target_modules=two, total_step=10, init_r=3, target_r=2),
+        "vera": peft.VeraConfig(r=4, target_modules=["q_proj"], save_projection=False),
+        "loha": peft.LoHaConfig(r=2, target_modules=two),
+        "ia3": peft.IA3Config(target_modules=["k_proj"], feedforward_modules=[]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "adalora", "vera", "loha", "ia3"])
+def test_a_model_with_an_adapter_gives_the_numbers_of_pefts_own(
+    own_checkpoint: Path, tmp_path: Path, kind: str
+) -> None:
+    import torch
+    from peft import PeftModel, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from evalkit.models.openmind import OpenMindLM
-
-    base = make_checkpoint(tmp_path / "base")
-    with warnings.catch_warnings():
+    torch.manual_seed(0)
+    with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        config = LoraConfig(r=2, target_modules=["q_proj"], use_dora=True)
-        get_peft_model(AutoModelForCausalLM.from_pretrained(str(base)), config).save_pretrained(str(tmp_path / "dora"))
-        with pytest.raises(ModelError, match=r"a DoRA adapter.*merge_and_unload"):
-            OpenMindLM(str(base), device="cpu", adapter=str(tmp_path / "dora"))
+        base = AutoModelForCausalLM.from_pretrained(str(own_checkpoint))
+        made = get_peft_model(base, kinds_of_adapters()[kind])
+        for parameter in made.parameters():
+            if parameter.requires_grad:  # adapters begin as nothing
+                parameter += torch.randn_like(parameter) * 0.1
+        made.save_pretrained(str(tmp_path / "adapter"))
+        ids = torch.arange(5, 25)[None]
+        base = AutoModelForCausalLM.from_pretrained(str(own_checkpoint))
+        before = base(ids).logits
+        expected = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()(ids).logits
+        found = load(own_checkpoint, adapter=str(tmp_path / "adapter")).model(ids).logits
+    assert torch.equal(found, expected)
+    assert not torch.allclose(found, before, atol=1e-3)
+
+
+def test_settings_that_peft_does_not_know_are_refused_where_they_are_on(own_checkpoint: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    off = {"use_later": False, "later_config": None, "later_list": [], "later_share": 0.0}
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, **off}))
+    load(own_checkpoint, adapter=str(adapter))
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, **off, "use_later": True}))
+    with pytest.raises(ModelError, match=r"use_later=true is unknown to peft .*pip install -U peft"):
+        load(own_checkpoint, adapter=str(adapter))
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "peft_type": "LATER"}))
+    with pytest.raises(ModelError, match=r"names the kind 'LATER', which peft .* does not know"):
+        load(own_checkpoint, adapter=str(adapter))
 
 
 def add_weight(folder: Path, name: str, values: Any) -> None:
@@ -264,7 +303,7 @@ def test_adapters_that_are_more_than_layers_are_refused(
     adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps({**settings, **change}))
-    with pytest.raises(ModelError, match=f"of the kind {kind} works only inside peft"):
+    with pytest.raises(ModelError, match=f"of the kind {kind} is more than layers"):
         load(own_checkpoint, adapter=str(adapter))
 
 

@@ -91,7 +91,9 @@ def test_compare(pair: tuple[Path, Path]) -> None:
 def test_explain_report_power_and_leaderboard_take_runs(pair: tuple[Path, Path]) -> None:
     a, _ = pair
     assert "sampling error" in evalkit("explain", a, "--against", CARD).stdout
-    assert f"--against {a}: that is a run" in evalkit("explain", a, "--against", a).stderr
+    assert (
+        f"--against {a}: that is a run; what differs in settings: none" in evalkit("explain", a, "--against", a).stderr
+    )
     report = evalkit("report", a, "--against", CARD, "--against", "openhermes-1-llama2-13b").stdout
     assert "Change/OpenHermes-1-Llama2-13B" in report
     assert report.startswith("# org/name")

@@ -374,3 +374,31 @@ def test_many_differences_stay_one_line() -> None:
     found = differences({str(n): n for n in range(9)}, {"9": "x" * 99})
     assert in_one_line(found).endswith(" and 5 more")
     assert found[-1] == f"9: null, now {'x' * 57}..."
+
+
+def test_the_time_of_a_run_is_that_of_its_sessions() -> None:
+    sessions = [
+        {"started": "2026-01-01T10:00:00+00:00"},
+        {
+            "started": "2026-01-01T12:00:00+00:00",
+            "previous_until": "2026-01-01T10:30:00+00:00",
+        },  # killed, went on later
+        {"started": "2026-01-02T09:00:00+00:00", "previous_until": "2026-01-01T12:00:05+00:00"},
+    ]
+    assert runs.earlier_seconds(sessions[:1]) == 0
+    assert runs.earlier_seconds(sessions) == 30 * 60 + 5
+    assert runs.earlier_seconds([{"started": "unknown"}, {"started": "2026-01-01T12:00:00+00:00"}]) == 0
+    back = [sessions[1], {"previous_until": "2026-01-01T11:00:00+00:00"}]  # the clock was set back
+    assert runs.earlier_seconds(back) == 0
+
+
+def test_a_resumed_run_knows_when_the_last_session_wrote(tmp_path: Path) -> None:
+    opened = runs.open_run(tmp_path, {"a": 1}, {"b": 2})
+    opened.journal.close()
+    assert opened.last_written is None
+    os.utime(opened.folder / runs.JOURNAL_FILE, (1_000_000, 1_000_000))
+    again = runs.open_run(tmp_path, {"a": 1}, {"b": 2})
+    again.journal.close()
+    assert again.last_written == 1_000_000
+    runs.begin_session(again.folder, ["evalkit"], "1970-01-12T13:00:00+00:00", again.last_written)
+    assert runs.read_sessions(again.folder)[-1]["previous_until"] == "1970-01-12T13:46:40+00:00"
