@@ -178,7 +178,7 @@ def _apply_adapter(model: Any, folder: Path) -> None:
         import peft
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as KINDS
     except ImportError as error:
-        raise ModelError(f"--adapter {folder}: needs the package peft; pip install 'evalkit[model]'") from error
+        raise ModelError(f"--adapter {folder}: needs the package peft; pip install peft") from error
     # Names of an enumeration of peft's, or of older releases plain texts.
     known: dict[str, Any] = {str(getattr(name, "value", name)).upper(): made for name, made in KINDS.items()}
     if kind not in known:
