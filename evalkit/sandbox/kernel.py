@@ -124,6 +124,11 @@ def install_seccomp(program: bytes) -> None:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))
 
 
+def types_for_seccomp(program: bytes) -> list[ctypes.Array[ctypes.c_char]]:
+    """Buffers of :func:`install_seccomp`'s types. While they are kept, children need not make these types anew."""
+    return [ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(struct.pack("@HP", 0, 0))]
+
+
 def install_listener(program: bytes) -> int:
     """Put a BPF program over this process as :func:`install_seccomp` does; return the descriptor that is told of calls.
 

@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 from . import kernel
-from .candidate import send, serve
-from .interpreter import ENVIRONMENT, prepare_builtins
+from .candidate import send, serve, warm_up
+from .interpreter import ENVIRONMENT, prepare_builtins, prepare_streams
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .semaphores import prepare_semaphores
@@ -52,7 +52,11 @@ def waited_seconds(pid: int) -> float:
     That is told of its first thread. What its other threads computed meanwhile is no lack of a CPU: they took it.
     """
     try:
-        ran, waited = (int(word) / 1e9 for word in Path(f"/proc/{pid}/schedstat").read_text().split()[:2])
+        fd = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY)
+        try:
+            ran, waited = (int(word) / 1e9 for word in os.read(fd, 100).split()[:2])
+        finally:
+            os.close(fd)
         return max(0.0, waited - max(0.0, kernel.process_cpu_seconds(pid) - ran))
     except (OSError, ValueError):
         return -1.0
@@ -273,6 +277,8 @@ def main() -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
+    prepare_streams()
+    warm_up()
     gc.collect()
     gc.disable()
     gc.freeze()
