@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -351,7 +352,13 @@ def first(values: List[int], text: str = "") -> List[int]:
             found.append(value)
     return found if len(text) < 3 else str(max(found))
 """
-_ARGUMENTS = (([3, 2, 6, 2],), ([1, 2], "ab"), ([4, 2], "a longer text"), ([1.5, 2.0],), ([],))
+_ARGUMENTS: tuple[tuple[Any, ...], ...] = (
+    ([3, 2, 6, 2],),
+    ([1, 2], "ab"),
+    ([4, 2], "a longer text"),
+    ([1.5, 2.0],),
+    ([],),
+)
 WARMING_ROUNDS = 8  # Python 3.11 and later adapt a function's code to what it meets after so many calls
 
 
@@ -365,7 +372,7 @@ def warm_up() -> None:
         heap = Heap(0, parts_of)  # the tests' side
         requests: list[dict[str, Any]] = [{"program": _USUAL, "entry_point": "first", "classes": []}]
         for number, arguments in enumerate(_ARGUMENTS):
-            values = encode_arguments(arguments, {}, lambda: Encoder(heap=heap))
+            values = encode_arguments(arguments, {}, functools.partial(Encoder, heap=heap))
             requests.append({"id": number, "do": "call", "on": 0, "values": values})
         os.write(pipes[1], b"".join(map(frame, requests)))
         os.close(pipes[1])

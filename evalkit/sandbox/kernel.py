@@ -15,6 +15,7 @@ import ctypes
 import os
 import resource
 import signal
+import stat
 import struct
 import time
 from collections.abc import Iterable
@@ -162,7 +163,8 @@ def landlock_ruleset(abi: int, readable: Iterable[str]) -> int:
         except OSError:
             continue  # not there: nothing to allow
         try:
-            rights = LANDLOCK_READ_FILE | (LANDLOCK_READ_DIR if Path(path).is_dir() else 0)
+            is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+            rights = LANDLOCK_READ_FILE | (LANDLOCK_READ_DIR if is_folder else 0)
             syscall(SYS_LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, struct.pack("=Qi", rights, fd), 0)
         finally:
             os.close(fd)

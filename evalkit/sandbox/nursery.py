@@ -293,6 +293,5 @@ def main() -> None:
     prepare_streams()
     warm_up()
     gc.collect()
-    gc.disable()
     gc.freeze()
     loop(control, walls, off=off)

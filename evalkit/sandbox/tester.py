@@ -415,7 +415,6 @@ def main() -> None:
     nursery = socket.socket(fileno=settings["nursery_fd"])
     tester = Tester(nursery, settings, [jobs, verdicts])
     gc.collect()
-    gc.disable()
     gc.freeze()
     while text := received():
         try:

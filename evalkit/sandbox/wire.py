@@ -13,8 +13,9 @@ _HEADER = struct.Struct(">I")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 # The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
-# it, kill it where nobody asks what it waited. Its answer to the last three: wait status, killed for its CPU time, killed on the tester's word, killed for
-# the number of its threads, CPU seconds, seconds waited for a CPU (-1: unknown), KiB resident at most.
+# it, kill it where nobody asks what it waited. Its answer to the last three: wait status, killed for its CPU time,
+# killed on the tester's word, killed for the number of its threads, CPU seconds, seconds waited for a CPU (-1:
+# unknown), KiB resident at most.
 RUN, END, KILL, DONE = b"R", b"E", b"K", b"D"
 OUTCOME = struct.Struct("<i???ddq")
 
