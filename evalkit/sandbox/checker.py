@@ -22,6 +22,7 @@ from typing import Any
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.sandbox.wire import NO_THREADS
 from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, Settings, Worker, WorkerDiedError, signal_name
 
 ISOLATIONS = ("require", "best", "off")
@@ -472,4 +473,5 @@ def demand(level: Level) -> None:
     if level.leaks:
         raise NotIsolatedError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")
     if level.faults:
-        raise NotIsolatedError(f"honest programs cannot run in the sandbox here: {'; '.join(level.faults)}; {remedy}")
+        remedy = "" if level.faults[0].startswith(NO_THREADS) else f"; {remedy}"
+        raise NotIsolatedError(f"honest programs cannot run in the sandbox here: {'; '.join(level.faults)}{remedy}")

