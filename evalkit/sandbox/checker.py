@@ -244,7 +244,11 @@ class Checker:
         self._workers.append(worker)
         try:
             try:
-                self._start_patiently(worker)
+                token = self._turns.shared()  # a sample whose time-out is to be its own has no start beside it either
+                try:
+                    self._start_patiently(worker)
+                finally:
+                    self._turns.end(token)
             except BaseException as error:
                 started.set_exception(error)
                 return
