@@ -290,6 +290,10 @@ class Session:
         """End the sample: the candidate's answer is none."""
         self.end(Malformed(why))
 
+    def end_uncrossed(self, what: str) -> NoReturn:
+        """End the sample: the tests need what cannot cross."""
+        self.end(Uncrossed(what))
+
     def end(self, ending: Ending) -> NoReturn:
         """End the sample."""
         self.ending = ending
@@ -461,9 +465,20 @@ class Proxy:
         return self._session.call(0, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name not in ("__doc__", "__qualname__"):
+        if name in ("__bases__", "__mro__"):  # the first is what issubclass looks for
+            self._session.end_uncrossed("the entry as a class: its bases")
+        if name.startswith("__") and name != "__qualname__":
             raise AttributeError(name)
         return self._session.ask("attr", 0, [name])
+
+    def __instancecheck__(self, value: object) -> bool:
+        self._session.end_uncrossed("the entry as a class: isinstance")
+
+    def __subclasscheck__(self, value: object) -> bool:
+        self._session.end_uncrossed("the entry as a class: issubclass")
+
+
+Proxy.__doc__ = property(lambda self: self._session.ask("attr", 0, ["__doc__"]))  # type: ignore[assignment]
 
 
 class Namespace(dict[str, Any]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -18,7 +19,6 @@ from typing import Any
 
 from . import raised
 from .heap import MAX_GIVEN, Heap
-from .interpreter import prepare_streams
 from .remote import abilities_of, kind_of, perform
 from .values import (
     CrossingError,
@@ -298,7 +298,7 @@ def _reply(
         return {"id": number, "raised": describe(error, objects.encoder())}
 
 
-def send_reply(reply: dict[str, Any], heap: Heap) -> None:
+def send_reply(reply: dict[str, Any], heap: Heap, fd: int = REPLIES_FD) -> None:
     """Send a reply; one that is too long, or finds no memory, is sent as that."""
     try:
         data = frame(reply)
@@ -310,19 +310,21 @@ def send_reply(reply: dict[str, Any], heap: Heap) -> None:
             if len(data) - 4 > MAX_FRAME_BYTES:
                 why = f"a value of {len(data)} bytes; at most {MAX_FRAME_BYTES}"
                 data = frame({"id": reply["id"], "uncrossed": why})
-        write(data)
+        write(data, fd)
         heap.settle()
     except MemoryError:
         heap.undo()
-        send({"raised": describe(MemoryError()), "id": reply.get("id")})
+        send({"raised": describe(MemoryError()), "id": reply.get("id")}, fd)
 
 
-def serve() -> None:
-    """Say that the walls stand, take the program, answer questions. Ends when the tester closes the pipe."""
-    send({"up": True})
-    requests = Requests()
+def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
+    """Say that the walls stand, take the program, answer questions. Ends when the tester closes the pipe.
+
+    The standard streams are those of :func:`prepare_streams` already.
+    """
+    send({"up": True}, replies_fd)
+    requests = Requests(requests_fd)
     request = requests.receive()
-    prepare_streams()
     names: dict[str, Any] = {}
     objects = Objects(names, request["classes"], requests)
     entry, reply = load(request["program"], request["entry_point"], objects)
@@ -331,8 +333,51 @@ def serve() -> None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(BaseException):  # the program may have closed or replaced it
                 stream.flush()
-        send_reply(reply, objects.heap)
+        send_reply(reply, objects.heap, replies_fd)
         if entry is None:
             return
         del reply
         reply = answer(objects, requests.receive())
+
+
+# A program of the usual kind, and what tests ask of it.
+_USUAL = """
+from typing import List
+
+def first(values: List[int], text: str = "") -> List[int]:
+    \"\"\"A docstring.\"\"\"
+    found = []
+    for value in sorted(values):
+        if value % 2 == 0 and value not in found:
+            found.append(value)
+    return found if len(text) < 3 else str(max(found))
+"""
+_ARGUMENTS: tuple[tuple[Any, ...], ...] = (
+    ([3, 2, 6, 2],),
+    ([1, 2], "ab"),
+    ([4, 2], "a longer text"),
+    ([1.5, 2.0],),
+    ([],),
+)
+WARMING_ROUNDS = 8  # Python 3.11 and later adapt a function's code to what it meets after so many calls
+
+
+def warm_up() -> None:
+    """Go the way of a program a few times in this process, the nursery, which runs no other program than this one.
+
+    Each child would else adapt the same code anew, and copy the memory pages that this changes.
+    """
+    for _ in range(WARMING_ROUNDS):
+        pipes = (*os.pipe(), *os.pipe())
+        heap = Heap(0, parts_of)  # the tests' side
+        requests: list[dict[str, Any]] = [{"program": _USUAL, "entry_point": "first", "classes": []}]
+        for number, arguments in enumerate(_ARGUMENTS):
+            values = encode_arguments(arguments, {}, functools.partial(Encoder, heap=heap))
+            requests.append({"id": number, "do": "call", "on": 0, "values": values})
+        os.write(pipes[1], b"".join(map(frame, requests)))
+        os.close(pipes[1])
+        with contextlib.suppress(EOFError):
+            serve(pipes[0], pipes[3])
+        for fd in (pipes[0], pipes[2], pipes[3]):
+            os.close(fd)
+    gc.disable()

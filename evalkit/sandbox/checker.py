@@ -22,6 +22,7 @@ from typing import Any
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.sandbox.wire import NO_THREADS
 from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, Settings, Worker, WorkerDiedError, signal_name
 
 ISOLATIONS = ("require", "best", "off")
@@ -89,7 +90,8 @@ class Turns:
 class Checker:
     """Runs model-written programs so that they can harm nothing and fake nothing.
 
-    Use as a context manager. At entry the workers start and their walls are tried; no sample runs before that.
+    Use as a context manager. At entry the first worker starts and its walls are tried, then the others do so while
+    samples are checked; no sample runs in a worker before that one's walls are proved.
 
     Args:
         isolation: "require" refuses to start unless every wall is proved; "best" runs with what there is and says so in
@@ -130,8 +132,7 @@ class Checker:
         self._ignores_children = False
         self.level = Level((), {}, (), ())
         """The walls of the first worker (each verdict names those of its own)."""
-        self.not_started: list[str] = []
-        """Why some of the workers did not start (no process ids, no descriptors); those that did do all the work."""
+        self._starting: list[Future[Level]] = []
 
     def __enter__(self) -> Checker:
         _keep_low_descriptors()
@@ -142,17 +143,16 @@ class Checker:
                 f"{hard} s; raise it (ulimit -t) or lower the time limit"
             )
         self._closing.clear()
-        self.not_started = []
+        self._starting = []
         if threading.current_thread() is threading.main_thread() and (
             signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
         ):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else nobody learns how a helper ended
             self._ignores_children = True
         try:
-            started: list[Future[Level]] = []
             for number in range(self.jobs):
                 future: Future[Level] = Future()
-                started.append(future)
+                self._starting.append(future)
                 thread = threading.Thread(target=self._work, args=(future,), name=f"sandbox-{number}", daemon=True)
                 try:
                     thread.start()
@@ -162,12 +162,6 @@ class Checker:
                     self._threads.append(thread)
                 if number == 0:
                     self.level = future.result()  # the others are spared a start that cannot succeed
-            for future in started[1:]:
-                failure = future.exception()
-                if isinstance(failure, OSError | RuntimeError | SandboxError):
-                    self.not_started.append(_in_words(failure))
-                elif failure is not None:
-                    raise failure
         except (OSError, RuntimeError) as error:
             self.close()
             raise SandboxError(
@@ -178,6 +172,13 @@ class Checker:
             self.close()
             raise
         return self
+
+    @property
+    def not_started(self) -> list[str]:
+        """Why some of the workers did not start (no process ids, no descriptors), as far as is known by now; those that
+        did do all the work. All but the first start while samples are checked already."""
+        ended = [future for future in self._starting if future.done()]
+        return [_in_words(failure) for future in ended if (failure := future.exception()) is not None]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -243,7 +244,11 @@ class Checker:
         self._workers.append(worker)
         try:
             try:
-                self._start_patiently(worker)
+                token = self._turns.shared()  # a sample whose time-out is to be its own has no start beside it either
+                try:
+                    self._start_patiently(worker)
+                finally:
+                    self._turns.end(token)
             except BaseException as error:
                 started.set_exception(error)
                 return
@@ -472,4 +477,5 @@ def demand(level: Level) -> None:
     if level.leaks:
         raise NotIsolatedError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")
     if level.faults:
-        raise NotIsolatedError(f"honest programs cannot run in the sandbox here: {'; '.join(level.faults)}; {remedy}")
+        remedy = "" if level.faults[0].startswith(NO_THREADS) else f"; {remedy}"
+        raise NotIsolatedError(f"honest programs cannot run in the sandbox here: {'; '.join(level.faults)}{remedy}")

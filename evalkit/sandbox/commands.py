@@ -116,14 +116,16 @@ def check(
                 if isolation != "require":
                     why = "; ".join(f"no {wall}: {reason}" for wall, reason in checker.level.missing.items())
                     click.echo(f"warning: isolation is {checker.level}{f' ({why})' if why else ''}", err=True)
-                if checker.not_started:
-                    click.echo(
-                        f"warning: {len(checker.not_started)} of {checker.jobs} workers did not start "
-                        f"({checker.not_started[0]}); the others do their work",
-                        err=True,
-                    )
+                told = 0
                 for number, verdict in checker.as_finished(asked[place] for place in todo):
                     unfinished.add(todo[number], verdict)
+                    if len(failures := checker.not_started) > told:
+                        told = len(failures)
+                        click.echo(
+                            f"warning: {told} of {checker.jobs} workers did not start ({failures[0]}); "
+                            "the others do their work",
+                            err=True,
+                        )
         except Interrupted as stop:
             click.echo(
                 f"stopped by {stop}: {unfinished.count():,} of {len(asked):,} verdicts are in "

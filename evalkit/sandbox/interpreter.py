@@ -7,6 +7,7 @@ here (it would look at site-packages), so its builtins are put in place.
 from __future__ import annotations
 
 import builtins
+import errno
 import io
 import os
 import sys
@@ -69,7 +70,13 @@ def _open_null(real: Any) -> Any:
     def open(file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:
         if isinstance(file, (str, bytes, os.PathLike)) and os.fsdecode(file) == os.devnull and len(args) < 5:
             kwargs.setdefault("opener", lambda *_: os.dup(0))
-        return real(file, mode, *args, **kwargs)
+        try:
+            return real(file, mode, *args, **kwargs)
+        except PermissionError:
+            # Where every open is refused, whether there is such a file or not.
+            if not isinstance(file, (str, bytes, os.PathLike)) or {*"wxa"} & {*mode} or os.path.lexists(file):
+                raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(file))
 
     open.__qualname__ = "open"
     return open

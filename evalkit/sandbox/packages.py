@@ -74,7 +74,7 @@ def standard_library() -> list[str]:
     readable = ["/etc/ld.so.cache", "/dev/urandom", "/dev/null", *TIME_ZONES]
     for folder in map(Path, sys.path):
         if folder.is_dir():
-            readable += [str(entry) for entry in folder.iterdir() if entry.name not in _NOT_READABLE]
+            readable += [f"{folder}/{name}" for name in os.listdir(folder) if name not in _NOT_READABLE]  # noqa: PTH208
         elif folder.exists():
             readable.append(str(folder))
     return readable

@@ -26,6 +26,7 @@ from .candidate import REPLIES_FD, REQUESTS_FD
 from .interpreter import ENVIRONMENT
 from .syscalls import ALLOWED, OTHERS
 from .walls import MAX_DESCRIPTORS, WallError, Walls, cpu_limits
+from .wire import NO_THREADS
 
 AT_FDCWD = -100
 MISSING = b"/evalkit-probe/none"
@@ -147,7 +148,7 @@ def _faults(walls: Walls) -> Iterator[str]:
     """What honest programs need and this set-up refuses."""
     if walls.seccomp:
         if not _start_threads(2):
-            yield "threads"
+            yield f"{NO_THREADS}; raise the limit on processes (ulimit -u, the container's pids limit)"
         try:
             for end in socket.socketpair():
                 end.close()

@@ -115,8 +115,16 @@ class Raiser:
         if known is not None:
             return known
         if pairs not in self._made:
-            base = self._class(pairs[1:])
-            self._made[pairs] = type(pairs[0][1], (base,), {"__str__": _text, "__module__": "builtins"})
+            bases = [self._class(pairs[1:])]
+            for further in map(self._known, *zip(*pairs[1:], strict=True)) if pairs[1:] else ():
+                if further is not None and not any(issubclass(base, further) for base in bases):
+                    bases.append(further)
+            body = {"__str__": _text, "__module__": "builtins"}
+            try:
+                made = type(pairs[0][1], tuple(bases), body)
+            except TypeError:  # bases that do not go together, which the program made up
+                made = type(pairs[0][1], (bases[0],), body)
+            self._made[pairs] = made
         return self._made[pairs]
 
     def _known(self, module: str, name: str) -> type[BaseException] | None:

@@ -16,7 +16,7 @@ import operator
 import re
 import types
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .calls import Session
@@ -97,6 +97,12 @@ class Remote:
         if name.startswith("__") and name not in _VISIBLE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return attribute(self._session, self._handle, type(self).__name__, name)
+
+    def __instancecheck__(self, value: object) -> NoReturn:
+        self._session.end_uncrossed("a class of the program's own: isinstance")
+
+    def __subclasscheck__(self, value: object) -> NoReturn:
+        self._session.end_uncrossed("a class of the program's own: issubclass")
 
     def __eq__(self, other: object) -> Any:
         return self is other or self._session.compare("eq", self, other)
@@ -195,7 +201,8 @@ def _itself(self: Remote) -> Remote:
 @functools.lru_cache(maxsize=512)
 def remote_class(name: str, abilities: frozenset[str]) -> Any:
     """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable")."""
-    methods: dict[str, Any] = {"__slots__": ()}
+    doc = property(lambda self: attribute(self._session, self._handle, name, "__doc__"))
+    methods: dict[str, Any] = {"__slots__": (), "__doc__": doc}
     for ability in abilities & UNARY.keys():
         methods[UNARY[ability][0]] = _ask(ability)
     for ability, kind in (("bool", bool), ("len", int), ("hash", int), ("index", int), ("str", str), ("repr", str)):

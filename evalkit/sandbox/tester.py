@@ -32,7 +32,7 @@ from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
 from .threads import MAX_THREADS
 from .traceless import is_traceless
-from .wire import KILL, NOT_JUDGED, OUTCOME, RUN, frame, frame_length
+from .wire import DONE, KILL, NOT_JUDGED, OUTCOME, RUN, frame, frame_length
 
 # A returned value can make a test compute with it, so the judge's memory counts too: beyond what it has when it starts
 # it may take half of what a candidate may, at least this much.
@@ -162,7 +162,7 @@ class Tester:
                 report = self.judged(job, text, channel, started + job["bound_seconds"] + SILENCE_SECONDS)
             except DiedError as error:
                 report, died = NO_REPORT, list(error.args)
-            self.nursery.sendall(report["word"].encode())
+            self.nursery.sendall(self.word(report))
             ended = self.nursery.recv(OUTCOME.size, socket.MSG_WAITALL)
             if len(ended) < OUTCOME.size:
                 raise Lost("the nursery died")
@@ -175,6 +175,11 @@ class Tester:
         if report["numpy"] and not self.has_numpy:
             self.load_numpy()
         return self.verdict(report, channel, OUTCOME.unpack(ended), started)
+
+    def word(self, report: dict[str, Any]) -> bytes:
+        """What to tell the nursery. How long the program waited for a CPU, only a verdict near the limit depends on."""
+        is_plain = report["label"] not in ("timed out", "lost") and report["used"] <= self.settings["timeout_seconds"]
+        return DONE if report["word"] == KILL.decode() and is_plain else str(report["word"]).encode()
 
     def judged(self, job: dict[str, Any], text: bytes, channel: Channel, deadline: float) -> dict[str, Any]:
         """The report of the judge that stays, for traceless tests, or of one that is forked for this job.
@@ -230,6 +235,7 @@ class Tester:
         judge = Judge(self.without)
         self.walls.raise_here(mapped, stays=job is None)
         gc.enable()
+        last: Channel | None = None
         while True:
             if job is None:
                 header, pipes, _, _ = socket.recv_fds(link, 4, 3)
@@ -238,6 +244,8 @@ class Tester:
                 text = link.recv(frame_length(header), socket.MSG_WAITALL)
                 channel, job = Channel((pipes[0], pipes[1], pipes[2])), json.loads(text)
                 stays = True
+                if last is not None:  # not before: its candidate would wake up at that, and is to be killed
+                    last.close()
             else:
                 stays = False
             try:
@@ -247,8 +255,7 @@ class Tester:
             link.sendall(frame({**report, "mapped": self.walls.mapped_bytes()}))
             if not stays:
                 return
-            channel.close()
-            job = None
+            last, job = channel, None
 
     def load_numpy(self) -> None:
         """Import numpy for the judges to come: this one needed it."""
@@ -408,7 +415,6 @@ def main() -> None:
     nursery = socket.socket(fileno=settings["nursery_fd"])
     tester = Tester(nursery, settings, [jobs, verdicts])
     gc.collect()
-    gc.disable()
     gc.freeze()
     while text := received():
         try:

@@ -18,35 +18,47 @@ _ALLOWED = (
     "True False None Exception AssertionError ValueError TypeError IndexError KeyError ZeroDivisionError"
 )
 _BUILTINS = frozenset(_ALLOWED.split())
-_NODES = (
+_PLAIN = (
     *(ast.Module, ast.Expr, ast.Pass, ast.Assert, ast.If, ast.For, ast.Return, ast.Assign, ast.AugAssign),
     *(ast.Constant, ast.Name, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Starred, ast.Subscript, ast.Slice),
     *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.keyword, ast.arguments, ast.arg),
     *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.JoinedStr, ast.FormattedValue),
-    *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
 )
+_SIGNS = (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)
+_NODES = frozenset(_PLAIN).union(*(sign.__subclasses__() for sign in _SIGNS))
 # Importing these does nothing but bind names; in prompts only.
 _HARMLESS = "typing math collections itertools functools re string operator heapq bisect copy datetime"
 _IMPORTS = frozenset(_HARMLESS.split())
 
 
-def _names(tree: ast.AST) -> set[str]:
-    """The names that a tree binds by assignment."""
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+def _nodes(tree: ast.AST) -> list[ast.AST]:
+    """A tree's nodes, as ``ast.walk`` gives them, in less than half its time."""
+    nodes = [tree]
+    for node in nodes:
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if type(value) is list:
+                nodes += [part for part in value if isinstance(part, ast.AST)]
+            elif isinstance(value, ast.AST):
+                nodes.append(value)
+    return nodes
 
 
 def _is_traceless_test(tree: ast.Module, entry_point: str) -> bool:
-    known = {entry_point, "check"} | _names(tree)
+    nodes = _nodes(tree)
+    known = {entry_point, "check"}
+    known.update(node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Store)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     for function in functions:
         if function.decorator_list or function.returns or function.args.defaults or function.args.kw_defaults:
             return False
-        known |= {argument.arg for argument in ast.walk(function.args) if isinstance(argument, ast.arg)}
+        known |= {argument.arg for argument in _nodes(function.args) if isinstance(argument, ast.arg)}
     if known & _BUILTINS or any(argument.startswith("__") for argument in known):
         return False
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            if node not in functions:
+    for node in nodes:
+        kind = type(node)
+        if kind not in _NODES:
+            if kind is not ast.FunctionDef or node not in functions:
                 return False
         elif isinstance(node, ast.Name):
             if node.id not in known and node.id not in _BUILTINS:
@@ -54,18 +66,16 @@ def _is_traceless_test(tree: ast.Module, entry_point: str) -> bool:
         elif isinstance(node, ast.arg):
             if node.annotation is not None:
                 return False
-        elif not isinstance(node, _NODES):
-            return False
-        if isinstance(node, ast.Assign | ast.AugAssign):
+        elif isinstance(node, ast.Assign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(part, ast.Subscript) for target in targets for part in ast.walk(target)):
+            if any(isinstance(part, ast.Subscript) for target in targets for part in _nodes(target)):
                 return False
     return True
 
 
 def _is_annotation(tree: ast.AST | None) -> bool:
     allowed = (ast.Name, ast.Subscript, ast.Tuple, ast.List, ast.Constant, ast.BinOp, ast.BitOr, ast.expr_context)
-    return tree is None or all(isinstance(node, allowed) for node in ast.walk(tree))
+    return tree is None or all(isinstance(node, allowed) for node in _nodes(tree))
 
 
 def _is_traceless_prompt(tree: ast.Module) -> bool:
@@ -79,7 +89,7 @@ def _is_traceless_prompt(tree: ast.Module) -> bool:
             if node.module not in _IMPORTS or node.level:
                 return False
         elif isinstance(node, ast.FunctionDef):
-            arguments = [argument for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+            arguments = [argument for argument in _nodes(node.args) if isinstance(argument, ast.arg)]
             defaults = [*node.args.defaults, *node.args.kw_defaults]
             if node.decorator_list or not all(isinstance(value, ast.Constant | None) for value in defaults):
                 return False

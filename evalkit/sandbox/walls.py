@@ -72,6 +72,7 @@ class Walls:
         """The bound on threads, which the nursery keeps."""
         self._ruleset = -1
         self._filter = b""
+        self._types: list[Any] = []
 
     def enter_namespaces(self) -> None:
         """Move to new user, PID, network, IPC and host-name namespaces where that is allowed. Call before any thread.
@@ -158,6 +159,7 @@ class Walls:
         if self.seccomp:
             extra = [item[8:] for item in self.without if item.startswith("seccomp:")]
             self._filter = build(kernel.MACHINE, extra=extra, without=OPENING if self.sealed else ())
+            self._types = kernel.types_for_seccomp(self._filter)
 
     def raise_in_candidate(self, pipes: Sequence[int], nursery: int) -> None:
         """Raise the walls of one candidate, in it. ``pipes``: requests to read, replies to write, output to write.

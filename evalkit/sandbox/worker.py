@@ -203,10 +203,7 @@ class Worker:
         assert self._tester.stdout is not None
         try:
             _write(self._tester.stdin, frame(job), deadline)
-            length = frame_length(_exactly(self._tester.stdout, 4, deadline))
-            if length > MAX_VERDICT_BYTES:
-                raise ValueError(f"a verdict of {length} bytes")
-            verdict: dict[str, Any] = json.loads(_exactly(self._tester.stdout, length, deadline))
+            verdict: dict[str, Any] = json.loads(_message(self._tester.stdout, deadline))
             died = verdict.get("died")
         except TimeoutError:
             share = (self._tester_cpu_seconds() - used) / (time.monotonic() - begun)
@@ -281,10 +278,12 @@ def _write(stream: IO[bytes], data: bytes, deadline: float) -> None:
     """Write all of ``data``; ``TimeoutError`` if the reader takes too long, which a stopped one does."""
     os.set_blocking(stream.fileno(), False)
     rest = memoryview(data)
-    while rest:
-        _wait(stream, select.POLLOUT, deadline)
+    while True:
         with contextlib.suppress(BlockingIOError):
             rest = rest[os.write(stream.fileno(), rest) :]
+        if not rest:
+            return
+        _wait(stream, select.POLLOUT, deadline)
 
 
 def _wait_readable(stream: IO[bytes], deadline: float) -> None:
@@ -298,16 +297,22 @@ def _wait(stream: IO[bytes], event: int, deadline: float) -> None:
         raise TimeoutError
 
 
-def _exactly(stream: IO[bytes], count: int, deadline: float) -> bytes:
-    parts = []
-    while count:
+def _message(stream: IO[bytes], deadline: float) -> bytes:
+    """Read one frame, the only one that is under way; its body."""
+    data, length = b"", 4
+    while len(data) < length:
         _wait_readable(stream, deadline)
-        part = os.read(stream.fileno(), min(count, 1 << 20))
+        part = os.read(stream.fileno(), 1 << 20)
         if not part:
             raise OSError("end of file")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+        data += part
+        if length == 4 and len(data) >= 4:
+            length += frame_length(data[:4])
+            if length > MAX_VERDICT_BYTES:
+                raise ValueError(f"a verdict of {length} bytes")
+    if len(data) > length:
+        raise ValueError("more than one verdict")
+    return data[4:]
 
 
 def _line(stream: IO[bytes], seconds: float) -> bytes:

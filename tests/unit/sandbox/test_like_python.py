@@ -206,3 +206,66 @@ def test_random_programs_over_shared_lists(checker: Checker, statements: list[st
     test = "def check(f):\n" + indented("\n".join(asserted))
     (verdict,) = checker.check(Problem("Test/0", prompt, test, "f"), [body])
     assert verdict.passed == (expected is not None), (verdict, body, lines, expected, done.stderr[-300:])
+
+
+# (completion of a prompt for f, lines of the tests); the oracle is plain Python.
+SMALL = [
+    ("    class E(KeyError, AttributeError):\n        pass\n    raise E('a')", "except AttributeError:\n    return"),
+    ("    class E(ValueError, AttributeError):\n        pass\n    raise E('a')", "except AttributeError:\n    return"),
+    ("    class E(KeyError, AttributeError):\n        pass\n    raise E('a')", "except LookupError:\n    return"),
+    ("    class E(ValueError):\n        pass\n    raise E('a')", "except AttributeError:\n    return"),
+]
+
+
+@pytest.mark.parametrize(("body", "handler"), SMALL)
+def test_an_exception_of_two_bases_is_caught_by_either(checker: Checker, body: str, handler: str) -> None:
+    lines = f"try:\n    f()\n{handler}\nassert False"
+    agree(checker, "def f():\n", body, lines)
+
+
+@pytest.mark.parametrize("expected", ["the prompt's", "the program's", None])
+def test_docstrings_are_the_programs(checker: Checker, expected: str | None) -> None:
+    body = "    return A()\n\n\nclass A:\n    'the class'\n"
+    truth = agree(checker, 'def f():\n    """the prompt\'s"""\n', body, f"assert f.__doc__ == {expected!r}")
+    assert truth == (expected == "the prompt's")
+    assert agree(checker, "def f():\n", body, "assert f().__doc__ == 'the class' and f.__doc__ is None")
+
+
+@pytest.mark.parametrize("ending", ["\n\\", "\\", "\n    \\", "\nif 1: \\", "\nx = 1 + \\", "\n\\\n\\"])
+@pytest.mark.parametrize("start", ["", "\n"])
+def test_a_backslash_at_the_end_joins_as_in_one_text(checker: Checker, ending: str, start: str) -> None:
+    body = f"    return 1{ending}"
+    test = f"{start}def check(f):\n    assert f() == 1\n"
+    (verdict,) = checker.check(Problem("Test/0", "def f():\n", test, "f"), [body])
+    assert verdict.passed == by_python("def f():\n", body, test)
+
+
+@pytest.mark.parametrize(
+    ("completion", "line"),
+    [
+        ("class f:\n    pass", "assert isinstance(f(), f)"),
+        ("class f(list):\n    pass", "assert issubclass(f, list)"),
+        ("class f(list):\n    pass", "assert issubclass(bool, f)"),
+        ("class A:\n    pass\n\n\ndef f():\n    return A()", "assert isinstance(f(), A)"),
+        (
+            "from collections import defaultdict\n\n\ndef f():\n    return defaultdict(lambda: 7)",
+            "assert f()[5] == 7",
+        ),
+    ],
+)
+def test_what_stays_with_the_program_is_named(checker: Checker, completion: str, line: str) -> None:
+    test = f"def check(f):\n    {line}\n"
+    (verdict,) = checker.check(Problem("Test/0", "", test, "f"), [completion])
+    assert verdict.label == "failed"
+    assert verdict.detail.startswith("could not cross: ")
+
+
+@pytest.mark.parametrize("without", [(), ("landlock",)])
+def test_a_file_that_is_not_there_is_not_found(without: tuple[str, ...]) -> None:
+    body = (
+        "    import pathlib\n    for act in (open, lambda p: pathlib.Path(p).read_text()):\n        try:\n"
+        "            act('/nonexistent')\n        except FileNotFoundError as error:\n"
+        "            assert error.filename == '/nonexistent'\n        else:\n            return 0\n    return 1\n"
+    )
+    with Checker(jobs=1, _without=without) as checker:
+        assert agree(checker, "def f():\n", body, "assert f() == 1")
