@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -84,7 +85,8 @@ def test_a_mechanism_switched_off_is_noticed(without: str, name: str, achieved: 
             assert achieved in seen, verdict
     finally:
         for pid in orphans():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may be ending
+                os.kill(pid, signal.SIGKILL)
         remove_message_queue()
         canaries.restore()
 
