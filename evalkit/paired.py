@@ -21,6 +21,8 @@ that probability by itself (`unseen_size`); how far between was found by simulat
   confidence interval for the mean of a bounded random variable" (arXiv 1905.06208), on why it is believed to hold for
   every distribution and every number of clusters. That is a conjecture; for unequal clusters and several tasks it is an
   approximation. `benchmarks/gate_rates.py` measures both.
+- Where clusters differ in size by more than a factor of 2, the loss must also be below the margin with each size
+  reweighted for itself (`strata`): one mean for all takes what is known of many small ones for known of a few large.
 - For many clusters it is the normal test with the cluster-robust error.
 
 The probability is that of a weighted sum of exponentials, by Lugannani and Rice, Advances in Applied Probability 12
@@ -40,7 +42,8 @@ from itertools import chain
 import numpy as np
 
 from evalkit.errors import DataError
-from evalkit.stats import Estimate, FloatArray, Values, t_cdf, t_quantile
+from evalkit.stats import Estimate, FloatArray, Values, t_quantile
+from evalkit.strata import Melded, melded, tail_probabilities
 
 _SMALL = 1e-4
 _STEPS = 200
@@ -48,41 +51,6 @@ TOWARDS_WORST = 0.75
 """How far the unseen cluster's size goes from the typical towards the worst one, in their logarithms."""
 LARGEST_FACTOR = 1e6
 """More documents than so many times those that are there are "no number of documents"."""
-
-
-def tail_probability(weights: FloatArray, counts: FloatArray) -> float:
-    """Return P(sum of E_i * weights_i >= 0) for independent standard exponentials E, `counts` of each weight.
-
-    shapes: (values,), (values,). By Lugannani and Rice (1980).
-    """
-    low, high = float(weights.min()), float(weights.max())
-    # What is 0 but for rounding.
-    if high <= -1e-12 * low:
-        return 0.0
-    if low >= -1e-12 * high:
-        return 1.0
-    # The saddlepoint: the root of the cumulant function's derivative, which increases between its two poles.
-    left, right, point = 1 / low, 1 / high, 0.0
-    for _ in range(_STEPS):
-        terms = weights / (1 - point * weights)
-        slope, curvature = float(counts @ terms), float(counts @ terms**2)
-        left, right = (left, point) if slope > 0 else (point, right)
-        following = point - slope / curvature
-        if not left < following < right:
-            following = (left + right) / 2
-        is_found = abs(following - point) <= 1e-13 * max(abs(left), abs(right))
-        point = following
-        if is_found:
-            break
-    terms = weights / (1 - point * weights)
-    curvature = float(counts @ terms**2)
-    root = math.copysign(math.sqrt(max(0.0, 2 * float(counts @ np.log1p(-point * weights)))), point)
-    if abs(root) < _SMALL:
-        skew: float = 2 * float(counts @ terms**3) / curvature**1.5
-        return float(0.5 - skew / (6 * math.sqrt(2 * math.pi)))
-    density = math.exp(-root * root / 2) / math.sqrt(2 * math.pi)
-    found = t_cdf(-root, math.inf) + density * (1 / (point * math.sqrt(curvature)) - 1 / root)
-    return min(1.0, max(0.0, found))
 
 
 def hidden_probability(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
@@ -139,6 +107,7 @@ class PairedTest:
     Attributes:
         difference: candidate minus baseline, with the cluster-robust standard error (0 if nothing changed).
         residuals: each cluster's summed weighted loss beyond its tasks' means. shape (clusters,), equal ones once
+        losses: each cluster's summed weighted loss. shape (clusters,)
         weights: each cluster's part of the mean; all add up to 1. shape (clusters,)
         counts: how many clusters are like this one. shape (clusters,)
         typical: the size of a typical cluster: of all tasks together, or of the task whose clusters weigh most, because
@@ -148,6 +117,7 @@ class PairedTest:
 
     difference: Estimate
     residuals: FloatArray
+    losses: FloatArray
     weights: FloatArray
     counts: FloatArray
     typical: float
@@ -173,13 +143,21 @@ class PairedTest:
 
     def p_fine(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or more"; small: not worse by the margin. Falls with it."""
-        found = self._fine(margin)
+        found = max(self._fine(margin), self._melded_loss.at(margin) if self._melded_loss else 0.0)
         return found if margin <= 0 else max(found, self.hidden(margin) * self._fine(0.0))
 
     def p_worse(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or less"; small: worse by more than that. Grows with it."""
-        found = self._worse(margin)
+        found = max(self._worse(margin), self._melded_gain.at(-margin) if self._melded_gain else 0.0)
         return found if margin >= 0 else max(found, self.hidden(-margin) * self._worse(0.0))
+
+    @cached_property
+    def _melded_loss(self) -> Melded | None:
+        return melded(self.losses, self.weights, self.counts)
+
+    @cached_property
+    def _melded_gain(self) -> Melded | None:
+        return melded(-self.losses, self.weights, self.counts)
 
     def _fine(self, margin: float) -> float:
         totals = self.residuals - self.weights * (self.difference.value + margin)
@@ -190,7 +168,7 @@ class PairedTest:
         return self._tail(-totals, self.unseen(margin) * (1 + margin))
 
     def _tail(self, totals: FloatArray, unseen: float) -> float:
-        return tail_probability(np.append(totals, unseen), np.append(self.counts, 1.0))
+        return float(tail_probabilities(np.append(totals, unseen)[None], np.append(self.counts, 1.0))[0])
 
     @cached_property
     def p_value(self) -> float:
@@ -224,6 +202,7 @@ class PairedTest:
             shifted = replace(
                 self,
                 difference=replace(self.difference, value=self.difference.value + unlucky),
+                losses=self.losses - self.weights * unlucky,
                 counts=self.counts * factor,
             )
             return shifted.p_worse(margin) <= alpha_worse if below else shifted.p_fine(margin) <= alpha
@@ -294,7 +273,7 @@ def paired_test(
 def _assembled(
     columns: Sequence[FloatArray], shares: Sequence[float], codes: Sequence[np.ndarray], groups: int
 ) -> PairedTest:
-    residuals, parts, corrected = np.zeros(groups), np.zeros(groups), np.zeros(groups)
+    residuals, losses, parts, corrected = (np.zeros(groups) for _ in range(4))
     value, variance_parts, typical = 0.0, [], 0.0
     for array, share, code in zip(columns, shares, codes, strict=True):
         centre = float(array.mean())
@@ -304,6 +283,7 @@ def _assembled(
         count = int(np.count_nonzero(sizes))
         typical = max(typical, _typical_size(sizes))
         residuals += own
+        losses += own - centre * sizes
         parts += sizes
         factor = count / (count - 1) if count > 1 else 1.0
         corrected += math.sqrt(factor) * own
@@ -314,9 +294,10 @@ def _assembled(
     # One cluster says nothing about the spread: it could have gone any way.
     stderr = math.sqrt(float(corrected @ corrected)) if groups > 1 else 1.0
     estimate = Estimate(value, stderr, documents, 1 / freedom if freedom else math.inf)
-    rows, counts = np.unique(np.round(np.stack([residuals, parts]), 14), axis=1, return_counts=True)
+    rows, counts = np.unique(np.round(np.stack([residuals, losses, parts]), 14), axis=1, return_counts=True)
     typical = max(typical, _typical_size(parts))
-    return PairedTest(estimate, rows[0], rows[1], counts.astype(np.float64), typical, groups < documents)
+    residuals, losses, parts = rows
+    return PairedTest(estimate, residuals, losses, parts, counts.astype(np.float64), typical, groups < documents)
 
 
 def _typical_size(sizes: np.ndarray) -> float:

@@ -79,7 +79,7 @@ def test_unchanged_answers_have_the_p_value_of_the_loss_that_hides_best(sizes: l
     keys = [cluster for cluster, size in enumerate(sizes) for _ in range(size)]
     found = paired_test({"t": np.zeros(len(keys))}, {"t": keys})
     hidden = hidden_probability(np.array(sizes) / sum(sizes), np.ones(len(sizes)), loss)
-    assert found.p_fine(loss) == pytest.approx(hidden, rel=0.04, abs=0.004)
+    assert found.p_fine(loss) == pytest.approx(hidden, rel=0.05, abs=0.004)
     assert found.hidden(loss) == pytest.approx(hidden)
     least = found.smallest_margin()
     assert found.hidden(least + 1e-6) <= 0.05 < found.hidden(least - 1e-6)
