@@ -47,6 +47,7 @@ from evalkit.strata import Melded, melded, tail_probabilities
 
 _SMALL = 1e-4
 _STEPS = 200
+_MOST_TILTED = 40.0
 TOWARDS_WORST = 0.75
 """How far the unseen cluster's size goes from the typical towards the worst one, in their logarithms."""
 LARGEST_FACTOR = 1e6
@@ -208,6 +209,78 @@ class PairedTest:
             return shifted.p_worse(margin) <= alpha_worse if below else shifted.p_fine(margin) <= alpha
 
         return None if self.difference.value + margin == 0 else smallest_factor(decides)
+
+    def at_loss(self, loss: float) -> PairedTest:
+        """Return the test if the same clusters changed, but so many of them for the worse that the loss is `loss`.
+
+        More of them change only if a loss of all that changed is not enough.
+        """
+        changed = self.losses != 0
+        mean = np.zeros_like(self.losses)
+        mean[changed] = self.losses[changed] / self.weights[changed]
+        moving = float(self.counts[changed].sum())
+
+        def tilted(strength: float) -> FloatArray:
+            weighted: FloatArray = self.counts[changed] * np.exp(strength * mean[changed] - abs(strength))
+            scaled: FloatArray = weighted * (moving / float(weighted.sum()))
+            return scaled
+
+        def lost(strength: float) -> float:
+            return float(tilted(strength) @ self.losses[changed]) - loss
+
+        counts = self.counts.copy()
+        if moving and lost(_MOST_TILTED) >= 0 >= lost(-_MOST_TILTED):
+            from scipy import optimize
+
+            counts[changed] = tilted(optimize.brentq(lost, -_MOST_TILTED, _MOST_TILTED, xtol=1e-9))
+        elif moving:
+            most = tilted(math.copysign(_MOST_TILTED, loss))
+            counts[changed] = most * (loss / float(most @ self.losses[changed]))
+            counts[~changed] *= max(0.0, self.clusters - float(counts[changed].sum())) / max(
+                1e-9, self.clusters - moving
+            )
+        residuals = self.losses - self.weights * loss
+        stderr = math.sqrt(float(counts @ residuals**2))
+        return replace(
+            self, difference=replace(self.difference, value=-loss, stderr=stderr), residuals=residuals, counts=counts
+        )
+
+    def detects(self, loss: float, alpha: float, power: float, factor: float = 1.0) -> bool:
+        """Return whether `factor` times these clusters show a true loss at the two-sided level alpha so probably."""
+        error = self.at_loss(loss).difference.stderr / math.sqrt(factor)
+        seen = self.at_loss(loss - t_quantile(power, math.inf) * error)
+        return replace(seen, counts=seen.counts * factor).p_worse(0.0) <= alpha / 2
+
+    def smallest_detectable(self, alpha: float, power: float) -> float:
+        """Return the smallest true loss that is detected with probability `power` by the two-sided test; 1 if none."""
+        low, high = 0.0, 1.0
+        if not self.detects(high, alpha, power):
+            return 1.0
+        while high - low > 1e-3 * high:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.detects(middle, alpha, power) else (middle, high)
+        return high
+
+    def factor_to_detect(self, loss: float, alpha: float, power: float) -> float | None:
+        """Return how many times as many clusters of the same kinds detect a true loss; None if no number does."""
+        return smallest_factor(lambda factor: self.detects(loss, alpha, power, factor))
+
+
+def planned_test(parts: Sequence[tuple[float, float, float]]) -> PairedTest:
+    """Return the test of two runs of which only the share of documents that flip is known, as many each way.
+
+    Args:
+        parts: of each task: its weight in the mean, its number of documents, the share of them that flips.
+    """
+    rows = [
+        (-way * weight / documents, weight / documents, documents * (1 - flips if way == 0 else flips / 2))
+        for weight, documents, flips in parts
+        for way in (-1.0, 0.0, 1.0)
+    ]
+    losses, weights, counts = np.array(rows).T
+    typical = max(weight / documents for weight, documents, _ in parts)
+    estimate = Estimate(0.0, math.sqrt(float(counts @ losses**2)), round(sum(number for _, number, _ in parts)))
+    return PairedTest(estimate, losses, losses, weights, counts, typical)
 
 
 def boundary(rising: Callable[[float], float]) -> float:

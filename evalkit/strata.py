@@ -40,6 +40,9 @@ def tail_probabilities(weights: FloatArray, counts: FloatArray) -> FloatArray:
     """
     from scipy import special
 
+    # A pole of hardly any weight is next to the root.
+    is_there = counts > 1e-9 * counts.max()
+    weights, counts = weights[:, is_there], counts[is_there]
     low, high = weights.min(axis=1), weights.max(axis=1)
     never, always = high <= -1e-12 * low, low >= -1e-12 * high
     found = np.where(never, 0.0, 1.0)
@@ -59,7 +62,8 @@ def tail_probabilities(weights: FloatArray, counts: FloatArray) -> FloatArray:
         left, right = np.where(is_above, left, point), np.where(is_above, point, right)
         to_left, to_right = 1 - point * low, 1 - point * high
         following = point - slope / (curvature - slope * (low / to_left + high / to_right))
-        following = np.where((left <= following) & (following <= right), following, (left + right) / 2)
+        is_inside = (left <= following) & (following <= right) & (1 / low < following) & (following < 1 / high)
+        following = np.where(is_inside, following, (left + right) / 2)
         is_found = np.abs(following - point) <= precision
         point = following
         if is_found.all():
