@@ -55,19 +55,20 @@ def tail_probabilities(weights: FloatArray, counts: FloatArray) -> FloatArray:
     precision = 1e-12 * np.minimum(-left, right)
     # The saddlepoint: the root of the cumulant function's derivative, which increases between its two poles. Newton's
     # method on the derivative times both poles, which is a line where there are two values.
-    for _ in range(_STEPS):
-        terms = scaled / (1 - point[:, None] * scaled)
-        slope, curvature = terms @ counts, terms**2 @ counts
-        is_above = slope > 0
-        left, right = np.where(is_above, left, point), np.where(is_above, point, right)
-        to_left, to_right = 1 - point * low, 1 - point * high
-        following = point - slope / (curvature - slope * (low / to_left + high / to_right))
-        is_inside = (left <= following) & (following <= right) & (1 / low < following) & (following < 1 / high)
-        following = np.where(is_inside, following, (left + right) / 2)
-        is_found = np.abs(following - point) <= precision
-        point = following
-        if is_found.all():
-            break
+    with np.errstate(divide="ignore", invalid="ignore"):  # what is no number is not inside
+        for _ in range(_STEPS):
+            terms = scaled / (1 - point[:, None] * scaled)
+            slope, curvature = terms @ counts, terms**2 @ counts
+            is_above = slope > 0
+            left, right = np.where(is_above, left, point), np.where(is_above, point, right)
+            to_left, to_right = 1 - point * low, 1 - point * high
+            following = point - slope / (curvature - slope * (low / to_left + high / to_right))
+            is_inside = (left <= following) & (following <= right) & (1 / low < following) & (following < 1 / high)
+            following = np.where(is_inside, following, (left + right) / 2)
+            is_found = np.abs(following - point) <= precision
+            point = following
+            if is_found.all():
+                break
     terms = scaled / (1 - point[:, None] * scaled)
     curvature = terms**2 @ counts
     root = np.copysign(np.sqrt(np.maximum(0.0, 2 * (np.log1p(-point[:, None] * scaled) @ counts))), point)
