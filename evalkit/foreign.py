@@ -53,9 +53,7 @@ def _unpaired_because(path: Path) -> str | None:
     older, file = older_with_samples(path), results_file(path)
     if older is None or file is None:
         return None
-    return (
-        f"{file}: the newest results file has no samples; {older.name} beside it has: name that file to pair documents"
-    )
+    return f"{file}: the newest results file has no samples, but {older.name} has: name that file to pair documents"
 
 
 def _load(path: Path) -> dict[str, Any]:
