@@ -166,7 +166,8 @@ class Melded:
 
 def melded(losses: FloatArray, weights: FloatArray, counts: FloatArray) -> Melded | None:
     """Return the distribution of the loss of all strata; None where there is one stratum: `paired` has it."""
-    strata = list(strata_of(losses, weights, counts))
+    whole = float(counts @ weights)  # other than 1 where more clusters of the same kinds are asked about
+    strata = list(strata_of(losses / whole, weights / whole, counts))
     if len(strata) < 2:
         return None
     unseen = max(stratum.unseen for stratum in strata)
