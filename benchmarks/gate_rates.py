@@ -47,6 +47,20 @@ AGIEVAL = (
 """The passages of AGIEval's tasks: how many questions each has. The last two tasks ask the same questions."""
 SIZES = {"2,000 + 40 of 20": of((1, 2000), (20, 40)), "500 + 100 of 5": of((1, 500), (5, 100)), "logiqa_en": LOGIQA}
 
+TEN = (50, 80, 120, 200, 400, 700, 1000, 2000, 3500, 5000)
+UNEVEN: dict[str, tuple[tuple[int, float], ...]] = {
+    "6 x 2,000 losing 20 % + 40 losing 5 %": ((2000, 0.2),) * 6 + ((40, 0.05),),
+    "5,000 losing 40 % + 20 losing 20 %": ((5000, 0.4), (20, 0.2)),
+    "3 x 1,000 losing 30 % + 30 losing 10 %": ((1000, 0.3),) * 3 + ((30, 0.1),),
+    "10 of 50 to 5,000, losing 2 to 40 %": tuple(
+        zip(TEN, (0.02, 0.4, 0.05, 0.1, 0.3, 0.02, 0.2, 0.4, 0.1, 0.3), strict=True)
+    ),
+    "10 of 50 to 5,000, the large losing most": tuple(
+        zip(TEN, (0.02, 0.02, 0.02, 0.05, 0.05, 0.2, 0.2, 0.4, 0.4, 0.4), strict=True)
+    ),
+}
+"""Tasks that lose unevenly: (documents, share that is lost)."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -62,6 +76,7 @@ class Case:
         only: only these tasks lose or gain; empty: all.
         tied: so many tasks, the last ones, ask the same questions: their clusters are one.
         noise: share of all documents that flip each way besides, one by one.
+        losses: of each task the share of documents that is lost, one by one, where tasks lose unevenly.
     """
 
     name: str
@@ -74,10 +89,13 @@ class Case:
     only: tuple[int, ...] = ()
     tied: int = 0
     noise: float = 0.0
+    losses: tuple[float, ...] = ()
 
     @property
     def margin(self) -> float:
         """The true loss: whole clusters first, then documents of the others."""
+        if self.losses:
+            return sum(self.losses) / len(self.losses)
         whole = self.shared * (self.gain + self.loss)
         net = self.loss - self.gain
         return self.moving * (self.shared * net + (1 - whole) * (1 - self.shared) * net)
@@ -156,6 +174,9 @@ def cases() -> Iterator[Case]:
         yield Case(f"1,000 independent, {flips}", (of((1, 1000)),), gain, loss)
         yield Case(f"6 x 2,000 + 40, {flips}", (*([of((1, 2000))] * 6), of((1, 40))), gain, loss)
         yield Case(f"5,000 + 20, {flips}", (of((1, 5000)), of((1, 20))), gain, loss)
+    for name, parts in UNEVEN.items():
+        tasks = tuple(of((1, count)) for count, _ in parts)
+        yield Case(name, tasks, 0.0, 1.0, losses=tuple(loss for _, loss in parts))
     for shared in (1.0, 0.5):
         yield Case(f"sequential, 30 clusters of 30, shared {shared:g}, -10 %", (of((30, 30)),), 0.0, 0.10, shared, True)
     yield Case("sequential, 600 independent, +4 -6 %", (of((1, 600)),), 0.04, 0.06, 0.0, True)
@@ -172,7 +193,8 @@ def draw(case: Case, rng: np.random.Generator, loss: float) -> dict[str, TaskSco
         if not case.tied or number <= len(case.tasks) - case.tied:
             kinds = rng.random(int(code[-1]) + 1)
         whole = flips(kinds, case.gain * case.shared, loss * case.shared)[code] * moves
-        single = flips(rng.random(code.size), case.gain * (1 - case.shared), loss * (1 - case.shared)) * moves
+        alone = case.losses[number] if case.losses and loss else loss * (1 - case.shared)
+        single = flips(rng.random(code.size), case.gain * (1 - case.shared), alone) * moves
         moved = np.where(whole != 0, whole, single)
         if case.noise:
             moved = np.where(moved != 0, moved, flips(rng.random(code.size), case.noise, case.noise))

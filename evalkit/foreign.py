@@ -42,6 +42,21 @@ def results_file(path: Path) -> Path | None:
     return path if path.suffix == ".json" and path.name != "run.json" and path.is_file() else None
 
 
+def older_with_samples(path: Path) -> Path | None:
+    """Return the newest results file of the folder that has samples, where a newer one without them is read."""
+    if not path.is_dir() or results_file(path) is None or sample_files(path):
+        return None
+    return next((file for file in sorted(path.glob("results_*.json"), reverse=True) if sample_files(file)), None)
+
+
+def _unpaired_because(path: Path) -> str | None:
+    """Say that a folder's newest results file has no samples, where an older one has."""
+    older, file = older_with_samples(path), results_file(path)
+    if older is None or file is None:
+        return None
+    return f"{file}: the newest results file has no samples, but {older.name} has: name that file to pair documents"
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -196,6 +211,7 @@ def read_foreign_run(path: Path) -> RunRecord:
         "work": None,
         "sessions": [],
         "foreign": "lm-eval",
+        "unpaired_because": _unpaired_because(path),
         "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
     }
     return RunRecord(file, evalkit, found, metrics)

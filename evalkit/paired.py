@@ -21,6 +21,8 @@ that probability by itself (`unseen_size`); how far between was found by simulat
   confidence interval for the mean of a bounded random variable" (arXiv 1905.06208), on why it is believed to hold for
   every distribution and every number of clusters. That is a conjecture; for unequal clusters and several tasks it is an
   approximation. `benchmarks/gate_rates.py` measures both.
+- Where clusters differ in size by more than a factor of 2, the loss must also be below the margin with each size
+  reweighted for itself (`strata`): one mean for all takes what is known of many small ones for known of a few large.
 - For many clusters it is the normal test with the cluster-robust error.
 
 The probability is that of a weighted sum of exponentials, by Lugannani and Rice, Advances in Applied Probability 12
@@ -40,49 +42,16 @@ from itertools import chain
 import numpy as np
 
 from evalkit.errors import DataError
-from evalkit.stats import Estimate, FloatArray, Values, t_cdf, t_quantile
+from evalkit.stats import Estimate, FloatArray, Values, t_quantile
+from evalkit.strata import Melded, melded, tail_probabilities
 
 _SMALL = 1e-4
 _STEPS = 200
+_MOST_TILTED = 40.0
 TOWARDS_WORST = 0.75
 """How far the unseen cluster's size goes from the typical towards the worst one, in their logarithms."""
 LARGEST_FACTOR = 1e6
 """More documents than so many times those that are there are "no number of documents"."""
-
-
-def tail_probability(weights: FloatArray, counts: FloatArray) -> float:
-    """Return P(sum of E_i * weights_i >= 0) for independent standard exponentials E, `counts` of each weight.
-
-    shapes: (values,), (values,). By Lugannani and Rice (1980).
-    """
-    low, high = float(weights.min()), float(weights.max())
-    # What is 0 but for rounding.
-    if high <= -1e-12 * low:
-        return 0.0
-    if low >= -1e-12 * high:
-        return 1.0
-    # The saddlepoint: the root of the cumulant function's derivative, which increases between its two poles.
-    left, right, point = 1 / low, 1 / high, 0.0
-    for _ in range(_STEPS):
-        terms = weights / (1 - point * weights)
-        slope, curvature = float(counts @ terms), float(counts @ terms**2)
-        left, right = (left, point) if slope > 0 else (point, right)
-        following = point - slope / curvature
-        if not left < following < right:
-            following = (left + right) / 2
-        is_found = abs(following - point) <= 1e-13 * max(abs(left), abs(right))
-        point = following
-        if is_found:
-            break
-    terms = weights / (1 - point * weights)
-    curvature = float(counts @ terms**2)
-    root = math.copysign(math.sqrt(max(0.0, 2 * float(counts @ np.log1p(-point * weights)))), point)
-    if abs(root) < _SMALL:
-        skew: float = 2 * float(counts @ terms**3) / curvature**1.5
-        return float(0.5 - skew / (6 * math.sqrt(2 * math.pi)))
-    density = math.exp(-root * root / 2) / math.sqrt(2 * math.pi)
-    found = t_cdf(-root, math.inf) + density * (1 / (point * math.sqrt(curvature)) - 1 / root)
-    return min(1.0, max(0.0, found))
 
 
 def hidden_probability(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
@@ -139,6 +108,7 @@ class PairedTest:
     Attributes:
         difference: candidate minus baseline, with the cluster-robust standard error (0 if nothing changed).
         residuals: each cluster's summed weighted loss beyond its tasks' means. shape (clusters,), equal ones once
+        losses: each cluster's summed weighted loss. shape (clusters,)
         weights: each cluster's part of the mean; all add up to 1. shape (clusters,)
         counts: how many clusters are like this one. shape (clusters,)
         typical: the size of a typical cluster: of all tasks together, or of the task whose clusters weigh most, because
@@ -148,6 +118,7 @@ class PairedTest:
 
     difference: Estimate
     residuals: FloatArray
+    losses: FloatArray
     weights: FloatArray
     counts: FloatArray
     typical: float
@@ -173,13 +144,21 @@ class PairedTest:
 
     def p_fine(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or more"; small: not worse by the margin. Falls with it."""
-        found = self._fine(margin)
+        found = max(self._fine(margin), self._melded_loss.at(margin) if self._melded_loss else 0.0)
         return found if margin <= 0 else max(found, self.hidden(margin) * self._fine(0.0))
 
     def p_worse(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or less"; small: worse by more than that. Grows with it."""
-        found = self._worse(margin)
+        found = max(self._worse(margin), self._melded_gain.at(-margin) if self._melded_gain else 0.0)
         return found if margin >= 0 else max(found, self.hidden(-margin) * self._worse(0.0))
+
+    @cached_property
+    def _melded_loss(self) -> Melded | None:
+        return melded(self.losses, self.weights, self.counts)
+
+    @cached_property
+    def _melded_gain(self) -> Melded | None:
+        return melded(-self.losses, self.weights, self.counts)
 
     def _fine(self, margin: float) -> float:
         totals = self.residuals - self.weights * (self.difference.value + margin)
@@ -190,7 +169,7 @@ class PairedTest:
         return self._tail(-totals, self.unseen(margin) * (1 + margin))
 
     def _tail(self, totals: FloatArray, unseen: float) -> float:
-        return tail_probability(np.append(totals, unseen), np.append(self.counts, 1.0))
+        return float(tail_probabilities(np.append(totals, unseen)[None], np.append(self.counts, 1.0))[0])
 
     @cached_property
     def p_value(self) -> float:
@@ -224,11 +203,84 @@ class PairedTest:
             shifted = replace(
                 self,
                 difference=replace(self.difference, value=self.difference.value + unlucky),
+                losses=self.losses - self.weights * unlucky,
                 counts=self.counts * factor,
             )
             return shifted.p_worse(margin) <= alpha_worse if below else shifted.p_fine(margin) <= alpha
 
         return None if self.difference.value + margin == 0 else smallest_factor(decides)
+
+    def at_loss(self, loss: float) -> PairedTest:
+        """Return the test if the same clusters changed, but so many of them for the worse that the loss is `loss`.
+
+        More of them change only if a loss of all that changed is not enough.
+        """
+        changed = self.losses != 0
+        mean = np.zeros_like(self.losses)
+        mean[changed] = self.losses[changed] / self.weights[changed]
+        moving = float(self.counts[changed].sum())
+
+        def tilted(strength: float) -> FloatArray:
+            weighted: FloatArray = self.counts[changed] * np.exp(strength * mean[changed] - abs(strength))
+            scaled: FloatArray = weighted * (moving / float(weighted.sum()))
+            return scaled
+
+        def lost(strength: float) -> float:
+            return float(tilted(strength) @ self.losses[changed]) - loss
+
+        counts = self.counts.copy()
+        if moving and lost(_MOST_TILTED) >= 0 >= lost(-_MOST_TILTED):
+            from scipy import optimize
+
+            counts[changed] = tilted(optimize.brentq(lost, -_MOST_TILTED, _MOST_TILTED, xtol=1e-9))
+        elif moving:
+            most = tilted(math.copysign(_MOST_TILTED, loss))
+            counts[changed] = most * (loss / float(most @ self.losses[changed]))
+            counts[~changed] *= max(0.0, self.clusters - float(counts[changed].sum())) / max(
+                1e-9, self.clusters - moving
+            )
+        residuals = self.losses - self.weights * loss
+        stderr = math.sqrt(float(counts @ residuals**2))
+        return replace(
+            self, difference=replace(self.difference, value=-loss, stderr=stderr), residuals=residuals, counts=counts
+        )
+
+    def detects(self, loss: float, alpha: float, power: float, factor: float = 1.0) -> bool:
+        """Return whether `factor` times these clusters show a true loss at the two-sided level alpha so probably."""
+        error = self.at_loss(loss).difference.stderr / math.sqrt(factor)
+        seen = self.at_loss(loss - t_quantile(power, math.inf) * error)
+        return replace(seen, counts=seen.counts * factor).p_worse(0.0) <= alpha / 2
+
+    def smallest_detectable(self, alpha: float, power: float) -> float:
+        """Return the smallest true loss that is detected with probability `power` by the two-sided test; 1 if none."""
+        low, high = 0.0, 1.0
+        if not self.detects(high, alpha, power):
+            return 1.0
+        while high - low > 1e-3 * high:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.detects(middle, alpha, power) else (middle, high)
+        return high
+
+    def factor_to_detect(self, loss: float, alpha: float, power: float) -> float | None:
+        """Return how many times as many clusters of the same kinds detect a true loss; None if no number does."""
+        return smallest_factor(lambda factor: self.detects(loss, alpha, power, factor))
+
+
+def planned_test(parts: Sequence[tuple[float, float, float]]) -> PairedTest:
+    """Return the test of two runs of which only the share of documents that flip is known, as many each way.
+
+    Args:
+        parts: of each task: its weight in the mean, its number of documents, the share of them that flips.
+    """
+    rows = [
+        (-way * weight / documents, weight / documents, documents * (1 - flips if way == 0 else flips / 2))
+        for weight, documents, flips in parts
+        for way in (-1.0, 0.0, 1.0)
+    ]
+    losses, weights, counts = np.array(rows).T
+    typical = max(weight / documents for weight, documents, _ in parts)
+    estimate = Estimate(0.0, math.sqrt(float(counts @ losses**2)), round(sum(number for _, number, _ in parts)))
+    return PairedTest(estimate, losses, losses, weights, counts, typical)
 
 
 def boundary(rising: Callable[[float], float]) -> float:
@@ -294,7 +346,7 @@ def paired_test(
 def _assembled(
     columns: Sequence[FloatArray], shares: Sequence[float], codes: Sequence[np.ndarray], groups: int
 ) -> PairedTest:
-    residuals, parts, corrected = np.zeros(groups), np.zeros(groups), np.zeros(groups)
+    residuals, losses, parts, corrected = (np.zeros(groups) for _ in range(4))
     value, variance_parts, typical = 0.0, [], 0.0
     for array, share, code in zip(columns, shares, codes, strict=True):
         centre = float(array.mean())
@@ -304,6 +356,7 @@ def _assembled(
         count = int(np.count_nonzero(sizes))
         typical = max(typical, _typical_size(sizes))
         residuals += own
+        losses += own - centre * sizes
         parts += sizes
         factor = count / (count - 1) if count > 1 else 1.0
         corrected += math.sqrt(factor) * own
@@ -314,9 +367,10 @@ def _assembled(
     # One cluster says nothing about the spread: it could have gone any way.
     stderr = math.sqrt(float(corrected @ corrected)) if groups > 1 else 1.0
     estimate = Estimate(value, stderr, documents, 1 / freedom if freedom else math.inf)
-    rows, counts = np.unique(np.round(np.stack([residuals, parts]), 14), axis=1, return_counts=True)
+    rows, counts = np.unique(np.round(np.stack([residuals, losses, parts]), 14), axis=1, return_counts=True)
     typical = max(typical, _typical_size(parts))
-    return PairedTest(estimate, rows[0], rows[1], counts.astype(np.float64), typical, groups < documents)
+    residuals, losses, parts = rows
+    return PairedTest(estimate, residuals, losses, parts, counts.astype(np.float64), typical, groups < documents)
 
 
 def _typical_size(sizes: np.ndarray) -> float:

@@ -144,6 +144,10 @@ def _of_others(path: Path) -> str:
         return f"; logs of inspect are not read: {serves}"
     with path.open("rb") as file:
         first = file.readline(200).decode("utf-8", errors="replace").lower()
+    if path.suffix.lower() == ".tex" or re.match(r"\s*(\\(begin|documentclass|section|usepackage)|%)", first):
+        return f"; tables of LaTeX are not read: {serves}"
+    if path.suffix.lower() in (".csv", ".tsv") and not re.match(r"[|\s]*dataset[\s,|]+version", first):
+        return f"; CSV is not read: {serves}"
     if re.match(r"[|\s]*dataset[\s,|]+version[\s,|]+metric[\s,|]+mode\b", first):
         return f"; summaries of OpenCompass are not read: {serves}"
     return ""

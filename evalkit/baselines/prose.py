@@ -222,6 +222,9 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
             average = _percent(beside["number"], beside["percent"], line, notes)
             if average <= 100:
                 events.append(PrintedScore(line, heading[0], average))
+        elif beside is not None and re.match(r"[^:=\d]*[:=]", heading[1]):
+            why = "a whole number may be a count; a score has places or a per cent sign"
+            notes.append(Note(line, f"number not read: {rest.strip()[:60]} ({why})", unread=True))
         elif beside is None and _SCORE_LIKE.search(heading[1]):
             notes.append(Note(line, f"number not read: {rest.strip()[:60]}", unread=True))
     elif heading is None and rest and not events:

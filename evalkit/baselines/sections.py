@@ -79,10 +79,16 @@ def _model_lines(events: list[Event]) -> set[int]:
     with_scores = [
         i
         for i, following in zip(headings, [*headings, len(events)][1:], strict=True)
-        if any(isinstance(event, ScoreTable) for event in events[i:following])
+        if any(_is_score(event, events[i]) for event in events[i:following])
     ]
     certain = {i for i in with_scores if getattr(events[i], "certain", False)}
     return set(with_scores) if len(with_scores) > 1 else certain
+
+
+def _is_score(event: Event, heading: Event) -> bool:
+    """Tell whether an event is a score of the heading's model: a table, or a list's below a line that names a model."""
+    certain = isinstance(heading, ModelHeading) and heading.certain
+    return isinstance(event, ScoreTable) or (certain and isinstance(event, PrintedScore))
 
 
 def _labels(events: list[Event]) -> dict[int, str]:
@@ -198,6 +204,15 @@ def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) ->
         replace(row, metric=tasks[row.task].headline) if suite_of_task(row.task) == suite else row for row in table.rows
     ]
     return replace(table, rows=tuple(rows), suite=suite)
+
+
+def _takes_more(average: PrintedScore, rows: list[Row], suite: str) -> bool:
+    """Tell whether an average is one of rows of which some are not the suite's: unless the suite's own give it."""
+    own = [row for row in rows if suite_of_task(row.task) == suite]
+    if not own or len(own) == len(rows):
+        return False
+    values = [row.value for row in one_a_task(own)]
+    return abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) > Decimal("0.0151")
 
 
 def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
@@ -422,7 +437,9 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                     keep(score, heading)
                 waiting.clear()
             for score in table.averages:
-                if heading is not None and suites - {None} <= {heading}:
+                if heading is not None and _takes_more(score, list(table.rows), heading):
+                    average_of_rows(score, list(table.rows), f"more rows than those of {load_suites()[heading].title}")
+                elif heading is not None and suites - {None} <= {heading}:
                     keep(score, str(heading))
                 else:
                     average_of_rows(score, list(table.rows), elsewhere or "its table")
@@ -457,6 +474,9 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             else:
                 why = "of what, the list above it does not say"
                 notes.append(Note(event.line, f"average {event.percent}: {why}; not read", unread=True))
+        elif heading is not None and _takes_more(event, section, heading) and not settled:
+            average_of_rows(event, section, f"more rows than those of {load_suites()[heading].title}")
+            settled = True
         elif heading is not None:
             listed = []
             keep(event, heading)

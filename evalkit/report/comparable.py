@@ -211,6 +211,7 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         found.append("data: some of it is not the published content")
     if candidate.evalkit["config"].get("limit"):
         found.append(f"limited: only the first {candidate.evalkit['config']['limit']} documents of each task")
+    found += [why for record in records if (why := record.evalkit.get("unpaired_because"))]
     found += _of_model(candidate, "candidate")
     if baseline is not None:
         found += _of_model(baseline, "baseline")

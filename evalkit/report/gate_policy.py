@@ -122,7 +122,10 @@ def read_policy(path: Path) -> Policy:
 
 
 def _section(found: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    entries = found.get(key) or {}
+    entries = found.get(key, {})
+    if key in found and not entries:
+        left_out = "all suites are judged" if key == "suites" else "none is judged besides"
+        raise ConfigError(f"{where}: {key}: names none; name those to judge, or leave the key out ({left_out})")
     if not isinstance(entries, dict) or not all(isinstance(name, str) for name in entries):
         raise ConfigError(f"{where}: {key}: expected a mapping of names to rules, e.g. 'gpt4all: {{margin: 0.5}}'")
     return entries

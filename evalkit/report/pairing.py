@@ -279,6 +279,8 @@ def pair(
     """
     for record in (candidate, baseline):
         if record.evalkit.get("foreign") and not has_samples(record):
+            if why := record.evalkit.get("unpaired_because"):
+                raise DataError(str(why))
             raise DataError(
                 f"{record.folder}: no samples files beside it (lm_eval --log_samples writes them), so no pairs"
             )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError
+from evalkit.paired import PairedTest, planned_test
 from evalkit.report.tables import Cell, Column, Table, rounded
 from evalkit.stats import smallest_detectable, suite_stderr
-from evalkit.suites import Suite, load_suites, question_group
+from evalkit.suites import Suite, Task, load_suites, question_group
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Plan:
         documents: number of documents of the whole suite.
         smallest: smallest detectable change with all of them, in percentage points.
         needed: documents that detect the asked effect, the same share of each task; more than `documents` if the suite
-            is too small. None if no effect was asked.
+            is too small. None if no effect was asked, or no number of documents detects it.
         limit: first so many documents of each task detect the asked effect (``--limit``); None if no number does, or
             no effect was asked.
         limit_documents: how many documents that is over all tasks.
@@ -105,24 +106,56 @@ def plan(
     check(effect=effect, flips=flips, alpha=alpha, power=power)
     of_document = variances(suite, shares_of(suite, baseline), flips)
     documents = sum(task.documents for task in suite.tasks)
-    smallest = smallest_detectable(_stderr(suite, of_document), alpha, power)
+
+    def detectable(limit: int | None = None) -> float:
+        if flips is not None:
+            return 100 * planned(suite, of_document, limit).smallest_detectable(alpha, power)
+        return smallest_detectable(_stderr(suite, of_document, limit), alpha, power)
+
+    smallest = detectable()
     if effect is None:
         return Plan(suite.name, flips is not None, documents, smallest)
-    share = (smallest / effect) ** 2
-    needed = sum(math.ceil(share * task.documents) for task in suite.tasks)
-    limit = _smallest_limit(suite, of_document, effect / smallest_detectable(1.0, alpha, power))
+    share: float | None = (smallest / effect) ** 2
+    if flips is not None:
+        share = planned(suite, of_document).factor_to_detect(effect / 100, alpha, power)
+    needed = None if share is None else sum(math.ceil(share * task.documents) for task in suite.tasks)
+    limit = _smallest_limit(suite, lambda limit: detectable(limit) <= effect)
     used = None if limit is None else sum(min(limit, task.documents) for task in suite.tasks)
     return Plan(suite.name, flips is not None, documents, smallest, needed, limit, used)
 
 
-def _smallest_limit(suite: Suite, of_document: Mapping[str, float], target: float) -> int | None:
-    """Return the smallest number of documents a task whose standard error is at most `target`, by bisection."""
+def planned(suite: Suite, of_document: Mapping[str, float], limit: int | None = None) -> PairedTest:
+    """Return the test that `compare` makes of two runs whose documents flip so often, as many each way.
+
+    Args:
+        suite: the suite.
+        of_document: task -> share of documents that flip.
+        limit: first so many documents of each task.
+    """
+    # Tasks with the same questions flip together: each question counts for all of them.
+    same: dict[str, list[Task]] = {}
+    for task in suite.tasks:
+        same.setdefault(question_group(task.name), []).append(task)
+    return planned_test(
+        [
+            (
+                len(tasks) / len(suite.tasks),
+                min(tasks[0].documents, limit or tasks[0].documents),
+                math.fsum(of_document[task.name] for task in tasks) / len(tasks),
+            )
+            for tasks in same.values()
+        ]
+    )
+
+
+def _smallest_limit(suite: Suite, detects: Callable[[int], bool]) -> int | None:
+    """Return the smallest number of documents a task with which the effect is detected, by bisection."""
     low, high = 1, max(task.documents for task in suite.tasks)
-    if _stderr(suite, of_document) > target:
+    if not detects(high):
         return None
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _stderr(suite, of_document, middle) <= target else (middle + 1, high)
+        low, high = (low, middle) if detects(middle) else (middle + 1, high)
     return low
 
 
@@ -141,16 +174,15 @@ def power_table(plans: Sequence[Plan], effect: float | None, alpha: float, power
     for item in plans:
         kind = "paired" if item.paired else "unpaired"
         row: tuple[Cell, ...] = (titles[item.suite], kind, item.documents, rounded(item.smallest))
-        if effect is not None and item.needed is not None:
-            short = item.needed > item.documents
+        if effect is not None:
+            needed: Cell = "no number" if item.needed is None else item.needed
+            if item.needed is not None and item.needed > item.documents:
+                needed = f"{item.needed}, {item.needed / item.documents:.1f} times all"
             limit = "more than there are" if item.limit is None else f"{item.limit} ({item.limit_documents} documents)"
-            row = (
-                *row,
-                f"{item.needed}, {item.needed / item.documents:.1f} times all" if short else item.needed,
-                limit,
-            )
+            row = (*row, needed, limit)
         rows.append(row)
     basis = (
-        f"Percentage points of the suite's average; two-sided z-test at {alpha:g}, detected with probability {power:g}"
+        f"Percentage points of the suite's average, detected with probability {power:g} at the two-sided level "
+        f"{alpha:g}: paired by the test of `compare`, unpaired by a z-test"
     )
     return Table("", tuple(columns), tuple(rows), (basis, *notes))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
+from evalkit.paired import PairedTest, planned_test
 from evalkit.report.gate import chosen_suites, model_name, suites_in
 from evalkit.report.pairing import TaskScores, pair, scores_of
 from evalkit.report.power import check
@@ -19,6 +21,8 @@ from evalkit.results import read_run
 from evalkit.stats import Estimate, independent_mean, smallest_detectable, suite_stderr
 from evalkit.suites import Suite, load_suites
 
+Part = tuple[float, float, float]
+"""A task: its weight in the mean, its number of documents, the share of them that flips."""
 FEW_CHANGES = 10
 """Where fewer documents or passages change, their spread says nothing of what the gate's exact test would find."""
 
@@ -33,6 +37,7 @@ class Detectable:
         documents: documents that the run has scored.
         stderr: standard error of the difference, in percentage points; None where too little changed to know it.
         fixed: the part of it that more documents do not make smaller: a publication's.
+        test: the paired comparison's test; None: a z-test.
     """
 
     title: str
@@ -40,11 +45,23 @@ class Detectable:
     documents: int
     stderr: float | None
     fixed: float = 0.0
+    test: PairedTest | None = None
+
+    def smallest(self, alpha: float, power: float) -> float | None:
+        """Return the smallest change, in points, that is detected; None where too little is known."""
+        if self.stderr is None:
+            return None
+        if self.test is not None:
+            return 100 * self.test.smallest_detectable(alpha, power)
+        return smallest_detectable(self.stderr, alpha, power)
 
     def needed(self, effect: float, alpha: float, power: float) -> int | None:
         """Return how many documents detect a change of `effect` points; None if no number does, or none is known."""
         if self.stderr is None:
             return None
+        if self.test is not None:
+            factor = self.test.factor_to_detect(effect / 100, alpha, power)
+            return None if factor is None else math.ceil(self.documents * factor)
         room = (effect / smallest_detectable(1.0, alpha, power)) ** 2 - self.fixed**2
         return math.ceil(self.documents * (self.stderr**2 - self.fixed**2) / room) if room > 0 else None
 
@@ -88,8 +105,8 @@ def run_power(
     few = [row.title for row in paired if row.stderr is None]
     rows = [*paired, *_unpaired(scores, whole, baseline)]
     notes = [
-        f"{model_name(scores.record)}: percentage points; two-sided z-test at {alpha:g}, detected with probability "
-        f"{power:g}; errors are those of the run's documents",
+        f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
+        f"{alpha:g}: paired by the test of `compare`, unpaired by a z-test; errors are those of the run's documents",
         f"Paired: the differences to {second} as they are" if second else f"Paired: {flips:g} % of documents flip",
         *(
             [f"{', '.join(few)}: the two runs differ too little to say (fewer than {FEW_CHANGES} changes)"]
@@ -103,22 +120,31 @@ def run_power(
 
 def _assumed(scores: RunScores, suites: Sequence[Suite], flips: float) -> Iterator[Detectable]:
     """Yield the paired comparisons with an assumed share of flips, widened where documents share passages."""
-    found: dict[str, Estimate] = {}
+    of_suites: dict[str, list[Part]] = {}
     for suite in suites:
-        errors = []
+        own = scores.suite(suite)
+        if own is None:
+            continue
+        parts = []
         for task in suite.tasks:
             metric = scores.record.metrics[task.name][task.headline]
             share = float(metric.value or 0.0)
-            flipped = min(flips, 2 * min(share, 1 - share))
-            errors.append(math.sqrt(flipped / metric.n))
-        own = scores.suite(suite)
+            parts.append((1 / len(suite.tasks), metric.n, min(flips, 2 * min(share, 1 - share))))
         independent = suite_stderr([scores.record.metrics[t.name][t.headline].stderr or 0.0 for t in suite.tasks])
-        if own is None:
-            continue
         # What clustering does to the error of a score it does to that of a difference at most.
         widened = max(1.0, own.stderr / (100 * independent)) if independent else 1.0
-        found[suite.name] = Estimate(0.0, 100 * widened * suite_stderr(errors), own.documents)
-    yield from _with_average(found, suites, "paired")
+        of_suites[suite.name] = [(weight, n / widened**2, flipped) for weight, n, flipped in parts]
+        yield _planned(suite.title, own.documents, of_suites[suite.name])
+    names = _totalled(suites, of_suites)
+    if names:
+        joined = [(weight / len(names), n, flipped) for name in names for weight, n, flipped in of_suites[name]]
+        documents = sum(own.documents for suite in suites if suite.in_total and (own := scores.suite(suite)))
+        yield _planned(AVERAGE.title(), documents, joined)
+
+
+def _planned(title: str, documents: int, parts: Sequence[Part]) -> Detectable:
+    test = planned_test(parts)
+    return Detectable(title, "paired", documents, 100 * test.difference.stderr, test=test)
 
 
 def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterator[Detectable]:
@@ -131,7 +157,8 @@ def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterat
         changes = _changes([found[task.name] for suite in judged for task in suite.tasks])
         test = question.source.difference
         stderr = 100 * test.stderr if changes >= FEW_CHANGES else None
-        yield Detectable(question.title, "paired", test.documents, stderr)
+        source = cast(PairedTest, question.source)
+        yield Detectable(question.title, "paired", test.documents, stderr, test=source)
 
 
 def _changes(scores: Sequence[TaskScores]) -> float:
@@ -152,21 +179,21 @@ def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iter
             sides[suite.name] = own, theirs.estimate
     stderrs = {n: Estimate(0.0, math.hypot(a.stderr, b.stderr), a.documents) for n, (a, b) in sides.items()}
     fixed = {name: theirs for name, (_, theirs) in sides.items()}
-    yield from _with_average(stderrs, suites, "unpaired", fixed)
-
-
-def _with_average(
-    found: Mapping[str, Estimate], suites: Sequence[Suite], kind: str, fixed: Mapping[str, Estimate] | None = None
-) -> Iterator[Detectable]:
     for suite in suites:
-        if suite.name in found:
-            part = fixed[suite.name].stderr if fixed else 0.0
-            yield Detectable(suite.title, kind, found[suite.name].documents, found[suite.name].stderr, part)
-    names = [s.name for s in suites if s.in_total and s.name in found]
-    if len(names) == sum(suite.in_total for suite in load_suites().values()):
-        mean = independent_mean([found[name] for name in names])
-        part = independent_mean([fixed[name] for name in names]).stderr if fixed else 0.0
-        yield Detectable(AVERAGE.title(), kind, mean.documents, mean.stderr, part)
+        if suite.name in stderrs:
+            found = stderrs[suite.name]
+            yield Detectable(suite.title, "unpaired", found.documents, found.stderr, fixed[suite.name].stderr)
+    names = _totalled(suites, stderrs)
+    if names:
+        mean = independent_mean([stderrs[name] for name in names])
+        part = independent_mean([fixed[name] for name in names]).stderr
+        yield Detectable(AVERAGE.title(), "unpaired", mean.documents, mean.stderr, part)
+
+
+def _totalled(suites: Sequence[Suite], found: Container[str]) -> list[str]:
+    """Return the suites of the total if all of them are there, else none."""
+    names = [suite.name for suite in suites if suite.in_total and suite.name in found]
+    return names if len(names) == sum(suite.in_total for suite in load_suites().values()) else []
 
 
 def _cell(value: float | None) -> Cell:
@@ -185,7 +212,7 @@ def _table(rows: Sequence[Detectable], effect: float | None, alpha: float, power
         columns.append(Column(f"Documents for {effect:g}", key="needed"))
     cells: list[tuple[Cell, ...]] = []
     for row in rows:
-        smallest = None if row.stderr is None else smallest_detectable(row.stderr, alpha, power)
+        smallest = row.smallest(alpha, power)
         line: tuple[Cell, ...] = (row.title, row.kind, row.documents, *(_cell(x) for x in (row.stderr, smallest)))
         if effect is not None:
             needed = row.needed(effect, alpha, power)

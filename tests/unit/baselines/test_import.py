@@ -676,3 +676,48 @@ def test_a_row_without_its_value_is_no_heading(heading: str, lost: str, row: str
     log = read(f"## GPT4All\n{heading}\n{rule}\n{row.replace('piqa', 'arc_easy')}\n{lost}\n{row}\n")
     assert [r[:3] for r in rows(log)] == [("arc_easy", "acc", "0.7000"), ("piqa", "acc", "0.7000")]
     assert [line for line, _ in unread(log)] == [5]
+
+
+def test_two_lists_below_lines_that_name_models_are_two_models() -> None:
+    text = "".join(
+        f"Model: {name}\n\n- GPT4All: {first}\n- AGIEval: 40.10\n- TruthfulQA: {last}\n\n"
+        for name, first, last in (("Alpha-7B", "70.12", "50.01"), ("Beta-7B", "71.12", "53.01"))
+    )
+    log = read(text)
+    assert [model.name for model in log.models] == ["Alpha-7B", "Beta-7B"]
+    assert [averages(log, n) for n in (0, 1)] == [
+        {"gpt4all": "70.12", "agieval": "40.10", "truthfulqa": "50.01"},
+        {"gpt4all": "71.12", "agieval": "40.10", "truthfulqa": "53.01"},
+    ]
+    assert unread(log) == []
+
+
+def test_a_whole_number_beside_a_suite_is_said_to_be_unread() -> None:
+    log = read("GPT4All: 70.12\nTruthfulQA: 53\n")
+    assert averages(log) == {"gpt4all": "70.12"}
+    assert [(line, "a whole number may be a count" in message) for line, message in unread(log)] == [(2, True)]
+
+
+@pytest.mark.parametrize(("printed", "taken"), [("33.50", True), ("34.50", False)])
+def test_an_average_of_more_rows_than_the_suite_has_is_not_the_suites(printed: str, taken: bool) -> None:
+    # Eight tasks with 0.30 to 0.37, whose mean is 33.50, and two more, with which it is 34.50.
+    names = [task.name for task in load_tasks().values() if task.suite == "agieval"]
+    names += ["agieval_gaokao_english", "agieval_gaokao_history"]
+    table = "".join(f"|{name}|0|acc|0.3{i}00|±|0.0200|\n" for i, name in enumerate(names))
+    head = "## AGIEval\n\n|Task|Version|Metric|Value| |Stderr|\n|---|---|---|---|---|---|\n"
+    log = read(f"{head}{table}\nAverage: {printed}%\n")
+    assert averages(log) == ({"agieval": printed} if taken else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.tex", "\\begin{tabular}{lr}\nModel & GPT4All \\\\\nMine & 70.1 \\\\\n\\end{tabular}\n", "LaTeX"),
+        ("a.csv", "model,gpt4all\nmine,70.1\n", "CSV"),
+        ("a.csv", "dataset,version,metric,mode,mine\npiqa,1d,accuracy,ppl,79.1\n", "OpenCompass"),
+    ],
+)
+def test_a_layout_that_is_not_read_is_named(name: str, text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=f"{why}.*give a table of Task, Metric and Value"):
+        import_log(tmp_path / name, retrieved="2024-01-01")

@@ -126,9 +126,10 @@ def test_what_a_run_detects(tmp_path: Path) -> None:
     stderr = 100 * math.sqrt(0.1 / 100)
     truthfulqa = paired["TruthfulQA"]
     assert (truthfulqa[0], float(str(truthfulqa[1]))) == (100, pytest.approx(stderr, abs=0.005))
-    smallest = smallest_detectable(stderr)
-    assert float(str(truthfulqa[2])) == pytest.approx(smallest, abs=0.005)
-    assert truthfulqa[3] == math.ceil(100 * (smallest / 3) ** 2)
+    # Ten documents flip: next to all must be losses, 10 of 10 or 9 of 10, for the exact test to see it.
+    assert 8.9 < float(str(truthfulqa[2])) <= 10
+    # About what the z-test asks for; the exact test asks for more, by less than a tenth.
+    assert 1 < float(str(truthfulqa[3])) / (100 * (smallest_detectable(stderr) / 3) ** 2) < 1.1
     assert set(paired) == {"GPT4All", "AGIEval", "BigBench", "TruthfulQA", "Average"}
     unpaired = cells(table, "unpaired")
     assert float(str(unpaired["TruthfulQA"][2])) > 10

@@ -193,6 +193,18 @@ def lm_eval_run(folder: Path, right: list[int], task: str = "boolq", **metrics: 
     return file
 
 
+def test_a_newer_results_file_without_samples_is_said(tmp_path: Path) -> None:
+    older = lm_eval_run(tmp_path / "a", [1, 0] * 20)
+    newer = older.with_name("results_2024-06-01T00-00-00.000000.json")
+    newer.write_bytes(older.read_bytes())
+    other = str(lm_eval_run(tmp_path / "b", [1, 0] * 20))
+    said = f"{newer}: the newest results file has no samples, but {older.name} has: name that file to pair documents"
+    compared = CliRunner().invoke(main, ["compare", str(tmp_path / "a"), other])
+    assert (compared.exit_code, said in compared.output) == (2, True), compared.output
+    named = CliRunner().invoke(main, ["gate", str(older), "--baseline", other])
+    assert "newest results file" not in named.output
+
+
 @pytest.mark.parametrize("said", [0.1, 0.4999, 0.75])
 def test_scores_of_another_harness_that_are_not_its_samples(said: float, tmp_path: Path) -> None:
     file = lm_eval_run(tmp_path / "a", [1, 0] * 20, acc=said)

@@ -1,0 +1,121 @@
+"""Strata against draws of random weights; the level with uneven tasks, exactly; what `power` says, tried."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evalkit.paired import PairedTest, paired_test, planned_test
+from evalkit.strata import melded, tail_probabilities
+
+
+def of_counts(*tasks: tuple[int, int, int], weights: list[float] | None = None) -> PairedTest:
+    """Return the test of tasks given as (documents, lost, gained)."""
+    values = {
+        f"t{i}": np.repeat([-1.0, 1.0, 0.0], [lost, gained, n - lost - gained])
+        for i, (n, lost, gained) in enumerate(tasks)
+    }
+    return paired_test(values, None, None if weights is None else dict(zip(values, weights, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "tasks", [((1000, 200, 0), (40, 2, 0)), ((500, 30, 20), (60, 0, 3)), ((900, 450, 0), (200, 20, 20), (30, 0, 0))]
+)
+def test_the_sum_of_reweighted_means_is_that_of_random_weights(tasks: tuple[tuple[int, int, int], ...]) -> None:
+    test = of_counts(*tasks)
+    found = melded(test.losses, test.weights, test.counts)
+    assert found is not None
+    rng = np.random.default_rng(0)
+    draws = 100_000
+    levels = -test.difference.value + np.array([-0.02, -0.01, 0.0, 0.01, 0.03, 0.06])
+    drawn = np.zeros(levels.size)
+    for place in range(len(tasks)):
+        total = np.zeros(draws)
+        for number, (n, lost, gained) in enumerate(tasks):
+            # Dirichlet weights of counts; the unseen document is one more that is lost.
+            parts = [rng.gamma(k, size=draws) for k in (lost + (number == place), gained, n - lost - gained) if k]
+            signs = [s for s, k in ((1, lost + (number == place)), (-1, gained), (0, n - lost - gained)) if k]
+            total += sum(s * p for s, p in zip(signs, parts, strict=True)) / sum(parts) / len(tasks)
+        drawn = np.maximum(drawn, [float(np.mean(total >= level)) for level in levels])
+    assert [found.at(level) for level in levels] == pytest.approx(drawn, rel=0.03, abs=0.006)
+
+
+def test_one_size_is_one_stratum() -> None:
+    test = of_counts((100, 5, 2))
+    assert melded(test.losses, test.weights, test.counts) is None
+
+
+def test_the_tail_is_that_of_a_beta_variable() -> None:
+    # P(Dirichlet mean of k ones and n - k zeros >= x) = P(Beta(k, n - k) >= x)
+    levels = np.linspace(0.01, 0.6, 50)
+    found = tail_probabilities(np.array([1.0, 0.0]) - levels[:, None], np.array([3.0, 17.0]))
+    assert found == pytest.approx(stats.beta(3, 17).sf(levels), rel=0.02, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "weights"),
+    [
+        ((2000, 0.2), (40, 0.05), [6 / 7, 1 / 7]),
+        ((1000, 0.4), (20, 0.2), [0.5, 0.5]),
+        ((1000, 0.3), (30, 0.1), [0.75, 0.25]),
+        ((1000, 0.1), (30, 0.03), [0.5, 0.5]),
+        ((1000, 0.6), (20, 0.9), [0.5, 0.5]),
+    ],
+)
+def test_the_level_beside_a_small_task_is_kept_exactly(
+    large: tuple[int, float], small: tuple[int, float], weights: list[float]
+) -> None:
+    (n, p), (m, q) = large, small
+    margin = weights[0] * p + weights[1] * q
+
+    def passes(lost: int, of_few: int) -> bool:
+        return of_counts((n, lost, 0), (m, of_few, 0), weights=weights).p_fine(margin) <= 0.05
+
+    # The probability of every outcome that passes: of each number lost in the small task, all up to some in the large.
+    level = 0.0
+    for few in range(m + 1):
+        weight = stats.binom.pmf(few, m, q)
+        if weight < 1e-5:
+            continue
+        low, high = -1, n + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if middle <= n and passes(middle, few) else (low, middle)
+        level += weight * stats.binom.cdf(low, n, p)
+    assert 0.0 < level <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("tasks", "flips"), [((400,), 0.1), ((1500,), 0.02), ((60, 800), 0.1)], ids=["400", "1,500", "60 + 800"]
+)
+def test_the_smallest_detectable_change_is_detected_so_often(tasks: tuple[int, ...], flips: float) -> None:
+    planned = planned_test([(1 / len(tasks), n, flips) for n in tasks])
+    loss = planned.smallest_detectable(0.05, 0.8)
+    rng = np.random.default_rng(1)
+    pairs, found = 300, 0
+    for _ in range(pairs):
+        drawn = [rng.multinomial(n, [(flips + loss) / 2, (flips - loss) / 2, 1 - flips]) for n in tasks]
+        found += of_counts(*((n, int(d[0]), int(d[1])) for n, d in zip(tasks, drawn, strict=True))).p_value <= 0.05
+    # Within 5 points, and three standard errors of so few pairs.
+    assert found / pairs == pytest.approx(0.8, abs=0.05 + 3 * 0.023)
+
+
+def test_documents_for_an_effect_detect_it() -> None:
+    planned = planned_test([(1.0, 5000, 0.1)])
+    factor = planned.factor_to_detect(0.02, 0.05, 0.8)
+    assert factor is not None
+    documents = round(5000 * factor)
+    # Exactly, by McNemar's test: the losses among the documents that flip.
+    flips = np.arange(1, documents)
+    of_flips = stats.binom.pmf(flips, documents, 0.1)
+    least = stats.binom.isf(0.025, flips, 0.5) + 1
+    assert float(of_flips @ stats.binom.sf(least - 1, flips, 0.6)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_loss_beyond_what_flips_changes_more() -> None:
+    planned = planned_test([(1.0, 1000, 0.02)])
+    for loss in (0.0, 0.01, 0.05):
+        found = planned.at_loss(loss)
+        assert float(found.counts @ found.losses) == pytest.approx(loss, abs=1e-6)
+        assert found.clusters == 1000
