@@ -259,7 +259,9 @@ class _Texts:
         While there are texts that were watched so long, a token's chance to be the last is what was seen (Kaplan and
         Meier, 1958); after that it is constant, by the ends seen and `ENDS`.
         """
-        chance = (sum(self.ended) + 1) / (sum(self.lengths) + 1 / ENDS)
+        # Texts that end at once (no answer at all) say nothing about when the others end.
+        later = sum(e and length > 1 for e, length in zip(self.ended, self.lengths, strict=True))
+        chance = (later + 1) / (sum(self.lengths) - len(self.lengths) + 1 / ENDS)
         survives, steps = 1.0, 0.0
         for position in range(1, self.most):
             watched = sum(length >= position for length in self.lengths)
