@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import msgspec
 import numpy as np
 
 from evalkit.report.gate_sequential import Recorded, SequentialGate
@@ -117,7 +118,7 @@ class Case:
     def suite(self) -> Suite:
         """A suite of so many tasks; their names do not matter."""
         suite = find_suite("bigbench")
-        return replace(suite, tasks=suite.tasks[: len(self.tasks)])
+        return msgspec.structs.replace(suite, tasks=suite.tasks[: len(self.tasks)])
 
     @cached_property
     def clusters(self) -> list[tuple[np.ndarray, np.ndarray, tuple[tuple[int, int], ...]]]:

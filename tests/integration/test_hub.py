@@ -26,14 +26,14 @@ NAMES = ("arc_easy", "boolq", "piqa", "hellaswag", "truthfulqa_mc", "agieval_aqu
 
 # Loads data sets under a manifest that expects as many rows as the samples have (or as told), and prints them.
 LOAD = """
-import dataclasses, json, sys
+import json, msgspec, sys
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import DataError
 answers = {}
 for name, rows in json.loads(sys.argv[1]).items():
     try:
-        loaded = load_documents(dataclasses.replace(find_dataset(name), rows=rows), DataSource("hub"))
+        loaded = load_documents(msgspec.structs.replace(find_dataset(name), rows=rows), DataSource("hub"))
         answers[name] = [loaded.location, loaded.verdict, loaded.documents]
     except DataError as error:
         answers[name] = str(error)
