@@ -33,6 +33,8 @@ from evalkit.models.checkpoints import (
 )
 from evalkit.models.sentencepieces import as_sentencepiece
 from evalkit.models.tekken import as_tekken
+from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
+from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_own_code, needs_file_alone
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
@@ -42,12 +44,20 @@ DTYPE_ARGUMENT = "torch_dtype" if TRANSFORMERS_RELEASE < (4, 56) else "dtype"
 MEMORY_OPTIONS: dict[str, Any] = {"low_cpu_mem_usage": True} if TRANSFORMERS_RELEASE < (5,) else {}
 
 
-def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_code: bool, add_bos: bool) -> Any:
+def load_tokenizer(
+    checkpoint: Checkpoint,
+    auto_tokenizer: Any,
+    *,
+    trust_remote_code: bool,
+    add_bos: bool,
+    notes: list[str] | None = None,
+) -> Any:
     """Load a checkpoint's tokenizer.
 
     Args:
         auto_tokenizer: the ``AutoTokenizer`` class of transformers or openmind.
         add_bos: texts will be encoded with the special tokens that the tokenizer adds; a BOS must be among them.
+        notes: gets what a user should know, one line each.
 
     Raises:
         ModelError: there is none, it cannot be loaded, or it adds no BOS although asked to.
@@ -56,9 +66,9 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
     check_tokenizer_packages(checkpoint.folder)
     options: dict[str, Any] = {"add_bos_token": True} if add_bos else {}
     with _explained(checkpoint, "the tokenizer"):
-        tokenizer = auto_tokenizer.from_pretrained(
-            str(checkpoint.folder), trust_remote_code=trust_remote_code, **options
-        )
+        tokenizer = _tokenizer(checkpoint.folder, auto_tokenizer, trust_remote_code, options)
+        if not is_own_code(tokenizer):
+            as_tokenizer_json(checkpoint.folder, tokenizer, notes)
     as_sentencepiece(checkpoint.folder, tokenizer)
     as_tekken(checkpoint.folder, tokenizer)
     rule: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
@@ -67,6 +77,19 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
     if add_bos and (tokenizer.bos_token_id is None or tokenizer.encode("a")[0] != tokenizer.bos_token_id):
         raise ModelError(f"{checkpoint.name}: its tokenizer adds no BOS token; leave --add-bos (add_bos_token) out")
     return tokenizer
+
+
+def _tokenizer(folder: Path, auto_tokenizer: Any, trust_remote_code: bool, options: dict[str, Any]) -> Any:
+    """Load by the class that transformers chooses; by the file alone where that class cannot, and the file can."""
+    try:
+        tokenizer = auto_tokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code, **options)
+    except Exception:
+        if not (folder / TOKENIZER_JSON_FILE).is_file() or brings_code(folder):
+            raise
+    else:
+        if not (folder / TOKENIZER_JSON_FILE).is_file() or not needs_file_alone(tokenizer):
+            return tokenizer
+    return transformers.PreTrainedTokenizerFast.from_pretrained(str(folder), **options)
 
 
 def load_model(

@@ -148,7 +148,11 @@ class OpenMindLM(ScoredLM):
             self._seen = self._stamps()
             with auto_classes(self.loader) as (auto_model, auto_tokenizer):
                 loaded_tokenizer = loading.load_tokenizer(
-                    tokenizer_source, auto_tokenizer, trust_remote_code=trust_remote_code, add_bos=add_bos_token
+                    tokenizer_source,
+                    auto_tokenizer,
+                    trust_remote_code=trust_remote_code,
+                    add_bos=add_bos_token,
+                    notes=self._notes,
                 )
                 loaded_model = loading.load_model(
                     self.checkpoint,
