@@ -36,7 +36,6 @@ def describe(lm: OpenMindLM) -> dict[str, Any]:
     checkpoint = lm.checkpoint
     quantization = _quantisation(lm.model.config)
     known = identity.of(lm, quantization)
-    lm.check_unchanged()
     return {
         "name": lm.pretrained,
         "origin": checkpoint.origin if checkpoint else "built-in",
