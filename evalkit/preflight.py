@@ -219,9 +219,11 @@ def _soundness(name: str, model: Any, needs_numbers: bool) -> Iterable[str]:
     except Exception as error:  # a model's own code raises what it likes
         if is_out_of_memory(error):
             raise
+        device = str(getattr(model, "device", "cpu")).partition(":")[0]
+        lacks = "" if device == "cpu" else ", or this device lacks an operation (--device cpu tells)"
         raise ModelError(
             f"{name}: the model cannot compute twelve tokens ({first_line(error)}); its configuration does not belong "
-            "to its code, or this device lacks an operation (--device cpu tells)"
+            f"to its code or to its weights{lacks}"
         ) from error
     if not found.is_causal:
         raise ModelError(

@@ -146,6 +146,7 @@ class OpenMindLM(ScoredLM):
             )
             self.tokenizer_checkpoint = tokenizer_source
             if (self.checkpoint.folder / "config.json").is_file():
+                checkpoints.check_settings(self.checkpoint)
                 self.weights = checkpoints.weights_of(self.checkpoint.folder, options)
             self._seen = self._stamps()
             with auto_classes(self.loader) as (auto_model, auto_tokenizer):
@@ -167,7 +168,7 @@ class OpenMindLM(ScoredLM):
                     adapter=adapter_folder,
                     notes=self._notes,
                 )
-        with _without_warnings("lm_eval.models.huggingface"):
+        with _wrapped(pretrained), _without_warnings("lm_eval.models.huggingface"):
             super().__init__(
                 loaded_model,
                 loaded_tokenizer,
@@ -410,6 +411,20 @@ def _is_installed(package: str) -> bool:
     if package in sys.modules:
         return getattr(sys.modules[package], "__file__", None) is not None
     return importlib.util.find_spec(package) is not None
+
+
+@contextmanager
+def _wrapped(name: str) -> Iterator[None]:
+    """Turn what lm-eval's HFLM raises for a model that is loaded into one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # it looks into configurations and tokenizers as it likes
+        raise ModelError(
+            f"{name}: lm-eval {installed_version('lm_eval')} cannot take this model ({first_line(error)}); look at "
+            "its config.json and tokenizer_config.json for what is named here (--debug shows where it was read)"
+        ) from error
 
 
 @contextmanager
