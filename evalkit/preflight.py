@@ -73,6 +73,8 @@ def check_model(
         *([] if has_specials else _special_tokens(config, model)),
     ]
     if chat or config.apply_chat_template:
+        from evalkit.scoring.generate import end_ids
+
         remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
         remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
         system = config.system if config.apply_chat_template else None
@@ -83,6 +85,7 @@ def check_model(
             system_in_user=config.system_in_user,
             arguments=dict(model.chat_template_args or {}),
             remedy=remedy,
+            end_ids=end_ids(model.model, model.tokenizer),
         )
     return warnings
 

@@ -147,7 +147,8 @@ def load_model(
         if missing:
             # transformers would go on, with random numbers in their place.
             raise ModelError(
-                f"{checkpoint.folder}: {len(missing)} weights are not in the checkpoint, first {min(missing)}; "
+                f"{checkpoint.folder}: {len(missing)} weight{'s are' if len(missing) > 1 else ' is'} not in the checkpoint, "
+                f"first {min(missing)}; "
                 "config.json does not belong to these weights, or the export is incomplete"
             )
         _check_unused(checkpoint, model, info["unexpected_keys"], notes, quantised)

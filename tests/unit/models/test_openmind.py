@@ -181,7 +181,7 @@ def test_sharded_and_pickled_weights(tmp_path: Path, make_checkpoint: Callable[.
 
 def test_another_tokenizer_by_folder(own_checkpoint: Path, checkpoint_folder: Path) -> None:
     (own_checkpoint / "tokenizer.json").unlink()
-    assert "name it with tokenizer=ID_OR_FOLDER" in message(own_checkpoint)
+    assert "name its folder or id with --tokenizer" in message(own_checkpoint)
     assert load(own_checkpoint, tokenizer=str(checkpoint_folder)).tok_encode("Paris")
 
 
