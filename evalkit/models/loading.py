@@ -146,9 +146,9 @@ def load_model(
             missing = _not_made(missing, checkpoint, options)
         if missing:
             # transformers would go on, with random numbers in their place.
+            are = "weights are" if len(missing) > 1 else "weight is"
             raise ModelError(
-                f"{checkpoint.folder}: {len(missing)} weight{'s are' if len(missing) > 1 else ' is'} not in the checkpoint, "
-                f"first {min(missing)}; "
+                f"{checkpoint.folder}: {len(missing)} {are} not in the checkpoint, first {min(missing)}; "
                 "config.json does not belong to these weights, or the export is incomplete"
             )
         _check_unused(checkpoint, model, info["unexpected_keys"], notes, quantised)
