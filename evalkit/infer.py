@@ -181,6 +181,7 @@ def _chat_text(lm: OpenMindLM, prompt: str, system: str | None, notes: TextIO) -
         system_in_user=lm.system_in_user,
         arguments=dict(lm.chat_template_args or {}),
         remedy=remedy,
+        end_ids=_end_ids(lm),
     ):
         notes.write(f"warning: {finding}\n")
     history = [] if system is None else [{"role": "system", "content": system}]

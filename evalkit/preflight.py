@@ -73,6 +73,8 @@ def check_model(
         *([] if has_specials else _special_tokens(config, model)),
     ]
     if chat or config.apply_chat_template:
+        from evalkit.scoring.generate import end_ids
+
         remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
         remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
         system = config.system if config.apply_chat_template else None
@@ -83,6 +85,7 @@ def check_model(
             system_in_user=config.system_in_user,
             arguments=dict(model.chat_template_args or {}),
             remedy=remedy,
+            end_ids=end_ids(model.model, model.tokenizer),
         )
     return warnings
 
@@ -219,9 +222,11 @@ def _soundness(name: str, model: Any, needs_numbers: bool) -> Iterable[str]:
     except Exception as error:  # a model's own code raises what it likes
         if is_out_of_memory(error):
             raise
+        device = str(getattr(model, "device", "cpu")).partition(":")[0]
+        lacks = "" if device == "cpu" else ", or this device lacks an operation (--device cpu tells)"
         raise ModelError(
             f"{name}: the model cannot compute twelve tokens ({first_line(error)}); its configuration does not belong "
-            "to its code, or this device lacks an operation (--device cpu tells)"
+            f"to its code or to its weights{lacks}"
         ) from error
     if not found.is_causal:
         raise ModelError(

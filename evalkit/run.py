@@ -232,6 +232,7 @@ def _open_run(
             watch=lambda what, total, done: Progress(what, total, "tokens" if what == SCORES else what, done),
             held=signals.held,
             check=signals.check,
+            before=model.check_in_use,
         )
     except BaseException:
         opened.journal.close()

@@ -8,7 +8,8 @@ rendered before anything is scored, tells whether a template does what a run nee
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +19,7 @@ from evalkit.models.checkpoints import first_line
 Message = Mapping[str, Any]
 
 QUESTION = "What is 12 + 30?"
+ANSWER = "It is 42, I think."
 SYSTEM = "Answer in one short sentence."
 _PROGRAM = 'def f(x: list[int]) -> "int":\n    """Is 1 < x & x > 2?\n\n    >>> f([1])\n    \'a\\n\'\n    """\n'
 _LONG = (
@@ -26,6 +28,8 @@ _LONG = (
 """A longer message than a template may cut by mistake: the prompts of HumanEval have up to 1,400 characters."""
 _PROBE = "evalkit system probe 8241"
 """A system message that no template contains by itself."""
+_MARKER = re.compile(r"<[|/]?[\w .-]+\|?>|\[/?[A-Z_]+\]")
+"""What looks like a special token."""
 _TOOL = {
     "type": "function",
     "function": {"name": "clock", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}},
@@ -117,6 +121,7 @@ def check_chat_template(
     system_in_user: bool = False,
     arguments: Mapping[str, Any] = _NO_ARGUMENTS,
     remedy: str = "",
+    end_ids: Collection[int] | None = None,
 ) -> list[str]:
     """Render one question, with a system message where one is wanted, and look at what comes out.
 
@@ -127,6 +132,7 @@ def check_chat_template(
         system_in_user: it goes to the head of the first user turn.
         arguments: further arguments of the template.
         remedy: what else the user can do than to mend the template.
+        end_ids: tokens that end a text; None where no text is made.
 
     Returns:
         Warnings, one line each.
@@ -166,12 +172,44 @@ def check_chat_template(
             "the chat template writes nothing between the question and the answer (it ignores add_generation_prompt): "
             "the model may go on with the question"
         )
+    if end_ids is not None:
+        warnings += _turn_without_end(tokenizer, end_ids, arguments)
     if "strftime_now" in _plain_template(tokenizer):
         warnings.append(
             "the chat template writes the date or time into prompts: on another day they are other requests, with "
             "other scores"
         )
     return warnings
+
+
+def _turn_without_end(tokenizer: Any, end_ids: Collection[int], arguments: Mapping[str, Any]) -> list[str]:
+    """Warn where what the template writes after an answer does not end a text: the model then makes up more turns.
+
+    It was trained to write that; a base model with a template added to it often has another token as its only end.
+    """
+    turns = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
+    try:
+        text = _rendered(tokenizer, turns, **{**arguments, "add_generation_prompt": False})
+    except Exception:  # it renders questions, which is all that is asked of it
+        return []
+    rest = text.rpartition(ANSWER)[2].strip() if ANSWER in text else ""
+    added = tokenizer.get_added_vocab()
+    token = next((token for token in sorted(added, key=len, reverse=True) if token and rest.startswith(token)), None)
+    ends = ", ".join(str(tokenizer.convert_ids_to_tokens(end)) for end in sorted(end_ids)) or "it has none"
+    goes_on = "texts go on behind it, with turns that the model makes up"
+    if token is not None and added[token] not in end_ids:
+        wanted = json.dumps([*sorted(end_ids), added[token]])
+        return [
+            f"the chat template ends an answer with {token}, which is no end token of this model ({ends}): {goes_on}; "
+            f'"eos_token_id": {wanted} in its generation_config.json ends them there'
+        ]
+    marker = _MARKER.match(rest) if token is None else None
+    if marker and not any(rest.startswith(str(tokenizer.convert_ids_to_tokens(end))) for end in end_ids):
+        return [
+            f"the chat template ends an answer with {marker[0]}, which is no token of this tokenizer and no end token "
+            f"({ends}): {goes_on}; name the tokenizer that the template belongs to with --tokenizer"
+        ]
+    return []
 
 
 def _plain_template(tokenizer: Any) -> str:

@@ -154,11 +154,19 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
 
 
 def check_settings(checkpoint: Checkpoint) -> None:
-    """Raise `ModelError` where a JSON file of the model's is damaged, or names an end token that is no number."""
+    """Raise `ModelError` where a JSON file of the model's is damaged or has a setting of the wrong kind."""
     for name in MODEL_JSON:
         path = checkpoint.folder / name
         if path.is_file():
-            ends = _json_object(path).get("eos_token_id")
+            settings = _json_object(path)
+            quantised = settings.get("quantization_config")
+            if quantised is not None and not isinstance(quantised, dict):
+                raise ModelError(
+                    f"{path}: quantization_config must be an object with quant_method and its settings, not "
+                    f"{json.dumps(quantised)[:60]}; take config.json from the export, or remove the line where the "
+                    "weights are not quantised"
+                )
+            ends = settings.get("eos_token_id")
             if not all(type(end) is int for end in (ends if isinstance(ends, list) else [ends] if ends else [])):
                 raise ModelError(f"{path}: eos_token_id must be a token id or a list of them, not {ends!r}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evalkit.models import devices, identity
+from evalkit.models import devices, identity, loading
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM
@@ -34,9 +34,8 @@ def describe(lm: OpenMindLM) -> dict[str, Any]:
     Reads the checkpoint's files once for the fingerprint; `fingerprint` says what that costs.
     """
     checkpoint = lm.checkpoint
-    quantization = _quantisation(lm.model.config)
+    quantization = _quantisation(lm)
     known = identity.of(lm, quantization)
-    lm.check_unchanged()
     return {
         "name": lm.pretrained,
         "origin": checkpoint.origin if checkpoint else "built-in",
@@ -85,13 +84,10 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def _quantisation(config: Any) -> str | None:
-    """Return the method's name (gptq, awq, ...), from a dictionary or from one of transformers' classes."""
-    quantisation = getattr(config, "quantization_config", None)
-    if quantisation is None:
-        return None
-    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation.quant_method
-    return str(getattr(method, "value", method))
+def _quantisation(lm: OpenMindLM) -> str | None:
+    """Return by what the checkpoint's weights are quantised (gptq, fp8, ...), also where the model is not any more."""
+    method = loading.quantization_method(lm.checkpoint) if lm.checkpoint else None
+    return method if method != "" else "bitsandbytes"
 
 
 def _cann_version() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import inspect
 import json
 import pickle
@@ -9,7 +10,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,12 @@ from evalkit.models.checkpoints import (
     check_weights,
     first_line,
     weight_files,
+    weights_of,
 )
 from evalkit.models.sentencepieces import as_sentencepiece
 from evalkit.models.tekken import as_tekken
+from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
+from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_own_code, needs_file_alone
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.memory import is_out_of_memory
 
@@ -42,12 +46,20 @@ DTYPE_ARGUMENT = "torch_dtype" if TRANSFORMERS_RELEASE < (4, 56) else "dtype"
 MEMORY_OPTIONS: dict[str, Any] = {"low_cpu_mem_usage": True} if TRANSFORMERS_RELEASE < (5,) else {}
 
 
-def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_code: bool, add_bos: bool) -> Any:
+def load_tokenizer(
+    checkpoint: Checkpoint,
+    auto_tokenizer: Any,
+    *,
+    trust_remote_code: bool,
+    add_bos: bool,
+    notes: list[str] | None = None,
+) -> Any:
     """Load a checkpoint's tokenizer.
 
     Args:
         auto_tokenizer: the ``AutoTokenizer`` class of transformers or openmind.
         add_bos: texts will be encoded with the special tokens that the tokenizer adds; a BOS must be among them.
+        notes: gets what a user should know, one line each.
 
     Raises:
         ModelError: there is none, it cannot be loaded, or it adds no BOS although asked to.
@@ -56,9 +68,9 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
     check_tokenizer_packages(checkpoint.folder)
     options: dict[str, Any] = {"add_bos_token": True} if add_bos else {}
     with _explained(checkpoint, "the tokenizer"):
-        tokenizer = auto_tokenizer.from_pretrained(
-            str(checkpoint.folder), trust_remote_code=trust_remote_code, **options
-        )
+        tokenizer = _tokenizer(checkpoint.folder, auto_tokenizer, trust_remote_code, options)
+        if not is_own_code(tokenizer):
+            as_tokenizer_json(checkpoint.folder, tokenizer, notes)
     as_sentencepiece(checkpoint.folder, tokenizer)
     as_tekken(checkpoint.folder, tokenizer)
     rule: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
@@ -67,6 +79,19 @@ def load_tokenizer(checkpoint: Checkpoint, auto_tokenizer: Any, *, trust_remote_
     if add_bos and (tokenizer.bos_token_id is None or tokenizer.encode("a")[0] != tokenizer.bos_token_id):
         raise ModelError(f"{checkpoint.name}: its tokenizer adds no BOS token; leave --add-bos (add_bos_token) out")
     return tokenizer
+
+
+def _tokenizer(folder: Path, auto_tokenizer: Any, trust_remote_code: bool, options: dict[str, Any]) -> Any:
+    """Load by the class that transformers chooses; by the file alone where that class cannot, and the file can."""
+    try:
+        tokenizer = auto_tokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code, **options)
+    except Exception:
+        if not (folder / TOKENIZER_JSON_FILE).is_file() or brings_code(folder):
+            raise
+    else:
+        if not (folder / TOKENIZER_JSON_FILE).is_file() or not needs_file_alone(tokenizer):
+            return tokenizer
+    return transformers.PreTrainedTokenizerFast.from_pretrained(str(folder), **options)
 
 
 def load_model(
@@ -95,14 +120,17 @@ def load_model(
     Raises:
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
     """
-    config = checkpoint.config()
     check_settings(checkpoint)
+    method = quantization_method(checkpoint)
+    _check_method(checkpoint, method)
     if adapter is None:
         check_no_adapter(checkpoint)
     else:
         adapter_files(adapter)
     check_weights(checkpoint, options)
-    quantised = "quantization_config" in config
+    if method is not None:
+        _check_scales(checkpoint, options)
+    quantised = method is not None
     arguments: dict[str, Any] = {**MEMORY_OPTIONS, DTYPE_ARGUMENT: dtype, **options}
     if quantised:
         arguments.setdefault("device_map", {"": str(device)})
@@ -112,25 +140,151 @@ def load_model(
         model, info = auto_model.from_pretrained(
             str(folder), trust_remote_code=trust_remote_code, output_loading_info=True, **arguments
         )
-        # With a device map, weights without a value are those that stay on disk.
-        missing = sorted({*info["missing_keys"], *(() if "device_map" in arguments else _unfilled(model))})
-        if missing and not quantised:
+        # With a device map of the user's, weights without a value are those that stay on disk.
+        missing = {*info["missing_keys"], *(() if "device_map" in options else _unfilled(model))}
+        if quantised:
+            missing = _not_made(missing, checkpoint, options)
+        if missing:
             # transformers would go on, with random numbers in their place.
+            are = "weights are" if len(missing) > 1 else "weight is"
             raise ModelError(
-                f"{checkpoint.folder}: {len(missing)} weights are not in the checkpoint, first {missing[0]}; "
+                f"{checkpoint.folder}: {len(missing)} {are} not in the checkpoint, first {min(missing)}; "
                 "config.json does not belong to these weights, or the export is incomplete"
             )
-        if not quantised:
-            _check_unused(checkpoint, model, info["unexpected_keys"], notes)
+        _check_unused(checkpoint, model, info["unexpected_keys"], notes, quantised)
         if adapter is not None:
             _apply_adapter(model, adapter)
         if "device_map" not in arguments:
             model = model.to(device)
+        into_memory(model)
     return model.eval()
 
 
-def _check_unused(checkpoint: Checkpoint, model: Any, names: Iterable[str], notes: list[str] | None) -> None:
+def into_memory(model: Any) -> None:
+    """Copy weights that are a mapped file into memory; those of the file's own dtype are, on the CPU.
+
+    Else another program that writes the file changes the model under way, and one that shortens it ends the process
+    (SIGBUS). Takes about half a second a GB, and as much memory as the weights have; the mapping needs none any more.
+    """
+    for tensor in mapped_tensors(model):
+        tensor.data = tensor.data.clone()
+
+
+def mapped_tensors(model: Any) -> list[torch.Tensor]:
+    """Return parameters and buffers on the CPU whose memory is a file's; all where the system cannot tell."""
+    here = [
+        tensor
+        for tensor in (*model.parameters(), *model.buffers())
+        if tensor.device.type == "cpu" and type(tensor.data) is torch.Tensor and tensor.layout is torch.strided
+    ]
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return here
+    ranges = sorted(
+        (int(start, 16), int(end, 16))
+        for start, end in (line.split(" ", 1)[0].split("-") for line in lines if " /" in line)
+    )
+    starts = [start for start, _ in ranges]
+    found = []
+    for tensor in here:
+        at = bisect.bisect_right(starts, tensor.data_ptr()) - 1
+        if at >= 0 and tensor.data_ptr() < ranges[at][1]:
+            found.append(tensor)
+    return found
+
+
+def reads_files(model: Any) -> bool:
+    """Whether some weights stay in files while the model runs: those that a device map puts on the disk."""
+    places = getattr(model, "hf_device_map", None)
+    return isinstance(places, dict) and "disk" in map(str, places.values())
+
+
+def quantization_method(checkpoint: Checkpoint) -> str | None:
+    """Return what config.json says that the weights are quantised by (gptq, fp8, ...), in lower case; None if nothing.
+
+    Asked of the file: transformers drops the setting from a model that it turns into floating point while loading.
+    """
+    config = checkpoint.config()
+    nested = config.get("text_config")
+    settings = config.get("quantization_config")
+    if settings is None and isinstance(nested, dict):
+        settings = nested.get("quantization_config")
+    return str(settings.get("quant_method") or "").lower() if isinstance(settings, dict) else None
+
+
+def _check_method(checkpoint: Checkpoint, method: str | None) -> None:
+    """Raise `ModelError` where weights are quantised in a way that transformers does not know; it would go on."""
+    if method is None:
+        return
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as KNOWN
+
+    # bitsandbytes is there once for 4 bits, once for 8. Without a method, that is what transformers asks about.
+    settings = checkpoint.config().get("quantization_config") or {}
+    if not method and (settings.get("load_in_4bit") or settings.get("load_in_8bit")):
+        return
+    if method in KNOWN or f"{method}_4bit" in KNOWN:
+        return
+    what = f"the method '{method}'" if method else "no method (quant_method)"
+    raise ModelError(
+        f"{checkpoint.folder / 'config.json'}: quantization_config names {what}, and transformers "
+        f"{transformers.__version__} loads {', '.join(sorted(map(str, KNOWN)))}; convert the checkpoint to one of "
+        "these or to bfloat16, or take a release that knows it; of plain weights, remove quantization_config"
+    )
+
+
+# What a weight of a quantised layer is multiplied by; one that was made up would make another model.
+SCALES = frozenset(("weight_scale", "weight_scale_inv", "scales"))
+
+
+def _not_made(missing: Iterable[str], checkpoint: Checkpoint, options: Mapping[str, Any]) -> set[str]:
+    """Return those of a quantised model's missing weights that its quantiser does not make by itself.
+
+    Plain weights and biases it never makes, nor does it make scales; of others it makes what the checkpoint has for no
+    layer at all.
+    """
+    kinds = {name.rpartition(".")[2] for name in stored_names(weights_of(checkpoint.folder, options).files)}
+    plain = {"weight", "bias", *SCALES}
+    return {name for name in missing if name.rpartition(".")[2] in plain | kinds}
+
+
+def stored_names(files: Iterable[Path]) -> set[str]:
+    """Return the names of the tensors in safetensors files."""
+    return {name for file in files for name in _dtypes(file)}
+
+
+def _dtypes(file: Path) -> dict[str, str]:
+    """Return the dtype of each tensor of a safetensors file by name, as the file writes it; nothing of other files."""
+    from safetensors import safe_open
+
+    if file.suffix != ".safetensors":
+        return {}
+    with safe_open(str(file), framework="pt") as stream:
+        return {name: str(stream.get_slice(name).get_dtype()) for name in stream.keys()}  # noqa: SIM118 - no dictionary
+
+
+def _check_scales(checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
+    """Raise `ModelError` where weights of 8-bit floats have no scale beside them: without, they are other numbers."""
+    stored: dict[str, str] = {}
+    for file in weights_of(checkpoint.folder, options).files:
+        stored |= _dtypes(file)
+    scaled = {name.rpartition(".")[0] for name in stored if "scale" in name.rpartition(".")[2]}
+    bare = sorted(
+        name for name, dtype in stored.items() if dtype.startswith("F8_E4M3") and name.rpartition(".")[0] not in scaled
+    )
+    if bare:
+        raise ModelError(
+            f"{checkpoint.folder}: {len(bare):,} quantised weights have no scale in the files, first {bare[0]}; the "
+            "export is incomplete"
+        )
+
+
+def _check_unused(
+    checkpoint: Checkpoint, model: Any, names: Iterable[str], notes: list[str] | None, quantised: bool = False
+) -> None:
     """Look at weights of the files that the model has no place for; transformers drops them without a word.
+
+    Biases in the files of a quantised model are not looked at: some quantisers write empty ones for every layer.
 
     Raises:
         ModelError: they are further layers of its own kind, or biases of its layers: config.json is another model's.
@@ -142,7 +296,8 @@ def _check_unused(checkpoint: Checkpoint, model: Any, names: Iterable[str], note
     modules = dict(model.named_modules())
     for name in unused:
         owner = modules.get(name.rpartition(".")[0])
-        if _LAYER.sub(".N.", name) in known or isinstance(getattr(owner, "weight", None), torch.Tensor):
+        has_owner = not quantised and isinstance(getattr(owner, "weight", None), torch.Tensor)
+        if _LAYER.sub(".N.", name) in known or has_owner:
             raise ModelError(
                 f"{checkpoint.folder}: the files hold {len(unused):,} weights that {type(model).__name__} has no place "
                 f"for by config.json, such as {name}; config.json does not belong to these weights"

@@ -10,6 +10,7 @@ from one hub only, and leaves errors as tracebacks.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import importlib.machinery
@@ -120,6 +121,7 @@ class OpenMindLM(ScoredLM):
         self.weights = Weights((), ())
         self.tokenizer_checkpoint: Checkpoint | None = None
         self._notes: list[str] = []
+        self._described: dict[str, Any] | None = None
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
@@ -144,11 +146,16 @@ class OpenMindLM(ScoredLM):
             )
             self.tokenizer_checkpoint = tokenizer_source
             if (self.checkpoint.folder / "config.json").is_file():
+                checkpoints.check_settings(self.checkpoint)
                 self.weights = checkpoints.weights_of(self.checkpoint.folder, options)
             self._seen = self._stamps()
             with auto_classes(self.loader) as (auto_model, auto_tokenizer):
                 loaded_tokenizer = loading.load_tokenizer(
-                    tokenizer_source, auto_tokenizer, trust_remote_code=trust_remote_code, add_bos=add_bos_token
+                    tokenizer_source,
+                    auto_tokenizer,
+                    trust_remote_code=trust_remote_code,
+                    add_bos=add_bos_token,
+                    notes=self._notes,
                 )
                 loaded_model = loading.load_model(
                     self.checkpoint,
@@ -161,7 +168,7 @@ class OpenMindLM(ScoredLM):
                     adapter=adapter_folder,
                     notes=self._notes,
                 )
-        with _without_warnings("lm_eval.models.huggingface"):
+        with _wrapped(pretrained), _without_warnings("lm_eval.models.huggingface"):
             super().__init__(
                 loaded_model,
                 loaded_tokenizer,
@@ -178,6 +185,8 @@ class OpenMindLM(ScoredLM):
                 f"{pretrained}: its configuration gives it a context of {int(self.max_length)} tokens; say how many it "
                 "has with --max-length"
             )
+        # Of a model that is spread over devices, some weights may stay in their files.
+        self._reads_files = loading.reads_files(self.model)
         # HFLM keeps the model itself under this name and asks a hub about it; the record wants what the user said.
         self.pretrained = pretrained
         self.revision = revision
@@ -190,15 +199,22 @@ class OpenMindLM(ScoredLM):
         return {str(file): ((s := file.stat()).st_ino, s.st_size, s.st_ctime_ns) for file in files}
 
     def check_unchanged(self) -> None:
-        """Raise `ModelError` where weights were overwritten since they were read: digests would name the others."""
+        """Raise `ModelError` where weight files are not what they were when they were opened."""
         if self.checkpoint is not None and self._stamps() != self._seen:
-            raise ModelError(
-                f"{self.pretrained}: its weights changed while they were loaded; run again when nothing writes them"
-            )
+            when = "they were loaded" if not self._reads_files else "they were in use"
+            raise ModelError(f"{self.pretrained}: its weights changed while {when}; run again when nothing writes them")
+
+    def check_in_use(self) -> None:
+        """Raise `ModelError` where weights that are read while the model runs (left on the disk) have changed."""
+        if self._reads_files:
+            self.check_unchanged()
 
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says about its model; `description.describe` says what that is and costs."""
-        return describe(self)
+        if self._described is None:  # once: the files may have been overwritten since, the model has not
+            self._described = describe(self)
+            self.check_unchanged()
+        return copy.deepcopy(self._described)
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into its results' ``config``, without its request to a hub."""
@@ -395,6 +411,20 @@ def _is_installed(package: str) -> bool:
     if package in sys.modules:
         return getattr(sys.modules[package], "__file__", None) is not None
     return importlib.util.find_spec(package) is not None
+
+
+@contextmanager
+def _wrapped(name: str) -> Iterator[None]:
+    """Turn what lm-eval's HFLM raises for a model that is loaded into one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # it looks into configurations and tokenizers as it likes
+        raise ModelError(
+            f"{name}: lm-eval {installed_version('lm_eval')} cannot take this model ({first_line(error)}); look at "
+            "its config.json and tokenizer_config.json for what is named here (--debug shows where it was read)"
+        ) from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Here the merges get the order of their scores, and what still differs from Sente
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,39 @@ def as_sentencepiece(folder: Path, tokenizer: Any) -> None:
     _order_merges(tokenizer, own)
     if (found := _difference(tokenizer, own)) is not None:
         text, theirs, right = found
+        differ = f"{file}: transformers encodes {text!r} as {theirs}, SentencePiece itself as {right}"
+        if causes := _not_converted(file):
+            raise ModelError(
+                f"{differ}; the file has {', '.join(causes)}, which transformers does not convert, whatever "
+                "tokenizer_config.json says: only a tokenizer.json made by the model's authors helps, beside it or in a "
+                "folder named with --tokenizer"
+            )
         raise ModelError(
-            f"{file}: transformers encodes {text!r} as {theirs}, SentencePiece itself as {right}; put the model's own "
-            "tokenizer_config.json beside it, or a tokenizer.json made by its authors"
+            f"{differ}; put the model's own tokenizer_config.json beside it, or a tokenizer.json made by its authors"
         )
+
+
+def _not_converted(file: Path) -> list[str]:
+    """Return what a SentencePiece file has that transformers' conversion leaves out, in words; none where unknown."""
+    try:
+        form: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")  # without type information
+    except (ImportError, TypeError):  # TypeError: of a protobuf that its code is too old for
+        return []
+    model = form.ModelProto.FromString(file.read_bytes())
+    trainer, normalizer = model.trainer_spec, model.normalizer_spec
+    kind = form.ModelProto.SentencePiece.USER_DEFINED
+    white = [piece.piece for piece in model.pieces if piece.type == kind and not piece.piece.replace("▁", " ").strip()]
+    shown = ", ".join(map(repr, white[:3])) + (" ..." if len(white) > 3 else "")
+    found = [f"user-defined white space ({shown})"] if white else []
+    if normalizer.name not in ("", "identity"):
+        found.append(f"the normalization {normalizer.name}")
+    if normalizer.remove_extra_whitespaces:
+        found.append("the removal of extra white space")
+    if not normalizer.add_dummy_prefix:
+        found.append("no space before texts (add_dummy_prefix: false)")
+    if trainer.treat_whitespace_as_suffix:
+        found.append("white space at the end of words (treat_whitespace_as_suffix)")
+    return found
 
 
 def _difference(tokenizer: Any, own: Any) -> tuple[str, list[str], list[str]] | None:

@@ -112,7 +112,7 @@ def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, s
         (say("Model"), str(model["name"])),
         (say("Protocol"), evalkit["protocol"] + changed),
         (say("Device"), f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
-        (say("Dtype"), model["dtype"]),
+        (say("Dtype"), _dtype_text(model, say)),
         *model_rows(record, say),
         (say("Loader"), model["loader"]),
         (say("Scorer"), f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
@@ -127,6 +127,12 @@ def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, s
     if evalkit.get("isolation"):
         rows.append((say("Model-written programs"), evalkit["isolation"]))
     return rows
+
+
+def _dtype_text(model: Mapping[str, Any], say: Language) -> str:
+    """Return the dtype that was computed in, and what the checkpoint's weights are quantised by."""
+    method = model.get("quantization")
+    return str(model["dtype"]) + (say(" (weights quantised: {method})", method=method) if method else "")
 
 
 def model_rows(record: RunRecord, say: Language) -> list[tuple[str, str]]:

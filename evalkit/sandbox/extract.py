@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from evalkit.sandbox.verdict import Problem
 
 _END = re.compile(r"(?:<\|[\w ./-]{1,40}\|>|</s>|<eos>|<end_of_turn>|<pad>|\[/?INST\])")
-_FENCE = "```"
+_FENCES = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
 # Longer texts are not parsed: no completion of these problems is, and parsing takes memory.
 _LONGEST = 100_000
 
@@ -34,22 +34,24 @@ def is_python(problem: Problem, completion: str) -> bool:
 def extract(problem: Problem, answer: str) -> str:
     """Return the code of an answer as a continuation of the prompt; one that is Python as it stands is left alone.
 
-    Tried in this order, the first that gives Python: without end tokens; the code block that defines the function; the
-    whole as the function's body, indented; without the last lines, which may be prose.
+    What was thought aloud before is left out. Tried in this order, the first that gives Python: without end tokens; the
+    code block that defines the function; the whole as the function's body, indented; without the last lines, which may
+    be prose.
     """
-    from evalkit.tasks.humaneval import answered_code
+    from evalkit.tasks.humaneval import answered_code, without_thought
 
     if is_python(problem, answer):
         return answer
+    answer = without_thought(answer)
     bare = _END.split(answer.lstrip("\n") if answer.lstrip().startswith("<|") else answer)
     text = next((part for part in bare if part.strip()), "")
     attempts = [text]
-    if _FENCE in text:
+    if _FENCES.search(text):
         attempts.append(answered_code(text, problem.entry_point))
     attempts.append(textwrap.indent(textwrap.dedent(text).strip("\n"), "    ") + "\n")
     attempts.append(answered_code(text, problem.entry_point))
     lines = text.splitlines(keepends=True)
-    if _FENCE not in text:
+    if not _FENCES.search(text):
         attempts += ["".join(lines[:stop]) for stop in range(len(lines) - 1, 0, -1) if "".join(lines[:stop]).strip()][
             :40
         ]
@@ -72,7 +74,7 @@ def hint(samples: Iterable[tuple[Problem, str]]) -> str | None:
 
 
 def _looks_like(completion: str) -> str:
-    if _FENCE in completion:
+    if _FENCES.search(completion):
         return "with Markdown fences"
     if _END.search(completion):
         return "with end tokens"

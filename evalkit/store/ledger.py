@@ -65,6 +65,7 @@ class Ledger:
         watch: makes the watcher of a section from (what, total units, finished units).
         held: a context in which signals wait.
         check: called after each commit; raises where the run shall stop.
+        before: called before each commit; raises where what was computed is not this run's model's.
 
     Attributes:
         reused: positions of the last call's requests whose results came from another run.
@@ -82,6 +83,7 @@ class Ledger:
         watch: Callable[[str, int, int], Watch] | None = None,
         held: Callable[[], AbstractContextManager[None]] = nullcontext,
         check: Callable[[], None] = lambda: None,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self.sections = read_sections(records, journal.path)
@@ -89,6 +91,7 @@ class Ledger:
         self._watch = watch
         self._held = held
         self._check = check
+        self._before = before
         self._called = 0
         self.reused: list[int] = []
         self.reused_count = 0
@@ -275,6 +278,7 @@ class Ledger:
         return False
 
     def _commit(self, number: int, section: Section, kind: str, record: Record) -> None:
+        self._before()
         section.done[record["pack"]] = self._append(number, section, kind, record)
 
     def _append(self, number: int, section: Section, kind: str, record: Record) -> Record:

@@ -21,7 +21,15 @@ Doc = Mapping[str, Any]
 REPORTED_K = (1, 10, 100)
 
 _INSTRUCTION = "Complete the following Python function. Answer with the whole function in one ```python code block."
-_FENCED = re.compile(r"```[ \t]*[\w+-]*[ \t]*\r?\n(?P<code>.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+# A block of code in Markdown: between lines of backticks or tildes, or to the end where the answer was cut.
+_FENCED = re.compile(
+    r"(?:(?P<ticks>`{3,})|^[ \t]*(?P<tildes>~{3,}))[ \t]*[\w+-]*[ \t]*\r?\n"
+    r"(?P<code>.*?)(?:^[ \t]*(?(ticks)(?P=ticks)|(?P=tildes))|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+# What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
+_THOUGHT = re.compile(r"\A\s*<(?P<name>think|thinking|reasoning|thought)>.*?</(?P=name)>", re.DOTALL)
+_THOUGHT_OPENED_BEFORE = re.compile(r"\A(?:(?!<think>).)*?</think>", re.DOTALL)
 _CODE_LINE = re.compile(r"^[ \t]*(?:def |async def |from \w|import \w|@\w|class )", re.MULTILINE)
 
 _checker: Checker | None = None
@@ -124,7 +132,8 @@ def _completion(task: str, doc: Doc, text: str) -> str:
 def answered_code(answer: str, entry_point: str) -> str:
     """Take the code out of a chat model's answer, as a continuation of the prompt.
 
-    The fenced block that defines the function counts, else the first one, else the whole answer from the first line
+    What it thought aloud before (``<think>`` ... ``</think>``) is no answer and left out. The first fenced block that
+    defines the function counts, else the first one, else the whole answer from the first line
     that looks like code. A block that was never closed (the answer was cut) counts too. What defines the function
     again follows the prompt on lines of its own, so that the prompt's imports and helpers hold; anything else is taken
     as the function's body.
@@ -133,6 +142,7 @@ def answered_code(answer: str, entry_point: str) -> str:
         answer: the generated text.
         entry_point: name of the function asked for.
     """
+    answer = without_thought(answer)
     blocks = [match.group("code") for match in _FENCED.finditer(answer)]
     defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(entry_point)}\b", re.MULTILINE)
     code = next((block for block in blocks if defines.search(block)), blocks[0] if blocks else None)
@@ -143,6 +153,12 @@ def answered_code(answer: str, entry_point: str) -> str:
         return "\n" + textwrap.dedent(code)
     body = textwrap.dedent(code).strip("\n")
     return textwrap.indent(body, "    ") + "\n"
+
+
+def without_thought(answer: str) -> str:
+    """Return what follows a thought that an answer begins with; all of it where there is none, or it has no end."""
+    thought = _THOUGHT.match(answer) or _THOUGHT_OPENED_BEFORE.match(answer)
+    return answer[thought.end() :] if thought else answer
 
 
 def _texts(results: Sequence[Any]) -> list[str]:

@@ -118,3 +118,22 @@ def test_a_template_that_ends_the_question_and_begins_no_answer_is_named() -> No
     tokenizer.chat_template = "{% for m in messages %}{{ m.content }}" + tokenizer.eos_token + "\n{% endfor %}"
     (warning,) = check_chat_template("m", tokenizer)
     assert "begins no answer" in warning
+
+
+def test_an_answer_that_ends_with_no_end_token_is_named_with_the_ids_that_end_it() -> None:
+    found = tokenizer(tiny.CHATML)
+    end, other = found.convert_tokens_to_ids("<|im_end|>"), found.convert_tokens_to_ids(tiny.PAD)
+    assert check_chat_template("m", found, end_ids={end, other}) == []
+    assert check_chat_template("m", found, end_ids=None) == []
+    (warning,) = check_chat_template("m", found, end_ids={other})
+    assert "ends an answer with <|im_end|>, which is no end token of this model" in warning
+    assert f'"eos_token_id": [{other}, {end}] in its generation_config.json' in warning
+    (warning,) = check_chat_template("m", found, end_ids=())
+    assert f'"eos_token_id": [{end}]' in warning
+
+
+def test_so_is_an_end_that_is_no_token_at_all() -> None:
+    marked = "{% for m in messages %}{{ m.content }}<|stop|>{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
+    (warning,) = check_chat_template("m", tokenizer(marked), end_ids={1})
+    assert "<|stop|>, which is no token of this tokenizer" in warning
+    assert check_chat_template("m", tokenizer(TURNS.replace("[model]", " A:")), end_ids={1}) == []

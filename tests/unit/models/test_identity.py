@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -347,3 +349,64 @@ def test_an_adapter_with_other_rows_of_tokens_names_both(own_checkpoint: Path, t
     save_file({**load_file(file), name: torch.zeros(2050, 64)}, file)
     with pytest.raises(ModelError, match=r"brings 2,050 rows of tokens .*, the model has 2,048"):
         load(own_checkpoint, adapter=str(adapter))
+
+
+def logits(lm: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return lm.model(torch.tensor([[5, 6, 7, 8, 9]])).logits.clone()
+
+
+def overwrite(folder: Path) -> None:
+    """Write zeros over the weights in place, as a training that saves into the same file does."""
+    file = folder / "model.safetensors"
+    size = file.stat().st_size
+    with file.open("r+b") as stream:
+        stream.seek(20_000)
+        stream.write(bytes(size - 20_000))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_file_that_is_overwritten_under_way_changes_no_answer(own_checkpoint: Path, dtype: str) -> None:
+    lm = load(own_checkpoint, dtype=dtype)
+    before, identified = logits(lm), lm.describe()
+    overwrite(own_checkpoint)
+    assert logits(lm).equal(before)
+    assert lm.describe() == identified
+    assert not logits(load(own_checkpoint, dtype=dtype)).equal(before)
+
+
+def test_so_does_an_adapters_file(own_checkpoint: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(own_checkpoint, tmp_path / "adapter")
+    lm = load(own_checkpoint, adapter=str(adapter))
+    before, file = logits(lm), adapter / "adapter_model.safetensors"
+    size = file.stat().st_size
+    with file.open("r+b") as stream:
+        stream.seek(2_000)
+        stream.write(bytes(size - 2_000))
+    assert logits(lm).equal(before)
+
+
+def test_a_file_that_is_shortened_under_way_ends_nothing(own_checkpoint: Path) -> None:
+    """In a process of its own: a mapped file that is cut ends it with SIGBUS."""
+    program = (
+        "import os, sys, torch, evalkit.models\n"
+        "from evalkit.models.openmind import OpenMindLM\n"
+        "lm = OpenMindLM(sys.argv[1], device='cpu', dtype='float32')\n"
+        "os.truncate(sys.argv[1] + '/model.safetensors', 1000)\n"
+        "print(float(lm.model(torch.tensor([[5, 6, 7]])).logits.abs().sum()) > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(own_checkpoint)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_weights_left_on_the_disk_are_looked_at_before_each_result(own_checkpoint: Path, tmp_path: Path) -> None:
+    places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
+    places |= {"lm_head": "cpu", "model.rotary_emb": "cpu"}
+    lm = load(own_checkpoint, dtype="float32", device_map=places, offload_folder=str(tmp_path / "off"))
+    lm.describe()
+    lm.check_in_use()
+    overwrite(own_checkpoint)
+    with pytest.raises(ModelError, match="its weights changed while they were in use"):
+        lm.check_in_use()

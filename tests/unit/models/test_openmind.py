@@ -181,7 +181,7 @@ def test_sharded_and_pickled_weights(tmp_path: Path, make_checkpoint: Callable[.
 
 def test_another_tokenizer_by_folder(own_checkpoint: Path, checkpoint_folder: Path) -> None:
     (own_checkpoint / "tokenizer.json").unlink()
-    assert "name it with tokenizer=ID_OR_FOLDER" in message(own_checkpoint)
+    assert "name its folder or id with --tokenizer" in message(own_checkpoint)
     assert load(own_checkpoint, tokenizer=str(checkpoint_folder)).tok_encode("Paris")
 
 
@@ -308,7 +308,7 @@ def test_quantised_checkpoints_are_placed_while_loading(own_checkpoint: Path) ->
         @staticmethod
         def from_pretrained(folder: str, **options: Any) -> tuple[Any, Any]:
             seen.update(options, folder=folder)
-            return torch.nn.Linear(1, 1), {"missing_keys": ["qweight"]}
+            return torch.nn.Linear(1, 1), {"missing_keys": ["qweight"], "unexpected_keys": []}
 
     for chosen in (True, False):
         openmind.loading.load_model(
@@ -322,6 +322,16 @@ def test_quantised_checkpoints_are_placed_while_loading(own_checkpoint: Path) ->
         )
         assert seen["device_map"] == {"": "cuda:1"}
         assert seen[openmind.loading.DTYPE_ARGUMENT] == ("auto" if chosen else torch.float16)
+
+
+def test_what_lm_evals_wrapper_raises_is_one_line(own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise KeyError("vocab_size\nmore")
+
+    monkeypatch.setattr(HFLM, "__init__", fails)
+    assert "cannot take this model (KeyError: 'vocab_size" in message(own_checkpoint)
 
 
 def test_a_quantisation_without_its_package_names_the_package(own_checkpoint: Path) -> None:

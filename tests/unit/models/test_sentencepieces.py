@@ -81,3 +81,33 @@ def test_what_still_differs_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("evalkit.models.sentencepieces._order_merges", lambda *_: None)
     with pytest.raises(ModelError, match=r"tokenizer\.model: transformers encodes .*, SentencePiece itself as"):
         loaded(folder)
+
+
+@pytest.mark.parametrize(
+    ("option", "cause"),
+    [
+        ({"user_defined_symbols": ["\n", "    "]}, r"user-defined white space \('\\n', '    '\)"),
+        ({"normalization_rule_name": "nfkc_cf"}, "the normalization nfkc_cf"),
+        ({"remove_extra_whitespaces": True}, "the removal of extra white space"),
+        ({"add_dummy_prefix": False}, r"no space before texts \(add_dummy_prefix: false\)"),
+        ({"treat_whitespace_as_suffix": True}, r"white space at the end of words \(treat_whitespace_as_suffix\)"),
+    ],
+)
+def test_why_a_file_cannot_be_converted_is_said(tmp_path: Path, option: dict[str, Any], cause: str) -> None:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    lines = (path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    plain = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(line for text in lines for line in text.splitlines() if line.strip()),
+        model_prefix=str(tmp_path / "tokenizer"),
+        vocab_size=900,
+        model_type="bpe",
+        hard_vocab_limit=False,
+        minloglevel=2,
+        num_threads=1,
+        **{**plain, **option},
+    )
+    said = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(said), encoding="utf-8")
+    with pytest.raises(ModelError, match=f"the file has {cause}, which transformers does not convert"):
+        loaded(tmp_path)

@@ -49,6 +49,46 @@ def test_the_code_of_a_chat_answer_follows_the_prompt_as_a_program(answer: str) 
     assert runs(humaneval.answered_code(answer, "total"))
 
 
+WRONG = "```python\ndef total(xs):\n    return 0\n```\n"
+RIGHT = f"```python\n{WHOLE}```\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>\nMaybe:\n{WRONG}No, that is wrong.\n</think>\n\n{RIGHT}",
+        f"Maybe:\n{WRONG}No.\n</think>\n\nHere:\n{RIGHT}",  # the chat template wrote <think> already
+        f"<think>\n\n</think>\n\n{RIGHT}{WRONG}",
+        f"<think>\ndef total(xs): return 0\n</think>\n{WHOLE}",
+        f"\n<thinking>{WRONG}</thinking>{RIGHT}",
+        f"Use <think> tags? </think> no.\n{RIGHT}",
+    ],
+)
+def test_what_was_thought_before_is_no_answer(answer: str) -> None:
+    assert runs(humaneval.answered_code(answer, "total"))
+
+
+@pytest.mark.parametrize("answer", [f"<think>\n{WRONG}</think>\n", f"{WRONG}</think>"])
+def test_a_thought_without_an_answer_fails(answer: str) -> None:
+    with pytest.raises((AssertionError, SyntaxError, NameError)):
+        runs(humaneval.answered_code(answer, "total"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"~~~python\n{WHOLE}~~~\nDone.",
+        f"~~~~\n{WHOLE}~~~~",
+        f"````python\n{WHOLE}````\nDone.",
+        f"~~~python\n{WHOLE}",
+        f"About ~~~ that:\n{RIGHT}",
+        f"{RIGHT}and, as some write it:\n{WRONG}",  # the first that defines the function
+    ],
+)
+def test_blocks_between_other_lines_and_the_first_of_several(answer: str) -> None:
+    assert runs(humaneval.answered_code(answer, "total"))
+
+
 @pytest.mark.parametrize("answer", ["", "I cannot help with that.", "```python\n```"])
 def test_an_answer_without_code_is_a_completion_that_fails(answer: str) -> None:
     with pytest.raises((AssertionError, SyntaxError, NameError)):
