@@ -1,8 +1,8 @@
 """lm-eval's own results files as runs: `evalkit.results` hands them here, so that every command takes them.
 
 A results file (``results_<time>.json``) gives tasks, metrics, errors; ``samples_<task>_<time>.jsonl`` files beside it
-give the documents, which pair by the hash of the document. The protocol is never nous-2023: the 0.4 line adds BOS, and
-its tasks, examples in the prompt and filters are its own. What the file does not say is "unknown", never guessed.
+give the documents, which pair by the hash of the document. How the tasks were measured is read by
+`evalkit.foreign_protocol`. What the file does not say is "unknown", never guessed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from evalkit.baselines.names import task_and_metric
 from evalkit.data.layouts import cluster_key
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
+from evalkit.foreign_protocol import dtype_of, limit_of, model_name, protocols
 from evalkit.results import MetricValue, RunRecord, Sample, finite
 from evalkit.suites import load_tasks
 
@@ -69,8 +70,17 @@ def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int
     count = entry.get("effective") if isinstance(entry, dict) else None
     if isinstance(count, int) and count > 0:
         return count
-    known = load_tasks().get(task)
-    return scored.get(task) or (known.documents if known is not None else 0)
+    known, limit = load_tasks().get(task), limit_of(found)
+    whole = known.documents if known is not None else 0
+    if whole and limit is not None:  # the 0.3 line counts no samples
+        whole = min(whole, math.ceil(limit if limit >= 1 else limit * whole))
+    return scored.get(task) or whole
+
+
+def _scored(found: dict[str, Any]) -> list[str]:
+    """Return the tasks of a results file, as it names them, without groups."""
+    groups = set(_mapping(found, "groups"))
+    return [name for name in found["results"] if name not in groups]
 
 
 def _metrics(path: Path, found: dict[str, Any], scored: Mapping[str, int]) -> dict[str, dict[str, MetricValue]]:
@@ -117,18 +127,6 @@ def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
     return frozenset(means)
 
 
-def _protocol(found: dict[str, Any], limit: Any) -> str:
-    shots = {n for n in _mapping(found, "n-shot").values() if isinstance(n, int) and not isinstance(n, bool)}
-    for entry in _mapping(found, "configs").values():
-        n = entry.get("num_fewshot") if isinstance(entry, dict) else None
-        shots |= {n} if isinstance(n, int) else set()
-    parts = ["lm-eval-0.4"]
-    parts += ["/".join(map(str, sorted(shots))) + "-shot"] if any(shots) else []
-    parts += [f"limit {limit:g}"] if isinstance(limit, (int, float)) and limit else []
-    parts += ["chat template"] if found.get("chat_template") or found.get("chat_template_sha") else []
-    return ", ".join(parts)
-
-
 def read_foreign_run(path: Path) -> RunRecord:
     """Read a results file of lm-eval as a run's record.
 
@@ -144,11 +142,7 @@ def read_foreign_run(path: Path) -> RunRecord:
         hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
     metrics = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
     config = _mapping(found, "config")
-    arguments = config.get("model_args")
-    text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
-    pretrained = re.search(r"(?:pretrained|model|path)[\"']?\s*[=:]\s*[\"']?([^,\"'}]+)", text)
-    dtype = re.search(r"dtype[\"']?\s*[=:]\s*[\"']?([\w.]+)", text)
-    name = str(found.get("model_name") or (pretrained[1] if pretrained else "") or file.parent.name)
+    name = model_name(found, file)
     data = {
         task: {
             "source": "lm-eval",
@@ -165,16 +159,14 @@ def read_foreign_run(path: Path) -> RunRecord:
         }
         for task, values in metrics.items()
     }
-    limit = _number(config.get("limit"))
-    limit = int(limit) if limit is not None and limit.is_integer() else limit
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
     evalkit: dict[str, Any] = {
-        "protocol": _protocol(found, limit),
+        **protocols(found, _scored(found)),
         "started": _started(found.get("date"), file),
         "duration_seconds": _number(_seconds(found)) or 0.0,
         "command": ["lm_eval"],
-        "config": {"model": name, "limit": limit or None},
+        "config": {"model": name, "limit": limit_of(found)},
         "suites": list(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
         "model": {
             "name": name,
@@ -183,7 +175,7 @@ def read_foreign_run(path: Path) -> RunRecord:
             "revision": None,
             "loader": str(config.get("model") or "unknown"),
             "device": str(config.get("device") or "unknown"),
-            "dtype": str(dtype[1] if dtype else "unknown"),
+            "dtype": dtype_of(found),
             "quantization": None,
             "tokenizer_fingerprint": None,
         },

@@ -51,7 +51,7 @@ from evalkit.baselines.published import (
 )
 from evalkit.baselines.sections import models_of
 from evalkit.baselines.text import read_lines
-from evalkit.suites import load_tasks
+from evalkit.suites import load_suites, load_tasks
 
 # Not shares of right answers, so neither scores of a suite nor a sign that a table counts in per cent.
 _NOT_SHARES = re.compile(r"perplexity|ppl|bits_per_byte|likelihood_diff|bleu|rouge")
@@ -532,26 +532,27 @@ def read_log(path: Path) -> Log:
 def _results_file(path: Path) -> Log:
     """Return what a results file of lm-eval says."""
     from evalkit.foreign import read_foreign_run
+    from evalkit.foreign_protocol import harness_of
 
     record = read_foreign_run(path)
-    shots = record.lm_eval.get("n-shot")
     rows = []
     for task, metrics in record.metrics.items():
-        n = shots.get(task) if isinstance(shots, dict) else None
+        n = record.evalkit["shots"].get(task)
         for metric, found in metrics.items():
             if found.value is not None:
                 value = Decimal(repr(found.value))
                 error = None if found.stderr is None else Decimal(repr(found.stderr))
-                rows.append(
-                    Row(1, task, task, metric, value, error, n if isinstance(n, int) else None, found.n or None)
-                )
+                rows.append(Row(1, task, task, metric, value, error, n, found.n or None))
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
+    others = {
+        name: protocol
+        for name, protocol in record.evalkit["protocols"].items()
+        if protocol != load_suites()[name].protocol
+    }
     protocol = str(record.evalkit["protocol"])
-    table = ScoreTable(1, suite, (), tuple(rows), "lm-eval-0.4")
-    model = ModelScores(
-        str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), dict.fromkeys(known, protocol), protocol
-    )
+    table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
+    model = ModelScores(str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), others, protocol)
     return Log(path.name, (model,), (), ())
 
 
