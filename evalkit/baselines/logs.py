@@ -289,7 +289,11 @@ class _Reader:
             if (number, row) not in shares:
                 self.note(number, f"{row.task} {row.metric} is no share of right answers; not read")
         large = sum(r.score is not None and r.score.value > 1 for _, r in shares)
-        percent = 2 * large > len(shares)
+        small = [unit_of(r) for _, r in shares if r.score is not None and 0 < r.score.value <= 1]
+        unclear = small.count(None)
+        # One column has one unit, and a value above 1 is no share; but a slip in a column of shares makes no per cent.
+        percent = bool(large) and large + small.count("per cent") > small.count("share") + unclear
+        mixed = bool(large) and not percent and not small.count("share") > large + small.count("per cent")
         headed = self.columns is not None and self.columns.in_percent
         if (
             headed
@@ -310,8 +314,17 @@ class _Reader:
             score = row.score
             assert score is not None  # rows without a number were noted and dropped in _row
             places = -2 if percent or score.percent else 0
-            if percent and not (score.percent or headed) and 0 < score.value <= 1:
+            own = unit_of(row)
+            why = ""
+            if score.percent or (percent and headed) or not score.value:
+                pass  # the unit is said, or it does not matter
+            elif percent and score.value <= 1 and own != "per cent":
                 why = "a share or per cent? the values beside it are per cent"
+            elif mixed and own != "share":
+                why = "a share or per cent? the values of its column are above and below 1"
+            elif not percent and own == "per cent" and "share" not in small:
+                why = "its standard error fits only if both are per cent, and nothing says so"
+            if why:
                 self.note(number, f"{row.task} {row.metric}: {score.value}: {why}; not read", unread=True)
                 continue
             value = score.value.scaleb(places)
@@ -473,6 +486,41 @@ class _Reader:
                 self.note(line, f"cell not read: '{cell[:40]}'", unread=True)
             found.append(score.value if score is not None else None)
         return tuple(found)
+
+
+def unit_of(row: RawRow) -> str | None:
+    """Return the unit, ``share`` or ``per cent``, in which a number of at most 1 fits its standard error; else None.
+
+    An error is about sqrt(p (1 - p) / n) of the n documents of its task; those of an unknown task are at least ten, and
+    not more than a million.
+    """
+    score = row.score
+    assert score is not None  # rows without a number have no unit
+    stderr = row.stderr if row.stderr is not None else score
+    error = stderr.value if row.stderr is not None else score.stderr
+    signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
+    if error is None or not error or signed or not 0 < score.value <= 1:
+        return None
+    task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
+    known = load_tasks().get(task)
+
+    documents = known.documents if known is not None else None
+
+    def implied(scale: int) -> float:
+        value = float(score.value) / scale
+        return value * (1 - value) / (float(error) / scale) ** 2
+
+    def fits(found: float) -> bool:
+        return documents / 9 < found < 9 * documents if documents is not None else 10 < found < 1e6
+
+    if fits(implied(1)):
+        return None if fits(implied(100)) else "share"
+    # Per cent that are taken for shares have errors ten times too large, so a hundredth of the documents. Of more than
+    # three places they are never printed, and a share of that many rounds to very little.
+    if score.value.as_tuple().exponent < -3:  # type: ignore[operator]  # a number's exponent, not that of NaN
+        return None
+    too_few = documents / 30 if documents is not None else 10
+    return "per cent" if fits(implied(100)) and implied(1) < too_few else None
 
 
 def unlike_an_error(value: Decimal, stderr: Decimal, task: str, *, assumed: bool) -> str | None:

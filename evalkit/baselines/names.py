@@ -153,6 +153,47 @@ def task_and_shots(label: str) -> tuple[str, int | None, bool]:
     return (found[1], int(found[2]), False) if found is not None and found[1] else (label, None, False)
 
 
+_SHOTS = re.compile(
+    r"(?<![0-9.])(?P<count>[0-9]{1,3})[\s_-]*shots?(?![a-z])|(?<![a-z])(?P<word>zero|one|two|three|four|five|ten|few|multi)"
+    r"[\s_-]*shots?(?![a-z])|(?P<zh>零|少)样本",
+    re.IGNORECASE,
+)
+_SHOT_WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "ten": 10, "零": 0}
+
+
+def shots_named(text: str) -> tuple[int | None, bool]:
+    """Return the number of examples that a heading names, and whether it names some without saying how many.
+
+    >>> shots_named("bloom-1b1_math_few_shot_5-shot.json"), shots_named("GPT4All (few-shot)"), shots_named("Shots")
+    ((5, False), (None, True), (None, False))
+    """
+    found = list(_SHOTS.finditer(text))
+    words = [m["count"] or (m["word"] or m["zh"]).lower() for m in found]
+    counts = {int(w) if w.isdigit() else _SHOT_WORDS[w] for w in words if w.isdigit() or w in _SHOT_WORDS}
+    return (counts.pop(), False) if len(counts) == 1 else (None, bool(found))
+
+
+def model_of_heading(name: str) -> str:
+    """Return a heading without what it says about files and examples; of a results file, the model in its name.
+
+    >>> model_of_heading("mpt-7b (10-shot)"), model_of_heading("bloom-1b1_pawsx_0-shot.json")
+    ('mpt-7b', 'bloom-1b1')
+    >>> model_of_heading("common_sense_10-shot"), model_of_heading("opt-1.3b.json")
+    ('', 'opt-1.3b')
+    """
+    stem = re.sub(r"\.(?:jsonl?|csv|ya?ml|txt|md)$", "", name.strip(), flags=re.IGNORECASE)
+    if _SHOTS.search(stem) is None:
+        return stem
+    if re.search(r"\s", stem) is None and "_" in stem:  # a file: model_tasks_5-shot
+        first = stem.split("_")[0]
+        return first if re.search(r"[0-9]", first) and "-" in first and _SHOTS.search(first) is None else ""
+    return re.sub(
+        r"[\s(\[,:–—-]+$",
+        "",
+        re.sub(r"[(\[]?\s*(?:with|at)?\s*" + f"(?:{_SHOTS.pattern})" + r"\s*[)\]]?", "", stem, flags=re.IGNORECASE),
+    ).strip()
+
+
 def comparison_role(label: str) -> str:
     """Return the role of a comparison table's row: a suite's name, ``total``, ``average`` or ``other``."""
     text = label.strip().lower()
