@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from evalkit.baselines.names import task_and_metric
+from evalkit.baselines.names import is_no_share, task_and_metric
 from evalkit.data.layouts import cluster_key
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
@@ -83,8 +83,12 @@ def _scored(found: dict[str, Any]) -> list[str]:
     return [name for name in found["results"] if name not in groups]
 
 
-def _metrics(path: Path, found: dict[str, Any], scored: Mapping[str, int]) -> dict[str, dict[str, MetricValue]]:
+def _metrics(
+    path: Path, found: dict[str, Any], scored: Mapping[str, int]
+) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]]]:
+    """Return the scores of a results file, and the (task, metric) of its numbers that are no shares."""
     metrics: dict[str, dict[str, MetricValue]] = {}
+    ignored: list[tuple[str, str]] = []
     groups = set(_mapping(found, "groups"))
     for name, values in found["results"].items():
         if not isinstance(values, dict):
@@ -96,16 +100,17 @@ def _metrics(path: Path, found: dict[str, Any], scored: Mapping[str, int]) -> di
             if base == "alias" or base.endswith("_stderr") or isinstance(value, str):
                 continue
             number = _number(value)
-            if number is not None and not 0 <= number <= 1:
-                continue  # perplexities and the like are no shares
             task, metric = task_and_metric(name, key)
+            if is_no_share(metric) or (number is not None and not 0 <= number <= 1):
+                ignored.append((task, metric))
+                continue
             error = _number(values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr"))
             n = _count(found, name, task, scored)
             failed = 0 if number is not None else max(n, 1)
             metrics.setdefault(task, {})[metric] = MetricValue(number, error, n, failed)
     if not metrics:
         raise StoreError(f"{path}: no scores read: no metric in it is a share")
-    return metrics
+    return metrics, ignored
 
 
 def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
@@ -140,7 +145,7 @@ def read_foreign_run(path: Path) -> RunRecord:
     hashes: dict[str, list[str]] = {}
     for sample in read_foreign_samples(file):
         hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
-    metrics = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
+    metrics, ignored = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
     config = _mapping(found, "config")
     name = model_name(found, file)
     data = {
@@ -188,6 +193,7 @@ def read_foreign_run(path: Path) -> RunRecord:
         "work": None,
         "sessions": [],
         "foreign": "lm-eval",
+        "ignored": ignored,
         "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
     }
     return RunRecord(file, evalkit, found, metrics)

@@ -31,6 +31,7 @@ from evalkit.baselines.names import (
     any_suite,
     comparison_role,
     is_metric,
+    is_no_share,
     names_other_benchmark,
     names_something_else,
     suite_of_task,
@@ -39,6 +40,7 @@ from evalkit.baselines.names import (
 )
 from evalkit.baselines.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.published import (
+    NO_SHARE,
     Comparison,
     ComparisonRow,
     GroupScore,
@@ -53,9 +55,6 @@ from evalkit.baselines.sections import models_of
 from evalkit.baselines.text import read_lines
 from evalkit.suites import load_suites, load_tasks
 
-# Not shares of right answers, so neither scores of a suite nor a sign that a table counts in per cent.
-_NOT_SHARES = re.compile(r"perplexity|ppl|bits_per_byte|likelihood_diff|bleu|rouge")
-
 
 class _Reader:
     """State of the first pass: where in the file we are, and what was found so far."""
@@ -68,6 +67,7 @@ class _Reader:
         self.columns: Columns | None = None  # of the score table that we are in or were in last
         self.rows: list[tuple[int, RawRow]] = []  # of the score table that we are in
         self.task = ""  # of the last row that named one
+        self.level = 0  # of the last row that named a task
         self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
         self.renamed: set[str] = set()  # printed tasks whose reading was noted
@@ -130,6 +130,8 @@ class _Reader:
         cells = tuple(c for c in (line.before, *line.cells, line.after) if c)
         if not cells or is_rule(cells) or any(is_metric(c) for c in cells):
             return False
+        if self._fits_heading(line):
+            return False
         if any(score_of(c) for c in cells):
             # A first row without a heading; inside a score table a suite's name would be a row that was not read.
             return comparison_role(cells[0]) != "other" and len(cells) > 2 and not self.rows
@@ -141,6 +143,16 @@ class _Reader:
             and not any(is_metric(c) for c in next_line.cells)
             for _, _, next_line in following[:1]
             if next_line.cells
+        )
+
+    def _fits_heading(self, line: Line) -> bool:
+        """Tell whether a line is a row of the heading above it: a metric's name, known or not, and a number."""
+        columns, cells = self.columns, line.cells
+        if columns is None or columns.metric is None or columns.value is None or len(cells) != len(columns.headings):
+            return False
+        metric = cells[columns.metric]
+        return (
+            re.fullmatch(r"[a-zA-Z]\w*(?:,[\w-]+)?", metric) is not None and score_of(cells[columns.value]) is not None
         )
 
     # --- tables of per-task scores ---
@@ -223,7 +235,9 @@ class _Reader:
             elif not holds_nothing(row.printed):
                 self.note(number, f"average not read: '{row.printed}'", unread=True)
             return
-        level = self.indent if re.match(r"\s*[-└]", row.task) else 0
+        if row.task.strip():  # rows of further metrics are set in as far as their task
+            self.level = self.indent if re.match(r"\s*[-└]", row.task) else 0
+        level = self.level
         task = task or self.task
         if not task:
             self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
@@ -284,10 +298,10 @@ class _Reader:
             for number, value, percent in averages:
                 self._prose(number, f"Average: {value}{'%' if percent else ''}")
             return
-        shares = [(n, r) for n, r in rows if not _NOT_SHARES.search(r.metric.lower())]
+        shares = [(n, r) for n, r in rows if not is_no_share(r.metric)]
         for number, row in rows:
             if (number, row) not in shares:
-                self.note(number, f"{row.task} {row.metric} is no share of right answers; not read")
+                self.note(number, f"{row.task} {row.metric} {NO_SHARE}")
         large = sum(r.score is not None and r.score.value > 1 for _, r in shares)
         small = [unit_of(r) for _, r in shares if r.score is not None and 0 < r.score.value <= 1]
         unclear = small.count(None)
@@ -591,6 +605,10 @@ def _results_file(path: Path) -> Log:
                 value = Decimal(repr(found.value))
                 error = None if found.stderr is None else Decimal(repr(found.stderr))
                 rows.append(Row(1, task, task, metric, value, error, n, found.n or None))
+    no_shares: dict[str, list[str]] = {}
+    for task, metric in record.evalkit["ignored"]:
+        no_shares.setdefault(metric, []).append(task)
+    ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
     others = {
@@ -601,7 +619,11 @@ def _results_file(path: Path) -> Log:
     protocol = str(record.evalkit["protocol"])
     table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
     model = ModelScores(str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), others, protocol)
-    return Log(path.name, (model,), (), ())
+    return Log(path.name, (model,), (), tuple(ignored))
+
+
+def _counted(tasks: list[str]) -> str:
+    return tasks[0] + (f" and {len(tasks) - 1} more tasks" if len(tasks) > 1 else "")
 
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:

@@ -88,6 +88,8 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     key = bare(printed_task)
     if key in _SPLIT_TASKS and metric == "acc":
         return _SPLIT_TASKS[key]
+    if key == "truthfulqa" and metric.partition(",")[0] not in ("", "score", "mc1", "mc2"):
+        return printed_task, metric  # the group of the 0.4 line: its acc is a mean of mc1 and mc2
     if "+" in printed_task:  # HumanEval+ and MBPP+ are other benchmarks than those without the sign
         return printed_task, metric
     return _tasks_by_bare_name().get(key, printed_task), metric
@@ -96,7 +98,23 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
 def is_metric(cell: str) -> bool:
     """Tell whether a cell is the name of a metric."""
     name = cell.strip().lower().split(",")[0].replace(" ", "_")
-    return name in METRICS or re.fullmatch(r"pass@\d+", name) is not None
+    return name in METRICS or re.fullmatch(r"pass@\d+|(?:bleu|rouge(?:[12l]|lsum))_(?:max|acc|diff)", name) is not None
+
+
+# Measures whose range is not 0 to 1; "bleu_acc" is a share: how often the true answer is the nearer one.
+_NO_SHARE = re.compile(
+    r"perplexity|\bppl\b|bits_per_byte|likelihood_diff|(?:bleu|rouge(?:[12l]|lsum)?)(?:$|_max|_diff)|_diff(?:erence)?$|chrf|\bw?er$"
+    r"|\bter$|\bcer$|\bmcc\b|brier|pearson|spearman|\bm[as]e\b|\brmse\b|\bloss\b|\bece\b|tokens?$|length$|seconds?$"
+)
+
+
+def is_no_share(metric: str) -> bool:
+    """Tell whether a metric's range is not 0 to 1, so that its value is no share of right answers.
+
+    >>> [is_no_share(m) for m in ("rouge2_diff", "bleu_max", "bleu_acc", "f1", "word_perplexity")]
+    [True, True, False, False, True]
+    """
+    return _NO_SHARE.search(metric.strip().lower().partition(",")[0]) is not None
 
 
 def suite_of_task(task: str) -> str | None:

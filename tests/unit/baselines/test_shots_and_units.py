@@ -1,4 +1,4 @@
-"""Cards made of lm-eval's results: examples in headings, one model in many sections, per cent below 1."""
+"""Cards made of lm-eval's results: examples in headings, many sections of a model, per cent below 1, other metrics."""
 
 from __future__ import annotations
 
@@ -126,3 +126,30 @@ def test_a_value_whose_error_fits_only_in_per_cent_is_no_share(row: str) -> None
     log = read(f"{HEADING}{row}\n")
     assert log.models == ()
     assert "fits only if both are per cent" in log.notes[-1].message
+
+
+# lm-eval 0.4 writes a task's metrics in any order.
+TRUTHFULQA = """\
+|truthfulqa       |N/A|none|0|rouge2_diff|-3.1083|±|0.9876|
+|                 |   |none|0|bleu_acc   | 0.3905|±|0.0003|
+|                 |   |none|0|acc        | 0.4230|±|0.0002|
+| - truthfulqa_gen|  3|none|0|bleu_max   |25.3083|±|0.7876|
+|                 |   |none|0|bleu_acc   | 0.3905|±|0.0171|
+| - truthfulqa_mc1|  2|none|0|acc        | 0.3501|±|0.0167|
+| - truthfulqa_mc2|  2|none|0|acc        | 0.5101|±|0.0157|
+"""
+
+
+@pytest.mark.parametrize("order", range(5))
+def test_a_row_of_bleu_may_come_first(order: int) -> None:
+    lines = TRUTHFULQA.splitlines(keepends=True)
+    blocks = [lines[3:5], lines[5:6], lines[6:7]]
+    blocks = [blocks[(order + place) % 3] for place in range(3)]
+    heading = "|Tasks|Version|Filter|n-shot|Metric|Value|   |Stderr|\n|---|---|---|---|---|---|---|---|\n"
+    first = lines[:3] if order != 4 else lines[:1] + lines[2:3] + lines[1:2]
+    found = rows(f"### TruthfulQA\n{heading}{''.join(first)}{''.join(line for block in blocks for line in block)}")
+    assert found == {
+        ("truthfulqa_gen", "bleu_acc"): Decimal("0.3905"),
+        ("truthfulqa_mc", "mc1"): Decimal("0.3501"),
+        ("truthfulqa_mc", "mc2"): Decimal("0.5101"),
+    }
