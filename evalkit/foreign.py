@@ -1,8 +1,8 @@
 """lm-eval's own results files as runs: `evalkit.results` hands them here, so that every command takes them.
 
 A results file (``results_<time>.json``) gives tasks, metrics, errors; ``samples_<task>_<time>.jsonl`` files beside it
-give the documents, which pair by the hash of the document. The protocol is never nous-2023: the 0.4 line adds BOS, and
-its tasks, examples in the prompt and filters are its own. What the file does not say is "unknown", never guessed.
+give the documents, which pair by the hash of the document. How the tasks were measured is read by
+`evalkit.foreign_protocol`. What the file does not say is "unknown", never guessed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from evalkit.baselines.names import task_and_metric
+from evalkit.baselines.names import is_no_share, task_and_metric
 from evalkit.data.layouts import cluster_key
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
+from evalkit.foreign_protocol import dtype_of, limit_of, model_name, protocols
 from evalkit.results import MetricValue, RunRecord, Sample, finite
 from evalkit.suites import load_tasks
 
@@ -84,12 +85,25 @@ def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int
     count = entry.get("effective") if isinstance(entry, dict) else None
     if isinstance(count, int) and count > 0:
         return count
-    known = load_tasks().get(task)
-    return scored.get(task) or (known.documents if known is not None else 0)
+    known, limit = load_tasks().get(task), limit_of(found)
+    whole = known.documents if known is not None else 0
+    if whole and limit is not None:  # the 0.3 line counts no samples
+        whole = min(whole, math.ceil(limit if limit >= 1 else limit * whole))
+    return scored.get(task) or whole
 
 
-def _metrics(path: Path, found: dict[str, Any], scored: Mapping[str, int]) -> dict[str, dict[str, MetricValue]]:
+def _scored(found: dict[str, Any]) -> list[str]:
+    """Return the tasks of a results file, as it names them, without groups."""
+    groups = set(_mapping(found, "groups"))
+    return [name for name in found["results"] if name not in groups]
+
+
+def _metrics(
+    path: Path, found: dict[str, Any], scored: Mapping[str, int]
+) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]]]:
+    """Return the scores of a results file, and the (task, metric) of its numbers that are no shares."""
     metrics: dict[str, dict[str, MetricValue]] = {}
+    ignored: list[tuple[str, str]] = []
     groups = set(_mapping(found, "groups"))
     for name, values in found["results"].items():
         if not isinstance(values, dict):
@@ -101,16 +115,17 @@ def _metrics(path: Path, found: dict[str, Any], scored: Mapping[str, int]) -> di
             if base == "alias" or base.endswith("_stderr") or isinstance(value, str):
                 continue
             number = _number(value)
-            if number is not None and not 0 <= number <= 1:
-                continue  # perplexities and the like are no shares
             task, metric = task_and_metric(name, key)
+            if is_no_share(metric) or (number is not None and not 0 <= number <= 1):
+                ignored.append((task, metric))
+                continue
             error = _number(values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr"))
             n = _count(found, name, task, scored)
             failed = 0 if number is not None else max(n, 1)
             metrics.setdefault(task, {})[metric] = MetricValue(number, error, n, failed)
     if not metrics:
         raise StoreError(f"{path}: no scores read: no metric in it is a share")
-    return metrics
+    return metrics, ignored
 
 
 def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
@@ -132,18 +147,6 @@ def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
     return frozenset(means)
 
 
-def _protocol(found: dict[str, Any], limit: Any) -> str:
-    shots = {n for n in _mapping(found, "n-shot").values() if isinstance(n, int) and not isinstance(n, bool)}
-    for entry in _mapping(found, "configs").values():
-        n = entry.get("num_fewshot") if isinstance(entry, dict) else None
-        shots |= {n} if isinstance(n, int) else set()
-    parts = ["lm-eval-0.4"]
-    parts += ["/".join(map(str, sorted(shots))) + "-shot"] if any(shots) else []
-    parts += [f"limit {limit:g}"] if isinstance(limit, (int, float)) and limit else []
-    parts += ["chat template"] if found.get("chat_template") or found.get("chat_template_sha") else []
-    return ", ".join(parts)
-
-
 def read_foreign_run(path: Path) -> RunRecord:
     """Read a results file of lm-eval as a run's record.
 
@@ -157,13 +160,9 @@ def read_foreign_run(path: Path) -> RunRecord:
     hashes: dict[str, list[str]] = {}
     for sample in read_foreign_samples(file):
         hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
-    metrics = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
+    metrics, ignored = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
     config = _mapping(found, "config")
-    arguments = config.get("model_args")
-    text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
-    pretrained = re.search(r"(?:pretrained|model|path)[\"']?\s*[=:]\s*[\"']?([^,\"'}]+)", text)
-    dtype = re.search(r"dtype[\"']?\s*[=:]\s*[\"']?([\w.]+)", text)
-    name = str(found.get("model_name") or (pretrained[1] if pretrained else "") or file.parent.name)
+    name = model_name(found, file)
     data = {
         task: {
             "source": "lm-eval",
@@ -180,16 +179,14 @@ def read_foreign_run(path: Path) -> RunRecord:
         }
         for task, values in metrics.items()
     }
-    limit = _number(config.get("limit"))
-    limit = int(limit) if limit is not None and limit.is_integer() else limit
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
     evalkit: dict[str, Any] = {
-        "protocol": _protocol(found, limit),
+        **protocols(found, _scored(found)),
         "started": _started(found.get("date"), file),
         "duration_seconds": _number(_seconds(found)) or 0.0,
         "command": ["lm_eval"],
-        "config": {"model": name, "limit": limit or None},
+        "config": {"model": name, "limit": limit_of(found)},
         "suites": list(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
         "model": {
             "name": name,
@@ -198,7 +195,7 @@ def read_foreign_run(path: Path) -> RunRecord:
             "revision": None,
             "loader": str(config.get("model") or "unknown"),
             "device": str(config.get("device") or "unknown"),
-            "dtype": str(dtype[1] if dtype else "unknown"),
+            "dtype": dtype_of(found),
             "quantization": None,
             "tokenizer_fingerprint": None,
         },
@@ -212,6 +209,7 @@ def read_foreign_run(path: Path) -> RunRecord:
         "sessions": [],
         "foreign": "lm-eval",
         "unpaired_because": _unpaired_because(path),
+        "ignored": ignored,
         "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
     }
     return RunRecord(file, evalkit, found, metrics)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
+from evalkit.record_checks import check_metric, check_record, sample_from
 from evalkit.store.files import write_atomically
 
 # 2 added identity, work and sessions; docs/results.md has the history.
@@ -258,9 +259,12 @@ def read_run(path: Path) -> RunRecord:
             for inner in inner_keys:
                 evalkit[key][inner]
         metrics = {
-            task: {metric: _checked(MetricValue(**value)) for metric, value in of_task.items()}
+            task: {metric: _checked(MetricValue(**value), f"{task}.{metric}") for metric, value in of_task.items()}
             for task, of_task in evalkit["tasks"].items()
         }
+        check_record(evalkit, found, metrics)
+    except ValueError as error:
+        raise StoreError(f"{file}: damaged, {error}; copy the run's folder again or rerun the evaluation") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{file}: damaged, {type(error).__name__} at {error}; rerun the evaluation") from None
     lm_eval = {key: value for key, value in found.items() if key not in ("schema_version", "evalkit")}
@@ -283,19 +287,17 @@ def has_samples(record: RunRecord) -> bool:
     return (record.folder / SAMPLES_FILE).is_file()
 
 
-def _checked(value: MetricValue) -> MetricValue:
+def _checked(value: MetricValue, where: str) -> MetricValue:
     """Return the value.
 
     Raises:
-        TypeError: a field is of another type than it is written in.
+        ValueError: a number in it cannot be; names its key.
     """
-    if not (_is_number(value.value) and _is_number(value.stderr) and type(value.n) is type(value.failed) is int):
-        raise TypeError(f"{value}")
+    try:
+        check_metric(value)
+    except ValueError as error:
+        raise ValueError(f"evalkit.tasks.{where}.{error}") from None
     return value
-
-
-def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:
@@ -314,9 +316,7 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         with path.open("rb") as stream:  # decoded line by line, so that a bad byte has a line
             for number, line in enumerate(stream, 1):
                 try:
-                    sample = Sample(**json.loads(line.decode("utf-8")))
-                    if not all(map(_is_number, sample.metrics.values())):
-                        raise TypeError("a metric that is no number")
+                    sample = sample_from(json.loads(line.decode("utf-8")))
                 except (ValueError, TypeError, AttributeError, RecursionError):
                     raise StoreError(f"{path}:{number}: damaged line") from None
                 yield sample

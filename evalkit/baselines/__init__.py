@@ -6,7 +6,13 @@ published log or model card.
 
 from evalkit.baselines.importer import Imported, import_log
 from evalkit.baselines.model import Baseline, HumanEval, Metric, SuiteScore, slug_of
-from evalkit.baselines.registry import default_folder, list_baselines, load_baseline, save_baseline
+from evalkit.baselines.registry import (
+    baseline_folders,
+    default_folder,
+    list_baselines,
+    load_baseline,
+    save_baseline,
+)
 from evalkit.baselines.yamlfile import read_baseline, to_yaml
 
 __all__ = [
@@ -15,6 +21,7 @@ __all__ = [
     "Imported",
     "Metric",
     "SuiteScore",
+    "baseline_folders",
     "default_folder",
     "import_log",
     "list_baselines",

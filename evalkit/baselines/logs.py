@@ -31,6 +31,7 @@ from evalkit.baselines.names import (
     any_suite,
     comparison_role,
     is_metric,
+    is_no_share,
     names_other_benchmark,
     names_something_else,
     suite_of_task,
@@ -39,6 +40,7 @@ from evalkit.baselines.names import (
 )
 from evalkit.baselines.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.published import (
+    NO_SHARE,
     Comparison,
     ComparisonRow,
     GroupScore,
@@ -51,10 +53,7 @@ from evalkit.baselines.published import (
 )
 from evalkit.baselines.sections import models_of
 from evalkit.baselines.text import read_lines
-from evalkit.suites import load_tasks
-
-# Not shares of right answers, so neither scores of a suite nor a sign that a table counts in per cent.
-_NOT_SHARES = re.compile(r"perplexity|ppl|bits_per_byte|likelihood_diff|bleu|rouge")
+from evalkit.suites import load_suites, load_tasks
 
 
 class _Reader:
@@ -68,6 +67,7 @@ class _Reader:
         self.columns: Columns | None = None  # of the score table that we are in or were in last
         self.rows: list[tuple[int, RawRow]] = []  # of the score table that we are in
         self.task = ""  # of the last row that named one
+        self.level = 0  # of the last row that named a task
         self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
         self.renamed: set[str] = set()  # printed tasks whose reading was noted
@@ -130,6 +130,8 @@ class _Reader:
         cells = tuple(c for c in (line.before, *line.cells, line.after) if c)
         if not cells or is_rule(cells) or any(is_metric(c) for c in cells):
             return False
+        if self._fits_heading(line):
+            return False
         if any(score_of(c) for c in cells):
             # A first row without a heading; inside a score table a suite's name would be a row that was not read.
             return comparison_role(cells[0]) != "other" and len(cells) > 2 and not self.rows
@@ -141,6 +143,16 @@ class _Reader:
             and not any(is_metric(c) for c in next_line.cells)
             for _, _, next_line in following[:1]
             if next_line.cells
+        )
+
+    def _fits_heading(self, line: Line) -> bool:
+        """Tell whether a line is a row of the heading above it: a metric's name, known or not, and a number."""
+        columns, cells = self.columns, line.cells
+        if columns is None or columns.metric is None or columns.value is None or len(cells) != len(columns.headings):
+            return False
+        metric = cells[columns.metric]
+        return (
+            re.fullmatch(r"[a-zA-Z]\w*(?:,[\w-]+)?", metric) is not None and score_of(cells[columns.value]) is not None
         )
 
     # --- tables of per-task scores ---
@@ -223,7 +235,9 @@ class _Reader:
             elif not holds_nothing(row.printed):
                 self.note(number, f"average not read: '{row.printed}'", unread=True)
             return
-        level = self.indent if re.match(r"\s*[-└]", row.task) else 0
+        if row.task.strip():  # rows of further metrics are set in as far as their task
+            self.level = self.indent if re.match(r"\s*[-└]", row.task) else 0
+        level = self.level
         task = task or self.task
         if not task:
             self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
@@ -284,12 +298,16 @@ class _Reader:
             for number, value, percent in averages:
                 self._prose(number, f"Average: {value}{'%' if percent else ''}")
             return
-        shares = [(n, r) for n, r in rows if not _NOT_SHARES.search(r.metric.lower())]
+        shares = [(n, r) for n, r in rows if not is_no_share(r.metric)]
         for number, row in rows:
             if (number, row) not in shares:
-                self.note(number, f"{row.task} {row.metric} is no share of right answers; not read")
+                self.note(number, f"{row.task} {row.metric} {NO_SHARE}")
         large = sum(r.score is not None and r.score.value > 1 for _, r in shares)
-        percent = 2 * large > len(shares)
+        small = [unit_of(r) for _, r in shares if r.score is not None and 0 < r.score.value <= 1]
+        unclear = small.count(None)
+        # One column has one unit, and a value above 1 is no share; but a slip in a column of shares makes no per cent.
+        percent = bool(large) and large + small.count("per cent") > small.count("share") + unclear
+        mixed = bool(large) and not percent and not small.count("share") > large + small.count("per cent")
         headed = self.columns is not None and self.columns.in_percent
         if (
             headed
@@ -310,8 +328,17 @@ class _Reader:
             score = row.score
             assert score is not None  # rows without a number were noted and dropped in _row
             places = -2 if percent or score.percent else 0
-            if percent and not (score.percent or headed) and 0 < score.value <= 1:
+            own = unit_of(row)
+            why = ""
+            if score.percent or (percent and headed) or not score.value:
+                pass  # the unit is said, or it does not matter
+            elif percent and score.value <= 1 and own != "per cent":
                 why = "a share or per cent? the values beside it are per cent"
+            elif mixed and own != "share":
+                why = "a share or per cent? the values of its column are above and below 1"
+            elif not percent and own == "per cent" and "share" not in small:
+                why = "its standard error fits only if both are per cent, and nothing says so"
+            if why:
                 self.note(number, f"{row.task} {row.metric}: {score.value}: {why}; not read", unread=True)
                 continue
             value = score.value.scaleb(places)
@@ -475,6 +502,41 @@ class _Reader:
         return tuple(found)
 
 
+def unit_of(row: RawRow) -> str | None:
+    """Return the unit, ``share`` or ``per cent``, in which a number of at most 1 fits its standard error; else None.
+
+    An error is about sqrt(p (1 - p) / n) of the n documents of its task; those of an unknown task are at least ten, and
+    not more than a million.
+    """
+    score = row.score
+    assert score is not None  # rows without a number have no unit
+    stderr = row.stderr if row.stderr is not None else score
+    error = stderr.value if row.stderr is not None else score.stderr
+    signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
+    if error is None or not error or signed or not 0 < score.value <= 1:
+        return None
+    task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
+    known = load_tasks().get(task)
+
+    documents = known.documents if known is not None else None
+
+    def implied(scale: int) -> float:
+        value = float(score.value) / scale
+        return value * (1 - value) / (float(error) / scale) ** 2
+
+    def fits(found: float) -> bool:
+        return documents / 9 < found < 9 * documents if documents is not None else 10 < found < 1e6
+
+    if fits(implied(1)):
+        return None if fits(implied(100)) else "share"
+    # Per cent that are taken for shares have errors ten times too large, so a hundredth of the documents. Of more than
+    # three places they are never printed, and a share of that many rounds to very little.
+    if score.value.as_tuple().exponent < -3:  # type: ignore[operator]  # a number's exponent, not that of NaN
+        return None
+    too_few = documents / 30 if documents is not None else 10
+    return "per cent" if fits(implied(100)) and implied(1) < too_few else None
+
+
 def unlike_an_error(value: Decimal, stderr: Decimal, task: str, *, assumed: bool) -> str | None:
     """Tell why a number is no standard error of a mean of shares, or has another unit; None if it may be one.
 
@@ -532,27 +594,36 @@ def read_log(path: Path) -> Log:
 def _results_file(path: Path) -> Log:
     """Return what a results file of lm-eval says."""
     from evalkit.foreign import read_foreign_run
+    from evalkit.foreign_protocol import harness_of
 
     record = read_foreign_run(path)
-    shots = record.lm_eval.get("n-shot")
     rows = []
     for task, metrics in record.metrics.items():
-        n = shots.get(task) if isinstance(shots, dict) else None
+        n = record.evalkit["shots"].get(task)
         for metric, found in metrics.items():
             if found.value is not None:
                 value = Decimal(repr(found.value))
                 error = None if found.stderr is None else Decimal(repr(found.stderr))
-                rows.append(
-                    Row(1, task, task, metric, value, error, n if isinstance(n, int) else None, found.n or None)
-                )
+                rows.append(Row(1, task, task, metric, value, error, n, found.n or None))
+    no_shares: dict[str, list[str]] = {}
+    for task, metric in record.evalkit["ignored"]:
+        no_shares.setdefault(metric, []).append(task)
+    ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
+    others = {
+        name: protocol
+        for name, protocol in record.evalkit["protocols"].items()
+        if protocol != load_suites()[name].protocol
+    }
     protocol = str(record.evalkit["protocol"])
-    table = ScoreTable(1, suite, (), tuple(rows), "lm-eval-0.4")
-    model = ModelScores(
-        str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), dict.fromkeys(known, protocol), protocol
-    )
-    return Log(path.name, (model,), (), ())
+    table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
+    model = ModelScores(str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), others, protocol)
+    return Log(path.name, (model,), (), tuple(ignored))
+
+
+def _counted(tasks: list[str]) -> str:
+    return tasks[0] + (f" and {len(tasks) - 1} more tasks" if len(tasks) > 1 else "")
 
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:

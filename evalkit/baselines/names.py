@@ -88,6 +88,8 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     key = bare(printed_task)
     if key in _SPLIT_TASKS and metric == "acc":
         return _SPLIT_TASKS[key]
+    if key == "truthfulqa" and metric.partition(",")[0] not in ("", "score", "mc1", "mc2"):
+        return printed_task, metric  # the group of the 0.4 line: its acc is a mean of mc1 and mc2
     if "+" in printed_task:  # HumanEval+ and MBPP+ are other benchmarks than those without the sign
         return printed_task, metric
     return _tasks_by_bare_name().get(key, printed_task), metric
@@ -96,7 +98,23 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
 def is_metric(cell: str) -> bool:
     """Tell whether a cell is the name of a metric."""
     name = cell.strip().lower().split(",")[0].replace(" ", "_")
-    return name in METRICS or re.fullmatch(r"pass@\d+", name) is not None
+    return name in METRICS or re.fullmatch(r"pass@\d+|(?:bleu|rouge(?:[12l]|lsum))_(?:max|acc|diff)", name) is not None
+
+
+# Measures whose range is not 0 to 1; "bleu_acc" is a share: how often the true answer is the nearer one.
+_NO_SHARE = re.compile(
+    r"perplexity|\bppl\b|bits_per_byte|likelihood_diff|(?:bleu|rouge(?:[12l]|lsum)?)(?:$|_max|_diff)|_diff(?:erence)?$|chrf|\bw?er$"
+    r"|\bter$|\bcer$|\bmcc\b|brier|pearson|spearman|\bm[as]e\b|\brmse\b|\bloss\b|\bece\b|tokens?$|length$|seconds?$"
+)
+
+
+def is_no_share(metric: str) -> bool:
+    """Tell whether a metric's range is not 0 to 1, so that its value is no share of right answers.
+
+    >>> [is_no_share(m) for m in ("rouge2_diff", "bleu_max", "bleu_acc", "f1", "word_perplexity")]
+    [True, True, False, False, True]
+    """
+    return _NO_SHARE.search(metric.strip().lower().partition(",")[0]) is not None
 
 
 def suite_of_task(task: str) -> str | None:
@@ -151,6 +169,47 @@ def task_and_shots(label: str) -> tuple[str, int | None, bool]:
         return found[2], int(found[3]), True
     found = re.fullmatch(r"(.*?)[\s,]*[(\[]?\s*([0-9]{1,3})[\s-]*shots?\s*[)\]]?", label.strip(), re.IGNORECASE)
     return (found[1], int(found[2]), False) if found is not None and found[1] else (label, None, False)
+
+
+_SHOTS = re.compile(
+    r"(?<![0-9.])(?P<count>[0-9]{1,3})[\s_-]*shots?(?![a-z])|(?<![a-z])(?P<word>zero|one|two|three|four|five|ten|few|multi)"
+    r"[\s_-]*shots?(?![a-z])|(?P<zh>零|少)样本",
+    re.IGNORECASE,
+)
+_SHOT_WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "ten": 10, "零": 0}
+
+
+def shots_named(text: str) -> tuple[int | None, bool]:
+    """Return the number of examples that a heading names, and whether it names some without saying how many.
+
+    >>> shots_named("bloom-1b1_math_few_shot_5-shot.json"), shots_named("GPT4All (few-shot)"), shots_named("Shots")
+    ((5, False), (None, True), (None, False))
+    """
+    found = list(_SHOTS.finditer(text))
+    words = [m["count"] or (m["word"] or m["zh"]).lower() for m in found]
+    counts = {int(w) if w.isdigit() else _SHOT_WORDS[w] for w in words if w.isdigit() or w in _SHOT_WORDS}
+    return (counts.pop(), False) if len(counts) == 1 else (None, bool(found))
+
+
+def model_of_heading(name: str) -> str:
+    """Return a heading without what it says about files and examples; of a results file, the model in its name.
+
+    >>> model_of_heading("mpt-7b (10-shot)"), model_of_heading("bloom-1b1_pawsx_0-shot.json")
+    ('mpt-7b', 'bloom-1b1')
+    >>> model_of_heading("common_sense_10-shot"), model_of_heading("opt-1.3b.json")
+    ('', 'opt-1.3b')
+    """
+    stem = re.sub(r"\.(?:jsonl?|csv|ya?ml|txt|md)$", "", name.strip(), flags=re.IGNORECASE)
+    if _SHOTS.search(stem) is None:
+        return stem
+    if re.search(r"\s", stem) is None and "_" in stem:  # a file: model_tasks_5-shot
+        first = stem.split("_")[0]
+        return first if re.search(r"[0-9]", first) and "-" in first and _SHOTS.search(first) is None else ""
+    return re.sub(
+        r"[\s(\[,:–—-]+$",
+        "",
+        re.sub(r"[(\[]?\s*(?:with|at)?\s*" + f"(?:{_SHOTS.pattern})" + r"\s*[)\]]?", "", stem, flags=re.IGNORECASE),
+    ).strip()
 
 
 def comparison_role(label: str) -> str:

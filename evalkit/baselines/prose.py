@@ -12,9 +12,10 @@ from evalkit.baselines.names import (
     any_suite,
     is_metric,
     leading_suite,
+    model_of_heading,
     names_other_benchmark,
     names_something_else,
-    task_and_shots,
+    shots_named,
 )
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 
@@ -27,7 +28,6 @@ class SuiteHeading:
         line: line number in the file.
         suite: the suite.
         level: 1 to 6 for a heading of Markdown or HTML, 0 for plain text.
-        shots: number of examples in the prompt that it names, or None.
         beside: what stands beside the name: ``number`` (read or not), ``nothing`` (N/A and the like), ``text``, or
             empty. Suites with numbers below one another are a list, and an average below it is that of the suites.
     """
@@ -35,7 +35,6 @@ class SuiteHeading:
     line: int
     suite: str
     level: int = 0
-    shots: int | None = None
     beside: str = ""
 
 
@@ -86,7 +85,22 @@ class Aside:
     kind: str
 
 
-Event: TypeAlias = Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+@dataclass(frozen=True)
+class Shots:
+    """The text says how many examples the prompts below it have.
+
+    Attributes:
+        line: line number in the file.
+        count: the number, or None if it says only that there are some.
+        level: 1 to 6 for a heading, 7 for plain text: it holds until the next heading of this level or a larger one.
+    """
+
+    line: int
+    count: int | None
+    level: int
+
+
+Event: TypeAlias = Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
 
 _SETTINGS = re.compile(r"^[\w.-]+ \((?:pretrained|model|path|model_args)=.*\).*num_fewshot")
 _NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
@@ -214,8 +228,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
         notes.append(Note(line, "no number after 'Average'"))
     heading = leading_suite(rest)
     if heading is not None and (len(rest) <= 80 or re.match(r"\s*[:(]", heading[1])):
-        shots = task_and_shots(rest.strip("#: "))[1]
-        events.append(SuiteHeading(line, heading[0], level, shots, _beside(heading[1])))
+        events.append(SuiteHeading(line, heading[0], level, _beside(heading[1])))
         beside = _AFTER_SUITE.match(heading[1])
         # A whole number beside a suite's name is a count or a version; a score has places or a per cent sign.
         if beside is not None and (beside["percent"] or re.search(r"[.,]", beside["number"])):
@@ -233,7 +246,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
             r"(?:模型\s*[:：]?\s*)?([\w./+-]+)\s*(?:模型)?(?:评测|评估|测试)?(?:结果|报告)?|([\w./+-]+)\s+results?",
             name,
         )
-        name_of_model = (named[1] or named[2]) if named is not None else name
+        name_of_model = model_of_heading((named[1] or named[2]) if named is not None else name)
         marked = raw.startswith("#")
         shown = re.sub(r"[`>#*\s]+", " ", rest).strip()
         # A heading, a short line that ends in a colon, or one that is the name of another benchmark.
@@ -243,7 +256,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
             or (len(shown) <= 60 and names_other_benchmark(shown) and not shown.endswith((".", ",", ";")))
         ) and name:
             events.append(OtherHeading(line, name, level))
-        single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name) is not None
+        single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name_of_model) is not None
         shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
         if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not names_other_benchmark(name):
             events.append(ModelHeading(line, name_of_model, certain=False))
@@ -253,4 +266,10 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
         events.append(Aside(line, rest, "unread"))
     if not events and names_something_else(rest, None):
         events.append(Aside(line, rest, "sentence"))
+    count, some = shots_named(raw)
+    heads = any(isinstance(event, (SuiteHeading, OtherHeading, ModelHeading)) for event in events)
+    if heads and (some or count is not None):
+        events.append(Shots(line, count, level or 7))
+    elif count is not None and not events and len(raw) <= 60:
+        events.append(Shots(line, count, 7))
     return events, notes

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+NO_SHARE = "is no share of right answers; not read"
+"""How the note about a number ends whose range is not 0 to 1."""
+
 
 @dataclass(frozen=True)
 class Note:

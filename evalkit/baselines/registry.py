@@ -79,13 +79,13 @@ def load_baseline(name: str) -> Baseline:
 
 
 def default_folder() -> Path:
-    """Return where an import is written by default.
+    """Return where an import is written by default: ``configs/baselines`` below the current folder, if it is there.
 
-    In a checkout that is its own ``configs/baselines``. An installed package's files belong to the installer, so there
-    it is ``configs/baselines`` below the current folder, which `baseline_folders` looks into as well.
+    That is so in evalkit's own checkout. Elsewhere it is the current folder: what belongs to the installation, or to a
+    checkout that one is not in, is changed by nobody who did not say so.
     """
-    shipped = configs_dir()
-    return (Path("configs") if shipped.name == "_configs" else shipped) / "baselines"
+    own = Path("configs") / "baselines"
+    return own if own.is_dir() else Path()
 
 
 def save_baseline(baseline: Baseline, path: Path, *, force: bool = False) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from evalkit.baselines.names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
-from evalkit.baselines.prose import Aside, Event, ModelHeading, OtherHeading, Settings, SuiteHeading
+from evalkit.baselines.prose import Aside, Event, ModelHeading, OtherHeading, Settings, Shots, SuiteHeading
 from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, RowsAverage, ScoreTable
 from evalkit.suites import load_suites, load_tasks
 
@@ -98,7 +98,7 @@ def _labels(events: list[Event]) -> dict[int, str]:
     """
     tables: dict[int, tuple[str, ScoreTable]] = {}
     for i, event in enumerate(events):
-        following = next((e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading))), None)
+        following = next((e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots))), None)
         if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
             tables[i] = (event.text, following)
     found: set[str] = set()
@@ -111,7 +111,9 @@ def _labels(events: list[Event]) -> dict[int, str]:
 
 def _measured(text: str) -> bool:
     """Tell whether a heading names a benchmark or a way to measure, and so no model."""
-    return names_something_else(text, None) or re.search(r"shots?\b|harness|limit|protocol", text, re.I) is not None
+    return (
+        names_something_else(text, None) or re.search(r"shots?(?![a-z])|harness|limit|protocol", text, re.I) is not None
+    )
 
 
 def _contradict(a: ScoreTable, b: ScoreTable) -> bool:
@@ -300,7 +302,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     level = 0  # of that heading
     elsewhere: str | None = None  # the heading of something else that we are below
     parent: tuple[int, str] | None = None  # level and harness of a section of a leaderboard
-    shots: int | None = None  # named by the suite's heading
+    below: list[Shots] = []  # what the headings that we are below say about examples in the prompt
     section: list[Row] = []  # rows since the last heading
     settled = False  # an average of these rows was read
     listed: list[str] = []  # what stands beside the suites that are listed right above, see `SuiteHeading.beside`
@@ -308,12 +310,19 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     settings: str | None = None
     limit: str | None = None
     few: int | None = None  # examples in the prompt, by the harness's line
+    few_line = 0
     candidate: ModelHeading | None = None  # last heading that may be a model's name
 
-    def begin(name: str | None, line: int, *, new: bool = False, below: bool = False) -> None:
+    def shots_here() -> tuple[int | None, bool]:
+        """Return the number of examples that was named last, and whether some were named without a number."""
+        if below and (below[-1].line > few_line or not few):
+            return below[-1].count, below[-1].count is None
+        return few or None, False
+
+    def begin(name: str | None, line: int, *, new: bool = False, inside: bool = False) -> None:
         """Go on with a model: that of the name, if it was there before, unless the numbers say that it is new.
 
-        A label `below` a suite's heading leaves the suite as it is.
+        A label `inside` a suite's heading leaves the suite as it is.
         """
         nonlocal current, heading, elsewhere, section, settled
         known = [m for m in models if name is not None and bare(name) in (bare(m.name or ""), bare(m.pretrained or ""))]
@@ -323,7 +332,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             current = _Open(name, line)
             models.append(current)
         section, settled = [], False
-        if not below:
+        if not inside:
             heading, elsewhere = None, None
 
     def keep(score: PrintedScore, suite: str) -> None:
@@ -343,7 +352,9 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             current.averages.append(replace(score, suite=suite))
             if suite in load_suites():
                 found = current.measured(suite)
-                found.shots |= {n for n in (shots, few) if n}
+                said, some = shots_here()
+                found.shots |= {said} if said else set()
+                found.harnesses |= {"unknown"} if some else set()
                 found.limits |= {limit} if limit is not None else set()
 
     def average_of_rows(score: PrintedScore, rows: list[Row], what: str) -> None:
@@ -360,6 +371,11 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             current.other_averages.append(RowsAverage(score.line, what, score.percent, one_a_task(rows)))
 
     for index, event in enumerate(events):
+        if isinstance(event, (SuiteHeading, OtherHeading, Shots)):
+            below = [known for known in below if known.level < (event.level or 7)]
+        if isinstance(event, Shots):
+            below.append(event)
+            continue
         if isinstance(event, Aside):
             if event.kind != "sentence" or names_something_else(event.text, heading):
                 apart = event
@@ -374,9 +390,9 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         if isinstance(event, ModelHeading):
             candidate = event
             if index in boundaries and index - 1 not in labels:
-                begin(event.name, event.line, below=names.count(bare(event.name)) > 1)
+                begin(event.name, event.line, inside=names.count(bare(event.name)) > 1)
         elif index in labels:
-            begin(labels[index].strip("*_ "), event.line, below=heading is not None)
+            begin(labels[index].strip("*_ "), event.line, inside=heading is not None)
         elif isinstance(event, OtherHeading):
             if parent is not None and 0 < event.level <= parent[0]:
                 parent = None
@@ -385,33 +401,36 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             # A smaller heading below a suite's is part of it, unless it names another benchmark.
             if heading is None or not event.level > level > 0 or names_other_benchmark(event.text):
                 heading, elsewhere = None, event.text
-                section, settled, shots = [], False, None
+                section, settled = [], False
         elif isinstance(event, SuiteHeading):
             if parent is not None and 0 < event.level <= parent[0]:
                 parent = None
-            heading, level, elsewhere, shots = event.suite, event.level, None, event.shots
+            heading, level, elsewhere = event.suite, event.level, None
             section, settled = [], False
         elif isinstance(event, Settings):
             settings = event.text
             found = re.search(r"limit:\s*([0-9.]+)", event.text)
             limit = f"{Decimal(found[1]).normalize():f}" if found is not None else None
             found = re.search(r"num_fewshot:\s*([0-9]+)", event.text)
-            few = int(found[1]) if found is not None else None
+            few, few_line = int(found[1]) if found is not None else None, event.line
             found = re.search(r"(?:pretrained|model|path)=[\"']?([^,)\"']+)", event.text)
             loaded = found[1].strip("/ ") if found is not None else None
             if loaded is not None and current.pretrained not in (None, loaded):
                 current.name = current.name or current.pretrained
-                begin(loaded, event.line, below=True)
+                begin(loaded, event.line, inside=True)
             current.pretrained = loaded or current.pretrained
         elif isinstance(event, ScoreTable):
             named = _named_metrics(event, heading, notes)
-            rows = [row if row.shots is not None else replace(row, shots=shots or few or None) for row in named.rows]
+            said, some = shots_here()
+            rows = [row if row.shots is not None else replace(row, shots=said) for row in named.rows]
             rows = [replace(row, documents=_limited(row.task, limit)) for row in rows]
             harness = named.harness
             if harness == "lm-eval-0.3" and parent is not None:
                 harness = parent[1]
             elif harness == "lm-eval-0.3" and elsewhere is not None and names_other_benchmark(elsewhere):
                 harness = "unknown"
+            if harness == "lm-eval-0.3" and some:
+                harness = "unknown"  # some examples, nobody knows how many
             table = replace(named, rows=tuple(rows), harness=harness, limit=limit)
             if _is_another_model(current, table, candidate):
                 begin(candidate.name if candidate is not None else None, event.line, new=True)

@@ -6,6 +6,7 @@ The rules of arithmetic are in `evalkit.report.checks`, the comparison table is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -171,8 +172,19 @@ def _other_averages(model: ModelScores) -> Iterable[Finding]:
         slack = 100 * sum((half_unit(row.value) for row in average.rows), Fraction(0)) / count
         verdict = classify(average.percent, exact, slack)
         reason = "" if verdict is Verdict.EXACT else f"the {count} rows give {as_decimal(exact, 4)}"
+        if verdict is Verdict.INCONSISTENT and _are_subjects(average.rows):
+            low, high = (100 * pick(Fraction(row.value) for row in average.rows) for pick in (min, max))
+            if low - slack <= Fraction(average.percent) <= high + slack:
+                verdict = Verdict.UNCHECKED
+                reason += ", but an average over subjects is usually weighted by their questions"
         what = f"average of {average.what}"
         yield Finding(average.line, what, str(average.percent), str(as_decimal(exact)), verdict, reason)
+
+
+def _are_subjects(rows: Sequence[Row]) -> bool:
+    """Tell whether rows are parts of one benchmark, as ``hendrycksTest-anatomy`` and ``mmlu_law`` are."""
+    stems = {re.split(r"[-_:/]", row.printed_task, maxsplit=1)[0].lower() for row in rows}
+    return len(rows) > 2 and len(stems) == 1
 
 
 def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:

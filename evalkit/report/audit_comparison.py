@@ -9,7 +9,14 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations
 
-from evalkit.baselines.names import bare
+from evalkit.baselines.names import (
+    any_suite,
+    bare,
+    names_other_benchmark,
+    suite_of_task,
+    task_and_metric,
+    task_and_shots,
+)
 from evalkit.baselines.published import Comparison, ComparisonRow
 from evalkit.report.checks import Finding, Verdict, as_decimal, classify, places_of
 from evalkit.suites import load_suites
@@ -174,11 +181,47 @@ def _parts(grid: _Grid) -> list[int]:
     return others if 2 * fitting(others) > count and fitting(others) > fitting(best) + 1 else best
 
 
+def _fits_mean(grid: _Grid, chosen: list[int]) -> list[bool]:
+    """Return for each average of the table, where all its parts are there, whether it is their plain mean."""
+    found = []
+    for r, row in enumerate(grid.table.rows):
+        for column in grid.models if row.role == "average" else ():
+            cell = grid.cells.get((r, column))
+            parts = [p.should for c in chosen if (p := grid.cells.get((c, column))) is not None]
+            if cell is not None and len(parts) == len(chosen) > 1:
+                exact = sum(parts, Fraction(0)) / len(parts)
+                found.append(classify(cell.printed, exact, grid.slack) is not Verdict.INCONSISTENT)
+    return found
+
+
+def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
+    """Say why an average that is not the plain mean of the scores beside it may be right all the same; else empty.
+
+    Averages over suites or benchmarks are plain means. Those over subjects or domains are usually weighted by
+    questions, and where most averages of a table differ from the plain mean it is the rule that is another one.
+    """
+    if suites:
+        return ""
+    fits = _fits_mean(grid, chosen)
+    if len(fits) > 2 and 2 * sum(fits) <= len(fits):
+        return f"only {sum(fits)} of the table's {len(fits)} averages are plain means of these: weighted, or of others"
+    labels = [grid.table.rows[r].label for r in chosen]
+    known = sum(names_other_benchmark(text) or any_suite(text) is not None or _is_task(text) for text in labels)
+    if 2 * known < len(labels) and 2 * sum(fits) <= len(fits):
+        return "these are no benchmarks that are known to count alike: weighted, or of others"
+    return ""
+
+
+def _is_task(label: str) -> bool:
+    return suite_of_task(task_and_metric(task_and_shots(label)[0], "")[0]) is not None
+
+
 def _totals(grid: _Grid) -> Iterable[Finding]:
     rows = grid.table.rows
     chosen = _parts(grid)
     suites = all(rows[r].role in load_suites() for r in chosen)
     kind = "suites" if suites else "scores"
+    doubt = _doubt(grid, chosen, suites=suites)
     for column in grid.models:
         parts = [cell for r in chosen if (cell := grid.cells.get((r, column))) is not None]
         for r, row in enumerate(rows):
@@ -198,6 +241,8 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
             if verdict is not Verdict.EXACT:
                 reason = f"the {len(parts)} {kind} add up to {as_decimal(exact * divisor)}"
                 reason += f", divided by {divisor} {as_decimal(exact, 4)}" if divisor > 1 else ""
+            if verdict is Verdict.INCONSISTENT and doubt and row.role == "average":
+                verdict, reason = Verdict.UNCHECKED, f"{reason}; {doubt}"
             if verdict is Verdict.INCONSISTENT:
                 cell.should = exact
             yield Finding(line, what, str(cell.printed), str(as_decimal(exact)), verdict, reason)

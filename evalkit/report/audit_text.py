@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from evalkit.baselines.published import ModelScores
+from evalkit.baselines.published import NO_SHARE, ModelScores
 from evalkit.report.audit import Audit
 from evalkit.report.checks import Finding, Verdict
 from evalkit.report.tables import Column, Table
@@ -37,8 +37,8 @@ def audit_lines(audits: Sequence[Audit], *, everything: bool) -> Iterator[str]:
             numbers += f", recomputed {finding.recomputed}" if finding.recomputed else ""
             yield f"{place}{numbers}: {finding.verdict.value}" + (f" ({finding.reason})" if finding.reason else "")
         for note in audit.log.notes:
-            if note.unread:
-                yield f"  line {note.line}: {note.message}"
+            if note.unread or note.message.endswith(NO_SHARE):
+                yield f"  line {note.line}: {note.message}" if note.line else f"  {note.message}"
         counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Verdict if audit.count(verdict)]
         nothing = "scores read, nothing to check" if audit.read else "no scores read"
         yield f"  {', '.join(counts) or nothing}"

@@ -115,21 +115,30 @@ def classify(printed: Decimal, exact: Fraction, slack: Fraction, known: Fraction
     return Verdict.TRUNCATED if low < end and high >= start else Verdict.INCONSISTENT
 
 
+FLOAT_PLACES = 12
+"""Numbers with so many places were written by a program, in binary: their last places are not rounded decimals."""
+
+
+def share_slack(number: Decimal) -> Fraction:
+    """Return how far the unrounded number can be from a printed one: half a unit, or what binary sums lose."""
+    return Fraction(1, 10**FLOAT_PLACES) if places_of(number) >= FLOAT_PLACES else half_unit(number)
+
+
 def right_answers(value: Decimal, documents: int) -> int | None:
     """Return the only number of right answers among so many documents that prints as a share; None if none or several.
 
     >>> right_answers(Decimal("0.5316"), 190)
     101
     """
-    first = math.ceil((Fraction(value) - half_unit(value)) * documents)
-    last = math.floor((Fraction(value) + half_unit(value)) * documents)
+    first = math.ceil((Fraction(value) - share_slack(value)) * documents)
+    last = math.floor((Fraction(value) + share_slack(value)) * documents)
     return first if first == last else None
 
 
 def is_possible_share(value: Decimal, documents: int) -> bool:
     """Tell whether some number of right answers among so many documents prints as this share."""
-    first = math.ceil((Fraction(value) - half_unit(value)) * documents)
-    return first <= math.floor((Fraction(value) + half_unit(value)) * documents)
+    first = math.ceil((Fraction(value) - share_slack(value)) * documents)
+    return first <= math.floor((Fraction(value) + share_slack(value)) * documents)
 
 
 def _binomial(share: float, divisor: int) -> float:
@@ -163,6 +172,8 @@ def check_stderr(value: Decimal, stderr: Decimal, documents: int, *, graded: boo
         if float(stderr) > most + float(half_unit(stderr)) + 1e-12:
             return Verdict.INCONSISTENT, f"at most {shown}", f"larger than scores of {documents} documents allow"
         return Verdict.UNCHECKED, f"at most {shown}", "graded metric: the share only bounds its error"
+    if places >= FLOAT_PLACES and abs(float(stderr) - float(expected)) < 1e-9:
+        return Verdict.EXACT, shown, ""
     if stderr in (expected.quantize(step, rounding=ROUND_HALF_UP), expected.quantize(step, rounding=ROUND_HALF_EVEN)):
         return Verdict.EXACT, shown, ""
     if _prints_as(min(spreads), most, stderr):

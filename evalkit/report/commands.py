@@ -39,7 +39,11 @@ def list_command(form: str) -> None:
 @click.option("--name", help="Name of the model.  [default: as the file names it, else the file's name]")
 @click.option("--source", help="Where the log is from; {file} stands for its name.  [default: {file}]")
 @click.option("--retrieved", help="Date of retrieval, YYYY-MM-DD.  [default: today]")
-@click.option("--output", type=_FILE, help="File to write, '-' for stdout.  [default: configs/baselines/<slug>.yaml]")
+@click.option(
+    "--output",
+    type=_FILE,
+    help="File or folder to write, '-' for stdout.  [default: <slug>.yaml in ./configs/baselines if there, else here]",
+)
 @click.option("--force", is_flag=True, help="Replace a file with other content.")
 def import_command(
     logs: tuple[Path, ...],

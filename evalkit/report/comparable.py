@@ -97,7 +97,8 @@ def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]
         tasks: the tasks to compare; those that the candidate lacks count as a difference.
     """
     left, right = settings(candidate), settings(baseline)
-    found = [Difference(name, left[name], right[name]) for name in left if left[name] != right[name]]
+    found = _protocols(candidate, baseline, tasks)
+    found += [Difference(name, left[name], right[name]) for name in left if left[name] != right[name]]
     found += other_template(template_of(candidate), template_of(baseline))
     missing = [task for task in tasks if task not in candidate.metrics]
     if missing:
@@ -150,15 +151,33 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
 
 def protocol_of(record: RunRecord, suite: Suite) -> str:
     """Return the protocol by which a run measured a suite; an imported run says its own."""
-    return str(record.evalkit["protocol"]) if record.evalkit.get("foreign") else suite.protocol
+    of_suites = record.evalkit.get("protocols") or {}
+    return (
+        str(of_suites.get(suite.name, record.evalkit["protocol"])) if record.evalkit.get("foreign") else suite.protocol
+    )
+
+
+def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) -> list[Difference]:
+    """Return how the protocols of common tasks differ: an imported file may have other shots for each."""
+    sides = [record.evalkit.get("task_protocols") or {} for record in (candidate, baseline)]
+    other: dict[tuple[str, str], list[str]] = {}
+    for task in tasks:
+        if task in candidate.metrics and task in baseline.metrics:
+            a, b = (
+                str(side.get(task, record.evalkit["protocol"]))
+                for side, record in zip(sides, (candidate, baseline), strict=True)
+            )
+            if a != b:
+                other.setdefault((a, b), []).append(task)
+    whole = len(other) == 1
+    return [Difference("protocol", a if whole else f"{a} for {_some(n)}", b) for (a, b), n in other.items()]
 
 
 def settings(record: RunRecord) -> dict[str, str]:
-    """Return what two runs must have in common, as text: field -> value."""
+    """Return what two runs must have in common beside the protocols of their tasks, as text: field -> value."""
     config = record.evalkit["config"]
     limit = config.get("limit")
     return {
-        "protocol": str(record.evalkit["protocol"]),
         "limit": f"first {limit} of each task" if limit else "all",
         "dtype": str(record.evalkit["model"]["dtype"]),
         "add_bos": _setting(bool(config.get("add_bos"))),

@@ -155,6 +155,8 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
 def _described(record: RunRecord) -> dict[str, Any]:
     evalkit = record.evalkit
     found: dict[str, Any] = {"protocol": evalkit["protocol"]}
+    shots = evalkit.get("shots") or {}  # an imported file may have others for each task
+    found |= {f"shots {task}": n for task, n in shots.items()} if len(set(shots.values())) > 1 else {}
     found |= {
         name: value for name, value in evalkit["model"].items() if name not in ("versions", "identity", "generation")
     }

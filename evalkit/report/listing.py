@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.baselines import (
     Baseline,
+    baseline_folders,
     default_folder,
     import_log,
     list_baselines,
@@ -67,8 +68,11 @@ def import_files(
         ConfigError: options that do not fit together, or a file that is there already with other content.
         DataError: a log that cannot be read or has no scores.
     """
-    if len(logs) > 1 and (name is not None or output is not None):
-        raise ConfigError("--name and --output fit one log; import several logs without them")
+    if len(logs) > 1 and name is not None:
+        raise ConfigError("--name fits one log; import several logs without it")
+    is_file = output is not None and not output.is_dir() and output.suffix.lower() in (".yaml", ".yml")
+    if len(logs) > 1 and is_file:
+        raise ConfigError(f"--output {output}: that is one file, but there are {len(logs)} logs; name a folder")
     try:
         day = date.fromisoformat(retrieved) if retrieved is not None else date.today()
     except ValueError as error:
@@ -76,8 +80,11 @@ def import_files(
     for path in logs:
         where = source.replace("{file}", path.name) if source is not None else None
         found = import_log(path, retrieved=day.isoformat(), name=name, source=where)
-        if output is not None and str(output) != "-" and len(found.baselines) > 1:
-            raise ConfigError(f"{path}: holds {len(found.baselines)} models; --output fits one only, leave it out")
+        several = len(logs) > 1 or len(found.baselines) > 1
+        if several and is_file:
+            raise ConfigError(
+                f"{path}: holds {len(found.baselines)} models; --output {output} is one file, name a folder"
+            )
         for note in found.notes:
             place = f"{path.name}:{note.line}" if note.line else path.name
             yield f"{place}: {'' if note.unread else 'note: '}{note.message}"
@@ -88,11 +95,20 @@ def import_files(
             if output is not None and str(output) == "-":
                 yield to_yaml(baseline).rstrip("\n")
                 continue
-            target = output or default_folder() / f"{baseline.slug}.yaml"
+            folder = default_folder() if output is None else output
+            is_folder = output is None or folder.is_dir() or (several and not is_file)
+            target = folder / f"{baseline.slug}.yaml" if is_folder else folder
             state = "wrote" if save_baseline(baseline, target, force=force) else "unchanged"
             numbers = sum(map(len, baseline.tasks.values()))
             averages = len(baseline.averages)
-            yield f"{state} {target}: {len(baseline.tasks)} tasks, {numbers} numbers, {averages} averages"
+            held = f"{len(baseline.tasks)} tasks, {numbers} numbers, {averages} averages"
+            yield f"{state} {target}: {held}{_found(target)}"
+
+
+def _found(target: Path) -> str:
+    """Say how a file is named on the command line that is in no folder of baselines."""
+    known = {folder.resolve() for folder in baseline_folders()}
+    return "" if target.absolute().parent.resolve() in known else "; give this path as the baseline, it has no name yet"
 
 
 def power_report(

@@ -136,9 +136,15 @@ def test_further_folders_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("EVALKIT_BASELINES", str(tmp_path))
     assert tmp_path in baseline_folders()
     assert load_baseline("openhermes-1-llama2-13b").name == "X"
-    assert default_folder() == configs_dir() / "baselines"
-    monkeypatch.setattr("evalkit.baselines.registry.configs_dir", lambda: tmp_path / "_configs")
+
+
+def test_an_import_is_written_where_the_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_folder().resolve() == tmp_path
+    (tmp_path / "configs" / "baselines").mkdir(parents=True)
     assert default_folder() == Path("configs/baselines")
+    monkeypatch.chdir(configs_dir().parent)
+    assert default_folder().resolve() == configs_dir() / "baselines"
 
 
 def test_saving_refuses_to_overwrite_other_content(tmp_path: Path) -> None:

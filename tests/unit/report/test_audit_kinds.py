@@ -10,6 +10,8 @@ import pytest
 from evalkit.baselines.logs import parse_log
 from evalkit.baselines.text import numbered_lines
 from evalkit.report.audit import audit_file, audit_log
+from evalkit.report.audit_text import audit_lines
+from evalkit.report.checks import Verdict
 from evalkit.suites import load_suites
 
 pytestmark = pytest.mark.torch_free
@@ -100,3 +102,74 @@ def test_the_only_row_of_a_summary_is_the_files_model() -> None:
 
     assert wrong(text("30.00")) == []
     assert wrong(text("38.00"))[:1] == [3]
+
+
+# Averages over subjects, weighted by their questions, as cards of Chinese benchmarks print them.
+SUBJECTS = """| Model | STEM | Humanities | Social Science | Other | China Specific | Average |
+|---|---|---|---|---|---|---|
+| A-72B | 90.52 | 90.48 | 88.76 | 91.31 | 91.46 | 90.26 |
+| B-35B | 89.14 | 91.02 | 90.17 | 89.53 | 89.64 | 90.16 |
+| C-20B | 89.76 | 90.92 | 89.71 | 90.21 | 89.44 | 90.07 |
+| D-72B | 90.20 | 91.18 | 88.54 | 90.26 | 90.15 | 89.65 |
+"""
+BENCHMARKS = """| Model | ARC | HellaSwag | PIQA | BoolQ | Average |
+|---|---|---|---|---|---|
+| A | 40.00 | 60.00 | 70.00 | 50.00 | 55.00 |
+| B | 42.00 | 62.00 | 72.00 | 52.00 | 57.00 |
+| C | 44.00 | 64.00 | 74.00 | 54.00 | {} |
+"""
+
+
+def test_an_average_over_subjects_is_not_checkable() -> None:
+    found = audit_log(parse_log("log.md", numbered_lines(SUBJECTS)))
+    assert found.inconsistent == ()
+    assert found.count(Verdict.UNCHECKED) == 4
+    one = "".join(SUBJECTS.splitlines(keepends=True)[:3])  # of a single model nobody can tell the rule
+    assert wrong(one) == []
+
+
+def test_one_wrong_average_among_plain_means_is_found() -> None:
+    assert wrong(BENCHMARKS.format("59.00")) == []
+    assert wrong(BENCHMARKS.format("61.00")) == [5]
+
+
+def test_an_average_of_rows_of_one_benchmarks_subjects_is_not_checkable() -> None:
+    rows = "".join(f"|hendrycksTest-{n}|1|acc|{v}|±|0.04|\n" for n, v in (("a", 0.3), ("b", 0.4), ("c", 0.6)))
+    assert wrong(f"## MMLU\n{HEADING}{rows}\nAverage: 45.10\n") == []
+    assert wrong(f"## MMLU\n{HEADING}{rows}\nAverage: 65.10\n") == [8]  # above every subject
+
+
+def results(folder: Path, values: dict[str, dict[str, float]]) -> Path:
+    """Write a results file of lm-eval 0.3."""
+    file = folder / "eval.json"
+    config = {"model": "hf-causal", "model_args": "pretrained=a/b", "num_fewshot": 0, "limit": None}
+    file.write_text(json.dumps({"results": values, "versions": dict.fromkeys(values, 0), "config": config}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("task", "right", "documents"),
+    [("arc_challenge", 639, 1172), ("hellaswag", 6302, 10042), ("piqa", 1496, 1838), ("openbookqa", 169, 500)],
+)
+def test_shares_in_full_precision_are_of_whole_numbers(tmp_path: Path, task: str, right: int, documents: int) -> None:
+    value = right / documents
+    stderr = (value * (1 - value) / (documents - 1)) ** 0.5
+    # The mean as NumPy sums it, and as a loop does: the last binary places differ.
+    for shown in (value, value + 2e-16, value - 2e-16):
+        file = results(tmp_path, {task: {"acc": shown, "acc_stderr": stderr * (1 + 1e-15)}})
+        found = audit_file(file, strict=True)
+        assert [f.verdict for f in found.findings] == [Verdict.EXACT]
+    file = results(tmp_path, {task: {"acc": value + 0.3 / documents, "acc_stderr": stderr}})
+    assert audit_file(file, strict=True).inconsistent
+
+
+def test_differences_of_bleu_are_no_shares_and_are_listed(tmp_path: Path) -> None:
+    values = {"bleu_max": 27.1, "bleu_acc": 0.48, "bleu_diff": 0.79, "rouge2_diff": 0.6, "rouge2_diff_stderr": 1.1}
+    audit = audit_file(results(tmp_path, {"truthfulqa_gen": values}))
+    assert audit.inconsistent == ()
+    text = "\n".join(audit_lines([audit], everything=False))
+    assert [name for name in values if f"{name} of truthfulqa_gen is no share" in text] == [
+        "bleu_max",
+        "bleu_diff",
+        "rouge2_diff",
+    ]

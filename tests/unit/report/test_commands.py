@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evalkit.errors import EvalkitError
+from evalkit.paths import configs_dir
 from evalkit.report import commands
 from evalkit.suites import load_suites
 
@@ -82,10 +83,28 @@ def test_import_refuses_what_does_not_fit(tmp_path: Path) -> None:
     log.write_text(LOG)
     empty.write_text("nothing\n")
     assert "no per-task scores and no suite averages" in error_of(run("baselines", "import", empty))
-    assert "fit one log" in error_of(run("baselines", "import", log, empty, "--name", "x"))
+    assert "fits one log" in error_of(run("baselines", "import", log, empty, "--name", "x"))
+    assert "name a folder" in error_of(run("baselines", "import", log, empty, "--output", tmp_path / "x.yaml"))
     assert "'yesterday' is no date" in error_of(run("baselines", "import", log, "--retrieved", "yesterday"))
     log.write_text(LOG + LOG.replace("0.8657", "0.7657"))
     assert "holds 2 models" in error_of(run("baselines", "import", log, "--output", tmp_path / "x.yaml"))
+
+
+def test_several_models_are_written_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.md").write_text(f"# A-1\n{LOG}\n# B-2\n{LOG.replace('0.8657', '0.7657')}")
+    Path("b.md").write_text(LOG)
+    found = run("baselines", "import", "a.md", "b.md", "--output", "mine/here")
+    assert found.exit_code == 0
+    assert sorted(path.name for path in Path("mine/here").iterdir()) == ["a-1.yaml", "b-2.yaml", "b.yaml"]
+    assert f"wrote {Path('mine/here/a-1.yaml')}" in found.output
+    before = sorted(path.name for path in (configs_dir() / "baselines").iterdir())
+    found = run("baselines", "import", "a.md")
+    assert found.exit_code == 0
+    assert "wrote b-2.yaml" in found.output
+    assert "give this path as the baseline" in found.output
+    assert Path("b-2.yaml").is_file()
+    assert sorted(path.name for path in (configs_dir() / "baselines").iterdir()) == before
 
 
 def test_list_shows_every_baseline_with_its_source() -> None:

@@ -1,0 +1,128 @@
+"""How a results file of lm-eval says that its tasks were measured: which line of the harness, shots, limit, template.
+
+The 0.3 line wrote ``config.num_fewshot``, one for the whole file, and metrics without filters; the 0.4 line writes
+``n-shot`` and ``configs`` task by task and metrics as ``acc,none``. What the published tables used is the 0.3 line
+with no examples in the prompt, so only such a file can be of nous-2023, and only where its tasks have the tables'
+names and versions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evalkit.baselines.names import task_and_metric, task_and_shots
+from evalkit.suites import load_suites, load_tasks
+
+_OF_0_4 = frozenset({"configs", "n-shot", "n-samples", "group_subtasks", "lm_eval_version", "higher_is_better"})
+
+
+def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = found.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def harness_of(found: Mapping[str, Any]) -> str:
+    """Return which harness wrote a results file: ``lm-eval-0.3``, ``lm-eval-0.4``, ``lighteval`` or ``unknown``."""
+    if "config_general" in found:
+        return "lighteval"
+    filtered = any("," in key for values in found["results"].values() if isinstance(values, dict) for key in values)
+    if filtered or _OF_0_4 & found.keys():
+        return "lm-eval-0.4"
+    return "lm-eval-0.3" if "num_fewshot" in _mapping(found, "config") else "unknown"
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def shots_of(found: Mapping[str, Any], name: str) -> int | None:
+    """Return the number of examples in the prompts of a task, as the file names it; None if the file does not say."""
+    own = _mapping(_mapping(found, "configs"), name).get("num_fewshot")
+    places = (_mapping(found, "n-shot").get(name), own, _mapping(found, "config").get("num_fewshot"))
+    said = next((n for place in places if (n := _whole(place)) is not None), None)
+    return said if said is not None else task_and_shots(name)[1]
+
+
+def limit_of(found: Mapping[str, Any]) -> int | float | None:
+    """Return the file's limit: a number of documents, or below 1 a share of each task; None if it has none."""
+    limit = _mapping(found, "config").get("limit")
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:
+        return None
+    return int(limit) if float(limit).is_integer() else limit
+
+
+def task_protocol(found: Mapping[str, Any], name: str) -> str:
+    """Return the protocol by which a task was measured, as ``lm-eval-0.4, 25-shot``; `name` is the file's."""
+    harness, shots, limit = harness_of(found), shots_of(found, name), limit_of(found)
+    templated = bool(found.get("chat_template") or found.get("chat_template_sha"))
+    known = load_tasks().get(name)
+    plain = shots == 0 and limit is None and not templated and not _mapping(found, "config").get("description_dict")
+    published = known is not None and _mapping(found, "versions").get(name) == known.version
+    if harness == "lm-eval-0.3" and plain and published:
+        return load_suites()[known.suite].protocol if known is not None else harness
+    return _text(harness, [shots] if shots else [], limit, templated)
+
+
+def _text(harness: str, shots: Iterable[int], limit: float | None, templated: bool) -> str:
+    parts = [harness]
+    parts += ["/".join(map(str, sorted(shots))) + "-shot"] if any(shots := list(shots)) else []
+    parts += [f"limit {limit:g}"] if limit is not None else []
+    parts += ["chat template"] if templated else []
+    return ", ".join(parts)
+
+
+def together(found: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Return one protocol for several tasks, as the file names them: with all their shots where these differ."""
+    names = list(names)
+    protocols = {task_protocol(found, name) for name in names}
+    if len(protocols) == 1:
+        return protocols.pop()
+    shots = {n for name in names if (n := shots_of(found, name)) is not None}
+    templated = bool(found.get("chat_template") or found.get("chat_template_sha"))
+    return _text(harness_of(found), shots, limit_of(found), templated)
+
+
+def protocols(found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return evalkit's keys about how a file's tasks were measured.
+
+    ``protocol`` of the whole file, ``protocols`` of its suites, ``task_protocols`` and ``shots`` of its tasks.
+    """
+    names = list(names)
+    of_task = {task_and_metric(name, "acc")[0]: name for name in names}
+    suites: dict[str, list[str]] = {}
+    for task, name in of_task.items():
+        if (known := load_tasks().get(task)) is not None:
+            suites.setdefault(known.suite, []).append(name)
+    return {
+        "protocol": together(found, names),
+        "protocols": {suite: together(found, members) for suite, members in suites.items()},
+        "task_protocols": {task: task_protocol(found, name) for task, name in of_task.items()},
+        "shots": {task: shots_of(found, name) for task, name in of_task.items()},
+    }
+
+
+def model_name(found: Mapping[str, Any], file: Path) -> str:
+    """Return the name of the model: as the file names it, else what was loaded, else what the file is called."""
+    config = _mapping(found, "config")
+    general = _mapping(found, "config_general")
+    arguments = config.get("model_args")
+    loaded = [arguments.get(key) for key in ("pretrained", "model", "path")] if isinstance(arguments, dict) else []
+    text = arguments if isinstance(arguments, str) else ""
+    written = re.search(r"(?:^|[,\s(])(?:pretrained|model|path)\s*=\s*[\"']?([^,\"')]+)", text)
+    named = [found.get("model_name"), general.get("model_name"), *loaded, written[1] if written is not None else None]
+    known = next((name.strip() for name in named if isinstance(name, str) and name.strip()), None)
+    if known is not None:
+        return known
+    return (file.absolute().parent.name if file.name.startswith("results") else "") or file.stem
+
+
+def dtype_of(found: Mapping[str, Any]) -> str:
+    """Return the weights' number format, or ``unknown``."""
+    arguments = _mapping(found, "config").get("model_args")
+    text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
+    dtype = re.search(r"dtype[\"']?\s*[=:]\s*[\"']?([\w.]+)", text)
+    return dtype[1] if dtype is not None else "unknown"
