@@ -18,7 +18,8 @@ def into_memory(model: Any) -> None:
     """Copy weights that are a mapped file into memory; those of the file's own dtype are, on the CPU.
 
     Else another program that writes the file changes the model under way, and one that shortens it ends the process
-    (SIGBUS). Takes under a second of processor time a GB, and as much memory as the weights have; the mapping needs none any more.
+    (SIGBUS). Takes under a second of processor time a GB, and as much memory as the weights have; the mapping needs
+    none any more.
     """
     for tensor in mapped_tensors(model):
         tensor.data = tensor.data.clone()
