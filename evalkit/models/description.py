@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evalkit.models import devices, identity, loading
+from evalkit.models import devices, identity, quantised
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM
@@ -86,7 +86,7 @@ def installed_version(package: str) -> str | None:
 
 def _quantisation(lm: OpenMindLM) -> str | None:
     """Return by what the checkpoint's weights are quantised (gptq, fp8, ...), also where the model is not any more."""
-    method = loading.quantization_method(lm.checkpoint) if lm.checkpoint else None
+    method = quantised.quantization_method(lm.checkpoint) if lm.checkpoint else None
     return method if method != "" else "bitsandbytes"
 
 

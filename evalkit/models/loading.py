@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import inspect
 import json
 import pickle
@@ -10,7 +9,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import transformers
 from packaging.version import parse as parse_version
 
 from evalkit.errors import ModelError, did_you_mean
+from evalkit.models import quantised as quantised_weights
 from evalkit.models.checkpoints import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -31,8 +31,8 @@ from evalkit.models.checkpoints import (
     check_weights,
     first_line,
     weight_files,
-    weights_of,
 )
+from evalkit.models.in_memory import into_memory
 from evalkit.models.sentencepieces import as_sentencepiece
 from evalkit.models.tekken import as_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
@@ -121,15 +121,15 @@ def load_model(
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
     """
     check_settings(checkpoint)
-    method = quantization_method(checkpoint)
-    _check_method(checkpoint, method)
+    method = quantised_weights.quantization_method(checkpoint)
+    quantised_weights.check_method(checkpoint, method)
     if adapter is None:
         check_no_adapter(checkpoint)
     else:
         adapter_files(adapter)
     check_weights(checkpoint, options)
     if method is not None:
-        _check_scales(checkpoint, options)
+        quantised_weights.check_scales(checkpoint, options)
     quantised = method is not None
     arguments: dict[str, Any] = {**MEMORY_OPTIONS, DTYPE_ARGUMENT: dtype, **options}
     if quantised:
@@ -143,7 +143,7 @@ def load_model(
         # With a device map of the user's, weights without a value are those that stay on disk.
         missing = {*info["missing_keys"], *(() if "device_map" in options else _unfilled(model))}
         if quantised:
-            missing = _not_made(missing, checkpoint, options)
+            missing = quantised_weights.not_made(missing, checkpoint, options)
         if missing:
             # transformers would go on, with random numbers in their place.
             are = "weights are" if len(missing) > 1 else "weight is"
@@ -158,125 +158,6 @@ def load_model(
             model = model.to(device)
         into_memory(model)
     return model.eval()
-
-
-def into_memory(model: Any) -> None:
-    """Copy weights that are a mapped file into memory; those of the file's own dtype are, on the CPU.
-
-    Else another program that writes the file changes the model under way, and one that shortens it ends the process
-    (SIGBUS). Takes about half a second a GB, and as much memory as the weights have; the mapping needs none any more.
-    """
-    for tensor in mapped_tensors(model):
-        tensor.data = tensor.data.clone()
-
-
-def mapped_tensors(model: Any) -> list[torch.Tensor]:
-    """Return parameters and buffers on the CPU whose memory is a file's; all where the system cannot tell."""
-    here = [
-        tensor
-        for tensor in (*model.parameters(), *model.buffers())
-        if tensor.device.type == "cpu" and type(tensor.data) is torch.Tensor and tensor.layout is torch.strided
-    ]
-    try:
-        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return here
-    ranges = sorted(
-        (int(start, 16), int(end, 16))
-        for start, end in (line.split(" ", 1)[0].split("-") for line in lines if " /" in line)
-    )
-    starts = [start for start, _ in ranges]
-    found = []
-    for tensor in here:
-        at = bisect.bisect_right(starts, tensor.data_ptr()) - 1
-        if at >= 0 and tensor.data_ptr() < ranges[at][1]:
-            found.append(tensor)
-    return found
-
-
-def reads_files(model: Any) -> bool:
-    """Whether some weights stay in files while the model runs: those that a device map puts on the disk."""
-    places = getattr(model, "hf_device_map", None)
-    return isinstance(places, dict) and "disk" in map(str, places.values())
-
-
-def quantization_method(checkpoint: Checkpoint) -> str | None:
-    """Return what config.json says that the weights are quantised by (gptq, fp8, ...), in lower case; None if nothing.
-
-    Asked of the file: transformers drops the setting from a model that it turns into floating point while loading.
-    """
-    config = checkpoint.config()
-    nested = config.get("text_config")
-    settings = config.get("quantization_config")
-    if settings is None and isinstance(nested, dict):
-        settings = nested.get("quantization_config")
-    return str(settings.get("quant_method") or "").lower() if isinstance(settings, dict) else None
-
-
-def _check_method(checkpoint: Checkpoint, method: str | None) -> None:
-    """Raise `ModelError` where weights are quantised in a way that transformers does not know; it would go on."""
-    if method is None:
-        return
-    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as KNOWN
-
-    # bitsandbytes is there once for 4 bits, once for 8. Without a method, that is what transformers asks about.
-    settings = checkpoint.config().get("quantization_config") or {}
-    if not method and (settings.get("load_in_4bit") or settings.get("load_in_8bit")):
-        return
-    if method in KNOWN or f"{method}_4bit" in KNOWN:
-        return
-    what = f"the method '{method}'" if method else "no method (quant_method)"
-    raise ModelError(
-        f"{checkpoint.folder / 'config.json'}: quantization_config names {what}, and transformers "
-        f"{transformers.__version__} loads {', '.join(sorted(map(str, KNOWN)))}; convert the checkpoint to one of "
-        "these or to bfloat16, or take a release that knows it; of plain weights, remove quantization_config"
-    )
-
-
-# What a weight of a quantised layer is multiplied by; one that was made up would make another model.
-SCALES = frozenset(("weight_scale", "weight_scale_inv", "scales"))
-
-
-def _not_made(missing: Iterable[str], checkpoint: Checkpoint, options: Mapping[str, Any]) -> set[str]:
-    """Return those of a quantised model's missing weights that its quantiser does not make by itself.
-
-    Plain weights and biases it never makes, nor does it make scales; of others it makes what the checkpoint has for no
-    layer at all.
-    """
-    kinds = {name.rpartition(".")[2] for name in stored_names(weights_of(checkpoint.folder, options).files)}
-    plain = {"weight", "bias", *SCALES}
-    return {name for name in missing if name.rpartition(".")[2] in plain | kinds}
-
-
-def stored_names(files: Iterable[Path]) -> set[str]:
-    """Return the names of the tensors in safetensors files."""
-    return {name for file in files for name in _dtypes(file)}
-
-
-def _dtypes(file: Path) -> dict[str, str]:
-    """Return the dtype of each tensor of a safetensors file by name, as the file writes it; nothing of other files."""
-    from safetensors import safe_open
-
-    if file.suffix != ".safetensors":
-        return {}
-    with safe_open(str(file), framework="pt") as stream:
-        return {name: str(stream.get_slice(name).get_dtype()) for name in stream.keys()}  # noqa: SIM118 - no dictionary
-
-
-def _check_scales(checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
-    """Raise `ModelError` where weights of 8-bit floats have no scale beside them: without, they are other numbers."""
-    stored: dict[str, str] = {}
-    for file in weights_of(checkpoint.folder, options).files:
-        stored |= _dtypes(file)
-    scaled = {name.rpartition(".")[0] for name in stored if "scale" in name.rpartition(".")[2]}
-    bare = sorted(
-        name for name, dtype in stored.items() if dtype.startswith("F8_E4M3") and name.rpartition(".")[0] not in scaled
-    )
-    if bare:
-        raise ModelError(
-            f"{checkpoint.folder}: {len(bare):,} quantised weights have no scale in the files, first {bare[0]}; the "
-            "export is incomplete"
-        )
 
 
 def _check_unused(

@@ -38,7 +38,7 @@ except ImportError as error:
 except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
     raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
 
-from evalkit.models import TINY, chat, checkpoints, devices, loading, tiny
+from evalkit.models import TINY, chat, checkpoints, devices, in_memory, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, Weights, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
@@ -186,7 +186,7 @@ class OpenMindLM(ScoredLM):
                 "has with --max-length"
             )
         # Of a model that is spread over devices, some weights may stay in their files.
-        self._reads_files = loading.reads_files(self.model)
+        self._reads_files = in_memory.reads_files(self.model)
         # HFLM keeps the model itself under this name and asks a hub about it; the record wants what the user said.
         self.pretrained = pretrained
         self.revision = revision

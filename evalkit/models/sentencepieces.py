@@ -50,8 +50,8 @@ def as_sentencepiece(folder: Path, tokenizer: Any) -> None:
         if causes := _not_converted(file):
             raise ModelError(
                 f"{differ}; the file has {', '.join(causes)}, which transformers does not convert, whatever "
-                "tokenizer_config.json says: only a tokenizer.json made by the model's authors helps, beside it or in a "
-                "folder named with --tokenizer"
+                "tokenizer_config.json says: only a tokenizer.json made by the model's authors helps, beside it or in "
+                "a folder named with --tokenizer"
             )
         raise ModelError(
             f"{differ}; put the model's own tokenizer_config.json beside it, or a tokenizer.json made by its authors"

@@ -68,11 +68,11 @@ def as_tokenizer_json(folder: Path, tokenizer: Any, notes: list[str] | None = No
     own.no_padding()
     if getattr(own.model, "dropout", None):  # of training: each encoding of a text would be another one
         own.model.dropout = None
+    settings = _settings(folder)
+    _prefix_space(own, settings, notes)
     ids = {text: list(own.encode(text, add_special_tokens=False).ids) for text in PROBES}
     texts = {text: own.decode(ids[text], skip_special_tokens=False) for text in PROBES}
     in_file = {token.content: repr(token) for token in own.get_added_tokens_decoder().values()}
-    settings = _settings(folder)
-    _prefix_space(own, settings, notes)
     _add_tokens(own, made, settings, notes)
     changed = {
         token.content for token in own.get_added_tokens_decoder().values() if in_file.get(token.content) != repr(token)
@@ -84,8 +84,7 @@ def as_tokenizer_json(folder: Path, tokenizer: Any, notes: list[str] | None = No
     ends = [token for token in (tokenizer.bos_token, tokenizer.eos_token) if token is not None]
     if any(own.token_to_id(str(token)) != made.token_to_id(str(token)) for token in ends):
         _update_post_processor(tokenizer)
-    if settings.get("add_prefix_space") is None:
-        _compare(folder / FILE, tokenizer, ids, texts, changed)
+    _compare(folder / FILE, tokenizer, ids, texts, changed)
 
 
 def needs_file_alone(tokenizer: Any) -> bool:

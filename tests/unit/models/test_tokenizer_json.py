@@ -201,6 +201,15 @@ def test_bos_goes_before_a_text_where_it_is_asked_for(tmp_path: Path, name: str,
     assert loaded(folder, add_bos=True).encode(text) == [file.token_to_id("<s>"), *bare]
 
 
+def test_a_configured_space_that_the_file_does_not_put_is_named(tmp_path: Path) -> None:
+    notes: list[str] = []
+    folder = write(tmp_path / "model", pipeline("yi"), "LlamaTokenizer", "llama", add_prefix_space=True)
+    for text in TEXTS:
+        assert_same(loaded(folder, notes=notes), own(folder), text)
+    said = "tokenizer_config.json says add_prefix_space=true, but tokenizer.json puts no space before a text"
+    assert notes[0].startswith(said)
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_configured_space_before_a_text_holds_for_byte_level_as_in_transformers_4(
     tmp_path: Path, wanted: bool
@@ -223,7 +232,7 @@ def test_the_fingerprint_follows_the_pipeline(tmp_path: Path) -> None:
 def test_what_still_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import transformers
 
-    folder = write(tmp_path / "model", pipeline("digits"), "GPT2Tokenizer", "llama")
+    folder = write(tmp_path / "model", pipeline("digits"), "GPT2Tokenizer", "llama", add_prefix_space=False)
     encode = transformers.PreTrainedTokenizerBase.encode
     monkeypatch.setattr(
         transformers.PreTrainedTokenizerBase, "encode", lambda self, text, **o: encode(self, text.strip(), **o)
