@@ -223,7 +223,7 @@ def comparison_role(label: str) -> str:
     if _own_words(text):
         return "other"  # "ARC (Average)", "Coding average": a score among others, not the table's average
     # "Average Total" is an average of the totals, so the word average decides.
-    if re.search(r"average|avg|mean|平均", text):
+    if re.search(r"average|avg|mean|平均|^\W*(?:media|promedio|moyenne|durchschnitt|mittelwert)\W*$", text):
         return "average"
     return "total" if re.search(r"\btotal|\bsum\b|总分|合计", text) else "other"
 
