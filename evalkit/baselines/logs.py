@@ -497,7 +497,8 @@ class _Reader:
             if sum(any(cell is not None for cell in row.cells) for row in rows) > 2:
                 self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
                 return
-        if heading and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
+        of_opencompass = {"version", "metric", "mode"} <= {cell.lower() for cell in heading}
+        if heading and not of_opencompass and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
             rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
             if sum(cell is not None for row in rows for cell in row.cells) > 1:
                 self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))

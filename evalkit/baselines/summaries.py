@@ -34,6 +34,7 @@ def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], l
     """Return what tables of several models say of each, in the order of the file, and notes of what was left out."""
     models: dict[str, ModelScores] = {}
     notes: list[Note] = []
+    read: list[ModelScores] = []
     for table in tables:
         notes += [
             Note(row.line, f"'{row.label[:40]}': {why}; not read")
@@ -41,16 +42,15 @@ def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], l
             if (why := _why_not(row)) and any(cell is not None for cell in row.cells)
         ]
         columns = [i for i, heading in enumerate(table.headings) if heading.strip() and not _NO_MODEL.match(heading)]
-        for column in columns:
-            found = _model(table, column, notes)
-            if found is None:
-                continue
-            name = str(found.name)
-            if name in models:
-                notes.append(Note(found.line, f"{name} again, as on line {models[name].line}, which is kept"))
-            else:
-                models[name] = found
-    return list(models.values()), notes
+        read += [found for column in columns if (found := _model(table, column, notes)) is not None]
+    for found in sorted(read, key=lambda model: bool(model.tables)):  # what is said of suites comes first
+        name = str(found.name)
+        if name in models:
+            text = f"{name} again, other than in the table of line {models[name].line}, which is kept"
+            notes.append(Note(found.line, text))
+        else:
+            models[name] = found
+    return sorted(models.values(), key=lambda model: model.line), notes
 
 
 def _model(table: Comparison, column: int, notes: list[Note]) -> ModelScores | None:

@@ -54,6 +54,13 @@ def test_a_table_of_suites_is_a_baseline_a_row(tmp_path: Path) -> None:
     assert not first.tasks
 
 
+def test_of_two_tables_the_suites_are_kept(tmp_path: Path) -> None:
+    table = QUANTISED.replace("base-9b-w8a16 (this model)", "phi-2-dpo")
+    found = {b.name: b for b in import_log(write(tmp_path, f"{table}\n{MERGE}"), retrieved="2026-01-01").baselines}
+    assert sorted(found) == ["base-9b", "phi-2-dpo", "phixtral-2x2_8"]
+    assert (found["phi-2-dpo"].averages["gpt4all"], dict(found["phi-2-dpo"].tasks)) == (Decimal("71.68"), {})
+
+
 def test_shares_are_per_cent_of_their_table(tmp_path: Path) -> None:
     table = "|Model|AGIEval|GPT4All|\n|---|---|---|\n|x-1|0.341|0.7044|\n"
     (found,) = import_log(write(tmp_path, table), retrieved="2026-01-01").baselines
