@@ -288,6 +288,6 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     heads = any(isinstance(event, (SuiteHeading, OtherHeading, ModelHeading)) for event in events)
     if heads and (some or count is not None):
         events.append(Shots(line, count, level or 7))
-    elif count is not None and not events and len(raw) <= 60:
+    elif count is not None and not events and len(raw) <= 60 and not re.search(r"\b(?:train|tun|learn)", raw):
         events.append(Shots(line, count, 7))
     return events, notes
