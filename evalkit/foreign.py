@@ -183,6 +183,7 @@ def read_foreign_run(path: Path) -> RunRecord:
     tasks = load_tasks()
     evalkit: dict[str, Any] = {
         **protocols(found, _scored(found)),
+        "ignored": ignored,
         "started": _started(found.get("date"), file),
         "duration_seconds": _number(_seconds(found)) or 0.0,
         "command": ["lm_eval"],
@@ -209,7 +210,6 @@ def read_foreign_run(path: Path) -> RunRecord:
         "sessions": [],
         "foreign": "lm-eval",
         "unpaired_because": _unpaired_because(path),
-        "ignored": ignored,
         "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
     }
     return RunRecord(file, evalkit, found, metrics)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit.baselines.logs import read_log
 from evalkit.baselines.model import Baseline, HumanEval, Metric, slug_of
-from evalkit.baselines.names import suite_of_task
+from evalkit.baselines.names import bare, suite_of_task
 from evalkit.baselines.published import Log, ModelScores, Note
-from evalkit.errors import ConfigError, DataError
+from evalkit.baselines.summaries import models_of_tables
+from evalkit.errors import ConfigError, DataError, did_you_mean
 from evalkit.suites import load_suites
 
 NOUS_2023 = "nous-2023"
@@ -111,16 +112,25 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
         ConfigError: a name is given for a file of several models.
     """
     log = read_log(path)
+    by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
+    if by_table:
+        log = replace(log, models=tuple(by_table), notes=(*log.notes, *more))
+        if name is not None and len(by_table) > 1:
+            log, name = _named(log, name, path), None
     if not log.models:
         tables = f"; its {len(log.comparisons)} comparison table(s) are for `evalkit audit`" if log.comparisons else ""
         raise DataError(f"{path}: no per-task scores and no suite averages found{tables}{_of_others(path)}")
     if name is not None and len(log.models) > 1:
         raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
     notes = list(log.notes)
-    notes += [
-        Note(c.line, f"comparison table of {_counted(len(c.headings))} not imported; `evalkit audit` checks it")
-        for c in log.comparisons
-    ]
+    notes += (
+        []
+        if by_table
+        else [
+            Note(c.line, f"comparison table of {_counted(len(c.headings))} not imported; `evalkit audit` checks it")
+            for c in log.comparisons
+        ]
+    )
     baselines: list[Baseline] = []
     for number, model in enumerate(log.models, start=1):
         title = name or model.name or (path.stem if len(log.models) == 1 else f"{path.stem} {number}")
@@ -128,13 +138,31 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
         own = [
             note
             for note in notes
-            if len(log.models) == 1 or (note.line >= model.line and (following is None or note.line < following))
+            if len(log.models) == 1
+            or by_table
+            or (note.line >= model.line and (following is None or note.line < following))
         ]
         slug = slug_of(title)
         while slug in {known.slug for known in baselines}:
             slug += "-2"
         baselines.append(_baseline(model, slug, title, source or path.name, retrieved, [*own, *_missing(model)]))
     return Imported(tuple(baselines), tuple(sorted(notes, key=lambda note: note.line)), log)
+
+
+def is_called(name: str, wanted: str) -> bool:
+    """Tell whether a model's name is the wanted one, in any spelling, with or without its organisation."""
+    return bare(wanted) in (bare(name), bare(name.split("/")[-1]))
+
+
+def _named(log: Log, name: str, path: Path) -> Log:
+    """Return the log with the one model of a table of several that a user asks for."""
+    found = [
+        model for model in log.models if bare(name) in (bare(str(model.name)), bare(str(model.name).split("/")[-1]))
+    ]
+    if not found:
+        names = [str(model.name) for model in log.models]
+        raise ConfigError(f"{path}: --name {name}: no such model in its table{did_you_mean(name, names)}")
+    return replace(log, models=tuple(found[:1]))
 
 
 def _of_others(path: Path) -> str:

@@ -138,12 +138,21 @@ class _Reader:
         following = self._following(position)
         if following and is_rule(following[0][2].cells):
             return True
+        if len(cells) > 1 and sum(self._benchmark_by_models(next_line) for _, _, next_line in following) > 1:
+            return True  # a table of HTML has no rule below its heading
         return any(
             comparison_role(next_line.before or next_line.cells[0]) != "other"
             and not any(is_metric(c) for c in next_line.cells)
             for _, _, next_line in following[:1]
             if next_line.cells
         )
+
+    @staticmethod
+    def _benchmark_by_models(line: Line) -> bool:
+        """Tell whether a line is a row of a table of benchmarks by models: a name and two numbers."""
+        label, *rest = [line.before, *line.cells] if line.before else [*line.cells, ""]
+        numbers = sum(score_of(cell) is not None for cell in rest)
+        return numbers > 1 and names_other_benchmark(label) and not any(is_metric(cell) for cell in rest)
 
     def _fits_heading(self, line: Line) -> bool:
         """Tell whether a line is a row of the heading above it: a metric's name, known or not, and a number."""
@@ -486,6 +495,12 @@ class _Reader:
             # Benchmarks that are no suites of evalkit, by models; its averages are checked.
             rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
             if sum(any(cell is not None for cell in row.cells) for row in rows) > 2:
+                self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+                return
+        of_opencompass = {"version", "metric", "mode"} <= {cell.lower() for cell in heading}
+        if heading and not of_opencompass and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
+            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
+            if sum(cell is not None for row in rows for cell in row.cells) > 1:
                 self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
                 return
         title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())

@@ -172,8 +172,8 @@ def task_and_shots(label: str) -> tuple[str, int | None, bool]:
 
 
 _SHOTS = re.compile(
-    r"(?<![0-9.])(?P<count>[0-9]{1,3})[\s_-]*shots?(?![a-z])|(?<![a-z])(?P<word>zero|one|two|three|four|five|ten|few|multi)"
-    r"[\s_-]*shots?(?![a-z])|(?P<zh>零|少)样本",
+    r"(?<![0-9.])(?P<count>[0-9]{1,3})[\s_-]*shots?(?![a-z]|[\s_-]*(?:learn|train|tun))|(?<![a-z])(?P<word>zero|one|two|three|four|five|ten|few|multi)"
+    r"[\s_-]*shots?(?![a-z]|[\s_-]*(?:learn|train|tun))|(?P<zh>零|少)样本",
     re.IGNORECASE,
 )
 _SHOT_WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "ten": 10, "零": 0}
@@ -223,7 +223,7 @@ def comparison_role(label: str) -> str:
     if _own_words(text):
         return "other"  # "ARC (Average)", "Coding average": a score among others, not the table's average
     # "Average Total" is an average of the totals, so the word average decides.
-    if re.search(r"average|avg|mean|平均", text):
+    if re.search(r"average|avg|mean|平均|^\W*(?:media|promedio|moyenne|durchschnitt|mittelwert)\W*$", text):
         return "average"
     return "total" if re.search(r"\btotal|\bsum\b|总分|合计", text) else "other"
 

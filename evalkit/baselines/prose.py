@@ -133,6 +133,12 @@ _PLAIN_WORDS = re.compile(
     r"|平均|分数?|得分|总|成绩|值|四个?|个|套件|基准|测试|集|任务|的|各项?|综合|[0-9]+|[^\w]+|_",
     re.IGNORECASE,
 )
+# "BigBench average is now 36.57 - from 32.8 in ...", "36.57 on BigBench, up from ...": the first number is the model's.
+_TAIL = r"\s*%?\W*(?:$|\b(?:up|down|from|compared|vs|versus|over|improved)\b.*$)"
+_SAID = (
+    re.compile(rf"^\W*(?P<label>[A-Za-z0-9 -]{{5,40}}?)\s+(?:is|was|of)\s+(?:now\s+)?(?:at\s+)?{_NUMBER}{_TAIL}", re.I),
+    re.compile(rf"^\W*{_NUMBER}\s+(?:average\s+)?(?:on|for)\s+(?P<label>[A-Za-z0-9 -]{{5,30}}?){_TAIL}", re.I),
+)
 _GENERIC = re.compile(
     r"result|benchmark|evaluat|score|summary|table|comparison|overview|detail|usage|licen[cs]e|training|prompt|average"
     r"|example|model card|description|quanti|install|reference|citation",
@@ -183,6 +189,18 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
     return events, text
 
 
+def _said(line: int, text: str, notes: list[Note]) -> PrintedScore | None:
+    """Return the average that a sentence gives of one suite, with or without an earlier model's behind it."""
+    found = next((m for pattern in _SAID if (m := pattern.match(text)) is not None), None)
+    leading = leading_suite(found["label"]) if found is not None and len(text) <= 160 else None
+    if found is None or leading is None or not re.search(r"[.,]", found["number"]):
+        return None
+    if not _speaks_of_nothing_else(leading[1]):
+        return None
+    value = _percent(found["number"], found["percent"], line, notes)
+    return PrintedScore(line, leading[0], value, "average") if value <= 100 else None
+
+
 def _speaks_of_nothing_else(label: str) -> bool:
     """Tell whether the words around an average name nothing that it could be an average of."""
     words = re.findall(r"[^\W_]+(?:_[^\W_]+)*", label)
@@ -222,6 +240,9 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     if passes:
         notes.append(Note(line, "pass@1 in running text is not read"))
         return [], notes
+    said = _said(line, text, notes)
+    if said is not None:
+        return [said], notes
     events, rest = _averages(line, text, notes)
     rest = rest.strip()
     if _EMPTY_AVERAGE.search(rest):
@@ -270,6 +291,6 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     heads = any(isinstance(event, (SuiteHeading, OtherHeading, ModelHeading)) for event in events)
     if heads and (some or count is not None):
         events.append(Shots(line, count, level or 7))
-    elif count is not None and not events and len(raw) <= 60:
+    elif count is not None and not events and len(raw) <= 60 and not re.search(r"\b(?:train|tun|learn)", raw):
         events.append(Shots(line, count, 7))
     return events, notes

@@ -8,7 +8,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-from evalkit.baselines.importer import import_log
+from evalkit.baselines.importer import import_log, is_called
 from evalkit.baselines.model import Baseline, slug_of
 from evalkit.baselines.yamlfile import parse_baseline, read_baseline, to_yaml
 from evalkit.errors import ConfigError, did_you_mean
@@ -59,6 +59,8 @@ def list_baselines(warn: Callable[[str], None] | None = None) -> list[Baseline]:
 def load_baseline(name: str) -> Baseline:
     """Return a baseline by its slug, its model's name, or the path of a baseline's YAML file or a published log.
 
+    Of a log with several models ``LOG.md#model`` names one.
+
     Raises:
         ConfigError: no such baseline; names the nearest one.
         DataError: a log that cannot be read.
@@ -66,11 +68,16 @@ def load_baseline(name: str) -> Baseline:
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return _read(path, path.stat().st_mtime_ns)
+    path, wanted = (path, "") if path.is_file() else (Path(name.partition("#")[0]), name.partition("#")[2])
     if path.suffix.lower() in {".md", ".txt", ".html", ".htm"} and path.is_file():
         found = import_log(path, retrieved=date.today().isoformat()).baselines
-        if len(found) > 1:
-            raise ConfigError(f"{name}: holds {len(found)} models; import it first: evalkit baselines import {name}")
-        return found[0]
+        chosen = [baseline for baseline in found if is_called(baseline.name, wanted)] if wanted else list(found)
+        if len(chosen) != 1:
+            names = ", ".join(f"{path}#{baseline.slug}" for baseline in found[:4])
+            raise ConfigError(
+                f"{name}: holds {len(found)} models; name one: {names}{', ...' if len(found) > 4 else ''}"
+            )
+        return chosen[0]
     files = _files()
     slug = slug_of(name)
     if slug not in files:

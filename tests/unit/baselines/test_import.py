@@ -385,7 +385,8 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_log(tmp_path / "absent.md")
     empty = tmp_path / "empty.md"
-    empty.write_text("| Bench | A | B |\n|---|---|---|\n| GPT4All | 70.1 | 70.2 |\n| AGIEval | 30.1 | 30.2 |\n")
+    table = "|Bench|A|B|\n|---|---|---|\n| Coding | 70.1 | 70.2 |\n| Chat | 30.1 | 30.2 |\n| Average | 50.1 | 50.2 |\n"
+    empty.write_text(table)
     with pytest.raises(DataError, match=r"1 comparison table\(s\) are for `evalkit audit`"):
         import_log(empty, retrieved="2024-01-01")
     two = tmp_path / "two.md"

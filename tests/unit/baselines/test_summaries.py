@@ -1,0 +1,151 @@
+"""Tables of several models: suites by models as mergers print them, benchmarks by models as quantisers do, prose."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from evalkit.baselines.importer import import_log
+from evalkit.baselines.logs import parse_log
+from evalkit.baselines.registry import load_baseline
+from evalkit.baselines.text import numbered_lines
+from evalkit.errors import ConfigError, DataError
+from evalkit.report.audit import audit_log
+
+pytestmark = pytest.mark.torch_free
+
+MERGE = """# phixtral
+
+|                             Model                              |AGIEval|GPT4All|TruthfulQA|Bigbench|Average|
+|----------------------------------------------------------------|------:|------:|---------:|-------:|------:|
+|[**phixtral-2x2_8**](https://huggingface.co/mlabonne/phixtral-2x2_8)|   **34.1**|  **70.44**|     <u>**48.78**</u>|   37.82|  47.78|
+|[phi-2-dpo](https://huggingface.co/lxuechen/phi-2-dpo)|  30.39|  71.68|     50.75|    34.9|  46.93|
+|Change|  +3.71|  -1.24|     -1.97|    +2.92|  +0.85|
+"""  # noqa: E501
+QUANTISED = """### Evaluation
+| Benchmark | base-9b | base-9b-w8a16 (this model) | Recovery |
+|---|---|---|---|
+| MMLU (5-shot) | 28.10 | 28.42 | 101.1 % |
+| ARC Challenge (25-shot) | 49.06 | 49.32 | 100.5 % |
+| GSM-8K (5-shot, strict-match) | 4.93 | 4.93 | 100.0 % |
+| TruthfulQA (0-shot, mc2) | 40.28 | 40.25 | 99.4 % |
+| MT-Bench (Instruct) | 6.86 | 8.32 | 99 % |
+| **Average** | **41.76** | **41.83** | **100.2 %** |
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "card.md").write_text(text)
+    return folder / "card.md"
+
+
+def test_a_table_of_suites_is_a_baseline_a_row(tmp_path: Path) -> None:
+    first, second = import_log(write(tmp_path, MERGE), retrieved="2026-01-01").baselines
+    assert (first.name, second.name, first.protocol) == ("phixtral-2x2_8", "phi-2-dpo", "nous-2023")
+    assert first.averages == {
+        "gpt4all": Decimal("70.44"),
+        "agieval": Decimal("34.1"),
+        "bigbench": Decimal("37.82"),
+        "truthfulqa": Decimal("48.78"),
+    }
+    assert second.averages["bigbench"] == Decimal("34.9")
+    assert not first.tasks
+
+
+def test_of_two_tables_the_suites_are_kept(tmp_path: Path) -> None:
+    table = QUANTISED.replace("base-9b-w8a16 (this model)", "phi-2-dpo")
+    found = {b.name: b for b in import_log(write(tmp_path, f"{table}\n{MERGE}"), retrieved="2026-01-01").baselines}
+    assert sorted(found) == ["base-9b", "phi-2-dpo", "phixtral-2x2_8"]
+    assert (found["phi-2-dpo"].averages["gpt4all"], dict(found["phi-2-dpo"].tasks)) == (Decimal("71.68"), {})
+
+
+def test_shares_are_per_cent_of_their_table(tmp_path: Path) -> None:
+    table = "|Model|AGIEval|GPT4All|\n|---|---|---|\n|x-1|0.341|0.7044|\n"
+    (found,) = import_log(write(tmp_path, table), retrieved="2026-01-01").baselines
+    assert found.averages == {"gpt4all": Decimal("70.44"), "agieval": Decimal("34.1")}
+
+
+def test_suites_as_rows_and_examples_in_labels(tmp_path: Path) -> None:
+    table = (
+        "|Suite|a-1|Change|\n|---|---|---|\n|GPT4All (5-shot)|70.0|+1.0|\n|AGI Eval|37.2|-1.6|\n|BigBench|36.5|+1|\n"
+    )
+    (found,) = import_log(write(tmp_path, table), retrieved="2026-01-01").baselines
+    assert found.name == "a-1"
+    assert (found.protocol_of("gpt4all"), found.protocol_of("agieval")) == ("lm-eval-0.3, 5-shot", "nous-2023")
+
+
+def test_one_of_several_is_asked_for_by_its_name(tmp_path: Path) -> None:
+    card = write(tmp_path, MERGE)
+    assert load_baseline(f"{card}#phi-2-dpo").averages["agieval"] == Decimal("30.39")
+    with pytest.raises(ConfigError, match=r"holds 2 models; name one: .*#phixtral-2x2-8, .*#phi-2-dpo"):
+        load_baseline(str(card))
+    (found,) = import_log(card, retrieved="2026-01-01", name="phixtral-2x2_8").baselines
+    assert found.averages["agieval"] == Decimal("34.1")
+    with pytest.raises(ConfigError, match="no such model"):
+        import_log(card, retrieved="2026-01-01", name="phi-3")
+
+
+def test_benchmarks_by_models_are_of_the_leaderboard(tmp_path: Path) -> None:
+    first, second = import_log(write(tmp_path, QUANTISED), retrieved="2026-01-01").baselines
+    assert (first.name, second.name) == ("base-9b", "base-9b-w8a16")
+    assert {first.protocol, second.protocol} == {"open-llm-leaderboard"}
+    found = {(task, m, v.value, v.shots) for task, ms in second.tasks.items() for m, v in ms.items()}
+    assert found == {
+        ("MMLU", "score", Decimal("0.2842"), 5),
+        ("arc_challenge", "score", Decimal("0.4932"), 25),
+        ("GSM-8K", "score", Decimal("0.0493"), 5),
+        ("truthfulqa_mc", "score", Decimal("0.4025"), 0),
+    }
+    assert any("MT-Bench" in note and "not per cent" in note for note in first.notes)
+    assert not first.averages
+
+
+def test_html_without_a_rule_reads_the_same(tmp_path: Path) -> None:
+    lines = [[c.strip() for c in line.split("|")[1:-1]] for line in QUANTISED.splitlines() if line.startswith("|")]
+    rows = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in line)}</tr>" for line in lines if "---" not in line)
+    found = import_log(write(tmp_path, f"# Card\n<table>{rows}</table>\n"), retrieved="2026-01-01").baselines
+    wanted = import_log(write(tmp_path, QUANTISED), retrieved="2026-01-01").baselines
+    assert [(b.name, b.tasks) for b in found] == [(b.name, b.tasks) for b in wanted]
+
+
+def test_tables_of_sizes_and_links_are_no_scores(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no per-task scores"):
+        import_log(
+            write(tmp_path, "|Model|Params|Layers|\n|---|---|---|\n|a|7.1|32.0|\n|b|13.0|40.0|\n"), retrieved="x"
+        )
+
+
+def test_what_a_sentence_says_of_a_suite_is_read_and_audited() -> None:
+    text = (
+        "- GPT4All benchmark average is now 70.0 - from 68.8 in Older-1\n"
+        "- 0.3657 on BigBench, up from 0.328 on older-1\n"
+        "- 0.372 on AGIEval, up from 0.354 on older-1\n"
+    )
+    (model,) = parse_log("card.md", numbered_lines(text)).models
+    assert {a.suite: a.percent for a in model.averages} == {
+        "gpt4all": Decimal("70.0"),
+        "bigbench": Decimal("36.57"),
+        "agieval": Decimal("37.2"),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We ran 3.5 on GPT4All data to train it, which took long.",
+        "The GPT4All dataset is 4.2 GB.",
+        "AGIEval Chinese is now 40.1",
+        "- 0.3657 on BigBench Hard",
+    ],
+)
+def test_other_sentences_are_no_averages(text: str) -> None:
+    assert parse_log("card.md", numbered_lines(text)).models == ()
+
+
+def test_the_audit_of_such_tables_is_as_before() -> None:
+    assert audit_log(parse_log("card.md", numbered_lines(MERGE))).inconsistent == ()
+    wrong = audit_log(parse_log("card.md", numbered_lines(MERGE.replace("46.93", "49.63")))).inconsistent
+    assert wrong
+    assert wrong[0].line == 6
