@@ -32,6 +32,9 @@ from .walls import WallError, Walls
 from .wire import DONE, END, KILL, OUTCOME, RUN
 
 EXIT_GRACE_SECONDS = 0.1
+DYING_SECONDS = (
+    10.0  # that a process which is ending anyway may take: the kernel frees a gigabyte of shared memory first
+)
 WORKPLACE = Path(__file__).parent / "workplace"
 
 # Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
@@ -127,17 +130,21 @@ def _watch(control: socket.socket, pid: int, walls: Walls, poller: Any) -> tuple
 def _end(pid: int, word: bytes) -> tuple[int, bool, float, int]:
     """Reap, after a kill if need be; return (wait status, whether it was killed here, CPU seconds, KiB resident).
 
-    Closing its pipe, at which the tester says END, is also how exiting begins, so let it finish that first.
+    Closing its pipe, at which the tester says END, is also how exiting begins, so let it finish that first: a process
+    that others killed is told from one that only closed its pipe.
     """
     if word == DONE:  # how it ended is nobody's question
         os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
         return status, True, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
-    deadline = time.monotonic() + (EXIT_GRACE_SECONDS if word == END else 0)
+    begun = time.monotonic()
     killed = False
     while True:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
-        if not reaped and time.monotonic() >= deadline:
+        passed = time.monotonic() - begun
+        if not reaped and (
+            word != END or passed >= DYING_SECONDS or (passed >= EXIT_GRACE_SECONDS and not kernel.is_dying(pid))
+        ):
             os.kill(pid, signal.SIGKILL)
             killed = True
             reaped, status, usage = os.wait4(pid, 0)

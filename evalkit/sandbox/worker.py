@@ -80,7 +80,8 @@ class WorkerDiedError(Exception):
     Attributes:
         signal_number: the signal that ended the tests' process; 0: none, or not known.
         cpu_share: of a process that said nothing: the CPU time it used, as a share of the time it was given; else -1.
-        sleeps: whether a process that said nothing waited for something else than a CPU.
+        state: of tests that did not end, the letter that /proc/PID/stat has for their process: R runs or waits for a
+            CPU, S sleeps, T is stopped; "": not told.
         is_over: the worker itself has ended, not only the process that ran the tests of this sample.
     """
 
@@ -90,11 +91,11 @@ class WorkerDiedError(Exception):
         *,
         signal_number: int = 0,
         cpu_share: float = -1.0,
-        sleeps: bool = False,
+        state: str = "",
         is_over: bool = True,
     ) -> None:
         super().__init__(why)
-        self.sleeps = sleeps
+        self.state = state
         self.signal_number = signal_number
         self.cpu_share = cpu_share
         self.is_over = is_over
@@ -215,8 +216,8 @@ class Worker:
             how = f"was ended by {signal_name(number)}" if number else f"ended: {error}"
             raise WorkerDiedError(f"the tests' process {how} ({words})", signal_number=number) from None
         if died is not None:
-            why, number, share, sleeps = died
-            raise WorkerDiedError(why, signal_number=number, cpu_share=share, sleeps=sleeps, is_over=False)
+            why, number, share, state = died
+            raise WorkerDiedError(why, signal_number=number, cpu_share=share, state=state, is_over=False)
         return verdict
 
     @property

@@ -17,12 +17,18 @@ import pytest
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.checker import Turns, final_label, starved
+from evalkit.sandbox.checker import Turns, final_label, of_dead_worker, starved
+from evalkit.sandbox.kernel import is_dying
+from evalkit.sandbox.nursery import _end
+from evalkit.sandbox.wire import END
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
 from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
 from tests.support.sandbox.hostile import SOLVE
 
 pytestmark = pytest.mark.torch_free
+
+
+ONE = "def f(*a):\n"
 
 
 def judge(checker: Checker, completion: str, **changes: Any) -> Verdict:
@@ -329,7 +335,48 @@ def test_a_silent_tester_is_a_time_out(monkeypatch: pytest.MonkeyPatch, checker:
     share = 0.0  # it did nothing: stopped, not busy with what the program returned
     verdict = judge(checker, SOLVE)
     assert verdict.label == "harness error"
-    assert "tried 6 times" in verdict.detail
+    assert "tried 3 times" in verdict.detail
+
+
+@pytest.mark.parametrize(("state", "label"), [("R", "timed out"), ("S", "timed out"), ("T", "harness error")])
+def test_only_stopped_tests_say_nothing_about_the_program(state: str, label: str) -> None:
+    """A process that runs, or waits for a CPU that others have, was not stopped by anybody."""
+    outcome = of_dead_worker(WorkerDiedError("the tests did not end", cpu_share=0.0, state=state))
+    assert outcome["label"] == label
+
+
+def test_a_program_that_waits_first_and_then_keeps_the_tests_busy_is_timed_out() -> None:
+    """What the tests' process did while it waited for the program says nothing about what it is doing."""
+    # The bound is at 1.4 s above the limit: the tests begin to compute shortly before it, in one long call.
+    late = "    import time\n    time.sleep(1.86)\n    return range(10**18)\n"
+    test = "def check(candidate):\n    assert 0.5 in candidate(1)\n"
+    caught = "def check(candidate):\n    while True:\n        try: candidate(1)\n        except BaseException: pass\n"
+    samples = [(Problem("T/0", ONE, test, "f"), late), (Problem("T/1", ONE, caught, "f"), "    while 1: pass\n")]
+    with Checker(jobs=1, timeout_seconds=0.5) as one:
+        assert [(v.label, v.attempts) for v in one.check_many(samples)] == [("timed out", 1)] * 2
+
+
+@pytest.mark.parametrize("report", ["{}", "[]", "nothing", '{"label": "passed"}'])
+def test_what_tests_write_to_their_own_pipes_is_no_verdict_and_no_end(checker: Checker, report: str) -> None:
+    write = f"import os, struct\nfor fd in range(3, 40):\n    try: os.write(fd, struct.pack('>I', {len(report)}) + "
+    write += f"{report.encode()!r})\n    except OSError: pass\n"
+    test = "def check(candidate):\n    exec(candidate(1))\n"
+    verdicts = checker.check(Problem("T/0", ONE, test, "f"), [f"    return {write!r}\n", "    return '1'\n"])
+    assert [v.label for v in verdicts] == ["failed", "passed"]
+    assert verdicts[0].attempts == 1
+
+
+def test_a_process_that_others_killed_is_told_from_one_that_is_ended_here() -> None:
+    for by_others in (True, False):
+        if not (pid := os.fork()):
+            time.sleep(60)
+        assert not is_dying(pid)
+        if by_others:
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert is_dying(pid)
+        status, killed, *_ = _end(pid, END)
+        assert (os.WTERMSIG(status), killed) == (signal.SIGKILL, not by_others)
 
 
 HARNESS = """
