@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
+import io
 import os
 import select
+import sys
 from _thread import RLock
 from collections.abc import Collection
 from json import loads
@@ -201,6 +204,9 @@ class Session:
         self._lock = RLock()
         self.entry_is_class = False
         self._heap = Heap(0, parts_of)
+        self._heap.note = self.notes.setdefault
+        self.spoilt = ""
+        """Why an object that the tests hold is not what the program made of it; empty where there is none."""
         self._decoder = Decoder(self._object, self._heap)
 
     # --- Values
@@ -210,6 +216,8 @@ class Session:
 
     def _other(self, value: Any) -> Any:
         """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
+        if type(value) is _Spoilt:
+            raise CrossingError(self.spoilt)
         handle = remote.handle_of(value)
         if handle < 0 and (own := getattr(value, "__dict__", {}).get("_evalkit")) is not None:
             handle = own[1]
@@ -294,6 +302,10 @@ class Session:
         """End the sample: the tests need what cannot cross."""
         self.end(Uncrossed(what))
 
+    def end_spoilt(self) -> NoReturn:
+        """End the sample: the tests look at an object whose content could not cross."""
+        self.end(Uncrossed(self.spoilt))
+
     def end(self, ending: Ending) -> NoReturn:
         """End the sample."""
         self.ending = ending
@@ -364,8 +376,9 @@ class Session:
         """Send a message with what common objects have become."""
         if self._heap.entries:
             changes = encode_changes(self._heap, self._encoder)
-            if any(len(change) == 2 for change in changes):
-                raise Uncrossed(f"what the tests made of an argument: {changes[0][1]}")
+            for change in changes:
+                if len(change) == 2:
+                    raise Uncrossed(self.spoilt or f"what the tests made of an argument: {change[1]}")
             if changes:
                 message["changes"] = changes
             if dropped := self._heap.prune():
@@ -394,8 +407,12 @@ class Session:
 
     def _spoil(self, value: Any, why: str) -> None:
         """Beyond the limits: whatever looks at the object must not find its old content."""
-        self.notes.setdefault(f"what the program made of an argument: {why}")
-        _spoil(value)
+        # Of the references, four are this call's and the table's: where there are no more, nobody can look at it.
+        if sys.getrefcount(value) <= 4:
+            return
+        self.spoilt = self.spoilt or f"what the program made of an argument: {why}"
+        self.notes.setdefault(self.spoilt)
+        _spoil(value, _Spoilt(self))
 
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
@@ -423,35 +440,47 @@ class Session:
 
 
 class _Spoilt:
-    """Stands in an argument whose new content could not cross: it equals nothing."""
+    """Stands in an object whose new content could not cross: whoever looks at it ends the sample."""
 
-    __hash__ = None  # type: ignore[assignment]
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-    def __eq__(self, other: object) -> bool:
-        return False
+    def __getattr__(self, name: str) -> NoReturn:
+        self._looked_at()
 
-    def __repr__(self) -> str:
-        return "<could not cross>"
+    def _looked_at(self, *_: object) -> NoReturn:
+        self._session.end_spoilt()
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = __len__ = _looked_at
+    __iter__ = __contains__ = __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _looked_at
+    __str__ = __repr__ = __format__ = __int__ = __float__ = __index__ = __call__ = __abs__ = __neg__ = _looked_at
 
 
-def _spoil(value: Any) -> None:
-    """Replace the content of a mutable container, so that it equals no value of the tests."""
-    with contextlib.suppress(Exception):
+def _spoil(value: Any, spoilt: _Spoilt) -> None:
+    """Take the old content from an object, as far as that can be done, so that tests which look at it notice."""
+    for attempt in (_spoil_content, _spoil_attributes):
+        with contextlib.suppress(Exception):
+            attempt(value, spoilt)
+
+
+def _spoil_content(value: Any, spoilt: _Spoilt) -> None:
+    if isinstance(value, io.StringIO | io.BytesIO):
+        value.seek(0)
+        value.truncate()
+    elif hasattr(value, "fill"):  # an array of numpy
+        value.fill(spoilt if value.dtype.kind == "O" else 0)
+    else:
+        del_items = value.clear if hasattr(value, "clear") else functools.partial(value.__delitem__, slice(None))
+        del_items()
         if isinstance(value, dict):
-            value.clear()
-            value["could not cross"] = _Spoilt()
-        elif isinstance(value, set):
-            value.clear()
-            value.add(object())
-        elif isinstance(value, tuple):
-            for item in value:
-                _spoil(item)
-        elif isinstance(value, bytearray):
-            value[:] = b"could not cross"
-        elif hasattr(value, "__dict__"):
-            value.__dict__ = {"could_not_cross": _Spoilt()}
-        else:
-            value[:] = [_Spoilt()]
+            value["could not cross"] = spoilt
+        elif hasattr(value, "append"):
+            value.append(spoilt)
+
+
+def _spoil_attributes(value: Any, spoilt: _Spoilt) -> None:
+    for name in list(vars(value)):
+        object.__setattr__(value, name, spoilt)
 
 
 class Proxy:

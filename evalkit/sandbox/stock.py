@@ -243,6 +243,8 @@ TABLE: dict[str, Parts] = {
     # Tags that stand for no one type.
     "=surrogates": (lambda v: (), lambda text: bytes.fromhex(text).decode("utf-32-be", "surrogatepass")),
     "=nan": (lambda v: (), lambda: math.nan),  # that very object: `[math.nan] == [math.nan]` asks for identity first
+    "=numpy.nan": (lambda v: (), lambda: _module("numpy").nan),
+    "=own nan": (lambda v: (), lambda: float("nan")),
     "=named": (lambda v: (v.__name__,), _named),
     "=record": (
         lambda v: (type(v).__name__, list(v._fields), list(v)),

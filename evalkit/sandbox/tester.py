@@ -102,7 +102,8 @@ class JudgeProcess:
                     f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
                 )
                 return {**NO_REPORT, "label": "failed", "detail": detail}
-            return message
+            report: dict[str, Any] = message
+            return report
 
     def _last_report(self) -> dict[str, Any]:
         status = self.end(grace_seconds=EXIT_SECONDS)

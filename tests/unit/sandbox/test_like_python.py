@@ -269,3 +269,87 @@ def test_a_file_that_is_not_there_is_not_found(without: tuple[str, ...]) -> None
     )
     with Checker(jobs=1, _without=without) as checker:
         assert agree(checker, "def f():\n", body, "assert f() == 1")
+
+
+# (what is passed, how it is changed beyond what can cross, what tests can look at without meeting an item of it)
+CONTAINS_ITSELF = "n = types.SimpleNamespace()\nn.n = n\n"
+SPOILT = [
+    ("[1]", "a[0][:] = [n]", ["len(x) == 1", "bool(x)", "x == [1] or True", "x[0] == 1 or True"]),
+    ("{'k': 1}", "a[0].clear(); a[0]['z'] = n", ["len(x) == 1", "'k' in x or True", "sorted(x) or True"]),
+    ("collections.deque([1])", "a[0][0] = n", ["x == collections.deque([1])", "len(x) == 1", "list(x) == [1]"]),
+    ("collections.OrderedDict(k=1)", "a[0]['k'] = n", ["len(x) == 1", "x == {'k': 1}"]),
+    ("collections.UserList([1])", "a[0].data[0] = n", ["len(x) == 1", "x.data == [1]"]),
+    ("Node(1)", "a[0].v = n", ["x.v == 1", "isinstance(x, Node)"]),
+    ("array.array('i', [1])", "a[0].extend(array.array('i', bytes(20_000_000)))", ["x.tolist() == [1]", "len(x) > 0"]),
+    ("bytearray(b'x')", "a[0].extend(bytes(20_000_000))", ["x == bytearray(b'x')", "len(x) > 1"]),
+    ("io.StringIO('x')", "a[0].write('x' * 40_000_000)", ["x.getvalue() == 'x'", "x.tell() >= 0"]),
+    ("io.BytesIO(b'x')", "a[0].write(bytes(20_000_000))", ["x.getvalue() == b'x'", "x.tell() >= 0"]),
+]
+
+
+@pytest.mark.parametrize(("value", "change", "looks"), SPOILT)
+def test_what_was_changed_beyond_what_can_cross_is_no_pass(
+    checker: Checker, value: str, change: str, looks: list[str]
+) -> None:
+    """Whatever the tests look at: what they see is not what the program left."""
+    imports = "import array, collections, io, types\n"
+    body = indented(f"{CONTAINS_ITSELF}{change}\nreturn 1")
+    for look in looks:
+        test = f"{imports}def check(f):\n    x = {value}\n    assert f(x) == 1\n    assert {look}\n"
+        (verdict,) = checker.check(Problem("Test/0", imports + NODE + "def f(*a):\n", test, "f"), [body])
+        assert (verdict.label, verdict.passed) == ("failed", False), look
+        assert "could not cross: what the program made of an argument" in verdict.detail, look
+
+
+NANS = [
+    ("return [float('nan')]", "x, y = f(), f()\nassert x != y and x == x and x[0] is not y[0]"),
+    ("return [float('nan')]", "assert f() == f()"),
+    ("return [float('nan'), float('nan')]", "x = f()\nassert len(set(x)) == 2 and x[0] is not x[1]"),
+    ("return [float('nan')] * 2", "x = f()\nassert len(set(x)) == 1 and x.count(x[0]) == 2 and x[0] is x[1]"),
+    ("return a[0][:]", "x = [float('nan'), 1.0]\nassert f(x) == x"),
+    ("return a[0][:]", "x = [float('nan')]\nassert f(x) == [float('nan')]"),
+    ("return a[0]", "x = float('nan')\nassert f(x) is x and f(x) != x"),
+    ("return a[0]", "import math\nassert f(math.nan) is math.nan and [f(math.nan)] == [math.nan]"),
+    ("import math\nreturn [math.nan]", "import math\nassert f() == [math.nan] and f() == f()"),
+    ("return a[0] in a[1]", "x = float('nan')\nassert f(x, [x]) and not f(x, [float('nan')])"),
+    ("return {float('nan'): 1}", "x = f()\nassert [*x][0] in x and float('nan') not in x"),
+    ("kept.append(a[0])\nreturn kept", "x = float('nan')\nf(x)\nassert f(1) == [x, 1]"),
+    ("return (float('inf') - float('inf'), float('inf'))", "x = f()\nassert x == x and x != f() and x[1] > 0"),
+]
+
+
+@pytest.mark.parametrize(("body", "lines"), NANS)
+def test_a_nan_is_an_object(checker: Checker, body: str, lines: str) -> None:
+    agree(checker, "kept = []\n\n\ndef f(*a):\n", indented(body), lines)
+
+
+numbers = st.lists(st.integers(-20, 120), min_size=2, max_size=40)
+words = st.lists(st.text("abc", min_size=1, max_size=4), min_size=2, max_size=20)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    numbers | words, st.sampled_from(["{%s}", "set([%s])", "frozenset([%s])", "{%s} - {%s}", "{%s} | {%s}"]), st.data()
+)
+def test_a_set_iterates_as_in_one_process(
+    checker: Checker, items: list[object], form: str, data: st.DataObject
+) -> None:
+    text = ", ".join(map(repr, items))
+    other = ", ".join(map(repr, data.draw(st.lists(st.sampled_from(items), min_size=1, max_size=5))))
+    made = form.replace("%s", text, 1).replace("%s", other)
+    gone = data.draw(st.lists(st.sampled_from(items), max_size=8))
+    take = "" if "frozen" in form else f"for g in {gone!r}: x.discard(g)\n"
+    # The expected order is this interpreter's, with the seed that both sides have.
+    script = f"x = {made}\n{take}print(list(x))"
+    done = subprocess.run(
+        [sys.executable, "-s", "-c", script], env={"PYTHONHASHSEED": "0"}, capture_output=True, check=True, text=True
+    )
+    expected = eval(done.stdout)
+    body = (
+        f"    if a:\n        return list(a[0])\n    x = {made}\n{indented(take.rstrip()) if take else ''}    return x\n"
+    )
+    test = f"def check(f):\n    x = {made}\n{indented(take.rstrip()) if take else ''}"
+    test += f"    assert f(x) == {expected!r} == list(f())\n"
+    (verdict,) = checker.check(Problem("Test/0", "def f(*a):\n", test, "f"), [body])
+    # Not every table can be brought about again; then the verdict says so.
+    assert verdict.passed or "the order of a set" in verdict.detail, (verdict, made, gone)
