@@ -9,6 +9,7 @@ import io
 import os
 import select
 import sys
+import time
 from _thread import RLock
 from collections.abc import Collection
 from json import loads
@@ -32,7 +33,7 @@ from .values import (
     parts_of,
     restored,
 )
-from .wire import MAX_FRAME_BYTES, frame, frame_length
+from .wire import CROSSING_SHARE, MAX_FRAME_BYTES, WAKING_SECONDS, frame, frame_length
 
 MAX_OUTPUT_BYTES = 64 << 10
 
@@ -76,6 +77,9 @@ class Channel:
         self.printed = 0
         self._held = b""
         self.poller: Any = None
+        self.spent = 0.0
+        """Seconds that this side has worked on messages."""
+        self.exchanges = 0
 
     @classmethod
     def new(cls) -> Channel:
@@ -133,7 +137,10 @@ class Channel:
                     return
 
     def send(self, message: Any) -> None:
+        begun = time.monotonic()
         data = memoryview(frame(message))
+        self.spent += time.monotonic() - begun
+        self.exchanges += 1
         waiting = False
         try:
             while data:
@@ -164,10 +171,13 @@ class Channel:
             raise Malformed(f"a reply of {length} bytes; the most is {MAX_FRAME_BYTES}")
         data = self._at_least(4 + length)
         self._held = data[4 + length :]
+        begun = time.monotonic()
         try:
             message = loads(str(data[4 : 4 + length], "ascii"))
         except (ValueError, RecursionError):
             raise Malformed("a reply that is not JSON") from None
+        finally:
+            self.spent += time.monotonic() - begun
         if type(message) is not dict:
             raise Malformed("a reply that is not an object")
         return message
@@ -202,6 +212,7 @@ class Session:
         """The prompt's own classes by name, of which instances cross."""
         self._raiser = Raiser(self.namespace)
         self._lock = RLock()
+        self._talking = 0
         self.entry_is_class = False
         self._heap = Heap(0, parts_of)
         self._heap.note = self.notes.setdefault
@@ -262,7 +273,7 @@ class Session:
         handle, name, kind, abilities = body
         if type(handle) is not int or type(name) is not str or type(kind) is not str or type(abilities) is not list:
             raise TypeError("not an object")
-        made_of = remote.remote_class(name[:60], frozenset(a for a in abilities[:50] if type(a) is str))
+        made_of = remote.remote_class(name[:60], frozenset(a for a in abilities[:100] if type(a) is str))
         made: Any = made_of(self, handle, kind)
         if kind == "generator":
             made = remote.generator(made)
@@ -287,6 +298,20 @@ class Session:
     def ask(self, question: str, handle: int, arguments: list[Any]) -> Any:
         """Ask an object of the candidate."""
         return self._exchange(question, handle, arguments, {})
+
+    def close_generator(self, handle: int) -> None:
+        """Have a generator of the candidate ended, unless it is dropped while something else is said."""
+        if self.ending is None and not self._talking:
+            self.ask("close", handle, [])
+
+    def operate(self, question: str, one: Any, other: object) -> Any:
+        """An operator with two objects of the candidate, there; nothing of the tests is ever shown to it."""
+        if remote.handle_of(other) < 0:
+            self.notes.setdefault(
+                f"operators of the program's own class {type(one).__name__} with a value of the tests"
+            )
+            return NotImplemented
+        return self.ask(question, remote.handle_of(one), [other])
 
     def compare(self, question: str, one: Any, other: object) -> Any:
         """Compare two objects of the candidate, there; nothing of the tests is ever shown to it."""
@@ -325,15 +350,25 @@ class Session:
             raise self.ending
         try:
             with self._lock:  # tests may have threads
-                return self._answered(question, handle, arguments, keywords)
+                self._talking += 1
+                try:
+                    return self._answered(question, handle, arguments, keywords)
+                finally:
+                    self._talking -= 1
         except Ending as ending:
             self.ending = ending
             raise
 
+    @property
+    def crossing_seconds(self) -> float:
+        """An estimate, from this side alone, of what the messages so far took beside the program's own work."""
+        channel = self._channel
+        return CROSSING_SHARE * channel.spent + WAKING_SECONDS * channel.exchanges
+
     def _answered(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         self._number += 1
         number = self._number
-        heap = self._heap
+        heap, begun = self._heap, time.monotonic()
         message: dict[str, Any] = {"id": number, "do": question, "on": handle}
         if heap.entries and heap.is_full():
             message["forget"] = True
@@ -342,6 +377,7 @@ class Session:
             message["values"] = encode_arguments(arguments, keywords, self._encoder)
         except CrossingError as error:
             raise Uncrossed(f"an argument of the tests: {error}") from None
+        self._channel.spent += time.monotonic() - begun
         self._send(message)
         while True:
             reply = self._channel.receive()
@@ -355,8 +391,10 @@ class Session:
         if "uncrossed" in reply:
             raise Uncrossed(str(reply["uncrossed"])[:200])
         if "ok" in reply:
+            begun = time.monotonic()
             value = self._decoded(reply["ok"]) if type(reply["ok"]) in (list, dict) else reply["ok"]
             self._take_changes(reply)
+            self._channel.spent += time.monotonic() - begun
             return value
         raised = self.raised(reply.get("raised"))
         self._take_changes(reply)
@@ -374,6 +412,7 @@ class Session:
 
     def _send(self, message: dict[str, Any]) -> None:
         """Send a message with what common objects have become."""
+        begun = time.monotonic()
         if self._heap.entries:
             changes = encode_changes(self._heap, self._encoder)
             for change in changes:
@@ -383,6 +422,7 @@ class Session:
                 message["changes"] = changes
             if dropped := self._heap.prune():
                 message["dropped"] = dropped
+        self._channel.spent += time.monotonic() - begun
         self._channel.send(message)
         self._heap.settle()
 
@@ -416,6 +456,7 @@ class Session:
 
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
+        begun = time.monotonic()
         try:
             index = reply["callback"]
             function = self._callbacks[index] if type(index) is int and index >= 0 else None
@@ -425,6 +466,7 @@ class Session:
         except Exception:
             raise Malformed("a call of no function of the tests") from None
         self._take_changes(reply)
+        self._channel.spent += time.monotonic() - begun
         try:
             result = function(*args, **kwargs) if callable(function) else next(function)
             return {"returned": encode(result, self._encoder())}
@@ -433,7 +475,12 @@ class Session:
         except Exception as error:
             names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in NAMED]
             self._exceptions.append(error)
-            told = {"raises": names, "message": str(error)[:500], "own": len(self._exceptions) - 1}
+            told = {
+                "raises": names,
+                "name": type(error).__name__,
+                "message": str(error)[:500],
+                "own": len(self._exceptions) - 1,
+            }
             with contextlib.suppress(CrossingError):
                 told["args"] = encode(list(error.args), self._encoder())
             return told
@@ -499,6 +546,12 @@ class Proxy:
         if name.startswith("__") and name != "__qualname__":
             raise AttributeError(name)
         return self._session.ask("attr", 0, [name])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("_session", "__name__"):
+            object.__setattr__(self, name, value)
+        else:
+            self._session.ask("setattr", 0, [name, value])
 
     def __instancecheck__(self, value: object) -> bool:
         self._session.end_uncrossed("the entry as a class: isinstance")

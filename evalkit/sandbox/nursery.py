@@ -28,8 +28,8 @@ from .packages import allow_packages, extension_libraries, preload_everything, s
 from .probe import probe
 from .semaphores import prepare_semaphores
 from .threads import COUNTING_MILLISECONDS
-from .walls import WallError, Walls
-from .wire import DONE, END, KILL, OUTCOME, RUN
+from .walls import WallError, Walls, raise_cpu_limit
+from .wire import DONE, END, KILL, MORE, OUTCOME, RUN, SECONDS
 
 EXIT_GRACE_SECONDS = 0.1
 DYING_SECONDS = (
@@ -120,7 +120,12 @@ def _watch(control: socket.socket, pid: int, walls: Walls, poller: Any) -> tuple
         if threads.listener in ready:
             threads.answer(pid)
         if control.fileno() in ready:
-            return control.recv(1), over, crowded
+            if (word := control.recv(1)) != MORE:
+                return word, over, crowded
+            (more,) = SECONDS.unpack(control.recv(SECONDS.size, socket.MSG_WAITALL))
+            if "watch" not in walls.without:
+                limit = walls.timeout_seconds + more
+            raise_cpu_limit(pid, walls.timeout_seconds + more)
         if not ready and threads.counts and not over and not crowded and threads.is_crowded(_family(pid, walls)):
             crowded = True
             os.kill(pid, signal.SIGKILL)

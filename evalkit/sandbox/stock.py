@@ -154,13 +154,16 @@ def _with_zone(numbers: list[int], value: Any) -> tuple[Any, ...] | None:
     return (numbers, zone, value.fold) if known else None
 
 
-def _stream_parts(value: Any) -> tuple[Any, ...] | None:
-    """(content, position); None of one that is closed."""
-    return None if value.closed else (value.getvalue(), value.tell())
+def _stream_parts(value: Any) -> tuple[Any, ...]:
+    """(content, position); of one that is closed, None and 0."""
+    return (None, 0) if value.closed else (value.getvalue(), value.tell())
 
 
 def _build_stream(name: str, kind: type, content: Any, place: Any) -> Any:
-    made = getattr(_module("io"), name)(_type_is(content, kind), *([""] if kind is str else []))
+    made = getattr(_module("io"), name)(_type_is(content, kind, type(None)), *([""] if kind is str else []))
+    if content is None:
+        made.close()
+        return made
     made.seek(_type_is(place, int))
     return made
 

@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from . import kernel
@@ -32,7 +33,7 @@ from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
 from .threads import MAX_THREADS
 from .traceless import is_traceless
-from .wire import DONE, END, KILL, NOT_JUDGED, OUTCOME, RUN, frame, frame_length
+from .wire import DONE, END, KILL, MAX_CROSSING, MORE, NOT_JUDGED, OUTCOME, RUN, SECONDS, frame, frame_length
 
 # A returned value can make a test compute with it, so the judge's memory counts too: beyond what it has when it starts
 # it may take half of what a candidate may, at least this much.
@@ -71,10 +72,11 @@ class JudgeProcess:
             socket.send_fds(self.link, [struct.pack(">I", len(text))], list(channel.ours))
             self.link.sendall(text)
 
-    def report(self, bound: float) -> dict[str, Any]:
+    def report(self, bound: float, more: Callable[[float], None]) -> dict[str, Any]:
         """The report on the job in hand.
 
         Args:
+            more: told of the seconds that crossing has taken so far, which the bound is put off by.
             bound: when (time.monotonic) its clock ends the tests. What it does after that shows what it is busy with;
                 before, it may only have waited for the program.
 
@@ -96,6 +98,10 @@ class JudgeProcess:
                 raise DiedError("the tests did not end", 0, share, state) from None
             except (EOFError, OSError):
                 return self._last_report()
+            if type(message) is dict and message.keys() == {"more"} and type(message["more"]) is float:
+                more(message["more"])
+                begun, deadline = 0.0, max(deadline, bound + message["more"])
+                continue
             if not is_report(message):
                 self.end()
                 detail = (
@@ -203,6 +209,11 @@ class Tester:
             self.load_numpy()
         return self.verdict(report, channel, OUTCOME.unpack(ended), started)
 
+    def give_more(self, seconds: float) -> None:
+        """Have the nursery give the program more CPU time: that of crossing is not its own."""
+        limit = MAX_CROSSING * self.settings["timeout_seconds"]
+        self.nursery.sendall(MORE + SECONDS.pack(min(max(0.0, seconds), limit)))
+
     def word(self, report: dict[str, Any]) -> bytes:
         """What to tell the nursery. How long the program waited for a CPU, only a verdict near the limit depends on."""
         is_plain = report["label"] not in ("timed out", "lost") and report["used"] <= self.settings["timeout_seconds"]
@@ -228,7 +239,7 @@ class Tester:
             self.staying = None  # until it turns out well
             judge.send(text, channel)
         channel.leave()
-        report = judge.report(bound)
+        report = judge.report(bound, self.give_more)
         if stays and "mapped" in report and report["mapped"] <= self.staying_bytes + BLOATED_BYTES:
             self.staying = judge
         elif "mapped" in report:
@@ -276,7 +287,7 @@ class Tester:
             else:
                 stays = False
             try:
-                report = judge.report(job, channel)
+                report = judge.report(job, channel, lambda message: link.sendall(frame(message)))
             except MemoryError as error:
                 report = {**NO_REPORT, "label": "lost", "detail": f"{type(error).__name__}: {error}"}
             link.sendall(frame({**report, "mapped": self.walls.mapped_bytes()}))
@@ -300,7 +311,8 @@ class Tester:
         label, detail, used = report["label"], report["detail"], report["used"]
         limit = self.settings["timeout_seconds"]
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
-        over = over or cpu >= limit - CPU_TICK_SECONDS
+        crossing = report["crossing"]
+        over = over or cpu >= limit + crossing - CPU_TICK_SECONDS
         ended_by = os.WTERMSIG(status) if label == "gone" and os.WIFSIGNALED(status) and not (over or crowded) else 0
         if crowded:
             label, detail = "crashed", f"killed: it had more than {MAX_THREADS} threads and processes"
@@ -311,12 +323,18 @@ class Tester:
         # The limit is wall time; waiting for a CPU is the machine's.
         if label == "passed" and used > limit and "wall" not in self.without:
             lost = max(0.0, waited) + report["waited_in_use"]
-            if used - lost > limit:
+            if used - lost - crossing > limit:
                 label, detail = "timed out", f"wall clock: {used:.2f} s"
             else:
                 detail = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
+                if used - lost > limit:
+                    detail += f" and {crossing:.2f} s for values to cross"
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
+        if label == "timed out" and crossing > 0.1 * limit:
+            detail += (
+                f", {crossing:.2f} s of it for values to cross (could not cross faster: many calls, or large values)"
+            )
         own = report["waited"]
         return {
             "label": "harness error" if label == "lost" else label,
@@ -336,7 +354,7 @@ class Tester:
 
 NO_REPORT: dict[str, Any] = {
     **{"label": "lost", "detail": "", "word": KILL.decode(), "output": "", "printed": 0},
-    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "numpy": False},
+    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "crossing": 0.0, "numpy": False},
 }
 _LABELS = frozenset(
     ("passed", "failed", "timed out", "out of memory", "ended early", "malformed", "unjudged", "gone", "lost")

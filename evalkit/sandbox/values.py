@@ -667,6 +667,9 @@ def _renew(value: Any, content: Any, decoder: Decoder) -> None:
         value.extend(_list(parts[0]))
     elif name in ("io.StringIO", "io.BytesIO"):
         text, place = parts
+        if text is None:
+            value.close()
+            return
         value.seek(0)
         value.truncate()
         value.write(text)

@@ -20,7 +20,7 @@ from typing import IO, Any
 from evalkit.errors import SandboxError
 from evalkit.sandbox.kernel import process_cpu_seconds
 from evalkit.sandbox.verdict import Problem
-from evalkit.sandbox.wire import frame, frame_length
+from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length
 
 FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
@@ -35,7 +35,6 @@ HASH_SEED = "0"
 # Packages, beyond the standard library, that programs may import where they are installed.
 PACKAGES = ("numpy",)
 START_SECONDS = 60.0  # a helper that says nothing for so long is not coming
-WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
 REPLY_SLACK_SECONDS = 3.0  # a tester that is silent for so long above the CPU limit is killed; it ends its judge before
 MAX_VERDICT_BYTES = 4 << 20  # a verdict holds at most 64 KiB of output
 # A silent tester that had a CPU for so much of the time is busy in one long call, on what the program returned.
@@ -201,7 +200,7 @@ class Worker:
         if not self.is_running:
             raise WorkerDiedError("the helper processes are not running")
         begun, used = time.monotonic(), self._tester_cpu_seconds()
-        deadline = begun + self.settings.timeout_seconds + REPLY_SLACK_SECONDS
+        deadline = begun + (1 + MAX_CROSSING) * self.settings.timeout_seconds + REPLY_SLACK_SECONDS
         assert self._tester.stdin is not None
         assert self._tester.stdout is not None
         try:

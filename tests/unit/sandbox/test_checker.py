@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,10 +18,12 @@ import pytest
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox import Checker, Problem, Verdict
+from evalkit.sandbox import tester as tester_module
+from evalkit.sandbox.calls import Channel
 from evalkit.sandbox.checker import Turns, final_label, of_dead_worker, starved
 from evalkit.sandbox.kernel import is_dying
 from evalkit.sandbox.nursery import _end
-from evalkit.sandbox.wire import END
+from evalkit.sandbox.wire import END, MORE, SECONDS
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
 from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
 from tests.support.sandbox.hostile import SOLVE
@@ -377,6 +380,51 @@ def test_a_process_that_others_killed_is_told_from_one_that_is_ended_here() -> N
             assert is_dying(pid)
         status, killed, *_ = _end(pid, END)
         assert (os.WTERMSIG(status), killed) == (signal.SIGKILL, not by_others)
+
+
+@pytest.mark.parametrize(
+    ("used", "waited", "crossing", "label"),
+    [
+        (2.9, 0.0, 0.0, "passed"),
+        (3.1, 0.0, 0.0, "timed out"),
+        (4.0, 0.9, 0.0, "timed out"),
+        (4.0, 0.9, 0.2, "passed"),
+        (9.0, 0.0, 6.1, "passed"),
+        (9.0, 0.0, 5.9, "timed out"),
+    ],
+)
+def test_the_limit_is_for_the_programs_own_time(used: float, waited: float, crossing: float, label: str) -> None:
+    """Neither what it waited for a CPU nor what its messages took is its own; the detail says how much was what."""
+    tester: Any = tester_module.Tester.__new__(tester_module.Tester)
+    tester.settings, tester.without = {"timeout_seconds": 3.0, "memory_bytes": 1 << 30}, frozenset()
+    report = {**tester_module.NO_REPORT, "label": "passed", "used": used, "waited_in_use": waited, "crossing": crossing}
+    outcome = (0, False, True, False, 0.5, 0.0, 1000)
+    found = tester.verdict(report, Channel((-1, -1, -1)), outcome, 0.0)
+    assert found["label"] == label
+    assert ("values to cross" in found["detail"]) == (crossing > 0 and used > 3.0)
+
+
+def test_more_cpu_time_is_given_for_crossing_and_only_so_much() -> None:
+    ours, theirs = socket.socketpair()
+    tester: Any = tester_module.Tester.__new__(tester_module.Tester)
+    tester.settings, tester.nursery = {"timeout_seconds": 2.0}, ours
+    for told, given in ((0.5, 0.5), (-1.0, 0.0), (1e9, 6.0), (float("nan"), 0.0)):
+        tester.give_more(told)
+        assert theirs.recv(1) == MORE
+        assert SECONDS.unpack(theirs.recv(8)) == (given,)
+    ours.close()
+    theirs.close()
+
+
+def test_many_calls_do_not_use_up_the_programs_time() -> None:
+    """12,000 calls take longer than the limit, nearly all of it for crossing; the same with own work is too slow."""
+    test = "def check(candidate):\n    for i in range(12000): assert candidate(i) == i\n"
+    slow = "    import time\n    if a[0] == 11999: time.sleep(9)\n    return a[0]\n"
+    with Checker(jobs=1, timeout_seconds=0.4) as one:
+        verdicts = one.check(Problem("T/0", ONE, test, "f"), ["    return a[0]\n", slow])
+    assert verdicts[1].label == "timed out"
+    assert "values to cross" in verdicts[1].detail
+    assert verdicts[0].passed or "values to cross" in verdicts[0].detail, verdicts[0]  # on a very busy machine
 
 
 HARNESS = """
