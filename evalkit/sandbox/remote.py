@@ -1,8 +1,9 @@
 """Stand-ins for objects that stay with the candidate: what tests ask of them is asked there, answers are plain data.
 
-What may be asked (:data:`UNARY`, items, attributes, also new ones, calls) carries inputs, never what the tests expect. So comparisons
-with a value of the tests are not asked: an ``__eq__`` of the program's own could always say yes. Such an object equals
-only itself, another object of the candidate that says so, and nothing of the tests; the verdict's detail then names it.
+What may be asked (:data:`UNARY`, items, attributes, also new ones, calls) carries inputs, never what the tests expect.
+So comparisons with a value of the tests are not asked: an ``__eq__`` of the program's own could always say yes. Such an
+object equals only itself, another object of the candidate that says so, and nothing of the tests; the verdict's detail
+then names it.
 ``in`` is answered by iterating, with the tests' own ==.
 """
 
@@ -188,7 +189,9 @@ def _iter(self: Remote) -> Any:
 def _items(session: Session, handle: int) -> Generator[Any, None, Any]:
     for count in itertools.count():
         reply = session.ask("next", handle, [1 if count < SINGLE_ITEMS else min(1 << (count - 15), 4096)])
-        if type(reply) is not list or not 2 <= len(reply) <= 3 or [*map(type, reply[:2])] != [list, bool]:
+        if type(reply) is not list or len(reply) < 2 or [*map(type, reply[:2])] != [list, bool]:
+            session.end_malformed("no items of an iterator")
+        if len(reply) > (3 if reply[1] else 2):
             session.end_malformed("no items of an iterator")
         yield from reply[0]
         if reply[1]:
@@ -222,6 +225,7 @@ def _enter(self: Remote) -> Any:
 
 
 def _exit(self: Remote, kind: Any, error: Any, traceback: Any) -> Any:
+    del kind, traceback
     return self._session.ask("exit", self._handle, [error])
 
 

@@ -353,3 +353,61 @@ def test_a_set_iterates_as_in_one_process(
     (verdict,) = checker.check(Problem("Test/0", "def f(*a):\n", test, "f"), [body])
     # Not every table can be brought about again; then the verdict says so.
     assert verdict.passed or "the order of a set" in verdict.detail, (verdict, made, gone)
+
+
+# (definitions beside f, body of f, tests): what tests do with the program's own objects, and with what it closed.
+OWN_OBJECTS = [
+    ("class T:\n    def __init__(self, v): self.v, self.left = v, None", "return a[0].left.v",
+     "t = T(1)\nt.left = T(2)\nt.left.left = T(3)\nassert f(t) == 2 and t.left.left.v == 3"),
+    ("class T: pass", "t = T()\nt.v = [1]\nreturn t", "t = f()\nt.v = [5]\nassert t.v == [5]\ndel t.v\n"
+     "assert not hasattr(t, 'v')"),
+    ("class T:\n    @property\n    def c(self): return self.f\n    @c.setter\n    def c(self, v): self.f = 2 * v",
+     "return T()", "t = f()\nt.c = 5\nassert t.c == 10 and t.f == 10 and vars(t) == {'f': 10}"),
+    ("class T(object):\n    def __init__(self): self.d = {}\n    def __setitem__(self, k, v): self.d[k] = v\n"
+     "    def __getitem__(self, k): return self.d[k]\n    def __delitem__(self, k): del self.d[k]", "return T()",
+     "t = f()\nt['a'] = 1\nassert t['a'] == 1\ndel t['a']\nassert t.d == {}"),
+    ("class T:\n    log = []\n    def __enter__(self): self.log.append(1); return self\n"
+     "    def __exit__(self, k, e, tb): self.log.append(k is ValueError); return True", "return T()",
+     "t = f()\nwith t as u:\n    assert u is t\nwith t:\n    raise ValueError\n"
+     "assert t.log == [1, False, 1, True]"),
+    ("class T:\n    def __init__(self, v): self.v = v\n    def __add__(self, o): return T(self.v + o.v)\n"
+     "    def __eq__(self, o): return self.v == o.v", "return T(a[0])",
+     "assert f(1) + f(2) == f(3)\nassert f(1) != f(2)"),
+    ("class T:\n    def __format__(self, how): return f'<{how}>'", "return T()", "assert f'{f():x}' == '<x>'"),
+    ("class T:\n    n = 6\n    def inc(self): return 1", "return T().inc",
+     "r = f()\nassert r() == 1 and r.__self__.n == 6"),
+    ("", "t = 0\nwhile True:\n    x = yield t\n    t += x",
+     "g = f()\nnext(g)\nassert g.send(5) == 5 and g.send(2) == 7"),
+    ("", "try:\n    yield 1\n    yield 2\nfinally: a[0].append(3)",
+     "l = []\ng = f(l)\nnext(g)\ng.close()\nassert l == [3]"),
+    ("", "try:\n    yield 1\nexcept ValueError:\n    yield 2", "g = f()\nnext(g)\nassert g.throw(ValueError) == 2"),
+    ("", "yield 1\nreturn 7", "def d():\n    return (yield from f())\ng = d()\nassert next(g) == 1\n"
+     "try: next(g)\nexcept StopIteration as s: assert s.value == 7\nelse: assert 0"),
+    ("", "with a[0] as s: return s.read()", "import io\ns = io.StringIO('ab')\nassert f(s) == 'ab' and s.closed"),
+    ("", "a[0].close()\nreturn a[0]", "import io\ns = io.BytesIO(b'ab')\nassert f(s) is s and s.closed"),
+    ("", "import io\ns = io.StringIO('a')\ns.close()\nreturn s", "assert f().closed"),
+    ("", "try: a[0]()\nexcept Exception as e: return type(e).__name__, str(e)",
+     "class My(ValueError): pass\ndef g(): raise My('x')\nassert f(g) == ('My', 'x')"),
+    ("", "raise ValueError(*range(9))", "try: f()\nexcept ValueError as e: assert e.args == tuple(range(9))"),
+    ("", "raise ValueError('x' * 3000)", "try: f()\nexcept ValueError as e: assert len(str(e)) == 3000"),
+    ("class E(Exception):\n    def __str__(self): return 'y' * 3000", "raise E",
+     "try: f()\nexcept E as e: assert len(str(e)) == 3000"),
+    ("", "(3).foo", "try: f()\nexcept AttributeError as e: assert e.obj == 3 and e.name == 'foo'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("definitions", "body", "lines"), OWN_OBJECTS)
+def test_tests_use_the_programs_objects_as_in_one_process(
+    checker: Checker, definitions: str, body: str, lines: str
+) -> None:
+    # The program's own definitions: part of its completion, behind f; in one process the tests find them too.
+    body = indented(body) + f"\n{definitions}\n"
+    assert agree(checker, "def f(*a):\n", body, lines)
+
+
+def test_an_operator_with_a_value_of_the_tests_is_not_asked_and_named(checker: Checker) -> None:
+    body = "    class T:\n        def __sub__(self, o): return 0\n    return T()\n"
+    test = "def check(f):\n    assert f() - 16 == 0\n"
+    (verdict,) = checker.check(Problem("Test/0", "def f(*a):\n", test, "f"), [body])
+    assert not verdict.passed
+    assert "operators of the program's own class T" in verdict.detail
