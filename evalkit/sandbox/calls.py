@@ -30,6 +30,7 @@ from .values import (
     encode,
     encode_arguments,
     encode_changes,
+    is_simple,
     parts_of,
     restored,
 )
@@ -235,10 +236,15 @@ class Session:
         if handle >= 0:
             return {"h": handle}
         if callable(value) and not isinstance(value, type):
-            return {"k": [self._callback(value), str(getattr(value, "__name__", ""))[:60], "function"]}
+            self.notes.setdefault("signature and code of a function of the tests")
+            doc = getattr(value, "__doc__", None)
+            name = str(getattr(value, "__name__", ""))[:60]
+            return {
+                "k": [self._callback(value), name, "function", doc if type(doc) is str and is_simple(doc) else None]
+            }
         if hasattr(type(value), "__next__"):
             kind = "generator" if isinstance(value, GeneratorType) else "iterator"
-            return {"k": [self._callback(value), type(value).__name__, kind]}
+            return {"k": [self._callback(value), type(value).__name__, kind, None]}
         raise CrossingError(f"a {type(value).__name__} object")
 
     def _callback(self, value: Any) -> int:

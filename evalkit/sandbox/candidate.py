@@ -146,7 +146,7 @@ class Objects:
 
     def _stub(self, body: list[Any]) -> Any:
         """What stands for a function or an iterator of the tests."""
-        number, name, kind = body
+        number, name, kind, _ = body
         if number in self.made:
             return self.made[number]
         stub: Any = self._function(body)
@@ -183,6 +183,7 @@ class Objects:
             raise error
 
         stub.__name__ = stub.__qualname__ = body[1] or "stub"
+        stub.__doc__ = body[3]
         return stub
 
     def with_changes(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,18 @@ def _named(name: Any) -> Any:
     return getattr(builtins, name)
 
 
+def _class_parts(value: Any) -> tuple[Any, ...]:
+    return (stock_name(value),)
+
+
+def _class(key: Any) -> Any:
+    """A stock type itself."""
+    if type(key) is not str or key not in TABLE or "." not in key:
+        raise ValueError("not a stock type")
+    module, _, name = key.rpartition(".")
+    return getattr(_module(module), name)
+
+
 def _module(name: str) -> Any:
     return importlib.import_module(name)
 
@@ -246,6 +258,7 @@ TABLE: dict[str, Parts] = {
     # Tags that stand for no one type.
     "=surrogates": (lambda v: (), lambda text: bytes.fromhex(text).decode("utf-32-be", "surrogatepass")),
     "=nan": (lambda v: (), lambda: math.nan),  # that very object: `[math.nan] == [math.nan]` asks for identity first
+    "=class": (lambda v: _class_parts(v), lambda key: _class(key)),
     "=numpy.nan": (lambda v: (), lambda: _module("numpy").nan),
     "=own nan": (lambda v: (), lambda: float("nan")),
     "=named": (lambda v: (v.__name__,), _named),

@@ -215,6 +215,8 @@ class Encoder:
                 return {"p": [kind.__name__, self.state(value, depth)]}
 
             return self.common(value, body) if _is_mutable_object(value) else body()
+        if isinstance(value, type) and "." in (stock_name(value) or ""):
+            return self.stock("=class", value, depth)
         if kind is type or kind is _BUILTIN_FUNCTION:
             name = value.__name__
             if value is type(None) or (name in NAMED and getattr(builtins, name, None) is value):

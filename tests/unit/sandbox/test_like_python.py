@@ -392,6 +392,10 @@ OWN_OBJECTS = [
     ("", "raise ValueError('x' * 3000)", "try: f()\nexcept ValueError as e: assert len(str(e)) == 3000"),
     ("class E(Exception):\n    def __str__(self): return 'y' * 3000", "raise E",
      "try: f()\nexcept E as e: assert len(str(e)) == 3000"),
+    ("", "import collections, decimal\nreturn collections.Counter, decimal.Decimal, a[0]",
+     "import collections, decimal\n"
+     "assert f(collections.deque) == (collections.Counter, decimal.Decimal, collections.deque)"),
+    ("", "return a[0].__name__, a[0].__doc__", "def g(): 'says'\nassert f(g) == ('g', 'says')"),
     ("", "(3).foo", "try: f()\nexcept AttributeError as e: assert e.obj == 3 and e.name == 'foo'"),
 ]  # fmt: skip
 
