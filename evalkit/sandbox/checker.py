@@ -25,6 +25,7 @@ from evalkit.sandbox.verdict import Problem, Verdict
 from evalkit.sandbox.wire import NO_THREADS
 from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, Settings, Worker, WorkerDiedError, signal_name
 
+PROC = Path("/proc/self/status")
 ISOLATIONS = ("require", "best", "off")
 MAX_TIMEOUT_SECONDS = 86_400.0
 # A time-out under this share of waiting for a CPU is the program's own.
@@ -474,6 +475,11 @@ def demand(level: Level) -> None:
     if "landlock" not in level.walls and "sealed" not in level.walls:
         raise NotIsolatedError(
             f"model code cannot be isolated here: no Landlock ({level.missing.get('landlock')}); {remedy}"
+        )
+    if level.leaks and not PROC.exists():
+        raise NotIsolatedError(
+            f"model code cannot be isolated here: /proc is not mounted, and without it these walls cannot be kept: "
+            f"{', '.join(level.leaks)}; mount it (mount -t proc proc /proc)"
         )
     if level.leaks:
         raise NotIsolatedError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")

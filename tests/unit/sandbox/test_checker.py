@@ -18,6 +18,7 @@ import pytest
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox import Checker, Problem, Verdict
+from evalkit.sandbox import checker as checker_module
 from evalkit.sandbox import tester as tester_module
 from evalkit.sandbox.calls import Channel
 from evalkit.sandbox.checker import Turns, final_label, of_dead_worker, starved
@@ -425,6 +426,16 @@ def test_many_calls_do_not_use_up_the_programs_time() -> None:
     assert verdicts[1].label == "timed out"
     assert "values to cross" in verdicts[1].detail
     assert verdicts[0].passed or "values to cross" in verdicts[0].detail, verdicts[0]  # on a very busy machine
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_machine_without_proc_is_told_that_and_not_to_lower_its_walls(
+    is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checker_module, "PROC", tmp_path if is_there else tmp_path / "none")
+    level = Level(("seccomp", "landlock"), {}, ("threads beyond the limit",), ())
+    with pytest.raises(SandboxError, match="--isolation best" if is_there else "/proc is not mounted"):
+        checker_module.demand(level)
 
 
 HARNESS = """
