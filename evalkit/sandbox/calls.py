@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
+import io
 import os
 import select
+import sys
+import time
 from _thread import RLock
 from collections.abc import Collection
 from json import loads
@@ -26,10 +30,11 @@ from .values import (
     encode,
     encode_arguments,
     encode_changes,
+    is_simple,
     parts_of,
     restored,
 )
-from .wire import MAX_FRAME_BYTES, frame, frame_length
+from .wire import CROSSING_SHARE, MAX_FRAME_BYTES, WAKING_SECONDS, frame, frame_length
 
 MAX_OUTPUT_BYTES = 64 << 10
 
@@ -73,6 +78,9 @@ class Channel:
         self.printed = 0
         self._held = b""
         self.poller: Any = None
+        self.spent = 0.0
+        """Seconds that this side has worked on messages."""
+        self.exchanges = 0
 
     @classmethod
     def new(cls) -> Channel:
@@ -130,7 +138,10 @@ class Channel:
                     return
 
     def send(self, message: Any) -> None:
+        begun = time.monotonic()
         data = memoryview(frame(message))
+        self.spent += time.monotonic() - begun
+        self.exchanges += 1
         waiting = False
         try:
             while data:
@@ -161,10 +172,13 @@ class Channel:
             raise Malformed(f"a reply of {length} bytes; the most is {MAX_FRAME_BYTES}")
         data = self._at_least(4 + length)
         self._held = data[4 + length :]
+        begun = time.monotonic()
         try:
             message = loads(str(data[4 : 4 + length], "ascii"))
         except (ValueError, RecursionError):
             raise Malformed("a reply that is not JSON") from None
+        finally:
+            self.spent += time.monotonic() - begun
         if type(message) is not dict:
             raise Malformed("a reply that is not an object")
         return message
@@ -199,8 +213,12 @@ class Session:
         """The prompt's own classes by name, of which instances cross."""
         self._raiser = Raiser(self.namespace)
         self._lock = RLock()
+        self._talking = 0
         self.entry_is_class = False
         self._heap = Heap(0, parts_of)
+        self._heap.note = self.notes.setdefault
+        self.spoilt = ""
+        """Why an object that the tests hold is not what the program made of it; empty where there is none."""
         self._decoder = Decoder(self._object, self._heap)
 
     # --- Values
@@ -210,16 +228,23 @@ class Session:
 
     def _other(self, value: Any) -> Any:
         """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
+        if type(value) is _Spoilt:
+            raise CrossingError(self.spoilt)
         handle = remote.handle_of(value)
         if handle < 0 and (own := getattr(value, "__dict__", {}).get("_evalkit")) is not None:
             handle = own[1]
         if handle >= 0:
             return {"h": handle}
         if callable(value) and not isinstance(value, type):
-            return {"k": [self._callback(value), str(getattr(value, "__name__", ""))[:60], "function"]}
+            self.notes.setdefault("signature and code of a function of the tests")
+            doc = getattr(value, "__doc__", None)
+            name = str(getattr(value, "__name__", ""))[:60]
+            return {
+                "k": [self._callback(value), name, "function", doc if type(doc) is str and is_simple(doc) else None]
+            }
         if hasattr(type(value), "__next__"):
             kind = "generator" if isinstance(value, GeneratorType) else "iterator"
-            return {"k": [self._callback(value), type(value).__name__, kind]}
+            return {"k": [self._callback(value), type(value).__name__, kind, None]}
         raise CrossingError(f"a {type(value).__name__} object")
 
     def _callback(self, value: Any) -> int:
@@ -254,7 +279,7 @@ class Session:
         handle, name, kind, abilities = body
         if type(handle) is not int or type(name) is not str or type(kind) is not str or type(abilities) is not list:
             raise TypeError("not an object")
-        made_of = remote.remote_class(name[:60], frozenset(a for a in abilities[:50] if type(a) is str))
+        made_of = remote.remote_class(name[:60], frozenset(a for a in abilities[:100] if type(a) is str))
         made: Any = made_of(self, handle, kind)
         if kind == "generator":
             made = remote.generator(made)
@@ -280,6 +305,20 @@ class Session:
         """Ask an object of the candidate."""
         return self._exchange(question, handle, arguments, {})
 
+    def close_generator(self, handle: int) -> None:
+        """Have a generator of the candidate ended, unless it is dropped while something else is said."""
+        if self.ending is None and not self._talking:
+            self.ask("close", handle, [])
+
+    def operate(self, question: str, one: Any, other: object) -> Any:
+        """An operator with two objects of the candidate, there; nothing of the tests is ever shown to it."""
+        if remote.handle_of(other) < 0:
+            self.notes.setdefault(
+                f"operators of the program's own class {type(one).__name__} with a value of the tests"
+            )
+            return NotImplemented
+        return self.ask(question, remote.handle_of(one), [other])
+
     def compare(self, question: str, one: Any, other: object) -> Any:
         """Compare two objects of the candidate, there; nothing of the tests is ever shown to it."""
         if remote.handle_of(other) < 0:
@@ -293,6 +332,10 @@ class Session:
     def end_uncrossed(self, what: str) -> NoReturn:
         """End the sample: the tests need what cannot cross."""
         self.end(Uncrossed(what))
+
+    def end_spoilt(self) -> NoReturn:
+        """End the sample: the tests look at an object whose content could not cross."""
+        self.end(Uncrossed(self.spoilt))
 
     def end(self, ending: Ending) -> NoReturn:
         """End the sample."""
@@ -313,15 +356,25 @@ class Session:
             raise self.ending
         try:
             with self._lock:  # tests may have threads
-                return self._answered(question, handle, arguments, keywords)
+                self._talking += 1
+                try:
+                    return self._answered(question, handle, arguments, keywords)
+                finally:
+                    self._talking -= 1
         except Ending as ending:
             self.ending = ending
             raise
 
+    @property
+    def crossing_seconds(self) -> float:
+        """An estimate, from this side alone, of what the messages so far took beside the program's own work."""
+        channel = self._channel
+        return CROSSING_SHARE * channel.spent + WAKING_SECONDS * channel.exchanges
+
     def _answered(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         self._number += 1
         number = self._number
-        heap = self._heap
+        heap, begun = self._heap, time.monotonic()
         message: dict[str, Any] = {"id": number, "do": question, "on": handle}
         if heap.entries and heap.is_full():
             message["forget"] = True
@@ -330,6 +383,7 @@ class Session:
             message["values"] = encode_arguments(arguments, keywords, self._encoder)
         except CrossingError as error:
             raise Uncrossed(f"an argument of the tests: {error}") from None
+        self._channel.spent += time.monotonic() - begun
         self._send(message)
         while True:
             reply = self._channel.receive()
@@ -343,8 +397,10 @@ class Session:
         if "uncrossed" in reply:
             raise Uncrossed(str(reply["uncrossed"])[:200])
         if "ok" in reply:
+            begun = time.monotonic()
             value = self._decoded(reply["ok"]) if type(reply["ok"]) in (list, dict) else reply["ok"]
             self._take_changes(reply)
+            self._channel.spent += time.monotonic() - begun
             return value
         raised = self.raised(reply.get("raised"))
         self._take_changes(reply)
@@ -362,14 +418,17 @@ class Session:
 
     def _send(self, message: dict[str, Any]) -> None:
         """Send a message with what common objects have become."""
+        begun = time.monotonic()
         if self._heap.entries:
             changes = encode_changes(self._heap, self._encoder)
-            if any(len(change) == 2 for change in changes):
-                raise Uncrossed(f"what the tests made of an argument: {changes[0][1]}")
+            for change in changes:
+                if len(change) == 2:
+                    raise Uncrossed(self.spoilt or f"what the tests made of an argument: {change[1]}")
             if changes:
                 message["changes"] = changes
             if dropped := self._heap.prune():
                 message["dropped"] = dropped
+        self._channel.spent += time.monotonic() - begun
         self._channel.send(message)
         self._heap.settle()
 
@@ -394,11 +453,16 @@ class Session:
 
     def _spoil(self, value: Any, why: str) -> None:
         """Beyond the limits: whatever looks at the object must not find its old content."""
-        self.notes.setdefault(f"what the program made of an argument: {why}")
-        _spoil(value)
+        # Of the references, four are this call's and the table's: where there are no more, nobody can look at it.
+        if sys.getrefcount(value) <= 4:
+            return
+        self.spoilt = self.spoilt or f"what the program made of an argument: {why}"
+        self.notes.setdefault(self.spoilt)
+        _spoil(value, _Spoilt(self))
 
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
+        begun = time.monotonic()
         try:
             index = reply["callback"]
             function = self._callbacks[index] if type(index) is int and index >= 0 else None
@@ -408,6 +472,7 @@ class Session:
         except Exception:
             raise Malformed("a call of no function of the tests") from None
         self._take_changes(reply)
+        self._channel.spent += time.monotonic() - begun
         try:
             result = function(*args, **kwargs) if callable(function) else next(function)
             return {"returned": encode(result, self._encoder())}
@@ -416,42 +481,59 @@ class Session:
         except Exception as error:
             names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in NAMED]
             self._exceptions.append(error)
-            told = {"raises": names, "message": str(error)[:500], "own": len(self._exceptions) - 1}
+            told = {
+                "raises": names,
+                "name": type(error).__name__,
+                "message": str(error)[:500],
+                "own": len(self._exceptions) - 1,
+            }
             with contextlib.suppress(CrossingError):
                 told["args"] = encode(list(error.args), self._encoder())
             return told
 
 
 class _Spoilt:
-    """Stands in an argument whose new content could not cross: it equals nothing."""
+    """Stands in an object whose new content could not cross: whoever looks at it ends the sample."""
 
-    __hash__ = None  # type: ignore[assignment]
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-    def __eq__(self, other: object) -> bool:
-        return False
+    def __getattr__(self, name: str) -> NoReturn:
+        self._looked_at()
 
-    def __repr__(self) -> str:
-        return "<could not cross>"
+    def _looked_at(self, *_: object) -> NoReturn:
+        self._session.end_spoilt()
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = __len__ = _looked_at
+    __iter__ = __contains__ = __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _looked_at
+    __str__ = __repr__ = __format__ = __int__ = __float__ = __index__ = __call__ = __abs__ = __neg__ = _looked_at
 
 
-def _spoil(value: Any) -> None:
-    """Replace the content of a mutable container, so that it equals no value of the tests."""
-    with contextlib.suppress(Exception):
+def _spoil(value: Any, spoilt: _Spoilt) -> None:
+    """Take the old content from an object, as far as that can be done, so that tests which look at it notice."""
+    for attempt in (_spoil_content, _spoil_attributes):
+        with contextlib.suppress(Exception):
+            attempt(value, spoilt)
+
+
+def _spoil_content(value: Any, spoilt: _Spoilt) -> None:
+    if isinstance(value, io.StringIO | io.BytesIO):
+        value.seek(0)
+        value.truncate()
+    elif hasattr(value, "fill"):  # an array of numpy
+        value.fill(spoilt if value.dtype.kind == "O" else 0)
+    else:
+        del_items = value.clear if hasattr(value, "clear") else functools.partial(value.__delitem__, slice(None))
+        del_items()
         if isinstance(value, dict):
-            value.clear()
-            value["could not cross"] = _Spoilt()
-        elif isinstance(value, set):
-            value.clear()
-            value.add(object())
-        elif isinstance(value, tuple):
-            for item in value:
-                _spoil(item)
-        elif isinstance(value, bytearray):
-            value[:] = b"could not cross"
-        elif hasattr(value, "__dict__"):
-            value.__dict__ = {"could_not_cross": _Spoilt()}
-        else:
-            value[:] = [_Spoilt()]
+            value["could not cross"] = spoilt
+        elif hasattr(value, "append"):
+            value.append(spoilt)
+
+
+def _spoil_attributes(value: Any, spoilt: _Spoilt) -> None:
+    for name in list(vars(value)):
+        object.__setattr__(value, name, spoilt)
 
 
 class Proxy:
@@ -470,6 +552,12 @@ class Proxy:
         if name.startswith("__") and name != "__qualname__":
             raise AttributeError(name)
         return self._session.ask("attr", 0, [name])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("_session", "__name__"):
+            object.__setattr__(self, name, value)
+        else:
+            self._session.ask("setattr", 0, [name, value])
 
     def __instancecheck__(self, value: object) -> bool:
         self._session.end_uncrossed("the entry as a class: isinstance")

@@ -146,7 +146,7 @@ class Objects:
 
     def _stub(self, body: list[Any]) -> Any:
         """What stands for a function or an iterator of the tests."""
-        number, name, kind = body
+        number, name, kind, _ = body
         if number in self.made:
             return self.made[number]
         stub: Any = self._function(body)
@@ -173,6 +173,8 @@ class Objects:
                 return value
             kinds = (getattr(builtins, name) for name in message["raises"])
             kind = next((found for found in kinds if isinstance(found, type)), Exception)
+            if message["name"] != kind.__name__:  # a class of the tests' own
+                kind = type(message["name"], (kind,), {"__module__": "builtins"})
             try:
                 error = kind(*decode(message["args"], self.decoder))
             except BaseException:
@@ -181,6 +183,7 @@ class Objects:
             raise error
 
         stub.__name__ = stub.__qualname__ = body[1] or "stub"
+        stub.__doc__ = body[3]
         return stub
 
     def with_changes(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -211,8 +214,8 @@ class Objects:
                 items.append(encode(next(iterator), self.encoder()))
                 if time.monotonic() > until:
                     break
-        except StopIteration:
-            return [items, True]
+        except StopIteration as stop:
+            return [items, True] if stop.value is None else [items, True, encode(stop.value, self.encoder())]
         except BaseException as error:
             if not items:
                 raise
@@ -282,6 +285,11 @@ def _reply(
     try:
         if question == "next":
             return {"id": number, "ok": objects.some(handle, arguments[0])}
+        if question in ("send", "throw"):
+            if handle in objects.late:  # what it raised is known already, the tests have not asked for it yet
+                raise objects.late.pop(handle)
+            value = getattr(objects.held[handle], question)(*arguments)
+            return {"id": number, "ok": encode(value, objects.encoder())}
         if question == "global":
             name = arguments[0]
             found = [encode(objects.names[name], objects.encoder())] if name in objects.names else None

@@ -25,6 +25,7 @@ from evalkit.sandbox.verdict import Problem, Verdict
 from evalkit.sandbox.wire import NO_THREADS
 from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, Settings, Worker, WorkerDiedError, signal_name
 
+PROC = Path("/proc/self/status")
 ISOLATIONS = ("require", "best", "off")
 MAX_TIMEOUT_SECONDS = 86_400.0
 # A time-out under this share of waiting for a CPU is the program's own.
@@ -35,6 +36,7 @@ ATTEMPTS = {
     "fault": 2,  # the tester says that the harness or the data set is at fault
     "crashed": 2,  # a signal ended the tester: its own C code failed on what the program returned
     "killed": 3,  # SIGKILL, which nobody here sent, ended the candidate
+    "silent": 3,  # a process was stopped until its time was over; each attempt takes that long, and all wait for it
     "lost": 6,  # the processes were killed, stopped or could not be started
 }
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
@@ -306,7 +308,7 @@ class Checker:
             made[why] += 1
             if killed_for_memory and why in ("killed", "lost"):
                 break
-            if why is None or made[why] >= ATTEMPTS[why] or not (patient or why != "lost"):
+            if why is None or made[why] >= ATTEMPTS[why] or not (patient or why not in ("lost", "silent")):
                 break
             if why == "lost":
                 self._closing.wait(PAUSE_SECONDS * 2 ** (attempts - 1))
@@ -375,11 +377,11 @@ def lost(detail: str) -> dict[str, Any]:
 def of_dead_worker(died: WorkerDiedError) -> dict[str, Any]:
     """What the end of a tester says: its silence is the program's doing where it computed all the time."""
     if died.cpu_share >= 0:
-        if died.sleeps:
+        if died.state == "S":
             detail = "the tests waited for the program, or slept, beyond the bound"
             return {"label": "timed out", "detail": detail, "waited_seconds": 0.0, "seconds": 1.0}
-        if died.cpu_share < IDLE_SHARE:
-            return lost("the tests' process was silent, and did nothing")
+        if died.cpu_share < IDLE_SHARE and died.state not in ("R", "D"):
+            return {**lost("the tests' process was silent, and did nothing: it was stopped"), "is_silent": True}
         waited = 0.0 if died.cpu_share >= BUSY_SHARE else -1.0
         return {
             "label": "timed out",
@@ -396,7 +398,7 @@ def of_dead_worker(died: WorkerDiedError) -> dict[str, Any]:
 def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
     """Which of :data:`ATTEMPTS` an outcome falls under; None: it says something about the program, and stands."""
     if outcome["label"] == "harness error":
-        return "lost" if outcome.get("is_lost") else "fault"
+        return "silent" if outcome.get("is_silent") else "lost" if outcome.get("is_lost") else "fault"
     if outcome.get("by_tester"):
         return "crashed"
     if outcome["label"] == "crashed" and outcome.get("signal") == signal.SIGKILL:
@@ -473,6 +475,11 @@ def demand(level: Level) -> None:
     if "landlock" not in level.walls and "sealed" not in level.walls:
         raise NotIsolatedError(
             f"model code cannot be isolated here: no Landlock ({level.missing.get('landlock')}); {remedy}"
+        )
+    if level.leaks and not PROC.exists():
+        raise NotIsolatedError(
+            f"model code cannot be isolated here: /proc is not mounted, and without it these walls cannot be kept: "
+            f"{', '.join(level.leaks)}; mount it (mount -t proc proc /proc)"
         )
     if level.leaks:
         raise NotIsolatedError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")

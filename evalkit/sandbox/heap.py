@@ -44,6 +44,8 @@ class Heap:
         self.numbers: dict[int, int] = {}
         self.fresh: list[int] = []
         """Numbers that the message in hand gives."""
+        self.note: Callable[[str], None] = lambda _: None
+        """Told what of a value does not cross though the rest of it does."""
         self._next = first
         self._parts_of = parts_of
 

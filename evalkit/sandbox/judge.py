@@ -15,6 +15,7 @@ import reprlib
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
@@ -30,8 +31,9 @@ from .calls import (
     Uncrossed,
 )
 from .stock import NotHereError
-from .wire import END, KILL, NOT_JUDGED
+from .wire import END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
+TELLING_SHARE = 0.2  # of the time limit: so often, and of so much more, the tester is told what crossing has taken
 DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
 TEST_NAME = "<tests>"
 PROMPT_NAME = "<prompt>"
@@ -79,7 +81,9 @@ def run_tests(job: dict[str, Any], session: Session) -> None:
     check = namespace.get("check")  # never the program's own
     if check is not None:
         check(proxy)
-    elif not session.calls:
+    if session.spoilt:  # they may have looked at what takes no trap: a length, the bytes of an array
+        raise Uncrossed(session.spoilt)
+    if check is None and not session.calls:
         raise Fault(f"the tests define no function named check and do not call {job['entry_point']}")
 
 
@@ -113,13 +117,22 @@ class Judge:
             self._schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
         except OSError:
             self._schedstat = -1
-        self._used = self._waited_at_start = 0.0
+        self._used = self._waited_at_start = self._crossing = self._told = self._bound = 0.0
+        self._limit = 1.0
+        self._tell: Callable[[dict[str, float]], None] = lambda _: None
         signal.signal(signal.SIGALRM, self._on_alarm)
 
-    def report(self, job: dict[str, Any], channel: Channel) -> dict[str, Any]:
-        """Run the tests of one job and say what became of them; how the candidate ends, others have to see."""
+    def report(
+        self, job: dict[str, Any], channel: Channel, tell: Callable[[dict[str, float]], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """Run the tests of one job and say what became of them; how the candidate ends, others have to see.
+
+        Args:
+            tell: meanwhile told of the seconds that crossing has taken, ``{"more": seconds}``.
+        """
         before = self._waited()
-        self._used, self._waited_at_start = 0.0, before
+        self._used, self._waited_at_start, self._crossing, self._told, self._tell = 0.0, before, 0.0, 0.0, tell
+        self._limit = job["bound_seconds"] - WALL_SLACK_SECONDS
         channel.open()
         label, detail, word = self._judge(job, channel)
         if self.session is not None:
@@ -135,6 +148,7 @@ class Judge:
             "detail": detail,
             "word": word.decode(),
             "used": self._used,
+            "crossing": self._crossing,
             "waited": waited - before if before >= 0 else -1.0,
             "waited_in_use": max(0.0, waited - self._waited_at_start),
             "output": channel.output.hex(),
@@ -150,11 +164,24 @@ class Judge:
             return -1.0
 
     def _on_alarm(self, *_: object) -> None:
-        """The wall-clock bound passed: end the sample, whatever the tests are doing."""
+        """From time to time: tell what crossing has taken, which moves the bound. Once that passed, end the sample,
+        whatever the tests are doing."""
+        crossing, now = self._crossed(), time.monotonic()
+        if crossing > self._told + TELLING_SHARE * self._limit:
+            self._told = crossing
+            self._tell({"more": crossing})
+        left = self._bound + self._told - now
+        if left > 0:
+            signal.setitimer(signal.ITIMER_REAL, min(left, TELLING_SHARE * self._limit))
+            return
         error = TimeIsUp()
         if self.session is not None:
             self.session.ending = error
         raise error
+
+    def _crossed(self) -> float:
+        """Seconds that were taken by crossing so far, as far as they are granted."""
+        return min(self.session.crossing_seconds, MAX_CROSSING * self._limit) if self.session is not None else 0.0
 
     def _judge(self, job: dict[str, Any], channel: Channel) -> tuple[str, str, bytes]:
         """Return (label, detail, what to tell the nursery)."""
@@ -167,7 +194,8 @@ class Judge:
             program += "pass\n"
         try:
             try:
-                signal.setitimer(signal.ITIMER_REAL, job["bound_seconds"])
+                self._bound = time.monotonic() + job["bound_seconds"]
+                signal.setitimer(signal.ITIMER_REAL, TELLING_SHARE * self._limit)
                 self._start_candidate(channel)
                 begun, self._waited_at_start = time.monotonic(), self._waited()
                 try:
@@ -175,6 +203,7 @@ class Judge:
                     run_tests(job, session)
                 finally:
                     self._used = time.monotonic() - begun
+                    self._crossing = self._crossed()
                     if session.ending is not None:
                         raise session.ending
             finally:
@@ -225,6 +254,7 @@ class Judge:
     def _described(self, error: BaseException, test: str, program: str) -> tuple[str, str]:
         """Label and detail of an exception that ended the tests. Its text may hold a value of the program, which then
         answers (or does not) once more."""
+        self._bound = self._told = 0.0
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, DESCRIBING_SECONDS)

@@ -198,6 +198,19 @@ def process_cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+_PF_EXITING, _PF_SIGNALED = 0x4, 0x400  # linux/sched.h; /proc/PID/stat tells them as field 9
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a process is ending: it exits, or a signal killed it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib is not loaded here
+            state, *fields = file.read().rpartition(b")")[2].split()
+        return state in (b"Z", b"X") or bool(int(fields[5]) & (_PF_EXITING | _PF_SIGNALED))
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def close_descriptors_from(first: int) -> None:
     """Close every descriptor from ``first`` on."""
     os.closerange(first, 1 << 20)

@@ -28,10 +28,13 @@ from .packages import allow_packages, extension_libraries, preload_everything, s
 from .probe import probe
 from .semaphores import prepare_semaphores
 from .threads import COUNTING_MILLISECONDS
-from .walls import WallError, Walls
-from .wire import DONE, END, KILL, OUTCOME, RUN
+from .walls import WallError, Walls, raise_cpu_limit
+from .wire import DONE, END, KILL, MORE, OUTCOME, RUN, SECONDS
 
 EXIT_GRACE_SECONDS = 0.1
+DYING_SECONDS = (
+    10.0  # that a process which is ending anyway may take: the kernel frees a gigabyte of shared memory first
+)
 WORKPLACE = Path(__file__).parent / "workplace"
 
 # Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
@@ -117,7 +120,12 @@ def _watch(control: socket.socket, pid: int, walls: Walls, poller: Any) -> tuple
         if threads.listener in ready:
             threads.answer(pid)
         if control.fileno() in ready:
-            return control.recv(1), over, crowded
+            if (word := control.recv(1)) != MORE:
+                return word, over, crowded
+            (more,) = SECONDS.unpack(control.recv(SECONDS.size, socket.MSG_WAITALL))
+            if "watch" not in walls.without:
+                limit = walls.timeout_seconds + more
+            raise_cpu_limit(pid, walls.timeout_seconds + more)
         if not ready and threads.counts and not over and not crowded and threads.is_crowded(_family(pid, walls)):
             crowded = True
             os.kill(pid, signal.SIGKILL)
@@ -127,17 +135,21 @@ def _watch(control: socket.socket, pid: int, walls: Walls, poller: Any) -> tuple
 def _end(pid: int, word: bytes) -> tuple[int, bool, float, int]:
     """Reap, after a kill if need be; return (wait status, whether it was killed here, CPU seconds, KiB resident).
 
-    Closing its pipe, at which the tester says END, is also how exiting begins, so let it finish that first.
+    Closing its pipe, at which the tester says END, is also how exiting begins, so let it finish that first: a process
+    that others killed is told from one that only closed its pipe.
     """
     if word == DONE:  # how it ended is nobody's question
         os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
         return status, True, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
-    deadline = time.monotonic() + (EXIT_GRACE_SECONDS if word == END else 0)
+    begun = time.monotonic()
     killed = False
     while True:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
-        if not reaped and time.monotonic() >= deadline:
+        passed = time.monotonic() - begun
+        if not reaped and (
+            word != END or passed >= DYING_SECONDS or (passed >= EXIT_GRACE_SECONDS and not kernel.is_dying(pid))
+        ):
             os.kill(pid, signal.SIGKILL)
             killed = True
             reaped, status, usage = os.wait4(pid, 0)

@@ -13,9 +13,18 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MAX_MESSAGE_CHARACTERS = 500
+MAX_MESSAGE_CHARACTERS = 100_000
+MAX_PARTS = 1000  # arguments, notes
 MAX_CAUSES = 3
-_FIELDS = ("filename", "filename2", "name", "path", "code", "value")  # that Python's own classes keep beside ``args``
+_FIELDS = (
+    "filename",
+    "filename2",
+    "name",
+    "path",
+    "code",
+    "value",
+    "obj",
+)  # that Python's own classes keep beside ``args``
 OWN: dict[int, tuple[BaseException, int]] = {}
 """In a candidate: exceptions that a function of the tests raised in it, with their number there, by id."""
 _PACKAGES = sys.stdlib_module_names | {"numpy"}
@@ -51,7 +60,7 @@ def describe(
     except BaseException:
         message = "(the exception cannot be shown)"
     try:
-        arguments = [encode(argument) for argument in error.args[:5]]
+        arguments = [encode(argument) for argument in error.args[:MAX_PARTS]]
     except BaseException:
         arguments = [message]
     state = []
@@ -72,7 +81,9 @@ def describe(
         "line": line,
     }
     if isinstance(notes := getattr(error, "__notes__", None), list):
-        told["notes"] = [str.__str__(note)[:MAX_MESSAGE_CHARACTERS] for note in notes[:5] if isinstance(note, str)]
+        told["notes"] = [
+            str.__str__(note)[:MAX_MESSAGE_CHARACTERS] for note in notes[:MAX_PARTS] if isinstance(note, str)
+        ]
     if error.__suppress_context__:
         told["alone"] = True
     if id(error) in OWN:
@@ -161,7 +172,7 @@ class Raiser:
                 setattr(error, name, self.make(told[name], decode, causes - 1))
         error.__suppress_context__ = told.get("alone") is True
         if notes := told.get("notes"):
-            error.__notes__ = [str(note)[:MAX_MESSAGE_CHARACTERS] for note in notes[:5]]  # type: ignore[attr-defined]
+            error.__notes__ = [str(note)[:MAX_MESSAGE_CHARACTERS] for note in notes[:MAX_PARTS]]  # type: ignore[attr-defined]
         error.from_candidate = (told["kinds"][0][1], message, line)  # type: ignore[attr-defined]
         return error
 

@@ -1,8 +1,9 @@
 """Stand-ins for objects that stay with the candidate: what tests ask of them is asked there, answers are plain data.
 
-What may be asked (:data:`UNARY`, items, attributes, calls) carries inputs, never what the tests expect. So comparisons
-with a value of the tests are not asked: an ``__eq__`` of the program's own could always say yes. Such an object equals
-only itself, another object of the candidate that says so, and nothing of the tests; the verdict's detail then names it.
+What may be asked (:data:`UNARY`, items, attributes, also new ones, calls) carries inputs, never what the tests expect.
+So comparisons with a value of the tests are not asked: an ``__eq__`` of the program's own could always say yes. Such an
+object equals only itself, another object of the candidate that says so, and nothing of the tests; the verdict's detail
+then names it.
 ``in`` is answered by iterating, with the tests' own ==.
 """
 
@@ -15,7 +16,7 @@ import math
 import operator
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -50,10 +51,20 @@ ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
     "lt": "__lt__",
     "gt": "__gt__",
     "contains": "__contains__",
+    "setitem": "__setitem__",
+    "delitem": "__delitem__",
+    "enter": "__enter__",
+    "format": "__format__",
 }
+# With a second object of the candidate only.
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    name: getattr(operator, name)
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "xor")
+} | {"and": operator.and_, "or": operator.or_}
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")
 }
+ABILITIES |= {name: f"__{name}__" for name in OPERATORS}
 # Types that a stand-in may claim in isinstance(); none of a value that a test compares.
 KINDS: dict[str, type] = {
     str(kind.__name__): kind
@@ -73,7 +84,7 @@ COMPARING = frozenset(
     if not name.startswith("_")
 ) - {"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "add", "discard", "update", "copy"}
 COMPARING |= {"equals", "equal", "eq", "isclose", "allclose", "array_equal", "has_key", "contains", "all", "any"}
-_VISIBLE = frozenset(("__name__", "__qualname__", "__doc__"))
+_VISIBLE = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__self__", "__wrapped__"))
 SINGLE_ITEMS = 16  # asked for one by one; then in growing numbers, to save time
 
 
@@ -97,6 +108,15 @@ class Remote:
         if name.startswith("__") and name not in _VISIBLE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return attribute(self._session, self._handle, type(self).__name__, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in Remote.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            self._session.ask("setattr", self._handle, [name, value])
+
+    def __delattr__(self, name: str) -> None:
+        self._session.ask("delattr", self._handle, [name])
 
     def __instancecheck__(self, value: object) -> NoReturn:
         self._session.end_uncrossed("a class of the program's own: isinstance")
@@ -166,14 +186,16 @@ def _iter(self: Remote) -> Any:
     return iterator
 
 
-def _items(session: Session, handle: int) -> Iterator[Any]:
+def _items(session: Session, handle: int) -> Generator[Any, None, Any]:
     for count in itertools.count():
         reply = session.ask("next", handle, [1 if count < SINGLE_ITEMS else min(1 << (count - 15), 4096)])
-        if type(reply) is not list or len(reply) != 2 or type(reply[0]) is not list or type(reply[1]) is not bool:
+        if type(reply) is not list or len(reply) < 2 or [*map(type, reply[:2])] != [list, bool]:
+            session.end_malformed("no items of an iterator")
+        if len(reply) > (3 if reply[1] else 2):
             session.end_malformed("no items of an iterator")
         yield from reply[0]
         if reply[1]:
-            return
+            return reply[2] if len(reply) == 3 else None
 
 
 def _next(self: Remote) -> Any:
@@ -188,6 +210,31 @@ def _call(self: Remote, /, *args: Any, **kwargs: Any) -> Any:
 
 def _item(self: Remote, key: Any) -> Any:
     return self._session.ask("item", self._handle, [key])
+
+
+def _set_item(self: Remote, key: Any, value: Any) -> None:
+    self._session.ask("setitem", self._handle, [key, value])
+
+
+def _delete_item(self: Remote, key: Any) -> None:
+    self._session.ask("delitem", self._handle, [key])
+
+
+def _enter(self: Remote) -> Any:
+    return self._session.ask("enter", self._handle, [])
+
+
+def _exit(self: Remote, kind: Any, error: Any, traceback: Any) -> Any:
+    del kind, traceback
+    return self._session.ask("exit", self._handle, [error])
+
+
+def _format(self: Remote, how: str) -> Any:
+    return self._session.ask("format", self._handle, [how])
+
+
+def _operates(name: str) -> Callable[[Remote, Any], Any]:
+    return lambda self, other: self._session.operate(name, self, other)
 
 
 def _compares(name: str) -> Callable[[Remote, Any], Any]:
@@ -220,14 +267,38 @@ def remote_class(name: str, abilities: frozenset[str]) -> Any:
         methods["__getitem__"] = _item
     if abilities & {"lt", "gt"}:
         methods |= {f"__{name}__": _compares(name) for name in ("lt", "le", "gt", "ge")}
+    if "setitem" in abilities:
+        methods["__setitem__"] = _set_item
+    if "delitem" in abilities:
+        methods["__delitem__"] = _delete_item
+    if "enter" in abilities:
+        methods |= {"__enter__": _enter, "__exit__": _exit}
+    if "format" in abilities:
+        methods["__format__"] = _format
+    methods |= {f"__{name}__": _operates(name) for name in abilities & OPERATORS.keys()}
     if "unhashable" in abilities:
         methods["__hash__"] = None
     return type(name, (Remote,), methods)
 
 
-def generator(remote: Any) -> Iterator[Any]:
+def generator(remote: Any) -> Generator[Any, Any, Any]:
     """A true generator, for a generator of the candidate."""
-    yield from _items(remote._session, remote._handle)
+    session, handle = remote._session, remote._handle
+    more = _items(session, handle)
+    try:
+        item = next(more)
+        while True:
+            try:
+                sent = yield item
+            except GeneratorExit:
+                session.close_generator(handle)
+                raise
+            except BaseException as error:
+                item = session.ask("throw", handle, [error])
+                continue
+            item = next(more) if sent is None else session.ask("send", handle, [sent])
+    except StopIteration as stop:
+        return stop.value
 
 
 def derived(session: Session, handle: int, name: str, base: Any) -> Any:
@@ -284,6 +355,25 @@ def perform(question: str, value: Any, arguments: list[Any]) -> Any:
         return getattr(value, arguments[0])
     if question == "item":
         return value[arguments[0]]
+    if question == "setattr":
+        return setattr(value, *arguments)
+    if question == "delattr":
+        return delattr(value, arguments[0])
+    if question == "setitem":
+        return operator.setitem(value, *arguments)
+    if question == "delitem":
+        return operator.delitem(value, arguments[0])
+    if question == "enter":
+        return type(value).__enter__(value)
+    if question == "exit":
+        error = arguments[0]
+        return type(value).__exit__(value, None if error is None else type(error), error, None)
+    if question == "format":
+        return format(value, arguments[0])
+    if question == "close":
+        return value.close()
+    if question in OPERATORS:
+        return OPERATORS[question](value, arguments[0])
     if question in COMPARISONS:
         return COMPARISONS[question](value, arguments[0])
     raise builtins.ValueError(f"unknown question {question!r}")

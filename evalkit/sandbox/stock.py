@@ -61,6 +61,18 @@ def _named(name: Any) -> Any:
     return getattr(builtins, name)
 
 
+def _class_parts(value: Any) -> tuple[Any, ...]:
+    return (stock_name(value),)
+
+
+def _class(key: Any) -> Any:
+    """A stock type itself."""
+    if type(key) is not str or key not in TABLE or "." not in key:
+        raise ValueError("not a stock type")
+    module, _, name = key.rpartition(".")
+    return getattr(_module(module), name)
+
+
 def _module(name: str) -> Any:
     return importlib.import_module(name)
 
@@ -154,13 +166,16 @@ def _with_zone(numbers: list[int], value: Any) -> tuple[Any, ...] | None:
     return (numbers, zone, value.fold) if known else None
 
 
-def _stream_parts(value: Any) -> tuple[Any, ...] | None:
-    """(content, position); None of one that is closed."""
-    return None if value.closed else (value.getvalue(), value.tell())
+def _stream_parts(value: Any) -> tuple[Any, ...]:
+    """(content, position); of one that is closed, None and 0."""
+    return (None, 0) if value.closed else (value.getvalue(), value.tell())
 
 
 def _build_stream(name: str, kind: type, content: Any, place: Any) -> Any:
-    made = getattr(_module("io"), name)(_type_is(content, kind), *([""] if kind is str else []))
+    made = getattr(_module("io"), name)(_type_is(content, kind, type(None)), *([""] if kind is str else []))
+    if content is None:
+        made.close()
+        return made
     made.seek(_type_is(place, int))
     return made
 
@@ -243,6 +258,9 @@ TABLE: dict[str, Parts] = {
     # Tags that stand for no one type.
     "=surrogates": (lambda v: (), lambda text: bytes.fromhex(text).decode("utf-32-be", "surrogatepass")),
     "=nan": (lambda v: (), lambda: math.nan),  # that very object: `[math.nan] == [math.nan]` asks for identity first
+    "=class": (lambda v: _class_parts(v), lambda key: _class(key)),
+    "=numpy.nan": (lambda v: (), lambda: _module("numpy").nan),
+    "=own nan": (lambda v: (), lambda: float("nan")),
     "=named": (lambda v: (v.__name__,), _named),
     "=record": (
         lambda v: (type(v).__name__, list(v._fields), list(v)),

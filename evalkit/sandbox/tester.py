@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from . import kernel
@@ -32,7 +33,7 @@ from .packages import allow_packages, standard_library
 from .syscalls import AUDIT_ARCH
 from .threads import MAX_THREADS
 from .traceless import is_traceless
-from .wire import DONE, KILL, NOT_JUDGED, OUTCOME, RUN, frame, frame_length
+from .wire import DONE, END, KILL, MAX_CROSSING, MORE, NOT_JUDGED, OUTCOME, RUN, SECONDS, frame, frame_length
 
 # A returned value can make a test compute with it, so the judge's memory counts too: beyond what it has when it starts
 # it may take half of what a candidate may, at least this much.
@@ -40,6 +41,7 @@ LEAST_MEMORY_BYTES = 256 << 20
 CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
 BLOATED_BYTES = 64 << 20  # a judge that keeps so much more than at its start is replaced
+MAX_REPORT_BYTES = 4 << 20
 EXIT_SECONDS = 1.0  # a judge that closed its link is given so long to end
 SILENCE_SECONDS = 0.4  # how long a judge may be silent beyond the bound, which ends all but a long call in C
 # What tests and the values that cross need, imported once here and not once a job. Not among them: what runs code in
@@ -51,16 +53,18 @@ PRELOADED = (
 
 
 class DiedError(Exception):
-    """A judge made no report: ``args`` are why, the signal that ended it (0: none), its share of a CPU while it was
-    silent (-1: it was not), and whether it slept then: on the program's answer, or of its own."""
+    """A judge made no report: ``args`` are why, the signal that ended it (0: none), its share of a CPU after the bound
+    had passed (-1: it was not silent), and its state then, as /proc/PID/stat has it ("": not told)."""
 
 
 class JudgeProcess:
-    """A judge and the link to it, for one job that it was forked with, or for many that are sent to it."""
+    """A judge and the link to it, for one job that it was forked with, or for many that are sent to it. Mutable: what
+    it has sent of its report."""
 
     def __init__(self, pid: int, link: socket.socket) -> None:
         self.pid = pid
         self.link = link
+        self._data = b""
 
     def send(self, text: bytes, channel: Channel) -> None:
         """Send a job, as JSON, and the pipes to its candidate. What it does with them, its report tells."""
@@ -68,30 +72,50 @@ class JudgeProcess:
             socket.send_fds(self.link, [struct.pack(">I", len(text))], list(channel.ours))
             self.link.sendall(text)
 
-    def report(self, deadline: float) -> dict[str, Any]:
+    def report(self, bound: float, more: Callable[[float], None]) -> dict[str, Any]:
         """The report on the job in hand.
+
+        Args:
+            more: told of the seconds that crossing has taken so far, which the bound is put off by.
+            bound: when (time.monotonic) its clock ends the tests. What it does after that shows what it is busy with;
+                before, it may only have waited for the program.
 
         Raises:
             DiedError: there is none, and the process is gone.
         """
-        begun, used = time.monotonic(), self._cpu_seconds()
-        try:
-            header = self._received(4, deadline)
-            report: dict[str, Any] = json.loads(self._received(frame_length(header), deadline))
-        except TimeoutError:
-            share = (self._cpu_seconds() - used) / (time.monotonic() - begun)
-            sleeps = self._sleeps()
-            self.end()
-            raise DiedError("the tests did not end", 0, share, sleeps) from None
-        except (EOFError, OSError, ValueError):
-            return self._last_report()
-        return report
+        begun, used, deadline = 0.0, 0.0, bound
+        while True:
+            try:
+                message = self._message(deadline)
+            except TimeoutError:
+                if not begun:
+                    begun, used = time.monotonic(), self._cpu_seconds()
+                    deadline = begun + SILENCE_SECONDS
+                    continue
+                share = (self._cpu_seconds() - used) / (time.monotonic() - begun)
+                state = self._state()
+                self.end()
+                raise DiedError("the tests did not end", 0, share, state) from None
+            except (EOFError, OSError):
+                return self._last_report()
+            if type(message) is dict and message.keys() == {"more"} and type(message["more"]) is float:
+                more(message["more"])
+                begun, deadline = 0.0, max(deadline, bound + message["more"])
+                continue
+            if not is_report(message):
+                self.end()
+                detail = (
+                    f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
+                )
+                return {**NO_REPORT, "label": "failed", "detail": detail}
+            report: dict[str, Any] = message
+            return report
 
     def _last_report(self) -> dict[str, Any]:
         status = self.end(grace_seconds=EXIT_SECONDS)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            raise DiedError(f"the tests' process was ended by signal {number}", number, -1.0, False)
+            raise DiedError(f"the tests' process was ended by signal {number}", number, -1.0, "")
         detail = f"{NOT_JUDGED} the tests ended their own process (exit code {os.WEXITSTATUS(status)})"
         return {**NO_REPORT, "label": "failed", "detail": detail}
 
@@ -101,26 +125,35 @@ class JudgeProcess:
         except OSError:
             return 0.0
 
-    def _sleeps(self) -> bool:
-        """Whether it waits for something else than a CPU; a stopped process does not."""
+    def _state(self) -> str:
+        """The letter of its state: R runs or waits for a CPU, S sleeps, T is stopped."""
         try:
             with open(f"/proc/{self.pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - pathlib is not loaded here
-                return file.read().rpartition(")")[2].split()[0] == "S"
+                return file.read().rpartition(")")[2].split()[0]
         except (OSError, IndexError):
-            return False
+            return ""
 
-    def _received(self, count: int, deadline: float) -> bytes:
+    def _message(self, deadline: float) -> Any:
+        """The next message; None of what is no message. A part of one is kept where the time is over."""
         poller = select.poll()
         poller.register(self.link, select.POLLIN)
-        data = b""
-        while len(data) < count:
+        length = 4
+        while len(self._data) < length:
             if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
                 raise TimeoutError
-            part = self.link.recv(count - len(data))
+            part = self.link.recv(length - len(self._data))
             if not part:
                 raise EOFError
-            data += part
-        return data
+            self._data += part
+            if length == 4 and len(self._data) >= 4:
+                length += frame_length(self._data[:4])
+                if length > MAX_REPORT_BYTES:
+                    return None
+        data, self._data = self._data, b""
+        try:
+            return json.loads(data[4:])
+        except (ValueError, RecursionError):
+            return None
 
     def end(self, grace_seconds: float = 0.0) -> int:
         """End the process, which is first given a moment to end by itself; its wait status."""
@@ -159,7 +192,7 @@ class Tester:
             socket.send_fds(self.nursery, [RUN], list(channel.theirs))
             channel.close_theirs()
             try:
-                report = self.judged(job, text, channel, started + job["bound_seconds"] + SILENCE_SECONDS)
+                report = self.judged(job, text, channel, started + job["bound_seconds"])
             except DiedError as error:
                 report, died = NO_REPORT, list(error.args)
             self.nursery.sendall(self.word(report))
@@ -176,12 +209,17 @@ class Tester:
             self.load_numpy()
         return self.verdict(report, channel, OUTCOME.unpack(ended), started)
 
+    def give_more(self, seconds: float) -> None:
+        """Have the nursery give the program more CPU time: that of crossing is not its own."""
+        limit = MAX_CROSSING * self.settings["timeout_seconds"]
+        self.nursery.sendall(MORE + SECONDS.pack(min(max(0.0, seconds), limit)))
+
     def word(self, report: dict[str, Any]) -> bytes:
         """What to tell the nursery. How long the program waited for a CPU, only a verdict near the limit depends on."""
         is_plain = report["label"] not in ("timed out", "lost") and report["used"] <= self.settings["timeout_seconds"]
         return DONE if report["word"] == KILL.decode() and is_plain else str(report["word"]).encode()
 
-    def judged(self, job: dict[str, Any], text: bytes, channel: Channel, deadline: float) -> dict[str, Any]:
+    def judged(self, job: dict[str, Any], text: bytes, channel: Channel, bound: float) -> dict[str, Any]:
         """The report of the judge that stays, for traceless tests, or of one that is forked for this job.
 
         Raises:
@@ -196,12 +234,12 @@ class Tester:
             if judge is None:
                 judge = self.fork_judge(None if stays else job, channel)
         except OSError as error:
-            raise DiedError(f"fork: {error.strerror}", 0, -1.0, False) from None
+            raise DiedError(f"fork: {error.strerror}", 0, -1.0, "") from None
         if stays:
             self.staying = None  # until it turns out well
             judge.send(text, channel)
         channel.leave()
-        report = judge.report(deadline)
+        report = judge.report(bound, self.give_more)
         if stays and "mapped" in report and report["mapped"] <= self.staying_bytes + BLOATED_BYTES:
             self.staying = judge
         elif "mapped" in report:
@@ -249,7 +287,7 @@ class Tester:
             else:
                 stays = False
             try:
-                report = judge.report(job, channel)
+                report = judge.report(job, channel, lambda message: link.sendall(frame(message)))
             except MemoryError as error:
                 report = {**NO_REPORT, "label": "lost", "detail": f"{type(error).__name__}: {error}"}
             link.sendall(frame({**report, "mapped": self.walls.mapped_bytes()}))
@@ -273,7 +311,8 @@ class Tester:
         label, detail, used = report["label"], report["detail"], report["used"]
         limit = self.settings["timeout_seconds"]
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
-        over = over or cpu >= limit - CPU_TICK_SECONDS
+        crossing = report["crossing"]
+        over = over or cpu >= limit + crossing - CPU_TICK_SECONDS
         ended_by = os.WTERMSIG(status) if label == "gone" and os.WIFSIGNALED(status) and not (over or crowded) else 0
         if crowded:
             label, detail = "crashed", f"killed: it had more than {MAX_THREADS} threads and processes"
@@ -284,12 +323,18 @@ class Tester:
         # The limit is wall time; waiting for a CPU is the machine's.
         if label == "passed" and used > limit and "wall" not in self.without:
             lost = max(0.0, waited) + report["waited_in_use"]
-            if used - lost > limit:
+            if used - lost - crossing > limit:
                 label, detail = "timed out", f"wall clock: {used:.2f} s"
             else:
                 detail = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
+                if used - lost > limit:
+                    detail += f" and {crossing:.2f} s for values to cross"
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
+        if label == "timed out" and crossing > 0.1 * limit:
+            detail += (
+                f", {crossing:.2f} s of it for values to cross (could not cross faster: many calls, or large values)"
+            )
         own = report["waited"]
         return {
             "label": "harness error" if label == "lost" else label,
@@ -309,8 +354,25 @@ class Tester:
 
 NO_REPORT: dict[str, Any] = {
     **{"label": "lost", "detail": "", "word": KILL.decode(), "output": "", "printed": 0},
-    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "numpy": False},
+    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "crossing": 0.0, "numpy": False},
 }
+_LABELS = frozenset(
+    ("passed", "failed", "timed out", "out of memory", "ended early", "malformed", "unjudged", "gone", "lost")
+)
+_WORDS = frozenset((END.decode(), KILL.decode()))
+
+
+def is_report(message: Any) -> bool:
+    """Whether a message has the form of a judge's report. Tests can write to all that their process has open."""
+    if type(message) is not dict or message.keys() != {*NO_REPORT, "mapped"}:
+        return False
+    if any(type(message[name]) is not type(value) for name, value in NO_REPORT.items()):
+        return False
+    try:
+        bytes.fromhex(message["output"])
+    except ValueError:
+        return False
+    return type(message["mapped"]) is int and message["label"] in _LABELS and message["word"] in _WORDS
 
 
 def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[str, str]:

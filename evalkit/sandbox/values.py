@@ -4,8 +4,9 @@ Nothing that crosses can run code, on either side: no pickle, no marshal, no typ
 ``stock.py``. JSON has null, booleans, integers, floats (with NaN and Infinity), strings and lists; the others are an
 object with one key, their tag:
 
-    t tuple   d dict [[key, value], ...]   s set   f frozenset   b bytes (hex)   y bytearray (hex)   c complex [re, im]
-    i integer of more than 64 bits (hex)   r range [start, stop, step]
+    t tuple   d dict [[key, value], ...]   s set   f frozenset   S, F these with a recipe for their order (``order.py``)
+    b bytes (hex)   y bytearray (hex)   c complex [re, im]   i integer of more than 64 bits (hex)
+    r range [start, stop, step]
     x [name, part, ...]        a stock type of ``stock.py``
     u [handle, class, value]   an instance of a subclass of a type above, as its base type's value
     p [class, state]           an instance of a class that the prompt defines, with its attributes
@@ -28,6 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .heap import Heap
+from .order import arrange, frozen, recipe_of_frozenset, recipe_of_set
 from .stock import NAMED, TABLE, _type_is, stock_name
 
 MAX_DEPTH = 100  # nested containers in one value, before it is sent flat
@@ -156,7 +158,7 @@ class Encoder:
     def __call__(self, value: Any, depth: int = 0) -> Any:
         kind: Any = type(value)
         if kind is float:
-            return {"x": ["=nan"]} if value is math.nan else value
+            return value if value == value else self.nan(value)
         if kind is str:
             return value if value.isascii() or not _PAIR.search(value) else {"x": ["=surrogates", _utf32(value)]}
         if kind in _PLAIN:
@@ -174,6 +176,25 @@ class Encoder:
         if name is not None:
             return self.stock(name, value, depth)
         return self.special(value, kind, depth)
+
+    def nan(self, value: float) -> Any:
+        """A NaN equals only itself, and that only where identity is asked first, as lists do: it is an object."""
+        numpy = sys.modules.get("numpy")
+        if value is math.nan or (numpy is not None and value is getattr(numpy, "nan", None)):
+            return {"x": ["=nan" if value is math.nan else "=numpy.nan"]}
+        return self.common(value, lambda: {"x": ["=own nan"]})
+
+    def ordered(self, value: Any, depth: int) -> Any:
+        """A set or frozenset, in its order."""
+        elements = list(value)
+        tag, recipe_of = ("s", recipe_of_set) if type(value) is set else ("f", recipe_of_frozenset)
+        recipe = recipe_of(value, elements)
+        encoded = self.items(elements, depth)
+        if recipe == 0:
+            return {tag: encoded}
+        if recipe < 0:
+            self.heap.note("the order of a set")
+        return {tag.upper(): [recipe, *encoded]}
 
     def stock(self, name: str, value: Any, depth: int) -> Any:
         def body() -> Any:
@@ -194,6 +215,8 @@ class Encoder:
                 return {"p": [kind.__name__, self.state(value, depth)]}
 
             return self.common(value, body) if _is_mutable_object(value) else body()
+        if isinstance(value, type) and "." in (stock_name(value) or ""):
+            return self.stock("=class", value, depth)
         if kind is type or kind is _BUILTIN_FUNCTION:
             name = value.__name__
             if value is type(None) or (name in NAMED and getattr(builtins, name, None) is value):
@@ -233,8 +256,8 @@ _BASES: dict[type, Callable[[Encoder, Any, int], Any]] = {
     list: lambda e, v, d: e.sequence(v, d + 1),
     tuple: lambda e, v, d: {"t": e.items(v, d + 1)},
     dict: lambda e, v, d: e.pairs(v, d + 1),
-    set: lambda e, v, d: {"s": e.items(list(v), d + 1)},
-    frozenset: lambda e, v, d: {"f": e.items(v, d + 1)},
+    set: lambda e, v, d: e.ordered(v, d + 1),
+    frozenset: lambda e, v, d: e.ordered(v, d + 1),
     bytes: lambda e, v, d: {"b": v.hex()},
     bytearray: lambda e, v, d: {"y": v.hex()},
     complex: lambda e, v, d: {"c": [v.real, v.imag]},
@@ -283,6 +306,8 @@ def parts_of(value: Any) -> list[Any] | bytes:
         return list(value)
     if kind is bytearray:
         return bytes(value)
+    if kind is float:  # a NaN
+        return b""
     name: str | None = stock_name(kind)
     if name in ("collections.OrderedDict", "collections.Counter", "collections.defaultdict"):
         return [part for pair in TABLE[name][0](value)[-1] for part in pair]  # type: ignore[index]
@@ -497,6 +522,34 @@ def _complex(decoder: Decoder, body: Any, depth: int) -> complex:
     return complex(float(real), float(imag))
 
 
+def _elements(decoder: Decoder, body: Any, depth: int) -> tuple[int, list[Any]]:
+    """(recipe, elements) of the tags S and F."""
+    recipe = _type_is(_list(body)[0], int)
+    if recipe < 0:
+        decoder.heap.note("the order of a set")
+    return max(recipe, 0), [decoder(item, depth) for item in body[1:]]
+
+
+def _fill_set(decoder: Decoder, made: set[Any], tag: str, body: Any, depth: int) -> None:
+    if tag == "S":
+        recipe, elements = _elements(decoder, body, depth)
+        arrange(made, elements, recipe)
+        return
+    for item in _list(body):
+        made.add(decoder(item, depth))
+
+
+def _set(decoder: Decoder, body: Any, depth: int) -> set[Any]:
+    made: set[Any] = set()
+    _fill_set(decoder, made, "S", body, depth)
+    return made
+
+
+def _frozenset(decoder: Decoder, body: Any, depth: int) -> frozenset[Any]:
+    recipe, elements = _elements(decoder, body, depth)
+    return frozen(elements, recipe)
+
+
 def _stock(decoder: Decoder, body: Any, depth: int) -> Any:
     name, *parts = _list(body)
     if type(name) is not str or name not in TABLE:
@@ -528,17 +581,16 @@ def _common(decoder: Decoder, body: Any, depth: int) -> Any:
     if tag == "d":
         heap.put(number, made := {})
         _fill_dict(decoder, made, inner, depth)
-    elif tag == "s":
+    elif tag in ("s", "S"):
         heap.put(number, made := set())
-        for item in _list(inner):
-            made.add(decoder(item, depth))
+        _fill_set(decoder, made, tag, inner, depth)
     elif tag == "p" and decoder.remote is not None:
         name, state = inner
         heap.put(number, made := decoder.remote("p", [name, {"d": []}], decoder))
         restored(type(made), decoder(state, depth), made)
     elif tag in ("y", "x"):
         made = decoder(content, depth)
-        if tag == "x" and inner[0] not in MUTABLE_STOCK:
+        if tag == "x" and inner[0] not in MUTABLE_STOCK and inner[0] != "=own nan":
             raise ValueError("not a mutable type")
         heap.put(number, made)
     else:
@@ -576,14 +628,18 @@ def _renew(value: Any, content: Any, decoder: Decoder) -> None:
         return
     if kind in (dict, set, bytearray):
         ((tag, inner),) = content.items()
-        if tag != {dict: "d", set: "s", bytearray: "y"}[kind]:
+        if tag.lower() != {dict: "d", set: "s", bytearray: "y"}[kind] or (tag != tag.lower() and kind is not set):
             raise TypeError("the content of another type")
-        made = _BUILD[tag](decoder, inner, 1)
-        if kind is bytearray:
-            value[:] = made
-        else:
+        if kind is set:
+            recipe, elements = _elements(decoder, inner if tag == "S" else [0, *inner], 1)
             value.clear()
-            value.update(made)
+            arrange(value, elements, recipe)
+        elif kind is bytearray:
+            value[:] = _BUILD[tag](decoder, inner, 1)
+        else:
+            table = _BUILD[tag](decoder, inner, 1)
+            value.clear()
+            value.update(table)
         return
     name = stock_name(kind)
     if name is None:
@@ -613,6 +669,9 @@ def _renew(value: Any, content: Any, decoder: Decoder) -> None:
         value.extend(_list(parts[0]))
     elif name in ("io.StringIO", "io.BytesIO"):
         text, place = parts
+        if text is None:
+            value.close()
+            return
         value.seek(0)
         value.truncate()
         value.write(text)
@@ -631,7 +690,9 @@ _BUILD: dict[str, Callable[[Decoder, Any, int], Any]] = {
     "t": lambda r, b, d: tuple(r.items(b, d)),
     "d": _dict,
     "s": lambda r, b, d: {r(item, d) for item in _list(b)},
-    "f": lambda r, b, d: frozenset({r(item, d) for item in _list(b)}),
+    "f": lambda r, b, d: frozenset([r(item, d) for item in _list(b)]),
+    "S": _set,
+    "F": _frozenset,
     "b": lambda r, b, d: bytes.fromhex(b),
     "y": lambda r, b, d: bytearray.fromhex(b),
     "i": _integer,

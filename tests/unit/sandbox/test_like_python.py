@@ -269,3 +269,149 @@ def test_a_file_that_is_not_there_is_not_found(without: tuple[str, ...]) -> None
     )
     with Checker(jobs=1, _without=without) as checker:
         assert agree(checker, "def f():\n", body, "assert f() == 1")
+
+
+# (what is passed, how it is changed beyond what can cross, what tests can look at without meeting an item of it)
+CONTAINS_ITSELF = "n = types.SimpleNamespace()\nn.n = n\n"
+SPOILT = [
+    ("[1]", "a[0][:] = [n]", ["len(x) == 1", "bool(x)", "x == [1] or True", "x[0] == 1 or True"]),
+    ("{'k': 1}", "a[0].clear(); a[0]['z'] = n", ["len(x) == 1", "'k' in x or True", "sorted(x) or True"]),
+    ("collections.deque([1])", "a[0][0] = n", ["x == collections.deque([1])", "len(x) == 1", "list(x) == [1]"]),
+    ("collections.OrderedDict(k=1)", "a[0]['k'] = n", ["len(x) == 1", "x == {'k': 1}"]),
+    ("collections.UserList([1])", "a[0].data[0] = n", ["len(x) == 1", "x.data == [1]"]),
+    ("Node(1)", "a[0].v = n", ["x.v == 1", "isinstance(x, Node)"]),
+    ("array.array('i', [1])", "a[0].extend(array.array('i', bytes(20_000_000)))", ["x.tolist() == [1]", "len(x) > 0"]),
+    ("bytearray(b'x')", "a[0].extend(bytes(20_000_000))", ["x == bytearray(b'x')", "len(x) > 1"]),
+    ("io.StringIO('x')", "a[0].write('x' * 40_000_000)", ["x.getvalue() == 'x'", "x.tell() >= 0"]),
+    ("io.BytesIO(b'x')", "a[0].write(bytes(20_000_000))", ["x.getvalue() == b'x'", "x.tell() >= 0"]),
+]
+
+
+@pytest.mark.parametrize(("value", "change", "looks"), SPOILT)
+def test_what_was_changed_beyond_what_can_cross_is_no_pass(
+    checker: Checker, value: str, change: str, looks: list[str]
+) -> None:
+    """Whatever the tests look at: what they see is not what the program left."""
+    imports = "import array, collections, io, types\n"
+    body = indented(f"{CONTAINS_ITSELF}{change}\nreturn 1")
+    for look in looks:
+        test = f"{imports}def check(f):\n    x = {value}\n    assert f(x) == 1\n    assert {look}\n"
+        (verdict,) = checker.check(Problem("Test/0", imports + NODE + "def f(*a):\n", test, "f"), [body])
+        assert (verdict.label, verdict.passed) == ("failed", False), look
+        assert "could not cross: what the program made of an argument" in verdict.detail, look
+
+
+NANS = [
+    ("return [float('nan')]", "x, y = f(), f()\nassert x != y and x == x and x[0] is not y[0]"),
+    ("return [float('nan')]", "assert f() == f()"),
+    ("return [float('nan'), float('nan')]", "x = f()\nassert len(set(x)) == 2 and x[0] is not x[1]"),
+    ("return [float('nan')] * 2", "x = f()\nassert len(set(x)) == 1 and x.count(x[0]) == 2 and x[0] is x[1]"),
+    ("return a[0][:]", "x = [float('nan'), 1.0]\nassert f(x) == x"),
+    ("return a[0][:]", "x = [float('nan')]\nassert f(x) == [float('nan')]"),
+    ("return a[0]", "x = float('nan')\nassert f(x) is x and f(x) != x"),
+    ("return a[0]", "import math\nassert f(math.nan) is math.nan and [f(math.nan)] == [math.nan]"),
+    ("import math\nreturn [math.nan]", "import math\nassert f() == [math.nan] and f() == f()"),
+    ("return a[0] in a[1]", "x = float('nan')\nassert f(x, [x]) and not f(x, [float('nan')])"),
+    ("return {float('nan'): 1}", "x = f()\nassert [*x][0] in x and float('nan') not in x"),
+    ("kept.append(a[0])\nreturn kept", "x = float('nan')\nf(x)\nassert f(1) == [x, 1]"),
+    ("return (float('inf') - float('inf'), float('inf'))", "x = f()\nassert x == x and x != f() and x[1] > 0"),
+]
+
+
+@pytest.mark.parametrize(("body", "lines"), NANS)
+def test_a_nan_is_an_object(checker: Checker, body: str, lines: str) -> None:
+    agree(checker, "kept = []\n\n\ndef f(*a):\n", indented(body), lines)
+
+
+numbers = st.lists(st.integers(-20, 120), min_size=2, max_size=40)
+words = st.lists(st.text("abc", min_size=1, max_size=4), min_size=2, max_size=20)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    numbers | words, st.sampled_from(["{%s}", "set([%s])", "frozenset([%s])", "{%s} - {%s}", "{%s} | {%s}"]), st.data()
+)
+def test_a_set_iterates_as_in_one_process(
+    checker: Checker, items: list[object], form: str, data: st.DataObject
+) -> None:
+    text = ", ".join(map(repr, items))
+    other = ", ".join(map(repr, data.draw(st.lists(st.sampled_from(items), min_size=1, max_size=5))))
+    made = form.replace("%s", text, 1).replace("%s", other)
+    gone = data.draw(st.lists(st.sampled_from(items), max_size=8))
+    take = "" if "frozen" in form else f"for g in {gone!r}: x.discard(g)\n"
+    # The expected order is this interpreter's, with the seed that both sides have.
+    script = f"x = {made}\n{take}print(list(x))"
+    done = subprocess.run(
+        [sys.executable, "-s", "-c", script], env={"PYTHONHASHSEED": "0"}, capture_output=True, check=True, text=True
+    )
+    expected = eval(done.stdout)
+    body = (
+        f"    if a:\n        return list(a[0])\n    x = {made}\n{indented(take.rstrip()) if take else ''}    return x\n"
+    )
+    test = f"def check(f):\n    x = {made}\n{indented(take.rstrip()) if take else ''}"
+    test += f"    assert f(x) == {expected!r} == list(f())\n"
+    (verdict,) = checker.check(Problem("Test/0", "def f(*a):\n", test, "f"), [body])
+    # Not every table can be brought about again; then the verdict says so.
+    assert verdict.passed or "the order of a set" in verdict.detail, (verdict, made, gone)
+
+
+# (definitions beside f, body of f, tests): what tests do with the program's own objects, and with what it closed.
+OWN_OBJECTS = [
+    ("class T:\n    def __init__(self, v): self.v, self.left = v, None", "return a[0].left.v",
+     "t = T(1)\nt.left = T(2)\nt.left.left = T(3)\nassert f(t) == 2 and t.left.left.v == 3"),
+    ("class T: pass", "t = T()\nt.v = [1]\nreturn t", "t = f()\nt.v = [5]\nassert t.v == [5]\ndel t.v\n"
+     "assert not hasattr(t, 'v')"),
+    ("class T:\n    @property\n    def c(self): return self.f\n    @c.setter\n    def c(self, v): self.f = 2 * v",
+     "return T()", "t = f()\nt.c = 5\nassert t.c == 10 and t.f == 10 and vars(t) == {'f': 10}"),
+    ("class T(object):\n    def __init__(self): self.d = {}\n    def __setitem__(self, k, v): self.d[k] = v\n"
+     "    def __getitem__(self, k): return self.d[k]\n    def __delitem__(self, k): del self.d[k]", "return T()",
+     "t = f()\nt['a'] = 1\nassert t['a'] == 1\ndel t['a']\nassert t.d == {}"),
+    ("class T:\n    log = []\n    def __enter__(self): self.log.append(1); return self\n"
+     "    def __exit__(self, k, e, tb): self.log.append(k is ValueError); return True", "return T()",
+     "t = f()\nwith t as u:\n    assert u is t\nwith t:\n    raise ValueError\n"
+     "assert t.log == [1, False, 1, True]"),
+    ("class T:\n    def __init__(self, v): self.v = v\n    def __add__(self, o): return T(self.v + o.v)\n"
+     "    def __eq__(self, o): return self.v == o.v", "return T(a[0])",
+     "assert f(1) + f(2) == f(3)\nassert f(1) != f(2)"),
+    ("class T:\n    def __format__(self, how): return f'<{how}>'", "return T()", "assert f'{f():x}' == '<x>'"),
+    ("class T:\n    n = 6\n    def inc(self): return 1", "return T().inc",
+     "r = f()\nassert r() == 1 and r.__self__.n == 6"),
+    ("", "t = 0\nwhile True:\n    x = yield t\n    t += x",
+     "g = f()\nnext(g)\nassert g.send(5) == 5 and g.send(2) == 7"),
+    ("", "try:\n    yield 1\n    yield 2\nfinally: a[0].append(3)",
+     "l = []\ng = f(l)\nnext(g)\ng.close()\nassert l == [3]"),
+    ("", "try:\n    yield 1\nexcept ValueError:\n    yield 2", "g = f()\nnext(g)\nassert g.throw(ValueError) == 2"),
+    ("", "yield 1\nreturn 7", "def d():\n    return (yield from f())\ng = d()\nassert next(g) == 1\n"
+     "try: next(g)\nexcept StopIteration as s: assert s.value == 7\nelse: assert 0"),
+    ("", "with a[0] as s: return s.read()", "import io\ns = io.StringIO('ab')\nassert f(s) == 'ab' and s.closed"),
+    ("", "a[0].close()\nreturn a[0]", "import io\ns = io.BytesIO(b'ab')\nassert f(s) is s and s.closed"),
+    ("", "import io\ns = io.StringIO('a')\ns.close()\nreturn s", "assert f().closed"),
+    ("", "try: a[0]()\nexcept Exception as e: return type(e).__name__, str(e)",
+     "class My(ValueError): pass\ndef g(): raise My('x')\nassert f(g) == ('My', 'x')"),
+    ("", "raise ValueError(*range(9))", "try: f()\nexcept ValueError as e: assert e.args == tuple(range(9))"),
+    ("", "raise ValueError('x' * 3000)", "try: f()\nexcept ValueError as e: assert len(str(e)) == 3000"),
+    ("class E(Exception):\n    def __str__(self): return 'y' * 3000", "raise E",
+     "try: f()\nexcept E as e: assert len(str(e)) == 3000"),
+    ("", "import collections, decimal\nreturn collections.Counter, decimal.Decimal, a[0]",
+     "import collections, decimal\n"
+     "assert f(collections.deque) == (collections.Counter, decimal.Decimal, collections.deque)"),
+    ("", "return a[0].__name__, a[0].__doc__", "def g(): 'says'\nassert f(g) == ('g', 'says')"),
+    ("", "(3).foo", "try: f()\nexcept AttributeError as e: assert e.obj == 3 and e.name == 'foo'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("definitions", "body", "lines"), OWN_OBJECTS)
+def test_tests_use_the_programs_objects_as_in_one_process(
+    checker: Checker, definitions: str, body: str, lines: str
+) -> None:
+    # The program's own definitions: part of its completion, behind f; in one process the tests find them too.
+    body = indented(body) + f"\n{definitions}\n"
+    assert agree(checker, "def f(*a):\n", body, lines)
+
+
+def test_an_operator_with_a_value_of_the_tests_is_not_asked_and_named(checker: Checker) -> None:
+    body = "    class T:\n        def __sub__(self, o): return 0\n    return T()\n"
+    test = "def check(f):\n    assert f() - 16 == 0\n"
+    (verdict,) = checker.check(Problem("Test/0", "def f(*a):\n", test, "f"), [body])
+    assert not verdict.passed
+    assert "operators of the program's own class T" in verdict.detail
