@@ -21,7 +21,7 @@ that probability by itself (`unseen_size`); how far between was found by simulat
   confidence interval for the mean of a bounded random variable" (arXiv 1905.06208), on why it is believed to hold for
   every distribution and every number of clusters. That is a conjecture; for unequal clusters and several tasks it is an
   approximation. `benchmarks/gate_rates.py` measures both.
-- Where clusters differ in size by more than a factor of 2, the loss must also be below the margin with each size
+- Where clusters differ in size, the loss must also be below the margin with each size
   reweighted for itself (`strata`): one mean for all takes what is known of many small ones for known of a few large.
 - For many clusters it is the normal test with the cluster-robust error.
 

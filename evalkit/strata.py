@@ -1,7 +1,7 @@
 """A loss that is known well in some clusters and hardly in others: the clusters in strata, each with its own mean.
 
 Beside thousands of documents that show a large loss, 40 heavier ones can hide more than they show. A single reweighting
-of all clusters (`paired`) takes the loss of the thousands for that of the 40. Here clusters of about one size are a
+of all clusters (`paired`) takes the loss of the thousands for that of the 40. Here clusters of one size are a
 stratum, the mean of each is reweighted for itself (independent, exponential weights), and the means are added. The
 cluster that nobody has seen, and that is lost as a whole, is put into one stratum, into each in turn; the worst counts.
 One is enough: strata that show nothing hide no more together than the one with the largest clusters, since with p_i the
@@ -22,7 +22,7 @@ import numpy as np
 
 from evalkit.stats import FloatArray
 
-BAND = 2.0
+BAND = 1.05
 """Clusters of one stratum differ in size by this factor at most."""
 _CELLS = 64
 """Cells of the grid in one standard deviation of the sum."""

@@ -138,6 +138,7 @@ def test_a_loss_beyond_what_flips_changes_more() -> None:
         (3000, 20, 4, 0.018, 0.02),
         (3000, 20, 8, 0.005, 0.01),
         (3000, 20, 8, 0.045, 0.05),
+        (3000, 15, 2, 0.05, 0.051),
     ],
 )
 def test_the_level_where_part_of_the_loss_is_hidden_in_passages_is_kept_exactly(
