@@ -166,6 +166,8 @@ class Melded:
 
 def melded(losses: FloatArray, weights: FloatArray, counts: FloatArray) -> Melded | None:
     """Return the distribution of the loss of all strata; None where there is one stratum: `paired` has it."""
+    is_there = counts > 0  # none of a kind where losses are only imagined (`PairedTest.at_loss`)
+    losses, weights, counts = losses[is_there], weights[is_there], counts[is_there]
     whole = float(counts @ weights)  # other than 1 where more clusters of the same kinds are asked about
     strata = list(strata_of(losses / whole, weights / whole, counts))
     if len(strata) < 2:

@@ -157,3 +157,10 @@ def test_the_level_where_part_of_the_loss_is_hidden_in_passages_is_kept_exactly(
     while passes(lost):
         lost += 1
     assert stats.binom.cdf(lost - 1, passages, chance) <= 0.055
+
+
+def test_a_size_of_which_nothing_is_left_is_no_stratum() -> None:
+    test = of_counts((1000, 20, 0), (40, 1, 0))
+    some = test.counts * (test.weights == test.weights.max())
+    found = melded(test.losses, test.weights, some)
+    assert found is None
