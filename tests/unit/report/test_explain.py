@@ -166,7 +166,7 @@ def test_what_cannot_be_explained_is_said(tmp_path: Path) -> None:
     assert found.tasks == ()
     with pytest.raises(ConfigError, match="nothing to compare"):
         explain(tmp_path / "run", CARD, ["agieval"])
-    with pytest.raises(ConfigError, match="`evalkit compare .*run"):
+    with pytest.raises(ConfigError, match=r"`evalkit compare .*run"):
         explain(tmp_path / "run", str(tmp_path / "run"))
     (tmp_path / "run" / "samples.jsonl").unlink()
     assert "no audit and no documents" in causes(explain(tmp_path / "run", CARD).suites[0])["dtype"].finding
