@@ -9,7 +9,9 @@ Everything that turns generated tokens into text comes here: the generator and i
 transformers, ``evalkit infer``. No torch in this module.
 
 What is decoded and what is not: special tokens are left out; the tokenizer's "clean-up" of spaces (``a , b`` to ``a,
-b``) is off, since the tokens do not say it.
+b``) is off, since the tokens do not say it. The ids of special tokens are dropped before anything is decoded, since
+``skip_special_tokens`` compares texts: tokenizers 0.23 keeps a special token whose ``normalized`` is true where the
+normalizer changes its text (Llama 2's puts a mark before it).
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Decoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._special = special_ids(tokenizer)
         self._options: dict[str, Any] = {"skip_special_tokens": True}
         try:
             known = inspect.signature(tokenizer.decode).parameters
@@ -50,15 +53,16 @@ class Decoder:
             self._options["spaces_between_special_tokens"] = False
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of tokens that begin a text."""
+        """Return the text of tokens that begin a text, without those that are special."""
+        text_ids = [token for token in ids if token not in self._special]
         try:
-            return str(self._tokenizer.decode(list(ids), **self._options))
+            return str(self._tokenizer.decode(text_ids, **self._options))
         except (TypeError, ValueError):
             if len(self._options) == 1:
                 raise
             # Tokenizers of a model's own code may take fewer arguments than they say.
             self._options = {"skip_special_tokens": True}
-            return str(self._tokenizer.decode(list(ids), **self._options))
+            return str(self._tokenizer.decode(text_ids, **self._options))
 
     def end_of(self, prompt_ids: Sequence[int]) -> list[int]:
         """Return the last tokens of a prompt, as many as new tokens must be decoded with.
@@ -139,6 +143,17 @@ class Stream:
             self._settled = self.text
             self._borders.append(len(self._ids))
         return found
+
+
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Return the ids of a tokenizer's special tokens: those with a role (BOS, EOS ...), and those added as special."""
+    added = getattr(tokenizer, "added_tokens_decoder", None)
+    declared = added.items() if isinstance(added, dict) else ()
+    listed = getattr(tokenizer, "all_special_ids", None) or ()
+    return frozenset(
+        {int(token) for token in listed if token is not None}
+        | {int(index) for index, token in declared if getattr(token, "special", False)}
+    )
 
 
 def first_stop(text: str, stops: Sequence[str]) -> str:
