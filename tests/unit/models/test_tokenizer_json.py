@@ -91,6 +91,14 @@ def own(folder: Path) -> Any:
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
+def without_space(file: Any) -> Any:
+    """Return what transformers 4.57 made of a lone ByteLevel whose space no configuration names."""
+    from tokenizers import pre_tokenizers
+
+    file.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return file
+
+
 def assert_same(tokenizer: Any, file: Any, text: str) -> None:
     ids = file.encode(text, add_special_tokens=False).ids
     assert tokenizer.encode(text, add_special_tokens=False) == ids
@@ -104,9 +112,11 @@ def test_the_file_holds_under_every_class(tmp_path: Path, name: str) -> None:
     for class_name in CLASSES:
         for model_type in ("llama", None) if class_name in ("LlamaTokenizer", "GPT2Tokenizer") else ("llama",):
             folder = write(tmp_path / f"{class_name}-{model_type}", body, class_name, model_type)
-            tokenizer = loaded(folder)
-            for text in TEXTS:
-                assert_same(tokenizer, own(folder), text)
+            tokenizer, file = loaded(folder), own(folder)
+            if name == "prefix" and class_name is not None and not class_name.startswith(("LlamaTok", "T5Tok")):
+                file = without_space(file)
+            for text in TEXTS if name != "prefix" or class_name is not None else ():
+                assert_same(tokenizer, file, text)
             assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")
 
 
@@ -220,6 +230,105 @@ def test_a_configured_space_before_a_text_holds_for_byte_level_as_in_transformer
     assert (
         loaded(folder).encode("lead 12", add_special_tokens=False) == plain.encode(text, add_special_tokens=False).ids
     )
+
+
+def test_a_space_that_only_the_file_puts_is_left_out_and_named(tmp_path: Path) -> None:
+    notes: list[str] = []
+    loaded(write(tmp_path / "gpt2", pipeline("prefix"), "GPT2Tokenizer", "gpt2"), notes=notes)
+    assert [note.split(";")[0] for note in notes] == [
+        "tokenizer.json puts a space before every text, and tokenizer_config.json does not say"
+    ]
+    more: list[str] = []
+    loaded(write(tmp_path / "llama", pipeline("prefix"), "LlamaTokenizer", "llama"), notes=more)
+    loaded(write(tmp_path / "null", pipeline("prefix"), "GPT2Tokenizer", "gpt2", add_prefix_space=None), notes=more)
+    assert not more
+
+
+def flags(content: str, **more: bool) -> dict[str, Any]:
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {"content": content, **plain, **more}
+
+
+# Tokens of "<s>[INST] <s>" by tokenizers 0.22.2 over a Llama-2-style file, after adding the token of the configuration:
+# whether the token was found before the text was normalized.
+@pytest.mark.parametrize(
+    ("in_file", "in_config", "before_normalization"),
+    [
+        ({"special": True, "normalized": True}, {"normalized": False}, False),
+        ({"special": True, "normalized": False}, {"normalized": True}, True),
+        ({"special": False, "normalized": True}, {"normalized": True}, False),
+        ({"special": False, "normalized": True}, {"normalized": False}, True),
+        ({"special": False, "normalized": False}, {"normalized": True}, True),
+    ],
+)
+@pytest.mark.parametrize("is_special", [True, False])
+def test_where_a_token_is_looked_for_is_what_transformers_4_made_of_file_and_configuration(
+    tmp_path: Path, in_file: Any, in_config: Any, before_normalization: bool, is_special: bool
+) -> None:
+    body = pipeline("llama2")
+    for token in body["added_tokens"]:
+        if token["content"] == "<s>":
+            token.update(in_file)
+            at = str(token["id"])
+    declared = {at: flags("<s>", **in_config, special=is_special)}
+    folder = write(tmp_path / "m", body, "PreTrainedTokenizerFast", None, bos_token=None, added_tokens_decoder=declared)
+    tokenizer = loaded(folder)
+    # Behind a token that is cut out first, the rest gets its own mark; else the one before the token is the text's.
+    found = tokenizer.tokenize("<s>[INST]")
+    assert found[1].startswith("▁") == before_normalization
+    assert tokenizer.convert_tokens_to_ids("<s>") == int(at)
+
+
+def test_a_configured_lstrip_holds_as_in_transformers_4(tmp_path: Path) -> None:
+    body = pipeline("qwen2")
+    at = next(token["id"] for token in body["added_tokens"] if token["content"] == "<s>")
+    declared = {str(at): flags("<s>", lstrip=True)}
+    folder = write(tmp_path / "m", body, "Qwen2Tokenizer", "qwen2", added_tokens_decoder=declared)
+    assert loaded(folder).encode("A <s>", add_special_tokens=False) == own(folder).encode("A<s>").ids
+
+
+@pytest.mark.parametrize("class_name", ["LlamaTokenizer", "PreTrainedTokenizerFast", "GPT2Tokenizer"])
+def test_special_tokens_as_plain_text_where_the_configuration_wants_them_so(tmp_path: Path, class_name: str) -> None:
+    folder = write(tmp_path / "m", pipeline("llama2"), class_name, "llama", split_special_tokens=True)
+    file = own(folder)
+    file.encode_special_tokens = True
+    for text in TEXTS:
+        assert loaded(folder).encode(text, add_special_tokens=False) == file.encode(text, add_special_tokens=False).ids
+    assert file.token_to_id("<s>") not in loaded(folder).encode("<s> x", add_special_tokens=False)
+
+
+@pytest.mark.parametrize("class_name", ["GemmaTokenizer", "GPTNeoXTokenizerFast", "LlamaTokenizer"])
+@pytest.mark.parametrize("key", ["additional_special_tokens", "extra_special_tokens"])
+def test_new_special_tokens_get_the_first_ids_in_their_order(tmp_path: Path, class_name: str, key: str) -> None:
+    body = pipeline("gemma")
+    size = own(write(tmp_path / "plain", body, None, None)).get_vocab_size()
+    named = {"unk_token": "<unk>", "pad_token": "</s>", "bos_token": "<s>", "eos_token": "</s>"}
+    tokenizer = loaded(write(tmp_path / "m", body, class_name, None, **named, **{key: ["<|z|>", "<|a|>"]}))
+    assert tokenizer.convert_tokens_to_ids(["<|z|>", "<|a|>"]) == [size, size + 1]
+    assert len(tokenizer) == size + 2
+    assert tokenizer.mask_token is None
+
+
+def test_special_tokens_of_the_file_are_tried_though_the_configuration_changes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    folder = write(
+        tmp_path / "m",
+        pipeline("qwen2"),
+        "Qwen2Tokenizer",
+        "qwen2",
+        added_tokens_decoder={"0": flags("<s>", rstrip=True)},
+    )
+    encode = transformers.PreTrainedTokenizerBase.encode
+    monkeypatch.setattr(
+        transformers.PreTrainedTokenizerBase,
+        "encode",
+        lambda self, text, **o: encode(self, text.replace("<s>", "<"), **o),
+    )
+    with pytest.raises(ModelError, match=r"transformers encodes '<s> </s>"):
+        loaded(folder)
 
 
 def test_the_fingerprint_follows_the_pipeline(tmp_path: Path) -> None:
