@@ -30,6 +30,30 @@ FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 # Classes that left the space before a text to the file where no configuration named it; all others put none.
 LEAVE_PREFIX_SPACE = frozenset(("LlamaTokenizer", "LlamaTokenizerFast", "T5Tokenizer", "T5TokenizerFast"))
+# Models that 4.57 loaded by these where no file names a class.
+LEAVE_PREFIX_SPACE_MODELS = frozenset(
+    [
+        "arcee",
+        "deepseek_v2",
+        "deepseek_v3",
+        "diffllama",
+        "ernie4_5",
+        "ernie4_5_moe",
+        "jamba",
+        "jetmoe",
+        "llama",
+        "llama4",
+        "llama4_text",
+        "mistral",
+        "mixtral",
+        "persimmon",
+        "phi3",
+        "phimoe",
+        "t5",
+        "zamba",
+        "zamba2",
+    ]
+)
 PROBED_TOKENS = 16
 """So many of the file's special tokens are tried, each within a text."""
 # What ways of splitting texts differ in: spaces and line ends, in runs and at either end, digits, contractions, code,
@@ -79,9 +103,7 @@ def as_tokenizer_json(folder: Path, tokenizer: Any, notes: list[str] | None = No
     if getattr(own.model, "dropout", None):  # of training: each encoding of a text would be another one
         own.model.dropout = None
     settings = _settings(folder)
-    # The class as which transformers 4 loaded: as named, else that of the model.
-    named_class = settings.get("tokenizer_class") or type(tokenizer).__name__
-    _prefix_space(own, settings, str(named_class), notes)
+    _prefix_space(own, settings, _leaves_prefix_space(folder, settings), notes)
     if hasattr(own, "encode_special_tokens"):  # split_special_tokens: special tokens are encoded as plain text
         own.encode_special_tokens = bool(getattr(tokenizer, "split_special_tokens", made.encode_special_tokens))
     in_file = {token.content: repr(token) for token in own.get_added_tokens_decoder().values()}
@@ -131,15 +153,22 @@ def _encoded(own: Any, texts: Iterable[str]) -> dict[str, tuple[list[int], str]]
     return {text: (found, own.decode(found, skip_special_tokens=False)) for text, found in ids.items()}
 
 
-def _prefix_space(own: Any, settings: dict[str, Any], named_class: str, notes: list[str] | None) -> None:
+def _leaves_prefix_space(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether the class by which transformers 4 loaded leaves the space to the file: as named, else the model's."""
+    model = folder / "config.json"
+    config = json.loads(model.read_text(encoding="utf-8")) if model.is_file() else {}
+    name = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    return name in LEAVE_PREFIX_SPACE if name else config.get("model_type") in LEAVE_PREFIX_SPACE_MODELS
+
+
+def _prefix_space(own: Any, settings: dict[str, Any], is_left: bool, notes: list[str] | None) -> None:
     """Let the configuration say whether a space goes before a text, where transformers 4 did.
 
     That is where the file's whole way of splitting is one ByteLevel. A configuration that does not say meant the
     class's default, no space, whatever the file says; the classes of Llama and T5, and ``null``, left it to the file
     (tried with 4.57). Everywhere else the file holds.
     """
-    silent = False if named_class not in LEAVE_PREFIX_SPACE else None
-    wanted = settings.get("add_prefix_space", silent)
+    wanted = settings.get("add_prefix_space", None if is_left else False)
     if not isinstance(wanted, bool):
         return
     from tokenizers import pre_tokenizers
