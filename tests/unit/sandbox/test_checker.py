@@ -428,6 +428,66 @@ def test_many_calls_do_not_use_up_the_programs_time() -> None:
     assert verdicts[0].passed or "values to cross" in verdicts[0].detail, verdicts[0]  # on a very busy machine
 
 
+SLOW_HASH = """
+    import time
+    class B:
+        asked = 0
+        def __hash__(self):
+            B.asked += 1
+            time.sleep(0.9 * (B.asked > 1))
+            return 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "test"),
+    [
+        ("    return {B(): 42}\n", "    assert list(candidate().values()) == [42]\n"),
+        ("    return a[0]({B(): 42})\n", "    assert candidate(lambda x: sum(x.values())) == 42\n"),
+        (
+            "    try:\n        raise ValueError({B()})\n    finally:\n        pass\n",
+            "    try: candidate()\n    except: pass\n",
+        ),
+    ],
+)
+def test_no_time_is_given_for_what_the_program_does_while_its_values_are_taken(end: str, test: str) -> None:
+    """A table's keys are asked for their hashes while it is built: the second question to each comes from there."""
+    with Checker(jobs=1, timeout_seconds=0.4) as one:
+        (verdict,) = one.check(Problem("T/0", ONE, f"def check(candidate):\n{test}", "f"), [SLOW_HASH[1:] + end])
+    assert verdict.label == "timed out", verdict
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "set(random.Random(i).sample(range(10**7), 4000))",
+        "{(i, j, k) for j in range(60) for k in range(60)}",
+        "{f'word{i}{j}' for j in range(4000)}",
+        "[frozenset((j * 7919 % 10007, j * 104729 % 99991, j)) for j in range(2000)]",
+    ],
+)
+def test_large_sets_and_many_of_them_cross_fast(checker: Checker, made: str) -> None:
+    """Looking for their orders took 27 microseconds an element on either side: 10 s and more."""
+    body = f"    import random\n    i = a[0]\n    return {made}\n"
+    test = f"import random\ndef check(candidate):\n    for i in range(40): assert candidate(i) == {made}\n"
+    (verdict,) = checker.check(Problem("T/0", ONE, test, "f"), [body])
+    assert verdict.passed, verdict
+
+
+def test_a_set_whose_elements_changed_is_no_fault_of_the_harness(checker: Checker) -> None:
+    """Two elements have become equal; one has become unhashable: in one process both still are two elements."""
+    own = "    class P:\n        def __init__(self, x): self.x = x\n        def __hash__(self): return hash(self.x)\n"
+    own += "        def __eq__(self, other): return self.x == other.x\n    p, q = P(1), P(2)\n"
+    test = "def check(candidate):\n    assert len(candidate()) == 2\n"
+    for kind in ("{p, q}", "frozenset((p, q))"):
+        for change in ("q.x = 1", "q.x = []"):
+            (verdict,) = checker.check(
+                Problem("T/0", ONE, test, "f"), [f"{own}    s = {kind}\n    {change}\n    return s\n"]
+            )
+            assert verdict.passed or "of which elements have changed their hashes" in verdict.detail, (change, verdict)
+            assert "zip" not in verdict.detail
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_machine_without_proc_is_told_that_and_not_to_lower_its_walls(
     is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
