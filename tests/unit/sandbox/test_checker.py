@@ -24,7 +24,7 @@ from evalkit.sandbox.calls import Channel
 from evalkit.sandbox.checker import Turns, final_label, of_dead_worker, starved
 from evalkit.sandbox.kernel import is_dying
 from evalkit.sandbox.nursery import _end
-from evalkit.sandbox.wire import END, MORE, SECONDS
+from evalkit.sandbox.wire import END, MORE, SECONDS, frame
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
 from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
 from tests.support.sandbox.hostile import SOLVE
@@ -381,6 +381,53 @@ def test_a_process_that_others_killed_is_told_from_one_that_is_ended_here() -> N
             assert is_dying(pid)
         status, killed, *_ = _end(pid, END)
         assert (os.WTERMSIG(status), killed) == (signal.SIGKILL, not by_others)
+
+
+LEADER_EXITS = """
+import ctypes, os, threading, time
+def others():
+    while True: time.sleep(1)
+threading.Thread(target=others).start()
+os.write(1, b"x")
+ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
+"""
+
+
+def test_a_process_of_which_only_the_first_thread_has_ended_is_not_dying() -> None:
+    """It was waited for, 10 seconds, as one that ends; now it is ended."""
+    with subprocess.Popen([sys.executable, "-c", LEADER_EXITS], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.read(1) == b"x"
+        stat = Path(f"/proc/{running.pid}/stat")
+        deadline = time.monotonic() + 10
+        while " Z " not in stat.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert " Z " in stat.read_text()
+        assert not is_dying(running.pid)
+        running.kill()
+
+
+@pytest.mark.parametrize("words", [[1e9], [float("inf")], [float("nan")], [-1.0], [1.0, 1.0], [2.0, 1.0], [3.01]])
+def test_words_of_a_judge_that_are_not_its_own_end_no_tester(words: list[float]) -> None:
+    """Tests that run a text of the program can write to the link: endless time, or an endless stream of words."""
+    ours, theirs = socket.socketpair()
+    if not (pid := os.fork()):
+        time.sleep(60)
+    theirs.sendall(b"".join(frame({"more": word}) for word in words))
+    told: list[float] = []
+    found = tester_module.JudgeProcess(pid, ours).report(time.monotonic() + 60, told.append, 3.0)
+    theirs.close()
+    assert (found["label"], told) == ("failed", words[:-1])
+    assert "wrote to their process's pipes" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"used": float("nan")}, {"crossing": 1e300}, {"waited": float("-inf")}, {"printed": 10**300}]
+)
+def test_a_report_of_impossible_numbers_is_none(changes: dict[str, Any]) -> None:
+    report = {**tester_module.NO_REPORT, "mapped": 1}
+    assert tester_module.is_report(report)
+    assert not tester_module.is_report({**report, **changes})
 
 
 @pytest.mark.parametrize(
