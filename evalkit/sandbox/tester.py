@@ -86,7 +86,7 @@ class JudgeProcess:
         Raises:
             DiedError: there is none, and the process is gone.
         """
-        begun, used, deadline, told = 0.0, 0.0, bound, 0.0
+        begun, used, deadline, told, is_up = 0.0, 0.0, bound, 0.0, False
         while True:
             try:
                 message = self._message(deadline)
@@ -107,7 +107,10 @@ class JudgeProcess:
                 more(told)
                 begun, deadline = 0.0, bound + told
                 continue
-            if not is_report(message):
+            if message == {"up": True} and not is_up:
+                is_up = True
+                continue
+            if not is_report(message) or (is_up and message["label"] == "lost"):
                 self.end()
                 detail = (
                     f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
@@ -293,8 +296,8 @@ class Tester:
                 stays = False
             try:
                 report = judge.report(job, channel, lambda message: link.sendall(frame(message)))
-            except MemoryError as error:
-                report = {**NO_REPORT, "label": "lost", "detail": f"{type(error).__name__}: {error}"}
+            except MemoryError:
+                report = {**NO_REPORT, "label": "out of memory", "detail": "of the tests' process"}
             link.sendall(frame({**report, "mapped": self.walls.mapped_bytes()}))
             if not stays:
                 return

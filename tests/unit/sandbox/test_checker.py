@@ -421,6 +421,22 @@ def test_words_of_a_judge_that_are_not_its_own_end_no_tester(words: list[float])
     assert "wrote to their process's pipes" in found["detail"]
 
 
+def test_a_judge_that_says_it_is_lost_after_the_start_is_not_believed(checker: Checker) -> None:
+    """Tests that run a text of the program: it refused the score of the whole run, after six attempts."""
+    lost = {**tester_module.NO_REPORT, "mapped": 0}
+    text = f"""
+import os
+for fd in range(3, 64):
+    try: os.write(fd, {frame(lost)!r})
+    except OSError: pass
+while 1: pass
+"""
+    body = f"    return {text!r}\n"
+    verdict = judge(checker, body, prompt=ONE, entry_point="f", test="def check(f):\n    exec(f(), {})\n")
+    assert (verdict.label, verdict.attempts) == ("failed", 1), verdict
+    assert "wrote to their process's pipes" in verdict.detail
+
+
 @pytest.mark.parametrize(
     "changes", [{"used": float("nan")}, {"crossing": 1e300}, {"waited": float("-inf")}, {"printed": 10**300}]
 )
