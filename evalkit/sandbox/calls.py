@@ -79,7 +79,8 @@ class Channel:
         self._held = b""
         self.poller: Any = None
         self.spent = 0.0
-        """Seconds that this side has worked on messages."""
+        """Seconds that this side has worked on messages, without those it waited for an answer meanwhile."""
+        self._since = 0.0
         self.exchanges = 0
 
     @classmethod
@@ -90,6 +91,18 @@ class Channel:
         for fd in ours:
             os.set_blocking(fd, False)
         return cls(ours, (requests[0], replies[1], prints[1]))
+
+    def start_work(self) -> None:
+        """Work on a message begins."""
+        self._since = self._since or time.monotonic()
+
+    def stop_work(self) -> bool:
+        """It ends, or waits; whether there was any."""
+        was_working = self._since > 0
+        if was_working:
+            self.spent += time.monotonic() - self._since
+            self._since = 0.0
+        return was_working
 
     def open(self) -> None:
         """Make ready to talk."""
@@ -138,9 +151,9 @@ class Channel:
                     return
 
     def send(self, message: Any) -> None:
-        begun = time.monotonic()
+        self.start_work()
         data = memoryview(frame(message))
-        self.spent += time.monotonic() - begun
+        self.stop_work()
         self.exchanges += 1
         waiting = False
         try:
@@ -172,13 +185,13 @@ class Channel:
             raise Malformed(f"a reply of {length} bytes; the most is {MAX_FRAME_BYTES}")
         data = self._at_least(4 + length)
         self._held = data[4 + length :]
-        begun = time.monotonic()
+        self.start_work()
         try:
             message = loads(str(data[4 : 4 + length], "ascii"))
         except (ValueError, RecursionError):
             raise Malformed("a reply that is not JSON") from None
         finally:
-            self.spent += time.monotonic() - begun
+            self.stop_work()
         if type(message) is not dict:
             raise Malformed("a reply that is not an object")
         return message
@@ -357,10 +370,17 @@ class Session:
         try:
             with self._lock:  # tests may have threads
                 self._talking += 1
+                channel = self._channel
+                # A question within the work on a message: a stand-in's hash, say, for a table's key. Its time is the
+                # program's own.
+                was_working = channel.stop_work()
                 try:
                     return self._answered(question, handle, arguments, keywords)
                 finally:
                     self._talking -= 1
+                    channel.stop_work()
+                    if was_working:
+                        channel.start_work()
         except Ending as ending:
             self.ending = ending
             raise
@@ -374,7 +394,8 @@ class Session:
     def _answered(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         self._number += 1
         number = self._number
-        heap, begun = self._heap, time.monotonic()
+        heap = self._heap
+        self._channel.start_work()
         message: dict[str, Any] = {"id": number, "do": question, "on": handle}
         if heap.entries and heap.is_full():
             message["forget"] = True
@@ -383,7 +404,7 @@ class Session:
             message["values"] = encode_arguments(arguments, keywords, self._encoder)
         except CrossingError as error:
             raise Uncrossed(f"an argument of the tests: {error}") from None
-        self._channel.spent += time.monotonic() - begun
+        self._channel.stop_work()
         self._send(message)
         while True:
             reply = self._channel.receive()
@@ -397,11 +418,11 @@ class Session:
         if "uncrossed" in reply:
             raise Uncrossed(str(reply["uncrossed"])[:200])
         if "ok" in reply:
-            begun = time.monotonic()
+            self._channel.start_work()
             value = self._decoded(reply["ok"]) if type(reply["ok"]) in (list, dict) else reply["ok"]
             self._take_changes(reply)
-            self._channel.spent += time.monotonic() - begun
             return value
+        self._channel.start_work()
         raised = self.raised(reply.get("raised"))
         self._take_changes(reply)
         raise raised
@@ -418,7 +439,7 @@ class Session:
 
     def _send(self, message: dict[str, Any]) -> None:
         """Send a message with what common objects have become."""
-        begun = time.monotonic()
+        self._channel.start_work()
         if self._heap.entries:
             changes = encode_changes(self._heap, self._encoder)
             for change in changes:
@@ -428,7 +449,7 @@ class Session:
                 message["changes"] = changes
             if dropped := self._heap.prune():
                 message["dropped"] = dropped
-        self._channel.spent += time.monotonic() - begun
+        self._channel.stop_work()
         self._channel.send(message)
         self._heap.settle()
 
@@ -437,8 +458,17 @@ class Session:
             return decode(data, self._decoder)
         except ImportError as error:
             raise Uncrossed(f"a value of a module that the tests do not have: {error}") from None
-        except Exception:  # whatever a constructor says to parts that do not suit it
+        except Exception as error:  # whatever a constructor says to parts that do not suit it
+            self._refused(error)
             raise Malformed("a value that is not plain data") from None
+
+    @staticmethod
+    def _refused(error: Exception) -> None:
+        """Where it is the program's own: it was asked for the hash of an element, or to compare two."""
+        if hasattr(error, "from_candidate"):
+            name, message, _ = error.from_candidate
+            why = f"a set or dict of which elements have changed their hashes: {name[:60]}: {message[:100]}"
+            raise Uncrossed(why) from None
 
     def _take_changes(self, reply: dict[str, Any]) -> None:
         """Take over what the program made of common objects."""
@@ -447,7 +477,8 @@ class Session:
                 apply_changes(reply["changes"], self._decoder, self._spoil)
             except ImportError as error:
                 raise Uncrossed(f"a value of a module that the tests do not have: {error}") from None
-            except Exception:
+            except Exception as error:
+                self._refused(error)
                 raise Malformed("changes that are not plain data") from None
         self._heap.settle()
 
@@ -462,19 +493,21 @@ class Session:
 
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
-        begun = time.monotonic()
+        self._channel.start_work()
         try:
             index = reply["callback"]
             function = self._callbacks[index] if type(index) is int and index >= 0 else None
             args, kwargs = decode_arguments(reply["values"], self._decoder)
             if function is None:
                 raise TypeError
-        except Exception:
+        except Exception as error:
+            self._refused(error)
             raise Malformed("a call of no function of the tests") from None
         self._take_changes(reply)
-        self._channel.spent += time.monotonic() - begun
+        self._channel.stop_work()
         try:
             result = function(*args, **kwargs) if callable(function) else next(function)
+            self._channel.start_work()  # until it is sent
             return {"returned": encode(result, self._encoder())}
         except CrossingError as error:
             raise Uncrossed(f"what a function of the tests returned: {error}") from None

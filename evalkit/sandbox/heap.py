@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from .order import Search
+
 MAX_KEPT = 512  # objects that stay common from one call to the next; beyond it those of the call in hand
 MAX_GIVEN = 20_000  # objects of one reply that become common; the others are copies
 MAX_KEPT_ITEMS = 20_000
@@ -46,6 +48,8 @@ class Heap:
         """Numbers that the message in hand gives."""
         self.note: Callable[[str], None] = lambda _: None
         """Told what of a value does not cross though the rest of it does."""
+        self.search = Search()
+        """For the orders of sets."""
         self._next = first
         self._parts_of = parts_of
 

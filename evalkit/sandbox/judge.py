@@ -128,7 +128,8 @@ class Judge:
         """Run the tests of one job and say what became of them; how the candidate ends, others have to see.
 
         Args:
-            tell: meanwhile told of the seconds that crossing has taken, ``{"more": seconds}``.
+            tell: meanwhile told that the candidate is up, ``{"up": True}``, after which nothing that ends the sample is
+                the processes' fault; and of the seconds that crossing has taken, ``{"more": seconds}``.
         """
         before = self._waited()
         self._used, self._waited_at_start, self._crossing, self._told, self._tell = 0.0, before, 0.0, 0.0, tell
@@ -197,6 +198,7 @@ class Judge:
                 self._bound = time.monotonic() + job["bound_seconds"]
                 signal.setitimer(signal.ITIMER_REAL, TELLING_SHARE * self._limit)
                 self._start_candidate(channel)
+                self._tell({"up": True})
                 begun, self._waited_at_start = time.monotonic(), self._waited()
                 try:
                     self._load_program(job, channel, program, session)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import resource
 import signal
@@ -202,13 +203,31 @@ _PF_EXITING, _PF_SIGNALED = 0x4, 0x400  # linux/sched.h; /proc/PID/stat tells th
 
 
 def is_dying(pid: int) -> bool:
-    """Whether a process is ending: it exits, or a signal killed it."""
+    """Whether a process is ending: it exits, or a signal killed it. Not where only its first thread ended."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib is not loaded here
-            state, *fields = file.read().rpartition(b")")[2].split()
-        return state in (b"Z", b"X") or bool(int(fields[5]) & (_PF_EXITING | _PF_SIGNALED))
+        state, flags = _state_and_flags(f"/proc/{pid}/stat")
+        if flags & _PF_SIGNALED:
+            return True
+        if not (state in b"ZX" or flags & _PF_EXITING):
+            return False
+        others = [name for name in os.listdir(f"/proc/{pid}/task") if name != str(pid)]  # noqa: PTH208
     except (OSError, ValueError, IndexError):
         return False
+    return all(map(functools.partial(_thread_is_dying, pid), others))
+
+
+def _thread_is_dying(pid: int, thread: str) -> bool:
+    try:
+        state, flags = _state_and_flags(f"/proc/{pid}/task/{thread}/stat")
+    except (OSError, ValueError, IndexError):
+        return True  # gone
+    return state in b"ZX" or bool(flags & (_PF_EXITING | _PF_SIGNALED))
+
+
+def _state_and_flags(path: str) -> tuple[bytes, int]:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded here
+        state, *fields = file.read().rpartition(b")")[2].split()
+    return state, int(fields[5])
 
 
 def close_descriptors_from(first: int) -> None:

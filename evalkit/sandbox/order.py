@@ -5,10 +5,15 @@ first free one (Objects/setobject.c, 3.10 to 3.13). So the order depends on the 
 deletions leave different, and on who came first. Neither can be set from Python, but both can be brought about: by
 elements that are taken out again (their places stay used), and by the order of adding. The sender tries that, and tells
 the recipe that worked. Both processes hash with one seed.
+
+To think of each element's places takes long, about 30 microseconds: it is done for sets of up to :data:`MAX_ARRANGED`
+elements, and for so many of them in a sample (:class:`Search`). For others there is one cheap try, in a table that has
+its size from the start.
 """
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,11 +21,29 @@ from typing import Any
 SMALLEST = 8  # places of an empty set
 _EMPTY_BYTES = sys.getsizeof(set())
 _PLACE_BYTES = 16
-MAX_ARRANGED = 4096  # elements of a set for which a recipe is looked for
-MAX_SIZE = 1 << 16
+MAX_ARRANGED = 512  # elements of a set for which each one's places are thought of
+MAX_SEARCHED = 30_000  # elements in all of the sets of a sample, on each side, for which that is done
+MAX_SIZE = 1 << 12  # places of a table that a plan is made for: it looks at each
 _LINEAR = 9  # places that are tried after the one in hand, where the table has so many
 _TRIED = 24  # places of an element that are thought of
 NO_RECIPE = -1
+CHANGED = -2  # there is none: some of its elements have other hashes than when they came in, or have become equal
+
+
+class Search:
+    """What is left of the thorough searches for recipes. Mutable."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_SEARCHED
+
+    def may(self, count: int) -> bool:
+        """Whether there may be another one, for so many elements; it is counted."""
+        if count > min(MAX_ARRANGED, self.left):
+            return False
+        self.left -= count
+        return True
 
 
 class _Filler:
@@ -111,8 +134,11 @@ def _plan(elements: list[Any], size: int) -> tuple[list[Any], list[int], list[in
 
 def arrange(target: set[Any], elements: list[Any], size: int) -> None:
     """Fill an empty set; with a ``size`` above 0, so that its table has that many places and the order is the list's,
-    where that can be had."""
-    plan = _plan(elements, size) if SMALLEST <= size <= MAX_SIZE and not size & (size - 1) else None
+    where that can be had; with one more than the number of places, they are had from the start and that is all."""
+    if size % 2 and size > SMALLEST:
+        _fill_at_once(target, elements, size - 1)
+        return
+    plan = _plan_within_bounds(elements, size)
     if plan is None:
         for element in elements:
             target.add(element)
@@ -132,46 +158,84 @@ def arrange(target: set[Any], elements: list[Any], size: int) -> None:
         target.discard(filler)
 
 
+def _plan_within_bounds(elements: list[Any], size: int) -> tuple[list[Any], list[int], list[int]] | None:
+    """The plan, where a sender may have thought of one."""
+    if len(elements) > MAX_ARRANGED or not SMALLEST <= size <= MAX_SIZE or size & (size - 1):
+        return None
+    return _plan(elements, size)
+
+
+def _fill_at_once(target: set[Any], elements: list[Any], size: int) -> None:
+    """Fill an empty set in a table of this size, if an update with so many can bring that about."""
+    at_once = max(0, size // 2 - 1)  # room is made for more than twice as many
+    target.update(dict.fromkeys(elements[:at_once]))
+    for element in elements[at_once:]:
+        target.add(element)
+
+
 def is_in_order(value: Iterable[Any], elements: list[Any]) -> bool:
     """Whether a set iterates over these very objects in this order."""
-    return all(one is other for one, other in zip(value, elements, strict=True))
+    found = list(value)
+    return len(found) == len(elements) and all(map(operator.is_, found, elements))
 
 
-def recipe_of_set(value: set[Any], elements: list[Any]) -> int:
-    """What :func:`arrange` needs to know to make this set again: 0 nothing, else the size; :data:`NO_RECIPE`."""
-    if len(elements) < 2 or is_in_order(set(elements), elements):
+def recipe_of_set(value: set[Any], elements: list[Any], search: Search) -> int:
+    """What :func:`arrange` needs to know to make this set again: 0 nothing, else the size, or the size and 1;
+    :data:`NO_RECIPE`, :data:`CHANGED`."""
+    if len(elements) < 2:
         return 0
-    if len(elements) > MAX_ARRANGED:
-        return NO_RECIPE
-    size = table_size(value)
-    made: set[Any] = set()
-    arrange(made, elements, size)
-    return size if is_in_order(made, elements) else NO_RECIPE
+    try:
+        made = set(elements)
+        if is_in_order(made, elements):
+            return 0
+        if len(made) != len(elements):
+            return CHANGED
+        size = table_size(value)
+        for recipe in (size + 1, size):
+            if recipe % 2 or search.may(len(elements)):
+                made = set()
+                arrange(made, elements, recipe)
+                if is_in_order(made, elements):
+                    return recipe
+    except Exception:  # a hash or a comparison of the program's own, which no program in one process is asked for here
+        return CHANGED
+    return NO_RECIPE
 
 
 # A frozenset cannot be changed after it is made, so it is made of something else: of a list, which is added one by one,
 # or of a set, which is merged in its order.
 def frozen(elements: list[Any], recipe: int) -> frozenset[Any]:
     """A frozenset. Recipe 0: of the list; 1: of a set of it; an even n: of the list in the order for n places; an
-    odd n: of a set arranged for n - 1 places."""
+    odd n: of a set arranged for n - 1 places (where that is 2 beyond a power of two: of one that had them from the
+    start)."""
     if recipe == 0:
         return frozenset(elements)
     source: set[Any] = set()
     if recipe % 2:
-        arrange(source, elements, recipe - 1)
+        arrange(source, elements, recipe - 1 if recipe % 8 == 1 else recipe - 2)
         return frozenset(source)
-    plan = _plan(elements, recipe) if SMALLEST <= recipe <= MAX_SIZE else None
+    plan = _plan_within_bounds(elements, recipe)
     return frozenset(plan[0] if plan else elements)
 
 
-def recipe_of_frozenset(value: frozenset[Any], elements: list[Any]) -> int:
-    """What :func:`frozen` needs to know to make this frozenset again; :data:`NO_RECIPE`."""
-    if len(elements) < 2 or is_in_order(frozenset(elements), elements):
+def recipe_of_frozenset(value: frozenset[Any], elements: list[Any], search: Search) -> int:
+    """What :func:`frozen` needs to know to make this frozenset again; :data:`NO_RECIPE`, :data:`CHANGED`."""
+    if len(elements) < 2:
         return 0
-    if len(elements) > MAX_ARRANGED:
-        return NO_RECIPE
-    size = table_size(value)
-    for recipe in (1, size, *(places + 1 for places in (size, size // 2, 2 * size, 4 * size, size // 4))):
-        if (SMALLEST <= recipe <= MAX_SIZE or recipe == 1) and is_in_order(frozen(elements, recipe), elements):
-            return recipe
+    try:
+        made = frozenset(elements)
+        if is_in_order(made, elements):
+            return 0
+        if len(made) != len(elements):
+            return CHANGED
+        size = table_size(value)
+        sizes = (size, size // 2, 2 * size, 4 * size, size // 4)
+        cheap = (1, size + 3)
+        for recipe in (*cheap, size, *(places + 1 for places in sizes)):
+            if recipe != 1 and not SMALLEST <= recipe <= MAX_SIZE:
+                continue
+            if (recipe in cheap or search.may(len(elements))) and is_in_order(frozen(elements, recipe), elements):
+                return recipe
+    except Exception:  # a hash or a comparison of the program's own, which no program in one process is asked for here
+        return CHANGED
     return NO_RECIPE

@@ -38,6 +38,7 @@ UNARY: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "abs": ("__abs__", abs),
     "neg": ("__neg__", operator.neg),
     "pos": ("__pos__", operator.pos),
+    "invert": ("__invert__", operator.invert),
     "round": ("__round__", round),
     "trunc": ("__trunc__", math.trunc),
     "floor": ("__floor__", math.floor),
@@ -60,7 +61,8 @@ ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     name: getattr(operator, name)
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "xor")
-} | {"and": operator.and_, "or": operator.or_}
+} | {"and": operator.and_, "or": operator.or_, "divmod": divmod}
+OPERATORS |= {f"i{name}": getattr(operator, f"i{name}") for name in OPERATORS if name != "divmod"}
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")
 }
@@ -284,21 +286,32 @@ def remote_class(name: str, abilities: frozenset[str]) -> Any:
 def generator(remote: Any) -> Generator[Any, Any, Any]:
     """A true generator, for a generator of the candidate."""
     session, handle = remote._session, remote._handle
-    more = _items(session, handle)
+    more, taken = _items(session, handle), 0
     try:
         item = next(more)
         while True:
+            taken += 1
             try:
                 sent = yield item
             except GeneratorExit:
                 session.close_generator(handle)
                 raise
             except BaseException as error:
+                _note_ahead(session, taken)
                 item = session.ask("throw", handle, [error])
                 continue
-            item = next(more) if sent is None else session.ask("send", handle, [sent])
+            if sent is None:
+                item = next(more)
+            else:
+                _note_ahead(session, taken)
+                item = session.ask("send", handle, [sent])
     except StopIteration as stop:
         return stop.value
+
+
+def _note_ahead(session: Session, taken: int) -> None:
+    if taken > SINGLE_ITEMS:
+        session.notes.setdefault(f"send and throw after {SINGLE_ITEMS} items of a generator, which is ahead then")
 
 
 def derived(session: Session, handle: int, name: str, base: Any) -> Any:

@@ -42,6 +42,8 @@ CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
 BLOATED_BYTES = 64 << 20  # a judge that keeps so much more than at its start is replaced
 MAX_REPORT_BYTES = 4 << 20
+MAX_REPORTED = 1e6  # seconds
+ROUNDING_SECONDS = 1e-3
 EXIT_SECONDS = 1.0  # a judge that closed its link is given so long to end
 SILENCE_SECONDS = 0.4  # how long a judge may be silent beyond the bound, which ends all but a long call in C
 # What tests and the values that cross need, imported once here and not once a job. Not among them: what runs code in
@@ -72,18 +74,19 @@ class JudgeProcess:
             socket.send_fds(self.link, [struct.pack(">I", len(text))], list(channel.ours))
             self.link.sendall(text)
 
-    def report(self, bound: float, more: Callable[[float], None]) -> dict[str, Any]:
+    def report(self, bound: float, more: Callable[[float], None], most: float) -> dict[str, Any]:
         """The report on the job in hand.
 
         Args:
             more: told of the seconds that crossing has taken so far, which the bound is put off by.
+            most: seconds that a judge grants for that; its words grow, and up to this. Others are not a judge's.
             bound: when (time.monotonic) its clock ends the tests. What it does after that shows what it is busy with;
                 before, it may only have waited for the program.
 
         Raises:
             DiedError: there is none, and the process is gone.
         """
-        begun, used, deadline = 0.0, 0.0, bound
+        begun, used, deadline, told, is_up = 0.0, 0.0, bound, 0.0, False
         while True:
             try:
                 message = self._message(deadline)
@@ -98,11 +101,16 @@ class JudgeProcess:
                 raise DiedError("the tests did not end", 0, share, state) from None
             except (EOFError, OSError):
                 return self._last_report()
-            if type(message) is dict and message.keys() == {"more"} and type(message["more"]) is float:
-                more(message["more"])
-                begun, deadline = 0.0, max(deadline, bound + message["more"])
+            word = message.get("more") if type(message) is dict and len(message) == 1 else None
+            if type(word) is float and told < word <= most + ROUNDING_SECONDS:
+                told = word
+                more(told)
+                begun, deadline = 0.0, bound + told
                 continue
-            if not is_report(message):
+            if message == {"up": True} and not is_up:
+                is_up = True
+                continue
+            if not is_report(message) or (is_up and message["label"] == "lost"):
                 self.end()
                 detail = (
                     f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
@@ -239,7 +247,7 @@ class Tester:
             self.staying = None  # until it turns out well
             judge.send(text, channel)
         channel.leave()
-        report = judge.report(bound, self.give_more)
+        report = judge.report(bound, self.give_more, MAX_CROSSING * self.settings["timeout_seconds"])
         if stays and "mapped" in report and report["mapped"] <= self.staying_bytes + BLOATED_BYTES:
             self.staying = judge
         elif "mapped" in report:
@@ -288,8 +296,8 @@ class Tester:
                 stays = False
             try:
                 report = judge.report(job, channel, lambda message: link.sendall(frame(message)))
-            except MemoryError as error:
-                report = {**NO_REPORT, "label": "lost", "detail": f"{type(error).__name__}: {error}"}
+            except MemoryError:
+                report = {**NO_REPORT, "label": "out of memory", "detail": "of the tests' process"}
             link.sendall(frame({**report, "mapped": self.walls.mapped_bytes()}))
             if not stays:
                 return
@@ -368,11 +376,15 @@ def is_report(message: Any) -> bool:
         return False
     if any(type(message[name]) is not type(value) for name, value in NO_REPORT.items()):
         return False
+    if not all(-1.0 <= message[name] <= MAX_REPORTED for name, value in NO_REPORT.items() if type(value) is float):
+        return False
     try:
         bytes.fromhex(message["output"])
     except ValueError:
         return False
-    return type(message["mapped"]) is int and message["label"] in _LABELS and message["word"] in _WORDS
+    if type(message["mapped"]) is not int or not 0 <= message["printed"] < 1 << 63:
+        return False
+    return message["label"] in _LABELS and message["word"] in _WORDS
 
 
 def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .heap import Heap
-from .order import arrange, frozen, recipe_of_frozenset, recipe_of_set
+from .order import CHANGED, NO_RECIPE, arrange, frozen, recipe_of_frozenset, recipe_of_set
 from .stock import NAMED, TABLE, _type_is, stock_name
 
 MAX_DEPTH = 100  # nested containers in one value, before it is sent flat
@@ -188,12 +188,12 @@ class Encoder:
         """A set or frozenset, in its order."""
         elements = list(value)
         tag, recipe_of = ("s", recipe_of_set) if type(value) is set else ("f", recipe_of_frozenset)
-        recipe = recipe_of(value, elements)
+        recipe = recipe_of(value, elements, self.heap.search)
         encoded = self.items(elements, depth)
         if recipe == 0:
             return {tag: encoded}
         if recipe < 0:
-            self.heap.note("the order of a set")
+            self.heap.note(_LOST[recipe])
         return {tag.upper(): [recipe, *encoded]}
 
     def stock(self, name: str, value: Any, depth: int) -> Any:
@@ -522,11 +522,15 @@ def _complex(decoder: Decoder, body: Any, depth: int) -> complex:
     return complex(float(real), float(imag))
 
 
+# Of a set without a recipe.
+_LOST = {NO_RECIPE: "the order of a set", CHANGED: "a set of which elements have changed their hashes"}
+
+
 def _elements(decoder: Decoder, body: Any, depth: int) -> tuple[int, list[Any]]:
     """(recipe, elements) of the tags S and F."""
     recipe = _type_is(_list(body)[0], int)
     if recipe < 0:
-        decoder.heap.note("the order of a set")
+        decoder.heap.note(_LOST.get(recipe, _LOST[NO_RECIPE]))
     return max(recipe, 0), [decoder(item, depth) for item in body[1:]]
 
 

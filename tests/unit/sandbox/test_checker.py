@@ -24,7 +24,7 @@ from evalkit.sandbox.calls import Channel
 from evalkit.sandbox.checker import Turns, final_label, of_dead_worker, starved
 from evalkit.sandbox.kernel import is_dying
 from evalkit.sandbox.nursery import _end
-from evalkit.sandbox.wire import END, MORE, SECONDS
+from evalkit.sandbox.wire import END, MORE, SECONDS, frame
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
 from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
 from tests.support.sandbox.hostile import SOLVE
@@ -383,6 +383,69 @@ def test_a_process_that_others_killed_is_told_from_one_that_is_ended_here() -> N
         assert (os.WTERMSIG(status), killed) == (signal.SIGKILL, not by_others)
 
 
+LEADER_EXITS = """
+import ctypes, os, threading, time
+def others():
+    while True: time.sleep(1)
+threading.Thread(target=others).start()
+os.write(1, b"x")
+ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
+"""
+
+
+def test_a_process_of_which_only_the_first_thread_has_ended_is_not_dying() -> None:
+    """It was waited for, 10 seconds, as one that ends; now it is ended."""
+    with subprocess.Popen([sys.executable, "-c", LEADER_EXITS], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.read(1) == b"x"
+        stat = Path(f"/proc/{running.pid}/stat")
+        deadline = time.monotonic() + 10
+        while " Z " not in stat.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert " Z " in stat.read_text()
+        assert not is_dying(running.pid)
+        running.kill()
+
+
+@pytest.mark.parametrize("words", [[1e9], [float("inf")], [float("nan")], [-1.0], [1.0, 1.0], [2.0, 1.0], [3.01]])
+def test_words_of_a_judge_that_are_not_its_own_end_no_tester(words: list[float]) -> None:
+    """Tests that run a text of the program can write to the link: endless time, or an endless stream of words."""
+    ours, theirs = socket.socketpair()
+    if not (pid := os.fork()):
+        time.sleep(60)
+    theirs.sendall(b"".join(frame({"more": word}) for word in words))
+    told: list[float] = []
+    found = tester_module.JudgeProcess(pid, ours).report(time.monotonic() + 60, told.append, 3.0)
+    theirs.close()
+    assert (found["label"], told) == ("failed", words[:-1])
+    assert "wrote to their process's pipes" in found["detail"]
+
+
+def test_a_judge_that_says_it_is_lost_after_the_start_is_not_believed(checker: Checker) -> None:
+    """Tests that run a text of the program: it refused the score of the whole run, after six attempts."""
+    lost = {**tester_module.NO_REPORT, "mapped": 0}
+    text = f"""
+import os
+for fd in range(3, 64):
+    try: os.write(fd, {frame(lost)!r})
+    except OSError: pass
+while 1: pass
+"""
+    body = f"    return {text!r}\n"
+    verdict = judge(checker, body, prompt=ONE, entry_point="f", test="def check(f):\n    exec(f(), {})\n")
+    assert (verdict.label, verdict.attempts) == ("failed", 1), verdict
+    assert "wrote to their process's pipes" in verdict.detail
+
+
+@pytest.mark.parametrize(
+    "changes", [{"used": float("nan")}, {"crossing": 1e300}, {"waited": float("-inf")}, {"printed": 10**300}]
+)
+def test_a_report_of_impossible_numbers_is_none(changes: dict[str, Any]) -> None:
+    report = {**tester_module.NO_REPORT, "mapped": 1}
+    assert tester_module.is_report(report)
+    assert not tester_module.is_report({**report, **changes})
+
+
 @pytest.mark.parametrize(
     ("used", "waited", "crossing", "label"),
     [
@@ -426,6 +489,66 @@ def test_many_calls_do_not_use_up_the_programs_time() -> None:
     assert verdicts[1].label == "timed out"
     assert "values to cross" in verdicts[1].detail
     assert verdicts[0].passed or "values to cross" in verdicts[0].detail, verdicts[0]  # on a very busy machine
+
+
+SLOW_HASH = """
+    import time
+    class B:
+        asked = 0
+        def __hash__(self):
+            B.asked += 1
+            time.sleep(0.9 * (B.asked > 1))
+            return 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "test"),
+    [
+        ("    return {B(): 42}\n", "    assert list(candidate().values()) == [42]\n"),
+        ("    return a[0]({B(): 42})\n", "    assert candidate(lambda x: sum(x.values())) == 42\n"),
+        (
+            "    try:\n        raise ValueError({B()})\n    finally:\n        pass\n",
+            "    try: candidate()\n    except: pass\n",
+        ),
+    ],
+)
+def test_no_time_is_given_for_what_the_program_does_while_its_values_are_taken(end: str, test: str) -> None:
+    """A table's keys are asked for their hashes while it is built: the second question to each comes from there."""
+    with Checker(jobs=1, timeout_seconds=0.4) as one:
+        (verdict,) = one.check(Problem("T/0", ONE, f"def check(candidate):\n{test}", "f"), [SLOW_HASH[1:] + end])
+    assert verdict.label == "timed out", verdict
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "set(random.Random(i).sample(range(10**7), 4000))",
+        "{(i, j, k) for j in range(60) for k in range(60)}",
+        "{f'word{i}{j}' for j in range(4000)}",
+        "[frozenset((j * 7919 % 10007, j * 104729 % 99991, j)) for j in range(2000)]",
+    ],
+)
+def test_large_sets_and_many_of_them_cross_fast(checker: Checker, made: str) -> None:
+    """Looking for their orders took 27 microseconds an element on either side: 10 s and more."""
+    body = f"    import random\n    i = a[0]\n    return {made}\n"
+    test = f"import random\ndef check(candidate):\n    for i in range(40): assert candidate(i) == {made}\n"
+    (verdict,) = checker.check(Problem("T/0", ONE, test, "f"), [body])
+    assert verdict.passed, verdict
+
+
+def test_a_set_whose_elements_changed_is_no_fault_of_the_harness(checker: Checker) -> None:
+    """Two elements have become equal; one has become unhashable: in one process both still are two elements."""
+    own = "    class P:\n        def __init__(self, x): self.x = x\n        def __hash__(self): return hash(self.x)\n"
+    own += "        def __eq__(self, other): return self.x == other.x\n    p, q = P(1), P(2)\n"
+    test = "def check(candidate):\n    assert len(candidate()) == 2\n"
+    for kind in ("{p, q}", "frozenset((p, q))"):
+        for change in ("q.x = 1", "q.x = []"):
+            (verdict,) = checker.check(
+                Problem("T/0", ONE, test, "f"), [f"{own}    s = {kind}\n    {change}\n    return s\n"]
+            )
+            assert verdict.passed or "of which elements have changed their hashes" in verdict.detail, (change, verdict)
+            assert "zip" not in verdict.detail
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -373,6 +373,14 @@ OWN_OBJECTS = [
     ("class T:\n    def __init__(self, v): self.v = v\n    def __add__(self, o): return T(self.v + o.v)\n"
      "    def __eq__(self, o): return self.v == o.v", "return T(a[0])",
      "assert f(1) + f(2) == f(3)\nassert f(1) != f(2)"),
+    ("class T:\n    def __init__(self, v): self.v = v\n    def __iadd__(self, o): self.v += o.v; return self\n"
+     "    def __add__(self, o): return T(0)", "return T(a[0])",
+     "t = u = f(1)\nt += f(2)\nassert t is u and u.v == 3"),
+    ("class T:\n    def __init__(self, v): self.v = v\n    def __add__(self, o): return T(self.v + o.v)",
+     "return T(a[0])", "t = u = f(1)\nt += f(2)\nassert t is not u and u.v == 1 and t.v == 3"),
+    ("class T:\n    def __init__(self, v): self.v = v\n    def __invert__(self): return ~self.v\n"
+     "    def __divmod__(self, o): return divmod(self.v, o.v)", "return T(a[0])",
+     "assert ~f(5) == -6 and divmod(f(7), f(2)) == (3, 1)"),
     ("class T:\n    def __format__(self, how): return f'<{how}>'", "return T()", "assert f'{f():x}' == '<x>'"),
     ("class T:\n    n = 6\n    def inc(self): return 1", "return T().inc",
      "r = f()\nassert r() == 1 and r.__self__.n == 6"),
