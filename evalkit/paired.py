@@ -140,7 +140,11 @@ class PairedTest:
 
     def smallest_margin(self, alpha: float = 0.05) -> float:
         """Return the smallest margin that passes where nothing changed: any below it could be hidden."""
-        return boundary(lambda margin: alpha - self.hidden(margin))
+        nothing = np.zeros_like(self.losses)
+        unchanged = replace(
+            self, difference=replace(self.difference, value=0.0, stderr=0.0), residuals=nothing, losses=nothing
+        )
+        return boundary(lambda margin: alpha - unchanged.p_fine(margin))
 
     def p_fine(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or more"; small: not worse by the margin. Falls with it."""

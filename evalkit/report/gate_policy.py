@@ -115,7 +115,9 @@ def read_policy(path: Path) -> Policy:
             for name, entry in _section(found, "suites", where).items()
         },
         {name: _rule(entry, default, _TASK_KEYS, f"{where}: tasks: {name}") for name, entry in tasks.items()},
-        None if average is False else _rule(average, default, ("margin", "tier"), f"{where}: {AVERAGE}"),
+        None
+        if average is False
+        else _rule({} if average is True else average, default, ("margin", "tier"), f"{where}: {AVERAGE}"),
         where,
         asks_average,
     )

@@ -164,3 +164,10 @@ def test_a_size_of_which_nothing_is_left_is_no_stratum() -> None:
     some = test.counts * (test.weights == test.weights.max())
     found = melded(test.losses, test.weights, some)
     assert found is None
+
+
+@pytest.mark.parametrize("sizes", [(1000, 20, 5, 5), (300, 40), (500, 60, 30, 10, 200)])
+def test_unchanged_answers_pass_from_the_margin_that_is_said_and_not_below(sizes: tuple[int, ...]) -> None:
+    said = of_counts(*((size, size // 10, size // 20) for size in sizes)).smallest_margin()
+    unchanged = of_counts(*((size, 0, 0) for size in sizes))
+    assert unchanged.p_fine(said + 1e-5) <= 0.05 < unchanged.p_fine(said - 1e-4)
