@@ -32,7 +32,7 @@ MAX_TIMEOUT_SECONDS = 86_400.0
 STARVED_SHARE = 0.1
 # Why an attempt is no verdict yet -> how many attempts end so until that outcome stands (each reason by itself).
 ATTEMPTS = {
-    "starved": 2,  # a time-out, among others that wanted the CPU too
+    "starved": 2,  # a time-out, among others that wanted the CPU too, unless crossing had all it is ever given
     "fault": 2,  # the tester says that the harness or the data set is at fault
     "crashed": 2,  # a signal ended the tester: its own C code failed on what the program returned
     "killed": 3,  # SIGKILL, which nobody here sent, ended the candidate
@@ -403,7 +403,7 @@ def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
         return "crashed"
     if outcome["label"] == "crashed" and outcome.get("signal") == signal.SIGKILL:
         return "killed"
-    if outcome["label"] == "timed out" and not was_alone and starved(outcome):
+    if outcome["label"] == "timed out" and not was_alone and not outcome.get("is_spent") and starved(outcome):
         return "starved"
     return None
 

@@ -348,6 +348,7 @@ class Tester:
             "label": "harness error" if label == "lost" else label,
             "detail": detail,
             "is_lost": label == "lost",
+            "is_spent": crossing > 0.9 * MAX_CROSSING * limit,  # nearly all that crossing is ever given
             "signal": ended_by if label == "crashed" else 0,
             "cpu_seconds": cpu,
             "waited_seconds": -1.0
