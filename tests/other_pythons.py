@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 # What the torch-free half imports. lm-eval and torch are left out on purpose.
 REQUIREMENTS = (
-    *("click", "jinja2", "numpy", "pandas", "pyyaml", "scipy", "tabulate"),
+    *("click", "jinja2", "msgspec", "numpy", "pandas", "pyyaml", "scipy", "tabulate"),
     *("hypothesis", "pytest", "pytest-xdist"),
 )
 
@@ -40,11 +40,12 @@ def environment(python: str, version: str) -> Path:
     folder = ROOT / f".venv-{version}"
     interpreter = folder / "bin" / "python"
     ready = folder / ".ready"
-    if not ready.exists():
+    wanted = " ".join(REQUIREMENTS)
+    if not ready.exists() or ready.read_text(encoding="utf-8") != wanted:
         subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True)
         install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, "-c", str(ROOT / "constraints.txt"), *REQUIREMENTS], check=True)
-        ready.touch()
+        ready.write_text(wanted, encoding="utf-8")
     return interpreter
 
 

@@ -55,6 +55,12 @@ from evalkit.baselines.sections import models_of
 from evalkit.baselines.text import read_lines
 from evalkit.suites import load_suites, load_tasks
 
+_NO_MODELS = {
+    *("metric", "metrics", "value", "score", "scores", "result", "version", "mode", "filter", "n-shot", "shots"),
+    *("stderr", "指标", "数值", "分数", "得分", "版本", "标准误"),
+}
+"""Headings of a table of one model that are no model's name."""
+
 
 class _Reader:
     """State of the first pass: where in the file we are, and what was found so far."""
@@ -497,8 +503,9 @@ class _Reader:
             if sum(any(cell is not None for cell in row.cells) for row in rows) > 2:
                 self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
                 return
-        of_opencompass = {"version", "metric", "mode"} <= {cell.lower() for cell in heading}
-        if heading and not of_opencompass and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
+        # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
+        of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
+        if heading and not of_one and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
             rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
             if sum(cell is not None for row in rows for cell in row.cells) > 1:
                 self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))

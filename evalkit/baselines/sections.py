@@ -208,13 +208,23 @@ def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) ->
     return replace(table, rows=tuple(rows), suite=suite)
 
 
-def _takes_more(average: PrintedScore, rows: list[Row], suite: str) -> bool:
-    """Tell whether an average is one of rows of which some are not the suite's: unless the suite's own give it."""
+def _other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None:
+    """Return of which rows an average is that are not just the suite's; None where it is the suite's, or may be.
+
+    It has more rows where the suite's own do not give it, and fewer where those that are there do.
+    """
     own = [row for row in rows if suite_of_task(row.task) == suite]
-    if not own or len(own) == len(rows):
-        return False
+    known = load_suites()[suite]
+    is_whole = {row.task for row in own} >= {task.name for task in known.tasks}
+    if not own or (len(own) == len(rows) and is_whole):
+        return None
     values = [row.value for row in one_a_task(own)]
-    return abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) > Decimal("0.0151")
+    is_mean = abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= Decimal("0.0151")
+    if is_mean and not is_whole:
+        return f"{len(values)} of the {len(known.tasks)} rows of {known.title}"
+    if not is_mean and len(own) < len(rows):
+        return f"more rows than those of {known.title}"
+    return None
 
 
 def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
@@ -456,8 +466,9 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                     keep(score, heading)
                 waiting.clear()
             for score in table.averages:
-                if heading is not None and _takes_more(score, list(table.rows), heading):
-                    average_of_rows(score, list(table.rows), f"more rows than those of {load_suites()[heading].title}")
+                others = _other_rows(score, list(table.rows), heading) if heading is not None else None
+                if others is not None:
+                    average_of_rows(score, list(table.rows), others)
                 elif heading is not None and suites - {None} <= {heading}:
                     keep(score, str(heading))
                 else:
@@ -493,8 +504,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             else:
                 why = "of what, the list above it does not say"
                 notes.append(Note(event.line, f"average {event.percent}: {why}; not read", unread=True))
-        elif heading is not None and _takes_more(event, section, heading) and not settled:
-            average_of_rows(event, section, f"more rows than those of {load_suites()[heading].title}")
+        elif heading is not None and not settled and (others := _other_rows(event, section, heading)) is not None:
+            average_of_rows(event, section, others)
             settled = True
         elif heading is not None:
             listed = []

@@ -54,9 +54,7 @@ def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], l
 
 
 def _model(table: Comparison, column: int, notes: list[Note]) -> ModelScores | None:
-    name = re.sub(
-        r"\s*\((?:this model|ours|este modelo|本模型)\)\s*$", "", table.headings[column].strip("*_` "), flags=re.I
-    )
+    name = _THIS.sub("", table.headings[column].strip("*_` "))
     cells = [(row, row.cells[column]) for row in table.rows if column < len(row.cells)]
     known = [(row, value) for row, value in cells if value is not None]
     scores = [(row, value) for row, value in known if row.role not in ("average", "total")]

@@ -68,7 +68,7 @@ def test_what_is_no_number_is_not_read_and_no_neighbour_takes_its_place(cell: st
 
 
 @settings(max_examples=300)
-@given(st.text(max_size=12).filter(lambda text: not set(text) & set("|\n\r\\&<\ue000") and text.isprintable()))
+@given(st.text(max_size=12).filter(lambda text: not set(text) & set("|│┃║¦∣\n\r\\&<\ue000") and text.isprintable()))
 def test_the_score_is_in_its_own_cell_or_nowhere(cell: str) -> None:
     log = read(f"GPT4All\n{HEADING}|piqa|3|acc|{cell}|±|0.0093|\n|boolq|1|acc|0.5000|±|0.0087|\n")
     rows = {row.task: row for model in log.models for table in model.tables for row in table.rows}

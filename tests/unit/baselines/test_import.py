@@ -112,12 +112,12 @@ def test_ways_to_head_a_suite_without_rows(heading: str) -> None:
 
 def test_text_glued_to_numbers_rows_and_fences() -> None:
     log = read(
-        f"{HEADING}{ARC}Average: 60.07AGI-Eval\n{HEADING}|agieval_sat_math|0|acc|0.3773|± |0.0328|```"
+        f"{HEADING}{ARC}Average: 61.07AGI-Eval\n{HEADING}|agieval_sat_math|0|acc|0.3773|± |0.0328|```"
         "Average: 43.07%BigBench test\nTruthfulQA:\n| Task |Version|Metric|Value | |Stderr|\n"
         "|---|--:|--|--:|---|-----:|\n"
         "|truthfulqa_mc| 1|mc1 |0.3599|± |0.0168|\n| | |mc2 |0.5304|± |0.0153|Averages of A and B:\n"
     )
-    assert averages(log) == {"gpt4all": "60.07", "agieval": "43.07"}
+    assert averages(log) == {"gpt4all": "61.07", "agieval": "43.07"}
     assert [r[:3] for r in rows(log)][-2:] == [("truthfulqa_mc", "mc1", "0.3599"), ("truthfulqa_mc", "mc2", "0.5304")]
     assert unread(log) == []
 
@@ -183,9 +183,9 @@ def test_signs_between_value_and_error(sign: str) -> None:
     ids=["bom and CRLF", "utf-16", "latin-1", "gb18030"],
 )
 def test_encodings(encode: object) -> None:
-    log = read(encode(f"GPT4All:\n{HEADING}{ARC}Average: 60.07\n"))  # type: ignore[operator]
+    log = read(encode(f"GPT4All:\n{HEADING}{ARC}Average: 61.07\n"))  # type: ignore[operator]
     assert rows(log) == ARC_ROWS
-    assert averages(log) == {"gpt4all": "60.07"}
+    assert averages(log) == {"gpt4all": "61.07"}
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_a_file_of_several_models() -> None:
     assert named.models[0].humaneval is None
     assert named.models[1].humaneval is not None
     assert rows(named, 1) == [("boolq", "acc", "0.7657", "0.0060")]
-    unnamed = read(f"{HEADING}{BOOLQ}Average: 86.57\n\n{HEADING}{other}Average: 76.57\n")
-    assert [averages(unnamed, i) for i in (0, 1)] == [{"gpt4all": "86.57"}, {"gpt4all": "76.57"}]
+    unnamed = read(f"{HEADING}{BOOLQ}Average: 87.57\n\n{HEADING}{other}Average: 77.57\n")
+    assert [averages(unnamed, i) for i in (0, 1)] == [{"gpt4all": "87.57"}, {"gpt4all": "77.57"}]
     single = read(f"# Model-A-7B\n{HEADING}{BOOLQ}")
     assert len(single.models) == 1
 

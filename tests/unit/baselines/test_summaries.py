@@ -149,3 +149,19 @@ def test_the_audit_of_such_tables_is_as_before() -> None:
     wrong = audit_log(parse_log("card.md", numbered_lines(MERGE.replace("46.93", "49.63")))).inconsistent
     assert wrong
     assert wrong[0].line == 6
+
+
+@pytest.mark.parametrize(("average", "imported"), [("27.43", False), ("31.70", True)])
+def test_the_average_of_a_few_of_a_suites_rows_is_not_the_suites(average: str, imported: bool, tmp_path: Path) -> None:
+    # The mean of the two rows that are there, 24.41 and 30.45, is 27.43; another number may be that of all eight.
+    card = tmp_path / "card.md"
+    card.write_text(
+        "# Foo\n\n### AGIEval\n\n| Task | Version | Metric | Value | | Stderr |\n|---|--:|---|--:|---|--:|\n"
+        "| agieval_aqua_rat | 0 | acc | 22.83 | ± | 2.64 |\n| | | acc_norm | 24.41 | ± | 2.70 |\n"
+        "| agieval_sat_math | 0 | acc | 33.18 | ± | 3.18 |\n| | | acc_norm | 30.45 | ± | 3.11 |\n\n"
+        f"Average: {average}\n",
+        encoding="utf-8",
+    )
+    found = import_log(card, retrieved="2026-11-28")
+    assert found.baselines[0].averages == ({"agieval": Decimal(average)} if imported else {})
+    assert any("2 of the 8 rows of AGIEval" in str(note) for note in found.notes) is not imported
