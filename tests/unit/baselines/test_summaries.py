@@ -165,3 +165,35 @@ def test_the_average_of_a_few_of_a_suites_rows_is_not_the_suites(average: str, i
     found = import_log(card, retrieved="2026-11-28")
     assert found.baselines[0].averages == ({"agieval": Decimal(average)} if imported else {})
     assert any("2 of the 8 rows of AGIEval" in str(note) for note in found.notes) is not imported
+
+
+def test_a_leaderboards_footer_is_a_measurement_of_its_own(tmp_path: Path) -> None:
+    # The layout of mergers' cards: the suites' tables, and what the hub's bot adds below them.
+    card = tmp_path / "card.md"
+    card.write_text(
+        "# Foo\n\n### TruthfulQA\n|    Task     |Version|Metric|Value|   |Stderr|\n|---|---:|---|---:|---|---:|\n"
+        "|truthfulqa_mc|      1|mc1   |46.88|±  |  1.75|\n|             |       |mc2   |64.15|±  |  1.52|\n\n"
+        "Average: 64.15%\n\n# [Open LLM Leaderboard Evaluation Results](https://huggingface.co/spaces/x)\n\n"
+        "|Metric|Value|\n|---|---:|\n|Avg.|73.01|\n|MMLU (5-Shot)|65.11|\n|TruthfulQA (0-shot)|63.54|\n"
+        "|Winogrande (5-shot)|81.61|\n",
+        encoding="utf-8",
+    )
+    found = import_log(card, retrieved="2026-11-28")
+    (baseline,) = found.baselines
+    assert baseline.protocol_of("truthfulqa") == "nous-2023"
+    assert baseline.protocol_of("gpt4all") != "nous-2023"
+    assert set(baseline.tasks["truthfulqa_mc"]) == {"mc1", "mc2"}
+    assert any("truthfulqa_mc again, measured otherwise" in str(note) for note in found.notes)
+
+
+def test_an_average_that_its_rounded_rows_give_is_the_suites(tmp_path: Path) -> None:
+    card = tmp_path / "card.md"
+    card.write_text(
+        "# Foo\n\n### TruthfulQA\n|Tasks|Version|Filter|n-shot|Metric|Value|   |Stderr|\n"
+        "|---|---|---|---|---|---|---|---|\n"
+        "|truthfulqa_mc1|2|none|0|acc|0.30|±|0.01|\n|truthfulqa_mc2|2|none|0|acc|0.44|±|0.01|\n"
+        "|truthfulqa_gen|3|none|0|bleu_acc|0.38|±|0.01|\n\nAverage: 43.68%\n",
+        encoding="utf-8",
+    )
+    (baseline,) = import_log(card, retrieved="2026-11-28").baselines
+    assert baseline.averages == {"truthfulqa": Decimal("43.68")}
