@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -62,12 +63,10 @@ class _Group(click.Group):
             sys.exit(130)
         except OSError as error:  # of --help and of the last flush; those of commands end in `invoke`
             if (full := output.exit_code_of(error)) is None:
-                raise
+                _end_by_own_fault()
             sys.exit(full)
-        except Exception:  # a fault of ours: exit code 1 would tell CI that a model got worse
-            traceback.print_exc()
-            click.echo("error: a fault of evalkit itself; please report it with the lines above", err=True)
-            sys.exit(INTERNAL_ERROR)
+        except Exception:
+            _end_by_own_fault()
         sys.exit(code or 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -80,9 +79,20 @@ class _Group(click.Group):
             ctx.exit(error.exit_code)
         except OSError as error:
             code = output.exit_code_of(error)
+            if code is None and error.errno == errno.ENAMETOOLONG:  # asked of any path of the user's, at any place
+                name = str(error.filename)
+                click.echo(f"error: {name[:40]}...: a file name of {len(name):,} characters is too long", err=True)
+                code = 2
             if code is None:
                 raise
             ctx.exit(code)
+
+
+def _end_by_own_fault() -> NoReturn:
+    """Print the traceback of a fault of ours and end: exit code 1 would tell CI that a model got worse."""
+    traceback.print_exc()
+    click.echo("error: a fault of evalkit itself; please report it with the lines above", err=True)
+    sys.exit(INTERNAL_ERROR)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.paths import user_path
+from evalkit.paths import is_folder, user_path
 from evalkit.suites import find_suite, find_task, load_suites
 from evalkit.yaml_files import YamlFile, read_yaml, shown
 
@@ -221,7 +221,7 @@ def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig
 def model_folder_name(model: str) -> str:
     """Turn a model's name into one path component: ``org/name`` becomes ``org__name``, a folder its last part."""
     path = user_path(model)
-    name = path.resolve().name if path.is_dir() else model.strip("/")
+    name = path.resolve().name if is_folder(path) else model.strip("/")
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name.replace("/", "__")) or "model"
 
 

@@ -39,3 +39,8 @@ def make_parent(path: Path, option: str) -> None:
 def user_path(text: str | Path) -> Path:
     """Return a path as a user writes it, ``~`` resolved where it names a home; ``Path.expanduser`` raises elsewhere."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 (the reason is above)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Tell whether a path is a folder; False where it cannot be one: ``Path.is_dir`` raises at too long a name."""
+    return os.path.isdir(path)  # noqa: PTH112 (the reason is above)

@@ -153,16 +153,25 @@ def test_a_listing_can_be_cut_by_a_pipe() -> None:
     assert json.dumps(done.stdout).startswith('"task')
 
 
-def test_a_fault_of_ours_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("fault", [IndexError("list index out of range"), OSError(5, "Input/output error", "x")])
+def test_a_fault_of_ours_is_no_verdict(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Python's own exit code for an exception is 1, which means "worse" to those who gate."""
 
     def broken(*_: object) -> str:
-        raise IndexError("list index out of range")
+        raise fault
 
     monkeypatch.setattr("evalkit.listing.listing", broken)
     with pytest.raises(SystemExit) as stopped:
         main(["list", "suites"])
     assert stopped.value.code == 70
     told = capsys.readouterr().err
-    assert "IndexError: list index out of range" in told
+    assert f"{type(fault).__name__}: {fault}" in told
     assert told.endswith("error: a fault of evalkit itself; please report it with the lines above\n")
+
+
+@pytest.mark.parametrize("command", ["report {}", "gate {} --baseline {}", "audit {}", "compare {} {}"])
+def test_a_name_that_is_too_long_is_one_line(command: str) -> None:
+    line = error_line(evalkit(*command.replace("{}", "a" * 300).split()))
+    assert "too long" in line
