@@ -21,7 +21,7 @@ from evalkit.baselines.names import is_no_share, task_and_metric
 from evalkit.data.layouts import cluster_key
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
-from evalkit.foreign_protocol import dtype_of, limit_of, model_name, protocols
+from evalkit.foreign_protocol import dtype_of, limit_of, model_name, protocols, scored_names
 from evalkit.results import MetricValue, RunRecord, Sample, finite
 from evalkit.suites import load_tasks
 
@@ -92,30 +92,24 @@ def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int
     return scored.get(task) or whole
 
 
-def _scored(found: dict[str, Any]) -> list[str]:
-    """Return the tasks of a results file, as it names them, without groups."""
-    groups = set(_mapping(found, "groups"))
-    return [name for name in found["results"] if name not in groups]
-
-
 def _metrics(
     path: Path, found: dict[str, Any], scored: Mapping[str, int]
 ) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]]]:
     """Return the scores of a results file, and the (task, metric) of its numbers that are no shares."""
     metrics: dict[str, dict[str, MetricValue]] = {}
     ignored: list[tuple[str, str]] = []
-    groups = set(_mapping(found, "groups"))
+    names = scored_names(found)
     for name, values in found["results"].items():
         if not isinstance(values, dict):
             raise StoreError(f"{path}: results: {name}: expected a mapping of metrics")
-        if name in groups:
+        if name not in names:
             continue
         for key, value in values.items():
             base, _, filtered = key.partition(",")
             if base == "alias" or base.endswith("_stderr") or isinstance(value, str):
                 continue
             number = _number(value)
-            task, metric = task_and_metric(name, key)
+            task, metric = task_and_metric(names[name], key)
             if is_no_share(metric) or (number is not None and not 0 <= number <= 1):
                 ignored.append((task, metric))
                 continue
@@ -134,6 +128,7 @@ def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
     That is what a task's configuration says of its metric, else what lm-eval does by default with its own metrics.
     """
     means = set()
+    names = scored_names(found)
     for name, values in found["results"].items():
         listed = _mapping(_mapping(found, "configs"), name).get("metric_list")
         entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
@@ -143,7 +138,7 @@ def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
         for key in values:
             base = key.partition(",")[0]
             if said.get(base, "mean" if base in _MEANS else None) == "mean":
-                means.add(task_and_metric(name, key))
+                means.add(task_and_metric(names.get(name, name), key))
     return frozenset(means)
 
 
@@ -182,7 +177,7 @@ def read_foreign_run(path: Path) -> RunRecord:
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
     evalkit: dict[str, Any] = {
-        **protocols(found, _scored(found)),
+        **protocols(found),
         "ignored": ignored,
         "started": _started(found.get("date"), file),
         "duration_seconds": _number(_seconds(found)) or 0.0,

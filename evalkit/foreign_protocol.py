@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from evalkit.baselines.names import task_and_metric, task_and_shots
 from evalkit.suites import load_suites, load_tasks
+
+_ALL = "all"
+"""In a file of lighteval the means of each metric over all its tasks; no task."""
 
 _OF_0_4 = frozenset({"configs", "n-shot", "n-samples", "group_subtasks", "lm_eval_version", "higher_is_better"})
 
@@ -26,13 +30,30 @@ def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def harness_of(found: Mapping[str, Any]) -> str:
-    """Return which harness wrote a results file: ``lm-eval-0.3``, ``lm-eval-0.4``, ``lighteval`` or ``unknown``."""
+    """Return which harness wrote a results file: ``lm-eval-0.3``, ``lm-eval-0.4``, ``lighteval`` or ``unknown``.
+
+    ``open-llm-leaderboard`` is a file of lighteval whose tasks are all those of the leaderboard's first version.
+    """
     if "config_general" in found:
-        return "lighteval"
+        named = {task_and_shots(name)[2] for name in found["results"] if name != _ALL}
+        return "open-llm-leaderboard" if named == {"open-llm-leaderboard"} else "lighteval"
     filtered = any("," in key for values in found["results"].values() if isinstance(values, dict) for key in values)
     if filtered or _OF_0_4 & found.keys():
         return "lm-eval-0.4"
     return "lm-eval-0.3" if "num_fewshot" in _mapping(found, "config") else "unknown"
+
+
+def scored_names(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tasks of a results file, without groups: name in the file -> name without suite and shots.
+
+    ``leaderboard|arc:challenge|25`` is ``arc:challenge``, except where the file has it twice: then nothing says which
+    of the two is meant, and both keep their names.
+    """
+    groups = {*_mapping(found, "groups"), *([_ALL] if "config_general" in found else [])}
+    short = {name: task_and_shots(name) for name in found["results"] if name not in groups}
+    plain = {name: task if harness is not None else name for name, (task, _, harness) in short.items()}
+    times = Counter(task_and_metric(task, "")[0] for task in plain.values())
+    return {name: task if times[task_and_metric(task, "")[0]] == 1 else name for name, task in plain.items()}
 
 
 def _whole(value: Any) -> int | None:
@@ -49,7 +70,7 @@ def shots_of(found: Mapping[str, Any], name: str) -> int | None:
 
 def limit_of(found: Mapping[str, Any]) -> int | float | None:
     """Return the file's limit: a number of documents, or below 1 a share of each task; None if it has none."""
-    limit = _mapping(found, "config").get("limit")
+    limit = _mapping(found, "config").get("limit", _mapping(found, "config_general").get("max_samples"))
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:
         return None
     return int(limit) if float(limit).is_integer() else limit
@@ -69,7 +90,8 @@ def task_protocol(found: Mapping[str, Any], name: str) -> str:
 
 def _text(harness: str, shots: Iterable[int], limit: float | None, templated: bool) -> str:
     parts = [harness]
-    parts += ["/".join(map(str, sorted(shots))) + "-shot"] if any(shots := list(shots)) else []
+    if harness != "open-llm-leaderboard" and any(shots := list(shots)):  # whose shots its name says
+        parts += ["/".join(map(str, sorted(shots))) + "-shot"]
     parts += [f"limit {limit:g}"] if limit is not None else []
     parts += ["chat template"] if templated else []
     return ", ".join(parts)
@@ -86,13 +108,13 @@ def together(found: Mapping[str, Any], names: Iterable[str]) -> str:
     return _text(harness_of(found), shots, limit_of(found), templated)
 
 
-def protocols(found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def protocols(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return evalkit's keys about how a file's tasks were measured.
 
     ``protocol`` of the whole file, ``protocols`` of its suites, ``task_protocols`` and ``shots`` of its tasks.
     """
-    names = list(names)
-    of_task = {task_and_metric(name, "acc")[0]: name for name in names}
+    names = scored_names(found)
+    of_task = {task_and_metric(plain, "acc")[0]: name for name, plain in names.items()}
     suites: dict[str, list[str]] = {}
     for task, name in of_task.items():
         if (known := load_tasks().get(task)) is not None:

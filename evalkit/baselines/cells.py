@@ -176,7 +176,7 @@ class Columns:
         task: index of the task column.
         metric: index of the metric column; None if each metric has a column of its own, or no metric is named.
         value: index of the value column; None likewise.
-        stderr: index of the column of standard errors, or None.
+        stderr: index of the column of standard errors; None without one, or where each metric has a column of its own.
         wide: column index -> metric, where each metric has a column of its own.
         open_left, open_right: whether the rows have no bar at that end.
         groups: True for lm-eval's table of group averages.
@@ -202,6 +202,30 @@ class Columns:
     def in_percent(self) -> bool:
         """True if the heading of the values has a per cent sign."""
         return self.value is not None and "%" in self.headings[self.value]
+
+    @property
+    def _bare_errors(self) -> list[int]:
+        return [i for i, heading in enumerate(self.headings) if _COLUMN["stderr"].fullmatch(_label(heading))]
+
+    @property
+    def wide_errors(self) -> dict[int, int]:
+        """Column of a metric -> column of its standard error, where each metric has a column of its own.
+
+        ``acc_stderr`` names its metric. ``stderr`` is that of the only metric, or of the one on its left where each
+        metric has one; of anything else nobody knows whose it is.
+        """
+        plain = [_label(heading) for heading in self.headings]
+        found = {i: plain.index(f"{metric}_stderr") for i, metric in self.wide if f"{metric}_stderr" in plain}
+        bare, metrics = self._bare_errors, [i for i, _ in self.wide]
+        if len(bare) == len(metrics) and (len(bare) == 1 or bare == [i + 1 for i in metrics]):
+            found = dict(zip(metrics, bare, strict=True)) | found
+        return found
+
+    @property
+    def unclear_errors(self) -> tuple[str, ...]:
+        """Headings of the standard errors of which nobody knows whose they are."""
+        known = set(self.wide_errors.values())
+        return tuple(self.headings[i] for i in self._bare_errors if i not in known) if self.wide else ()
 
     @property
     def adjoining(self) -> bool:
@@ -288,7 +312,7 @@ def columns_of(line: Line) -> Columns | None:
         {"#", ""}
         | {c for _, c in wide}
         | {f"{c}_stderr" for _, c in wide}
-        | {plain[i] for n in ("other", "shots", "filter") for i in places[n]}
+        | {plain[i] for n in ("other", "shots", "filter", "stderr") for i in places[n]}
     )
     if (metric is None or value is None) and not (wide and all(c in others for i, c in enumerate(plain) if i != task)):
         return None
@@ -319,8 +343,8 @@ def _by_heading(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
     """Return the rows of a line that has a cell for each heading; a row without a number keeps its cell's text."""
     task, shots = cells[columns.task], _shots(cells, columns)
     if columns.wide:
-        errors = {_label(heading): cells[i] for i, heading in enumerate(columns.headings)}
-        found = [(metric, cells[i], errors.get(f"{metric}_stderr", "")) for i, metric in columns.wide]
+        errors = columns.wide_errors
+        found = [(metric, cells[i], cells[errors[i]] if i in errors else "") for i, metric in columns.wide]
         # An empty cell is a metric that the task does not have; one that says N/A, or has an error, is a lost number.
         filled = [(m, c, e) for m, c, e in found if c or e] or found[:1]
         return [RawRow(task, m, value_of(c), score_of(e), shots, c) for m, c, e in filled]

@@ -99,6 +99,9 @@ class _Reader:
                 if line.before and not columns.open_left:
                     self._prose(number, line.before)
                 self.columns, self.task = columns, ""
+                for heading in columns.unclear_errors:
+                    metrics = ", ".join(metric for _, metric in columns.wide)
+                    self.note(number, f"column '{heading}' not read: of which of {metrics}?", unread=True)
                 rest = split_heading(line)[1]
                 position += self._score_line(position, number, text, rest) if rest.cells else 1
             elif self._starts_other_table(position, line):
@@ -134,8 +137,10 @@ class _Reader:
     def _starts_other_table(self, position: int, line: Line) -> bool:
         """Tell whether the line is the heading (or first row) of a table that is not one of per-task scores."""
         cells = tuple(c for c in (line.before, *line.cells, line.after) if c)
-        if not cells or is_rule(cells) or any(is_metric(c) for c in cells):
+        if not cells or is_rule(cells):
             return False
+        if any(is_metric(c) for c in cells):
+            return self._is_unknown_heading(position, cells)
         if self._fits_heading(line):
             return False
         if any(score_of(c) for c in cells):
@@ -152,6 +157,13 @@ class _Reader:
             for _, _, next_line in following[:1]
             if next_line.cells
         )
+
+    def _is_unknown_heading(self, position: int, cells: tuple[str, ...]) -> bool:
+        """Tell whether a line with a metric's name heads a table, and not all of its columns are known."""
+        if any(score_of(c) for c in cells) or (self.columns is not None and len(cells) >= len(self.columns.headings)):
+            return False
+        following = self._following(position)
+        return bool(following) and is_rule(following[0][2].cells)
 
     @staticmethod
     def _benchmark_by_models(line: Line) -> bool:
@@ -362,8 +374,8 @@ class _Reader:
                 self.note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True)
                 continue
             scaled = self._stderr(number, row, value, places)
-            printed, shots, lighteval = task_and_shots(row.task)
-            harness = "lighteval" if lighteval else harness
+            printed, shots, labelled_by = task_and_shots(row.task)
+            harness = labelled_by or harness
             task, metric = task_and_metric(printed, row.metric)
             members = _members(shares, place)
             if row.level < 0 or (members and load_tasks().get(row.task) is None):
@@ -511,6 +523,11 @@ class _Reader:
                 self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
                 return
         title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
+        if any(is_metric(cell) for cell in heading) and any(
+            suite_of_task(task_and_metric(task_and_shots(c[0])[0], "")[0]) is not None for _, c in body
+        ):
+            self.note(line, f"table not read, not all of its columns are known: {title[:80]}", unread=True)
+            return
         self.note(line, f"table not read, it holds neither tasks nor suites: {title[:80]}")
 
     def _cells(self, line: int, cells: tuple[str, ...]) -> tuple[Decimal | None, ...]:

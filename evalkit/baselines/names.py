@@ -88,6 +88,8 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     key = bare(printed_task)
     if key in _SPLIT_TASKS and metric == "acc":
         return _SPLIT_TASKS[key]
+    if key in ("truthfulqa", "truthfulqamc") and metric in ("truthfulqa_mc1", "truthfulqa_mc2"):  # lighteval's
+        metric = metric.removeprefix("truthfulqa_")
     if key == "truthfulqa" and metric.partition(",")[0] not in ("", "score", "mc1", "mc2"):
         return printed_task, metric  # the group of the 0.4 line: its acc is a mean of mc1 and mc2
     if "+" in printed_task:  # HumanEval+ and MBPP+ are other benchmarks than those without the sign
@@ -156,19 +158,26 @@ def names_something_else(text: str, suite: str | None) -> bool:
     return bool(suites - {suite}) or _BENCH.search(rest) is not None
 
 
-def task_and_shots(label: str) -> tuple[str, int | None, bool]:
-    """Return a task's name, the number of examples in its label, and whether the label is one of lighteval.
+# The tasks and shots of the Open LLM Leaderboard's first version; its files are those of a branch of lighteval.
+_LEADERBOARD = re.compile(
+    r"arc:challenge\|25|hellaswag\|10|truthfulqa:mc\|0|drop\|3|(?:winogrande|gsm8k|hendrycksTest-\w+)\|5"
+)
+
+
+def task_and_shots(label: str) -> tuple[str, int | None, str | None]:
+    """Return a task's name, the number of examples in its label, and the harness (or leaderboard) of such labels.
 
     >>> task_and_shots("AI2 Reasoning Challenge (25-Shot)")
-    ('AI2 Reasoning Challenge', 25, False)
-    >>> task_and_shots("leaderboard|arc:challenge|25")
-    ('arc:challenge', 25, True)
+    ('AI2 Reasoning Challenge', 25, None)
+    >>> task_and_shots("leaderboard|arc:challenge|25"), task_and_shots("harness|arc:challenge|25")
+    (('arc:challenge', 25, 'lighteval'), ('arc:challenge', 25, 'open-llm-leaderboard'))
     """
     found = re.fullmatch(r"[a-z][\w-]*([|:])(.+?)\1([0-9]{1,3})(?:\1[01])?", label.strip())
     if found is not None:
-        return found[2], int(found[3]), True
+        ranked = label.strip().startswith("harness") and _LEADERBOARD.fullmatch(f"{found[2]}|{found[3]}")
+        return found[2], int(found[3]), "open-llm-leaderboard" if ranked else "lighteval"
     found = re.fullmatch(r"(.*?)[\s,]*[(\[]?\s*([0-9]{1,3})[\s-]*shots?\s*[)\]]?", label.strip(), re.IGNORECASE)
-    return (found[1], int(found[2]), False) if found is not None and found[1] else (label, None, False)
+    return (found[1], int(found[2]), None) if found is not None and found[1] else (label, None, None)
 
 
 _SHOTS = re.compile(

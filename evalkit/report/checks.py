@@ -194,4 +194,5 @@ def _why_not(value: Decimal, stderr: Decimal, documents: int) -> str:
     fits = round(spread / float(stderr) ** 2 + 1)
     if fits < 2:
         return "larger than any number of documents allows"
-    return f"impossible with {documents} documents; it would fit about {fits}"
+    other = "" if fits == documents else f"; it would fit about {fits}"  # the error's last digit is off
+    return f"impossible with {documents} documents{other}"

@@ -108,3 +108,51 @@ def test_documents_of_a_limited_file_are_those_of_its_limit(tmp_path: Path) -> N
 )
 def test_a_model_is_named_by_what_was_loaded_or_by_its_file(tmp_path: Path, config: dict[str, Any], name: str) -> None:
     assert read_run(old(tmp_path / "eval.json", **config)).evalkit["model"]["name"] == name
+
+
+def lighteval(path: Path, results: dict[str, dict[str, float]], **general: Any) -> Path:
+    """Write a results file of lighteval, or of the leaderboard's branch of it."""
+    found = {"config_general": {"model_name": "org/name", "max_samples": None} | general, "results": results}
+    path.write_text(json.dumps(found | {"versions": {}, "config_tasks": {}, "summary_general": {}}))
+    return path
+
+
+def test_tasks_of_lighteval_have_evalkits_names(tmp_path: Path) -> None:
+    results = {
+        "leaderboard|arc:challenge|25": {"acc": 0.3430034129692833, "acc_stderr": 0.013872423223718164},
+        "leaderboard|truthfulqa:mc|0": {"truthfulqa_mc1": 0.2998776009791922, "truthfulqa_mc2": 0.4542},
+        "lighteval|piqa|0": {"acc": 0.71, "acc_stderr": 0.0106},
+        "all": {"acc": 0.52},
+    }
+    (baseline,) = import_log(lighteval(tmp_path / "a.json", results), retrieved="2026-11-28").baselines
+    assert {task: set(metrics) for task, metrics in baseline.tasks.items()} == {
+        "arc_challenge": {"acc"},
+        "piqa": {"acc"},
+        "truthfulqa_mc": {"mc1", "mc2"},
+    }
+    assert baseline.tasks["arc_challenge"]["acc"].shots == 25
+    assert not any("TruthfulQA: no scores" in note for note in baseline.notes)
+    assert baseline.protocol_of("truthfulqa") == "lighteval"
+
+
+def test_a_file_of_the_leaderboard_is_named_only_with_its_tasks_and_shots(tmp_path: Path) -> None:
+    results = {"harness|arc:challenge|25": {"acc_norm": 0.698}, "harness|hendrycksTest-virology|5": {"acc": 0.33}}
+    (baseline,) = import_log(lighteval(tmp_path / "a.json", results), retrieved="2026-11-28").baselines
+    assert baseline.protocol_of("gpt4all") == "open-llm-leaderboard"
+    other = {"harness|arc:challenge|10": {"acc_norm": 0.698}}
+    (baseline,) = import_log(lighteval(tmp_path / "b.json", other), retrieved="2026-11-28").baselines
+    assert baseline.protocol_of("gpt4all") == "lighteval, 10-shot"
+
+
+def test_a_task_that_a_file_of_lighteval_has_twice_keeps_both_its_names(tmp_path: Path) -> None:
+    results = {"helm|piqa|0": {"acc": 0.7}, "lighteval|piqa|0": {"acc": 0.8}}
+    run = read_run(lighteval(tmp_path / "a.json", results))
+    assert {task: metrics["acc"].value for task, metrics in run.metrics.items()} == {
+        "helm|piqa|0": 0.7,
+        "lighteval|piqa|0": 0.8,
+    }
+
+
+def test_a_file_of_lighteval_with_a_limit_says_so(tmp_path: Path) -> None:
+    run = read_run(lighteval(tmp_path / "a.json", {"lighteval|piqa|0": {"acc": 0.7}}, max_samples=10))
+    assert (run.metrics["piqa"]["acc"].n, run.evalkit["protocol"]) == (10, "lighteval, limit 10")

@@ -722,3 +722,20 @@ def test_a_layout_that_is_not_read_is_named(name: str, text: str, why: str, tmp_
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=f"{why}.*give a table of Task, Metric and Value"):
         import_log(tmp_path / name, retrieved="2024-01-01")
+
+
+def test_a_column_of_errors_is_that_of_the_only_metric_or_of_the_one_beside_it() -> None:
+    log = read("## GPT4All\n|Task|acc|acc_norm|stderr|\n|---|---|---|---|\n|arc_challenge|0.5623|0.6007|0.0143|\n")
+    assert rows(log) == [("arc_challenge", "acc", "0.5623", None), ("arc_challenge", "acc_norm", "0.6007", None)]
+    assert unread(log) == [(2, "column 'stderr' not read: of which of acc, acc_norm?")]
+    log = read("## GPT4All\n|Task|acc|stderr|\n|---|---|---|\n|boolq|0.8657|0.0060|\n")
+    assert (rows(log), unread(log)) == ([BOOLQ_ROW], [])
+    beside = "|Task|acc|stderr|acc_norm|stderr|\n|---|---|---|---|---|\n|arc_challenge|0.5623|0.0145|0.6007|0.0143|\n"
+    log = read(f"## GPT4All\n{beside}|boolq|0.8657|0.0060|||\n")
+    assert (rows(log), unread(log)) == ([*ARC_ROWS, BOOLQ_ROW], [])
+
+
+def test_a_table_with_a_column_that_nobody_knows_is_named_and_not_read() -> None:
+    log = read("## GPT4All\n|Task|acc|acc_norm|foo|\n|---|---|---|---|\n|arc_challenge|0.5623|0.6007|0.0143|\n")
+    assert not log.models
+    assert unread(log) == [(2, "table not read, not all of its columns are known: Task | acc | acc_norm | foo")]

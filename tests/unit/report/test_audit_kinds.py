@@ -173,3 +173,12 @@ def test_differences_of_bleu_are_no_shares_and_are_listed(tmp_path: Path) -> Non
         "bleu_diff",
         "rouge2_diff",
     ]
+
+
+def test_an_error_whose_last_digit_is_off_names_no_other_number_of_documents() -> None:
+    rows = f"## GPT4All\n{HEADING}|arc_easy|0|acc|0.8042929292929293|±|0.0081415|\n"
+    found = audit_log(parse_log("log.md", numbered_lines(rows)))
+    said = [line for line in audit_lines([found], everything=True) if "impossible with" in line]
+    assert len(said) == 1
+    assert "impossible with 2376 documents" in said[0]
+    assert "would fit" not in said[0]
