@@ -47,8 +47,8 @@ def main() -> None:
 
     from lm_eval.models.huggingface import HFLM
 
-    from evalkit.scoring.generate import GenerationRequest
-    from evalkit.scoring.generate_probe import choose_generator
+    from evalkit.scoring.generate_choice import choose_generator
+    from evalkit.scoring.requests import GenerationRequest
 
     instances = generation_instances(options.data, options.documents)
     tokenizer = mistral_tokenizer()

@@ -13,7 +13,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +45,18 @@ class Clock:
 
         return call
 
-    def timed_packs(self, packs: Iterable[Any]) -> Iterator[Any]:
-        """Count the time until each pack as the model's."""
-        iterator = iter(packs)
-        following = self.timed_model(lambda: next(iterator, None))
-        while (result := following()) is not None:
-            yield result
-
 
 class TimedScorer:
     """A scorer whose work is counted as the model's."""
 
     def __init__(self, scorer: Any, clock: Clock) -> None:
         self._scorer, self._clock = scorer, clock
-        self.name, self.max_length = scorer.name, scorer.max_length
-        self.plan = clock.timed_model(scorer.plan)
+        self.name, self.max_length, self.device = scorer.name, scorer.max_length, scorer.device
+        self.rows, self.plan = clock.timed_model(scorer.rows), clock.timed_model(scorer.plan)
 
-    def iter_packs(self, *arguments: Any) -> Iterator[Any]:
-        """See `evalkit.scoring.Scorer`."""
-        return self._clock.timed_packs(self._scorer.iter_packs(*arguments))
+    def launch(self, *arguments: Any) -> Callable[[], Any]:
+        """See `evalkit.scoring.packs.Scorer`."""
+        return self._clock.timed_model(self._clock.timed_model(self._scorer.launch)(*arguments))
 
 
 def install(clock: Clock) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from common import mistral_tokenizer, random_mistral, suite_requests
 
+from evalkit.scoring.choice import choose_scorer
 from evalkit.scoring.encode import encode_requests
 from evalkit.scoring.packed import ForestScorer
-from evalkit.scoring.probe import choose_scorer
+from evalkit.scoring.packs import score
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 
@@ -48,7 +49,7 @@ def main() -> None:
         encoded = encode_requests(
             tokenizer, [(request.context, request.continuation) for request in requests], prefix_token_id=1
         )
-        scorer.score(encoded)
+        score(scorer, encoded)
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
         plan = scorer.plan(encoded)
         points.append(

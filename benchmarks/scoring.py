@@ -153,8 +153,9 @@ def run_lm_eval(options: argparse.Namespace, requests: list[BenchmarkRequest]) -
 
 def run_evalkit(options: argparse.Namespace, requests: list[BenchmarkRequest]) -> dict[str, Any]:
     """Score with evalkit."""
+    from evalkit.scoring.choice import choose_scorer
     from evalkit.scoring.encode import encode_requests
-    from evalkit.scoring.probe import choose_scorer
+    from evalkit.scoring.packs import score
 
     model = random_mistral(options.hidden, options.layers, options.dtype, options.device)
     tokenizer = mistral_tokenizer()
@@ -168,7 +169,7 @@ def run_evalkit(options: argparse.Namespace, requests: list[BenchmarkRequest]) -
         tokenizer, [(request.context, request.continuation) for request in requests], prefix_token_id=1
     )
     encode_seconds = time.perf_counter() - start
-    scores = scorer.score(encoded)
+    scores = score(scorer, encoded)
     synchronize(options.device)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     return {

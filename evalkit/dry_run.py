@@ -16,9 +16,10 @@ from tabulate import tabulate
 from evalkit.models.generation import generation_requests
 from evalkit.preflight import Asked
 from evalkit.progress import duration_text
-from evalkit.scoring import TokenRequest
-from evalkit.scoring.generate_probe import unsupported
+from evalkit.scoring.generate_choice import unsupported
 from evalkit.scoring.memory import free_bytes
+from evalkit.scoring.packs import iter_packs
+from evalkit.scoring.requests import TokenRequest
 from evalkit.suites import find_task, load_suites
 
 # So many parts are measured, fewer (but two) once this much time is spent.
@@ -166,7 +167,7 @@ def _scoring_rate(model: Any, requests: Sequence[TokenRequest], weights: _Weight
     with model.running():
         for number, part in enumerate(parts):
             clock = time.perf_counter()
-            made = sum(result.tokens for result in scorer.iter_packs(part))
+            made = sum(result.tokens for result in iter_packs(scorer, part))
             took = time.perf_counter() - clock
             if number:
                 tokens, spent = tokens + made, spent + took
@@ -281,13 +282,10 @@ def _measure_texts(generator: Any, rows: Sequence[Any], batch: int, *, warm_up: 
     found = _Texts(len(starts), batch, round(mean * max(len(distinct), len(starts))), most)
     if warm_up:
         row = min(rows, key=lambda row: len(row.prompt_ids))
-        row.begin(generator.decoder)
         next(generator.steps([row]))
     chosen = random.Random(0).sample(starts, min(len(starts), MEASURED_BATCHES))
     for number, start in enumerate(chosen):
         some = list(rows[start : start + batch])
-        for row in some:
-            row.begin(generator.decoder)
         clock = time.perf_counter()
         for step, active in enumerate(generator.steps(some)):
             took = time.perf_counter() - clock

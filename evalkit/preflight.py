@@ -25,7 +25,8 @@ from evalkit.errors import ConfigError, ModelError
 from evalkit.models.chat import check_chat_template
 from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
 from evalkit.scoring.encode import encode_strings
-from evalkit.scoring.memory import is_out_of_memory, text_config, vocabulary_size
+from evalkit.scoring.memory import text_config, vocabulary_size
+from evalkit.scoring.parts import is_out_of_memory
 
 # Longest text, in characters, of which the words on each side of a join are taken.
 _NEAR = 48
@@ -73,7 +74,7 @@ def check_model(
         *([] if has_specials else _special_tokens(config, model)),
     ]
     if chat or config.apply_chat_template:
-        from evalkit.scoring.generate import end_ids
+        from evalkit.scoring.stopping import end_ids
 
         remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
         remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalkit.models import fingerprint, tiny
-from evalkit.scoring.generate import end_ids
+from evalkit.scoring.stopping import end_ids
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM

@@ -38,7 +38,7 @@ from evalkit.models.tekken import as_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
 from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_own_code, needs_file_alone
 from evalkit.ready import check_tokenizer_packages
-from evalkit.scoring.memory import is_out_of_memory
+from evalkit.scoring.parts import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
 DTYPE_ARGUMENT = "torch_dtype" if TRANSFORMERS_RELEASE < (4, 56) else "dtype"

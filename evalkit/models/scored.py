@@ -16,15 +16,16 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from evalkit.errors import ModelError
 from evalkit.marks import Marks
 from evalkit.models.generation import generation_requests, make_plain
-from evalkit.scoring import Score, Scorer, TokenRequest
-from evalkit.scoring.audit import Audit, audit
+from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
-from evalkit.scoring.generate import GenerationRequest, Generator
-from evalkit.scoring.generate_probe import choose_generator
+from evalkit.scoring.generate import Generator
+from evalkit.scoring.generate_choice import choose_generator
 from evalkit.scoring.generate_transformers import Wish
 from evalkit.scoring.generate_transformers import generate as generate_by_transformers
-from evalkit.scoring.memory import is_out_of_memory
-from evalkit.scoring.probe import ScorerChoice, choose_scorer
+from evalkit.scoring.packs import Scorer, score
+from evalkit.scoring.parts import is_out_of_memory
+from evalkit.scoring.recheck import Recheck, recheck
+from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import FailedText, Prompt, plan_batches
 
@@ -64,7 +65,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self._max_batch_tokens = max_batch_tokens
         self._audit_fraction = audit_fraction
         # What the audit of the last log-likelihood requests found; None without one.
-        self.audit: Audit | None = None
+        self.audit: Recheck | None = None
         # Where `evalkit run` keeps results; with it, nothing is computed that is there already.
         self.ledger: Ledger | None = None
         # Of sampled generation, where a ledger keeps the texts.
@@ -140,11 +141,11 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         if self._audit_fraction and requests:
             documents = [(request.task_name, request.doc_id) for request in requests]
             with self.running():
-                self.audit = audit(
+                self.audit = recheck(
                     self.model, encoded, scores, documents, self._audit_fraction, max_length=int(self.max_length)
                 )
-        for pair, score in zip(pairs, scores, strict=True):
-            self.cache_hook.add_partial("loglikelihood", pair, score)
+        for pair, found in zip(pairs, scores, strict=True):
+            self.cache_hook.add_partial("loglikelihood", pair, found)
         return scores
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> Encoded:
@@ -163,7 +164,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
 
     def _score(self, requests: Sequence[TokenRequest]) -> list[Score]:
         with self.running():
-            return self.scorer.score(requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
+            return score(self.scorer, requests) if self.ledger is None else self.ledger.score(requests, self.scorer)
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """Generate a text for each request, in their order.

@@ -24,8 +24,8 @@ from itertools import chain
 from typing import Any
 
 from evalkit.errors import DataError
-from evalkit.scoring import TokenRequest
 from evalkit.scoring.completion import Decoder
+from evalkit.scoring.requests import TokenRequest
 
 _BATCH = 4096
 """Strings a call: enough for all cores, few enough that their encodings do not fill the memory."""

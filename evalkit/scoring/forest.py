@@ -18,18 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.errors import DataError
-from evalkit.scoring import TokenRequest
+from evalkit.scoring.requests import TokenRequest
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The distinct inputs of all requests, in lexicographic order.
+    """The distinct inputs of all requests, in the order of their tokens unless the longest come first.
 
     Attributes:
         inputs: one int64 array of token ids a row; row k is a prefix of row k + 1, or precedes it.
-        shared: [rows] number of leading tokens that row k has in common with row k - 1; 0 for row 0.
+        shared: [rows] number of leading tokens that row k has in common with row k - 1; 0 for row 0, and for all rows
+            where the longest come first.
         lengths: [rows] number of tokens of each row.
         requests: for each row the indices of the requests that have this input, ascending.
         targets: for each request the token ids to be predicted; they are predicted by the row's last positions.
@@ -126,12 +127,13 @@ def truncate(request: TokenRequest, max_length: int, index: int) -> tuple[tuple[
     return whole[-(max_length + 1) :][:-1], request.continuation_ids
 
 
-def build_rows(requests: Sequence[TokenRequest], max_length: int) -> Rows:
+def build_rows(requests: Sequence[TokenRequest], max_length: int, *, longest_first: bool = False) -> Rows:
     """Sort the requests' inputs and merge equal ones.
 
     Args:
         requests: any number, in any order.
         max_length: the model's context length in tokens.
+        longest_first: sort by length, for scorers that share nothing between rows.
 
     Raises:
         DataError: see ``truncate``.
@@ -146,10 +148,10 @@ def build_rows(requests: Sequence[TokenRequest], max_length: int) -> Rows:
             key.byteswap()
         groups.setdefault(key.tobytes(), []).append(index)
         targets.append(np.array(target_ids, dtype=np.int64))
-    keys = sorted(groups)
+    keys = sorted(groups, key=lambda key: (-len(key), key)) if longest_first else sorted(groups)
     inputs = [np.frombuffer(key, dtype=">u4").astype(np.int64) for key in keys]
     shared = np.zeros(len(keys), dtype=np.int64)
-    for k in range(1, len(keys)):
+    for k in range(1, 0 if longest_first else len(keys)):
         n = min(len(inputs[k - 1]), len(inputs[k]))
         differs = inputs[k - 1][:n] != inputs[k][:n]
         first = int(differs.argmax()) if n else 0

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from evalkit.errors import ConfigError
-from evalkit.scoring.completion import Decoder, Stream, first_stop
-from evalkit.scoring.generate import end_ids, end_text, stop_strings
 from evalkit.scoring.memory import model_device
+from evalkit.scoring.parts import Budget, halved, in_parts
+from evalkit.scoring.schedule import check_room
+from evalkit.scoring.stopping import Stopping, Watch
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,16 @@ class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type 
         return scores
 
 
-class _Stops(StoppingCriteria):  # type: ignore[misc]
-    """Ends each row at its first stop string or end token."""
+class _Ends(StoppingCriteria):  # type: ignore[misc]
+    """Ends each row where its watch says so."""
 
-    def __init__(self, streams: list[Stream], stops: list[str], ends: frozenset[int]) -> None:
-        self._streams, self._stops, self._ends = streams, stops, ends
-        self.counts = [0] * len(streams)
-        self._is_done = [False] * len(streams)
+    def __init__(self, watches: list[Watch]) -> None:
+        self._watches = watches
+        self._is_done = [False] * len(watches)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
         for k, token in enumerate(input_ids[:, -1].tolist()):
-            if not self._is_done[k]:
-                self.counts[k] += 1
-                self._is_done[k] = self._streams[k].push(token, self._stops) or token in self._ends
+            self._is_done[k] = self._is_done[k] or self._watches[k].push(token)
         return torch.tensor(self._is_done, device=input_ids.device)
 
 
@@ -81,44 +78,58 @@ def generate(
         tokenizer: its tokenizer.
         wishes: any number, of any settings.
         max_length: the model's context length in tokens.
-        rows: greatest number of rows of a batch.
+        rows: greatest number of rows of a batch; fewer where memory runs out.
         think_end: text or id of the token that ends a model's thinking; the text begins after the last one.
 
     Raises:
         ConfigError: max_new_tokens leaves no room for a prompt.
+        ModelError: a single row does not fit into memory.
     """
     texts: list[str | None] = [None] * len(wishes)
     groups: dict[str, list[int]] = {}
     for index, wish in enumerate(wishes):
-        if wish.max_new_tokens >= max_length:
-            raise ConfigError(
-                f"max_new_tokens {wish.max_new_tokens} leaves no room for a prompt in the model's {max_length} tokens; "
-                "lower it"
-            )
+        check_room(wish.max_new_tokens, max_length)
         groups.setdefault(repr((wish.until, wish.max_new_tokens, sorted(wish.settings.items()))), []).append(index)
+    stopping, budget = Stopping(model, tokenizer), Budget(rows)
+
+    def run(batch: list[int]) -> list[tuple[int, str | None]]:
+        found = _batch(model, tokenizer, [wishes[index] for index in batch], stopping, max_length, think_end)
+        return list(zip(batch, found, strict=True))
+
     # A recurrent state would read the padding.
     is_stateful = bool(getattr(model, "_is_stateful", False))
     for group in groups.values():
         group.sort(key=lambda index: (-len(wishes[index].prompt_ids), wishes[index].prompt_ids, index))
         while group:
-            size = min(rows, len(group))
+            size = min(budget.size, len(group))
             if is_stateful:
                 longest = len(wishes[group[0]].prompt_ids)
                 size = next((k for k in range(size) if len(wishes[group[k]].prompt_ids) != longest), size)
             batch, group = group[:size], group[size:]
-            found = _batch(model, tokenizer, [wishes[index] for index in batch], max_length, think_end)
-            for index, text in zip(batch, found, strict=True):
-                texts[index] = text
+            for done in in_parts(
+                batch,
+                run,
+                size=len,
+                halves=halved,
+                name=lambda part: f"one prompt of {len(wishes[part[0]].prompt_ids)} tokens",
+                budget=budget,
+                device=model_device(model),
+            ):
+                for index, text in done:
+                    texts[index] = text
     return texts
 
 
 @torch.inference_mode()
 def _batch(
-    model: Any, tokenizer: Any, wishes: Sequence[Wish], max_length: int, think_end: str | int | None
+    model: Any,
+    tokenizer: Any,
+    wishes: Sequence[Wish],
+    stopping: Stopping,
+    max_length: int,
+    think_end: str | int | None,
 ) -> list[str | None]:
-    first = wishes[0]
-    decoder, ends = Decoder(tokenizer), end_ids(model, tokenizer)
-    stops = stop_strings(first.until, end_text(tokenizer))
+    first, ends = wishes[0], stopping.end_ids
     prompts = [wish.prompt_ids[-(max_length - first.max_new_tokens) :] for wish in wishes]
     width = max(map(len, prompts))
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
@@ -128,7 +139,7 @@ def _batch(
     look = _Look(len(prompts))
     # Beams change places while they grow, so that only finished ones are looked at.
     has_beams = int(first.settings.get("num_beams") or 1) > 1
-    criteria = _Stops([Stream(decoder, prompt) for prompt in prompts], stops, ends)
+    watches = [stopping.watch(prompt, first.until, first.max_new_tokens) for prompt in prompts]
     try:
         whole = model.generate(
             input_ids=ids,
@@ -138,7 +149,7 @@ def _batch(
             pad_token_id=padding,
             use_cache=True,
             logits_processor=LogitsProcessorList([look]),
-            stopping_criteria=StoppingCriteriaList([] if has_beams else [criteria]),
+            stopping_criteria=StoppingCriteriaList([] if has_beams else [_Ends(watches)]),
             **first.settings,
         )
     except RuntimeError as error:
@@ -147,25 +158,27 @@ def _batch(
         if len(wishes) == 1:
             return [None]
         # Only requests alone tell which of them it is.
-        return [text for wish in wishes for text in _batch(model, tokenizer, [wish], max_length, think_end)]
+        return [text for wish in wishes for text in _batch(model, tokenizer, [wish], stopping, max_length, think_end)]
     texts: list[str | None] = []
     for k, prompt in enumerate(prompts):
         new = whole[k, width:].tolist()
         if not has_beams:
-            new = new[: criteria.counts[k]]
+            new = new[: watches[k].count]
         last = next((place for place, token in enumerate(new) if token in ends), len(new))
         new = new[: last + 1]
-        texts.append(_text(decoder, prompt, new, stops, think_end) if look.is_finite[k] else None)
+        texts.append(_text(stopping, first.until, prompt, new, think_end) if look.is_finite[k] else None)
     return texts
 
 
 def _text(
-    decoder: Decoder, prompt: Sequence[int], new: list[int], stops: Sequence[str], think_end: str | int | None
+    stopping: Stopping, until: Sequence[str], prompt: Sequence[int], new: list[int], think_end: str | int | None
 ) -> str:
+    decoder = stopping.decoder
     if isinstance(think_end, int) and think_end in new:
         start = len(new) - new[::-1].index(think_end)
-        return first_stop(decoder.added(decoder.end_of([*prompt, *new[:start]]), new[start:]).lstrip(), stops)
-    text = decoder.completion(prompt, new)
-    if isinstance(think_end, str) and think_end:
-        text = text.split(think_end)[-1].lstrip()
-    return first_stop(text, stops)
+        text = decoder.added(decoder.end_of([*prompt, *new[:start]]), new[start:]).lstrip()
+    else:
+        text = decoder.completion(prompt, new)
+        if isinstance(think_end, str) and think_end:
+            text = text.split(think_end)[-1].lstrip()
+    return stopping.cut(text, until)

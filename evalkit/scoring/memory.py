@@ -1,23 +1,12 @@
-"""How many tokens fit, and what running out of memory looks like on CPU, CUDA and NPU."""
+"""How many tokens fit."""
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-
-_MESSAGES = (
-    "out of memory",  # CUDA, NPU, MPS
-    "not enough memory",  # CPU on Windows
-    "can't allocate memory",  # CPU on Linux
-    "cublas_status_alloc_failed",
-    "failed to allocate memory",
-    "memory allocation failure",  # ACL of the NPU
-)
 
 LOGIT_BYTES = {"cpu": 256 << 20}
 """Ceiling for the logits of one pack by device type; ``LOGIT_BYTES_DEFAULT`` elsewhere."""
@@ -26,34 +15,6 @@ LOGIT_BYTES_DEFAULT = 2 << 30
 BATCH_TOKENS = {"cpu": 4096}
 """Ceiling for the tokens of one pack by device type, measured (docs/performance.md); more gains nothing."""
 BATCH_TOKENS_DEFAULT = 16384
-
-
-@dataclass
-class Budget:
-    """The token budget of a pack, which shrinks when memory runs out.
-
-    A resumed run begins with the budget that its last finished pack left, so that later packs are split as they would
-    have been.
-    """
-
-    tokens: int
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that the host or the device has no memory left."""
-    if isinstance(error, MemoryError):
-        return True
-    if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"} and "memory" in str(error).lower():
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MESSAGES)
-
-
-def release_cache(device: torch.device) -> None:
-    """Give cached blocks back to the device, so that a smaller attempt can succeed; a CPU keeps none."""
-    empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
-    if device.type != "cpu" and empty_cache is not None:
-        gc.collect()
-        empty_cache()
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -3,14 +3,13 @@
 What is passed to the model: ``input_ids`` and ``position_ids`` (the depth in the tree), both [trees, width], and an
 additive mask [trees, 1, width, width] that is 0 where a node sees another and the dtype's minimum elsewhere.
 transformers takes such a mask as it stands for the eager and sdpa implementations of most models; whether this model
-does is checked by ``probe.choose_scorer``, never assumed. A pack whose trees are single rows needs no mask. On a CPU
+does is checked by ``choice.choose_scorer``, never assumed. A pack whose trees are single rows needs no mask. On a CPU
 the mask is not made at all where the model's attention can be computed in blocks (``blocks.py``).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evalkit.errors import ModelError
-from evalkit.scoring import Score, TokenRequest
 from evalkit.scoring.attention import Attention, attention_of
 from evalkit.scoring.blocks import BlockedAttention, NotBlockableError
 from evalkit.scoring.forest import Layout, Pack, Rows, build_rows, lay_out
 from evalkit.scoring.head import call_options, selected_logits, token_scores
-from evalkit.scoring.memory import (
-    Budget,
-    batch_tokens,
-    is_out_of_memory,
-    max_scored_positions,
-    model_device,
-    release_cache,
-)
-from evalkit.scoring.plan import PackResult, Plan, plan_packs, split_pack
+from evalkit.scoring.memory import batch_tokens, max_scored_positions, model_device
+from evalkit.scoring.packs import Scored
+from evalkit.scoring.plan import Plan, plan_packs
+from evalkit.scoring.requests import TokenRequest
 
 
 class ForestScorer:
@@ -65,31 +57,15 @@ class ForestScorer:
         # Quantised models may report an integer dtype; their activations are half precision.
         self._mask_dtype = model.dtype if model.dtype.is_floating_point else torch.float16
 
-    def score(
-        self, requests: Sequence[TokenRequest], on_pack: Callable[[PackResult], None] | None = None
-    ) -> list[Score]:
-        """Score all requests, in their order; see ``Scorer``.
+    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+        """Return the forest's rows, in the order of their tokens."""
+        return build_rows(requests, self.max_length)
 
-        Raises:
-            DataError: a request with an empty part or too long a continuation.
-            ModelError: a single row does not fit into memory.
-        """
-        scores: list[Score] = [(math.nan, False)] * len(requests)
-        for result in self.iter_packs(requests):
-            for index, logprob, greedy in zip(result.requests, result.logprobs, result.is_greedy, strict=True):
-                scores[index] = (logprob, greedy)
-            if on_pack is not None:
-                on_pack(result)
-        return scores
-
-    def plan(self, requests: Sequence[TokenRequest]) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
         """Return the packs for these requests, without touching the model."""
-        return self._plan(requests, build_rows(requests, self.max_length))
-
-    def _plan(self, requests: Sequence[TokenRequest], rows: Rows) -> Plan:
         return plan_packs(
             requests,
-            rows,
+            self.rows(requests) if rows is None else rows,
             max_batch_tokens=self.max_batch_tokens,
             tree_tokens=self.attention.tree_tokens,
             attention_scale=self.attention.attention_scale,
@@ -97,81 +73,9 @@ class ForestScorer:
             width_multiple=1 if self.device.type == "cpu" else 8,
         )
 
-    def iter_packs(
-        self,
-        requests: Sequence[TokenRequest],
-        plan: Plan | None = None,
-        packs: Iterable[int] | None = None,
-        budget_tokens: int | None = None,
-    ) -> Iterator[PackResult]:
-        """Yield each pack's scores as it is finished, in the order asked for.
-
-        On an accelerator the next pack is launched before the results of the one before are fetched, so that it does
-        not wait for the host.
-
-        Args:
-            requests: all requests of the run.
-            plan: a stored plan of these requests; None: a new one.
-            packs: indices of the packs to score; None: all. Asked for one at a time: where they end early, the packs
-                begun are finished and yielded.
-            budget_tokens: ``PackResult.budget_tokens`` of the last pack of an earlier call; None: the largest pack.
-
-        Raises:
-            StoreError: the plan was made for other requests.
-            ModelError: a single row does not fit into memory.
-        """
-        if not requests:
-            return
-        rows = build_rows(requests, self.max_length)
-        if plan is None:
-            plan = self._plan(requests, rows)
-        else:
-            plan.check(requests)
-        budget = Budget(budget_tokens or plan.largest_tokens)
-        # A CPU has computed a pack when it is "launched": its results are handed over before the next one is begun.
-        looks_ahead = self.device.type != "cpu"
-        waiting: _Launched | None = None
-        for index in range(len(plan.packs)) if packs is None else packs:
-            launched = self._launch_pack(rows, index, plan.packs[index], budget)
-            if waiting is not None:
-                yield waiting.fetch()
-            if looks_ahead:
-                waiting = launched
-            else:
-                yield launched.fetch()
-        if waiting is not None:
-            yield waiting.fetch()
-
-    def _launch_pack(self, rows: Rows, index: int, pack: Pack, budget: Budget) -> _Launched:
-        """Run a pack, in as many parts as memory demands."""
-        todo = [pack]
-        parts: list[_Part] = []
-        tokens = 0
-        while todo:
-            part = todo.pop(0)
-            halves = split_pack(rows, part) if part.tokens > budget.tokens else [part]
-            if len(halves) > 1:
-                todo[:0] = halves
-                continue
-            try:
-                parts.append(self._forward(lay_out(rows, part), part.is_causal))
-                tokens += part.tokens
-                continue
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                message = str(error).splitlines()[0] if str(error) else type(error).__name__
-            # Outside the handler: the exception holds the frames, and they hold the tensors.
-            release_cache(self.device)
-            halves = split_pack(rows, part)
-            if len(halves) == 1:
-                raise ModelError(
-                    f"out of memory on {self.device} for one row of {part.width} tokens ({message}); "
-                    "use a smaller dtype, a larger device or a smaller max_length"
-                )
-            budget.tokens = max(halves[0].tokens, part.tokens // 2)
-            todo[:0] = halves
-        return _Launched(index, parts, tokens, budget.tokens)
+    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+        """Start one forward pass over a pack; what is returned waits for its scores."""
+        return self._forward(lay_out(rows, pack), pack.is_causal).fetch
 
     @torch.inference_mode()
     def _forward(self, layout: Layout, is_causal: bool) -> _Part:
@@ -230,35 +134,10 @@ class _Part:
     logprobs: torch.Tensor  # [pairs]
     greedy: torch.Tensor  # [pairs]
 
-
-@dataclass(frozen=True)
-class _Launched:
-    """A pack whose forward passes have been issued."""
-
-    index: int
-    parts: list[_Part]
-    tokens: int
-    budget_tokens: int
-
-    def fetch(self) -> PackResult:
+    def fetch(self) -> Scored:
         """Wait for the device and add up the tokens of each request, in float64."""
-        requests: list[int] = []
-        logprobs: list[float] = []
-        greedy: list[bool] = []
-        for part in self.parts:
-            count = len(part.layout.requests)
-            member = part.layout.pair_request
-            sums = np.bincount(member, weights=part.logprobs.cpu().numpy().astype(np.float64), minlength=count)
-            misses = np.bincount(member, weights=~part.greedy.cpu().numpy(), minlength=count)
-            requests += part.layout.requests
-            logprobs += sums.tolist()
-            greedy += (misses == 0).tolist()
-        return PackResult(
-            self.index,
-            tuple(requests),
-            tuple(logprobs),
-            tuple(greedy),
-            len(self.parts),
-            self.tokens,
-            self.budget_tokens,
-        )
+        count = len(self.layout.requests)
+        member = self.layout.pair_request
+        sums = np.bincount(member, weights=self.logprobs.cpu().numpy().astype(np.float64), minlength=count)
+        misses = np.bincount(member, weights=~self.greedy.cpu().numpy(), minlength=count)
+        return Scored(self.layout.requests, sums.tolist(), (misses == 0).tolist())

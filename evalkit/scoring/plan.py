@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.errors import StoreError
-from evalkit.scoring import TokenRequest
 from evalkit.scoring.forest import Pack, Rows, Tree
+from evalkit.scoring.requests import TokenRequest
 
 
 @dataclass(frozen=True)

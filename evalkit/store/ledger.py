@@ -28,8 +28,9 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from evalkit.errors import StoreError
-from evalkit.scoring import Score, Scorer, TokenRequest
+from evalkit.scoring.packs import Scorer, iter_packs
 from evalkit.scoring.plan import Plan
+from evalkit.scoring.requests import Score, TokenRequest
 from evalkit.store.journal import Journal, Record
 from evalkit.store.sections import (
     SCORES,
@@ -121,7 +122,7 @@ class Ledger:
         watch = self._watcher(SCORES, sum(tokens), sum(tokens[done] for done in section.done))
         with self._held():
             pending = self._pending(section, len(tokens))
-            for result in scorer.iter_packs(todo, packs, pending, section.budget_tokens):
+            for result in iter_packs(scorer, todo, packs, pending, section.budget_tokens):
                 record = {
                     "pack": result.pack,
                     "requests": [rest[index] for index in result.requests],

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.errors import StoreError
-from evalkit.scoring import TokenRequest
 from evalkit.scoring.forest import truncate
+from evalkit.scoring.requests import TokenRequest
 from evalkit.store.journal import Record
 
 _KEY_DIGITS = 32

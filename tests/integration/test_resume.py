@@ -188,14 +188,17 @@ def test_memory_that_runs_out_at_some_packs(
                 raise RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB")
             return forward(self, *arguments)
 
-        patched.setattr(cls, "_forward", limited)
+        patched.setattr(cls, "launch", limited)
+
+    def requests_of(rows: Any, pack: Any) -> int:
+        return sum(len(rows.requests[row]) for tree in pack.trees for row in range(tree.start, tree.stop))
 
     arguments = ("--scorer", scorer, "--max-batch-tokens", 300)
     for name in ("whole", "parts"):
         is_scoring = False
         with monkeypatch.context() as patched:
-            fails_once(patched, ForestScorer, ForestScorer._forward, lambda layout, *_: len(layout.requests))
-            fails_once(patched, PlainScorer, PlainScorer._forward, len)
+            fails_once(patched, ForestScorer, ForestScorer.launch, requests_of)
+            fails_once(patched, PlainScorer, PlainScorer.launch, lambda _rows, pack: len(pack.trees))
             if name == "whole":
                 assert run(tmp_path / name, *arguments, limit=6).exit_code == 0
             else:

@@ -63,16 +63,14 @@ def child(folder: Path, fail_at: int | None, error: int | None, scorer: str) -> 
 def note_packs(folder: Path) -> None:
     """Have every pack and every batch of texts noted when its computation is finished."""
     from evalkit.models.openmind import OpenMindLM
-    from evalkit.scoring.packed import ForestScorer
+    from evalkit.store import ledger
 
     log = os.open(f"{folder}.computed", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    iter_packs, generate = ForestScorer.iter_packs, OpenMindLM._generate
+    iter_packs, generate = ledger.iter_packs, OpenMindLM._generate
 
-    def noted_packs(self: Any, *arguments: Any, **options: Any) -> Any:
-        for result in iter_packs(self, *arguments, **options):
-            # The probe that chooses the scorer has no plan.
-            if len(arguments) > 1:
-                os.write(log, f"pack {result.pack}\n".encode())
+    def noted_packs(*arguments: Any) -> Any:
+        for result in iter_packs(*arguments):
+            os.write(log, f"pack {result.pack}\n".encode())
             yield result
 
     def noted_texts(self: Any, requests: Any, *arguments: Any) -> Any:
@@ -80,7 +78,7 @@ def note_packs(folder: Path) -> None:
         os.write(log, f"texts {requests[0].doc_id}\n".encode())
         return texts
 
-    ForestScorer.iter_packs = noted_packs  # type: ignore[method-assign]
+    ledger.iter_packs = noted_packs
     OpenMindLM._generate = noted_texts  # type: ignore[method-assign]
 
 

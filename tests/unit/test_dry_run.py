@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit import dry_run
-from evalkit.scoring import TokenRequest
+from evalkit.scoring.requests import TokenRequest
 
 pytestmark = pytest.mark.model
 
@@ -47,13 +47,14 @@ def test_set_up_is_not_taken_for_work(device: str, monkeypatch: pytest.MonkeyPat
         max_batch_tokens = 4096
         set_up = 100.0
 
-        def iter_packs(self, requests: list[TokenRequest]) -> Any:
-            nonlocal now
-            tokens = sum(len(request.context_ids) for request in requests)
-            now += tokens / 1000 + self.set_up
-            self.set_up = 0.0
-            yield SimpleNamespace(tokens=tokens)
+    def iter_packs(scorer: Scorer, requests: list[TokenRequest]) -> Any:
+        nonlocal now
+        tokens = sum(len(request.context_ids) for request in requests)
+        now += tokens / 1000 + scorer.set_up
+        scorer.set_up = 0.0
+        yield SimpleNamespace(tokens=tokens)
 
+    monkeypatch.setattr(dry_run, "iter_packs", iter_packs)
     model = SimpleNamespace(scorer=Scorer(), device=device, running=nullcontext)
     requests = [TokenRequest((1,) * 100, (2,)) for _ in range(5000)]
     rate, tokens, spent = dry_run._scoring_rate(model, requests, dry_run._Weights(layers=1, head=0))

@@ -20,7 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from evalkit.errors import ModelError
 from evalkit.models import openmind, tiny
 from evalkit.models.openmind import OpenMindLM
-from evalkit.scoring import memory
+from evalkit.scoring.parts import is_out_of_memory
 
 pytestmark = pytest.mark.model
 
@@ -258,7 +258,7 @@ def test_arguments_of_other_adapters_are_refused(checkpoint_folder: Path) -> Non
     ],
 )
 def test_out_of_memory_is_recognised_on_every_backend(error: Exception, expected: bool) -> None:
-    assert memory.is_out_of_memory(error) is expected
+    assert is_out_of_memory(error) is expected
 
 
 def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytes
     ("method", "expected"),
     [
         ("loglikelihood", "out of memory on cpu for one row of .* use a smaller dtype"),
-        ("generate_until", "tiny: out of memory on cpu at batch size 32; use a smaller --batch-size"),
+        ("generate_until", "out of memory on cpu for one prompt of .* use a smaller dtype"),
     ],
 )
 def test_out_of_memory_while_running(method: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.scoring import TokenRequest
+from evalkit.scoring.requests import TokenRequest
 
 VOCABULARY = 120
 MAX_LENGTH = 96

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evalkit.paths import SAMPLES
 from evalkit.scoring.completion import Decoder, Stream, first_stop
-from evalkit.scoring.generate import end_ids
+from evalkit.scoring.stopping import end_ids
 from tests.conftest import SHARED
 from tests.support.tokenizers import FAMILIES
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import DataError
-from evalkit.scoring import TokenRequest
 from evalkit.scoring.encode import encode_pairs, encode_requests, encode_strings
+from evalkit.scoring.requests import TokenRequest
 
 pytestmark = pytest.mark.model
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import DataError, StoreError
-from evalkit.scoring import TokenRequest
 from evalkit.scoring.forest import build_rows, lay_out, truncate, visible
 from evalkit.scoring.plan import Plan, cut_trees, plan_packs, split_pack
+from evalkit.scoring.requests import TokenRequest
 
 ids = st.lists(st.integers(0, 2), min_size=1, max_size=7).map(tuple)
 requests_lists = st.lists(st.builds(TokenRequest, ids, ids), min_size=1, max_size=25)
@@ -186,8 +184,3 @@ def test_no_requests_make_an_empty_plan() -> None:
     plan = plan_packs([], rows, max_batch_tokens=9, tree_tokens=9, attention_scale=9.0, max_scored=9)
     assert plan.packs == ()
     assert plan.tokens == plan.forest_tokens == 0
-
-
-def test_planning_imports_no_torch() -> None:
-    code = "import sys, evalkit.scoring.plan, evalkit.scoring.encode; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -101,7 +101,7 @@ def test_memory_is_measured_where_the_device_counts_it(npu: Any) -> None:
 def test_the_cache_is_emptied_on_devices_that_have_one(npu: Any) -> None:
     import torch
 
-    from evalkit.scoring.memory import release_cache
+    from evalkit.scoring.parts import release_cache
 
     backend, device = npu
     release_cache(device)
@@ -110,7 +110,7 @@ def test_the_cache_is_emptied_on_devices_that_have_one(npu: Any) -> None:
 
 
 def test_the_budget_of_a_run_is_measured_unless_it_is_given(mistral: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit.scoring import probe
+    from evalkit.scoring import choice
 
     seen: list[int] = []
 
@@ -118,8 +118,8 @@ def test_the_budget_of_a_run_is_measured_unless_it_is_given(mistral: Any, monkey
         seen.append(run())
         return 1e12  # a position would need a terabyte
 
-    monkeypatch.setattr(probe, "measure_token_bytes", measure)
-    assert probe.choose_scorer(mistral, max_length=96, max_batch_tokens=777)[0].max_batch_tokens == 777
+    monkeypatch.setattr(choice, "measure_token_bytes", measure)
+    assert choice.choose_scorer(mistral, max_length=96, max_batch_tokens=777)[0].max_batch_tokens == 777
     assert not seen
-    assert probe.choose_scorer(mistral, max_length=96)[0].max_batch_tokens == 256
+    assert choice.choose_scorer(mistral, max_length=96)[0].max_batch_tokens == 256
     assert seen == [94 + 3]  # a stem, one token more, and two leaves

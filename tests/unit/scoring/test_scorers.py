@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import ConfigError, ModelError, StoreError
-from evalkit.scoring import Score, TokenRequest
+from evalkit.scoring.packs import iter_packs, score
 from evalkit.scoring.plan import PackResult, Plan
+from evalkit.scoring.requests import Score, TokenRequest
 
 pytestmark = pytest.mark.model
 
@@ -70,8 +71,8 @@ def greedy_requests(model: Any, requests: list[TokenRequest]) -> list[TokenReque
 def test_every_architecture_scores_as_in_lm_eval(
     architecture: str, expected_scorer: str, build_model: Callable[[str], Any], make_requests: Make
 ) -> None:
+    from evalkit.scoring.choice import choose_scorer
     from evalkit.scoring.plain import PlainScorer
-    from evalkit.scoring.probe import choose_scorer
 
     model = build_model(architecture)
     # Some rows are longer than max_length and lose their beginning.
@@ -83,27 +84,27 @@ def test_every_architecture_scores_as_in_lm_eval(
     assert choice.name == scorer.name
     if transformers_major() >= 5 or expected_scorer == "plain":
         assert choice.name == expected_scorer, choice.reason
-    assert_same(scorer.score(requests), expected)
-    assert_same(PlainScorer(model, max_length=MAX_LENGTH).score(requests), expected)
+    assert_same(score(scorer, requests), expected)
+    assert_same(score(PlainScorer(model, max_length=MAX_LENGTH), requests), expected)
 
 
 def test_every_way_that_passes_the_probe_is_exact(
     architecture: str, build_model: Callable[[str], Any], make_requests: Make
 ) -> None:
     from evalkit.scoring.attention import attempts
+    from evalkit.scoring.choice import check_exactness
     from evalkit.scoring.packed import ForestScorer
     from evalkit.scoring.plain import PlainScorer
-    from evalkit.scoring.probe import check_exactness
 
     model = build_model(architecture)
     requests = make_requests(3)
     plain = PlainScorer(model, max_length=MAX_LENGTH)
-    expected = plain.score(requests)
+    expected = score(plain, requests)
     for attention in attempts(model):
         for scale in (math.inf, 30.0):
             forest = ForestScorer(model, max_length=MAX_LENGTH, attention=replace(attention, attention_scale=scale))
             if check_exactness(forest, plain).name == "forest":
-                assert_same(forest.score(requests), expected)
+                assert_same(score(forest, requests), expected)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -131,11 +132,11 @@ def test_scores_do_not_depend_on_budget_order_or_number_of_requests(
 
     model = build_model("mistral" if window is None else "mistral-window")
     requests = make_requests(seed)
-    expected = PlainScorer(model, max_length=MAX_LENGTH, max_batch_tokens=300).score(requests)
+    expected = score(PlainScorer(model, max_length=MAX_LENGTH, max_batch_tokens=300), requests)
     shown = order.sample(range(len(requests)), count)
     attention = replace(attention_of(model), block_nodes=block_nodes, attention_scale=40.0)
     scorer = ForestScorer(model, max_length=MAX_LENGTH, max_batch_tokens=budget, attention=attention)
-    assert_same(scorer.score([requests[k] for k in shown]), [expected[k] for k in shown])
+    assert_same(score(scorer, [requests[k] for k in shown]), [expected[k] for k in shown])
 
 
 def test_packs_can_be_scored_apart_by_a_stored_plan(mistral: Any, make_requests: Make) -> None:
@@ -144,15 +145,15 @@ def test_packs_can_be_scored_apart_by_a_stored_plan(mistral: Any, make_requests:
     requests = make_requests(5, count=60)
     scorer = ForestScorer(mistral, max_length=MAX_LENGTH, max_batch_tokens=128)
     results: list[PackResult] = []
-    whole = scorer.score(requests, on_pack=results.append)
+    whole = score(scorer, requests, on_pack=results.append)
     plan = Plan.from_json(scorer.plan(requests).to_json())
     assert [result.pack for result in results] == list(range(len(plan.packs)))
     assert sum(result.tokens for result in results) == plan.tokens
     assert len(plan.packs) > 2
     # Another budget than the plan's must not matter, and the bits are those of the first time.
     other = ForestScorer(mistral, max_length=MAX_LENGTH, max_batch_tokens=999)
-    odd = list(other.iter_packs(requests, plan, packs=range(1, len(plan.packs), 2)))
-    even = list(other.iter_packs(requests, plan, packs=range(0, len(plan.packs), 2)))
+    odd = list(iter_packs(other, requests, plan, packs=range(1, len(plan.packs), 2)))
+    even = list(iter_packs(other, requests, plan, packs=range(0, len(plan.packs), 2)))
     scores = {
         request: (logprob, greedy)
         for result in odd + even
@@ -167,15 +168,15 @@ def test_a_plan_for_other_requests_is_refused(mistral: Any, make_requests: Make)
     scorer = ForestScorer(mistral, max_length=MAX_LENGTH)
     plan = scorer.plan(make_requests(5))
     with pytest.raises(StoreError, match="made for other requests"):
-        next(scorer.iter_packs(make_requests(6), plan))
+        next(iter_packs(scorer, make_requests(6), plan))
 
 
 def test_nothing_to_score(mistral: Any) -> None:
     from evalkit.scoring.packed import ForestScorer
     from evalkit.scoring.plain import PlainScorer
 
-    assert ForestScorer(mistral, max_length=MAX_LENGTH).score([]) == []
-    assert PlainScorer(mistral, max_length=MAX_LENGTH).score([]) == []
+    assert score(ForestScorer(mistral, max_length=MAX_LENGTH), []) == []
+    assert score(PlainScorer(mistral, max_length=MAX_LENGTH), []) == []
 
 
 # Out of memory
@@ -224,11 +225,11 @@ def test_out_of_memory_halves_the_pack_and_loses_nothing(
 
     requests = make_requests(7, count=60)
     scorer_type = {"forest": ForestScorer, "plain": PlainScorer}[kind]
-    expected = scorer_type(mistral, max_length=MAX_LENGTH, max_batch_tokens=4096).score(requests)
+    expected = score(scorer_type(mistral, max_length=MAX_LENGTH, max_batch_tokens=4096), requests)
     scarce = Scarce(mistral, 120, memory_error(device))
     results: list[PackResult] = []
     scorer = scorer_type(scarce, max_length=MAX_LENGTH, max_batch_tokens=4096)
-    assert_same(scorer.score(requests, on_pack=results.append), expected)
+    assert_same(score(scorer, requests, on_pack=results.append), expected)
     assert max(result.parts for result in results) > 1
     assert sorted(request for result in results for request in result.requests) == list(range(len(requests)))
     # The budget stays lowered: the first failures teach it, later packs are cut before they fail.
@@ -243,7 +244,7 @@ def test_a_row_that_never_fits_is_an_error_with_the_remedy(kind: str, mistral: A
     scarce = Scarce(mistral, 0, RuntimeError("CUDA out of memory"))
     scorer_type = {"forest": ForestScorer, "plain": PlainScorer}[kind]
     with pytest.raises(ModelError, match=r"out of memory on cpu for one row of \d+ tokens .* smaller dtype"):
-        scorer_type(scarce, max_length=MAX_LENGTH).score(make_requests(8))
+        score(scorer_type(scarce, max_length=MAX_LENGTH), make_requests(8))
 
 
 @pytest.mark.parametrize("kind", ["forest", "plain"])
@@ -254,14 +255,14 @@ def test_other_errors_pass_through(kind: str, mistral: Any, make_requests: Make)
     broken = Scarce(mistral, 0, RuntimeError("a bug"))
     scorer_type = {"forest": ForestScorer, "plain": PlainScorer}[kind]
     with pytest.raises(RuntimeError, match="a bug"):
-        scorer_type(broken, max_length=MAX_LENGTH).score(make_requests(8))
+        score(scorer_type(broken, max_length=MAX_LENGTH), make_requests(8))
 
 
 # Choosing
 
 
 def test_a_model_that_ignores_the_mask_falls_back(mistral: Any) -> None:
-    from evalkit.scoring.probe import choose_scorer
+    from evalkit.scoring.choice import choose_scorer
 
     class Deaf(Scarce):
         def __call__(self, input_ids: Any, **inputs: Any) -> Any:
@@ -278,7 +279,7 @@ def test_a_model_that_ignores_the_mask_falls_back(mistral: Any) -> None:
 def test_a_model_without_context_is_inconclusive(mistral: Any) -> None:
     import torch
 
-    from evalkit.scoring.probe import choose_scorer
+    from evalkit.scoring.choice import choose_scorer
 
     class Forgetful(Scarce):
         """Predicts from the last token alone."""
@@ -301,7 +302,7 @@ def test_half_precision_is_probed_against_its_own_rounding(build_model: Callable
 
     import torch
 
-    from evalkit.scoring.probe import choose_scorer
+    from evalkit.scoring.choice import choose_scorer
 
     for name, expected in (("mistral-window", "forest"), ("mpt", "plain")):
         model = copy.deepcopy(build_model(name)).to(torch.bfloat16)
@@ -310,7 +311,7 @@ def test_half_precision_is_probed_against_its_own_rounding(build_model: Callable
 
 
 def test_the_wish_is_obeyed_or_refused(mistral: Any, build_model: Callable[[str], Any]) -> None:
-    from evalkit.scoring.probe import choose_scorer
+    from evalkit.scoring.choice import choose_scorer
 
     assert choose_scorer(mistral, max_length=MAX_LENGTH, kind="plain")[1].reason == "asked for"
     assert choose_scorer(mistral, max_length=MAX_LENGTH, kind="forest")[0].name == "forest"
@@ -321,7 +322,7 @@ def test_the_wish_is_obeyed_or_refused(mistral: Any, build_model: Callable[[str]
 
 
 def test_flash_attention_is_named_as_the_reason(mistral: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit.scoring.probe import choose_scorer
+    from evalkit.scoring.choice import choose_scorer
 
     monkeypatch.setattr(mistral.config, "_attn_implementation_internal", "flash_attention_2", raising=False)
     _, choice = choose_scorer(mistral, max_length=MAX_LENGTH)

@@ -6,8 +6,10 @@ import errno
 import math
 import random
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,9 +18,10 @@ from hypothesis import strategies as st
 
 from evalkit.errors import StoreError
 from evalkit.interrupt import Interrupted
-from evalkit.scoring import Score, TokenRequest
-from evalkit.scoring.forest import Pack, Tree
-from evalkit.scoring.plan import PackResult, Plan, requests_sha256
+from evalkit.scoring.forest import Pack, Rows, Tree, build_rows
+from evalkit.scoring.packs import Scored, iter_packs
+from evalkit.scoring.plan import Plan, requests_sha256
+from evalkit.scoring.requests import Score, TokenRequest
 from evalkit.store import journal
 from evalkit.store.journal import Journal
 from evalkit.store.ledger import Ledger
@@ -31,23 +34,26 @@ HEADER = {"identity": {}}
 
 
 class FakeScorer:
-    """Scores that depend on what shares the pack, as floating-point sums do, and on how far a pack was split.
+    """Scores that depend on what shares a part, as floating-point sums do.
 
     Attributes:
-        computed: numbers of the packs computed.
+        computed: the first rows of the parts computed.
     """
 
     name = "fake"
     max_length = 64
+    max_batch_tokens = 10**9
+    device: Any = SimpleNamespace(type="cpu")
 
     def __init__(self, pack_size: int = 3, bad: Iterable[int] = (), memory: int = 10**9, dies_at: int = -1) -> None:
         self.pack_size, self.bad, self.memory, self.dies_at = pack_size, set(bad), memory, dies_at
         self.computed: list[int] = []
 
-    def score(self, *_: Any) -> list[Score]:
-        raise AssertionError("the ledger goes through iter_packs")
+    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+        return build_rows(requests, self.max_length)
 
-    def plan(self, requests: Sequence[TokenRequest]) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+        assert rows is None
         starts = range(0, len(requests), self.pack_size)
         packs = [
             Pack(tuple(Tree(k, k + 1, 4) for k in range(start, min(start + self.pack_size, len(requests)))), 4)
@@ -55,29 +61,17 @@ class FakeScorer:
         ]
         return Plan(tuple(packs), len(requests), 4 * len(requests), requests_sha256(requests))
 
-    def iter_packs(
-        self,
-        requests: Sequence[TokenRequest],
-        plan: Plan | None = None,
-        packs: Iterable[int] | None = None,
-        budget_tokens: int | None = None,
-    ) -> Iterator[PackResult]:
-        assert plan is not None
-        assert packs is not None
-        plan.check(requests)
-        budget = budget_tokens or plan.largest_tokens
-        for number in packs:
-            if len(self.computed) == self.dies_at:
-                raise KeyboardInterrupt
-            self.computed.append(number)
-            members = [tree.start for tree in plan.packs[number].trees]
-            # Memory shrinks as the run goes on: the budget after a pack depends on the packs before it.
-            if number * 4 > self.memory:
-                budget = max(4, budget // 2)
-            salt = random.Random(repr((number, budget, [requests[m].context_ids for m in members]))).random()
-            logprobs = tuple(math.nan if m in self.bad else -salt / (m + 1) for m in members)
-            greedy = tuple(m % 2 == 0 for m in members)
-            yield PackResult(number, tuple(members), logprobs, greedy, 1, len(members) * 4, budget)
+    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+        if len(self.computed) == self.dies_at:
+            raise KeyboardInterrupt
+        # Memory runs out as the run goes on: how a pack is split depends on the packs before it.
+        if pack.trees[0].start >= 6 and pack.tokens > self.memory:
+            raise MemoryError
+        self.computed.append(pack.trees[0].start)
+        members = [request for tree in pack.trees for request in rows.requests[tree.start]]
+        salt = random.Random(repr([rows.inputs[tree.start].tolist() for tree in pack.trees])).random()
+        logprobs = tuple(math.nan if m in self.bad else -salt / (m + 1) for m in members)
+        return lambda: Scored(members, logprobs, [m % 2 == 0 for m in members])
 
 
 def make_requests(count: int, first: int = 0) -> list[TokenRequest]:
@@ -121,7 +115,7 @@ def test_scores_are_those_of_the_scorer(path: Path) -> None:
     scores, texts = work(path)
     plan = FakeScorer().plan(make_requests(20))
     expected: dict[int, Score] = {}
-    for result in FakeScorer().iter_packs(make_requests(20), plan, range(len(plan.packs))):
+    for result in iter_packs(FakeScorer(), make_requests(20), plan):
         expected |= zip(result.requests, zip(result.logprobs, result.is_greedy, strict=True), strict=True)
     assert scores == [expected[n] for n in range(20)]
     assert texts[0] == "prompt 0 answered with [0, 1]\n\u2028"
@@ -135,7 +129,7 @@ def test_interrupted_after_any_pack_then_resumed(tmp_path: Path, packs: int) -> 
         work(path, FakeScorer(dies_at=packs))
     second = FakeScorer(pack_size=5)  # another batch budget today: the stored plan counts
     assert work(path, second) == whole
-    assert second.computed == list(range(packs, 7))
+    assert second.computed == list(range(3 * packs, 20, 3))
     assert path.read_bytes() == (tmp_path / "whole").read_bytes()
 
 
@@ -162,8 +156,11 @@ def test_finished_journal_computes_nothing(path: Path) -> None:
 
 def test_memory_budget_goes_on_where_it_was(tmp_path: Path) -> None:
     """Memory ran out in the first part: packs of the second part are split as they would have been."""
-    whole = work(tmp_path / "whole", FakeScorer(memory=10))
-    for packs in range(1, 7):
+    scorer = FakeScorer(memory=10)
+    whole = work(tmp_path / "whole", scorer)
+    # Two packs before memory runs out; two rows fit then, but the budget is half of what did not.
+    assert scorer.computed == [0, 3, *range(6, 20)]
+    for packs in range(1, 16):
         path = tmp_path / f"{packs}"
         with pytest.raises(KeyboardInterrupt):
             work(path, FakeScorer(memory=10, dies_at=packs))
@@ -202,10 +199,9 @@ def test_every_call_of_the_disk_fails_once(tmp_path: Path, monkeypatch: pytest.M
 
 def test_values_that_are_no_numbers_come_back_as_they_were(path: Path) -> None:
     class Odd(FakeScorer):
-        def iter_packs(self, *arguments: Any, **options: Any) -> Iterator[PackResult]:
-            for result in super().iter_packs(*arguments, **options):
-                odd = (-math.inf, math.inf, math.nan)[: len(result.logprobs)]
-                yield PackResult(result.pack, result.requests, odd, result.is_greedy, 1, 12, 12)
+        def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+            found = super().launch(rows, pack)()
+            return lambda: replace(found, logprobs=(-math.inf, math.inf, math.nan)[: len(found.logprobs)])
 
     opened, ledger = open_ledger(path)
     with opened:
@@ -218,10 +214,9 @@ def test_values_that_are_no_numbers_come_back_as_they_were(path: Path) -> None:
 
 def test_a_request_without_result_is_not_a_number(path: Path) -> None:
     class Forgetful(FakeScorer):
-        def iter_packs(self, *arguments: Any, **options: Any) -> Iterator[PackResult]:
-            for result in super().iter_packs(*arguments, **options):
-                kept = (values[:-1] for values in (result.requests, result.logprobs, result.is_greedy))
-                yield PackResult(result.pack, *kept, 1, 8, 8)
+        def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+            found = super().launch(rows, pack)()
+            return lambda: Scored(found.requests[:-1], found.logprobs[:-1], found.is_greedy[:-1])
 
     opened, ledger = open_ledger(path)
     with opened:
@@ -325,7 +320,7 @@ def test_a_signal_stops_after_the_pack_in_hand(tmp_path: Path, after: int) -> No
     assert sum(len(section.done) for section in sections) == after + 1
     second = FakeScorer()
     assert work(path, second) == whole
-    assert sorted(first.computed + second.computed) == list(range(7))
+    assert sorted(first.computed + second.computed) == list(range(0, 20, 3))
 
 
 # --- scores of another run --------------------------------------------------------------------------------------------
@@ -448,5 +443,5 @@ def test_any_series_of_interruptions(
     if not stops:
         last = FakeScorer(pack_size)
     assert attempt("parts", last) == whole
-    assert sorted(computed + last.computed) == list(range(-(-size // pack_size)))
+    assert sorted(computed + last.computed) == list(range(0, size, pack_size))
     assert (folder / "whole").read_bytes() == (folder / "parts").read_bytes()

@@ -1,6 +1,6 @@
 """Numerics: score a share of the requests again in float32 with the plain scorer, and say what changed.
 
-In half precision a score depends on the rounding, and the rounding on what else is in the pack. The audit measures
+In half precision a score depends on the rounding, and the rounding on what else is in the pack. Scoring again measures
 both at once against float32 rows: how far log-probabilities are off, and for how many whole documents another answer
 would have been chosen. Documents are drawn, not single requests, since an answer needs all of a document's choices.
 """
@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 from evalkit.errors import ConfigError
-from evalkit.scoring import Score, TokenRequest
+from evalkit.scoring.packs import score
 from evalkit.scoring.plain import PlainScorer
+from evalkit.scoring.requests import Score, TokenRequest
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What the audit found; part of the run's record.
+class Recheck:
+    """What it found; part of the run's record.
 
     Attributes:
         requests: number of requests scored again.
@@ -60,7 +61,7 @@ class Audit:
         return asdict(self) | {"points": self.points}
 
 
-def audit(
+def recheck(
     model: Any,
     requests: Sequence[TokenRequest],
     scores: Sequence[Score],
@@ -70,11 +71,11 @@ def audit(
     max_length: int,
     max_batch_tokens: int | None = None,
     make_scorer: Callable[..., PlainScorer] = PlainScorer,
-) -> Audit:
+) -> Recheck:
     """Score the requests of a share of the documents in float32 and compare.
 
     Args:
-        model: the model of the run; its weights are float32 for the time of the audit and unchanged after it.
+        model: the model of the run; its weights are float32 for that time and unchanged after it.
         requests: all requests of the run.
         scores: their scores.
         documents: for each request the document that it belongs to, e.g. (task, number).
@@ -94,14 +95,14 @@ def audit(
         groups.setdefault(document, []).append(index)
     dtype = str(model.dtype).removeprefix("torch.")
     if not groups:
-        return Audit(0, 0, 0.0, 0.0, 0, 0, dtype)
+        return Recheck(0, 0, 0.0, 0.0, 0, 0, dtype)
     chosen = _draw(list(groups), fraction)
     indices = [index for document in chosen for index in groups[document]]
     with in_float32(model):
         scorer = make_scorer(model, max_length=max_length, max_batch_tokens=max_batch_tokens)
-        exact = dict(zip(indices, scorer.score([requests[index] for index in indices]), strict=True))
+        exact = dict(zip(indices, score(scorer, [requests[index] for index in indices]), strict=True))
     differences = [abs(scores[index][0] - exact[index][0]) for index in indices]
-    return Audit(
+    return Recheck(
         requests=len(indices),
         documents=len(chosen),
         max_difference=max(differences),
@@ -137,7 +138,7 @@ def in_float32(model: torch.nn.Module) -> Iterator[None]:
         ConfigError: the weights are quantised.
     """
     if getattr(model, "is_quantized", False) or getattr(model, "quantization_method", None) is not None:
-        raise ConfigError("--audit-fraction: a quantised model cannot be widened to float32; leave the audit out")
+        raise ConfigError("--audit-fraction: a quantised model cannot be widened to float32; leave it out")
     tensors = [*model.parameters(), *model.buffers()]
     kept = [(tensor, tensor.dtype) for tensor in tensors if tensor.dtype in (torch.float16, torch.bfloat16)]
     try:

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 from evalkit.errors import ConfigError, ModelError, did_you_mean
-from evalkit.scoring import Score, Scorer, TokenRequest
 from evalkit.scoring.attention import attempts
 from evalkit.scoring.memory import batch_tokens, measure_token_bytes, text_config, vocabulary_size
 from evalkit.scoring.packed import ForestScorer
+from evalkit.scoring.packs import Scorer, iter_packs, score
 from evalkit.scoring.plain import PlainScorer
+from evalkit.scoring.requests import Score, TokenRequest
 
 KINDS = ("auto", "forest", "plain")
 
@@ -102,13 +103,14 @@ def check_exactness(forest: ForestScorer, plain: PlainScorer) -> ScorerChoice:
     """Score the probe with both scorers and the control; see the module's description."""
     requests = probe_requests(forest)
     try:
-        found = _like(ForestScorer, forest, block_nodes=min(forest.attention.block_nodes, _PROBE_BLOCK)).score(requests)
-        control = _like(_Unmasked, forest, block_nodes=0).score(requests)
+        block_nodes = min(forest.attention.block_nodes, _PROBE_BLOCK)
+        found = score(_like(ForestScorer, forest, block_nodes), requests)
+        control = score(_like(_Unmasked, forest, block_nodes=0), requests)
     except Exception as error:
         # Whatever the model's code raises, from a wrong shape to an unknown argument, means: no mask.
         line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         return ScorerChoice("plain", f"the model does not take the mask ({type(error).__name__}: {line[:160]})")
-    expected = plain.score(requests)
+    expected = score(plain, requests)
     difference = _max_difference(found, expected)
     noticed = _max_difference(control, expected)
     is_float32 = forest.model.dtype in (torch.float32, torch.float64)
@@ -138,7 +140,7 @@ def _measured_budget(forest: ForestScorer) -> int:
     requests = [TokenRequest(stem, (0, token, 0)) for token in (1, 2)]
 
     def run() -> int:
-        return sum(result.tokens for result in forest.iter_packs(requests))
+        return sum(result.tokens for result in iter_packs(forest, requests))
 
     try:
         found = measure_token_bytes(forest.device, run)

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
-from evalkit.scoring import TokenRequest
 from evalkit.scoring.attention import LONGEST_WINDOW
-from evalkit.scoring.generate import GenerationRequest, Generator, Row
+from evalkit.scoring.generate import Generator
 from evalkit.scoring.memory import text_config, vocabulary_size
+from evalkit.scoring.packs import score
 from evalkit.scoring.plain import PlainScorer
+from evalkit.scoring.requests import TokenRequest
+from evalkit.scoring.runner import ModelRunner
 
 
 def unsupported(model: Any) -> str | None:
@@ -36,7 +38,7 @@ def choose_generator(
         return None, reason
     generator = Generator(model, tokenizer, max_length=max_length, add_special_tokens=add_special_tokens)
     try:
-        difference = probe(generator)
+        difference = probe(generator.runner, max_length)
     except Exception as error:
         # Whatever the model's code raises means that it cannot be driven in this way.
         line = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -54,31 +56,31 @@ _PROBE_TOLERANCE_HALF = 0.05 * _PROBE_TOKENS
 
 
 @torch.inference_mode()
-def probe(generator: Generator) -> float:
+def probe(runner: ModelRunner, max_length: int) -> float:
     """Generate a little from random prompts and return how far the plain scorer disagrees, in nats.
 
     The prompts differ in length, share a prefix, repeat, and exceed a sliding window that is short enough.
     """
     rng = random.Random(0)
-    vocabulary = vocabulary_size(generator.model)
-    window = int(getattr(text_config(generator.model), "sliding_window", None) or 0)
-    room = generator.max_length - _PROBE_TOKENS
+    vocabulary = vocabulary_size(runner.model)
+    window = int(getattr(text_config(runner.model), "sliding_window", None) or 0)
+    room = max_length - _PROBE_TOKENS
     length = max(1, min(room, 24 + (window if window <= LONGEST_WINDOW else 0)))
     first = tuple(rng.randrange(vocabulary) for _ in range(length))
     other = first[: max(1, length - 4)] + tuple(rng.randrange(vocabulary) for _ in range(2))
     last_difference = 0.0
     for prompts in ([first, other[-room:], first], [first, first[: length // 3 + 1]]):
-        rows = [Row(GenerationRequest("", (), _PROBE_TOKENS), prompt, [k]) for k, prompt in enumerate(prompts)]
-        state = generator.prefill(rows)
-        logits, totals = state.logits, torch.zeros(len(rows), device=generator.device)
+        state, logits = runner.read(prompts, max(map(len, prompts)) + _PROBE_TOKENS)
+        totals = torch.zeros(len(prompts), device=runner.device)
+        generated: list[list[int]] = []
         for _ in range(_PROBE_TOKENS):
             logprobs, tokens = torch.log_softmax(logits.float(), dim=-1).max(dim=-1)
             totals += logprobs
-            for row, token in zip(rows, tokens.tolist(), strict=True):
-                row.generated.append(token)
-            logits = generator.forward(state, tokens[:, None], torch.ones_like(tokens)[:, None])
-        requests = [TokenRequest(row.prompt_ids, tuple(row.generated)) for row in rows]
-        expected = PlainScorer(generator.model, max_length=generator.max_length).score(requests)
+            generated.append(tokens.tolist())
+            logits = runner.step(state, None, generated[-1])
+        texts = zip(*generated, strict=True)
+        requests = [TokenRequest(prompt, tuple(text)) for prompt, text in zip(prompts, texts, strict=True)]
+        expected = score(PlainScorer(runner.model, max_length=max_length), requests)
         differences = [abs(a - b) for a, (b, _) in zip(totals.tolist(), expected, strict=True)]
         # Written so that a NaN is passed on.
         last_difference = max([last_difference, *differences], key=lambda value: (value != value, value))

@@ -1,0 +1,44 @@
+"""What is asked of a model: the log-probability of a continuation, or a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Score = tuple[float, bool]
+"""Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """One continuation to be scored, as token ids.
+
+    Attributes:
+        context_ids: what precedes; never empty (an empty text gives the model's prefix token).
+        continuation_ids: the tokens whose log-probabilities are summed; never empty.
+    """
+
+    context_ids: tuple[int, ...]
+    continuation_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One completion that is wanted.
+
+    Attributes:
+        prompt: text.
+        until: stop strings, in the order in which they are applied; the text ends before them.
+        max_new_tokens: greatest number of tokens generated.
+        temperature: 0 for greedy decoding.
+        top_p: with a temperature: sample from the most probable tokens that hold this share.
+        seed: with a temperature: this and ``sample`` determine the draws, whatever else is in the batch.
+        sample: number of this completion among those of one prompt.
+    """
+
+    prompt: str
+    until: tuple[str, ...] = ()
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    sample: int = 0

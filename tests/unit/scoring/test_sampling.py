@@ -1,0 +1,78 @@
+"""Greedy tokens, and draws that depend on the request and the position only."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from evalkit.scoring.requests import GenerationRequest
+
+pytestmark = pytest.mark.model
+
+GREEDY = GenerationRequest("p")
+
+
+def sampled(sample: int = 0, seed: int = 0, top_p: float = 1.0, temperature: float = 1.0) -> GenerationRequest:
+    return GenerationRequest("p", temperature=temperature, top_p=top_p, seed=seed, sample=sample)
+
+
+def test_picks_follow_the_distribution() -> None:
+    import numpy as np
+
+    from evalkit.scoring.sampling import pick
+
+    probabilities = np.array([0.1, 0.5, 0.0, 0.4])
+    draws = [pick(probabilities, 1.0, (k + 0.5) / 1000) for k in range(1000)]
+    assert [draws.count(k) for k in range(4)] == [100, 500, 0, 400]
+    assert {pick(probabilities, 0.8, (k + 0.5) / 100) for k in range(100)} == {1, 3}
+    assert {pick(probabilities, 0.01, (k + 0.5) / 100) for k in range(100)} == {1}
+
+
+def test_draws_are_numbered() -> None:
+    from evalkit.scoring.sampling import uniform
+
+    draws = [
+        uniform(sampled(sample, seed), position) for sample in range(9) for seed in range(9) for position in range(9)
+    ]
+    assert len(set(draws)) == len(draws)
+    assert all(0 <= draw < 1 for draw in draws)
+    # A uniform number's mean is 1/2, its standard deviation 1/sqrt(12): 729 of them are within four standard errors.
+    assert abs(statistics.mean(draws) - 0.5) < 4 / math.sqrt(12 * len(draws))
+    assert uniform(sampled(2, 3), 4) == uniform(sampled(2, 3), 4)
+    # Kept: texts of earlier runs are drawn again as they were (first number made by an earlier evalkit).
+    assert uniform(GenerationRequest("hello", temperature=0.8, seed=1, sample=2), 3) == 0.8897869631951715
+
+
+def test_rows_are_chosen_for_each_by_its_own_request() -> None:
+    import torch
+
+    from evalkit.scoring.sampling import choose
+
+    logits = torch.tensor(
+        [[0.0, 5.0, 5.0], [1.0, 0.0, 3.0], [0.0, math.nan, 1.0], [0.0, -math.inf, 9.0], [1.0, math.inf, 0.0]]
+    )
+    tokens, is_finite = choose(logits, [GREEDY] * 5, [0] * 5)
+    assert tokens[:2] == [1, 2]  # the lower id of two that are equal
+    assert tokens[3] == 2
+    assert is_finite == [True, True, False, True, False]
+    # Sampled rows beside greedy ones; a probability of nearly one is drawn, whatever the number.
+    tokens, is_finite = choose(
+        logits, [GREEDY, sampled(temperature=0.01), sampled(), GREEDY, sampled()], [0, 7, 7, 7, 7]
+    )
+    assert (tokens[0], tokens[1], is_finite) == (1, 2, [True, True, False, True, False])
+
+
+def test_a_row_does_not_depend_on_the_others() -> None:
+    import torch
+
+    from evalkit.scoring.sampling import choose
+
+    torch.manual_seed(0)
+    logits = torch.randn(6, 50)
+    requests = [sampled(sample, top_p=0.9) for sample in range(6)]
+    together = choose(logits, requests, range(6))[0]
+    alone = [choose(logits[k : k + 1], [requests[k]], [k])[0][0] for k in range(6)]
+    assert together == alone
+    assert len(set(together)) > 1
