@@ -45,20 +45,17 @@ def export_runs(runs: Sequence[Path], kind: str, table: str, output: Path | None
     path = output or Path(("evalkit" if kind == "sqlite" else table) + SUFFIXES[kind])
     wanted = list(makers) if kind == "sqlite" else [table]
     frames = {name: makers[name](records) for name in wanted}
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.unlink(missing_ok=True)
-        if kind == "sqlite":
-            with closing(sqlite3.connect(temporary)) as connection:
-                for name, frame in frames.items():
-                    frame.to_sql(name, connection, index=False)
-        elif kind == "csv":
-            frames[table].to_csv(temporary, index=False)
-        else:
-            frames[table].to_parquet(temporary, index=False)
-        temporary.replace(path)
+        with files.replacing(path) as temporary:
+            if kind == "sqlite":
+                with closing(sqlite3.connect(temporary)) as connection:
+                    for name, frame in frames.items():
+                        frame.to_sql(name, connection, index=False)
+            elif kind == "csv":
+                frames[table].to_csv(temporary, index=False)
+            else:
+                frames[table].to_parquet(temporary, index=False)
     except (OSError, sqlite3.Error) as error:
-        temporary.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = files.remedy(error) if isinstance(error, OSError) else "choose another --output"
         raise StoreError(f"{path}: cannot be written ({reason}); {hint}") from None

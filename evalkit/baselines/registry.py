@@ -13,6 +13,7 @@ from evalkit.baselines.model import Baseline, slug_of
 from evalkit.baselines.yamlfile import parse_baseline, read_baseline, to_yaml
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir
+from evalkit.store.files import replacing
 
 FOLDERS_VARIABLE = "EVALKIT_BASELINES"
 """Environment variable: further folders of baselines, separated as in PATH."""
@@ -110,9 +111,8 @@ def save_baseline(baseline: Baseline, path: Path, *, force: bool = False) -> boo
                 return False
             raise ConfigError(f"{path}: exists with other content; pass --force to replace it, or another --name")
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -165,10 +165,3 @@ def resolve_sources(values: Iterable[str], suites: Iterable[str], needed: Iterab
             f"no data source for {', '.join(missing)}; add --data {missing[0]}=FOLDER, or --data SOURCE for all suites"
         )
     return {suite: sources[suite] for suite in wanted}
-
-
-def sources_text(sources: Mapping[str, DataSource]) -> str:
-    """Describe the sources in one phrase: one source, or ``suite=source`` for each."""
-    if len(set(sources.values())) == 1:
-        return str(next(iter(sources.values())))
-    return ", ".join(f"{suite}={source}" for suite, source in sources.items())

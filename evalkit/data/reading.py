@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,18 @@ BIGBENCH_DEFAULTS: dict[str, Any] = {
 }
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, *, may_be_empty: bool = False) -> str:
     try:
         raw = path.read_bytes()
+        if path.suffix == ".gz":
+            raw = gzip.decompress(raw)
     except FileNotFoundError:
         here = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file{did_you_mean(path.name, here)}") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error}); copy it again") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -34,7 +40,7 @@ def _read_text(path: Path) -> str:
         raise DataError(
             f"{path}:{line}: not UTF-8 (byte 0x{raw[error.start]:02x}); convert the file to UTF-8 first"
         ) from None
-    if not text.strip():
+    if not text.strip() and not may_be_empty:
         raise DataError(f"{path}: empty file")
     return text
 
@@ -44,12 +50,13 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not allowed in JSON")
 
 
-def _parse(text: str, path: Path, first_line: int) -> Any:
-    """Parse strict JSON that starts at a line of a file."""
+def _parse(text: str, path: Path, first_line: int, *, is_lenient: bool = False) -> Any:
+    """Parse JSON that starts at a line of a file: strict JSON, unless it is what models wrote."""
     try:
-        found = json.loads(text, parse_constant=_no_constant)
-        # Half of a UTF-16 pair, written as an escape, is valid JSON but no text: it cannot be hashed or encoded.
-        json.dumps(found, ensure_ascii=False).encode("utf-8")
+        found = json.loads(text, parse_constant=None if is_lenient else _no_constant)
+        if not is_lenient:
+            # Half of a UTF-16 pair, written as an escape, is valid JSON but no text: it cannot be hashed or encoded.
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(f"{path}:{line}: not valid JSON ({error.msg}, column {error.colno})") from None
@@ -63,19 +70,26 @@ def _parse(text: str, path: Path, first_line: int) -> Any:
     return found
 
 
-def read_jsonl(path: Path) -> list[tuple[str, Document]]:
-    """Read JSON lines; returns (where, document) pairs, with ``where`` as ``FILE:LINE``.
+def read_jsonl(path: Path, *, is_lenient: bool = False) -> list[tuple[str, Document]]:
+    """Read JSON lines, which may be gzipped; returns (where, document) pairs, with ``where`` as ``FILE:LINE``.
+
+    Args:
+        path: the file.
+        is_lenient: for texts of models, which other programs wrote: empty lines are passed over, NaN and lone
+            surrogates taken as they are, and there may be nothing at all.
 
     Raises:
         DataError: no file, wrong encoding, an empty line in the middle, or a line that is no JSON object.
     """
     # Only "\n" ends a line: str.splitlines would also split at U+2028, which JSON allows inside strings.
-    lines = _read_text(path).rstrip().split("\n")
+    lines = _read_text(path, may_be_empty=is_lenient).rstrip().split("\n")
     documents = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
+            if is_lenient:
+                continue
             raise DataError(f"{path}:{number}: empty line")
-        document = _parse(line, path, number)
+        document = _parse(line, path, number, is_lenient=is_lenient)
         if not isinstance(document, dict):
             raise DataError(f"{path}:{number}: a {type(document).__name__}, expected a JSON object")
         documents.append((f"{path}:{number}", document))

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from evalkit.data.reading import read_jsonl
 from evalkit.errors import DataError, did_you_mean
 from evalkit.paths import SAMPLES
 from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.store.files import replacing
 
 SAMPLE_DATA = SAMPLES / "humaneval" / "test.jsonl"
 _NAMES = ("test.jsonl", "humaneval/test.jsonl", "HumanEval.jsonl", "HumanEval.jsonl.gz")
-
-
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of a JSON Lines file, which may be gzipped.
-
-    Raises:
-        DataError: the file cannot be read, or a line is not a JSON object.
-    """
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        row = json.loads(line)
-                    except ValueError as error:
-                        raise DataError(f"{path}:{number}: not JSON ({error}); write one object a line") from None
-                    if not isinstance(row, dict):
-                        raise DataError(f"{path}:{number}: not a JSON object; write one object a line")
-                    yield number, row
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; give a readable JSON Lines file") from None
 
 
 def problem_file(data: Path) -> Path:
@@ -56,14 +35,14 @@ def read_problems(data: Path) -> dict[str, Problem]:
     """
     path = problem_file(data)
     problems: dict[str, Problem] = {}
-    for number, row in read_jsonl(path):
+    for where, row in read_jsonl(path, is_lenient=True):
         for column in ("task_id", "prompt", "test", "entry_point"):
             if not isinstance(row.get(column), str):
                 raise DataError(
-                    f"{path}:{number}: no text in column {column!r}; a problem needs task_id, prompt, test, entry_point"
+                    f"{where}: no text in column {column!r}; a problem needs task_id, prompt, test, entry_point"
                 )
         if row["task_id"] in problems:
-            raise DataError(f"{path}:{number}: {row['task_id']} is there twice; keep one")
+            raise DataError(f"{where}: {row['task_id']} is there twice; keep one")
         solution = row.get("canonical_solution")
         problems[row["task_id"]] = Problem(
             row["task_id"],
@@ -86,18 +65,17 @@ def read_samples(path: Path, problems: dict[str, Problem]) -> list[dict[str, Any
         DataError: a row without them, or of a problem that the data lacks.
     """
     samples = []
-    for number, row in read_jsonl(path):
+    for where, row in read_jsonl(path, is_lenient=True):
         task = row.get("task_id")
         completions = _completions(row)
         if not isinstance(task, str) or completions is None:
             raise DataError(
-                f"{path}:{number}: a sample needs 'task_id' and 'completion' (a text, or a list of texts), "
+                f"{where}: a sample needs 'task_id' and 'completion' (a text, or a list of texts), "
                 "or evalplus' 'solution' (the whole program)"
             )
         if task not in problems:
             raise DataError(
-                f"{path}:{number}: the data has no problem {task!r}{did_you_mean(task, problems)}; "
-                "give its file with --data"
+                f"{where}: the data has no problem {task!r}{did_you_mean(task, problems)}; give its file with --data"
             )
         for completion in completions:
             code = completion if "completion" in row else _continuation(problems[task].prompt, completion)
@@ -141,14 +119,10 @@ def write_results(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("w", encoding="ascii") as lines:
+        with replacing(path) as part, part.open("w", encoding="ascii") as lines:
             lines.writelines(json.dumps(row) + "\n" for row in rows)
-        part.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise DataError(
             f"{path}: {error.strerror}; the verdicts are safe: make room, then give the same command again"
         ) from None

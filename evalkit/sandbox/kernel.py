@@ -228,8 +228,3 @@ def _state_and_flags(path: str) -> tuple[bytes, int]:
     with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded here
         state, *fields = file.read().rpartition(b")")[2].split()
     return state, int(fields[5])
-
-
-def close_descriptors_from(first: int) -> None:
-    """Close every descriptor from ``first`` on."""
-    os.closerange(first, 1 << 20)

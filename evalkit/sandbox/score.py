@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.verdict import Verdict
+from evalkit.stats import wilson_interval
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
@@ -39,14 +40,6 @@ def estimate(samples: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927)."""
-    share, z2 = successes / trials, Z95 * Z95
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials)) / (1 + z2 / trials)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
     """pass@k for each k that every problem has samples enough for.
 
@@ -75,7 +68,7 @@ def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
         values = [estimate(n, c, k) for n, c in counts.values()]
         mean, problems = math.fsum(values) / len(values), len(values)
         if all(n == 1 for n, _ in counts.values()):
-            low, high = wilson(round(math.fsum(values)), problems)
+            low, high = wilson_interval(round(math.fsum(values)), problems)
             method = "Wilson"
         elif problems > 1:
             variance = math.fsum((value - mean) ** 2 for value in values) / (problems - 1)

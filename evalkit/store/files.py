@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evalkit.errors import StoreError
@@ -87,27 +89,46 @@ def lock(fd: int, path: Path) -> None:
         ) from None
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write in place of ``path``, which gets its contents complete or not at all.
+
+    That holds after a power failure too: what was written is on the disk before the name changes.
+
+    Raises:
+        OSError: the file cannot be written (disk full, no permission).
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        yield temporary
+        fd = os.open(temporary, os.O_RDWR)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, path)  # noqa: PTH105  # through this module's os, see above
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it exists complete or not at all, also after a power failure.
+    """Write a text file so that it exists complete or not at all, also after a power failure.
 
     Raises:
         StoreError: the file cannot be written (disk full, no permission).
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        try:
+        with replacing(path) as temporary:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             try:
                 # "surrogatepass" would write what no reader accepts; a lone surrogate becomes a question mark.
                 write_all(fd, text.encode("utf-8", errors="replace"))
-                os.fsync(fd)
             finally:
                 os.close(fd)
-            os.replace(temporary, path)  # noqa: PTH105  # through this module's os, see above
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror}); {remedy(error)}") from None
 

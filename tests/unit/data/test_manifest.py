@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evalkit.data import load_documents, load_manifest, parse_source, resolve_sources
 from evalkit.data.layouts import LAYOUTS
-from evalkit.data.manifest import DataSource, find_dataset, sources_text
+from evalkit.data.manifest import DataSource, find_dataset
 from evalkit.errors import ConfigError
 from evalkit.suites import load_suites, load_tasks
 
@@ -195,12 +195,6 @@ def test_the_last_word_on_a_suite_counts(values: list[tuple[str | None, str]]) -
     else:
         found = {suite: source.kind for suite, source in resolve_sources(texts, SUITES, SUITES).items()}
         assert found == expected
-
-
-def test_sources_in_one_phrase(tmp_path: Path) -> None:
-    hub, folder = DataSource("hub"), DataSource("folder", tmp_path)
-    assert sources_text({"gpt4all": hub, "agieval": hub}) == "hub"
-    assert sources_text({"gpt4all": hub, "agieval": folder}) == f"gpt4all=hub, agieval={tmp_path}"
 
 
 def test_recorded_requests_are_those_of_the_oracle(shared: Path) -> None:

@@ -17,10 +17,10 @@ from evalkit.baselines.text import numbered_lines
 from evalkit.report.audit import Audit, audit_file, audit_log, document_counts
 from evalkit.report.audit_text import audit_lines, audit_table, copied_between
 from evalkit.report.checks import Verdict, as_decimal, check_stderr, classify, cut_to, right_answers, rounds_to
-from evalkit.report.published import TaskScore, baseline_task_scores, task_table
 from evalkit.report.tables import rounded
 from evalkit.stats import binomial_stderr
 from evalkit.suites import Suite, find_suite, load_suites
+from tests.support.task_tables import TaskScore, baseline_task_scores, task_table
 
 pytestmark = pytest.mark.torch_free
 

@@ -82,10 +82,10 @@ def test_zipped_samples_are_read(folder: Path) -> None:
     [
         ('{"task_id": "Test/0"}\n', "s.jsonl:1: a sample needs 'task_id' and 'completion'"),
         ('{"task_id": "Tset/0", "completion": ""}\n', "no problem 'Tset/0'; did you mean 'Test/0'"),
-        ("not json\n", "s.jsonl:1: not JSON"),
-        ("[1]\n", "not a JSON object"),
+        ("not json\n", "s.jsonl:1: not valid JSON"),
+        ("[1]\n", "s.jsonl:1: a list, expected a JSON object"),
         ("\n", "holds no sample"),
-        (None, "No such file"),
+        (None, "s.jsonl: no such file"),
     ],
 )
 def test_bad_samples_are_named(folder: Path, lines: str | None, message: str) -> None:
