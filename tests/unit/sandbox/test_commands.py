@@ -75,6 +75,11 @@ def test_zipped_samples_are_read(folder: Path) -> None:
         lines.write(json.dumps({"task_id": "Test/0", "completion": SOLVE}) + "\n\n")
     result = run(folder / "s.jsonl.gz", "--data", folder, "--output", folder / "r.jsonl")
     assert result.exit_code == 0, result.output
+    whole = (folder / "s.jsonl.gz").read_bytes()
+    (folder / "s.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    refusal = run(folder / "s.jsonl.gz", "--data", folder).exception
+    assert isinstance(refusal, EvalkitError)
+    assert "s.jsonl.gz: not a whole gzip file" in str(refusal)
 
 
 @pytest.mark.parametrize(
