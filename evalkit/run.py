@@ -27,7 +27,8 @@ from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import SCORES, Source
-from evalkit.suites import find_task, load_suites, with_chat, with_programs
+from evalkit.suites import load_suites, with_chat, with_programs
+from evalkit.tasks.documents import load_all
 
 if TYPE_CHECKING:
     from evalkit.tasks.lm_eval_tasks import Tasks
@@ -79,7 +80,7 @@ def run(
     names = config.task_names()
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     check_ready(config, names, sources, say)
-    data = _load_data(names, sources, config.limit, say)
+    data = load_all(names, sources, config.limit, say)
     parent = _folder_of_runs(config)
 
     with ExitStack() as stack:
@@ -256,28 +257,6 @@ def _open_run(
     if source is not None:
         say(f"taking scores of equal requests from {config.reuse}; their last bits may differ from computed ones")
     return opened, ledger
-
-
-def _load_data(
-    names: Sequence[str], sources: Mapping[str, DataSource], limit: int | None, say: Say
-) -> dict[str, LoadedData]:
-    from evalkit.tasks.documents import load
-
-    data = {name: load(name, sources[find_task(name).suite]) for name in names}
-    there = sum(len(loaded.documents) for loaded in data.values())
-    asked = sum(len(loaded.documents[:limit]) for loaded in data.values())
-    documents = (
-        "1 document"
-        if there == 1
-        else f"{asked:,} documents"
-        if asked == there
-        else f"{asked:,} of {there:,} documents"
-    )
-    say(f"{len(data)} task{'s' if len(data) != 1 else ''}, {documents}")
-    for name, loaded in data.items():
-        if loaded.verdict == "other":
-            say(f"{name}: complete, but its content is not that behind the published scores ({loaded.location})")
-    return data
 
 
 def _enter_sandbox(config: RunConfig, names: Sequence[str], stack: ExitStack, say: Say) -> Programs | None:

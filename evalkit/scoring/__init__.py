@@ -6,6 +6,7 @@
     forest.py    TokenRequest -> sorted rows; the arrays of a pack's trees; numpy only
     plan.py      rows -> trees -> packs (a Plan that can be stored and scored in parts); numpy only
     packed.py    ForestScorer: one forward pass a pack, the tree as attention mask
+    rows.py      RowScorer: packs for whoever scores requests one by one, elsewhere
     plain.py     PlainScorer: padded rows, the reference that packed.py is checked against
     probe.py     choose_scorer: the forest where it is exact for this model, else plain, with the reason
     attention.py which mask a model should be given; blocks.py: attention without one

@@ -34,7 +34,7 @@ from evalkit.paths import configs_dir
 from evalkit.scoring import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task
-from evalkit.tasks.programs import Programs, with_verdicts
+from evalkit.tasks.programs import Programs, VerdictFilter
 
 if TYPE_CHECKING:
     from evalkit.scoring.audit import Audit
@@ -171,7 +171,7 @@ class Tasks:
             session = dataclasses.replace(session, on_text=self._checked_by(programs))
         for task in self._tasks.values():
             if getattr(task, "UNSAFE_CODE", False):
-                task._filters = [_Verdicts(programs)]
+                task._filters = [VerdictFilter(programs)]
         asked = _AsModel(answerer, session, marks)
         evaluated = dict(
             evaluate(
@@ -226,24 +226,6 @@ class _AsModel:
         found = self._answerer.texts(requests, self._session)
         self._marks.add(requests, found.marks)
         return [FailedText() if text is None else text for text in found.answers]
-
-
-class _Verdicts:
-    """A filter ensemble of lm-eval's: gives a task's texts, all in one call, the verdicts on their programs."""
-
-    name = "none"  # what lm-eval calls the filter of a task that names none; part of its results' keys
-
-    def __init__(self, programs: Programs | None) -> None:
-        self._programs = programs
-
-    def apply(self, instances: Sequence[Any]) -> None:
-        texts = [instance.resps for instance in instances]
-        if self._programs is not None:
-            keys = [(str(instance.task_name), int(instance.doc_id)) for instance in instances]
-            found = self._programs.judge(keys, [instance.doc for instance in instances], texts)
-            texts = with_verdicts(texts, found)
-        for instance, of_document in zip(instances, texts, strict=True):
-            instance.filtered_resps[self.name] = of_document if len(of_document) > 1 else of_document[0]
 
 
 def score_requests(instances: Iterable[Any]) -> list[ScoreRequest]:

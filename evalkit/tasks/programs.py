@@ -63,3 +63,26 @@ def with_verdicts(texts: Sequence[Sequence[str]], verdicts: Sequence[Sequence[Ve
         [JudgedText(text, verdict) for text, verdict in zip(of_document, judged, strict=True)]
         for of_document, judged in zip(texts, verdicts, strict=True)
     ]
+
+
+class VerdictFilter:
+    """Stands where lm-eval keeps a task's filters: gives its texts, all in one call, the verdicts on their programs.
+
+    Args:
+        programs: judges; None: texts stay without verdicts, and their task without a score.
+    """
+
+    name = "none"  # what lm-eval calls the filter of a task that names none; part of its results' keys
+
+    def __init__(self, programs: Programs | None) -> None:
+        self._programs = programs
+
+    def apply(self, instances: Sequence[Any]) -> None:
+        """Set each instance's filtered texts; lm-eval calls it with all instances of the task."""
+        texts = [instance.resps for instance in instances]
+        if self._programs is not None:
+            documents = [(str(instance.task_name), int(instance.doc_id)) for instance in instances]
+            verdicts = self._programs.judge(documents, [instance.doc for instance in instances], texts)
+            texts = with_verdicts(texts, verdicts)
+        for instance, of_document in zip(instances, texts, strict=True):
+            instance.filtered_resps[self.name] = of_document if len(of_document) > 1 else of_document[0]
