@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from evalkit.data import parse_source
 from evalkit.suites import find_task, load_tasks
-from evalkit.tasks.loading import load_lm_eval_tasks
+from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
 
 
 class BenchmarkRequest(NamedTuple):

@@ -63,15 +63,15 @@ def install(clock: Clock) -> None:
     """Time every ledger of this process."""
     score, generate = Ledger.score, Ledger.generate
 
-    def timed_score(self: Ledger, requests: Any, scorer: Any) -> Any:
+    def timed_score(self: Ledger, requests: Any, scorer: Any, documents: Any) -> Any:
         started = time.perf_counter()
-        scores = score(self, requests, TimedScorer(scorer, clock))
+        scores = score(self, requests, TimedScorer(scorer, clock), documents)
         clock.ledger += time.perf_counter() - started
         return scores
 
-    def timed_generate(self: Ledger, prompts: Any, plan: Any, compute: Any) -> Any:
+    def timed_generate(self: Ledger, prompts: Any, plan: Any, compute: Any, documents: Any) -> Any:
         started = time.perf_counter()
-        texts = generate(self, prompts, plan, clock.timed_model(compute))
+        texts = generate(self, prompts, plan, clock.timed_model(compute), documents)
         clock.ledger += time.perf_counter() - started
         return texts
 

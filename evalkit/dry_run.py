@@ -6,21 +6,29 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from tabulate import tabulate
 
+from evalkit.answering import Request, ScoreRequest, TextRequest
 from evalkit.models.generation import generation_requests
-from evalkit.preflight import Asked
+from evalkit.preflight import Asked, asked_of
 from evalkit.progress import duration_text
+from evalkit.scoring.generate import Generator
 from evalkit.scoring.generate_choice import unsupported
 from evalkit.scoring.memory import free_bytes
 from evalkit.scoring.packs import iter_packs
-from evalkit.scoring.requests import TokenRequest
+from evalkit.scoring.requests import GenerationRequest, TokenRequest
+from evalkit.scoring.schedule import Row
 from evalkit.suites import find_task, load_suites
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from evalkit.models.scored import ScoredLM
 
 # So many parts are measured, fewer (but two) once this much time is spent.
 MEASURED_PARTS = 4
@@ -38,24 +46,24 @@ MEASURED_BATCHES = 8
 ENDS = 1 / 100
 
 
-def plan_text(
-    model: Any, tasks: dict[str, Any], asked: Asked, documents: dict[str, int], start_seconds: float = 0.0
-) -> str:
+def plan_text(model: ScoredLM | None, requests: Mapping[str, Sequence[Request]], start_seconds: float = 0.0) -> str:
     """Return the plan of a run as a report of a few lines.
 
     Args:
-        model: an `OpenMindLM`.
-        tasks: lm-eval's tasks with their requests.
-        asked: the same requests.
-        documents: how many documents of each task are asked.
+        model: the model in this process; None where another place answers, of which nothing is measured.
+        requests: by task.
         start_seconds: what loading and the look before the work took, as they will in the run.
     """
-    lines = [_table(asked, documents), ""]
+    lines = [_table(requests), ""]
+    if model is None:
+        return "\n".join([*lines, "- no time was measured: the model is not in this process"])
+    asked = asked_of(model, requests)
     seconds: list[float] = []
     if asked.pairs:
         lines += _scoring(model, asked, seconds)
     if asked.prompts:
-        lines += _generation(model, tasks, seconds)
+        texts = [r for of_task in requests.values() for r in of_task if isinstance(r, TextRequest)]
+        lines += _generation(model, texts, seconds)
     lines += _memory(model)
     if seconds:
         whole, start = duration_text(sum(seconds) + start_seconds), duration_text(start_seconds)
@@ -63,20 +71,22 @@ def plan_text(
     return "\n".join(lines)
 
 
-def _table(asked: Asked, documents: dict[str, int]) -> str:
-    rows: list[list[Any]] = []
+def _table(requests: Mapping[str, Sequence[Request]]) -> str:
+    rows: list[tuple[str, int, int, int, int]] = []
     for suite in load_suites().values():
-        names = [name for name in documents if find_task(name).suite == suite.name]
-        if names:
-            scored = sum(task in names for task, _, _ in asked.pairs)
-            texts = sum(task in names for task, _, _ in asked.prompts)
-            rows.append([suite.title, len(names), sum(documents[name] for name in names), scored, texts])
-    rows.append(["all", *(sum(row[column] for row in rows) for column in range(1, 5))])
+        tasks = [of_task for name, of_task in requests.items() if find_task(name).suite == suite.name]
+        if tasks:
+            every = [request for of_task in tasks for request in of_task]
+            documents = len({(request.task, request.doc_id) for request in every})
+            texts = sum(isinstance(request, TextRequest) and request.sample == 0 for request in every)
+            scores = sum(isinstance(request, ScoreRequest) for request in every)
+            rows.append((suite.title, len(tasks), documents, scores, texts))
+    rows.append(("all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
     headings = ["suite", "tasks", "documents", "log-likelihoods", "texts"]
     return str(tabulate(rows, headings, tablefmt="github", intfmt=","))
 
 
-def _scoring(model: Any, asked: Asked, seconds: list[float]) -> Iterator[str]:
+def _scoring(model: ScoredLM, asked: Asked, seconds: list[float]) -> Iterator[str]:
     chosen, share = _some_pairs([task for task, _, _ in asked.pairs])
     requests = model.encode([asked.pairs[k][1:] for k in chosen]).requests
     scale = [share[asked.pairs[k][0]] for k in chosen]
@@ -121,7 +131,7 @@ class _Weights:
         return self.layers * positions + self.head * predicted
 
 
-def _weights(model: Any) -> _Weights:
+def _weights(model: PreTrainedModel) -> _Weights:
     """Count a model's weights. Experts that a token does not use are counted: only ratios matter."""
     get = getattr(model, "get_output_embeddings", None)
     head = getattr(get() if get else None, "weight", None)
@@ -152,7 +162,7 @@ def _some_pairs(tasks: Sequence[str]) -> tuple[list[int], dict[str, float]]:
     return chosen, share
 
 
-def _scoring_rate(model: Any, requests: Sequence[TokenRequest], weights: _Weights) -> tuple[float, int, float]:
+def _scoring_rate(model: ScoredLM, requests: Sequence[TokenRequest], weights: _Weights) -> tuple[float, int, float]:
     """Return multiplications a second, measured on how many tokens, in how many seconds.
 
     The first part pays for what is done once (kernels, threads, pages of memory) and is not counted. On an accelerator
@@ -160,7 +170,7 @@ def _scoring_rate(model: Any, requests: Sequence[TokenRequest], weights: _Weight
     """
     scorer = model.scorer
     on_cpu = torch.device(model.device).type == "cpu"
-    wanted = MEASURED_TOKENS_CPU if on_cpu else int(scorer.max_batch_tokens)
+    wanted = MEASURED_TOKENS_CPU if on_cpu else int(getattr(scorer, "max_batch_tokens", MEASURED_TOKENS_CPU))
     rng = random.Random(0)
     parts = [_part(requests, rng, wanted if k or not on_cpu else wanted // 4) for k in range(1 + MEASURED_PARTS)]
     tokens, work, spent = 0, 0.0, 0.0
@@ -189,21 +199,20 @@ def _part(requests: Sequence[TokenRequest], rng: random.Random, tokens: int) -> 
     return part
 
 
-def _generation(model: Any, tasks: dict[str, Any], seconds: list[float]) -> Iterator[str]:
-    requests = [r for task in tasks.values() for r in task.instances if r.request_type == "generate_until"]
-    shown = [model.in_chat_template(request) for request in requests for _ in range(request.repeats)]
-    greatest = sum(int(request.args[1].get("max_gen_toks", model.max_gen_toks)) for request in shown)
+def _generation(model: ScoredLM, requests: Sequence[TextRequest], seconds: list[float]) -> Iterator[str]:
+    shown = [model.in_chat_template(request) for request in requests]
+    greatest = sum(int(request.settings.get("max_gen_toks", model.max_gen_toks)) for request in shown)
     texts = f"{len(shown):,} text{'s' if len(shown) != 1 else ''}"
     # Made without the probe that comes before texts that count: how fast it is does not depend on that.
     generator = None if unsupported(model.model) else model.new_generator()
     if generator is None:
         yield f"- generation: {texts} of {greatest:,} tokens at most, by transformers' own loop: no time was measured"
         return
-    batch = int(model.batch_size_per_gpu)
-    of_task: dict[str, list[Any]] = {}
+    batch = model.generation_rows
+    of_task: dict[str, list[GenerationRequest]] = {}
     for request, ours in zip(shown, generation_requests(shown, 0, int(model.max_gen_toks)), strict=True):
         if ours is not None:
-            of_task.setdefault(str(request.task_name), []).append(ours)
+            of_task.setdefault(request.task, []).append(ours)
     expected, looked, made, spent = 0.0, 0, 0, 0.0
     with model.running():
         for number, wanted in enumerate(of_task.values()):
@@ -272,7 +281,7 @@ class _Texts:
         return steps
 
 
-def _measure_texts(generator: Any, rows: Sequence[Any], batch: int, *, warm_up: bool) -> _Texts:
+def _measure_texts(generator: Generator, rows: Sequence[Row], batch: int, *, warm_up: bool) -> _Texts:
     """Begin some texts of a task, as the run would, and stop them after a few tokens."""
     batch = min(batch, len(rows))
     starts = range(0, len(rows), batch)
@@ -305,7 +314,7 @@ def _measure_texts(generator: Any, rows: Sequence[Any], batch: int, *, warm_up: 
     return found
 
 
-def _memory(model: Any) -> Iterator[str]:
+def _memory(model: ScoredLM) -> Iterator[str]:
     weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
     device = torch.device(model.device)
     if device.type == "cpu":
@@ -319,11 +328,3 @@ def _memory(model: Any) -> Iterator[str]:
         f"- memory: weights {weights / 1e9:.2f} GB; greatest use so far, measured packs included, {peak / 1e9:.2f} GB"
         + ("" if free is None else f"; {free / 1e9:.1f} GB are free on {device}")
     )
-
-
-def documents_of(tasks: dict[str, Any]) -> dict[str, int]:
-    """Return how many documents of each task the requests belong to."""
-    return {name: len({request.doc_id for request in task.instances}) for name, task in tasks.items()}
-
-
-__all__: Sequence[str] = ("documents_of", "plan_text")

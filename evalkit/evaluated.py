@@ -1,94 +1,18 @@
-"""Through lm-eval, and from what it logs to the samples of a run's record."""
+"""From what lm-eval logs to the samples of a run's record."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from evalkit.config import RunConfig
-from evalkit.data import DataSource, LoadedData
+from evalkit.data import LoadedData
 from evalkit.data.layouts import cluster_key
 from evalkit.results import Sample, finite
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, with_chat
-from evalkit.tasks.humaneval import verdict_key
-
-
-def build_tasks(
-    config: RunConfig, names: Sequence[str], sources: Mapping[str, DataSource], model: Any
-) -> dict[str, Any]:
-    """Return lm-eval's dictionary of the tasks, with the requests of each built: `preflight` looks at them first.
-
-    Args:
-        model: what `evaluate_tasks` will put them to.
-    """
-    import numpy
-
-    from evalkit.tasks.loading import load_lm_eval_tasks
-
-    random.seed(config.seed)
-    numpy.random.seed(config.seed)
-    tasks = load_lm_eval_tasks(names, sources)
-    _draw_samples(tasks["tasks"], config)
-    for task in tasks["tasks"].values():
-        task.build_all_requests(
-            limit=config.limit,
-            rank=model.rank,
-            world_size=model.world_size,
-            system_instruction=config.system,
-            apply_chat_template=config.apply_chat_template,
-            chat_template=model.apply_chat_template if config.apply_chat_template else None,
-        )
-        # `evaluate` would build them again.
-        task.build_all_requests = _built_before
-        if config.max_new_tokens is not None:
-            _shorten(task.instances, config.max_new_tokens)
-    return tasks
-
-
-def _built_before(**_options: Any) -> None:
-    """Stand for ``build_all_requests`` of a task whose requests are there."""
-
-
-def _shorten(requests: Sequence[Any], max_new_tokens: int) -> None:
-    """Lower the number of tokens that a completion may have; one that is lower already stays."""
-    for request in requests:
-        if request.request_type == "generate_until":
-            context, settings = request.arguments
-            shortest = min(int(settings.get("max_gen_toks", max_new_tokens)), max_new_tokens)
-            request.arguments = (context, {**settings, "max_gen_toks": shortest})
-
-
-def evaluate_tasks(
-    config: RunConfig,
-    names: Sequence[str],
-    sources: Mapping[str, DataSource],
-    model: Any,
-    tasks: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Let lm-eval build all requests of the tasks, put them to the model, and make metrics of the answers.
-
-    Args:
-        tasks: what `build_tasks` returned for the same arguments; None: they are built here.
-
-    Returns:
-        lm-eval's results, with each document's entry under ``samples``.
-    """
-    from lm_eval.evaluator import evaluate
-
-    tasks = tasks or build_tasks(config, names, sources, model)
-    evaluated = evaluate(
-        model,
-        tasks,
-        limit=config.limit,
-        bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
-        log_samples=True,
-        system_instruction=config.system,
-        apply_chat_template=config.apply_chat_template,
-        confirm_run_unsafe_code=True,  # the sandbox was proven above, or switched off by the user
-    )
-    return dict(evaluated)
+from evalkit.tasks.humaneval import verdicts_of
 
 
 def system_of(config: RunConfig, names: Sequence[str]) -> dict[str, str] | None:
@@ -104,20 +28,6 @@ def system_of(config: RunConfig, names: Sequence[str]) -> dict[str, str] | None:
     return {"text": config.system, "place": place}
 
 
-def _draw_samples(tasks: Mapping[str, Any], config: RunConfig) -> None:
-    """Ask for several sampled completions in the tasks that run programs."""
-    from lm_eval.filters import build_filter_ensemble
-
-    if not config.temperature:
-        return
-    for task in tasks.values():
-        if getattr(task, "UNSAFE_CODE", False):
-            sampling = {"do_sample": True, "temperature": config.temperature}
-            task.set_config(key="generation_kwargs", value=sampling, update=True)
-            task.set_config(key="repeats", value=config.samples)
-            task._filters = [build_filter_ensemble("none", [["take_first_k", {"k": config.samples}]])]
-
-
 def _no_marks(_task: str, _doc_id: int) -> Sequence[str]:
     return ()
 
@@ -126,7 +36,6 @@ def samples_of(
     logged: Mapping[str, Sequence[Mapping[str, Any]]],
     data: Mapping[str, LoadedData],
     limit: int | None,
-    verdicts: Mapping[str, Any],
     marks: Callable[[str, int], Sequence[str]] = _no_marks,
 ) -> list[Sample]:
     """Turn lm-eval's logged samples into ours: tasks in reporting order, documents in the data's order.
@@ -135,8 +44,7 @@ def samples_of(
         logged: by task lm-eval's entries. A document that has none becomes a failed sample.
         data: by task the documents.
         limit: only the first documents of each task were wanted; None for all.
-        verdicts: by `verdict_key` the verdicts on a problem's programs.
-        marks: returns what happened to a document's requests, as `evalkit.models.scored.Marks.of` does.
+        marks: returns what happened to a document's requests, as `evalkit.marks.Marks.of` does.
     """
     samples = []
     for task, loaded in data.items():
@@ -144,7 +52,7 @@ def samples_of(
         layout = loaded.dataset.layout
         for doc_id, doc in enumerate(loaded.documents[:limit]):
             if doc_id in entries:
-                samples.append(sample_of(task, entries[doc_id], layout, verdicts, marks))
+                samples.append(sample_of(task, entries[doc_id], layout, marks))
             else:
                 samples.append(_missing_sample(task, doc_id, cluster_key(layout, doc)))
     return samples
@@ -159,15 +67,14 @@ def sample_of(
     task: str,
     entry: Mapping[str, Any],
     layout: str,
-    verdicts: Mapping[str, Any],
     marks: Callable[[str, int], Sequence[str]] = _no_marks,
 ) -> Sample:
     """Turn one of lm-eval's logged samples into ours; see `samples_of`."""
     scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
     contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
     doc = entry["doc"]
-    verdict = verdicts.get(verdict_key(task, str(doc.get("task_id"))))
-    details: dict[str, Any] = {"verdicts": verdict} if verdict is not None else {}
+    verdicts = verdicts_of([r for r in entry["filtered_resps"] if _text(r)])
+    details: dict[str, Any] = {"verdicts": [asdict(verdict) for verdict in verdicts]} if verdicts else {}
     if "mc2_targets" in doc:  # TruthfulQA: where mc2's choices start, and how many of them are true (they come first)
         details["mc1_choices"] = len(doc["mc1_targets"]["choices"])
         details["mc2_true"] = list(doc["mc2_targets"]["labels"]).index(0)

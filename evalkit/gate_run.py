@@ -1,6 +1,6 @@
 """The gate that scores a model itself, in growing batches, and stops as soon as the verdict is certain.
 
-Requests are built by lm-eval's task objects for the chosen documents only, and go to the model in one call a batch, so
+Requests are built for the chosen documents only, and go to the model in one call a batch, so
 that prefixes are shared as in a whole run.
 """
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
 from evalkit.config import RunConfig, suites_of
-from evalkit.data import resolve_sources
+from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
 from evalkit.ready import check_ready
 from evalkit.report import comparable
@@ -22,9 +23,10 @@ from evalkit.report.gate import Gate, check_levels, chosen_suites, is_run, model
 from evalkit.report.gate_sequential import Recorded, SequentialGate
 from evalkit.report.pairing import linked_keys, same_numbers, samples_by_task
 from evalkit.results import RunRecord, Sample, read_run
+from evalkit.scoring.requests import Score
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
-# What a generated text would be, for metrics that no gate asks for.
+# Stands where a generated text would.
 _NO_TEXT = ""
 
 
@@ -77,11 +79,11 @@ def gate_model(
     recorded = {name: _recorded(answers[name], keys[name]) for name in names}
     _check_data(record, names, sources)
 
-    from evalkit.preflight import check_model
+    from evalkit.preflight import check_answerer
     from evalkit.run import load_model
 
     loaded = load_model(config, say)
-    for finding in check_model(config, loaded, chat=False, needs_numbers=True):
+    for finding in check_answerer(config, loaded, chat=False, needs_numbers=True):
         say(f"warning: {finding}")
     described, theirs = loaded.describe(), record.evalkit["model"]
     dtypes = str(described["dtype"]), str(theirs["dtype"])
@@ -107,7 +109,7 @@ SAME_FUNCTION = ("model_fingerprint", "tokenizer_fingerprint", "dtype", "quantiz
 SAME_LIBRARIES = ("torch", "transformers", "tokenizers", "torch_npu", "cuda", "cann", "openmind")
 
 
-def _is_known_to_be(described: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+def _is_known_to_be(described: FullyDescribed, theirs: Mapping[str, Any]) -> bool:
     """Whether the record says that its model, tokenizer, libraries and kind of device are the candidate's."""
     if not theirs.get("model_fingerprint") or not theirs.get("tokenizer_fingerprint"):
         return False
@@ -158,7 +160,7 @@ def _recorded(samples: Sequence[Sample], keys: Sequence[Hashable]) -> Recorded:
     return Recorded(task, [sample.doc_id for sample, _ in scored], values, [key for _, key in scored])
 
 
-def _check_data(record: RunRecord, names: Sequence[str], sources: Mapping[str, Any]) -> None:
+def _check_data(record: RunRecord, names: Sequence[str], sources: Mapping[str, DataSource]) -> None:
     from evalkit.tasks.documents import load
 
     for name in names:
@@ -176,18 +178,17 @@ class _Asker:
 
     def __init__(
         self,
-        model: Any,
+        answerer: Answerer,
         config: RunConfig,
         names: Sequence[str],
-        sources: Mapping[str, Any],
+        sources: Mapping[str, DataSource],
         recorded: Mapping[str, Sequence[Sample]],
     ) -> None:
-        from evalkit.tasks.loading import load_lm_eval_tasks
+        from evalkit.tasks.lm_eval_tasks import Tasks
 
-        self._model = model
+        self._answerer = answerer
         self._config = config
-        self._tasks = load_lm_eval_tasks(names, sources)["tasks"]
-        self._documents = {name: list(self._tasks[name].eval_docs) for name in names}
+        self._tasks = Tasks(names, sources)
         self._recorded = {name: {sample.doc_id: sample for sample in of_task} for name, of_task in recorded.items()}
 
     def score(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[tuple[float, bool]]]:
@@ -196,42 +197,28 @@ class _Asker:
         Raises:
             DataError: a score is not finite.
         """
-        built = {(name, doc_id): self._requests(name, doc_id) for name, ids in batch.items() for doc_id in ids}
-        requests = [r for of_document in built.values() for r in of_document if r.request_type == "loglikelihood"]
-        scores = iter(self._model.loglikelihood(requests))
+        built = {
+            (name, doc_id): self._tasks.requests_of(name, doc_id, self._config, self._answerer)
+            for name, ids in batch.items()
+            for doc_id in ids
+        }
+        requests = [r for of_document in built.values() for r in of_document if isinstance(r, ScoreRequest)]
+        scores = iter(self._answerer.scores(requests, Session()).answers)
         found: dict[str, list[tuple[float, bool]]] = {name: [] for name in batch}
         for (name, doc_id), of_document in built.items():
-            answers = [next(scores) if r.request_type == "loglikelihood" else _NO_TEXT for r in of_document]
+            answers = [next(scores) if isinstance(r, ScoreRequest) else None for r in of_document]
             found[name].append(self._scored(name, doc_id, answers))
         return found
 
-    def _requests(self, name: str, doc_id: int) -> list[Any]:
-        task, doc = self._tasks[name], self._documents[name][doc_id]
-        chat = self._config.apply_chat_template
-        template = self._model.apply_chat_template if chat else None
-        context = task.fewshot_context(
-            doc,
-            num_fewshot=0,
-            system_instruction=self._config.system,
-            apply_chat_template=chat,
-            chat_template=template,
-        )
-        built = task.construct_requests(
-            doc,
-            context,
-            metadata=(name, doc_id, 1),
-            apply_chat_template=chat,
-            chat_template=template,
-        )
-        return built if isinstance(built, list) else [built]
-
-    def _scored(self, name: str, doc_id: int, answers: Sequence[Any]) -> tuple[float, bool]:
+    def _scored(self, name: str, doc_id: int, answers: Sequence[Score | None]) -> tuple[float, bool]:
         task = find_task(name)
-        value = float(self._tasks[name].process_results(self._documents[name][doc_id], answers)[task.headline])
+        # A text could only matter to metrics that no gate asks for.
+        all_answers = [_NO_TEXT if answer is None else answer for answer in answers]
+        value = self._tasks.results_of(name, doc_id, all_answers)[task.headline]
         if not np.isfinite(value):
             raise DataError(f"{name}: document {doc_id} has no finite score; `evalkit run` says why")
         before = self._recorded[name][doc_id]
-        now = [float(answer[0]) for answer in answers if not isinstance(answer, str)]
+        now = [float(answer[0]) for answer in answers if answer is not None]
         return value, same_numbers([value, *now], [before.metrics[task.headline], *before.logprobs])
 
 

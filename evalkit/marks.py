@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping, Sequence
+
+from evalkit.answering import Mark, ScoreRequest, TextRequest
 
 
 @dataclasses.dataclass
@@ -12,20 +13,21 @@ class Marks:
     """What happened to a run's requests.
 
     Attributes:
-        documents: by mark the (task, doc_id) of documents with such a request. ``cut``: its beginning had no place in
-            the model's context. ``apart``: context and continuation were encoded apart, since a token spans their join.
-            ``reused``: its result was taken from another run.
+        documents: by mark the (task, doc_id) of documents with such a request.
         counts: by mark the number of requests.
     """
 
     documents: dict[str, set[tuple[str, int]]] = dataclasses.field(default_factory=dict)
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def add(self, mark: str, requests: Iterable[Any]) -> None:
-        """Note lm-eval's requests under a mark."""
-        found = [(str(request.task_name), int(request.doc_id or 0)) for request in requests]
-        self.documents.setdefault(mark, set()).update(found)
-        self.counts[mark] = self.counts.get(mark, 0) + len(found)
+    def add(
+        self, requests: Sequence[ScoreRequest] | Sequence[TextRequest], marks: Mapping[Mark, Sequence[int]]
+    ) -> None:
+        """Note what came back with answers: by mark the positions among the requests."""
+        for mark, positions in marks.items():
+            found = [(requests[position].task, requests[position].doc_id) for position in positions]
+            self.documents.setdefault(mark, set()).update(found)
+            self.counts[mark] = self.counts.get(mark, 0) + len(found)
 
     def of(self, task: str, doc_id: int) -> list[str]:
         """Return the marks of a document."""

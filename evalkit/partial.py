@@ -1,6 +1,6 @@
 """A look at an unfinished run: the metrics of those documents whose requests are all answered in the journal.
 
-The model is not loaded. lm-eval builds the requests again, and the journal answers in the model's place.
+The model is not loaded. The tasks build their requests again, and the journal answers in the model's place.
 """
 
 from __future__ import annotations
@@ -12,50 +12,40 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from evalkit.answering import Mark, ScoreRequest, Scores, Session, TextRequest, Texts
 from evalkit.config import RunConfig
 from evalkit.data import LoadedData, resolve_sources
 from evalkit.errors import StoreError
-from evalkit.evaluated import evaluate_tasks, sample_of
+from evalkit.evaluated import sample_of
 from evalkit.results import RunRecord, make_record
 from evalkit.store import journal, runs
-from evalkit.store.sections import SCORES, TEXTS, FailedText, Section, read_sections
+from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
 from evalkit.suites import find_task, load_suites, with_programs
 
 _MISSING = object()
 
 
-class MissingText(str):
-    """What lm-eval gets for a text that isn't there yet."""
-
-
-class MissingScore(tuple[float, bool]):
-    """What lm-eval gets for a score that isn't there yet."""
-
-
 class JournalAnswers:
-    """Answers lm-eval's requests from a journal.
+    """Answers requests from a journal, in place of the model that it is of.
 
     Args:
         sections: of the journal.
     """
 
-    rank = 0
-    world_size = 1
-    tokenizer_name = ""
-
     def __init__(self, sections: Sequence[Section]) -> None:
         self._sections = {section.what: section for section in sections}
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """Return the stored scores; `MissingScore` for what is not there."""
-        return [MissingScore((math.nan, False)) if a is _MISSING else a for a in self._answers(SCORES, requests)]
+    def scores(self, requests: Sequence[ScoreRequest], _session: Session) -> Scores:
+        """Return the stored scores; what is not there is marked as missing."""
+        found = self._answers(SCORES, requests)
+        return Scores([(math.nan, False) if a is _MISSING else a for a in found], _missing(found))
 
-    def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """Return the stored texts; `MissingText` for what is not there."""
-        texts = [MissingText() if text is _MISSING else text for text in self._answers(TEXTS, requests)]
-        return [FailedText() if text is None else text for text in texts]
+    def texts(self, requests: Sequence[TextRequest], _session: Session) -> Texts:
+        """Return the stored texts; what is not there is marked as missing."""
+        found = self._answers(TEXTS, requests)
+        return Texts([None if text is _MISSING else text for text in found], _missing(found))
 
-    def _answers(self, what: str, requests: Sequence[Any]) -> list[Any]:
+    def _answers(self, what: str, requests: Sequence[ScoreRequest] | Sequence[TextRequest]) -> list[Any]:
         """Return the answer of each request, found by its task, its document and its number there."""
         section = self._sections.get(what)
         if section is None:
@@ -65,9 +55,13 @@ class JournalAnswers:
             positions: list[int | None] = list(range(len(requests)))
         else:
             known = {key: position for position, key in enumerate(_numbered(documents))}
-            positions = [known.get(key) for key in _numbered((str(r.task_name), int(r.doc_id or 0)) for r in requests)]
+            positions = [known.get(key) for key in _numbered((r.task, r.doc_id) for r in requests)]
         answers = section.by_position()
         return [_MISSING if position is None else answers.get(position, _MISSING) for position in positions]
+
+
+def _missing(found: Sequence[object]) -> Mapping[Mark, Sequence[int]]:
+    return {"missing": [position for position, answer in enumerate(found) if answer is _MISSING]}
 
 
 def _numbered(documents: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, int]]:
@@ -86,7 +80,7 @@ def partial_record(folder: Path) -> RunRecord:
         DataError, ConfigError: the run's documents cannot be read any more.
     """
     from evalkit.tasks.documents import load
-    from evalkit.tasks.humaneval import no_execution
+    from evalkit.tasks.lm_eval_tasks import Tasks
 
     path = folder / runs.JOURNAL_FILE
     if not path.is_file():
@@ -103,19 +97,23 @@ def partial_record(folder: Path) -> RunRecord:
     if changed:
         raise StoreError(f"{folder}: the documents of {', '.join(changed)} have changed since the run was begun")
 
-    with no_execution():
-        evaluated = evaluate_tasks(config, names, sources, JournalAnswers(sections))
-    logged = evaluated.pop("samples")
+    tasks = Tasks(names, sources)
+    tasks.build(config, None)
+    evaluated = tasks.evaluate(config, JournalAnswers(sections), Session())
     complete = {
-        name: [entry for entry in sorted(logged[name], key=lambda e: int(e["doc_id"])) if _is_complete(entry)]
+        name: [
+            entry
+            for entry in sorted(evaluated.samples[name], key=lambda e: int(e["doc_id"]))
+            if "missing" not in evaluated.marks.of(name, int(entry["doc_id"]))
+        ]
         for name in names
     }
     # Without their programs' verdicts, texts have no score; how many are there is said.
     unjudged = with_programs(names)
     for name in unjudged:
-        evaluated["results"].pop(name, None)
+        evaluated.results["results"].pop(name, None)
     samples = [
-        sample_of(name, entry, data[name].dataset.layout, {})
+        sample_of(name, entry, data[name].dataset.layout)
         for name in names
         if name not in unjudged
         for entry in complete[name]
@@ -124,7 +122,7 @@ def partial_record(folder: Path) -> RunRecord:
     evalkit = _description(folder, contents.header, config, data, counted)
     evalkit["partial"]["without_verdicts"] = unjudged
     evalkit["partial"]["there"] = runs.progress_text(sections)
-    return make_record(folder, evalkit, evaluated, samples)
+    return make_record(folder, evalkit, evaluated.results, samples)
 
 
 def _config(asked: Mapping[str, Any]) -> RunConfig:
@@ -132,11 +130,6 @@ def _config(asked: Mapping[str, Any]) -> RunConfig:
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items() if k in known}
     # Rendering a chat template needs the tokenizer; the metrics do not depend on it.
     return RunConfig(**(values | {"apply_chat_template": False, "system": None, "system_in_user": False}))
-
-
-def _is_complete(entry: Mapping[str, Any]) -> bool:
-    answers = [answer for response in entry["resps"] for answer in response]
-    return not any(isinstance(answer, (MissingScore, MissingText)) for answer in answers)
 
 
 def _description(

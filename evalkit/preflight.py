@@ -1,6 +1,6 @@
 """One look before the work: is what will be asked what this model and its tokenizer can answer?
 
-Asked in two steps. `check_model` needs the model alone, and stops where nothing right can come. `check_requests` looks
+Asked in two steps. `check_answerer` needs the model alone, and stops where nothing right can come. `check_asked` looks
 at all requests that the run will make; it encodes only what an answer depends on, so that it takes seconds where the
 encoding of everything takes a minute:
 
@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
+from evalkit.answering import Answerer, Request, ScoreRequest
 from evalkit.config import RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.models.chat import check_chat_template
@@ -27,6 +28,9 @@ from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import text_config, vocabulary_size
 from evalkit.scoring.parts import is_out_of_memory
+
+if TYPE_CHECKING:
+    from evalkit.models.scored import ScoredLM
 
 # Longest text, in characters, of which the words on each side of a join are taken.
 _NEAR = 48
@@ -49,14 +53,45 @@ class Asked:
     prompts: tuple[tuple[str, str, int], ...]
 
 
+def check_answerer(config: RunConfig, answerer: Answerer, *, chat: bool, needs_numbers: bool = False) -> list[str]:
+    """Look at who will answer; see `check_model` for the arguments and what a model in this process is asked.
+
+    Raises:
+        ModelError: nothing right can come of it.
+    """
+    model = answerer.in_process
+    if model is not None:
+        return check_model(config, model, chat, needs_numbers=needs_numbers)
+    if (chat or config.apply_chat_template) and not answerer.capabilities.chat_template:
+        remedy = "leave --apply-chat-template out" if config.apply_chat_template else "leave that suite out"
+        raise ModelError(f"{config.model}: has no chat template, which this run needs; {remedy}")
+    return []
+
+
+def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[Request]]) -> list[str]:
+    """Look at the requests of all tasks, by task; see `check_requests`.
+
+    Raises:
+        ModelError, ConfigError: some of them cannot be answered.
+    """
+    can = answerer.capabilities
+    for task, of_task in requests.items():
+        for request in of_task:
+            lacking = "gives no log-probabilities" if isinstance(request, ScoreRequest) else "writes no texts"
+            if not (can.scores if isinstance(request, ScoreRequest) else can.texts):
+                raise ModelError(f"{name}: {lacking}, which {task} needs; leave that task out")
+    model = answerer.in_process
+    return [] if model is None else check_requests(name, model, asked_of(model, requests))
+
+
 def check_model(
-    config: RunConfig, model: Any, chat: bool, *, needs_numbers: bool = False, has_specials: bool = False
+    config: RunConfig, model: ScoredLM, chat: bool, *, needs_numbers: bool = False, has_specials: bool = False
 ) -> list[str]:
     """Look at the model and its tokenizer alone; `run`, `run --dry-run`, `gate --run-model` and `infer` all do.
 
     Args:
         config: the run.
-        model: an `OpenMindLM`.
+        model: the model in this process.
         chat: whether some request goes through the chat template.
         needs_numbers: a model without numbers (NaN) is an error; a run goes on and marks its samples as failed.
         has_specials: the texts bring their special tokens, as those of a chat template do.
@@ -91,12 +126,12 @@ def check_model(
     return warnings
 
 
-def check_requests(name: str, model: Any, asked: Asked) -> list[str]:
+def check_requests(name: str, model: ScoredLM, asked: Asked) -> list[str]:
     """Look at the requests.
 
     Args:
         name: what the user calls the model.
-        model: an `OpenMindLM`.
+        model: the model in this process.
         asked: all requests of the run.
 
     Returns:
@@ -113,23 +148,23 @@ def check_requests(name: str, model: Any, asked: Asked) -> list[str]:
     return [*_cut_prompts(model, asked), *_cut_requests(model, asked), *_joins(model, asked)]
 
 
-def asked_of(model: Any, tasks: Mapping[str, Any]) -> Asked:
-    """Return the requests of lm-eval's tasks, as the model will see them."""
+def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Asked:
+    """Return requests as the model will see them; a text that is wanted several times is there once."""
     pairs, prompts = [], []
-    for name, task in tasks.items():
-        for request in task.instances:
-            if request.request_type == "loglikelihood":
-                pairs.append((name, *request.args))
-            else:
+    for name, of_task in requests.items():
+        for request in of_task:
+            if isinstance(request, ScoreRequest):
+                pairs.append((name, request.context, request.continuation))
+            elif request.sample == 0:
                 shown = model.in_chat_template(request)
-                prompts.append((name, str(shown.args[0]), int(shown.args[1].get("max_gen_toks", model.max_gen_toks))))
+                prompts.append((name, shown.prompt, int(shown.settings.get("max_gen_toks", model.max_gen_toks))))
     return Asked(tuple(pairs), tuple(prompts))
 
 
 # --- the model alone -------------------------------------------------------------------------------------------------
 
 
-def embedding_rows(model: Any) -> int:
+def embedding_rows(model: ScoredLM) -> int:
     """Return how many token ids the model knows: rows of its embedding, or of its head where those are fewer."""
     layer = model.model.get_input_embeddings() if hasattr(model.model, "get_input_embeddings") else None
     weight = getattr(layer, "weight", None)
@@ -137,14 +172,14 @@ def embedding_rows(model: Any) -> int:
     return min([*rows, vocabulary_size(model.model)])
 
 
-def _beyond(model: Any) -> dict[str, int]:
+def _beyond(model: ScoredLM) -> dict[str, int]:
     """Return the tokenizer's own tokens that the model has no row for."""
     rows = embedding_rows(model)
     own = model.tokenizer.get_vocab().items()
     return {token: index for token, index in own if index >= rows and token not in model.tokens_of_lm_eval}
 
 
-def _vocabulary(name: str, model: Any) -> Iterable[str]:
+def _vocabulary(name: str, model: ScoredLM) -> Iterable[str]:
     beyond = _beyond(model)
     if not beyond:
         return
@@ -180,7 +215,7 @@ def _vocabulary(name: str, model: Any) -> Iterable[str]:
     )
 
 
-def _not_in_files(model: Any, tokens: Iterable[str]) -> set[str]:
+def _not_in_files(model: ScoredLM, tokens: Iterable[str]) -> set[str]:
     """Return the tokens that no file of the tokenizer's folder holds: its class in transformers brings them."""
     checkpoint = getattr(model, "tokenizer_checkpoint", None)
     if checkpoint is None:
@@ -194,7 +229,7 @@ def _not_in_files(model: Any, tokens: Iterable[str]) -> set[str]:
     }
 
 
-def _positions(name: str, model: Any) -> Iterable[str]:
+def _positions(name: str, model: ScoredLM) -> Iterable[str]:
     """A context beyond the positions that the model was made for."""
     from evalkit.scoring.soundness import positions
 
@@ -211,7 +246,7 @@ def _positions(name: str, model: Any) -> Iterable[str]:
     )
 
 
-def _soundness(name: str, model: Any, needs_numbers: bool) -> Iterable[str]:
+def _soundness(name: str, model: ScoredLM, needs_numbers: bool) -> Iterable[str]:
     """A model that gives no numbers, sees what it shall predict, or cannot compute at all."""
     from evalkit.scoring.soundness import soundness
 
@@ -242,7 +277,7 @@ def _soundness(name: str, model: Any, needs_numbers: bool) -> Iterable[str]:
         yield f"the model computes NaN instead of numbers; samples without a score will be marked as failed; {remedy}"
 
 
-def _special_tokens(config: RunConfig, model: Any) -> Iterable[str]:
+def _special_tokens(config: RunConfig, model: ScoredLM) -> Iterable[str]:
     """What the tokenizer adds to a text by itself, and what the run makes of it."""
     tokenizer = model.tokenizer
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -269,7 +304,7 @@ def _special_tokens(config: RunConfig, model: Any) -> Iterable[str]:
         yield f"texts are scored without {tokenizer.bos_token}, which this tokenizer is made to begin with; {why}"
 
 
-def _is_gemma(model: Any) -> bool:
+def _is_gemma(model: ScoredLM) -> bool:
     kinds = (getattr(config, "model_type", "") for config in (model.model.config, text_config(model.model)))
     return any(str(kind).startswith(("gemma", "recurrent_gemma")) for kind in kinds)
 
@@ -277,7 +312,7 @@ def _is_gemma(model: Any) -> bool:
 # --- the requests ----------------------------------------------------------------------------------------------------
 
 
-def _room(model: Any, asked: Asked) -> None:
+def _room(model: ScoredLM, asked: Asked) -> None:
     """Raise ConfigError where the new tokens of a task leave no room for a prompt."""
     context = int(model.max_length)
     wanted = {task: new for task, _, new in asked.prompts}
@@ -294,12 +329,12 @@ def _room(model: Any, asked: Asked) -> None:
     )
 
 
-def _reachable_tokens(name: str, model: Any, asked: Asked) -> None:
+def _reachable_tokens(name: str, model: ScoredLM, asked: Asked) -> None:
     texts = dict.fromkeys(text for _, *pair in asked.pairs for text in pair)
     check_texts(name, model, texts | dict.fromkeys(prompt for _, prompt, _ in asked.prompts))
 
 
-def check_texts(name: str, model: Any, texts: Iterable[str]) -> None:
+def check_texts(name: str, model: ScoredLM, texts: Iterable[str]) -> None:
     """Raise ModelError where a text holds an added token that the model has no row for."""
     beyond, texts = _beyond(model), list(texts)
     for token, index in beyond.items():
@@ -311,7 +346,7 @@ def check_texts(name: str, model: Any, texts: Iterable[str]) -> None:
             )
 
 
-def _empty_contexts(name: str, model: Any, asked: Asked) -> None:
+def _empty_contexts(name: str, model: ScoredLM, asked: Asked) -> None:
     """Raise ModelError where an empty context needs a BOS or EOS token that is not there or has no embedding."""
     prefix = model.prefix_token_id
     empty = sorted({task for task, context, _ in asked.pairs if not context.strip()})
@@ -324,7 +359,7 @@ def _empty_contexts(name: str, model: Any, asked: Asked) -> None:
     )
 
 
-def _long_continuations(model: Any, asked: Asked) -> None:
+def _long_continuations(model: ScoredLM, asked: Asked) -> None:
     """Raise ConfigError where a continuation alone is longer than the context: it cannot be scored at all."""
     context = int(model.max_length)
     near = {(c, k): task for task, c, k in asked.pairs if _bytes(k) > context}
@@ -340,7 +375,7 @@ def _long_continuations(model: Any, asked: Asked) -> None:
         )
 
 
-def _cut_prompts(model: Any, asked: Asked) -> Iterable[str]:
+def _cut_prompts(model: ScoredLM, asked: Asked) -> Iterable[str]:
     """Prompts of generation that are longer than context minus new tokens."""
     context = int(model.max_length)
     by_task: dict[tuple[str, int], list[str]] = {}
@@ -359,7 +394,7 @@ def _cut_prompts(model: Any, asked: Asked) -> Iterable[str]:
             )
 
 
-def _cut_requests(model: Any, asked: Asked) -> Iterable[str]:
+def _cut_requests(model: ScoredLM, asked: Asked) -> Iterable[str]:
     """Log-likelihood requests with more tokens than the context: their beginning is cut."""
     context = int(model.max_length)
     near = [(task, c + k) for task, c, k in asked.pairs if _bytes(c) + _bytes(k) > context]
@@ -387,7 +422,7 @@ def _cut_requests(model: Any, asked: Asked) -> Iterable[str]:
     )
 
 
-def _joins(model: Any, asked: Asked) -> Iterable[str]:
+def _joins(model: ScoredLM, asked: Asked) -> Iterable[str]:
     """Requests in which one token reaches over the join of context and continuation."""
     joins: dict[tuple[str, str], list[str]] = {}
     for task, context, continuation in asked.pairs:
@@ -412,7 +447,7 @@ def _joins(model: Any, asked: Asked) -> Iterable[str]:
     )
 
 
-def _encoded(model: Any, texts: Iterable[str], special: bool = False) -> dict[str, tuple[int, ...]]:
+def _encoded(model: ScoredLM, texts: Iterable[str], special: bool = False) -> dict[str, tuple[int, ...]]:
     return encode_strings(model.tokenizer, texts, add_special_tokens=special)
 
 

@@ -6,27 +6,35 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from evalkit.answering import Answerer, FullyDescribed, Session
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.environment import describe_environment, without_secrets
 from evalkit.errors import StoreError
-from evalkit.evaluated import build_tasks, evaluate_tasks, samples_of, system_of
+from evalkit.evaluated import samples_of, system_of
 from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.paths import user_path
 from evalkit.progress import Progress
 from evalkit.ready import check_ready
 from evalkit.report.run_report import requests_text, run_report
-from evalkit.results import RunRecord, write_run
+from evalkit.results import RunRecord, Sample, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import SCORES, Source
-from evalkit.suites import find_task, load_suites, with_chat, with_programs
+from evalkit.suites import load_suites, with_chat, with_programs
+from evalkit.tasks.documents import load_all
+
+if TYPE_CHECKING:
+    from evalkit.tasks.lm_eval_tasks import Tasks
+    from evalkit.tasks.programs import Programs
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,9 @@ class Finished:
 def run(
     config: RunConfig,
     command: Sequence[str],
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     signals: StopSignals | None = None,
+    load: Callable[[RunConfig, Say], Answerer] | None = None,
 ) -> Finished:
     """Run a configuration, or continue the unfinished run of the same one.
 
@@ -55,6 +64,7 @@ def run(
         command: the command line, for the record.
         say: receives one line of progress at a time.
         signals: SIGINT and SIGTERM, where the caller has them wait for the batch in hand.
+        load: makes what answers; None: `load_model`.
 
     Raises:
         ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
@@ -70,38 +80,39 @@ def run(
     names = config.task_names()
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     check_ready(config, names, sources, say)
-    data = _load_data(names, sources, config.limit, say)
+    data = load_all(names, sources, config.limit, say)
     parent = _folder_of_runs(config)
 
     with ExitStack() as stack:
         # 2. A safe place for model-written programs, or a refusal.
-        verdicts = _enter_sandbox(config, names, stack, say)
+        programs = _enter_sandbox(config, names, stack, say)
 
-        # 3. The model.
-        model = load_model(config, say)
-        described = model.describe()
-        model.on_text = _check_program
+        # 3. The model, or whoever answers in its place.
+        answerer = (load or load_model)(config, say)
+        described = answerer.describe()
 
         # 4. One look at model and requests; what cannot come out right ends here.
-        tasks, plan, findings = _look(config, names, sources, model, say, clock)
+        tasks, plan, findings = _look(config, names, sources, answerer, say, clock)
         if plan is not None:
             return Finished(None, plan)
 
         # 5. The run's folder: a new one, or that of the unfinished run with the same identity.
-        opened, model.ledger = _open_run(config, parent, names, data, model, described, signals, say)
+        opened, ledger = _open_run(config, parent, names, data, answerer, described, signals, say)
         stack.enter_context(opened.journal)
         runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"), opened.last_written)
 
         # 6. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
-        stack.enter_context(_explained_stop(opened.folder, model.ledger, say))
-        evaluated = evaluate_tasks(config, names, sources, model, tasks)
+        stack.enter_context(_explained_stop(opened.folder, ledger, say))
+        work = opened.journal.header["work"]
+        session = Session(ledger, config.seed, threads=work["threads"], rows=work["generation_rows"])
+        evaluated = tasks.evaluate(config, answerer, session, programs)
         opened.journal.sync()
-        for line in requests_text(model.marks.counts):
+        for line in requests_text(evaluated.marks.counts):
             say(line)
 
         # 7. The record and the report, from the journal's results in canonical order.
-        samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.marks.of)
-        sessions = runs.read_sessions(opened.folder)
+        samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
+        sessions, audit = runs.read_sessions(opened.folder), evaluated.numerics
         description = {
             "protocol": _protocol(names),
             "started": started.isoformat(timespec="seconds"),
@@ -110,21 +121,24 @@ def run(
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
             "model": {"name": config.model, **described},
-            "scorer": opened.journal.header["work"]["scorer"],
-            "numerics": None if model.audit is None else {**model.audit.to_dict(), "summary": model.audit.describe()},
+            "scorer": work["scorer"],
+            "numerics": audit and {**audit.to_dict(), "summary": audit.describe()},
             "data": {name: loaded.describe() for name, loaded in data.items()},
             "environment": describe_environment(),
-            "isolation": _isolation(verdicts),
+            "isolation": _isolation(samples),
             "preflight": findings,
             "system": system_of(config, names),
-            "requests": {mark: model.marks.counts.get(mark, 0) for mark in ("cut", "apart")},
+            "requests": {mark: evaluated.marks.counts.get(mark, 0) for mark in ("cut", "apart")},
             "identity": opened.journal.header["identity"],
-            "work": model.ledger.describe(),
+            "work": ledger.describe(),
             "sessions": sessions,
         }
-        evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
-        evaluated["date"] = started.timestamp()
-        record = write_run(opened.folder, description, evaluated, samples, run_report)
+        lm_eval = {
+            **evaluated.results,
+            "config": {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit},
+            "date": started.timestamp(),
+        }
+        record = write_run(opened.folder, description, lm_eval, samples, run_report)
         return Finished(record, run_report(record))
 
 
@@ -132,11 +146,11 @@ def _look(
     config: RunConfig,
     names: Sequence[str],
     sources: Mapping[str, DataSource],
-    model: Any,
-    say: Callable[[str], None],
+    answerer: Answerer,
+    say: Say,
     clock: float,
-) -> tuple[dict[str, Any], str | None, list[str]]:
-    """Return lm-eval's tasks with their requests, the plan where only that is wanted, and the warnings.
+) -> tuple[Tasks, str | None, list[str]]:
+    """Return the tasks with their requests, the plan where only that is wanted, and the warnings.
 
     Args:
         clock: `time.monotonic` at the beginning.
@@ -144,25 +158,26 @@ def _look(
     Raises:
         ModelError, ConfigError: nothing right can come.
     """
-    from evalkit.preflight import asked_of, check_model, check_requests
+    from evalkit.preflight import check_answerer, check_asked
+    from evalkit.tasks.lm_eval_tasks import Tasks
 
-    findings = check_model(config, model, chat=bool(with_chat(names)))
-    tasks = build_tasks(config, names, sources, model)
-    asked_for = asked_of(model, tasks["tasks"])
-    findings += check_requests(config.model, model, asked_for)
+    findings = check_answerer(config, answerer, chat=bool(with_chat(names)))
+    tasks = Tasks(names, sources)
+    tasks.build(config, answerer)
+    requests = tasks.requests()
+    findings += check_asked(config.model, answerer, requests)
     for finding in findings:
         say(f"warning: {finding}")
     if not config.dry_run:
         return tasks, None, findings
-    from evalkit.dry_run import documents_of, plan_text
+    from evalkit.dry_run import plan_text
 
-    spent = time.monotonic() - clock
-    plan = plan_text(model, tasks["tasks"], asked_for, documents_of(tasks["tasks"]), spent)
+    plan = plan_text(answerer.in_process, requests, time.monotonic() - clock)
     return tasks, plan + "\n\ndry run: nothing was scored and nothing was written", findings
 
 
 @contextmanager
-def _explained_stop(folder: Path, ledger: Ledger, say: Callable[[str], None]) -> Iterator[None]:
+def _explained_stop(folder: Path, ledger: Ledger, say: Say) -> Iterator[None]:
     """Say what is kept, and how to go on, where a signal ends the run."""
     try:
         yield
@@ -199,17 +214,17 @@ def _open_run(
     parent: Path,
     names: Sequence[str],
     data: Mapping[str, LoadedData],
-    model: Any,
-    described: Mapping[str, Any],
+    answerer: Answerer,
+    described: FullyDescribed,
     signals: StopSignals,
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[runs.OpenRun, Ledger]:
-    scorer = {"name": model.scorer.name, "attention": str(getattr(model.scorer, "attention", ""))}
+    ours = answerer.work()
     wanted = identity(
         config,
         _protocol(names),
         {name: loaded.describe() for name, loaded in data.items()},
-        {**described, "scorer": scorer},
+        {**described, "scorer": {"name": ours.scorer, "attention": ours.attention}},
         reuse=user_path(config.reuse).resolve().name if config.reuse else None,
     )
     source: Source | None = None
@@ -217,14 +232,12 @@ def _open_run(
         source = runs.source_run(user_path(config.reuse), wanted)
     # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
     work = {
-        "threads": model.threads,
-        "generation_rows": int(model.batch_size_per_gpu),
-        "scorer": asdict(model.scorer_choice),
+        "threads": ours.threads,
+        "generation_rows": ours.rows,
+        "scorer": {"name": ours.scorer, "reason": ours.reason, "max_difference": ours.max_difference},
     }
     opened = runs.open_run(parent, wanted, asked(config), work=work, fresh=config.fresh, resume=config.resume, say=say)
     try:
-        model.threads = opened.journal.header["work"]["threads"]
-        model.batch_size_per_gpu = opened.journal.header["work"]["generation_rows"]
         ledger = Ledger(
             opened.journal,
             opened.records,
@@ -232,7 +245,7 @@ def _open_run(
             watch=lambda what, total, done: Progress(what, total, "tokens" if what == SCORES else what, done),
             held=signals.held,
             check=signals.check,
-            before=model.check_in_use,
+            before=answerer.check_in_use,
         )
     except BaseException:
         opened.journal.close()
@@ -246,47 +259,22 @@ def _open_run(
     return opened, ledger
 
 
-def _load_data(
-    names: Sequence[str], sources: Mapping[str, DataSource], limit: int | None, say: Callable[[str], None]
-) -> dict[str, LoadedData]:
-    from evalkit.tasks.documents import load
-
-    data = {name: load(name, sources[find_task(name).suite]) for name in names}
-    there = sum(len(loaded.documents) for loaded in data.values())
-    asked = sum(len(loaded.documents[:limit]) for loaded in data.values())
-    documents = (
-        "1 document"
-        if there == 1
-        else f"{asked:,} documents"
-        if asked == there
-        else f"{asked:,} of {there:,} documents"
-    )
-    say(f"{len(data)} task{'s' if len(data) != 1 else ''}, {documents}")
-    for name, loaded in data.items():
-        if loaded.verdict == "other":
-            say(f"{name}: complete, but its content is not that behind the published scores ({loaded.location})")
-    return data
-
-
-def _enter_sandbox(
-    config: RunConfig, names: Sequence[str], stack: ExitStack, say: Callable[[str], None]
-) -> dict[str, list[dict[str, Any]]]:
+def _enter_sandbox(config: RunConfig, names: Sequence[str], stack: ExitStack, say: Say) -> Programs | None:
     if not with_programs(names):
-        return {}
+        return None
     from evalkit.sandbox import Checker
-    from evalkit.tasks.humaneval import execution
+    from evalkit.tasks.programs import Programs
 
     checker = stack.enter_context(Checker(isolation=config.isolation))
     say(f"model-written programs run in: {checker.level}")
-    return stack.enter_context(execution(checker))
+    return Programs(checker)
 
 
-def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
+def load_model(config: RunConfig, say: Say) -> Answerer:
     say(f"loading {config.model}")
     import torch
 
     from evalkit.models.openmind import OpenMindLM
-    from evalkit.models.scored import GENERATION_ROWS
 
     model = OpenMindLM(
         pretrained=config.model,
@@ -306,9 +294,6 @@ def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
         system_in_user=config.system_in_user,
     )
     torch.manual_seed(config.seed)
-    model.seed = config.seed
-    if str(model.batch_size_per_gpu) == "auto":
-        model.batch_size_per_gpu = GENERATION_ROWS
     described = model.describe()
     for line in model.remarks():
         say(line)
@@ -321,13 +306,6 @@ def _protocol(names: Sequence[str]) -> str:
     return ", ".join(sorted({suites[suite].protocol for suite in suites_of(names)}))
 
 
-def _check_program(request: Any, text: str) -> None:
-    """Check a program while the model writes the next ones; texts of other tasks pass by."""
-    from evalkit.tasks.humaneval import begin
-
-    begin(request.task_name, request.doc, text)
-
-
-def _isolation(verdicts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
-    levels = {verdict["isolation"] for of_problem in verdicts.values() for verdict in of_problem}
+def _isolation(samples: Sequence[Sample]) -> str | None:
+    levels = {verdict["isolation"] for sample in samples for verdict in sample.details.get("verdicts", ())}
     return ", ".join(sorted(levels)) or None

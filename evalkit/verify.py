@@ -13,16 +13,20 @@ import json
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import yaml
 
+from evalkit.answering import ScoreRequest
 from evalkit.config import suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
 from evalkit.suites import find_task, load_suites
+
+if TYPE_CHECKING:
+    from evalkit.tasks.lm_eval_tasks import Tasks
 
 SEED = 42
 GENERATED_TEXT = "lol"
@@ -61,39 +65,35 @@ def recorded_values(protocol: str = "nous-2023") -> dict[str, dict[str, Any]]:
     return found
 
 
-def _figures(task: Any) -> tuple[int, int, str, dict[str, float]]:
-    """Run one lm-eval task against the fake model; returns documents, requests, sha256 and scores."""
-    from lm_eval.api.metrics import mean, mean_stderr
+def _figures(tasks: Tasks, name: str) -> tuple[int, int, str, dict[str, float]]:
+    """Run one task against the fake model; returns documents, requests, sha256 and scores."""
+    from evalkit.tasks.lm_eval_tasks import mean_and_stderr
 
-    documents = list(task.eval_docs)
-    random.Random(SEED).shuffle(documents)
-    by_document = []
-    for doc in documents:
-        instances = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=0))
-        by_document.append((doc, instances if isinstance(instances, list) else [instances]))
+    order = list(range(len(tasks.documents(name))))
+    random.Random(SEED).shuffle(order)
+    by_document = [(doc_id, tasks.requests_of(name, doc_id)) for doc_id in order]
 
     pairs = [
-        list(instance.arguments)
-        for _, instances in by_document
-        for instance in instances
-        if instance.request_type == "loglikelihood"
+        [request.context, request.continuation]
+        for _, requests in by_document
+        for request in requests
+        if isinstance(request, ScoreRequest)
     ]
     sha256 = hashlib.sha256(json.dumps(pairs, sort_keys=True).encode("utf-8")).hexdigest()
 
     generator = random.Random(SEED)
     values: dict[str, list[float]] = {}
-    for doc, instances in by_document:
+    for doc_id, requests in by_document:
         answers = [
-            (-generator.random(), False) if instance.request_type == "loglikelihood" else GENERATED_TEXT
-            for instance in instances
+            (-generator.random(), False) if isinstance(request, ScoreRequest) else GENERATED_TEXT
+            for request in requests
         ]
-        for metric, value in task.process_results(doc, answers).items():
+        for metric, value in tasks.results_of(name, doc_id, answers).items():
             values.setdefault(metric, []).append(value)
     scores: dict[str, float] = {}
     for metric, items in values.items():
-        scores[metric] = float(mean(items))
-        scores[f"{metric}_stderr"] = float(mean_stderr(items))
-    return len(documents), len(pairs), sha256, scores
+        scores[metric], scores[f"{metric}_stderr"] = mean_and_stderr(items)
+    return len(order), len(pairs), sha256, scores
 
 
 def _differences(recorded: Mapping[str, Any], requests: int, sha256: str, scores: Mapping[str, float]) -> list[str]:
@@ -123,14 +123,13 @@ def verify(
     Raises:
         ConfigError: unknown task. DataError: its documents cannot be loaded.
     """
-    from evalkit.tasks.loading import load_lm_eval_tasks
+    from evalkit.tasks.lm_eval_tasks import Tasks
 
     recorded = recorded_values()
     results = []
     for name in tasks:
         suite = find_task(name).suite
-        task = load_lm_eval_tasks([name], {suite: sources[suite]})["tasks"][name]
-        documents, requests, sha256, scores = _figures(task)
+        documents, requests, sha256, scores = _figures(Tasks([name], {suite: sources[suite]}), name)
         differences: list[str] = []
         verdict: Verdict = "unrecorded"
         if name in recorded and sources[suite].kind != "samples":

@@ -6,10 +6,11 @@ import platform
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
+from evalkit.answering import FullyDescribed
 from evalkit.models import devices, identity, quantised
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ PACKAGES = (
 )
 
 
-def describe(lm: OpenMindLM) -> dict[str, Any]:
+def describe(lm: OpenMindLM) -> FullyDescribed:
     """Return the model's part of a record: plain JSON values, with None for what does not apply.
 
     Reads the checkpoint's files once for the fingerprint; `fingerprint` says what that costs.

@@ -1,4 +1,4 @@
-"""Which generation settings are in force, and lm-eval's generation requests in words of ``evalkit.scoring.generate``.
+"""Which generation settings are in force, and generation requests in words of ``evalkit.scoring.generate``.
 
 The protocol is plain greedy decoding, or plain sampling where a temperature is asked for. A checkpoint's
 generation_config.json may ask for more (a repetition penalty, suppressed tokens ...); transformers would apply it to
@@ -14,6 +14,7 @@ from typing import Any
 
 from lm_eval.models.utils import normalize_gen_kwargs
 
+from evalkit.answering import TextRequest
 from evalkit.scoring.requests import GenerationRequest
 
 # Settings that change what greedy decoding gives, and the values that do not.
@@ -83,22 +84,22 @@ KNOWN_SETTINGS = frozenset({"until", "max_gen_toks", "do_sample", "temperature",
 
 
 def generation_requests(
-    requests: Sequence[Any], seed: int, default_max_gen_toks: int
+    requests: Sequence[TextRequest], seed: int, default_max_gen_toks: int
 ) -> list[GenerationRequest | None]:
     """Translate requests; None for one with settings that our loop does not know.
 
     Repetitions of a request are numbered, so that each sampled text has draws of its own, whatever its batch.
 
     Args:
-        requests: lm-eval instances with (context, settings) as arguments.
+        requests: as the model sees them.
         seed: of the sampled texts.
         default_max_gen_toks: where the settings name none.
     """
     seen: dict[str, int] = {}
     translated: list[GenerationRequest | None] = []
     for request in requests:
-        context, given = request.args[0], request.args[1]
-        key = json.dumps([context, given], sort_keys=True, default=str)
+        context, given = request.prompt, request.settings
+        key = json.dumps([context, dict(given)], sort_keys=True, default=str)
         sample = seen[key] = seen.get(key, -1) + 1
         settings = normalize_gen_kwargs(dict(given), default_max_gen_toks)
         if not settings.keys() <= KNOWN_SETTINGS:

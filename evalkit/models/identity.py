@@ -7,8 +7,9 @@ over under it (``evalkit.store``), and comparisons name where two of them differ
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from evalkit.answering import Identity
 from evalkit.models import fingerprint, tiny
 from evalkit.scoring.stopping import end_ids
 
@@ -54,7 +55,7 @@ class ModelIdentity:
     end_ids: tuple[int, ...]
     ignored: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Identity:
         """Return it in named groups of JSON values; `evalkit.store.identity.REUSED` names those groups."""
         return {
             "model": {

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from evalkit.answering import FullyDescribed
 from evalkit.errors import ModelError, did_you_mean
 
 try:
@@ -121,7 +122,7 @@ class OpenMindLM(ScoredLM):
         self.weights = Weights((), ())
         self.tokenizer_checkpoint: Checkpoint | None = None
         self._notes: list[str] = []
-        self._described: dict[str, Any] | None = None
+        self._described: FullyDescribed | None = None
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
         target = devices.choose(device, activate_npu)
         if target.type == "npu":
@@ -209,7 +210,7 @@ class OpenMindLM(ScoredLM):
         if self._reads_files:
             self.check_unchanged()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> FullyDescribed:
         """Return what a run's record says about its model; `description.describe` says what that is and costs."""
         if self._described is None:  # once: the files may have been overwritten since, the model has not
             self._described = describe(self)

@@ -9,6 +9,7 @@
     packs.py     what a Scorer is; iter_packs and score run a plan's packs on one
     parts.py     in_parts: work in as many parts as memory demands, the only loop that meets out-of-memory errors
     packed.py    ForestScorer: one forward pass a pack, the tree as attention mask
+    rows.py      RowScorer: packs for whoever scores requests one by one, elsewhere
     plain.py     PlainScorer: padded rows, the reference that packed.py is checked against
     choice.py    choose_scorer: the forest where it is exact for this model, else plain, with the reason
     attention.py which mask a model should be given; blocks.py: attention without one

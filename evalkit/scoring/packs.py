@@ -6,15 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from evalkit.scoring.forest import Pack, Rows
-from evalkit.scoring.parts import Budget, in_parts
+from evalkit.scoring.parts import Budget, Device, in_parts
 from evalkit.scoring.plan import PackResult, Plan, split_pack
 from evalkit.scoring.requests import Score, TokenRequest
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -39,13 +36,15 @@ class Scorer(Protocol):
         name: "forest" or "plain".
         max_length: the model's context length in tokens.
         max_batch_tokens: positions of a pack, padding included.
-        device: where the model is.
     """
 
     name: str
     max_length: int
     max_batch_tokens: int
-    device: torch.device
+
+    @property
+    def device(self) -> Device:
+        """Where the model is."""
 
     def rows(self, requests: Sequence[TokenRequest]) -> Rows:
         """Return the rows that the trees of this scorer's plans count.

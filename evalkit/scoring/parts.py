@@ -6,12 +6,9 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from evalkit.errors import ModelError
-
-if TYPE_CHECKING:
-    import torch
 
 Part = TypeVar("Part")
 Done = TypeVar("Done")
@@ -24,6 +21,14 @@ _MESSAGES = (
     "failed to allocate memory",
     "memory allocation failure",  # ACL of the NPU
 )
+
+
+class Device(Protocol):
+    """What ``torch.device`` says of itself."""
+
+    @property
+    def type(self) -> str:
+        """``cpu``, ``cuda``, ``npu`` ..."""
 
 
 @dataclass
@@ -48,7 +53,7 @@ def in_parts(
     halves: Callable[[Part], Sequence[Part]],
     name: Callable[[Part], str],
     budget: Budget,
-    device: torch.device,
+    device: Device,
 ) -> Iterator[Done]:
     """Yield what ``run`` makes of some work, in its order: whole, or in parts where memory runs out.
 
@@ -106,7 +111,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MESSAGES)
 
 
-def release_cache(device: torch.device) -> None:
+def release_cache(device: Device) -> None:
     """Give cached blocks back to the device, so that a smaller attempt can succeed; a CPU keeps none."""
     # What has a device has loaded torch; this module works without.
     empty_cache = getattr(getattr(sys.modules.get("torch"), device.type, None), "empty_cache", None)

@@ -18,7 +18,18 @@ NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh",
 NOT_COMPARED = ("python", "openmind_hub")
 # The code that makes requests, answers them, keeps the answers and makes values of them. What only asks for a run,
 # looks at it or shows it must not make an unfinished run unresumable, so a new room has to be entered here to count.
-ANSWERING = ("data", "evaluated.py", "models", "results.py", "sandbox", "scoring", "store", "suites.py", "tasks")
+ANSWERING = (
+    "answering.py",
+    "data",
+    "evaluated.py",
+    "models",
+    "results.py",
+    "sandbox",
+    "scoring",
+    "store",
+    "suites.py",
+    "tasks",
+)
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on.
 REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "scorer", "protocol")
 _SHOWN_DIFFERENCES = 5

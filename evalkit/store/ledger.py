@@ -71,8 +71,6 @@ class Ledger:
     Attributes:
         reused: positions of the last call's requests whose results came from another run.
         reused_count: number of those, of all calls.
-        asked: to be set before a call: (task, doc_id) of each of its requests, by which a look at the journal finds
-            their answers without the tokenizer.
     """
 
     def __init__(
@@ -96,18 +94,24 @@ class Ledger:
         self._called = 0
         self.reused: list[int] = []
         self.reused_count = 0
-        self.asked: Sequence[tuple[str, int]] = ()
 
-    def score(self, requests: Sequence[TokenRequest], scorer: Scorer) -> list[Score]:
+    def score(
+        self, requests: Sequence[TokenRequest], scorer: Scorer, documents: Sequence[tuple[str, int]] = ()
+    ) -> list[Score]:
         """Return the scores of all requests, in their order; computes those that the journal doesn't have.
 
         A result that isn't finite, or that the scorer left out, is (nan, False).
+
+        Args:
+            requests: all of them.
+            scorer: plans packs and computes them.
+            documents: (task, doc_id) of each request, by which a look at the journal finds answers without a tokenizer.
 
         Raises:
             StoreError: the journal belongs to other requests, or the disk failed.
         """
         keys = [request_key(request, scorer.max_length, index) for index, request in enumerate(requests)]
-        number, section = self._next_section(SCORES)
+        number, section = self._next_section(SCORES, documents)
         found = self._reuse(number, section, keys, range(len(keys)))
         rest = [position for position in range(len(keys)) if position not in found]
         todo = [requests[position] for position in rest]
@@ -144,6 +148,7 @@ class Ledger:
         prompts: Sequence[Prompt],
         plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
         compute: Callable[[Sequence[int]], Sequence[str | None]],
+        documents: Sequence[tuple[str, int]] = (),
     ) -> list[str | None]:
         """Return the continuations of all prompts, in their order; None where generation failed.
 
@@ -151,12 +156,13 @@ class Ledger:
             prompts: all of them; repetitions are generated separately.
             plan: groups prompts into batches: lists of positions.
             compute: generates one batch, given as positions among ``prompts``; None where that fails.
+            documents: (task, doc_id) of each prompt; see `score`.
 
         Raises:
             StoreError: the journal belongs to other prompts, or the disk failed.
         """
         keys = prompt_keys(prompts)
-        number, section = self._next_section(TEXTS)
+        number, section = self._next_section(TEXTS, documents)
         greedy = [position for position, prompt in enumerate(prompts) if prompt.is_greedy]
         found = self._reuse(number, section, keys, greedy)
         rest = [position for position in range(len(keys)) if position not in found]
@@ -210,7 +216,7 @@ class Ledger:
             ],
         }
 
-    def _next_section(self, what: str) -> tuple[int, Section]:
+    def _next_section(self, what: str, asked: Sequence[tuple[str, int]]) -> tuple[int, Section]:
         number = self._called
         self._called += 1
         self.reused = []
@@ -222,12 +228,9 @@ class Ledger:
                 f"{self._journal.path}: has {section.what} where {what} are wanted; the tasks have changed since: "
                 "start anew with --fresh"
             )
-        if self.asked and section.asked is None and section.reused is None and section.plan is None:
-            documents = [
-                [task, [doc_id for _, doc_id in of_task]] for task, of_task in groupby(self.asked, itemgetter(0))
-            ]
+        if asked and section.asked is None and section.reused is None and section.plan is None:
+            documents = [[task, [doc_id for _, doc_id in of_task]] for task, of_task in groupby(asked, itemgetter(0))]
             section.asked = self._append(number, section, "asked", {"documents": documents})
-        self.asked = ()
         return number, section
 
     def _reuse(self, number: int, section: Section, keys: Sequence[str], usable: Iterable[int]) -> dict[int, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
 from evalkit.data.layouts import Document
 from evalkit.data.manifest import find_dataset
-from evalkit.suites import load_suites
+from evalkit.suites import find_task, load_suites
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
@@ -31,6 +31,37 @@ class Documents(list[Document]):
 def load(dataset: str, source: DataSource) -> LoadedData:
     """Load a data set once a process; ``evalkit run`` records what this returned."""
     return load_documents(find_dataset(dataset), source)
+
+
+def load_all(
+    names: Sequence[str], sources: Mapping[str, DataSource], limit: int | None, say: Callable[[str], None]
+) -> dict[str, LoadedData]:
+    """Load the documents of a run's tasks, by task, and say how many those are.
+
+    Args:
+        names: the tasks.
+        sources: by suite.
+        limit: the first documents of each task are asked; None for all.
+        say: receives one line at a time.
+
+    Raises:
+        DataError: documents are missing, incomplete or malformed.
+    """
+    data = {name: load(name, sources[find_task(name).suite]) for name in names}
+    there = sum(len(loaded.documents) for loaded in data.values())
+    asked = sum(len(loaded.documents[:limit]) for loaded in data.values())
+    documents = (
+        "1 document"
+        if there == 1
+        else f"{asked:,} documents"
+        if asked == there
+        else f"{asked:,} of {there:,} documents"
+    )
+    say(f"{len(data)} task{'s' if len(data) != 1 else ''}, {documents}")
+    for name, loaded in data.items():
+        if loaded.verdict == "other":
+            say(f"{name}: complete, but its content is not that behind the published scores ({loaded.location})")
+    return data
 
 
 def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
@@ -54,4 +85,4 @@ def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_met
     return {"eval": Documents(load(dataset, _source(data, find_dataset(dataset).suite)).documents)}
 
 
-__all__ = ["ENVIRONMENT_VARIABLE", "Documents", "custom_dataset", "load", "parse_source"]
+__all__ = ["ENVIRONMENT_VARIABLE", "Documents", "custom_dataset", "load", "load_all", "parse_source"]

@@ -365,9 +365,8 @@ def test_a_report_runs_no_programs_and_gives_each_request_its_own_answer(
     # The oracle is the run when it is finished.
     assert run(tmp_path, *PROGRAMS).exit_code == 0
     whole = {(s["task"], s["doc_id"]): s["generated"] for s in samples(folder) if s["generated"]}
-    there = {key: text for key, text in seen.items() if type(text) is str}
-    assert there
-    assert all(whole[key] == [text] for key, text in there.items())
+    assert seen
+    assert all(whole[key] == [text] for key, text in seen.items())
 
 
 def _answers_of_partial(folder: Path, patched: pytest.MonkeyPatch) -> dict[tuple[str, int], str]:
@@ -375,14 +374,15 @@ def _answers_of_partial(folder: Path, patched: pytest.MonkeyPatch) -> dict[tuple
     from evalkit import partial
 
     seen: dict[tuple[str, int], str] = {}
-    answer = partial.JournalAnswers.generate_until
+    answer = partial.JournalAnswers.texts
 
-    def watched(self: Any, requests: Any) -> list[str]:
-        texts = answer(self, requests)
-        seen.update(((r.task_name, r.doc_id), text) for r, text in zip(requests, texts, strict=True))
-        return texts
+    def watched(self: Any, requests: Any, session: Any) -> Any:
+        found = answer(self, requests, session)
+        missing = set(found.marks["missing"])
+        seen.update(((r.task, r.doc_id), found.answers[k]) for k, r in enumerate(requests) if k not in missing)
+        return found
 
-    patched.setattr(partial.JournalAnswers, "generate_until", watched)
+    patched.setattr(partial.JournalAnswers, "texts", watched)
     partial.partial_record(folder)
     return seen
 

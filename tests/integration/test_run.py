@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evalkit import run as run_module
+from evalkit.answering import Scores
 from evalkit.cli import main
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
@@ -179,13 +180,13 @@ def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
 
     def broken(config: RunConfig, say: Any) -> Any:
         model = load_model(config, say)
-        answer = model.loglikelihood
+        answer = model.scores
 
-        def loglikelihood(requests: list[Any], *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
-            answers = answer(requests, *args, **kwargs)
-            return [(float("nan"), False), *answers[1:]]
+        def scores(requests: Any, session: Any) -> Scores:
+            found = answer(requests, session)
+            return replace(found, answers=[(float("nan"), False), *found.answers[1:]])
 
-        model.loglikelihood = loglikelihood
+        model.scores = scores  # type: ignore[method-assign]
         return model
 
     monkeypatch.setattr(run_module, "load_model", broken)
@@ -254,7 +255,7 @@ def test_each_request_scores_as_lm_evals_hf_model(checkpoint: Path, by_evalkit: 
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from evalkit.tasks.loading import load_lm_eval_tasks
+    from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
 
     model = HFLM(pretrained=str(checkpoint), device="cpu", dtype="float32", batch_size=4, add_bos_token=False)
     sources = dict.fromkeys(load_suites(), DataSource("samples"))

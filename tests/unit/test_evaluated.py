@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.answering import ScoreRequest
 from evalkit.evaluated import sample_of, samples_of
 from evalkit.marks import Marks
 from evalkit.results import summarise_samples
@@ -32,7 +33,7 @@ def entry(doc_id: int, *answers: Any, **metrics: float) -> dict[str, Any]:
 
 
 def sample(*answers: Any, **metrics: float) -> Any:
-    return sample_of("arc_easy", entry(0, *answers, **metrics), "arc", {})
+    return sample_of("arc_easy", entry(0, *answers, **metrics), "arc")
 
 
 def test_a_good_sample() -> None:
@@ -67,17 +68,16 @@ def test_a_failed_text_refuses_the_score() -> None:
 def test_what_happened_to_requests_marks_their_document_and_no_other() -> None:
     logged = entry(0, (-1.5, True), (-2.5, False), acc=1.0)
     marks = Marks()
-    marks.add("reused", [SimpleNamespace(task_name="arc_easy", doc_id=0)])
-    marks.add("cut", [SimpleNamespace(task_name="arc_easy", doc_id=1), SimpleNamespace(task_name="piqa", doc_id=0)])
-    marks.add("apart", [SimpleNamespace(task_name="arc_easy", doc_id=0)] * 2)
-    assert sample_of("arc_easy", logged, "arc", {}, marks.of).details == {"reused": True, "apart": True}
+    asked = [ScoreRequest(task, doc_id, "", "x") for task, doc_id in (("arc_easy", 0), ("arc_easy", 1), ("piqa", 0))]
+    marks.add(asked, {"reused": [0], "cut": [1, 2], "apart": [0, 0]})
+    assert sample_of("arc_easy", logged, "arc", marks.of).details == {"reused": True, "apart": True}
     assert marks.counts == {"reused": 1, "cut": 2, "apart": 2}
 
 
 def test_documents_without_result_are_failed_samples() -> None:
     loaded: Any = SimpleNamespace(documents=[DOC] * 5, dataset=SimpleNamespace(layout="arc"))
     logged = {"arc_easy": [entry(n, (-1.0, True), acc=1.0, acc_norm=1.0) for n in (2, 0)]}
-    samples = samples_of(logged, {"arc_easy": loaded}, 3, {})
+    samples = samples_of(logged, {"arc_easy": loaded}, 3)
     assert [found.doc_id for found in samples] == [0, 1, 2]
     assert samples[1].metrics == {"acc": None, "acc_norm": None}
     assert samples[1].details == {"failed": "missing"}

@@ -45,6 +45,56 @@ def test_only_the_adapter_imports_openmind_and_torch_npu() -> None:
     assert importers("openmind_hub") == {"openmind_hub.py"}
 
 
+def test_one_seam_knows_lm_evals_tasks() -> None:
+    """Its model classes and their arguments are the adapter's; `mixed` is a task class of its own kind."""
+    modules = {
+        path.relative_to(PACKAGE).as_posix(): {
+            name
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for name in (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
+            if name.partition(".")[0] == "lm_eval"
+        }
+        for path in FILES
+    }
+    assert {path: names for path, names in modules.items() if names} == {
+        "lm_eval.py": {"lm_eval.__main__"},
+        "models/__init__.py": {"lm_eval.models", "lm_eval.api"},
+        "models/generation.py": {"lm_eval.models.utils"},
+        "models/scored.py": {"lm_eval.models.huggingface", "lm_eval.models.utils"},
+        "tasks/lm_eval_tasks.py": {"lm_eval.api.metrics", "lm_eval.evaluator", "lm_eval.tasks"},
+        "tasks/mixed.py": {"lm_eval.api.instance", "lm_eval.api.task"},
+    }
+
+
+def test_the_main_loop_sets_nothing_on_a_model_from_outside() -> None:
+    """Nobody assigns to an attribute of what answers; a `Session` says what there is to say."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            for target in (t for each in targets for t in ast.walk(each) if isinstance(t, ast.Attribute)):
+                owner = target.value.id if isinstance(target.value, ast.Name) else ""
+                assert owner not in {"answerer", "lm"}, (path, node.lineno)
+                if path.name in ("run.py", "evaluated.py", "partial.py", "gate_run.py", "dry_run.py"):
+                    assert owner in {"self", "found", "stop"}, (path, node.lineno)
+
+
+def test_no_task_keeps_anything_in_its_module() -> None:
+    for path in FILES:
+        if path.parent == PACKAGE / "tasks":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Global)], path
+
+
+def test_at_most_one_file_imports_ray() -> None:
+    assert len(importers("ray")) <= 1
+
+
 @pytest.mark.parametrize("part", ["report", "baselines", "data", "stats.py", "results.py", "suites.py", "config.py"])
 def test_what_works_without_a_model_imports_no_package_for_models(part: str) -> None:
     files = [path for path in FILES if path == PACKAGE / part or PACKAGE / part in path.parents]

@@ -86,3 +86,48 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == "error: x: no such folder\n"
     monkeypatch.setattr("lm_eval.__main__.cli_evaluate", lambda: None)
     assert command.main() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "fence"), [("humaneval", ""), ("humaneval_chat", "```")])
+def test_programs_are_judged_under_lm_evals_own_evaluation(task: str, fence: str) -> None:
+    """The task's filter brings a checker of its own: canonical solutions pass, others do not."""
+    from lm_eval import simple_evaluate
+    from lm_eval.api.model import LM
+    from lm_eval.tasks import TaskManager
+
+    from evalkit.paths import configs_dir
+    from evalkit.sandbox.files import SAMPLE_DATA, read_problems
+
+    problems = read_problems(SAMPLE_DATA)
+
+    class Knows(LM):  # type: ignore[misc]  # lm-eval has no type information
+        """Solves every other problem."""
+
+        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
+            answers = [
+                problems[r.doc["task_id"]].prompt + problems[r.doc["task_id"]].canonical_solution for r in requests
+            ]
+            whole = (
+                [f"{fence}python\n{answer}{fence}" for answer in answers]
+                if fence
+                else [problems[r.doc["task_id"]].canonical_solution for r in requests]
+            )
+            return [text if n % 2 else "    pass\n" for n, text in enumerate(whole)]
+
+        def loglikelihood(self, requests: Any) -> Any:
+            raise NotImplementedError
+
+        def loglikelihood_rolling(self, requests: Any) -> Any:
+            raise NotImplementedError
+
+    manager = TaskManager(
+        include_path=str(configs_dir() / "tasks"), include_defaults=False, metadata={"data": ["samples"]}
+    )
+    found = simple_evaluate(
+        model=Knows(), tasks=[task], task_manager=manager, bootstrap_iters=0, limit=6, confirm_run_unsafe_code=True
+    )
+    assert found["results"][task]["pass@1,none"] == 0.5
+    entries = sorted(found["samples"][task], key=lambda entry: entry["doc_id"])
+    assert [entry["pass@1"] for entry in entries] == [0.0, 1.0] * 3
+    assert json.loads(json.dumps(entries[1]["filtered_resps"])) == [entries[1]["resps"][0][0]]

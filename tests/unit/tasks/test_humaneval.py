@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from evalkit.results import finite
 from evalkit.sandbox import Problem, Verdict
 from evalkit.tasks import humaneval
+from evalkit.tasks.programs import Programs, with_verdicts
 
 pytestmark = pytest.mark.torch_free
 
@@ -123,38 +127,78 @@ class FakeChecker:
         self.submitted: list[str] = []
 
 
+def judged(completions: list[str], checker: FakeChecker | None = None, task: str = "humaneval") -> list[Any]:
+    """A document's texts with their verdicts, as lm-eval hands them to the metrics."""
+    programs = Programs(checker or FakeChecker())  # type: ignore[arg-type]
+    return with_verdicts([completions], programs.judge([(task, 0)], [DOC], [completions]))
+
+
 def test_programs_are_checked_once_where_they_were_begun_beside_the_model() -> None:
     checker = FakeChecker()
-    with humaneval.execution(checker):  # type: ignore[arg-type]
-        for text in ("good", "bad", "good"):
-            humaneval.begin("humaneval", DOC, text)
-        humaneval.begin("arc_easy", DOC, "no program")
-        assert humaneval.results(DOC, [["good", "bad", "good", "late"]])["pass@1"] == pytest.approx(2 / 4)
-    assert checker.submitted == ["good", "bad", "good", "late"]
-    humaneval.begin("humaneval", DOC, "outside a run")
+    programs = Programs(checker)  # type: ignore[arg-type]
+    for sample, text in enumerate(("good", "bad", "good")):
+        programs.begin(("humaneval", 0, sample), DOC, text)
+    programs.begin(("humaneval", 1, 0), DOC, "of another document")
+    texts = ["good", "bad", "good", "late"]
+    (verdicts,) = programs.judge([("humaneval", 0)], [DOC], [texts])
+    assert checker.submitted == ["good", "bad", "good", "of another document", "late"]
+    assert [verdict.passed for verdict in verdicts] == [True, False, True, False]
+    assert humaneval.results(DOC, with_verdicts([texts], [verdicts]))["pass@1"] == pytest.approx(2 / 4)
 
 
-def judged(completions: list[str]) -> dict[str, float]:
-    with humaneval.execution(FakeChecker()) as verdicts:  # type: ignore[arg-type]
-        values = humaneval.results(DOC, [completions])
-        assert len(verdicts["humaneval:Sample/0"]) == len(completions)
-    return values
+def test_a_verdict_belongs_to_its_request_and_to_no_other_text() -> None:
+    """Equal texts of two documents, and a text that is not the one that was begun, are programs of their own."""
+    checker = FakeChecker()
+    programs = Programs(checker)  # type: ignore[arg-type]
+    other = {**DOC, "task_id": "Sample/1"}
+    programs.begin(("humaneval", 1, 0), other, "good")
+    programs.begin(("humaneval", 0, 0), DOC, "bad")
+    found = programs.judge([("humaneval", 0), ("humaneval", 1)], [DOC, other], [["good"], ["good"]])
+    assert [[verdict.task_id for verdict in of_document] for of_document in found] == [["Sample/0"], ["Sample/1"]]
+    assert [verdict.passed for of_document in found for verdict in of_document] == [True, True]
+    assert checker.submitted == ["good", "bad", "good"]
+
+
+def test_a_chat_models_code_is_taken_out_before_it_is_checked() -> None:
+    checker = FakeChecker()
+    judged([RIGHT], checker, "humaneval_chat")
+    assert checker.submitted == ["\n" + WHOLE]
+
+
+def test_texts_that_nobody_judged_have_no_score_and_no_verdicts() -> None:
+    assert finite(humaneval.results(DOC, ["good"])["pass@1"]) is None
+    ((one,),) = judged(["good"])
+    assert finite(humaneval.results(DOC, [[one, "good"]])["pass@1"]) is None
+    assert humaneval.verdicts_of([one, "good"]) == []
+    assert [verdict.label for verdict in humaneval.verdicts_of([one])] == ["passed"]
+
+
+def test_a_judged_text_is_the_text() -> None:
+    ((one,),) = judged(["good"])
+    assert one == "good"
+    assert json.dumps([one]) == '["good"]'
+    for same in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert (same, same.verdict) == (one, one.verdict)
+
+
+def scored(completions: list[str]) -> dict[str, float]:
+    return humaneval.results(DOC, judged(completions))
 
 
 def test_pass_at_k_is_the_unbiased_estimate_for_each_k_that_the_samples_allow() -> None:
-    assert judged(["good"]) == {"pass@1": 1.0}
-    values = judged(["good"] * 3 + ["bad"] * 9)
+    assert scored(["good"]) == {"pass@1": 1.0}
+    values = scored(["good"] * 3 + ["bad"] * 9)
     assert set(values) == {"pass@1", "pass@10"}
     assert values["pass@1"] == pytest.approx(3 / 12)
     assert values["pass@10"] == 1.0  # ten of twelve cannot avoid the three
 
 
 def test_a_harness_error_refuses_the_score() -> None:
-    assert finite(judged(["good", "?"])["pass@1"]) is None
+    assert finite(scored(["good", "?"])["pass@1"]) is None
 
 
 def test_no_completion_is_no_score() -> None:
-    assert finite(judged([])["pass@1"]) is None
+    assert finite(scored([])["pass@1"]) is None
 
 
 def test_the_question_holds_the_prompt_in_a_block() -> None:

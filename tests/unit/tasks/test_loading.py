@@ -14,9 +14,9 @@ from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError, DataError
 from evalkit.suites import load_suites, load_tasks
-from evalkit.tasks import loading
+from evalkit.tasks import lm_eval_tasks
 from evalkit.tasks.documents import ENVIRONMENT_VARIABLE, Documents, custom_dataset, load
-from evalkit.tasks.loading import load_lm_eval_tasks
+from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
 from evalkit.tasks.mixed import GENERATION
 from evalkit.verify import log_likelihood_tasks
 from tests.support import protocol
@@ -158,7 +158,7 @@ def test_a_suite_that_says_otherwise_than_the_task_is_refused(
     text = suite.read_text(encoding="utf-8")
     assert text.count(f"boolq: {{{line}") == 1
     suite.write_text(text.replace(f"boolq: {{{line}", f"boolq: {{{other}"), encoding="utf-8")
-    for module in (loading, suites):
+    for module in (lm_eval_tasks, suites):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
     with pytest.raises(ConfigError, match=f"configs/suites/gpt4all.yaml: tasks: boolq: {what}"):
         load_lm_eval_tasks(["boolq"], SAMPLES)

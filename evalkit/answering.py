@@ -1,0 +1,309 @@
+"""The answering protocol: whoever scores continuations and writes texts for a run, an `Answerer`.
+
+::
+
+    run, gate, partial   ask; they know no model
+    tasks/lm_eval_tasks  documents -> requests, answers -> metrics
+    Answerer             requests -> answers: the model in this process (models/scored.py), or yours
+    Answers              the part of it that answers; a journal of earlier answers (partial.py) is no more than that
+    Session              where finished work is kept and who is told of it: one value, given with the requests
+
+Nothing is set on an answerer from outside. What it needs to know of a run comes as the `Session`; what it did besides
+answering (a cut prompt, a result that was taken over) comes back with the answers. CONTRIBUTING.md has the recipe for a
+new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+
+from evalkit.scoring.packs import Scorer, score
+from evalkit.scoring.requests import Score, TokenRequest
+
+if TYPE_CHECKING:
+    from evalkit.models.scored import ScoredLM
+    from evalkit.scoring.recheck import Recheck
+    from evalkit.store.ledger import Ledger
+    from evalkit.store.sections import Prompt
+
+Mark = Literal["cut", "apart", "reused", "missing"]
+"""What happened to a request: ``cut``: its beginning had no place in the context. ``apart``: context and continuation
+were encoded apart, since a token spans their join. ``reused``: its answer came from another run. ``missing``: it has no
+answer yet, and what stands in its place means nothing."""
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """A continuation whose log-probability is wanted.
+
+    Attributes:
+        task, doc_id: which document asks.
+        context: what precedes; may be empty.
+        continuation: what is scored.
+    """
+
+    task: str
+    doc_id: int
+    context: str
+    continuation: str
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """A text that is to be continued.
+
+    Attributes:
+        task, doc_id: which document asks.
+        sample: number of this text among those that the document wants.
+        prompt: the text; where ``settings`` say ``chat``, the user's turn for a chat template.
+        settings: ``until`` (stop strings), ``max_gen_toks``, ``do_sample``, ``temperature`` ...; JSON values.
+    """
+
+    task: str
+    doc_id: int
+    sample: int
+    prompt: str
+    settings: Mapping[str, Any]
+
+
+Request = ScoreRequest | TextRequest
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Answers to score requests.
+
+    Attributes:
+        answers: (log-probability in nats, is greedy), in the order of the requests; nan where there is none.
+        marks: by mark the positions of the requests that it is about.
+        numerics: what an audit in float32 found; None without one.
+    """
+
+    answers: Sequence[Score]
+    marks: Mapping[Mark, Sequence[int]] = field(default_factory=dict)
+    numerics: Recheck | None = None
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Answers to text requests.
+
+    Attributes:
+        answers: what follows each prompt, in the order of the requests; None where generation failed.
+        marks: by mark the positions of the requests that it is about.
+    """
+
+    answers: Sequence[str | None]
+    marks: Mapping[Mark, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an answerer can do.
+
+    Attributes:
+        scores: log-probabilities of given continuations.
+        texts: continuations of its own.
+        chat_template: it knows the model's chat template.
+    """
+
+    scores: bool = True
+    texts: bool = True
+    chat_template: bool = True
+
+
+@dataclass(frozen=True)
+class Work:
+    """How work is done where that moves an answer's last bits; kept in the journal, and kept to when a run is resumed.
+
+    Attributes:
+        scorer: name of what scores; part of the run's identity.
+        reason: why that one; a sentence for the report.
+        threads: that a model on the CPU computes with; None elsewhere.
+        rows: of a generated batch.
+        attention: which kind the scorer uses; part of the run's identity.
+        max_difference: greatest difference of a probe of the scorer, in nats; None: not measured.
+    """
+
+    scorer: str
+    reason: str
+    threads: int | None = None
+    rows: int = 1
+    attention: str = ""
+    max_difference: float | None = None
+
+
+class Identity(TypedDict):
+    """What answers depend on, in the groups that `evalkit.store.identity.REUSED` names; JSON values."""
+
+    model: Mapping[str, object]  # with "model_fingerprint" and "loader"
+    tokenizer: Mapping[str, object]
+    chat_template: str | None
+    generation: Mapping[str, object]
+    dtype: str
+
+
+class Described(TypedDict):
+    """What every record says of its model; `FullyDescribed` has what not all can say."""
+
+    loader: str
+    device: str
+    dtype: str
+    identity: Identity
+    versions: Mapping[str, str | None]
+
+
+class FullyDescribed(Described, total=False):
+    """The model's part of a record; docs/results.md says what each is."""
+
+    name: str
+    origin: str
+    folder: str | None
+    revision: str | None
+    device_name: str | None
+    instruction_set: str | None
+    quantization: str | None
+    architecture: str
+    parameters: int
+    max_length: int
+    trust_remote_code: bool
+    tokenizer: str
+    vocabulary: int
+    add_bos: bool
+    has_chat_template: bool
+    chat_template_sha256: str | None
+    weights: list[str]
+    weights_unused: list[str]
+    adapter: Mapping[str, str | None] | None
+    generation: Mapping[str, object]
+    model_fingerprint: str
+    tokenizer_fingerprint: str
+
+
+class Answers(Protocol):
+    """Who has answers."""
+
+    def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Scores:
+        """Score continuations; all requests of all tasks come in one call. Each finished pack goes to the session."""
+        ...
+
+    def texts(self, requests: Sequence[TextRequest], session: Session) -> Texts:
+        """Continue prompts; each finished batch goes to the session."""
+        ...
+
+
+class Answerer(Answers, Protocol):
+    """Who can answer a run's requests: it says besides what it is, and what it can do."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; a run that needs more is refused before it begins."""
+        ...
+
+    @property
+    def in_process(self) -> ScoredLM | None:
+        """The model itself, for looks that need its weights and tokenizer (preflight, dry run); None elsewhere."""
+        ...
+
+    def describe(self) -> FullyDescribed:
+        """Say what it is; a run is resumed only by an answerer whose ``identity`` is the same."""
+        ...
+
+    def work(self) -> Work:
+        """Say how it would work, were nothing prescribed."""
+        ...
+
+    def check_in_use(self) -> None:
+        """Raise `ModelError` where it is not what it was when it was described; asked before results are kept."""
+        ...
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Return a conversation as the text that the model was trained on; `ModelError` where it can't."""
+        ...
+
+
+def _nobody(_request: TextRequest, _text: str) -> None:
+    """Stand for nobody who wants to be told."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What an answerer is told of the run that asks.
+
+    Attributes:
+        ledger: keeps finished work and knows what is there; None: nothing is kept.
+        seed: of sampled texts.
+        threads: to compute with on the CPU; None: as many as there are now.
+        rows: of a generated batch; None: the answerer's own.
+        on_text: told of each finished text, once, as soon as it is there (also of those that were kept).
+    """
+
+    ledger: Ledger | None = None
+    seed: int = 0
+    threads: int | None = None
+    rows: int | None = None
+    on_text: Callable[[TextRequest, str], None] = _nobody
+
+    def scored(
+        self, requests: Sequence[ScoreRequest], encoded: Sequence[TokenRequest], scorer: Scorer
+    ) -> tuple[list[Score], list[int]]:
+        """Score what is not kept, and keep it pack by pack.
+
+        Args:
+            requests: all of them.
+            encoded: the same as ids; whatever ids stand for, equal ones must mean equal requests.
+            scorer: plans packs and computes them.
+
+        Returns:
+            The scores, and the positions of those that came from another run.
+        """
+        if self.ledger is None:
+            return score(scorer, encoded), []
+        scores = self.ledger.score(encoded, scorer, _documents(requests))
+        return scores, list(self.ledger.reused)
+
+    def written(
+        self,
+        requests: Sequence[TextRequest],
+        prompts: Sequence[Prompt],
+        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        compute: Callable[[Sequence[int]], Sequence[str | None]],
+    ) -> tuple[list[str | None], list[int]]:
+        """Write what is not kept, and keep it batch by batch; tells ``on_text``.
+
+        Args:
+            requests: all of them.
+            prompts: the same as the model sees them; equal ones must mean equal requests.
+            plan: groups prompts into batches: lists of positions.
+            compute: continues the prompts at these positions of ``requests``; None for one that fails.
+
+        Returns:
+            The texts, and the positions of those that came from another run.
+        """
+        told: set[int] = set()
+
+        def tell(positions: Iterable[int], texts: Sequence[str | None]) -> None:
+            for position, text in zip(positions, texts, strict=True):
+                if text is not None and position not in told:
+                    told.add(position)
+                    self.on_text(requests[position], text)
+
+        def compute_and_tell(positions: Sequence[int]) -> Sequence[str | None]:
+            texts = compute(positions)
+            tell(positions, texts)
+            return texts
+
+        reused: list[int] = []
+        if self.ledger is None:
+            texts = list(compute_and_tell(range(len(requests))))
+        else:
+            texts = self.ledger.generate(prompts, plan, compute_and_tell, _documents(requests))
+            reused = list(self.ledger.reused)
+        tell(range(len(texts)), texts)  # those that were there before
+        return texts, reused
+
+
+def _documents(requests: Iterable[Request]) -> list[tuple[str, int]]:
+    return [(request.task, request.doc_id) for request in requests]

@@ -1,0 +1,77 @@
+"""A scorer for whoever scores requests one by one, elsewhere: packs are so many rows each. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.scoring.forest import Pack, Rows, Tree
+from evalkit.scoring.packs import Scored
+from evalkit.scoring.plan import Plan, requests_sha256
+from evalkit.scoring.requests import Score, TokenRequest
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The device of whoever has no memory here that could run out.
+
+    Attributes:
+        type: "cpu": a pack's results are there when it was launched.
+    """
+
+    type: str = "cpu"
+
+
+class RowScorer:
+    """A `Scorer` made of a function that scores some requests: packs of so many rows each, in the requests' order.
+
+    Args:
+        name: as the record calls it.
+        score_rows: scores up to ``rows`` requests.
+        rows: of a pack.
+        max_length: longest input in tokens, as ids count them.
+    """
+
+    def __init__(
+        self, name: str, score_rows: Callable[[Sequence[TokenRequest]], Sequence[Score]], rows: int, max_length: int
+    ) -> None:
+        self.name = name
+        self.max_length = max_length
+        self.max_batch_tokens = rows * max_length
+        self.device = Elsewhere()
+        self._score_rows = score_rows
+        self._rows = rows
+
+    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+        """Return a row a request, nothing shared and nothing cut."""
+        inputs = [np.array((*r.context_ids, *r.continuation_ids[:-1]), dtype=np.int64) for r in requests]
+        targets = [np.array(r.continuation_ids, dtype=np.int64) for r in requests]
+        return Rows(
+            inputs=inputs,
+            shared=np.zeros(len(inputs), dtype=np.int64),
+            lengths=np.array([row.size for row in inputs], dtype=np.int64),
+            requests=[[index] for index in range(len(inputs))],
+            targets=targets,
+            scored=np.array([row.size for row in targets], dtype=np.int64),
+        )
+
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+        """Return the packs; a tree is a row here."""
+        rows = self.rows(requests) if rows is None else rows
+        trees = [Tree(row, row + 1, length) for row, length in enumerate(rows.lengths.tolist())]
+        parts = [tuple(trees[start : start + self._rows]) for start in range(0, len(trees), self._rows)]
+        packs = tuple(Pack(part, max(tree.nodes for tree in part)) for part in parts)
+        return Plan(packs, len(requests), rows.forest_tokens, requests_sha256(requests))
+
+    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+        """Score a pack's rows."""
+        chosen = [tree.start for tree in pack.trees]
+        asked = []
+        for row in chosen:
+            target = tuple(rows.targets[row].tolist())
+            whole = (*rows.inputs[row].tolist(), target[-1])
+            asked.append(TokenRequest(whole[: len(whole) - len(target)], target))
+        scores = self._score_rows(asked)
+        return lambda: Scored(chosen, [logprob for logprob, _ in scores], [greedy for _, greedy in scores])

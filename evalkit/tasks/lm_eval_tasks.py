@@ -1,0 +1,304 @@
+"""The one seam to lm-eval's tasks: load them, requests of a document, results of its answers, evaluate.
+
+Everything else in evalkit sees `ScoreRequest` and `TextRequest`, and hands answers back. What of lm-eval 0.4 is used
+here, so that a new release is checked in one place:
+
+    public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata).load
+              lm_eval.evaluator.evaluate (calls ``loglikelihood`` and ``generate_until`` of what it takes for a model)
+              lm_eval.api.metrics.mean, mean_stderr
+    of tasks  eval_docs, fewshot_context, construct_requests, process_results, set_config, config, instances
+    private   task._filters          replaced where texts are programs: verdicts come with the texts
+              task.UNSAFE_CODE       which tasks those are, as their YAML says
+              task.build_all_requests  replaced once its work is done: `evaluate` would do it again
+              instance.arguments     replaced where --max-new-tokens lowers a length
+    loggers   `_QUIET`
+
+Besides, `evalkit.tasks.mixed` is a task class of lm-eval's own kind, and `evalkit.models` holds its model classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evalkit.answering import Answerer, Answers, Request, ScoreRequest, Session, TextRequest
+from evalkit.config import RunConfig
+from evalkit.data import DataSource
+from evalkit.errors import ConfigError
+from evalkit.marks import Marks
+from evalkit.paths import configs_dir
+from evalkit.scoring.requests import Score
+from evalkit.store.sections import FailedText
+from evalkit.suites import find_task
+from evalkit.tasks.programs import Programs, VerdictFilter
+
+if TYPE_CHECKING:
+    from evalkit.scoring.recheck import Recheck
+
+# lm-eval warns once a task about metadata that it passes to custom_dataset, which is what it is there for.
+_QUIET = ("lm_eval.api.task", "lm_eval.tasks", "lm_eval.config.task")
+
+Document = Mapping[str, Any]
+Answer = Score | str
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """What came of all requests.
+
+    Attributes:
+        results: lm-eval's part of a record: ``results``, ``configs``, ``versions``, ``n-samples`` ...
+        samples: by task lm-eval's entry of each document; texts that are programs bring their verdicts.
+        marks: what happened to requests.
+        numerics: what the answerer's audit found; None without one.
+    """
+
+    results: dict[str, Any]
+    samples: dict[str, list[dict[str, Any]]]
+    marks: Marks
+    numerics: Recheck | None
+
+
+class Tasks:
+    """Tasks of lm-eval's, loaded. Mutable: lm-eval keeps each task's requests in it.
+
+    Args:
+        names: of tasks (see ``evalkit.suites``).
+        sources: source of the documents, by suite.
+
+    Raises:
+        DataError: documents are missing, incomplete or malformed.
+        ConfigError: a task's own file states another version or other metrics than its suite's.
+    """
+
+    def __init__(self, names: Iterable[str], sources: Mapping[str, DataSource]) -> None:
+        self._loaded = load_lm_eval_tasks(names, sources)
+        self._tasks: dict[str, Any] = self._loaded["tasks"]
+        self._documents: dict[str, list[Document]] = {}
+
+    def documents(self, name: str) -> list[Document]:
+        """Return a task's documents, in the data's order."""
+        if name not in self._documents:
+            self._documents[name] = list(self._tasks[name].eval_docs)
+        return self._documents[name]
+
+    def requests_of(
+        self, name: str, doc_id: int, config: RunConfig | None = None, answerer: Answerer | None = None
+    ) -> list[Request]:
+        """Return the requests of one document, those for a choice each in the order of the choices.
+
+        Args:
+            name: the task.
+            doc_id: number of the document.
+            config: says whether there is a system prompt and a chat template; None: neither.
+            answerer: knows that template.
+        """
+        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        chat = config is not None and config.apply_chat_template
+        template = answerer.apply_chat_template if chat and answerer is not None else None
+        context = task.fewshot_context(
+            doc,
+            num_fewshot=0,
+            system_instruction=None if config is None else config.system,
+            apply_chat_template=chat,
+            chat_template=template,
+        )
+        built = task.construct_requests(
+            doc, context, metadata=(name, doc_id, 1), apply_chat_template=chat, chat_template=template
+        )
+        return _requests(built if isinstance(built, list) else [built])
+
+    def results_of(self, name: str, doc_id: int, answers: Sequence[Answer]) -> dict[str, float]:
+        """Return the metric values of one document; ``answers`` in the order of its requests."""
+        return dict(self._tasks[name].process_results(self.documents(name)[doc_id], list(answers)))
+
+    def build(self, config: RunConfig, answerer: Answerer | None) -> None:
+        """Build the requests of all documents that the configuration wants.
+
+        Args:
+            config: limit, system prompt, chat template, sampling, lengths.
+            answerer: knows the chat template; None where there is none to apply.
+        """
+        import numpy
+
+        random.seed(config.seed)
+        numpy.random.seed(config.seed)
+        for task in self._tasks.values():
+            if config.temperature and getattr(task, "UNSAFE_CODE", False):
+                sampling = {"do_sample": True, "temperature": config.temperature}
+                task.set_config(key="generation_kwargs", value=sampling, update=True)
+                task.set_config(key="repeats", value=config.samples)
+            chat = config.apply_chat_template and answerer is not None
+            task.build_all_requests(
+                limit=config.limit,
+                rank=0,
+                world_size=1,
+                system_instruction=config.system,
+                apply_chat_template=chat,
+                chat_template=answerer.apply_chat_template if chat and answerer is not None else None,
+            )
+            task.build_all_requests = _built_before
+            if config.max_new_tokens is not None:
+                _shorten(task.instances, config.max_new_tokens)
+
+    def requests(self) -> dict[str, list[Request]]:
+        """Return by task all requests that `build` built; a text that is wanted several times is there as often."""
+        return {
+            name: _requests([instance for instance in task.instances for _ in range(instance.repeats)])
+            for name, task in self._tasks.items()
+        }
+
+    def evaluate(
+        self, config: RunConfig, answerer: Answers, session: Session, programs: Programs | None = None
+    ) -> Evaluated:
+        """Put all requests to an answerer, those of a kind in one call, and make metrics of the answers.
+
+        Args:
+            config: as for `build`, which comes before.
+            answerer: whom to ask.
+            session: where finished work is kept.
+            programs: runs the programs among the texts while others are written, and judges them; None: they are not
+                run, and their tasks have no score.
+        """
+        from lm_eval.evaluator import evaluate
+
+        marks = Marks()
+        if programs is not None:
+            session = dataclasses.replace(session, on_text=self._checked_by(programs))
+        for task in self._tasks.values():
+            if getattr(task, "UNSAFE_CODE", False):
+                task._filters = [VerdictFilter(programs)]
+        asked = _AsModel(answerer, session, marks)
+        evaluated = dict(
+            evaluate(
+                asked,
+                self._loaded,
+                limit=config.limit,
+                bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
+                log_samples=True,
+                system_instruction=config.system,
+                apply_chat_template=config.apply_chat_template,
+                confirm_run_unsafe_code=True,  # the sandbox was proven before, or switched off by the user
+            )
+        )
+        samples = evaluated.pop("samples")
+        return Evaluated(evaluated, samples, marks, asked.numerics)
+
+    def _checked_by(self, programs: Programs) -> Callable[[TextRequest, str], None]:
+        runs = {name for name, task in self._tasks.items() if getattr(task, "UNSAFE_CODE", False)}
+
+        def begin(request: TextRequest, text: str) -> None:
+            if request.task in runs:
+                programs.begin((request.task, request.doc_id, request.sample), self._doc(request), text)
+
+        return begin
+
+    def _doc(self, request: TextRequest) -> Document:
+        return self.documents(request.task)[request.doc_id]
+
+
+class _AsModel:
+    """An answerer as what lm-eval's `evaluate` takes for a model: lists of instances in, lists of answers out."""
+
+    rank = 0
+    world_size = 1
+    tokenizer_name = ""
+
+    def __init__(self, answerer: Answers, session: Session, marks: Marks) -> None:
+        self._answerer = answerer
+        self._session = session
+        self._marks = marks
+        self.numerics: Recheck | None = None
+
+    def loglikelihood(self, instances: Sequence[Any]) -> list[Score]:
+        requests = score_requests(instances)
+        found = self._answerer.scores(requests, self._session)
+        self._marks.add(requests, found.marks)
+        self.numerics = found.numerics
+        return list(found.answers)
+
+    def generate_until(self, instances: Sequence[Any]) -> list[str]:
+        requests = text_requests(instances)
+        found = self._answerer.texts(requests, self._session)
+        self._marks.add(requests, found.marks)
+        return [FailedText() if text is None else text for text in found.answers]
+
+
+def score_requests(instances: Iterable[Any]) -> list[ScoreRequest]:
+    """Return lm-eval's instances with (context, continuation) as requests."""
+    return [ScoreRequest(str(i.task_name), int(i.doc_id or 0), *i.args) for i in instances]
+
+
+def text_requests(instances: Iterable[Any]) -> list[TextRequest]:
+    """Return lm-eval's instances with (context, settings) as requests; repetitions are numbered."""
+    seen: Counter[tuple[str, int, int]] = Counter()
+    found = []
+    for i in instances:
+        task, doc_id = str(i.task_name), int(i.doc_id or 0)
+        found.append(TextRequest(task, doc_id, seen[task, doc_id, i.idx], str(i.args[0]), dict(i.args[1])))
+        seen[task, doc_id, i.idx] += 1
+    return found
+
+
+def _requests(instances: Sequence[Any]) -> list[Request]:
+    texts = iter(text_requests(i for i in instances if i.request_type != "loglikelihood"))
+    scores = iter(score_requests(i for i in instances if i.request_type == "loglikelihood"))
+    return [next(scores) if i.request_type == "loglikelihood" else next(texts) for i in instances]
+
+
+def mean_and_stderr(values: Sequence[float]) -> tuple[float, float]:
+    """Return lm-eval's mean of a metric's values and its standard error."""
+    from lm_eval.api.metrics import mean, mean_stderr
+
+    return float(mean(values)), float(mean_stderr(values))
+
+
+def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) -> dict[str, Any]:
+    """Build lm-eval's task objects from ``configs/tasks`` alone, without indexing its own 14,000; see `Tasks`.
+
+    Returns:
+        lm-eval's task dictionary, with the keys ``tasks``, ``groups`` and ``group_map``.
+    """
+    from lm_eval.tasks import TaskManager
+
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    data = [f"{suite}={source}" for suite, source in sources.items()]
+    manager = TaskManager(
+        include_path=str(configs_dir() / "tasks"),
+        include_defaults=False,
+        metadata={"data": data},
+    )
+    loaded = dict(manager.load(list(tasks)))
+    for name, task in loaded["tasks"].items():
+        _check_agreement(name, task.config)
+    return loaded
+
+
+def _check_agreement(name: str, config: Any) -> None:
+    """Refuse a task whose file and whose suite's file disagree: the one makes the scores, the other names them."""
+    ours = find_task(name)
+    theirs = (config.metadata["version"], tuple(entry["metric"] for entry in config.metric_list))
+    for what, suite, task in zip(("version", "metrics"), (ours.version, ours.metrics), theirs, strict=True):
+        if suite != task:
+            raise ConfigError(
+                f"configs/suites/{ours.suite}.yaml: tasks: {name}: {what}: {suite!r}, but "
+                f"configs/tasks/{ours.suite}/{name}.yaml says {task!r}; make them equal"
+            )
+
+
+def _built_before(**_options: Any) -> None:
+    """Stand for ``build_all_requests`` of a task whose requests are there."""
+
+
+def _shorten(instances: Sequence[Any], max_new_tokens: int) -> None:
+    """Lower the number of tokens that a completion may have; one that is lower already stays."""
+    for instance in instances:
+        if instance.request_type == "generate_until":
+            context, settings = instance.arguments
+            shortest = min(int(settings.get("max_gen_toks", max_new_tokens)), max_new_tokens)
+            instance.arguments = (context, {**settings, "max_gen_toks": shortest})
