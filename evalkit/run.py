@@ -78,7 +78,9 @@ def run(
         verdicts = _enter_sandbox(config, names, stack, say)
 
         # 3. The model.
-        model = load_model(config, say)
+        from evalkit.models.load import load_to_score
+
+        model = load_to_score(config.model, config.seed, say)
         described = model.describe()
         model.on_text = _check_program
 
@@ -109,7 +111,7 @@ def run(
             "command": command,
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
-            "model": {"name": config.model, **described},
+            "model": {"name": config.model.name, **described},
             "scorer": opened.journal.header["work"]["scorer"],
             "numerics": None if model.audit is None else {**model.audit.to_dict(), "summary": model.audit.describe()},
             "data": {name: loaded.describe() for name, loaded in data.items()},
@@ -122,7 +124,11 @@ def run(
             "work": model.ledger.describe(),
             "sessions": sessions,
         }
-        evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
+        evaluated["config"] = {
+            "model": "openmind",
+            "model_args": {"pretrained": config.model.name},
+            "limit": config.limit,
+        }
         evaluated["date"] = started.timestamp()
         record = write_run(opened.folder, description, evaluated, samples, run_report)
         return Finished(record, run_report(record))
@@ -149,7 +155,7 @@ def _look(
     findings = check_model(config, model, chat=bool(with_chat(names)))
     tasks = build_tasks(config, names, sources, model)
     asked_for = asked_of(model, tasks["tasks"])
-    findings += check_requests(config.model, model, asked_for)
+    findings += check_requests(config.model.name, model, asked_for)
     for finding in findings:
         say(f"warning: {finding}")
     if not config.dry_run:
@@ -179,7 +185,7 @@ def _folder_of_runs(config: RunConfig) -> Path:
     Raises:
         StoreError: it can't be made, or not be written.
     """
-    parent = user_path(config.output) / model_folder_name(config.model)
+    parent = user_path(config.output) / model_folder_name(config.model.name)
     if config.dry_run:
         there = next(folder for folder in (parent, *parent.absolute().parents) if folder.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
@@ -279,41 +285,6 @@ def _enter_sandbox(
     checker = stack.enter_context(Checker(isolation=config.isolation))
     say(f"model-written programs run in: {checker.level}")
     return stack.enter_context(execution(checker))
-
-
-def load_model(config: RunConfig, say: Callable[[str], None]) -> Any:
-    say(f"loading {config.model}")
-    import torch
-
-    from evalkit.models.openmind import OpenMindLM
-    from evalkit.models.scored import GENERATION_ROWS
-
-    model = OpenMindLM(
-        pretrained=config.model,
-        revision=config.revision,
-        tokenizer=config.tokenizer,
-        loader=config.loader,
-        device=config.device,
-        dtype=config.dtype,
-        batch_size=config.batch_size,
-        scorer=config.scorer,
-        max_batch_tokens=config.max_batch_tokens,
-        audit_fraction=config.audit_fraction,
-        max_length=config.max_length,
-        trust_remote_code=config.trust_remote_code,
-        add_bos_token=config.add_bos,
-        adapter=config.adapter,
-        system_in_user=config.system_in_user,
-    )
-    torch.manual_seed(config.seed)
-    model.seed = config.seed
-    if str(model.batch_size_per_gpu) == "auto":
-        model.batch_size_per_gpu = GENERATION_ROWS
-    described = model.describe()
-    for line in model.remarks():
-        say(line)
-    say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
-    return model
 
 
 def _protocol(names: Sequence[str]) -> str:
