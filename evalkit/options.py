@@ -119,6 +119,10 @@ class Settings(Entry, frozen=True, kw_only=True):
     """A struct of settings; its values are checked however it is made."""
 
     def __post_init__(self) -> None:
+        for field in msgspec.structs.fields(type(self)):
+            part, value = _part(field.type), getattr(self, field.name)
+            if part and not isinstance(value, part):
+                raise ConfigError(f"{field.name}: expected a {part.__name__}, found {shown(value)}")
         for setting in _own(type(self)):
             if fault := setting.fault(getattr(self, setting.name)):
                 raise ConfigError(fault)

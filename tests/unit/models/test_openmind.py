@@ -485,10 +485,6 @@ def test_loader_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert openmind.choose_loader("auto") == "transformers"
     with pytest.raises(ModelError, match="loader 'openmind': openmind is not installed; constraints-"):
         openmind.choose_loader("openmind")
-    with pytest.raises(ModelError, match="unknown loader 'transformer'; did you mean 'transformers'"):
-        openmind.choose_loader("transformer")
-    with pytest.raises(ModelError, match="unknown loader 'x'; known: auto, transformers, openmind"):
-        openmind.choose_loader("x")
     monkeypatch.setattr(openmind, "_is_installed", lambda _: True)
     assert openmind.choose_loader("auto") == "openmind"
 
