@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from msgspec import field
 
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.options import Option, Settings, between, build, flat, given, read_settings
+from evalkit.options import Option, Settings, between, build, flat, given, read_settings, table
 from evalkit.paths import is_folder, user_path
 from evalkit.suites import find_suite, find_task, load_suites
 from evalkit.yaml_files import read_yaml
@@ -290,3 +290,13 @@ def suites_of(tasks: Iterable[str]) -> tuple[str, ...]:
     """Return the suites that the tasks belong to, in reporting order."""
     wanted = {find_task(task).suite for task in tasks}
     return tuple(name for name in load_suites() if name in wanted)
+
+
+def tables() -> dict[str, str]:
+    """Return the tables of docs/configuration.md by command."""
+    return {"run": table(RunConfig), "infer": table(Prompt)}
+
+
+if __name__ == "__main__":
+    for name, text in tables().items():
+        sys.stdout.write(f"<!-- {name} -->\n{text}\n<!-- end -->\n\n")

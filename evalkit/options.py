@@ -272,9 +272,10 @@ def _click_option(setting: Setting, text: str) -> Callable[[F], F]:
 
 def table(kind: type[Settings]) -> str:
     """Return the options of a struct and its parts as a Markdown table, a row each."""
-    lines = ["| option | YAML key | default | what it is |", "|---|---|---|---|"]
+    lines = ["| option | key | default | what it is |", "|---|---|---|---|"]
     for setting in settings_of(kind).values():
         no = f", `--no-{setting.flag[2:]}`" if setting.scalar is bool and setting.option.negatable else ""
         default = setting.default_text() or ("no" if setting.scalar is bool else "")
-        lines.append(f"| `{setting.flag}`{no} | `{setting.key}` | {default} | {setting.option.help} |")
+        text = setting.option.help.replace("<", "&lt;")
+        lines.append(f"| `{setting.flag}`{no} | `{setting.key}` | {default} | {text} |")
     return "\n".join(lines)
