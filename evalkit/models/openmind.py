@@ -81,9 +81,9 @@ class OpenMindLM(ScoredLM):
             ConfigError: a field's value cannot be.
             ModelError: in one line, why the model cannot be used here.
         """
-        config, options = (
-            (pretrained, arguments) if isinstance(pretrained, ModelConfig) else from_lm_eval(pretrained, arguments)
-        )
+        config, options = pretrained, arguments
+        if not isinstance(config, ModelConfig):
+            config, options = from_lm_eval(config, arguments)
         for name in HF_ONLY_OPTIONS:
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
