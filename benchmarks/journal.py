@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.run import run
 from evalkit.store import journal
 from evalkit.store.ledger import Ledger
@@ -90,7 +90,12 @@ def main() -> None:
     install(clock)
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(
-            model="tiny", data=(options.data,), limit=options.limit, output=folder, fresh=True, isolation="best"
+            model=ModelConfig(name="tiny"),
+            data=(options.data,),
+            limit=options.limit,
+            output=folder,
+            fresh=True,
+            isolation="best",
         )
         started = time.perf_counter()
         finished = run(config, ["benchmarks/journal.py"])

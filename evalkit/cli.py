@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from evalkit import __version__, output
+from evalkit.config import ModelConfig, Prompt, RunConfig, make_config
 from evalkit.errors import EvalkitError
+from evalkit.options import build, given, options
 from evalkit.report.commands import audit, baselines, leaderboard, power
 from evalkit.report.run_commands import compare, explain, gate
 from evalkit.sandbox.commands import humaneval
@@ -118,90 +120,15 @@ def _quiet_libraries() -> None:
         os.environ.setdefault(name, value)
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Apply click options in the order written."""
-
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_model_options = _options(
-    click.option("--model", help="Local folder, hub id, or 'tiny' (the built-in model)."),
-    click.option("--revision", help="Revision of a hub model."),
-    click.option("--adapter", metavar="FOLDER", help="PEFT adapter (LoRA ...) to apply to the model."),
-    click.option("--tokenizer", help="Another tokenizer than the model's."),
-    click.option("--loader", help="auto, openmind or transformers.  [default: auto]"),
-    click.option("--device", help="auto, npu[:N], cuda[:N] or cpu.  [default: auto]"),
-    click.option("--dtype", help="auto, bfloat16, float16, float32 or float64.  [default: auto]"),
-    click.option(
-        "--trust-remote-code/--no-trust-remote-code",
-        default=None,
-        help="Run code that the model's repository contains.",
-    ),
-)
-
-
-_SUITE_HELP = (
-    "Suite; repeat for several: gpt4all, agieval, bigbench, truthfulqa, humaneval, humaneval_chat.  "
-    "[default: all but humaneval_chat]"
-)
-
-
 @main.command()
 @click.option("--config", "config_file", type=_FOLDER, help="YAML file with these options as keys; flags win.")
-@_model_options
-@click.option("--suite", multiple=True, help=_SUITE_HELP)
-@click.option("--task", multiple=True, help="Single task; repeat for several (evalkit list tasks).  [default: none]")
-@click.option(
-    "--data",
-    multiple=True,
-    help="hub, openmind, samples or a folder; SUITE=SOURCE for one suite.  [default: samples for tiny, else hub]",
-)
-@click.option("--limit", type=int, help="First N documents of each task.  [default: all]")
-@click.option("--samples", type=int, help="HumanEval: completions for each problem.  [default: 1]")
-@click.option("--temperature", type=float, help="HumanEval: sampling temperature, 0 is greedy.  [default: 0]")
-@click.option("--output", help="Folder that receives <model>/<time>/.  [default: results]")
-@click.option("--batch-size", help="'auto' or rows a batch, for generation.  [default: auto]")
-@click.option("--scorer", help="auto, forest (shared prefixes once) or plain.  [default: auto]")
-@click.option("--max-batch-tokens", type=int, help="Token positions of a forward pass.  [default: measured]")
-@click.option("--audit-fraction", type=float, help="Share of the documents to score again in float32.  [default: 0]")
-@click.option("--max-length", type=int, help="Tokens a row may have.  [default: the model's own limit]")
-@click.option(
-    "--max-new-tokens", type=int, help="Lower the tokens of a generated text to this.  [default: the tasks' own]"
-)
-@click.option("--add-bos/--no-add-bos", default=None, help="Put BOS before every request.  [default: no]")
-@click.option(
-    "--apply-chat-template/--no-apply-chat-template",
-    default=None,
-    help="Wrap contexts in the model's chat template.  [default: no]",
-)
-@click.option("--system", help="System prompt.  [default: none]")
-@click.option(
-    "--system-in-user",
-    is_flag=True,
-    default=None,
-    help="Put the system prompt at the head of the user's turn, for chat templates that take none.",
-)
-@click.option("--isolation", help="Model-written programs: require, best or off.  [default: require]")
-@click.option("--unsafe-code-execution", is_flag=True, default=None, help="Permits --isolation off.")
-@click.option("--seed", type=int, help="Seed of torch, numpy and random.  [default: 1234]")
-@click.option("--fresh", is_flag=True, default=None, help="Start anew, even if the same command left a run unfinished.")
-@click.option("--resume", is_flag=True, default=None, help="Continue an unfinished run; an error if there is none.")
-@click.option(
-    "--dry-run", is_flag=True, default=None, help="Look at model and requests, print the plan, score nothing."
-)
-@click.option("--reuse", metavar="RUN", help="Take scores of equal requests from the folder of another run.")
+@options(RunConfig)
 def run(config_file: Path | None, **flags: Any) -> None:
     """Run suites on a model; prints the report. The same command again continues a run that was interrupted."""
     from evalkit.interrupt import Interrupted, StopSignals
 
     try:
         with StopSignals() as signals:
-            from evalkit.config import make_config
             from evalkit.run import run as run_config
 
             finished = run_config(make_config(config_file, flags), sys.argv, _say, signals)
@@ -316,20 +243,17 @@ def verify(data: tuple[str, ...], task: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command()
-@_model_options
-@click.option("--prompt", required=True, help="What to ask.")
-@click.option("--system", help="System prompt.")
-@click.option("--system-in-user", is_flag=True, help="Put it at the head of the user's turn.")
-@click.option("--max-new-tokens", type=int, default=128, show_default=True)
-@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--seed", type=int, default=1234, show_default=True)
-@click.option("--raw", is_flag=True, help="No chat template: continue the prompt as it stands.")
-@click.option("--add-bos", is_flag=True, help="With --raw: put the tokenizer's BOS token before the prompt.")
-def infer(**options: Any) -> None:
+@options(
+    ModelConfig,
+    Prompt,
+    without=("batch_size", "scorer", "max_batch_tokens", "audit_fraction", "max_length"),
+    says={"add_bos": "With --raw: put the tokenizer's BOS token before the prompt."},
+)
+def infer(**flags: Any) -> None:
     """Ask a model one question, with its chat template; prints speed figures."""
     from evalkit.infer import infer as infer_model
 
-    infer_model(**{name: value for name, value in options.items() if value is not None})
+    infer_model(build(ModelConfig, given(flags)), build(Prompt, given(flags)))
 
 
 @main.command("list")

@@ -1,137 +1,194 @@
-"""What to run: one YAML file and the command line's flags become a frozen RunConfig. Flags win."""
+"""What to run: `ModelConfig` says which model answers, `RunConfig` what is asked of it, `Prompt` asks it one question.
+
+Their fields are the YAML keys, the options of the command line, the help and docs/configuration.md; see
+`evalkit.options`. A file and flags become one frozen RunConfig. Flags win.
+"""
 
 from __future__ import annotations
 
-import typing
+import re
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import field
 
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.options import Option, Settings, between, build, flat, given, read_settings, table
 from evalkit.paths import is_folder, user_path
 from evalkit.suites import find_suite, find_task, load_suites
-from evalkit.yaml_files import YamlFile, read_yaml, shown
+from evalkit.yaml_files import read_yaml
 
 TINY = "tiny"
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "loader": ("auto", "openmind", "transformers"),
-    "dtype": ("auto", "float64", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"),
-    "scorer": ("auto", "forest", "plain"),
-    "isolation": ("require", "best", "off"),
-}
+Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]
+# As elsewhere in the field, "gpu" is CUDA's.
+_DEVICE = re.compile(r"(?P<kind>auto|cpu)|(?P<indexed>npu|cuda|gpu)(?::(?P<index>\d+))?", re.ASCII)
+_TOKENS = "a number of tokens (1 or more)"
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """One run, as asked for. Field names are the YAML keys; flags are spelled with hyphens.
+def parse_device(device: str) -> tuple[str, int | None]:
+    """Return kind (auto, cpu, npu or cuda) and index of a device as users write it.
 
-    Attributes:
-        model: local folder, hub id, or ``tiny`` for the built-in model.
-        suite: suites to run; with neither suite nor task: all.
-        task: single tasks to run besides the suites.
-        data: sources of the documents, each ``SOURCE`` or ``SUITE=SOURCE``; empty: samples for ``tiny``, else hub.
-        samples: completions for each HumanEval problem; several need a temperature.
-        temperature: of HumanEval's completions; 0 is greedy.
-        limit: first N documents of each task; None for all.
-        output: folder that receives ``<model>/<time>/``.
-        revision: revision of a hub model.
-        tokenizer: another tokenizer than the model's.
-        loader: auto, openmind or transformers.
-        device: auto, npu[:N], cuda[:N] or cpu.
-        dtype: auto, bfloat16, float16, float32 or float64 (bf16, fp16 and fp32 are the same).
-        batch_size: ``auto`` or rows a batch, for generation.
-        scorer: auto, forest (shared prefixes once) or plain (row by row).
-        max_batch_tokens: token positions of a forward pass; None: measured.
-        audit_fraction: share of the documents that are scored again in float32, to say what the dtype changed.
-        max_length: tokens a row may have; None: the model's own limit.
-        max_new_tokens: greatest number of tokens of a generated text; None: each task's own. It only lowers.
-        trust_remote_code: run code that the model's repository contains.
-        add_bos: put the BOS token before every request (protocol nous-2023 does not).
-        apply_chat_template: wrap contexts in the tokenizer's chat template (protocol nous-2023 does not).
-        system: system prompt, with the chat template or before the context.
-        system_in_user: with the chat template, put the system prompt at the head of the first user turn.
-        adapter: folder of a PEFT adapter (LoRA ...) to apply to the model.
-        isolation: how model-written programs are run: require, best or off.
-        unsafe_code_execution: permits ``isolation: off``.
-        seed: seed of torch, numpy and random.
-        fresh: begin a new run although an unfinished one could be continued.
-        resume: continue an unfinished run or fail.
-        reuse: folder of another run whose scores of equal requests are taken over.
-        dry_run: look at model, data and requests, print the plan, and compute no score.
+    Raises:
+        ValueError: it is no such word.
     """
+    match = _DEVICE.fullmatch(device)
+    if match is None:
+        hint = did_you_mean(device.split(":")[0], ("auto", "npu", "cuda", "cpu"))
+        raise ValueError(f"{device!r} is not one of auto, npu, npu:3, cuda, cuda:1, cpu{hint}")
+    kind = (match["kind"] or match["indexed"]).replace("gpu", "cuda")
+    return kind, int(match["index"]) if match["index"] else None
 
-    model: str
-    suite: tuple[str, ...] = ()
-    task: tuple[str, ...] = ()
-    data: tuple[str, ...] = ()
-    samples: int = 1
-    temperature: float = 0.0
-    limit: int | None = None
-    output: str = "results"
-    revision: str | None = None
-    tokenizer: str | None = None
-    loader: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: str = "auto"
-    scorer: str = "auto"
-    max_batch_tokens: int | None = None
-    audit_fraction: float = 0.0
-    max_length: int | None = None
-    max_new_tokens: int | None = None
-    trust_remote_code: bool = False
-    add_bos: bool = False
-    apply_chat_template: bool = False
-    system: str | None = None
-    system_in_user: bool = False
-    adapter: str | None = None
-    isolation: str = "require"
-    unsafe_code_execution: bool = False
-    seed: int = 1234
-    fresh: bool = False
-    resume: bool = False
-    reuse: str | None = None
-    dry_run: bool = False
-    source_file: str | None = field(default=None, metadata={"internal": True})
+
+def _no_device(value: str) -> str | None:
+    try:
+        parse_device(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _no_batch_size(value: str) -> str | None:
+    if value == "auto" or (value.isdecimal() and int(value) > 0):
+        return None
+    return f"{value!r} is neither 'auto' nor a number of rows"
+
+
+def _no_text(value: str) -> str | None:
+    return None if value else "is empty; say what the model shall answer"
+
+
+class ModelConfig(Settings, frozen=True, kw_only=True):
+    """Which model answers, how it is loaded and how it computes."""
+
+    name: Annotated[
+        str,
+        Option(
+            "Local folder, hub id, or 'tiny' (the built-in model).",
+            missing="give --model FOLDER, --model HUB/ID or --model tiny (the built-in model)",
+        ),
+    ] = field(name="model")
+    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True)] = None
+    adapter: Annotated[str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER")] = None
+    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.")] = None
+    loader: Annotated[Literal["auto", "openmind", "transformers"], Option("auto, openmind or transformers.")] = "auto"
+    device: Annotated[str, Option("auto, npu[:N], cuda[:N] or cpu.", refuse=_no_device)] = "auto"
+    dtype: Annotated[Dtype, Option("auto, bfloat16, float16, float32 or float64.")] = "auto"
+    trust_remote_code: Annotated[bool, Option("Run code that the model's repository contains.", negatable=True)] = False
+    batch_size: Annotated[
+        str, Option("'auto' or rows a batch, for generation.", or_number=True, refuse=_no_batch_size)
+    ] = "auto"
+    scorer: Annotated[Literal["auto", "forest", "plain"], Option("auto, forest (shared prefixes once) or plain.")] = (
+        "auto"
+    )
+    max_batch_tokens: Annotated[
+        int | None, Option("Token positions of a forward pass.", default="measured", refuse=between(1, None, _TOKENS))
+    ] = None
+    audit_fraction: Annotated[
+        float,
+        Option(
+            "Share of the documents to score again in float32.",
+            refuse=between(0.0, 1.0, "a share of the documents (0 to 1)"),
+        ),
+    ] = 0.0
+    max_length: Annotated[
+        int | None,
+        Option(
+            "Tokens a row may have.",
+            default="the model's own limit",
+            refuse=between(2, None, "a number of tokens that a row can have (2 or more)"),
+        ),
+    ] = None
+    add_bos: Annotated[bool, Option("Put BOS before every request.", negatable=True)] = False
+    system_in_user: Annotated[
+        bool, Option("Put the system prompt at the head of the user's turn, for chat templates that take none.")
+    ] = False
 
     def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ConfigError(f"{name}: {value!r} is not one of {', '.join(known)}{did_you_mean(value, known)}")
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit: {self.limit} is not a number of documents (1 or more)")
-        if self.max_length is not None and self.max_length < 2:
-            raise ConfigError(f"max_length: {self.max_length} tokens is too short (2 or more)")
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens: {self.max_new_tokens} is not a number of tokens (1 or more)")
-        if self.samples < 1:
-            raise ConfigError(f"samples: {self.samples} is not a number of completions (1 or more)")
-        if not 0.0 <= self.temperature <= 10.0:
-            raise ConfigError(f"temperature: {self.temperature} is not between 0 (greedy) and 10")
+        super().__post_init__()
+        if self.adapter is not None and self.name == TINY:
+            raise ConfigError(f"adapter: the built-in model '{TINY}' takes none; name its base model with --model")
+
+
+_SEED = between(0, 2**32 - 1, f"between 0 and {2**32 - 1}, as NumPy's generator needs it")
+
+
+class RunConfig(Settings, frozen=True, kw_only=True):
+    """One run, as asked for."""
+
+    model: ModelConfig
+    """What answers; its keys are a file's own, beside the others."""
+    suite: Annotated[
+        tuple[str, ...],
+        Option(
+            "Suite; repeat for several: gpt4all, agieval, bigbench, truthfulqa, humaneval, humaneval_chat.",
+            default="all but humaneval_chat",
+        ),
+    ] = ()
+    task: Annotated[
+        tuple[str, ...], Option("Single task; repeat for several (evalkit list tasks).", default="none")
+    ] = ()
+    data: Annotated[
+        tuple[str, ...],
+        Option("hub, openmind, samples or a folder; SUITE=SOURCE for one suite.", default="samples for tiny, else hub"),
+    ] = ()
+    limit: Annotated[
+        int | None,
+        Option(
+            "First N documents of each task.",
+            default="all",
+            refuse=between(1, None, "a number of documents (1 or more)"),
+        ),
+    ] = None
+    samples: Annotated[
+        int,
+        Option(
+            "HumanEval: completions for each problem.", refuse=between(1, None, "a number of completions (1 or more)")
+        ),
+    ] = 1
+    temperature: Annotated[
+        float,
+        Option("HumanEval: sampling temperature, 0 is greedy.", refuse=between(0.0, 10.0, "between 0 (greedy) and 10")),
+    ] = 0.0
+    output: Annotated[str, Option("Folder that receives <model>/<time>/.")] = "results"
+    max_new_tokens: Annotated[
+        int | None,
+        Option(
+            "Lower the tokens of a generated text to this.",
+            default="the tasks' own",
+            refuse=between(1, None, _TOKENS),
+        ),
+    ] = None
+    apply_chat_template: Annotated[bool, Option("Wrap contexts in the model's chat template.", negatable=True)] = False
+    system: Annotated[str | None, Option("System prompt.", default="none")] = None
+    isolation: Annotated[Literal["require", "best", "off"], Option("Model-written programs: require, best or off.")] = (
+        "require"
+    )
+    unsafe_code_execution: Annotated[bool, Option("Permits --isolation off.")] = False
+    seed: Annotated[int, Option("Seed of torch, numpy and random.", refuse=_SEED)] = 1234
+    fresh: Annotated[bool, Option("Start anew, even if the same command left a run unfinished.")] = False
+    resume: Annotated[bool, Option("Continue an unfinished run; an error if there is none.")] = False
+    dry_run: Annotated[bool, Option("Look at model and requests, print the plan, score nothing.")] = False
+    reuse: Annotated[
+        str | None, Option("Take scores of equal requests from the folder of another run.", metavar="RUN")
+    ] = None
+    source_file: str | None = None
+    """The file that it was read from."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.samples > 1 and self.temperature == 0.0:
             raise ConfigError(
                 f"samples: {self.samples} greedy completions are all the same; add --temperature (0.2 is usual)"
             )
-        if not 0.0 <= self.audit_fraction <= 1.0:
-            raise ConfigError(f"audit_fraction: {self.audit_fraction} is not a share of the documents (0 to 1)")
-        if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
-            raise ConfigError(f"max_batch_tokens: {self.max_batch_tokens} is not a number of tokens (1 or more)")
-        if self.batch_size != "auto" and not (self.batch_size.isdecimal() and int(self.batch_size) > 0):
-            raise ConfigError(f"batch_size: {self.batch_size!r} is neither 'auto' nor a number of rows")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"seed: {self.seed} is not between 0 and {2**32 - 1}, as NumPy's generator needs it")
         if self.isolation == "off" and not self.unsafe_code_execution:
             raise ConfigError(
                 "isolation: off runs model-written programs with your rights; "
                 "add --unsafe-code-execution if that is what you want"
             )
-        if self.system_in_user and not (self.system and self.apply_chat_template):
+        if self.model.system_in_user and not (self.system and self.apply_chat_template):
             raise ConfigError("system_in_user: says where the chat template has --system; add both, or leave it out")
-        if self.adapter is not None and self.model == TINY:
-            raise ConfigError(f"adapter: the built-in model '{TINY}' takes none; name its base model with --model")
         if self.fresh and self.resume:
             raise ConfigError("fresh and resume contradict each other; give one of them")
         self.task_names()
@@ -156,44 +213,56 @@ class RunConfig:
 
     def data_sources(self) -> tuple[str, ...]:
         """Return the ``--data`` values, with the default filled in."""
-        return self.data or (("samples",) if self.model == TINY else ("hub",))
+        return self.data or (("samples",) if self.model.name == TINY else ("hub",))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for the record."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return plain data for the record, the model's fields beside the others."""
+        return flat(self)
 
 
-def _keys() -> dict[str, Any]:
-    hints = typing.get_type_hints(RunConfig)
-    return {f.name: hints[f.name] for f in fields(RunConfig) if not f.metadata.get("internal")}
+class Prompt(Settings, frozen=True, kw_only=True):
+    """One question to a model, and how it is to be answered."""
+
+    text: Annotated[str, Option("What to ask.", refuse=_no_text)] = field(name="prompt")
+    system: Annotated[str | None, Option("System prompt.", default="none")] = None
+    raw: Annotated[bool, Option("No chat template: continue the prompt as it stands.")] = False
+    max_new_tokens: Annotated[
+        int, Option("Longest answer in tokens; less where the context is full.", refuse=between(1, None, _TOKENS))
+    ] = 128
+    temperature: Annotated[
+        float,
+        Option("0 is greedy.", refuse=between(0.0, sys.float_info.max, "0 (the likeliest token) or above")),
+    ] = 0.0
+    top_p: Annotated[
+        float,
+        Option(
+            "Draw only among the likeliest tokens that together have this probability.",
+            refuse=between(sys.float_info.min, 1.0, "a probability above 0 and up to 1"),
+        ),
+    ] = 1.0
+    seed: Annotated[int, Option("Seed of the draws.", refuse=_SEED)] = 1234
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.raw and self.system is not None:
+            raise ConfigError("--system needs the chat template, which --raw leaves out; drop one of the two")
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read a run configuration.
 
     Raises:
-        ConfigError: no file, no YAML mapping, an unknown key, or a value of the wrong type.
+        ConfigError: no file, no YAML mapping, an unknown key, or a value that cannot be; with file and line.
     """
     file = read_yaml(path, str(path), "'model' and 'suite'")
-    known = _keys()
-    values = {}
-    for key in file.content:
-        if key not in known:
-            raise file.fault((), f"unknown key '{key}'{did_you_mean(str(key), known)}", key)
-        values[key] = _value(file, key, known[key])
+    values = read_settings(file, RunConfig)
+    for key, find in (("suite", find_suite), ("task", find_task)):
+        for name in values.get(key, ()):
+            try:
+                find(name)
+            except ConfigError as error:
+                raise file.fault((), str(error), key) from None
     return values
-
-
-def _value(file: YamlFile, key: str, hint: Any) -> Any:
-    """Return the value of a key as its field's type; a single text stands for a list of one."""
-    found = file.content[key]
-    if typing.get_origin(hint) is tuple and not isinstance(found, list):
-        if not isinstance(found, str):
-            raise file.fault((key,), f"expected a text or a list of texts, found {shown(found)}")
-        return (found,)
-    if key == "batch_size" and type(found) is int:
-        return str(found)
-    return file.value((key,), hint)
 
 
 def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
@@ -207,15 +276,7 @@ def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig
     values = read_config_file(config_file) if config_file else {}
     if flags.get("suite") or flags.get("task"):
         values = {key: value for key, value in values.items() if key not in ("suite", "task")}
-    for key, value in flags.items():
-        if isinstance(value, (list, tuple)):
-            if value:
-                values[key] = tuple(value)
-        elif value is not None:
-            values[key] = value
-    if not values.get("model"):
-        raise ConfigError("no model: give --model FOLDER, --model HUB/ID or --model tiny (the built-in model)")
-    return RunConfig(**values, source_file=str(config_file) if config_file else None)
+    return build(RunConfig, values | given(flags) | {"source_file": str(config_file) if config_file else None})
 
 
 def model_folder_name(model: str) -> str:
@@ -229,3 +290,13 @@ def suites_of(tasks: Iterable[str]) -> tuple[str, ...]:
     """Return the suites that the tasks belong to, in reporting order."""
     wanted = {find_task(task).suite for task in tasks}
     return tuple(name for name in load_suites() if name in wanted)
+
+
+def tables() -> dict[str, str]:
+    """Return the tables of docs/configuration.md by command."""
+    return {"run": table(RunConfig), "infer": table(Prompt)}
+
+
+if __name__ == "__main__":
+    for name, text in tables().items():
+        sys.stdout.write(f"<!-- {name} -->\n{text}\n<!-- end -->\n\n")

@@ -20,7 +20,7 @@ def system_of(config: RunConfig, names: Sequence[str]) -> dict[str, str] | None:
     if not config.system:
         return None
     if config.apply_chat_template:
-        place = "head of the first user turn" if config.system_in_user else "system message"
+        place = "head of the first user turn" if config.model.system_in_user else "system message"
     else:
         place = "before the context"
         for name in with_chat(names):

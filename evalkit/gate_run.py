@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
-from evalkit.config import RunConfig, suites_of
+from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
+from evalkit.options import build
 from evalkit.ready import check_ready
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
@@ -31,7 +33,7 @@ _NO_TEXT = ""
 
 
 def gate_model(
-    model: str,
+    model: ModelConfig,
     baseline: str,
     *,
     margin: float = 1.0,
@@ -39,20 +41,21 @@ def gate_model(
     suites: Sequence[str] = (),
     allow_different: Sequence[str] = (),
     seed: int = 0,
-    options: Mapping[str, Any] | None = None,
+    data: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Gate:
     """Judge a model by a recorded run, scoring no more documents than the verdict needs.
 
     Args:
-        model: as for ``evalkit run --model``.
-        baseline: folder of a finished run with samples. Its settings are the candidate's too.
+        model: what to judge. Its dtype ``auto`` is the baseline's.
+        baseline: folder of a finished run with samples. What it asked, and how (BOS, chat template, system prompt), is
+            what the candidate is asked.
         margin: largest acceptable loss in percentage points.
         alpha: level of the verdict as a whole.
         suites: suites to judge; by default all of the baseline but HumanEval, whose programs need a whole run.
         allow_different: fields of `comparable.FIELDS` that may differ (dtype, failed).
         seed: of the documents' order.
-        options: fields of `RunConfig` for loading the model and the data.
+        data: sources of the documents, as in `RunConfig`; the baseline's by default.
         say: receives one line of progress at a time.
 
     Raises:
@@ -68,9 +71,9 @@ def gate_model(
     record = read_run(Path(baseline))
     chosen = _suites(record, suites)
     names = tasks_of(record, chosen)
-    config = _config(model, record, names, options or {})
+    config = _config(model, record, names, data)
     differences = _failed(record, names)
-    comparable.split(differences, allowed, f"{model} and {record.folder}")
+    comparable.split(differences, allowed, f"{model.name} and {record.folder}")
 
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     check_ready(config, names, sources, say)
@@ -79,10 +82,10 @@ def gate_model(
     recorded = {name: _recorded(answers[name], keys[name]) for name in names}
     _check_data(record, names, sources)
 
+    from evalkit.models.load import load_to_score
     from evalkit.preflight import check_answerer
-    from evalkit.run import load_model
 
-    loaded = load_model(config, say)
+    loaded: Answerer = load_to_score(config.model, config.seed, say)
     for finding in check_answerer(config, loaded, chat=False, needs_numbers=True):
         say(f"warning: {finding}")
     described, theirs = loaded.describe(), record.evalkit["model"]
@@ -92,7 +95,7 @@ def gate_model(
     if config.apply_chat_template:
         templates = described.get("chat_template_sha256"), comparable.template_of(record)
         differences += comparable.other_template(*templates)
-    granted = comparable.split(differences, allowed, f"{model} and {record.folder}")
+    granted = comparable.split(differences, allowed, f"{model.name} and {record.folder}")
 
     is_other = not _is_known_to_be(described, theirs)
     gate = SequentialGate(recorded, chosen, margin, alpha, seed, is_other=is_other)
@@ -101,7 +104,7 @@ def gate_model(
         gate.add(asker.score(batch))
         done, whole = gate.documents()
         say(f"{done:,} of {whole:,} documents: {_so_far(gate)}")
-    return _result(gate, model, record, granted, names)
+    return _result(gate, model.name, record, granted, names)
 
 
 # What a log-probability depends on besides the requests: a regression of an engine keeps the weights.
@@ -132,19 +135,24 @@ def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
     return chosen_suites(names, available, str(record.folder))
 
 
-def _config(model: str, record: RunRecord, names: Sequence[str], options: Mapping[str, Any]) -> RunConfig:
-    """Return the candidate's configuration: the baseline's settings, with the options over them."""
+def _config(model: ModelConfig, record: RunRecord, names: Sequence[str], data: Sequence[str]) -> RunConfig:
+    """Return the candidate's configuration: what the baseline was asked, and its dtype where none is named."""
     theirs = record.evalkit["config"]
-    values: dict[str, Any] = {
-        "dtype": str(record.evalkit["model"]["dtype"]),
-        "data": RunConfig(model=theirs["model"], data=tuple(theirs.get("data") or ())).data_sources(),
-        "add_bos": bool(theirs.get("add_bos")),
-        "apply_chat_template": bool(theirs.get("apply_chat_template")),
-        "system": theirs.get("system"),
-        "system_in_user": bool(theirs.get("system_in_user")),
-        "seed": theirs.get("seed", 1234),
-    }
-    return RunConfig(model=model, task=tuple(names), **(values | dict(options)))
+    loaded = replace(
+        model,
+        dtype=str(record.evalkit["model"]["dtype"]) if model.dtype == "auto" else model.dtype,
+        add_bos=bool(theirs.get("add_bos")),
+        system_in_user=bool(theirs.get("system_in_user")),
+    )
+    same = build(RunConfig, {"model": theirs["model"], "data": theirs.get("data") or ()})
+    return RunConfig(
+        model=loaded,
+        task=tuple(names),
+        data=tuple(data) or same.data_sources(),
+        apply_chat_template=bool(theirs.get("apply_chat_template")),
+        system=theirs.get("system"),
+        seed=theirs.get("seed", 1234),
+    )
 
 
 def _failed(record: RunRecord, names: Iterable[str]) -> list[Difference]:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, Prompt
 from evalkit.errors import ConfigError, ModelError
 from evalkit.ready import check_packages
 
@@ -45,90 +45,47 @@ class Answer:
         )
 
 
-def infer(
-    model: str,
-    prompt: str,
-    *,
-    system: str | None = None,
-    system_in_user: bool = False,
-    adapter: str | None = None,
-    raw: bool = False,
-    add_bos: bool = False,
-    revision: str | None = None,
-    tokenizer: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    loader: str = "auto",
-    trust_remote_code: bool = False,
-    max_new_tokens: int = 256,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    output: TextIO | None = None,
-    notes: TextIO | None = None,
-) -> Answer:
+def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, notes: TextIO | None = None) -> Answer:
     """Load a model, ask it one question and print the answer while it is made.
 
     Args:
-        model, revision, tokenizer, device, dtype, loader, trust_remote_code: as for
-            `evalkit.models.openmind.OpenMindLM`.
-        prompt: the user's message, or with ``raw`` the text to be continued.
-        system: the system's message.
-        system_in_user: put it at the head of the user's turn, for chat templates that take none.
-        adapter: folder of a PEFT adapter to apply to the model.
-        raw: send the prompt as it is, without the chat template.
-        add_bos: with ``raw``, put the tokenizer's BOS token before the prompt; a chat template writes its own.
-        max_new_tokens: longest answer in tokens; less where the model's context is full before.
-        temperature: 0 takes the likeliest token each time; above, tokens are drawn.
-        top_p: draw only among the likeliest tokens that together have this probability.
-        seed: of the draws; the same one draws the same tokens.
+        config: which model; ``add_bos`` is for a raw prompt, since a chat template writes its own.
+        prompt: what to ask it, and how to answer.
         output: where the answer goes; standard output by default.
         notes: where device, dtype and times go; standard error by default.
 
     Raises:
-        ConfigError: an argument makes no sense.
+        ConfigError: model and prompt do not go together.
         ModelError: the model cannot be used, has no chat template, or the prompt is longer than its context.
     """
-    _check(prompt, system, raw, add_bos, max_new_tokens, temperature, top_p)
+    if config.add_bos and not prompt.raw:
+        raise ConfigError("--add-bos is for --raw; a chat template writes all special tokens itself")
+    if config.system_in_user and prompt.system is None:
+        raise ConfigError("--system-in-user says where the chat template has --system; add it, or leave both out")
     check_packages()
-    from evalkit.models.openmind import OpenMindLM
-    from evalkit.preflight import check_model, check_texts
+    from evalkit.models.load import load
+    from evalkit.preflight import check_alone, check_texts
     from evalkit.scoring.completion import Decoder
     from evalkit.scoring.encode import encode_strings
 
     output = output if output is not None else sys.stdout
     notes = notes if notes is not None else sys.stderr
     started = time.perf_counter()
-    lm = OpenMindLM(
-        model,
-        revision=revision,
-        tokenizer=tokenizer,
-        device=device,
-        dtype=dtype,
-        loader=loader,
-        trust_remote_code=trust_remote_code,
-        adapter=adapter,
-        system_in_user=system_in_user,
-        add_bos_token=add_bos,
-    )
-    for line in lm.remarks():
-        notes.write(f"{line}\n")
+    lm = load(config, lambda line: print(line, file=notes))
     load_seconds = time.perf_counter() - started
-    asked = RunConfig(model=model, adapter=adapter, add_bos=add_bos)
-    for finding in check_model(asked, lm, chat=False, needs_numbers=True, has_specials=not raw):
+    for finding in check_alone(config, lm, needs_numbers=True, has_specials=not prompt.raw):
         notes.write(f"warning: {finding}\n")
-    text = prompt if raw else _chat_text(lm, prompt, system, notes)
-    check_texts(model, lm, [text])
-    ids = list(
-        encode_strings(lm.tokenizer, [text], add_special_tokens=add_bos, prefix_text=lm.tokenizer.bos_token)[text]
-    )
+    text = prompt.text if prompt.raw else _chat_text(lm, prompt, notes)
+    check_texts(config.name, lm, [text])
+    bos = lm.tokenizer.bos_token
+    ids = list(encode_strings(lm.tokenizer, [text], add_special_tokens=config.add_bos, prefix_text=bos)[text])
     if not _end_ids(lm):
         notes.write("warning: no token ends a text of this model (no EOS): its answer goes on to --max-new-tokens\n")
     if len(ids) >= lm.max_length:
-        raise ModelError(f"{model}: the prompt has {len(ids)} tokens, the model's context {lm.max_length}; shorten it")
-    generated, times = _generate(
-        lm, ids, min(max_new_tokens, lm.max_length - len(ids)), temperature, top_p, seed, output
-    )
+        raise ModelError(
+            f"{config.name}: the prompt has {len(ids)} tokens, the model's context {lm.max_length}; shorten it"
+        )
+    generated, times = _generate(lm, ids, prompt, output)
     since_first = times[-1] - times[1]
     answer = Answer(
         text=Decoder(lm.tokenizer).completion(ids, generated),
@@ -146,30 +103,7 @@ def infer(
     return answer
 
 
-def _check(
-    prompt: str,
-    system: str | None,
-    raw: bool,
-    add_bos: bool,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-) -> None:
-    if not prompt:
-        raise ConfigError("--prompt is empty; say what the model shall answer")
-    if raw and system is not None:
-        raise ConfigError("--system needs the chat template, which --raw leaves out; drop one of the two")
-    if add_bos and not raw:
-        raise ConfigError("--add-bos is for --raw; a chat template writes all special tokens itself")
-    if max_new_tokens < 1:
-        raise ConfigError(f"--max-new-tokens {max_new_tokens}: at least 1 is needed")
-    if not 0.0 <= temperature < float("inf"):
-        raise ConfigError(f"--temperature {temperature}: 0 (the likeliest token) or above is needed")
-    if not 0.0 < top_p <= 1.0:
-        raise ConfigError(f"--top-p {top_p}: a probability above 0 and up to 1 is needed")
-
-
-def _chat_text(lm: OpenMindLM, prompt: str, system: str | None, notes: TextIO) -> str:
+def _chat_text(lm: OpenMindLM, prompt: Prompt, notes: TextIO) -> str:
     """Return the conversation as the model's own template writes it, up to where the answer begins."""
     from evalkit.models.chat import check_chat_template
 
@@ -177,26 +111,18 @@ def _chat_text(lm: OpenMindLM, prompt: str, system: str | None, notes: TextIO) -
     for finding in check_chat_template(
         lm.pretrained,
         lm.tokenizer,
-        system=system,
+        system=prompt.system,
         system_in_user=lm.system_in_user,
         arguments=dict(lm.chat_template_args or {}),
         remedy=remedy,
         end_ids=_end_ids(lm),
     ):
         notes.write(f"warning: {finding}\n")
-    history = [] if system is None else [{"role": "system", "content": system}]
-    return lm.apply_chat_template([*history, {"role": "user", "content": prompt}], add_generation_prompt=True)
+    history = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
+    return lm.apply_chat_template([*history, {"role": "user", "content": prompt.text}], add_generation_prompt=True)
 
 
-def _generate(
-    lm: OpenMindLM,
-    ids: list[int],
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-    seed: int,
-    output: TextIO,
-) -> tuple[list[int], list[float]]:
+def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) -> tuple[list[int], list[float]]:
     """Generate and stream.
 
     Returns:
@@ -233,15 +159,15 @@ def _generate(
 
     # All of them are named: a checkpoint's generation_config.json may hold other defaults.
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if temperature > 0:
-        sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
-    torch.manual_seed(seed)
+    if prompt.temperature > 0:
+        sampling = {"do_sample": True, "temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": 0}
+    torch.manual_seed(prompt.seed)
     row = torch.tensor([ids], device=lm.device)
     with lm.running(), torch.no_grad():
         generated = lm.model.generate(
             input_ids=row,
             attention_mask=torch.ones_like(row),
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=min(prompt.max_new_tokens, lm.max_length - len(ids)),
             eos_token_id=sorted(_end_ids(lm)) or None,
             pad_token_id=lm.tokenizer.pad_token_id,
             streamer=Streamer(),

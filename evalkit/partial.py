@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from evalkit.config import RunConfig
 from evalkit.data import LoadedData, resolve_sources
 from evalkit.errors import StoreError
 from evalkit.evaluated import sample_of
+from evalkit.options import build
 from evalkit.results import RunRecord, make_record
 from evalkit.store import journal, runs
 from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
@@ -126,10 +126,8 @@ def partial_record(folder: Path) -> RunRecord:
 
 
 def _config(asked: Mapping[str, Any]) -> RunConfig:
-    known = {field.name for field in fields(RunConfig)}
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items() if k in known}
     # Rendering a chat template needs the tokenizer; the metrics do not depend on it.
-    return RunConfig(**(values | {"apply_chat_template": False, "system": None, "system_in_user": False}))
+    return build(RunConfig, {**asked, "apply_chat_template": False, "system": None, "system_in_user": False})
 
 
 def _description(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evalkit.answering import Answerer, Request, ScoreRequest
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.models.chat import check_chat_template
 from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
@@ -64,7 +64,7 @@ def check_answerer(config: RunConfig, answerer: Answerer, *, chat: bool, needs_n
         return check_model(config, model, chat, needs_numbers=needs_numbers)
     if (chat or config.apply_chat_template) and not answerer.capabilities.chat_template:
         remedy = "leave --apply-chat-template out" if config.apply_chat_template else "leave that suite out"
-        raise ModelError(f"{config.model}: has no chat template, which this run needs; {remedy}")
+        raise ModelError(f"{config.model.name}: has no chat template, which this run needs; {remedy}")
     return []
 
 
@@ -84,15 +84,48 @@ def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[R
     return [] if model is None else check_requests(name, model, asked_of(model, requests))
 
 
-def check_model(
-    config: RunConfig, model: ScoredLM, chat: bool, *, needs_numbers: bool = False, has_specials: bool = False
-) -> list[str]:
-    """Look at the model and its tokenizer alone; `run`, `run --dry-run`, `gate --run-model` and `infer` all do.
+def check_model(config: RunConfig, model: ScoredLM, chat: bool, *, needs_numbers: bool = False) -> list[str]:
+    """Look at the model, its tokenizer and its chat template, for `run`, `run --dry-run` and `gate --run-model`.
 
     Args:
         config: the run.
         model: the model in this process.
         chat: whether some request goes through the chat template.
+        needs_numbers: as for `check_alone`.
+
+    Returns:
+        Warnings, one line each.
+
+    Raises:
+        ModelError: nothing right can come of this model; says why and what to do.
+    """
+    warnings = check_alone(config.model, model, needs_numbers=needs_numbers)
+    if chat or config.apply_chat_template:
+        from evalkit.scoring.stopping import end_ids
+
+        remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
+        remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
+        system = config.system if config.apply_chat_template else None
+        warnings += check_chat_template(
+            config.model.name,
+            model.tokenizer,
+            system=system,
+            system_in_user=config.model.system_in_user,
+            arguments=dict(model.chat_template_args or {}),
+            remedy=remedy,
+            end_ids=end_ids(model.model, model.tokenizer),
+        )
+    return warnings
+
+
+def check_alone(
+    config: ModelConfig, model: ScoredLM, *, needs_numbers: bool = False, has_specials: bool = False
+) -> list[str]:
+    """Look at the model and its tokenizer, whatever is asked; `infer` too does.
+
+    Args:
+        config: which model.
+        model: the model in this process.
         needs_numbers: a model without numbers (NaN) is an error; a run goes on and marks its samples as failed.
         has_specials: the texts bring their special tokens, as those of a chat template do.
 
@@ -102,28 +135,12 @@ def check_model(
     Raises:
         ModelError: nothing right can come of this model; says why and what to do.
     """
-    warnings = [
-        *_vocabulary(config.model, model),
-        *_positions(config.model, model),
-        *_soundness(config.model, model, needs_numbers),
+    return [
+        *_vocabulary(config.name, model),
+        *_positions(config.name, model),
+        *_soundness(config.name, model, needs_numbers),
         *([] if has_specials else _special_tokens(config, model)),
     ]
-    if chat or config.apply_chat_template:
-        from evalkit.scoring.stopping import end_ids
-
-        remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
-        remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
-        system = config.system if config.apply_chat_template else None
-        warnings += check_chat_template(
-            config.model,
-            model.tokenizer,
-            system=system,
-            system_in_user=config.system_in_user,
-            arguments=dict(model.chat_template_args or {}),
-            remedy=remedy,
-            end_ids=end_ids(model.model, model.tokenizer),
-        )
-    return warnings
 
 
 def check_requests(name: str, model: ScoredLM, asked: Asked) -> list[str]:
@@ -277,14 +294,14 @@ def _soundness(name: str, model: ScoredLM, needs_numbers: bool) -> Iterable[str]
         yield f"the model computes NaN instead of numbers; samples without a score will be marked as failed; {remedy}"
 
 
-def _special_tokens(config: RunConfig, model: ScoredLM) -> Iterable[str]:
+def _special_tokens(config: ModelConfig, model: ScoredLM) -> Iterable[str]:
     """What the tokenizer adds to a text by itself, and what the run makes of it."""
     tokenizer = model.tokenizer
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     by_itself, bare = list(tokenizer.encode("a")), list(tokenizer.encode("a", add_special_tokens=False))
     if config.add_bos and eos is not None and len(by_itself) > 1 and by_itself[-1] == eos != bare[-1]:
         raise ModelError(
-            f"{config.model}: with --add-bos its tokenizer also ends every text with {tokenizer.eos_token}, so that "
+            f"{config.name}: with --add-bos its tokenizer also ends every text with {tokenizer.eos_token}, so that "
             "continuations would be scored after an end; leave --add-bos out, or set add_eos_token to false in its "
             "tokenizer_config.json"
         )

@@ -84,9 +84,10 @@ def check_ready(
     from evalkit.models.checkpoints import find_local
     from evalkit.models.openmind import activate_npu, choose_loader
 
-    devices.choose(config.device, activate_npu)
-    remote = [name for name in (config.model, config.tokenizer) if name and name != TINY and find_local(name) is None]
-    loader = choose_loader(config.loader) if remote else "transformers"
+    devices.choose(config.model.device, activate_npu)
+    names_of_model = (config.model.name, config.model.tokenizer)
+    remote = [name for name in names_of_model if name and name != TINY and find_local(name) is None]
+    loader = choose_loader(config.model.loader) if remote else "transformers"
     if any(source.kind == "hub" for source in sources.values()) or (remote and loader == "transformers"):
         go_offline_without_hub(say)
 

@@ -64,7 +64,7 @@ def run(
         command: the command line, for the record.
         say: receives one line of progress at a time.
         signals: SIGINT and SIGTERM, where the caller has them wait for the batch in hand.
-        load: makes what answers; None: `load_model`.
+        load: makes what answers; None: the model of the configuration, in this process.
 
     Raises:
         ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
@@ -88,7 +88,7 @@ def run(
         programs = _enter_sandbox(config, names, stack, say)
 
         # 3. The model, or whoever answers in its place.
-        answerer = (load or load_model)(config, say)
+        answerer = (load or _load)(config, say)
         described = answerer.describe()
 
         # 4. One look at model and requests; what cannot come out right ends here.
@@ -120,7 +120,7 @@ def run(
             "command": command,
             "config": config.to_dict(),
             "suites": list(suites_of(names)),
-            "model": {"name": config.model, **described},
+            "model": {"name": config.model.name, **described},
             "scorer": work["scorer"],
             "numerics": audit and {**audit.to_dict(), "summary": audit.describe()},
             "data": {name: loaded.describe() for name, loaded in data.items()},
@@ -135,7 +135,7 @@ def run(
         }
         lm_eval = {
             **evaluated.results,
-            "config": {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit},
+            "config": {"model": "openmind", "model_args": {"pretrained": config.model.name}, "limit": config.limit},
             "date": started.timestamp(),
         }
         record = write_run(opened.folder, description, lm_eval, samples, run_report)
@@ -165,7 +165,7 @@ def _look(
     tasks = Tasks(names, sources)
     tasks.build(config, answerer)
     requests = tasks.requests()
-    findings += check_asked(config.model, answerer, requests)
+    findings += check_asked(config.model.name, answerer, requests)
     for finding in findings:
         say(f"warning: {finding}")
     if not config.dry_run:
@@ -194,7 +194,7 @@ def _folder_of_runs(config: RunConfig) -> Path:
     Raises:
         StoreError: it can't be made, or not be written.
     """
-    parent = user_path(config.output) / model_folder_name(config.model)
+    parent = user_path(config.output) / model_folder_name(config.model.name)
     if config.dry_run:
         there = next(folder for folder in (parent, *parent.absolute().parents) if folder.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
@@ -270,35 +270,10 @@ def _enter_sandbox(config: RunConfig, names: Sequence[str], stack: ExitStack, sa
     return Programs(checker)
 
 
-def load_model(config: RunConfig, say: Say) -> Answerer:
-    say(f"loading {config.model}")
-    import torch
+def _load(config: RunConfig, say: Say) -> Answerer:
+    from evalkit.models.load import load_to_score
 
-    from evalkit.models.openmind import OpenMindLM
-
-    model = OpenMindLM(
-        pretrained=config.model,
-        revision=config.revision,
-        tokenizer=config.tokenizer,
-        loader=config.loader,
-        device=config.device,
-        dtype=config.dtype,
-        batch_size=config.batch_size,
-        scorer=config.scorer,
-        max_batch_tokens=config.max_batch_tokens,
-        audit_fraction=config.audit_fraction,
-        max_length=config.max_length,
-        trust_remote_code=config.trust_remote_code,
-        add_bos_token=config.add_bos,
-        adapter=config.adapter,
-        system_in_user=config.system_in_user,
-    )
-    torch.manual_seed(config.seed)
-    described = model.describe()
-    for line in model.remarks():
-        say(line)
-    say(f"model on {described['device']}, {described['dtype']}; scorer: {model.scorer_choice.name}")
-    return model
+    return load_to_score(config.model, config.seed, say)
 
 
 def _protocol(names: Sequence[str]) -> str:

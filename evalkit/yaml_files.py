@@ -153,6 +153,13 @@ def parse_yaml(text: str, where: str, example_keys: str, loader: type[_SafeLoade
     return YamlFile(where, text, found)
 
 
+def wrong(value: Any, kind: Any) -> str | None:
+    """Return what is wrong with a value that is not of a type, as `YamlFile.value` says it; None where nothing is."""
+    for trail, what, _ in _faults(value, kind, ()):
+        return "".join(f"item {step + 1}: " for step in trail if isinstance(step, int)) + what
+    return None
+
+
 def _faults(found: Any, kind: Any, trail: Trail) -> Iterator[_Fault]:
     """Yield what is wrong at a place, inner values first: msgspec does not name the keys of a mapping."""
     kind = _without_null(kind, found)
@@ -176,7 +183,7 @@ def _faults(found: Any, kind: Any, trail: Trail) -> Iterator[_Fault]:
 
 @dataclass(frozen=True)
 class _Walk:
-    container: type
+    container: type | tuple[type, ...]
     faults: Callable[[Any, Trail], Iterator[_Fault]]
 
 
@@ -190,7 +197,7 @@ def _walk_of(kind: Any) -> _Walk | None:
     if origin is dict:
         return _Walk(dict, lambda found, trail: _faults_of_items(found.items(), inner[1], trail, inner[0]))
     if origin is tuple:
-        return _Walk(list, lambda found, trail: _faults_of_items(enumerate(found), inner[0], trail))
+        return _Walk((list, tuple), lambda found, trail: _faults_of_items(enumerate(found), inner[0], trail))
     return None
 
 

@@ -12,7 +12,6 @@ import lm_eval.models  # noqa: F401
 from lm_eval.api import registry
 
 ADAPTER = "openmind"
-TINY = "tiny"
 
 if ADAPTER not in registry.model_registry:
     registry.model_registry.register(ADAPTER, target="evalkit.models.openmind:OpenMindLM")

@@ -6,15 +6,14 @@ Nothing here imports torch_npu. Whoever wants an NPU passes `choose` a function 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from types import ModuleType
 
 import torch
 
-from evalkit.errors import ModelError, did_you_mean
+from evalkit.config import Dtype, parse_device
+from evalkit.errors import ModelError
 
-DEVICES = ("auto", "npu", "cuda", "cpu")
 # The environment variable that hides some of the devices; indices count within what it leaves visible.
 VISIBILITY = {"npu": "ASCEND_RT_VISIBLE_DEVICES", "cuda": "CUDA_VISIBLE_DEVICES"}
 
@@ -37,9 +36,9 @@ def choose(device: str, activate_npu: Callable[[], bool]) -> torch.device:
     False where nothing of the kind is installed, and raises `ModelError` where something is but does not work.
 
     Raises:
-        ModelError: the word is unknown, or there is no such device.
+        ModelError: there is no such device.
     """
-    kind, index = _parse(device)
+    kind, index = parse_device(device)
     if kind == "auto":
         if activate_npu() and _count("npu") > 0:
             kind = "npu"
@@ -69,25 +68,16 @@ def choose(device: str, activate_npu: Callable[[], bool]) -> torch.device:
     return torch.device(kind, index)
 
 
-def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     """Turn a dtype's name into the dtype.
 
     ``auto`` is bfloat16 where the device computes in it, else float16, and float32 on the CPU.
-
-    Raises:
-        ModelError: the name is unknown.
     """
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    name = dtype.removeprefix("torch.")
-    if name == "auto":
-        if device.type == "cpu":
-            return torch.float32
-        return torch.bfloat16 if _computes_bfloat16(device) else torch.float16
-    if name not in DTYPES:
-        known = ["auto", *DTYPES]
-        raise ModelError(f"unknown dtype '{dtype}'{did_you_mean(name, known) or '; known: ' + ', '.join(known)}")
-    return DTYPES[name]
+    if dtype != "auto":
+        return DTYPES[dtype]
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if _computes_bfloat16(device) else torch.float16
 
 
 def product_name(device: torch.device) -> str:
@@ -97,15 +87,6 @@ def product_name(device: torch.device) -> str:
 
         return platform.processor() or platform.machine()
     return str(_module(device.type).get_device_name(device.index))
-
-
-def _parse(device: str) -> tuple[str, int | None]:
-    # As elsewhere in the field, "gpu" is CUDA's.
-    match = re.fullmatch(r"(auto|cpu|npu|cuda)(?::(\d+))?", re.sub(r"^gpu(?=:|$)", "cuda", device))
-    if match is None or (match[2] is not None and match[1] in ("auto", "cpu")):
-        hint = did_you_mean(device.split(":")[0], DEVICES) or "; known: auto, npu, npu:3, cuda, cuda:1, cpu"
-        raise ModelError(f"unknown device '{device}'{hint}")
-    return match[1], int(match[2]) if match[2] is not None else None
 
 
 def _module(kind: str) -> ModuleType:

@@ -18,6 +18,7 @@ import torch
 import transformers
 from packaging.version import parse as parse_version
 
+from evalkit.config import ModelConfig
 from evalkit.errors import ModelError, did_you_mean
 from evalkit.models import quantised as quantised_weights
 from evalkit.models.checkpoints import (
@@ -37,6 +38,7 @@ from evalkit.models.sentencepieces import as_sentencepiece
 from evalkit.models.tekken import as_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
 from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_own_code, needs_file_alone
+from evalkit.options import settings_of
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.parts import is_out_of_memory
 
@@ -361,14 +363,15 @@ def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: to
         )
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if isinstance(error, TypeError) and unexpected:
-        known = inspect.signature(transformers.PreTrainedModel.from_pretrained).parameters
-        return f"unknown model argument '{unexpected[1]}'{did_you_mean(unexpected[1], [*known, *COMMON_OPTIONS])}"
+        loaders = inspect.signature(transformers.PreTrainedModel.from_pretrained).parameters
+        known = [*loaders, *COMMON_OPTIONS, *settings_of(ModelConfig)]
+        return f"unknown model argument '{unexpected[1]}'{did_you_mean(unexpected[1], known)}"
     if isinstance(error, ImportError):
         return f"{where}: {what} needs a package that is not installed: {first_line(error)}"
     return f"{where}: {what} cannot be loaded: {first_line(error)}"
 
 
-# Arguments of from_pretrained that its signature does not show; for suggestions only.
+# Arguments of from_pretrained that its signature does not show, and lm-eval's; for suggestions only.
 COMMON_OPTIONS = (
     "attn_implementation",
     "device_map",
@@ -378,13 +381,6 @@ COMMON_OPTIONS = (
     "subfolder",
     "variant",
     "pretrained",
-    "revision",
-    "dtype",
-    "loader",
-    "tokenizer",
-    "trust_remote_code",
     "add_bos_token",
-    "batch_size",
     "max_batch_size",
-    "max_length",
 )

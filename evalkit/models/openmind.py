@@ -17,14 +17,14 @@ import importlib.machinery
 import importlib.util
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from evalkit.answering import FullyDescribed
-from evalkit.errors import ModelError, did_you_mean
+from evalkit.errors import ModelError
 
 try:
     import torch
@@ -39,17 +39,18 @@ except ImportError as error:
 except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
     raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
 
-from evalkit.models import TINY, chat, checkpoints, devices, in_memory, loading, tiny
+from evalkit.config import TINY, ModelConfig
+from evalkit.models import chat, checkpoints, devices, in_memory, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, Weights, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
 from evalkit.openmind_hub import snapshot
+from evalkit.options import build, settings_of
 from evalkit.paths import user_path
 
 CHAT_TEMPLATE_JSON = "chat_template.json"
 # What training scripts save beside an adapter where they changed it.
 ADAPTER_TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja")
-LOADERS = ("auto", "transformers", "openmind")
 # Arguments that HFLM itself understands and that mean something here, where scoring is not its own. All others go to
 # `from_pretrained`.
 HFLM_OPTIONS = (
@@ -68,82 +69,51 @@ HUB_IGNORE = ["*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pth"]
 class OpenMindLM(ScoredLM):
     """A model of lm-eval's, loaded by openmind or by transformers, on whichever device there is."""
 
-    def __init__(
-        self,
-        pretrained: str = TINY,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str | torch.dtype = "auto",
-        loader: str = "auto",
-        trust_remote_code: bool = False,
-        add_bos_token: bool = False,
-        batch_size: int | str = "auto",
-        max_length: int | None = None,
-        tokenizer: str | None = None,
-        scorer: str = "auto",
-        max_batch_tokens: int | None = None,
-        audit_fraction: float = 0.0,
-        adapter: str | None = None,
-        system_in_user: bool = False,
-        **options: Any,
-    ) -> None:
+    def __init__(self, pretrained: ModelConfig | str = TINY, **arguments: Any) -> None:
         """Load the model.
 
         Args:
-            pretrained: a folder, a hub's id, or ``tiny`` for the built-in model (a folder of that name is ``./tiny``).
-            revision: branch, tag or commit, for a hub's id.
-            device: ``auto`` (npu, else cuda, else cpu), ``npu``, ``npu:3``, ``cuda``, ``cuda:1`` or ``cpu``.
-            dtype: ``auto`` (bfloat16 where the device has it, else float16; float32 on the CPU), or a name.
-            loader: ``openmind`` loads through openmind, with ids from the openMind hub; ``transformers`` through
-                transformers, with ids from the Hugging Face hub; ``auto`` is openmind where that is installed.
-            trust_remote_code: run Python code that the checkpoint brings.
-            add_bos_token: let the tokenizer put its BOS token before texts. The protocol nous-2023 does not.
-            batch_size: rows a forward pass, or ``auto``.
-            max_length: longest input in tokens; by default what the model's configuration says.
-            tokenizer: folder or id of another tokenizer than the checkpoint's own.
-            scorer: ``forest`` computes shared prefixes once, ``plain`` scores row by row, ``auto`` is the forest where
-                a probe shows that it is exact for this model.
-            max_batch_tokens: greatest number of token positions of a forward pass; by default measured.
-            audit_fraction: share of the documents that are scored again in float32, row by row; see ``audit``.
-            adapter: folder of a PEFT adapter (LoRA ...) to apply to the model; else none is applied.
-            system_in_user: put a system prompt at the head of the first user turn, for templates that take none.
-            options: any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
+            pretrained: what to load, and how; or its name, as lm-eval's ``--model_args`` gives it.
+            arguments: where it is a name, the other fields of `ModelConfig` by name (``add_bos_token`` for
+                ``add_bos``); any of ``HFLM_OPTIONS``; others are arguments of ``from_pretrained``, for example
                 ``attn_implementation`` or ``device_map``.
 
         Raises:
+            ConfigError: a field's value cannot be.
             ModelError: in one line, why the model cannot be used here.
         """
+        config, options = pretrained, arguments
+        if not isinstance(config, ModelConfig):
+            config, options = from_lm_eval(config, arguments)
         for name in HF_ONLY_OPTIONS:
             if options.pop(name, None):
                 raise ModelError(f"model argument '{name}' is one of lm-eval's own adapter; use `--model hf` for it")
-        self.adapter = adapter
-        adapter_folder = None if adapter is None else user_path(adapter)
+        self.adapter = config.adapter
+        adapter_folder = None if config.adapter is None else user_path(config.adapter)
         self.adapter_files = () if adapter_folder is None else checkpoints.adapter_files(adapter_folder)
         self.weights = Weights((), ())
         self.tokenizer_checkpoint: Checkpoint | None = None
         self._notes: list[str] = []
         self._described: FullyDescribed | None = None
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
-        target = devices.choose(device, activate_npu)
+        target = devices.choose(config.device, activate_npu)
         if target.type == "npu":
             torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
         else:
             hide_broken_torch_npu()
-        chosen_dtype = devices.choose_dtype(dtype, target)
-        if pretrained == TINY:
+        chosen_dtype = devices.choose_dtype(config.dtype, target)
+        if config.name == TINY:
             self.loader = "built-in"
             self.checkpoint: Checkpoint | None = None
-            if adapter is not None:
-                raise ModelError(f"the built-in model '{TINY}' takes no adapter; name its base model with --model")
             if options:
                 raise ModelError(f"the built-in model '{TINY}' takes no argument '{next(iter(options))}'")
             loaded_model: Any = tiny.model(chosen_dtype).to(target)
-            loaded_tokenizer: Any = tiny.tokenizer(add_bos_token)
+            loaded_tokenizer: Any = tiny.tokenizer(config.add_bos)
         else:
-            self.loader = choose_loader(loader)
-            self.checkpoint = find_checkpoint(pretrained, revision, self.loader)
+            self.loader = choose_loader(config.loader)
+            self.checkpoint = find_checkpoint(config.name, config.revision, self.loader)
             tokenizer_source = (
-                find_checkpoint(tokenizer, None, self.loader) if tokenizer is not None else self.checkpoint
+                self.checkpoint if config.tokenizer is None else find_checkpoint(config.tokenizer, None, self.loader)
             )
             self.tokenizer_checkpoint = tokenizer_source
             if (self.checkpoint.folder / "config.json").is_file():
@@ -154,8 +124,8 @@ class OpenMindLM(ScoredLM):
                 loaded_tokenizer = loading.load_tokenizer(
                     tokenizer_source,
                     auto_tokenizer,
-                    trust_remote_code=trust_remote_code,
-                    add_bos=add_bos_token,
+                    trust_remote_code=config.trust_remote_code,
+                    add_bos=config.add_bos,
                     notes=self._notes,
                 )
                 loaded_model = loading.load_model(
@@ -163,36 +133,36 @@ class OpenMindLM(ScoredLM):
                     auto_model,
                     device=target,
                     dtype=chosen_dtype,
-                    dtype_is_auto=dtype == "auto",
-                    trust_remote_code=trust_remote_code,
+                    dtype_is_auto=config.dtype == "auto",
+                    trust_remote_code=config.trust_remote_code,
                     options=options,
                     adapter=adapter_folder,
                     notes=self._notes,
                 )
-        with _wrapped(pretrained), _without_warnings("lm_eval.models.huggingface"):
+        with _wrapped(config.name), _without_warnings("lm_eval.models.huggingface"):
             super().__init__(
                 loaded_model,
                 loaded_tokenizer,
-                batch_size=batch_size,
-                max_length=max_length,
-                add_bos_token=add_bos_token,
-                scorer=scorer,
-                max_batch_tokens=max_batch_tokens,
-                audit_fraction=audit_fraction,
+                batch_size=config.batch_size,
+                max_length=config.max_length,
+                add_bos_token=config.add_bos,
+                scorer=config.scorer,
+                max_batch_tokens=config.max_batch_tokens,
+                audit_fraction=config.audit_fraction,
                 **hflm_options,
             )
         if int(self.max_length) < 2:
             raise ModelError(
-                f"{pretrained}: its configuration gives it a context of {int(self.max_length)} tokens; say how many it "
-                "has with --max-length"
+                f"{config.name}: its configuration gives it a context of {int(self.max_length)} tokens; say how many "
+                "it has with --max-length"
             )
         # Of a model that is spread over devices, some weights may stay in their files.
         self._reads_files = in_memory.reads_files(self.model)
         # HFLM keeps the model itself under this name and asks a hub about it; the record wants what the user said.
-        self.pretrained = pretrained
-        self.revision = revision
-        self.trust_remote_code = trust_remote_code
-        self.system_in_user = system_in_user
+        self.pretrained = config.name
+        self.revision = config.revision
+        self.trust_remote_code = config.trust_remote_code
+        self.system_in_user = config.system_in_user
 
     def _stamps(self) -> dict[str, tuple[int, int, int]]:
         """Return what tells that a weight file is still the same: inode, size and change time."""
@@ -283,6 +253,24 @@ class OpenMindLM(ScoredLM):
         return text
 
 
+def from_lm_eval(name: str, arguments: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:
+    """Return what lm-eval's arguments say of the model, and those that are not evalkit's.
+
+    Raises:
+        ConfigError: a value cannot be; in one line.
+    """
+    values: dict[str, Any] = {"model": name}
+    options: dict[str, Any] = {}
+    for argument, value in arguments.items():
+        key = "add_bos" if argument == "add_bos_token" else argument
+        (values if key in settings_of(ModelConfig) else options)[key] = value
+    if "dtype" in values:
+        values["dtype"] = str(values["dtype"]).removeprefix("torch.")
+    if str(values.get("batch_size", "")).startswith("auto:"):  # how often lm-eval would look for the size anew
+        values["batch_size"] = "auto"
+    return build(ModelConfig, values), options
+
+
 # --- openmind ------------------------------------------------------------------------------------------------------
 
 
@@ -290,12 +278,8 @@ def choose_loader(loader: str) -> str:
     """Turn ``auto`` into ``openmind`` where openmind is installed, else into ``transformers``.
 
     Raises:
-        ModelError: the word is unknown, or openmind is asked for and not installed.
+        ModelError: openmind is asked for and not installed.
     """
-    if loader not in LOADERS:
-        raise ModelError(
-            f"unknown loader '{loader}'{did_you_mean(loader, LOADERS) or '; known: ' + ', '.join(LOADERS)}"
-        )
     installed = _is_installed("openmind")
     if loader == "openmind" and not installed:
         raise ModelError(
@@ -316,7 +300,6 @@ def find_checkpoint(name: str, revision: str | None, loader: str) -> Checkpoint:
     local = checkpoints.find_local(name)
     if local is not None:
         return local
-    revision = None if revision is None else str(revision)  # lm-eval turns an argument of digits into a number
     fetch = _fetch_from_openmind if loader == "openmind" else checkpoints.fetch_from_huggingface
     return fetch(name, revision)
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from evalkit.config import ModelConfig, RunConfig
+from evalkit.options import build, given, options
+
 _FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])
 _FILE = click.Path(path_type=Path)
 
@@ -49,14 +52,12 @@ def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], f
 @click.option("--json", "json_file", type=_FILE, help="Also write JSON with unrounded numbers.")
 @click.option("--run-model", metavar="MODEL", help="Instead of CANDIDATE: score this model, only as far as needed.")
 @click.option("--order-seed", type=int, default=0, show_default=True, help="With --run-model: order of documents.")
-@click.option("--data", multiple=True, help="With --run-model: source of documents.  [default: the baseline's]")
-@click.option("--device", help="With --run-model: auto, npu[:N], cuda[:N] or cpu.")
-@click.option("--dtype", help="With --run-model.  [default: the baseline's]")
-@click.option("--loader", help="With --run-model: auto, openmind or transformers.")
-@click.option("--revision", help="With --run-model: revision of a hub model.")
-@click.option("--adapter", metavar="FOLDER", help="With --run-model: PEFT adapter to apply to the model.")
-@click.option("--tokenizer", help="With --run-model: another tokenizer than the model's.")
-@click.option("--trust-remote-code", is_flag=True, default=None, help="With --run-model: run the repository's code.")
+@options(
+    RunConfig,
+    only=("data", "device", "dtype", "loader", "revision", "adapter", "tokenizer", "trust_remote_code"),
+    prefix="With --run-model: ",
+    defaults={"data": "the baseline's", "dtype": "the baseline's"},
+)
 def gate(
     candidate: Path | None,
     baseline: str | None,
@@ -121,10 +122,10 @@ def gate(
         if run_model is not None:
             raise ConfigError("--policy goes with a finished run; with --run-model give --margin, --alpha and --suite")
         policy = read_policy(policy_file)
-    given = {name: value for name, value in model_options.items() if value not in (None, ())}
+    asked = given(model_options)
     if candidate is not None:
-        if given or order_seed:
-            name = next(iter(given), "order_seed").replace("_", "-")
+        if asked or order_seed:
+            name = next(iter(asked), "order_seed").replace("_", "-")
             raise ConfigError(f"--{name} goes with --run-model; a finished run has its own settings")
         found = judge_run(
             candidate,
@@ -141,13 +142,13 @@ def gate(
         if allow_missing:
             raise ConfigError("--allow-missing goes with a finished run; --run-model scores every document anew")
         found = gate_model(
-            str(run_model),
+            build(ModelConfig, {"model": run_model, **asked}),
             baseline,
             **levels,
             suites=suites,
             allow_different=allow_different,
             seed=order_seed,
-            options=given,
+            data=asked.get("data", ()),
             say=lambda line: click.echo(f"evalkit: {line}", err=True),
         )
     for path, write in (

@@ -88,10 +88,10 @@ def identity(
         "settings": {
             "tasks": list(config.task_names()),
             "limit": config.limit,
-            "add_bos": config.add_bos,
+            "add_bos": config.model.add_bos,
             "apply_chat_template": config.apply_chat_template,
             "system": config.system,
-            "system_in_user": config.system_in_user,
+            "system_in_user": config.model.system_in_user,
             "seed": config.seed,
             "samples": config.samples,
             "temperature": config.temperature,

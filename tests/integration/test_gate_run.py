@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evalkit.cli import main
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.gate_run import _is_known_to_be, gate_model
 from evalkit.results import RUN_FILE, SAMPLES_FILE, read_run
 from evalkit.run import run
@@ -73,7 +73,7 @@ def test_a_model_that_lost_everything_is_found_after_a_few_documents(tmp_path: P
     document["results"] = {}  # lm-eval's, which would contradict
     (baseline / RUN_FILE).write_text(json.dumps(document), encoding="utf-8")
     said: list[str] = []
-    found = gate_model("tiny", str(baseline), margin=5.0, suites=["gpt4all"], say=said.append)
+    found = gate_model(ModelConfig(name="tiny"), str(baseline), margin=5.0, suites=["gpt4all"], say=said.append)
     assert found.exit_code == 1
     assert found.sequential is not None
     assert int(str(found.sequential["documents"])) < int(str(found.sequential["of"]))
@@ -85,17 +85,15 @@ def test_a_model_that_lost_everything_is_found_after_a_few_documents(tmp_path: P
 @pytest.mark.parametrize("chat", [False, True])
 def test_its_scores_are_those_of_a_whole_run(tmp_path: Path, chat: bool) -> None:
     config = RunConfig(
-        model="tiny",
+        model=ModelConfig(name="tiny", dtype="float32", device="cpu"),
         suite=("bigbench", "truthfulqa"),
         task=("winogrande",),
-        dtype="float32",
-        device="cpu",
         apply_chat_template=chat,
         system="Answer." if chat else None,
         output=str(tmp_path),
     )
     record = run(config, ["evalkit"]).record
-    found = gate_model("tiny", str(record.folder), margin=5.0, seed=3)
+    found = gate_model(ModelConfig(name="tiny"), str(record.folder), margin=5.0, seed=3)
     assert found.verdict == "pass"
     assert all(item.asked.same for item in found.judged)
 

@@ -42,6 +42,7 @@ COMPARISON = """
 import io, json, sys
 import torch
 from lm_eval.api.instance import Instance
+from evalkit.config import ModelConfig, Prompt
 from evalkit.infer import infer
 from evalkit.models.openmind import OpenMindLM
 
@@ -61,7 +62,8 @@ def answers(pretrained, device, **options):
     lm = OpenMindLM(pretrained, device=device, **{"dtype": "float32", "batch_size": 2, **options})
     devices = sorted({str(tensor.device) for tensor in [*lm.model.parameters(), *lm.model.buffers()]})
     output = io.StringIO()
-    infer(pretrained, "Hi", device=device, dtype="float32", max_new_tokens=6, output=output, notes=io.StringIO())
+    asked = ModelConfig(name=pretrained, device=device, dtype="float32")
+    infer(asked, Prompt(text="Hi", max_new_tokens=6), output=output, notes=io.StringIO())
     return {
         "device": str(lm.device), "on": devices, "dtype": str(lm.model.dtype), "name": lm.describe()["device_name"],
         "scores": lm.loglikelihood(scoring, disable_tqdm=True),

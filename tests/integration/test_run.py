@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from evalkit import run as run_module
 from evalkit.answering import Scores
 from evalkit.cli import main
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig
 from evalkit.data import DataSource
+from evalkit.models import load as load_module
 from evalkit.paths import configs_dir
 from evalkit.results import MetricValue, read_run, read_samples
 from evalkit.suites import load_suites, load_tasks
@@ -176,10 +176,10 @@ def test_a_configuration_file(tmp_path: Path) -> None:
 def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_model = run_module.load_model
+    load_to_score = load_module.load_to_score
 
-    def broken(config: RunConfig, say: Any) -> Any:
-        model = load_model(config, say)
+    def broken(config: ModelConfig, seed: int, say: Any) -> Any:
+        model = load_to_score(config, seed, say)
         answer = model.scores
 
         def scores(requests: Any, session: Any) -> Scores:
@@ -189,7 +189,7 @@ def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
         model.scores = scores  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(run_module, "load_model", broken)
+    monkeypatch.setattr(load_module, "load_to_score", broken)
     result = evalkit("run", "--model", "tiny", "--task", "boolq", "--output", tmp_path)
     assert result.exit_code == 3
     assert "1 of 10 failed" in result.stdout

@@ -31,7 +31,7 @@ def child(folder: Path, fail_at: int | None, error: int | None, scorer: str) -> 
     """Run or continue the run; never returns. The exit code is that of `evalkit run`."""
     import torch
 
-    from evalkit.config import RunConfig
+    from evalkit.config import ModelConfig, RunConfig
     from evalkit.errors import EvalkitError
     from evalkit.interrupt import Interrupted, StopSignals
     from evalkit.run import run
@@ -43,9 +43,8 @@ def child(folder: Path, fail_at: int | None, error: int | None, scorer: str) -> 
     note_packs(folder)
     faulty = FaultyOs(fail_at, error, stuck=error is not None)
     files.os = faulty  # type: ignore[assignment]
-    config = RunConfig(
-        model="tiny", task=TASKS, limit=2, output=str(folder), batch_size="1", max_batch_tokens=256, scorer=scorer
-    )
+    model = ModelConfig(name="tiny", batch_size="1", max_batch_tokens=256, scorer=scorer)
+    config = RunConfig(model=model, task=TASKS, limit=2, output=str(folder))
     code = 0
     try:
         with StopSignals() as signals:

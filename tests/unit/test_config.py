@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.config import RunConfig, make_config, model_folder_name, read_config_file, suites_of
+from evalkit.config import ModelConfig, RunConfig, make_config, model_folder_name, suites_of
 from evalkit.errors import ConfigError
+from evalkit.options import build
 from evalkit.paths import configs_dir
 from evalkit.suites import load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
+
+M = ModelConfig(name="m")
 
 
 def written(folder: Path, content: str | dict[str, Any]) -> Path:
@@ -40,7 +44,7 @@ def refusal(file: Path | None, **flags: Any) -> str:
 
 def test_flags_alone() -> None:
     config = make_config(None, {"model": "tiny", "suite": ("gpt4all",), "limit": None, "add_bos": None, "task": ()})
-    assert config == RunConfig(model="tiny", suite=("gpt4all",))
+    assert config == RunConfig(model=ModelConfig(name="tiny"), suite=("gpt4all",))
 
 
 def test_a_file_alone(tmp_path: Path) -> None:
@@ -48,10 +52,9 @@ def test_a_file_alone(tmp_path: Path) -> None:
     path = written(tmp_path, content)
     config = make_config(path, {})
     assert config == RunConfig(
-        model="m",
+        model=ModelConfig(name="m", batch_size="8"),
         suite=("agieval",),
         data=("hub", "bigbench=samples"),
-        batch_size="8",
         limit=3,
         source_file=str(path),
     )
@@ -60,7 +63,7 @@ def test_a_file_alone(tmp_path: Path) -> None:
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, {"model": "m", "limit": 3, "data": "hub", "add_bos": True, "dtype": "float16"})
     config = make_config(path, {"model": "n", "limit": 5, "data": ("samples",), "add_bos": False, "dtype": None})
-    assert (config.model, config.limit, config.data, config.add_bos, config.dtype) == (
+    assert (config.model.name, config.limit, config.data, config.model.add_bos, config.model.dtype) == (
         "n",
         5,
         ("samples",),
@@ -125,7 +128,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         ({"isolation": "off"}, "isolation: off runs model-written programs with your rights; add --unsafe-code"),
         ({"limit": 0}, "limit: 0 is not a number of documents (1 or more)"),
         ({"limit": -3}, "limit: -3 is not a number of documents (1 or more)"),
-        ({"max_length": 1}, "max_length: 1 tokens is too short (2 or more)"),
+        ({"max_length": 1}, "max_length: 1 is not a number of tokens that a row can have (2 or more)"),
         ({"max_batch_tokens": 0}, "max_batch_tokens: 0 is not a number of tokens (1 or more)"),
         ({"batch_size": "0"}, "batch_size: '0' is neither 'auto' nor a number of rows"),
         ({"batch_size": "many"}, "batch_size: 'many' is neither"),
@@ -139,17 +142,17 @@ def test_a_value_that_does_not_fit(flags: dict[str, Any], message: str) -> None:
 
 
 def test_isolation_may_be_switched_off_on_purpose() -> None:
-    assert RunConfig(model="m", isolation="off", unsafe_code_execution=True).isolation == "off"
+    assert RunConfig(model=M, isolation="off", unsafe_code_execution=True).isolation == "off"
 
 
 def test_without_suite_and_task_the_five_suites_run() -> None:
-    assert RunConfig(model="m").task_names() == tuple(
+    assert RunConfig(model=M).task_names() == tuple(
         task.name for suite in load_suites().values() if suite.default for task in suite.tasks
     )
 
 
 def test_tasks_run_once_in_reporting_order() -> None:
-    config = RunConfig(model="m", suite=("truthfulqa", "gpt4all"), task=("boolq", "agieval_sat_en"))
+    config = RunConfig(model=M, suite=("truthfulqa", "gpt4all"), task=("boolq", "agieval_sat_en"))
     assert config.task_names() == (
         *(task.name for task in load_suites()["gpt4all"].tasks),
         "agieval_sat_en",
@@ -159,9 +162,9 @@ def test_tasks_run_once_in_reporting_order() -> None:
 
 
 def test_default_data_is_the_samples_for_the_built_in_model_and_the_hub_for_others() -> None:
-    assert RunConfig(model="tiny").data_sources() == ("samples",)
-    assert RunConfig(model="org/name").data_sources() == ("hub",)
-    assert RunConfig(model="tiny", data=("hub",)).data_sources() == ("hub",)
+    assert RunConfig(model=ModelConfig(name="tiny")).data_sources() == ("samples",)
+    assert RunConfig(model=ModelConfig(name="org/name")).data_sources() == ("hub",)
+    assert RunConfig(model=ModelConfig(name="tiny"), data=("hub",)).data_sources() == ("hub",)
 
 
 @pytest.mark.parametrize(
@@ -202,12 +205,11 @@ def test_any_model_name_becomes_a_harmless_path_component(model: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((configs_dir() / "runs").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_run_configurations_that_come_with_evalkit_are_valid(path: Path) -> None:
-    assert set(RunConfig(**read_config_file(path)).task_names()) <= set(load_tasks())
+    assert set(make_config(path, {}).task_names()) <= set(load_tasks())
 
 
 def test_the_record_of_a_configuration_is_plain_data() -> None:
-    plain = RunConfig(model="m", suite=("gpt4all",)).to_dict()
-    assert plain["suite"] == ["gpt4all"]
-    assert RunConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}) == RunConfig(
-        model="m", suite=("gpt4all",)
-    )
+    config = RunConfig(model=ModelConfig(name="m", dtype="float16"), suite=("gpt4all",))
+    plain = json.loads(json.dumps(config.to_dict()))
+    assert (plain["model"], plain["dtype"], plain["suite"]) == ("m", "float16", ["gpt4all"])
+    assert build(RunConfig, plain) == config

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from evalkit.config import ModelConfig, Prompt
 from evalkit.errors import ConfigError, ModelError
 from evalkit.infer import Answer, infer
 from evalkit.models.openmind import OpenMindLM
+from evalkit.options import build
 from tests.unit.models.conftest import write_checkpoint
 
 pytestmark = pytest.mark.model
@@ -21,7 +23,8 @@ pytestmark = pytest.mark.model
 
 def ask(prompt: str = "What is the capital of France.", **options: Any) -> tuple[Answer, str, str]:
     output, notes = io.StringIO(), io.StringIO()
-    answer = infer("tiny", prompt, device="cpu", output=output, notes=notes, **{"max_new_tokens": 8, **options})
+    asked = {"model": "tiny", "device": "cpu", "prompt": prompt, "max_new_tokens": 8, **options}
+    answer = infer(build(ModelConfig, asked), build(Prompt, asked), output=output, notes=notes)
     return answer, output.getvalue(), notes.getvalue()
 
 
@@ -90,12 +93,14 @@ def test_the_context_bounds_the_answer() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prompt": ""}, "--prompt is empty"),
+        ({"prompt": ""}, "prompt: is empty; say what the model shall answer"),
         ({"raw": True, "system": "x"}, "--system needs the chat template, which --raw leaves out"),
-        ({"max_new_tokens": 0}, "--max-new-tokens 0: at least 1 is needed"),
-        ({"temperature": -1.0}, "--temperature -1.0: 0"),
-        ({"temperature": float("nan")}, "--temperature nan: 0"),
-        ({"top_p": 0.0}, "--top-p 0.0: a probability above 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens: 0 is not a number of tokens (1 or more)"),
+        ({"temperature": -1.0}, "temperature: -1.0 is not 0 (the likeliest token) or above"),
+        ({"temperature": float("nan")}, "temperature: nan is not 0"),
+        ({"temperature": float("inf")}, "temperature: inf is not 0"),
+        ({"system_in_user": True}, "--system-in-user says where the chat template has --system"),
+        ({"top_p": 0.0}, "top_p: 0.0 is not a probability above 0"),
     ],
 )
 def test_arguments_that_make_no_sense(options: dict[str, Any], message: str) -> None:
@@ -116,8 +121,8 @@ def test_a_model_without_a_chat_template(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def ask_folder(folder: Path, **options: Any) -> tuple[Answer, str, str]:
     output, notes = io.StringIO(), io.StringIO()
-    asked: dict[str, Any] = {"raw": True, "max_new_tokens": 4, **options}
-    answer = infer(str(folder), "Hi there", device="cpu", output=output, notes=notes, **asked)
+    asked = {"model": str(folder), "device": "cpu", "prompt": "Hi there", "raw": True, "max_new_tokens": 4, **options}
+    answer = infer(build(ModelConfig, asked), build(Prompt, asked), output=output, notes=notes)
     return answer, output.getvalue(), notes.getvalue()
 
 

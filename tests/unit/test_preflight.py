@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.models import tiny
 from evalkit.models.chat import check_chat_template
@@ -18,7 +18,7 @@ from evalkit.scoring.encode import encode_pairs
 
 pytestmark = pytest.mark.model
 
-CONFIG = RunConfig(model="m", data=("samples",))
+CONFIG = RunConfig(model=ModelConfig(name="m"), data=("samples",))
 PAIR = ("boolq", "Is it so?\nAnswer:", " yes")
 
 

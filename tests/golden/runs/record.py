@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.results import RUN_FILE, SAMPLES_FILE
 from evalkit.run import run
 
@@ -24,7 +24,8 @@ def main() -> None:
     command = ["evalkit", "run", "--model", "tiny", "--dtype", "float32"]
     command += [word for suite in SUITES for word in ("--suite", suite)]
     with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig(model="tiny", suite=SUITES, dtype="float32", device="cpu", output=folder)
+        model = ModelConfig(name="tiny", dtype="float32", device="cpu")
+        config = RunConfig(model=model, suite=SUITES, output=folder)
         made = run(config, command, lambda line: sys.stderr.write(f"{line}\n") and None).record.folder
         document = json.loads((made / RUN_FILE).read_text(encoding="utf-8"))
         samples = (made / SAMPLES_FILE).read_text(encoding="utf-8")

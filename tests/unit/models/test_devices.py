@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
 
+from evalkit.config import Dtype
 from evalkit.errors import ModelError
 from evalkit.models import devices
 
@@ -76,10 +78,6 @@ def test_an_index_counts_within_the_visible_npus(monkeypatch: pytest.MonkeyPatch
         ("npu", "device 'npu': torch_npu is not installed; install the torch_npu release that fits torch"),
         ("cuda:1", "device 'cuda:1': no CUDA is visible to this process; check `nvidia-smi`, or use --device cpu"),
         ("gpu", "device 'gpu': no CUDA is visible to this process; check `nvidia-smi`, or use --device cpu"),
-        ("cudaa:1", "unknown device 'cudaa:1'; did you mean 'cuda'?"),
-        ("cpu:1", "unknown device 'cpu:1'"),
-        ("tpu-v5", "unknown device 'tpu-v5'; known: auto, npu, npu:3, cuda, cuda:1, cpu"),
-        ("npu:x", "unknown device 'npu:x'"),
     ],
 )
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, word: str, message: str) -> None:
@@ -132,12 +130,9 @@ def test_dtype_auto_without_an_answer_is_float16(monkeypatch: pytest.MonkeyPatch
 def test_dtype_names() -> None:
     cpu = torch.device("cpu")
     assert devices.choose_dtype("auto", cpu) is torch.float32
-    assert devices.choose_dtype("bf16", cpu) is devices.choose_dtype("torch.bfloat16", cpu) is torch.bfloat16
-    assert devices.choose_dtype(torch.float64, cpu) is torch.float64
-    with pytest.raises(ModelError, match="unknown dtype 'float23'; did you mean 'float"):
-        devices.choose_dtype("float23", cpu)
-    with pytest.raises(ModelError, match="unknown dtype 'int8'; known: auto, float64"):
-        devices.choose_dtype("int8", cpu)
+    assert devices.choose_dtype("bf16", cpu) is torch.bfloat16
+    assert devices.choose_dtype("float64", cpu) is torch.float64
+    assert set(devices.DTYPES) | {"auto"} == set(get_args(Dtype))
 
 
 def test_product_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.errors import ModelError
+from evalkit.errors import ConfigError, ModelError
 from evalkit.models.checkpoints import weights_of
 
 pytestmark = [
@@ -132,7 +132,7 @@ def test_adapters_that_cannot_be_applied(own_checkpoint: Path, tmp_path: Path) -
     (adapter / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["no_such_layer"]}))
     with pytest.raises(ModelError, match="does not fit MistralForCausalLM"):
         load(own_checkpoint, adapter=str(adapter))
-    with pytest.raises(ModelError, match="takes no adapter"):
+    with pytest.raises(ConfigError, match="adapter: the built-in model 'tiny' takes none"):
         load(Path("tiny"), adapter=str(adapter))
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.store import identity as identities
 from evalkit.store import runs
@@ -254,8 +255,11 @@ def other(group: str, **values: Any) -> dict[str, Any]:
     return {**MODEL, "identity": {**IDENTITY_OF_MODEL, group: {**IDENTITY_OF_MODEL[group], **values}}}
 
 
+M = ModelConfig(name="m")
+
+
 def make(config: RunConfig | None = None, model: Any = MODEL, data: Any = DATA) -> dict[str, Any]:
-    return identity(config or RunConfig(model="m", task=("piqa", "boolq")), "nous-2023", data, model)
+    return identity(config or RunConfig(model=M, task=("piqa", "boolq")), "nous-2023", data, model)
 
 
 def test_an_identity_is_json_and_the_same_each_time() -> None:
@@ -265,9 +269,9 @@ def test_an_identity_is_json_and_the_same_each_time() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        RunConfig(model="m", task=("boolq", "piqa")),
-        RunConfig(model="m", task=("piqa", "boolq"), batch_size="4", max_batch_tokens=99, output="elsewhere"),
-        RunConfig(model="/other/path/to/it", task=("piqa", "boolq"), fresh=True),
+        RunConfig(model=M, task=("boolq", "piqa")),
+        RunConfig(model=replace(M, batch_size="4", max_batch_tokens=99), task=("piqa", "boolq"), output="elsewhere"),
+        RunConfig(model=replace(M, name="/other/path/to/it"), task=("piqa", "boolq"), fresh=True),
     ],
 )
 def test_what_does_not_change_a_score_is_not_in_it(config: RunConfig) -> None:
@@ -277,10 +281,10 @@ def test_what_does_not_change_a_score_is_not_in_it(config: RunConfig) -> None:
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        (make(RunConfig(model="m", task=("piqa", "boolq"), limit=3)), "settings.limit: null, now 3"),
-        (make(RunConfig(model="m", task=("piqa",))), "settings.tasks: "),
-        (make(RunConfig(model="m", task=("piqa", "boolq"), seed=1)), "settings.seed: 1234, now 1"),
-        (make(RunConfig(model="m", task=("piqa", "boolq"), add_bos=True)), "settings.add_bos: false, now true"),
+        (make(RunConfig(model=M, task=("piqa", "boolq"), limit=3)), "settings.limit: null, now 3"),
+        (make(RunConfig(model=M, task=("piqa",))), "settings.tasks: "),
+        (make(RunConfig(model=M, task=("piqa", "boolq"), seed=1)), "settings.seed: 1234, now 1"),
+        (make(RunConfig(model=replace(M, add_bos=True), task=("piqa", "boolq"))), "settings.add_bos: false, now true"),
         (
             make(model=other("model", model_fingerprint="9" * 64)),
             "model.model_fingerprint: 111111111111, now 999999999999",
@@ -330,8 +334,8 @@ def test_the_code_that_answers_is_part_of_it(tmp_path: Path, monkeypatch: pytest
 # What a run calls beside the code that answers: it asks, looks, waits, shows. A module that is new here belongs either
 # in this list or in `ANSWERING`.
 BYSTANDERS = {
-    "cli", "config", "environment", "errors", "interrupt", "marks", "output", "paths", "preflight", "progress", "ready",
-    "report", "run", "stats", "yaml_files",
+    "cli", "config", "environment", "errors", "interrupt", "marks", "options", "output", "paths", "preflight",
+    "progress", "ready", "report", "run", "stats", "yaml_files",
 }  # fmt: skip
 
 
@@ -366,7 +370,7 @@ print("called", *sorted(called))
 
 
 def test_asked_is_what_the_command_says() -> None:
-    config = RunConfig(model="m", task=("piqa",), output="o", batch_size="3", data=("x=samples",))
+    config = RunConfig(model=replace(M, batch_size="3"), task=("piqa",), output="o", data=("x=samples",))
     assert asked(config)["data"] == ["x=samples"]
     assert not {"output", "batch_size", "fresh", "resume", "source_file"} & set(asked(config))
 
