@@ -16,12 +16,15 @@ from evalkit.config import RunConfig, suites_of
 from evalkit.data import resolve_sources
 from evalkit.errors import ConfigError, DataError
 from evalkit.ready import check_ready
+from evalkit.records.facts import ModelFacts
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run
+from evalkit.records.samples import Sample
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
 from evalkit.report.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
 from evalkit.report.gate_sequential import Recorded, SequentialGate
-from evalkit.report.pairing import linked_keys, same_numbers, samples_by_task
-from evalkit.results import RunRecord, Sample, read_run
+from evalkit.report.pairing import data_sha256, linked_keys, same_numbers, samples_by_task
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 # What a generated text would be, for metrics that no gate asks for.
@@ -83,8 +86,8 @@ def gate_model(
     loaded = load_model(config, say)
     for finding in check_model(config, loaded, chat=False, needs_numbers=True):
         say(f"warning: {finding}")
-    described, theirs = loaded.describe(), record.evalkit["model"]
-    dtypes = str(described["dtype"]), str(theirs["dtype"])
+    described, theirs = loaded.describe(), record.model
+    dtypes = str(described["dtype"]), theirs.dtype
     if dtypes[0] != dtypes[1]:
         differences.append(Difference("dtype", *dtypes))
     if config.apply_chat_template:
@@ -103,19 +106,19 @@ def gate_model(
 
 
 # What a log-probability depends on besides the requests: a regression of an engine keeps the weights.
-SAME_FUNCTION = ("model_fingerprint", "tokenizer_fingerprint", "dtype", "quantization", "scorer")
+SAME_FUNCTION = ("model_fingerprint", "tokenizer_fingerprint", "dtype", "quantization")
 SAME_LIBRARIES = ("torch", "transformers", "tokenizers", "torch_npu", "cuda", "cann", "openmind")
 
 
-def _is_known_to_be(described: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+def _is_known_to_be(described: Mapping[str, Any], theirs: ModelFacts) -> bool:
     """Whether the record says that its model, tokenizer, libraries and kind of device are the candidate's."""
-    if not theirs.get("model_fingerprint") or not theirs.get("tokenizer_fingerprint"):
+    if not theirs.model_fingerprint or not theirs.tokenizer_fingerprint:
         return False
-    ours, versions = described.get("versions") or {}, theirs.get("versions") or {}
+    ours, versions = described.get("versions") or {}, theirs.versions or {}
     return (
-        all(described.get(key) == theirs.get(key) for key in SAME_FUNCTION)
+        all(described.get(key) == getattr(theirs, key) for key in SAME_FUNCTION)
         and all(ours.get(name) == versions.get(name) for name in SAME_LIBRARIES)
-        and str(described.get("device")).split(":")[0] == str(theirs.get("device")).split(":")[0]
+        and str(described.get("device")).split(":")[0] == theirs.device.split(":")[0]
     )
 
 
@@ -132,15 +135,15 @@ def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
 
 def _config(model: str, record: RunRecord, names: Sequence[str], options: Mapping[str, Any]) -> RunConfig:
     """Return the candidate's configuration: the baseline's settings, with the options over them."""
-    theirs = record.evalkit["config"]
+    theirs = record.config
     values: dict[str, Any] = {
-        "dtype": str(record.evalkit["model"]["dtype"]),
-        "data": RunConfig(model=theirs["model"], data=tuple(theirs.get("data") or ())).data_sources(),
-        "add_bos": bool(theirs.get("add_bos")),
-        "apply_chat_template": bool(theirs.get("apply_chat_template")),
-        "system": theirs.get("system"),
-        "system_in_user": bool(theirs.get("system_in_user")),
-        "seed": theirs.get("seed", 1234),
+        "dtype": record.model.dtype,
+        "data": RunConfig(model=theirs.model, data=theirs.data).data_sources(),
+        "add_bos": theirs.add_bos,
+        "apply_chat_template": theirs.apply_chat_template,
+        "system": theirs.system,
+        "system_in_user": theirs.system_in_user,
+        "seed": theirs.seed,
     }
     return RunConfig(model=model, task=tuple(names), **(values | dict(options)))
 
@@ -163,7 +166,7 @@ def _check_data(record: RunRecord, names: Sequence[str], sources: Mapping[str, A
 
     for name in names:
         found = load(name, sources[find_task(name).suite])
-        theirs = record.evalkit["data"].get(name, {}).get("sha256")
+        theirs = data_sha256(record, name)
         if found.sha256 != theirs:
             raise DataError(
                 f"{found.location}: sha256 {found.sha256[:12]}, the baseline's {str(theirs)[:12]}; document by "
@@ -249,8 +252,8 @@ def _result(
     else:
         summary = f"sequential: all {whole:,} documents were needed, nothing saved"
     notes = [note for note in comparable.remarks(record) if not note.startswith("limited")]
-    if record.evalkit["config"].get("limit"):
-        notes.append(f"limited: the baseline has the first {record.evalkit['config']['limit']} documents of each task")
+    if record.config.limit:
+        notes.append(f"limited: the baseline has the first {record.config.limit} documents of each task")
     notes.append("bounds hold at all looks together; the average loses at most the margin if no suite loses more")
     if any(not suite.in_total for suite in suites_in(record).values()):
         notes.append("not judged: HumanEval, whose programs need a whole run")

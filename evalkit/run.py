@@ -20,8 +20,12 @@ from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.paths import user_path
 from evalkit.progress import Progress
 from evalkit.ready import check_ready
+from evalkit.records.asked import Asked
+from evalkit.records.facts import ModelFacts, Numerics, RequestCounts, ScorerFacts
+from evalkit.records.identity import Identity
+from evalkit.records.model import RunFacts, RunRecord
+from evalkit.records.writing import part, write_run
 from evalkit.report.run_report import requests_text, run_report
-from evalkit.results import RunRecord, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
@@ -80,6 +84,7 @@ def run(
         # 3. The model.
         model = load_model(config, say)
         described = model.describe()
+        model_facts = part(ModelFacts, {"name": config.model, **described}, "model.describe()")
         model.on_text = _check_program
 
         # 4. One look at model and requests; what cannot come out right ends here.
@@ -96,35 +101,36 @@ def run(
         stack.enter_context(_explained_stop(opened.folder, model.ledger, say))
         evaluated = evaluate_tasks(config, names, sources, model, tasks)
         opened.journal.sync()
-        for line in requests_text(model.marks.counts):
+        requests = RequestCounts(**{mark: model.marks.counts.get(mark, 0) for mark in ("cut", "apart")})
+        for line in requests_text(requests):
             say(line)
 
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.pop("samples"), data, config.limit, verdicts, model.marks.of)
         sessions = runs.read_sessions(opened.folder)
-        description = {
-            "protocol": _protocol(names),
-            "started": started.isoformat(timespec="seconds"),
-            "duration_seconds": round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
-            "command": command,
-            "config": config.to_dict(),
-            "suites": list(suites_of(names)),
-            "model": {"name": config.model, **described},
-            "scorer": opened.journal.header["work"]["scorer"],
-            "numerics": None if model.audit is None else {**model.audit.to_dict(), "summary": model.audit.describe()},
-            "data": {name: loaded.describe() for name, loaded in data.items()},
-            "environment": describe_environment(),
-            "isolation": _isolation(verdicts),
-            "preflight": findings,
-            "system": system_of(config, names),
-            "requests": {mark: model.marks.counts.get(mark, 0) for mark in ("cut", "apart")},
-            "identity": opened.journal.header["identity"],
-            "work": model.ledger.describe(),
-            "sessions": sessions,
-        }
+        facts = RunFacts(
+            protocol=_protocol(names),
+            started=started.isoformat(timespec="seconds"),
+            duration_seconds=round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
+            command=tuple(command),
+            config=part(Asked, config.to_dict(), "config"),
+            suites=tuple(suites_of(names)),
+            model=model_facts,
+            scorer=part(ScorerFacts, opened.journal.header["work"]["scorer"], "scorer"),
+            numerics=_numerics(model.audit),
+            data={name: loaded.describe() for name, loaded in data.items()},
+            environment=describe_environment(),
+            isolation=_isolation(verdicts),
+            preflight=tuple(findings),
+            system=system_of(config, names),
+            requests=requests,
+            identity=part(Identity, opened.journal.header["identity"], "identity"),
+            work=model.ledger.describe(),
+            sessions=tuple(sessions),
+        )
         evaluated["config"] = {"model": "openmind", "model_args": {"pretrained": config.model}, "limit": config.limit}
         evaluated["date"] = started.timestamp()
-        record = write_run(opened.folder, description, evaluated, samples, run_report)
+        record = write_run(opened.folder, facts, evaluated, samples, run_report)
         return Finished(record, run_report(record))
 
 
@@ -326,6 +332,10 @@ def _check_program(request: Any, text: str) -> None:
     from evalkit.tasks.humaneval import begin
 
     begin(request.task_name, request.doc, text)
+
+
+def _numerics(audit: Any) -> Numerics | None:
+    return None if audit is None else Numerics(**audit.to_dict(), summary=audit.describe())
 
 
 def _isolation(verdicts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:

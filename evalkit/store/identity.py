@@ -11,6 +11,7 @@ from typing import Any
 from evalkit import __version__
 from evalkit.config import RunConfig
 from evalkit.paths import configs_dir
+from evalkit.records.facts import DataFacts
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
@@ -18,7 +19,7 @@ NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh",
 NOT_COMPARED = ("python", "openmind_hub")
 # The code that makes requests, answers them, keeps the answers and makes values of them. What only asks for a run,
 # looks at it or shows it must not make an unfinished run unresumable, so a new room has to be entered here to count.
-ANSWERING = ("data", "evaluated.py", "models", "results.py", "sandbox", "scoring", "store", "suites.py", "tasks")
+ANSWERING = ("data", "evaluated.py", "models", "records", "sandbox", "scoring", "store", "suites.py", "tasks")
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on.
 REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "scorer", "protocol")
 _SHOWN_DIFFERENCES = 5
@@ -48,7 +49,7 @@ def _digest_of_files(root: Path, files: Iterable[Path]) -> str:
 def identity(
     config: RunConfig,
     protocol: str,
-    data: Mapping[str, Mapping[str, Any]],
+    data: Mapping[str, DataFacts],
     model: Mapping[str, Any],
     reuse: str | None = None,
 ) -> dict[str, Any]:
@@ -57,14 +58,14 @@ def identity(
     Args:
         config: the run's configuration.
         protocol: name of the protocol(s).
-        data: by task the data's description, with ``sha256`` and ``documents``.
+        data: by task what the record says of the data.
         model: the model's description (``OpenMindLM.describe``), with its `ModelIdentity` under ``identity``.
         reuse: name of the run that results are taken over from.
     """
     versions = model.get("versions") or {}
     return {
         **model["identity"],
-        "data": {task: {key: entry[key] for key in ("sha256", "documents")} for task, entry in data.items()},
+        "data": {task: {"sha256": facts.sha256, "documents": facts.documents} for task, facts in data.items()},
         "protocol": {"name": protocol, "sha256": protocol_sha256()},
         "code": {"evalkit": __version__, "sha256": code_sha256()},
         "versions": {name: version for name, version in sorted(versions.items()) if name not in NOT_COMPARED},

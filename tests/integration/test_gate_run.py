@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from evalkit.cli import main
 from evalkit.config import RunConfig
 from evalkit.gate_run import _is_known_to_be, gate_model
-from evalkit.results import RUN_FILE, SAMPLES_FILE, read_run
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE
+from evalkit.records.reading import read_run
 from evalkit.run import run
 
 pytestmark = pytest.mark.model

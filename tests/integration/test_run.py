@@ -19,7 +19,8 @@ from evalkit.cli import main
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
 from evalkit.paths import configs_dir
-from evalkit.results import MetricValue, read_run, read_samples
+from evalkit.records.model import MetricValue
+from evalkit.records.reading import read_run, read_samples
 from evalkit.suites import load_suites, load_tasks
 from evalkit.verify import log_likelihood_tasks
 from tests.support import protocol

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from evalkit.results import RunRecord, read_run, read_samples
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run, read_samples
 from evalkit.suites import load_suites
 from tests.real.make_model import NAME, WHY_NOT, cache_folder
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.results import RunRecord, Sample, write_run
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.writing import write_run
 from evalkit.suites import find_task, load_suites
 from tests.support.records import EVALKIT
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.results import RunRecord, Sample, write_run
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.writing import write_run
 
 EVALKIT: dict[str, Any] = {
     "protocol": "nous-2023",

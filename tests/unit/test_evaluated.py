@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.evaluated import sample_of, samples_of
 from evalkit.marks import Marks
-from evalkit.results import summarise_samples
+from evalkit.records.values import summarise_samples
 from evalkit.store.sections import FailedText
 
 pytestmark = pytest.mark.torch_free

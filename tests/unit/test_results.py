@@ -16,16 +16,10 @@ from hypothesis import strategies as st
 
 from evalkit import results
 from evalkit.errors import StoreError
-from evalkit.results import (
-    MetricValue,
-    finite,
-    plain,
-    read_run,
-    read_samples,
-    summarise,
-    summarise_samples,
-    write_run,
-)
+from evalkit.records.model import MetricValue
+from evalkit.records.reading import read_run, read_samples
+from evalkit.records.values import finite, plain, summarise, summarise_samples
+from evalkit.records.writing import write_run
 from tests.support.records import EVALKIT, sample, write_record
 
 pytestmark = pytest.mark.torch_free

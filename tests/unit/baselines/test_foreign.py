@@ -20,7 +20,7 @@ from evalkit.baselines.published import Log
 from evalkit.baselines.text import numbered_lines
 from evalkit.cli import main
 from evalkit.errors import DataError
-from evalkit.foreign import read_foreign_run, read_foreign_samples
+from evalkit.records.lm_eval_files import read_foreign_run, read_foreign_samples
 from evalkit.report.pairing import pair_samples
 from evalkit.suites import find_task
 

@@ -11,7 +11,7 @@ import pytest
 from evalkit.baselines.importer import import_log
 from evalkit.errors import ConfigError
 from evalkit.report.gate import gate
-from evalkit.results import read_run
+from evalkit.records.reading import read_run
 
 pytestmark = pytest.mark.torch_free
 

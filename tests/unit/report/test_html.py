@@ -34,7 +34,8 @@ from evalkit.report.scores import (
     task_change,
     task_point,
 )
-from evalkit.results import RunRecord, Sample
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
 from evalkit.stats import mean
 from evalkit.suites import load_suites, load_tasks
 from evalkit.tasks.metrics import accuracies, tie_broken_argmax

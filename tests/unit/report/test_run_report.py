@@ -17,7 +17,7 @@ from evalkit.report.run_report import (
     summary_rows,
     warnings,
 )
-from evalkit.results import MetricValue
+from evalkit.records.model import MetricValue
 from evalkit.suites import load_suites
 from tests.support.records import EVALKIT, write_record
 
