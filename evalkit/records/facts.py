@@ -33,22 +33,22 @@ class ModelFacts(Part, frozen=True, kw_only=True):
 
     name: str
     """As it was named: a folder, a hub's id, or ``tiny``."""
-    device: str
-    """``cpu``, ``npu:0``, ``cuda:0``..."""
-    dtype: str
-    """What was computed in."""
-    loader: str
-    """openmind, transformers or built-in."""
     origin: str | None = None
     """folder, hub, built-in..."""
     folder: str | None = None
     """The folder that it was loaded from, where it was named by one."""
     revision: str | None = None
     """The hub's commit."""
+    loader: str
+    """openmind, transformers or built-in."""
+    device: str
+    """``cpu``, ``npu:0``, ``cuda:0``..."""
     device_name: str | None = None
     """The product's name."""
     instruction_set: str | None = None
     """Of a CPU: what its kernels were chosen for."""
+    dtype: str
+    """What was computed in."""
     quantization: str | None = None
     """What the checkpoint's weights are quantised by."""
     architecture: str | None = None
@@ -140,8 +140,6 @@ class DataFacts(Part, frozen=True, kw_only=True):
     """What the manifest expects."""
     expected_sha256: str | None = None
     """What the manifest expects."""
-    doc_hashes: tuple[str, ...] | None = None
-    """Of an imported results file: lm-eval's hash of each document, which tells a cut file from other data."""
 
 
 class Code(Part, frozen=True, kw_only=True):

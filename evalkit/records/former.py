@@ -59,7 +59,7 @@ def with_choices(sample: Sample) -> Sample:
         return sample
     chooser, lengths = chooser_of(sample.task), characters([_choice(text) for text in sample.continuations])
     second, true = sample.details.get("mc1_choices"), sample.details.get("mc2_true")
-    is_grouped = type(second) is int and type(true) is int and second + true <= len(lengths)
+    is_grouped = type(second) is int and type(true) is int and 0 < second <= second + true <= len(lengths)
     start = second if is_grouped else None
     known = [value for value in sample.logprobs if value is not None]
     picked: dict[str, int] = {}

@@ -171,7 +171,6 @@ def read_foreign_run(path: Path) -> RunRecord:
             sha256=hashlib.sha256("\n".join(hashes[task]).encode()).hexdigest()
             if all(hashes.get(task, [""]))
             else None,
-            doc_hashes=tuple(hashes.get(task, ())),
         )
         for task, values in metrics.items()
     }
@@ -197,7 +196,7 @@ def read_foreign_run(path: Path) -> RunRecord:
         metrics=metrics,
         folder=file,
         lm_eval=found,
-        foreign=measured(found, ignored, _unpaired_because(path)),
+        foreign=measured(found, ignored, hashes, _unpaired_because(path)),
     )
 
 

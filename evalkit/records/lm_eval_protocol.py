@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,12 @@ def together(found: Mapping[str, Any], names: Iterable[str]) -> str:
     return _text(harness_of(found), shots, limit_of(found), templated)
 
 
-def measured(found: Mapping[str, Any], ignored: Iterable[tuple[str, str]], unpaired_because: str | None) -> Foreign:
+def measured(
+    found: Mapping[str, Any],
+    ignored: Iterable[tuple[str, str]],
+    doc_hashes: Mapping[str, Sequence[str]],
+    unpaired_because: str | None,
+) -> Foreign:
     """Return how a file's tasks were measured, and what else it says."""
     names = scored_names(found)
     of_task = {task_and_metric(plain, "acc")[0]: name for name, plain in names.items()}
@@ -123,6 +128,7 @@ def measured(found: Mapping[str, Any], ignored: Iterable[tuple[str, str]], unpai
         task_protocols={task: task_protocol(found, name) for task, name in of_task.items()},
         shots={task: shots_of(found, name) for task, name in of_task.items()},
         ignored=tuple(ignored),
+        doc_hashes={task: tuple(of_task) for task, of_task in doc_hashes.items()},
         unpaired_because=unpaired_because,
     )
 

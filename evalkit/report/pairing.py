@@ -241,8 +241,7 @@ def same_data(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
 
 
 def _doc_hashes(record: RunRecord, task: str) -> tuple[str, ...] | None:
-    data = record.data.get(task)
-    return None if data is None else data.doc_hashes
+    return None if record.foreign is None else record.foreign.doc_hashes.get(task, ())
 
 
 def is_cut(record: RunRecord, task: str) -> bool:

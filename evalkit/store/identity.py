@@ -19,7 +19,19 @@ NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh",
 NOT_COMPARED = ("python", "openmind_hub")
 # The code that makes requests, answers them, keeps the answers and makes values of them. What only asks for a run,
 # looks at it or shows it must not make an unfinished run unresumable, so a new room has to be entered here to count.
-ANSWERING = ("data", "evaluated.py", "models", "records", "sandbox", "scoring", "store", "suites.py", "tasks")
+ANSWERING = (
+    "data",
+    "evaluated.py",
+    "models",
+    "records/samples.py",
+    "records/values.py",
+    "records/writing.py",
+    "sandbox",
+    "scoring",
+    "store",
+    "suites.py",
+    "tasks",
+)
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on.
 REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "scorer", "protocol")
 _SHOWN_DIFFERENCES = 5
@@ -28,7 +40,11 @@ _SHOWN_DIFFERENCES = 5
 def code_sha256() -> str:
     """Return a digest of the code that answers: what a version number alone doesn't tell in a checkout."""
     package = Path(__file__).resolve().parent.parent
-    sources = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] in ANSWERING]
+    sources = [
+        path
+        for path in package.rglob("*.py")
+        if any(path.relative_to(package).is_relative_to(name) for name in ANSWERING)
+    ]
     return _digest_of_files(package, sources)
 
 

@@ -52,8 +52,8 @@ def boolq_target(doc: Doc) -> int:
 
 
 def boolq_picks(values: np.ndarray, _lengths: Sequence[int]) -> dict[str, int]:
-    """Equal log-probabilities count as "no"."""
-    return {"acc": 0 if values[0] > values[1] else 1}
+    """The more probable answer; equal log-probabilities count as "no", the last one."""
+    return {"acc": len(values) - 1 - int(values[::-1].argmax())}
 
 
 def boolq_results(doc: Doc, results: Sequence[Result]) -> dict[str, float]:

@@ -49,7 +49,7 @@ def test_at_most_one_file_imports_ray() -> None:
     assert len(importers("ray")) <= 1
 
 
-@pytest.mark.parametrize("part", ["report", "baselines", "data", "stats.py", "results.py", "suites.py", "config.py"])
+@pytest.mark.parametrize("part", ["report", "baselines", "data", "stats.py", "records", "suites.py", "config.py"])
 def test_what_works_without_a_model_imports_no_package_for_models(part: str) -> None:
     files = [path for path in FILES if path == PACKAGE / part or PACKAGE / part in path.parents]
     assert files

@@ -266,5 +266,5 @@ def test_a_whole_limit_is_a_count(tmp_path: Path) -> None:
     file = results(tmp_path / "a", [1, 0])
     found = json.loads(file.read_text())
     file.write_text(json.dumps({**found, "config": {"limit": 2.0}}))
-    assert read_foreign_run(file).evalkit["config"]["limit"] == 2
+    assert read_foreign_run(file).config.limit == 2
     assert "first 2 of each" in CliRunner().invoke(main, ["report", str(file)]).output

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import ConfigError
+from evalkit.records.model import RunRecord
 from evalkit.report.against import against_table, report_text, run_table
 from evalkit.report.leaderboard import standing_of_run
 from evalkit.report.run_power import run_power
 from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import FORMATS, Table
-from evalkit.records.model import RunRecord
 from evalkit.stats import smallest_detectable
 from evalkit.suites import find_suite, load_suites
 from tests.support.pairs import data_entry, draw, flipped, write_values

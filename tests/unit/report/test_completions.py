@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from evalkit.cli import main
 from evalkit.errors import ConfigError
-from evalkit.report.completions import completions
 from evalkit.records.samples import Sample
+from evalkit.report.completions import completions
 from tests.support.records import write_samples
 
 pytestmark = pytest.mark.torch_free

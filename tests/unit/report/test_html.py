@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from evalkit.baselines import load_baseline
 from evalkit.cli import main
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
 from evalkit.report.charts import axis_for, models_of, suite_groups, visible
 from evalkit.report.explorer import explorer_data, groups_and_gold, pick_of
 from evalkit.report.html import PAGE, as_json_block, html_report
@@ -34,8 +36,6 @@ from evalkit.report.scores import (
     task_change,
     task_point,
 )
-from evalkit.records.model import RunRecord
-from evalkit.records.samples import Sample
 from evalkit.stats import mean
 from evalkit.suites import load_suites, load_tasks
 from evalkit.tasks.metrics import accuracies, tie_broken_argmax

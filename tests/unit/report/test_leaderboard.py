@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from evalkit.baselines import Baseline, load_baseline, save_baseline
 from evalkit.errors import ConfigError
+from evalkit.records.model import MetricValue, RunRecord
 from evalkit.report.leaderboard import Standing, leaderboard, rank_intervals, standing_of, standing_of_run, standings
 from evalkit.report.power import plan, power_table, shares_of, variances
 from evalkit.report.tables import to_json, to_markdown
-from evalkit.records.model import MetricValue, RunRecord
 from evalkit.stats import Estimate, smallest_detectable, t_cdf, t_quantile
 from evalkit.suites import find_suite, load_suites
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.records.model import MetricValue
 from evalkit.report.run_report import (
     percent,
     published_layout,
@@ -17,7 +18,6 @@ from evalkit.report.run_report import (
     summary_rows,
     warnings,
 )
-from evalkit.records.model import MetricValue
 from evalkit.suites import load_suites
 from tests.support.records import EVALKIT, write_record
 
