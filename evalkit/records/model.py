@@ -63,7 +63,7 @@ class Work(Part, frozen=True, kw_only=True):
     """In the order of the calls."""
 
 
-class Session(Part, frozen=True, kw_only=True):
+class Session(Part, frozen=True, kw_only=True, omit_defaults=True):
     """A process that worked on the run: a line of ``sessions.jsonl``."""
 
     started: str

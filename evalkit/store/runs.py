@@ -178,20 +178,19 @@ def begin_session(folder: Path, command: Sequence[str], started: str, last_writt
     Raises:
         StoreError: the folder cannot be written.
     """
-    entry: dict[str, Any] = {
-        "started": started,
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "command": list(command),
-    }
-    if last_written is not None:
-        until = datetime.fromtimestamp(last_written, timezone.utc)
-        entry["previous_until"] = until.isoformat(timespec="seconds")
+    until = None if last_written is None else datetime.fromtimestamp(last_written, timezone.utc)
+    entry = Session(
+        started=started,
+        host=platform.node(),
+        pid=os.getpid(),
+        command=tuple(command),
+        previous_until=None if until is None else until.isoformat(timespec="seconds"),
+    )
     path = folder / SESSIONS_FILE
     try:
         fd = files.open_file(path, is_new=not path.exists())
         try:
-            files.write_all(fd, json.dumps(entry).encode() + b"\n")
+            files.write_all(fd, json.dumps(msgspec.to_builtins(entry)).encode() + b"\n")
         finally:
             files.close_file(fd)
     except OSError as error:
@@ -207,8 +206,8 @@ def read_sessions(folder: Path) -> list[Session]:
     sessions = []
     for line in lines:
         try:
-            sessions.append(msgspec.json.decode(line, type=Session))
-        except msgspec.MsgspecError:
+            sessions.append(msgspec.convert(json.loads(line), Session))
+        except ValueError:  # msgspec's are too
             continue
     return sessions
 

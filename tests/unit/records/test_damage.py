@@ -93,7 +93,10 @@ def other(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (other("n-samples", "piqa", value={"original": 0, "effective": 0}), "n-samples.piqa.effective: 0"),
         (lambda run: run["results"].pop("piqa"), "results: no piqa"),
         (other("evalkit", "data", "piqa", "documents", value=5), "evalkit.data.piqa.documents: 5"),
-        (other("evalkit", "data", "piqa", "documents", value="10"), "evalkit.data.piqa.documents: expected an integer, found '10'"),
+        (
+            other("evalkit", "data", "piqa", "documents", value="10"),
+            "documents: expected an integer, found '10'",
+        ),
     ],
 )
 def test_numbers_that_contradict_each_other_are_damage(

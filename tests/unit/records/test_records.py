@@ -157,10 +157,10 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
             lambda text: text.replace('"model": {', '"modell": {'),
             "evalkit: unknown key 'modell'; did you mean 'model'?; the file is damaged",
         ),
-        (lambda text: text.replace('"dtype"', '"dtyp"'), "evalkit.model: unknown key 'dtyp'; did you mean"),
+        (lambda text: text.replace('"dtype"', '"dtyp"'), "evalkit.config: unknown key 'dtyp'; did you mean 'dtype'?; "),
         (lambda text: text.replace('"failed"', '"fail"'), "evalkit.tasks.boolq.acc: unknown key 'fail'; "),
         (lambda text: json.dumps({**json.loads(text), "evalkit": 3}), "evalkit: expected a mapping, found 3; "),
-        (lambda text: text.replace('"tasks": {', '"tasks": 3, "x": {'), "evalkit: unknown key 'x'"),
+        (lambda text: text.replace('"tasks": {', '"tasks": 3, "x": {'), "evalkit.tasks: expected a mapping, found 3; "),
     ],
 )
 def test_damage_is_named(tmp_path: Path, change: Callable[[str], str], message: str) -> None:
@@ -211,7 +211,7 @@ def test_damaged_samples_name_the_line(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"doc_id": 1', '"document": 1'), encoding="utf-8")
-    assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line"
+    assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line (unknown key 'document')"
     path.write_text(text[:-10], encoding="utf-8")
     assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line"
     path.unlink()
