@@ -127,7 +127,9 @@ def write_run(
         StoreError: a file cannot be written.
     """
     record = make_record(folder, facts, lm_eval, samples)
-    lines = [json.dumps(plain(msgspec.to_builtins(sample)), ensure_ascii=False, allow_nan=False) for sample in samples]
+    lines = [
+        json.dumps(plain(msgspec.structs.asdict(sample)), ensure_ascii=False, allow_nan=False) for sample in samples
+    ]
     write_atomically(folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
     if report is not None:
         write_atomically(folder / REPORT_FILE, report(record))

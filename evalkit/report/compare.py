@@ -166,7 +166,9 @@ def _described(record: RunRecord) -> dict[str, Any]:
     described = {name: value for name, value in to_builtins(model).items() if name not in _SHOWN_APART}
     found |= described
     asked = to_builtins(record.config)
-    found |= {f"config.{name}": v for name, v in asked.items() if name not in _NOT_COMPARED and name not in described}
+    found |= {
+        f"config.{name}": v for name, v in asked.items() if name not in _NOT_COMPARED and described.get(name) is None
+    }
     generation = model.generation or Generation()
     found["end tokens"] = list(generation.end_ids) if model.generation is not None else None
     found["not applied"] = [f"{name}={value}" for name, value in generation.ignored.items()]

@@ -194,7 +194,7 @@ def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
     assert result.exit_code == 3
     assert "1 of 10 failed" in result.stdout
     assert "some samples failed" in result.stderr
-    assert read_run(only_run(tmp_path)).metrics["boolq"]["acc"] == MetricValue(None, None, 10, 1)
+    assert read_run(only_run(tmp_path)).metrics["boolq"]["acc"] == MetricValue(value=None, stderr=None, n=10, failed=1)
     first = next(iter(read_samples(only_run(tmp_path))))
     assert first.logprobs[0] is None
     assert first.metrics == {"acc": None}
