@@ -18,7 +18,7 @@ def finite(value: float | None) -> float | None:
 def summarise(values: Sequence[float | None]) -> MetricValue:
     """Aggregate the values of one metric; a failed sample refuses the score (it is never averaged away)."""
     n = len(values)
-    good = [value for value in values if value is not None and math.isfinite(value)]
+    good = [float(value) for value in values if value is not None and math.isfinite(value)]
     if n == 0 or len(good) < n:
         return MetricValue(value=None, stderr=None, n=n, failed=n - len(good))
     mean = sum(good) / n
