@@ -126,8 +126,6 @@ class DataFacts(Part, frozen=True, kw_only=True):
 
     source: str
     """``hub``, ``folder``, ``openmind``, ``samples``, or ``lm-eval`` for an imported results file."""
-    verdict: str
-    """``published``, ``other``, ``samples``, or ``unknown`` for an imported results file."""
     location: str | None = None
     """The file or repository."""
     rows: int | None = None
@@ -140,6 +138,8 @@ class DataFacts(Part, frozen=True, kw_only=True):
     """What the manifest expects."""
     expected_sha256: str | None = None
     """What the manifest expects."""
+    verdict: str
+    """``published``, ``other``, ``samples``, or ``unknown`` for an imported results file."""
 
 
 class Code(Part, frozen=True, kw_only=True):
