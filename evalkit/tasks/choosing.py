@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from evalkit.paths import configs_dir
-from evalkit.suites import load_tasks, with_programs
+from evalkit.suites import load_tasks
 from evalkit.tasks.metrics import accuracy_picks, characters
 
 Doc = Mapping[str, Any]
@@ -34,13 +34,13 @@ class Chooser:
 
     Attributes:
         picks: (log-probabilities in nats, shape [choices]; characters of the choices) -> metric -> position chosen.
-        choices: the choices as they stand in the data; None where the task's file lists them.
+        choices: the choices as they stand in the data.
         gold: positions of the right continuations; None where the target says them.
         second_group: where the second group of continuations starts; None for one group.
     """
 
     picks: Callable[[np.ndarray, Sequence[int]], Picks]
-    choices: Callable[[Doc], Sequence[str]] | None
+    choices: Callable[[Doc], Sequence[str]]
     gold: Callable[[Doc], Sequence[int]] | None
     second_group: Callable[[Doc], int] | None
 
@@ -77,28 +77,30 @@ def chosen(task: str, doc: Doc, target: Any, logprobs: Sequence[float | None], m
         return Chosen({})
     start = chooser.second_group(doc) if chooser.second_group is not None else None
     places = chooser.gold(doc) if chooser.gold is not None else target if isinstance(target, list) else [target]
-    choices = chooser.choices(doc) if chooser.choices is not None else ()
-    lengths = characters(choices)
+    lengths = characters(chooser.choices(doc))
     picked: Picks = {}
-    if None not in logprobs:
+    if None not in logprobs and len(lengths) == len(logprobs):
         found = chooser.picks(np.array(logprobs[:start], dtype=np.float64), lengths[:start])
         picked = {metric: place for metric, place in found.items() if metric in metrics}
-    return Chosen(picked, list(places), start, lengths if "acc_norm" in metrics else None)
+    gold = list(places) if all(type(place) is int for place in places) else None
+    return Chosen(picked, gold, start, lengths if "acc_norm" in metrics else None)
 
 
 @cache
 def chooser_of(task: str) -> Chooser | None:
-    """Return how a task's metrics choose; None for a task that is not of a suite, or that scores programs."""
+    """Return how a task's metrics choose; None for a task of no suite, or without choices."""
     known = load_tasks().get(task)
-    if known is None or with_programs([task]):
+    if known is None:
         return None
     said = _task_file(configs_dir() / "tasks" / known.suite / f"{task}.yaml")
+    if not {"process_results", "doc_to_choice"} <= said.keys():
+        return None
     module, _, name = str(said["process_results"]).rpartition(".")
     beside, first = importlib.import_module(module), name.partition("results")[0]
-    choices = said.get("doc_to_choice")  # a function's name, or a list
+    choices = said["doc_to_choice"]  # a function's name, or the choices of all documents
     return Chooser(
         picks=getattr(beside, f"{first}picks", accuracy_picks),
-        choices=getattr(beside, choices.rpartition(".")[2]) if isinstance(choices, str) else None,
+        choices=getattr(beside, choices.rpartition(".")[2]) if isinstance(choices, str) else lambda _: choices,
         gold=getattr(beside, f"{first}gold", None),
         second_group=getattr(beside, f"{first}second_group", None),
     )
