@@ -180,8 +180,9 @@ def report(
         write_html(html, runs, against, say)
         _say(f"report in {html}")
         return
+    from evalkit.records.model import RUN_FILE
+    from evalkit.records.reading import read_run
     from evalkit.report.against import report_text
-    from evalkit.results import RUN_FILE, read_run
 
     for folder in runs:
         if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
@@ -225,7 +226,7 @@ def results() -> None:
 @click.option("--output", type=_FOLDER, help="File to write.  [default: TABLE.FORMAT; for sqlite evalkit.sqlite]")
 def export(runs: tuple[Path, ...], kind: str, table: str, output: Path | None) -> None:
     """Write finished runs as tables; sqlite holds all three tables in one file."""
-    from evalkit.export import export_runs
+    from evalkit.records.export import export_runs
 
     path, rows = export_runs(runs, kind, table, output)
     _say(f"{rows:,} rows in {path}")

@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from evalkit import __version__
+from evalkit.records.facts import Code, Environment
 
 PACKAGES = (
     "lm_eval",
@@ -79,14 +79,14 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def code_revision() -> dict[str, Any]:
+def code_revision() -> Code:
     """Return evalkit's git commit and whether the checkout has changes; both None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
+        return Code()
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if status is None else bool(status)}
+    return Code(commit=commit, dirty=None if status is None else bool(status))
 
 
 def _without_password(value: str) -> str:
@@ -122,14 +122,14 @@ def without_secrets(command: Iterable[str]) -> list[str]:
     return [_TOKEN.sub("***", _without_password(word)) for word in command]
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment() -> Environment:
     """Return the record's ``environment`` entry."""
-    return {
-        "versions": package_versions(),
-        "drivers": driver_versions(),
-        "code": code_revision(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "variables": {name: _without_password(os.environ[name]) for name in VARIABLES if name in os.environ},
-    }
+    return Environment(
+        versions=package_versions(),
+        drivers=driver_versions(),
+        code=code_revision(),
+        platform=platform.platform(),
+        machine=platform.machine(),
+        cpu_count=os.cpu_count(),
+        variables={name: _without_password(os.environ[name]) for name in VARIABLES if name in os.environ},
+    )

@@ -9,13 +9,16 @@ from typing import Any
 from evalkit.config import RunConfig
 from evalkit.data import LoadedData
 from evalkit.data.layouts import cluster_key
-from evalkit.results import Sample, finite
+from evalkit.records.facts import SystemPrompt
+from evalkit.records.samples import Sample
+from evalkit.records.values import finite
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, with_chat
+from evalkit.tasks.choosing import chosen
 from evalkit.tasks.humaneval import verdicts_of
 
 
-def system_of(config: RunConfig, names: Sequence[str]) -> dict[str, str] | None:
+def system_of(config: RunConfig, names: Sequence[str]) -> SystemPrompt | None:
     """Return the system prompt and how it reached the model, for the record; None without one."""
     if not config.system:
         return None
@@ -25,7 +28,7 @@ def system_of(config: RunConfig, names: Sequence[str]) -> dict[str, str] | None:
         place = "before the context"
         for name in with_chat(names):
             place += f"; {name}: head of the user turn"
-    return {"text": config.system, "place": place}
+    return SystemPrompt(text=config.system, place=place)
 
 
 def _no_marks(_task: str, _doc_id: int) -> Sequence[str]:
@@ -60,7 +63,20 @@ def samples_of(
 
 def _missing_sample(task: str, doc_id: int, cluster: str | None) -> Sample:
     metrics: dict[str, float | None] = dict.fromkeys(find_task(task).metrics)
-    return Sample(task, doc_id, cluster, metrics, None, None, [], [], [], [], {"failed": "missing"})
+    return Sample(
+        task=task,
+        doc_id=doc_id,
+        cluster=cluster,
+        metrics=metrics,
+        target=None,
+        context=None,
+        continuations=[],
+        logprobs=[],
+        greedy=[],
+        generated=[],
+        details={"failed": "missing"},
+        picked={},
+    )
 
 
 def sample_of(
@@ -75,14 +91,12 @@ def sample_of(
     doc = entry["doc"]
     verdicts = verdicts_of([r for r in entry["filtered_resps"] if _text(r)])
     details: dict[str, Any] = {"verdicts": [asdict(verdict) for verdict in verdicts]} if verdicts else {}
-    if "mc2_targets" in doc:  # TruthfulQA: where mc2's choices start, and how many of them are true (they come first)
-        details["mc1_choices"] = len(doc["mc1_targets"]["choices"])
-        details["mc2_true"] = list(doc["mc2_targets"]["labels"]).index(0)
     details |= dict.fromkeys(marks(task, int(entry["doc_id"])), True)
     logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]
     texts_failed = any(isinstance(text, FailedText) for response in entry["resps"] for text in response)
     if None in logprobs or texts_failed:
         details["failed"] = "generation" if texts_failed else "log-probability"
+    choices = chosen(task, doc, entry["target"], logprobs, entry["metrics"])
     return Sample(
         task=task,
         doc_id=int(entry["doc_id"]),
@@ -96,6 +110,10 @@ def sample_of(
         greedy=[r is not None and bool(r[1]) for _, r in scored],
         generated=[text for response in entry["filtered_resps"] for text in _text(response)],
         details=details,
+        picked=choices.picked,
+        gold=choices.gold,
+        second_group=choices.second_group,
+        characters=choices.characters,
     )
 
 

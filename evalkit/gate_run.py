@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -19,12 +18,15 @@ from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
 from evalkit.options import build
 from evalkit.ready import check_ready
+from evalkit.records.facts import ModelFacts
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run
+from evalkit.records.samples import Sample
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
 from evalkit.report.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
 from evalkit.report.gate_sequential import Recorded, SequentialGate
-from evalkit.report.pairing import linked_keys, same_numbers, samples_by_task
-from evalkit.results import RunRecord, Sample, read_run
+from evalkit.report.pairing import data_sha256, linked_keys, same_numbers, samples_by_task
 from evalkit.scoring.requests import Score
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
@@ -88,8 +90,8 @@ def gate_model(
     loaded: Answerer = load_to_score(config.model, config.seed, say)
     for finding in check_answerer(config, loaded, chat=False, needs_numbers=True):
         say(f"warning: {finding}")
-    described, theirs = loaded.describe(), record.evalkit["model"]
-    dtypes = str(described["dtype"]), str(theirs["dtype"])
+    described, theirs = loaded.describe(), record.model
+    dtypes = str(described["dtype"]), theirs.dtype
     if dtypes[0] != dtypes[1]:
         differences.append(Difference("dtype", *dtypes))
     if config.apply_chat_template:
@@ -108,19 +110,19 @@ def gate_model(
 
 
 # What a log-probability depends on besides the requests: a regression of an engine keeps the weights.
-SAME_FUNCTION = ("model_fingerprint", "tokenizer_fingerprint", "dtype", "quantization", "scorer")
+SAME_FUNCTION = ("model_fingerprint", "tokenizer_fingerprint", "dtype", "quantization")
 SAME_LIBRARIES = ("torch", "transformers", "tokenizers", "torch_npu", "cuda", "cann", "openmind")
 
 
-def _is_known_to_be(described: FullyDescribed, theirs: Mapping[str, Any]) -> bool:
+def _is_known_to_be(described: FullyDescribed, theirs: ModelFacts) -> bool:
     """Whether the record says that its model, tokenizer, libraries and kind of device are the candidate's."""
-    if not theirs.get("model_fingerprint") or not theirs.get("tokenizer_fingerprint"):
+    if not theirs.model_fingerprint or not theirs.tokenizer_fingerprint:
         return False
-    ours, versions = described.get("versions") or {}, theirs.get("versions") or {}
+    ours, versions = described.get("versions") or {}, theirs.versions or {}
     return (
-        all(described.get(key) == theirs.get(key) for key in SAME_FUNCTION)
+        all(described.get(key) == getattr(theirs, key) for key in SAME_FUNCTION)
         and all(ours.get(name) == versions.get(name) for name in SAME_LIBRARIES)
-        and str(described.get("device")).split(":")[0] == str(theirs.get("device")).split(":")[0]
+        and str(described.get("device")).split(":")[0] == theirs.device.split(":")[0]
     )
 
 
@@ -137,21 +139,21 @@ def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
 
 def _config(model: ModelConfig, record: RunRecord, names: Sequence[str], data: Sequence[str]) -> RunConfig:
     """Return the candidate's configuration: what the baseline was asked, and its dtype where none is named."""
-    theirs = record.evalkit["config"]
+    theirs = record.config
     loaded = replace(
         model,
-        dtype=str(record.evalkit["model"]["dtype"]) if model.dtype == "auto" else model.dtype,
-        add_bos=bool(theirs.get("add_bos")),
-        system_in_user=bool(theirs.get("system_in_user")),
+        dtype=record.model.dtype if model.dtype == "auto" else model.dtype,
+        add_bos=theirs.add_bos,
+        system_in_user=theirs.system_in_user,
     )
-    same = build(RunConfig, {"model": theirs["model"], "data": theirs.get("data") or ()})
+    same = build(RunConfig, {"model": theirs.model, "data": theirs.data})
     return RunConfig(
         model=loaded,
         task=tuple(names),
         data=tuple(data) or same.data_sources(),
-        apply_chat_template=bool(theirs.get("apply_chat_template")),
-        system=theirs.get("system"),
-        seed=theirs.get("seed", 1234),
+        apply_chat_template=theirs.apply_chat_template,
+        system=theirs.system,
+        seed=theirs.seed,
     )
 
 
@@ -173,7 +175,7 @@ def _check_data(record: RunRecord, names: Sequence[str], sources: Mapping[str, D
 
     for name in names:
         found = load(name, sources[find_task(name).suite])
-        theirs = record.evalkit["data"].get(name, {}).get("sha256")
+        theirs = data_sha256(record, name)
         if found.sha256 != theirs:
             raise DataError(
                 f"{found.location}: sha256 {found.sha256[:12]}, the baseline's {str(theirs)[:12]}; document by "
@@ -244,8 +246,8 @@ def _result(
     else:
         summary = f"sequential: all {whole:,} documents were needed, nothing saved"
     notes = [note for note in comparable.remarks(record) if not note.startswith("limited")]
-    if record.evalkit["config"].get("limit"):
-        notes.append(f"limited: the baseline has the first {record.evalkit['config']['limit']} documents of each task")
+    if record.config.limit:
+        notes.append(f"limited: the baseline has the first {record.config.limit} documents of each task")
     notes.append("bounds hold at all looks together; the average loses at most the margin if no suite loses more")
     if any(not suite.in_total for suite in suites_in(record).values()):
         notes.append("not judged: HumanEval, whose programs need a whole run")

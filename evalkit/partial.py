@@ -17,7 +17,11 @@ from evalkit.data import LoadedData, resolve_sources
 from evalkit.errors import StoreError
 from evalkit.evaluated import sample_of
 from evalkit.options import build
-from evalkit.results import RunRecord, make_record
+from evalkit.records.asked import Asked
+from evalkit.records.facts import Environment, ModelFacts, ScorerFacts
+from evalkit.records.identity import DeviceIdentity, Identity
+from evalkit.records.model import Partial, RunFacts, RunRecord
+from evalkit.records.writing import make_record, part
 from evalkit.store import journal, runs
 from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
 from evalkit.suites import find_task, load_suites, with_programs
@@ -119,10 +123,15 @@ def partial_record(folder: Path) -> RunRecord:
         for entry in complete[name]
     ]
     counted = {name: len(entries) for name, entries in complete.items()}
-    evalkit = _description(folder, contents.header, config, data, counted)
-    evalkit["partial"]["without_verdicts"] = unjudged
-    evalkit["partial"]["there"] = runs.progress_text(sections)
-    return make_record(folder, evalkit, evaluated.results, samples)
+    partial = Partial(
+        documents={
+            name: (counted[name], min(len(loaded.documents), config.limit or len(loaded.documents)))
+            for name, loaded in data.items()
+        },
+        without_verdicts=tuple(unjudged),
+        there=runs.progress_text(sections),
+    )
+    return make_record(folder, _facts(folder, contents.header, data), evaluated.results, samples, partial)
 
 
 def _config(asked: Mapping[str, Any]) -> RunConfig:
@@ -130,38 +139,27 @@ def _config(asked: Mapping[str, Any]) -> RunConfig:
     return build(RunConfig, {**asked, "apply_chat_template": False, "system": None, "system_in_user": False})
 
 
-def _description(
-    folder: Path,
-    header: Mapping[str, Any],
-    config: RunConfig,
-    data: Mapping[str, LoadedData],
-    counted: Mapping[str, int],
-) -> dict[str, Any]:
+def _facts(folder: Path, header: Mapping[str, Any], data: Mapping[str, LoadedData]) -> RunFacts:
     """Return the record's entries, as far as the journal knows them."""
-    identity, asked = header["identity"], header["asked"]
+    identity, asked = part(Identity, header["identity"], "identity"), part(Asked, header["asked"], "asked")
+    device = identity.device or DeviceIdentity(kind="unknown")
     sessions = runs.read_sessions(folder)
-    versions = {name: version for name, version in identity["versions"].items() if version is not None}
-    return {
-        "protocol": identity["protocol"]["name"],
-        "started": sessions[0]["started"] if sessions else "unknown",
-        "duration_seconds": None,
-        "config": asked,
-        "model": {
-            "name": asked["model"],
-            "device": identity["device"]["kind"],
-            "device_name": identity["device"]["name"],
-            "dtype": identity["dtype"],
-            "loader": identity["model"]["loader"],
-        },
-        "scorer": header["work"]["scorer"],
-        "data": {name: loaded.describe() for name, loaded in data.items()},
-        "environment": {"versions": {"evalkit": identity["code"]["evalkit"], **versions}},
-        "identity": identity,
-        "sessions": sessions,
-        "partial": {
-            "documents": {
-                name: [counted[name], min(len(loaded.documents), config.limit or len(loaded.documents))]
-                for name, loaded in data.items()
-            }
-        },
-    }
+    versions = {name: version for name, version in identity.versions.items() if version is not None}
+    return RunFacts(
+        protocol=identity.protocol.name if identity.protocol is not None else "unknown",
+        started=sessions[0].started if sessions else "unknown",
+        duration_seconds=None,
+        config=asked,
+        model=ModelFacts(
+            name=asked.model,
+            device=device.kind,
+            device_name=device.name,
+            dtype=identity.dtype or "unknown",
+            loader=identity.model.loader or "unknown",
+        ),
+        scorer=part(ScorerFacts, header["work"]["scorer"], "scorer"),
+        data={name: loaded.describe() for name, loaded in data.items()},
+        environment=Environment(versions={"evalkit": identity.code.evalkit or "unknown", **versions}),
+        identity=identity,
+        sessions=tuple(sessions),
+    )

@@ -21,8 +21,13 @@ from evalkit.interrupt import Interrupted, StopSignals
 from evalkit.paths import user_path
 from evalkit.progress import Progress
 from evalkit.ready import check_ready
+from evalkit.records.asked import Asked
+from evalkit.records.facts import ModelFacts, Numerics, RequestCounts, ScorerFacts
+from evalkit.records.identity import Identity
+from evalkit.records.model import RunFacts, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.writing import part, write_run
 from evalkit.report.run_report import requests_text, run_report
-from evalkit.results import RunRecord, Sample, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
@@ -31,6 +36,7 @@ from evalkit.suites import load_suites, with_chat, with_programs
 from evalkit.tasks.documents import load_all
 
 if TYPE_CHECKING:
+    from evalkit.scoring.recheck import Recheck
     from evalkit.tasks.lm_eval_tasks import Tasks
     from evalkit.tasks.programs import Programs
 
@@ -90,6 +96,7 @@ def run(
         # 3. The model, or whoever answers in its place.
         answerer = (load or _load)(config, say)
         described = answerer.describe()
+        model_facts = part(ModelFacts, {"name": config.model.name, **described}, "describe()")
 
         # 4. One look at model and requests; what cannot come out right ends here.
         tasks, plan, findings = _look(config, names, sources, answerer, say, clock)
@@ -107,38 +114,39 @@ def run(
         session = Session(ledger, config.seed, threads=work["threads"], rows=work["generation_rows"])
         evaluated = tasks.evaluate(config, answerer, session, programs)
         opened.journal.sync()
-        for line in requests_text(evaluated.marks.counts):
+        requests = RequestCounts(**{mark: evaluated.marks.counts.get(mark, 0) for mark in ("cut", "apart")})
+        for line in requests_text(requests):
             say(line)
 
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
-        sessions, audit = runs.read_sessions(opened.folder), evaluated.numerics
-        description = {
-            "protocol": _protocol(names),
-            "started": started.isoformat(timespec="seconds"),
-            "duration_seconds": round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
-            "command": command,
-            "config": config.to_dict(),
-            "suites": list(suites_of(names)),
-            "model": {"name": config.model.name, **described},
-            "scorer": work["scorer"],
-            "numerics": audit and {**audit.to_dict(), "summary": audit.describe()},
-            "data": {name: loaded.describe() for name, loaded in data.items()},
-            "environment": describe_environment(),
-            "isolation": _isolation(samples),
-            "preflight": findings,
-            "system": system_of(config, names),
-            "requests": {mark: evaluated.marks.counts.get(mark, 0) for mark in ("cut", "apart")},
-            "identity": opened.journal.header["identity"],
-            "work": ledger.describe(),
-            "sessions": sessions,
-        }
+        sessions = runs.read_sessions(opened.folder)
+        facts = RunFacts(
+            protocol=_protocol(names),
+            started=started.isoformat(timespec="seconds"),
+            duration_seconds=round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
+            command=tuple(command),
+            config=part(Asked, config.to_dict(), "config"),
+            suites=tuple(suites_of(names)),
+            model=model_facts,
+            scorer=part(ScorerFacts, work["scorer"], "scorer"),
+            numerics=_numerics(evaluated.numerics),
+            data={name: loaded.describe() for name, loaded in data.items()},
+            environment=describe_environment(),
+            isolation=_isolation(samples),
+            preflight=tuple(findings),
+            system=system_of(config, names),
+            requests=requests,
+            identity=part(Identity, opened.journal.header["identity"], "identity"),
+            work=ledger.describe(),
+            sessions=tuple(sessions),
+        )
         lm_eval = {
             **evaluated.results,
             "config": {"model": "openmind", "model_args": {"pretrained": config.model.name}, "limit": config.limit},
             "date": started.timestamp(),
         }
-        record = write_run(opened.folder, description, lm_eval, samples, run_report)
+        record = write_run(opened.folder, facts, lm_eval, samples, run_report)
         return Finished(record, run_report(record))
 
 
@@ -279,6 +287,10 @@ def _load(config: RunConfig, say: Say) -> Answerer:
 def _protocol(names: Sequence[str]) -> str:
     suites = load_suites()
     return ", ".join(sorted({suites[suite].protocol for suite in suites_of(names)}))
+
+
+def _numerics(found: Recheck | None) -> Numerics | None:
+    return None if found is None else Numerics(**found.to_dict(), summary=found.describe())
 
 
 def _isolation(samples: Sequence[Sample]) -> str | None:

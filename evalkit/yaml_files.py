@@ -160,6 +160,18 @@ def wrong(value: Any, kind: Any) -> str | None:
     return None
 
 
+def fault_in(found: Any, kind: Any, trail: Trail = ()) -> str | None:
+    """Return what is wrong in JSON of a type: ``model.dtype: expected a text, found 3``; None if nothing.
+
+    Args:
+        trail: where the value is, for the message.
+    """
+    for place, what, _ in _faults(found, kind, trail):
+        keys = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+        return f"{keys.removeprefix('.')}: {what}" if keys else what
+    return None
+
+
 def _faults(found: Any, kind: Any, trail: Trail) -> Iterator[_Fault]:
     """Yield what is wrong at a place, inner values first: msgspec does not name the keys of a mapping."""
     kind = _without_null(kind, found)
@@ -196,7 +208,7 @@ def _walk_of(kind: Any) -> _Walk | None:
         return _Walk(dict, lambda found, trail: _faults_of_entry(found, kind, trail))
     if origin is dict:
         return _Walk(dict, lambda found, trail: _faults_of_items(found.items(), inner[1], trail, inner[0]))
-    if origin is tuple:
+    if origin in (tuple, list):
         return _Walk((list, tuple), lambda found, trail: _faults_of_items(enumerate(found), inner[0], trail))
     return None
 

@@ -632,32 +632,32 @@ def read_log(path: Path) -> Log:
 
 def _results_file(path: Path) -> Log:
     """Return what a results file of lm-eval says."""
-    from evalkit.foreign import read_foreign_run
-    from evalkit.foreign_protocol import harness_of
+    from evalkit.records.lm_eval_files import read_foreign_run
+    from evalkit.records.lm_eval_protocol import harness_of
 
     record = read_foreign_run(path)
+    foreign = record.foreign
+    if foreign is None:
+        raise AssertionError("a results file of lm-eval says how it was measured")
     rows = []
     for task, metrics in record.metrics.items():
-        n = record.evalkit["shots"].get(task)
+        n = foreign.shots.get(task)
         for metric, found in metrics.items():
             if found.value is not None:
                 value = Decimal(repr(found.value))
                 error = None if found.stderr is None else Decimal(repr(found.stderr))
                 rows.append(Row(1, task, task, metric, value, error, n, found.n or None))
     no_shares: dict[str, list[str]] = {}
-    for task, metric in record.evalkit["ignored"]:
+    for task, metric in foreign.ignored:
         no_shares.setdefault(metric, []).append(task)
     ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
     others = {
-        name: protocol
-        for name, protocol in record.evalkit["protocols"].items()
-        if protocol != load_suites()[name].protocol
+        name: protocol for name, protocol in foreign.protocols.items() if protocol != load_suites()[name].protocol
     }
-    protocol = str(record.evalkit["protocol"])
     table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
-    model = ModelScores(str(record.evalkit["model"]["name"]), 1, (table,), (), None, None, (), others, protocol)
+    model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol)
     return Log(path.name, (model,), (), tuple(ignored))
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from evalkit.data.hubs import load_hub, load_openmind_hub
 from evalkit.data.layouts import Document, content_sha256, normal
@@ -14,6 +14,7 @@ from evalkit.data.manifest import Dataset, DataSource
 from evalkit.data.reading import read_bigbench, read_jsonl
 from evalkit.errors import DataError
 from evalkit.paths import SAMPLES
+from evalkit.records.facts import DataFacts
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,18 @@ class LoadedData:
     sha256: str
     verdict: Literal["published", "other", "samples"]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DataFacts:
         """Return the entry of the run's record."""
-        return {
-            "source": self.source.kind,
-            "location": self.location,
-            "rows": self.rows,
-            "documents": len(self.documents),
-            "sha256": self.sha256,
-            "expected_rows": self.dataset.rows,
-            "expected_sha256": self.dataset.sha256,
-            "verdict": self.verdict,
-        }
+        return DataFacts(
+            source=self.source.kind,
+            location=self.location,
+            rows=self.rows,
+            documents=len(self.documents),
+            sha256=self.sha256,
+            expected_rows=self.dataset.rows,
+            expected_sha256=self.dataset.sha256,
+            verdict=self.verdict,
+        )
 
 
 def _folder_file(dataset: Dataset, source: DataSource) -> Path:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run
 from evalkit.report.gate import is_run
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.published import COMPARISON_ORDER, ModelScores, column_of, comparison_table
 from evalkit.report.run_report import protocol_changes, run_report, suite_average, warnings
 from evalkit.report.tables import Column, Table, render, rounded, to_markdown
-from evalkit.results import RunRecord, read_run
 from evalkit.suites import load_suites
 
 
@@ -22,16 +23,16 @@ def column_of_run(record: RunRecord, say: Language = ENGLISH) -> ModelScores:
     suites = load_suites()
     averages = {name: suite_average(suite, record.metrics) for name, suite in suites.items()}
     exact = {name: None if value is None else Decimal(f"{value:.10f}") for name, value in averages.items()}
-    model = record.evalkit["model"]
+    model = record.model
     names = ", ".join(protocol_changes(record))
     changed = say(", changed: {changes}", changes=names) if names else ""
-    values = {"protocol": f"{record.evalkit['protocol']}{changed}", "dtype": model["dtype"], "device": model["device"]}
+    values = {"protocol": f"{record.protocol}{changed}", "dtype": model.dtype, "device": model.device}
     notes = [say("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, say)]
     missing = ", ".join(suites[name].title for name in COMPARISON_ORDER if exact[name] is None)
     notes += [say("no score for {suites}: tasks are missing or failed", suites=missing)] if missing else []
-    others = sorted(name for name, entry in record.evalkit["data"].items() if entry["verdict"] == "other")
+    others = sorted(name for name, entry in record.data.items() if entry.verdict == "other")
     notes += [say("not the published content: {names}", names=", ".join(others))] if others else []
-    name = Path(str(model["name"])).name or str(model["name"])
+    name = Path(model.name).name or model.name
     return ModelScores(name, name, exact, exact.get("humaneval"), tuple(notes))
 
 
@@ -86,7 +87,7 @@ def run_table(record: RunRecord, say: Language = ENGLISH) -> Table:
             average = suite_average(suite, record.metrics)
             shown = None if average is None else rounded(average)
             rows.append((suite.title, say("Average"), None, say("per cent"), shown, None, None))
-    return Table(str(record.evalkit["model"]["name"]), columns, tuple(rows), tuple(warnings(record, say)))
+    return Table(record.model.name, columns, tuple(rows), tuple(warnings(record, say)))
 
 
 def report_text(record: RunRecord, against: Sequence[str], form: str, say: Language = ENGLISH) -> str:
@@ -95,7 +96,7 @@ def report_text(record: RunRecord, against: Sequence[str], form: str, say: Langu
     Raises:
         ConfigError: a comparison with an unfinished run, or as `against_table`.
     """
-    if against and record.evalkit.get("partial"):
+    if against and record.partial is not None:
         raise ConfigError(f"{record.folder}: not finished, so there is nothing to set against {against[0]}")
     if form != "markdown":
         return render(against_table(record, against, say) if against else run_table(record, say), form).rstrip("\n")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.baselines import Baseline, load_baseline
-from evalkit.report.explorer import groups_and_gold
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run
 from evalkit.report.gate import is_run
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.scores import Point, RunData, Scores, scores_of_baseline, scores_of_run
-from evalkit.results import RunRecord, read_run
 from evalkit.suites import load_suites
 
 COLOURS = 8
@@ -119,7 +119,7 @@ def visible(text: str) -> str:
 
 def run_labels(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """Return (letter, label) of each run; the letter tells runs of one model apart."""
-    titles = [str(record.evalkit["model"]["name"]) for record in records]
+    titles = [record.model.name for record in records]
     if len(records) == 1:
         return [("", titles[0])]
     found = []
@@ -176,7 +176,7 @@ def chance_of(runs: Sequence[RunData], task: str, metric: str) -> float | None:
         return None
     shares = []
     for sample in next((run.samples[task] for run in runs if task in run.samples), ()):
-        gold = groups_and_gold(sample)[1]
+        gold = sample.gold
         if gold is None or not sample.continuations:
             return None
         shares.append(len(set(gold)) / len(sample.continuations))

@@ -11,8 +11,9 @@ from typing import Any
 
 from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.records.facts import RequestCounts
+from evalkit.records.model import RunRecord
 from evalkit.report.pairing import cut_from, data_sha256
-from evalkit.results import RunRecord
 from evalkit.suites import Suite, find_task, load_suites, with_chat
 
 FIELDS = {
@@ -122,23 +123,21 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
         for suite in suites
         if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite]))
     ]
-    config = candidate.evalkit["config"]
+    config = candidate.config
     off = f"off ({baseline.protocol})"
-    found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if config.get(name)]
-    if config.get("system"):
-        found.append(Difference("system", _setting(config["system"]), f"none ({baseline.protocol})"))
-    if config.get("max_new_tokens"):
-        found.append(
-            Difference("max_new_tokens", str(config["max_new_tokens"]), f"the tasks' own ({baseline.protocol})")
-        )
-    if config.get("limit"):
-        found.append(Difference("limit", f"first {config['limit']} of each task", "all"))
+    found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if getattr(config, name)]
+    if config.system:
+        found.append(Difference("system", _setting(config.system), f"none ({baseline.protocol})"))
+    if config.max_new_tokens:
+        found.append(Difference("max_new_tokens", str(config.max_new_tokens), f"the tasks' own ({baseline.protocol})"))
+    if config.limit:
+        found.append(Difference("limit", f"first {config.limit} of each task", "all"))
     missing = [name for name in names if name not in candidate.metrics]
     if missing:
         found.append(Difference("tasks", f"without {_some(missing)}", f"{len(names)} tasks"))
     present = [name for name in names if name not in missing]
-    data = candidate.evalkit["data"]
-    verdicts = {name: (data.get(name) or {}).get("verdict", "unknown") for name in present}
+    data = candidate.data
+    verdicts = {name: data[name].verdict if name in data else "unknown" for name in present}
     samples = [name for name, verdict in verdicts.items() if verdict == "samples"]
     other = [name for name, verdict in verdicts.items() if verdict not in ("samples", "published")]
     if samples:
@@ -151,21 +150,17 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
 
 def protocol_of(record: RunRecord, suite: Suite) -> str:
     """Return the protocol by which a run measured a suite; an imported run says its own."""
-    of_suites = record.evalkit.get("protocols") or {}
-    return (
-        str(of_suites.get(suite.name, record.evalkit["protocol"])) if record.evalkit.get("foreign") else suite.protocol
-    )
+    return suite.protocol if record.foreign is None else record.foreign.protocols.get(suite.name, record.protocol)
 
 
 def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) -> list[Difference]:
     """Return how the protocols of common tasks differ: an imported file may have other shots for each."""
-    sides = [record.evalkit.get("task_protocols") or {} for record in (candidate, baseline)]
     other: dict[tuple[str, str], list[str]] = {}
     for task in tasks:
         if task in candidate.metrics and task in baseline.metrics:
             a, b = (
-                str(side.get(task, record.evalkit["protocol"]))
-                for side, record in zip(sides, (candidate, baseline), strict=True)
+                record.protocol if record.foreign is None else record.foreign.task_protocols.get(task, record.protocol)
+                for record in (candidate, baseline)
             )
             if a != b:
                 other.setdefault((a, b), []).append(task)
@@ -175,24 +170,21 @@ def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) 
 
 def settings(record: RunRecord) -> dict[str, str]:
     """Return what two runs must have in common beside the protocols of their tasks, as text: field -> value."""
-    config = record.evalkit["config"]
-    limit = config.get("limit")
+    config = record.config
     return {
-        "limit": f"first {limit} of each task" if limit else "all",
-        "dtype": str(record.evalkit["model"]["dtype"]),
-        "add_bos": _setting(bool(config.get("add_bos"))),
-        "apply_chat_template": _setting(bool(config.get("apply_chat_template"))),
-        "system": _setting(config.get("system")) + (" in the user's turn" if config.get("system_in_user") else ""),
-        "max_new_tokens": _setting(config.get("max_new_tokens")),
+        "limit": f"first {config.limit} of each task" if config.limit else "all",
+        "dtype": record.model.dtype,
+        "add_bos": _setting(config.add_bos),
+        "apply_chat_template": _setting(config.apply_chat_template),
+        "system": _setting(config.system) + (" in the user's turn" if config.system_in_user else ""),
+        "max_new_tokens": _setting(config.max_new_tokens),
     }
 
 
 def template_of(record: RunRecord) -> str | None:
     """Return the sha256 of the chat template that a run used; None where it used none, or does not say."""
-    evalkit = record.evalkit
-    used = evalkit["config"].get("apply_chat_template") or with_chat(record.metrics)
-    digest = evalkit["model"].get("chat_template_sha256")
-    return str(digest) if used and digest else None
+    used = record.config.apply_chat_template or with_chat(record.metrics)
+    return record.model.chat_template_sha256 if used else None
 
 
 def other_template(candidate: str | None, baseline: str | None) -> list[Difference]:
@@ -204,18 +196,18 @@ def other_template(candidate: str | None, baseline: str | None) -> list[Differen
 
 def _of_model(record: RunRecord, whose: str) -> list[str]:
     """Return what of a run's model and requests belongs beside its numbers."""
-    model, counts = record.evalkit["model"], record.evalkit.get("requests") or {}
-    ignored = (model.get("generation") or {}).get("ignored") or {}
+    model, counts = record.model, record.requests or RequestCounts()
+    ignored = {} if model.generation is None else model.generation.ignored
     found = []
-    if model.get("adapter"):
-        found.append(f"adapter: the {whose} is {model['name']} with {model['adapter']['name']}")
+    if model.adapter is not None:
+        found.append(f"adapter: the {whose} is {model.name} with {model.adapter.name}")
     if ignored:
         settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
         found.append(f"generation: {settings} of the {whose}'s generation_config.json is not applied")
-    if counts.get("cut"):
-        found.append(f"cut: {counts['cut']:,} requests of the {whose} lost their beginning")
-    if counts.get("apart"):
-        found.append(f"apart: in {counts['apart']:,} requests of the {whose} a token spans context and continuation")
+    if counts.cut:
+        found.append(f"cut: {counts.cut:,} requests of the {whose} lost their beginning")
+    if counts.apart:
+        found.append(f"apart: in {counts.apart:,} requests of the {whose} a token spans context and continuation")
     return found
 
 
@@ -223,31 +215,30 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
     """Return what does not refuse a comparison but belongs beside its result."""
     found = []
     records = [candidate] if baseline is None else [candidate, baseline]
-    data = [entry for record in records for entry in record.evalkit["data"].values()]
-    if any(entry.get("verdict") == "samples" for entry in data):
+    data = [entry for record in records for entry in record.data.values()]
+    if any(entry.verdict == "samples" for entry in data):
         found.append("samples: the built-in samples are no benchmark, so no number here is a score")
-    elif any(entry.get("verdict") == "other" for entry in data):
+    elif any(entry.verdict == "other" for entry in data):
         found.append("data: some of it is not the published content")
-    if candidate.evalkit["config"].get("limit"):
-        found.append(f"limited: only the first {candidate.evalkit['config']['limit']} documents of each task")
-    found += [why for record in records if (why := record.evalkit.get("unpaired_because"))]
+    if candidate.config.limit:
+        found.append(f"limited: only the first {candidate.config.limit} documents of each task")
+    found += [why for record in records if record.foreign is not None and (why := record.foreign.unpaired_because)]
     found += _of_model(candidate, "candidate")
     if baseline is not None:
         found += _of_model(baseline, "baseline")
-        templates = [record.evalkit["model"].get("chat_template_sha256") for record in records]
-        if candidate.evalkit["config"].get("apply_chat_template") and None in templates and any(templates):
+        templates = [record.model.chat_template_sha256 for record in records]
+        if candidate.config.apply_chat_template and None in templates and any(templates):
             found.append("chat_template: one of the runs does not say which it used")
-        left, right = ((record.evalkit.get("identity") or {}).get("protocol") or {} for record in records)
-        if left.get("sha256") != right.get("sha256") and left and right:
+        left, right = (record.identity and record.identity.protocol for record in records)
+        if left and right and left.sha256 != right.sha256:
             found.append("protocol: the task configurations changed between the runs; `evalkit verify` checks them")
-        tokenizers = [record.evalkit["model"].get("tokenizer_fingerprint") for record in records]
-        groups = [(record.evalkit.get("identity") or {}).get("tokenizer") or {} for record in records]
-        tokenizer_files = [group.get("tokenizer_files") for group in groups]
+        tokenizers = [record.model.tokenizer_fingerprint for record in records]
+        tokenizer_files = [record.identity and record.identity.tokenizer.tokenizer_files for record in records]
         if all(tokenizers) and tokenizers[0] != tokenizers[1]:
             found.append("tokenizer: the two runs' tokenizers encode differently")
         elif all(tokenizer_files) and tokenizer_files[0] != tokenizer_files[1]:
             found.append("tokenizer: the files of the two runs' tokenizers differ")
-        libraries = [record.evalkit["environment"]["versions"] for record in records]
+        libraries = [record.environment.versions for record in records]
         changed = [
             f"{name} {libraries[1].get(name, 'absent')} -> {libraries[0].get(name, 'absent')}"
             for name in ("lm_eval", "transformers", "torch", "torch_npu")

@@ -15,19 +15,25 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
+from msgspec import to_builtins
+
 from evalkit.errors import ConfigError
 from evalkit.paired import PairedTest
+from evalkit.records.facts import Generation
+from evalkit.records.identity import Identity
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run
 from evalkit.report import comparable
 from evalkit.report.flips import GRADED_CHANGE, Flip, flips_markdown, flips_of, shown_first
 from evalkit.report.gate import model_name
 from evalkit.report.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.report.questions import margin_test, paired_tests
 from evalkit.report.tables import Cell, Column, Table, p_text, render, rounded, to_markdown
-from evalkit.results import RunRecord, read_run
 from evalkit.stats import Estimate, holm, mcnemar, t_quantile
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 # Settings that say where a run happened, not what it computed.
+_SHOWN_APART = {"versions", "identity", "generation"}
 _NOT_COMPARED = {"audit_fraction", "fresh", "output", "resume", "source_file", "suite", "task"}
 
 
@@ -153,34 +159,35 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
 
 
 def _described(record: RunRecord) -> dict[str, Any]:
-    evalkit = record.evalkit
-    found: dict[str, Any] = {"protocol": evalkit["protocol"]}
-    shots = evalkit.get("shots") or {}  # an imported file may have others for each task
+    model, identity = record.model, record.identity or Identity()
+    found: dict[str, Any] = {"protocol": record.protocol}
+    shots = {} if record.foreign is None else record.foreign.shots  # an imported file may have others for each task
     found |= {f"shots {task}": n for task, n in shots.items()} if len(set(shots.values())) > 1 else {}
+    described = {name: value for name, value in to_builtins(model).items() if name not in _SHOWN_APART}
+    found |= described
+    asked = to_builtins(record.config)
     found |= {
-        name: value for name, value in evalkit["model"].items() if name not in ("versions", "identity", "generation")
+        f"config.{name}": v for name, v in asked.items() if name not in _NOT_COMPARED and described.get(name) is None
     }
-    found |= {f"config.{k}": v for k, v in evalkit["config"].items() if k not in _NOT_COMPARED and k not in found}
-    generation = evalkit["model"].get("generation") or {}
-    found["end tokens"] = generation.get("end_ids")
-    found["not applied"] = [f"{name}={value}" for name, value in (generation.get("ignored") or {}).items()]
-    found["scorer"] = evalkit["scorer"]["name"]
-    found["isolation"] = evalkit.get("isolation")
-    identity = evalkit.get("identity") or {}
-    found["protocol sha256"] = (identity.get("protocol") or {}).get("sha256")
-    found["tokenizer files"] = (identity.get("tokenizer") or {}).get("tokenizer_files")
-    found["evalkit code"] = (identity.get("code") or {}).get("sha256")
-    for task, entry in evalkit["data"].items():
-        found[f"data {task}"] = entry.get("sha256") or entry.get("verdict")
+    generation = model.generation or Generation()
+    found["end tokens"] = list(generation.end_ids) if model.generation is not None else None
+    found["not applied"] = [f"{name}={value}" for name, value in generation.ignored.items()]
+    found["scorer"] = record.scorer.name
+    found["isolation"] = record.isolation
+    found["protocol sha256"] = identity.protocol and identity.protocol.sha256
+    found["tokenizer files"] = identity.tokenizer.tokenizer_files
+    found["evalkit code"] = identity.code.sha256
+    for task, data in record.data.items():
+        found[f"data {task}"] = data.sha256 or data.verdict
     found["tasks"] = list(record.metrics)
-    found |= {f"version {name}": version for name, version in sorted(evalkit["environment"]["versions"].items())}
+    found |= {f"version {name}": version for name, version in sorted(record.environment.versions.items())}
     return found
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return f"{len(value)} of them" if len(value) > 3 else ", ".join(map(str, value)) or "none"
     text = " ".join(str(value).split())
     if len(text) == 64 and set(text) <= set("0123456789abcdef"):

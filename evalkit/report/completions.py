@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ConfigError
-from evalkit.results import Sample, read_run, read_samples
+from evalkit.records.reading import read_run, read_samples
+from evalkit.records.samples import Sample
 
 # Lines of a program's own output that are shown.
 SHOWN_OUTPUT_LINES = 10

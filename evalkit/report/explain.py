@@ -15,12 +15,14 @@ from typing import Literal
 
 from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.errors import ConfigError
+from evalkit.records.facts import RequestCounts
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run
 from evalkit.report import comparable
 from evalkit.report.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
 from evalkit.report.gate import chosen_suites, is_run, model_name, suites_in
 from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
-from evalkit.results import RunRecord, read_run
 from evalkit.stats import Estimate, unpaired_difference
 from evalkit.suites import Suite, same_documents
 
@@ -196,24 +198,24 @@ def _settings(facts: Facts) -> Iterator[Cause]:
         yield Cause("protocol", "found", None, f"published by {protocol}, run by {ours}: other requests or metrics")
     else:
         yield Cause("protocol", "ruled out", 0.0, f"both by {ours}")
-    config = facts.scores.record.evalkit["config"]
-    model, counts = facts.scores.record.evalkit["model"], facts.scores.record.evalkit.get("requests") or {}
-    if model.get("adapter"):
-        text = f"the run applied {model['adapter']['name']}; run the model without it"
+    record = facts.scores.record
+    counts = record.requests or RequestCounts()
+    if record.model.adapter is not None:
+        text = f"the run applied {record.model.adapter.name}; run the model without it"
         yield Cause("adapter", "found", None, text)
-    if counts.get("cut"):
-        text = f"{counts['cut']:,} requests of the run lost their beginning; a longer context (--max-length) keeps it"
+    if counts.cut:
+        text = f"{counts.cut:,} requests of the run lost their beginning; a longer context (--max-length) keeps it"
         yield Cause("context length", "found", None, text)
-    if counts.get("apart"):
-        text = f"in {counts['apart']:,} requests of the run a token spans context and continuation"
+    if counts.apart:
+        text = f"in {counts.apart:,} requests of the run a token spans context and continuation"
         yield Cause("tokenizer", "found", None, text)
     names = {"add_bos": "BOS token", "apply_chat_template": "chat template", "system": "system prompt"}
     for key, name in names.items():
-        template = comparable.template_of(facts.scores.record)
+        template = comparable.template_of(record)
         if key == "apply_chat_template" and facts.suite.name == "humaneval_chat" and template:
             text = f"the run used sha256 {template[:12]}, the publication does not say which; it changes every request"
             yield Cause(name, "unknown", None, text)
-        elif config.get(key):
+        elif getattr(record.config, key):
             text = f"the run has it, {protocol} does not: it changes every request; run again without it"
             yield Cause(name, "found", None, text)
         else:
@@ -256,11 +258,12 @@ def _documents(facts: Facts, own: Estimate) -> Cause:
 
 
 def _data(facts: Facts) -> Cause:
-    data = facts.scores.record.evalkit["data"]
-    other = [task.name for task in facts.suite.tasks if (data.get(task.name) or {}).get("verdict") != "published"]
+    data = facts.scores.record.data
+    verdicts = {task.name: data[task.name].verdict if task.name in data else "unknown" for task in facts.suite.tasks}
+    other = [name for name, verdict in verdicts.items() if verdict != "published"]
     if not other:
         return Cause("data", "ruled out", 0.0, "content hashes are those of the published data")
-    kinds = sorted({str((data.get(name) or {}).get("verdict", "unknown")) for name in other})
+    kinds = sorted({verdicts[name] for name in other})
     shares = {figure.name: figure.points for figure in task_gaps(facts)}
     points = abs(math.fsum(shares[name] for name in other)) if all(name in shares for name in other) else None
     text = f"{len(other)} of {len(facts.suite.tasks)} tasks have other content ({', '.join(kinds)}): {_some(other)}"
@@ -271,15 +274,14 @@ def _data(facts: Facts) -> Cause:
 
 def _numerics(facts: Facts) -> Iterator[Cause]:
     record = facts.scores.record
-    dtype = str(record.evalkit["model"]["dtype"])
+    dtype = record.model.dtype
     theirs = facts.published_dtype()
-    quantized = record.evalkit["model"].get("quantization")
+    quantized = record.model.quantization
     if quantized:
         yield Cause("quantisation", "found", None, f"the run's weights are quantised ({quantized})")
-    audit = record.evalkit.get("numerics")
     close = close_calls(facts, CLOSE_NATS)
-    if isinstance(audit, dict) and isinstance(audit.get("points"), (int, float)):
-        points = float(audit["points"])
+    if record.numerics is not None:
+        points = record.numerics.points
         figure = f"float32 changes {points:.2f} points of answers at most, as the run's audit measured"
         known: float | None = points
     else:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from evalkit.baselines import Baseline
+from evalkit.records.samples import Sample
 from evalkit.report.run_scores import RunScores
-from evalkit.results import Sample
 from evalkit.stats import binomial_stderr
 from evalkit.suites import Suite, Task
 
@@ -137,9 +137,9 @@ def choice_margin(sample: Sample, metric: str) -> float | None:
     values = sample.logprobs
     if metric not in ("acc", "acc_norm", "multiple_choice_grade") or len(values) < 2:
         return None
-    lengths = [max(1, len(text) - 1) if metric == "acc_norm" else 1 for text in sample.continuations]
+    lengths = (sample.characters if metric == "acc_norm" else None) or [1] * len(values)
     scored = sorted(
-        ((value / length, length) for value, length in zip(values, lengths, strict=True) if value is not None),
+        ((v / length, length) for v, length in zip(values, lengths, strict=True) if v is not None and length),
         reverse=True,
     )
     return None if len(scored) < 2 else (scored[0][0] - scored[1][0]) * min(scored[0][1], scored[1][1])

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from evalkit.records.samples import Sample
 from evalkit.report.pairing import TaskPair
-from evalkit.results import Sample
 
 GRADED_CHANGE = 0.5
 """A graded score (mc2) flips if it moves by at least this much."""

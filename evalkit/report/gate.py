@@ -17,6 +17,9 @@ import numpy as np
 from evalkit.baselines import Baseline, load_baseline
 from evalkit.baselines.model import SuiteScore
 from evalkit.errors import ConfigError
+from evalkit.records.model import SAMPLES_FILE, RunRecord
+from evalkit.records.reading import has_samples, read_run
+from evalkit.records.reading import is_run as is_run_path
 from evalkit.report import comparable
 from evalkit.report.comparable import Difference
 from evalkit.report.gate_policy import Policy, Rule
@@ -32,8 +35,6 @@ from evalkit.report.questions import (
     unpaired_tests,
 )
 from evalkit.report.run_scores import RunScores, run_scores
-from evalkit.results import SAMPLES_FILE, RunRecord, has_samples, read_run
-from evalkit.results import is_run as is_run_path
 from evalkit.stats import binomial_stderr
 from evalkit.suites import Suite, find_suite, load_suites
 from evalkit.unpaired import Side, widened
@@ -403,7 +404,7 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         differences, asking.allowed, f"{candidate.folder} and {baseline.slug}", never=frozenset({"tasks", "failed"})
     )
     notes = [f"unpaired: {baseline.name} is a published aggregate ({baseline.source}, {baseline.retrieved})"]
-    notes += ["dtype: the publication does not say its own; the candidate's is " + candidate.evalkit["model"]["dtype"]]
+    notes += ["dtype: the publication does not say its own; the candidate's is " + candidate.model.dtype]
     bounds = [suite.title for suite in chosen if published[suite.name].stderr_from == "bound"]
     if bounds:
         notes.append(f"only an average was published, so its error is an upper bound: {', '.join(bounds)}")
@@ -469,4 +470,4 @@ def _independent(counts: Sequence[int]) -> float:
 
 def model_name(record: RunRecord) -> str:
     """Return the name of a run's model."""
-    return str(record.evalkit["model"]["name"])
+    return record.model.name

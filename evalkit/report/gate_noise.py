@@ -13,12 +13,12 @@ from typing import cast
 
 from evalkit.errors import ConfigError
 from evalkit.paired import PairedTest
+from evalkit.records.reading import read_run
 from evalkit.report import comparable
 from evalkit.report.gate import chosen_suites, model_name, suites_in, tasks_of
 from evalkit.report.pairing import TaskPair, pair, scores_of
 from evalkit.report.questions import Question, paired_tests, passing_margin
 from evalkit.report.tables import Cell, Column, Table, rounded, to_markdown
-from evalkit.results import read_run
 from evalkit.suites import load_suites
 
 
@@ -60,14 +60,14 @@ def noise_between(
     left, right = read_run(first), read_run(second)
     if left.folder.resolve() == right.folder.resolve():
         raise ConfigError(f"--aa: {first} is given twice; make a second run of the model to see its noise")
-    prints = [record.evalkit["model"].get("model_fingerprint") for record in (left, right)]
-    if all(prints) and prints[0] != prints[1]:
+    a, b = left.model.model_fingerprint, right.model.model_fingerprint
+    if a and b and a != b:
         raise ConfigError(
-            f"--aa: {first} and {second} are runs of two models ({prints[0][:12]} and {prints[1][:12]}); "
+            f"--aa: {first} and {second} are runs of two models ({a[:12]} and {b[:12]}); "
             "`evalkit compare` says what differs"
         )
     notes = comparable.remarks(right, left)
-    if not all(prints):
+    if not (a and b):
         notes.append("the records do not say whether the weights are the same; the names are taken for it")
         if model_name(left) != model_name(right):
             raise ConfigError(f"--aa: {first} and {second} are runs of {model_name(left)} and {model_name(right)}")

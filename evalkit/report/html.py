@@ -26,6 +26,7 @@ from markupsafe import Markup
 
 from evalkit import __version__
 from evalkit.baselines import Baseline
+from evalkit.records.model import RunRecord
 from evalkit.report.charts import Model, models_of, read_models, run_labels, suite_groups, task_groups, visible
 from evalkit.report.explorer import explorer_data
 from evalkit.report.gate import AVERAGE
@@ -33,7 +34,6 @@ from evalkit.report.html_tables import comparison, facts, number, signed, task_t
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.run_report import protocol_changes, warnings
 from evalkit.report.scores import Point, RunData, change_from, paired_samples, read_data, suite_changes
-from evalkit.results import RunRecord
 from evalkit.store.files import write_atomically
 from evalkit.suites import load_suites
 
@@ -167,8 +167,8 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         style=Markup(style),
         script=Markup(script),
         data=as_json_block(data),
-        dates=sorted({str(record.evalkit["started"])[:10] for record in records}),
-        protocols=sorted({str(record.evalkit["protocol"]) for record in records}),
+        dates=sorted({record.started[:10] for record in records}),
+        protocols=sorted({record.protocol for record in records}),
         runs=[
             {"label": label, "warnings": _warnings(record, say)}
             for (_, label), record in zip(labels, records, strict=True)

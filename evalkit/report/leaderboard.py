@@ -8,11 +8,12 @@ from pathlib import Path
 
 from evalkit.baselines import Baseline, SuiteScore, list_baselines, load_baseline
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import is_run, read_run
 from evalkit.report.comparable import protocol_of
 from evalkit.report.run_scores import run_scores
 from evalkit.report.scores import caveats_of
 from evalkit.report.tables import Cell, Column, Table, rounded
-from evalkit.results import RunRecord, is_run, read_run
 from evalkit.stats import Estimate, holm, independent_mean, unpaired_difference
 from evalkit.suites import Suite, load_suites
 
@@ -95,16 +96,15 @@ def standing_of_run(record: RunRecord) -> Standing:
     """Return a run's scores, with clustered errors; a suite counts only if all its tasks have a score."""
     found = run_scores(record)
     scores = {name: estimate for name, suite in load_suites().items() if (estimate := found.suite(suite)) is not None}
-    caveats = () if record.evalkit.get("foreign") else caveats_of(record)
-    if record.evalkit.get("foreign") and record.evalkit["config"].get("limit"):
-        caveats = (f"limited: {record.evalkit['config']['limit']} of each task",)
+    caveats = caveats_of(record) if record.foreign is None else ()
+    if record.foreign is not None and record.config.limit:
+        caveats = (f"limited: {record.config.limit} of each task",)
     marks = {
         name: (NO_SCORE if caveats else "")
         + (OTHER_PROTOCOL if protocol_of(record, load_suites()[name]) != load_suites()[name].protocol else "")
         for name in scores
     }
-    name = str(record.evalkit["model"]["name"])
-    return Standing(name, str(record.folder), scores, marks, is_run=True, caveats=caveats)
+    return Standing(record.model.name, str(record.folder), scores, marks, is_run=True, caveats=caveats)
 
 
 def standing_of(name: str) -> Standing:

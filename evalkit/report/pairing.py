@@ -16,8 +16,10 @@ from functools import cached_property
 import numpy as np
 
 from evalkit.errors import DataError, StoreError
-from evalkit.foreign import mean_metrics
-from evalkit.results import RUN_FILE, SAMPLES_FILE, RunRecord, Sample, has_samples, read_samples
+from evalkit.records.lm_eval_files import mean_metrics
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
+from evalkit.records.reading import has_samples, read_samples
+from evalkit.records.samples import Sample
 from evalkit.stats import FloatArray
 from evalkit.suites import Task, load_tasks, question_group
 
@@ -181,7 +183,7 @@ def samples_by_task(
 
 def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, allow_missing: bool) -> None:
     where, counts = f"{record.folder / SAMPLES_FILE}: {task}", RUN_FILE
-    if record.evalkit.get("foreign"):
+    if record.foreign is not None:
         where, counts = f"{record.folder.parent}: samples of {task}", record.folder.name
     counted = max((value.n for value in record.metrics.get(task, {}).values()), default=0)
     twice = len(samples) - len({sample.doc_id for sample in samples})
@@ -196,9 +198,9 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
             "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
         )
-    read = None if record.evalkit.get("foreign") else (record.evalkit["data"].get(task) or {}).get("documents")
-    limit = record.evalkit["config"].get("limit")
-    if isinstance(read, int) and counted < min(read, limit or read):
+    data, limit = record.data.get(task), record.config.limit
+    read = None if record.foreign is not None or data is None else data.documents
+    if read is not None and counted < min(read, limit or read):
         raise StoreError(
             f"{record.folder / RUN_FILE}: {task}: {counted:,} documents are counted, but its data had {read:,}"
             f"{f' and the limit was {limit:,}' if limit else ''}; the file was changed, rerun it"
@@ -209,7 +211,7 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
 
 def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where: str, counts: str) -> None:
     """The record's scores are the samples' means, or one of the files is another run's."""
-    is_foreign = bool(record.evalkit.get("foreign"))
+    is_foreign = record.foreign is not None
     means = mean_metrics(record.lm_eval) if is_foreign else frozenset()
     for metric, recorded in record.metrics.get(task, {}).items():
         if is_foreign and (task, metric) not in means:
@@ -228,9 +230,8 @@ def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where:
 
 def data_sha256(record: RunRecord, task: str) -> str | None:
     """Return the content hash of a task's data, None where the record has none."""
-    entry = record.evalkit["data"].get(task) or {}
-    sha256 = entry.get("sha256")
-    return str(sha256) if sha256 else None
+    data = record.data.get(task)
+    return None if data is None else data.sha256
 
 
 def same_data(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
@@ -239,9 +240,13 @@ def same_data(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
     return left is not None and left == right
 
 
+def _doc_hashes(record: RunRecord, task: str) -> tuple[str, ...] | None:
+    return None if record.foreign is None else record.foreign.doc_hashes.get(task, ())
+
+
 def is_cut(record: RunRecord, task: str) -> bool:
     """Return True if fewer documents of a task are there than another harness's results file counts."""
-    hashes = (record.evalkit["data"].get(task) or {}).get("doc_hashes")
+    hashes = _doc_hashes(record, task)
     return hashes is not None and len(hashes) < max((v.n for v in record.metrics.get(task, {}).values()), default=0)
 
 
@@ -249,10 +254,7 @@ def cut_from(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
     """Return True if a run's samples are cut, and what is left of them is among the other run's documents."""
     if not (is_cut(candidate, task) or is_cut(baseline, task)):
         return False
-    left, right = (
-        Counter[str]((record.evalkit["data"].get(task) or {}).get("doc_hashes") or ())
-        for record in (candidate, baseline)
-    )
+    left, right = (Counter[str](_doc_hashes(record, task) or ()) for record in (candidate, baseline))
     return left <= right or right <= left
 
 
@@ -278,9 +280,9 @@ def pair(
         DataError: a task has no common documents.
     """
     for record in (candidate, baseline):
-        if record.evalkit.get("foreign") and not has_samples(record):
-            if why := record.evalkit.get("unpaired_because"):
-                raise DataError(str(why))
+        if record.foreign is not None and not has_samples(record):
+            if record.foreign.unpaired_because:
+                raise DataError(record.foreign.unpaired_because)
             raise DataError(
                 f"{record.folder}: no samples files beside it (lm_eval --log_samples writes them), so no pairs"
             )
@@ -315,12 +317,12 @@ def _check_content(candidate: RunRecord, baseline: RunRecord, found: TaskPair) -
     """
     documents = list(zip(found.candidate, found.baseline, strict=True))
     asked = [a.context == b.context and a.continuations == b.continuations for a, b in documents]
-    digests = [(record.evalkit.get("identity") or {}).get("protocol") or {} for record in (candidate, baseline)]
+    digests = [record.identity and record.identity.protocol for record in (candidate, baseline)]
     as_before = digests[0] == digests[1] and all(
-        candidate.evalkit["config"].get(name) == baseline.evalkit["config"].get(name)
+        getattr(candidate.config, name) == getattr(baseline.config, name)
         for name in ("apply_chat_template", "system", "system_in_user")
     )
-    templates = [record.evalkit["model"].get("chat_template_sha256") for record in (candidate, baseline)]
+    templates = [record.model.chat_template_sha256 for record in (candidate, baseline)]
     as_before = as_before and templates[0] == templates[1]
     comparable = any(asked) or (as_before and bool(digests[0]))
     other = [

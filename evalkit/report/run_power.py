@@ -11,13 +11,13 @@ from typing import cast
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
 from evalkit.paired import PairedTest, planned_test
+from evalkit.records.reading import read_run
 from evalkit.report.gate import chosen_suites, model_name, suites_in
 from evalkit.report.pairing import TaskScores, pair, scores_of
 from evalkit.report.power import check
 from evalkit.report.questions import AVERAGE, paired_tests
 from evalkit.report.run_scores import RunScores, run_scores
 from evalkit.report.tables import Cell, Column, Table, rounded
-from evalkit.results import read_run
 from evalkit.stats import Estimate, independent_mean, smallest_detectable, suite_stderr
 from evalkit.suites import Suite, load_suites
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
+from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
+from evalkit.records.model import MetricValue, Partial, RunRecord
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.tables import escape_markdown, rounded
-from evalkit.results import MetricValue, RunRecord
 from evalkit.suites import Suite, load_suites
 
 _CHANGING = ("add_bos", "apply_chat_template", "system", "system_in_user", "max_new_tokens")
@@ -101,71 +101,68 @@ def summary_rows(
 
 def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, str]]:
     """Return (name, value): what was run, on what, how and when."""
-    evalkit = record.evalkit
-    model = evalkit["model"]
-    versions = evalkit["environment"]["versions"]
+    model, versions = record.model, record.environment.versions
     shown = ("evalkit", "lm_eval", "transformers", "torch", "torch_npu", "openmind", "python")
-    limit = evalkit["config"].get("limit")
+    limit = record.config.limit
     changes = protocol_changes(record)
     changed = say(" (changed: {changes})", changes=", ".join(changes)) if changes else ""
     rows = [
-        (say("Model"), str(model["name"])),
-        (say("Protocol"), evalkit["protocol"] + changed),
-        (say("Device"), f"{model['device']} ({model['device_name']})" if model.get("device_name") else model["device"]),
+        (say("Model"), model.name),
+        (say("Protocol"), record.protocol + changed),
+        (say("Device"), f"{model.device} ({model.device_name})" if model.device_name else model.device),
         (say("Dtype"), _dtype_text(model, say)),
         *model_rows(record, say),
-        (say("Loader"), model["loader"]),
-        (say("Scorer"), f"{evalkit['scorer']['name']} ({evalkit['scorer']['reason']})"),
-        (say("Data"), _data_text(evalkit["data"], say)),
+        (say("Loader"), model.loader),
+        (say("Scorer"), f"{record.scorer.name} ({record.scorer.reason})"),
+        (say("Data"), _data_text(record.data, say)),
         (say("Documents"), say("first {limit} of each task", limit=limit) if limit else say("all")),
         (say("Versions"), ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
-        (say("Date"), evalkit["started"]),
-        (say("Duration"), _duration(evalkit, say)),
+        (say("Date"), record.started),
+        (say("Duration"), _duration(record.duration_seconds, say)),
     ]
-    if evalkit.get("numerics"):
-        rows.append((say("Numerics"), evalkit["numerics"]["summary"].removeprefix("numerics: ")))
-    if evalkit.get("isolation"):
-        rows.append((say("Model-written programs"), evalkit["isolation"]))
+    if record.numerics is not None:
+        rows.append((say("Numerics"), record.numerics.summary.removeprefix("numerics: ")))
+    if record.isolation:
+        rows.append((say("Model-written programs"), record.isolation))
     return rows
 
 
-def _dtype_text(model: Mapping[str, Any], say: Language) -> str:
+def _dtype_text(model: ModelFacts, say: Language) -> str:
     """Return the dtype that was computed in, and what the checkpoint's weights are quantised by."""
-    method = model.get("quantization")
-    return str(model["dtype"]) + (say(" (weights quantised: {method})", method=method) if method else "")
+    method = model.quantization
+    return model.dtype + (say(" (weights quantised: {method})", method=method) if method else "")
 
 
 def model_rows(record: RunRecord, say: Language) -> list[tuple[str, str]]:
     """Return what else of the model a reader should know: an adapter, settings not in force, where --system went."""
-    model, system = record.evalkit["model"], record.evalkit.get("system")
-    ignored = (model.get("generation") or {}).get("ignored") or {}
+    model, system = record.model, record.system
+    ignored = {} if model.generation is None else model.generation.ignored
     rows = []
-    if model.get("adapter"):
-        rows.append((say("Adapter"), f"{model['adapter']['name']} (sha256 {model['adapter']['sha256'][:12]})"))
-    if model.get("weights_unused"):
-        rows.append((say("Weights"), f"{', '.join(model['weights'])} (unused: {', '.join(model['weights_unused'])})"))
+    if model.adapter is not None:
+        rows.append((say("Adapter"), f"{model.adapter.name} (sha256 {(model.adapter.sha256 or '')[:12]})"))
+    if model.weights_unused:
+        weights = f"{', '.join(model.weights or ())} (unused: {', '.join(model.weights_unused)})"
+        rows.append((say("Weights"), weights))
     if ignored:
         settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
         rows.append((say("Not applied"), say("{settings} of generation_config.json", settings=settings)))
-    if system:
-        rows.append((say("System prompt"), f"{system['text']!r} ({system['place']})"))
+    if system is not None:
+        rows.append((say("System prompt"), f"{system.text!r} ({system.place})"))
     return rows
 
 
-def _duration(evalkit: Mapping[str, Any], say: Language) -> str:
-    seconds = evalkit["duration_seconds"]
+def _duration(seconds: float | None, say: Language) -> str:
     return say("unfinished") if seconds is None else say("{seconds} s", seconds=f"{seconds:.0f}")
 
 
 def protocol_changes(record: RunRecord) -> list[str]:
     """Return the settings that change requests from the protocol's."""
-    config = record.evalkit["config"]
-    return [name for name in _CHANGING if config.get(name)]
+    return [name for name in _CHANGING if getattr(record.config, name)]
 
 
-def _data_text(data: Mapping[str, Mapping[str, Any]], say: Language) -> str:
-    text = ", ".join(sorted({entry["source"] for entry in data.values()}))
-    others = sorted(name for name, entry in data.items() if entry["verdict"] == "other")
+def _data_text(data: Mapping[str, DataFacts], say: Language) -> str:
+    text = ", ".join(sorted({entry.source for entry in data.values()}))
+    others = sorted(name for name, entry in data.items() if entry.verdict == "other")
     if others:
         text += say("; not the published content: {names}", names=", ".join(others))
     return text
@@ -174,10 +171,9 @@ def _data_text(data: Mapping[str, Mapping[str, Any]], say: Language) -> str:
 def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
     """Return what a reader must know before using the numbers."""
     found = []
-    data = record.evalkit["data"]
-    if any(entry["verdict"] == "samples" for entry in data.values()):
+    if any(entry.verdict == "samples" for entry in record.data.values()):
         found.append(say("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder."))
-    if record.evalkit["config"].get("limit"):
+    if record.config.limit:
         found.append(say("limited: only the first documents of each task were scored; averages are not comparable."))
     failed = [
         say("{task}: {metric}: {failed} of {n} failed", task=task, metric=metric, failed=value.failed, n=value.n)
@@ -185,57 +181,55 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
         for metric, value in of_task.items()
         if value.failed
     ]
-    partial = record.evalkit.get("partial")
-    if partial:
-        there = partial["there"]
+    if record.partial is not None:
+        there = record.partial.there
         found.insert(0, say("partial: the run is not finished ({there}); no number here is a result.", there=there))
-    work = record.evalkit.get("work") or {}
-    if work.get("reused_from"):
-        values = {"count": f"{sum(section['reused'] for section in work['sections']):,}", "run": work["reused_from"]}
+    work = record.work
+    if work is not None and work.reused_from:
+        values = {"count": f"{sum(section.reused for section in work.sections):,}", "run": work.reused_from}
         found.append(say("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
-    return found + requests_text(record.evalkit.get("requests") or {}, say) + failed
+    return found + requests_text(record.requests or RequestCounts(), say) + failed
 
 
-def requests_text(counts: Mapping[str, int], say: Language = ENGLISH) -> list[str]:
+def requests_text(counts: RequestCounts, say: Language = ENGLISH) -> list[str]:
     """Return what happened to requests before the model saw them, one line each."""
-    cut, apart = counts.get("cut"), counts.get("apart")
     found = []
-    if cut:
+    if counts.cut:
         found.append(
             say(
                 "cut: {count} requests lost their beginning, since they are longer than the model's context.",
-                count=f"{cut:,}",
+                count=f"{counts.cut:,}",
             )
         )
-    if apart:
+    if counts.apart:
         found.append(
             say(
                 "encoded apart: in {count} requests a token spans the join of context and continuation, so the two "
                 "were encoded apart.",
-                count=f"{apart:,}",
+                count=f"{counts.apart:,}",
             )
         )
     return found
 
 
-def _partial_note(suite: Suite, record: RunRecord, say: Language) -> str:
+def _partial_note(suite: Suite, partial: Partial, say: Language) -> str:
     """Return the mark of an unfinished run's table: how many of the documents it is made of."""
-    documents = record.evalkit["partial"]["documents"]
-    counts = [documents[task.name] for task in suite.tasks if task.name in documents]
+    counts = [partial.documents[task.name] for task in suite.tasks if task.name in partial.documents]
     there, total = f"{sum(there for there, _ in counts):,}", f"{sum(of for _, of in counts):,}"
     return f"**{say('partial: {there} of {total} documents', there=there, total=total)}**"
 
 
 def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
     """Return the report of a finished run as Markdown; the tables of tasks keep the published layout."""
-    lines = [f"# {escape_markdown(str(record.evalkit['model']['name']))}", ""]
+    lines = [f"# {escape_markdown(record.model.name)}", ""]
     lines += [f"**{warning}**\n" for warning in warnings(record, say)]
     lines += [say("- {name}: {value}", name=name, value=value) for name, value in header_rows(record, say)]
     lines.append("")
+    partial = record.partial
     for suite in load_suites().values():
-        without = (record.evalkit.get("partial") or {}).get("without_verdicts") or ()
-        if any(task.name in without for task in suite.tasks):
-            counts = [record.evalkit["partial"]["documents"][task.name] for task in suite.tasks if task.name in without]
+        without = [task.name for task in suite.tasks if partial is not None and task.name in partial.without_verdicts]
+        if partial is not None and without:
+            counts = [partial.documents[name] for name in without]
             there, total = f"{sum(c for c, _ in counts):,}", f"{sum(of for _, of in counts):,}"
             note = say("partial: the texts of {there} of {total} problems are there", there=there, total=total)
             lines += [f"## {suite.title}", "", f"**{note}**", ""]
@@ -243,10 +237,9 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
             continue
         if not any(task.name in record.metrics for task in suite.tasks):
             continue
-        is_partial = bool(record.evalkit.get("partial"))
-        average = None if is_partial else suite_average(suite, record.metrics)
+        average = suite_average(suite, record.metrics) if partial is None else None
         lines += [f"## {suite.title}", ""]
-        lines += [_partial_note(suite, record, say), ""] if is_partial else []
+        lines += [_partial_note(suite, partial, say), ""] if partial is not None else []
         lines += [suite_table(suite, record.metrics), ""]
         missing = sum(task.name not in record.metrics for task in suite.tasks)
         note = ""
@@ -254,7 +247,7 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
             note = say(" ({missing} of {count} tasks not run)", missing=missing, count=len(suite.tasks))
         lines += [say("Average: {average}", average=percent(average)) + note, ""]
     rows = summary_rows(record.metrics, say)
-    if rows and not record.evalkit.get("partial"):
+    if rows and partial is None:
         width = max(len(name) for name, _ in rows)
         lines += [f"## {say('Summary')}", "", f"|{say('Suite').ljust(width)}|{say('Score').rjust(6)}|"]
         lines.append(f"|{'-' * width}|-----:|")

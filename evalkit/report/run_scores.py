@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import has_samples
+from evalkit.records.samples import Sample
 from evalkit.report.pairing import cluster_keys, linked_keys, samples_by_task
-from evalkit.results import RunRecord, Sample, has_samples
 from evalkit.stats import Estimate, Values, suite_mean, suite_stderr
 from evalkit.suites import Suite, question_group
 

@@ -14,6 +14,8 @@ from typing import cast
 
 from evalkit.baselines import Baseline
 from evalkit.paired import PairedTest
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.pairing import (
     TaskPair,
@@ -27,7 +29,6 @@ from evalkit.report.pairing import (
 from evalkit.report.questions import AVERAGE, margin_test, paired_tests
 from evalkit.report.run_report import protocol_changes
 from evalkit.report.run_scores import RunScores
-from evalkit.results import RunRecord, Sample
 from evalkit.stats import (
     Estimate,
     independent_mean,
@@ -159,18 +160,17 @@ def _average(suites: Mapping[str, Point]) -> Point | None:
 
 def caveats_of(record: RunRecord, say: Language = ENGLISH) -> tuple[str, ...]:
     """Return, in a few words each, why a run's numbers are not to be compared with published ones."""
-    evalkit = record.evalkit
     found = []
-    if any(entry["verdict"] == "samples" for entry in evalkit["data"].values()):
+    if any(entry.verdict == "samples" for entry in record.data.values()):
         found.append(say("samples: not a score"))
-    if evalkit["config"].get("limit"):
-        found.append(say("limited: first {limit} of each task", limit=evalkit["config"]["limit"]))
+    if record.config.limit:
+        found.append(say("limited: first {limit} of each task", limit=record.config.limit))
     if any(value.failed for of_task in record.metrics.values() for value in of_task.values()):
         found.append(say("failed samples"))
     changes = protocol_changes(record)
     if changes:
         found.append(say("other protocol: {changes}", changes=", ".join(changes)))
-    if any(entry["verdict"] == "other" for entry in evalkit["data"].values()):
+    if any(entry.verdict == "other" for entry in record.data.values()):
         found.append(say("not the published data"))
     return tuple(found)
 
@@ -186,7 +186,7 @@ def scores_of_run(data: RunData, say: Language = ENGLISH) -> Scores:
             tasks[task.name] = task_point(data.values(task.name, task.headline), keys, say)
         if ran:
             suites[suite.name] = _suite_point(data, suite, tasks, say)
-    title = str(data.record.evalkit["model"]["name"])
+    title = data.record.model.name
     return Scores(title, True, caveats_of(data.record, say), suites, tasks, _average(suites))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from evalkit import __version__
 from evalkit.config import RunConfig
 from evalkit.paths import configs_dir
+from evalkit.records.facts import DataFacts
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
@@ -23,7 +24,9 @@ ANSWERING = (
     "data",
     "evaluated.py",
     "models",
-    "results.py",
+    "records/samples.py",
+    "records/values.py",
+    "records/writing.py",
     "sandbox",
     "scoring",
     "store",
@@ -38,7 +41,11 @@ _SHOWN_DIFFERENCES = 5
 def code_sha256() -> str:
     """Return a digest of the code that answers: what a version number alone doesn't tell in a checkout."""
     package = Path(__file__).resolve().parent.parent
-    sources = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] in ANSWERING]
+    sources = [
+        path
+        for path in package.rglob("*.py")
+        if any(path.relative_to(package).is_relative_to(name) for name in ANSWERING)
+    ]
     return _digest_of_files(package, sources)
 
 
@@ -59,7 +66,7 @@ def _digest_of_files(root: Path, files: Iterable[Path]) -> str:
 def identity(
     config: RunConfig,
     protocol: str,
-    data: Mapping[str, Mapping[str, Any]],
+    data: Mapping[str, DataFacts],
     model: Mapping[str, Any],
     reuse: str | None = None,
 ) -> dict[str, Any]:
@@ -68,14 +75,14 @@ def identity(
     Args:
         config: the run's configuration.
         protocol: name of the protocol(s).
-        data: by task the data's description, with ``sha256`` and ``documents``.
+        data: by task what the record says of the data.
         model: the model's description (``OpenMindLM.describe``), with its `ModelIdentity` under ``identity``.
         reuse: name of the run that results are taken over from.
     """
     versions = model.get("versions") or {}
     return {
         **model["identity"],
-        "data": {task: {key: entry[key] for key in ("sha256", "documents")} for task, entry in data.items()},
+        "data": {task: {"sha256": facts.sha256, "documents": facts.documents} for task, facts in data.items()},
         "protocol": {"name": protocol, "sha256": protocol_sha256()},
         "code": {"evalkit": __version__, "sha256": code_sha256()},
         "versions": {name: version for name, version in sorted(versions.items()) if name not in NOT_COMPARED},

@@ -28,6 +28,7 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from evalkit.errors import StoreError
+from evalkit.records.model import Work, WorkSection
 from evalkit.scoring.packs import Scorer, iter_packs
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.requests import Score, TokenRequest
@@ -195,26 +196,26 @@ class Ledger:
         by_position = section.by_position()
         return [by_position.get(position) for position in range(len(keys))]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Work:
         """Return what the record says about the work: by section how many requests, batches and splits."""
-        return {
-            "reused_from": next((section.reused["from"] for section in self.sections if section.reused), None),
-            "sections": [
-                {
-                    "what": section.what,
-                    "requests": section.requests,
-                    "reused": section.reused_requests,
-                    "plan_sha256": section.plan["sha256"] if section.plan else None,
-                    "packs": section.plan["packs"] if section.plan else 0,
-                    "split_packs": {
+        return Work(
+            reused_from=next((section.reused["from"] for section in self.sections if section.reused), None),
+            sections=tuple(
+                WorkSection(
+                    what=section.what,
+                    requests=section.requests,
+                    reused=section.reused_requests,
+                    plan_sha256=section.plan["sha256"] if section.plan else None,
+                    packs=section.plan["packs"] if section.plan else 0,
+                    split_packs={
                         str(number): record["parts"]
                         for number, record in sorted(section.done.items())
                         if record.get("parts", 1) > 1
                     },
-                }
+                )
                 for section in self.sections
-            ],
-        }
+            ),
+        )
 
     def _next_section(self, what: str, asked: Sequence[tuple[str, int]]) -> tuple[int, Section]:
         number = self._called

@@ -25,8 +25,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from evalkit.errors import StoreError
-from evalkit.results import RUN_FILE
+from evalkit.records.model import RUN_FILE, Session
 from evalkit.store import files, journal
 from evalkit.store.identity import REUSED, differences, in_one_line
 from evalkit.store.journal import Journal, Record
@@ -176,27 +178,26 @@ def begin_session(folder: Path, command: Sequence[str], started: str, last_writt
     Raises:
         StoreError: the folder cannot be written.
     """
-    entry: dict[str, Any] = {
-        "started": started,
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "command": list(command),
-    }
-    if last_written is not None:
-        until = datetime.fromtimestamp(last_written, timezone.utc)
-        entry["previous_until"] = until.isoformat(timespec="seconds")
+    until = None if last_written is None else datetime.fromtimestamp(last_written, timezone.utc)
+    entry = Session(
+        started=started,
+        host=platform.node(),
+        pid=os.getpid(),
+        command=tuple(command),
+        previous_until=None if until is None else until.isoformat(timespec="seconds"),
+    )
     path = folder / SESSIONS_FILE
     try:
         fd = files.open_file(path, is_new=not path.exists())
         try:
-            files.write_all(fd, json.dumps(entry).encode() + b"\n")
+            files.write_all(fd, json.dumps(msgspec.to_builtins(entry)).encode() + b"\n")
         finally:
             files.close_file(fd)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror}); {files.remedy(error)}") from None
 
 
-def read_sessions(folder: Path) -> list[dict[str, Any]]:
+def read_sessions(folder: Path) -> list[Session]:
     """Return the sessions of a run; lines that a crash left unfinished are skipped, for no score depends on them."""
     try:
         lines = (folder / SESSIONS_FILE).read_bytes().split(b"\n")
@@ -205,20 +206,19 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
     sessions = []
     for line in lines:
         try:
-            entry = json.loads(line)
-        except ValueError:
+            sessions.append(msgspec.convert(json.loads(line), Session))
+        except ValueError:  # msgspec's are too
             continue
-        sessions.append(entry)
     return sessions
 
 
-def earlier_seconds(sessions: Sequence[Mapping[str, Any]]) -> float:
+def earlier_seconds(sessions: Sequence[Session]) -> float:
     """Return how long all sessions but the last worked, each from its start to the last result that it wrote."""
     total = 0.0
     for session, following in itertools.pairwise(sessions):
         try:
-            began, until = (datetime.fromisoformat(text) for text in (session["started"], following["previous_until"]))
-        except (KeyError, TypeError, ValueError):
+            began, until = (datetime.fromisoformat(text or "") for text in (session.started, following.previous_until))
+        except (TypeError, ValueError):
             continue  # of an evalkit that did not note it
         total += max(0.0, (until - began).total_seconds())
     return total

@@ -42,13 +42,18 @@ def target(doc: Doc) -> list[int]:
     return [index for index, score in enumerate(scores) if score == max(scores)]
 
 
+def picks(values: np.ndarray, _lengths: Sequence[int]) -> dict[str, int]:
+    """The most probable choice; equal ones are told apart as the published scores did."""
+    return {"multiple_choice_grade": tie_broken_argmax(values)}
+
+
 def results(doc: Doc, results: Sequence[Result]) -> dict[str, float]:
     """multiple_choice_grade: the score of the most probable choice."""
     values = logprobs(results)
     if values is None:
         return {"multiple_choice_grade": NOT_SCORED}
     scores = list(doc["target_scores"].values())
-    return {"multiple_choice_grade": float(scores[tie_broken_argmax(values)])}
+    return {"multiple_choice_grade": float(scores[picks(values, ())["multiple_choice_grade"]])}
 
 
 def generated_answer(text: str) -> str:

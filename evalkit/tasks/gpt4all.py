@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from evalkit.tasks.metrics import NOT_SCORED, Result, accuracies, logprobs
 
 Doc = Mapping[str, Any]
@@ -49,12 +51,17 @@ def boolq_target(doc: Doc) -> int:
     return 0 if doc["label"] == 1 else 1
 
 
+def boolq_picks(values: np.ndarray, _lengths: Sequence[int]) -> dict[str, int]:
+    """The more probable answer; equal log-probabilities count as "no", the last one."""
+    return {"acc": len(values) - 1 - int(values[::-1].argmax())}
+
+
 def boolq_results(doc: Doc, results: Sequence[Result]) -> dict[str, float]:
-    """acc: equal log-probabilities count as "no"."""
+    """acc."""
     values = logprobs(results)
     if values is None:
         return {"acc": NOT_SCORED}
-    return {"acc": float(bool(values[0] > values[1]) == bool(doc["label"]))}
+    return {"acc": float(boolq_picks(values, ())["acc"] == boolq_target(doc))}
 
 
 # hellaswag
@@ -136,9 +143,19 @@ def winogrande_target(doc: Doc) -> str:
     return str(doc["sentence"][doc["sentence"].index("_") + 1 :].strip())
 
 
+def winogrande_gold(doc: Doc) -> list[int]:
+    """Index of the right context: the target is the text that follows either."""
+    return [winogrande_text(doc)]
+
+
+def winogrande_picks(values: np.ndarray, _lengths: Sequence[int]) -> dict[str, int]:
+    """The more probable context."""
+    return {"acc": int(values.argmax())}
+
+
 def winogrande_results(doc: Doc, results: Sequence[Result]) -> dict[str, float]:
     """acc."""
     values = logprobs(results)
     if values is None:
         return {"acc": NOT_SCORED}
-    return {"acc": float(int(values.argmax()) == winogrande_text(doc))}
+    return {"acc": float(winogrande_picks(values, ())["acc"] in winogrande_gold(doc))}

@@ -24,6 +24,25 @@ def logprobs(results: Sequence[Result]) -> np.ndarray | None:
     return values if bool(np.isfinite(values).all()) else None
 
 
+def characters(choices: Sequence[str]) -> list[int]:
+    """Return the lengths by which acc_norm divides: characters of the choices as they stand in the data."""
+    return [len(choice) for choice in choices]
+
+
+def accuracy_picks(values: np.ndarray, lengths: Sequence[int]) -> dict[str, int]:
+    """Position of the most probable choice, plain (acc) and normalised by its length in characters (acc_norm).
+
+    Args:
+        values: log-probabilities, shape [choices].
+        lengths: characters of each choice.
+    """
+    divisors = np.array(lengths, dtype=np.float64)
+    # A choice without characters (an ending that was nothing but marks) is never the best one: a log-probability
+    # divided by zero.
+    normalised = np.divide(values, divisors, out=np.full_like(values, -np.inf), where=divisors > 0)
+    return {"acc": int(np.argmax(values)), "acc_norm": int(np.argmax(normalised))}
+
+
 def accuracies(results: Sequence[Result], choices: Sequence[str], gold: Collection[int]) -> dict[str, float]:
     """Accuracy of the most probable choice, plain and normalised by the choice's length in characters.
 
@@ -35,14 +54,8 @@ def accuracies(results: Sequence[Result], choices: Sequence[str], gold: Collecti
     values = logprobs(results)
     if values is None:
         return {"acc": NOT_SCORED, "acc_norm": NOT_SCORED}
-    lengths = np.array([float(len(choice)) for choice in choices])
-    # A choice without characters (an ending that was nothing but marks) is never the best one: a log-probability
-    # divided by zero.
-    normalised = np.divide(values, lengths, out=np.full_like(values, -np.inf), where=lengths > 0)
-    return {
-        "acc": float(int(np.argmax(values)) in gold),
-        "acc_norm": float(int(np.argmax(normalised)) in gold),
-    }
+    picks = accuracy_picks(values, characters(choices))
+    return {metric: float(place in gold) for metric, place in picks.items()}
 
 
 def tie_broken_argmax(values: np.ndarray) -> int:

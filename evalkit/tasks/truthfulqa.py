@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from evalkit.tasks.metrics import NOT_SCORED, Result, logprobs, probability_mass
 
 Doc = Mapping[str, Any]
@@ -40,14 +42,30 @@ def target(doc: Doc) -> int:
     return list(doc["mc1_targets"]["labels"]).index(1)
 
 
+def second_group(doc: Doc) -> int:
+    """Where the choices of mc2 start."""
+    return len(doc["mc1_targets"]["choices"])
+
+
+def gold(doc: Doc) -> list[int]:
+    """mc1's true choice, and those of mc2, which come first there."""
+    start = second_group(doc)
+    return [target(doc), *range(start, start + list(doc["mc2_targets"]["labels"]).index(0))]
+
+
+def picks(values: np.ndarray, _lengths: Sequence[int]) -> dict[str, int]:
+    """The most probable of mc1's choices; mc2 chooses none."""
+    return {"mc1": int(values.argmax())}
+
+
 def results(doc: Doc, results: Sequence[Result]) -> dict[str, float]:
     """mc1: the best of mc1's choices is its first. mc2: probability of mc2's true choices among all of mc2."""
     values = logprobs(results)
     if values is None:
         return {"mc1": NOT_SCORED, "mc2": NOT_SCORED}
-    n_mc1 = len(doc["mc1_targets"]["choices"])
-    true_choices = list(doc["mc2_targets"]["labels"]).index(0)
+    start = second_group(doc)
+    true_choices = len(gold(doc)) - 1
     return {
-        "mc1": float(int(values[:n_mc1].argmax()) == 0),
-        "mc2": probability_mass(values[n_mc1:], true_choices),
+        "mc1": float(picks(values[:start], ())["mc1"] == 0),
+        "mc2": probability_mass(values[start:], true_choices),
     }

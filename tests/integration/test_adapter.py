@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.results import read_run, read_samples
+from evalkit.records.reading import read_run, read_samples
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

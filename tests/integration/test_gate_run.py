@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from evalkit.cli import main
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.gate_run import _is_known_to_be, gate_model
-from evalkit.results import RUN_FILE, SAMPLES_FILE, read_run
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE
+from evalkit.records.reading import read_run
 from evalkit.run import run
 
 pytestmark = pytest.mark.model
@@ -39,7 +42,7 @@ def test_the_recorded_run_is_small_and_names_no_machine() -> None:
     text = (RECORDED / RUN_FILE).read_text(encoding="utf-8")
     assert "/home/" not in text
     assert "/tmp" not in text
-    assert read_run(RECORDED).evalkit["model"]["dtype"] == "float32"
+    assert read_run(RECORDED).model.dtype == "float32"
 
 
 @pytest.mark.slow
@@ -118,13 +121,14 @@ def test_what_differs_is_refused_and_a_dtype_can_be_allowed(tmp_path: Path) -> N
 
 
 def test_the_same_numbers_on_other_libraries_are_not_the_same_model() -> None:
-    theirs = dict(read_run(RECORDED).evalkit["model"])
-    assert _is_known_to_be(theirs, theirs)
+    recorded = read_run(RECORDED).model
+    theirs = to_builtins(recorded)
+    assert _is_known_to_be(theirs, recorded)
     for change in (
         {"versions": {**theirs["versions"], "torch": "0.0"}},
         {"model_fingerprint": "other"},
         {"tokenizer_fingerprint": None},
         {"device": "npu:0"},
     ):
-        assert not _is_known_to_be({**theirs, **change}, theirs)
-    assert not _is_known_to_be(theirs, {**theirs, "model_fingerprint": None})
+        assert not _is_known_to_be({**theirs, **change}, recorded)
+    assert not _is_known_to_be(theirs, replace(recorded, model_fingerprint=None))

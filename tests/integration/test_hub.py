@@ -185,7 +185,7 @@ def test_documents_come_from_the_openmind_hub(
     assert openmind_hub.calls == [(entry.openmind.repository, "dataset", "main", False)]
     assert loaded.documents == sample_rows(name)
     assert loaded.location.startswith(f"openMind hub: {entry.openmind.repository}")
-    assert loaded.describe()["source"] == "openmind"
+    assert loaded.describe().source == "openmind"
 
 
 def refused(name: str) -> str:

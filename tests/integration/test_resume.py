@@ -332,9 +332,9 @@ def test_a_partial_report_has_the_metrics_of_finished_documents(
 
     interrupt(tmp_path, 4)
     record = partial_record(newest(tmp_path))
-    done = sum(there for there, _ in record.evalkit["partial"]["documents"].values())
+    done = sum(there for there, _ in record.partial.documents.values())
     assert 0 < done < 6
-    assert record.evalkit["partial"]["documents"]["arc_easy"][1] == 3
+    assert record.partial.documents["arc_easy"][1] == 3
     assert all(value.failed == 0 for of_task in record.metrics.values() for value in of_task.values())
 
 
@@ -360,7 +360,7 @@ def test_a_report_runs_no_programs_and_gives_each_request_its_own_answer(
     assert "problems are there**" in shown.stdout
     assert "a report runs no programs" in shown.stdout
     assert not {"humaneval", "humaneval_chat"} & set(record.metrics)
-    counted = record.evalkit["partial"]["documents"]
+    counted = record.partial.documents
     assert 0 < counted["humaneval"][0] + counted["humaneval_chat"][0] < 6
     # The oracle is the run when it is finished.
     assert run(tmp_path, *PROGRAMS).exit_code == 0

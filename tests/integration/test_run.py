@@ -20,7 +20,8 @@ from evalkit.config import ModelConfig
 from evalkit.data import DataSource
 from evalkit.models import load as load_module
 from evalkit.paths import configs_dir
-from evalkit.results import MetricValue, read_run, read_samples
+from evalkit.records.model import MetricValue
+from evalkit.records.reading import read_run, read_samples
 from evalkit.suites import load_suites, load_tasks
 from evalkit.verify import log_likelihood_tasks
 from tests.support import protocol
@@ -124,14 +125,14 @@ def test_values_and_standard_errors_are_lm_evals(tiny_run: Finished) -> None:
 
 
 def test_the_record_says_what_was_run_on_what(tiny_run: Finished) -> None:
-    evalkit_part = read_run(only_run(tiny_run.output)).evalkit
-    assert evalkit_part["protocol"] == "nous-2023"
-    assert evalkit_part["suites"] == list(SUITES)
-    assert evalkit_part["model"]["name"] == "tiny"
-    assert evalkit_part["model"]["dtype"] == "float32"
-    assert {entry["verdict"] for entry in evalkit_part["data"].values()} == {"samples"}
-    assert set(evalkit_part["data"]) == set(log_likelihood_tasks())
-    assert evalkit_part["environment"]["versions"]["lm_eval"]
+    record = read_run(only_run(tiny_run.output))
+    assert record.protocol == "nous-2023"
+    assert record.suites == SUITES
+    assert record.model.name == "tiny"
+    assert record.model.dtype == "float32"
+    assert {entry.verdict for entry in record.data.values()} == {"samples"}
+    assert set(record.data) == set(log_likelihood_tasks())
+    assert record.environment.versions["lm_eval"]
 
 
 def test_samples_hold_requests_and_metrics_of_the_oracle(tiny_run: Finished) -> None:
@@ -168,8 +169,8 @@ def test_a_configuration_file(tmp_path: Path) -> None:
     path.write_text(f"model: tiny\ntask: piqa\nlimit: 4\noutput: {tmp_path / 'results'}\n")
     assert evalkit("run", "--config", path, "--limit", 2).exit_code == 0
     record = read_run(only_run(tmp_path / "results"))
-    assert record.evalkit["config"]["limit"] == 2
-    assert record.evalkit["config"]["source_file"] == str(path)
+    assert record.config.limit == 2
+    assert record.config.source_file == str(path)
     assert record.metrics["piqa"]["acc"].n == 2
 
 
@@ -194,7 +195,7 @@ def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
     assert result.exit_code == 3
     assert "1 of 10 failed" in result.stdout
     assert "some samples failed" in result.stderr
-    assert read_run(only_run(tmp_path)).metrics["boolq"]["acc"] == MetricValue(None, None, 10, 1)
+    assert read_run(only_run(tmp_path)).metrics["boolq"]["acc"] == MetricValue(value=None, stderr=None, n=10, failed=1)
     first = next(iter(read_samples(only_run(tmp_path))))
     assert first.logprobs[0] is None
     assert first.metrics == {"acc": None}

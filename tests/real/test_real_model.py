@@ -6,7 +6,6 @@ what it scores on whole tasks. EVALKIT_REAL=slow asks for the long form.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -17,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from evalkit.results import RunRecord, read_run, read_samples
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run, read_samples
 from evalkit.suites import load_suites
 from tests.real.make_model import NAME, WHY_NOT, cache_folder
 
@@ -96,7 +96,7 @@ def theirs(ours: RunRecord, model: str, data: str) -> dict[str, Any]:
     suites = [suite.name for suite in load_suites().values() if suite.in_total]
     tasks = load_lm_eval_tasks(names, resolve_sources([data], load_suites(), suites))
     lm = HFLM(pretrained=model, device="cpu", dtype="float32", batch_size=8, add_bos_token=False)
-    limit = ours.evalkit["config"]["limit"]
+    limit = ours.config.limit
     found: dict[str, Any] = evaluate(lm, tasks, limit=limit, bootstrap_iters=1, log_samples=True)
     return found
 
@@ -184,4 +184,4 @@ def test_the_dry_run_counts_what_the_run_does(ours: RunRecord, model: str, data:
     asked = sum(len(sample.logprobs) for sample in list(read_samples(ours.folder)) if sample.task == "truthfulqa_mc"
                 and sample.doc_id < 2)  # fmt: skip
     assert re.search(rf"\| all +\| +1 \| +2 \| +{asked:,} \|", done.stdout), done.stdout
-    assert json.dumps(ours.evalkit["preflight"]) == "[]"
+    assert ours.preflight == ()

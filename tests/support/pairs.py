@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.results import RunRecord, Sample, write_run
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.writing import write_run
 from evalkit.suites import find_task, load_suites
-from tests.support.records import EVALKIT
+from tests.support.records import EVALKIT, facts
 
 SHA256 = "ab" * 32
 
@@ -59,7 +61,7 @@ def write_samples(folder: Path, samples: Sequence[Sample], **changes: Any) -> Ru
         merged = isinstance(value, dict) and isinstance(described.get(key), dict) and key != "data"
         described[key] = {**described[key], **value} if merged else value
     folder.mkdir(parents=True, exist_ok=True)
-    return write_run(folder, described, {"results": {}, "versions": {}}, samples)
+    return write_run(folder, facts(**described), {"results": {}, "versions": {}}, samples)
 
 
 def write_values(

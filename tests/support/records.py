@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.results import RunRecord, Sample, write_run
+from evalkit.records.model import RunFacts, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.writing import part, write_run
 
 EVALKIT: dict[str, Any] = {
     "protocol": "nous-2023",
@@ -27,6 +29,11 @@ EVALKIT: dict[str, Any] = {
     "environment": {"versions": {"evalkit": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "pandas": "2.0"}},
     "isolation": None,
 }
+
+
+def facts(**changes: Any) -> RunFacts:
+    """evalkit's part of a record; ``changes`` replace entries of `EVALKIT`."""
+    return part(RunFacts, {**EVALKIT, **changes}, "test")
 
 
 def sample(task: str, doc_id: int, **metrics: float | None) -> Sample:
@@ -62,4 +69,4 @@ def write_record(folder: Path, values: Mapping[str, Mapping[str, Sequence[float 
 def write_samples(folder: Path, samples: Sequence[Sample], **changes: Any) -> RunRecord:
     """Write a run of these samples; ``changes`` replace entries of `EVALKIT`."""
     folder.mkdir(parents=True, exist_ok=True)
-    return write_run(folder, {**EVALKIT, **changes}, {"results": {}, "versions": {}}, samples)
+    return write_run(folder, facts(**changes), {"results": {}, "versions": {}}, samples)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.results import RunRecord, Sample, write_run
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.writing import write_run
+from tests.support.records import facts
 
 EVALKIT: dict[str, Any] = {
     "protocol": "nous-2023",
@@ -103,7 +106,7 @@ def write_samples(folder: Path, samples: Sequence[Sample], name: str = "org/name
         **changes,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return write_run(folder, evalkit, {"results": {}, "versions": {}}, samples)
+    return write_run(folder, facts(**evalkit), {"results": {}, "versions": {}}, samples)
 
 
 def hostile_run(folder: Path) -> RunRecord:

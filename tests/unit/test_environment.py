@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from pathlib import Path
@@ -17,6 +16,7 @@ from evalkit.environment import (
     package_versions,
     without_secrets,
 )
+from evalkit.records.facts import Code
 
 pytestmark = pytest.mark.torch_free
 
@@ -35,9 +35,9 @@ def test_secrets_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "https://user:secret@mirror.example/hub")
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "0,1")
     described = describe_environment()
-    assert "secret" not in json.dumps(described)
-    assert described["variables"]["HF_ENDPOINT"] == "https://mirror.example/hub"
-    assert described["variables"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"
+    assert "secret" not in str(described)
+    assert described.variables["HF_ENDPOINT"] == "https://mirror.example/hub"
+    assert described.variables["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -52,20 +52,20 @@ def test_the_commit_and_whether_there_are_changes(tmp_path: Path, monkeypatch: p
     module = package / "environment.py"
     module.write_text("")
     monkeypatch.setattr(environment, "__file__", str(module))
-    assert code_revision() == {"commit": None, "dirty": None}
+    assert code_revision() == Code()
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "m")
-    assert code_revision() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "dirty": False}
+    assert code_revision() == Code(commit=git(tmp_path, "rev-parse", "HEAD"), dirty=False)
     module.write_text("changed")
-    assert code_revision()["dirty"] is True
+    assert code_revision().dirty is True
 
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "evalkit" / "environment.py"))
     monkeypatch.setenv("PATH", "")
-    assert code_revision() == {"commit": None, "dirty": None}
+    assert code_revision() == Code()
 
 
 def test_drivers_are_read_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from evalkit.answering import ScoreRequest
 from evalkit.evaluated import sample_of, samples_of
 from evalkit.marks import Marks
-from evalkit.results import summarise_samples
+from evalkit.records.values import summarise_samples
 from evalkit.store.sections import FailedText
 
 pytestmark = pytest.mark.torch_free
@@ -55,7 +55,7 @@ def test_a_log_probability_that_is_no_number_refuses_every_metric(bad: float) ->
 
 
 def test_a_metric_that_is_no_number_is_no_score() -> None:
-    assert sample((-1.5, True), acc=math.nan, acc_norm=1.0).metrics == {"acc": None, "acc_norm": 1.0}
+    assert sample((-1.5, True), (-2.0, False), acc=math.nan, acc_norm=1.0).metrics == {"acc": None, "acc_norm": 1.0}
 
 
 def test_a_failed_text_refuses_the_score() -> None:
@@ -76,7 +76,7 @@ def test_what_happened_to_requests_marks_their_document_and_no_other() -> None:
 
 def test_documents_without_result_are_failed_samples() -> None:
     loaded: Any = SimpleNamespace(documents=[DOC] * 5, dataset=SimpleNamespace(layout="arc"))
-    logged = {"arc_easy": [entry(n, (-1.0, True), acc=1.0, acc_norm=1.0) for n in (2, 0)]}
+    logged = {"arc_easy": [entry(n, (-1.0, True), (-2.0, False), acc=1.0, acc_norm=1.0) for n in (2, 0)]}
     samples = samples_of(logged, {"arc_easy": loaded}, 3)
     assert [found.doc_id for found in samples] == [0, 1, 2]
     assert samples[1].metrics == {"acc": None, "acc_norm": None}

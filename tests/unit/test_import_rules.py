@@ -96,7 +96,7 @@ def test_at_most_one_file_imports_ray() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["report", "baselines", "data", "stats.py", "results.py", "suites.py", "config.py", "options.py"]
+    "part", ["report", "baselines", "data", "stats.py", "records", "suites.py", "config.py", "options.py"]
 )
 def test_what_works_without_a_model_imports_no_package_for_models(part: str) -> None:
     files = [path for path in FILES if path == PACKAGE / part or PACKAGE / part in path.parents]

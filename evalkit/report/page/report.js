@@ -400,7 +400,7 @@
     const results = doc.r.map((result, run) => [run, result]).filter(([, result]) => result);
     const shares = new Map(results.map(([run, result]) => [run, probabilities(doc, result)]));
     const best = (numbers) => numbers.reduce((top, x, i) => (x !== null && (top < 0 || x > numbers[top]) ? i : top), -1);
-    const perCharacter = (result, text, i) => { const length = [...text.replace(/^ /, "")].length; return result.l[i] === null || !length ? null : result.l[i] / length; };
+    const perCharacter = (result, length, i) => (result.l[i] === null || !length ? null : result.l[i] / length);
     doc.o.forEach((text, i) => {
       const gold = doc.g?.includes(i) ?? false;
       const group = doc.s ? (i < doc.s ? "mc1" : "mc2") : "";
@@ -415,14 +415,14 @@
         const share = shares.get(run)[i];
         const fill = el("i");
         fill.style.width = `${(100 * (share ?? 0)).toFixed(2)}%`;
-        const own = result.o ?? doc.o;
-        const lengths = perChar ? own.map((other, j) => perCharacter(result, other, j)) : [];
+        const own = (result.o ? result.n : doc.n) ?? [];
+        const scores = perChar ? own.map((length, j) => perCharacter(result, length, j)) : [];
         body.append(el("tr", {},
           el("td", {}, several ? el("span", { class: "who" }, data.runs[run].letter) : null, el("span", { class: run ? "meter b" : "meter", "aria-hidden": "true" }, fill),
             result.y.includes(i) ? el("span", { class: "small", title: say("what the model would write by itself") }, ` ${say("greedy")}`) : null),
           el("td", {}, share === null ? "–" : share > 0 && share < 0.0005 ? "<0.1" : number(100 * share, 1)),
           el("td", { class: !doc.s && best(result.l) === i ? "best" : "" }, number(result.l[i], 2)),
-          perChar ? el("td", { class: best(lengths) === i ? "best" : "" }, number(lengths[i], 3)) : null));
+          perChar ? el("td", { class: best(scores) === i ? "best" : "" }, number(scores[i] ?? null, 3)) : null));
       }
       table.append(body);
     });

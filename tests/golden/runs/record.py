@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from evalkit.config import ModelConfig, RunConfig
-from evalkit.results import RUN_FILE, SAMPLES_FILE
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE
 from evalkit.run import run
 
 SUITES = ("gpt4all", "agieval", "truthfulqa")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evalkit.baselines.cells import score_of
 from evalkit.baselines.importer import import_log
@@ -20,7 +20,7 @@ from evalkit.baselines.published import Log
 from evalkit.baselines.text import numbered_lines
 from evalkit.cli import main
 from evalkit.errors import DataError
-from evalkit.foreign import read_foreign_run, read_foreign_samples
+from evalkit.records.lm_eval_files import read_foreign_run, read_foreign_samples
 from evalkit.report.pairing import pair_samples
 from evalkit.suites import find_task
 
@@ -266,5 +266,5 @@ def test_a_whole_limit_is_a_count(tmp_path: Path) -> None:
     file = results(tmp_path / "a", [1, 0])
     found = json.loads(file.read_text())
     file.write_text(json.dumps({**found, "config": {"limit": 2.0}}))
-    assert read_foreign_run(file).evalkit["config"]["limit"] == 2
+    assert read_foreign_run(file).config.limit == 2
     assert "first 2 of each" in CliRunner().invoke(main, ["report", str(file)]).output

@@ -38,10 +38,10 @@ def test_a_complete_folder_is_the_published_content(name: str, data_folder: Path
     loaded = load(name, data_folder)
     assert loaded.verdict == "published"
     described = loaded.describe()
-    assert described["rows"] == described["expected_rows"] == loaded.rows
-    assert described["sha256"] == described["expected_sha256"]
-    assert described["documents"] == len(loaded.documents) <= loaded.rows
-    assert (described["source"], described["location"]) == ("folder", str(data_folder / loaded.dataset.file))
+    assert described.rows == described.expected_rows == loaded.rows
+    assert described.sha256 == described.expected_sha256
+    assert described.documents == len(loaded.documents) <= loaded.rows
+    assert (described.source, described.location) == ("folder", str(data_folder / loaded.dataset.file))
 
 
 @pytest.mark.parametrize("name", load_manifest())

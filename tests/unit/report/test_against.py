@@ -9,14 +9,15 @@ import math
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from evalkit.errors import ConfigError
+from evalkit.records.model import Partial, RunRecord
 from evalkit.report.against import against_table, report_text, run_table
 from evalkit.report.leaderboard import standing_of_run
 from evalkit.report.run_power import run_power
 from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import FORMATS, Table
-from evalkit.results import RunRecord
 from evalkit.stats import smallest_detectable
 from evalkit.suites import find_suite, load_suites
 from tests.support.pairs import data_entry, draw, flipped, write_values
@@ -89,7 +90,8 @@ def test_a_report_in_every_format(tmp_path: Path, form: str) -> None:
 
 
 def test_an_unfinished_run_is_compared_with_nothing(tmp_path: Path) -> None:
-    record = whole_run(tmp_path / "run", partial={"documents": {}, "there": "half"})
+    partial = Partial(documents={}, without_verdicts=(), there="half")
+    record = replace(whole_run(tmp_path / "run"), partial=partial)
     with pytest.raises(ConfigError, match="not finished"):
         report_text(record, ["openhermes-2-mistral-7b"], "markdown")
 

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from evalkit.cli import main
 from evalkit.errors import ConfigError
+from evalkit.records.samples import Sample
 from evalkit.report.completions import completions
-from evalkit.results import Sample
+from tests.support.records import sample as record_of
 from tests.support.records import write_samples
 
 pytestmark = pytest.mark.torch_free
@@ -79,7 +80,7 @@ def test_a_problem_that_is_not_there_is_named(folder: Path) -> None:
 
 
 def test_a_run_without_programs_says_so(tmp_path: Path) -> None:
-    plain = Sample("boolq", 0, None, {"acc": 1.0}, 0, "c", [" yes"], [-1.0], [True], [], {})
+    plain = record_of("boolq", 0, acc=1.0)
     result = CliRunner().invoke(main, ["humaneval", "show", str(write_samples(tmp_path, [plain]).folder)])
     assert result.exit_code == 2
     assert "this run has no programs" in result.output

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
@@ -127,7 +127,17 @@ def test_dtype_is_compared_where_the_publication_names_it(tmp_path: Path) -> Non
     write_values(
         tmp_path / "audited",
         {task.name: draw(task.documents, 0.8, 1) for task in GPT4ALL.tasks},
-        numerics={"points": 0.7},
+        numerics={
+            "requests": 8,
+            "documents": 4,
+            "max_difference": 0.1,
+            "mean_difference": 0.01,
+            "flipped": 1,
+            "flipped_greedy": 1,
+            "dtype": "float16",
+            "points": 0.7,
+            "summary": "numerics: 0.70 points",
+        },
         model={"dtype": "float16", "quantization": "awq"},
     )
     found = causes(explain(tmp_path / "audited", CARD).suites[0])
@@ -139,7 +149,7 @@ def test_dtype_is_compared_where_the_publication_names_it(tmp_path: Path) -> Non
 
 
 def test_margins_of_choices() -> None:
-    sample = document("boolq", 0, 1.0, logprobs=[-3.0, -3.05], continuations=[" abc", " abcdef"])
+    sample = document("boolq", 0, 1.0, logprobs=[-3.0, -3.05], continuations=[" abc", " abcdef"], characters=[3, 6])
     assert choice_margin(sample, "acc") == pytest.approx(0.05)
     # Per character -1 and -0.508; times the shorter length.
     assert choice_margin(sample, "acc_norm") == pytest.approx((1 - 3.05 / 6) * 3)

@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evalkit.baselines import load_baseline
 from evalkit.cli import main
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
 from evalkit.report.charts import axis_for, models_of, suite_groups, visible
-from evalkit.report.explorer import explorer_data, groups_and_gold, pick_of
+from evalkit.report.explorer import explorer_data
 from evalkit.report.html import PAGE, as_json_block, html_report
 from evalkit.report.html_tables import number, signed
 from evalkit.report.language import load_language
@@ -34,10 +37,8 @@ from evalkit.report.scores import (
     task_change,
     task_point,
 )
-from evalkit.results import RunRecord, Sample
 from evalkit.stats import mean
 from evalkit.suites import load_suites, load_tasks
-from evalkit.tasks.metrics import accuracies, tie_broken_argmax
 from tests.support.report_runs import HOSTILE, choice_sample, hostile_run, random_samples, write_samples
 
 GPT4ALL = [task.name for task in load_suites()["gpt4all"].tasks]
@@ -316,47 +317,21 @@ def test_two_models_of_one_name(tmp_path: Path) -> None:
 
 # ---- Samples --------------------------------------------------------------------------------------------------------
 
-LOGPROBS = st.lists(st.floats(-60, -0.01).map(lambda x: round(x, 1)), min_size=2, max_size=6)
 
-
-@given(LOGPROBS, st.data())
-@settings(max_examples=200)
-def test_picks_are_those_of_the_metrics(logprobs: list[float], draw: st.DataObject) -> None:
-    """The explorer's pick is right exactly where the task's own metric says so, ties included."""
-    texts = draw.draw(st.lists(st.text("abc ", max_size=6), min_size=len(logprobs), max_size=len(logprobs)))
-    gold = draw.draw(st.integers(0, len(logprobs) - 1))
-    results = [(value, False) for value in logprobs]
-    of_metrics = accuracies(results, texts, {gold})
-    both = choice_sample("arc_easy", 0, logprobs, gold, continuations=[f" {t}" for t in texts], metrics=of_metrics)
-    assert (pick_of(both) == gold) == bool(of_metrics["acc_norm"])
-    plain = choice_sample("boolq", 0, logprobs, gold, metrics={"acc": of_metrics["acc"]})
-    assert (pick_of(plain) == gold) == bool(of_metrics["acc"])
-    graded = choice_sample("bigbench_snarks", 0, logprobs, gold)
-    assert pick_of(graded) == tie_broken_argmax(np.array(logprobs))
-
-
-def test_what_was_right() -> None:
-    assert groups_and_gold(choice_sample("arc_easy", 0, [-1.0, -2.0], 1)) == (None, [1])
-    assert groups_and_gold(choice_sample("agieval_sat_en", 0, [-1.0] * 3, 0, target=[0, 2])) == (None, [0, 2])
-    assert groups_and_gold(choice_sample("arc_easy", 0, [-1.0, -2.0], 0, target="text", metrics={})) == (None, None)
-    for acc, gold in ((1.0, [1]), (0.0, [0])):
-        wino = choice_sample("winogrande", 0, [-3.0, -2.0], 0, target="was wide.", metrics={"acc": acc})
-        assert groups_and_gold(wino) == (None, gold)
-    truthful = choice_sample(
-        "truthfulqa_mc",
-        0,
-        [-1.0, -2.0, -1.0, -3.0, -2.0],
-        0,
-        metrics={"mc1": 1.0, "mc2": 0.5},
-        details={"mc1_choices": 2, "mc2_true": 2},
+def test_the_pick_shown_is_that_of_the_first_metric_that_chooses(tmp_path: Path) -> None:
+    both = choice_sample("arc_easy", 0, [-1.0, -2.0], 0, picked={"acc": 0, "acc_norm": 1}, characters=[1, 9])
+    both = replace(both, gold=[0])
+    mc1 = choice_sample(
+        "truthfulqa_mc", 0, [-1.0, -2.0], 0, metrics={"mc1": 1.0, "mc2": 0.5}, picked={"mc1": 0}, second_group=1
     )
-    assert groups_and_gold(truthful) == (2, [0, 2, 3])
-    assert pick_of(truthful) == 0
-    assert groups_and_gold(choice_sample("truthfulqa_mc", 0, [-1.0], 0, metrics={"mc1": 1.0, "mc2": 1.0})) == (
-        None,
-        None,
-    )
-    assert pick_of(choice_sample("arc_easy", 0, [-1.0, None], 0)) is None
+    failed = choice_sample("arc_easy", 1, [-1.0, None], 0)
+    docs = explorer_data([read_data(write_samples(tmp_path, [both, failed, mc1]))])["docs"]
+    assert [doc["r"][0]["p"] for doc in docs] == [1, None, 0]
+    assert [(doc["n"], doc["s"], doc["g"]) for doc in docs] == [
+        ([1, 9], None, [0]),
+        ([8, 8], None, [0]),
+        (None, 1, None),
+    ]
 
 
 def test_requests_that_differ_are_kept(tmp_path: Path) -> None:

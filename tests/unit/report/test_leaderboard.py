@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evalkit.baselines import Baseline, load_baseline, save_baseline
 from evalkit.errors import ConfigError
+from evalkit.records.model import MetricValue
+from evalkit.records.writing import make_record
 from evalkit.report.leaderboard import Standing, leaderboard, rank_intervals, standing_of, standing_of_run, standings
 from evalkit.report.power import plan, power_table, shares_of, variances
 from evalkit.report.tables import to_json, to_markdown
-from evalkit.results import MetricValue, RunRecord
 from evalkit.stats import Estimate, smallest_detectable, t_cdf, t_quantile
 from evalkit.suites import find_suite, load_suites
+from tests.support.records import EVALKIT, facts
 
 pytestmark = pytest.mark.torch_free
 
@@ -82,12 +85,14 @@ def test_rank_intervals_cover_the_true_ranks() -> None:
 
 def test_a_run_takes_part(tmp_path: Path) -> None:
     metrics = {
-        task.name: {metric: MetricValue(0.6, 0.01, task.documents, 0) for metric in task.metrics}
+        task.name: {metric: MetricValue(value=0.6, stderr=0.01, n=task.documents, failed=0) for metric in task.metrics}
         for suite in load_suites().values()
         for task in suite.tasks
     }
-    metrics["boolq"]["acc"] = MetricValue(None, None, 3270, 1)
-    record = RunRecord(tmp_path, {"model": {"name": "mine"}, "data": {}, "config": {}}, {}, metrics)
+    metrics["boolq"]["acc"] = MetricValue(value=None, stderr=None, n=3270, failed=1)
+    model = {**EVALKIT["model"], "name": "mine"}
+    record = make_record(tmp_path, facts(model=model, data={}), {}, [])
+    record = replace(record, metrics=metrics)
     standing = standing_of_run(record)
     assert set(standing.scores) == set(load_suites()) - {"gpt4all"}  # a failed task leaves no score
     assert standing.scores["agieval"].value == pytest.approx(60.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.records.model import MetricValue
 from evalkit.report.run_report import (
     percent,
     published_layout,
@@ -17,7 +18,6 @@ from evalkit.report.run_report import (
     summary_rows,
     warnings,
 )
-from evalkit.results import MetricValue
 from evalkit.suites import load_suites
 from tests.support.records import EVALKIT, write_record
 
@@ -28,7 +28,7 @@ Metrics = dict[str, dict[str, MetricValue]]
 
 
 def value(mean: float, stderr: float | None = 0.01) -> MetricValue:
-    return MetricValue(mean, stderr, 100, 0)
+    return MetricValue(value=mean, stderr=stderr, n=100, failed=0)
 
 
 def everything(score: float = 0.5) -> Metrics:
@@ -104,7 +104,7 @@ def test_layout_of_a_table() -> None:
 def test_scores_as_text() -> None:
     assert score_text(value(0.12345, 0.00009)) == ("0.1235", "0.0001")
     assert score_text(value(1.0, None)) == ("1.0000", "n/a")
-    assert score_text(MetricValue(None, None, 10, 3)) == ("n/a", "3 of 10 failed")
+    assert score_text(MetricValue(value=None, stderr=None, n=10, failed=3)) == ("n/a", "3 of 10 failed")
     assert score_text(None) == ("n/a", "not recorded")
     assert [percent(number) for number in (None, 0.0, 73.125, 73.135, 100.0)] == [
         "n/a",
@@ -120,7 +120,7 @@ def test_a_suite_has_an_average_only_when_all_its_tasks_have_a_score() -> None:
     metrics = everything(0.25)
     assert suite_average(suite, metrics) == 25.0
     assert suite_average(suite, {name: v for name, v in metrics.items() if name != "piqa"}) is None
-    metrics["piqa"]["acc_norm"] = MetricValue(None, None, 10, 1)
+    metrics["piqa"]["acc_norm"] = MetricValue(value=None, stderr=None, n=10, failed=1)
     assert suite_average(suite, metrics) is None
     metrics["piqa"] = {"acc": value(0.9)}
     assert suite_average(suite, metrics) is None

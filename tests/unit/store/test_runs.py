@@ -16,6 +16,8 @@ from msgspec.structs import replace
 
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
+from evalkit.records.facts import DataFacts
+from evalkit.records.model import Session
 from evalkit.store import identity as identities
 from evalkit.store import runs
 from evalkit.store.identity import asked, differences, identity, in_one_line
@@ -189,10 +191,12 @@ def test_sessions_are_noted(tmp_path: Path) -> None:
     runs.begin_session(tmp_path, ["evalkit", "run"], "t1")
     with (tmp_path / runs.SESSIONS_FILE).open("a") as stream:
         stream.write('{"started": "t2", "ho')  # killed in the middle of a line
-    assert [session["started"] for session in runs.read_sessions(tmp_path)] == ["t1"]
+    assert [session.started for session in runs.read_sessions(tmp_path)] == ["t1"]
     session = runs.read_sessions(tmp_path)[0]
-    assert session["command"] == ["evalkit", "run"]
-    assert set(session) == {"started", "host", "pid", "command"}
+    assert session.command == ("evalkit", "run")
+    assert session.host
+    assert session.pid == os.getpid()
+    assert session.previous_until is None
 
 
 def test_sessions_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +251,9 @@ MODEL = {
     "scorer": {"name": "forest"},
     "versions": {"torch": "2.13.0", "python": "3.11.7"},
 }
-DATA = {"piqa": {"sha256": "3" * 64, "documents": 1838, "location": "/somewhere"}}
+DATA = {
+    "piqa": DataFacts(source="folder", verdict="other", sha256="3" * 64, documents=1838, location="/somewhere"),
+}
 
 
 def other(group: str, **values: Any) -> dict[str, Any]:
@@ -304,7 +310,10 @@ def test_what_does_not_change_a_score_is_not_in_it(config: RunConfig) -> None:
         (make(model={**MODEL, "device": "cpu"}), "device.kind: npu, now cpu"),
         (make(model={**MODEL, "scorer": {"name": "plain"}}), "scorer.name: forest, now plain"),
         (make(model={**MODEL, "versions": {"torch": "2.12.0"}}), "versions.torch: 2.13.0, now 2.12.0"),
-        (make(data={"piqa": {**DATA["piqa"], "sha256": "4" * 64}}), "data.piqa.sha256: 333333333333, now 444444444444"),
+        (
+            make(data={"piqa": replace(DATA["piqa"], sha256="4" * 64)}),
+            "data.piqa.sha256: 333333333333, now 444444444444",
+        ),
     ],
 )
 def test_what_changes_a_score_is_in_it_and_is_named(changed: dict[str, Any], name: str) -> None:
@@ -324,7 +333,7 @@ def test_the_code_that_answers_is_part_of_it(tmp_path: Path, monkeypatch: pytest
     (package / room / "x.py").write_text("1")
     monkeypatch.setattr(identities, "__file__", str(package / "store" / "identity.py"))
     before = identities.code_sha256()
-    for other in ("report/gate.py", "a_new_room/x.py", "cli.py", "stats.py", "foreign.py"):
+    for other in ("report/gate.py", "a_new_room/x.py", "cli.py", "stats.py", "marks.py"):
         (package / other).write_text("# a comment")
     assert identities.code_sha256() == before
     (package / room / "x.py").write_text("2")
@@ -364,7 +373,7 @@ print("called", *sorted(called))
     done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     called = set(done.stdout.splitlines()[-1].split()[1:])
-    answering = {name.removesuffix(".py") for name in identities.ANSWERING}
+    answering = {name.partition("/")[0].removesuffix(".py") for name in identities.ANSWERING}
     assert called - answering <= BYSTANDERS, sorted(called - answering - BYSTANDERS)
     assert answering <= called
 
@@ -383,17 +392,15 @@ def test_many_differences_stay_one_line() -> None:
 
 def test_the_time_of_a_run_is_that_of_its_sessions() -> None:
     sessions = [
-        {"started": "2026-01-01T10:00:00+00:00"},
-        {
-            "started": "2026-01-01T12:00:00+00:00",
-            "previous_until": "2026-01-01T10:30:00+00:00",
-        },  # killed, went on later
-        {"started": "2026-01-02T09:00:00+00:00", "previous_until": "2026-01-01T12:00:05+00:00"},
+        Session(started="2026-01-01T10:00:00+00:00"),
+        # killed, went on later
+        Session(started="2026-01-01T12:00:00+00:00", previous_until="2026-01-01T10:30:00+00:00"),
+        Session(started="2026-01-02T09:00:00+00:00", previous_until="2026-01-01T12:00:05+00:00"),
     ]
     assert runs.earlier_seconds(sessions[:1]) == 0
     assert runs.earlier_seconds(sessions) == 30 * 60 + 5
-    assert runs.earlier_seconds([{"started": "unknown"}, {"started": "2026-01-01T12:00:00+00:00"}]) == 0
-    back = [sessions[1], {"previous_until": "2026-01-01T11:00:00+00:00"}]  # the clock was set back
+    assert runs.earlier_seconds([Session(started="unknown"), Session(started="2026-01-01T12:00:00+00:00")]) == 0
+    back = [sessions[1], Session(started="t", previous_until="2026-01-01T11:00:00+00:00")]  # the clock was set back
     assert runs.earlier_seconds(back) == 0
 
 
@@ -406,4 +413,4 @@ def test_a_resumed_run_knows_when_the_last_session_wrote(tmp_path: Path) -> None
     again.journal.close()
     assert again.last_written == 1_000_000
     runs.begin_session(again.folder, ["evalkit"], "1970-01-12T13:00:00+00:00", again.last_written)
-    assert runs.read_sessions(again.folder)[-1]["previous_until"] == "1970-01-12T13:46:40+00:00"
+    assert runs.read_sessions(again.folder)[-1].previous_until == "1970-01-12T13:46:40+00:00"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.results import finite
+from evalkit.records.values import finite
 from evalkit.sandbox import Problem, Verdict
 from evalkit.tasks import humaneval
 from evalkit.tasks.programs import Programs, with_verdicts

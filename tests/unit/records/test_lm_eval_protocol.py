@@ -10,8 +10,8 @@ import pytest
 
 from evalkit.baselines.importer import import_log
 from evalkit.errors import ConfigError
+from evalkit.records.reading import read_run
 from evalkit.report.gate import gate
-from evalkit.results import read_run
 
 pytestmark = pytest.mark.torch_free
 
@@ -62,7 +62,7 @@ def new(path: Path, shots: dict[str, int]) -> Path:
 )
 def test_a_file_of_the_old_line_says_how_it_was_measured(tmp_path: Path, config: dict[str, Any], protocol: str) -> None:
     file = old(tmp_path / "eval.json", **config)
-    assert read_run(file).evalkit["protocol"] == protocol
+    assert read_run(file).protocol == protocol
     (baseline,) = import_log(file, retrieved="2026-01-01").baselines
     assert (baseline.protocol, baseline.name) == (protocol, "org/name")
     shots = {metric.shots for of_task in baseline.tasks.values() for metric in of_task.values()}
@@ -74,7 +74,7 @@ def test_another_version_of_a_task_is_not_the_published_one(tmp_path: Path) -> N
     found = json.loads(file.read_text())
     found["versions"]["boolq"] = 2
     file.write_text(json.dumps(found))
-    assert read_run(file).evalkit["protocols"] == {"gpt4all": "lm-eval-0.3"}
+    assert read_run(file).foreign.protocols == {"gpt4all": "lm-eval-0.3"}
 
 
 def test_ten_shots_do_not_pass_against_none(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_ten_shots_do_not_pass_against_none(tmp_path: Path) -> None:
 def test_shots_are_compared_task_by_task(tmp_path: Path) -> None:
     shots = dict.fromkeys(GPT4ALL, 0)
     a, b = new(tmp_path / "a.json", shots | {"boolq": 5}), new(tmp_path / "b.json", shots | {"piqa": 5})
-    assert read_run(a).evalkit["protocol"] == read_run(b).evalkit["protocol"] == "lm-eval-0.4, 0/5-shot"
+    assert read_run(a).protocol == read_run(b).protocol == "lm-eval-0.4, 0/5-shot"
     with pytest.raises(ConfigError, match=r"5-shot for boolq, baseline lm-eval-0\.4; protocol: lm-eval-0\.4 for piqa"):
         gate(a, str(b), margin=1.0, alpha=0.05)
 
@@ -107,7 +107,7 @@ def test_documents_of_a_limited_file_are_those_of_its_limit(tmp_path: Path) -> N
     ],
 )
 def test_a_model_is_named_by_what_was_loaded_or_by_its_file(tmp_path: Path, config: dict[str, Any], name: str) -> None:
-    assert read_run(old(tmp_path / "eval.json", **config)).evalkit["model"]["name"] == name
+    assert read_run(old(tmp_path / "eval.json", **config)).model.name == name
 
 
 def lighteval(path: Path, results: dict[str, dict[str, float]], **general: Any) -> Path:
@@ -155,4 +155,4 @@ def test_a_task_that_a_file_of_lighteval_has_twice_keeps_both_its_names(tmp_path
 
 def test_a_file_of_lighteval_with_a_limit_says_so(tmp_path: Path) -> None:
     run = read_run(lighteval(tmp_path / "a.json", {"lighteval|piqa|0": {"acc": 0.7}}, max_samples=10))
-    assert (run.metrics["piqa"]["acc"].n, run.evalkit["protocol"]) == (10, "lighteval, limit 10")
+    assert (run.metrics["piqa"]["acc"].n, run.protocol) == (10, "lighteval, limit 10")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -13,20 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from evalkit import results
 from evalkit.errors import StoreError
-from evalkit.results import (
-    MetricValue,
-    finite,
-    plain,
-    read_run,
-    read_samples,
-    summarise,
-    summarise_samples,
-    write_run,
-)
-from tests.support.records import EVALKIT, sample, write_record
+from evalkit.records import writing
+from evalkit.records.model import MetricValue
+from evalkit.records.reading import read_run, read_samples
+from evalkit.records.values import finite, plain, summarise, summarise_samples
+from evalkit.records.writing import write_run
+from tests.support.records import facts, sample, write_record
 
 pytestmark = pytest.mark.torch_free
 
@@ -40,14 +34,14 @@ def refusal(read: Callable[[Path], Any], path: Path) -> str:
 
 
 def test_mean_and_standard_error() -> None:
-    assert summarise([1.0, 0.0, 1.0, 1.0]) == MetricValue(0.75, 0.25, 4, 0)
-    assert summarise([1.0]) == MetricValue(1.0, None, 1, 0)
+    assert summarise([1.0, 0.0, 1.0, 1.0]) == MetricValue(value=0.75, stderr=0.25, n=4, failed=0)
+    assert summarise([1.0]) == MetricValue(value=1.0, stderr=None, n=1, failed=0)
 
 
 def test_a_failed_sample_refuses_the_score() -> None:
-    assert summarise([1.0, None, 1.0]) == MetricValue(None, None, 3, 1)
-    assert summarise([1.0, math.nan, math.inf]) == MetricValue(None, None, 3, 2)
-    assert summarise([]) == MetricValue(None, None, 0, 0)
+    assert summarise([1.0, None, 1.0]) == MetricValue(value=None, stderr=None, n=3, failed=1)
+    assert summarise([1.0, math.nan, math.inf]) == MetricValue(value=None, stderr=None, n=3, failed=2)
+    assert summarise([]) == MetricValue(value=None, stderr=None, n=0, failed=0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
@@ -62,8 +56,11 @@ def test_samples_are_summed_up_by_task_and_metric() -> None:
     samples = [sample("b", 0, acc=1.0, acc_norm=0.0), sample("a", 0, mc1=1.0), sample("b", 1, acc=0.0, acc_norm=None)]
     found = summarise_samples(samples)
     assert list(found) == ["b", "a"]
-    assert found["b"] == {"acc": MetricValue(0.5, 0.5, 2, 0), "acc_norm": MetricValue(None, None, 2, 1)}
-    assert found["a"] == {"mc1": MetricValue(1.0, None, 1, 0)}
+    assert found["b"] == {
+        "acc": MetricValue(value=0.5, stderr=0.5, n=2, failed=0),
+        "acc_norm": MetricValue(value=None, stderr=None, n=2, failed=1),
+    }
+    assert found["a"] == {"mc1": MetricValue(value=1.0, stderr=None, n=1, failed=0)}
 
 
 @pytest.mark.parametrize(
@@ -97,19 +94,22 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     record = write_record(folder, {"boolq": {"acc": [1.0, 0.0]}, "piqa": {"acc": [1.0, None], "acc_norm": [0.0, 0.0]}})
     assert record == read_run(folder) == read_run(folder / "run.json")
-    assert record.metrics["boolq"]["acc"] == MetricValue(0.5, 0.5, 2, 0)
-    assert record.metrics["piqa"]["acc"] == MetricValue(None, None, 2, 1)
-    assert record.evalkit["protocol"] == "nous-2023"
+    assert record.metrics["boolq"]["acc"] == MetricValue(value=0.5, stderr=0.5, n=2, failed=0)
+    assert record.metrics["piqa"]["acc"] == MetricValue(value=None, stderr=None, n=2, failed=1)
+    assert record.protocol == "nous-2023"
     assert set(record.lm_eval) == {"results", "versions"}
     samples = list(read_samples(folder))
-    assert samples[:2] == [sample("boolq", 0, acc=1.0), sample("boolq", 1, acc=0.0)]
+    assert [(s.task, s.doc_id, s.metrics) for s in samples[:2]] == [
+        ("boolq", 0, {"acc": 1.0}),
+        ("boolq", 1, {"acc": 0.0}),
+    ]
     assert [s.metrics for s in samples[2:]] == [{"acc": 1.0, "acc_norm": 0.0}, {"acc": None, "acc_norm": 0.0}]
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "samples.jsonl"]
 
 
 def test_nan_is_null_on_disk(tmp_path: Path) -> None:
-    bad = dataclasses.replace(sample("boolq", 0, acc=math.nan), logprobs=[math.nan])
-    write_run(tmp_path, {**EVALKIT, "duration_seconds": math.inf}, {"results": {"boolq": {"acc": math.nan}}}, [bad])
+    bad = replace(sample("boolq", 0, acc=math.nan), logprobs=[math.nan])
+    write_run(tmp_path, facts(duration_seconds=math.inf), {"results": {"boolq": {"acc": math.nan}}}, [bad])
     for name in ("run.json", "samples.jsonl"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert "NaN" not in text
@@ -118,8 +118,8 @@ def test_nan_is_null_on_disk(tmp_path: Path) -> None:
 
 
 def test_text_with_line_separators_stays_one_sample(tmp_path: Path) -> None:
-    odd = dataclasses.replace(sample("boolq", 0, acc=1.0), context="a\u2028b\x85c\nd\re")
-    write_run(tmp_path, EVALKIT, {}, [odd, sample("boolq", 1, acc=0.0)])
+    odd = replace(sample("boolq", 0, acc=1.0), context="a\u2028b\x85c\nd\re")
+    write_run(tmp_path, facts(), {}, [odd, sample("boolq", 1, acc=0.0)])
     assert next(iter(read_samples(tmp_path))).context == "a\u2028b\x85c\nd\re"
     assert len(list(read_samples(tmp_path))) == 2
 
@@ -128,9 +128,9 @@ def test_the_samples_are_there_before_the_run_counts_as_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    write = results.write_atomically
-    monkeypatch.setattr(results, "write_atomically", lambda path, text: (written.append(path.name), write(path, text)))
-    write_run(tmp_path, EVALKIT, {}, [sample("boolq", 0, acc=1.0)], lambda record: str(record.metrics))
+    write = writing.write_atomically
+    monkeypatch.setattr(writing, "write_atomically", lambda path, text: (written.append(path.name), write(path, text)))
+    write_run(tmp_path, facts(), {}, [sample("boolq", 0, acc=1.0)], lambda record: str(record.metrics))
     assert written == ["samples.jsonl", "report.md", "run.json"]
 
 
@@ -149,15 +149,18 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
         (lambda text: text[: len(text) // 2], "damaged, not valid JSON ("),
         (lambda _: "[]", "not written by evalkit (no key 'evalkit')"),
         (lambda _: '{"results": {}}', "not written by evalkit (no key 'evalkit')"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 3'), "schema_version 3, this "),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": "2"'), "schema_version 2, this evalkit"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": true'), "schema_version True, this"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 0'), "schema_version 0, this evalkit"),
-        (lambda text: text.replace('"model": {', '"modell": {'), "damaged, KeyError at 'model'"),
-        (lambda text: text.replace('"dtype"', '"dtyp"'), "damaged, KeyError at 'dtype'"),
-        (lambda text: text.replace('"failed"', '"fail"'), "damaged, TypeError at "),
-        (lambda text: json.dumps({**json.loads(text), "evalkit": 3}), "damaged, TypeError at "),
-        (lambda text: text.replace('"tasks": {', '"tasks": 3, "x": {'), "damaged, AttributeError at "),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 4'), "schema_version 4, this "),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": "3"'), "schema_version 3, this evalkit"),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": true'), "schema_version True, this"),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 0'), "schema_version 0, this evalkit"),
+        (
+            lambda text: text.replace('"model": {', '"modell": {'),
+            "evalkit: unknown key 'modell'; did you mean 'model'?; the file is damaged",
+        ),
+        (lambda text: text.replace('"dtype"', '"dtyp"'), "evalkit.config: unknown key 'dtyp'; did you mean 'dtype'?; "),
+        (lambda text: text.replace('"failed"', '"fail"'), "evalkit.tasks.boolq.acc: unknown key 'fail'; "),
+        (lambda text: json.dumps({**json.loads(text), "evalkit": 3}), "evalkit: expected a mapping, found 3; "),
+        (lambda text: text.replace('"tasks": {', '"tasks": 3, "x": {'), "evalkit.tasks: expected a mapping, found 3; "),
     ],
 )
 def test_damage_is_named(tmp_path: Path, change: Callable[[str], str], message: str) -> None:
@@ -171,11 +174,11 @@ def test_records_of_schema_1_are_read(tmp_path: Path) -> None:
     record = write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
     path = tmp_path / "run.json"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"schema_version": 2', '"schema_version": 1'), encoding="utf-8")
+    path.write_text(text.replace('"schema_version": 3', '"schema_version": 1'), encoding="utf-8")
     old = read_run(tmp_path)
     assert old.metrics == record.metrics
-    assert old.evalkit["identity"] is None
-    assert old.evalkit["sessions"] == []
+    assert old.identity is None
+    assert old.sessions == ()
 
 
 def test_lm_eval_scores_of_failed_tasks_are_removed(tmp_path: Path) -> None:
@@ -190,7 +193,7 @@ def test_lm_eval_scores_of_failed_tasks_are_removed(tmp_path: Path) -> None:
         "group_subtasks": {"gpt4all": ["boolq", "piqa"]},
         "configs": {"boolq": {"doc_to_text": "<function text at 0x7f00>", "splits": ["a", 1]}},
     }
-    found = write_run(tmp_path, EVALKIT, theirs, samples).lm_eval
+    found = write_run(tmp_path, facts(), theirs, samples).lm_eval
     assert found["results"]["boolq"] == {"acc,none": None, "acc_stderr,none": None, "alias": "boolq"}
     assert found["results"]["piqa"]["acc,none"] == 1.0
     assert found["results"]["gpt4all"]["acc,none"] is None
@@ -208,7 +211,7 @@ def test_damaged_samples_name_the_line(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"doc_id": 1', '"document": 1'), encoding="utf-8")
-    assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line"
+    assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line (unknown key 'document')"
     path.write_text(text[:-10], encoding="utf-8")
     assert refusal(lambda p: list(read_samples(p)), tmp_path) == f"{path}:2: damaged line"
     path.unlink()

@@ -1,8 +1,8 @@
-"""lm-eval's own results files as runs: `evalkit.results` hands them here, so that every command takes them.
+"""lm-eval's own results files as runs: `evalkit.records.reading` hands them here, so that every command takes them.
 
 A results file (``results_<time>.json``) gives tasks, metrics, errors; ``samples_<task>_<time>.jsonl`` files beside it
 give the documents, which pair by the hash of the document. How the tasks were measured is read by
-`evalkit.foreign_protocol`. What the file does not say is "unknown", never guessed.
+`evalkit.records.lm_eval_protocol`. What the file does not say is "unknown", never guessed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,12 @@ from evalkit.baselines.names import is_no_share, task_and_metric
 from evalkit.data.layouts import cluster_key
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
-from evalkit.foreign_protocol import dtype_of, limit_of, model_name, protocols, scored_names
-from evalkit.results import MetricValue, RunRecord, Sample, finite
+from evalkit.records.asked import Asked
+from evalkit.records.facts import DataFacts, Environment, ModelFacts, ScorerFacts
+from evalkit.records.lm_eval_protocol import dtype_of, limit_of, measured, model_name, scored_names, together
+from evalkit.records.model import MetricValue, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.values import finite
 from evalkit.suites import load_tasks
 
 _TIME = re.compile(r"_(\d{4}-\d{2}-\d{2}T[\d.:-]+)\.json$")
@@ -116,7 +119,7 @@ def _metrics(
             error = _number(values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr"))
             n = _count(found, name, task, scored)
             failed = 0 if number is not None else max(n, 1)
-            metrics.setdefault(task, {})[metric] = MetricValue(number, error, n, failed)
+            metrics.setdefault(task, {})[metric] = MetricValue(value=number, stderr=error, n=n, failed=failed)
     if not metrics:
         raise StoreError(f"{path}: no scores read: no metric in it is a share")
     return metrics, ignored
@@ -159,55 +162,42 @@ def read_foreign_run(path: Path) -> RunRecord:
     config = _mapping(found, "config")
     name = model_name(found, file)
     data = {
-        task: {
-            "source": "lm-eval",
-            "location": str(file),
-            "rows": next(iter(values.values())).n,
-            "documents": next(iter(values.values())).n,
-            "sha256": hashlib.sha256("\n".join(hashes[task]).encode()).hexdigest()
+        task: DataFacts(
+            source="lm-eval",
+            verdict="unknown",
+            location=str(file),
+            rows=next(iter(values.values())).n,
+            documents=next(iter(values.values())).n,
+            sha256=hashlib.sha256("\n".join(hashes[task]).encode()).hexdigest()
             if all(hashes.get(task, [""]))
             else None,
-            "doc_hashes": hashes.get(task, []),  # what tells a cut file from other data
-            "expected_rows": None,
-            "expected_sha256": None,
-            "verdict": "unknown",
-        }
+        )
         for task, values in metrics.items()
     }
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
-    evalkit: dict[str, Any] = {
-        **protocols(found),
-        "ignored": ignored,
-        "started": _started(found.get("date"), file),
-        "duration_seconds": _number(_seconds(found)) or 0.0,
-        "command": ["lm_eval"],
-        "config": {"model": name, "limit": limit_of(found)},
-        "suites": list(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
-        "model": {
-            "name": name,
-            "origin": "lm-eval",
-            "folder": None,
-            "revision": None,
-            "loader": str(config.get("model") or "unknown"),
-            "device": str(config.get("device") or "unknown"),
-            "dtype": dtype_of(found),
-            "quantization": None,
-            "tokenizer_fingerprint": None,
-        },
-        "scorer": {"name": "lm-eval", "reason": "imported results file"},
-        "numerics": None,
-        "data": data,
-        "environment": {"versions": versions, "drivers": {}, "variables": {}},
-        "isolation": None,
-        "identity": None,
-        "work": None,
-        "sessions": [],
-        "foreign": "lm-eval",
-        "unpaired_because": _unpaired_because(path),
-        "tasks": {task: {m: asdict(v) for m, v in values.items()} for task, values in metrics.items()},
-    }
-    return RunRecord(file, evalkit, found, metrics)
+    return RunRecord(
+        protocol=together(found, scored_names(found)),
+        started=_started(found.get("date"), file),
+        duration_seconds=_number(_seconds(found)) or 0.0,
+        command=("lm_eval",),
+        config=Asked(model=name, limit=limit_of(found)),
+        suites=tuple(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
+        model=ModelFacts(
+            name=name,
+            origin="lm-eval",
+            loader=str(config.get("model") or "unknown"),
+            device=str(config.get("device") or "unknown"),
+            dtype=dtype_of(found),
+        ),
+        scorer=ScorerFacts(name="lm-eval", reason="imported results file"),
+        data=data,
+        environment=Environment(versions=versions),
+        metrics=metrics,
+        folder=file,
+        lm_eval=found,
+        foreign=measured(found, ignored, hashes, _unpaired_because(path)),
+    )
 
 
 def _started(date: Any, file: Path) -> str:

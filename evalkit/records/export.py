@@ -6,19 +6,32 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import to_builtins
 
 from evalkit.errors import StoreError
-from evalkit.results import RunRecord, read_run, read_samples
+from evalkit.records.model import RunRecord
+from evalkit.records.reading import read_run, read_samples
+from evalkit.records.writing import evalkit_part
 from evalkit.store import files
 
 SUFFIXES = {"parquet": ".parquet", "sqlite": ".sqlite", "csv": ".csv"}
 # Lists and mappings have no column type that all three formats share; they are JSON text.
-JSON_COLUMNS = ("target", "context", "continuations", "logprobs", "greedy", "generated", "details")
+JSON_COLUMNS = (
+    "target",
+    "context",
+    "continuations",
+    "logprobs",
+    "greedy",
+    "generated",
+    "details",
+    "picked",
+    "gold",
+    "characters",
+)
 
 
 def export_runs(runs: Sequence[Path], kind: str, table: str, output: Path | None = None) -> tuple[Path, int]:
@@ -69,10 +82,10 @@ def sample_table(records: Sequence[RunRecord]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for record in records:
         for sample in read_samples(record.folder):
-            values = asdict(sample)
+            values = to_builtins(sample)
             metrics = values.pop("metrics")
             values |= {name: json.dumps(values[name], ensure_ascii=False) for name in JSON_COLUMNS}
-            rows.append({"run": _name(record), "model": record.evalkit["model"]["name"], **values, **metrics})
+            rows.append({"run": _name(record), "model": record.model.name, **values, **metrics})
     samples: pd.DataFrame = pd.DataFrame(rows)
     return samples
 
@@ -82,10 +95,10 @@ def metric_table(records: Sequence[RunRecord]) -> pd.DataFrame:
     rows = [
         {
             "run": _name(record),
-            "model": record.evalkit["model"]["name"],
+            "model": record.model.name,
             "task": task,
             "metric": metric,
-            **asdict(value),
+            **to_builtins(value),
         }
         for record in records
         for task, of_task in record.metrics.items()
@@ -98,27 +111,28 @@ def metric_table(records: Sequence[RunRecord]) -> pd.DataFrame:
 
 def run_table(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Return a row a run: what was run, on what; ``record`` is evalkit's whole part of run.json as text."""
-    rows = []
-    for record in records:
-        evalkit = record.evalkit
-        model = evalkit["model"]
-        rows.append(
-            {
-                "run": _name(record),
-                "folder": str(record.folder),
-                "model": model["name"],
-                "protocol": evalkit["protocol"],
-                "started": evalkit["started"],
-                "duration_seconds": evalkit["duration_seconds"],
-                "device": model["device"],
-                "dtype": model["dtype"],
-                "model_fingerprint": model.get("model_fingerprint"),
-                "limit": evalkit["config"].get("limit"),
-                "record": json.dumps(evalkit, ensure_ascii=False),
-            }
-        )
+    rows = [
+        {
+            "run": _name(record),
+            "folder": str(record.folder),
+            "model": record.model.name,
+            "protocol": record.protocol,
+            "started": record.started,
+            "duration_seconds": record.duration_seconds,
+            "device": record.model.device,
+            "dtype": record.model.dtype,
+            "model_fingerprint": record.model.model_fingerprint,
+            "limit": record.config.limit,
+            "record": json.dumps(evalkit_part(record) | _foreign(record), ensure_ascii=False),
+        }
+        for record in records
+    ]
     runs: pd.DataFrame = pd.DataFrame(rows)
     return runs
+
+
+def _foreign(record: RunRecord) -> dict[str, Any]:
+    return {} if record.foreign is None else {"foreign": to_builtins(record.foreign)}
 
 
 def _name(record: RunRecord) -> str:

@@ -1,4 +1,4 @@
-"""A run's files as they are read: types of every field, and numbers of ``run.json`` that contradict each other.
+"""Numbers of a ``run.json`` that contradict each other.
 
 A record is written by one process from one list of samples, so its parts agree; where they do not, somebody changed or
 mixed files, and no number in them can be trusted.
@@ -8,72 +8,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import msgspec
-
-if TYPE_CHECKING:
-    from evalkit.results import MetricValue, Sample
+from evalkit.records.model import MetricValue, RunFacts
 
 SAME = 1e-6
 """How far lm-eval's mean and evalkit's of the same values can be apart."""
 
 
-def sample_from(found: Any) -> Sample:
-    """Return a line of ``samples.jsonl`` as a sample.
-
-    Raises:
-        TypeError: a field is missing, unknown, or of another type than it is written in.
-    """
-    from evalkit.results import Sample
-
-    if not isinstance(found, dict) or found.keys() != {field.name for field in fields(Sample)}:
-        raise TypeError("other fields than a sample's")
-    try:
-        return msgspec.convert(found, Sample)
-    except msgspec.ValidationError as error:
-        raise TypeError(str(error)) from None
-
-
-def check_metric(value: MetricValue) -> None:
-    """Check one score of ``evalkit.tasks``.
+def check_metric(value: MetricValue, where: str) -> None:
+    """Check the numbers of one score.
 
     Raises:
         ValueError: names the key that cannot be, and its value.
     """
-    if type(value.n) is not int or value.n < 0:
-        raise ValueError(f"n: {value.n!r}")
-    if type(value.failed) is not int or not 0 <= value.failed <= value.n:
-        raise ValueError(f"failed: {value.failed!r} of {value.n}")
+    if value.n < 0:
+        raise ValueError(f"{where}.n: {value.n!r}")
+    if not 0 <= value.failed <= value.n:
+        raise ValueError(f"{where}.failed: {value.failed!r} of {value.n}")
     for name, number in (("value", value.value), ("stderr", value.stderr)):
-        if number is not None and not _is_finite(number):
-            raise ValueError(f"{name}: {number!r}")
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"{where}.{name}: {number!r}")
     if value.value is None and value.n and not value.failed:
-        raise ValueError(f"value: null, although none of {value.n} documents failed")
+        raise ValueError(f"{where}.value: null, although none of {value.n} documents failed")
     if value.value is not None and value.failed:
-        raise ValueError(f"value: {value.value}, although {value.failed} documents failed")
+        raise ValueError(f"{where}.value: {value.value}, although {value.failed} documents failed")
     if value.stderr is not None and value.stderr < 0:
-        raise ValueError(f"stderr: {value.stderr}")
+        raise ValueError(f"{where}.stderr: {value.stderr}")
 
 
 def _is_finite(number: object) -> bool:
     return isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
 
 
-def check_record(
-    evalkit: Mapping[str, Any], lm_eval: Mapping[str, Any], metrics: Mapping[str, Mapping[str, MetricValue]]
-) -> None:
+def check_record(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
     """Check that the parts of a ``run.json`` agree: ``evalkit.tasks``, ``evalkit.data`` and lm-eval's own keys.
 
     Raises:
         ValueError: names the key that contradicts the others.
     """
     results, samples = _mapping(lm_eval, "results"), _mapping(lm_eval, "n-samples")
-    for task, of_task in metrics.items():
+    for task, of_task in facts.metrics.items():
         counted = max((value.n for value in of_task.values()), default=0)
-        documents = _mapping(_mapping(evalkit, "data"), task).get("documents", counted)
-        if type(documents) is not int or documents < counted:
+        data = facts.data.get(task)
+        documents = None if data is None else data.documents
+        if documents is not None and documents < counted:
             raise ValueError(f"evalkit.data.{task}.documents: {documents!r}, but evalkit.tasks counts {counted}")
         effective = _mapping(samples, task).get("effective", counted)
         if effective != counted:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evalkit.baselines.names import task_and_metric, task_and_shots
+from evalkit.records.model import Foreign
 from evalkit.suites import load_suites, load_tasks
 
 _ALL = "all"
@@ -108,23 +109,28 @@ def together(found: Mapping[str, Any], names: Iterable[str]) -> str:
     return _text(harness_of(found), shots, limit_of(found), templated)
 
 
-def protocols(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return evalkit's keys about how a file's tasks were measured.
-
-    ``protocol`` of the whole file, ``protocols`` of its suites, ``task_protocols`` and ``shots`` of its tasks.
-    """
+def measured(
+    found: Mapping[str, Any],
+    ignored: Iterable[tuple[str, str]],
+    doc_hashes: Mapping[str, Sequence[str]],
+    unpaired_because: str | None,
+) -> Foreign:
+    """Return how a file's tasks were measured, and what else it says."""
     names = scored_names(found)
     of_task = {task_and_metric(plain, "acc")[0]: name for name, plain in names.items()}
     suites: dict[str, list[str]] = {}
     for task, name in of_task.items():
         if (known := load_tasks().get(task)) is not None:
             suites.setdefault(known.suite, []).append(name)
-    return {
-        "protocol": together(found, names),
-        "protocols": {suite: together(found, members) for suite, members in suites.items()},
-        "task_protocols": {task: task_protocol(found, name) for task, name in of_task.items()},
-        "shots": {task: shots_of(found, name) for task, name in of_task.items()},
-    }
+    return Foreign(
+        harness="lm-eval",
+        protocols={suite: together(found, members) for suite, members in suites.items()},
+        task_protocols={task: task_protocol(found, name) for task, name in of_task.items()},
+        shots={task: shots_of(found, name) for task, name in of_task.items()},
+        ignored=tuple(ignored),
+        doc_hashes={task: tuple(of_task) for task, of_task in doc_hashes.items()},
+        unpaired_because=unpaired_because,
+    )
 
 
 def model_name(found: Mapping[str, Any], file: Path) -> str:
