@@ -14,7 +14,8 @@ from scipy import stats as scipy_stats
 
 from benchmarks.gate_rates import Case, cases, rates
 from evalkit.errors import DataError
-from evalkit.paired import hidden_probability, paired_test
+from evalkit.hidden import hidden_probability
+from evalkit.paired import paired_test
 from evalkit.stats import Estimate
 from evalkit.unpaired import Side, UnpairedTest, limits_error, restricted_share, widened
 
