@@ -223,21 +223,49 @@ class PairedTest:
         return smallest_factor(lambda factor: self.detects(loss, alpha, power, factor))
 
 
-def planned_test(parts: Sequence[tuple[float, float, float]]) -> PairedTest:
-    """Return the test of two runs of which only the share of documents that flip is known, as many each way.
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task of a comparison that nobody has made yet.
 
-    Args:
-        parts: of each task: its weight in the mean, its number of documents, the share of them that flips.
+    Attributes:
+        weight: its weight in the mean.
+        clusters: number of documents in a cluster -> number of such clusters.
+        flips: share of the documents that flip, as many each way, each for itself.
     """
-    rows = [
-        (-way * weight / documents, weight / documents, documents * (1 - flips if way == 0 else flips / 2))
-        for weight, documents, flips in parts
-        for way in (-1.0, 0.0, 1.0)
-    ]
+
+    weight: float
+    clusters: Mapping[int, float]
+    flips: float
+
+    @property
+    def documents(self) -> float:
+        """Their number."""
+        return math.fsum(size * number for size, number in self.clusters.items())
+
+
+def planned_test(parts: Sequence[PlannedTask]) -> PairedTest:
+    """Return the test of two runs of which only the share of documents that flip is known."""
+    rows, typical = [], 0.0
+    for part in parts:
+        of_document = part.weight / part.documents
+        for size, number in part.clusters.items():
+            losses = _summed(np.array([part.flips / 2, 1 - part.flips, part.flips / 2]), size)
+            for lost, probability in enumerate(losses, -size):
+                rows.append((lost * of_document, size * of_document, number * float(probability)))
+        sizes = of_document * np.array(list(part.clusters), dtype=np.float64)
+        typical = max(typical, _typical(sizes, np.array(list(part.clusters.values()))))
     losses, weights, counts = np.array(rows).T
-    typical = max(weight / documents for weight, documents, _ in parts)
-    estimate = Estimate(0.0, math.sqrt(float(counts @ losses**2)), round(sum(number for _, number, _ in parts)))
-    return PairedTest(estimate, losses, losses, weights, counts, typical)
+    documents = round(math.fsum(part.documents for part in parts))
+    estimate = Estimate(0.0, math.sqrt(float(counts @ losses**2)), documents)
+    return PairedTest(estimate, losses, losses, weights, counts, typical, any(max(part.clusters) > 1 for part in parts))
+
+
+def _summed(of_one: FloatArray, number: int) -> FloatArray:
+    """Return the probabilities of the sum of so many independent variables, each on -1, 0, 1; shape (2 number + 1,)."""
+    found = np.ones(1)
+    for _ in range(number):
+        found = np.convolve(found, of_one)
+    return found
 
 
 def boundary(rising: Callable[[float], float]) -> float:
@@ -331,6 +359,11 @@ def _assembled(
 
 
 def _typical_size(sizes: np.ndarray) -> float:
+    """Return `_typical` of clusters that are listed one by one."""
+    return _typical(sizes, np.ones_like(sizes))
+
+
+def _typical(sizes: FloatArray, counts: FloatArray) -> float:
     """Return the geometric mean of sum(a^2) / sum(a), the size of the cluster that a random document is in, and of
     sum(a^3) / sum(a^2), the step of the Poisson variable with the variance and skewness of losses of whole clusters."""
-    return math.sqrt(float((sizes**3).sum()) / float(sizes.sum()))
+    return math.sqrt(float(counts @ sizes**3) / float(counts @ sizes))

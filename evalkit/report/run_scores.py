@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,11 +43,15 @@ class RunScores:
         mean = sum(float(v.value or 0) for v in known) / len(known)
         return Estimate(100 * mean, 100 * stderr, sum(v.n for v in known))
 
+    def cluster_sizes(self, suite: Suite) -> dict[str, Counter[int]]:
+        """Return task -> documents that share a cluster -> number of such clusters; without documents all are alone."""
+        if self.samples is None:
+            return {t.name: Counter({1: self.record.metrics[t.name][t.headline].n}) for t in suite.tasks}
+        return {t.name: Counter(Counter(cluster_keys(self.samples[t.name])).values()) for t in suite.tasks}
+
     def clusters(self, suite: Suite) -> list[int]:
         """Return the number of independent documents of each task: its passages, where these are known."""
-        if self.samples is None:
-            return [self.record.metrics[task.name][task.headline].n for task in suite.tasks]
-        return [len(set(cluster_keys(self.samples[task.name]))) for task in suite.tasks]
+        return [sizes.total() for sizes in self.cluster_sizes(suite).values()]
 
     def _columns(self, suite: Suite) -> tuple[dict[str, Values], dict[str, Sequence[Hashable]]]:
         documents = {task.name: (self.samples or {}).get(task.name, ()) for task in suite.tasks}

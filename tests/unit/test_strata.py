@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.paired import PairedTest, paired_test, planned_test
+from evalkit.paired import PairedTest, PlannedTask, paired_test, planned_test
 from evalkit.strata import melded, tail_probabilities
 
 
@@ -90,7 +90,7 @@ def test_the_level_beside_a_small_task_is_kept_exactly(
     ("tasks", "flips"), [((400,), 0.1), ((1500,), 0.02), ((60, 800), 0.1)], ids=["400", "1,500", "60 + 800"]
 )
 def test_the_smallest_detectable_change_is_detected_so_often(tasks: tuple[int, ...], flips: float) -> None:
-    planned = planned_test([(1 / len(tasks), n, flips) for n in tasks])
+    planned = planned_test([PlannedTask(1 / len(tasks), {1: n}, flips) for n in tasks])
     loss = planned.smallest_detectable(0.05, 0.8)
     rng = np.random.default_rng(1)
     pairs, found = 300, 0
@@ -102,7 +102,7 @@ def test_the_smallest_detectable_change_is_detected_so_often(tasks: tuple[int, .
 
 
 def test_documents_for_an_effect_detect_it() -> None:
-    planned = planned_test([(1.0, 5000, 0.1)])
+    planned = planned_test([PlannedTask(1.0, {1: 5000}, 0.1)])
     factor = planned.factor_to_detect(0.02, 0.05, 0.8)
     assert factor is not None
     documents = round(5000 * factor)
@@ -114,7 +114,7 @@ def test_documents_for_an_effect_detect_it() -> None:
 
 
 def test_a_loss_beyond_what_flips_changes_more() -> None:
-    planned = planned_test([(1.0, 1000, 0.02)])
+    planned = planned_test([PlannedTask(1.0, {1: 1000}, 0.02)])
     for loss in (0.0, 0.01, 0.05):
         found = planned.at_loss(loss)
         assert float(found.counts @ found.losses) == pytest.approx(loss, abs=1e-6)
