@@ -9,10 +9,10 @@ reweighted loss is at least the margin.
 How large is the cluster that nobody has seen, where clusters differ in size? A loss hides best in the large ones. If
 cluster i, with the part a_i of the mean, is lost with probability p_i, nothing is lost with probability prod(1 - p_i);
 among all p with sum(a_i p_i) = margin that is greatest where 1 - p_i = min(1, c / a_i), with c such that the sum is
-right (`hidden_probability`). No test that passes an unchanged model errs less often than this. So the p-value is never
+right (`evalkit.hidden`). No test that passes an unchanged model errs less often than this. So the p-value is never
 below that probability times the p-value at margin 0: nothing large was lost by chance, and the rest is as good as seen
 by chance. The unseen cluster lies between the typical size of all and the size at which it would give "nothing changed"
-that probability by itself (`unseen_size`); how far between was found by simulation (docs/statistics.md).
+that probability by itself (`hidden.unseen_size`); how far between was found by simulation (docs/statistics.md).
 
 - For clusters of one size that are lost as a whole or not at all, this *is* the exact test of Clopper and Pearson; for
   right and wrong answers of independent documents at margin 0 it is the exact sign test, which is McNemar's. So no
@@ -21,8 +21,9 @@ that probability by itself (`unseen_size`); how far between was found by simulat
   confidence interval for the mean of a bounded random variable" (arXiv 1905.06208), on why it is believed to hold for
   every distribution and every number of clusters. That is a conjecture; for unequal clusters and several tasks it is an
   approximation. `benchmarks/gate_rates.py` measures both.
-- Where clusters differ in size, the loss must also be below the margin with each size
-  reweighted for itself (`strata`): one mean for all takes what is known of many small ones for known of a few large.
+- Where clusters differ in size, the loss must also be below the margin with the sizes, and with the larger and the
+  smaller ones, reweighted for themselves (`strata`): one mean for all takes what is known of many small ones for known
+  of a few large.
 - For many clusters it is the normal test with the cluster-robust error.
 
 The probability is that of a weighted sum of exponentials, by Lugannani and Rice, Advances in Applied Probability 12
@@ -42,63 +43,15 @@ from itertools import chain
 import numpy as np
 
 from evalkit.errors import DataError
+from evalkit.hidden import hidden_probability, unseen_size
 from evalkit.stats import Estimate, FloatArray, Values, t_quantile
 from evalkit.strata import Melded, melded, tail_probabilities
 
-_SMALL = 1e-4
-_STEPS = 200
 _MOST_TILTED = 40.0
 TOWARDS_WORST = 0.75
 """How far the unseen cluster's size goes from the typical towards the worst one, in their logarithms."""
 LARGEST_FACTOR = 1e6
 """More documents than so many times those that are there are "no number of documents"."""
-
-
-def hidden_probability(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
-    """Return the greatest probability that no cluster is lost although `loss` of the mean is lost in expectation.
-
-    Clusters are lost independently and as a whole, each with any probability; see the module's description.
-
-    Args:
-        sizes: the clusters' parts of the mean, in any unit. shape (values,)
-        counts: how many clusters have each of them. shape (values,)
-        loss: share of the whole that is lost in expectation.
-    """
-    return math.exp(_log_hidden(sizes, counts, loss)) if loss < 1 else 0.0
-
-
-def _log_hidden(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
-    order = np.argsort(-sizes)
-    large, number = sizes[order], counts[order]
-    clusters, whole = np.cumsum(number), np.cumsum(number * large)
-    # If the first k sizes carry the loss, `kept` is left of each of their clusters, which is more than the next size.
-    kept = (whole - max(0.0, loss) * float(whole[-1])) / clusters
-    first = int(np.argmax(kept >= np.append(large[1:], 0.0)))
-    return float(number[: first + 1] @ np.log(np.minimum(1.0, kept[first] / large[: first + 1])))
-
-
-def unseen_size(sizes: FloatArray, counts: FloatArray, loss: float) -> float:
-    """Return the size of the cluster that nobody has seen, in the unit of `sizes`.
-
-    With it, the p-value of "the loss is `loss` or more" is `hidden_probability` where nothing changed: there it is
-    prod(1 / (1 + a_i r)) with r = loss / ((1 - loss) size), because all weights are exponential. For no loss that is
-    the largest cluster, for a total one the mean of all.
-    """
-    if loss <= _SMALL:
-        return float(sizes.max())
-    whole, clusters = float(counts @ sizes), float(counts.sum())
-    if loss >= 1 - _SMALL:
-        return whole / clusters
-    wanted = _log_hidden(sizes, counts, loss)
-    # Newton's method in log r: the left side is convex in it, and increasing, so from above it cannot overshoot.
-    point = math.log(clusters / (whole * (1 - loss)))
-    for _ in range(_STEPS):
-        terms = sizes * math.exp(point)
-        step = (float(counts @ np.log1p(terms)) + wanted) / float(counts @ (terms / (1 + terms)))
-        point -= step
-        if abs(step) < 1e-12:
-            break
-    return loss / ((1 - loss) * math.exp(point))
 
 
 @dataclass(frozen=True)
@@ -270,21 +223,49 @@ class PairedTest:
         return smallest_factor(lambda factor: self.detects(loss, alpha, power, factor))
 
 
-def planned_test(parts: Sequence[tuple[float, float, float]]) -> PairedTest:
-    """Return the test of two runs of which only the share of documents that flip is known, as many each way.
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task of a comparison that nobody has made yet.
 
-    Args:
-        parts: of each task: its weight in the mean, its number of documents, the share of them that flips.
+    Attributes:
+        weight: its weight in the mean.
+        clusters: number of documents in a cluster -> number of such clusters.
+        flips: share of the documents that flip, as many each way, each for itself.
     """
-    rows = [
-        (-way * weight / documents, weight / documents, documents * (1 - flips if way == 0 else flips / 2))
-        for weight, documents, flips in parts
-        for way in (-1.0, 0.0, 1.0)
-    ]
+
+    weight: float
+    clusters: Mapping[int, float]
+    flips: float
+
+    @property
+    def documents(self) -> float:
+        """Their number."""
+        return math.fsum(size * number for size, number in self.clusters.items())
+
+
+def planned_test(parts: Sequence[PlannedTask]) -> PairedTest:
+    """Return the test of two runs of which only the share of documents that flip is known."""
+    rows, typical = [], 0.0
+    for part in parts:
+        of_document = part.weight / part.documents
+        for size, number in part.clusters.items():
+            losses = _summed(np.array([part.flips / 2, 1 - part.flips, part.flips / 2]), size)
+            for lost, probability in enumerate(losses, -size):
+                rows.append((lost * of_document, size * of_document, number * float(probability)))
+        sizes = of_document * np.array(list(part.clusters), dtype=np.float64)
+        typical = max(typical, _typical(sizes, np.array(list(part.clusters.values()))))
     losses, weights, counts = np.array(rows).T
-    typical = max(weight / documents for weight, documents, _ in parts)
-    estimate = Estimate(0.0, math.sqrt(float(counts @ losses**2)), round(sum(number for _, number, _ in parts)))
-    return PairedTest(estimate, losses, losses, weights, counts, typical)
+    documents = round(math.fsum(part.documents for part in parts))
+    estimate = Estimate(0.0, math.sqrt(float(counts @ losses**2)), documents)
+    return PairedTest(estimate, losses, losses, weights, counts, typical, any(max(part.clusters) > 1 for part in parts))
+
+
+def _summed(of_one: FloatArray, number: int) -> FloatArray:
+    """Return the probabilities of the sum of so many independent variables, each on -1, 0, 1; shape (2 number + 1,)."""
+    found = np.ones(1)
+    for _ in range(number):
+        found = np.convolve(found, of_one)
+    return found
 
 
 def boundary(rising: Callable[[float], float]) -> float:
@@ -378,6 +359,11 @@ def _assembled(
 
 
 def _typical_size(sizes: np.ndarray) -> float:
+    """Return `_typical` of clusters that are listed one by one."""
+    return _typical(sizes, np.ones_like(sizes))
+
+
+def _typical(sizes: FloatArray, counts: FloatArray) -> float:
     """Return the geometric mean of sum(a^2) / sum(a), the size of the cluster that a random document is in, and of
     sum(a^3) / sum(a^2), the step of the Poisson variable with the variance and skewness of losses of whole clusters."""
-    return math.sqrt(float((sizes**3).sum()) / float(sizes.sum()))
+    return math.sqrt(float(counts @ sizes**3) / float(counts @ sizes))

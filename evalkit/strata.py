@@ -4,8 +4,13 @@ Beside thousands of documents that show a large loss, 40 heavier ones can hide m
 of all clusters (`paired`) takes the loss of the thousands for that of the 40. Here clusters of one size are a
 stratum, the mean of each is reweighted for itself (independent, exponential weights), and the means are added. The
 cluster that nobody has seen, and that is lost as a whole, is put into one stratum, into each in turn; the worst counts.
-One is enough: strata that show nothing hide no more together than the one with the largest clusters, since with p_i the
-probability that cluster i is lost, none is with about exp(-sum(p_i)), at most exp(-loss / largest).
+
+One is enough where each stratum has many clusters: those that show nothing hide no more together than the one with the
+largest, since with p_i the probability that cluster i is lost, none is with about exp(-sum(p_i)), at most
+exp(-loss / largest). A stratum of few clusters cannot hide so much by itself: six passages, each of a size of its own,
+are six strata that hide one passage, and together they hide one and a half. So every cut between two sizes, the
+clusters above it one stratum and those below it the other, is asked as well. The unseen cluster of a stratum with
+several sizes is as large as makes its bound the loss that they can hide (`hidden.largest_hidden`).
 
 A stratum by itself is the bound of Gaffke (2005), which is that of Clopper and Pearson where clusters are lost as a
 whole. To add such distributions is the melding of Fay, Proschan and Brittain, Biometrics 71 (2015); one unseen event at
@@ -15,15 +20,20 @@ the largest weight is what Fay and Feuer, Statistics in Medicine 16 (1997), add 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from evalkit.hidden import largest_hidden, unseen_size
 from evalkit.stats import FloatArray
 
 BAND = 1.05
 """Clusters of one stratum differ in size by this factor at most."""
+GROWTH = 1.5
+"""From one cut to the next, the clusters above it become this many times as many at least, but for the last cut."""
+_HIDDEN = 0.05
+"""A stratum of several sizes is bounded exactly at this level, where it shows nothing."""
 _CELLS = 64
 """Cells of the grid in one standard deviation of the sum."""
 _GRID, _BELOW = 2048, 640
@@ -84,7 +94,7 @@ def tail_probabilities(weights: FloatArray, counts: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Stratum:
-    """Clusters of about one size.
+    """Clusters that are reweighted together.
 
     Attributes:
         losses: each cluster's part of the total loss. shape (clusters,), equal ones once
@@ -103,8 +113,10 @@ class Stratum:
 
     @property
     def unseen(self) -> float:
-        """The size of the cluster that nobody has seen: that of a typical one here."""
-        return math.sqrt(float(self.counts @ self.weights**3) / self.weight)
+        """The size of the cluster that nobody has seen: that of a typical one here, or of the one that hides most."""
+        if self.weights.max() <= self.weights.min() * BAND * (1 + 1e-9):
+            return math.sqrt(float(self.counts @ self.weights**3) / self.weight)
+        return unseen_size(self.weights, self.counts, largest_hidden(self.weights, self.counts, _HIDDEN))
 
     @property
     def centre(self) -> float:
@@ -147,21 +159,38 @@ def strata_of(losses: FloatArray, weights: FloatArray, counts: FloatArray) -> It
         begin = end
 
 
+def _together(strata: Sequence[Stratum]) -> Stratum:
+    """Return several strata as one."""
+    return Stratum(*(np.concatenate([getattr(stratum, name.name) for stratum in strata]) for name in fields(Stratum)))
+
+
+def _divisions(strata: Sequence[Stratum]) -> Iterator[Sequence[Stratum]]:
+    """Yield the ways to divide the clusters: a stratum for each size, then two for each cut between two sizes."""
+    yield strata
+    if len(strata) < 3:
+        return
+    above, last = 0.0, 0.0
+    for cut in range(1, len(strata)):
+        above += float(strata[cut - 1].counts.sum())
+        if above >= last * GROWTH or cut == len(strata) - 1:
+            last = above
+            yield [_together(strata[:cut]), _together(strata[cut:])]
+
+
 @dataclass(frozen=True)
 class Melded:
-    """The distribution of the whole loss, the unseen cluster in each stratum in turn.
+    """The distribution of the whole loss; of all divisions, and of all places of the unseen cluster, the worst counts.
 
     Attributes:
-        levels: losses, rising. shape (levels,)
-        above: the largest probability, over the strata, that the loss is this or more. shape (levels,)
+        curves: of each division losses, rising, and the largest probability, over the strata, that the loss is this or
+            more. shapes (levels,), (levels,)
     """
 
-    levels: FloatArray
-    above: FloatArray
+    curves: tuple[tuple[FloatArray, FloatArray], ...]
 
     def at(self, loss: float) -> float:
         """Return the probability that the loss is `loss` or more."""
-        return float(np.interp(loss, self.levels, self.above, left=1.0, right=0.0))
+        return max(float(np.interp(loss, levels, above, left=1.0, right=0.0)) for levels, above in self.curves)
 
 
 def melded(losses: FloatArray, weights: FloatArray, counts: FloatArray) -> Melded | None:
@@ -170,8 +199,11 @@ def melded(losses: FloatArray, weights: FloatArray, counts: FloatArray) -> Melde
     losses, weights, counts = losses[is_there], weights[is_there], counts[is_there]
     whole = float(counts @ weights)  # other than 1 where more clusters of the same kinds are asked about
     strata = list(strata_of(losses / whole, weights / whole, counts))
-    if len(strata) < 2:
-        return None
+    return Melded(tuple(map(_curve, _divisions(strata)))) if len(strata) > 1 else None
+
+
+def _curve(strata: Sequence[Stratum]) -> tuple[FloatArray, FloatArray]:
+    """Return losses, and the largest probability, over the strata, that the loss is this or more."""
     unseen = max(stratum.unseen for stratum in strata)
     step = math.sqrt(math.fsum(stratum.spread**2 for stratum in strata) + unseen**2) / _CELLS
     # Each stratum's grid lies around its own mean, so the sum's lies around the sum of the means; the transform is
@@ -187,4 +219,4 @@ def melded(losses: FloatArray, weights: FloatArray, counts: FloatArray) -> Melde
         chosen = [padded[place] if number == place else found for number, found in enumerate(plain)]
         cells = np.roll(np.fft.irfft(np.prod(chosen, axis=0), _GRID), _BELOW)
         above = np.maximum(above, np.append(np.cumsum(cells[::-1])[::-1], 0.0))
-    return Melded(math.fsum(stratum.centre for stratum in strata) + edges, np.clip(above, 0.0, 1.0))
+    return math.fsum(stratum.centre for stratum in strata) + edges, np.clip(above, 0.0, 1.0)

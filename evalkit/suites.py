@@ -30,6 +30,9 @@ class TaskFacts(Entry, frozen=True, kw_only=True):
     """The metric that enters the suite's average."""
     documents: Annotated[int, Meta(ge=1)]
     """Number of documents of the full data (after counting equal ones once)."""
+    passages: dict[int, int] | None = None
+    """Documents that share a passage -> number of such passages; without it, no two documents share one. For planning
+    alone: what is compared has its own."""
     same_documents_as: str | None = None
     """The task that holds the same documents (a defect of the original data): they count once for errors."""
     same_questions_as: str | None = None
@@ -88,6 +91,9 @@ def _read_suite(path: Path) -> Suite:
             twin = getattr(task, key)
             if twin is not None and (twin not in found.tasks or twin == name):
                 raise file.fault(("tasks", name, key), f"'{twin}' is no other task of this suite")
+        held = sum(size * number for size, number in (task.passages or {1: task.documents}).items())
+        if held != task.documents:
+            raise file.fault(("tasks", name, "passages"), f"they hold {held} documents, not {task.documents}")
         if task.headline not in task.metrics:
             raise file.fault(("tasks", name, "headline"), f"'{task.headline}' is not among its metrics")
     tasks = tuple(Task(**asdict(task), name=name, suite=found.name) for name, task in found.tasks.items())

@@ -11,11 +11,13 @@ say: the variance recovered from limits, as of Zou and Donner, Statistics in Med
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.paired import boundary, smallest_factor
-from evalkit.stats import Estimate, t_cdf, t_quantile, unpaired_difference
+import numpy as np
+
+from evalkit.paired import boundary, paired_test, smallest_factor
+from evalkit.stats import Estimate, Values, t_cdf, t_quantile, unpaired_difference
 
 _ONE_SIDED = 0.05
 
@@ -49,6 +51,24 @@ def widened(estimate: Estimate, tasks: Sequence[tuple[float, float, float]]) -> 
     return replace(estimate, stderr=math.hypot(estimate.stderr, math.sqrt(extra) / len(tasks)))
 
 
+def observed(estimate: Estimate, scores: Mapping[str, Values], clusters: Mapping[str, Sequence[Hashable]]) -> Estimate:
+    """Return a suite's average as a share, with an error that its documents do not understate.
+
+    Six large passages that are all right hide a share of wrong ones that no spread shows, so the error is at least what
+    the limits of the paired test say, asked how far the documents are from all right and from all wrong.
+
+    Args:
+        estimate: of the average, with the error seen.
+        scores: task -> one score a document, within 0..1.
+        clusters: task -> one key a document.
+    """
+    missing = paired_test({task: np.asarray(values) - 1 for task, values in scores.items()}, clusters)
+    reached = paired_test({task: -np.asarray(values) for task, values in scores.items()}, clusters)
+    below = estimate.value - (1 + missing.lowest(_ONE_SIDED))
+    above = -reached.lowest(_ONE_SIDED) - estimate.value
+    return replace(estimate, stderr=max(estimate.stderr, max(below, above) / t_quantile(1 - _ONE_SIDED, math.inf)))
+
+
 @dataclass(frozen=True)
 class Side:
     """One of two scores.
@@ -60,6 +80,11 @@ class Side:
 
     estimate: Estimate
     documents: float
+
+    def widened(self, factor: float) -> Side:
+        """Return the side with an error so many times larger, since its documents share passages."""
+        estimate = replace(self.estimate, stderr=self.estimate.stderr * factor)
+        return Side(estimate, self.documents / factor**2)
 
     @property
     def share(self) -> float:

@@ -37,7 +37,7 @@ from evalkit.report.questions import (
 from evalkit.report.run_scores import RunScores, run_scores
 from evalkit.stats import binomial_stderr
 from evalkit.suites import Suite, find_suite, load_suites
-from evalkit.unpaired import Side, widened
+from evalkit.unpaired import Side, observed, widened
 
 __all__ = ["AVERAGE", "Gate", "Judged", "Question", "Verdict", "gate", "judge", "paired_tests"]
 
@@ -249,10 +249,11 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         tests = [*paired_tests(scores, chosen, policy.default.margin)]
         tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
     else:
-        notes.append(f"unpaired: {SAMPLES_FILE} of a run is missing, so errors are larger than they need be")
+        known = [run_scores(record) for record in (candidate, baseline)]
+        notes.append(_without_samples(known))
         if singles:
             raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
-        own, other = (_sides(run_scores(record), chosen) for record in (candidate, baseline))
+        own, other = (_sides(scores, chosen, beside) for scores, beside in zip(known, reversed(known), strict=True))
         tests = unpaired_tests(own, other, chosen, policy.default.margin)
     return Gate(
         model_name(candidate),
@@ -414,8 +415,14 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         titles = ", ".join(load_suites()[name].title for name in unasked)
         notes.append(f"not judged, because the candidate did not run it: {titles}")
     notes += [*comparable.remarks(candidate), *notes_missing, *asking.without_average(chosen)]
-    own = _sides(run_scores(candidate), chosen)
-    other = {suite.name: _published_side(baseline, suite, published[suite.name]) for suite in chosen}
+    scores = run_scores(candidate)
+    own = _sides(scores, chosen)
+    other = {
+        suite.name: _published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
+        for suite in chosen
+    }
+    if scores.samples is None:
+        notes.append(_without_samples([scores]))
     tests = unpaired_tests(own, other, chosen, policy.default.margin)
     return Gate(
         model_name(candidate),
@@ -430,19 +437,36 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     )
 
 
-def _sides(scores: RunScores, suites: Sequence[Suite]) -> dict[str, Side]:
+def _without_samples(known: Sequence[RunScores]) -> str:
+    """Say what is not known without the documents, and what that does to the errors."""
+    folders = " and ".join(str(scores.record.folder) for scores in known if scores.samples is None)
+    errors = (
+        "whose passages are not known either, so the errors of suites with passages (AGIEval, GPT4All) are too small"
+    )
+    if any(scores.samples is not None for scores in known):
+        errors = "so documents cannot be paired, which makes errors larger"
+    return f"unpaired: no {SAMPLES_FILE} in {folders}, {errors}"
+
+
+def _sides(scores: RunScores, suites: Sequence[Suite], beside: RunScores | None = None) -> dict[str, Side]:
+    """Return a run's averages; where its own documents are not known, passages count as in the run beside it."""
     found = {}
     for suite in suites:
         estimate = scores.suite(suite)
         if estimate is None:
             raise ConfigError(f"{scores.record.folder}: no score for {suite.title}: tasks are missing or failed")
         counts = scores.clusters(suite)
+        if scores.samples is not None:
+            side = Side(observed(estimate.scaled(0.01), *scores.columns(suite)), _independent(counts))
+            found[suite.name] = side
+            continue
         tasks = [
             (float(value.value or 0.0), float(value.stderr or 0.0), count)
             for task, count in zip(suite.tasks, counts, strict=True)
             if (value := scores.record.metrics[task.name][task.headline])
         ]
-        found[suite.name] = Side(widened(estimate.scaled(0.01), tasks), _independent(counts))
+        side = Side(widened(estimate.scaled(0.01), tasks), _independent(counts))
+        found[suite.name] = side.widened(beside.design_effect(suite)) if beside is not None else side
     return found
 
 

@@ -63,8 +63,9 @@ def remedy(item: Judged) -> str:
         few = (
             f"too few independent passages: if whole passages were lost, {_points(item.asked.margin)} in the mean, "
             f"{there:,} documents in {test.clusters:,} clusters could show no change at all in {hidden:.1f} % of runs; "
-            f"unchanged answers pass from a margin of {least:.2f} on; "
+            f"had no document changed, a margin of {least:.2f} points would pass; "
         )
+        own = own.replace("; a margin", "; as it is, a margin")
     if item.needed is None:
         unpaired = not isinstance(item.asked.source, PairedTest)
         why = "the difference is the margin"

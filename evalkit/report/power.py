@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError
-from evalkit.paired import PairedTest, planned_test
+from evalkit.paired import PairedTest, PlannedTask, planned_test
 from evalkit.report.tables import Cell, Column, Table, rounded
 from evalkit.stats import smallest_detectable, suite_stderr
 from evalkit.suites import Suite, Task, load_suites, question_group
@@ -136,16 +136,15 @@ def planned(suite: Suite, of_document: Mapping[str, float], limit: int | None = 
     same: dict[str, list[Task]] = {}
     for task in suite.tasks:
         same.setdefault(question_group(task.name), []).append(task)
-    return planned_test(
-        [
-            (
-                len(tasks) / len(suite.tasks),
-                min(tasks[0].documents, limit or tasks[0].documents),
-                math.fsum(of_document[task.name] for task in tasks) / len(tasks),
-            )
-            for tasks in same.values()
-        ]
-    )
+    parts = []
+    for tasks in same.values():
+        first = tasks[0]
+        # The first documents bring their share of the passages.
+        share = min(1.0, (limit or first.documents) / first.documents)
+        clusters = {size: share * n for size, n in (first.passages or {1: first.documents}).items()}
+        flips = math.fsum(of_document[task.name] for task in tasks) / len(tasks)
+        parts.append(PlannedTask(len(tasks) / len(suite.tasks), clusters, flips))
+    return planned_test(parts)
 
 
 def _smallest_limit(suite: Suite, detects: Callable[[int], bool]) -> int | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
-from evalkit.paired import PairedTest, planned_test
+from evalkit.paired import PairedTest, PlannedTask, planned_test
 from evalkit.records.reading import read_run
 from evalkit.report.gate import chosen_suites, model_name, suites_in
 from evalkit.report.pairing import TaskScores, pair, scores_of
@@ -18,11 +18,9 @@ from evalkit.report.power import check
 from evalkit.report.questions import AVERAGE, paired_tests
 from evalkit.report.run_scores import RunScores, run_scores
 from evalkit.report.tables import Cell, Column, Table, rounded
-from evalkit.stats import Estimate, independent_mean, smallest_detectable, suite_stderr
-from evalkit.suites import Suite, load_suites
+from evalkit.stats import Estimate, independent_mean, smallest_detectable
+from evalkit.suites import Suite, Task, load_suites, question_group
 
-Part = tuple[float, float, float]
-"""A task: its weight in the mean, its number of documents, the share of them that flips."""
 FEW_CHANGES = 10
 """Where fewer documents or passages change, their spread says nothing of what the gate's exact test would find."""
 
@@ -119,30 +117,39 @@ def run_power(
 
 
 def _assumed(scores: RunScores, suites: Sequence[Suite], flips: float) -> Iterator[Detectable]:
-    """Yield the paired comparisons with an assumed share of flips, widened where documents share passages."""
-    of_suites: dict[str, list[Part]] = {}
+    """Yield the paired comparisons with an assumed share of flips, in as many passages as the run's documents have."""
+    of_suites: dict[str, list[PlannedTask]] = {}
     for suite in suites:
         own = scores.suite(suite)
         if own is None:
             continue
-        parts = []
+        same: dict[str, list[Task]] = {}
         for task in suite.tasks:
-            metric = scores.record.metrics[task.name][task.headline]
-            share = float(metric.value or 0.0)
-            parts.append((1 / len(suite.tasks), metric.n, min(flips, 2 * min(share, 1 - share))))
-        independent = suite_stderr([scores.record.metrics[t.name][t.headline].stderr or 0.0 for t in suite.tasks])
-        # What clustering does to the error of a score it does to that of a difference at most.
-        widened = max(1.0, own.stderr / (100 * independent)) if independent else 1.0
-        of_suites[suite.name] = [(weight, n / widened**2, flipped) for weight, n, flipped in parts]
+            same.setdefault(question_group(task.name), []).append(task)
+        sizes = scores.cluster_sizes(suite)
+        of_suites[suite.name] = [
+            PlannedTask(
+                len(tasks) / len(suite.tasks),
+                sizes[tasks[0].name],
+                math.fsum(min(flips, _most_flips(scores, task)) for task in tasks) / len(tasks),
+            )
+            for tasks in same.values()
+        ]
         yield _planned(suite.title, own.documents, of_suites[suite.name])
     names = _totalled(suites, of_suites)
     if names:
-        joined = [(weight / len(names), n, flipped) for name in names for weight, n, flipped in of_suites[name]]
+        joined = [replace(part, weight=part.weight / len(names)) for name in names for part in of_suites[name]]
         documents = sum(own.documents for suite in suites if suite.in_total and (own := scores.suite(suite)))
         yield _planned(AVERAGE.title(), documents, joined)
 
 
-def _planned(title: str, documents: int, parts: Sequence[Part]) -> Detectable:
+def _most_flips(scores: RunScores, task: Task) -> float:
+    """Return the share of documents that flip at most: those that one model has right and the other wrong."""
+    share = float(scores.record.metrics[task.name][task.headline].value or 0.0)
+    return 2 * min(share, 1 - share)
+
+
+def _planned(title: str, documents: int, parts: Sequence[PlannedTask]) -> Detectable:
     test = planned_test(parts)
     return Detectable(title, "paired", documents, 100 * test.difference.stderr, test=test)
 

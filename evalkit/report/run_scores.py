@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,20 +38,33 @@ class RunScores:
         if len(known) < len(values):
             return None
         if self.samples is not None:
-            scores, clusters = self._columns(suite)
+            scores, clusters = self.columns(suite)
             return suite_mean(scores, clusters, scale=100)
         groups = [question_group(task.name) for task in suite.tasks]
         stderr = suite_stderr([float(v.stderr or 0) for v in known], groups)
         mean = sum(float(v.value or 0) for v in known) / len(known)
         return Estimate(100 * mean, 100 * stderr, sum(v.n for v in known))
 
+    def cluster_sizes(self, suite: Suite) -> dict[str, Counter[int]]:
+        """Return task -> documents that share a cluster -> number of such clusters; without documents all are alone."""
+        if self.samples is None:
+            return {t.name: Counter({1: self.record.metrics[t.name][t.headline].n}) for t in suite.tasks}
+        return {t.name: Counter(Counter(cluster_keys(self.samples[t.name])).values()) for t in suite.tasks}
+
     def clusters(self, suite: Suite) -> list[int]:
         """Return the number of independent documents of each task: its passages, where these are known."""
-        if self.samples is None:
-            return [self.record.metrics[task.name][task.headline].n for task in suite.tasks]
-        return [len(set(cluster_keys(self.samples[task.name]))) for task in suite.tasks]
+        return [sizes.total() for sizes in self.cluster_sizes(suite).values()]
 
-    def _columns(self, suite: Suite) -> tuple[dict[str, Values], dict[str, Sequence[Hashable]]]:
+    def design_effect(self, suite: Suite) -> float:
+        """Return how many times larger passages make the error of a suite's average; 1 where none are known."""
+        if self.samples is None:
+            return 1.0
+        scores, clusters = self.columns(suite)
+        alone = suite_mean(scores).stderr
+        return max(1.0, suite_mean(scores, clusters).stderr / alone) if alone else 1.0
+
+    def columns(self, suite: Suite) -> tuple[dict[str, Values], dict[str, Sequence[Hashable]]]:
+        """Return task -> its documents' scores, within 0..1, and task -> one cluster's key a document."""
         documents = {task.name: (self.samples or {}).get(task.name, ()) for task in suite.tasks}
         scores: dict[str, Values] = {
             task.name: np.array([d.metrics[task.headline] for d in documents[task.name]], dtype=np.float64)

@@ -152,7 +152,7 @@ def test_without_documents_two_runs_are_judged_by_their_aggregates(tmp_path: Pat
     (tmp_path / "baseline" / "samples.jsonl").unlink()
     unpaired = gate(tmp_path / "candidate", str(tmp_path / "baseline"))
     assert not unpaired.paired
-    assert any("samples.jsonl of a run is missing" in note for note in unpaired.notes)
+    assert any("unpaired: no samples.jsonl in " in note and "errors larger" in note for note in unpaired.notes)
     assert unpaired.judged[0].stderr > found.judged[0].stderr
     assert unpaired.judged[0].asked.test.difference.value == pytest.approx(found.judged[0].asked.test.difference.value)
 
