@@ -59,6 +59,10 @@ class Uncrossed(Ending):
     """A value cannot cross: no fault of the program, but its tests cannot go on."""
 
 
+class Lacking(Ending):
+    """The program imports a module that its nursery has not loaded: the sample is judged elsewhere, from its start."""
+
+
 class Over(Ending):
     """The sample has its verdict; what is left of it says nothing any more."""
 
@@ -76,6 +80,8 @@ class Channel:
         self.theirs = theirs
         self.output = bytearray()
         self.printed = 0
+        self.may_lack = False
+        """Whether the candidate can lack a module (``lacking.py``)."""
         self._held = b""
         self.poller: Any = None
         self.spent = 0.0
@@ -179,6 +185,7 @@ class Channel:
         Raises:
             Gone: the pipe is closed.
             Malformed: not a frame of a JSON object, or one that is too long.
+            Lacking: the candidate needs a module that was not loaded.
         """
         length = frame_length(self._at_least(4)[:4])
         if length > MAX_FRAME_BYTES:
@@ -194,6 +201,8 @@ class Channel:
             self.stop_work()
         if type(message) is not dict:
             raise Malformed("a reply that is not an object")
+        if self.may_lack and "lacking" in message:
+            raise Lacking(str(message["lacking"])[:100])
         return message
 
     def _at_least(self, count: int) -> bytes:

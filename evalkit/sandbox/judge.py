@@ -23,6 +23,7 @@ from .calls import (
     Channel,
     Fault,
     Gone,
+    Lacking,
     Malformed,
     Namespace,
     Proxy,
@@ -135,6 +136,7 @@ class Judge:
         self._used, self._waited_at_start, self._crossing, self._told, self._tell = 0.0, before, 0.0, 0.0, tell
         self._limit = job["bound_seconds"] - WALL_SLACK_SECONDS
         channel.open()
+        channel.may_lack = job["may_lack"]
         label, detail, word = self._judge(job, channel)
         if self.session is not None:
             self.session.close()
@@ -215,6 +217,8 @@ class Judge:
         except Gone:
             calls = session.calls
             return "gone", f"in call {calls} of the tests" if calls else "while the program was loaded", END
+        except Lacking as error:
+            return "lacking", str(error), KILL
         except Malformed as error:
             return "malformed", str(error), KILL
         except Uncrossed as error:
