@@ -48,8 +48,10 @@ KEPT_OUT_WHEN_OFF = frozenset(("caps", "nnp", "dumpable")).union(
 # any import of the helpers: threading and random, which run code in every forked child and so double what a fork costs.
 PRELOADED = (
     *("typing", "collections", "collections.abc", "re", "math", "string", "itertools", "functools", "heapq", "bisect"),
-    *("copy", "operator", "contextlib", "time", "datetime", "hashlib"),
+    *("copy", "operator", "contextlib", "time", "datetime"),
 )
+# The same where no file can be opened later; elsewhere the few that need it do not make every fork dearer.
+PRELOADED_SEALED = ("hashlib",)
 
 
 def waited_seconds(pid: int) -> float:
@@ -240,6 +242,15 @@ def loop(control: socket.socket, walls: Walls, packages: Collection[str], *, off
             return  # whatever the program did to this set-up ends with it: the next one gets a fresh nursery
 
 
+def preload(walls: Walls, packages: Collection[str]) -> None:
+    """Load what sealed programs cannot load themselves."""
+    if walls.sealed and walls.full:
+        preload_everything(packages)
+    elif walls.sealed:
+        for name in PRELOADED_SEALED:
+            importlib.import_module(name)
+
+
 def main() -> None:
     """Entry point; the settings are the first argument, as JSON."""
     settings = json.loads(sys.argv[1])
@@ -292,9 +303,7 @@ def main() -> None:
     else:
         walls.threads.only_count()
     if not off:
-        leaks, faults = probe(
-            walls, lambda: preload_everything(settings["packages"]) if walls.sealed and walls.full else None
-        )
+        leaks, faults = probe(walls, lambda: preload(walls, settings["packages"]))
     hello = {
         "walls": ["off"] if off else walls.in_force(),
         "missing": walls.missing,
@@ -311,6 +320,5 @@ def main() -> None:
     os.close(null)
     prepare_streams()
     warm_up()
-    gc.collect()
     gc.freeze()
     loop(control, walls, settings["packages"], off=off)

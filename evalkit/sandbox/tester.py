@@ -502,8 +502,8 @@ def main() -> None:
     settings["tester"] = os.getpid()
     nursery = socket.socket(fileno=settings["nursery_fd"])
     tester = Tester(nursery, settings, [jobs, verdicts])
-    gc.collect()
     gc.freeze()
+    gc.enable()
     while text := received():
         try:
             verdict = tester.run(json.loads(text), text)

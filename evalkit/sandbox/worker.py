@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
 _BOOT = (
     "import sys;sys.path=[p for p in sys.path if p];"
+    "import gc;gc.disable();"  # nothing to find while modules are imported
     "import types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
     "from evalkit_sandbox.{module} import main;main()"
 )
