@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import functools
 import io
+import itertools
 import os
 import select
 import sys
@@ -236,7 +237,10 @@ class Session:
         self._raiser = Raiser(self.namespace)
         self._lock = RLock()
         self._talking = 0
+        self.entry: Any = None
+        """What the tests call; the candidate's handle 0."""
         self.entry_is_class = False
+        self._memos = itertools.count()
         self._heap = Heap(0, parts_of)
         self._heap.note = self.notes.setdefault
         self.spoilt = ""
@@ -246,15 +250,15 @@ class Session:
     # --- Values
 
     def _encoder(self) -> Encoder:
-        return Encoder(self._other, lambda kind: self.namespace.get(kind.__name__) is kind, heap=self._heap)
+        return Encoder(
+            self._other, lambda kind: self.namespace.get(kind.__name__) is kind, remote.handle_of, heap=self._heap
+        )
 
     def _other(self, value: Any) -> Any:
         """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
         if type(value) is _Spoilt:
             raise CrossingError(self.spoilt)
-        handle = remote.handle_of(value)
-        if handle < 0 and (own := getattr(value, "__dict__", {}).get("_evalkit")) is not None:
-            handle = own[1]
+        handle = 0 if value is self.entry else remote.handle_of(value)
         if handle >= 0:
             return {"h": handle}
         if callable(value) and not isinstance(value, type):
@@ -282,17 +286,19 @@ class Session:
         if tag == "e":
             return self._raiser.class_of(body)
         if tag == "h":
-            return self._remotes[body]
+            return self._remotes[body] if body != 0 else self.entry
         if tag == "p":
             name, state = body
             kind = self.namespace[name]
             return restored(kind, decoder(state))
         if tag == "u":
-            handle, name, base = body
-            if type(handle) is not int or type(name) is not str:
+            handle, name, base, names = body
+            if type(handle) is not int or type(name) is not str or type(names) is not list:
                 raise TypeError("not a subclass")
-            self.notes.setdefault(f"methods of the program's own class {name[:60]}")
-            return remote.derived(self, handle, name[:60], decoder(base))
+            replaced = frozenset(name for name in names[:100] if type(name) is str)
+            if replaced & {"__eq__", "__lt__", "__contains__", "__hash__"}:
+                self.notes.setdefault(f"comparisons of the program's own class {name[:60]}")
+            return remote.derived(self, handle, name[:60], decoder(base), replaced)
         if tag == "k":
             number = body[0]
             if type(number) is not int or number < 0:
@@ -326,6 +332,10 @@ class Session:
     def ask(self, question: str, handle: int, arguments: list[Any]) -> Any:
         """Ask an object of the candidate."""
         return self._exchange(question, handle, arguments, {})
+
+    def new_memo(self) -> int:
+        """A number for what a deep copy remembers."""
+        return next(self._memos)
 
     def close_generator(self, handle: int) -> None:
         """Have a generator of the candidate ended, unless it is dropped while something else is said."""
@@ -372,6 +382,7 @@ class Session:
         self.ending = self.ending or Over()
         self._channel = Channel((-1, -1, -1))
         self._remotes, self._callbacks, self._exceptions, self.namespace = {}, [], [], {}
+        self.entry = None
 
     def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         if self.ending is not None:
@@ -587,6 +598,12 @@ class Proxy:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._session.call(0, args, kwargs)
+
+    def __copy__(self) -> Any:
+        return self._session.ask("copy", 0, [])
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
+        return self._session.ask("deepcopy", 0, [memo.setdefault("evalkit", self._session.new_memo())])
 
     def __getattr__(self, name: str) -> Any:
         if name in ("__bases__", "__mro__"):  # the first is what issubclass looks for

@@ -77,7 +77,7 @@ def run_tests(job: dict[str, Any], session: Session) -> None:
         raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
     session.namespace.update((name, namespace[name]) for name in names if isinstance(namespace.get(name), type))
     session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
-    namespace[job["entry_point"]] = proxy = Proxy(session, job["entry_point"])
+    namespace[job["entry_point"]] = session.entry = proxy = Proxy(session, job["entry_point"])
     exec(test, namespace)
     check = namespace.get("check")  # never the program's own
     if check is not None:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .stock import built
+
 MAX_MESSAGE_CHARACTERS = 100_000
 MAX_PARTS = 1000  # arguments, notes
 MAX_CAUSES = 3
@@ -25,6 +27,8 @@ _FIELDS = (
     "value",
     "obj",
 )  # that Python's own classes keep beside ``args``
+# What UnicodeError keeps beside ``args`` has been checked by its constructor; its text trusts in that.
+_OF_THE_CONSTRUCTOR = frozenset(("encoding", "object", "start", "end", "reason"))
 OWN: dict[int, tuple[BaseException, int]] = {}
 """In a candidate: exceptions that a function of the tests raised in it, with their number there, by id."""
 _PACKAGES = sys.stdlib_module_names | {"numpy"}
@@ -163,6 +167,8 @@ class Raiser:
         for name, encoded in told["state"]:
             if type(name) is not str or name.startswith("__") or callable(getattr(kind, name, None)):
                 raise TypeError("an attribute in the place of a method")
+            if issubclass(kind, UnicodeError) and name in _OF_THE_CONSTRUCTOR:
+                continue
             with contextlib.suppress(AttributeError, TypeError, ValueError):
                 setattr(error, name, decode(encoded))
         if kind in self._made.values():
@@ -187,7 +193,7 @@ def _instance(kind: type[BaseException], arguments: list[Any], message: str) -> 
     """An exception without running a constructor that is written in Python."""
     try:
         if kind.__module__ == "builtins" and vars(builtins).get(kind.__name__) is kind:
-            made: BaseException = kind(*arguments)
+            made: BaseException = built(kind, arguments)
             return made
         error = kind.__new__(kind, *arguments)
         error.args = tuple(arguments)

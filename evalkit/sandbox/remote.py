@@ -10,6 +10,7 @@ then names it.
 from __future__ import annotations
 
 import builtins
+import copy
 import functools
 import itertools
 import math
@@ -139,15 +140,64 @@ class Remote:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object>"
 
-    def __deepcopy__(self, memo: Any) -> Remote:
-        return self
+    def __copy__(self) -> Any:
+        if self._more is not None:
+            self._session.end_uncrossed("a copy of an iterator of which items were taken")
+        return copied(self)
 
-    __copy__ = __reduce__ = __reduce_ex__ = None  # type: ignore[assignment]
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
+        if self._more is not None:
+            self._session.end_uncrossed("a copy of an iterator of which items were taken")
+        return copied(self, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        del protocol
+        cannot_pickle(self)
+
+
+class Derived:
+    """An instance of a subclass of a base type that the program made: a base type's value here, the rest is there."""
+
+    __slots__ = ()
+    _session: Session
+    _handle: int
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._session.ask("setattr", self._handle, [name, value])
+
+    def __delattr__(self, name: str) -> None:
+        self._session.ask("delattr", self._handle, [name])
+
+    def __copy__(self) -> Any:
+        return copied(self)
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
+        return copied(self, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        del protocol
+        cannot_pickle(self)
+
+
+def copied(value: Any, memo: dict[Any, Any] | None = None) -> Any:
+    """``copy.copy`` of an object of the candidate, made there; with a memo, ``copy.deepcopy``, with one memo there for
+    each here, so that what is one object in two of them is one in their copies, too."""
+    session: Session = value._session
+    if memo is None:
+        return session.ask("copy", handle_of(value), [])
+    return session.ask("deepcopy", handle_of(value), [memo.setdefault("evalkit", session.new_memo())])
+
+
+def cannot_pickle(value: Any) -> NoReturn:
+    """Such an object has no pickle, which the verdict names."""
+    value._session.notes.setdefault(f"a pickle of the program's own class {type(value).__name__}")
+    raise TypeError(f"cannot pickle {type(value).__name__!r} object")
 
 
 def handle_of(value: Any) -> int:
-    """The handle of a stand-in; -1 for anything else. Asks the candidate nothing."""
-    return int(object.__getattribute__(value, "_handle")) if Remote in type(value).__mro__ else -1
+    """The handle of a stand-in or an instance of :class:`Derived`; -1 for anything else. Asks the candidate nothing."""
+    bases = type(value).__mro__
+    return int(object.__getattribute__(value, "_handle")) if Remote in bases or Derived in bases else -1
 
 
 def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
@@ -251,7 +301,15 @@ def _itself(self: Remote) -> Remote:
 def remote_class(name: str, abilities: frozenset[str]) -> Any:
     """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable")."""
     doc = property(lambda self: attribute(self._session, self._handle, name, "__doc__"))
-    methods: dict[str, Any] = {"__slots__": (), "__doc__": doc}
+    methods = {"__slots__": (), "__doc__": doc} | _methods(abilities)
+    if "unhashable" in abilities:
+        methods["__hash__"] = None
+    return type(name, (Remote,), methods)
+
+
+def _methods(abilities: frozenset[str]) -> dict[str, Any]:
+    """The methods that ask the candidate for these abilities."""
+    methods: dict[str, Any] = {}
     for ability in abilities & UNARY.keys():
         methods[UNARY[ability][0]] = _ask(ability)
     for ability, kind in (("bool", bool), ("len", int), ("hash", int), ("index", int), ("str", str), ("repr", str)):
@@ -277,10 +335,7 @@ def remote_class(name: str, abilities: frozenset[str]) -> Any:
         methods |= {"__enter__": _enter, "__exit__": _exit}
     if "format" in abilities:
         methods["__format__"] = _format
-    methods |= {f"__{name}__": _operates(name) for name in abilities & OPERATORS.keys()}
-    if "unhashable" in abilities:
-        methods["__hash__"] = None
-    return type(name, (Remote,), methods)
+    return methods | {f"__{name}__": _operates(name) for name in abilities & OPERATORS.keys()}
 
 
 def generator(remote: Any) -> Generator[Any, Any, Any]:
@@ -314,30 +369,48 @@ def _note_ahead(session: Session, taken: int) -> None:
         session.notes.setdefault(f"send and throw after {SINGLE_ITEMS} items of a generator, which is ahead then")
 
 
-def derived(session: Session, handle: int, name: str, base: Any) -> Any:
-    """A value of a subclass: equal to its base type's value in everything, with the other attributes asked for."""
+# Of a subclass of a base type, these are its base type's: its own are never asked, see the module.
+_OF_THE_BASE = frozenset(("eq", "lt", "gt", "contains", "hash", "next"))
+
+
+def derived(session: Session, handle: int, name: str, base: Any, replaced: frozenset[str]) -> Any:
+    """A value of a subclass: its base type's value, whose comparisons are its base type's, too. Methods that the
+    subclass has in the place of its base type's (``replaced``), and other attributes, are asked for.
+
+    Raises:
+        TypeError: the value is of no base type.
+    """
     kind: Any = type(base)
     if kind not in (int, float, str, tuple, list, dict, set, frozenset, bytes, bytearray):
-        if kind in _DERIVED:
-            return base
         raise TypeError("not a base type")
-    made = _derived_class(name, kind)(base)
-    made._evalkit = (session, handle)
+    made = _derived_class(name, kind, replaced)(base)
+    made.__dict__.update(_session=session, _handle=handle, _numbers={})
     return made
 
 
-_DERIVED = (type(None),)
-
-
 @functools.lru_cache(maxsize=512)
-def _derived_class(name: str, kind: type) -> Any:
+def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
     def __getattr__(self: Any, wanted: str) -> Any:  # noqa: N807 - the method of the class to be made
-        if wanted.startswith("_") or "_evalkit" not in self.__dict__:
+        if wanted.startswith("__") or "_handle" not in self.__dict__:
             raise AttributeError(f"{name!r} object has no attribute {wanted!r}")
-        session, handle = self._evalkit
-        return attribute(session, handle, name, wanted)
+        return attribute(self._session, self._handle, name, wanted)
 
-    return type(name, (kind,), {"__getattr__": __getattr__})
+    def asked(wanted: str) -> Any:
+        return property(lambda self: attribute(self._session, self._handle, name, wanted))
+
+    abilities = frozenset(ability for ability, method in ABILITIES.items() if method in replaced) - _OF_THE_BASE
+    methods = {"__getattr__": __getattr__, **_methods(abilities)}
+    methods |= {wanted: asked(wanted) for wanted in replaced if not wanted.startswith("__")}
+    return type(name, (Derived, kind), methods)
+
+
+def replaced_in(kind: type, base: type) -> list[str]:
+    """Names of the methods that a subclass has in the place of its base type's, or beside them if they are Python's."""
+    own: set[str] = set()
+    for between in kind.__mro__[: kind.__mro__.index(base)]:
+        own.update(name for name in between.__dict__ if type(name) is str)
+    known = {*dir(base)} - {*dir(object)} | {"__str__", "__repr__", "__format__", "__eq__", "__hash__"}
+    return sorted(own & (known | {*ABILITIES.values()}))[:100]
 
 
 def abilities_of(kind: type) -> list[str]:
@@ -385,6 +458,8 @@ def perform(question: str, value: Any, arguments: list[Any]) -> Any:
         return format(value, arguments[0])
     if question == "close":
         return value.close()
+    if question == "copy":
+        return copy.copy(value)
     if question in OPERATORS:
         return OPERATORS[question](value, arguments[0])
     if question in COMPARISONS:
