@@ -532,7 +532,8 @@ class Session:
         except CrossingError as error:
             raise Uncrossed(f"what a function of the tests returned: {error}") from None
         except Exception as error:
-            names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in NAMED]
+            kinds = [kind for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind]
+            names = [kind.__name__ for kind in kinds if kind.__name__ in NAMED]
             self._exceptions.append(error)
             told = {
                 "raises": names,

@@ -35,12 +35,14 @@ _PACKAGES = sys.stdlib_module_names | {"numpy"}
 
 
 def kinds_of(kind: type) -> list[list[str]]:
-    """A class and its bases, up to BaseException: [module, name] each."""
+    """A class and its bases, up to BaseException: [module, name] each; without module those of the program's own."""
     pairs = []
     for base in kind.__mro__:
         if base is object:
             break
         module = base.__dict__.get("__module__", "builtins")
+        if module == "builtins" and vars(builtins).get(base.__name__) is not base:
+            module = ""  # a program has no __name__, so its classes say builtins
         pairs.append([module if isinstance(module, str) else "", str.__str__(base.__name__)])
     return pairs
 
@@ -143,9 +145,11 @@ class Raiser:
         return self._made[pairs]
 
     def _known(self, module: str, name: str) -> type[BaseException] | None:
+        kind: Any
         if module == "builtins":
-            kind = vars(builtins).get(name) if name in self.own or hasattr(builtins, name) else None
-            kind = self.own.get(name, kind)  # a program has no __name__, so its classes say builtins
+            kind = vars(builtins).get(name)
+        elif not module:
+            kind = self.own.get(name)
         elif module.partition(".")[0] in _PACKAGES and module in sys.modules:
             kind = vars(sys.modules[module]).get(name)
         else:
