@@ -144,6 +144,29 @@ def build_view(owner: Any, shape: Any, strides: Any, offset: Any, flags: Any) ->
     return made
 
 
+def parts_of_dtype(value: Any) -> tuple[Any, ...] | None:
+    """(text,) of a dtype; None where it cannot cross."""
+    return (value.str,) if _crosses(value) else None
+
+
+def build_dtype(text: Any) -> Any:
+    """A dtype; ValueError."""
+    return _checked(text, [])[0]
+
+
+def build_scalar_type(name: Any) -> Any:
+    """``numpy.int32`` and its like.
+
+    Raises:
+        ValueError: not the name of one.
+    """
+    numpy = importlib.import_module("numpy")
+    found = vars(numpy).get(name) if type(name) is str else None
+    if not isinstance(found, type) or not (found is numpy.ndarray or issubclass(found, numpy.generic)):
+        raise ValueError("not a type of numpy")
+    return found
+
+
 def known_of_array(value: Any) -> list[Any] | bytes:
     """By what a change of an array is noticed."""
     if value.dtype.kind == "O":

@@ -226,6 +226,8 @@ class Session:
         self._channel = channel
         self._number = first_number
         self._remotes: dict[int, Any] = {}
+        self._kinds: dict[int, Any] = {}
+        """Classes of stand-ins by the handles of the candidate's classes."""
         self._callbacks: list[Any] = []
         self._exceptions: list[BaseException] = []
         self.calls = 0
@@ -304,11 +306,13 @@ class Session:
             if type(number) is not int or number < 0:
                 raise ValueError("not a function of the tests")
             return self._callbacks[number]
-        handle, name, kind, abilities = body
-        if type(handle) is not int or type(name) is not str or type(kind) is not str or type(abilities) is not list:
+        handle, name, kind, abilities, class_handle = body
+        if [*map(type, body)] != [int, str, str, list, int]:
             raise TypeError("not an object")
-        made_of = remote.remote_class(name[:60], frozenset(a for a in abilities[:100] if type(a) is str))
-        made: Any = made_of(self, handle, kind)
+        if class_handle not in self._kinds:
+            able = frozenset(a for a in abilities[:100] if type(a) is str)
+            self._kinds[class_handle] = remote.remote_class(name[:60], able, self, class_handle)
+        made: Any = remote.stand_in(self._kinds[class_handle], self, handle, kind)
         if kind == "generator":
             made = remote.generator(made)
         self._remotes[handle] = made
@@ -342,12 +346,14 @@ class Session:
         if self.ending is None and not self._talking:
             self.ask("close", handle, [])
 
+    def note_operator(self, one: Any) -> None:
+        """Name an operator that is not asked for."""
+        self.notes.setdefault(f"operators of the program's own class {type(one).__name__} with a value of the tests")
+
     def operate(self, question: str, one: Any, other: object) -> Any:
         """An operator with two objects of the candidate, there; nothing of the tests is ever shown to it."""
         if remote.handle_of(other) < 0:
-            self.notes.setdefault(
-                f"operators of the program's own class {type(one).__name__} with a value of the tests"
-            )
+            self.note_operator(one)
             return NotImplemented
         return self.ask(question, remote.handle_of(one), [other])
 
@@ -381,7 +387,9 @@ class Session:
         """
         self.ending = self.ending or Over()
         self._channel = Channel((-1, -1, -1))
-        self._remotes, self._callbacks, self._exceptions, self.namespace = {}, [], [], {}
+        self._heap.clear()
+        self._heap.last = []
+        self._remotes, self._kinds, self._callbacks, self._exceptions, self.namespace = {}, {}, [], [], {}
         self.entry = None
 
     def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
@@ -609,7 +617,8 @@ class Proxy:
     def __getattr__(self, name: str) -> Any:
         if name in ("__bases__", "__mro__"):  # the first is what issubclass looks for
             self._session.end_uncrossed("the entry as a class: its bases")
-        if name.startswith("__") and name != "__qualname__":
+        if name.startswith("__") and name not in ("__qualname__", "__annotations__", "__wrapped__"):
+            remote.note_hidden(self._session, "the entry", name)
             raise AttributeError(name)
         return self._session.ask("attr", 0, [name])
 

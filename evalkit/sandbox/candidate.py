@@ -106,6 +106,7 @@ class Objects:
         self.requests = requests
         self.held: list[Any] = []
         self.handles: dict[int, int] = {}
+        self.kinds: dict[int, int] = {}  # handles of classes as those of objects; as values they have others
         self.late: dict[int, BaseException] = {}  # raised by an iterator after items that were sent before
         self.stubs: dict[int, list[Any]] = {}  # functions of the tests, by the id of what stands for them
         self.made: dict[int, Any] = {}  # what stands for them, by their number
@@ -136,7 +137,11 @@ class Objects:
         if isinstance(value, type) and BaseException in type.mro(value):
             return {"e": raised.kinds_of(value)}
         kind = type(value)
-        return {"o": [self.hold(value), str.__str__(kind.__name__)[:60], kind_of(value), abilities_of(kind)]}
+        name = str.__str__(kind.__name__)[:60]
+        if id(kind) not in self.kinds:
+            self.kinds[id(kind)] = len(self.held)
+            self.held.append(kind)
+        return {"o": [self.hold(value), name, kind_of(value), abilities_of(kind), self.kinds[id(kind)]]}
 
     def _object(self, tag: str, body: Any, decoder: Any) -> Any:
         if tag == "h":

@@ -68,6 +68,11 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")
 }
 ABILITIES |= {name: f"__{name}__" for name in OPERATORS}
+# With a value of the tests at the left, which is not shown; and what is asynchronous.
+REFLECTED = frozenset(f"r{name}" for name in OPERATORS if name[:1] != "i" or name == "invert")
+ASYNCHRONOUS = frozenset(("aiter", "anext", "await", "aenter"))
+ABILITIES |= {name: f"__{name}__" for name in REFLECTED | ASYNCHRONOUS}
+ABLE = frozenset(ABILITIES.values())
 # Types that a stand-in may claim in isinstance(); none of a value that a test compares.
 KINDS: dict[str, type] = {
     str(kind.__name__): kind
@@ -79,6 +84,7 @@ KINDS: dict[str, type] = {
         *(type(iter(range(0))), type(iter("")), type(iter({})), type(iter(set()))),
     )
 }
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)
 # Methods of stock types that compare with their argument: with one, only classes that the prompt asks for have them.
 COMPARING = frozenset(
     name
@@ -87,11 +93,38 @@ COMPARING = frozenset(
     if not name.startswith("_")
 ) - {"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "add", "discard", "update", "copy"}
 COMPARING |= {"equals", "equal", "eq", "isclose", "allclose", "array_equal", "has_key", "contains", "all", "any"}
+# Of functions and classes; the tests do not have them, and the verdict's detail says so.
+_NAMED = ("__code__", "__defaults__", "__kwdefaults__", "__signature__", "__mro__", "__bases__", "__annotations__")
 _VISIBLE = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__self__", "__wrapped__"))
 SINGLE_ITEMS = 16  # asked for one by one; then in growing numbers, to save time
 
 
-class Remote:
+class Kind(type):
+    """A class of stand-ins, for one class of the candidate: calls and attributes are asked of that."""
+
+    _class: tuple[Session, int]
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        session, handle = cls._class
+        return session.call(handle, args, kwargs)
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__") or "_class" not in cls.__dict__:
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        session, handle = cls._class
+        return attribute(session, handle, cls.__name__, name)
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        session, handle = cls._class
+        session.ask("setattr", handle, [name, value])
+
+    def __instancecheck__(cls, value: object) -> bool:
+        if "_class" in cls.__dict__ and type(value) is not cls and handle_of(value) >= 0:
+            cls._class[0].end_uncrossed("a class of the program's own: isinstance")
+        return type.__instancecheck__(cls, value)
+
+
+class Remote(metaclass=Kind):
     """An object of the candidate. Each has a class of its own kind, with the methods that the object has."""
 
     __slots__ = ("__weakref__", "_handle", "_kind", "_more", "_numbers", "_session")
@@ -109,6 +142,7 @@ class Remote:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in _VISIBLE:
+            note_hidden(self._session, type(self).__name__, name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return attribute(self._session, self._handle, type(self).__name__, name)
 
@@ -179,6 +213,12 @@ class Derived:
         cannot_pickle(self)
 
 
+def note_hidden(session: Session, owner: str, name: str) -> None:
+    """Name an attribute that is not asked for."""
+    if name in _NAMED:
+        session.notes.setdefault(f"{name} of {owner}")
+
+
 def copied(value: Any, memo: dict[Any, Any] | None = None) -> Any:
     """``copy.copy`` of an object of the candidate, made there; with a memo, ``copy.deepcopy``, with one memo there for
     each here, so that what is one object in two of them is one in their copies, too."""
@@ -196,7 +236,10 @@ def cannot_pickle(value: Any) -> NoReturn:
 
 def handle_of(value: Any) -> int:
     """The handle of a stand-in or an instance of :class:`Derived`; -1 for anything else. Asks the candidate nothing."""
-    bases = type(value).__mro__
+    kind = type(value)
+    if kind is Kind:
+        return value._class[1] if "_class" in value.__dict__ else -1
+    bases = kind.__mro__
     return int(object.__getattribute__(value, "_handle")) if Remote in bases or Derived in bases else -1
 
 
@@ -289,6 +332,15 @@ def _operates(name: str) -> Callable[[Remote, Any], Any]:
     return lambda self, other: self._session.operate(name, self, other)
 
 
+def _reflected(self: Remote, _: object) -> Any:
+    self._session.note_operator(self)
+    return NotImplemented
+
+
+def _asynchronous(self: Remote, *_: object) -> NoReturn:
+    self._session.end_uncrossed("what is asynchronous")
+
+
 def _compares(name: str) -> Callable[[Remote, Any], Any]:
     return lambda self, other: self._session.compare(name, self, other)
 
@@ -297,16 +349,24 @@ def _itself(self: Remote) -> Remote:
     return self
 
 
-@functools.lru_cache(maxsize=512)
-def remote_class(name: str, abilities: frozenset[str]) -> Any:
-    """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable")."""
+def remote_class(name: str, abilities: frozenset[str], session: Session, handle: int) -> Any:
+    """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable"), for a class of the
+    candidate."""
     doc = property(lambda self: attribute(self._session, self._handle, name, "__doc__"))
-    methods = {"__slots__": (), "__doc__": doc} | _methods(abilities)
+    methods: dict[str, Any] = {"__slots__": (), "__doc__": doc} | _methods(abilities)
     if "unhashable" in abilities:
         methods["__hash__"] = None
-    return type(name, (Remote,), methods)
+    return Kind(name, (Remote,), methods | {"_class": (session, handle)})
 
 
+def stand_in(kind_here: Any, session: Session, handle: int, kind: str) -> Any:
+    """An instance of a class of :func:`remote_class`; calling that would ask the candidate for one."""
+    made = object.__new__(kind_here)
+    Remote.__init__(made, session, handle, kind)
+    return made
+
+
+@functools.lru_cache(maxsize=512)
 def _methods(abilities: frozenset[str]) -> dict[str, Any]:
     """The methods that ask the candidate for these abilities."""
     methods: dict[str, Any] = {}
@@ -335,6 +395,8 @@ def _methods(abilities: frozenset[str]) -> dict[str, Any]:
         methods |= {"__enter__": _enter, "__exit__": _exit}
     if "format" in abilities:
         methods["__format__"] = _format
+    methods |= {f"__{name}__": _reflected for name in abilities & REFLECTED}
+    methods |= {f"__{name}__": _asynchronous for name in abilities & ASYNCHRONOUS}
     return methods | {f"__{name}__": _operates(name) for name in abilities & OPERATORS.keys()}
 
 
@@ -420,6 +482,8 @@ def abilities_of(kind: type) -> list[str]:
         if base is not object:
             found.update(base.__dict__)
     able = [name for name, method in ABILITIES.items() if found.get(method) is not None]
+    if kind in _FUNCTIONS:
+        able = [name for name in able if name != "eq"]
     if "__hash__" in found and found["__hash__"] is None:
         able.append("unhashable")
     return able

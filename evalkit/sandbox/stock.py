@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextlib
 import datetime
 import functools
 import gc
@@ -19,7 +20,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .arrays import build_array, build_view, parts_of_array
+from .arrays import build_array, build_dtype, build_scalar_type, build_view, parts_of_array, parts_of_dtype
 
 # Builtins that cross as themselves: a program may return `int`, a test may pass `len`.
 _TYPES = "int float complex str bool bytes bytearray list tuple dict set frozenset range object"
@@ -130,6 +131,13 @@ COPIED: dict[str, Callable[[Any], dict[Any, Any]]] = {
 def is_whole_view(value: Any) -> bool:
     """Whether a memoryview is a bytearray's bytes, all of them."""
     return type(value.obj) is bytearray and value.format == "B" and value.ndim == 1 and len(value) == len(value.obj)
+
+
+def _memoryview(data: Any, text: Any) -> Any:
+    """The view of a bytearray that has this content now; once it is viewed, it takes no other length."""
+    with contextlib.suppress(BufferError):
+        _type_is(data, bytearray)[:] = bytes.fromhex(text)
+    return memoryview(data)
 
 
 def _table(value: Any) -> Any:
@@ -266,7 +274,9 @@ TABLE: dict[str, Parts] = {
     ),
     "=numpy": (parts_of_array, build_array),
     "=view": (lambda v: (), build_view),
-    "=memoryview": (lambda v: (v.obj,), lambda data: memoryview(_type_is(data, bytearray))),
+    "=memoryview": (lambda v: (), _memoryview),
+    "=dtype": (parts_of_dtype, build_dtype),
+    "=numpy type": (lambda v: (v.__name__,), build_scalar_type),
     "=exception": (
         lambda v: ([k.__name__ for k in type(v).__mro__], list(v.args)),
         _build_exception,
@@ -285,8 +295,12 @@ def stock_name(kind: Any) -> str | None:
         return None
     if module == "numpy":
         numpy: Any = sys.modules.get("numpy")
+        if numpy is not None and kind is numpy.dtype:
+            return "=dtype"
         known = numpy is not None and getattr(numpy, name, None) is kind
         return "=numpy" if known and (kind is numpy.ndarray or issubclass(kind, numpy.generic)) else None
+    if module == "numpy.dtypes":
+        return "=dtype" if getattr(sys.modules.get(module), name, None) is kind else None
     key = name if module == "builtins" else f"{module.lstrip('_')}.{name}"
     if module.startswith("pathlib"):
         key = f"pathlib.{name}"

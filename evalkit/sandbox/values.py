@@ -21,6 +21,7 @@ object with one key, their tag:
 from __future__ import annotations
 
 import builtins
+import collections
 import functools
 import math
 import re
@@ -31,7 +32,7 @@ from typing import Any
 from .arrays import NotRenewed, known_of_array, renew_array, view_parts
 from .heap import Heap
 from .order import CHANGED, NO_RECIPE, arrange, frozen, recipe_of_frozenset, recipe_of_set
-from .remote import replaced_in
+from .remote import ABLE, replaced_in
 from .stock import COPIED, NAMED, TABLE, _type_is, is_whole_view, stock_name
 
 MAX_DEPTH = 100  # nested containers in one value, before it is sent flat
@@ -209,7 +210,7 @@ class Encoder:
         if name == "=numpy" and hasattr(value, "sort"):
             return self.rest(value) if TABLE[name][0](value) is None else self.array(value, body)
         if name == "memoryview" and is_whole_view(value):
-            return {"x": ["=memoryview", self(value.obj, depth + 1)]}
+            return {"x": ["=memoryview", self(value.obj, depth + 1), value.hex()]}
         return self.common(value, body, opens=False) if name in MUTABLE_STOCK else body()
 
     def array(self, value: Any, body: Callable[[], Any]) -> Any:
@@ -233,6 +234,8 @@ class Encoder:
             return self.common(value, body) if _is_mutable_object(value) else body()
         if isinstance(value, type) and "." in (stock_name(value) or ""):
             return self.stock("=class", value, depth)
+        if isinstance(value, type) and stock_name(value) == "=numpy":
+            return self.stock("=numpy type", value, depth)
         if kind is type or kind is _BUILTIN_FUNCTION:
             name = value.__name__
             if value is type(None) or (name in NAMED and getattr(builtins, name, None) is value):
@@ -377,9 +380,14 @@ def parts_of(value: Any) -> list[Any] | bytes:
     return [*state.keys(), *state.values()]
 
 
+_OF_A_RECORD = frozenset(collections.namedtuple("_OF_A_RECORD", "").__dict__)
+
+
 def _is_record(kind: type) -> bool:
     fields = getattr(kind, "_fields", None)
-    return type(fields) is tuple and all(type(field) is str for field in fields) and kind.__mro__[1] is tuple
+    if type(fields) is not tuple or not all(type(field) is str for field in fields) or kind.__mro__[1] is not tuple:
+        return False
+    return not any(name in ABLE or name[:1] != "_" for name in kind.__dict__.keys() - {*fields} - _OF_A_RECORD)
 
 
 def _rebuildable(kind: type) -> bool:
