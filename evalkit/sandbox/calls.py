@@ -353,6 +353,10 @@ class Session:
     def operate(self, question: str, one: Any, other: object) -> Any:
         """An operator with two objects of the candidate, there; nothing of the tests is ever shown to it."""
         if remote.handle_of(other) < 0:
+            if remote.Derived in type(one).__mro__:  # its base type has such an operator, too, which would answer
+                self.end_uncrossed(
+                    f"operators of the program's own class {type(one).__name__} with a value of the tests"
+                )
             self.note_operator(one)
             return NotImplemented
         return self.ask(question, remote.handle_of(one), [other])
@@ -613,6 +617,10 @@ class Proxy:
 
     def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
         return self._session.ask("deepcopy", 0, [memo.setdefault("evalkit", self._session.new_memo())])
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        del protocol
+        remote.cannot_pickle(self)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("__bases__", "__mro__"):  # the first is what issubclass looks for

@@ -57,6 +57,7 @@ ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
     "delitem": "__delitem__",
     "enter": "__enter__",
     "format": "__format__",
+    "missing": "__missing__",
 }
 # With a second object of the candidate only.
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -387,6 +388,8 @@ def _methods(abilities: frozenset[str]) -> dict[str, Any]:
         methods["__getitem__"] = _item
     if abilities & {"lt", "gt"}:
         methods |= {f"__{name}__": _compares(name) for name in ("lt", "le", "gt", "ge")}
+    if "missing" in abilities:  # for a subclass of dict
+        methods["__missing__"] = _item
     if "setitem" in abilities:
         methods["__setitem__"] = _set_item
     if "delitem" in abilities:
@@ -463,16 +466,34 @@ def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
     abilities = frozenset(ability for ability, method in ABILITIES.items() if method in replaced) - _OF_THE_BASE
     methods = {"__getattr__": __getattr__, **_methods(abilities)}
     methods |= {wanted: asked(wanted) for wanted in replaced if not wanted.startswith("__")}
+    methods |= {f"__{sign}__": _compares_as(sign, kind) for sign in COMPARISONS if f"__{sign}__" in replaced}
+    if "__eq__" in methods:
+        methods["__hash__"] = kind.__hash__
     return type(name, (Derived, kind), methods)
+
+
+def _compares_as(sign: str, kind: type) -> Callable[[Any, Any], Any]:
+    """A comparison of the subclass: asked for two objects of the candidate, the base type's with a value of the
+    tests."""
+    by_value = getattr(kind, f"__{sign}__")
+    return lambda self, other: (
+        by_value(self, other) if handle_of(other) < 0 else self._session.compare(sign, self, other)
+    )
+
+
+_OF_FLAGS = frozenset(f"__{name}__" for name in ("or", "and", "xor", "ror", "rand", "rxor", "invert"))
 
 
 def replaced_in(kind: type, base: type) -> list[str]:
     """Names of the methods that a subclass has in the place of its base type's, or beside them if they are Python's."""
     own: set[str] = set()
     for between in kind.__mro__[: kind.__mro__.index(base)]:
-        own.update(name for name in between.__dict__ if type(name) is str)
-    known = {*dir(base)} - {*dir(object)} | {"__str__", "__repr__", "__format__", "__eq__", "__hash__"}
-    return sorted(own & (known | {*ABILITIES.values()}))[:100]
+        for name, method in list(between.__dict__.items()):
+            # A Flag's operators are those of its values.
+            if type(name) is str and not (name in _OF_FLAGS and getattr(method, "__module__", "") == "enum"):
+                own.add(name)
+    names = ({*dir(base)} - {*dir(object)}) | ABLE | {f"__{sign}__" for sign in COMPARISONS}
+    return sorted(own & names)[:100]
 
 
 def abilities_of(kind: type) -> list[str]:

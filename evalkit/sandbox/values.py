@@ -650,6 +650,9 @@ def _common(decoder: Decoder, body: Any, depth: int) -> Any:
         restored(type(made), decoder(state, depth), made)
     elif tag in ("y", "x", "u"):
         made = decoder(content, depth)
+        kind: Any = type(made)
+        if tag == "u" and mutable_base(kind) is None:
+            raise ValueError("not a mutable type")
         if tag == "x" and inner[0] not in MUTABLE_STOCK and inner[0] != "=own nan":
             raise ValueError("not a mutable type")
         heap.put(number, made)
