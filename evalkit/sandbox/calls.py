@@ -234,6 +234,8 @@ class Session:
         self.ending: Ending | None = None
         self.notes: dict[str, None] = {}
         """What could not cross so far, in order; it matters where the tests fail."""
+        self.doubts: dict[str, None] = {}
+        """What a pass rests on that the program was not asked, in order."""
         self.namespace: dict[str, Any] = {}
         """The prompt's own classes by name, of which instances cross."""
         self._raiser = Raiser(self.namespace)

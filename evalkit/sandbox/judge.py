@@ -234,7 +234,7 @@ class Judge:
             if session.notes and label == "failed":
                 detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
             return label, detail, KILL
-        return "passed", "", KILL
+        return "passed", "; ".join([*session.doubts][:5]), KILL
 
     @staticmethod
     def _start_candidate(channel: Channel) -> None:

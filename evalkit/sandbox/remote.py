@@ -466,19 +466,25 @@ def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
     abilities = frozenset(ability for ability, method in ABILITIES.items() if method in replaced) - _OF_THE_BASE
     methods = {"__getattr__": __getattr__, **_methods(abilities)}
     methods |= {wanted: asked(wanted) for wanted in replaced if not wanted.startswith("__")}
-    methods |= {f"__{sign}__": _compares_as(sign, kind) for sign in COMPARISONS if f"__{sign}__" in replaced}
-    if "__eq__" in methods:
+    compared = replaced & {"__contains__", "__hash__", *(f"__{sign}__" for sign in COMPARISONS)}
+    methods |= {method: _compares_as(method.strip("_"), kind) for method in compared if hasattr(kind, method)}
+    if "__eq__" in compared and "__hash__" not in compared:
         methods["__hash__"] = kind.__hash__
     return type(name, (Derived, kind), methods)
 
 
-def _compares_as(sign: str, kind: type) -> Callable[[Any, Any], Any]:
+def _compares_as(sign: str, kind: type) -> Any:
     """A comparison of the subclass: asked for two objects of the candidate, the base type's with a value of the
-    tests."""
+    tests, which the verdict then says."""
     by_value = getattr(kind, f"__{sign}__")
-    return lambda self, other: (
-        by_value(self, other) if handle_of(other) < 0 else self._session.compare(sign, self, other)
-    )
+
+    def compares(self: Any, *others: Any) -> Any:
+        if others and sign in COMPARISONS and handle_of(others[0]) >= 0:
+            return self._session.compare(sign, self, others[0])
+        self._session.doubts.setdefault(f"__{sign}__ of the program's own class {type(self).__name__} was not asked")
+        return by_value(self, *others)
+
+    return None if by_value is None else compares
 
 
 _OF_FLAGS = frozenset(f"__{name}__" for name in ("or", "and", "xor", "ror", "rand", "rxor", "invert"))
@@ -504,7 +510,7 @@ def abilities_of(kind: type) -> list[str]:
             found.update(base.__dict__)
     able = [name for name, method in ABILITIES.items() if found.get(method) is not None]
     if kind in _FUNCTIONS:
-        able = [name for name in able if name != "eq"]
+        able = [name for name in able if name not in ("eq", "lt", "gt")]
     if "__hash__" in found and found["__hash__"] is None:
         able.append("unhashable")
     return able

@@ -336,9 +336,10 @@ class Tester:
             if used - lost - crossing > limit:
                 label, detail = "timed out", f"wall clock: {used:.2f} s"
             else:
-                detail = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
+                took = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
                 if used - lost > limit:
-                    detail += f" and {crossing:.2f} s for values to cross"
+                    took += f" and {crossing:.2f} s for values to cross"
+                detail = "; ".join(filter(None, (took, detail)))
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
         if label == "timed out" and crossing > 0.1 * limit:

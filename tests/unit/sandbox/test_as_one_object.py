@@ -157,6 +157,23 @@ def test_what_cannot_cross_is_named(checker: Checker, definitions: str, lines: s
     assert name in verdict.detail
 
 
+@pytest.mark.parametrize(
+    ("body", "line", "name"),
+    [
+        ("def __eq__(self, o): return False", "f([1]) == [1]", "__eq__"),
+        ("def __contains__(self, x): return False", "1 in f([1])", "__contains__"),
+        ("def __lt__(self, o): return False", "f([1]) < [2]", "__lt__"),
+    ],
+)
+def test_a_pass_that_rests_on_the_base_types_comparison_says_so(
+    checker: Checker, body: str, line: str, name: str
+) -> None:
+    test = f"def check(f):\n    assert {line}\n"
+    (verdict,) = checker.check(Problem("Test/0", "", test, "f"), [f"class f(list):\n    {body}\n"])
+    assert verdict.passed
+    assert verdict.detail == f"{name} of the program's own class f was not asked"
+
+
 def test_an_array_is_not_given_back_while_tests_hold_a_view_of_it(checker: Checker) -> None:
     """The memory of the view must not become that of another object, which the program could then write."""
     pytest.importorskip("numpy")
