@@ -433,6 +433,7 @@ class Session:
         message: dict[str, Any] = {"id": number, "do": question, "on": handle}
         if heap.entries and heap.is_full():
             message["forget"] = True
+            self.notes.setdefault("objects of earlier calls, of which there are too many, as the same ones")
             heap.clear()
         try:
             message["values"] = encode_arguments(arguments, keywords, self._encoder)
