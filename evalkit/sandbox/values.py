@@ -348,11 +348,11 @@ def _is_mutable_object(value: Any) -> bool:
 def parts_of(value: Any) -> list[Any] | bytes:
     """By what a change of a common object is noticed: its items, or its bytes."""
     kind: Any = type(value)
-    if (base := mutable_base(kind)) is not None and base is not kind:
-        kind, value = base, _PLAIN_COPY[base](value)
     if kind is list:
         copy: list[Any] = value[:]
         return copy
+    if (base := mutable_base(kind)) is not None and base is not kind:
+        return parts_of(_PLAIN_COPY[base](value))
     if kind is dict:
         return [*value.keys(), *value.values()]
     if kind is set:
