@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import functools
 import io
+import itertools
 import os
 import select
 import sys
@@ -59,6 +60,10 @@ class Uncrossed(Ending):
     """A value cannot cross: no fault of the program, but its tests cannot go on."""
 
 
+class Lacking(Ending):
+    """The program imports a module that its nursery has not loaded: the sample is judged elsewhere, from its start."""
+
+
 class Over(Ending):
     """The sample has its verdict; what is left of it says nothing any more."""
 
@@ -76,6 +81,8 @@ class Channel:
         self.theirs = theirs
         self.output = bytearray()
         self.printed = 0
+        self.may_lack = False
+        """Whether the candidate can lack a module (``lacking.py``)."""
         self._held = b""
         self.poller: Any = None
         self.spent = 0.0
@@ -179,6 +186,7 @@ class Channel:
         Raises:
             Gone: the pipe is closed.
             Malformed: not a frame of a JSON object, or one that is too long.
+            Lacking: the candidate needs a module that was not loaded.
         """
         length = frame_length(self._at_least(4)[:4])
         if length > MAX_FRAME_BYTES:
@@ -194,6 +202,8 @@ class Channel:
             self.stop_work()
         if type(message) is not dict:
             raise Malformed("a reply that is not an object")
+        if self.may_lack and "lacking" in message:
+            raise Lacking(str(message["lacking"])[:100])
         return message
 
     def _at_least(self, count: int) -> bytes:
@@ -216,18 +226,25 @@ class Session:
         self._channel = channel
         self._number = first_number
         self._remotes: dict[int, Any] = {}
+        self._kinds: dict[int, Any] = {}
+        """Classes of stand-ins by the handles of the candidate's classes."""
         self._callbacks: list[Any] = []
         self._exceptions: list[BaseException] = []
         self.calls = 0
         self.ending: Ending | None = None
         self.notes: dict[str, None] = {}
         """What could not cross so far, in order; it matters where the tests fail."""
+        self.doubts: dict[str, None] = {}
+        """What a pass rests on that the program was not asked, in order."""
         self.namespace: dict[str, Any] = {}
         """The prompt's own classes by name, of which instances cross."""
         self._raiser = Raiser(self.namespace)
         self._lock = RLock()
         self._talking = 0
+        self.entry: Any = None
+        """What the tests call; the candidate's handle 0."""
         self.entry_is_class = False
+        self._memos = itertools.count()
         self._heap = Heap(0, parts_of)
         self._heap.note = self.notes.setdefault
         self.spoilt = ""
@@ -237,15 +254,15 @@ class Session:
     # --- Values
 
     def _encoder(self) -> Encoder:
-        return Encoder(self._other, lambda kind: self.namespace.get(kind.__name__) is kind, heap=self._heap)
+        return Encoder(
+            self._other, lambda kind: self.namespace.get(kind.__name__) is kind, remote.handle_of, heap=self._heap
+        )
 
     def _other(self, value: Any) -> Any:
         """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
         if type(value) is _Spoilt:
             raise CrossingError(self.spoilt)
-        handle = remote.handle_of(value)
-        if handle < 0 and (own := getattr(value, "__dict__", {}).get("_evalkit")) is not None:
-            handle = own[1]
+        handle = 0 if value is self.entry else remote.handle_of(value)
         if handle >= 0:
             return {"h": handle}
         if callable(value) and not isinstance(value, type):
@@ -273,27 +290,31 @@ class Session:
         if tag == "e":
             return self._raiser.class_of(body)
         if tag == "h":
-            return self._remotes[body]
+            return self._remotes[body] if body != 0 else self.entry
         if tag == "p":
             name, state = body
             kind = self.namespace[name]
             return restored(kind, decoder(state))
         if tag == "u":
-            handle, name, base = body
-            if type(handle) is not int or type(name) is not str:
+            handle, name, base, names = body
+            if type(handle) is not int or type(name) is not str or type(names) is not list:
                 raise TypeError("not a subclass")
-            self.notes.setdefault(f"methods of the program's own class {name[:60]}")
-            return remote.derived(self, handle, name[:60], decoder(base))
+            replaced = frozenset(name for name in names[:100] if type(name) is str)
+            if replaced & {"__eq__", "__lt__", "__contains__", "__hash__"}:
+                self.notes.setdefault(f"comparisons of the program's own class {name[:60]}")
+            return remote.derived(self, handle, name[:60], decoder(base), replaced)
         if tag == "k":
             number = body[0]
             if type(number) is not int or number < 0:
                 raise ValueError("not a function of the tests")
             return self._callbacks[number]
-        handle, name, kind, abilities = body
-        if type(handle) is not int or type(name) is not str or type(kind) is not str or type(abilities) is not list:
+        handle, name, kind, abilities, class_handle = body
+        if [*map(type, body)] != [int, str, str, list, int]:
             raise TypeError("not an object")
-        made_of = remote.remote_class(name[:60], frozenset(a for a in abilities[:100] if type(a) is str))
-        made: Any = made_of(self, handle, kind)
+        if class_handle not in self._kinds:
+            able = frozenset(a for a in abilities[:100] if type(a) is str)
+            self._kinds[class_handle] = remote.remote_class(name[:60], able, self, class_handle)
+        made: Any = remote.stand_in(self._kinds[class_handle], self, handle, kind)
         if kind == "generator":
             made = remote.generator(made)
         self._remotes[handle] = made
@@ -318,17 +339,27 @@ class Session:
         """Ask an object of the candidate."""
         return self._exchange(question, handle, arguments, {})
 
+    def new_memo(self) -> int:
+        """A number for what a deep copy remembers."""
+        return next(self._memos)
+
     def close_generator(self, handle: int) -> None:
         """Have a generator of the candidate ended, unless it is dropped while something else is said."""
         if self.ending is None and not self._talking:
             self.ask("close", handle, [])
 
+    def note_operator(self, one: Any) -> None:
+        """Name an operator that is not asked for."""
+        self.notes.setdefault(f"operators of the program's own class {type(one).__name__} with a value of the tests")
+
     def operate(self, question: str, one: Any, other: object) -> Any:
         """An operator with two objects of the candidate, there; nothing of the tests is ever shown to it."""
         if remote.handle_of(other) < 0:
-            self.notes.setdefault(
-                f"operators of the program's own class {type(one).__name__} with a value of the tests"
-            )
+            if remote.Derived in type(one).__mro__:  # its base type has such an operator, too, which would answer
+                self.end_uncrossed(
+                    f"operators of the program's own class {type(one).__name__} with a value of the tests"
+                )
+            self.note_operator(one)
             return NotImplemented
         return self.ask(question, remote.handle_of(one), [other])
 
@@ -362,7 +393,10 @@ class Session:
         """
         self.ending = self.ending or Over()
         self._channel = Channel((-1, -1, -1))
-        self._remotes, self._callbacks, self._exceptions, self.namespace = {}, [], [], {}
+        self._heap.clear()
+        self._heap.last = []
+        self._remotes, self._kinds, self._callbacks, self._exceptions, self.namespace = {}, {}, [], [], {}
+        self.entry = None
 
     def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         if self.ending is not None:
@@ -399,6 +433,7 @@ class Session:
         message: dict[str, Any] = {"id": number, "do": question, "on": handle}
         if heap.entries and heap.is_full():
             message["forget"] = True
+            self.notes.setdefault("objects of earlier calls, of which there are too many, as the same ones")
             heap.clear()
         try:
             message["values"] = encode_arguments(arguments, keywords, self._encoder)
@@ -512,7 +547,8 @@ class Session:
         except CrossingError as error:
             raise Uncrossed(f"what a function of the tests returned: {error}") from None
         except Exception as error:
-            names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in NAMED]
+            kinds = [kind for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind]
+            names = [kind.__name__ for kind in kinds if kind.__name__ in NAMED]
             self._exceptions.append(error)
             told = {
                 "raises": names,
@@ -579,10 +615,21 @@ class Proxy:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._session.call(0, args, kwargs)
 
+    def __copy__(self) -> Any:
+        return self._session.ask("copy", 0, [])
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
+        return self._session.ask("deepcopy", 0, [memo.setdefault("evalkit", self._session.new_memo())])
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        del protocol
+        remote.cannot_pickle(self)
+
     def __getattr__(self, name: str) -> Any:
         if name in ("__bases__", "__mro__"):  # the first is what issubclass looks for
             self._session.end_uncrossed("the entry as a class: its bases")
-        if name.startswith("__") and name != "__qualname__":
+        if name.startswith("__") and name not in ("__qualname__", "__annotations__", "__wrapped__"):
+            remote.note_hidden(self._session, "the entry", name)
             raise AttributeError(name)
         return self._session.ask("attr", 0, [name])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import copy
 import functools
 import gc
 import json
@@ -32,6 +33,7 @@ from .values import (
     encode_changes,
     is_simple,
     parts_of,
+    renew,
     restored,
 )
 from .wire import MAX_FRAME_BYTES, frame, frame_length
@@ -104,9 +106,11 @@ class Objects:
         self.requests = requests
         self.held: list[Any] = []
         self.handles: dict[int, int] = {}
+        self.kinds: dict[int, int] = {}  # handles of classes as those of objects; as values they have others
         self.late: dict[int, BaseException] = {}  # raised by an iterator after items that were sent before
         self.stubs: dict[int, list[Any]] = {}  # functions of the tests, by the id of what stands for them
         self.made: dict[int, Any] = {}  # what stands for them, by their number
+        self.memos: dict[int, dict[Any, Any]] = {}  # of deep copies that the tests make
         self.number = 0
         self.heap = Heap(1, parts_of)
         self.decoder = Decoder(self._object, self.heap)
@@ -133,7 +137,11 @@ class Objects:
         if isinstance(value, type) and BaseException in type.mro(value):
             return {"e": raised.kinds_of(value)}
         kind = type(value)
-        return {"o": [self.hold(value), str.__str__(kind.__name__)[:60], kind_of(value), abilities_of(kind)]}
+        name = str.__str__(kind.__name__)[:60]
+        if id(kind) not in self.kinds:
+            self.kinds[id(kind)] = len(self.held)
+            self.held.append(kind)
+        return {"o": [self.hold(value), name, kind_of(value), abilities_of(kind), self.kinds[id(kind)]]}
 
     def _object(self, tag: str, body: Any, decoder: Any) -> Any:
         if tag == "h":
@@ -142,6 +150,10 @@ class Objects:
             return self._stub(body)
         if tag == "p":
             return restored(self.names[body[0]], decoder(body[1]))
+        if tag == "u":
+            value = self.held[body[0]]
+            renew(value, body[2], self.decoder)
+            return value
         raise ValueError(f"a tag {tag!r} from the tests")
 
     def _stub(self, body: list[Any]) -> Any:
@@ -235,6 +247,9 @@ class _Iterator:
     def __next__(self) -> Any:
         return self._ask()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
 
 def _generate(ask: Callable[[], Any]) -> Any:
     while True:
@@ -294,7 +309,9 @@ def _reply(
             name = arguments[0]
             found = [encode(objects.names[name], objects.encoder())] if name in objects.names else None
             return {"id": number, "ok": found}
-        if question == "call":
+        if question == "deepcopy":
+            value = copy.deepcopy(objects.held[handle], objects.memos.setdefault(arguments[0], {}))
+        elif question == "call":
             value = objects.held[handle](*arguments, **keywords)
         else:
             value = perform(question, objects.held[handle], arguments)

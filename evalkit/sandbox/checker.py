@@ -6,6 +6,7 @@ started), it is made again, alone; what fails every time is that sample's "harne
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
@@ -269,6 +270,8 @@ class Checker:
                     future.set_result(verdict)
         finally:
             worker.kill()
+            if worker.fuller is not None:
+                worker.fuller.kill()
 
     def _start_patiently(self, worker: Worker) -> None:
         """Start a worker for the first time; again, where its processes were killed or could not be made."""
@@ -322,7 +325,7 @@ class Checker:
             detail=detail,
             seconds=float(outcome.get("seconds", 0.0)),
             cpu_seconds=float(outcome.get("cpu_seconds", 0.0)),
-            isolation=str(worker.level),
+            isolation=str(outcome.get("isolation", worker.level)),
             output=str(outcome.get("output", "")),
             printed_bytes=int(outcome.get("printed_bytes", 0)),
             attempts=attempts,
@@ -352,7 +355,11 @@ class Checker:
         return outcome, was_alone, alone and (memory_kills() or 0) > before
 
     def _attempt(self, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
-        """One attempt's outcome. The processes are ended where they can't be trusted with another one."""
+        """One attempt's outcome. The processes are ended where they can't be trusted with another one.
+
+        Raises:
+            SandboxError, OSError: the worker with more modules, which the program needs, does not start.
+        """
         try:
             outcome = worker.check(problem, completion)
         except WorkerDiedError as died:
@@ -360,6 +367,8 @@ class Checker:
             if died.is_over or outcome["label"] == "harness error":
                 worker.kill()
             return outcome
+        if outcome["label"] == "lacking":
+            return self._attempt_with_more(worker, problem, completion)
         if (
             outcome["label"] == "harness error"
             or outcome.get("signal") == signal.SIGKILL
@@ -367,6 +376,17 @@ class Checker:
         ):
             worker.kill()
         return outcome
+
+    def _attempt_with_more(self, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+        """An attempt, from its start, where the whole standard library is loaded."""
+        if not worker.may_lack:
+            return lost("it was said to need more modules where all are loaded")
+        if worker.fuller is None:
+            worker.fuller = Worker(dataclasses.replace(self._settings, full=True))
+        fuller = worker.fuller
+        if not fuller.is_running:
+            self._start(fuller)
+        return {**self._attempt(fuller, problem, completion), "isolation": str(fuller.level)}
 
 
 def lost(detail: str) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Heap:
         """Numbers that the message in hand gives."""
         self.note: Callable[[str], None] = lambda _: None
         """Told what of a value does not cross though the rest of it does."""
+        self.last: list[Any] = []
+        """What objects held before a change, where somebody may still use it without a reference."""
         self.search = Search()
         """For the orders of sets."""
         self._next = first

@@ -23,6 +23,7 @@ from .calls import (
     Channel,
     Fault,
     Gone,
+    Lacking,
     Malformed,
     Namespace,
     Proxy,
@@ -76,7 +77,7 @@ def run_tests(job: dict[str, Any], session: Session) -> None:
         raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
     session.namespace.update((name, namespace[name]) for name in names if isinstance(namespace.get(name), type))
     session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
-    namespace[job["entry_point"]] = proxy = Proxy(session, job["entry_point"])
+    namespace[job["entry_point"]] = session.entry = proxy = Proxy(session, job["entry_point"])
     exec(test, namespace)
     check = namespace.get("check")  # never the program's own
     if check is not None:
@@ -135,6 +136,7 @@ class Judge:
         self._used, self._waited_at_start, self._crossing, self._told, self._tell = 0.0, before, 0.0, 0.0, tell
         self._limit = job["bound_seconds"] - WALL_SLACK_SECONDS
         channel.open()
+        channel.may_lack = job["may_lack"]
         label, detail, word = self._judge(job, channel)
         if self.session is not None:
             self.session.close()
@@ -215,6 +217,8 @@ class Judge:
         except Gone:
             calls = session.calls
             return "gone", f"in call {calls} of the tests" if calls else "while the program was loaded", END
+        except Lacking as error:
+            return "lacking", str(error), KILL
         except Malformed as error:
             return "malformed", str(error), KILL
         except Uncrossed as error:
@@ -230,7 +234,7 @@ class Judge:
             if session.notes and label == "failed":
                 detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
             return label, detail, KILL
-        return "passed", "", KILL
+        return "passed", "; ".join([*session.doubts][:5]), KILL
 
     @staticmethod
     def _start_candidate(channel: Channel) -> None:

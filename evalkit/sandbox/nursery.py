@@ -18,12 +18,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from . import kernel
 from .candidate import send, serve, warm_up
 from .interpreter import ENVIRONMENT, prepare_builtins, prepare_streams
+from .lacking import stop_at_imports
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .semaphores import prepare_semaphores
@@ -46,8 +48,10 @@ KEPT_OUT_WHEN_OFF = frozenset(("caps", "nnp", "dumpable")).union(
 # any import of the helpers: threading and random, which run code in every forked child and so double what a fork costs.
 PRELOADED = (
     *("typing", "collections", "collections.abc", "re", "math", "string", "itertools", "functools", "heapq", "bisect"),
-    *("copy", "operator", "contextlib", "time", "datetime", "hashlib"),
+    *("copy", "operator", "contextlib", "time", "datetime"),
 )
+# The same where no file can be opened later; elsewhere the few that need it do not make every fork dearer.
+PRELOADED_SEALED = ("hashlib",)
 
 
 def waited_seconds(pid: int) -> float:
@@ -66,13 +70,15 @@ def waited_seconds(pid: int) -> float:
         return -1.0
 
 
-def _start(walls: Walls, pipes: list[int]) -> int:
+def _start(walls: Walls, pipes: list[int], packages: Collection[str]) -> int:
     nursery = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     try:
         walls.raise_in_candidate(pipes, nursery)
+        if walls.sealed and not walls.full:
+            stop_at_imports(packages, lambda name: send({"lacking": name}))
         serve()
     except EOFError:
         pass  # the tests have ended
@@ -206,7 +212,7 @@ def _descendants(root: int) -> list[int]:
     return sorted(family - {root})
 
 
-def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
+def loop(control: socket.socket, walls: Walls, packages: Collection[str], *, off: bool) -> None:
     """Fork, watch, end, one program after the other, until the tester is gone."""
     poller = _poller(control, walls)
     while True:
@@ -214,7 +220,7 @@ def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
         if word != RUN:
             return
         try:
-            pid = _start(walls, pipes)
+            pid = _start(walls, pipes, packages)
         except OSError as error:
             send({"fault": f"fork: {error}"}, pipes[1])
             pid = 0
@@ -236,6 +242,15 @@ def loop(control: socket.socket, walls: Walls, *, off: bool) -> None:
             return  # whatever the program did to this set-up ends with it: the next one gets a fresh nursery
 
 
+def preload(walls: Walls, packages: Collection[str]) -> None:
+    """Load what sealed programs cannot load themselves."""
+    if walls.sealed and walls.full:
+        preload_everything(packages)
+    elif walls.sealed:
+        for name in PRELOADED_SEALED:
+            importlib.import_module(name)
+
+
 def main() -> None:
     """Entry point; the settings are the first argument, as JSON."""
     settings = json.loads(sys.argv[1])
@@ -253,6 +268,7 @@ def main() -> None:
     off = settings["isolation"] == "off"
     without = frozenset(settings["without"]) | (KEPT_OUT_WHEN_OFF if off else frozenset())
     walls = Walls(settings["timeout_seconds"], settings["memory_bytes"], without)
+    walls.full = settings["full"]
     if not off:
         walls.enter_namespaces()
     for name in PRELOADED:
@@ -287,7 +303,7 @@ def main() -> None:
     else:
         walls.threads.only_count()
     if not off:
-        leaks, faults = probe(walls, lambda: preload_everything(settings["packages"]) if walls.sealed else None)
+        leaks, faults = probe(walls, lambda: preload(walls, settings["packages"]))
     hello = {
         "walls": ["off"] if off else walls.in_force(),
         "missing": walls.missing,
@@ -304,6 +320,5 @@ def main() -> None:
     os.close(null)
     prepare_streams()
     warm_up()
-    gc.collect()
     gc.freeze()
-    loop(control, walls, off=off)
+    loop(control, walls, settings["packages"], off=off)

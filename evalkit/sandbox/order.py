@@ -141,7 +141,7 @@ def arrange(target: set[Any], elements: list[Any], size: int) -> None:
     plan = _plan_within_bounds(elements, size)
     if plan is None:
         for element in elements:
-            target.add(element)
+            set.add(target, element)
         return
     ordered, fillers, free = plan
     taken = [_Filler(place + (size << 20)) for place in fillers]
@@ -151,11 +151,11 @@ def arrange(target: set[Any], elements: list[Any], size: int) -> None:
     extra = max(0, needed - len(taken) - len(ordered))
     taken += [_Filler(place + (size << 20)) for _, place in zip(range(extra), free, strict=False)]
     everything = [*taken, *ordered]
-    target.update(dict.fromkeys(everything[:needed]))
+    set.update(target, dict.fromkeys(everything[:needed]))
     for element in everything[needed:]:  # byte code: a time-out can interrupt it even where all hashes collide
-        target.add(element)
+        set.add(target, element)
     for filler in taken:
-        target.discard(filler)
+        set.discard(target, filler)
 
 
 def _plan_within_bounds(elements: list[Any], size: int) -> tuple[list[Any], list[int], list[int]] | None:
@@ -168,9 +168,9 @@ def _plan_within_bounds(elements: list[Any], size: int) -> tuple[list[Any], list
 def _fill_at_once(target: set[Any], elements: list[Any], size: int) -> None:
     """Fill an empty set in a table of this size, if an update with so many can bring that about."""
     at_once = max(0, size // 2 - 1)  # room is made for more than twice as many
-    target.update(dict.fromkeys(elements[:at_once]))
+    set.update(target, dict.fromkeys(elements[:at_once]))
     for element in elements[at_once:]:
-        target.add(element)
+        set.add(target, element)
 
 
 def is_in_order(value: Iterable[Any], elements: list[Any]) -> bool:

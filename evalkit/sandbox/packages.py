@@ -73,6 +73,8 @@ def standard_library() -> list[str]:
     importlib.util.find_spec("a_name_that_no_folder_has")
     readable = ["/etc/ld.so.cache", "/dev/urandom", "/dev/null", *TIME_ZONES]
     for folder in map(Path, sys.path):
+        if str(folder) in readable:
+            continue  # with all below: fewer rules, which every program's wall is made of
         if folder.is_dir():
             readable += [f"{folder}/{name}" for name in os.listdir(folder) if name not in _NOT_READABLE]  # noqa: PTH208
         elif folder.exists():
@@ -90,12 +92,15 @@ def extension_libraries(folders: Iterable[str]) -> list[str]:
     if pid == 0:
         try:
             own = [*map(Path, sys.path), *map(Path, folders)]
-            for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-                files = [file for folder in own[: len(sys.path)] for file in folder.glob(f"*{suffix}")]
-                files += [file for folder in own[len(sys.path) :] for file in folder.rglob(f"*{suffix}")]
-                for file in files:
-                    with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it too
-                        ctypes.CDLL(str(file), mode=os.RTLD_LAZY)
+            suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+            for place, root in enumerate(own):
+                for folder, below, files in os.walk(root):
+                    if place < len(sys.path):
+                        below.clear()  # folders of packages are looked through, those of the search path not
+                    for name in files:
+                        if name.endswith(suffixes):
+                            with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it
+                                ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
             lines = Path("/proc/self/maps").read_text().splitlines()
             paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
             inside = tuple(f"{folder}/" for folder in own)

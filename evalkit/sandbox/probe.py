@@ -175,8 +175,16 @@ def _kernel_account(pid: int, walls: Walls) -> Iterator[str]:
         yield "capabilities"
 
 
+def _load_own(walls: Walls) -> None:
+    """Import what the acts need where no file can be opened once the walls stand, nor was all loaded before."""
+    if walls.sealed and not walls.full:
+        import colorsys  # noqa: F401
+        import threading  # noqa: F401
+
+
 def _crowd(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:
     """More threads than the bound, which stay until the nursery has looked; it is to refuse them, or to end this."""
+    _load_own(walls)
     walls.raise_in_candidate(pipes, nursery)
     if not _start_threads(PROBED_THREADS + 4, stay=walls.threads.counts):
         os.write(REPLIES_FD, b'{"leaks": []}\n')
@@ -185,6 +193,7 @@ def _crowd(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:
 
 
 def _child(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:
+    _load_own(walls)
     try:
         walls.raise_in_candidate(pipes, nursery)
     except WallError as refused:

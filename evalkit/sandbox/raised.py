@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .stock import built
+
 MAX_MESSAGE_CHARACTERS = 100_000
 MAX_PARTS = 1000  # arguments, notes
 MAX_CAUSES = 3
@@ -25,18 +27,22 @@ _FIELDS = (
     "value",
     "obj",
 )  # that Python's own classes keep beside ``args``
+# What UnicodeError keeps beside ``args`` has been checked by its constructor; its text trusts in that.
+_OF_THE_CONSTRUCTOR = frozenset(("encoding", "object", "start", "end", "reason"))
 OWN: dict[int, tuple[BaseException, int]] = {}
 """In a candidate: exceptions that a function of the tests raised in it, with their number there, by id."""
 _PACKAGES = sys.stdlib_module_names | {"numpy"}
 
 
 def kinds_of(kind: type) -> list[list[str]]:
-    """A class and its bases, up to BaseException: [module, name] each."""
+    """A class and its bases, up to BaseException: [module, name] each; without module those of the program's own."""
     pairs = []
     for base in kind.__mro__:
         if base is object:
             break
         module = base.__dict__.get("__module__", "builtins")
+        if module == "builtins" and vars(builtins).get(base.__name__) is not base:
+            module = ""  # a program has no __name__, so its classes say builtins
         pairs.append([module if isinstance(module, str) else "", str.__str__(base.__name__)])
     return pairs
 
@@ -139,9 +145,11 @@ class Raiser:
         return self._made[pairs]
 
     def _known(self, module: str, name: str) -> type[BaseException] | None:
+        kind: Any
         if module == "builtins":
-            kind = vars(builtins).get(name) if name in self.own or hasattr(builtins, name) else None
-            kind = self.own.get(name, kind)  # a program has no __name__, so its classes say builtins
+            kind = vars(builtins).get(name)
+        elif not module:
+            kind = self.own.get(name)
         elif module.partition(".")[0] in _PACKAGES and module in sys.modules:
             kind = vars(sys.modules[module]).get(name)
         else:
@@ -163,6 +171,8 @@ class Raiser:
         for name, encoded in told["state"]:
             if type(name) is not str or name.startswith("__") or callable(getattr(kind, name, None)):
                 raise TypeError("an attribute in the place of a method")
+            if issubclass(kind, UnicodeError) and name in _OF_THE_CONSTRUCTOR:
+                continue
             with contextlib.suppress(AttributeError, TypeError, ValueError):
                 setattr(error, name, decode(encoded))
         if kind in self._made.values():
@@ -187,7 +197,7 @@ def _instance(kind: type[BaseException], arguments: list[Any], message: str) -> 
     """An exception without running a constructor that is written in Python."""
     try:
         if kind.__module__ == "builtins" and vars(builtins).get(kind.__name__) is kind:
-            made: BaseException = kind(*arguments)
+            made: BaseException = built(kind, arguments)
             return made
         error = kind.__new__(kind, *arguments)
         error.args = tuple(arguments)

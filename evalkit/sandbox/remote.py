@@ -10,6 +10,7 @@ then names it.
 from __future__ import annotations
 
 import builtins
+import copy
 import functools
 import itertools
 import math
@@ -56,6 +57,7 @@ ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
     "delitem": "__delitem__",
     "enter": "__enter__",
     "format": "__format__",
+    "missing": "__missing__",
 }
 # With a second object of the candidate only.
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -67,6 +69,11 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")
 }
 ABILITIES |= {name: f"__{name}__" for name in OPERATORS}
+# With a value of the tests at the left, which is not shown; and what is asynchronous.
+REFLECTED = frozenset(f"r{name}" for name in OPERATORS if name[:1] != "i" or name == "invert")
+ASYNCHRONOUS = frozenset(("aiter", "anext", "await", "aenter"))
+ABILITIES |= {name: f"__{name}__" for name in REFLECTED | ASYNCHRONOUS}
+ABLE = frozenset(ABILITIES.values())
 # Types that a stand-in may claim in isinstance(); none of a value that a test compares.
 KINDS: dict[str, type] = {
     str(kind.__name__): kind
@@ -78,6 +85,7 @@ KINDS: dict[str, type] = {
         *(type(iter(range(0))), type(iter("")), type(iter({})), type(iter(set()))),
     )
 }
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)
 # Methods of stock types that compare with their argument: with one, only classes that the prompt asks for have them.
 COMPARING = frozenset(
     name
@@ -86,11 +94,38 @@ COMPARING = frozenset(
     if not name.startswith("_")
 ) - {"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "add", "discard", "update", "copy"}
 COMPARING |= {"equals", "equal", "eq", "isclose", "allclose", "array_equal", "has_key", "contains", "all", "any"}
+# Of functions and classes; the tests do not have them, and the verdict's detail says so.
+_NAMED = ("__code__", "__defaults__", "__kwdefaults__", "__signature__", "__mro__", "__bases__", "__annotations__")
 _VISIBLE = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__self__", "__wrapped__"))
 SINGLE_ITEMS = 16  # asked for one by one; then in growing numbers, to save time
 
 
-class Remote:
+class Kind(type):
+    """A class of stand-ins, for one class of the candidate: calls and attributes are asked of that."""
+
+    _class: tuple[Session, int]
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        session, handle = cls._class
+        return session.call(handle, args, kwargs)
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__") or "_class" not in cls.__dict__:
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        session, handle = cls._class
+        return attribute(session, handle, cls.__name__, name)
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        session, handle = cls._class
+        session.ask("setattr", handle, [name, value])
+
+    def __instancecheck__(cls, value: object) -> bool:
+        if "_class" in cls.__dict__ and type(value) is not cls and handle_of(value) >= 0:
+            cls._class[0].end_uncrossed("a class of the program's own: isinstance")
+        return type.__instancecheck__(cls, value)
+
+
+class Remote(metaclass=Kind):
     """An object of the candidate. Each has a class of its own kind, with the methods that the object has."""
 
     __slots__ = ("__weakref__", "_handle", "_kind", "_more", "_numbers", "_session")
@@ -108,6 +143,7 @@ class Remote:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in _VISIBLE:
+            note_hidden(self._session, type(self).__name__, name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return attribute(self._session, self._handle, type(self).__name__, name)
 
@@ -139,15 +175,73 @@ class Remote:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object>"
 
-    def __deepcopy__(self, memo: Any) -> Remote:
-        return self
+    def __copy__(self) -> Any:
+        if self._more is not None:
+            self._session.end_uncrossed("a copy of an iterator of which items were taken")
+        return copied(self)
 
-    __copy__ = __reduce__ = __reduce_ex__ = None  # type: ignore[assignment]
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
+        if self._more is not None:
+            self._session.end_uncrossed("a copy of an iterator of which items were taken")
+        return copied(self, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        del protocol
+        cannot_pickle(self)
+
+
+class Derived:
+    """An instance of a subclass of a base type that the program made: a base type's value here, the rest is there."""
+
+    __slots__ = ()
+    _session: Session
+    _handle: int
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._session.ask("setattr", self._handle, [name, value])
+
+    def __delattr__(self, name: str) -> None:
+        self._session.ask("delattr", self._handle, [name])
+
+    def __copy__(self) -> Any:
+        return copied(self)
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
+        return copied(self, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        del protocol
+        cannot_pickle(self)
+
+
+def note_hidden(session: Session, owner: str, name: str) -> None:
+    """Name an attribute that is not asked for."""
+    if name in _NAMED:
+        session.notes.setdefault(f"{name} of {owner}")
+
+
+def copied(value: Any, memo: dict[Any, Any] | None = None) -> Any:
+    """``copy.copy`` of an object of the candidate, made there; with a memo, ``copy.deepcopy``, with one memo there for
+    each here, so that what is one object in two of them is one in their copies, too."""
+    session: Session = value._session
+    if memo is None:
+        return session.ask("copy", handle_of(value), [])
+    return session.ask("deepcopy", handle_of(value), [memo.setdefault("evalkit", session.new_memo())])
+
+
+def cannot_pickle(value: Any) -> NoReturn:
+    """Such an object has no pickle, which the verdict names."""
+    value._session.notes.setdefault(f"a pickle of the program's own class {type(value).__name__}")
+    raise TypeError(f"cannot pickle {type(value).__name__!r} object")
 
 
 def handle_of(value: Any) -> int:
-    """The handle of a stand-in; -1 for anything else. Asks the candidate nothing."""
-    return int(object.__getattribute__(value, "_handle")) if Remote in type(value).__mro__ else -1
+    """The handle of a stand-in or an instance of :class:`Derived`; -1 for anything else. Asks the candidate nothing."""
+    kind = type(value)
+    if kind is Kind:
+        return value._class[1] if "_class" in value.__dict__ else -1
+    bases = kind.__mro__
+    return int(object.__getattribute__(value, "_handle")) if Remote in bases or Derived in bases else -1
 
 
 def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
@@ -239,6 +333,15 @@ def _operates(name: str) -> Callable[[Remote, Any], Any]:
     return lambda self, other: self._session.operate(name, self, other)
 
 
+def _reflected(self: Remote, _: object) -> Any:
+    self._session.note_operator(self)
+    return NotImplemented
+
+
+def _asynchronous(self: Remote, *_: object) -> NoReturn:
+    self._session.end_uncrossed("what is asynchronous")
+
+
 def _compares(name: str) -> Callable[[Remote, Any], Any]:
     return lambda self, other: self._session.compare(name, self, other)
 
@@ -247,11 +350,27 @@ def _itself(self: Remote) -> Remote:
     return self
 
 
-@functools.lru_cache(maxsize=512)
-def remote_class(name: str, abilities: frozenset[str]) -> Any:
-    """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable")."""
+def remote_class(name: str, abilities: frozenset[str], session: Session, handle: int) -> Any:
+    """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable"), for a class of the
+    candidate."""
     doc = property(lambda self: attribute(self._session, self._handle, name, "__doc__"))
-    methods: dict[str, Any] = {"__slots__": (), "__doc__": doc}
+    methods: dict[str, Any] = {"__slots__": (), "__doc__": doc} | _methods(abilities)
+    if "unhashable" in abilities:
+        methods["__hash__"] = None
+    return Kind(name, (Remote,), methods | {"_class": (session, handle)})
+
+
+def stand_in(kind_here: Any, session: Session, handle: int, kind: str) -> Any:
+    """An instance of a class of :func:`remote_class`; calling that would ask the candidate for one."""
+    made = object.__new__(kind_here)
+    Remote.__init__(made, session, handle, kind)
+    return made
+
+
+@functools.lru_cache(maxsize=512)
+def _methods(abilities: frozenset[str]) -> dict[str, Any]:
+    """The methods that ask the candidate for these abilities."""
+    methods: dict[str, Any] = {}
     for ability in abilities & UNARY.keys():
         methods[UNARY[ability][0]] = _ask(ability)
     for ability, kind in (("bool", bool), ("len", int), ("hash", int), ("index", int), ("str", str), ("repr", str)):
@@ -269,6 +388,8 @@ def remote_class(name: str, abilities: frozenset[str]) -> Any:
         methods["__getitem__"] = _item
     if abilities & {"lt", "gt"}:
         methods |= {f"__{name}__": _compares(name) for name in ("lt", "le", "gt", "ge")}
+    if "missing" in abilities:  # for a subclass of dict
+        methods["__missing__"] = _item
     if "setitem" in abilities:
         methods["__setitem__"] = _set_item
     if "delitem" in abilities:
@@ -277,10 +398,9 @@ def remote_class(name: str, abilities: frozenset[str]) -> Any:
         methods |= {"__enter__": _enter, "__exit__": _exit}
     if "format" in abilities:
         methods["__format__"] = _format
-    methods |= {f"__{name}__": _operates(name) for name in abilities & OPERATORS.keys()}
-    if "unhashable" in abilities:
-        methods["__hash__"] = None
-    return type(name, (Remote,), methods)
+    methods |= {f"__{name}__": _reflected for name in abilities & REFLECTED}
+    methods |= {f"__{name}__": _asynchronous for name in abilities & ASYNCHRONOUS}
+    return methods | {f"__{name}__": _operates(name) for name in abilities & OPERATORS.keys()}
 
 
 def generator(remote: Any) -> Generator[Any, Any, Any]:
@@ -314,30 +434,72 @@ def _note_ahead(session: Session, taken: int) -> None:
         session.notes.setdefault(f"send and throw after {SINGLE_ITEMS} items of a generator, which is ahead then")
 
 
-def derived(session: Session, handle: int, name: str, base: Any) -> Any:
-    """A value of a subclass: equal to its base type's value in everything, with the other attributes asked for."""
+# Of a subclass of a base type, these are its base type's: its own are never asked, see the module.
+_OF_THE_BASE = frozenset(("eq", "lt", "gt", "contains", "hash", "next"))
+
+
+def derived(session: Session, handle: int, name: str, base: Any, replaced: frozenset[str]) -> Any:
+    """A value of a subclass: its base type's value, whose comparisons are its base type's, too. Methods that the
+    subclass has in the place of its base type's (``replaced``), and other attributes, are asked for.
+
+    Raises:
+        TypeError: the value is of no base type.
+    """
     kind: Any = type(base)
     if kind not in (int, float, str, tuple, list, dict, set, frozenset, bytes, bytearray):
-        if kind in _DERIVED:
-            return base
         raise TypeError("not a base type")
-    made = _derived_class(name, kind)(base)
-    made._evalkit = (session, handle)
+    made = _derived_class(name, kind, replaced)(base)
+    made.__dict__.update(_session=session, _handle=handle, _numbers={})
     return made
 
 
-_DERIVED = (type(None),)
-
-
 @functools.lru_cache(maxsize=512)
-def _derived_class(name: str, kind: type) -> Any:
+def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
     def __getattr__(self: Any, wanted: str) -> Any:  # noqa: N807 - the method of the class to be made
-        if wanted.startswith("_") or "_evalkit" not in self.__dict__:
+        if wanted.startswith("__") or "_handle" not in self.__dict__:
             raise AttributeError(f"{name!r} object has no attribute {wanted!r}")
-        session, handle = self._evalkit
-        return attribute(session, handle, name, wanted)
+        return attribute(self._session, self._handle, name, wanted)
 
-    return type(name, (kind,), {"__getattr__": __getattr__})
+    def asked(wanted: str) -> Any:
+        return property(lambda self: attribute(self._session, self._handle, name, wanted))
+
+    abilities = frozenset(ability for ability, method in ABILITIES.items() if method in replaced) - _OF_THE_BASE
+    methods = {"__getattr__": __getattr__, **_methods(abilities)}
+    methods |= {wanted: asked(wanted) for wanted in replaced if not wanted.startswith("__")}
+    compared = replaced & {"__contains__", "__hash__", *(f"__{sign}__" for sign in COMPARISONS)}
+    methods |= {method: _compares_as(method.strip("_"), kind) for method in compared if hasattr(kind, method)}
+    if "__eq__" in compared and "__hash__" not in compared:
+        methods["__hash__"] = kind.__hash__
+    return type(name, (Derived, kind), methods)
+
+
+def _compares_as(sign: str, kind: type) -> Any:
+    """A comparison of the subclass: asked for two objects of the candidate, the base type's with a value of the
+    tests, which the verdict then says."""
+    by_value = getattr(kind, f"__{sign}__")
+
+    def compares(self: Any, *others: Any) -> Any:
+        if others and sign in COMPARISONS and handle_of(others[0]) >= 0:
+            return self._session.compare(sign, self, others[0])
+        self._session.doubts.setdefault(f"__{sign}__ of the program's own class {type(self).__name__} was not asked")
+        return by_value(self, *others)
+
+    return None if by_value is None else compares
+
+
+_OF_FLAGS = frozenset(f"__{name}__" for name in ("or", "and", "xor", "ror", "rand", "rxor", "invert"))
+
+
+def replaced_in(kind: type, base: type) -> list[str]:
+    """Names of the methods that a subclass has in the place of its base type's, or beside them if they are Python's."""
+    own: set[str] = set()
+    for between in kind.__mro__[: kind.__mro__.index(base)]:
+        for name, method in list(between.__dict__.items()):
+            # A Flag's operators are those of its values.
+            if type(name) is str and not (name in _OF_FLAGS and getattr(method, "__module__", "") == "enum"):
+                own.add(name)
+    names = ({*dir(base)} - {*dir(object)}) | ABLE | {f"__{sign}__" for sign in COMPARISONS}
+    return sorted(own & names)[:100]
 
 
 def abilities_of(kind: type) -> list[str]:
@@ -347,6 +509,8 @@ def abilities_of(kind: type) -> list[str]:
         if base is not object:
             found.update(base.__dict__)
     able = [name for name, method in ABILITIES.items() if found.get(method) is not None]
+    if kind in _FUNCTIONS:
+        able = [name for name in able if name not in ("eq", "lt", "gt")]
     if "__hash__" in found and found["__hash__"] is None:
         able.append("unhashable")
     return able
@@ -385,6 +549,8 @@ def perform(question: str, value: Any, arguments: list[Any]) -> Any:
         return format(value, arguments[0])
     if question == "close":
         return value.close()
+    if question == "copy":
+        return copy.copy(value)
     if question in OPERATORS:
         return OPERATORS[question](value, arguments[0])
     if question in COMPARISONS:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextlib
 import datetime
 import functools
+import gc
 import importlib
 import math
 import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from .arrays import build_array, build_dtype, build_scalar_type, build_view, parts_of_array, parts_of_dtype
 
 # Builtins that cross as themselves: a program may return `int`, a test may pass `len`.
 _TYPES = "int float complex str bool bytes bytearray list tuple dict set frozenset range object"
@@ -25,8 +29,6 @@ _ITERATORS = "reversed enumerate zip map filter"
 NAMED = frozenset(f"{_TYPES} {_FUNCTIONS} {_ITERATORS}".split()) | frozenset(
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
 )
-MAX_ARRAY_BYTES = 64 << 20
-NUMPY_KINDS = "biufcSUMmO"
 
 
 class NotHereError(TypeError):
@@ -87,57 +89,61 @@ def _build_array(code: Any, data: Any) -> Any:
     return made
 
 
-def _numpy_parts(value: Any) -> tuple[Any, ...] | None:
-    """(dtype, shape or None for a scalar, items or hex) of a numpy scalar or array; None where it cannot cross."""
-    numpy = sys.modules["numpy"]
-    scalar = not isinstance(value, numpy.ndarray)
-    dtype = value.dtype
-    if dtype.kind not in NUMPY_KINDS or dtype.names is not None or (scalar and dtype.kind == "O"):
-        return None
-    shape = None if scalar else list(value.shape)
-    if dtype.kind in "OU":
-        return dtype.str, shape, numpy.asarray(value).reshape(-1).tolist()
-    return dtype.str, shape, numpy.ascontiguousarray(value).tobytes().hex()
+def built(kind: Any, arguments: list[Any]) -> Any:
+    """An exception of Python's own, of arguments that its constructor and its text can bear.
 
-
-def _build_numpy(text: Any, shape: Any, data: Any) -> Any:
-    numpy = _module("numpy")
-    if type(text) is not str or len(text) > 20 or text[1:2] not in NUMPY_KINDS or text[:1] not in "<>|=":
-        raise ValueError("not a dtype")
-    sizes = [1] if shape is None else shape
-    if type(sizes) is not list or len(sizes) > 32 or not all(type(n) is int and n >= 0 for n in sizes):
-        raise ValueError("not a shape")
-    count = math.prod(sizes)
-    dtype = numpy.dtype(text)
-    if count * dtype.itemsize > MAX_ARRAY_BYTES:
-        raise ValueError("an array that is too large")
-    if dtype.kind in "OU":
-        if type(data) is not list or len(data) != count or (dtype.kind == "U" and {*map(type, data)} - {str}):
-            raise ValueError("not the items of an array")
-        if dtype.kind == "U":  # made by numpy from strings: no code points that Python does not have
-            made = numpy.array(data, dtype).reshape(sizes)
-        else:
-            made = numpy.empty(count, object)
-            for place, item in enumerate(data):
-                made[place] = item
-            made = made.reshape(sizes)
-    else:
-        raw = bytes.fromhex(data)
-        if len(raw) != count * dtype.itemsize or (count > 0 and dtype.itemsize == 0):
-            raise ValueError("an array whose data have another length")
-        made = numpy.frombuffer(raw, dtype) if raw else numpy.empty(count, dtype)
-        if dtype.kind == "b":
-            made = numpy.frombuffer(raw, numpy.uint8) != 0  # a byte of 2 would be neither True nor False
-        made = made.reshape(sizes).copy()
-    return made[0] if shape is None else made
+    Raises:
+        ValueError: places of a UnicodeError that are not in its object, which some versions of Python read.
+    """
+    made = kind(*arguments)
+    if isinstance(made, UnicodeEncodeError | UnicodeDecodeError | UnicodeTranslateError):
+        whole, start, end = arguments[-4:-1]
+        if not 0 <= start <= end <= len(whole):
+            raise ValueError("no such place")
+    return made
 
 
 def _build_exception(names: Any, arguments: Any) -> BaseException:
     for name in names:
         kind = getattr(builtins, name, None) if name in NAMED else None
         if isinstance(kind, type) and issubclass(kind, Exception):
-            return kind(*arguments)
+            error: BaseException = built(kind, arguments)
+            return error
     return Exception(*arguments)
+
+
+def _under(view: Any) -> Any:
+    """The table under a view of it, which stays a view of that one."""
+    proxy = view if type(view) is types.MappingProxyType else view.mapping
+    below = gc.get_referents(proxy)
+    return below[0] if len(below) == 1 and isinstance(below[0], dict) else dict(proxy)
+
+
+# The tests' own tables that a program could not change in one process are sent as copies.
+COPIED: dict[str, Callable[[Any], dict[Any, Any]]] = {
+    "dict_keys": dict.fromkeys,
+    "dict_values": lambda v: dict(enumerate(v)),
+    "dict_items": dict,
+    "mappingproxy": dict,
+}
+
+
+def is_whole_view(value: Any) -> bool:
+    """Whether a memoryview is a bytearray's bytes, all of them."""
+    return type(value.obj) is bytearray and value.format == "B" and value.ndim == 1 and len(value) == len(value.obj)
+
+
+def _memoryview(data: Any, text: Any) -> Any:
+    """The view of a bytearray that has this content now; once it is viewed, it takes no other length."""
+    with contextlib.suppress(BufferError):
+        _type_is(data, bytearray)[:] = bytes.fromhex(text)
+    return memoryview(data)
+
+
+def _table(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise TypeError("a table was expected")
+    return value
 
 
 def _int(*values: Any) -> tuple[int, ...]:
@@ -207,10 +213,10 @@ TABLE: dict[str, Parts] = {
     "ellipsis": (lambda v: (), lambda: ...),
     "NotImplementedType": (lambda v: (), lambda: NotImplemented),
     "memoryview": (lambda v: (v.tobytes(),), lambda data: memoryview(_type_is(data, bytes))),
-    "dict_keys": (lambda v: ([[k, None] for k in v],), lambda p: _fill(dict, p).keys()),
-    "dict_values": (lambda v: (list(v),), lambda p: dict(enumerate(p)).values()),
-    "dict_items": (lambda v: ([list(i) for i in v],), lambda p: _fill(dict, p).items()),
-    "mappingproxy": (lambda v: (dict(v),), lambda d: types.MappingProxyType(_type_is(d, dict))),
+    "dict_keys": (lambda v: (_under(v),), lambda table: dict.keys(_table(table))),
+    "dict_values": (lambda v: (_under(v),), lambda table: dict.values(_table(table))),
+    "dict_items": (lambda v: (_under(v),), lambda table: dict.items(_table(table))),
+    "mappingproxy": (lambda v: (_under(v),), lambda table: types.MappingProxyType(_table(table))),
     "types.SimpleNamespace": (lambda v: (vars(v),), lambda d: types.SimpleNamespace(**d)),
     "collections.deque": (lambda v: (list(v), v.maxlen), lambda items, size: collections.deque(items, size)),
     "collections.OrderedDict": (lambda v: (_pairs(v),), lambda p: _fill(collections.OrderedDict, p)),
@@ -266,7 +272,11 @@ TABLE: dict[str, Parts] = {
         lambda v: (type(v).__name__, list(v._fields), list(v)),
         lambda name, fields, items: record_type(_type_is(name, str)[:60], tuple(fields))._make(items),
     ),
-    "=numpy": (_numpy_parts, _build_numpy),
+    "=numpy": (parts_of_array, build_array),
+    "=view": (lambda v: (), build_view),
+    "=memoryview": (lambda v: (), _memoryview),
+    "=dtype": (parts_of_dtype, build_dtype),
+    "=numpy type": (lambda v: (v.__name__,), build_scalar_type),
     "=exception": (
         lambda v: ([k.__name__ for k in type(v).__mro__], list(v.args)),
         _build_exception,
@@ -285,8 +295,12 @@ def stock_name(kind: Any) -> str | None:
         return None
     if module == "numpy":
         numpy: Any = sys.modules.get("numpy")
+        if numpy is not None and kind is numpy.dtype:
+            return "=dtype"
         known = numpy is not None and getattr(numpy, name, None) is kind
         return "=numpy" if known and (kind is numpy.ndarray or issubclass(kind, numpy.generic)) else None
+    if module == "numpy.dtypes":
+        return "=dtype" if getattr(sys.modules.get(module), name, None) is kind else None
     key = name if module == "builtins" else f"{module.lstrip('_')}.{name}"
     if module.startswith("pathlib"):
         key = f"pathlib.{name}"

@@ -54,6 +54,9 @@ PRELOADED = (
 )
 
 
+WRITTEN = f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
+
+
 class DiedError(Exception):
     """A judge made no report: ``args`` are why, the signal that ended it (0: none), its share of a CPU after the bound
     had passed (-1: it was not silent), and its state then, as /proc/PID/stat has it ("": not told)."""
@@ -112,10 +115,7 @@ class JudgeProcess:
                 continue
             if not is_report(message) or (is_up and message["label"] == "lost"):
                 self.end()
-                detail = (
-                    f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
-                )
-                return {**NO_REPORT, "label": "failed", "detail": detail}
+                return {**NO_REPORT, "label": "failed", "detail": WRITTEN}
             report: dict[str, Any] = message
             return report
 
@@ -252,6 +252,8 @@ class Tester:
             self.staying = judge
         elif "mapped" in report:
             judge.end()
+        if report["label"] == "lacking" and not job["may_lack"]:
+            return {**NO_REPORT, "label": "failed", "detail": WRITTEN}
         return report
 
     def fork_judge(self, job: dict[str, Any] | None, channel: Channel) -> JudgeProcess:
@@ -334,9 +336,10 @@ class Tester:
             if used - lost - crossing > limit:
                 label, detail = "timed out", f"wall clock: {used:.2f} s"
             else:
-                detail = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
+                took = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
                 if used - lost > limit:
-                    detail += f" and {crossing:.2f} s for values to cross"
+                    took += f" and {crossing:.2f} s for values to cross"
+                detail = "; ".join(filter(None, (took, detail)))
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
         if label == "timed out" and crossing > 0.1 * limit:
@@ -366,7 +369,18 @@ NO_REPORT: dict[str, Any] = {
     **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "crossing": 0.0, "numpy": False},
 }
 _LABELS = frozenset(
-    ("passed", "failed", "timed out", "out of memory", "ended early", "malformed", "unjudged", "gone", "lost")
+    (
+        "passed",
+        "failed",
+        "timed out",
+        "out of memory",
+        "ended early",
+        "malformed",
+        "unjudged",
+        "gone",
+        "lost",
+        "lacking",
+    )
 )
 _WORDS = frozenset((END.decode(), KILL.decode()))
 
@@ -489,8 +503,8 @@ def main() -> None:
     settings["tester"] = os.getpid()
     nursery = socket.socket(fileno=settings["nursery_fd"])
     tester = Tester(nursery, settings, [jobs, verdicts])
-    gc.collect()
     gc.freeze()
+    gc.enable()
     while text := received():
         try:
             verdict = tester.run(json.loads(text), text)

@@ -21,6 +21,7 @@ object with one key, their tag:
 from __future__ import annotations
 
 import builtins
+import collections
 import functools
 import math
 import re
@@ -28,13 +29,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .arrays import NotRenewed, known_of_array, renew_array, view_parts
 from .heap import Heap
 from .order import CHANGED, NO_RECIPE, arrange, frozen, recipe_of_frozenset, recipe_of_set
-from .stock import NAMED, TABLE, _type_is, stock_name
+from .remote import ABLE, replaced_in
+from .stock import COPIED, NAMED, TABLE, _type_is, is_whole_view, stock_name
 
 MAX_DEPTH = 100  # nested containers in one value, before it is sent flat
 MAX_FLAT_DEPTH = 10_000  # in a flat value: hash() of a nested tuple recurses in C without a bound of its own
 MAX_ITEMS = 2_000_000  # items in one message
+MOST_HIDDEN_BYTES = 16384  # of an array that is sent for the sake of a view of it
 _PLAIN = frozenset({type(None), bool, float, str})
 _CODED = frozenset({list, dict})
 _AS_THEY_ARE = frozenset({type(None), bool, str})
@@ -127,8 +131,9 @@ class Encoder:
     def content(self, value: Any) -> Any:
         """What a common object contains now."""
         kind: Any = type(value)
-        if kind in _MUTABLE:
-            return _BASES[kind](self, value, 0)
+        base = mutable_base(kind)
+        if base is not None:
+            return _BASES[base](self, value if kind is base else _PLAIN_COPY[base](value), 0)
         name = stock_name(kind)
         return self.state(value, 0) if name is None else self.parts(name, value, 0)
 
@@ -143,7 +148,8 @@ class Encoder:
 
     def parts(self, name: str, value: Any, depth: int) -> Any:
         """The parts of a stock type. Their lists are this function's own, down to a level, and no common objects."""
-        parts = TABLE[name][0](value)
+        mine = name in COPIED and self.heap.first == 0
+        parts = (COPIED[name](value),) if mine else TABLE[name][0](value)
         return None if parts is None else [self.own(part, depth + 1, LEVELS.get(name, 1)) for part in parts]
 
     def own(self, part: Any, depth: int, levels: int) -> Any:
@@ -201,11 +207,22 @@ class Encoder:
             parts = self.parts(name, value, depth)
             return self.rest(value) if parts is None else {"x": [name, *parts]}
 
-        if name in MUTABLE_STOCK and (name != "=numpy" or hasattr(value, "sort")):
-            if name == "=numpy" and TABLE[name][0](value) is None:
-                return self.rest(value)
+        if name == "=numpy" and hasattr(value, "sort"):
+            return self.rest(value) if TABLE[name][0](value) is None else self.array(value, body)
+        if name == "memoryview" and is_whole_view(value):
+            return {"x": ["=memoryview", self(value.obj, depth + 1), value.hex()]}
+        return self.common(value, body, opens=False) if name in MUTABLE_STOCK else body()
+
+    def array(self, value: Any, body: Callable[[], Any]) -> Any:
+        """An array; one that is a view, as the view of what owns its memory."""
+        number = self.heap.numbers.get(id(value))
+        view = None if number is not None else view_parts(value)
+        if view is None:
             return self.common(value, body, opens=False)
-        return body()
+        owner = view[0]
+        if id(owner) not in self.heap.numbers and owner.nbytes > max(4 * value.nbytes, MOST_HIDDEN_BYTES):
+            return self.common(value, body, opens=False)
+        return self.common(value, lambda: {"x": ["=view", self(owner), *view[1:]]}, opens=False)
 
     def special(self, value: Any, kind: type, depth: int) -> Any:
         """Prompt classes, namedtuples, subclasses of stock types, exceptions, named builtins; then the rest."""
@@ -217,6 +234,8 @@ class Encoder:
             return self.common(value, body) if _is_mutable_object(value) else body()
         if isinstance(value, type) and "." in (stock_name(value) or ""):
             return self.stock("=class", value, depth)
+        if isinstance(value, type) and stock_name(value) == "=numpy":
+            return self.stock("=numpy type", value, depth)
         if kind is type or kind is _BUILTIN_FUNCTION:
             name = value.__name__
             if value is type(None) or (name in NAMED and getattr(builtins, name, None) is value):
@@ -227,14 +246,28 @@ class Encoder:
                 return self.stock("=record", value, depth)
             if base in _BASES or stock_name(base) is not None:
                 if base in (float, int, str, tuple, list, dict, set, frozenset, bytes, bytearray):
-                    # The methods of the base type are called, not the subclass's own, which can say anything.
-                    plain = _PLAIN_COPY[base](value)
-                    content = _BASES[base](self, plain, depth + 1)  # `plain` itself is nobody's
-                    return {"u": [self.handle(value), str.__str__(kind.__name__)[:60], content]}
+                    return self.derived(value, kind, base, depth)
                 break
         if isinstance(value, Exception) and getattr(builtins, kind.__name__, None) is kind:
             return self.stock("=exception", value, depth)
         return self.rest(value)
+
+    def derived(self, value: Any, kind: type, base: Any, depth: int) -> Any:
+        """An instance of a subclass: its handle, and what its base type has. The methods of the base type are called
+        for it, not the subclass's own, which can say anything."""
+
+        handle = self.handle(value)
+        if handle < 0:
+            raise CrossingError(f"a {kind.__name__} object")
+        if self.heap.first == 0 and base not in _MUTABLE:  # of the program's, it goes home
+            return {"h": handle}
+
+        def body() -> Any:
+            plain = _PLAIN_COPY[base](value)
+            content = _BASES[base](self, plain, depth + 1)  # `plain` itself is nobody's
+            return {"u": [handle, str.__str__(kind.__name__)[:60], content, replaced_in(kind, base)]}
+
+        return self.common(value, body, opens=False) if base in _MUTABLE else body()
 
     def rest(self, value: Any) -> Any:
         if self.other is None:
@@ -245,13 +278,22 @@ class Encoder:
 _BUILTIN_FUNCTION = type(len)
 _MUTABLE = frozenset({list, dict, set, bytearray})
 MUTABLE_STOCK = frozenset(
-    ("collections.deque", "collections.OrderedDict", "collections.Counter", "collections.defaultdict", "=numpy")
+    (
+        "collections.deque",
+        "collections.OrderedDict",
+        "collections.Counter",
+        "collections.defaultdict",
+        "=numpy",
+        "=view",
+    )
 ) | {"collections.UserDict", "collections.UserList", "array.array", "types.SimpleNamespace", "collections.ChainMap"}
 MUTABLE_STOCK |= {"io.StringIO", "io.BytesIO"}
 # Levels of lists in a stock type's parts that are not the value's own; 1 for the others.
-LEVELS = {"dict_keys": 2, "dict_items": 2, "collections.UserDict": 0, "collections.UserList": 0} | {
-    f"collections.{name}": 2 for name in ("OrderedDict", "Counter", "defaultdict")
-}
+LEVELS = (
+    {"collections.UserDict": 0, "collections.UserList": 0}
+    | dict.fromkeys(COPIED, 0)
+    | {f"collections.{name}": 2 for name in ("OrderedDict", "Counter", "defaultdict")}
+)
 _BASES: dict[type, Callable[[Encoder, Any, int], Any]] = {
     list: lambda e, v, d: e.sequence(v, d + 1),
     tuple: lambda e, v, d: {"t": e.items(v, d + 1)},
@@ -282,6 +324,15 @@ _PLAIN_COPY: dict[type, Callable[[Any], Any]] = {
 }
 
 
+@functools.lru_cache(maxsize=1024)
+def mutable_base(kind: Any) -> Any:
+    """list, dict, set or bytearray, where a type is one of them or a subclass that crosses as one; else None."""
+    for base in kind.__mro__:
+        if base in _BASES or stock_name(base) is not None:
+            return base if base in _MUTABLE else None
+    return None
+
+
 def is_object(value: Any) -> bool:
     """Whether a value is of no type of the tables."""
     kind: Any = type(value)
@@ -300,6 +351,8 @@ def parts_of(value: Any) -> list[Any] | bytes:
     if kind is list:
         copy: list[Any] = value[:]
         return copy
+    if (base := mutable_base(kind)) is not None and base is not kind:
+        return parts_of(_PLAIN_COPY[base](value))
     if kind is dict:
         return [*value.keys(), *value.values()]
     if kind is set:
@@ -322,16 +375,19 @@ def parts_of(value: Any) -> list[Any] | bytes:
     if name in ("io.StringIO", "io.BytesIO"):
         return repr(TABLE[name][0](value)).encode()
     if name == "=numpy":
-        if value.dtype.kind == "O":
-            return list(value.flat)
-        return bytes(repr((value.dtype.str, value.shape)).encode() + value.tobytes())
+        return known_of_array(value)
     state = vars(value) if name == "types.SimpleNamespace" else state_of(value)
     return [*state.keys(), *state.values()]
 
 
+_OF_A_RECORD = frozenset(collections.namedtuple("_OF_A_RECORD", "").__dict__)
+
+
 def _is_record(kind: type) -> bool:
     fields = getattr(kind, "_fields", None)
-    return type(fields) is tuple and all(type(field) is str for field in fields) and kind.__mro__[1] is tuple
+    if type(fields) is not tuple or not all(type(field) is str for field in fields) or kind.__mro__[1] is not tuple:
+        return False
+    return not any(name in ABLE or name[:1] != "_" for name in kind.__dict__.keys() - {*fields} - _OF_A_RECORD)
 
 
 def _rebuildable(kind: type) -> bool:
@@ -592,8 +648,11 @@ def _common(decoder: Decoder, body: Any, depth: int) -> Any:
         name, state = inner
         heap.put(number, made := decoder.remote("p", [name, {"d": []}], decoder))
         restored(type(made), decoder(state, depth), made)
-    elif tag in ("y", "x"):
+    elif tag in ("y", "x", "u"):
         made = decoder(content, depth)
+        kind: Any = type(made)
+        if tag == "u" and mutable_base(kind) is None:
+            raise ValueError("not a mutable type")
         if tag == "x" and inner[0] not in MUTABLE_STOCK and inner[0] != "=own nan":
             raise ValueError("not a mutable type")
         heap.put(number, made)
@@ -616,34 +675,41 @@ def apply_changes(changes: Any, decoder: Decoder, spoil: Callable[[Any, str], No
     for change in _list(changes):
         number, why = change[0], change[1]
         value = decoder.heap.get(number)
-        if why is None:
-            _renew(value, change[2], decoder)
-        else:
+        try:
+            if why is None:
+                renew(value, change[2], decoder)
+        except (NotRenewed, BufferError) as error:
+            why = str(error)
+        if why is not None:
             spoil(value, str(why)[:200])
         entry = decoder.heap.entries[number]
         entry.known = parts_of(value)
 
 
-def _renew(value: Any, content: Any, decoder: Decoder) -> None:
-    """Give a common object other content, in place."""
+def renew(value: Any, content: Any, decoder: Decoder) -> None:
+    """Give a common object other content, in place.
+
+    Raises:
+        NotRenewed, BufferError: that cannot be done while others may look at its memory.
+        ValueError, TypeError, KeyError, ArithmeticError, AttributeError, LookupError: no content for it.
+    """
     kind: Any = type(value)
-    if kind is list:
-        value[:] = decoder.items(content, 1)
+    base = mutable_base(kind)
+    if base is list:
+        list.__setitem__(value, slice(None), decoder.items(content, 1))
         return
-    if kind in (dict, set, bytearray):
+    if base is not None:
         ((tag, inner),) = content.items()
-        if tag.lower() != {dict: "d", set: "s", bytearray: "y"}[kind] or (tag != tag.lower() and kind is not set):
+        if tag.lower() != {dict: "d", set: "s", bytearray: "y"}[base] or (tag != tag.lower() and base is not set):
             raise TypeError("the content of another type")
-        if kind is set:
+        if base is set:
             recipe, elements = _elements(decoder, inner if tag == "S" else [0, *inner], 1)
-            value.clear()
+            set.clear(value)
             arrange(value, elements, recipe)
-        elif kind is bytearray:
-            value[:] = _BUILD[tag](decoder, inner, 1)
+        elif base is bytearray:
+            bytearray.__setitem__(value, slice(None), _BUILD[tag](decoder, inner, 1))
         else:
-            table = _BUILD[tag](decoder, inner, 1)
-            value.clear()
-            value.update(table)
+            _renew_dict(value, _BUILD[tag](decoder, inner, 1))
         return
     name = stock_name(kind)
     if name is None:
@@ -655,12 +721,9 @@ def _renew(value: Any, content: Any, decoder: Decoder) -> None:
         return
     parts = [decoder(part, 1) if type(part) in _CODED else part for part in _list(content)]
     if name == "=numpy":
-        new = TABLE[name][1](*parts)
-        if new.dtype != value.dtype:
-            raise TypeError("an array of another type")
-        if new.shape != value.shape:
-            value.resize(new.shape, refcheck=False)
-        value[...] = new
+        if value.dtype.kind == "O":  # numpy may be comparing them, and holds no reference of its own
+            decoder.heap.last.append(value.tolist())
+        renew_array(value, TABLE[name][1](*parts))
     elif name in ("collections.UserDict", "collections.UserList"):
         value.data = _type_is(parts[0], dict if name == "collections.UserDict" else list)
     elif name == "collections.ChainMap":
@@ -681,13 +744,23 @@ def _renew(value: Any, content: Any, decoder: Decoder) -> None:
         value.write(text)
         value.seek(_type_is(place, int))
     elif name == "array.array":
-        new = TABLE[name][1](*parts)
-        del value[:]
-        value.extend(new)
+        value[:] = TABLE[name][1](*parts)  # of one length, it may lie under a memoryview
     else:
         value.clear()
         for key, item in _list(parts[-1]):
             value[key] = item
+
+
+def _renew_dict(value: Any, table: dict[Any, Any]) -> None:
+    """With the same keys, only the values change: tests may be iterating over it."""
+    if dict.__len__(value) != len(table) or not all(map(_is_same_key, dict.keys(value), table)):
+        dict.clear(value)
+    dict.update(value, table)
+
+
+def _is_same_key(one: Any, other: Any) -> bool:
+    """Asks no object for its equality."""
+    return one is other or (type(one) is type(other) and type(one) in (str, int, float) and one == other)
 
 
 _BUILD: dict[str, Callable[[Decoder, Any, int], Any]] = {

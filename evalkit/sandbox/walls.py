@@ -71,7 +71,9 @@ class Walls:
         self.landlock = 0
         """The Landlock version, 0: not available."""
         self.sealed = False
-        """Without Landlock, with seccomp: the standard library is loaded beforehand and every open refused."""
+        """Without Landlock, with seccomp: every open is refused, so that modules have to be loaded beforehand."""
+        self.full = False
+        """Where sealed: the whole standard library is (else the usual modules, ``lacking.py``)."""
         self.namespaces = False
         self.missing: dict[str, str] = {}
         """Wall -> why it is not there."""

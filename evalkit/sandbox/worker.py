@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
 _BOOT = (
     "import sys;sys.path=[p for p in sys.path if p];"
+    "import gc;gc.disable();"  # nothing to find while modules are imported
     "import types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
     "from evalkit_sandbox.{module} import main;main()"
 )
@@ -49,6 +50,8 @@ class Settings:
     timeout_seconds: float
     memory_bytes: int
     without: tuple[str, ...] = ()
+    full: bool = False
+    """Where programs are sealed: they find the whole standard library loaded (``lacking.py``)."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Worker:
         self.settings = settings
         self.level = Level((), {}, (), ())
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.fuller: Worker | None = None
+        """Where programs are sealed, and some needed more modules: the worker for these."""
         self._link: socket.socket | None = None  # the tester's end of its socket to the nursery, until it has it
 
     def start_nursery(self) -> None:
@@ -159,6 +164,7 @@ class Worker:
             "timeout_seconds": self.settings.timeout_seconds,
             "memory_bytes": self.settings.memory_bytes,
             "without": self.settings.without,
+            "full": self.settings.full,
             "packages": packages(),
             "libraries": Worker._libraries,
             "nursery_fd": self._link.fileno() if self._link else -1,
@@ -196,6 +202,7 @@ class Worker:
             "entry_point": problem.entry_point,
             "completion": completion,
             "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
+            "may_lack": self.may_lack,
         }
         if not self.is_running:
             raise WorkerDiedError("the helper processes are not running")
@@ -222,6 +229,11 @@ class Worker:
         return verdict
 
     @property
+    def may_lack(self) -> bool:
+        """Whether a program can ask for a module that is not loaded: another worker has it."""
+        return "sealed" in self.level.walls and not self.settings.full
+
+    @property
     def is_running(self) -> bool:
         """Whether both processes were started and not ended by :meth:`kill`."""
         return len(self._processes) == 2
@@ -242,6 +254,8 @@ class Worker:
         """Kill the processes, from another thread than the one that uses them; that one then sees them gone."""
         for process in list(self._processes):
             process.kill()
+        if (fuller := self.fuller) is not None:
+            fuller.interrupt()
 
     def _last_words(self) -> str:
         """End the processes and return the last line that one of them wrote to its error output."""

@@ -719,3 +719,48 @@ def test_sealed_programs_have_the_whole_standard_library() -> None:
     assert good.label == "passed", good
     assert "sealed" in good.isolation
     assert "PermissionError" in reads.detail
+
+
+# Sent where the answer to the first call is due: the frame in which a sealed program's nursery asks for more modules.
+ASKS_FOR_MORE = (
+    "    import json, os\n"
+    "    text = json.dumps({'lacking': 'random'}).encode()\n"
+    "    os.write(4, len(text).to_bytes(4, 'big') + text)\n"
+)
+
+
+def test_sealed_programs_are_judged_again_where_they_need_more_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    again = Checker._attempt_with_more
+
+    def noted(self: Checker, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+        asked.append(completion)
+        return again(self, worker, problem, completion)
+
+    monkeypatch.setattr(Checker, "_attempt_with_more", noted)
+    usual = [SOLVE, "    return None\n", "    import no_such_module\n", "    raise ValueError\n"]
+    in_a_thread = (
+        "    import threading\n"
+        "    def work():\n"
+        "        import statistics\n"
+        "    thread = threading.Thread(target=work)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+    )
+    caught = "    try:\n        import random\n    except BaseException:\n        return None\n"
+    more = [in_a_thread + SOLVE, caught + SOLVE, "    import random\n    return None\n"]
+    with Checker(jobs=1, timeout_seconds=TIMEOUT_SECONDS, _without=["landlock"]) as sealed:
+        labels = [verdict.label for verdict in sealed.check(PROBLEM, usual)]
+        assert labels == ["passed", "failed", "failed", "failed"]
+        assert asked == []
+        verdicts = sealed.check(PROBLEM, more)
+        assert [verdict.label for verdict in verdicts] == ["passed", "passed", "failed"]
+        assert {verdict.isolation for verdict in verdicts} == {str(sealed.level)}
+        assert asked == more
+        asked.clear()
+        liar = sealed.check(PROBLEM, [ASKS_FOR_MORE + SOLVE])[0]  # where all is loaded, these words are rubbish
+        assert (liar.label, len(asked)) == ("malformed", 1)
+
+
+def test_no_program_asks_for_more_modules_where_files_can_be_read(checker: Checker) -> None:
+    assert checker.check(PROBLEM, [ASKS_FOR_MORE + SOLVE])[0].label == "malformed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,10 @@ def test_a_prompt_that_does_something_is_not(prompt: str) -> None:
 # --- What is left of a sample says nothing in the next one ---------------------------------------------------------
 
 
+def an_iterator(session: Session) -> Any:
+    return remote.stand_in(remote.remote_class("it", frozenset({"next"}), session, 8), session, 7, "generator")
+
+
 def test_a_finished_session_has_no_voice() -> None:
     """The judge of traceless tests goes on; what the garbage collector ends of a sample must not write to new pipes."""
     requests, replies, prints = os.pipe(), os.pipe(), os.pipe()
@@ -104,7 +109,7 @@ def test_a_finished_session_has_no_voice() -> None:
     channel = Channel((requests[1], replies[0], prints[0]))
     channel.open()
     session = Session(channel, 0)
-    iterator = remote.generator(remote.remote_class("it", frozenset({"next"}))(session, 7, "generator"))
+    iterator = remote.generator(an_iterator(session))
     session.close()
     for question in (lambda: session.ask("len", 1, []), lambda: next(iterator), lambda: session.call(0, (), {})):
         with pytest.raises(Over):
@@ -120,7 +125,7 @@ def test_an_iterator_that_answers_with_no_items_ends_the_sample(monkeypatch: pyt
     session = Session(Channel((-1, -1, -1)), 0)
     monkeypatch.setattr(Session, "ask", lambda *_: reply)
     with pytest.raises(Malformed):
-        next(remote.generator(remote.remote_class("it", frozenset({"next"}))(session, 7, "generator")))
+        next(remote.generator(an_iterator(session)))
     assert isinstance(session.ending, Malformed)
 
 
