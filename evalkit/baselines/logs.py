@@ -26,10 +26,12 @@ from evalkit.baselines.cells import (
     split_heading,
     split_line,
     table_line,
+    value_of,
 )
 from evalkit.baselines.names import (
     any_suite,
     comparison_role,
+    is_benchmark,
     is_metric,
     is_no_share,
     names_other_benchmark,
@@ -76,6 +78,7 @@ class _Reader:
         self.level = 0  # of the last row that named a task
         self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
+        self.above = ""  # the heading of Markdown or HTML that we are below
         self.renamed: set[str] = set()  # printed tasks whose reading was noted
 
     def note(self, line: int, message: str, *, unread: bool = False) -> None:
@@ -431,6 +434,8 @@ class _Reader:
 
     def _prose(self, number: int, text: str) -> None:
         events, notes = read_prose(number, text)
+        if found := re.match(r"\s*#{1,6}\s+(.*\S)", text):
+            self.above = found[1].rstrip("# ")
         if any(isinstance(event, (SuiteHeading, OtherHeading)) for event in events):
             self.task = ""
         if events:
@@ -487,40 +492,54 @@ class _Reader:
         self, line: int, heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], rules: list[int]
     ) -> None:
         by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
+        corner = heading[0] if heading else ""
+
+        def by_models() -> Comparison:
+            rows = [self._comparison_row(n, c[0], role, [(n, cell) for cell in c[1:]]) for n, c, role in by_row]
+            return Comparison(line, heading[1:], tuple(rows), tuple(rules), corner=corner, above=self.above)
+
         if sum(role not in ("other", "total", "average") for _, _, role in by_row) >= 2:
-            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
-            self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+            self.comparisons.append(by_models())
             return
         roles = [comparison_role(cell) for cell in heading]
         average = any(role in ("average", "total") for role in roles)
         numbers = sum(any(score_of(c[i]) for _, c in body if i < len(c)) for i in range(1, len(heading)))
-        if body and (sum(any_suite(cell) is not None for cell in heading) >= 2 or (average and numbers >= 3)):
+        suites = sum(any_suite(cell) is not None for cell in heading) >= 2
+        scored = [i for i in range(1, len(heading)) if is_benchmark(heading[i])]
+        # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
+        of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
+        benchmarks = len(scored) >= 2 and numbers >= 2 and not any(is_benchmark(c[0]) for _, c in body)
+        if body and (suites or (average and numbers >= 3) or (benchmarks and not of_one)):
             # Models by suites: the same table on its side. A cell's line is then the line of its model.
             model = next(
                 (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip())),
                 0,
             )
             lines = tuple(number for number, _ in body)
-            columns = [i for i in range(len(heading)) if i != model]
-            cells = {
-                i: tuple(self._cells(n, c[i : i + 1])[0] if i < len(c) else None for n, c in body) for i in columns
-            }
-            rows = [ComparisonRow(line, heading[i], roles[i], cells[i], lines) for i in columns if any(cells[i])]
+            rows = [
+                self._comparison_row(
+                    line, heading[i], roles[i], [(n, c[i] if i < len(c) else "") for n, c in body], lines
+                )
+                for i in range(len(heading))
+                if i != model
+            ]
+            # A column of which no cell is a number is no column of scores.
+            rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
             names = tuple(c[model] if model < len(c) else "" for _, c in body)
-            self.comparisons.append(Comparison(line, names, tuple(rows), tuple(rules), on_its_side=True))
+            self.comparisons.append(
+                Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=self.above)
+            )
             return
         if len(body) > 2 and any(role == "average" for _, _, role in by_row):
             # Benchmarks that are no suites of evalkit, by models; its averages are checked.
-            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
-            if sum(any(cell is not None for cell in row.cells) for row in rows) > 2:
-                self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+            found = by_models()
+            if sum(any(cell is not None for cell in row.cells) for row in found.rows) > 2:
+                self.comparisons.append(found)
                 return
-        # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
-        of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
         if heading and not of_one and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
-            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
-            if sum(cell is not None for row in rows for cell in row.cells) > 1:
-                self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+            found = by_models()
+            if sum(cell is not None for row in found.rows for cell in row.cells) > 1:
+                self.comparisons.append(found)
                 return
         title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
         if any(is_metric(cell) for cell in heading) and any(
@@ -530,15 +549,26 @@ class _Reader:
             return
         self.note(line, f"table not read, it holds neither tasks nor suites: {title[:80]}")
 
-    def _cells(self, line: int, cells: tuple[str, ...]) -> tuple[Decimal | None, ...]:
-        """Return the numbers of a comparison's cells; one that is not understood is noted."""
-        found = []
-        for cell in cells:
-            score = score_of(cell)
-            if score is None and re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell):
-                self.note(line, f"cell not read: '{cell[:40]}'", unread=True)
-            found.append(score.value if score is not None else None)
-        return tuple(found)
+    def _comparison_row(
+        self, line: int, label: str, role: str, cells: list[tuple[int, str]], lines: tuple[int, ...] = ()
+    ) -> ComparisonRow:
+        """Return a row of a comparison from its (line, printed cell); a cell that is not understood is noted."""
+        scores = [score_of(cell) for _, cell in cells]
+        benchmark = is_benchmark(label) or role == "average"
+        for (number, cell), score in zip(cells, scores, strict=True):
+            like_one = re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell)
+            if score is None and (like_one or (benchmark and not holds_nothing(cell))):
+                what = f" of {label[:40]}" if lines else ""
+                self.note(number, f"cell{what} not read: '{cell[:40]}'", unread=True)
+        return ComparisonRow(
+            line,
+            label,
+            role,
+            tuple(score.value if score is not None else None for score in scores),
+            lines,
+            tuple(score is not None and score.percent for score in scores),
+            tuple(score is not None and value_of(cell) is None for (_, cell), score in zip(cells, scores, strict=True)),
+        )
 
 
 def unit_of(row: RawRow) -> str | None:
