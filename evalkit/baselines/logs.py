@@ -95,8 +95,10 @@ class _Reader:
                 if not self._bare_row(number, text):
                     self._prose(number, text)
                 position += 1
-            elif (columns := columns_of(split_heading(line)[0])) is not None and not self._lacks_its_value(
-                position, columns
+            elif (
+                (columns := columns_of(split_heading(line)[0])) is not None
+                and not self._lacks_its_value(position, columns)
+                and not (columns.labelled and self._lists_suites(position))
             ):
                 self._close()
                 if line.before and not columns.open_left:
@@ -107,7 +109,7 @@ class _Reader:
                     self.note(number, f"column '{heading}' not read: of which of {metrics}?", unread=True)
                 rest = split_heading(line)[1]
                 position += self._score_line(position, number, text, rest) if rest.cells else 1
-            elif self._starts_other_table(position, line):
+            elif (columns is not None and columns.labelled) or self._starts_other_table(position, line):
                 self._close()
                 self.columns = None
                 position = self._other_table(position)
@@ -125,6 +127,18 @@ class _Reader:
         following = self._following(position)
         ruled = bool(following) and is_rule(following[0][2].cells)
         return len(columns.wide) == 1 and self.columns is not None and not self.columns.wide and not ruled
+
+    def _lists_suites(self, position: int) -> bool:
+        """Tell whether the labels of a table of labels and numbers are suites: then its numbers are their averages."""
+        labels = []
+        for _, text in self.lines[position + 1 :]:
+            line = split_line(text)
+            if line is None:
+                break
+            labels.append(line.before or next(iter(line.cells), ""))
+        roles = [comparison_role(label) for label in labels if is_benchmark(label)]
+        suites = [load_suites()[role] for role in roles if role in load_suites()]
+        return len(roles) == len(suites) > 1 and any(suite.in_total and len(suite.tasks) > 1 for suite in suites)
 
     def _following(self, position: int) -> list[tuple[int, str, Line]]:
         """Return up to three table lines after `position`, skipping blank ones."""
@@ -422,8 +436,15 @@ class _Reader:
         if stderr is None:
             return None
         signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
-        scaled = stderr.scaleb(-2 if signed else places)
         task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
+        if row.stderr is not None and score.stderr is not None:
+            inside = score.stderr.scaleb(-2 if score.stderr_percent else places)
+            if inside not in (stderr, stderr.scaleb(-2)):
+                text = f"two standard errors, {score.stderr} in its cell and {stderr} beside it; neither is read"
+                self.note(number, f"{row.task} {row.metric}: {text}", unread=True)
+                return None
+            return inside
+        scaled = stderr.scaleb(-2 if signed else places)
         why = unlike_an_error(value, scaled, task, assumed=places != 0 and not signed)
         if why is None:
             return scaled
@@ -456,15 +477,20 @@ class _Reader:
         rules: list[int] = []
         first = position
         after: tuple[int, str] | None = None
+        blank = False  # the line above is empty
         while position < len(self.lines) and after is None:
             number, text = self.lines[position]
             line = split_line(text)
             if line is None:
                 if text.strip("` \t"):
                     break
+                blank = True
+            elif blank and (below := self._following(position)) and is_rule(below[0][2].cells):
+                break  # the heading of another table
             elif columns_of(line) is not None and position > first:
                 break
             else:
+                blank = False
                 cells = line.cells
                 if line.before:
                     cells = (line.before, *cells)
@@ -509,7 +535,8 @@ class _Reader:
         # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
         of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
         benchmarks = len(scored) >= 2 and numbers >= 2 and not any(is_benchmark(c[0]) for _, c in body)
-        if body and (suites or (average and numbers >= 3) or (benchmarks and not of_one)):
+        plain = not any(_says_how(cell) for cell in heading[1:])
+        if body and (suites or (average and numbers >= 3) or (benchmarks and plain)):
             # Models by suites: the same table on its side. A cell's line is then the line of its model.
             model = next(
                 (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip())),
@@ -571,6 +598,12 @@ class _Reader:
         )
 
 
+def _says_how(heading: str) -> bool:
+    """Tell whether a heading belongs to a table of one model; a perplexity may stand beside benchmarks of several."""
+    name = heading.lower().strip("*_ ")
+    return name in _NO_MODELS or (is_metric(name) and not is_no_share(name))
+
+
 def unit_of(row: RawRow) -> str | None:
     """Return the unit, ``share`` or ``per cent``, in which a number of at most 1 fits its standard error; else None.
 
@@ -625,10 +658,10 @@ def unlike_an_error(value: Decimal, stderr: Decimal, task: str, *, assumed: bool
         return f"has another unit than its value ({known.documents} documents)"
     if not assumed:
         return None
-    if variance / error**2 > 1e7:
-        return "would take more than ten million documents"
     if known is not None and error < expected / 10 and expected / 3 < 100 * error < 3 * expected:
         return f"has another unit than its value ({known.documents} documents)"
+    if variance / error**2 > 1e7:
+        return "is too small beside a percentage (it would take more than ten million documents)"
     return None
 
 

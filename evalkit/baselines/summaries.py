@@ -28,6 +28,9 @@ from evalkit.baselines.units import PERCENT, SHARE, UNCLEAR, model_columns, name
 from evalkit.suites import load_suites
 
 _CHANGES = re.compile(r"^\W*(?:change|Δ|delta|diff|gain|improve|recover|变化|提升|恢复|保留)", re.IGNORECASE)
+_NUMBERS = re.compile(
+    r"(?:values?|scores?|results?|accuracy|acc|分数|得分|值|数值|成绩|结果|准确率)\s*[(\[]?%?[)\]]?", re.IGNORECASE
+)
 _THIS = re.compile(r"\s*\((?:this model|ours|este modelo|本模型)\)\s*$", re.IGNORECASE)
 # How a model was made smaller or written down; which model it is then stands in the heading above the table.
 _WAY = re.compile(
@@ -54,11 +57,11 @@ def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], l
         read += [(table, model) for model in found if model is not None]
     named = _named_by_headings(read)
     for model in sorted(named, key=lambda known: bool(known.tables)):  # what is said of suites comes first
-        name = str(model.name)
+        name = model.name or ""
         if name in models:
             known = models[name]
             same = (model.averages, model.tables) == (known.averages, known.tables)
-            text = f"{name} again, {'as' if same else 'other than'} on line {known.line}, which is kept"
+            text = f"{name or 'the model'} again, {'as' if same else 'other than'} on line {known.line}, which is kept"
             notes.append(Note(model.line, text, unread=not same))
         else:
             models[name] = model
@@ -99,11 +102,11 @@ def _named_by_headings(read: list[tuple[Comparison, ModelScores]]) -> list[Model
     named = []
     for table, model in read:
         above = _NO_NAME.sub("", table.above).strip(" *_`:#") if table.above else ""
-        name = str(model.name)
-        wanted = table.above in shared or _WAY.fullmatch(name) is not None
-        if above and wanted and _may_name(above) and bare(above) not in bare(name):
-            model = replace(model, name=f"{above} {name}")
-        named.append(model)
+        name = model.name or ""
+        wanted = table.above in shared or not name or _WAY.fullmatch(name) is not None
+        if above and wanted and _may_name(above) and (not name or bare(above) not in bare(name)):
+            model = replace(model, name=f"{above} {name}".strip())
+        named.append(replace(model, name=model.name or None))
     return named
 
 
@@ -112,15 +115,16 @@ def _may_name(heading: str) -> bool:
     return not names_something_else(heading, None) and any_suite(heading) is None
 
 
-def _numbers(model: ModelScores) -> dict[tuple[str | None, str], Decimal]:
+def _numbers(model: ModelScores) -> dict[tuple[str, str], Decimal]:
     rows = {(row.task, row.metric): row.value for table in model.tables for row in table.rows}
-    return {**rows, **{(average.suite, ""): average.percent for average in model.averages}}
+    return rows | {(str(average.suite), ""): average.percent for average in model.averages}
 
 
 def _model(
     table: Comparison, column: int, units: Mapping[tuple[int, int], str], notes: list[Note]
 ) -> ModelScores | None:
     name = _THIS.sub("", table.headings[column].strip("*_` "))
+    name = "" if _NUMBERS.fullmatch(name) else name
     line = table.rows[0].line_of(column)
     places = [(r, row) for r, row in enumerate(table.rows) if column < len(row.cells) and row.cells[column] is not None]
     scores = [(row, value) for r, row in places if (r, column) in units and (value := row.cells[column]) is not None]
