@@ -695,10 +695,13 @@ def read_log(path: Path) -> Log:
 
 def _results_file(path: Path) -> Log:
     """Return what a results file of lm-eval says."""
-    from evalkit.foreign import read_foreign_run
+    from evalkit.foreign import NoScoresError, read_foreign_run
     from evalkit.foreign_protocol import harness_of
 
-    record = read_foreign_run(path)
+    try:
+        record = read_foreign_run(path)
+    except NoScoresError:
+        return Log(path.name, (), (), (Note(0, "no metric in it is a share; not read"),))
     rows = []
     for task, metrics in record.metrics.items():
         n = record.evalkit["shots"].get(task)
@@ -711,6 +714,7 @@ def _results_file(path: Path) -> Log:
     for task, metric in record.evalkit["ignored"]:
         no_shares.setdefault(metric, []).append(task)
     ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
+    ignored += [Note(line, text, unread=True) for line, text in record.evalkit["unread"]]
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
     others = {
