@@ -314,6 +314,8 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
     scored = all(isinstance(pair.get("arg_1"), str) for pair in pairs)
     resps = found.get("filtered_resps") or []
     numbers = [_logprob(resp) for resp in resps] if scored else []
+    if numbers and len(numbers) != len(pairs):
+        raise ValueError("not one log-probability for each continuation")
     return Sample(
         task=task,
         doc_id=int(found["doc_id"]),

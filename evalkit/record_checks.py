@@ -25,15 +25,19 @@ def sample_from(found: Any) -> Sample:
 
     Raises:
         TypeError: a field is missing, unknown, or of another type than it is written in.
+        ValueError: it has other numbers of continuations and log-probabilities.
     """
     from evalkit.results import Sample
 
     if not isinstance(found, dict) or found.keys() != {field.name for field in fields(Sample)}:
         raise TypeError("other fields than a sample's")
     try:
-        return msgspec.convert(found, Sample)
+        sample = msgspec.convert(found, Sample)
     except msgspec.ValidationError as error:
         raise TypeError(str(error)) from None
+    if len(sample.logprobs) != len(sample.continuations) or len(sample.greedy) not in (0, len(sample.logprobs)):
+        raise ValueError("not one log-probability for each continuation")
+    return sample
 
 
 def check_metric(value: MetricValue) -> None:

@@ -69,9 +69,9 @@ def _missing(model: ModelScores) -> list[Note]:
             continue
         if len(absent) == len(suite.tasks):
             what = "only an average" if suite.name in averages else "no scores"
-            notes.append(Note(0, f"{suite.title}: {what} in the file"))
+            notes.append(Note(0, f"{suite.title}: {what} read"))
         else:
-            notes.append(Note(0, f"{suite.title}: no scores of {', '.join(absent)} in the file"))
+            notes.append(Note(0, f"{suite.title}: no scores of {', '.join(absent)} read"))
     return notes
 
 
@@ -171,7 +171,7 @@ def _named(log: Log, name: str, path: Path) -> Log:
 def _unread(notes: list[Note], shown: int = 3) -> str:
     """Say what was not read, with its lines."""
     found = sorted((note for note in notes if "not read" in note.message), key=lambda note: note.line)
-    texts = [f"line {note.line}: {note.message}" for note in found[:shown]]
+    texts = [f"line {note.line}: {note.message}" if note.line else note.message for note in found[:shown]]
     return (
         "; " + "; ".join([*texts, *([f"and {len(found) - shown} more"] if len(found) > shown else [])]) if texts else ""
     )

@@ -34,6 +34,7 @@ from evalkit.baselines.names import (
     is_benchmark,
     is_metric,
     is_no_share,
+    leading_suite,
     names_other_benchmark,
     names_something_else,
     suite_of_task,
@@ -92,7 +93,7 @@ class _Reader:
             number, text = self.lines[position]
             line = split_line(text)
             if line is None:
-                if not self._bare_row(number, text):
+                if not self._bare_row(number, text) and not self._listed_row(number, text):
                     self._prose(number, text)
                 position += 1
             elif (
@@ -269,6 +270,20 @@ class _Reader:
         for cell in cells:
             if re.fullmatch(r"[(\[].*[0-9].*[)\]],?", cell):
                 self.note(number, f"in brackets, not read: '{cell}'", unread=True)
+        return True
+
+    def _listed_row(self, number: int, text: str) -> bool:
+        """Say that an item of a list with a task's name and its number is not read; return whether there was one."""
+        found = re.match(r"\s*(?:[-+•]\s+)?([\w:/ .-]{3,60}?)\s*[:=]\s*(.{1,60})$", text.strip("` "))
+        if found is None or not re.search(r"[0-9][.,][0-9]|[0-9]\s*%", found[2]):
+            return False
+        words = found[1].split()
+        name = " ".join(words[:-1]) if len(words) > 1 and is_metric(words[-1]) else found[1].strip()
+        task = task_and_metric(task_and_shots(name)[0], "")[0]
+        if suite_of_task(task) is None or leading_suite(name) is not None:
+            return False
+        self.note(number, f"item of a list, not read: {text.strip()[:60]}", unread=True)
+        self._aside(number, task, "sentence")
         return True
 
     def _row(self, number: int, row: RawRow) -> None:

@@ -34,7 +34,7 @@ _NUMBERS = re.compile(
 _THIS = re.compile(r"\s*\((?:this model|ours|este modelo|本模型)\)\s*$", re.IGNORECASE)
 # How a model was made smaller or written down; which model it is then stands in the heading above the table.
 _WAY = re.compile(
-    r"(?:(?:original|full|baseline|base|opt[\s_-]*rtn|rtn|gptq|awq|gguf|exl[23]|hqq|nf4|bnb|mxfp[0-9]|nvfp[0-9]|mxint[0-9]"
+    r"(?:(?:opt[\s_-]*rtn|rtn|gptq|awq|gguf|exl[23]|hqq|nf4|bnb|mxfp[0-9]|nvfp[0-9]|mxint[0-9]"
     r"|mx[\s_-]*fp[0-9]|nv[\s_-]*fp[0-9]|b?fp?(?:4|8|16|32)|bf16|int[\s_-]*[2348]|fp8\w*|w[0-9]+(?:a[0-9]+)?(?:g[0-9]+)?"
     r"|i?q[0-9]\w*|[0-9](?:\.[0-9]+)?[\s-]*bits?|tuning|tuned|alg_ext|autoround|auto-round|sym|asym)[\s_,()+/-]*)+",
     re.IGNORECASE,

@@ -233,7 +233,13 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     tasks = [task for task in tasks if task in candidate.metrics]
     chosen = [suite for suite in chosen if any(task.name in tasks for task in suite.tasks)]
     if not tasks:
-        raise ConfigError(f"{both} have no task in common")
+        what = "have no task in common"
+        if any(task in baseline.metrics for task in candidate.metrics):
+            asked = [*policy.suites, *policy.tasks] or [suite.name for suite in chosen]
+            what = (
+                f"have no task of {', '.join(asked) or 'the suites asked for'} in common, so there is nothing to judge"
+            )
+        raise ConfigError(f"{both} {what}")
     notes = [*comparable.remarks(candidate, baseline), *notes, *more_notes]
     notes += asking.without_average(chosen)
     extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
@@ -429,12 +435,21 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     )
 
 
+def _why_no_score(record: RunRecord, suite: Suite) -> str:
+    """Say why a suite has no score with an error."""
+    values = {task.name: record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks}
+    without = [name for name, value in values.items() if value is not None and value.stderr is None]
+    if all(value is not None and value.value is not None for value in values.values()) and without:
+        return f"no standard error of {', '.join(without)}, so nothing says how sure {suite.title}'s score is"
+    return f"no score for {suite.title}: tasks are missing or failed"
+
+
 def _sides(scores: RunScores, suites: Sequence[Suite]) -> dict[str, Side]:
     found = {}
     for suite in suites:
         estimate = scores.suite(suite)
         if estimate is None:
-            raise ConfigError(f"{scores.record.folder}: no score for {suite.title}: tasks are missing or failed")
+            raise ConfigError(f"{scores.record.folder}: {_why_no_score(scores.record, suite)}")
         counts = scores.clusters(suite)
         tasks = [
             (float(value.value or 0.0), float(value.stderr or 0.0), count)

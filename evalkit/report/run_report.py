@@ -230,7 +230,9 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
     """Return the report of a finished run as Markdown; the tables of tasks keep the published layout."""
     lines = [f"# {escape_markdown(str(record.evalkit['model']['name']))}", ""]
     lines += [f"**{warning}**\n" for warning in warnings(record, say)]
-    lines += [say("- {name}: {value}", name=name, value=value) for name, value in header_rows(record, say)]
+    lines += [
+        say("- {name}: {value}", name=name, value=escape_markdown(value)) for name, value in header_rows(record, say)
+    ]
     lines.append("")
     for suite in load_suites().values():
         without = (record.evalkit.get("partial") or {}).get("without_verdicts") or ()

@@ -80,9 +80,19 @@ def p_text(p_value: float) -> str:
     return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return a text with characters that cannot be seen, or turn the direction of writing, shown by their codes."""
+    return _UNSEEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
+
+
 def one_line(text: str) -> str:
-    """Return a text without line breaks, which would end a table's row in most formats."""
-    return " ".join(text.split())
+    """Return a text without line breaks, which would end a table's row in most formats, and with nothing unseen."""
+    return visible(" ".join(text.split()))
 
 
 def cell_text(cell: Cell, column: Column) -> str:
