@@ -244,7 +244,7 @@ def model_of_heading(name: str) -> str:
 
 def comparison_role(label: str) -> str:
     """Return the role of a comparison table's row: a suite's name, ``total``, ``average`` or ``other``."""
-    text = label.strip().lower()
+    text = re.sub(r"\s*[(\[]\s*%\s*[)\]]|\s*%\s*$", "", label.strip().lower())
     found = leading_suite(text)
     if found is not None and len(found[1].strip()) <= 24 and not re.match(r"[_\w]", found[1]):
         task = _tasks_by_bare_name().get(bare(text))

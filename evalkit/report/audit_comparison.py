@@ -13,6 +13,7 @@ from evalkit.baselines.names import (
     any_suite,
     bare,
     has_other_scale,
+    is_benchmark,
     names_other_benchmark,
     suite_of_task,
     task_and_metric,
@@ -170,6 +171,15 @@ _NO_SCORE = re.compile(
 )
 
 
+def _on_other_scale(grid: _Grid, r: int) -> bool:
+    """Tell whether a row's numbers cannot count like the scores beside them: MT-Bench, a speed, a number of tokens."""
+    row = grid.table.rows[r]
+    if row.role in ("average", "total") or is_benchmark(row.label):
+        return False
+    most = 1 if SHARE in grid.units.values() else 100
+    return has_other_scale(row.label) or any(cell is not None and not 0 <= cell <= most for cell in row.cells)
+
+
 def _parts(grid: _Grid) -> list[int]:
     """Return the rows of which the table's averages are made.
 
@@ -184,7 +194,7 @@ def _parts(grid: _Grid) -> list[int]:
         for r, row in enumerate(rows)
         if row.role not in ("total", "average")
         and not _NO_SCORE.match(row.label)
-        and not has_other_scale(row.label)
+        and not _on_other_scale(grid, r)
         and any(c is not None for c in row.cells)
     ]
     ways = [suites] if len(suites) >= 2 else []
@@ -265,7 +275,7 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
     suites = all(rows[r].role in load_suites() for r in chosen)
     kind = "suites" if suites else "scores"
     doubt = _doubt(grid, chosen, suites=suites)
-    if not doubt and not suites and any(has_other_scale(row.label) for row in rows):
+    if not doubt and not suites and any(_on_other_scale(grid, r) for r in range(len(rows))):
         doubt = "scores on another scale stand beside these, and nothing says how they count"
     for column in grid.models:
         parts = [cell for r in chosen if (cell := grid.cells.get((r, column))) is not None]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from evalkit.baselines import load_baseline
 from evalkit.cli import main
-from evalkit.report.charts import axis_for, models_of, suite_groups, visible
+from evalkit.report.charts import axis_for, models_of, suite_groups
 from evalkit.report.explorer import explorer_data, groups_and_gold, pick_of
 from evalkit.report.html import PAGE, as_json_block, html_report
 from evalkit.report.html_tables import number, signed
@@ -34,6 +34,7 @@ from evalkit.report.scores import (
     task_change,
     task_point,
 )
+from evalkit.report.tables import visible
 from evalkit.results import RunRecord, Sample
 from evalkit.stats import mean
 from evalkit.suites import load_suites, load_tasks
