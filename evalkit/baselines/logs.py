@@ -274,7 +274,7 @@ class _Reader:
 
     def _listed_row(self, number: int, text: str) -> bool:
         """Say that an item of a list with a task's name and its number is not read; return whether there was one."""
-        found = re.match(r"\s*(?:[-+•]\s+)?([\w:/ .-]{3,60}?)\s*[:=]\s*(.{1,60})$", text.strip("` "))
+        found = re.match(r"\s*(?:(?:[-+•]|[0-9]{1,2}[.)])\s+)?([\w:/ .-]{3,60}?)\s*[:=]\s*(.{1,60})$", text.strip("` "))
         if found is None or not re.search(r"[0-9][.,][0-9]|[0-9]\s*%", found[2]):
             return False
         words = found[1].split()
@@ -589,7 +589,9 @@ class _Reader:
         ):
             self.note(line, f"table not read, not all of its columns are known: {title[:80]}", unread=True)
             return
-        self.note(line, f"table not read, it holds neither tasks nor suites: {title[:80]}")
+        named = any(is_benchmark(cell) for cell in (*heading, *(c[0] for _, c in body)))
+        why = "its columns are not understood" if named else "it holds neither tasks nor suites"
+        self.note(line, f"table not read, {why}: {title[:80]}", unread=named)
 
     def _comparison_row(
         self, line: int, label: str, role: str, cells: list[tuple[int, str]], lines: tuple[int, ...] = ()

@@ -149,7 +149,7 @@ def _model(
             )
             notes.append(Note(row.line_of(column), text, unread=True))
         elif unit is not None:
-            known.append((row, value.scaleb(2) if unit == SHARE else value))
+            known.append((row, _percent(value) if unit == SHARE else value))
         elif is_benchmark(row.label):
             text = f"{name}, {row.label[:40]}: {value:+}: a change, no score; not read"
             notes.append(Note(row.line_of(column), text, unread=True))
@@ -160,6 +160,11 @@ def _model(
         suites = [average for average in found.averages if average.suite in load_suites()]
         return found if suites or found.humaneval is not None else None
     return _of_benchmarks(name, line, column, known)
+
+
+def _percent(share: Decimal) -> Decimal:
+    value = share.scaleb(2)
+    return value if value.as_tuple().exponent <= 0 else Decimal(int(value))  # type: ignore[operator]  # a number's
 
 
 def _why_not(row: ComparisonRow) -> str:

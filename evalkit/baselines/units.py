@@ -7,6 +7,7 @@ nothing about it, and neither do changes.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 
 from evalkit.baselines.names import is_benchmark
@@ -32,12 +33,25 @@ def model_columns(table: Comparison) -> list[int]:
     return [i for i, heading in enumerate(table.headings) if heading.strip() and not names_no_model(heading)]
 
 
+def _places(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
+
+
+def _finer(column: int, cells: Mapping[tuple[int, int], Decimal], percent: set[tuple[int, int]]) -> bool:
+    """Tell whether a model's numbers have two places more than the percentages of other models, as shares have."""
+    own = [(r, value) for (r, c), value in cells.items() if c == column and value]
+    finest = [(value, max((_places(cells[r, c]) for s, c in percent if s == r), default=None)) for r, value in own]
+    return len(own) > 1 and all(places is not None and _places(value) >= places + 2 for value, places in finest)
+
+
 def units_of(table: Comparison) -> dict[tuple[int, int], str]:
     """Return (row, column) -> unit of every score of a benchmark: ``share``, ``per cent`` or ``unclear``.
 
     A per cent sign, of the cell or of a heading, decides. A value above 1 is no share. One of at most 1 is a share if
     all other scores of its model and all of its benchmark may be shares as well; among percentages nobody knows: 0.6
-    may be a weak model's per cent as well as a slip.
+    may be a weak model's per cent as well as a slip. A model whose numbers all have two places more than the others'
+    percentages is in shares.
     """
     columns = model_columns(table)
     cells: dict[tuple[int, int], Decimal] = {}
@@ -58,6 +72,6 @@ def units_of(table: Comparison) -> dict[tuple[int, int], str]:
     models = {c for _, c in percent}
     units = {}
     for place, value in cells.items():
-        beside = place[0] in rows or place[1] in models
+        beside = place[1] in models or (place[0] in rows and not _finer(place[1], cells, percent))
         units[place] = PERCENT if place in percent or not value else UNCLEAR if beside else SHARE
     return units
