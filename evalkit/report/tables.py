@@ -198,17 +198,17 @@ def to_html(table: Table) -> str:
     def cells(tag: str, texts: Sequence[str]) -> str:
         scope = ' scope="col"' if tag == "th" else ""
         return "".join(
-            f'<{tag}{scope} class="{column.align}">{html.escape(text)}</{tag}>'
+            f'<{tag}{scope} class="{column.align}">{html.escape(visible(text))}</{tag}>'
             for column, text in zip(table.columns, texts, strict=True)
         )
 
     lines = ['<table class="evalkit-table">']
-    lines += [f"<caption>{html.escape(table.title)}</caption>"] if table.title else []
+    lines += [f"<caption>{html.escape(visible(table.title))}</caption>"] if table.title else []
     lines += [f"<thead><tr>{cells('th', [column.heading for column in table.columns])}</tr></thead>", "<tbody>"]
     lines += [f"<tr>{cells('td', row)}</tr>" for row in _texts(table)]
     lines += ["</tbody>"]
     if table.notes:
-        notes = "<br>".join(html.escape(note) for note in table.notes)
+        notes = "<br>".join(html.escape(visible(note)) for note in table.notes)
         lines += [f'<tfoot><tr><td colspan="{len(table.columns)}">{notes}</td></tr></tfoot>']
     return "\n".join([*lines, "</table>", ""])
 
