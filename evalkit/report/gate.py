@@ -32,6 +32,7 @@ from evalkit.report.questions import (
     unpaired_tests,
 )
 from evalkit.report.run_scores import RunScores, run_scores
+from evalkit.report.tables import visible
 from evalkit.results import SAMPLES_FILE, RunRecord, has_samples, read_run
 from evalkit.results import is_run as is_run_path
 from evalkit.stats import binomial_stderr
@@ -483,5 +484,5 @@ def _independent(counts: Sequence[int]) -> float:
 
 
 def model_name(record: RunRecord) -> str:
-    """Return the name of a run's model."""
-    return str(record.evalkit["model"]["name"])
+    """Return the name of a run's model, with nothing in it that cannot be seen."""
+    return visible(str(record.evalkit["model"]["name"]))
