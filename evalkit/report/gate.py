@@ -436,13 +436,13 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     )
 
 
-def _why_no_score(record: RunRecord, suite: Suite) -> str:
+def why_no_score(record: RunRecord, suite: Suite) -> str:
     """Say why a suite has no score with an error."""
     values = {task.name: record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks}
     without = [name for name, value in values.items() if value is not None and value.stderr is None]
     if all(value is not None and value.value is not None for value in values.values()) and without:
-        return f"no standard error of {', '.join(without)}, so nothing says how sure {suite.title}'s score is"
-    return f"no score for {suite.title}: tasks are missing or failed"
+        return f"no standard error of {', '.join(without)}, so nothing says how sure its score is"
+    return "no score, because tasks are missing or failed"
 
 
 def _sides(scores: RunScores, suites: Sequence[Suite]) -> dict[str, Side]:
@@ -450,7 +450,7 @@ def _sides(scores: RunScores, suites: Sequence[Suite]) -> dict[str, Side]:
     for suite in suites:
         estimate = scores.suite(suite)
         if estimate is None:
-            raise ConfigError(f"{scores.record.folder}: {_why_no_score(scores.record, suite)}")
+            raise ConfigError(f"{scores.record.folder}: {suite.title}: {why_no_score(scores.record, suite)}")
         counts = scores.clusters(suite)
         tasks = [
             (float(value.value or 0.0), float(value.stderr or 0.0), count)

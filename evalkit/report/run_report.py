@@ -185,6 +185,7 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
         for metric, value in of_task.items()
         if value.failed
     ]
+    found += [text for _, text in record.evalkit.get("unread") or ()]  # of a results file of lm-eval
     partial = record.evalkit.get("partial")
     if partial:
         there = partial["there"]
