@@ -119,6 +119,8 @@ def score_of(cell: str) -> Score | None:
     stderr = decimal_of(found["stderr"]) if found["stderr"] else None
     if value is None or (found["stderr"] and stderr is None):
         return None
+    if re.match(r"[+-]?[0-9]+_|[^_]*_[0-9]+(?:[^0-9.,]|$)", text):
+        return None  # 1_000: a number with its digits in groups, or nobody knows; an error behind "_" has places
     change = decimal_of(found["change"]) if found["arrow"] else None
     if found["arrow"] and (change is None or 2 * abs(change) > abs(value)):
         return None  # an arrow to the new number, not by how much it changed

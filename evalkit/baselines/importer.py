@@ -69,9 +69,9 @@ def _missing(model: ModelScores) -> list[Note]:
             continue
         if len(absent) == len(suite.tasks):
             what = "only an average" if suite.name in averages else "no scores"
-            notes.append(Note(0, f"{suite.title}: {what} in the file"))
+            notes.append(Note(0, f"{suite.title}: {what} read"))
         else:
-            notes.append(Note(0, f"{suite.title}: no scores of {', '.join(absent)} in the file"))
+            notes.append(Note(0, f"{suite.title}: no scores of {', '.join(absent)} read"))
     return notes
 
 
@@ -113,13 +113,16 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
     """
     log = read_log(path)
     by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
+    notes = [*log.notes, *more]
     if by_table:
         log = replace(log, models=tuple(by_table), notes=(*log.notes, *more))
         if name is not None and len(by_table) > 1:
             log, name = _named(log, name, path), None
     if not log.models:
         tables = f"; its {len(log.comparisons)} comparison table(s) are for `evalkit audit`" if log.comparisons else ""
-        raise DataError(f"{path}: no per-task scores and no suite averages found{tables}{_of_others(path)}")
+        raise DataError(
+            f"{path}: no per-task scores and no suite averages were read{_unread(notes)}{tables}{_of_others(path)}"
+        )
     if name is not None and len(log.models) > 1:
         raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
     notes = list(log.notes)
@@ -163,6 +166,15 @@ def _named(log: Log, name: str, path: Path) -> Log:
         names = [str(model.name) for model in log.models]
         raise ConfigError(f"{path}: --name {name}: no such model in its table{did_you_mean(name, names)}")
     return replace(log, models=tuple(found[:1]))
+
+
+def _unread(notes: list[Note], shown: int = 3) -> str:
+    """Say what was not read, with its lines."""
+    found = sorted((note for note in notes if "not read" in note.message), key=lambda note: note.line)
+    texts = [f"line {note.line}: {note.message}" if note.line else note.message for note in found[:shown]]
+    return (
+        "; " + "; ".join([*texts, *([f"and {len(found) - shown} more"] if len(found) > shown else [])]) if texts else ""
+    )
 
 
 def _of_others(path: Path) -> str:

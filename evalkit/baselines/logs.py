@@ -26,12 +26,15 @@ from evalkit.baselines.cells import (
     split_heading,
     split_line,
     table_line,
+    value_of,
 )
 from evalkit.baselines.names import (
     any_suite,
     comparison_role,
+    is_benchmark,
     is_metric,
     is_no_share,
+    leading_suite,
     names_other_benchmark,
     names_something_else,
     suite_of_task,
@@ -76,6 +79,7 @@ class _Reader:
         self.level = 0  # of the last row that named a task
         self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
+        self.above = ""  # the heading of Markdown or HTML that we are below
         self.renamed: set[str] = set()  # printed tasks whose reading was noted
 
     def note(self, line: int, message: str, *, unread: bool = False) -> None:
@@ -89,11 +93,13 @@ class _Reader:
             number, text = self.lines[position]
             line = split_line(text)
             if line is None:
-                if not self._bare_row(number, text):
+                if not self._bare_row(number, text) and not self._listed_row(number, text):
                     self._prose(number, text)
                 position += 1
-            elif (columns := columns_of(split_heading(line)[0])) is not None and not self._lacks_its_value(
-                position, columns
+            elif (
+                (columns := columns_of(split_heading(line)[0])) is not None
+                and not self._lacks_its_value(position, columns)
+                and not (columns.labelled and self._lists_suites(position))
             ):
                 self._close()
                 if line.before and not columns.open_left:
@@ -104,7 +110,7 @@ class _Reader:
                     self.note(number, f"column '{heading}' not read: of which of {metrics}?", unread=True)
                 rest = split_heading(line)[1]
                 position += self._score_line(position, number, text, rest) if rest.cells else 1
-            elif self._starts_other_table(position, line):
+            elif (columns is not None and columns.labelled) or self._starts_other_table(position, line):
                 self._close()
                 self.columns = None
                 position = self._other_table(position)
@@ -122,6 +128,18 @@ class _Reader:
         following = self._following(position)
         ruled = bool(following) and is_rule(following[0][2].cells)
         return len(columns.wide) == 1 and self.columns is not None and not self.columns.wide and not ruled
+
+    def _lists_suites(self, position: int) -> bool:
+        """Tell whether the labels of a table of labels and numbers are suites: then its numbers are their averages."""
+        labels = []
+        for _, text in self.lines[position + 1 :]:
+            line = split_line(text)
+            if line is None:
+                break
+            labels.append(line.before or next(iter(line.cells), ""))
+        roles = [comparison_role(label) for label in labels if is_benchmark(label)]
+        suites = [load_suites()[role] for role in roles if role in load_suites()]
+        return len(roles) == len(suites) > 1 and any(suite.in_total and len(suite.tasks) > 1 for suite in suites)
 
     def _following(self, position: int) -> list[tuple[int, str, Line]]:
         """Return up to three table lines after `position`, skipping blank ones."""
@@ -252,6 +270,20 @@ class _Reader:
         for cell in cells:
             if re.fullmatch(r"[(\[].*[0-9].*[)\]],?", cell):
                 self.note(number, f"in brackets, not read: '{cell}'", unread=True)
+        return True
+
+    def _listed_row(self, number: int, text: str) -> bool:
+        """Say that an item of a list with a task's name and its number is not read; return whether there was one."""
+        found = re.match(r"\s*(?:(?:[-+•]|[0-9]{1,2}[.)])\s+)?([\w:/ .-]{3,60}?)\s*[:=]\s*(.{1,60})$", text.strip("` "))
+        if found is None or not re.search(r"[0-9][.,][0-9]|[0-9]\s*%", found[2]):
+            return False
+        words = found[1].split()
+        name = " ".join(words[:-1]) if len(words) > 1 and is_metric(words[-1]) else found[1].strip()
+        task = task_and_metric(task_and_shots(name)[0], "")[0]
+        if suite_of_task(task) is None or leading_suite(name) is not None:
+            return False
+        self.note(number, f"item of a list, not read: {text.strip()[:60]}", unread=True)
+        self._aside(number, task, "sentence")
         return True
 
     def _row(self, number: int, row: RawRow) -> None:
@@ -419,8 +451,15 @@ class _Reader:
         if stderr is None:
             return None
         signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
-        scaled = stderr.scaleb(-2 if signed else places)
         task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
+        if row.stderr is not None and score.stderr is not None:
+            inside = score.stderr.scaleb(-2 if score.stderr_percent else places)
+            if inside not in (stderr, stderr.scaleb(-2)):
+                text = f"two standard errors, {score.stderr} in its cell and {stderr} beside it; neither is read"
+                self.note(number, f"{row.task} {row.metric}: {text}", unread=True)
+                return None
+            return inside
+        scaled = stderr.scaleb(-2 if signed else places)
         why = unlike_an_error(value, scaled, task, assumed=places != 0 and not signed)
         if why is None:
             return scaled
@@ -431,6 +470,8 @@ class _Reader:
 
     def _prose(self, number: int, text: str) -> None:
         events, notes = read_prose(number, text)
+        if found := re.match(r"\s*#{1,6}\s+(.*\S)", text):
+            self.above = found[1].rstrip("# ")
         if any(isinstance(event, (SuiteHeading, OtherHeading)) for event in events):
             self.task = ""
         if events:
@@ -451,15 +492,20 @@ class _Reader:
         rules: list[int] = []
         first = position
         after: tuple[int, str] | None = None
+        blank = False  # the line above is empty
         while position < len(self.lines) and after is None:
             number, text = self.lines[position]
             line = split_line(text)
             if line is None:
                 if text.strip("` \t"):
                     break
+                blank = True
+            elif blank and (below := self._following(position)) and is_rule(below[0][2].cells):
+                break  # the heading of another table
             elif columns_of(line) is not None and position > first:
                 break
             else:
+                blank = False
                 cells = line.cells
                 if line.before:
                     cells = (line.before, *cells)
@@ -487,40 +533,55 @@ class _Reader:
         self, line: int, heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], rules: list[int]
     ) -> None:
         by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
+        corner = heading[0] if heading else ""
+
+        def by_models() -> Comparison:
+            rows = [self._comparison_row(n, c[0], role, [(n, cell) for cell in c[1:]]) for n, c, role in by_row]
+            return Comparison(line, heading[1:], tuple(rows), tuple(rules), corner=corner, above=self.above)
+
         if sum(role not in ("other", "total", "average") for _, _, role in by_row) >= 2:
-            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
-            self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+            self.comparisons.append(by_models())
             return
         roles = [comparison_role(cell) for cell in heading]
         average = any(role in ("average", "total") for role in roles)
         numbers = sum(any(score_of(c[i]) for _, c in body if i < len(c)) for i in range(1, len(heading)))
-        if body and (sum(any_suite(cell) is not None for cell in heading) >= 2 or (average and numbers >= 3)):
+        suites = sum(any_suite(cell) is not None for cell in heading) >= 2
+        scored = [i for i in range(1, len(heading)) if is_benchmark(heading[i])]
+        # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
+        of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
+        benchmarks = len(scored) >= 2 and numbers >= 2 and not any(is_benchmark(c[0]) for _, c in body)
+        plain = not any(_says_how(cell) for cell in heading[1:])
+        if body and (suites or (average and numbers >= 3) or (benchmarks and plain)):
             # Models by suites: the same table on its side. A cell's line is then the line of its model.
             model = next(
                 (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip())),
                 0,
             )
             lines = tuple(number for number, _ in body)
-            columns = [i for i in range(len(heading)) if i != model]
-            cells = {
-                i: tuple(self._cells(n, c[i : i + 1])[0] if i < len(c) else None for n, c in body) for i in columns
-            }
-            rows = [ComparisonRow(line, heading[i], roles[i], cells[i], lines) for i in columns if any(cells[i])]
+            rows = [
+                self._comparison_row(
+                    line, heading[i], roles[i], [(n, c[i] if i < len(c) else "") for n, c in body], lines
+                )
+                for i in range(len(heading))
+                if i != model
+            ]
+            # A column of which no cell is a number is no column of scores.
+            rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
             names = tuple(c[model] if model < len(c) else "" for _, c in body)
-            self.comparisons.append(Comparison(line, names, tuple(rows), tuple(rules), on_its_side=True))
+            self.comparisons.append(
+                Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=self.above)
+            )
             return
         if len(body) > 2 and any(role == "average" for _, _, role in by_row):
             # Benchmarks that are no suites of evalkit, by models; its averages are checked.
-            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
-            if sum(any(cell is not None for cell in row.cells) for row in rows) > 2:
-                self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+            found = by_models()
+            if sum(any(cell is not None for cell in row.cells) for row in found.rows) > 2:
+                self.comparisons.append(found)
                 return
-        # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
-        of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
         if heading and not of_one and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
-            rows = [ComparisonRow(n, c[0], role, self._cells(n, c[1:])) for n, c, role in by_row]
-            if sum(cell is not None for row in rows for cell in row.cells) > 1:
-                self.comparisons.append(Comparison(line, heading[1:], tuple(rows), tuple(rules)))
+            found = by_models()
+            if sum(cell is not None for row in found.rows for cell in row.cells) > 1:
+                self.comparisons.append(found)
                 return
         title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
         if any(is_metric(cell) for cell in heading) and any(
@@ -528,17 +589,36 @@ class _Reader:
         ):
             self.note(line, f"table not read, not all of its columns are known: {title[:80]}", unread=True)
             return
-        self.note(line, f"table not read, it holds neither tasks nor suites: {title[:80]}")
+        named = any(is_benchmark(cell) for cell in (*heading, *(c[0] for _, c in body)))
+        why = "its columns are not understood" if named else "it holds neither tasks nor suites"
+        self.note(line, f"table not read, {why}: {title[:80]}", unread=named)
 
-    def _cells(self, line: int, cells: tuple[str, ...]) -> tuple[Decimal | None, ...]:
-        """Return the numbers of a comparison's cells; one that is not understood is noted."""
-        found = []
-        for cell in cells:
-            score = score_of(cell)
-            if score is None and re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell):
-                self.note(line, f"cell not read: '{cell[:40]}'", unread=True)
-            found.append(score.value if score is not None else None)
-        return tuple(found)
+    def _comparison_row(
+        self, line: int, label: str, role: str, cells: list[tuple[int, str]], lines: tuple[int, ...] = ()
+    ) -> ComparisonRow:
+        """Return a row of a comparison from its (line, printed cell); a cell that is not understood is noted."""
+        scores = [score_of(cell) for _, cell in cells]
+        benchmark = is_benchmark(label) or role == "average"
+        for (number, cell), score in zip(cells, scores, strict=True):
+            like_one = re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell)
+            if score is None and (like_one or (benchmark and not holds_nothing(cell))):
+                what = f" of {label[:40]}" if lines else ""
+                self.note(number, f"cell{what} not read: '{cell[:40]}'", unread=True)
+        return ComparisonRow(
+            line,
+            label,
+            role,
+            tuple(score.value if score is not None else None for score in scores),
+            lines,
+            tuple(score is not None and score.percent for score in scores),
+            tuple(score is not None and value_of(cell) is None for (_, cell), score in zip(cells, scores, strict=True)),
+        )
+
+
+def _says_how(heading: str) -> bool:
+    """Tell whether a heading belongs to a table of one model; a perplexity may stand beside benchmarks of several."""
+    name = heading.lower().strip("*_ ")
+    return name in _NO_MODELS or (is_metric(name) and not is_no_share(name))
 
 
 def unit_of(row: RawRow) -> str | None:
@@ -595,10 +675,10 @@ def unlike_an_error(value: Decimal, stderr: Decimal, task: str, *, assumed: bool
         return f"has another unit than its value ({known.documents} documents)"
     if not assumed:
         return None
-    if variance / error**2 > 1e7:
-        return "would take more than ten million documents"
     if known is not None and error < expected / 10 and expected / 3 < 100 * error < 3 * expected:
         return f"has another unit than its value ({known.documents} documents)"
+    if variance / error**2 > 1e7:
+        return "is too small beside a percentage (it would take more than ten million documents)"
     return None
 
 
@@ -632,10 +712,13 @@ def read_log(path: Path) -> Log:
 
 def _results_file(path: Path) -> Log:
     """Return what a results file of lm-eval says."""
-    from evalkit.records.lm_eval_files import read_foreign_run
+    from evalkit.records.lm_eval_files import NoScoresError, read_foreign_run
     from evalkit.records.lm_eval_protocol import harness_of
 
-    record = read_foreign_run(path)
+    try:
+        record = read_foreign_run(path)
+    except NoScoresError:
+        return Log(path.name, (), (), (Note(0, "no metric in it is a share; not read"),))
     foreign = record.foreign
     if foreign is None:
         raise AssertionError("a results file of lm-eval says how it was measured")
@@ -651,6 +734,7 @@ def _results_file(path: Path) -> Log:
     for task, metric in foreign.ignored:
         no_shares.setdefault(metric, []).append(task)
     ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
+    ignored += [Note(line, text, unread=True) for line, text in foreign.unread]
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
     others = {

@@ -86,7 +86,7 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     if filtered.strip() not in ("", "none"):
         metric = f"{metric},{filtered.strip()}"
     key = bare(printed_task)
-    if key in _SPLIT_TASKS and metric == "acc":
+    if key in _SPLIT_TASKS and metric in ("acc", "score"):
         return _SPLIT_TASKS[key]
     if key in ("truthfulqa", "truthfulqamc") and metric in ("truthfulqa_mc1", "truthfulqa_mc2"):  # lighteval's
         metric = metric.removeprefix("truthfulqa_")
@@ -142,6 +142,27 @@ def any_suite(text: str) -> str | None:
 def names_other_benchmark(text: str) -> bool:
     """Tell whether a text names a benchmark that is no suite of evalkit."""
     return _FOREIGN.search(text.replace("_", " ")) is not None
+
+
+_OTHER_SCALE = re.compile(r"mt[\s_-]*bench|\barena|\belo\b|wikitext|\bc4\b|perplexity|\bppl\b", re.IGNORECASE)
+
+
+def has_other_scale(label: str) -> bool:
+    """Tell whether a label names a measure that is no share of right answers: MT-Bench, Elo, a perplexity."""
+    return _OTHER_SCALE.search(label) is not None
+
+
+def is_benchmark(label: str) -> bool:
+    """Tell whether a label names a suite, a task or another benchmark scored in shares: no size, date or rank."""
+    if has_other_scale(label):
+        return False
+    plain = label.replace("%", "").strip()
+    task = task_and_metric(re.sub(r"\(\s*\)", "", task_and_shots(plain)[0]).strip(), "score")[0]
+    return (
+        comparison_role(label) not in ("other", "average", "total")
+        or suite_of_task(task) is not None
+        or names_other_benchmark(label)
+    )
 
 
 _BENCH = re.compile(r"\b(?!lm[\s_-]*eval)[\w-]*(?:bench(?!mark)|eval(?!uat|kit))[\w+-]*", re.IGNORECASE)
@@ -223,7 +244,7 @@ def model_of_heading(name: str) -> str:
 
 def comparison_role(label: str) -> str:
     """Return the role of a comparison table's row: a suite's name, ``total``, ``average`` or ``other``."""
-    text = label.strip().lower()
+    text = re.sub(r"\s*[(\[]\s*%\s*[)\]]|\s*%\s*$", "", label.strip().lower())
     found = leading_suite(text)
     if found is not None and len(found[1].strip()) <= 24 and not re.match(r"[_\w]", found[1]):
         task = _tasks_by_bare_name().get(bare(text))

@@ -145,6 +145,9 @@ class ComparisonRow:
         label: as printed.
         role: a suite's name, ``total`` or ``average``; ``other`` if neither.
         cells: one number a column after the label; None where there is none.
+        lines: the line of each cell, where the file has a row a model; else empty.
+        percent: whether each cell has a per cent sign.
+        changes: whether each cell has a sign or an arrow before its number, as changes have.
     """
 
     line: int
@@ -152,6 +155,8 @@ class ComparisonRow:
     role: str
     cells: tuple[Decimal | None, ...]
     lines: tuple[int, ...] = ()
+    percent: tuple[bool, ...] = ()
+    changes: tuple[bool, ...] = ()
 
     def line_of(self, column: int) -> int:
         """Return the line of a cell: in a table of models by suites each model has its own."""
@@ -168,6 +173,8 @@ class Comparison:
         rows: its rows, without rules.
         body_rules: lines of dashes that stand between body rows, where no renderer treats them as a rule.
         on_its_side: True if the file has a row a model and a column a suite.
+        corner: the heading of the column of labels.
+        above: the heading that the table stands below, or empty.
     """
 
     line: int
@@ -175,6 +182,8 @@ class Comparison:
     rows: tuple[ComparisonRow, ...]
     body_rules: tuple[int, ...]
     on_its_side: bool = False
+    corner: str = ""
+    above: str = ""
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def _plain(line: str) -> str:
     line = _marks(html.unescape(line)) if "&" in line else _marks(line)
     # NFKC turns full-width bars, colons, digits and no-break spaces into the plain ones; fractions stay as they are.
     line = "".join(c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKC", c) for c in line)
-    line = re.sub(r"[\u200b-\u200f\u2060\ufeff\ufe00-\ufe0f]", "", line.translate(_BARS))
+    line = re.sub(r"[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufe00-\ufe0f]", "", line.translate(_BARS))
     line = re.sub(r"\\([_*#%~`+-])", r"\1", line)
     # A pipe-free emphasis only: underscores belong to task names.
     line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", line))

@@ -11,9 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalkit.records.model import MetricValue, RunFacts
+from evalkit.records.samples import Sample
 
 SAME = 1e-6
 """How far lm-eval's mean and evalkit's of the same values can be apart."""
+
+
+def check_sample(sample: Sample) -> None:
+    """Check that a sample's numbers belong to its requests.
+
+    Raises:
+        ValueError: it has other numbers of continuations and log-probabilities.
+    """
+    if len(sample.logprobs) != len(sample.continuations) or len(sample.greedy) not in (0, len(sample.logprobs)):
+        raise ValueError("not one log-probability for each continuation")
 
 
 def check_metric(value: MetricValue, where: str) -> None:

@@ -61,9 +61,23 @@ def _unpaired_because(path: Path) -> str | None:
     return f"{file}: the newest results file has no samples, but {older.name} has: name that file to pair documents"
 
 
+class NoScoresError(StoreError):
+    """A results file in which no metric is a share of right answers."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; one with a key twice and two values says nothing that could be believed."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and repr(found[key]) != repr(value):
+            raise ValueError(f"key {key!r} twice, with two values")
+        found[key] = value
+    return found
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
@@ -71,6 +85,14 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("results"), dict):
         raise StoreError(f"{path}: neither a run of evalkit nor a results file of lm-eval (no key 'results')")
     return found
+
+
+def _line_of(file: Path, name: str) -> int:
+    """Return the line of a task's scores in a results file."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    results = max(text.find('"results"'), 0)
+    found = re.compile(re.escape(json.dumps(name)) + r"\s*:\s*\{").search(text, results)
+    return text.count("\n", 0, found.start()) + 1 if found is not None else 1
 
 
 def _number(value: Any) -> float | None:
@@ -97,8 +119,12 @@ def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int
 
 def _metrics(
     path: Path, found: dict[str, Any], scored: Mapping[str, int]
-) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]]]:
-    """Return the scores of a results file, and the (task, metric) of its numbers that are no shares."""
+) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the scores of a results file, the (task, metric) of its numbers that are no shares, and what is no number.
+
+    The last as (name in the file, what is said of it).
+    """
+    unread: list[tuple[str, str]] = []
     metrics: dict[str, dict[str, MetricValue]] = {}
     ignored: list[tuple[str, str]] = []
     names = scored_names(found)
@@ -109,10 +135,16 @@ def _metrics(
             continue
         for key, value in values.items():
             base, _, filtered = key.partition(",")
-            if base == "alias" or base.endswith("_stderr") or isinstance(value, str):
+            if base == "alias" or base.endswith("_stderr") or not base.strip():
                 continue
             number = _number(value)
             task, metric = task_and_metric(names[name], key)
+            if number is None:
+                said = not isinstance(value, (dict, list)) and value is not None and str(value).strip()
+                if said and not is_no_share(metric):
+                    unread.append((name, f"{task} {metric}: {json.dumps(value)[:40]} is no number; not read"))
+                if value is not None:
+                    continue
             if is_no_share(metric) or (number is not None and not 0 <= number <= 1):
                 ignored.append((task, metric))
                 continue
@@ -121,8 +153,8 @@ def _metrics(
             failed = 0 if number is not None else max(n, 1)
             metrics.setdefault(task, {})[metric] = MetricValue(value=number, stderr=error, n=n, failed=failed)
     if not metrics:
-        raise StoreError(f"{path}: no scores read: no metric in it is a share")
-    return metrics, ignored
+        raise NoScoresError(f"{path}: no scores read: no metric in it is a share")
+    return metrics, ignored, unread
 
 
 def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
@@ -158,7 +190,7 @@ def read_foreign_run(path: Path) -> RunRecord:
     hashes: dict[str, list[str]] = {}
     for sample in read_foreign_samples(file):
         hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
-    metrics, ignored = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
+    metrics, ignored, unread = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
     config = _mapping(found, "config")
     name = model_name(found, file)
     data = {
@@ -196,7 +228,9 @@ def read_foreign_run(path: Path) -> RunRecord:
         metrics=metrics,
         folder=file,
         lm_eval=found,
-        foreign=measured(found, ignored, hashes, _unpaired_because(path)),
+        foreign=measured(
+            found, ignored, [(_line_of(file, name), text) for name, text in unread], hashes, _unpaired_because(path)
+        ),
     )
 
 
@@ -271,6 +305,8 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
     scored = all(isinstance(pair.get("arg_1"), str) for pair in pairs)
     resps = found.get("filtered_resps") or []
     numbers = [_logprob(resp) for resp in resps] if scored else []
+    if numbers and len(numbers) != len(pairs):
+        raise ValueError("not one log-probability for each continuation")
     return Sample(
         task=task,
         doc_id=int(found["doc_id"]),

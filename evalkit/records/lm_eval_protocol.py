@@ -70,11 +70,33 @@ def shots_of(found: Mapping[str, Any], name: str) -> int | None:
 
 
 def limit_of(found: Mapping[str, Any]) -> int | float | None:
-    """Return the file's limit: a number of documents, or below 1 a share of each task; None if it has none."""
+    """Return the file's limit: a number of documents, or below 1 a share of each task; None if it has none.
+
+    Where the configuration has none, the numbers of documents may tell: fewer than the task had, or has.
+    """
     limit = _mapping(found, "config").get("limit", _mapping(found, "config_general").get("max_samples"))
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:
-        return None
+        return _limit_counted(found)
     return int(limit) if float(limit).is_integer() else limit
+
+
+def _limit_counted(found: Mapping[str, Any]) -> int | float | None:
+    """Return the limit that the numbers of documents show: the same number of each task, else the same share."""
+    cut: list[tuple[int, int]] = []
+    names = scored_names(found)
+    for name, entry in _mapping(found, "n-samples").items():
+        scored = _whole(entry.get("effective")) if isinstance(entry, dict) else None
+        if name not in names or not scored:
+            continue
+        task = load_tasks().get(task_and_metric(names[name], "acc")[0])
+        whole = max(_whole(entry.get("original")) or 0, task.documents if task is not None else 0)
+        if scored < whole:
+            cut.append((scored, whole))
+    if not cut:
+        return None
+    shares = [scored / whole for scored, whole in cut]
+    even = max(shares) - min(shares) < 0.01 and len({scored for scored, _ in cut}) > 1
+    return round(min(shares), 3) if even and round(min(shares), 3) > 0 else max(scored for scored, _ in cut)
 
 
 def task_protocol(found: Mapping[str, Any], name: str) -> str:
@@ -112,6 +134,7 @@ def together(found: Mapping[str, Any], names: Iterable[str]) -> str:
 def measured(
     found: Mapping[str, Any],
     ignored: Iterable[tuple[str, str]],
+    unread: Iterable[tuple[int, str]],
     doc_hashes: Mapping[str, Sequence[str]],
     unpaired_because: str | None,
 ) -> Foreign:
@@ -128,6 +151,7 @@ def measured(
         task_protocols={task: task_protocol(found, name) for task, name in of_task.items()},
         shots={task: shots_of(found, name) for task, name in of_task.items()},
         ignored=tuple(ignored),
+        unread=tuple(unread),
         doc_hashes={task: tuple(of_task) for task, of_task in doc_hashes.items()},
         unpaired_because=unpaired_because,
     )

@@ -102,6 +102,8 @@ class Foreign(Part, frozen=True, kw_only=True):
     """By task the number of examples in its prompts; null where the file does not say."""
     ignored: tuple[tuple[str, str], ...]
     """(task, metric) of its numbers that are no shares."""
+    unread: tuple[tuple[int, str], ...]
+    """(line, what) of its numbers that are none."""
     doc_hashes: dict[str, tuple[str, ...]]
     """By task lm-eval's hash of each document, which tells a cut file from other data."""
     unpaired_because: str | None = None

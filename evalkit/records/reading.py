@@ -11,7 +11,7 @@ import msgspec
 
 from evalkit.errors import StoreError
 from evalkit.records import former, lm_eval_files
-from evalkit.records.checks import check_metric, check_record
+from evalkit.records.checks import check_metric, check_record, check_sample
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_VERSION, RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.yaml_files import fault_in
@@ -102,17 +102,18 @@ def read_samples(folder: Path) -> Iterator[Sample]:
             for number, line in enumerate(stream, 1):
                 try:
                     sample = decoder.decode(line)
-                except (msgspec.MsgspecError, ValueError, RecursionError):
-                    raise StoreError(f"{path}:{number}: damaged line{_reason(line)}") from None
+                    check_sample(sample)
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    raise StoreError(f"{path}:{number}: damaged line{_reason(line, error)}") from None
                 yield former.with_choices(sample)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _reason(line: bytes) -> str:
-    """Return which key of a line is wrong; nothing where it is no JSON at all."""
+def _reason(line: bytes, error: Exception) -> str:
+    """Return which key of a line is wrong, or what in it does not agree; nothing where it is no JSON at all."""
     try:
         fault = fault_in(json.loads(line.decode("utf-8")), Sample)
     except (ValueError, RecursionError):
         return ""
-    return f" ({fault})" if fault else ""
+    return f" ({fault or error})"

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from evalkit.baselines.logs import read_log
-from evalkit.baselines.names import leading_suite
+from evalkit.baselines.names import bare, leading_suite, suite_of_task
 from evalkit.baselines.published import GroupScore, Log, ModelScores, PrintedScore, Row
 from evalkit.report.audit_comparison import check_comparison
 from evalkit.report.checks import (
@@ -229,6 +229,11 @@ def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
         if verdict is Verdict.INCONSISTENT and all(sizes):
             exact = sum((v * n for v, n in zip(values, sizes, strict=True)), Fraction(0)) / sum(sizes)
             verdict = classify(group.value, exact, slack)
+        whole = _tasks_of_group(group.name, names)
+        if verdict is Verdict.INCONSISTENT and len(found) < whole:
+            verdict, reason = Verdict.UNCHECKED, f"the file shows {len(found)} of its {whole} tasks"
+            yield Finding(group.line, what, printed, "", verdict, reason)
+            continue
         reason = "" if verdict is Verdict.EXACT else f"the mean of its {len(found)} members is {as_decimal(mean, 4)}"
         if verdict is Verdict.INCONSISTENT:
             if all(sizes):
@@ -239,6 +244,13 @@ def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
             else:
                 reason += "; no weights of theirs give it"
         yield Finding(group.line, what, printed, str(as_decimal(exact, places_of(group.value))), verdict, reason)
+
+
+def _tasks_of_group(group: str, shown: Sequence[str]) -> int:
+    """Return how many tasks a group has that is named after a suite of evalkit; 0 of any other group."""
+    suites = {suite for task in shown if (suite := suite_of_task(task)) is not None}
+    named = load_suites().get(suites.pop()) if len(suites) == 1 else None
+    return len(named.tasks) if named is not None and bare(group).startswith(bare(named.name)) else 0
 
 
 def _overall(printed: PrintedScore, scores: Mapping[str, Decimal], rows: Mapping[tuple[str, str], Row]) -> Finding:

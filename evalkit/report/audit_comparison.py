@@ -12,12 +12,15 @@ from itertools import combinations
 from evalkit.baselines.names import (
     any_suite,
     bare,
+    has_other_scale,
+    is_benchmark,
     names_other_benchmark,
     suite_of_task,
     task_and_metric,
     task_and_shots,
 )
 from evalkit.baselines.published import Comparison, ComparisonRow
+from evalkit.baselines.units import SHARE, UNCLEAR, units_of
 from evalkit.report.checks import Finding, Verdict, as_decimal, classify, places_of
 from evalkit.suites import load_suites
 
@@ -49,6 +52,16 @@ class _Grid:
         # A cell printed as 42.3 among cells of two places is 42.30 with its last zero lost.
         places = max((places_of(cell.printed) for cell in self.cells.values()), default=0)
         self.slack = Fraction(1, 2 * 10**places)
+        self.units = units_of(table)
+
+    def unclear(self, column: int, rows: list[int]) -> bool:
+        """Tell whether some of a model's scores have another unit than the rest, or one that nobody knows."""
+        found = {self.units[r, column] for r in rows if (r, column) in self.units and self.cells[r, column].printed}
+        return UNCLEAR in found or len(found) > 1
+
+    def percent(self, r: int, column: int) -> Fraction:
+        """Return a score in per cent."""
+        return Fraction(self.cells[r, column].printed) * (100 if self.units.get((r, column)) == SHARE else 1)
 
     def label(self, column: int) -> str:
         heading = self.headings[column] if column < len(self.headings) else ""
@@ -67,6 +80,7 @@ def check_comparison(table: Comparison, sections: Mapping[str, Decimal]) -> list
     return [
         *_headings(grid),
         *_body_rules(table),
+        *_unclear_units(grid),
         *_sections(grid, sections),
         *_totals(grid),
         *_changes(grid),
@@ -76,19 +90,37 @@ def check_comparison(table: Comparison, sections: Mapping[str, Decimal]) -> list
 def _headings(grid: _Grid) -> Iterable[Finding]:
     seen: dict[str, int] = {}
     for column, heading in enumerate(grid.headings):
-        key = bare(heading)
-        if not key:
+        key = " ".join(heading.strip("*_` ").split())
+        if not bare(heading):
             continue
         first = seen.setdefault(key, column)
         if first == column:
             continue
         rows = range(len(grid.table.rows))
         same = all(grid.cells.get((r, first)) == grid.cells.get((r, column)) for r in rows)
-        reason = f"columns {first + 1} and {column + 1} have the same heading" + (
-            " and the same numbers" if same else " but other numbers"
+        line, what, places = (
+            grid.table.line,
+            "column heading",
+            f"columns {first + 1} and {column + 1} have the same heading",
         )
+        if grid.table.on_its_side and grid.table.rows:
+            line = grid.table.rows[0].line_of(column)
+            what, places = (
+                "name",
+                f"the rows of lines {grid.table.rows[0].line_of(first)} and {line} have the same name",
+            )
+        reason = places + (" and the same numbers" if same else " but other numbers")
         verdict = Verdict.REMARK if same else Verdict.INCONSISTENT
-        yield Finding(grid.table.line, "column heading", heading, "", verdict, reason)
+        yield Finding(line, what, heading, "", verdict, reason)
+
+
+def _unclear_units(grid: _Grid) -> Iterable[Finding]:
+    for (r, column), unit in grid.units.items():
+        if unit == UNCLEAR:
+            row = grid.table.rows[r]
+            reason = "a share or per cent? the numbers beside it are per cent"
+            what, printed = f"{row.label} of {grid.label(column)}", str(grid.cells[r, column].printed)
+            yield Finding(row.line_of(column), what, printed, "", Verdict.REMARK, reason)
 
 
 def _body_rules(table: Comparison) -> Iterable[Finding]:
@@ -103,9 +135,7 @@ def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]
     own = {r: sections[row.role] for r, row in enumerate(grid.table.rows) if row.role in sections}
 
     def agreeing(column: int) -> int:
-        return sum(
-            (cell := grid.cells.get((r, column))) is not None and cell.printed == score for r, score in own.items()
-        )
+        return sum((r, column) in grid.cells and grid.percent(r, column) == Fraction(score) for r, score in own.items())
 
     column = max(grid.models, key=agreeing, default=None)
     # The only model of a table of suites is the file's one model; else the column is found by what agrees.
@@ -116,21 +146,38 @@ def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]
         return
     for r, score in own.items():
         cell = grid.cells.get((r, column))
-        if cell is None:
+        if cell is None or grid.units.get((r, column)) == UNCLEAR:
             continue
         row = grid.table.rows[r]
-        verdict = classify(cell.printed, Fraction(score), Fraction(0))
+        scale = 100 if grid.units.get((r, column)) == SHARE else 1
+        verdict = classify(cell.printed, Fraction(score) / scale, Fraction(0))
         reason = "" if verdict is Verdict.EXACT else "the per-task table of this file says otherwise"
         what = f"{row.label} of {grid.label(column)}"
-        yield Finding(row.line_of(column), what, str(cell.printed), str(as_decimal(Fraction(score))), verdict, reason)
+        yield Finding(
+            row.line_of(column),
+            what,
+            str(cell.printed),
+            _as_printed(Fraction(score) / scale, cell.printed),
+            verdict,
+            reason,
+        )
         if verdict is Verdict.INCONSISTENT and agrees:
-            cell.should = Fraction(score)
+            cell.should = Fraction(score) / scale
 
 
 _NO_SCORE = re.compile(
     r"^\W*(?:#|rank|size|param|type|license|date|token|epoch|link|url|context|precision|dtype|version|排名|参数|备注)",
     re.IGNORECASE,
 )
+
+
+def _on_other_scale(grid: _Grid, r: int) -> bool:
+    """Tell whether a row's numbers cannot count like the scores beside them: MT-Bench, a speed, a number of tokens."""
+    row = grid.table.rows[r]
+    if row.role in ("average", "total") or is_benchmark(row.label):
+        return False
+    most = 1 if SHARE in grid.units.values() else 100
+    return has_other_scale(row.label) or any(cell is not None and not 0 <= cell <= most for cell in row.cells)
 
 
 def _parts(grid: _Grid) -> list[int]:
@@ -147,6 +194,7 @@ def _parts(grid: _Grid) -> list[int]:
         for r, row in enumerate(rows)
         if row.role not in ("total", "average")
         and not _NO_SCORE.match(row.label)
+        and not _on_other_scale(grid, r)
         and any(c is not None for c in row.cells)
     ]
     ways = [suites] if len(suites) >= 2 else []
@@ -194,6 +242,11 @@ def _fits_mean(grid: _Grid, chosen: list[int]) -> list[bool]:
     return found
 
 
+def _as_printed(exact: Fraction, printed: Decimal) -> str:
+    """Return what a number should be, with at least as many places as are printed: 0.6303 is not 0.63."""
+    return str(as_decimal(exact, max(2, places_of(printed))))
+
+
 def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     """Say why an average that is not the plain mean of the scores beside it may be right all the same; else empty.
 
@@ -222,6 +275,8 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
     suites = all(rows[r].role in load_suites() for r in chosen)
     kind = "suites" if suites else "scores"
     doubt = _doubt(grid, chosen, suites=suites)
+    if not doubt and not suites and any(_on_other_scale(grid, r) for r in range(len(rows))):
+        doubt = "scores on another scale stand beside these, and nothing says how they count"
     for column in grid.models:
         parts = [cell for r in chosen if (cell := grid.cells.get((r, column))) is not None]
         for r, row in enumerate(rows):
@@ -234,9 +289,17 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
                 reason = f"not every one of its {kind} has a number"
                 yield Finding(line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
                 continue
+            if grid.unclear(column, chosen):
+                reason = f"some of the {kind} may be shares and others per cent"
+                yield Finding(line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
+                continue
             divisor = len(parts) if row.role == "average" else 1
             exact = sum((part.should for part in parts), Fraction(0)) / divisor
-            verdict = classify(cell.printed, exact, grid.slack * len(parts) / divisor)
+            # An average in per cent of scores that are shares, with or without its sign.
+            shares = any(grid.units.get((r, column)) == SHARE for r in chosen)
+            scale = 100 if shares and cell.printed > (1 if row.role == "average" else len(parts)) else 1
+            exact *= scale
+            verdict = classify(cell.printed, exact, scale * grid.slack * len(parts) / divisor)
             reason = ""
             if verdict is not Verdict.EXACT:
                 reason = f"the {len(parts)} {kind} add up to {as_decimal(exact * divisor)}"
@@ -245,7 +308,7 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
                 verdict, reason = Verdict.UNCHECKED, f"{reason}; {doubt}"
             if verdict is Verdict.INCONSISTENT:
                 cell.should = exact
-            yield Finding(line, what, str(cell.printed), str(as_decimal(exact)), verdict, reason)
+            yield Finding(line, what, str(cell.printed), _as_printed(exact, cell.printed), verdict, reason)
 
 
 def _pairs(grid: _Grid, column: int) -> list[tuple[int, int]]:
@@ -304,10 +367,14 @@ def _change(
         return Finding(row.line_of(column), what, printed, "", Verdict.UNCHECKED, "one of the two scores is missing")
     exact = model.should - reference.should
     verdict = classify(cell.printed, exact, slack)
+    if UNCLEAR in (grid.units.get((r, c)) for c in pair):
+        reason = "one of the two scores may be a share or per cent"
+        return Finding(row.line_of(column), what, printed, "", Verdict.UNCHECKED, reason)
     reason = ""
     if verdict is not Verdict.EXACT:
         reason = f"{model.printed} - {reference.printed} = {model.printed - reference.printed:+f}"
         wrong = [c for c in (model, reference) if c.should != Fraction(c.printed)]
         if verdict is Verdict.INCONSISTENT and wrong:
             reason += "; " + ", ".join(f"{c.printed} should be {as_decimal(c.should)}" for c in wrong)
-    return Finding(row.line_of(column), what, printed, f"{as_decimal(exact):+f}", verdict, reason)
+    recomputed = as_decimal(exact, max(2, places_of(cell.printed)))
+    return Finding(row.line_of(column), what, printed, f"{recomputed:+f}", verdict, reason)

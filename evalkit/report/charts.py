@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,6 @@ from evalkit.suites import load_suites
 COLOURS = 8
 """Colours that tell models apart; further models begin again, with another shape."""
 SHAPES = 4
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
-
 GUESSED = ("acc", "acc_norm", "multiple_choice_grade")
 """Metrics by which picking at random has a known score."""
 
@@ -110,11 +105,6 @@ class Group:
     title: str
     rows: tuple[Row, ...]
     axis: Axis | None
-
-
-def visible(text: str) -> str:
-    """Return a text with characters that cannot be seen, or turn the direction of writing, shown by their codes."""
-    return _UNSEEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
 
 
 def run_labels(records: Sequence[RunRecord]) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from evalkit.report.flips import GRADED_CHANGE, Flip, flips_markdown, flips_of, 
 from evalkit.report.gate import model_name
 from evalkit.report.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.report.questions import margin_test, paired_tests
-from evalkit.report.tables import Cell, Column, Table, p_text, render, rounded, to_markdown
+from evalkit.report.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
 from evalkit.stats import Estimate, holm, mcnemar, t_quantile
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
@@ -356,7 +356,8 @@ def _stderr(change: TaskChange | SuiteChange) -> float:
 def compare_markdown(comparison: Comparison, flips: int) -> str:
     """Return everything for reading: settings, suites, tasks, then up to `flips` documents."""
     a, b = comparison.a, comparison.b
-    lines = [f"# {model_name(a)} → {model_name(b)}", "", f"- A: {a.folder}", f"- B: {b.folder}", "", "## Settings", ""]
+    title = escape_markdown(f"{model_name(a)} → {model_name(b)}")
+    lines = [f"# {title}", "", f"- A: {a.folder}", f"- B: {b.folder}", "", "## Settings", ""]
     lines.append(to_markdown(settings_table(comparison)) if comparison.settings else "No recorded setting differs.\n")
     lines += ["## Suites", "", to_markdown(suites_table(comparison))]
     lines += ["## Tasks", "", to_markdown(tasks_table(comparison))]

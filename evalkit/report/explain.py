@@ -20,7 +20,7 @@ from evalkit.records.model import RunRecord
 from evalkit.records.reading import read_run
 from evalkit.report import comparable
 from evalkit.report.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
-from evalkit.report.gate import chosen_suites, is_run, model_name, suites_in
+from evalkit.report.gate import chosen_suites, is_run, model_name, suites_in, why_no_score
 from evalkit.report.run_scores import run_scores
 from evalkit.report.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
 from evalkit.stats import Estimate, unpaired_difference
@@ -112,7 +112,7 @@ def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_proto
         if published is None:
             notes.append(f"{suite.title}: {baseline.name} published nothing for it")
         elif own is None:
-            notes.append(f"{suite.title}: the run has no score, because tasks are missing or failed")
+            notes.append(f"{suite.title}: the run has {why_no_score(record, suite)}")
         elif (own_protocol := comparable.protocol_of(record, suite)) != baseline.protocol_of(suite.name) and (
             not across_protocols
         ):

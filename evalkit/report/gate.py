@@ -35,6 +35,7 @@ from evalkit.report.questions import (
     unpaired_tests,
 )
 from evalkit.report.run_scores import RunScores, run_scores
+from evalkit.report.tables import visible
 from evalkit.stats import binomial_stderr
 from evalkit.suites import Suite, find_suite, load_suites
 from evalkit.unpaired import Side, observed, widened
@@ -234,7 +235,13 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     tasks = [task for task in tasks if task in candidate.metrics]
     chosen = [suite for suite in chosen if any(task.name in tasks for task in suite.tasks)]
     if not tasks:
-        raise ConfigError(f"{both} have no task in common")
+        what = "have no task in common"
+        if any(task in baseline.metrics for task in candidate.metrics):
+            asked = [*policy.suites, *policy.tasks] or [suite.name for suite in chosen]
+            what = (
+                f"have no task of {', '.join(asked) or 'the suites asked for'} in common, so there is nothing to judge"
+            )
+        raise ConfigError(f"{both} {what}")
     notes = [*comparable.remarks(candidate, baseline), *notes, *more_notes]
     notes += asking.without_average(chosen)
     extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
@@ -437,6 +444,15 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     )
 
 
+def why_no_score(record: RunRecord, suite: Suite) -> str:
+    """Say why a suite has no score with an error."""
+    values = {task.name: record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks}
+    without = [name for name, value in values.items() if value is not None and value.stderr is None]
+    if all(value is not None and value.value is not None for value in values.values()) and without:
+        return f"no standard error of {', '.join(without)}, so nothing says how sure its score is"
+    return "no score, because tasks are missing or failed"
+
+
 def _without_samples(known: Sequence[RunScores]) -> str:
     """Say what is not known without the documents, and what that does to the errors."""
     folders = " and ".join(str(scores.record.folder) for scores in known if scores.samples is None)
@@ -454,7 +470,7 @@ def _sides(scores: RunScores, suites: Sequence[Suite], beside: RunScores | None 
     for suite in suites:
         estimate = scores.suite(suite)
         if estimate is None:
-            raise ConfigError(f"{scores.record.folder}: no score for {suite.title}: tasks are missing or failed")
+            raise ConfigError(f"{scores.record.folder}: {suite.title}: {why_no_score(scores.record, suite)}")
         counts = scores.clusters(suite)
         if scores.samples is not None:
             side = Side(observed(estimate.scaled(0.01), *scores.columns(suite)), _independent(counts))
@@ -493,5 +509,5 @@ def _independent(counts: Sequence[int]) -> float:
 
 
 def model_name(record: RunRecord) -> str:
-    """Return the name of a run's model."""
-    return record.model.name
+    """Return the name of a run's model, with nothing in it that cannot be seen."""
+    return visible(record.model.name)

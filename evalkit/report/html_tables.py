@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from evalkit.baselines import Baseline
 from evalkit.report.against import column_of_run
-from evalkit.report.charts import Model, run_labels, visible
+from evalkit.report.charts import Model, run_labels
 from evalkit.report.language import Language
 from evalkit.report.published import column_of, comparison_table
 from evalkit.report.run_report import header_rows
 from evalkit.report.scores import Point, RunData, paired_samples, task_change
-from evalkit.report.tables import p_text, rounded, to_html
+from evalkit.report.tables import p_text, rounded, to_html, visible
 from evalkit.stats import holm
 from evalkit.suites import load_suites
 

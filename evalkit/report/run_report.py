@@ -181,6 +181,7 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
         for metric, value in of_task.items()
         if value.failed
     ]
+    found += [text for _, text in record.foreign.unread] if record.foreign is not None else []
     if record.partial is not None:
         there = record.partial.there
         found.insert(0, say("partial: the run is not finished ({there}); no number here is a result.", there=there))
@@ -223,7 +224,9 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
     """Return the report of a finished run as Markdown; the tables of tasks keep the published layout."""
     lines = [f"# {escape_markdown(record.model.name)}", ""]
     lines += [f"**{warning}**\n" for warning in warnings(record, say)]
-    lines += [say("- {name}: {value}", name=name, value=value) for name, value in header_rows(record, say)]
+    lines += [
+        say("- {name}: {value}", name=name, value=escape_markdown(value)) for name, value in header_rows(record, say)
+    ]
     lines.append("")
     partial = record.partial
     for suite in load_suites().values():

@@ -80,9 +80,19 @@ def p_text(p_value: float) -> str:
     return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return a text with characters that cannot be seen, or turn the direction of writing, shown by their codes."""
+    return _UNSEEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
+
+
 def one_line(text: str) -> str:
-    """Return a text without line breaks, which would end a table's row in most formats."""
-    return " ".join(text.split())
+    """Return a text without line breaks, which would end a table's row in most formats, and with nothing unseen."""
+    return visible(" ".join(text.split()))
 
 
 def cell_text(cell: Cell, column: Column) -> str:
@@ -188,17 +198,17 @@ def to_html(table: Table) -> str:
     def cells(tag: str, texts: Sequence[str]) -> str:
         scope = ' scope="col"' if tag == "th" else ""
         return "".join(
-            f'<{tag}{scope} class="{column.align}">{html.escape(text)}</{tag}>'
+            f'<{tag}{scope} class="{column.align}">{html.escape(visible(text))}</{tag}>'
             for column, text in zip(table.columns, texts, strict=True)
         )
 
     lines = ['<table class="evalkit-table">']
-    lines += [f"<caption>{html.escape(table.title)}</caption>"] if table.title else []
+    lines += [f"<caption>{html.escape(visible(table.title))}</caption>"] if table.title else []
     lines += [f"<thead><tr>{cells('th', [column.heading for column in table.columns])}</tr></thead>", "<tbody>"]
     lines += [f"<tr>{cells('td', row)}</tr>" for row in _texts(table)]
     lines += ["</tbody>"]
     if table.notes:
-        notes = "<br>".join(html.escape(note) for note in table.notes)
+        notes = "<br>".join(html.escape(visible(note)) for note in table.notes)
         lines += [f'<tfoot><tr><td colspan="{len(table.columns)}">{notes}</td></tr></tfoot>']
     return "\n".join([*lines, "</table>", ""])
 

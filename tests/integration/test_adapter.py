@@ -85,7 +85,7 @@ def test_it_gives_a_whole_record(whole: Path) -> None:
     counted = {task: {value.n for value in of_task.values()} for task, of_task in record.metrics.items()}
     assert counted == {task: {3} for task in TASKS}
     assert all(value.value is not None for of_task in record.metrics.values() for value in of_task.values())
-    assert record.evalkit["scorer"] == {"name": "bigrams", "reason": "there is no other", "max_difference": None}
+    assert (record.scorer.name, record.scorer.reason) == ("bigrams", "there is no other")
     by_task = {task: [sample for sample in samples if sample.task == task] for task in TASKS}
     assert all(sample.details["verdicts"][0]["isolation"] for sample in by_task["humaneval"])
     assert all(sample.generated and sample.logprobs for sample in by_task["bigbench_geometric_shapes"])

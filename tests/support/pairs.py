@@ -37,13 +37,14 @@ def document(
         "details": {},
         **more,
     }
+    values = list(logprobs or lead) if fields["continuations"] else []  # a generated text has none
     return Sample(
         task=task,
         doc_id=doc_id,
         cluster=cluster,
         metrics=metrics,
-        logprobs=list(logprobs or lead),
-        greedy=[False, False],
+        logprobs=values,
+        greedy=[False] * len(values),
         **fields,
     )
 

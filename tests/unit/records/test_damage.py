@@ -33,6 +33,8 @@ def folder(tmp_path: Path) -> Path:
         ("cluster", float("nan")),
         ("logprobs", None),
         ("logprobs", ["-1.5"]),
+        ("logprobs", [-1.5]),  # of several continuations
+        ("greedy", [True]),
         ("greedy", ["yes"]),
         ("continuations", None),
         ("generated", None),

@@ -82,7 +82,7 @@ def test_import_refuses_what_does_not_fit(tmp_path: Path) -> None:
     log, empty = tmp_path / "a.md", tmp_path / "empty.md"
     log.write_text(LOG)
     empty.write_text("nothing\n")
-    assert "no per-task scores and no suite averages" in error_of(run("baselines", "import", empty))
+    assert "no per-task scores and no suite averages were read" in error_of(run("baselines", "import", empty))
     assert "fits one log" in error_of(run("baselines", "import", log, empty, "--name", "x"))
     assert "name a folder" in error_of(run("baselines", "import", log, empty, "--output", tmp_path / "x.yaml"))
     assert "'yesterday' is no date" in error_of(run("baselines", "import", log, "--retrieved", "yesterday"))

@@ -20,7 +20,7 @@ from evalkit.baselines import load_baseline
 from evalkit.cli import main
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
-from evalkit.report.charts import axis_for, models_of, suite_groups, visible
+from evalkit.report.charts import axis_for, models_of, suite_groups
 from evalkit.report.explorer import explorer_data
 from evalkit.report.html import PAGE, as_json_block, html_report
 from evalkit.report.html_tables import number, signed
@@ -37,6 +37,7 @@ from evalkit.report.scores import (
     task_change,
     task_point,
 )
+from evalkit.report.tables import visible
 from evalkit.stats import mean
 from evalkit.suites import load_suites, load_tasks
 from tests.support.report_runs import HOSTILE, choice_sample, hostile_run, random_samples, write_samples

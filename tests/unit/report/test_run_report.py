@@ -223,3 +223,15 @@ def test_other_data_and_another_way_of_asking_are_named(tmp_path: Path) -> None:
     assert "- Data: folder, hub; not the published content: boolq" in report
     assert "- Protocol: nous-2023 (changed: add_bos, system)" in report
     assert "- Model-written programs: full" in report
+
+
+def test_a_models_name_is_escaped_wherever_the_report_has_it(tmp_path: Path) -> None:
+    name = "x</script><script>alert(1)</script> | `a` \u202eevil\u2066"
+    record = write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}}, model={**EVALKIT["model"], "name": name})
+    shown = [line for line in run_report(record).splitlines() if "evil" in line]
+    assert len(shown) == 2
+    for line in shown:
+        assert "<" not in line.replace("&lt;", "")
+        assert "\u202e" not in line
+        assert "\u2066" not in line
+        assert r"\| \`a\` \[U+202E\]evil\[U+2066\]" in line

@@ -215,3 +215,11 @@ def test_task_tables_are_byte_for_byte_those_of_the_logs() -> None:
             assert any(table in text for table in tables), (baseline.slug, suite.name)
             compared += 1
     assert compared >= 85
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "html"])
+def test_what_turns_the_direction_of_writing_is_shown_by_its_code(form: str) -> None:
+    shown = render(Table("a\u202eb", (Column("c\u2066d", "left"),), (("e\u200ff",),), ("g\u061ch",)), form)
+    assert not set(shown) & set("\u202e\u2066\u200f\u061c")
+    assert "U+202E" in shown
+    assert "U+200F" in shown
