@@ -34,7 +34,7 @@ from evalkit.models.checkpoints import (
 )
 from evalkit.models.in_memory import into_memory
 from evalkit.models.sentencepieces import as_sentencepiece, restore_bos
-from evalkit.models.tekken import as_tekken
+from evalkit.models.tekken import as_tekken, is_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
 from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_gpt2, is_own_code, needs_file_alone
 from evalkit.ready import check_tokenizer_packages
@@ -88,6 +88,8 @@ def load_tokenizer(
 
 def _tokenizer(folder: Path, auto_tokenizer: Any, trust_remote_code: bool, options: dict[str, Any]) -> Any:
     """Load by the class that transformers chooses; by the file alone where that class cannot, and the file can."""
+    if is_tekken(folder):  # its class for Mistral's models is mistral-common itself, which takes no options
+        return transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))
     try:
         tokenizer = auto_tokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code, **options)
     except Exception:
@@ -385,8 +387,11 @@ def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: to
     if isinstance(error, ImportError):
         return f"{where}: {what} needs a package that is not installed: {first_line(error)}"
     if what == "the tokenizer" and not (checkpoint.folder / TOKENIZER_JSON_FILE).is_file():
+        cause = first_line(error)
+        if "instantiate the backend tokenizer" in text or "Converting from SentencePiece and Tiktoken" in text:
+            cause = f"transformers {transformers.__version__} has no class for these files and this model"
         return (
-            f"{where}: {what} cannot be loaded: {first_line(error)}; put a tokenizer.json made by the model's authors "
+            f"{where}: {what} cannot be loaded: {cause}; put a tokenizer.json made by the model's authors "
             "beside it, or name the right class as tokenizer_class in its tokenizer_config.json"
         )
     return f"{where}: {what} cannot be loaded: {first_line(error)}"

@@ -162,4 +162,24 @@ def _order_merges(tokenizer: Any, own: Any) -> None:
             ],
         }
         content["pre_tokenizer"] = None
+    elif own.encode("a", out_type=str)[0] == "▁a" and tokenizer.encode("a", add_special_tokens=False) != own.encode(
+        "a"
+    ):
+        # A class that is not Llama's leaves out the space before a text.
+        content["normalizer"] = None
+        content["pre_tokenizer"] = {
+            "type": "Metaspace",
+            "replacement": "▁",
+            "prepend_scheme": "first",
+            "split": False,
+        }
+        content["decoder"] = {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        }
     tokenizer._tokenizer = Tokenizer.from_str(json.dumps(content))
