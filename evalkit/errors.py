@@ -56,3 +56,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return an exception as one short line: its class and its message up to the first line that ends a sentence."""
+    text = ""
+    for line in filter(None, map(str.strip, str(error).splitlines())):
+        text = f"{text} {line}".strip()
+        if not line.endswith((":", ",", "-", "(")):
+            break
+    return f"{type(error).__name__}: {text.rstrip(':,-( ')[:300]}" if text else type(error).__name__

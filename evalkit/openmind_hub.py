@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, first_line
 from evalkit.offline import chosen_by_user
 
 
@@ -41,7 +41,7 @@ def snapshot(
     except ModuleNotFoundError as error:
         raise error_type(f"{name}: the openMind hub needs the package openmind-hub ({error}); {elsewhere}") from error
     except Exception as error:  # ValueError for an endpoint that is not https, among others
-        raise error_type(f"openmind_hub cannot be imported: {_first_line(error)}; {elsewhere}") from error
+        raise error_type(f"openmind_hub cannot be imported: {first_line(error)}; {elsewhere}") from error
     # Models are the hub's default kind. Their names may have been meant as folders, which the messages then say.
     options, here = ({}, "no such folder here and ") if kind == "model" else ({"repo_type": kind}, "")
     download: Callable[..., str] = functools.partial(
@@ -71,10 +71,5 @@ def snapshot(
         ) from error
     except Exception as error:  # whatever else the hub's client raises
         raise error_type(
-            f"{name}: download from the openMind hub {hub.ENDPOINT} failed: {_first_line(error)}; {elsewhere}"
+            f"{name}: download from the openMind hub {hub.ENDPOINT} failed: {first_line(error)}; {elsewhere}"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

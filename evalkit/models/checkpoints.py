@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from evalkit.errors import ModelError
+from evalkit.errors import first_line as first_line  # others take it from here
 from evalkit.offline import chosen_by_user
 from evalkit.paths import user_path
 
@@ -49,6 +50,8 @@ TOKENIZER_JSON = (
     "tokenizer.json",
     "vocab.json",
 )
+# How a file begins that Git LFS has not fetched; such a file has three lines.
+LFS_POINTER, LFS_POINTER_BYTES = b"version https://git-lfs.github.com/", 1024
 ADAPTER_CONFIG = "adapter_config.json"
 # In the order in which transformers and peft prefer them.
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -155,6 +158,7 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
 
 def check_settings(checkpoint: Checkpoint) -> None:
     """Raise `ModelError` where a JSON file of the model's is damaged or has a setting of the wrong kind."""
+    check_no_pointers(_small_files(checkpoint.folder))
     for name in MODEL_JSON:
         path = checkpoint.folder / name
         if path.is_file():
@@ -176,6 +180,7 @@ def check_tokenizer(checkpoint: Checkpoint) -> None:
 
     Asked before transformers, which may otherwise build an empty tokenizer from the model's type alone.
     """
+    check_no_pointers(_small_files(checkpoint.folder))
     if not any(next(checkpoint.folder.glob(pattern), None) for pattern in TOKENIZER_PATTERNS):
         newer = next(iter(sorted(checkpoint.folder.glob("tokenizer.model.v*"))), None)
         if newer is not None:
@@ -189,6 +194,26 @@ def check_tokenizer(checkpoint: Checkpoint) -> None:
     for name in TOKENIZER_JSON:
         if (checkpoint.folder / name).is_file():
             _json_object(checkpoint.folder / name)
+
+
+def check_no_pointers(files: Iterable[Path]) -> None:
+    """Raise `ModelError` where a file is only Git LFS's pointer to it, as a clone without git-lfs leaves it."""
+    pointers = []
+    for file in files:
+        if file.is_file() and file.stat().st_size < LFS_POINTER_BYTES:
+            with file.open("rb") as stream:
+                if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                    pointers.append(file)
+    if pointers:
+        more = f" (and {len(pointers) - 1} more)" if len(pointers) > 1 else ""
+        raise ModelError(
+            f"{pointers[0]}{more}: a Git LFS pointer, not the file itself; fetch it with git lfs pull in "
+            f"{pointers[0].parent}"
+        )
+
+
+def _small_files(folder: Path) -> list[Path]:
+    return sorted(file for pattern in SMALL_PATTERNS for file in folder.glob(pattern))
 
 
 @dataclass(frozen=True)
@@ -286,6 +311,7 @@ def check_weights(checkpoint: Checkpoint, options: Mapping[str, Any] = MappingPr
         raise ModelError(
             f"{checkpoint.folder}: weights are missing: {missing[0]}{more}; complete the download or the export"
         )
+    check_no_pointers(weights.files)
     for file in weights.files:
         if file.suffix == ".safetensors":
             _check_safetensors(file)
@@ -316,6 +342,7 @@ def adapter_files(folder: Path) -> tuple[Path, ...]:
     config = folder / ADAPTER_CONFIG
     if not config.is_file():
         raise ModelError(f"--adapter {folder}: no {ADAPTER_CONFIG}; an adapter is a folder as PEFT saves it")
+    check_no_pointers([config, *(folder / name for name in ADAPTER_WEIGHTS)])
     _json_object(config)
     weights = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
@@ -328,12 +355,6 @@ def adapter_files(folder: Path) -> tuple[Path, ...]:
 def weight_files(folder: Path) -> list[Path]:
     """Return the files that transformers takes the weights from, whether they exist or not, sorted."""
     return list(weights_of(folder).files)
-
-
-def first_line(error: BaseException) -> str:
-    """Return an exception as one short line: its class and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _check_safetensors(file: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.models.checkpoints import TOKENIZER_PATTERNS, weight_files
+from evalkit.models.tokenizer_json import brings_code
 
 # Words with and without leading space, digits, code, line ends, accents, CJK, emoji: what tokenizers disagree about.
 PROBE = (
@@ -40,6 +41,12 @@ TOKENIZER_SETTINGS = (
     "chat_template.json",
     "additional_chat_templates/*.jinja",
 )
+# What a tokenizer's own code does not read: weights, documentation, pictures, what a trainer leaves.
+NOT_OF_TOKENIZERS = frozenset(
+    (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".md", ".png", ".jpg", ".log")
+)
+NAMES_NOT_OF_TOKENIZERS = frozenset(("LICENSE", "NOTICE", "trainer_state.json", "all_results.json"))
+TOKENIZER_FILE_BYTES = 1 << 28
 CHUNK_BYTES = 1 << 22
 HASHED_AT_ONCE = 4
 
@@ -87,11 +94,23 @@ def of_files(files: Iterable[Path]) -> dict[str, str]:
 def of_tokenizer_files(folder: Path) -> str:
     """Return the sha256 (hex) over the names and digests of the files that a tokenizer is made of.
 
+    Code of the checkpoint's own may read any file, by any name: then all of the folder count but weights, text for
+    people and what begins with a dot.
+
     Raises:
         OSError: a file cannot be read.
     """
     files = {file for pattern in (*TOKENIZER_PATTERNS, *TOKENIZER_SETTINGS) for file in folder.glob(pattern)}
+    if brings_code(folder):
+        files |= {file for file in folder.rglob("*") if _may_be_read(file, folder)}
     return of_listing(files)
+
+
+def _may_be_read(file: Path, folder: Path) -> bool:
+    """Whether a tokenizer's code may read a file: no weights, nothing hidden, no documentation."""
+    is_hidden = any(part.startswith((".", "__pycache__")) for part in file.relative_to(folder).parts)
+    is_other = file.suffix.lower() in NOT_OF_TOKENIZERS or file.name in NAMES_NOT_OF_TOKENIZERS
+    return not is_hidden and not is_other and file.is_file() and file.stat().st_size <= TOKENIZER_FILE_BYTES
 
 
 def of_listing(files: Iterable[Path]) -> str:

@@ -34,10 +34,10 @@ from evalkit.models.checkpoints import (
     weight_files,
 )
 from evalkit.models.in_memory import into_memory
-from evalkit.models.sentencepieces import as_sentencepiece
-from evalkit.models.tekken import as_tekken
+from evalkit.models.sentencepieces import as_sentencepiece, restore_bos
+from evalkit.models.tekken import as_tekken, is_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
-from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_own_code, needs_file_alone
+from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_gpt2, is_own_code, needs_file_alone
 from evalkit.options import settings_of
 from evalkit.ready import check_tokenizer_packages
 from evalkit.scoring.parts import is_out_of_memory
@@ -73,7 +73,12 @@ def load_tokenizer(
         tokenizer = _tokenizer(checkpoint.folder, auto_tokenizer, trust_remote_code, options)
         if not is_own_code(tokenizer):
             as_tokenizer_json(checkpoint.folder, tokenizer, notes)
+        else:
+            _try_own_code(tokenizer)
     as_sentencepiece(checkpoint.folder, tokenizer)
+    with _explained(checkpoint, "the tokenizer"):
+        if not is_own_code(tokenizer):
+            restore_bos(checkpoint.folder, tokenizer)
     as_tekken(checkpoint.folder, tokenizer)
     rule: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
     if getattr(rule, "dropout", None):  # of training: each encoding of a text would be another one
@@ -85,15 +90,25 @@ def load_tokenizer(
 
 def _tokenizer(folder: Path, auto_tokenizer: Any, trust_remote_code: bool, options: dict[str, Any]) -> Any:
     """Load by the class that transformers chooses; by the file alone where that class cannot, and the file can."""
+    if is_tekken(folder):  # its class for Mistral's models is mistral-common itself, which takes no options
+        return transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))
     try:
         tokenizer = auto_tokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code, **options)
     except Exception:
+        if is_gpt2(folder):  # transformers 5 has no class for some models whose files are GPT-2's
+            return transformers.GPT2TokenizerFast.from_pretrained(str(folder), **options)
         if not (folder / TOKENIZER_JSON_FILE).is_file() or brings_code(folder):
             raise
     else:
         if not (folder / TOKENIZER_JSON_FILE).is_file() or not needs_file_alone(tokenizer):
             return tokenizer
     return transformers.PreTrainedTokenizerFast.from_pretrained(str(folder), **options)
+
+
+def _try_own_code(tokenizer: Any) -> None:
+    """Use a checkpoint's own tokenizer once: code for another release of transformers fails only then."""
+    tokenizer.encode("a")
+    tokenizer.decode(tokenizer.encode("a b", add_special_tokens=False))
 
 
 def load_model(
@@ -361,6 +376,12 @@ def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: to
             f"{where}: transformers {transformers.__version__} does not know the model type '{kind}'; "
             "install a release that does, or add --trust-remote-code if the checkpoint brings its own code"
         )
+    if what == "the tokenizer" and brings_code(checkpoint.folder) and not isinstance(error, ImportError):
+        return (
+            f"{where}: the checkpoint's own tokenizer code does not run with transformers {transformers.__version__} "
+            f"({first_line(error)}); take newer code from its authors, or name a folder with a tokenizer.json of this "
+            "model with --tokenizer"
+        )
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if isinstance(error, TypeError) and unexpected:
         loaders = inspect.signature(transformers.PreTrainedModel.from_pretrained).parameters
@@ -368,6 +389,14 @@ def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: to
         return f"unknown model argument '{unexpected[1]}'{did_you_mean(unexpected[1], known)}"
     if isinstance(error, ImportError):
         return f"{where}: {what} needs a package that is not installed: {first_line(error)}"
+    if what == "the tokenizer" and not (checkpoint.folder / TOKENIZER_JSON_FILE).is_file():
+        cause = first_line(error)
+        if "instantiate the backend tokenizer" in text or "Converting from SentencePiece and Tiktoken" in text:
+            cause = f"transformers {transformers.__version__} has no class for these files and this model"
+        return (
+            f"{where}: {what} cannot be loaded: {cause}; put a tokenizer.json made by the model's authors "
+            "beside it, or name the right class as tokenizer_class in its tokenizer_config.json"
+        )
     return f"{where}: {what} cannot be loaded: {first_line(error)}"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ModelError
+from evalkit.models.tokenizer_json import LEAVE_PREFIX_SPACE_MODELS
 
 FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 # Words, spaces before and between them, indented code, digits, accents, scripts, bytes: what conversions get wrong.
@@ -23,6 +24,47 @@ PROBES = (
     "The cat (A)123 + 4567 = 4690.5%, don't",
     "naïve façade Ωmega, 東京は首都。 Привет 🙂 ½",
 )
+
+
+# Classes, and models that have them where no file names a class, that begin a text with the BOS unless
+# tokenizer_config.json has an add_bos_token that is not true (tried with transformers 4.57). 5 asks for it to be said.
+BEGIN_WITH_BOS = frozenset(
+    f"{name}Tokenizer{fast}" for name in ("Llama", "CodeLlama", "Gemma") for fast in ("", "Fast")
+)
+BEGIN_WITH_BOS_MODELS = (LEAVE_PREFIX_SPACE_MODELS - {"t5"}) | {
+    "code_llama",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3_text",
+    "recurrent_gemma",
+}
+
+
+def restore_bos(folder: Path, tokenizer: Any) -> None:
+    """Let a tokenizer that is a SentencePiece file alone begin texts with its BOS where its class is made to.
+
+    Without --add-bos texts are encoded without it all the same; but then the user is told so (`evalkit.preflight`).
+    """
+    if (folder / "tokenizer.json").is_file() or not any((folder / name).is_file() for name in FILES):
+        return
+    settings, config = (
+        dict(json.loads((folder / name).read_text(encoding="utf-8"))) if (folder / name).is_file() else {}
+        for name in ("tokenizer_config.json", "config.json")
+    )
+    name = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    is_one = name in BEGIN_WITH_BOS if name else config.get("model_type") in BEGIN_WITH_BOS_MODELS
+    if is_one and settings.get("add_bos_token", True):
+        begin_with_bos(tokenizer)
+
+
+def begin_with_bos(tokenizer: Any) -> None:
+    """Let a tokenizer over the ``tokenizers`` library put its BOS before a text; nothing is done where it does."""
+    bos = tokenizer.bos_token_id
+    if bos is None or getattr(tokenizer, "backend_tokenizer", None) is None or tokenizer.encode("a")[:1] == [bos]:
+        return
+    tokenizer.add_bos_token = True
+    tokenizer.update_post_processor()
 
 
 def as_sentencepiece(folder: Path, tokenizer: Any) -> None:
@@ -120,4 +162,24 @@ def _order_merges(tokenizer: Any, own: Any) -> None:
             ],
         }
         content["pre_tokenizer"] = None
+    elif own.encode("a", out_type=str)[0] == "▁a" and tokenizer.encode("a", add_special_tokens=False) != own.encode(
+        "a"
+    ):
+        # A class that is not Llama's leaves out the space before a text.
+        content["normalizer"] = None
+        content["pre_tokenizer"] = {
+            "type": "Metaspace",
+            "replacement": "▁",
+            "prepend_scheme": "first",
+            "split": False,
+        }
+        content["decoder"] = {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        }
     tokenizer._tokenizer = Tokenizer.from_str(json.dumps(content))

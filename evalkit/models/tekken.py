@@ -1,7 +1,7 @@
 """A tokenizer that is Mistral's tekken.json alone: as transformers converts it, against mistral-common itself.
 
-The conversion (of transformers 5, by way of mistral-common) encodes alike, but names neither BOS nor EOS. They are set
-here, and what is not encoded alike on a probe is refused.
+The conversion (of transformers 5, by way of mistral-common) encodes alike, but names neither BOS nor EOS, and puts no
+BOS before a text, as mistral-common does. Both are set here, and what is not encoded alike on a probe is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ModelError
-from evalkit.models.sentencepieces import PROBES
+from evalkit.models.sentencepieces import PROBES, begin_with_bos
 
 FILE = "tekken.json"
 
@@ -46,3 +46,4 @@ def as_tekken(folder: Path, tokenizer: Any) -> None:
     for name in ("bos", "eos"):
         if getattr(tokenizer, f"{name}_token") is None:
             setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(int(getattr(own, f"{name}_id"))))
+    begin_with_bos(tokenizer)

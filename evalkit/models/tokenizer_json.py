@@ -54,6 +54,22 @@ LEAVE_PREFIX_SPACE_MODELS = frozenset(
         "zamba2",
     ]
 )
+GPT2_CLASSES = frozenset(("GPT2Tokenizer", "GPT2TokenizerFast"))
+# Models that 4.57 loaded by these where no file names a class.
+GPT2_MODELS = frozenset(
+    (
+        "gpt_bigcode",
+        "gpt_neo",
+        "gpt2",
+        "gptj",
+        "granite",
+        "granitemoe",
+        "granitemoehybrid",
+        "granitemoeshared",
+        "opt",
+        "starcoder2",
+    )
+)
 PROBED_TOKENS = 16
 """So many of the file's special tokens are tried, each within a text."""
 # What ways of splitting texts differ in: spaces and line ends, in runs and at either end, digits, contractions, code,
@@ -138,12 +154,26 @@ def is_own_code(tokenizer: Any) -> bool:
 
 
 def brings_code(folder: Path) -> bool:
-    """Whether a tokenizer's configuration names code of its own."""
-    return bool(_settings(folder).get("auto_map"))
+    """Whether a tokenizer's configuration, or its model's, names code of its own for it."""
+    named = _settings(folder).get("auto_map")
+    of_model = _json(folder / "config.json").get("auto_map")
+    return bool(named) or (isinstance(of_model, dict) and bool(of_model.get("AutoTokenizer")))
+
+
+def is_gpt2(folder: Path) -> bool:
+    """Whether a tokenizer is GPT-2's vocabulary and merges alone, by the class named or the one of its model's."""
+    if (folder / FILE).is_file() or not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
+        return False
+    config = _json(folder / "config.json")
+    name = _settings(folder).get("tokenizer_class") or config.get("tokenizer_class")
+    return name in GPT2_CLASSES if name else config.get("model_type") in GPT2_MODELS
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    file = folder / CONFIG
+    return _json(folder / CONFIG)
+
+
+def _json(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 

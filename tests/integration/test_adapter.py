@@ -22,7 +22,7 @@ TASKS = ("arc_easy", "bigbench_geometric_shapes", "humaneval")
 RUN = """
 import os, signal, sys
 from recipe import bigrams
-from evalkit.config import RunConfig
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.interrupt import StopSignals
 from evalkit.run import run
 from evalkit.store.ledger import Ledger
@@ -36,7 +36,7 @@ def counted(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 Ledger._commit = counted
 config = RunConfig(
-    model="bigrams", task=sys.argv[3].split(","), data=("samples",), limit=3, output=sys.argv[1], max_new_tokens=24,
+    model=ModelConfig(name="bigrams"), task=tuple(sys.argv[3].split(",")), data=("samples",), limit=3, output=sys.argv[1], max_new_tokens=24,
     dry_run="--dry-run" in sys.argv, apply_chat_template="--chat" in sys.argv,
 )
 sys.stdout.write(run(config, ["run"], load=lambda config, say: bigrams()).report)

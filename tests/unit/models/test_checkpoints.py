@@ -76,7 +76,7 @@ def cut(file: Path) -> None:
         (lambda d: cut(d / "model.safetensors"), "{d}/model.safetensors: damaged safetensors file (SafetensorError: "),
         (
             lambda d: (d / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
-            "{d}/model.safetensors: damaged safetensors file (SafetensorError: ",
+            "{d}/model.safetensors: a Git LFS pointer, not the file itself; fetch it with git lfs pull in {d}",
         ),
     ],
 )
@@ -271,3 +271,36 @@ def test_a_tekken_file_alone_needs_its_package(own_checkpoint: Path, monkeypatch
     monkeypatch.setattr(ready, "_is_there", lambda _: False)
     with pytest.raises(ModelError, match="needs mistral-common, not installed here; pip install mistral-common"):
         ready.check_tokenizer_packages(own_checkpoint)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 493443\n"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
+def test_a_git_lfs_pointer_is_named_as_such(own_checkpoint: Path, name: str) -> None:
+    from evalkit.models.openmind import OpenMindLM
+
+    (own_checkpoint / name).write_text(POINTER, encoding="utf-8")
+    with pytest.raises(ModelError, match="a Git LFS pointer, not the file itself; fetch it with git lfs pull in") as e:
+        OpenMindLM(pretrained=str(own_checkpoint), device="cpu")
+    assert str(own_checkpoint / name) in str(e.value)
+
+
+def test_a_pointer_in_place_of_weights_that_are_not_loaded_does_not_matter(own_checkpoint: Path) -> None:
+    from evalkit.models.openmind import OpenMindLM
+
+    (own_checkpoint / "pytorch_model.bin").write_text(POINTER, encoding="utf-8")
+    OpenMindLM(pretrained=str(own_checkpoint), device="cpu")
+
+
+def test_a_pointer_in_place_of_an_adapter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "adapter_model.safetensors").write_text(POINTER, encoding="utf-8")
+    with pytest.raises(ModelError, match="git lfs pull"):
+        checkpoints.adapter_files(tmp_path)
+
+
+def test_a_message_that_goes_on_after_its_first_line_is_told_to_its_end() -> None:
+    error = ValueError("cannot be made of:\n(1) a file\nor more")
+    assert checkpoints.first_line(error) == "ValueError: cannot be made of: (1) a file"
+    assert checkpoints.first_line(ValueError("because:\n")) == "ValueError: because"

@@ -107,3 +107,22 @@ def test_files_of_one_name_in_two_folders_both_count(tmp_path: Path) -> None:
         assert fingerprint.of_listing(files) != before
         file.write_bytes(kept)
     assert fingerprint.of_listing(files) == before
+
+
+@pytest.mark.parametrize("name", ["ice_text.model", "words.bpe", "helper.py", "parts/table.txt", "any_other_name"])
+def test_whatever_a_tokenizers_own_code_may_read_is_its_identity(tmp_path: Path, name: str) -> None:
+    (tmp_path / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["a.T", null]}}', encoding="utf-8")
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("aa 1", encoding="utf-8")
+    before = fingerprint.of_tokenizer_files(tmp_path)
+    file.write_text("ab 1", encoding="utf-8")
+    assert fingerprint.of_tokenizer_files(tmp_path) != before
+
+
+def test_weights_and_documentation_are_not_a_tokenizers(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoTokenizer": ["a.T", null]}}', encoding="utf-8")
+    before = fingerprint.of_tokenizer_files(tmp_path)
+    for name in ("model.safetensors", "README.md", ".gitattributes"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    assert fingerprint.of_tokenizer_files(tmp_path) == before

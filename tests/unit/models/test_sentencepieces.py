@@ -111,3 +111,34 @@ def test_why_a_file_cannot_be_converted_is_said(tmp_path: Path, option: dict[str
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(said), encoding="utf-8")
     with pytest.raises(ModelError, match=f"the file has {cause}, which transformers does not convert"):
         loaded(tmp_path)
+
+
+# What transformers 4.57.x makes of Mistral's file alone: whether encode("ab") begins with <s>.
+BEGINS = [
+    ({"tokenizer_class": "LlamaTokenizer"}, "llama", True),
+    ({"tokenizer_class": "LlamaTokenizer"}, "granite", True),
+    ({"tokenizer_class": "LlamaTokenizerFast"}, "llama", True),
+    ({"tokenizer_class": "LlamaTokenizer", "legacy": False}, "mistral", True),
+    ({"tokenizer_class": "LlamaTokenizer", "add_bos_token": True}, "llama", True),
+    ({"tokenizer_class": "LlamaTokenizer", "add_bos_token": False}, "llama", False),
+    ({"tokenizer_class": "LlamaTokenizer", "add_bos_token": None}, "llama", False),
+    ({"tokenizer_class": "GemmaTokenizer"}, "gemma2", True),
+    ({}, "mistral", True),
+    ({}, "gemma", True),
+    ({"add_bos_token": False}, "mixtral", False),
+]
+
+
+@pytest.mark.parametrize(("settings", "kind", "begins"), BEGINS)
+def test_a_text_begins_with_bos_where_the_class_is_made_to(
+    tmp_path: Path, settings: dict[str, Any], kind: str, begins: bool
+) -> None:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = write_mistral(tmp_path)
+    ends = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**ends, **settings}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}), encoding="utf-8")
+    own = sentencepiece.SentencePieceProcessor(model_file=str(mistral_file()))
+    tokenizer = loaded(folder)
+    assert tokenizer.encode("ab") == ([own.bos_id()] if begins else []) + own.encode("ab")
+    assert tokenizer.encode("ab", add_special_tokens=False) == own.encode("ab")
