@@ -15,6 +15,7 @@ new one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
@@ -307,3 +308,19 @@ class Session:
 
 def _documents(requests: Iterable[Request]) -> list[tuple[str, int]]:
     return [(request.task, request.doc_id) for request in requests]
+
+
+def score_requests(instances: Iterable[Any]) -> list[ScoreRequest]:
+    """Return lm-eval's instances with (context, continuation) as requests."""
+    return [ScoreRequest(str(i.task_name), int(i.doc_id or 0), *i.args) for i in instances]
+
+
+def text_requests(instances: Iterable[Any]) -> list[TextRequest]:
+    """Return lm-eval's instances with (context, settings) as requests; repetitions are numbered."""
+    seen: Counter[tuple[str, int, int]] = Counter()
+    found = []
+    for i in instances:
+        task, doc_id = str(i.task_name), int(i.doc_id or 0)
+        found.append(TextRequest(task, doc_id, seen[task, doc_id, i.idx], str(i.args[0]), dict(i.args[1])))
+        seen[task, doc_id, i.idx] += 1
+    return found

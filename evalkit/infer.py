@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from evalkit.config import ModelConfig, Prompt
 from evalkit.errors import ConfigError, ModelError
-from evalkit.ready import check_packages
+from evalkit.models.packages import check_packages
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM

@@ -17,7 +17,17 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from evalkit.answering import Capabilities, ScoreRequest, Scores, Session, TextRequest, Texts, Work
+from evalkit.answering import (
+    Capabilities,
+    ScoreRequest,
+    Scores,
+    Session,
+    TextRequest,
+    Texts,
+    Work,
+    score_requests,
+    text_requests,
+)
 from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests, make_plain
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
@@ -31,7 +41,6 @@ from evalkit.scoring.parts import is_out_of_memory
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
 from evalkit.store.sections import FailedText, Prompt, plan_batches
-from evalkit.tasks.lm_eval_tasks import score_requests, text_requests
 
 # Rows of a generated batch where the batch size is ``auto``.
 GENERATION_ROWS = 16

@@ -10,10 +10,11 @@ from evalkit.baselines import load_baseline
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
 from evalkit.records.reading import read_run
+from evalkit.report.comparable import protocol_changes
 from evalkit.report.gate import is_run
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.published import COMPARISON_ORDER, ModelScores, column_of, comparison_table
-from evalkit.report.run_report import protocol_changes, run_report, suite_average, warnings
+from evalkit.report.run_report import run_report, suite_average, warnings
 from evalkit.report.tables import Column, Table, render, rounded, to_markdown
 from evalkit.suites import load_suites
 

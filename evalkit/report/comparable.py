@@ -32,6 +32,9 @@ FIELDS = {
 """What is checked, and what it stands for."""
 
 
+_CHANGING = ("add_bos", "apply_chat_template", "system", "system_in_user", "max_new_tokens")
+
+
 @dataclass(frozen=True)
 class Difference:
     """One field in which two results differ.
@@ -278,3 +281,8 @@ def _setting(value: Any) -> str:
         return "on" if value else "off"
     text = " ".join(str(value).split()) if value else ""
     return repr(text if len(text) <= 40 else text[:37] + "...") if text else "none"
+
+
+def protocol_changes(record: RunRecord) -> list[str]:
+    """Return the settings that change requests from the protocol's."""
+    return [name for name in _CHANGING if getattr(record.config, name)]

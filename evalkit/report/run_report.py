@@ -7,11 +7,11 @@ from decimal import Decimal
 
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
+from evalkit.report.comparable import protocol_changes
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.tables import escape_markdown, rounded
 from evalkit.suites import Suite, load_suites
 
-_CHANGING = ("add_bos", "apply_chat_template", "system", "system_in_user", "max_new_tokens")
 _HEADINGS = ("Task", "Version", "Metric", "Value", "", "Stderr")
 # Text columns are padded on the right, numbers on the left; headings are centred: the layout of the published tables.
 _NUMERIC = (False, True, False, True, False, True)
@@ -153,11 +153,6 @@ def model_rows(record: RunRecord, say: Language) -> list[tuple[str, str]]:
 
 def _duration(seconds: float | None, say: Language) -> str:
     return say("unfinished") if seconds is None else say("{seconds} s", seconds=f"{seconds:.0f}")
-
-
-def protocol_changes(record: RunRecord) -> list[str]:
-    """Return the settings that change requests from the protocol's."""
-    return [name for name in _CHANGING if getattr(record.config, name)]
 
 
 def _data_text(data: Mapping[str, DataFacts], say: Language) -> str:

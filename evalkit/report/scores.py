@@ -16,6 +16,7 @@ from evalkit.baselines import Baseline
 from evalkit.paired import PairedTest
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
+from evalkit.report.comparable import protocol_changes
 from evalkit.report.language import ENGLISH, Language
 from evalkit.report.pairing import (
     TaskPair,
@@ -27,7 +28,6 @@ from evalkit.report.pairing import (
     samples_by_task,
 )
 from evalkit.report.questions import AVERAGE, margin_test, paired_tests
-from evalkit.report.run_report import protocol_changes
 from evalkit.report.run_scores import RunScores
 from evalkit.stats import (
     Estimate,

@@ -16,6 +16,18 @@ _FENCES = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
 _LONGEST = 100_000
 
 
+# A block of code in Markdown: between lines of backticks or tildes, or to the end where the answer was cut.
+_FENCED = re.compile(
+    r"(?:(?P<ticks>`{3,})|^[ \t]*(?P<tildes>~{3,}))[ \t]*[\w+-]*[ \t]*\r?\n"
+    r"(?P<code>.*?)(?:^[ \t]*(?(ticks)(?P=ticks)|(?P=tildes))|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+# What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
+_THOUGHT = re.compile(r"\A\s*<(?P<name>think|thinking|reasoning|thought)>.*?</(?P=name)>", re.DOTALL)
+_THOUGHT_OPENED_BEFORE = re.compile(r"\A(?:(?!<think>).)*?</think>", re.DOTALL)
+_CODE_LINE = re.compile(r"^[ \t]*(?:def |async def |from \w|import \w|@\w|class )", re.MULTILINE)
+
+
 def is_python(problem: Problem, completion: str) -> bool:
     """Return whether the prompt with this completion is Python; nothing is run."""
     program = problem.prompt + completion
@@ -38,8 +50,6 @@ def extract(problem: Problem, answer: str) -> str:
     code block that defines the function; the whole as the function's body, indented; without the last lines, which may
     be prose.
     """
-    from evalkit.tasks.humaneval import answered_code, without_thought
-
     if is_python(problem, answer):
         return answer
     answer = without_thought(answer)
@@ -80,3 +90,35 @@ def _looks_like(completion: str) -> str:
         return "with end tokens"
     first = completion.lstrip("\n")
     return "without the function's indentation" if first[:1] not in (" ", "\t", "") else "otherwise"
+
+
+def answered_code(answer: str, entry_point: str) -> str:
+    """Take the code out of a chat model's answer, as a continuation of the prompt.
+
+    What it thought aloud before (``<think>`` ... ``</think>``) is no answer and left out. The first fenced block that
+    defines the function counts, else the first one, else the whole answer from the first line
+    that looks like code. A block that was never closed (the answer was cut) counts too. What defines the function
+    again follows the prompt on lines of its own, so that the prompt's imports and helpers hold; anything else is taken
+    as the function's body.
+
+    Args:
+        answer: the generated text.
+        entry_point: name of the function asked for.
+    """
+    answer = without_thought(answer)
+    blocks = [match.group("code") for match in _FENCED.finditer(answer)]
+    defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(entry_point)}\b", re.MULTILINE)
+    code = next((block for block in blocks if defines.search(block)), blocks[0] if blocks else None)
+    if code is None:
+        start = _CODE_LINE.search(answer)
+        code = answer[start.start() :] if start else answer
+    if defines.search(code):
+        return "\n" + textwrap.dedent(code)
+    body = textwrap.dedent(code).strip("\n")
+    return textwrap.indent(body, "    ") + "\n"
+
+
+def without_thought(answer: str) -> str:
+    """Return what follows a thought that an answer begins with; all of it where there is none, or it has no end."""
+    thought = _THOUGHT.match(answer) or _THOUGHT_OPENED_BEFORE.match(answer)
+    return answer[thought.end() :] if thought else answer

@@ -21,11 +21,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evalkit.answering import Answerer, Answers, Request, ScoreRequest, Session, TextRequest
+from evalkit.answering import Answerer, Answers, Request, Session, TextRequest, score_requests, text_requests
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
 from evalkit.errors import ConfigError
@@ -226,22 +225,6 @@ class _AsModel:
         found = self._answerer.texts(requests, self._session)
         self._marks.add(requests, found.marks)
         return [FailedText() if text is None else text for text in found.answers]
-
-
-def score_requests(instances: Iterable[Any]) -> list[ScoreRequest]:
-    """Return lm-eval's instances with (context, continuation) as requests."""
-    return [ScoreRequest(str(i.task_name), int(i.doc_id or 0), *i.args) for i in instances]
-
-
-def text_requests(instances: Iterable[Any]) -> list[TextRequest]:
-    """Return lm-eval's instances with (context, settings) as requests; repetitions are numbered."""
-    seen: Counter[tuple[str, int, int]] = Counter()
-    found = []
-    for i in instances:
-        task, doc_id = str(i.task_name), int(i.doc_id or 0)
-        found.append(TextRequest(task, doc_id, seen[task, doc_id, i.idx], str(i.args[0]), dict(i.args[1])))
-        seen[task, doc_id, i.idx] += 1
-    return found
 
 
 def _requests(instances: Sequence[Any]) -> list[Request]:

@@ -1,7 +1,8 @@
 """A run's model-written programs: begun while the model writes the next ones, judged in one call, told by request.
 
-`Programs` is what `evalkit run` uses. Under lm-eval's own command ``configs/tasks`` names `evalkit.tasks.humaneval`'s
-filters, which judge with a checker of their own. Either way a text comes to the task's metrics with its verdict.
+`Programs` is what `evalkit run` uses. Under lm-eval's own command ``configs/tasks`` names the filters
+`judged` and `chat_judged`, which judge with a checker of their own. Either way a text comes to the task's metrics with
+its verdict.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from evalkit.tasks.humaneval import JudgedText, program_of
+from evalkit.tasks.humaneval import CHAT, COMPLETION, JudgedText, program_of
 
 if TYPE_CHECKING:
     from evalkit.sandbox import Checker, Verdict
@@ -86,3 +87,29 @@ class VerdictFilter:
             texts = with_verdicts(texts, verdicts)
         for instance, of_document in zip(instances, texts, strict=True):
             instance.filtered_resps[self.name] = of_document if len(of_document) > 1 else of_document[0]
+
+
+def judged(texts: Sequence[Sequence[str]], docs: Sequence[Doc]) -> list[Any]:
+    """Judge completions, all in one call: the task's filter under lm-eval's own command, with full isolation.
+
+    Args:
+        texts: by document its samples.
+        docs: the documents.
+
+    Returns:
+        By document its text, or a list of them where there are several; each is a `JudgedText`.
+    """
+    return _judged(COMPLETION, texts, docs)
+
+
+def chat_judged(texts: Sequence[Sequence[str]], docs: Sequence[Doc]) -> list[Any]:
+    """Judge the code in a chat model's answers; see `judged`."""
+    return _judged(CHAT, texts, docs)
+
+
+def _judged(task: str, texts: Sequence[Sequence[str]], docs: Sequence[Doc]) -> list[Any]:
+    from evalkit.sandbox import Checker
+
+    with Checker(isolation="require") as checker:
+        verdicts = Programs(checker).judge([(task, number) for number in range(len(docs))], docs, texts)
+    return [found if len(found) > 1 else found[0] for found in with_verdicts(texts, verdicts)]

@@ -36,7 +36,8 @@ def counted(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 Ledger._commit = counted
 config = RunConfig(
-    model=ModelConfig(name="bigrams"), task=tuple(sys.argv[3].split(",")), data=("samples",), limit=3, output=sys.argv[1], max_new_tokens=24,
+    model=ModelConfig(name="bigrams"), task=tuple(sys.argv[3].split(",")),
+    data=("samples",), limit=3, output=sys.argv[1], max_new_tokens=24,
     dry_run="--dry-run" in sys.argv, apply_chat_template="--chat" in sys.argv,
 )
 sys.stdout.write(run(config, ["run"], load=lambda config, say: bigrams()).report)

@@ -40,7 +40,10 @@ def test_the_sum_of_reweighted_means_is_that_of_random_weights(tasks: tuple[tupl
             signs = [s for s, k in ((1, lost + (number == place)), (-1, gained), (0, n - lost - gained)) if k]
             total += sum(s * p for s, p in zip(signs, parts, strict=True)) / sum(parts) / len(tasks)
         drawn = np.maximum(drawn, [float(np.mean(total >= level)) for level in levels])
-    assert [found.at(level) for level in levels] == pytest.approx(drawn, rel=0.03, abs=0.006)
+    if len(tasks) == 2:
+        assert [found.at(level) for level in levels] == pytest.approx(drawn, rel=0.03, abs=0.006)
+    else:  # cuts between the sizes are asked as well, and the largest counts
+        assert all(found.at(level) >= of_strata - 0.006 for level, of_strata in zip(levels, drawn, strict=True))
 
 
 def test_one_size_is_one_stratum() -> None:

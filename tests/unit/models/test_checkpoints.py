@@ -265,12 +265,12 @@ def test_a_missing_tokenizer_names_the_option(own_checkpoint: Path) -> None:
 
 
 def test_a_tekken_file_alone_needs_its_package(own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit import ready
+    from evalkit.models import packages
 
     (own_checkpoint / "tokenizer.json").rename(own_checkpoint / "tekken.json")
-    monkeypatch.setattr(ready, "_is_there", lambda _: False)
+    monkeypatch.setattr(packages, "_is_there", lambda _: False)
     with pytest.raises(ModelError, match="needs mistral-common, not installed here; pip install mistral-common"):
-        ready.check_tokenizer_packages(own_checkpoint)
+        packages.check_tokenizer_packages(own_checkpoint)
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 493443\n"

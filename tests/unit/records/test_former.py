@@ -83,7 +83,8 @@ def test_a_value_of_another_type_is_damage_in_it_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("details", [{"mc1_choices": 0, "mc2_true": 1}, {"mc1_choices": 9, "mc2_true": 9}, {}])
 def test_choices_that_are_not_known_stay_unknown(tmp_path: Path, details: dict[str, int]) -> None:
     line = next(line for line in (SCHEMA_2 / "samples.jsonl").read_text().splitlines() if "truthfulqa" in line)
-    sample = json.loads(line) | {"continuations": [" a", " b"], "logprobs": [-1.0, -2.0], "details": details}
+    sample = json.loads(line) | {"continuations": [" a", " b"], "logprobs": [-1.0, -2.0], "greedy": [False, False]}
+    sample["details"] = details
     (tmp_path / "samples.jsonl").write_text(json.dumps(sample) + "\n")
     (found,) = read_samples(tmp_path)
     assert (found.gold, found.second_group) == (None, None)

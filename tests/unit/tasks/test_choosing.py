@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from evalkit.tasks.loading import load_lm_eval_tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from evalkit.records.former import with_choices
 from evalkit.records.samples import Sample
 from evalkit.suites import load_tasks, with_programs
 from evalkit.tasks.choosing import chooser_of, chosen
+from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
 from tests.support import protocol
 
 TASKS = [name for name in load_tasks() if not with_programs([name])]

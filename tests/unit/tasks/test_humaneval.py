@@ -12,6 +12,7 @@ import pytest
 
 from evalkit.records.values import finite
 from evalkit.sandbox import Problem, Verdict
+from evalkit.sandbox.extract import answered_code
 from evalkit.tasks import humaneval
 from evalkit.tasks.programs import Programs, with_verdicts
 
@@ -50,7 +51,7 @@ def runs(completion: str) -> bool:
     ],
 )
 def test_the_code_of_a_chat_answer_follows_the_prompt_as_a_program(answer: str) -> None:
-    assert runs(humaneval.answered_code(answer, "total"))
+    assert runs(answered_code(answer, "total"))
 
 
 WRONG = "```python\ndef total(xs):\n    return 0\n```\n"
@@ -69,13 +70,13 @@ RIGHT = f"```python\n{WHOLE}```\n"
     ],
 )
 def test_what_was_thought_before_is_no_answer(answer: str) -> None:
-    assert runs(humaneval.answered_code(answer, "total"))
+    assert runs(answered_code(answer, "total"))
 
 
 @pytest.mark.parametrize("answer", [f"<think>\n{WRONG}</think>\n", f"{WRONG}</think>"])
 def test_a_thought_without_an_answer_fails(answer: str) -> None:
     with pytest.raises((AssertionError, SyntaxError, NameError)):
-        runs(humaneval.answered_code(answer, "total"))
+        runs(answered_code(answer, "total"))
 
 
 @pytest.mark.parametrize(
@@ -90,18 +91,18 @@ def test_a_thought_without_an_answer_fails(answer: str) -> None:
     ],
 )
 def test_blocks_between_other_lines_and_the_first_of_several(answer: str) -> None:
-    assert runs(humaneval.answered_code(answer, "total"))
+    assert runs(answered_code(answer, "total"))
 
 
 @pytest.mark.parametrize("answer", ["", "I cannot help with that.", "```python\n```"])
 def test_an_answer_without_code_is_a_completion_that_fails(answer: str) -> None:
     with pytest.raises((AssertionError, SyntaxError, NameError)):
-        runs(humaneval.answered_code(answer, "total"))
+        runs(answered_code(answer, "total"))
 
 
 def test_a_function_whose_name_begins_alike_is_another_one() -> None:
     answer = "```python\ndef totals(xs):\n    return 0\n```\n```python\n" + WHOLE + "```"
-    assert "def totals" not in humaneval.answered_code(answer, "total")
+    assert "def totals" not in answered_code(answer, "total")
 
 
 class FakeChecker:
