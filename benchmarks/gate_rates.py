@@ -18,10 +18,10 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
-from evalkit.report.gate_sequential import Recorded, SequentialGate
-from evalkit.report.pairing import TaskScores
-from evalkit.report.questions import judge, paired_tests
-from evalkit.stats import FloatArray
+from evalkit.comparison.gate_sequential import Recorded, SequentialGate
+from evalkit.comparison.pairing import TaskScores
+from evalkit.comparison.questions import judge, paired_tests
+from evalkit.stats.estimates import FloatArray
 from evalkit.suites import Suite, find_suite
 
 ALPHA = 0.05

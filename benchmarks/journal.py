@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.config import ModelConfig, RunConfig
-from evalkit.run import run
+from evalkit.evaluation.run import run
 from evalkit.store import journal
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import read_sections

@@ -4,8 +4,8 @@
 published log or model card.
 """
 
-from evalkit.baselines.importer import Imported, import_log
 from evalkit.baselines.model import Baseline, HumanEval, Metric, SuiteScore, slug_of
+from evalkit.baselines.reading.importer import Imported, import_log
 from evalkit.baselines.registry import (
     baseline_folders,
     default_folder,

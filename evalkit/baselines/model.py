@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from evalkit.stats import Estimate, binomial_stderr, suite_stderr
+from evalkit.stats.estimates import Estimate, binomial_stderr, suite_stderr
 from evalkit.suites import Suite, Task, question_group
 
 PASS_AT_1 = "humaneval"

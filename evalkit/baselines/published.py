@@ -1,6 +1,6 @@
 """What a published log or model card says, with line numbers, before anybody judges it.
 
-`evalkit.baselines.logs` fills these; the importer makes baselines from them, the audit recomputes them. All numbers
+`reading.logs` fills these; the importer makes baselines from them, the audit recomputes them. All numbers
 are decimals exactly as printed: 0.5000 keeps its four places, because rounding can only be checked against what was
 printed.
 """

@@ -8,8 +8,8 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-from evalkit.baselines.importer import import_log, is_called
 from evalkit.baselines.model import Baseline, slug_of
+from evalkit.baselines.reading.importer import import_log, is_called
 from evalkit.baselines.yamlfile import parse_baseline, read_baseline, to_yaml
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir

@@ -15,9 +15,9 @@ from msgspec import Meta, field
 from msgspec.structs import asdict
 
 from evalkit.baselines.model import Baseline, HumanEval, Metric
-from evalkit.baselines.names import is_metric
 from evalkit.errors import did_you_mean
 from evalkit.suites import load_suites, load_tasks
+from evalkit.task_names import is_metric
 from evalkit.yaml_files import Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from evalkit.data.layouts import Document
 from evalkit.data.manifest import Dataset, HubLocation
+from evalkit.data.offline import chosen_by_user, is_offline
+from evalkit.data.openmind_hub import snapshot
 from evalkit.errors import DataError
-from evalkit.offline import chosen_by_user, is_offline
-from evalkit.openmind_hub import snapshot
 
 _FOLDER = "give a local folder with --data FOLDER (layout: docs/data.md)"
 _MIRROR = f"set HF_ENDPOINT to a mirror, or {_FOLDER}"

@@ -1,7 +1,7 @@
 """A model's identity: digests of everything of it that can change an answer.
 
 One value, made from what was really loaded. The record holds it, a run is continued and other runs' results are taken
-over under it (``evalkit.store``), and comparisons name where two of them differ (``evalkit.report.comparable``).
+over under it (``evalkit.store``), and comparisons name where two of them differ (``evalkit.comparison.comparable``).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evalkit.answering import Identity
 from evalkit.models import fingerprint, tiny
+from evalkit.models.answering import Identity
 from evalkit.scoring.stopping import end_ids
 
 if TYPE_CHECKING:

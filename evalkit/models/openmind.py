@@ -1,6 +1,6 @@
 """The adapter: a causal language model on an Ascend NPU, a GPU or the CPU, as lm-eval's model ``openmind``.
 
-This file alone imports openmind and torch_npu (and `evalkit.openmind_hub` the hub's client); every other module works
+This file alone imports openmind and torch_npu (and `data.openmind_hub` the hub's client); every other module works
 without them being there.
 
 Here is the loading; `scored.ScoredLM` scores and generates, and all else is lm-eval's `HFLM`. It gets a model and a
@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evalkit.answering import FullyDescribed
 from evalkit.errors import ModelError
+from evalkit.models.answering import FullyDescribed
 
 try:
     import torch
@@ -40,11 +40,11 @@ except RuntimeError as error:  # torch's, where somebody has switched the plug-i
     raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
 
 from evalkit.config import TINY, ModelConfig
+from evalkit.data.openmind_hub import snapshot
 from evalkit.models import chat, checkpoints, devices, in_memory, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, Weights, first_line
 from evalkit.models.containment import Contained, contained_import
 from evalkit.models.description import describe, installed_version
-from evalkit.openmind_hub import snapshot
 from evalkit.options import build, settings_of
 from evalkit.paths import user_path
 

@@ -17,7 +17,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from evalkit.answering import (
+from evalkit.errors import ModelError
+from evalkit.models.answering import (
     Capabilities,
     ScoreRequest,
     Scores,
@@ -28,7 +29,6 @@ from evalkit.answering import (
     score_requests,
     text_requests,
 )
-from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests, make_plain
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings

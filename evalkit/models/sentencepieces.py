@@ -44,7 +44,7 @@ BEGIN_WITH_BOS_MODELS = (LEAVE_PREFIX_SPACE_MODELS - {"t5"}) | {
 def restore_bos(folder: Path, tokenizer: Any) -> None:
     """Let a tokenizer that is a SentencePiece file alone begin texts with its BOS where its class is made to.
 
-    Without --add-bos texts are encoded without it all the same; but then the user is told so (`evalkit.preflight`).
+    Without --add-bos texts are encoded without it all the same; but then the user is told so (`preflight`).
     """
     if (folder / "tokenizer.json").is_file() or not any((folder / name).is_file() for name in FILES):
         return

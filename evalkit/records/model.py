@@ -1,7 +1,7 @@
 """What a run's record says, as types: the key ``evalkit`` of ``run.json``, and what readers get beside it.
 
 The types are the documentation: ``docs/run.schema.json`` is made of them. A key that is not declared here is refused,
-written or read; what evalkit wrote before is brought into this form by `evalkit.records.former`.
+written or read; what evalkit wrote before is brought into this form by `evalkit.results.former`.
 """
 
 from __future__ import annotations

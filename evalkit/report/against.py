@@ -7,16 +7,16 @@ from decimal import Decimal
 from pathlib import Path
 
 from evalkit.baselines import load_baseline
+from evalkit.comparison.comparable import protocol_changes
+from evalkit.comparison.gate import is_run
 from evalkit.errors import ConfigError
+from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
-from evalkit.records.reading import read_run
-from evalkit.report.comparable import protocol_changes
-from evalkit.report.gate import is_run
-from evalkit.report.language import ENGLISH, Language
-from evalkit.report.published import COMPARISON_ORDER, ModelScores, column_of, comparison_table
+from evalkit.report.card import COMPARISON_ORDER, ModelScores, column_of, comparison_table
 from evalkit.report.run_report import run_report, suite_average, warnings
-from evalkit.report.tables import Column, Table, render, rounded, to_markdown
+from evalkit.results.reading import read_run
 from evalkit.suites import load_suites
+from evalkit.tables import Column, Table, render, rounded, to_markdown
 
 
 def column_of_run(record: RunRecord, say: Language = ENGLISH) -> ModelScores:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.baselines import Baseline, load_baseline
+from evalkit.comparison.gate import is_run
+from evalkit.comparison.points import Point, RunData, Scores, scores_of_baseline, scores_of_run
+from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
-from evalkit.records.reading import read_run
-from evalkit.report.gate import is_run
-from evalkit.report.language import ENGLISH, Language
-from evalkit.report.scores import Point, RunData, Scores, scores_of_baseline, scores_of_run
+from evalkit.results.reading import read_run
 from evalkit.suites import load_suites
 
 COLOURS = 8

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ConfigError
-from evalkit.records.reading import read_run, read_samples
 from evalkit.records.samples import Sample
+from evalkit.results.reading import read_run, read_samples
 
 # Lines of a program's own output that are shown.
 SHOWN_OUTPUT_LINES = 10

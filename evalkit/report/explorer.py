@@ -1,6 +1,6 @@
 """The documents of one or more runs as compact data for the HTML report's sample explorer.
 
-Documents that several runs share (see `evalkit.report.pairing`) are one entry with one result a run.
+Documents that several runs share (see `evalkit.comparison.pairing`) are one entry with one result a run.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from evalkit.comparison.pairing import document_keys, have_hashes, same_data
+from evalkit.comparison.points import RunData
 from evalkit.records.samples import Sample
 from evalkit.records.values import plain
-from evalkit.report.pairing import document_keys, have_hashes, same_data
-from evalkit.report.scores import RunData
 from evalkit.suites import load_suites
 
 

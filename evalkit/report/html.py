@@ -26,18 +26,18 @@ from markupsafe import Markup
 
 from evalkit import __version__
 from evalkit.baselines import Baseline
+from evalkit.comparison.comparable import protocol_changes
+from evalkit.comparison.gate import AVERAGE
+from evalkit.comparison.points import Point, RunData, change_from, paired_samples, read_data, suite_changes
+from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.report.charts import Model, models_of, read_models, run_labels, suite_groups, task_groups
-from evalkit.report.comparable import protocol_changes
 from evalkit.report.explorer import explorer_data
-from evalkit.report.gate import AVERAGE
 from evalkit.report.html_tables import comparison, facts, number, signed, task_table, trend
-from evalkit.report.language import ENGLISH, Language
 from evalkit.report.run_report import warnings
-from evalkit.report.scores import Point, RunData, change_from, paired_samples, read_data, suite_changes
-from evalkit.report.tables import visible
 from evalkit.store.files import write_atomically
 from evalkit.suites import load_suites
+from evalkit.tables import visible
 
 PAGE = Path(__file__).resolve().parent / "page"
 

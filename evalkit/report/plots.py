@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit.comparison.points import read_data
 from evalkit.errors import ConfigError, StoreError
+from evalkit.language import ENGLISH, Language, load_language
 from evalkit.report.charts import Group, Model, Row, models_of, read_models, suite_groups, task_groups
-from evalkit.report.language import ENGLISH, Language, load_language
-from evalkit.report.scores import read_data
-from evalkit.report.tables import visible
+from evalkit.tables import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from evalkit.comparison.comparable import protocol_changes
+from evalkit.language import ENGLISH, Language
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
-from evalkit.report.comparable import protocol_changes
-from evalkit.report.language import ENGLISH, Language
-from evalkit.report.tables import escape_markdown, rounded
 from evalkit.suites import Suite, load_suites
+from evalkit.tables import escape_markdown, rounded
 
 _HEADINGS = ("Task", "Version", "Metric", "Value", "", "Stderr")
 # Text columns are padded on the right, numbers on the left; headings are centred: the layout of the published tables.

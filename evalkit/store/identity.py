@@ -20,13 +20,12 @@ NOT_COMPARED = ("python", "openmind_hub")
 # The code that makes requests, answers them, keeps the answers and makes values of them. What only asks for a run,
 # looks at it or shows it must not make an unfinished run unresumable, so a new room has to be entered here to count.
 ANSWERING = (
-    "answering.py",
     "data",
-    "evaluated.py",
+    "evaluation/evaluated.py",
     "models",
     "records/samples.py",
     "records/values.py",
-    "records/writing.py",
+    "results/writing.py",
     "sandbox",
     "scoring",
     "store",

@@ -48,7 +48,7 @@ from evalkit.store.sections import (
 
 
 class Watch(Protocol):
-    """Who is told of the progress, as `evalkit.progress.Progress` is."""
+    """Who is told of the progress, as `evalkit.evaluation.progress.Progress` is."""
 
     def advance(self, units: int) -> None:
         """Count finished work."""

@@ -60,7 +60,7 @@ def results(_doc: Doc, results: Sequence[Any]) -> dict[str, float]:
 
     A harness error is no failure of the model: it refuses the score too.
     """
-    from evalkit.sandbox.score import estimate
+    from evalkit.sandbox.pass_at_k import estimate
 
     verdicts = verdicts_of(results)
     n, passed = len(verdicts), sum(verdict.passed for verdict in verdicts)

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.records.reading import read_run, read_samples
+from evalkit.results.reading import read_run, read_samples
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS = ("arc_easy", "bigbench_geometric_shapes", "humaneval")
-# A run through `evalkit.run.run`; killed after so many finished packs and batches.
+# A run through `evalkit.evaluation.run.run`; killed after so many finished packs and batches.
 RUN = """
 import os, signal, sys
 from recipe import bigrams
 from evalkit.config import ModelConfig, RunConfig
-from evalkit.interrupt import StopSignals
-from evalkit.run import run
+from evalkit.evaluation.interrupt import StopSignals
+from evalkit.evaluation.run import run
 from evalkit.store.ledger import Ledger
 
 commit, left = Ledger._commit, int(sys.argv[2])

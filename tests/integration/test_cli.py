@@ -162,7 +162,7 @@ def test_a_fault_of_ours_is_no_verdict(
     def broken(*_: object) -> str:
         raise fault
 
-    monkeypatch.setattr("evalkit.listing.listing", broken)
+    monkeypatch.setattr("evalkit.cli.listing.listing", broken)
     with pytest.raises(SystemExit) as stopped:
         main(["list", "suites"])
     assert stopped.value.code == 70

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from evalkit.cli import main
 from evalkit.config import ModelConfig, RunConfig
-from evalkit.gate_run import _is_known_to_be, gate_model
+from evalkit.evaluation.gate_run import _is_known_to_be, gate_model
+from evalkit.evaluation.run import run
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE
-from evalkit.records.reading import read_run
-from evalkit.run import run
+from evalkit.results.reading import read_run
 
 pytestmark = pytest.mark.model
 

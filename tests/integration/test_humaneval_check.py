@@ -113,7 +113,7 @@ def refused(problems: list[Problem], folder: Path, refusals: str, isolation: str
     return subprocess.run(
         [
             *(sys.executable, str(SUPPORT / "outer_filter.py"), *refusals.split(), "--"),
-            *(sys.executable, "-m", "evalkit.sandbox.commands", "check", str(samples), "--isolation", isolation),
+            *(sys.executable, "-m", "evalkit.cli.humaneval", "check", str(samples), "--isolation", isolation),
             *("--data", str(SAMPLE_DATA), "--output", str(folder / "results.jsonl")),
         ],
         capture_output=True,
@@ -167,7 +167,7 @@ def test_shared_hostile_programs(shared: Path, tmp_path: Path) -> None:
         pytest.skip("bubblewrap is not installed")
     launcher = tmp_path / "check.py"
     launcher.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from evalkit.sandbox.commands import main; main()\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from evalkit.cli.humaneval import main; main()\n"
     )
     done = subprocess.run(
         [

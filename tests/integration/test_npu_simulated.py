@@ -43,7 +43,7 @@ import io, json, sys
 import torch
 from lm_eval.api.instance import Instance
 from evalkit.config import ModelConfig, Prompt
-from evalkit.infer import infer
+from evalkit.evaluation.infer import infer
 from evalkit.models.openmind import OpenMindLM
 
 folder = sys.argv[1]

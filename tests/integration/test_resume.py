@@ -328,7 +328,7 @@ def test_a_report_of_an_unfinished_run(tmp_path: Path, interrupt: Interrupt, who
 def test_a_partial_report_has_the_metrics_of_finished_documents(
     tmp_path: Path, interrupt: Interrupt, whole: Path
 ) -> None:
-    from evalkit.partial import partial_record
+    from evalkit.evaluation.partial import partial_record
 
     interrupt(tmp_path, 4)
     record = partial_record(newest(tmp_path))
@@ -344,7 +344,7 @@ PROGRAMS = ("--suite", "humaneval", "--suite", "humaneval_chat", "--max-new-toke
 def test_a_report_runs_no_programs_and_gives_each_request_its_own_answer(
     tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from evalkit.partial import partial_record
+    from evalkit.evaluation.partial import partial_record
     from evalkit.sandbox import Checker
 
     interrupt(tmp_path, 8, *PROGRAMS)
@@ -371,7 +371,7 @@ def test_a_report_runs_no_programs_and_gives_each_request_its_own_answer(
 
 def _answers_of_partial(folder: Path, patched: pytest.MonkeyPatch) -> dict[tuple[str, int], str]:
     """Return by (task, doc_id) what a partial report takes for the generated texts."""
-    from evalkit import partial
+    from evalkit.evaluation import partial
 
     seen: dict[tuple[str, int], str] = {}
     answer = partial.JournalAnswers.texts

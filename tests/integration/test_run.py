@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from evalkit.answering import Scores
 from evalkit.cli import main
 from evalkit.config import ModelConfig
 from evalkit.data import DataSource
+from evalkit.evaluation.verify import log_likelihood_tasks
 from evalkit.models import load as load_module
+from evalkit.models.answering import Scores
 from evalkit.paths import configs_dir
 from evalkit.records.model import MetricValue
-from evalkit.records.reading import read_run, read_samples
+from evalkit.results.reading import read_run, read_samples
 from evalkit.suites import load_suites, load_tasks
-from evalkit.verify import log_likelihood_tasks
 from tests.support import protocol
 from tests.support.checkpoints import write_random_mistral
 from tests.support.once import once

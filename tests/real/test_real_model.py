@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from evalkit.records.model import RunRecord
-from evalkit.records.reading import read_run, read_samples
+from evalkit.results.reading import read_run, read_samples
 from evalkit.suites import load_suites
 from tests.real.make_model import NAME, WHY_NOT, cache_folder
 

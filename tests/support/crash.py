@@ -33,8 +33,8 @@ def child(folder: Path, fail_at: int | None, error: int | None, scorer: str) -> 
 
     from evalkit.config import ModelConfig, RunConfig
     from evalkit.errors import EvalkitError
-    from evalkit.interrupt import Interrupted, StopSignals
-    from evalkit.run import run
+    from evalkit.evaluation.interrupt import Interrupted, StopSignals
+    from evalkit.evaluation.run import run
     from evalkit.store import files
     from tests.support.faults import FaultyOs
 
@@ -211,9 +211,6 @@ def main() -> None:
     import lm_eval.evaluator  # noqa: F401
     import scipy.optimize  # noqa: F401
     from transformers import MistralForCausalLM  # noqa: F401
-
-    import evalkit.models.openmind
-    import evalkit.run  # noqa: F401
 
     root: Path = options.folder
     root.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
-from evalkit.records.writing import write_run
+from evalkit.results.writing import write_run
 from evalkit.suites import find_task, load_suites
 from tests.support.records import EVALKIT, facts
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.records.writing import part, write_run
+from evalkit.results.writing import part, write_run
 
 EVALKIT: dict[str, Any] = {
     "protocol": "nous-2023",

@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
-from evalkit.records.writing import write_run
+from evalkit.results.writing import write_run
 from tests.support.records import facts
 
 EVALKIT: dict[str, Any] = {

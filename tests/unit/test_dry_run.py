@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit import dry_run
+from evalkit.evaluation import dry_run
 from evalkit.scoring.requests import TokenRequest
 
 pytestmark = pytest.mark.model

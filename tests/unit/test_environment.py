@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import __version__, environment
-from evalkit.environment import (
+from evalkit import __version__
+from evalkit.evaluation import environment
+from evalkit.evaluation.environment import (
     code_revision,
     describe_environment,
     driver_versions,

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from evalkit.interrupt import Interrupted, StopSignals
+from evalkit.evaluation.interrupt import Interrupted, StopSignals
 
 pytestmark = pytest.mark.torch_free
 
@@ -70,7 +70,7 @@ def test_other_threads_are_left_alone() -> None:
 def test_the_second_signal_stops_at_once() -> None:
     code = (
         "import os, signal, sys\n"
-        "from evalkit.interrupt import StopSignals\n"
+        "from evalkit.evaluation.interrupt import StopSignals\n"
         "with StopSignals() as signals, signals.held():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('held', flush=True)\n"

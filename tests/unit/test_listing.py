@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.cli.listing import listing
 from evalkit.errors import ConfigError
-from evalkit.listing import listing
 from evalkit.suites import load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free

@@ -14,10 +14,10 @@ from scipy import stats as scipy_stats
 
 from benchmarks.gate_rates import Case, cases, rates
 from evalkit.errors import DataError
-from evalkit.hidden import hidden_probability
-from evalkit.paired import paired_test
-from evalkit.stats import Estimate, suite_mean
-from evalkit.unpaired import Side, UnpairedTest, limits_error, observed, restricted_share, widened
+from evalkit.stats.estimates import Estimate, suite_mean
+from evalkit.stats.hidden import hidden_probability
+from evalkit.stats.paired import paired_test
+from evalkit.stats.unpaired import Side, UnpairedTest, limits_error, observed, restricted_share, widened
 
 pytestmark = pytest.mark.torch_free
 

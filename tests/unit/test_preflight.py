@@ -11,9 +11,9 @@ import pytest
 
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
+from evalkit.evaluation.preflight import Asked, check_model, check_requests
 from evalkit.models import tiny
 from evalkit.models.chat import check_chat_template
-from evalkit.preflight import Asked, check_model, check_requests
 from evalkit.scoring.encode import encode_pairs
 
 pytestmark = pytest.mark.model

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from evalkit.progress import Progress, duration_text
+from evalkit.evaluation.progress import Progress, duration_text
 
 pytestmark = pytest.mark.torch_free
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit import stats
 from evalkit.errors import DataError
+from evalkit.stats.estimates import estimates as stats
 
 pytestmark = pytest.mark.torch_free
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from evalkit.paired import PairedTest, PlannedTask, paired_test, planned_test
-from evalkit.strata import melded, tail_probabilities
+from evalkit.stats.paired import PairedTest, PlannedTask, paired_test, planned_test
+from evalkit.stats.strata import melded, tail_probabilities
 
 
 def of_counts(*tasks: tuple[int, int, int], weights: list[float] | None = None) -> PairedTest:

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 from evalkit.config import ModelConfig, RunConfig
+from evalkit.evaluation.run import run
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE
-from evalkit.run import run
 
 SUITES = ("gpt4all", "agieval", "truthfulqa")
 TARGET = Path(__file__).resolve().parent / "tiny-samples"

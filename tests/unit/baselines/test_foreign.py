@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from evalkit.baselines.cells import score_of
-from evalkit.baselines.importer import import_log
-from evalkit.baselines.logs import parse_log
 from evalkit.baselines.published import Log
-from evalkit.baselines.text import numbered_lines
+from evalkit.baselines.reading.cells import score_of
+from evalkit.baselines.reading.importer import import_log
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.text import numbered_lines
 from evalkit.cli import main
+from evalkit.comparison.pairing import pair_samples
 from evalkit.errors import DataError
-from evalkit.records.lm_eval_files import read_foreign_run, read_foreign_samples
-from evalkit.report.pairing import pair_samples
+from evalkit.results.lm_eval_files import read_foreign_run, read_foreign_samples
 from evalkit.suites import find_task
 
 pytestmark = pytest.mark.torch_free

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.baselines import import_log, list_baselines, read_baseline, to_yaml
-from evalkit.baselines.logs import parse_log, read_log
-from evalkit.baselines.names import comparison_role
+from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.findings import audit_log
 from evalkit.baselines.published import Log
-from evalkit.baselines.text import decode, numbered_lines
+from evalkit.baselines.reading.logs import parse_log, read_log
+from evalkit.baselines.reading.text import decode, numbered_lines
 from evalkit.errors import ConfigError, DataError
 from evalkit.paths import configs_dir
-from evalkit.report.audit import audit_log
-from evalkit.report.checks import Verdict
 from evalkit.suites import load_tasks
+from evalkit.task_names import comparison_role
 
 pytestmark = pytest.mark.torch_free
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from evalkit.baselines.importer import import_log
-from evalkit.baselines.logs import parse_log
+from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.findings import audit_log
 from evalkit.baselines.published import Log
-from evalkit.baselines.text import numbered_lines
+from evalkit.baselines.reading.importer import import_log
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.text import numbered_lines
 from evalkit.cli import main
 from evalkit.errors import StoreError
-from evalkit.records.lm_eval_files import read_foreign_run
-from evalkit.report.audit import audit_log
-from evalkit.report.checks import Verdict
+from evalkit.results.lm_eval_files import read_foreign_run
 from evalkit.suites import load_suites
 
 pytestmark = pytest.mark.torch_free

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.baselines.logs import parse_log
 from evalkit.baselines.published import Log
-from evalkit.baselines.text import numbered_lines
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.text import numbered_lines
 
 pytestmark = pytest.mark.torch_free
 HEADING = "|Task|Version|Metric|Value|   |Stderr|\n|---|---|---|---|---|---|\n"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.baselines.importer import import_log
-from evalkit.baselines.logs import parse_log
 from evalkit.baselines.model import Baseline
 from evalkit.baselines.published import Log
-from evalkit.baselines.text import numbered_lines
+from evalkit.baselines.reading.importer import import_log
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.text import numbered_lines
 
 pytestmark = pytest.mark.torch_free
 HEADING = "|    Task     |Version| Metric |Value|   |Stderr|\n|-------------|------:|--------|----:|---|-----:|\n"

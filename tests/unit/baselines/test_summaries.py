@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.baselines.importer import import_log
-from evalkit.baselines.logs import parse_log
+from evalkit.baselines.audit.findings import audit_log
+from evalkit.baselines.reading.importer import import_log
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.text import numbered_lines
 from evalkit.baselines.registry import load_baseline
-from evalkit.baselines.text import numbered_lines
 from evalkit.errors import ConfigError, DataError
-from evalkit.report.audit import audit_log
 
 pytestmark = pytest.mark.torch_free
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.baselines.importer import import_log
-from evalkit.baselines.logs import parse_log
+from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.findings import audit_log
 from evalkit.baselines.model import Baseline
 from evalkit.baselines.published import Note
-from evalkit.baselines.summaries import models_of_tables
-from evalkit.baselines.text import numbered_lines
+from evalkit.baselines.reading.importer import import_log
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.summaries import models_of_tables
+from evalkit.baselines.reading.text import numbered_lines
 from evalkit.errors import DataError
-from evalkit.report.audit import audit_log
-from evalkit.report.checks import Verdict
 
 pytestmark = pytest.mark.torch_free
 SUITES = "| Model | AGIEval | GPT4All | TruthfulQA | Bigbench"

@@ -240,7 +240,7 @@ def test_an_index_without_metadata_is_named(tmp_path: Path, make_checkpoint: Cal
 def test_who_went_offline_is_said_truly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import errors
 
-    from evalkit import offline
+    from evalkit.data import offline
 
     exception = errors.LocalEntryNotFoundError.__new__(errors.LocalEntryNotFoundError)
     monkeypatch.setattr("huggingface_hub.snapshot_download", FakeHub(tmp_path, tmp_path, exception))
@@ -265,7 +265,7 @@ def test_a_missing_tokenizer_names_the_option(own_checkpoint: Path) -> None:
 
 
 def test_a_tekken_file_alone_needs_its_package(own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit.models import packages
+    from evalkit import requirements as packages
 
     (own_checkpoint / "tokenizer.json").rename(own_checkpoint / "tekken.json")
     monkeypatch.setattr(packages, "_is_there", lambda _: False)

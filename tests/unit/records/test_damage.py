@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from evalkit.cli import main
 from evalkit.errors import StoreError
-from evalkit.records.reading import read_run, read_samples
+from evalkit.results.reading import read_run, read_samples
 
 pytestmark = pytest.mark.torch_free
 RECORDED = Path(__file__).parents[2] / "golden" / "runs" / "tiny-samples"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import StoreError
-from evalkit.records.export import export_runs
+from evalkit.results.export import export_runs
 from tests.support.records import write_record
 
 pytestmark = pytest.mark.torch_free

@@ -14,8 +14,8 @@ from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.records.asked import Asked
 from evalkit.records.model import RunRecord
-from evalkit.records.reading import read_run, read_samples
-from evalkit.records.writing import evalkit_part
+from evalkit.results.reading import read_run, read_samples
+from evalkit.results.writing import evalkit_part
 
 pytestmark = pytest.mark.torch_free
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from evalkit.baselines.importer import import_log
+from evalkit.baselines.reading.importer import import_log
+from evalkit.comparison.gate import gate
 from evalkit.errors import ConfigError
-from evalkit.records.reading import read_run
-from evalkit.report.gate import gate
+from evalkit.results.reading import read_run
 
 pytestmark = pytest.mark.torch_free
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evalkit.errors import StoreError
-from evalkit.records import writing
 from evalkit.records.model import MetricValue
-from evalkit.records.reading import read_run, read_samples
 from evalkit.records.values import finite, plain, summarise, summarise_samples
-from evalkit.records.writing import write_run
+from evalkit.results import writing
+from evalkit.results.reading import read_run, read_samples
+from evalkit.results.writing import write_run
 from tests.support.records import facts, sample, write_record
 
 pytestmark = pytest.mark.torch_free

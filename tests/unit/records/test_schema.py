@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.records.schema import DOCS, KINDS, schema_text
-from evalkit.records.writing import evalkit_part
+from evalkit.results.schema import DOCS, KINDS, schema_text
+from evalkit.results.writing import evalkit_part
 from tests.support.records import write_record
 
 pytestmark = pytest.mark.torch_free
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torch_free
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_published_schema_is_current(name: str) -> None:
-    assert (DOCS / name).read_text(encoding="utf-8") == schema_text(KINDS[name]), "python -m evalkit.records.schema"
+    assert (DOCS / name).read_text(encoding="utf-8") == schema_text(KINDS[name]), "python -m evalkit.results.schema"
 
 
 def test_what_is_written_fits(tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from evalkit.comparison.leaderboard import standing_of_run
+from evalkit.comparison.run_power import run_power
+from evalkit.comparison.run_scores import run_scores
 from evalkit.errors import ConfigError
 from evalkit.records.model import Partial, RunRecord
 from evalkit.report.against import against_table, report_text, run_table
-from evalkit.report.leaderboard import standing_of_run
-from evalkit.report.run_power import run_power
-from evalkit.report.run_scores import run_scores
-from evalkit.report.tables import FORMATS, Table
-from evalkit.stats import smallest_detectable
+from evalkit.stats.estimates import smallest_detectable
 from evalkit.suites import find_suite, load_suites
+from evalkit.tables import FORMATS, Table
 from tests.support.pairs import data_entry, draw, flipped, write_values
 
 pytestmark = pytest.mark.torch_free

@@ -12,14 +12,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from evalkit.baselines import load_baseline
-from evalkit.baselines.logs import parse_log
-from evalkit.baselines.text import numbered_lines
-from evalkit.report.audit import Audit, audit_file, audit_log, document_counts
-from evalkit.report.audit_text import audit_lines, audit_table, copied_between
-from evalkit.report.checks import Verdict, as_decimal, check_stderr, classify, cut_to, right_answers, rounds_to
-from evalkit.report.tables import rounded
-from evalkit.stats import binomial_stderr
+from evalkit.baselines.audit.checks import Verdict, as_decimal, check_stderr, classify, cut_to, right_answers, rounds_to
+from evalkit.baselines.audit.findings import Audit, audit_file, audit_log, document_counts
+from evalkit.baselines.audit.text import audit_lines, audit_table, copied_between
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.text import numbered_lines
+from evalkit.stats.estimates import binomial_stderr
 from evalkit.suites import Suite, find_suite, load_suites
+from evalkit.tables import rounded
 from tests.support.task_tables import TaskScore, baseline_task_scores, task_table
 
 pytestmark = pytest.mark.torch_free

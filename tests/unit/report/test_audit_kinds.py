@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.baselines.logs import parse_log
-from evalkit.baselines.text import numbered_lines
-from evalkit.report.audit import audit_file, audit_log
-from evalkit.report.audit_text import audit_lines
-from evalkit.report.checks import Verdict
+from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.findings import audit_file, audit_log
+from evalkit.baselines.audit.text import audit_lines
+from evalkit.baselines.reading.logs import parse_log
+from evalkit.baselines.reading.text import numbered_lines
 from evalkit.suites import load_suites
 
 pytestmark = pytest.mark.torch_free

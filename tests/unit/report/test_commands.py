@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from evalkit.cli import report_commands as commands
 from evalkit.errors import EvalkitError
 from evalkit.paths import configs_dir
-from evalkit.report import commands
 from evalkit.suites import load_suites
 
 pytestmark = pytest.mark.torch_free
@@ -62,7 +62,7 @@ def test_import_writes_a_baseline_and_says_what_it_could_not_read(
     assert "exists with other content" in error_of(run("baselines", "import", log, "--output", target))
     assert run("baselines", "import", log, "--output", target, "--force").exit_code == 0
     # By default into the folder of baselines, where every command finds it by name.
-    monkeypatch.setattr("evalkit.report.listing.default_folder", lambda: tmp_path / "mine")
+    monkeypatch.setattr("evalkit.report.baselines_list.default_folder", lambda: tmp_path / "mine")
     monkeypatch.setenv("EVALKIT_BASELINES", str(tmp_path / "mine"))
     assert run("baselines", "import", log, "--name", "Fancy Name").exit_code == 0
     assert (tmp_path / "mine" / "fancy-name.yaml").is_file()
@@ -151,7 +151,7 @@ def imported_by(module: str) -> set[str]:
 
 
 def test_commands_load_nothing_heavy_before_they_run() -> None:
-    assert not imported_by("evalkit.report.commands") & {"torch", "lm_eval", "numpy", "scipy", "pandas", "tabulate"}
+    assert not imported_by("evalkit.cli.report_commands") & {"torch", "lm_eval", "numpy", "scipy", "pandas", "tabulate"}
 
 
 @pytest.mark.parametrize("module", ["leaderboard", "audit", "audit_text", "power", "published", "listing", "tables"])

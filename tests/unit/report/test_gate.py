@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from evalkit.comparison import gate_text
+from evalkit.comparison.gate import Gate, gate, judge, paired_tests
+from evalkit.comparison.gate_noise import noise_between, noise_table
+from evalkit.comparison.gate_policy import read_policy
+from evalkit.comparison.pairing import TaskScores
 from evalkit.errors import ConfigError, StoreError
-from evalkit.report import gate_text
-from evalkit.report.gate import Gate, gate, judge, paired_tests
-from evalkit.report.gate_noise import noise_between, noise_table
-from evalkit.report.gate_policy import read_policy
-from evalkit.report.pairing import TaskScores
-from evalkit.report.tables import FORMATS, render
 from evalkit.suites import find_suite, find_task
+from evalkit.tables import FORMATS, render
 from tests.support.pairs import data_entry, document, draw, flipped, suite_values, write_samples, write_values
 
 pytestmark = pytest.mark.torch_free

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.report.gate import Gate
-from evalkit.report.gate_sequential import Recorded, SequentialGate, document_order, prefix_end
-from evalkit.report.gate_text import notes
+from evalkit.comparison.gate import Gate
+from evalkit.comparison.gate_sequential import Recorded, SequentialGate, document_order, prefix_end
+from evalkit.comparison.gate_text import notes
 from evalkit.suites import Suite, find_suite, find_task
 
 pytestmark = pytest.mark.torch_free

@@ -18,15 +18,7 @@ from msgspec.structs import replace
 
 from evalkit.baselines import load_baseline
 from evalkit.cli import main
-from evalkit.records.model import RunRecord
-from evalkit.records.samples import Sample
-from evalkit.report.charts import axis_for, models_of, suite_groups
-from evalkit.report.explorer import explorer_data
-from evalkit.report.html import PAGE, as_json_block, html_report
-from evalkit.report.html_tables import number, signed
-from evalkit.report.language import load_language
-from evalkit.report.run_report import suite_average
-from evalkit.report.scores import (
+from evalkit.comparison.points import (
     Point,
     caveats_of,
     paired_samples,
@@ -37,9 +29,17 @@ from evalkit.report.scores import (
     task_change,
     task_point,
 )
-from evalkit.report.tables import visible
-from evalkit.stats import mean
+from evalkit.language import load_language
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
+from evalkit.report.charts import axis_for, models_of, suite_groups
+from evalkit.report.explorer import explorer_data
+from evalkit.report.html import PAGE, as_json_block, html_report
+from evalkit.report.html_tables import number, signed
+from evalkit.report.run_report import suite_average
+from evalkit.stats.estimates import mean
 from evalkit.suites import load_suites, load_tasks
+from evalkit.tables import visible
 from tests.support.report_runs import HOSTILE, choice_sample, hostile_run, random_samples, write_samples
 
 GPT4ALL = [task.name for task in load_suites()["gpt4all"].tasks]

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from evalkit.errors import ConfigError
+from evalkit.language import CATALOGUES, ENGLISH, LANGUAGES, Language, load_language
 from evalkit.report.html import script_messages
-from evalkit.report.language import CATALOGUES, ENGLISH, LANGUAGES, Language, load_language
 
 pytestmark = pytest.mark.torch_free
 REPORT = CATALOGUES.parent

@@ -14,14 +14,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evalkit.baselines import Baseline, load_baseline, save_baseline
+from evalkit.comparison.leaderboard import (
+    Standing,
+    leaderboard,
+    rank_intervals,
+    standing_of,
+    standing_of_run,
+    standings,
+)
+from evalkit.comparison.power import plan, power_table, shares_of, variances
 from evalkit.errors import ConfigError
 from evalkit.records.model import MetricValue
-from evalkit.records.writing import make_record
-from evalkit.report.leaderboard import Standing, leaderboard, rank_intervals, standing_of, standing_of_run, standings
-from evalkit.report.power import plan, power_table, shares_of, variances
-from evalkit.report.tables import to_json, to_markdown
-from evalkit.stats import Estimate, smallest_detectable, t_cdf, t_quantile
+from evalkit.results.writing import make_record
+from evalkit.stats.estimates import Estimate, smallest_detectable, t_cdf, t_quantile
 from evalkit.suites import find_suite, load_suites
+from evalkit.tables import to_json, to_markdown
 from tests.support.records import EVALKIT, facts
 
 pytestmark = pytest.mark.torch_free

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.cli import main
+from evalkit.comparison.points import read_data
 from evalkit.errors import ConfigError, StoreError
+from evalkit.language import ENGLISH, load_language
 from evalkit.records.model import RunRecord
 from evalkit.report import plots
 from evalkit.report.charts import models_of, suite_groups, task_groups
-from evalkit.report.language import ENGLISH, load_language
 from evalkit.report.plots import checked_format, plot_language, plot_runs, write_plot
-from evalkit.report.scores import read_data
 from tests.support.report_runs import HOSTILE, random_samples, write_samples
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from evalkit.baselines import list_baselines, load_baseline
 from evalkit.errors import ConfigError
-from evalkit.report.published import ModelScores, column_of, comparison_table
-from evalkit.report.tables import FORMATS, Column, Table, escape_latex, render, rounded, to_csv, to_json, to_markdown
+from evalkit.report.card import ModelScores, column_of, comparison_table
 from evalkit.suites import find_suite, load_suites
+from evalkit.tables import FORMATS, Column, Table, escape_latex, render, rounded, to_csv, to_json, to_markdown
 from tests.support.task_tables import baseline_task_scores, task_table
 
 pytestmark = pytest.mark.torch_free

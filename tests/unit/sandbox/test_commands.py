@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from evalkit.cli.humaneval import humaneval
 from evalkit.errors import EvalkitError
 from evalkit.sandbox import Checker
-from evalkit.sandbox.commands import humaneval
 from tests.support.sandbox.canaries import PROBLEM
 from tests.support.sandbox.hostile import SOLVE
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox.score import estimate, pass_at_k
+from evalkit.sandbox.pass_at_k import estimate, pass_at_k
 from evalkit.sandbox.verdict import Verdict
 
 pytestmark = pytest.mark.torch_free

@@ -44,7 +44,7 @@ def write_inputs(folder: Path, completions: list[str]) -> list[str]:
     (folder / "test.jsonl").write_text(json.dumps(row) + "\n")
     lines = (json.dumps({"task_id": "Test/0", "completion": text}) + "\n" for text in completions)
     (folder / "samples.jsonl").write_text("".join(lines))
-    command = [sys.executable, "-m", "evalkit.sandbox.commands", "check", str(folder / "samples.jsonl")]
+    command = [sys.executable, "-m", "evalkit.cli.humaneval", "check", str(folder / "samples.jsonl")]
     return [*command, "--data", str(folder / "test.jsonl")]
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import StoreError
-from evalkit.interrupt import Interrupted
+from evalkit.evaluation.interrupt import Interrupted
 from evalkit.scoring.forest import Pack, Rows, Tree, build_rows
 from evalkit.scoring.packs import Scored, iter_packs
 from evalkit.scoring.plan import Plan, requests_sha256

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
-from evalkit.records.former import with_choices
 from evalkit.records.samples import Sample
+from evalkit.results.former import with_choices
 from evalkit.suites import load_tasks, with_programs
 from evalkit.tasks.choosing import chooser_of, chosen
 from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks

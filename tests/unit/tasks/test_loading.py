@@ -13,12 +13,12 @@ from evalkit import paths, suites
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError, DataError
+from evalkit.evaluation.verify import log_likelihood_tasks
 from evalkit.suites import load_suites, load_tasks
 from evalkit.tasks import lm_eval_tasks
 from evalkit.tasks.documents import ENVIRONMENT_VARIABLE, Documents, custom_dataset, load
 from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
 from evalkit.tasks.mixed import GENERATION
-from evalkit.verify import log_likelihood_tasks
 from tests.support import protocol
 from tests.support.files import change_document
 

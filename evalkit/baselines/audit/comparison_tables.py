@@ -1,0 +1,380 @@
+"""Checks of a comparison table: headings, totals, averages, changes, and agreement with the file's own tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from itertools import combinations
+
+from evalkit.baselines.audit.checks import Finding, Verdict, as_decimal, classify, places_of
+from evalkit.baselines.published import Comparison, ComparisonRow
+from evalkit.baselines.reading.units import SHARE, UNCLEAR, units_of
+from evalkit.suites import load_suites
+from evalkit.task_names import (
+    any_suite,
+    bare,
+    has_other_scale,
+    is_benchmark,
+    names_other_benchmark,
+    suite_of_task,
+    task_and_metric,
+    task_and_shots,
+)
+
+_CHANGE = re.compile(r"^\W*(?:change|changes|Δ|delta|diff(?:erence)?|gain|improvement|变化|提升)", re.IGNORECASE)
+
+
+@dataclass
+class _Cell:
+    """A cell while the table is checked: what is printed and what it should be, not rounded."""
+
+    printed: Decimal
+    should: Fraction
+
+
+class _Grid:
+    """The numbers of a comparison table by row and column."""
+
+    def __init__(self, table: Comparison) -> None:
+        self.table = table
+        width = max((len(row.cells) for row in table.rows), default=0)
+        self.headings = [*table.headings, *("" for _ in range(width - len(table.headings)))]
+        self.changes = [i for i, heading in enumerate(self.headings) if _CHANGE.match(heading)]
+        self.models = [i for i in range(width) if i not in self.changes]
+        self.cells: dict[tuple[int, int], _Cell] = {}
+        for r, row in enumerate(table.rows):
+            for c, number in enumerate(row.cells):
+                if number is not None:
+                    self.cells[r, c] = _Cell(number, Fraction(number))
+        # A cell printed as 42.3 among cells of two places is 42.30 with its last zero lost.
+        places = max((places_of(cell.printed) for cell in self.cells.values()), default=0)
+        self.slack = Fraction(1, 2 * 10**places)
+        self.units = units_of(table)
+
+    def unclear(self, column: int, rows: list[int]) -> bool:
+        """Tell whether some of a model's scores have another unit than the rest, or one that nobody knows."""
+        found = {self.units[r, column] for r in rows if (r, column) in self.units and self.cells[r, column].printed}
+        return UNCLEAR in found or len(found) > 1
+
+    def percent(self, r: int, column: int) -> Fraction:
+        """Return a score in per cent."""
+        return Fraction(self.cells[r, column].printed) * (100 if self.units.get((r, column)) == SHARE else 1)
+
+    def label(self, column: int) -> str:
+        heading = self.headings[column] if column < len(self.headings) else ""
+        kind = "row" if self.table.on_its_side else "column"
+        return f"{kind} {column + 1} ({heading})" if heading else f"{kind} {column + 1}"
+
+
+def check_comparison(table: Comparison, sections: Mapping[str, Decimal]) -> list[Finding]:
+    """Return the findings about a comparison table.
+
+    Args:
+        table: the table.
+        sections: suite -> score in per cent that the same file prints elsewhere for its one model; may be empty.
+    """
+    grid = _Grid(table)
+    return [
+        *_headings(grid),
+        *_body_rules(table),
+        *_unclear_units(grid),
+        *_sections(grid, sections),
+        *_totals(grid),
+        *_changes(grid),
+    ]
+
+
+def _headings(grid: _Grid) -> Iterable[Finding]:
+    seen: dict[str, int] = {}
+    for column, heading in enumerate(grid.headings):
+        key = " ".join(heading.strip("*_` ").split())
+        if not bare(heading):
+            continue
+        first = seen.setdefault(key, column)
+        if first == column:
+            continue
+        rows = range(len(grid.table.rows))
+        same = all(grid.cells.get((r, first)) == grid.cells.get((r, column)) for r in rows)
+        line, what, places = (
+            grid.table.line,
+            "column heading",
+            f"columns {first + 1} and {column + 1} have the same heading",
+        )
+        if grid.table.on_its_side and grid.table.rows:
+            line = grid.table.rows[0].line_of(column)
+            what, places = (
+                "name",
+                f"the rows of lines {grid.table.rows[0].line_of(first)} and {line} have the same name",
+            )
+        reason = places + (" and the same numbers" if same else " but other numbers")
+        verdict = Verdict.REMARK if same else Verdict.INCONSISTENT
+        yield Finding(line, what, heading, "", verdict, reason)
+
+
+def _unclear_units(grid: _Grid) -> Iterable[Finding]:
+    for (r, column), unit in grid.units.items():
+        if unit == UNCLEAR:
+            row = grid.table.rows[r]
+            reason = "a share or per cent? the numbers beside it are per cent"
+            what, printed = f"{row.label} of {grid.label(column)}", str(grid.cells[r, column].printed)
+            yield Finding(row.line_of(column), what, printed, "", Verdict.REMARK, reason)
+
+
+def _body_rules(table: Comparison) -> Iterable[Finding]:
+    if table.body_rules:
+        lines = ", ".join(map(str, table.body_rules))
+        reason = f"rows of dashes inside the body are shown as text by most renderers (lines {lines})"
+        yield Finding(table.body_rules[0], "layout", "", "", Verdict.REMARK, reason)
+
+
+def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]:
+    """Compare the column of the file's own model with the averages beside the per-task tables."""
+    own = {r: sections[row.role] for r, row in enumerate(grid.table.rows) if row.role in sections}
+
+    def agreeing(column: int) -> int:
+        return sum((r, column) in grid.cells and grid.percent(r, column) == Fraction(score) for r, score in own.items())
+
+    column = max(grid.models, key=agreeing, default=None)
+    # The only model of a table of suites is the file's one model; else the column is found by what agrees.
+    roles = {row.role for row in grid.table.rows}
+    alone = len(grid.models) == 1 and len(own) > 1 and roles <= {*load_suites(), "total", "average"}
+    agrees = column is not None and agreeing(column) >= 2 and 2 * agreeing(column) > len(own)
+    if column is None or not (alone or agrees):
+        return
+    for r, score in own.items():
+        cell = grid.cells.get((r, column))
+        if cell is None or grid.units.get((r, column)) == UNCLEAR:
+            continue
+        row = grid.table.rows[r]
+        scale = 100 if grid.units.get((r, column)) == SHARE else 1
+        verdict = classify(cell.printed, Fraction(score) / scale, Fraction(0))
+        reason = "" if verdict is Verdict.EXACT else "the per-task table of this file says otherwise"
+        what = f"{row.label} of {grid.label(column)}"
+        yield Finding(
+            row.line_of(column),
+            what,
+            str(cell.printed),
+            _as_printed(Fraction(score) / scale, cell.printed),
+            verdict,
+            reason,
+        )
+        if verdict is Verdict.INCONSISTENT and agrees:
+            cell.should = Fraction(score) / scale
+
+
+_NO_SCORE = re.compile(
+    r"^\W*(?:#|rank|size|param|type|license|date|token|epoch|link|url|context|precision|dtype|version|排名|参数|备注)",
+    re.IGNORECASE,
+)
+
+
+def _on_other_scale(grid: _Grid, r: int) -> bool:
+    """Tell whether a row's numbers cannot count like the scores beside them: MT-Bench, a speed, a number of tokens."""
+    row = grid.table.rows[r]
+    if row.role in ("average", "total") or is_benchmark(row.label):
+        return False
+    most = 1 if SHARE in grid.units.values() else 100
+    return has_other_scale(row.label) or any(cell is not None and not 0 <= cell <= most for cell in row.cells)
+
+
+def _parts(grid: _Grid) -> list[int]:
+    """Return the rows of which the table's averages are made.
+
+    Those are the suites, if the table has two of them, or all rows that hold scores. A leaderboard may leave one or two
+    out of its average; that is believed only if most averages of the table say so.
+    """
+    rows = grid.table.rows
+    in_total = {suite.name for suite in load_suites().values() if suite.in_total}
+    suites = [r for r, row in enumerate(rows) if row.role in in_total]
+    scores = [
+        r
+        for r, row in enumerate(rows)
+        if row.role not in ("total", "average")
+        and not _NO_SCORE.match(row.label)
+        and not _on_other_scale(grid, r)
+        and any(c is not None for c in row.cells)
+    ]
+    ways = [suites] if len(suites) >= 2 else []
+    ways += [scores] if scores != suites else []
+    # "Coding average" among the scores may be an average of some of them, and then no part of the table's own.
+    alone = [r for r in scores if not re.search(r"average|avg|mean|平均|total", rows[r].label, re.IGNORECASE)]
+    ways += [alone] if len(alone) > 1 and alone not in ways else []
+    first = len(ways)
+    count = sum(row.role == "average" for row in rows) * len(grid.models)
+    if count >= 2 and 4 <= len(scores) <= 12:
+        ways += [[r for r in scores if r not in out] for n in (1, 2) for out in combinations(scores, n)]
+
+    def fitting(parts: list[int]) -> int:
+        fits = 0
+        for r, row in enumerate(rows):
+            for column in grid.models if row.role in ("average", "total") else ():
+                cells = [grid.cells.get((part, column)) for part in parts]
+                known = [cell.should for cell in cells if cell is not None]
+                printed = grid.cells.get((r, column))
+                if printed is None or len(known) < len(parts) or not known:
+                    continue
+                divisor = len(known) if row.role == "average" else 1
+                exact = sum(known, Fraction(0)) / divisor
+                verdict = classify(printed.printed, exact, grid.slack * len(known) / divisor)
+                fits += verdict is not Verdict.INCONSISTENT
+        return fits
+
+    if not ways:
+        return scores
+    best = max(ways[:first], key=fitting)
+    others = max(ways[first:], key=fitting, default=best)
+    return others if 2 * fitting(others) > count and fitting(others) > fitting(best) + 1 else best
+
+
+def _fits_mean(grid: _Grid, chosen: list[int]) -> list[bool]:
+    """Return for each average of the table, where all its parts are there, whether it is their plain mean."""
+    found = []
+    for r, row in enumerate(grid.table.rows):
+        for column in grid.models if row.role == "average" else ():
+            cell = grid.cells.get((r, column))
+            parts = [p.should for c in chosen if (p := grid.cells.get((c, column))) is not None]
+            if cell is not None and len(parts) == len(chosen) > 1:
+                exact = sum(parts, Fraction(0)) / len(parts)
+                found.append(classify(cell.printed, exact, grid.slack) is not Verdict.INCONSISTENT)
+    return found
+
+
+def _as_printed(exact: Fraction, printed: Decimal) -> str:
+    """Return what a number should be, with at least as many places as are printed: 0.6303 is not 0.63."""
+    return str(as_decimal(exact, max(2, places_of(printed))))
+
+
+def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
+    """Say why an average that is not the plain mean of the scores beside it may be right all the same; else empty.
+
+    Averages over suites or benchmarks are plain means. Those over subjects or domains are usually weighted by
+    questions, and where most averages of a table differ from the plain mean it is the rule that is another one.
+    """
+    if suites:
+        return ""
+    fits = _fits_mean(grid, chosen)
+    if len(fits) > 2 and 2 * sum(fits) <= len(fits):
+        return f"only {sum(fits)} of the table's {len(fits)} averages are plain means of these: weighted, or of others"
+    labels = [grid.table.rows[r].label for r in chosen]
+    known = sum(names_other_benchmark(text) or any_suite(text) is not None or _is_task(text) for text in labels)
+    if 2 * known < len(labels) and 2 * sum(fits) <= len(fits):
+        return "these are no benchmarks that are known to count alike: weighted, or of others"
+    return ""
+
+
+def _is_task(label: str) -> bool:
+    return suite_of_task(task_and_metric(task_and_shots(label)[0], "")[0]) is not None
+
+
+def _totals(grid: _Grid) -> Iterable[Finding]:
+    rows = grid.table.rows
+    chosen = _parts(grid)
+    suites = all(rows[r].role in load_suites() for r in chosen)
+    kind = "suites" if suites else "scores"
+    doubt = _doubt(grid, chosen, suites=suites)
+    if not doubt and not suites and any(_on_other_scale(grid, r) for r in range(len(rows))):
+        doubt = "scores on another scale stand beside these, and nothing says how they count"
+    for column in grid.models:
+        parts = [cell for r in chosen if (cell := grid.cells.get((r, column))) is not None]
+        for r, row in enumerate(rows):
+            cell = grid.cells.get((r, column))
+            if row.role not in ("total", "average") or cell is None:
+                continue
+            what = f"{row.label} of {grid.label(column)}"
+            line = row.line_of(column)
+            if len(parts) < 2 or len(parts) < len(chosen):
+                reason = f"not every one of its {kind} has a number"
+                yield Finding(line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
+                continue
+            if grid.unclear(column, chosen):
+                reason = f"some of the {kind} may be shares and others per cent"
+                yield Finding(line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
+                continue
+            divisor = len(parts) if row.role == "average" else 1
+            exact = sum((part.should for part in parts), Fraction(0)) / divisor
+            # An average in per cent of scores that are shares, with or without its sign.
+            shares = any(grid.units.get((r, column)) == SHARE for r in chosen)
+            scale = 100 if shares and cell.printed > (1 if row.role == "average" else len(parts)) else 1
+            exact *= scale
+            verdict = classify(cell.printed, exact, scale * grid.slack * len(parts) / divisor)
+            reason = ""
+            if verdict is not Verdict.EXACT:
+                reason = f"the {len(parts)} {kind} add up to {as_decimal(exact * divisor)}"
+                reason += f", divided by {divisor} {as_decimal(exact, 4)}" if divisor > 1 else ""
+            if verdict is Verdict.INCONSISTENT and doubt and row.role == "average":
+                verdict, reason = Verdict.UNCHECKED, f"{reason}; {doubt}"
+            if verdict is Verdict.INCONSISTENT:
+                cell.should = exact
+            yield Finding(line, what, str(cell.printed), _as_printed(exact, cell.printed), verdict, reason)
+
+
+def _pairs(grid: _Grid, column: int) -> list[tuple[int, int]]:
+    """Return (model, reference) columns that a change column may subtract, the likeliest first."""
+    name = re.split(r"/|\bvs\.?\b|\bover\b|\bfrom\b|\bto\b", _CHANGE.sub("", grid.headings[column]))[-1]
+    wanted = bare(name)
+
+    def likeness(reference: int) -> int:
+        heading = bare(grid.headings[reference])
+        return 2 if wanted and heading.startswith(wanted) else 1 if wanted and wanted in heading else 0
+
+    pairs = [(m, r) for m in reversed(grid.models) for r in grid.models if m != r]
+    if any(likeness(r) for _, r in pairs):
+        pairs = [pair for pair in pairs if likeness(pair[1])]
+    return pairs
+
+
+def _changes(grid: _Grid) -> Iterable[Finding]:
+    rows = grid.table.rows
+    slack = 2 * grid.slack
+    for column in grid.changes:
+        best: tuple[int, tuple[int, int]] | None = None
+        for pair in _pairs(grid, column):
+            fits = sum(_fits(grid, r, column, pair, slack) for r in range(len(rows)))
+            if best is None or fits > best[0]:
+                best = (fits, pair)
+        if best is None or best[0] == 0:
+            for r, row in enumerate(rows):
+                if (cell := grid.cells.get((r, column))) is not None:
+                    what = f"{row.label}, {grid.headings[column]}"
+                    reason = "no two columns of the table differ by these numbers"
+                    yield Finding(row.line_of(column), what, f"{cell.printed:+f}", "", Verdict.UNCHECKED, reason)
+            continue
+        for r, row in enumerate(rows):
+            finding = _change(grid, r, row, column, best[1], slack)
+            if finding is not None:
+                yield finding
+
+
+def _fits(grid: _Grid, r: int, column: int, pair: tuple[int, int], slack: Fraction) -> bool:
+    cell, model, reference = (grid.cells.get((r, c)) for c in (column, *pair))
+    if cell is None or model is None or reference is None:
+        return False
+    exact = Fraction(model.printed) - Fraction(reference.printed)
+    return classify(cell.printed, exact, slack) is not Verdict.INCONSISTENT
+
+
+def _change(
+    grid: _Grid, r: int, row: ComparisonRow, column: int, pair: tuple[int, int], slack: Fraction
+) -> Finding | None:
+    cell, model, reference = (grid.cells.get((r, c)) for c in (column, *pair))
+    if cell is None:
+        return None
+    what, printed = f"{row.label}, {grid.headings[column]}", f"{cell.printed:+f}"
+    if model is None or reference is None:
+        return Finding(row.line_of(column), what, printed, "", Verdict.UNCHECKED, "one of the two scores is missing")
+    exact = model.should - reference.should
+    verdict = classify(cell.printed, exact, slack)
+    if UNCLEAR in (grid.units.get((r, c)) for c in pair):
+        reason = "one of the two scores may be a share or per cent"
+        return Finding(row.line_of(column), what, printed, "", Verdict.UNCHECKED, reason)
+    reason = ""
+    if verdict is not Verdict.EXACT:
+        reason = f"{model.printed} - {reference.printed} = {model.printed - reference.printed:+f}"
+        wrong = [c for c in (model, reference) if c.should != Fraction(c.printed)]
+        if verdict is Verdict.INCONSISTENT and wrong:
+            reason += "; " + ", ".join(f"{c.printed} should be {as_decimal(c.should)}" for c in wrong)
+    recomputed = as_decimal(exact, max(2, places_of(cell.printed)))
+    return Finding(row.line_of(column), what, printed, f"{recomputed:+f}", verdict, reason)

@@ -1,0 +1,197 @@
+"""A published log -> baselines. Takes what is printed, says what it could not take, adds nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evalkit.baselines.model import Baseline, HumanEval, Metric, slug_of
+from evalkit.baselines.published import Log, ModelScores, Note
+from evalkit.baselines.reading.logs import read_log
+from evalkit.baselines.reading.summaries import models_of_tables
+from evalkit.errors import ConfigError, DataError, did_you_mean
+from evalkit.suites import load_suites
+from evalkit.task_names import bare, suite_of_task
+
+NOUS_2023 = "nous-2023"
+UNKNOWN_HUMANEVAL = "The publication states neither the prompt format nor the temperature of the HumanEval run."
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import found.
+
+    Attributes:
+        baselines: one a model, in the order of the file.
+        notes: what was not read, or not literally, by line; also kept in each baseline's notes.
+        log: the file as it was read.
+    """
+
+    baselines: tuple[Baseline, ...]
+    notes: tuple[Note, ...]
+    log: Log
+
+
+def _tasks(model: ModelScores) -> dict[str, dict[str, Metric]]:
+    tasks: dict[str, dict[str, Metric]] = {}
+    for table in model.tables:
+        for row in table.rows:
+            tasks.setdefault(row.task, {})[row.metric] = Metric(row.value, row.stderr, row.shots)
+    return tasks
+
+
+def _protocols(model: ModelScores) -> tuple[str, dict[str, str]]:
+    """Return the protocol of the file, and the suites that were measured otherwise.
+
+    Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently; examples in the
+    prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though names agree.
+    """
+    suites = {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task))}
+    suites |= {average.suite for average in model.averages if average.suite in load_suites()}
+    others = {suite: protocol for suite, protocol in model.protocols.items() if suite in suites}
+    if len(others) < len(suites):
+        return NOUS_2023, others
+    names = [*others.values(), *([model.protocol] if model.protocol is not None else [])]
+    if not names:
+        return NOUS_2023, {}
+    first = max(names, key=names.count)
+    return first, {suite: protocol for suite, protocol in others.items() if protocol != first}
+
+
+def _missing(model: ModelScores) -> list[Note]:
+    notes = []
+    averages = {average.suite for average in model.averages}
+    rows = {row.task for table in model.tables for row in table.rows}
+    for suite in load_suites().values():
+        absent = [task.name for task in suite.tasks if task.name not in rows]
+        if not suite.in_total or not absent:
+            continue
+        if len(absent) == len(suite.tasks):
+            what = "only an average" if suite.name in averages else "no scores"
+            notes.append(Note(0, f"{suite.title}: {what} read"))
+        else:
+            notes.append(Note(0, f"{suite.title}: no scores of {', '.join(absent)} read"))
+    return notes
+
+
+def _baseline(model: ModelScores, slug: str, name: str, source: str, retrieved: str, notes: list[Note]) -> Baseline:
+    protocol, others = _protocols(model)
+    known = load_suites()
+    humaneval = HumanEval(model.humaneval.percent, UNKNOWN_HUMANEVAL) if model.humaneval is not None else None
+    printed = {average.suite: average.percent for average in model.averages}
+    order = [task.name for suite in known.values() for task in suite.tasks]
+    tasks = _tasks(model)
+    ordered = sorted(tasks, key=lambda task: order.index(task) if task in order else len(order))
+    return Baseline(
+        slug=slug,
+        name=name,
+        protocol=protocol,
+        source=source,
+        retrieved=retrieved,
+        averages={suite: printed[suite] for suite in known if suite in printed},
+        tasks={task: tasks[task] for task in ordered},
+        humaneval=humaneval,
+        other_protocols=others,
+        settings=model.settings,
+        notes=tuple(f"line {note.line}: {note.message}" if note.line else note.message for note in notes),
+    )
+
+
+def import_log(path: Path, *, retrieved: str, name: str | None = None, source: str | None = None) -> Imported:
+    """Read the baselines of a published log or model card.
+
+    Args:
+        path: a Markdown file, a text file or a saved web page.
+        retrieved: date of retrieval, ISO 8601.
+        name: the model's name, instead of the heading in the file or the file's name; its slug names the file.
+        source: where the file is from; the file's name if None.
+
+    Raises:
+        DataError: the file cannot be read or has no scores.
+        ConfigError: a name is given for a file of several models.
+    """
+    log = read_log(path)
+    by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
+    notes = [*log.notes, *more]
+    if by_table:
+        log = replace(log, models=tuple(by_table), notes=(*log.notes, *more))
+        if name is not None and len(by_table) > 1:
+            log, name = _named(log, name, path), None
+    if not log.models:
+        tables = f"; its {len(log.comparisons)} comparison table(s) are for `evalkit audit`" if log.comparisons else ""
+        raise DataError(
+            f"{path}: no per-task scores and no suite averages were read{_unread(notes)}{tables}{_of_others(path)}"
+        )
+    if name is not None and len(log.models) > 1:
+        raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
+    notes = list(log.notes)
+    notes += (
+        []
+        if by_table
+        else [
+            Note(c.line, f"comparison table of {_counted(len(c.headings))} not imported; `evalkit audit` checks it")
+            for c in log.comparisons
+        ]
+    )
+    baselines: list[Baseline] = []
+    for number, model in enumerate(log.models, start=1):
+        title = name or model.name or (path.stem if len(log.models) == 1 else f"{path.stem} {number}")
+        following = log.models[number].line if number < len(log.models) else None
+        own = [
+            note
+            for note in notes
+            if len(log.models) == 1
+            or by_table
+            or (note.line >= model.line and (following is None or note.line < following))
+        ]
+        slug = slug_of(title)
+        while slug in {known.slug for known in baselines}:
+            slug += "-2"
+        baselines.append(_baseline(model, slug, title, source or path.name, retrieved, [*own, *_missing(model)]))
+    return Imported(tuple(baselines), tuple(sorted(notes, key=lambda note: note.line)), log)
+
+
+def is_called(name: str, wanted: str) -> bool:
+    """Tell whether a model's name is the wanted one, in any spelling, with or without its organisation."""
+    return bare(wanted) in (bare(name), bare(name.split("/")[-1]))
+
+
+def _named(log: Log, name: str, path: Path) -> Log:
+    """Return the log with the one model of a table of several that a user asks for."""
+    found = [
+        model for model in log.models if bare(name) in (bare(str(model.name)), bare(str(model.name).split("/")[-1]))
+    ]
+    if not found:
+        names = [str(model.name) for model in log.models]
+        raise ConfigError(f"{path}: --name {name}: no such model in its table{did_you_mean(name, names)}")
+    return replace(log, models=tuple(found[:1]))
+
+
+def _unread(notes: list[Note], shown: int = 3) -> str:
+    """Say what was not read, with its lines."""
+    found = sorted((note for note in notes if "not read" in note.message), key=lambda note: note.line)
+    texts = [f"line {note.line}: {note.message}" if note.line else note.message for note in found[:shown]]
+    return (
+        "; " + "; ".join([*texts, *([f"and {len(found) - shown} more"] if len(found) > shown else [])]) if texts else ""
+    )
+
+
+def _of_others(path: Path) -> str:
+    """Say what would serve, for a file of a harness whose format is not read."""
+    serves = "give a table of Task, Metric and Value, or lm-eval's results_*.json"
+    if path.suffix.lower() == ".eval":
+        return f"; logs of inspect are not read: {serves}"
+    with path.open("rb") as file:
+        first = file.readline(200).decode("utf-8", errors="replace").lower()
+    if path.suffix.lower() == ".tex" or re.match(r"\s*(\\(begin|documentclass|section|usepackage)|%)", first):
+        return f"; tables of LaTeX are not read: {serves}"
+    if path.suffix.lower() in (".csv", ".tsv") and not re.match(r"[|\s]*dataset[\s,|]+version", first):
+        return f"; CSV is not read: {serves}"
+    if re.match(r"[|\s]*dataset[\s,|]+version[\s,|]+metric[\s,|]+mode\b", first):
+        return f"; summaries of OpenCompass are not read: {serves}"
+    return ""
+
+
+def _counted(columns: int) -> str:
+    return f"{columns} column" + ("" if columns == 1 else "s")

@@ -1,0 +1,758 @@
+"""A published log or model card -> what it says about which model (`evalkit.baselines.published.Log`).
+
+One pass over the lines makes a list of events (a heading, a table, an average ...), a second one hands the events to
+models. Nothing is guessed from a missing number; what cannot be read is noted with its line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+from evalkit.baselines.published import (
+    NO_SHARE,
+    Comparison,
+    ComparisonRow,
+    GroupScore,
+    Log,
+    ModelScores,
+    Note,
+    PrintedScore,
+    Row,
+    ScoreTable,
+)
+from evalkit.baselines.reading.cells import (
+    NO_METRIC,
+    Columns,
+    Line,
+    RawRow,
+    columns_of,
+    holds_nothing,
+    is_average,
+    is_rule,
+    rows_by_meaning,
+    score_of,
+    split_heading,
+    split_line,
+    table_line,
+    value_of,
+)
+from evalkit.baselines.reading.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.reading.sections import models_of
+from evalkit.baselines.reading.text import read_lines
+from evalkit.suites import load_suites, load_tasks
+from evalkit.task_names import (
+    any_suite,
+    comparison_role,
+    is_benchmark,
+    is_metric,
+    is_no_share,
+    leading_suite,
+    names_other_benchmark,
+    names_something_else,
+    suite_of_task,
+    task_and_metric,
+    task_and_shots,
+)
+
+_NO_MODELS = {
+    *("metric", "metrics", "value", "score", "scores", "result", "version", "mode", "filter", "n-shot", "shots"),
+    *("stderr", "指标", "数值", "分数", "得分", "版本", "标准误"),
+}
+"""Headings of a table of one model that are no model's name."""
+
+
+class _Reader:
+    """State of the first pass: where in the file we are, and what was found so far."""
+
+    def __init__(self, lines: list[tuple[int, str]]) -> None:
+        self.lines = lines
+        self.events: list[Event] = []
+        self.comparisons: list[Comparison] = []
+        self.notes: list[Note] = []
+        self.columns: Columns | None = None  # of the score table that we are in or were in last
+        self.rows: list[tuple[int, RawRow]] = []  # of the score table that we are in
+        self.task = ""  # of the last row that named one
+        self.level = 0  # of the last row that named a task
+        self.indent = 1  # of the row: how far its task is set in
+        self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
+        self.above = ""  # the heading of Markdown or HTML that we are below
+        self.renamed: set[str] = set()  # printed tasks whose reading was noted
+
+    def note(self, line: int, message: str, *, unread: bool = False) -> None:
+        self.notes.append(Note(line, message, unread))
+
+    # --- walking ---
+
+    def read(self) -> None:
+        position = 0
+        while position < len(self.lines):
+            number, text = self.lines[position]
+            line = split_line(text)
+            if line is None:
+                if not self._bare_row(number, text) and not self._listed_row(number, text):
+                    self._prose(number, text)
+                position += 1
+            elif (
+                (columns := columns_of(split_heading(line)[0])) is not None
+                and not self._lacks_its_value(position, columns)
+                and not (columns.labelled and self._lists_suites(position))
+            ):
+                self._close()
+                if line.before and not columns.open_left:
+                    self._prose(number, line.before)
+                self.columns, self.task = columns, ""
+                for heading in columns.unclear_errors:
+                    metrics = ", ".join(metric for _, metric in columns.wide)
+                    self.note(number, f"column '{heading}' not read: of which of {metrics}?", unread=True)
+                rest = split_heading(line)[1]
+                position += self._score_line(position, number, text, rest) if rest.cells else 1
+            elif (columns is not None and columns.labelled) or self._starts_other_table(position, line):
+                self._close()
+                self.columns = None
+                position = self._other_table(position)
+            else:
+                position += self._score_line(position, number, text, line)
+        self._close()
+
+    def _lacks_its_value(self, position: int, columns: Columns) -> bool:
+        """Tell whether what looks like the heading of a wide table is a row of a metric without its number."""
+        if not columns.wide:
+            return False
+        task = columns.headings[columns.task]
+        if task:
+            return suite_of_task(task_and_metric(task_and_shots(task)[0], "")[0]) is not None
+        following = self._following(position)
+        ruled = bool(following) and is_rule(following[0][2].cells)
+        return len(columns.wide) == 1 and self.columns is not None and not self.columns.wide and not ruled
+
+    def _lists_suites(self, position: int) -> bool:
+        """Tell whether the labels of a table of labels and numbers are suites: then its numbers are their averages."""
+        labels = []
+        for _, text in self.lines[position + 1 :]:
+            line = split_line(text)
+            if line is None:
+                break
+            labels.append(line.before or next(iter(line.cells), ""))
+        roles = [comparison_role(label) for label in labels if is_benchmark(label)]
+        suites = [load_suites()[role] for role in roles if role in load_suites()]
+        return len(roles) == len(suites) > 1 and any(suite.in_total and len(suite.tasks) > 1 for suite in suites)
+
+    def _following(self, position: int) -> list[tuple[int, str, Line]]:
+        """Return up to three table lines after `position`, skipping blank ones."""
+        found = []
+        for number, text in self.lines[position + 1 : position + 8]:
+            line = split_line(text)
+            if line is not None:
+                found.append((number, text, line))
+            elif text.strip("` \t"):
+                break
+        return found[:3]
+
+    def _starts_other_table(self, position: int, line: Line) -> bool:
+        """Tell whether the line is the heading (or first row) of a table that is not one of per-task scores."""
+        cells = tuple(c for c in (line.before, *line.cells, line.after) if c)
+        if not cells or is_rule(cells):
+            return False
+        if any(is_metric(c) for c in cells):
+            return self._is_unknown_heading(position, cells)
+        if self._fits_heading(line):
+            return False
+        if any(score_of(c) for c in cells):
+            # A first row without a heading; inside a score table a suite's name would be a row that was not read.
+            return comparison_role(cells[0]) != "other" and len(cells) > 2 and not self.rows
+        following = self._following(position)
+        if following and is_rule(following[0][2].cells):
+            return True
+        if len(cells) > 1 and sum(self._benchmark_by_models(next_line) for _, _, next_line in following) > 1:
+            return True  # a table of HTML has no rule below its heading
+        return any(
+            comparison_role(next_line.before or next_line.cells[0]) != "other"
+            and not any(is_metric(c) for c in next_line.cells)
+            for _, _, next_line in following[:1]
+            if next_line.cells
+        )
+
+    def _is_unknown_heading(self, position: int, cells: tuple[str, ...]) -> bool:
+        """Tell whether a line with a metric's name heads a table, and not all of its columns are known."""
+        if any(score_of(c) for c in cells) or (self.columns is not None and len(cells) >= len(self.columns.headings)):
+            return False
+        following = self._following(position)
+        return bool(following) and is_rule(following[0][2].cells)
+
+    @staticmethod
+    def _benchmark_by_models(line: Line) -> bool:
+        """Tell whether a line is a row of a table of benchmarks by models: a name and two numbers."""
+        label, *rest = [line.before, *line.cells] if line.before else [*line.cells, ""]
+        numbers = sum(score_of(cell) is not None for cell in rest)
+        return numbers > 1 and names_other_benchmark(label) and not any(is_metric(cell) for cell in rest)
+
+    def _fits_heading(self, line: Line) -> bool:
+        """Tell whether a line is a row of the heading above it: a metric's name, known or not, and a number."""
+        columns, cells = self.columns, line.cells
+        if columns is None or columns.metric is None or columns.value is None or len(cells) != len(columns.headings):
+            return False
+        metric = cells[columns.metric]
+        return (
+            re.fullmatch(r"[a-zA-Z]\w*(?:,[\w-]+)?", metric) is not None and score_of(cells[columns.value]) is not None
+        )
+
+    # --- tables of per-task scores ---
+
+    def _score_line(self, position: int, number: int, text: str, line: Line) -> int:
+        """Read a line of a score table; return how many lines it took."""
+        used = 1
+        found = table_line(line, self.columns)
+        if self.columns is not None and not found.complete:
+            # A row that was broken in two (or three): joined, it has as many cells as the heading.
+            joined = text.rstrip()
+            for extra in range(1, 3):
+                if position + extra >= len(self.lines):
+                    break
+                addition = self.lines[position + extra][1].strip()
+                if self._is_whole_row(addition):
+                    break  # a row that is short, not one that was broken
+                if not addition or columns_of(split_line(addition) or Line("", (), "")) is not None:
+                    break
+                joined = (
+                    joined.rstrip("|") + "|" + addition.lstrip("|") if addition.startswith("|") else joined + addition
+                )
+                whole = split_line(joined)
+                attempt = table_line(whole, self.columns) if whole is not None else None
+                if attempt is not None and attempt.complete and attempt.rows and not attempt.unread:
+                    found, used = attempt, 1 + extra
+                    break
+        if found.before:
+            self._prose(number, found.before)
+        indent = re.match(r"\|( *)[-└]", text.lstrip())
+        self.indent = max(1, len(indent[1])) if indent is not None else 1
+        for row in found.rows:
+            self._row(number, row)
+        for message in found.unread:
+            self.note(number, message, unread=True)
+            self._aside(number, message.partition(": ")[2], "sentence")
+        if not found.rows and not found.unread and self.columns is None and not is_rule(line.cells):
+            self._prose(number, " ".join(c for c in (line.before, *line.cells, line.after) if c))
+        elif found.after:
+            self._prose(number, found.after)
+        return used
+
+    def _is_whole_row(self, text: str) -> bool:
+        line = split_line(text)
+        found = table_line(line, self.columns) if line is not None and text.startswith("|") else None
+        return found is not None and found.complete and bool(found.rows) and not found.unread
+
+    def _bare_row(self, number: int, text: str) -> bool:
+        """Read a row without bars, its cells separated by tabs or spaces; return whether there was one."""
+        cells = tuple(cell for cell in re.split(r"[\t;\s]+|,(?=\D)|(?<=\D),", text.strip("` ")) if cell)
+        if not 2 <= len(cells) <= 10:
+            return False
+        found = rows_by_meaning(cells)
+        rows = [row for row in found if row.score is not None]
+        named = bool(found) and (suite_of_task(task_and_metric(found[0].task, "")[0]) is not None)
+        if not found or not (named or (not found[0].task and self.task and self.rows)):
+            return False
+        if not rows:
+            if not any(
+                score_of(r.printed) or r.printed == "±" or (r.printed and holds_nothing(r.printed)) for r in found
+            ):
+                return False
+            self.note(number, f"row not read: {text.strip()[:60]}", unread=True)
+        for row in rows:
+            known = not row.task or suite_of_task(task_and_metric(row.task, "")[0]) is not None
+            if known or row is rows[0]:
+                self._row(number, row)
+            else:
+                self.note(number, f"row not read: '{row.task[:40]}' {row.metric}: is it a task?", unread=True)
+        for cell in cells:
+            if re.fullmatch(r"[(\[].*[0-9].*[)\]],?", cell):
+                self.note(number, f"in brackets, not read: '{cell}'", unread=True)
+        return True
+
+    def _listed_row(self, number: int, text: str) -> bool:
+        """Say that an item of a list with a task's name and its number is not read; return whether there was one."""
+        found = re.match(r"\s*(?:(?:[-+•]|[0-9]{1,2}[.)])\s+)?([\w:/ .-]{3,60}?)\s*[:=]\s*(.{1,60})$", text.strip("` "))
+        if found is None or not re.search(r"[0-9][.,][0-9]|[0-9]\s*%", found[2]):
+            return False
+        words = found[1].split()
+        name = " ".join(words[:-1]) if len(words) > 1 and is_metric(words[-1]) else found[1].strip()
+        task = task_and_metric(task_and_shots(name)[0], "")[0]
+        if suite_of_task(task) is None or leading_suite(name) is not None:
+            return False
+        self.note(number, f"item of a list, not read: {text.strip()[:60]}", unread=True)
+        self._aside(number, task, "sentence")
+        return True
+
+    def _row(self, number: int, row: RawRow) -> None:
+        task = re.sub(r"^[\s\-*└├|>`]+|[\s:*`]+$", "", row.task)
+        if is_average(task):
+            if row.score is not None:
+                self.table_averages.append((number, row.score.value, row.score.percent))
+            elif not holds_nothing(row.printed):
+                self.note(number, f"average not read: '{row.printed}'", unread=True)
+            return
+        if row.task.strip():  # rows of further metrics are set in as far as their task
+            self.level = self.indent if re.match(r"\s*[-└]", row.task) else 0
+        level = self.level
+        task = task or self.task
+        if not task:
+            self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
+            return
+        self.task = task
+        if row.metric.lower().split(",")[0] == "alias":
+            return  # lm-eval's display name, printed as a metric by some tools
+        if row.score is None:
+            metric = "" if row.metric == NO_METRIC else f" {row.metric}"
+            what = "certain value" if re.search(r"[0-9]", row.printed) else "number"
+            self.note(number, f"row not read: {task}{metric} has no {what} in '{row.printed[:40]}'", unread=True)
+            return
+        base, _, filtered = row.metric.strip().partition(",")
+        if base.lower().endswith("_stderr"):
+            self._error_of(number, task, base[: -len("_stderr")] + (f",{filtered}" if filtered else ""), row)
+            return
+        if self.columns is not None and self.columns.groups:
+            self.note(number, f"group average not read: {task} {row.metric}")
+            self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr, row.shots, row.printed, -1)))
+            return
+        name, _ = task_and_metric(task, row.metric)
+        suite = suite_of_task(name)
+        if self.rows and suite is not None:
+            before = suite_of_task(task_and_metric(self.rows[-1][1].task, self.rows[-1][1].metric)[0])
+            if before is not None and before != suite:
+                self._close()
+                self.task = task
+        self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr, row.shots, row.printed, level)))
+
+    def _error_of(self, number: int, task: str, metric: str, row: RawRow) -> None:
+        """Keep a row ``acc_stderr`` as the standard error of the row ``acc`` above it."""
+        for place in range(len(self.rows) - 1, -1, -1):
+            line, known = self.rows[place]
+            if (known.task, known.metric.lower()) == (task, metric.lower()):
+                before = known.stderr or (known.score if known.score and known.score.stderr is not None else None)
+                if before is not None:
+                    if row.score != before:
+                        self.note(number, f"second standard error of {task} {metric} not read", unread=True)
+                    return
+                self.rows[place] = (line, replace(known, stderr=row.score))
+                return
+        self.note(number, f"standard error without a score above it: {task} {metric}", unread=True)
+
+    def _close(self) -> None:
+        """Turn the rows gathered so far into a table."""
+        rows, self.rows = self.rows, []
+        averages, self.table_averages = self.table_averages, []
+        labelled = self.columns is not None and self.columns.labelled
+        if labelled and not any(
+            suite_of_task(task_and_metric(task_and_shots(r.task)[0], "")[0]) or names_other_benchmark(r.task)
+            for _, r in rows
+        ):
+            if rows:
+                self.note(rows[0][0], "table not read, none of its labels is a known benchmark")
+                self.events.append(Aside(rows[0][0], rows[0][1].task, "unread"))
+            return
+        if not rows:
+            for number, value, percent in averages:
+                self._prose(number, f"Average: {value}{'%' if percent else ''}")
+            return
+        shares = [(n, r) for n, r in rows if not is_no_share(r.metric)]
+        for number, row in rows:
+            if (number, row) not in shares:
+                self.note(number, f"{row.task} {row.metric} {NO_SHARE}")
+        large = sum(r.score is not None and r.score.value > 1 for _, r in shares)
+        small = [unit_of(r) for _, r in shares if r.score is not None and 0 < r.score.value <= 1]
+        unclear = small.count(None)
+        # One column has one unit, and a value above 1 is no share; but a slip in a column of shares makes no per cent.
+        percent = bool(large) and large + small.count("per cent") > small.count("share") + unclear
+        mixed = bool(large) and not percent and not small.count("share") > large + small.count("per cent")
+        headed = self.columns is not None and self.columns.in_percent
+        if (
+            headed
+            and not large
+            and any(r.score is not None and not r.score.percent and r.score.value for _, r in shares)
+        ):
+            text = "the heading says per cent and no value is above 1: shares or per cent, nobody knows; table not read"
+            self.note(shares[0][0], text, unread=True)
+            self.events.append(Aside(shares[0][0], shares[0][1].task, "unread"))
+            return
+        if percent and shares:
+            self.note(shares[0][0], "values above 1: the table is read as per cent")
+        harness = self.columns.harness if self.columns is not None else "lm-eval-0.3"
+        harness = "lm-eval-0.4" if any("," in row.metric for _, row in rows) else harness
+        table_rows: list[Row] = []
+        groups: list[GroupScore] = []
+        for place, (number, row) in enumerate(shares):
+            score = row.score
+            assert score is not None  # rows without a number were noted and dropped in _row
+            places = -2 if percent or score.percent else 0
+            own = unit_of(row)
+            why = ""
+            if score.percent or (percent and headed) or not score.value:
+                pass  # the unit is said, or it does not matter
+            elif percent and score.value <= 1 and own != "per cent":
+                why = "a share or per cent? the values beside it are per cent"
+            elif mixed and own != "share":
+                why = "a share or per cent? the values of its column are above and below 1"
+            elif not percent and own == "per cent" and "share" not in small:
+                why = "its standard error fits only if both are per cent, and nothing says so"
+            if why:
+                self.note(number, f"{row.task} {row.metric}: {score.value}: {why}; not read", unread=True)
+                continue
+            value = score.value.scaleb(places)
+            if not 0 <= value <= 1:
+                why = "is above 1 in a table of shares" if 1 < score.value <= 100 else "is no share or percentage"
+                self.note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True)
+                continue
+            scaled = self._stderr(number, row, value, places)
+            printed, shots, labelled_by = task_and_shots(row.task)
+            harness = labelled_by or harness
+            task, metric = task_and_metric(printed, row.metric)
+            members = _members(shares, place)
+            if row.level < 0 or (members and load_tasks().get(row.task) is None):
+                groups.append(GroupScore(number, row.task, metric, value, members))
+                continue
+            if row.task not in self.renamed:
+                self.renamed.add(row.task)
+                if task != row.task:
+                    shown = f", {shots} shots" if shots is not None else ""
+                    self.note(number, f"'{row.task}' is read as {task}{shown}")
+                elif suite_of_task(task) is None:
+                    self.note(number, f"task '{task}' is in no suite of evalkit; kept as printed")
+            table_rows.append(
+                Row(number, task, row.task, metric, value, scaled, shots if shots is not None else row.shots)
+            )
+        if not table_rows and not groups:
+            return
+        suites = [suite for row in table_rows if (suite := suite_of_task(row.task)) is not None]
+        scaled_averages = [
+            PrintedScore(number, None, value if percent or sign or value > 1 else value.scaleb(2), "average")
+            for number, value, sign in averages
+        ]
+        self.events.append(
+            ScoreTable(
+                line=table_rows[0].line if table_rows else groups[0].line,
+                suite=max(suites, key=suites.count) if suites else None,
+                headings=self.columns.headings if self.columns is not None else (),
+                rows=tuple(table_rows),
+                harness=harness,
+                averages=tuple(a for a in scaled_averages if 0 <= a.percent <= 100),
+                groups=tuple(groups),
+                labelled=labelled,
+            )
+        )
+
+    def _stderr(self, number: int, row: RawRow, value: Decimal, places: int) -> Decimal | None:
+        """Return a row's standard error as a share; None, with a note, if it cannot be one in its row's unit."""
+        score = row.score
+        assert score is not None  # its value was read
+        stderr = row.stderr.value if row.stderr is not None else score.stderr
+        if stderr is None:
+            return None
+        signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
+        task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
+        if row.stderr is not None and score.stderr is not None:
+            inside = score.stderr.scaleb(-2 if score.stderr_percent else places)
+            if inside not in (stderr, stderr.scaleb(-2)):
+                text = f"two standard errors, {score.stderr} in its cell and {stderr} beside it; neither is read"
+                self.note(number, f"{row.task} {row.metric}: {text}", unread=True)
+                return None
+            return inside
+        scaled = stderr.scaleb(-2 if signed else places)
+        why = unlike_an_error(value, scaled, task, assumed=places != 0 and not signed)
+        if why is None:
+            return scaled
+        self.note(number, f"{row.task} {row.metric}: standard error {stderr} {why}; not read", unread=True)
+        return None
+
+    # --- everything else ---
+
+    def _prose(self, number: int, text: str) -> None:
+        events, notes = read_prose(number, text)
+        if found := re.match(r"\s*#{1,6}\s+(.*\S)", text):
+            self.above = found[1].rstrip("# ")
+        if any(isinstance(event, (SuiteHeading, OtherHeading)) for event in events):
+            self.task = ""
+        if events:
+            self._close()
+        self.events += events
+        self.notes += notes
+
+    def _aside(self, number: int, text: str, kind: str) -> None:
+        """Say that something stands here that is no score of a task; see `Aside`."""
+        if kind != "sentence" or names_something_else(text, None):
+            self._close()
+            self.events.append(Aside(number, text, kind))
+
+    def _other_table(self, position: int) -> int:
+        """Read a table that is not one of per-task scores; return the position after it."""
+        heading: tuple[str, ...] = ()
+        body: list[tuple[int, tuple[str, ...]]] = []
+        rules: list[int] = []
+        first = position
+        after: tuple[int, str] | None = None
+        blank = False  # the line above is empty
+        while position < len(self.lines) and after is None:
+            number, text = self.lines[position]
+            line = split_line(text)
+            if line is None:
+                if text.strip("` \t"):
+                    break
+                blank = True
+            elif blank and (below := self._following(position)) and is_rule(below[0][2].cells):
+                break  # the heading of another table
+            elif columns_of(line) is not None and position > first:
+                break
+            else:
+                blank = False
+                cells = line.cells
+                if line.before:
+                    cells = (line.before, *cells)
+                if line.after:
+                    if len(cells) < max(len(heading), 2):
+                        cells = (*cells, line.after)
+                    else:
+                        after = (number, line.after)
+                if is_rule(cells):
+                    rules += [number] if body else []
+                elif not heading and not body and not any(score_of(c) for c in cells[1:]):
+                    heading = cells
+                elif any(cells):
+                    body.append((number, cells))
+            position += 1
+        before = len(self.comparisons)
+        self._keep_comparison(self.lines[first][0], heading, body, rules)
+        title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
+        self._aside(self.lines[first][0], title, "comparison" if len(self.comparisons) > before else "unread")
+        if after is not None:
+            self._prose(*after)
+        return position
+
+    def _keep_comparison(
+        self, line: int, heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], rules: list[int]
+    ) -> None:
+        by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
+        corner = heading[0] if heading else ""
+
+        def by_models() -> Comparison:
+            rows = [self._comparison_row(n, c[0], role, [(n, cell) for cell in c[1:]]) for n, c, role in by_row]
+            return Comparison(line, heading[1:], tuple(rows), tuple(rules), corner=corner, above=self.above)
+
+        if sum(role not in ("other", "total", "average") for _, _, role in by_row) >= 2:
+            self.comparisons.append(by_models())
+            return
+        roles = [comparison_role(cell) for cell in heading]
+        average = any(role in ("average", "total") for role in roles)
+        numbers = sum(any(score_of(c[i]) for _, c in body if i < len(c)) for i in range(1, len(heading)))
+        suites = sum(any_suite(cell) is not None for cell in heading) >= 2
+        scored = [i for i in range(1, len(heading)) if is_benchmark(heading[i])]
+        # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
+        of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
+        benchmarks = len(scored) >= 2 and numbers >= 2 and not any(is_benchmark(c[0]) for _, c in body)
+        plain = not any(_says_how(cell) for cell in heading[1:])
+        if body and (suites or (average and numbers >= 3) or (benchmarks and plain)):
+            # Models by suites: the same table on its side. A cell's line is then the line of its model.
+            model = next(
+                (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip())),
+                0,
+            )
+            lines = tuple(number for number, _ in body)
+            rows = [
+                self._comparison_row(
+                    line, heading[i], roles[i], [(n, c[i] if i < len(c) else "") for n, c in body], lines
+                )
+                for i in range(len(heading))
+                if i != model
+            ]
+            # A column of which no cell is a number is no column of scores.
+            rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
+            names = tuple(c[model] if model < len(c) else "" for _, c in body)
+            self.comparisons.append(
+                Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=self.above)
+            )
+            return
+        if len(body) > 2 and any(role == "average" for _, _, role in by_row):
+            # Benchmarks that are no suites of evalkit, by models; its averages are checked.
+            found = by_models()
+            if sum(any(cell is not None for cell in row.cells) for row in found.rows) > 2:
+                self.comparisons.append(found)
+                return
+        if heading and not of_one and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
+            found = by_models()
+            if sum(cell is not None for row in found.rows for cell in row.cells) > 1:
+                self.comparisons.append(found)
+                return
+        title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
+        if any(is_metric(cell) for cell in heading) and any(
+            suite_of_task(task_and_metric(task_and_shots(c[0])[0], "")[0]) is not None for _, c in body
+        ):
+            self.note(line, f"table not read, not all of its columns are known: {title[:80]}", unread=True)
+            return
+        named = any(is_benchmark(cell) for cell in (*heading, *(c[0] for _, c in body)))
+        why = "its columns are not understood" if named else "it holds neither tasks nor suites"
+        self.note(line, f"table not read, {why}: {title[:80]}", unread=named)
+
+    def _comparison_row(
+        self, line: int, label: str, role: str, cells: list[tuple[int, str]], lines: tuple[int, ...] = ()
+    ) -> ComparisonRow:
+        """Return a row of a comparison from its (line, printed cell); a cell that is not understood is noted."""
+        scores = [score_of(cell) for _, cell in cells]
+        benchmark = is_benchmark(label) or role == "average"
+        for (number, cell), score in zip(cells, scores, strict=True):
+            like_one = re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell)
+            if score is None and (like_one or (benchmark and not holds_nothing(cell))):
+                what = f" of {label[:40]}" if lines else ""
+                self.note(number, f"cell{what} not read: '{cell[:40]}'", unread=True)
+        return ComparisonRow(
+            line,
+            label,
+            role,
+            tuple(score.value if score is not None else None for score in scores),
+            lines,
+            tuple(score is not None and score.percent for score in scores),
+            tuple(score is not None and value_of(cell) is None for (_, cell), score in zip(cells, scores, strict=True)),
+        )
+
+
+def _says_how(heading: str) -> bool:
+    """Tell whether a heading belongs to a table of one model; a perplexity may stand beside benchmarks of several."""
+    name = heading.lower().strip("*_ ")
+    return name in _NO_MODELS or (is_metric(name) and not is_no_share(name))
+
+
+def unit_of(row: RawRow) -> str | None:
+    """Return the unit, ``share`` or ``per cent``, in which a number of at most 1 fits its standard error; else None.
+
+    An error is about sqrt(p (1 - p) / n) of the n documents of its task; those of an unknown task are at least ten, and
+    not more than a million.
+    """
+    score = row.score
+    assert score is not None  # rows without a number have no unit
+    stderr = row.stderr if row.stderr is not None else score
+    error = stderr.value if row.stderr is not None else score.stderr
+    signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
+    if error is None or not error or signed or not 0 < score.value <= 1:
+        return None
+    task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
+    known = load_tasks().get(task)
+
+    documents = known.documents if known is not None else None
+
+    def implied(scale: int) -> float:
+        value = float(score.value) / scale
+        return value * (1 - value) / (float(error) / scale) ** 2
+
+    def fits(found: float) -> bool:
+        return documents / 9 < found < 9 * documents if documents is not None else 10 < found < 1e6
+
+    if fits(implied(1)):
+        return None if fits(implied(100)) else "share"
+    # Per cent that are taken for shares have errors ten times too large, so a hundredth of the documents. Of more than
+    # three places they are never printed, and a share of that many rounds to very little.
+    if score.value.as_tuple().exponent < -3:  # type: ignore[operator]  # a number's exponent, not that of NaN
+        return None
+    too_few = documents / 30 if documents is not None else 10
+    return "per cent" if fits(implied(100)) and implied(1) < too_few else None
+
+
+def unlike_an_error(value: Decimal, stderr: Decimal, task: str, *, assumed: bool) -> str | None:
+    """Tell why a number is no standard error of a mean of shares, or has another unit; None if it may be one.
+
+    The documents of a known task say how large an error is about: one above 0.5, which no mean of shares has, is per
+    cent if it fits as such. Where per cent was only `assumed`, since the value is per cent, an error that implies more
+    than ten million documents, or is ten times too small and fits as a share, is a share beside a percentage.
+    """
+    p, error = float(value), float(stderr)
+    variance = p * (1 - p)
+    if not 0 <= error <= 1:
+        return "is no standard error of a share"
+    if not error or not variance:
+        return None
+    known = load_tasks().get(task)
+    expected = math.sqrt(variance / known.documents) if known is not None else 0.0
+    if known is not None and error > 0.5 and expected / 3 < error / 100 < 3 * expected:
+        return f"has another unit than its value ({known.documents} documents)"
+    if not assumed:
+        return None
+    if known is not None and error < expected / 10 and expected / 3 < 100 * error < 3 * expected:
+        return f"has another unit than its value ({known.documents} documents)"
+    if variance / error**2 > 1e7:
+        return "is too small beside a percentage (it would take more than ten million documents)"
+    return None
+
+
+def _members(rows: list[tuple[int, RawRow]], place: int) -> tuple[str, ...]:
+    """Return the tasks, or groups, that are set in one step below a row; none if it is no group."""
+    first = rows[place][1]
+    if first.level < 0:
+        return ()
+    following = place + 1
+    while following < len(rows) and rows[following][1].task == first.task:
+        following += 1
+    members = []
+    while following < len(rows) and rows[following][1].level > first.level:
+        members.append(rows[following][1])
+        following += 1
+    step = min((row.level for row in members), default=0)
+    return tuple(dict.fromkeys(task_and_metric(row.task, "")[0] for row in members if row.level == step))
+
+
+def read_log(path: Path) -> Log:
+    """Read a published log, model card or saved web page.
+
+    Raises:
+        DataError: the file cannot be read at all.
+    """
+    if path.suffix.lower() == ".json":
+        return _results_file(path)
+    lines, notes = read_lines(path)
+    return parse_log(path.name, lines, notes)
+
+
+def _results_file(path: Path) -> Log:
+    """Return what a results file of lm-eval says."""
+    from evalkit.results.lm_eval_files import NoScoresError, read_foreign_run
+    from evalkit.results.lm_eval_protocol import harness_of
+
+    try:
+        record = read_foreign_run(path)
+    except NoScoresError:
+        return Log(path.name, (), (), (Note(0, "no metric in it is a share; not read"),))
+    foreign = record.foreign
+    if foreign is None:
+        raise AssertionError("a results file of lm-eval says how it was measured")
+    rows = []
+    for task, metrics in record.metrics.items():
+        n = foreign.shots.get(task)
+        for metric, found in metrics.items():
+            if found.value is not None:
+                value = Decimal(repr(found.value))
+                error = None if found.stderr is None else Decimal(repr(found.stderr))
+                rows.append(Row(1, task, task, metric, value, error, n, found.n or None))
+    no_shares: dict[str, list[str]] = {}
+    for task, metric in foreign.ignored:
+        no_shares.setdefault(metric, []).append(task)
+    ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
+    ignored += [Note(line, text, unread=True) for line, text in foreign.unread]
+    known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
+    suite = max(known, key=known.count) if known else None
+    others = {
+        name: protocol for name, protocol in foreign.protocols.items() if protocol != load_suites()[name].protocol
+    }
+    table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
+    model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol)
+    return Log(path.name, (model,), (), tuple(ignored))
+
+
+def _counted(tasks: list[str]) -> str:
+    return tasks[0] + (f" and {len(tasks) - 1} more tasks" if len(tasks) > 1 else "")
+
+
+def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:
+    """Return what numbered lines say; `notes` are those of reading the file."""
+    reader = _Reader(lines)
+    reader.read()
+    models, more = models_of(reader.events)
+    found = sorted([*(notes or []), *reader.notes, *more], key=lambda note: note.line)
+    return Log(name, tuple(models), tuple(reader.comparisons), tuple(found))

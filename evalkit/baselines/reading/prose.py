@@ -1,0 +1,296 @@
+"""Text around the tables: which suite comes next, printed averages, HumanEval, the harness's line about the run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from evalkit.baselines.published import Note, PrintedScore, ScoreTable
+from evalkit.baselines.reading.cells import decimal_of, holds_nothing
+from evalkit.task_names import (
+    any_suite,
+    is_metric,
+    leading_suite,
+    model_of_heading,
+    names_other_benchmark,
+    names_something_else,
+    shots_named,
+)
+
+
+@dataclass(frozen=True)
+class SuiteHeading:
+    """The text names a suite; what follows belongs to it.
+
+    Attributes:
+        line: line number in the file.
+        suite: the suite.
+        level: 1 to 6 for a heading of Markdown or HTML, 0 for plain text.
+        beside: what stands beside the name: ``number`` (read or not), ``nothing`` (N/A and the like), ``text``, or
+            empty. Suites with numbers below one another are a list, and an average below it is that of the suites.
+    """
+
+    line: int
+    suite: str
+    level: int = 0
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class OtherHeading:
+    """A heading that names something else than a suite: what follows belongs to no suite before it.
+
+    Attributes:
+        line, level: as for `SuiteHeading`.
+        text: the heading.
+    """
+
+    line: int
+    text: str
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class ModelHeading:
+    """A heading that may name a model. `certain` if the line says so (``Model: ...``)."""
+
+    line: int
+    name: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The harness's own line about the run."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A sentence or a table that gives no score of a task: a bare "Average" below it belongs to nothing above it.
+
+    Attributes:
+        line: line number in the file.
+        text: the sentence, or the heading of the table.
+        kind: ``sentence`` (counts only if it names something else), ``unread`` (a table or row that was not read), or
+            ``comparison`` (a table of suites; an average of the suites may follow).
+    """
+
+    line: int
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The text says how many examples the prompts below it have.
+
+    Attributes:
+        line: line number in the file.
+        count: the number, or None if it says only that there are some.
+        level: 1 to 6 for a heading, 7 for plain text: it holds until the next heading of this level or a larger one.
+    """
+
+    line: int
+    count: int | None
+    level: int
+
+
+Event: TypeAlias = Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+
+_SETTINGS = re.compile(r"^[\w.-]+ \((?:pretrained|model|path|model_args)=.*\).*num_fewshot")
+_NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
+_AVERAGE = re.compile(
+    rf"(?P<word>average|avg|mean|平均(?:分数|得分|成绩|分|值)?|(?:^|(?<=\s))(?:total\s+)?score|得分|总分)\b\.?"
+    rf"(?P<between>\s*\([^)]*\)(?=\s*[:=])|[^:=\n]{{0,40}}?)(?P<sign>\s*[:=]\s*|\s+(?:is\s+)?)[(\[]?{_NUMBER}",
+    re.IGNORECASE,
+)
+_EMPTY_AVERAGE = re.compile(
+    r"(?:average|avg|mean|平均(?:分|值)?)\b\.?\s*[:=]\s*(?:n/?a|-+|\?+|tbd)?\s*$", re.IGNORECASE
+)
+_PASS_AT_1 = re.compile(
+    r"(?P<a>\d{1,3}(?:\.\d+)?)\s*%?\s*@?\s*pass\s*@?\s*1(?!\d)|pass\s*@\s*1\s*[:=(]?\s*(?P<b>\d{1,3}(?:\.\d+)?)\s*%?",
+    re.IGNORECASE,
+)
+_AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}(?:[:=(]|\s[-–—]\s)\s*{_NUMBER}\s*\)?\s*$")
+_SCORE_LIKE = re.compile(r"^\W*(?:[0-9]+[.,][0-9]|[0-9]+\s*%)|[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$")
+_NOT_YET = re.compile(
+    r"(?:not\s+(?:yet\s+)?(?:evaluated|run|measured|available|reported|tested|applicable)|pending|missing|skipped|unknown"
+    r"|(?:coming\s+)?soon|to\s+(?:come|be\s+\w+)|in\s+progress|running|wip|待测|未测试?|缺失)(?:\s+yet)?\W*$",
+    re.IGNORECASE,
+)
+_METRIC_LINE = re.compile(r"^\W*(?P<metric>\w+)\W*?[:=]\W*[0-9]")
+_MODEL_LINE = re.compile(r"^(?:[#>\s-]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
+_MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
+# What may stand around an average without naming what it is an average of.
+_PLAIN_WORDS = re.compile(
+    r"average|avg|mean|scores?|overall|total|results?|accuracy|acc(?:_norm)?|norm|of|for|over|across|the|this|all|tasks?"
+    r"|benchmarks?|suites?|set|sets|in|is|rounded|per|cent|percent|final|macro|unweighted|and|on|by|our|model|metrics?|subtasks?"
+    r"|平均|分数?|得分|总|成绩|值|四个?|个|套件|基准|测试|集|任务|的|各项?|综合|[0-9]+|[^\w]+|_",
+    re.IGNORECASE,
+)
+# "BigBench average is now 36.57 - from 32.8 in ...", "36.57 on BigBench, up from ...": the first number is the model's.
+_TAIL = r"\s*%?\W*(?:$|\b(?:up|down|from|compared|vs|versus|over|improved)\b.*$)"
+_SAID = (
+    re.compile(rf"^\W*(?P<label>[A-Za-z0-9 -]{{5,40}}?)\s+(?:is|was|of)\s+(?:now\s+)?(?:at\s+)?{_NUMBER}{_TAIL}", re.I),
+    re.compile(rf"^\W*{_NUMBER}\s+(?:average\s+)?(?:on|for)\s+(?P<label>[A-Za-z0-9 -]{{5,30}}?){_TAIL}", re.I),
+)
+_GENERIC = re.compile(
+    r"result|benchmark|evaluat|score|summary|table|comparison|overview|detail|usage|licen[cs]e|training|prompt|average"
+    r"|example|model card|description|quanti|install|reference|citation",
+    re.IGNORECASE,
+)
+
+
+def _percent(number: str, sign: str, line: int, notes: list[Note]) -> Decimal:
+    """Return a printed average in per cent; one above 1000 (read by nobody) where the number can mean two things."""
+    value = decimal_of(number)
+    if value is None:
+        return Decimal(number.replace(",", ""))
+    if not sign and value <= 1 and value != 0:
+        notes.append(Note(line, f"average {number} is read as {value.scaleb(2)} per cent"))
+        return value.scaleb(2)
+    return value
+
+
+def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str]:
+    """Return the averages in a text and what is left after the last of them."""
+    events: list[Event] = []
+    while (found := _AVERAGE.search(text)) is not None:
+        before, word = text[: found.start()], found["word"].lower()
+        explicit = found["sign"].strip() in (":", "=") or len(text) <= 40
+        if not explicit or (word.endswith("score") and len(before) > 40):
+            break
+        label = f"{before} {word} {found['between']}"
+        suite = any_suite(label)
+        if leading_suite(before) is not None and suite is not None:
+            events.append(SuiteHeading(line, suite, beside="number"))
+        overall = (
+            re.search(r"total|overall|\bsuites\b|\b(?:four|4) benchmarks\b|总|四个?(?:套件|基准)", label, re.IGNORECASE)
+            and suite is None
+        )
+        if overall:
+            mean = re.search(r"average|avg|mean|平均|overall", label, re.IGNORECASE)
+            suite = "average" if mean else "total"
+        if suite is None and not _speaks_of_nothing_else(label):
+            notes.append(Note(line, f"average {found['number']} belongs to no suite: {' '.join(label.split())[:60]}"))
+            text = text[found.end() :]
+            continue
+        value = _percent(found["number"], found["percent"], line, notes)
+        if value > (1000 if suite == "total" else 100):
+            notes.append(Note(line, f"average not read: {found[0].strip()}", unread=True))
+        else:
+            events.append(PrintedScore(line, suite, value, " ".join(label.lower().split()).strip("#>-* ")))
+        text = text[found.end() :]
+    return events, text
+
+
+def _said(line: int, text: str, notes: list[Note]) -> PrintedScore | None:
+    """Return the average that a sentence gives of one suite, with or without an earlier model's behind it."""
+    found = next((m for pattern in _SAID if (m := pattern.match(text)) is not None), None)
+    leading = leading_suite(found["label"]) if found is not None and len(text) <= 160 else None
+    if found is None or leading is None or not re.search(r"[.,]", found["number"]):
+        return None
+    if not _speaks_of_nothing_else(leading[1]):
+        return None
+    value = _percent(found["number"], found["percent"], line, notes)
+    return PrintedScore(line, leading[0], value, "average") if value <= 100 else None
+
+
+def _speaks_of_nothing_else(label: str) -> bool:
+    """Tell whether the words around an average name nothing that it could be an average of."""
+    words = re.findall(r"[^\W_]+(?:_[^\W_]+)*", label)
+    return all(re.sub(_PLAIN_WORDS, "", word) == "" for word in words)
+
+
+def _beside(text: str) -> str:
+    """Return what stands beside a suite's name, as `SuiteHeading.beside` says it."""
+    if _SCORE_LIKE.search(text):
+        return "number"
+    found = re.match(r"^[^:=(\n\w]{0,24}(?:[:=(]|\s[-–—]\s)(?P<rest>.*)$", text)
+    rest = found["rest"].strip(" *_)") if found is not None else ""
+    if rest and (holds_nothing(rest) or _NOT_YET.match(rest) or not re.search(r"\w", rest)):
+        return "nothing"
+    return "text" if rest else ""
+
+
+def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
+    """Return the events in a line of text, in their order, and what is worth noting about it."""
+    notes: list[Note] = []
+    raw = text.strip()
+    level = len(raw) - len(raw.lstrip("#"))
+    level = level if level <= 6 else 0  # a line of signs as decoration is no heading of Markdown
+    text = re.sub(r"^[0-9]{1,2}[.)]\s+(?=\D)", "- ", text.replace("`", " ").strip())  # a numbered list
+    if not text:
+        return [], []
+    if _SETTINGS.match(text):
+        return [Settings(line, text)], []
+    if (model := _MODEL_LINE.match(text)) is not None:
+        return [ModelHeading(line, model["name"].strip(), certain=True)], []
+    passes = _PASS_AT_1.findall(text)
+    if passes and len(text) <= 80:
+        values = {a or b for a, b in passes}
+        if len(values) == 1:
+            percent = _percent(values.pop(), "%" if "%" in text else "", line, notes)
+            return [PrintedScore(line, "humaneval", percent)], notes
+    if passes:
+        notes.append(Note(line, "pass@1 in running text is not read"))
+        return [], notes
+    said = _said(line, text, notes)
+    if said is not None:
+        return [said], notes
+    events, rest = _averages(line, text, notes)
+    rest = rest.strip()
+    if _EMPTY_AVERAGE.search(rest):
+        notes.append(Note(line, "no number after 'Average'"))
+    heading = leading_suite(rest)
+    if heading is not None and (len(rest) <= 80 or re.match(r"\s*[:(]", heading[1])):
+        events.append(SuiteHeading(line, heading[0], level, _beside(heading[1])))
+        beside = _AFTER_SUITE.match(heading[1])
+        # A whole number beside a suite's name is a count or a version; a score has places or a per cent sign.
+        if beside is not None and (beside["percent"] or re.search(r"[.,]", beside["number"])):
+            average = _percent(beside["number"], beside["percent"], line, notes)
+            if average <= 100:
+                events.append(PrintedScore(line, heading[0], average))
+        elif beside is not None and re.match(r"[^:=\d]*[:=]", heading[1]):
+            why = "a whole number may be a count; a score has places or a per cent sign"
+            notes.append(Note(line, f"number not read: {rest.strip()[:60]} ({why})", unread=True))
+        elif beside is None and _SCORE_LIKE.search(heading[1]):
+            notes.append(Note(line, f"number not read: {rest.strip()[:60]}", unread=True))
+    elif heading is None and rest and not events:
+        name = rest.lstrip("# ").rstrip(": ")
+        named = re.fullmatch(
+            r"(?:模型\s*[:：]?\s*)?([\w./+-]+)\s*(?:模型)?(?:评测|评估|测试)?(?:结果|报告)?|([\w./+-]+)\s+results?",
+            name,
+        )
+        name_of_model = model_of_heading((named[1] or named[2]) if named is not None else name)
+        marked = raw.startswith("#")
+        shown = re.sub(r"[`>#*\s]+", " ", rest).strip()
+        # A heading, a short line that ends in a colon, or one that is the name of another benchmark.
+        if (
+            marked
+            or (rest.rstrip().endswith(":") and len(shown) <= 50 and not _GENERIC.search(shown))
+            or (len(shown) <= 60 and names_other_benchmark(shown) and not shown.endswith((".", ",", ";")))
+        ) and name:
+            events.append(OtherHeading(line, name, level))
+        single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name_of_model) is not None
+        shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
+        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not names_other_benchmark(name):
+            events.append(ModelHeading(line, name_of_model, certain=False))
+    labelled = _METRIC_LINE.match(rest)
+    if not events and labelled is not None and is_metric(labelled["metric"]):
+        notes.append(Note(line, f"number not read: {rest[:60]}", unread=True))
+        events.append(Aside(line, rest, "unread"))
+    if not events and names_something_else(rest, None):
+        events.append(Aside(line, rest, "sentence"))
+    count, some = shots_named(raw)
+    heads = any(isinstance(event, (SuiteHeading, OtherHeading, ModelHeading)) for event in events)
+    if heads and (some or count is not None):
+        events.append(Shots(line, count, level or 7))
+    elif count is not None and not events and len(raw) <= 60 and not re.search(r"\b(?:train|tun|learn)", raw):
+        events.append(Shots(line, count, 7))
+    return events, notes

@@ -1,0 +1,564 @@
+"""Events of a file -> models: which table and which average belongs to whom."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, RowsAverage, ScoreTable
+from evalkit.baselines.reading.prose import Aside, Event, ModelHeading, OtherHeading, Settings, Shots, SuiteHeading
+from evalkit.suites import load_suites, load_tasks
+from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
+
+_LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
+_OVERALL = re.compile(r"average score|mean score|overall|final|平均总|总平均", re.IGNORECASE)
+
+
+@dataclass
+class _Conditions:
+    """How a suite's numbers were measured, as far as the file says."""
+
+    harnesses: set[str] = field(default_factory=set)
+    shots: set[int] = field(default_factory=set)
+    limits: set[str] = field(default_factory=set)
+
+    def protocol(self) -> str | None:
+        """Return the protocol's name; None if nothing says that it is another one than nous-2023."""
+        others = sorted(self.harnesses - {"lm-eval-0.3"})
+        base = others[0] if others else "lm-eval-0.3"
+        found = [base]
+        if any(self.shots) and base != "open-llm-leaderboard":
+            found.append("/".join(map(str, sorted(self.shots))) + "-shot")
+        found += [f"limit {limit}" for limit in sorted(self.limits)]
+        return None if found == ["lm-eval-0.3"] else ", ".join(found)
+
+
+@dataclass
+class _Open:
+    """A model while its events come in."""
+
+    name: str | None
+    line: int
+    tables: list[ScoreTable] = field(default_factory=list)
+    rows: dict[tuple[str, str], tuple[Row, str]] = field(default_factory=dict)  # with the table's harness
+    averages: list[PrintedScore] = field(default_factory=list)
+    other_averages: list[RowsAverage] = field(default_factory=list)
+    conditions: dict[str | None, _Conditions] = field(default_factory=dict)
+    humaneval: PrintedScore | None = None
+    settings: str | None = None
+    pretrained: str | None = None  # what the harness's own line says was loaded
+
+    @property
+    def empty(self) -> bool:
+        return not (self.tables or self.averages or self.humaneval or self.other_averages)
+
+    def measured(self, suite: str | None) -> _Conditions:
+        return self.conditions.setdefault(suite, _Conditions())
+
+    def done(self) -> ModelScores:
+        protocols = {s: p for s, c in self.conditions.items() if s is not None and (p := c.protocol()) is not None}
+        rest = self.conditions.get(None)
+        return ModelScores(
+            self.name,
+            self.line,
+            tuple(self.tables),
+            tuple(self.averages),
+            self.humaneval,
+            self.settings,
+            tuple(self.other_averages),
+            protocols,
+            rest.protocol() if rest is not None else None,
+        )
+
+
+def _model_lines(events: list[Event]) -> set[int]:
+    """Return the indices of headings that separate models: those with scores below, if there are several such."""
+    headings = [i for i, event in enumerate(events) if isinstance(event, ModelHeading)]
+    with_scores = [
+        i
+        for i, following in zip(headings, [*headings, len(events)][1:], strict=True)
+        if any(_is_score(event, events[i]) for event in events[i:following])
+    ]
+    certain = {i for i in with_scores if getattr(events[i], "certain", False)}
+    return set(with_scores) if len(with_scores) > 1 else certain
+
+
+def _is_score(event: Event, heading: Event) -> bool:
+    """Tell whether an event is a score of the heading's model: a table, or a list's below a line that names a model."""
+    certain = isinstance(heading, ModelHeading) and heading.certain
+    return isinstance(event, ScoreTable) or (certain and isinstance(event, PrintedScore))
+
+
+def _labels(events: list[Event]) -> dict[int, str]:
+    """Return index -> label of headings that tell models apart without looking like a model's name, as "Model A:".
+
+    Such a heading stands right above a table, and another such heading above one with the same rows and other numbers.
+    """
+    tables: dict[int, tuple[str, ScoreTable]] = {}
+    for i, event in enumerate(events):
+        following = next((e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots))), None)
+        if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
+            tables[i] = (event.text, following)
+    found: set[str] = set()
+    for i, (text, table) in tables.items():
+        for j, (other, rest) in tables.items():
+            if i < j and bare(text) != bare(other) and _contradict(table, rest):
+                found |= {bare(text), bare(other)}
+    return {i: text for i, (text, _) in tables.items() if bare(text) in found}
+
+
+def _measured(text: str) -> bool:
+    """Tell whether a heading names a benchmark or a way to measure, and so no model."""
+    return (
+        names_something_else(text, None) or re.search(r"shots?(?![a-z])|harness|limit|protocol", text, re.I) is not None
+    )
+
+
+def _contradict(a: ScoreTable, b: ScoreTable) -> bool:
+    """Tell whether two tables give one row of one protocol other numbers."""
+    values = {(row.task, row.metric, row.shots or 0): row.value for row in a.rows}
+    return a.harness == b.harness and any(
+        values.get((row.task, row.metric, row.shots or 0), row.value) != row.value for row in b.rows
+    )
+
+
+def _averages_come_first(events: list[Event]) -> bool:
+    """Tell whether averages stand before their tables: the first one has neither a heading nor a table before it."""
+    for event in events:
+        if isinstance(event, (SuiteHeading, ScoreTable)) or (
+            isinstance(event, OtherHeading) and names_other_benchmark(event.text)
+        ):
+            return False
+        if isinstance(event, PrintedScore):
+            return event.suite is None
+    return False
+
+
+_PUBLISHED = "lm-eval-0.3"
+"""The harness whose tables are the published ones'."""
+
+
+def _add_table(model: _Open, table: ScoreTable, notes: list[Note]) -> ScoreTable | None:
+    """Add a table's new rows to a model; a row that the model has already is noted."""
+    rows = []
+    for row in table.rows:
+        known, harness = model.rows.get((row.task, row.metric), (None, ""))
+        earlier = next((found for (task, _), found in model.rows.items() if task == row.task), None)
+        if earlier is not None and earlier[1] == _PUBLISHED != table.harness:
+            # A leaderboard's footer below a card's own tables: a measurement of its own, of no part in the suite's.
+            text = f"{row.task} again, measured otherwise than on line {earlier[0].line}, which is kept"
+            notes.append(Note(row.line, text))
+        elif known is None:
+            model.rows[row.task, row.metric] = row, table.harness
+            rows.append(row)
+        elif harness != table.harness or (known.shots or 0) != (row.shots or 0):
+            text = f"{row.task} {row.metric} again, measured otherwise than on line {known.line}, which is kept"
+            notes.append(Note(row.line, text))
+        elif (known.value, known.stderr) == (row.value, row.stderr):
+            notes.append(Note(row.line, f"{row.task} {row.metric} again, as on line {known.line}"))
+        else:
+            text = f"{row.task} {row.metric} again, other than on line {known.line}, which is kept"
+            notes.append(Note(row.line, text, unread=True))
+    if not rows and not table.groups:
+        return None
+    kept = replace(table, line=rows[0].line if rows else table.line, rows=tuple(rows))
+    model.tables.append(kept)
+    for row in rows:
+        found = model.measured(suite_of_task(row.task))
+        found.harnesses.add(table.harness)
+        found.shots |= {row.shots} if row.shots is not None else set()
+        found.limits |= {table.limit} if table.limit is not None else set()
+    return kept
+
+
+def _limited(task: str, limit: str | None) -> int | None:
+    """Return how many documents of a task lm-eval's ``--limit`` leaves: a count, or below 1 a share, rounded up."""
+    known = load_tasks().get(task)
+    if limit is None or known is None or Decimal(limit) <= 0:
+        return None
+    wanted = Decimal(limit) if Decimal(limit) >= 1 else Decimal(limit) * known.documents
+    return min(math.ceil(wanted), known.documents)
+
+
+def _is_another_model(model: _Open, table: ScoreTable, candidate: ModelHeading | None) -> bool:
+    """Tell whether a table repeats most of a model's rows with other numbers, or any below another model's name."""
+    known = [
+        (row, found[0])
+        for row in table.rows
+        if (found := model.rows.get((row.task, row.metric))) is not None
+        and found[1] == table.harness
+        and (found[0].shots or 0) == (row.shots or 0)
+    ]
+    renamed = candidate is not None and candidate.line > model.line and candidate.name != model.name
+    if renamed and candidate is not None and model.tables and candidate.line > model.tables[-1].line and known:
+        return True
+    return 2 * sum(row.value != before.value for row, before in known) > len(table.rows)
+
+
+def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) -> ScoreTable:
+    """Settle what a table of labels and numbers holds: the headline metrics of a suite, or scores of unknown kind."""
+    if not table.labelled:
+        return table
+    tasks = load_tasks()
+    found = {row.task for row in table.rows if row.shots is None and row.metric == "score"}
+    whole = [s for s in load_suites().values() if len(s.tasks) > 1 and {task.name for task in s.tasks} <= found]
+    suites = {suite_of_task(row.task) for row in table.rows}
+    suite = heading if heading is not None and suites <= {heading, None} else whole[0].name if whole else None
+    if suite is None or not any(suite_of_task(task) == suite for task in found):
+        shots = any(row.shots is not None for row in table.rows)
+        known = "open-llm-leaderboard" if shots and table.averages else "unknown"
+        return replace(table, harness=known if table.harness == "lm-eval-0.3" else table.harness, suite=None)
+    notes.append(Note(table.line, "the table names no metrics; its scores are read as the headline metrics"))
+    rows = [
+        replace(row, metric=tasks[row.task].headline) if suite_of_task(row.task) == suite else row for row in table.rows
+    ]
+    return replace(table, rows=tuple(rows), suite=suite)
+
+
+def _other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None:
+    """Return of which rows an average is that are not just the suite's; None where it is the suite's, or may be.
+
+    It has more rows where the suite's own do not give it, and fewer where those that are there do.
+    """
+    own = [row for row in rows if suite_of_task(row.task) == suite]
+    known = load_suites()[suite]
+    is_whole = {row.task for row in own} >= {task.name for task in known.tasks}
+    if not own or (len(own) == len(rows) and is_whole):
+        return None
+    values = [row.value for row in one_a_task(own)]
+    # Rows are rounded as they are printed; 0.44 may be 43.68 per cent.
+    rounded = sum((Decimal(5).scaleb(int(value.as_tuple().exponent) - 1) for value in values), Decimal(0))
+    slack = max(Decimal("0.0151"), 100 * rounded / len(values) + Decimal("0.005"))
+    is_mean = abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= slack
+    if is_mean and not is_whole:
+        return f"{len(values)} of the {len(known.tasks)} rows of {known.title}"
+    if not is_mean and len(own) < len(rows):
+        return f"more rows than those of {known.title}"
+    return None
+
+
+def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
+    """Return the row of each task that an average takes: of the headline metric, else of acc_norm, else the first."""
+    chosen: dict[str, Row] = {}
+    tasks = load_tasks()
+    for row in rows:
+        known = tasks.get(row.task)
+        best = known.headline if known is not None else "acc_norm"
+        if row.task not in chosen or row.metric == best:
+            chosen[row.task] = row
+    return tuple(chosen.values())
+
+
+def _suite_values(model: _Open) -> dict[str, Decimal]:
+    """Return suite -> score in per cent: the printed average, else that of a whole suite's rows."""
+    found = {a.suite: a.percent for a in model.averages if a.suite in load_suites()}
+    for suite in load_suites().values():
+        rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
+        values = [row[0].value for row in rows if row is not None]
+        if suite.in_total and suite.name not in found and len(values) == len(rows):
+            found[suite.name] = 100 * sum(values, Decimal(0)) / len(values)
+    return {suite: value for suite, value in found.items() if suite is not None and load_suites()[suite].in_total}
+
+
+def _settle_last(model: _Open, notes: list[Note]) -> None:
+    """Decide whether the last average of a file is its last suite's or that of the suites.
+
+    It is the suites' if it is called otherwise than the averages before it, like "Average score" at the end of a card,
+    or if the suite's own rows contradict it and the suites' scores give it.
+    """
+    if not model.averages or (model.tables and model.averages[-1].line < model.tables[-1].line):
+        return
+    last, before = model.averages[-1], model.averages[:-1]
+    suite = load_suites().get(last.suite or "")
+    if suite is None or not last.label or leading(last.label):
+        return
+    model.averages.pop()
+    scores = _suite_values(model)
+    rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
+    own = [row[0].value for row in rows if row is not None]
+    labels = {a.label for a in before if a.suite in load_suites()}
+    named = _OVERALL.search(last.label) is not None and last.label not in labels and len(scores) > 1
+    contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
+    mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
+    given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
+    if named or (contradicted and given):
+        notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
+        last = replace(last, suite="average")
+    model.averages.append(last)
+
+
+def _average_of_list(listed: list[str], read: set[str | None], last: str | None) -> bool | None:
+    """Tell whether an average below listed suites is that of the suites: None if there is no list above it.
+
+    It is, if several have a number and none a text; it never takes the place of a number of the `last` suite that was
+    not among those `read`.
+    """
+    if len(listed) < 2:
+        return False if listed == ["nothing"] or (listed == ["number"] and last not in read) else None
+    numbers = listed.count("number")
+    if numbers == 0 and "nothing" not in listed:
+        return None
+    if numbers == 1 and listed[-1] == "":
+        return None  # the heading of a section behind a number that stands alone
+    return numbers > 1 and set(listed) <= {"number", "nothing"}
+
+
+def leading(label: str) -> bool:
+    """Tell whether a label names a suite itself."""
+    return any_suite(label) is not None
+
+
+def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
+    """Return the models of a file in its order, and notes about scores that found no place."""
+    notes: list[Note] = []
+    boundaries = _model_lines(events)
+    before_tables = _averages_come_first(events)
+    current = _Open(None, events[0].line if events else 0)
+    models = [current]
+    labels = _labels(events)
+    names = [bare(events[i].name) for i in boundaries if isinstance(events[i], ModelHeading)]  # type: ignore[union-attr]
+    apart: Aside | None = None  # what stands between the rows above and an average
+    heading: str | None = None  # the suite named last by a heading or a table
+    level = 0  # of that heading
+    elsewhere: str | None = None  # the heading of something else that we are below
+    parent: tuple[int, str] | None = None  # level and harness of a section of a leaderboard
+    below: list[Shots] = []  # what the headings that we are below say about examples in the prompt
+    section: list[Row] = []  # rows since the last heading
+    settled = False  # an average of these rows was read
+    listed: list[str] = []  # what stands beside the suites that are listed right above, see `SuiteHeading.beside`
+    waiting: list[PrintedScore] = []  # averages whose table comes later
+    settings: str | None = None
+    limit: str | None = None
+    few: int | None = None  # examples in the prompt, by the harness's line
+    few_line = 0
+    candidate: ModelHeading | None = None  # last heading that may be a model's name
+
+    def shots_here() -> tuple[int | None, bool]:
+        """Return the number of examples that was named last, and whether some were named without a number."""
+        if below and (below[-1].line > few_line or not few):
+            return below[-1].count, below[-1].count is None
+        return few or None, False
+
+    def begin(name: str | None, line: int, *, new: bool = False, inside: bool = False) -> None:
+        """Go on with a model: that of the name, if it was there before, unless the numbers say that it is new.
+
+        A label `inside` a suite's heading leaves the suite as it is.
+        """
+        nonlocal current, heading, elsewhere, section, settled
+        known = [m for m in models if name is not None and bare(name) in (bare(m.name or ""), bare(m.pretrained or ""))]
+        if known and not new:
+            current = known[0]
+        else:
+            current = _Open(name, line)
+            models.append(current)
+        section, settled = [], False
+        if not inside:
+            heading, elsewhere = None, None
+
+    def keep(score: PrintedScore, suite: str) -> None:
+        same = [known for known in current.averages if known.suite == suite]
+        if parent is not None and suite in load_suites():
+            if same or any(suite_of_task(task) == suite for task, _ in current.rows):
+                notes.append(Note(score.line, f"average {score.percent} of {suite}: measured by {parent[1]}; not read"))
+                return
+            current.measured(suite).harnesses.add(parent[1])
+        if same and same[0].percent != score.percent:
+            if _OVERALL.search(score.label) and not leading(score.label) and suite in load_suites():
+                keep(replace(score, suite="average"), "average")
+                return
+            text = f"second average of {suite}, {score.percent}, other than on line {same[0].line}, which is kept"
+            notes.append(Note(score.line, text, unread=True))
+        elif not same:
+            current.averages.append(replace(score, suite=suite))
+            if suite in load_suites():
+                found = current.measured(suite)
+                said, some = shots_here()
+                found.shots |= {said} if said else set()
+                found.harnesses |= {"unknown"} if some else set()
+                found.limits |= {limit} if limit is not None else set()
+
+    def average_of_rows(score: PrintedScore, rows: list[Row], what: str) -> None:
+        if not what and not rows:
+            waiting.append(score)
+            return
+        what = re.sub(r"^[\s\-+>]+(?=\w)", "", what)
+        notes.append(
+            Note(score.line, f"average {score.percent} of {what or 'rows'}: no suite of evalkit; not imported")
+        )
+        group = [row for row in rows if row.printed_task.lower() == what.lower().strip("# :")]
+        rows = group or rows  # the printed average of a group's section is the group's own score
+        if rows:
+            current.other_averages.append(RowsAverage(score.line, what, score.percent, one_a_task(rows)))
+
+    for index, event in enumerate(events):
+        if isinstance(event, (SuiteHeading, OtherHeading, Shots)):
+            below = [known for known in below if known.level < (event.level or 7)]
+        if isinstance(event, Shots):
+            below.append(event)
+            continue
+        if isinstance(event, Aside):
+            if event.kind != "sentence" or names_something_else(event.text, heading):
+                apart = event
+            continue
+        if isinstance(event, (SuiteHeading, OtherHeading, ScoreTable)):
+            apart = None
+        if isinstance(event, SuiteHeading):
+            goes_on = event.beside == "number" or (listed and event.level == 0) or event.beside == "nothing"
+            listed = [*listed, event.beside] if goes_on else []
+        elif isinstance(event, (OtherHeading, ScoreTable)) or index in boundaries or index in labels:
+            listed = []
+        if isinstance(event, ModelHeading):
+            candidate = event
+            if index in boundaries and index - 1 not in labels:
+                begin(event.name, event.line, inside=names.count(bare(event.name)) > 1)
+        elif index in labels:
+            begin(labels[index].strip("*_ "), event.line, inside=heading is not None)
+        elif isinstance(event, OtherHeading):
+            if parent is not None and 0 < event.level <= parent[0]:
+                parent = None
+            if _LEADERBOARD.search(event.text):
+                parent = (event.level or 7, "open-llm-leaderboard")
+            # A smaller heading below a suite's is part of it, unless it names another benchmark.
+            if heading is None or not event.level > level > 0 or names_other_benchmark(event.text):
+                heading, elsewhere = None, event.text
+                section, settled = [], False
+        elif isinstance(event, SuiteHeading):
+            if parent is not None and 0 < event.level <= parent[0]:
+                parent = None
+            heading, level, elsewhere = event.suite, event.level, None
+            section, settled = [], False
+        elif isinstance(event, Settings):
+            settings = event.text
+            found = re.search(r"limit:\s*([0-9.]+)", event.text)
+            limit = f"{Decimal(found[1]).normalize():f}" if found is not None else None
+            found = re.search(r"num_fewshot:\s*([0-9]+)", event.text)
+            few, few_line = int(found[1]) if found is not None else None, event.line
+            found = re.search(r"(?:pretrained|model|path)=[\"']?([^,)\"']+)", event.text)
+            loaded = found[1].strip("/ ") if found is not None else None
+            if loaded is not None and current.pretrained not in (None, loaded):
+                current.name = current.name or current.pretrained
+                begin(loaded, event.line, inside=True)
+            current.pretrained = loaded or current.pretrained
+        elif isinstance(event, ScoreTable):
+            named = _named_metrics(event, heading, notes)
+            said, some = shots_here()
+            rows = [row if row.shots is not None else replace(row, shots=said) for row in named.rows]
+            rows = [replace(row, documents=_limited(row.task, limit)) for row in rows]
+            harness = named.harness
+            if harness == "lm-eval-0.3" and parent is not None:
+                harness = parent[1]
+            elif harness == "lm-eval-0.3" and elsewhere is not None and names_other_benchmark(elsewhere):
+                harness = "unknown"
+            if harness == "lm-eval-0.3" and some:
+                harness = "unknown"  # some examples, nobody knows how many
+            table = replace(named, rows=tuple(rows), harness=harness, limit=limit)
+            if _is_another_model(current, table, candidate):
+                begin(candidate.name if candidate is not None else None, event.line, new=True)
+                notes.append(Note(event.line, "the same tasks again with other numbers: read as another model"))
+            if current.settings is None:
+                current.settings = settings
+            _add_table(current, table, notes)
+            section += table.rows
+            suites = {suite_of_task(row.task) for row in table.rows}
+            suite = load_suites().get(table.suite or "")
+            # Without a heading the rows decide: all of one suite, and no single one of many.
+            alone = suite is not None and elsewhere_is_plain(elsewhere) and suites == {table.suite} and parent is None
+            if alone and suite is not None and heading is None:
+                tasks = {row.task for row in table.rows}
+                most = 2 * len(tasks) >= len(suite.tasks)
+                heading = suite.name if most or elsewhere is None else None
+            elif heading is not None and table.suite not in (heading, None) and suites == {table.suite}:
+                heading = table.suite
+            elif table.rows and table.suite is None and heading is not None and not any(suites):
+                heading, elsewhere = None, f"{table.rows[0].printed_task}..."
+            if heading is not None:
+                for score in waiting:
+                    keep(score, heading)
+                waiting.clear()
+            for score in table.averages:
+                others = _other_rows(score, list(table.rows), heading) if heading is not None else None
+                if others is not None:
+                    average_of_rows(score, list(table.rows), others)
+                elif heading is not None and suites - {None} <= {heading}:
+                    keep(score, str(heading))
+                else:
+                    average_of_rows(score, list(table.rows), elsewhere or "its table")
+                settled = True
+        elif event.suite == "humaneval" or (event.suite is None and heading == "humaneval"):
+            if current.humaneval is not None and current.humaneval.percent != event.percent:
+                notes.append(Note(event.line, f"second HumanEval score {event.percent} not read", unread=True))
+            else:
+                current.humaneval = PrintedScore(event.line, "humaneval", event.percent)
+        elif (
+            apart is not None
+            and event.suite is None
+            and not (apart.kind == "comparison" and _OVERALL.search(event.label) and len(_suite_values(current)) > 1)
+        ):
+            what = " ".join(apart.text.split())[:40]
+            notes.append(Note(event.line, f"average {event.percent}: stands below '{what}', not below rows; not read"))
+            apart = replace(apart, kind="comparison")  # it has its average; one of the suites may follow
+        elif apart is not None and event.suite is None:
+            keep(replace(event, suite="average"), "average")
+        elif event.suite is not None:
+            if parent is None or event.suite in load_suites():
+                keep(event, event.suite)
+        elif before_tables:
+            waiting.append(event)
+        elif (
+            of_list := _average_of_list(listed, {average.suite for average in current.averages}, heading)
+        ) is not None:
+            listed = []
+            overall = _OVERALL.search(event.label) is not None and len(_suite_values(current)) > 1
+            if (of_list or overall) and parent is None:
+                keep(replace(event, suite="average"), "average")
+            else:
+                why = "of what, the list above it does not say"
+                notes.append(Note(event.line, f"average {event.percent}: {why}; not read", unread=True))
+        elif heading is not None and not settled and (others := _other_rows(event, section, heading)) is not None:
+            average_of_rows(event, section, others)
+            settled = True
+        elif heading is not None:
+            listed = []
+            keep(event, heading)
+        elif (
+            not section and _is_of_suites(event.label, elsewhere) and len(_suite_values(current)) > 1 and parent is None
+        ):
+            keep(replace(event, suite="average"), "average")
+        elif not settled:
+            average_of_rows(event, section, elsewhere or "")
+            settled = True
+        elif _OVERALL.search(event.label) and len(_suite_values(current)) > 1 and parent is None:
+            keep(replace(event, suite="average"), "average")
+        else:
+            notes.append(Note(event.line, f"average {event.percent}: of what, the file does not say; not read"))
+    notes += [Note(score.line, f"average {score.percent}: no suite beside it", unread=True) for score in waiting]
+    for model in models:
+        _settle_last(model, notes)
+    return [_humaneval_from_table(model.done()) for model in models if not model.empty], notes
+
+
+def _is_of_suites(label: str, elsewhere: str | None) -> bool:
+    """Tell whether an average below a heading of its own ("Summary") is that of the suites."""
+    if elsewhere is None or names_something_else(elsewhere, None):
+        return False
+    own = re.search(r"summary|overall|total|averages?\b|final|总|汇总|平均", elsewhere, re.IGNORECASE) is not None
+    general = re.search(r"results?|scores?|evaluation|结果|评测", elsewhere, re.IGNORECASE) is not None
+    return own or (general and _OVERALL.search(label) is not None)
+
+
+def elsewhere_is_plain(text: str | None) -> bool:
+    """Tell whether the heading above names no other benchmark, as "Results" and a model's name do not."""
+    return text is None or not names_other_benchmark(text)
+
+
+def _humaneval_from_table(model: ModelScores) -> ModelScores:
+    """Take pass@1 from a task row where the file has one and no text says it."""
+    if model.humaneval is not None:
+        return model
+    for table in model.tables:
+        for row in table.rows:
+            if (row.task, row.metric) == ("humaneval", "pass@1"):
+                return replace(model, humaneval=PrintedScore(row.line, "humaneval", row.value * Decimal(100)))
+    return model

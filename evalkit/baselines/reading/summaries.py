@@ -1,0 +1,209 @@
+"""Tables of several models as baselines: suites by models, as mergers print them, and benchmarks by models.
+
+They are read only where a file has nothing better: rows of tasks say more than an average of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from itertools import combinations
+
+from evalkit.baselines.published import Comparison, ComparisonRow, ModelScores, Note, PrintedScore, Row, ScoreTable
+from evalkit.baselines.reading.units import PERCENT, SHARE, UNCLEAR, model_columns, names_no_model, units_of
+from evalkit.suites import load_suites
+from evalkit.task_names import (
+    any_suite,
+    bare,
+    has_other_scale,
+    is_benchmark,
+    leading_suite,
+    names_something_else,
+    shots_named,
+    suite_of_task,
+    task_and_metric,
+    task_and_shots,
+)
+
+_CHANGES = re.compile(r"^\W*(?:change|Δ|delta|diff|gain|improve|recover|变化|提升|恢复|保留)", re.IGNORECASE)
+_NUMBERS = re.compile(
+    r"(?:values?|scores?|results?|accuracy|acc|分数|得分|值|数值|成绩|结果|准确率)\s*[(\[]?%?[)\]]?", re.IGNORECASE
+)
+_THIS = re.compile(r"\s*\((?:this model|ours|este modelo|本模型)\)\s*$", re.IGNORECASE)
+# How a model was made smaller or written down; which model it is then stands in the heading above the table.
+_WAY = re.compile(
+    r"(?:(?:opt[\s_-]*rtn|rtn|gptq|awq|gguf|exl[23]|hqq|nf4|bnb|mxfp[0-9]|nvfp[0-9]|mxint[0-9]"
+    r"|mx[\s_-]*fp[0-9]|nv[\s_-]*fp[0-9]|b?fp?(?:4|8|16|32)|bf16|int[\s_-]*[2348]|fp8\w*|w[0-9]+(?:a[0-9]+)?(?:g[0-9]+)?"
+    r"|i?q[0-9]\w*|[0-9](?:\.[0-9]+)?[\s-]*bits?|tuning|tuned|alg_ext|autoround|auto-round|sym|asym)[\s_,()+/-]*)+",
+    re.IGNORECASE,
+)
+_NO_NAME = re.compile(
+    r"^[0-9]+[.)]\s+|\s*[-–—:|]*\s*(?:evaluation|benchmark|accuracy|eval|评测|评估|测试)?\s*(?:results?|scores?|evaluation|结果|得分)\s*$",
+    re.IGNORECASE,
+)
+
+
+def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], list[Note]]:
+    """Return what tables of several models say of each, in the order of the file, and notes of what was left out."""
+    models: dict[str, ModelScores] = {}
+    notes: list[Note] = []
+    read: list[tuple[Comparison, ModelScores]] = []
+    for table in tables:
+        notes += _left_out(table)
+        units = units_of(table)
+        found = [_model(table, column, units, notes) for column in model_columns(table)]
+        read += [(table, model) for model in found if model is not None]
+    named = _named_by_headings(read)
+    for model in sorted(named, key=lambda known: bool(known.tables)):  # what is said of suites comes first
+        name = model.name or ""
+        if name in models:
+            known = models[name]
+            same = (model.averages, model.tables) == (known.averages, known.tables)
+            text = f"{name or 'the model'} again, {'as' if same else 'other than'} on line {known.line}, which is kept"
+            notes.append(Note(model.line, text, unread=not same))
+        else:
+            models[name] = model
+    return sorted(models.values(), key=lambda model: model.line), notes
+
+
+def _left_out(table: Comparison) -> list[Note]:
+    """Return notes of the rows and columns of which nothing is read."""
+    notes = [
+        Note(row.line, f"'{row.label[:40]}': {why}; not read")
+        for row in table.rows
+        if (why := _why_not(row)) and any(cell is not None for cell in row.cells)
+    ]
+    for column, heading in enumerate(table.headings):
+        numbers = [row for row in table.rows if is_benchmark(row.label) and row.cells[column : column + 1] != (None,)]
+        numbers = [row for row in numbers if column < len(row.cells)]
+        if numbers and not heading.strip():
+            place = "row" if table.on_its_side else "column"
+            notes.append(Note(numbers[0].line_of(column), f"{place} without a model's name; not read", unread=True))
+        elif numbers and names_no_model(heading) and not _CHANGES.match(heading):
+            notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': no model; not imported"))
+    return notes
+
+
+def _named_by_headings(read: list[tuple[Comparison, ModelScores]]) -> list[ModelScores]:
+    """Return the models, named with the heading above their table where their own name does not tell them apart.
+
+    That is so where tables below different headings have a model's name in common, and where the name only says how the
+    model was made smaller (``BF16``, ``Q4_K_M``).
+    """
+    shared: set[str] = set()
+    for (left, a), (right, b) in combinations(read, 2):
+        if a.name != b.name or left.above == right.above or not (_may_name(left.above) and _may_name(right.above)):
+            continue
+        first, second = _numbers(a), _numbers(b)
+        if any(first[key] != second[key] for key in first.keys() & second.keys()):
+            shared |= {left.above, right.above}
+    named = []
+    for table, model in read:
+        above = _NO_NAME.sub("", table.above).strip(" *_`:#") if table.above else ""
+        name = model.name or ""
+        wanted = table.above in shared or not name or _WAY.fullmatch(name) is not None
+        if above and wanted and _may_name(above) and (not name or bare(above) not in bare(name)):
+            model = replace(model, name=f"{above} {name}".strip())
+        named.append(replace(model, name=model.name or None))
+    return named
+
+
+def _may_name(heading: str) -> bool:
+    """Tell whether a heading may name a model: one that names a benchmark says what was measured."""
+    return not names_something_else(heading, None) and any_suite(heading) is None
+
+
+def _numbers(model: ModelScores) -> dict[tuple[str, str], Decimal]:
+    rows = {(row.task, row.metric): row.value for table in model.tables for row in table.rows}
+    return rows | {(str(average.suite), ""): average.percent for average in model.averages}
+
+
+def _model(
+    table: Comparison, column: int, units: Mapping[tuple[int, int], str], notes: list[Note]
+) -> ModelScores | None:
+    name = _THIS.sub("", table.headings[column].strip("*_` "))
+    name = "" if _NUMBERS.fullmatch(name) else name
+    line = table.rows[0].line_of(column)
+    places = [(r, row) for r, row in enumerate(table.rows) if column < len(row.cells) and row.cells[column] is not None]
+    scores = [(row, value) for r, row in places if (r, column) in units and (value := row.cells[column]) is not None]
+    if any(value > 100 or value < 0 for _, value in scores):
+        notes.append(Note(line, f"{name}: not read, a number above 100 or below 0 is no score", unread=True))
+        return None
+    own = {units[r, column] for r, _ in places if (r, column) in units}
+    known: list[tuple[ComparisonRow, Decimal]] = []  # in per cent
+    for r, row in places:
+        value = row.cells[column]
+        assert value is not None  # see places
+        unit = units.get((r, column))
+        if row.role in ("average", "total"):
+            signed = column < len(row.percent) and row.percent[column]
+            whole = value > 1 or not value or signed or "%" in row.label
+            # An average of shares has their unit; a total of them may be above 1 and is no share of anything.
+            unit = SHARE if own == {SHARE} and (value <= 1 or row.role == "total") and not signed else UNCLEAR
+            unit = PERCENT if unit != SHARE and whole else unit
+        if unit == UNCLEAR:
+            text = (
+                f"{name}, {row.label[:40]}: {value}: a share or per cent? the numbers beside it are per cent; not read"
+            )
+            notes.append(Note(row.line_of(column), text, unread=True))
+        elif unit is not None:
+            known.append((row, _percent(value) if unit == SHARE else value))
+        elif is_benchmark(row.label):
+            text = f"{name}, {row.label[:40]}: {value:+}: a change, no score; not read"
+            notes.append(Note(row.line_of(column), text, unread=True))
+    labels = [row for row in table.rows if is_benchmark(row.label)]
+    in_total = {row.role for row in labels if row.role in load_suites() and load_suites()[row.role].in_total}
+    if len(in_total) > 1 and all(row.role in load_suites() for row in labels):
+        found = _of_suites(name, line, column, known)
+        suites = [average for average in found.averages if average.suite in load_suites()]
+        return found if suites or found.humaneval is not None else None
+    return _of_benchmarks(name, line, column, known)
+
+
+def _percent(share: Decimal) -> Decimal:
+    value = share.scaleb(2)
+    return value if value.as_tuple().exponent <= 0 else Decimal(int(value))  # type: ignore[operator]  # a number's
+
+
+def _why_not(row: ComparisonRow) -> str:
+    """Say why a row's numbers are no shares of right answers in a benchmark; else empty."""
+    if row.role in ("average", "total") or is_benchmark(row.label):
+        return ""
+    return "its scale is not per cent" if has_other_scale(row.label) else "no benchmark that is known"
+
+
+def _of_suites(name: str, line: int, column: int, known: list[tuple[ComparisonRow, Decimal]]) -> ModelScores:
+    averages: dict[str, PrintedScore] = {}
+    protocols: dict[str, str] = {}
+    humaneval = None
+    for row, value in known:
+        score = PrintedScore(row.line_of(column), row.role, value, row.label.lower())
+        if row.role == "humaneval":
+            humaneval = humaneval or score
+        elif row.role in load_suites() or row.role in ("average", "total"):
+            averages.setdefault(row.role, score)
+        shots, some = shots_named(row.label)
+        rest = (leading_suite(row.label) or ("", ""))[1]
+        if row.role in load_suites() and (shots or some or re.search(r"[^\W_]", re.sub(r"\(.*?\)", "", rest))):
+            protocols[row.role] = f"lm-eval-0.3, {shots}-shot" if shots else "unknown"
+    return ModelScores(name, line, (), tuple(averages.values()), humaneval, None, (), protocols, None)
+
+
+def _of_benchmarks(name: str, line: int, column: int, known: list[tuple[ComparisonRow, Decimal]]) -> ModelScores | None:
+    rows = []
+    for row, value in known:
+        if row.role in ("average", "total"):
+            continue
+        printed = re.sub(r"(?<=shot),[^)]*|(?<=shots),[^)]*", "", row.label)  # (5-shot, strict-match)
+        label, shots, _ = task_and_shots(printed)
+        task, metric = task_and_metric(re.sub(r"\(\s*\)", "", label.replace("%", "")).strip(), "score")
+        rows.append(Row(row.line_of(column), task, row.label, metric, value.scaleb(-2), None, shots))
+    if not any(suite_of_task(row.task) for row in rows):
+        return None
+    has_average = any(row.role == "average" for row, _ in known)
+    protocol = "open-llm-leaderboard" if has_average and any(row.shots for row in rows) else "unknown"
+    table = ScoreTable(line, None, (), tuple(rows), protocol, labelled=True)
+    suites = {suite for row in rows if (suite := suite_of_task(row.task)) is not None}
+    return ModelScores(name, line, (table,), (), None, None, (), dict.fromkeys(suites, protocol), protocol)

@@ -1,0 +1,264 @@
+"""Files as people publish them -> numbered lines of plain text.
+
+Covers byte order marks, UTF-16, Windows line ends, encodings other than UTF-8, saved web pages and HTML tables inside
+Markdown (headings, code blocks, spans of rows and columns), full-width punctuation, box-drawing bars, escapes and
+emphasis of Markdown, and marks beside numbers. What a line means is decided in `evalkit.baselines.reading.logs`.
+"""
+
+from __future__ import annotations
+
+import html.parser
+import re
+import unicodedata
+from pathlib import Path
+
+from evalkit.baselines.published import Note
+from evalkit.errors import DataError
+
+MAX_BYTES = 20_000_000
+"""A log is a few kilobytes and a saved web page a few hundred; anything above this is the wrong file."""
+
+ESCAPED_BAR = "\ue000"
+"""Stands for a bar that is text inside a cell (``\\|``, ``&#124;``), until the line was split at its bars."""
+
+MARK = "†"
+"""Stands for any footnote mark: raised or circled digits would otherwise become digits of the number before them."""
+
+_BARS = str.maketrans(
+    {"│": "|", "┃": "|", "║": "|", "¦": "|", "∣": "|", "−": "-", "–": "-", "—": "-", "─": "-", "━": "-"}
+)
+
+
+def decode(raw: bytes) -> tuple[str, list[Note]]:
+    """Return the text of a file, and a note if the encoding had to be guessed."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace"), []
+    try:
+        return raw.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        # Latin text read as GB18030 loses its bars: the plus-minus sign takes the bar after it for its second byte.
+        encoding = next((name for name in ("gb18030", "cp1252") if _keeps_bars(raw, name)), "latin-1")
+        return raw.decode(encoding), [Note(0, f"not UTF-8; read as {encoding}")]
+
+
+def _keeps_bars(raw: bytes, encoding: str) -> bool:
+    try:
+        return raw.decode(encoding).count("|") == raw.count(b"|")
+    except UnicodeDecodeError:
+        return False
+
+
+class _Page(html.parser.HTMLParser):
+    """A saved web page as lines: a table row becomes ``|a|b|``, a heading ``# title``; scripts are dropped.
+
+    A cell over several columns is followed by empty cells, one over several rows has empty cells below it, so that each
+    other cell stays in its column.
+    """
+
+    _BREAKS = frozenset(
+        {"p", "div", "br", "li", "pre", "table", "thead", "tbody", "ul", "ol", "section", "article", "hr"}
+    )
+    _HEADINGS = frozenset(f"h{level}" for level in range(1, 7))
+
+    def __init__(self, first_line: int = 1) -> None:
+        super().__init__(convert_charrefs=True)
+        self.lines: list[tuple[int, str]] = []
+        self._offset = first_line - 1
+        self._buffer: list[str] = []
+        self._cells: list[str] | None = None
+        self._open = False  # inside a cell
+        self._span = (1, 1)  # columns and rows of the cell that is open
+        self._below: dict[int, int] = {}  # column -> rows that a cell above still covers
+        self._hidden = 0
+        self._pre = 0
+
+    def _line(self) -> int:
+        return self.getpos()[0] + self._offset
+
+    def _flush(self) -> None:
+        text = "".join(self._buffer)
+        self._buffer.clear()
+        if self._cells is None and text.strip():
+            self.lines.append((self._line(), text.strip()))
+
+    def _skip_covered(self) -> None:
+        while self._cells is not None and self._below.get(len(self._cells), 0) > 0:
+            self._below[len(self._cells)] -= 1
+            self._cells.append("")
+
+    def _end_cell(self) -> None:
+        if self._cells is None or not self._open:
+            return
+        self._open = False
+        columns, rows = self._span
+        text = " ".join("".join(self._buffer).split()).replace("|", ESCAPED_BAR)
+        self._buffer.clear()
+        for place in range(columns):
+            if rows > 1:
+                self._below[len(self._cells)] = rows - 1
+            self._cells.append(text if place == 0 else "")
+        self._skip_covered()
+
+    def _end_row(self) -> None:
+        self._end_cell()
+        if self._cells:
+            self.lines.append((self._line(), "|" + "|".join(self._cells) + "|"))
+        self._cells = None
+        self._buffer.clear()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"script", "style", "template"}:
+            self._hidden += 1
+        elif tag == "tr":
+            if self._cells is None:
+                self._flush()
+            else:
+                self._end_row()
+            self._cells = []
+            self._skip_covered()
+        elif tag in {"td", "th"}:
+            self._end_cell()
+            self._buffer.clear()
+            found = dict(attrs)
+            self._span = (_span(found.get("colspan")), _span(found.get("rowspan")))
+            self._open = True
+        elif tag in self._HEADINGS:
+            self._flush()
+            self._buffer.append("#" * int(tag[1]) + " ")
+        elif tag in {"sup", "sub", "s", "del", "strike"}:
+            self._buffer.append(f"<{tag}>")
+        elif tag in self._BREAKS:
+            if self._cells is None:
+                self._flush()
+            else:
+                self._buffer.append(" ")
+            self._pre += tag == "pre"
+            if tag == "table":
+                self._below.clear()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"script", "style", "template"}:
+            self._hidden = max(0, self._hidden - 1)
+        elif tag in {"td", "th"}:
+            self._end_cell()
+        elif tag == "tr" and self._cells is not None:
+            self._end_row()
+        elif tag in {"sup", "sub", "s", "del", "strike"}:
+            self._buffer.append(f"</{tag}>")
+        elif tag in self._HEADINGS or tag in self._BREAKS:
+            if tag in {"table", "tbody", "thead"} and self._cells is not None:
+                self._end_row()
+            self._flush()
+            self._pre = max(0, self._pre - (tag == "pre"))
+
+    def handle_data(self, data: str) -> None:
+        if self._hidden:
+            return
+        if self._pre and self._cells is None:
+            first = self._line()
+            *whole, rest = data.split("\n")
+            for offset, part in enumerate(whole):
+                text = "".join(self._buffer) + part
+                self._buffer.clear()
+                self.lines.append((first + offset, text))
+            self._buffer.append(rest)
+        else:
+            self._buffer.append(data.replace("\n", " "))
+
+    def close(self) -> None:
+        super().close()
+        if self._cells is not None:
+            self._end_row()
+        self._flush()
+
+
+def _span(text: str | None) -> int:
+    number = int(text) if text is not None and text.strip().isascii() and text.strip().isdigit() else 1
+    return min(max(number, 1), 100)
+
+
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_POWER = re.compile(r"(?<=[×xX*·]10)([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?<=[×xX*·] 10)([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+# A whole number with a raised one may be a power; one with places has a footnote.
+_RAISED_WHOLE = re.compile(r"(?<=[0-9])(?<![.,][0-9])(?<![.,][0-9]{2})(?<![.,][0-9]{3})(?<![.,][0-9]{4})[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_RAISED_TAG = re.compile(r"<(sup|sub)\b[^>]*>\s*(.*?)\s*</\1>", re.IGNORECASE)
+_TAG = re.compile(
+    r"</?(?:b|strong|em|i|u|s|del|code|sub|sup|span|font|a|small|big|mark|tt|center)\b[^>]*>", re.IGNORECASE
+)
+_STRUCK = re.compile(r"</?(?:s|del|strike)\b[^>]*>", re.IGNORECASE)  # a number struck out was withdrawn
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()]*\))*(?:\s+\"[^\"]*\")?\)")
+_FOOTNOTE = re.compile(r"\[\^[\w-]+\](?!:)")
+
+
+def _raised(found: re.Match[str]) -> str:
+    """Return what a raised or lowered text in a line stands for: a power of ten, a footnote's mark, or a remark."""
+    inner = re.sub(r"<[^>]*>", "", found[2])
+    if found[1].lower() == "sup" and re.search(r"[×xX*·]\s?10$", found.string[: found.start()]):
+        return f"^{inner}"
+    return MARK if re.fullmatch(r"[0-9a-z]{1,2}|[^\w.+±-]*", inner) else f" ({inner})"
+
+
+def _marks(line: str) -> str:
+    """Replace characters that NFKC would turn into digits beside a number: ``0.80¹`` is not 0.801."""
+    line = _POWER.sub(lambda found: "^" + (found[1] or found[2]).translate(_RAISED), line)
+    line = _RAISED_WHOLE.sub(lambda found: f"^{found[0].translate(_RAISED)}", line)
+    # Fractions and numbers of several digits in one character keep their sign, which no number has.
+    return "".join(MARK if unicodedata.category(c) == "No" and unicodedata.numeric(c, 0) % 1 == 0 else c for c in line)
+
+
+def _plain(line: str) -> str:
+    """Return the line with one spelling of bars, spaces and digits, and without Markdown's escapes and emphasis."""
+    line = re.sub(r"&(?:#124|#x7c|vert|verbar|VerticalLine);", ESCAPED_BAR, line.replace("\\|", ESCAPED_BAR))
+    line = _FOOTNOTE.sub(MARK, _RAISED_TAG.sub(_raised, line))
+    line = _marks(html.unescape(line)) if "&" in line else _marks(line)
+    # NFKC turns full-width bars, colons, digits and no-break spaces into the plain ones; fractions stay as they are.
+    line = "".join(c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKC", c) for c in line)
+    line = re.sub(r"[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufe00-\ufe0f]", "", line.translate(_BARS))
+    line = re.sub(r"\\([_*#%~`+-])", r"\1", line)
+    # A pipe-free emphasis only: underscores belong to task names.
+    line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", line))
+    return _TAG.sub("", _STRUCK.sub("~~", line))
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """Return (line number from 1, plain text) of every line of a Markdown file or a saved web page."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    head = text[:2000].lower()
+    if "<html" in head or "<!doctype html" in head:
+        page = _Page()
+        page.feed(text)
+        page.close()
+        return [(number, _plain(line)) for number, line in page.lines]
+    lines: list[tuple[int, str]] = []
+    first, start = 1, 0
+    for table in re.finditer(r"<table\b.*?(?:</table\s*>|\Z)", text, re.IGNORECASE | re.DOTALL):
+        before = text[start : table.start()]
+        lines += [(number, _plain(line)) for number, line in enumerate(before.split("\n"), first)]
+        first += before.count("\n")
+        page = _Page(first)
+        page.feed(table[0])
+        page.close()
+        lines += [(number, _plain(line)) for number, line in page.lines]
+        first += table[0].count("\n")
+        start = table.end()
+    lines += [(number, _plain(line)) for number, line in enumerate(text[start:].split("\n"), first)]
+    if lines and not lines[-1][1]:
+        lines.pop()
+    return lines
+
+
+def read_lines(path: Path) -> tuple[list[tuple[int, str]], list[Note]]:
+    """Read a file.
+
+    Raises:
+        DataError: it does not exist, is a folder, or is far larger than any log.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: {size:,} bytes is no score log (limit {MAX_BYTES:,})")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    text, notes = decode(raw)
+    return numbered_lines(text), notes

@@ -1,0 +1,288 @@
+"""May two results be compared? What differs between them in ways that move scores, named field by field.
+
+A field that differs refuses the comparison unless the user allows it by name; what was allowed is part of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.baselines import Baseline
+from evalkit.comparison.pairing import cut_from, data_sha256
+from evalkit.errors import ConfigError, did_you_mean
+from evalkit.records.facts import RequestCounts
+from evalkit.records.model import RunRecord
+from evalkit.suites import Suite, find_task, load_suites, with_chat
+
+FIELDS = {
+    "protocol": "how requests are made",
+    "data": "the documents",
+    "limit": "the number of documents of each task",
+    "tasks": "the tasks",
+    "dtype": "the weights' number format",
+    "add_bos": "a BOS token before every request",
+    "apply_chat_template": "contexts in the model's chat template",
+    "chat_template": "the text of the chat template in use",
+    "system": "the system prompt",
+    "max_new_tokens": "a lower limit on the length of generated texts",
+    "failed": "documents without a score",
+}
+"""What is checked, and what it stands for."""
+
+
+_CHANGING = ("add_bos", "apply_chat_template", "system", "system_in_user", "max_new_tokens")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which two results differ.
+
+    Attributes:
+        field: a key of `FIELDS`.
+        candidate: its value in the candidate.
+        baseline: its value in the baseline.
+    """
+
+    field: str
+    candidate: str
+    baseline: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.candidate}, baseline {self.baseline}"
+
+
+def parse_fields(names: Iterable[str]) -> frozenset[str]:
+    """Return the fields that a user allows to differ.
+
+    Raises:
+        ConfigError: no such field; names the nearest one.
+    """
+    found = [name.strip().replace("-", "_") for name in names]
+    for name in found:
+        if name not in FIELDS:
+            raise ConfigError(
+                f"--allow-different {name}: no such field{did_you_mean(name, FIELDS)} (known: {', '.join(FIELDS)})"
+            )
+    return frozenset(found)
+
+
+def split(
+    found: Sequence[Difference], allowed: frozenset[str], what: str, never: frozenset[str] = frozenset()
+) -> list[Difference]:
+    """Return the differences that were allowed.
+
+    Args:
+        found: all of them.
+        allowed: fields that may differ.
+        what: the two results, for the message.
+        never: fields that may not differ here, even if the user allows it.
+
+    Raises:
+        ConfigError: a field differs that may not.
+    """
+    refused = [difference for difference in found if difference.field not in allowed - never]
+    if refused:
+        fields = list(dict.fromkeys(d.field for d in refused))
+        remedy = f"to compare all the same: {' '.join(f'--allow-different {name}' for name in fields)}"
+        if never.intersection(fields):
+            remedy = "choose complete suites with --suite, or run what is missing"
+        raise ConfigError(f"{what} are not comparable: {'; '.join(map(str, refused))} ({remedy})")
+    return list(found)
+
+
+def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) -> list[Difference]:
+    """Return in what two runs differ.
+
+    Args:
+        candidate: the run to judge.
+        baseline: the run to judge it by.
+        tasks: the tasks to compare; those that the candidate lacks count as a difference.
+    """
+    left, right = settings(candidate), settings(baseline)
+    found = _protocols(candidate, baseline, tasks)
+    found += [Difference(name, left[name], right[name]) for name in left if left[name] != right[name]]
+    found += other_template(template_of(candidate), template_of(baseline))
+    missing = [task for task in tasks if task not in candidate.metrics]
+    if missing:
+        found.append(Difference("tasks", f"without {_some(missing)}", f"{len(tasks)} tasks"))
+    common = [task for task in tasks if task not in missing]
+    other = [task for task in common if not _same_content(candidate, baseline, task)]
+    if other:
+        sides = [_content(record, other[0]) for record in (candidate, baseline)]
+        found.append(Difference("data", f"{sides[0]} for {_some(other)}", sides[1]))
+    failed = [(_failed(candidate, common), _failed(baseline, common))]
+    found += [Difference("failed", _documents(a), _documents(b)) for a, b in failed if a or b]
+    return found
+
+
+def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[str]) -> list[Difference]:
+    """Return in what a run differs from the conditions of a published result."""
+    known = load_suites()
+    names = [task.name for suite in suites for task in known[suite].tasks]
+    found = [
+        Difference("protocol", f"{own} for {suite}", baseline.protocol_of(suite))
+        for suite in suites
+        if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite]))
+    ]
+    config = candidate.config
+    off = f"off ({baseline.protocol})"
+    found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if getattr(config, name)]
+    if config.system:
+        found.append(Difference("system", _setting(config.system), f"none ({baseline.protocol})"))
+    if config.max_new_tokens:
+        found.append(Difference("max_new_tokens", str(config.max_new_tokens), f"the tasks' own ({baseline.protocol})"))
+    if config.limit:
+        found.append(Difference("limit", f"first {config.limit} of each task", "all"))
+    missing = [name for name in names if name not in candidate.metrics]
+    if missing:
+        found.append(Difference("tasks", f"without {_some(missing)}", f"{len(names)} tasks"))
+    present = [name for name in names if name not in missing]
+    data = candidate.data
+    verdicts = {name: data[name].verdict if name in data else "unknown" for name in present}
+    samples = [name for name, verdict in verdicts.items() if verdict == "samples"]
+    other = [name for name, verdict in verdicts.items() if verdict not in ("samples", "published")]
+    if samples:
+        found.append(Difference("data", f"built-in samples for {_some(samples)}", "the published data"))
+    if other:
+        found.append(Difference("data", f"other content for {_some(other)}", "the published data"))
+    failed = _failed(candidate, present)
+    return [*found, *([Difference("failed", _documents(failed), "none known")] if failed else [])]
+
+
+def protocol_of(record: RunRecord, suite: Suite) -> str:
+    """Return the protocol by which a run measured a suite; an imported run says its own."""
+    return suite.protocol if record.foreign is None else record.foreign.protocols.get(suite.name, record.protocol)
+
+
+def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) -> list[Difference]:
+    """Return how the protocols of common tasks differ: an imported file may have other shots for each."""
+    other: dict[tuple[str, str], list[str]] = {}
+    for task in tasks:
+        if task in candidate.metrics and task in baseline.metrics:
+            a, b = (
+                record.protocol if record.foreign is None else record.foreign.task_protocols.get(task, record.protocol)
+                for record in (candidate, baseline)
+            )
+            if a != b:
+                other.setdefault((a, b), []).append(task)
+    whole = len(other) == 1
+    return [Difference("protocol", a if whole else f"{a} for {_some(n)}", b) for (a, b), n in other.items()]
+
+
+def settings(record: RunRecord) -> dict[str, str]:
+    """Return what two runs must have in common beside the protocols of their tasks, as text: field -> value."""
+    config = record.config
+    return {
+        "limit": f"first {config.limit} of each task" if config.limit else "all",
+        "dtype": record.model.dtype,
+        "add_bos": _setting(config.add_bos),
+        "apply_chat_template": _setting(config.apply_chat_template),
+        "system": _setting(config.system) + (" in the user's turn" if config.system_in_user else ""),
+        "max_new_tokens": _setting(config.max_new_tokens),
+    }
+
+
+def template_of(record: RunRecord) -> str | None:
+    """Return the sha256 of the chat template that a run used; None where it used none, or does not say."""
+    used = record.config.apply_chat_template or with_chat(record.metrics)
+    return record.model.chat_template_sha256 if used else None
+
+
+def other_template(candidate: str | None, baseline: str | None) -> list[Difference]:
+    """Return the difference of two chat templates, given by `template_of`; none where one is not known."""
+    if candidate is None or baseline is None or candidate == baseline:
+        return []
+    return [Difference("chat_template", f"sha256 {candidate[:12]}", f"sha256 {baseline[:12]}")]
+
+
+def _of_model(record: RunRecord, whose: str) -> list[str]:
+    """Return what of a run's model and requests belongs beside its numbers."""
+    model, counts = record.model, record.requests or RequestCounts()
+    ignored = {} if model.generation is None else model.generation.ignored
+    found = []
+    if model.adapter is not None:
+        found.append(f"adapter: the {whose} is {model.name} with {model.adapter.name}")
+    if ignored:
+        settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
+        found.append(f"generation: {settings} of the {whose}'s generation_config.json is not applied")
+    if counts.cut:
+        found.append(f"cut: {counts.cut:,} requests of the {whose} lost their beginning")
+    if counts.apart:
+        found.append(f"apart: in {counts.apart:,} requests of the {whose} a token spans context and continuation")
+    return found
+
+
+def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str]:
+    """Return what does not refuse a comparison but belongs beside its result."""
+    found = []
+    records = [candidate] if baseline is None else [candidate, baseline]
+    data = [entry for record in records for entry in record.data.values()]
+    if any(entry.verdict == "samples" for entry in data):
+        found.append("samples: the built-in samples are no benchmark, so no number here is a score")
+    elif any(entry.verdict == "other" for entry in data):
+        found.append("data: some of it is not the published content")
+    if candidate.config.limit:
+        found.append(f"limited: only the first {candidate.config.limit} documents of each task")
+    found += [why for record in records if record.foreign is not None and (why := record.foreign.unpaired_because)]
+    found += _of_model(candidate, "candidate")
+    if baseline is not None:
+        found += _of_model(baseline, "baseline")
+        templates = [record.model.chat_template_sha256 for record in records]
+        if candidate.config.apply_chat_template and None in templates and any(templates):
+            found.append("chat_template: one of the runs does not say which it used")
+        left, right = (record.identity and record.identity.protocol for record in records)
+        if left and right and left.sha256 != right.sha256:
+            found.append("protocol: the task configurations changed between the runs; `evalkit verify` checks them")
+        tokenizers = [record.model.tokenizer_fingerprint for record in records]
+        tokenizer_files = [record.identity and record.identity.tokenizer.tokenizer_files for record in records]
+        if all(tokenizers) and tokenizers[0] != tokenizers[1]:
+            found.append("tokenizer: the two runs' tokenizers encode differently")
+        elif all(tokenizer_files) and tokenizer_files[0] != tokenizer_files[1]:
+            found.append("tokenizer: the files of the two runs' tokenizers differ")
+        libraries = [record.environment.versions for record in records]
+        changed = [
+            f"{name} {libraries[1].get(name, 'absent')} -> {libraries[0].get(name, 'absent')}"
+            for name in ("lm_eval", "transformers", "torch", "torch_npu")
+            if libraries[0].get(name) != libraries[1].get(name)
+        ]
+        found += [f"versions: {', '.join(changed)}"] if changed else []
+    return found
+
+
+def _same_content(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
+    # Two records without hashes are matched by the documents' content, which settles it as well.
+    # A file that lost documents is no other data: pairing counts them.
+    return data_sha256(candidate, task) == data_sha256(baseline, task) or cut_from(candidate, baseline, task)
+
+
+def _content(record: RunRecord, task: str) -> str:
+    sha256 = data_sha256(record, task)
+    return f"sha256 {sha256[:12]}" if sha256 else "no hash"
+
+
+def _failed(record: RunRecord, tasks: Iterable[str]) -> int:
+    values = [record.metrics.get(task, {}).get(find_task(task).headline) for task in tasks]
+    return sum(value.failed for value in values if value is not None)
+
+
+def _documents(count: int) -> str:
+    return f"{count} documents without a score" if count else "none"
+
+
+def _some(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = " ".join(str(value).split()) if value else ""
+    return repr(text if len(text) <= 40 else text[:37] + "...") if text else "none"
+
+
+def protocol_changes(record: RunRecord) -> list[str]:
+    """Return the settings that change requests from the protocol's."""
+    return [name for name in _CHANGING if getattr(record.config, name)]

@@ -1,0 +1,394 @@
+"""Why does our number differ from a published one? What could account for the gap, ranked, with figures.
+
+Sampling error comes first, because it needs no cause. Then what is found to differ: first what can move a score by any
+amount, then by how many percentage points it accounts for at most. Last what was ruled out, or cannot be known from
+the record and the publication.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from evalkit.baselines import Baseline, SuiteScore, load_baseline
+from evalkit.comparison import comparable
+from evalkit.comparison.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
+from evalkit.comparison.gate import chosen_suites, is_run, model_name, suites_in, why_no_score
+from evalkit.comparison.run_scores import run_scores
+from evalkit.errors import ConfigError
+from evalkit.records.facts import RequestCounts
+from evalkit.records.model import RunRecord
+from evalkit.results.reading import read_run
+from evalkit.stats.estimates import Estimate, unpaired_difference
+from evalkit.suites import Suite, same_documents
+from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
+
+Standing = Literal["sampling", "found", "unknown", "ruled out"]
+_ORDER: tuple[Standing, ...] = ("sampling", "found", "unknown", "ruled out")
+SHOWN_TASKS = 5
+CLOSE_NATS = 0.1
+"""Answers decided by less than this may change with the number format."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that could account for a gap.
+
+    Attributes:
+        name: what it is.
+        standing: ``sampling``, ``found`` (it differs), ``unknown`` (cannot be told) or ``ruled out``.
+        points: what it accounts for at most, percentage points of the suite's average; None: not bounded, or not known.
+        finding: what was looked at and found.
+    """
+
+    name: str
+    standing: Standing
+    points: float | None
+    finding: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One suite's gap.
+
+    Attributes:
+        suite: the suite.
+        run: our score in per cent.
+        published: the published one.
+        difference: ours minus the published one, in points, with its error.
+        causes: ranked.
+        tasks: the tasks that contribute most to the gap; empty where no rows were published.
+    """
+
+    suite: Suite
+    run: Estimate
+    published: SuiteScore
+    difference: Estimate
+    causes: tuple[Cause, ...]
+    tasks: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """All suites' gaps, and what is said about them all.
+
+    Attributes:
+        record: the run.
+        baseline: the publication.
+        suites: in reporting order.
+        notes: suites without a comparison, and why.
+    """
+
+    record: RunRecord
+    baseline: Baseline
+    suites: tuple[Explanation, ...]
+    notes: tuple[str, ...]
+
+
+def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_protocols: bool = False) -> Explained:
+    """Explain the gaps between a finished run and a published result.
+
+    Args:
+        run: the run's folder.
+        against: a baseline's name, file or log.
+        suites: suites to explain; by default all that both have.
+        across_protocols: also explain what two protocols measured.
+
+    Raises:
+        ConfigError: nothing to compare, or `against` is a run, which `evalkit compare` compares exactly.
+        StoreError, DataError: the run cannot be read.
+    """
+    record = read_run(run)
+    if is_run(against):
+        raise ConfigError(_of_two_runs(record, read_run(Path(against))))
+    baseline = load_baseline(against)
+    scores = run_scores(record)
+    found, notes = [], []
+    for suite in chosen_suites(suites, suites_in(record), str(record.folder)):
+        published, own = baseline.score(suite), scores.suite(suite)
+        if published is None:
+            notes.append(f"{suite.title}: {baseline.name} published nothing for it")
+        elif own is None:
+            notes.append(f"{suite.title}: the run has {why_no_score(record, suite)}")
+        elif (own_protocol := comparable.protocol_of(record, suite)) != baseline.protocol_of(suite.name) and (
+            not across_protocols
+        ):
+            text = f"{own_protocol} against {baseline.protocol_of(suite.name)}"
+            notes.append(f"{suite.title}: other protocols, {text}; --across-protocols explains it all the same")
+        else:
+            if own_protocol != baseline.protocol_of(suite.name):
+                notes.append(
+                    f"{suite.title}: across protocols, {own_protocol} against {baseline.protocol_of(suite.name)}"
+                )
+            found.append(_explained(Facts(scores, baseline, suite), own, published))
+    if not found:
+        raise ConfigError(f"{record.folder} and {baseline.slug}: nothing to compare ({'; '.join(notes) or 'no suite'})")
+    return Explained(record, baseline, tuple(found), tuple(notes))
+
+
+def _of_two_runs(record: RunRecord, other: RunRecord) -> str:
+    """Return why two runs are not explained but compared, and what of their settings could account for a gap."""
+    tasks = [task for task in record.metrics if task in other.metrics]
+    # What changes every request first, then what changes some, then how many there are.
+    order = ("protocol", "chat_template", "apply_chat_template", "system", "add_bos", "max_new_tokens", "data", "dtype")
+    places = {field: place for place, field in enumerate(order)}
+    found = comparable.between_runs(record, other, tasks)
+    found.sort(key=lambda difference: places.get(difference.field, len(places)))
+    causes = "; ".join(map(str, found)) or "none; models, libraries and chance are left"
+    allowed = "".join(f" --allow-different {name}" for name in dict.fromkeys(item.field for item in found))
+    return (
+        f"--against {other.folder}: that is a run; what differs in settings: {causes}. `evalkit compare "
+        f"{record.folder} {other.folder}{allowed}` says document by document what came of it"
+    )
+
+
+def _explained(facts: Facts, own: Estimate, published: SuiteScore) -> Explanation:
+    difference = unpaired_difference(own, published.estimate)
+    causes = [_sampling(difference, published), *_causes(facts, own, published)]
+    causes.sort(key=_rank)
+    gaps = sorted(task_gaps(facts), key=lambda figure: -abs(figure.points))[:SHOWN_TASKS]
+    return Explanation(facts.suite, own, published, difference, tuple(causes), tuple(gaps))
+
+
+def _rank(cause: Cause) -> tuple[int, float]:
+    # What differs without a bound could be everything; what is unknown without a figure says least.
+    without = math.inf if cause.standing == "found" else -1.0
+    return _ORDER.index(cause.standing), -(without if cause.points is None else cause.points)
+
+
+def _sampling(difference: Estimate, published: SuiteScore) -> Cause:
+    low, high = difference.interval()
+    half = (high - low) / 2
+    gap = abs(difference.value)
+    verdict = "accounts for the whole gap" if gap <= half else f"leaves at least {gap - half:.2f} points to explain"
+    bound = " (the publication's error is an upper bound)" if published.stderr_from == "bound" else ""
+    text = f"a gap of up to ±{half:.2f} is chance at 95 %{bound}, p {_equals(difference.p_value())}: {verdict}"
+    return Cause("sampling error", "sampling", half, text)
+
+
+def _equals(p_value: float) -> str:
+    text = p_text(p_value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _causes(facts: Facts, own: Estimate, published: SuiteScore) -> Iterator[Cause]:
+    yield from _settings(facts)
+    yield _metric(facts, own, published)
+    yield _average(facts, published)
+    yield _documents(facts, own)
+    yield _data(facts)
+    yield from _numerics(facts)
+    yield from _defects(facts)
+    yield Cause(
+        "tokenizer, checkpoint",
+        "unknown",
+        None,
+        "the publication names neither revision nor tokenizer version; the run's fingerprints are in its record",
+    )
+
+
+def _settings(facts: Facts) -> Iterator[Cause]:
+    """Protocol, BOS, chat template and system prompt: what changes every request."""
+    protocol = facts.baseline.protocol_of(facts.suite.name)
+    ours = facts.suite.protocol
+    if protocol != ours:
+        yield Cause("protocol", "found", None, f"published by {protocol}, run by {ours}: other requests or metrics")
+    else:
+        yield Cause("protocol", "ruled out", 0.0, f"both by {ours}")
+    record = facts.scores.record
+    counts = record.requests or RequestCounts()
+    if record.model.adapter is not None:
+        text = f"the run applied {record.model.adapter.name}; run the model without it"
+        yield Cause("adapter", "found", None, text)
+    if counts.cut:
+        text = f"{counts.cut:,} requests of the run lost their beginning; a longer context (--max-length) keeps it"
+        yield Cause("context length", "found", None, text)
+    if counts.apart:
+        text = f"in {counts.apart:,} requests of the run a token spans context and continuation"
+        yield Cause("tokenizer", "found", None, text)
+    names = {"add_bos": "BOS token", "apply_chat_template": "chat template", "system": "system prompt"}
+    for key, name in names.items():
+        template = comparable.template_of(record)
+        if key == "apply_chat_template" and facts.suite.name == "humaneval_chat" and template:
+            text = f"the run used sha256 {template[:12]}, the publication does not say which; it changes every request"
+            yield Cause(name, "unknown", None, text)
+        elif getattr(record.config, key):
+            text = f"the run has it, {protocol} does not: it changes every request; run again without it"
+            yield Cause(name, "found", None, text)
+        else:
+            yield Cause(name, "ruled out", 0.0, f"without, as {protocol} has it")
+
+
+def _metric(facts: Facts, own: Estimate, published: SuiteScore) -> Cause:
+    gap = own.value - published.estimate.value
+    nearest: tuple[float, str] | None = None
+    for name, value in other_metrics(facts):
+        rest = abs(value - published.estimate.value)
+        if nearest is None or rest < nearest[0]:
+            nearest = (rest, f"with {name} the run's average is {value:.2f}, {rest:.2f} from the published one")
+    if nearest is None:
+        return Cause("metric", "ruled out", 0.0, "the suite has one metric a task")
+    if abs(gap) - nearest[0] > 0.005:  # what is no closer than rounding explains nothing
+        return Cause("metric", "found", abs(gap) - nearest[0], nearest[1])
+    return Cause("metric", "ruled out", 0.0, nearest[1] + ", so no closer")
+
+
+def _average(facts: Facts, published: SuiteScore) -> Cause:
+    rows = facts.baseline.recomputed(facts.suite)
+    if rows is None:
+        return Cause("average", "unknown", None, "only an average was published, so it cannot be recomputed")
+    off = abs(float(rows) - published.estimate.value)
+    text = f"published {published.estimate.value:.2f}, recomputed from its rows {float(rounded(rows)):.2f}"
+    return Cause("average", "found" if off > 0.005 else "ruled out", off if off > 0.005 else 0.0, text)
+
+
+def _documents(facts: Facts, own: Estimate) -> Cause:
+    expected = sum(task.documents for task in facts.suite.tasks)
+    scored = sum(facts.scored(task) for task in facts.suite.tasks)
+    if scored == expected:
+        return Cause("number of documents", "ruled out", 0.0, f"all {expected:,}")
+    # What the documents that were not scored can move, by chance alone.
+    missing = max(0.0, 1 - scored / expected)
+    points = 1.96 * own.stderr * math.sqrt(missing)
+    text = f"{scored:,} of {expected:,} scored; part of the sampling error, and the first documents may be easier"
+    return Cause("number of documents", "found", points, text)
+
+
+def _data(facts: Facts) -> Cause:
+    data = facts.scores.record.data
+    verdicts = {task.name: data[task.name].verdict if task.name in data else "unknown" for task in facts.suite.tasks}
+    other = [name for name, verdict in verdicts.items() if verdict != "published"]
+    if not other:
+        return Cause("data", "ruled out", 0.0, "content hashes are those of the published data")
+    kinds = sorted({verdicts[name] for name in other})
+    shares = {figure.name: figure.points for figure in task_gaps(facts)}
+    points = abs(math.fsum(shares[name] for name in other)) if all(name in shares for name in other) else None
+    text = f"{len(other)} of {len(facts.suite.tasks)} tasks have other content ({', '.join(kinds)}): {_some(other)}"
+    if points is not None:
+        text += f"; these tasks make {points:.2f} points of the gap"
+    return Cause("data", "found", points, text)
+
+
+def _numerics(facts: Facts) -> Iterator[Cause]:
+    record = facts.scores.record
+    dtype = record.model.dtype
+    theirs = facts.published_dtype()
+    quantized = record.model.quantization
+    if quantized:
+        yield Cause("quantisation", "found", None, f"the run's weights are quantised ({quantized})")
+    close = close_calls(facts, CLOSE_NATS)
+    if record.numerics is not None:
+        points = record.numerics.points
+        figure = f"float32 changes {points:.2f} points of answers at most, as the run's audit measured"
+        known: float | None = points
+    else:
+        graded = graded_calls(facts, CLOSE_NATS)
+        known = close if close is not None else graded
+        if close is not None:
+            figure = f"answers decided by less than {CLOSE_NATS:g} nats make {close:.2f} points"
+        elif graded is not None:
+            figure = f"choices that move by up to {CLOSE_NATS:g} nats move mc2 by {graded:.2f} points at most"
+        elif not facts.scores.samples:
+            figure = "no audit and no documents in the record"
+        else:
+            figure = "no audit, and what another dtype does to generated texts cannot be told from the documents"
+    if theirs is None:
+        yield Cause("dtype", "unknown", known, f"run in {dtype}, the publication does not say; {figure}")
+    elif theirs == dtype:
+        yield Cause("dtype", "ruled out", 0.0, f"both {dtype}")
+    else:
+        yield Cause("dtype", "found", known, f"run in {dtype}, published in {theirs}; {figure}")
+
+
+def _defects(facts: Facts) -> Iterator[Cause]:
+    names = {task.name for task in facts.suite.tasks}
+    same = [pair for pair in same_documents().items() if set(pair) <= names]
+    if same:
+        text = f"{same[0][0]} holds the documents of {same[0][1]}, in the publication as here"
+        yield Cause("known defects of the data", "ruled out", 0.0, text)
+    published = facts.baseline.pass_at_1(facts.suite)
+    if published is not None:
+        yield Cause("how HumanEval was measured", "unknown", None, published.note)
+
+
+def _some(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def gaps_table(explained: Explained) -> Table:
+    """Return the gaps, a row a suite."""
+    columns = (
+        Column("Suite", "left", key="suite"),
+        Column("Published", key="published"),
+        Column("Run", key="run"),
+        Column("Gap", signed=True, key="gap"),
+        Column("Stderr", key="stderr"),
+        Column("p", key="p"),
+    )
+    rows = tuple(
+        (
+            item.suite.title,
+            rounded(item.published.estimate.value),
+            rounded(item.run.value),
+            rounded(item.difference.value),
+            rounded(item.difference.stderr),
+            p_text(item.difference.p_value()),
+        )
+        for item in explained.suites
+    )
+    baseline = explained.baseline
+    about = f"{model_name(explained.record)} minus {baseline.name} ({baseline.source}, {baseline.retrieved})"
+    said = (f"about the publication: {note}" for note in baseline.notes)
+    return Table("", columns, rows, (about, *explained.notes, *said, *comparable.remarks(explained.record)))
+
+
+def causes_table(items: Sequence[Explanation]) -> Table:
+    """Return the ranked causes of one or several suites."""
+    columns = (
+        Column("Suite", "left", key="suite"),
+        Column("Rank", key="rank"),
+        Column("Cause", "left", key="cause"),
+        Column("Standing", "left", key="standing"),
+        Column("Points at most", key="points"),
+        Column("Finding", "left", key="finding"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for item in items:
+        for rank, cause in enumerate(item.causes, start=1):
+            points = None if cause.points is None else rounded(cause.points)
+            rows.append((item.suite.title, rank, cause.name, cause.standing, points, cause.finding))
+    return Table("", columns, tuple(rows))
+
+
+def _without_suite(table: Table) -> Table:
+    return Table(table.title, table.columns[1:], tuple(row[1:] for row in table.rows), table.notes)
+
+
+def _tasks_table(item: Explanation) -> Table:
+    columns = (
+        Column("Task", "left"),
+        Column("Published"),
+        Column("Run"),
+        Column("Points of the gap", signed=True),
+        Column("z", signed=True),
+    )
+    rows = tuple((f.name, rounded(f.published), rounded(f.run), rounded(f.points), rounded(f.z, 1)) for f in item.tasks)
+    return Table("", columns, rows)
+
+
+def explain_text(explained: Explained, form: str) -> str:
+    """Return the explanation in one of the table formats; all but Markdown are the one table of causes."""
+    if form != "markdown":
+        table = causes_table(explained.suites)
+        return render(Table(table.title, table.columns, table.rows, gaps_table(explained).notes), form)
+    lines = [to_markdown(gaps_table(explained))]
+    for item in explained.suites:
+        lines += [f"## {escape_markdown(item.suite.title)}: gap {item.difference.value:+.2f}", ""]
+        lines.append(to_markdown(_without_suite(causes_table([item]))))
+        if item.tasks and len(item.suite.tasks) > 1:
+            lines += ["Where the gap comes from:", "", to_markdown(_tasks_table(item))]
+    return "\n".join(lines)

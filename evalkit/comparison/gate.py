@@ -1,0 +1,513 @@
+"""The gate: is the candidate worse than the baseline by more than a margin?
+
+Each suite and their average are tested for non-inferiority, document by document where both runs have records, against
+the published aggregate otherwise; `questions` says what the level means. A policy file gives suites and
+tasks margins of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from evalkit.baselines import Baseline, load_baseline
+from evalkit.baselines.model import SuiteScore
+from evalkit.comparison import comparable
+from evalkit.comparison.comparable import Difference
+from evalkit.comparison.gate_policy import Policy, Rule
+from evalkit.comparison.pairing import TaskPair, TaskScores, linked_keys, pair, scores_of
+from evalkit.comparison.questions import (
+    AVERAGE,
+    Judged,
+    Question,
+    Verdict,
+    judge,
+    paired_question,
+    paired_tests,
+    unpaired_tests,
+)
+from evalkit.comparison.run_scores import RunScores, run_scores
+from evalkit.errors import ConfigError
+from evalkit.records.model import SAMPLES_FILE, RunRecord
+from evalkit.results.reading import has_samples, read_run
+from evalkit.results.reading import is_run as is_run_path
+from evalkit.stats.estimates import binomial_stderr
+from evalkit.stats.unpaired import Side, observed, widened
+from evalkit.suites import Suite, find_suite, load_suites
+from evalkit.tables import visible
+
+__all__ = ["AVERAGE", "Gate", "Judged", "Question", "Verdict", "gate", "judge", "paired_tests"]
+
+EXIT_CODES: dict[Verdict, int] = {"pass": 0, "worse": 1, "undecided": 3}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A verdict and everything that belongs to it.
+
+    Attributes:
+        candidate: name of the candidate.
+        baseline: name of the baseline.
+        paired: True if the test went document by document.
+        margin: largest acceptable loss in percentage points, where a part has none of its own.
+        alpha: level; see `evalkit.comparison.questions`.
+        judged: the suites in reporting order, then the average, then single tasks.
+        allowed: fields that differ and were allowed to.
+        notes: what a reader should know.
+        sequential: what a sequential run adds: seed, looks, documents, what was saved; None otherwise.
+        absent: what the policy wants and a run lacks, where that leaves the verdict undecided.
+    """
+
+    candidate: str
+    baseline: str
+    paired: bool
+    margin: float
+    alpha: float
+    judged: tuple[Judged, ...]
+    allowed: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+    sequential: Mapping[str, object] | None = None
+    absent: tuple[str, ...] = ()
+
+    @property
+    def blocking(self) -> tuple[Judged, ...]:
+        """The parts that make the verdict."""
+        return tuple(item for item in self.judged if item.asked.tier == "blocking")
+
+    @property
+    def verdict(self) -> Verdict:
+        """Worse if any blocking part is, pass if all of them do, else undecided."""
+        found = {item.verdict for item in self.blocking}
+        if "worse" in found:
+            return "worse"
+        return "undecided" if "undecided" in found or self.absent else "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 worse, 3 undecided."""
+        return EXIT_CODES[self.verdict]
+
+
+def check_levels(margin: float, alpha: float) -> None:
+    """Raise `ConfigError` unless the margin (points) and the level make sense."""
+    if not (math.isfinite(margin) and 0 < margin < 100):
+        raise ConfigError(f"--margin {margin:g}: give percentage points above 0 and below 100")
+    if not 0 < alpha < 0.5:
+        raise ConfigError(f"--alpha {alpha:g}: give a level above 0 and below 0.5")
+
+
+def gate(
+    candidate: Path,
+    baseline: str,
+    *,
+    margin: float = 1.0,
+    alpha: float = 0.05,
+    suites: Sequence[str] = (),
+    allow_different: Sequence[str] = (),
+    allow_missing: bool = False,
+    policy: Policy | None = None,
+) -> Gate:
+    """Judge a finished run by another run or by a published result.
+
+    Args:
+        candidate: the folder of a finished run.
+        baseline: the folder of another one, or what `load_baseline` takes.
+        margin: largest acceptable loss in percentage points.
+        alpha: level.
+        suites: suites to judge; by default all that the baseline has and (of a published result) the candidate too.
+        allow_different: fields of `comparable.FIELDS` that may differ.
+        allow_missing: documents that the candidate lacks count as wrong, instead of refusing.
+        policy: rules in place of `margin`, `alpha` and `suites`.
+
+    Raises:
+        ConfigError: wrong use, or results that are not comparable; the message names what differs.
+        StoreError, DataError: a run cannot be read, or lacks scores or documents.
+    """
+    if policy is None:
+        check_levels(margin, alpha)
+        rule = Rule(margin)
+        policy = Policy(alpha, rule, average=rule)
+    asking = _Asking(
+        read_run(candidate), policy, tuple(suites), comparable.parse_fields(allow_different), allow_missing
+    )
+    if is_run(baseline):
+        return _against_run(asking, read_run(Path(baseline)))
+    return _against_published(asking, load_baseline(baseline))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What the user asked for."""
+
+    candidate: RunRecord
+    policy: Policy
+    suites: tuple[str, ...]
+    allowed: frozenset[str]
+    allow_missing: bool
+
+    def without_missing(
+        self, wanted: Mapping[str, Rule], has: Mapping[str, object], what: str
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Return which of the wanted are there, notes about the others, and which of them leave it undecided."""
+        there, notes, absent = [], [], []
+        for name, rule in wanted.items():
+            if name in has:
+                there.append(name)
+            elif rule.missing == "refuse":
+                raise ConfigError(
+                    f"{self.policy.source}: {name} is judged, but {what} lacks it; run it, or say "
+                    "'missing: undecided' or 'missing: ignore' in the policy"
+                )
+            else:
+                notes.append(f"not judged, because {what} lacks it: {name} (policy: {rule.missing})")
+                if rule.missing == "undecided" and rule.tier == "blocking":
+                    absent.append(name)
+        return there, notes, absent
+
+    def takes(self, candidate: RunRecord, baseline: RunRecord, suite: Suite) -> bool:
+        """True if the candidate has enough of a suite to be judged by it, so that its rule for missing ones rests."""
+        theirs, own = tasks_of(baseline, [suite]), tasks_of(candidate, [suite])
+        is_refused = self.policy.rule(suite.name).missing == "refuse"
+        return len(own) == len(theirs) or (bool(own) and (is_refused or "tasks" in self.allowed))
+
+    def without_average(self, chosen: Sequence[Suite]) -> list[str]:
+        """Return a note if the policy asks for the average and there is none."""
+        if not self.policy.asks_average or sum(suite.in_total for suite in chosen) > 1:
+            return []
+        return [f"not judged: the average that {self.policy.source} asks for, because it takes two suites"]
+
+    def with_rules(self, questions: Sequence[Question]) -> list[Question]:
+        """Give each question its rule's margin and tier; leave the average out if the policy does."""
+        found = []
+        for asked in questions:
+            if asked.key == AVERAGE and self.policy.average is None:
+                continue
+            rule = self.policy.rule(asked.key)
+            found.append(replace(asked, margin=rule.margin, tier=rule.tier))
+        return found
+
+
+def is_run(name: str) -> bool:
+    """Return True if a baseline's name is the folder (or the ``run.json``) of a run."""
+    return is_run_path(Path(name))
+
+
+def chosen_suites(names: Sequence[str], available: Mapping[str, object], whose: str) -> list[Suite]:
+    """Return the named suites, or all that are available, in reporting order.
+
+    Raises:
+        ConfigError: an unknown suite, or one that is not available.
+    """
+    for name in names:
+        if find_suite(name).name not in available:
+            raise ConfigError(f"--suite {name}: {whose} has no score for it (it has: {', '.join(available) or 'none'})")
+    return [suite for suite in load_suites().values() if suite.name in (names or available)]
+
+
+def tasks_of(record: RunRecord, suites: Sequence[Suite]) -> list[str]:
+    """Return the tasks of the suites that a run has."""
+    return [task.name for suite in suites for task in suite.tasks if task.name in record.metrics]
+
+
+def suites_in(record: RunRecord) -> dict[str, Suite]:
+    """Return the suites of which a run has at least one task."""
+    return {name: suite for name, suite in load_suites().items() if tasks_of(record, [suite])}
+
+
+def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
+    candidate, policy = asking.candidate, asking.policy
+    both = f"{candidate.folder} and {baseline.folder}"
+    theirs = suites_in(baseline)
+    wanted = policy.suites or (dict.fromkeys(theirs, policy.default) if policy.source else {})
+    has = {name: 0 for name, suite in theirs.items() if asking.takes(candidate, baseline, suite)}
+    names, notes, absent = asking.without_missing(wanted, has, "a run")
+    tasks_there = {n: 0 for n in baseline.metrics if n in candidate.metrics}
+    singles, more_notes, more_absent = asking.without_missing(policy.tasks, tasks_there, "a run")
+    chosen = []
+    if names or not wanted:
+        chosen = chosen_suites(names or asking.suites, theirs, str(baseline.folder))
+    tasks = list(dict.fromkeys([*tasks_of(baseline, chosen), *singles]))
+    granted = comparable.split(comparable.between_runs(candidate, baseline, tasks), asking.allowed, both)
+    tasks = [task for task in tasks if task in candidate.metrics]
+    chosen = [suite for suite in chosen if any(task.name in tasks for task in suite.tasks)]
+    if not tasks:
+        what = "have no task in common"
+        if any(task in baseline.metrics for task in candidate.metrics):
+            asked = [*policy.suites, *policy.tasks] or [suite.name for suite in chosen]
+            what = (
+                f"have no task of {', '.join(asked) or 'the suites asked for'} in common, so there is nothing to judge"
+            )
+        raise ConfigError(f"{both} {what}")
+    notes = [*comparable.remarks(candidate, baseline), *notes, *more_notes]
+    notes += asking.without_average(chosen)
+    extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
+    if extra and not asking.suites and not policy.suites:
+        notes.append(f"not judged, because the baseline lacks it: {', '.join(suite.title for suite in extra)}")
+    paired = all(has_samples(record) for record in (candidate, baseline))
+    if paired:
+        pairs = pair(
+            candidate, baseline, tasks, drop_failed="failed" in asking.allowed, allow_missing=asking.allow_missing
+        )
+        scores = _checked_scores(asking, baseline, pairs, notes)
+        tests = [*paired_tests(scores, chosen, policy.default.margin)]
+        tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
+    else:
+        known = [run_scores(record) for record in (candidate, baseline)]
+        notes.append(_without_samples(known))
+        if singles:
+            raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
+        own, other = (_sides(scores, chosen, beside) for scores, beside in zip(known, reversed(known), strict=True))
+        tests = unpaired_tests(own, other, chosen, policy.default.margin)
+    return Gate(
+        model_name(candidate),
+        f"{model_name(baseline)} (run {baseline.folder.name})",
+        paired,
+        policy.default.margin,
+        policy.alpha,
+        judge(asking.with_rules(tests), policy.alpha),
+        tuple(granted),
+        tuple(notes),
+        absent=(*absent, *more_absent),
+    )
+
+
+def _checked_scores(
+    asking: _Asking, baseline: RunRecord, pairs: Mapping[str, TaskPair], notes: list[str]
+) -> dict[str, TaskScores]:
+    """Return both runs' scores of the same documents; what one run lacks refuses, counts as wrong, or is said."""
+    scores = scores_of(pairs)
+    may_differ = bool({"data", "limit"} & asking.allowed)
+    failed = "failed" in asking.allowed
+    lacking = {name: found for name, found in pairs.items() if found.left_out}
+    lost = {name: len(found.missing) for name, found in lacking.items() if found.missing}
+    extra = {
+        name: found.left_out - len(found.missing)
+        for name, found in lacking.items()
+        if found.left_out > lost.get(name, 0)
+    }
+    if lost and asking.allow_missing:
+        # Other data may lack documents; those that the candidate's own record counts are lost all the same.
+        own = {name: _lost(asking.candidate, pairs[name], every=not may_differ) for name in lost}
+        wrong = {name: len(found.missing) for name, found in own.items() if found.missing}
+        for name in wrong:
+            scores[name] = _with_wrong(own[name], scores[name], own[name].task.headline, pairs)
+        if wrong:
+            notes.append(f"missing: the candidate lacks {_counted(wrong)}, which count as wrong (--allow-missing)")
+        lost = {name: rest for name, count in lost.items() if (rest := count - wrong.get(name, 0))}
+    if (lost or (extra and not failed)) and not may_differ:
+        parts = [f"the candidate lacks {_counted(lost)}"] if lost else []
+        parts += [f"the baseline lacks {_counted(extra)}"] if extra else []
+        if lost or not asking.allow_missing:
+            raise ConfigError(
+                f"{asking.candidate.folder} and {baseline.folder}: other documents: {'; '.join(parts)}; rerun what is "
+                "incomplete, or see --allow-missing (what the candidate lacks is wrong, what the baseline lacks is "
+                "left out)"
+            )
+    if asking.allow_missing:
+        neither = {name: count for name, found in pairs.items() if (count := _in_neither(asking.candidate, found))}
+        for name, count in neither.items():
+            scores[name] = _with_lost(scores[name], count)
+        if neither:
+            notes.append(f"missing: neither run has {_counted(neither)}, which count as lost (--allow-missing)")
+    empty = [name for name, found in scores.items() if not len(found.candidate)]
+    if empty:
+        raise ConfigError(f"{', '.join(empty)}: nothing to compare, the runs have no document of it in common")
+    left_out = sum(lost.values()) + sum(extra.values())
+    if left_out:
+        used = sum(len(found.differences) for found in scores.values())
+        notes.append(f"{used:,} documents are compared; {left_out:,} without a score in both runs are left out")
+    return scores
+
+
+def _lost(candidate: RunRecord, found: TaskPair, *, every: bool) -> TaskPair:
+    """Return a pair with only those missing documents that count as wrong.
+
+    That is every one, or those at positions that the candidate's record counts where its samples are fewer.
+    """
+    if every:
+        return found
+    counted = max(value.n for value in candidate.metrics[found.task.name].values())
+    scored = len(found.candidate) + found.left_out - len(found.missing)
+    kept = [sample for sample in found.missing if sample.doc_id < counted] if scored < counted else []
+    return replace(found, missing=tuple(kept))
+
+
+def _in_neither(candidate: RunRecord, found: TaskPair) -> int:
+    """Return how many documents the candidate's record counts that neither run's samples have."""
+    counted = max(value.n for value in candidate.metrics[found.task.name].values())
+    there = len(found.candidate) + found.left_out - len(found.missing)
+    return max(0, counted - there - len(found.missing))
+
+
+def _with_lost(scores: TaskScores, count: int, wrong: float = 0.0) -> TaskScores:
+    """Add documents of which nothing is known, at the worst: right before and wrong now."""
+    return replace(
+        scores,
+        candidate=np.concatenate([scores.candidate, np.full(count, wrong)]),
+        baseline=np.concatenate([scores.baseline, np.full(count, 1 - wrong)]),
+        clusters=(*scores.clusters, *((scores.task.name, "lost", number) for number in range(count))),
+        same=scores.same and not count,
+    )
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    shown = ", ".join(f"{count:,} of {name}" for name, count in list(counts.items())[:3])
+    more = f" and {len(counts) - 3} more tasks" if len(counts) > 3 else ""
+    return f"{total:,} document{'' if total == 1 else 's'} ({shown}{more})"
+
+
+def _with_wrong(
+    found: TaskPair, scores: TaskScores, metric: str, pairs: Mapping[str, TaskPair], wrong: float = 0.0
+) -> TaskScores:
+    """Add the documents that the candidate lacks, as wrong; their passages are those of all `pairs`."""
+    name = found.task.name
+    there = {of_task: (*other.baseline, *other.missing) for of_task, other in pairs.items()}
+    missing = [sample for sample in found.missing if sample.metrics.get(metric) is not None]
+    return replace(
+        scores,
+        candidate=np.concatenate([scores.candidate, np.full(len(missing), wrong)]),
+        baseline=np.concatenate([scores.baseline, [float(s.metrics[metric] or 0.0) for s in missing]]),
+        clusters=(*scores.clusters, *linked_keys({**there, name: missing})[name]),
+        same=scores.same and not missing,
+    )
+
+
+def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
+    """Return the question about one task, by the metric that its rule names."""
+    name, metric = found.task.name, rule.metric or found.task.headline
+    scores = replace(found.scores(metric), clusters=scores_of({name: found})[name].clusters)
+    if asking.allow_missing:
+        wrong = float(rule.lower_is_better)
+        scores = _with_wrong(found, scores, metric, {name: found}, wrong)
+        scores = _with_lost(scores, _in_neither(asking.candidate, found), wrong)
+    title = name if rule.metric is None else f"{name} ({metric})"
+    if not rule.lower_is_better:
+        return paired_question(name, title, {name: scores}, {name: 1.0}, rule.margin)
+    turned = replace(scores, candidate=-scores.candidate, baseline=-scores.baseline)
+    title += ", lower is better: the difference is what was gained"
+    asked = paired_question(name, title, {name: turned}, {name: 1.0}, rule.margin)
+    return replace(asked, candidate=-asked.candidate, baseline=-asked.baseline)
+
+
+def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
+    candidate, policy, names = asking.candidate, asking.policy, asking.suites
+    if policy.tasks:
+        raise ConfigError(f"{policy.source}: tasks: single tasks are judged against a run, not against a publication")
+    published = {name: score for name, suite in load_suites().items() if (score := baseline.score(suite)) is not None}
+    has = {name: 0 for name in published if name in suites_in(candidate)}
+    wanted, notes_missing, absent = asking.without_missing(policy.suites, has, "the run or the publication")
+    names = tuple(wanted) or names
+    available = {name: score for name, score in published.items() if names or name in suites_in(candidate)}
+    chosen = chosen_suites(names, available, baseline.slug) if wanted or not policy.suites else []
+    if not chosen:
+        raise ConfigError(f"{candidate.folder} has no suite for which {baseline.slug} has a score")
+    differences = comparable.with_published(candidate, baseline, [suite.name for suite in chosen])
+    # A suite's published average is one of all its tasks and documents.
+    granted = comparable.split(
+        differences, asking.allowed, f"{candidate.folder} and {baseline.slug}", never=frozenset({"tasks", "failed"})
+    )
+    notes = [f"unpaired: {baseline.name} is a published aggregate ({baseline.source}, {baseline.retrieved})"]
+    notes += ["dtype: the publication does not say its own; the candidate's is " + candidate.model.dtype]
+    bounds = [suite.title for suite in chosen if published[suite.name].stderr_from == "bound"]
+    if bounds:
+        notes.append(f"only an average was published, so its error is an upper bound: {', '.join(bounds)}")
+    notes += [f"HumanEval: {found.note}" for suite in chosen if (found := baseline.pass_at_1(suite)) is not None]
+    unasked = [name for name in published if name not in available]
+    if unasked and not policy.suites:
+        titles = ", ".join(load_suites()[name].title for name in unasked)
+        notes.append(f"not judged, because the candidate did not run it: {titles}")
+    notes += [*comparable.remarks(candidate), *notes_missing, *asking.without_average(chosen)]
+    scores = run_scores(candidate)
+    own = _sides(scores, chosen)
+    other = {
+        suite.name: _published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
+        for suite in chosen
+    }
+    if scores.samples is None:
+        notes.append(_without_samples([scores]))
+    tests = unpaired_tests(own, other, chosen, policy.default.margin)
+    return Gate(
+        model_name(candidate),
+        baseline.name,
+        False,
+        policy.default.margin,
+        policy.alpha,
+        judge(asking.with_rules(tests), policy.alpha),
+        tuple(granted),
+        tuple(notes),
+        absent=tuple(absent),
+    )
+
+
+def why_no_score(record: RunRecord, suite: Suite) -> str:
+    """Say why a suite has no score with an error."""
+    values = {task.name: record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks}
+    without = [name for name, value in values.items() if value is not None and value.stderr is None]
+    if all(value is not None and value.value is not None for value in values.values()) and without:
+        return f"no standard error of {', '.join(without)}, so nothing says how sure its score is"
+    return "no score, because tasks are missing or failed"
+
+
+def _without_samples(known: Sequence[RunScores]) -> str:
+    """Say what is not known without the documents, and what that does to the errors."""
+    folders = " and ".join(str(scores.record.folder) for scores in known if scores.samples is None)
+    errors = (
+        "whose passages are not known either, so the errors of suites with passages (AGIEval, GPT4All) are too small"
+    )
+    if any(scores.samples is not None for scores in known):
+        errors = "so documents cannot be paired, which makes errors larger"
+    return f"unpaired: no {SAMPLES_FILE} in {folders}, {errors}"
+
+
+def _sides(scores: RunScores, suites: Sequence[Suite], beside: RunScores | None = None) -> dict[str, Side]:
+    """Return a run's averages; where its own documents are not known, passages count as in the run beside it."""
+    found = {}
+    for suite in suites:
+        estimate = scores.suite(suite)
+        if estimate is None:
+            raise ConfigError(f"{scores.record.folder}: {suite.title}: {why_no_score(scores.record, suite)}")
+        counts = scores.clusters(suite)
+        if scores.samples is not None:
+            side = Side(observed(estimate.scaled(0.01), *scores.columns(suite)), _independent(counts))
+            found[suite.name] = side
+            continue
+        tasks = [
+            (float(value.value or 0.0), float(value.stderr or 0.0), count)
+            for task, count in zip(suite.tasks, counts, strict=True)
+            if (value := scores.record.metrics[task.name][task.headline])
+        ]
+        side = Side(widened(estimate.scaled(0.01), tasks), _independent(counts))
+        found[suite.name] = side.widened(beside.design_effect(suite)) if beside is not None else side
+    return found
+
+
+def _published_side(baseline: Baseline, suite: Suite, score: SuiteScore) -> Side:
+    """Return a published suite's average; where its rows are known, none of them may understate its error."""
+    counts = [task.documents for task in suite.tasks]
+    rows = [baseline.headline(task) for task in suite.tasks]
+    tasks = [
+        (
+            float(row.value),
+            binomial_stderr(float(row.value), count) if row.stderr is None else float(row.stderr),
+            count,
+        )
+        for row, count in zip(rows, counts, strict=True)
+        if row is not None
+    ]
+    estimate = score.estimate.scaled(0.01)
+    return Side(widened(estimate, tasks) if len(tasks) == len(rows) else estimate, _independent(counts))
+
+
+def _independent(counts: Sequence[int]) -> float:
+    """Return as how many independent documents tasks of equal weight count together."""
+    return len(counts) ** 2 / math.fsum(1 / count for count in counts)
+
+
+def model_name(record: RunRecord) -> str:
+    """Return the name of a run's model, with nothing in it that cannot be seen."""
+    return visible(record.model.name)

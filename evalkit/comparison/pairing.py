@@ -1,0 +1,415 @@
+"""Two runs, document by document: which documents both have, and what each run made of them.
+
+Documents are the same where the data's content hash is the same and the position is; where the hashes differ, only
+documents with the same requests and the same gold answer count as common.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from evalkit.errors import DataError, StoreError
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.results.lm_eval_files import mean_metrics
+from evalkit.results.reading import has_samples, read_samples
+from evalkit.stats.estimates import FloatArray
+from evalkit.suites import Task, load_tasks, question_group
+
+SAME_MEAN = 1e-6
+"""A record's score and the mean of its documents differ by rounding alone."""
+
+ROUNDED_MEAN = 6e-5
+"""Another harness's results file may print its scores with four decimals."""
+
+SAME_LOGPROB = 0.01
+"""Nats. Sums in another order move a log-probability in float32 by less than this, another model by more."""
+
+
+@dataclass(frozen=True)
+class TaskPair:
+    """One task's documents in two runs.
+
+    Attributes:
+        task: the task.
+        candidate: the candidate's documents, in the candidate's order.
+        baseline: the same documents of the baseline, in the same order.
+        left_out: documents of either run that the other one does not have.
+        missing: documents that the baseline has and the candidate lacks; part of `left_out`.
+        by_content: True if documents were matched by content because the data differ.
+    """
+
+    task: Task
+    candidate: tuple[Sample, ...]
+    baseline: tuple[Sample, ...]
+    left_out: int = 0
+    by_content: bool = False
+    missing: tuple[Sample, ...] = ()
+
+    def scores(self, metric: str | None = None) -> TaskScores:
+        """Return the values of a metric, by default the headline metric.
+
+        Raises:
+            DataError: a document has no value.
+        """
+        name = metric or self.task.headline
+        return TaskScores(
+            self.task,
+            _column(self.candidate, name, "the candidate"),
+            _column(self.baseline, name, "the baseline"),
+            cluster_keys(self.candidate),
+            all(same_answers(a, b) for a, b in zip(self.candidate, self.baseline, strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """One metric of one task in two runs, as arrays; all that a test needs.
+
+    Attributes:
+        task: the task.
+        candidate: one score a document. shape (documents,)
+        baseline: the same documents' scores. shape (documents,)
+        clusters: one key a document; documents with one key are not independent, also across tasks.
+        same: True if both runs gave every document the same log-probabilities and texts.
+    """
+
+    task: Task
+    candidate: FloatArray
+    baseline: FloatArray
+    clusters: tuple[Hashable, ...]
+    same: bool = False
+
+    @cached_property
+    def differences(self) -> FloatArray:
+        """Candidate minus baseline. shape (documents,)"""
+        return self.candidate - self.baseline
+
+    @property
+    def is_right_or_wrong(self) -> bool:
+        """True if all scores are 0 or 1."""
+        return bool(np.isin(self.candidate, (0, 1)).all() and np.isin(self.baseline, (0, 1)).all())
+
+    @property
+    def is_clustered(self) -> bool:
+        """True if some documents of the task share a cluster."""
+        return len(set(self.clusters)) < len(self.clusters)
+
+
+def cluster_keys(samples: Sequence[Sample]) -> tuple[Hashable, ...]:
+    """Return a key for each document of one task; equal for documents that are not independent.
+
+    Where all documents share one passage (the first few of a task, with ``--limit``), they count as independent: one
+    cluster says nothing about others, and no error at all would be worse. Paired tests take `linked_keys` instead.
+    """
+    shared = {sample.cluster for sample in samples}
+    use_clusters = len(shared) > 1 or None in shared
+    return tuple((sample.cluster if use_clusters else None) or _question(sample) for sample in samples)
+
+
+def _question(sample: Sample) -> Hashable:
+    return question_group(sample.task), sample.doc_id
+
+
+def linked_keys(samples: Mapping[str, Sequence[Sample]]) -> dict[str, tuple[Hashable, ...]]:
+    """Return task -> a key for each document; equal for documents that are not independent, also across tasks.
+
+    Documents of one passage belong together, and so do the documents of two tasks that ask the same question
+    (`question_group`): a question of sat_en_without_passage falls to the passage of its twin in sat_en.
+    """
+    passage: dict[Hashable, Hashable] = {}
+    for of_task in samples.values():
+        passage |= {_question(sample): sample.cluster for sample in of_task if sample.cluster}
+    return {
+        task: tuple(passage.get(_question(sample), _question(sample)) for sample in of_task)
+        for task, of_task in samples.items()
+    }
+
+
+def _column(samples: Iterable[Sample], metric: str, whose: str) -> FloatArray:
+    values = []
+    for sample in samples:
+        value = sample.metrics.get(metric)
+        if value is None:
+            raise DataError(f"{sample.task}: document {sample.doc_id} of {whose} has no {metric}; run it again")
+        values.append(value)
+    return np.array(values, dtype=np.float64)
+
+
+def same_answers(a: Sample, b: Sample) -> bool:
+    """Return True if two runs gave a document the same scores, log-probabilities (`SAME_LOGPROB`) and texts."""
+    if a.metrics.keys() != b.metrics.keys() or a.generated != b.generated or not (a.logprobs or a.generated):
+        return False
+    return same_numbers(list(a.metrics.values()), list(b.metrics.values())) and same_numbers(a.logprobs, b.logprobs)
+
+
+def same_numbers(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
+    """Return True if all numbers are there and equal within `SAME_LOGPROB`; a flipped answer is off by 1."""
+    return len(a) == len(b) and all(
+        x is not None and y is not None and abs(x - y) <= SAME_LOGPROB for x, y in zip(a, b, strict=True)
+    )
+
+
+def samples_by_task(
+    record: RunRecord, tasks: Iterable[str] | None = None, *, allow_missing: bool = False
+) -> dict[str, list[Sample]]:
+    """Read a run's documents by task, and check that they are all there, each once.
+
+    Args:
+        record: the run.
+        tasks: the tasks that are wanted; None: all.
+        allow_missing: take it if there are fewer documents than the record says.
+
+    Raises:
+        StoreError: the file is missing or damaged, or its documents are not those that ``run.json`` counts.
+    """
+    wanted = None if tasks is None else set(tasks)
+    found: dict[str, list[Sample]] = {}
+    for sample in read_samples(record.folder):
+        found.setdefault(sample.task, []).append(sample)
+    for task in dict.fromkeys([*record.metrics, *found]):
+        # A task of which only the documents are there was lost from the record, whoever asks for it.
+        if wanted is None or task in wanted or task not in record.metrics:
+            _check_whole(record, task, found.get(task, []), allow_missing=allow_missing)
+    return {task: samples for task, samples in found.items() if wanted is None or task in wanted}
+
+
+def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, allow_missing: bool) -> None:
+    where, counts = f"{record.folder / SAMPLES_FILE}: {task}", RUN_FILE
+    if record.foreign is not None:
+        where, counts = f"{record.folder.parent}: samples of {task}", record.folder.name
+    counted = max((value.n for value in record.metrics.get(task, {}).values()), default=0)
+    twice = len(samples) - len({sample.doc_id for sample in samples})
+    if twice:
+        raise StoreError(f"{where}: {twice:,} of {len(samples):,} documents are there twice; the file is damaged")
+    if len(samples) > counted:
+        raise StoreError(
+            f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}; the files are not of one run"
+        )
+    if len(samples) < counted and not allow_missing:
+        raise StoreError(
+            f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
+            "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
+        )
+    data, limit = record.data.get(task), record.config.limit
+    read = None if record.foreign is not None or data is None else data.documents
+    if read is not None and counted < min(read, limit or read):
+        raise StoreError(
+            f"{record.folder / RUN_FILE}: {task}: {counted:,} documents are counted, but its data had {read:,}"
+            f"{f' and the limit was {limit:,}' if limit else ''}; the file was changed, rerun it"
+        )
+    if len(samples) == counted:
+        _check_means(record, task, samples, where, counts)
+
+
+def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where: str, counts: str) -> None:
+    """The record's scores are the samples' means, or one of the files is another run's."""
+    is_foreign = record.foreign is not None
+    means = mean_metrics(record.lm_eval) if is_foreign else frozenset()
+    for metric, recorded in record.metrics.get(task, {}).items():
+        if is_foreign and (task, metric) not in means:
+            continue
+        values = [sample.metrics.get(metric) for sample in samples]
+        numbers = [value for value in values if value is not None]
+        if recorded.value is None or len(numbers) < len(values):
+            continue
+        found = math.fsum(numbers) / len(numbers)
+        if abs(found - recorded.value) > (ROUNDED_MEAN if is_foreign else SAME_MEAN):
+            raise StoreError(
+                f"{where}: the documents' mean {metric} is {found:.4f}, but {counts} says {recorded.value:.4f}; the "
+                "files are not of one run"
+            )
+
+
+def data_sha256(record: RunRecord, task: str) -> str | None:
+    """Return the content hash of a task's data, None where the record has none."""
+    data = record.data.get(task)
+    return None if data is None else data.sha256
+
+
+def same_data(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
+    """Return True if both runs read the same documents of a task; the number of them scored may differ."""
+    left, right = data_sha256(candidate, task), data_sha256(baseline, task)
+    return left is not None and left == right
+
+
+def _doc_hashes(record: RunRecord, task: str) -> tuple[str, ...] | None:
+    return None if record.foreign is None else record.foreign.doc_hashes.get(task, ())
+
+
+def is_cut(record: RunRecord, task: str) -> bool:
+    """Return True if fewer documents of a task are there than another harness's results file counts."""
+    hashes = _doc_hashes(record, task)
+    return hashes is not None and len(hashes) < max((v.n for v in record.metrics.get(task, {}).values()), default=0)
+
+
+def cut_from(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
+    """Return True if a run's samples are cut, and what is left of them is among the other run's documents."""
+    if not (is_cut(candidate, task) or is_cut(baseline, task)):
+        return False
+    left, right = (Counter[str](_doc_hashes(record, task) or ()) for record in (candidate, baseline))
+    return left <= right or right <= left
+
+
+def pair(
+    candidate: RunRecord,
+    baseline: RunRecord,
+    tasks: Iterable[str] | None = None,
+    *,
+    drop_failed: bool = False,
+    allow_missing: bool = False,
+) -> dict[str, TaskPair]:
+    """Pair the documents of two runs, task by task, in reporting order.
+
+    Args:
+        candidate: a finished run.
+        baseline: another one.
+        tasks: tasks to pair, by default all that both have.
+        drop_failed: leave documents out that have no score in either run, instead of failing at them.
+        allow_missing: as for `samples_by_task`.
+
+    Raises:
+        StoreError: samples are missing or damaged, or not those that the record counts.
+        DataError: a task has no common documents.
+    """
+    for record in (candidate, baseline):
+        if record.foreign is not None and not has_samples(record):
+            if record.foreign.unpaired_because:
+                raise DataError(record.foreign.unpaired_because)
+            raise DataError(
+                f"{record.folder}: no samples files beside it (lm_eval --log_samples writes them), so no pairs"
+            )
+    common = set(candidate.metrics) & set(baseline.metrics)
+    wanted = [task for task in load_tasks().values() if task.name in (common if tasks is None else set(tasks))]
+    names = [task.name for task in wanted]
+    left = samples_by_task(candidate, names, allow_missing=allow_missing)
+    right = samples_by_task(baseline, names, allow_missing=allow_missing)
+    pairs = {}
+    for task in wanted:
+        by_content = not same_data(candidate, baseline, task.name)
+        found = pair_samples(task, left.get(task.name, []), right.get(task.name, []), by_content=by_content)
+        if not by_content:
+            _check_content(candidate, baseline, found)
+        if drop_failed:
+            found = _without_failed(found)
+        of_one = [len(of_run.get(task.name, ())) for of_run in (left, right)]
+        # All documents of a task that the candidate lost are lost like any; without the baseline's there is no task.
+        if not found.candidate and not (allow_missing and not of_one[0]):
+            why = "their data differ and no document is the same" if by_content else "none has a score in both"
+            if not all(of_one):
+                why = f"the {'baseline' if of_one[0] else 'candidate'}'s samples of it are missing, rerun it"
+            raise DataError(f"{task.name}: the two runs have no document in common; {why}")
+        pairs[task.name] = found
+    return pairs
+
+
+def _check_content(candidate: RunRecord, baseline: RunRecord, found: TaskPair) -> None:
+    """Documents at one position are the same document, or one of the files was changed.
+
+    The gold answer of the same data is the same. Requests may be made in another way, but then in all documents.
+    """
+    documents = list(zip(found.candidate, found.baseline, strict=True))
+    asked = [a.context == b.context and a.continuations == b.continuations for a, b in documents]
+    digests = [record.identity and record.identity.protocol for record in (candidate, baseline)]
+    as_before = digests[0] == digests[1] and all(
+        getattr(candidate.config, name) == getattr(baseline.config, name)
+        for name in ("apply_chat_template", "system", "system_in_user")
+    )
+    templates = [record.model.chat_template_sha256 for record in (candidate, baseline)]
+    as_before = as_before and templates[0] == templates[1]
+    comparable = any(asked) or (as_before and bool(digests[0]))
+    other = [
+        a.doc_id
+        for (a, b), is_same in zip(documents, asked, strict=True)
+        if str(a.target) != str(b.target) or (comparable and not is_same)
+    ]
+    if other:
+        shown = ", ".join(map(str, sorted(other)[:5])) + (", ..." if len(other) > 5 else "")
+        raise StoreError(
+            f"{candidate.folder} and {baseline.folder}: {found.task.name}: {len(other):,} of {len(documents):,} "
+            f"documents are others at the same position ({shown}), though the data have one hash; a file was changed, "
+            "rerun it"
+        )
+
+
+def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *, by_content: bool) -> TaskPair:
+    """Pair one task's documents: by position, or by what was asked."""
+    hashed = have_hashes([*left, *right])
+    a, b = (dict(document_keys(samples, by_content=by_content, hashed=hashed)) for samples in (left, right))
+    common = [name for name in a if name in b]
+    return TaskPair(
+        task,
+        tuple(a[name] for name in common),
+        tuple(b[name] for name in common),
+        len(a) + len(b) - 2 * len(common),
+        by_content,
+        tuple(sample for name, sample in b.items() if name not in a),
+    )
+
+
+def have_hashes(samples: Iterable[Sample]) -> bool:
+    """Return True if all documents carry lm-eval's hash; it is the same however the document was asked."""
+    return all(sample.details.get("doc_hash") for sample in samples)
+
+
+def document_keys(samples: Iterable[Sample], *, by_content: bool, hashed: bool) -> Iterator[tuple[Hashable, Sample]]:
+    """Yield each document of one task with what tells it apart: its position, its hash, or what was asked.
+
+    Args:
+        samples: a run's documents.
+        by_content: not by position.
+        hashed: what `have_hashes` says of all runs; the hash of one run is no key for another that has none.
+    """
+    return _occurrences(samples, hashed=hashed) if by_content else _positions(samples)
+
+
+def _positions(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]:
+    return ((sample.doc_id, sample) for sample in samples)
+
+
+def _occurrences(samples: Iterable[Sample], *, hashed: bool) -> Iterator[tuple[Hashable, Sample]]:
+    """Key documents by content; the second of two equal ones is another document than the first."""
+    seen: dict[str, int] = {}
+    for sample in samples:
+        # lm-eval writes a target as text, evalkit as what it is.
+        asked = [sample.context, sample.continuations, str(sample.target)]
+        content = str(sample.details["doc_hash"]) if hashed else json.dumps(asked, sort_keys=True)
+        seen[content] = seen.get(content, 0) + 1
+        yield (content, seen[content]), sample
+
+
+def _without_failed(pair: TaskPair) -> TaskPair:
+    headline = pair.task.headline
+    kept = [
+        (a, b)
+        for a, b in zip(pair.candidate, pair.baseline, strict=True)
+        if a.metrics.get(headline) is not None and b.metrics.get(headline) is not None
+    ]
+    dropped = len(pair.candidate) - len(kept)
+    return replace(
+        pair,
+        candidate=tuple(a for a, _ in kept),
+        baseline=tuple(b for _, b in kept),
+        left_out=pair.left_out + dropped,
+    )
+
+
+def scores_of(pairs: Mapping[str, TaskPair]) -> dict[str, TaskScores]:
+    """Return the headline scores of all pairs, with the clusters that go across tasks.
+
+    Where the two runs know different passages, those of the run with fewer clusters count.
+    """
+    # What the candidate lacks tells of passages too.
+    both = (
+        linked_keys({name: (*found.candidate, *found.missing) for name, found in pairs.items()}),
+        linked_keys({name: (*found.baseline, *found.missing) for name, found in pairs.items()}),
+    )
+    keys = min(both, key=lambda of_run: len({key for of_task in of_run.values() for key in of_task}))
+    return {name: replace(found.scores(), clusters=keys[name][: len(found.candidate)]) for name, found in pairs.items()}

@@ -1,0 +1,228 @@
+"""The smallest change that a finished run can detect, from its own documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from evalkit.baselines import load_baseline
+from evalkit.comparison.gate import chosen_suites, model_name, suites_in
+from evalkit.comparison.pairing import TaskScores, pair, scores_of
+from evalkit.comparison.power import check
+from evalkit.comparison.questions import AVERAGE, paired_tests
+from evalkit.comparison.run_scores import RunScores, run_scores
+from evalkit.errors import ConfigError
+from evalkit.results.reading import read_run
+from evalkit.stats.estimates import Estimate, independent_mean, smallest_detectable
+from evalkit.stats.paired import PairedTest, PlannedTask, planned_test
+from evalkit.suites import Suite, Task, load_suites, question_group
+from evalkit.tables import Cell, Column, Table, rounded
+
+FEW_CHANGES = 10
+"""Where fewer documents or passages change, their spread says nothing of what the gate's exact test would find."""
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """What one suite of a run detects in one kind of comparison.
+
+    Attributes:
+        title: the suite.
+        kind: ``paired`` or ``unpaired``.
+        documents: documents that the run has scored.
+        stderr: standard error of the difference, in percentage points; None where too little changed to know it.
+        fixed: the part of it that more documents do not make smaller: a publication's.
+        test: the paired comparison's test; None: a z-test.
+    """
+
+    title: str
+    kind: str
+    documents: int
+    stderr: float | None
+    fixed: float = 0.0
+    test: PairedTest | None = None
+
+    def smallest(self, alpha: float, power: float) -> float | None:
+        """Return the smallest change, in points, that is detected; None where too little is known."""
+        if self.stderr is None:
+            return None
+        if self.test is not None:
+            return 100 * self.test.smallest_detectable(alpha, power)
+        return smallest_detectable(self.stderr, alpha, power)
+
+    def needed(self, effect: float, alpha: float, power: float) -> int | None:
+        """Return how many documents detect a change of `effect` points; None if no number does, or none is known."""
+        if self.stderr is None:
+            return None
+        if self.test is not None:
+            factor = self.test.factor_to_detect(effect / 100, alpha, power)
+            return None if factor is None else math.ceil(self.documents * factor)
+        room = (effect / smallest_detectable(1.0, alpha, power)) ** 2 - self.fixed**2
+        return math.ceil(self.documents * (self.stderr**2 - self.fixed**2) / room) if room > 0 else None
+
+
+def run_power(
+    runs: Sequence[Path],
+    suites: Sequence[str],
+    *,
+    effect: float | None,
+    baseline: str,
+    flips: float,
+    alpha: float,
+    power: float,
+) -> Table:
+    """Return the table of `evalkit power --run`.
+
+    Args:
+        runs: one run, or two of which the second tells how much the documents' scores differ between runs.
+        suites: names; empty for all that the run has.
+        effect: change in points whose number of documents is asked for, or None.
+        baseline: the publication for the unpaired comparison.
+        flips: per cent of documents that flip, where no second run says so.
+        alpha: level of the two-sided test.
+        power: probability of detection.
+
+    Raises:
+        ConfigError: more than two runs, or a number outside its range. StoreError: a run cannot be read.
+    """
+    if len(runs) > 2:
+        raise ConfigError("--run: give one run, or two to measure how many documents flip between them")
+    if len({path.resolve() for path in runs}) < len(runs):
+        raise ConfigError(f"--run: {runs[0]} is given twice; a second run of its own says how much documents differ")
+    check(effect=effect, flips=flips / 100, alpha=alpha, power=power)
+    scores = run_scores(read_run(runs[0]))
+    chosen = chosen_suites(suites, suites_in(scores.record), str(runs[0]))
+    whole = [suite for suite in chosen if scores.suite(suite) is not None]
+    if not whole:
+        raise ConfigError(f"{runs[0]}: no suite with a score; tasks are missing or failed")
+    second = runs[1] if len(runs) > 1 else None
+    paired = list(_measured(scores, second, whole) if second else _assumed(scores, whole, flips / 100))
+    few = [row.title for row in paired if row.stderr is None]
+    rows = [*paired, *_unpaired(scores, whole, baseline)]
+    notes = [
+        f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
+        f"{alpha:g}: paired by the test of `compare`, unpaired by a z-test; errors are those of the run's documents",
+        f"Paired: the differences to {second} as they are" if second else f"Paired: {flips:g} % of documents flip",
+        *(
+            [f"{', '.join(few)}: the two runs differ too little to say (fewer than {FEW_CHANGES} changes)"]
+            if few
+            else []
+        ),
+        f"Unpaired: against {load_baseline(baseline).name} as published",
+    ]
+    return _table(rows, effect, alpha, power, notes)
+
+
+def _assumed(scores: RunScores, suites: Sequence[Suite], flips: float) -> Iterator[Detectable]:
+    """Yield the paired comparisons with an assumed share of flips, in as many passages as the run's documents have."""
+    of_suites: dict[str, list[PlannedTask]] = {}
+    for suite in suites:
+        own = scores.suite(suite)
+        if own is None:
+            continue
+        same: dict[str, list[Task]] = {}
+        for task in suite.tasks:
+            same.setdefault(question_group(task.name), []).append(task)
+        sizes = scores.cluster_sizes(suite)
+        of_suites[suite.name] = [
+            PlannedTask(
+                len(tasks) / len(suite.tasks),
+                sizes[tasks[0].name],
+                math.fsum(min(flips, _most_flips(scores, task)) for task in tasks) / len(tasks),
+            )
+            for tasks in same.values()
+        ]
+        yield _planned(suite.title, own.documents, of_suites[suite.name])
+    names = _totalled(suites, of_suites)
+    if names:
+        joined = [replace(part, weight=part.weight / len(names)) for name in names for part in of_suites[name]]
+        documents = sum(own.documents for suite in suites if suite.in_total and (own := scores.suite(suite)))
+        yield _planned(AVERAGE.title(), documents, joined)
+
+
+def _most_flips(scores: RunScores, task: Task) -> float:
+    """Return the share of documents that flip at most: those that one model has right and the other wrong."""
+    share = float(scores.record.metrics[task.name][task.headline].value or 0.0)
+    return 2 * min(share, 1 - share)
+
+
+def _planned(title: str, documents: int, parts: Sequence[PlannedTask]) -> Detectable:
+    test = planned_test(parts)
+    return Detectable(title, "paired", documents, 100 * test.difference.stderr, test=test)
+
+
+def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterator[Detectable]:
+    tasks = [task.name for suite in suites for task in suite.tasks]
+    found = scores_of(pair(read_run(other), scores.record, tasks))
+    for question in paired_tests(found, suites, margin=1.0):
+        judged = [
+            suite for suite in suites if suite.name == question.key or (question.key == AVERAGE and suite.in_total)
+        ]
+        changes = _changes([found[task.name] for suite in judged for task in suite.tasks])
+        test = question.source.difference
+        stderr = 100 * test.stderr if changes >= FEW_CHANGES else None
+        source = cast(PairedTest, question.source)
+        yield Detectable(question.title, "paired", test.documents, stderr, test=source)
+
+
+def _changes(scores: Sequence[TaskScores]) -> float:
+    """Return how many clusters changed; one whose scores moved by less than a whole document counts in part."""
+    moved: dict[Hashable, float] = {}
+    for of_task in scores:
+        for key, difference in zip(of_task.clusters, of_task.differences, strict=True):
+            moved[key] = moved.get(key, 0.0) + abs(float(difference))
+    return math.fsum(min(1.0, change) for change in moved.values())
+
+
+def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iterator[Detectable]:
+    published = load_baseline(baseline)
+    sides: dict[str, tuple[Estimate, Estimate]] = {}
+    for suite in suites:
+        own, theirs = scores.suite(suite), published.score(suite)
+        if own is not None and theirs is not None:
+            sides[suite.name] = own, theirs.estimate
+    stderrs = {n: Estimate(0.0, math.hypot(a.stderr, b.stderr), a.documents) for n, (a, b) in sides.items()}
+    fixed = {name: theirs for name, (_, theirs) in sides.items()}
+    for suite in suites:
+        if suite.name in stderrs:
+            found = stderrs[suite.name]
+            yield Detectable(suite.title, "unpaired", found.documents, found.stderr, fixed[suite.name].stderr)
+    names = _totalled(suites, stderrs)
+    if names:
+        mean = independent_mean([stderrs[name] for name in names])
+        part = independent_mean([fixed[name] for name in names]).stderr
+        yield Detectable(AVERAGE.title(), "unpaired", mean.documents, mean.stderr, part)
+
+
+def _totalled(suites: Sequence[Suite], found: Container[str]) -> list[str]:
+    """Return the suites of the total if all of them are there, else none."""
+    names = [suite.name for suite in suites if suite.in_total and suite.name in found]
+    return names if len(names) == sum(suite.in_total for suite in load_suites().values()) else []
+
+
+def _cell(value: float | None) -> Cell:
+    return None if value is None else rounded(value)
+
+
+def _table(rows: Sequence[Detectable], effect: float | None, alpha: float, power: float, notes: Sequence[str]) -> Table:
+    columns = [
+        Column("Suite", "left", key="suite"),
+        Column("Comparison", "left", key="comparison"),
+        Column("Documents", key="documents"),
+        Column("Stderr of the difference", key="stderr"),
+        Column("Smallest detectable change", key="smallest_detectable"),
+    ]
+    if effect is not None:
+        columns.append(Column(f"Documents for {effect:g}", key="needed"))
+    cells: list[tuple[Cell, ...]] = []
+    for row in rows:
+        smallest = row.smallest(alpha, power)
+        line: tuple[Cell, ...] = (row.title, row.kind, row.documents, *(_cell(x) for x in (row.stderr, smallest)))
+        if effect is not None:
+            needed = row.needed(effect, alpha, power)
+            line = (*line, None if row.stderr is None else "no number" if needed is None else needed)
+        cells.append(line)
+    return Table("", tuple(columns), tuple(cells), tuple(notes))

@@ -1,0 +1,282 @@
+"""The gate that scores a model itself, in growing batches, and stops as soon as the verdict is certain.
+
+Requests are built for the chosen documents only, and go to the model in one call a batch, so
+that prefixes are shared as in a whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from msgspec.structs import replace
+
+from evalkit.comparison import comparable
+from evalkit.comparison.comparable import Difference
+from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
+from evalkit.comparison.gate_sequential import Recorded, SequentialGate
+from evalkit.comparison.pairing import data_sha256, linked_keys, same_numbers, samples_by_task
+from evalkit.config import ModelConfig, RunConfig, suites_of
+from evalkit.data import DataSource, resolve_sources
+from evalkit.errors import ConfigError, DataError
+from evalkit.evaluation.ready import check_ready
+from evalkit.models.answering import Answerer, FullyDescribed, ScoreRequest, Session
+from evalkit.options import build
+from evalkit.records.facts import ModelFacts
+from evalkit.records.model import RunRecord
+from evalkit.records.samples import Sample
+from evalkit.results.reading import read_run
+from evalkit.scoring.requests import Score
+from evalkit.suites import Suite, find_suite, find_task, load_suites
+
+# Stands where a generated text would.
+_NO_TEXT = ""
+
+
+def gate_model(
+    model: ModelConfig,
+    baseline: str,
+    *,
+    margin: float = 1.0,
+    alpha: float = 0.05,
+    suites: Sequence[str] = (),
+    allow_different: Sequence[str] = (),
+    seed: int = 0,
+    data: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> Gate:
+    """Judge a model by a recorded run, scoring no more documents than the verdict needs.
+
+    Args:
+        model: what to judge. Its dtype ``auto`` is the baseline's.
+        baseline: folder of a finished run with samples. What it asked, and how (BOS, chat template, system prompt), is
+            what the candidate is asked.
+        margin: largest acceptable loss in percentage points.
+        alpha: level of the verdict as a whole.
+        suites: suites to judge; by default all of the baseline but HumanEval, whose programs need a whole run.
+        allow_different: fields of `comparable.FIELDS` that may differ (dtype, failed).
+        seed: of the documents' order.
+        data: sources of the documents, as in `RunConfig`; the baseline's by default.
+        say: receives one line of progress at a time.
+
+    Raises:
+        ConfigError: wrong use, or not comparable. StoreError, DataError, ModelError: as for a run.
+    """
+    check_levels(margin, alpha)
+    allowed = comparable.parse_fields(allow_different)
+    if not is_run(baseline):
+        raise ConfigError(
+            f"--baseline {baseline}: --run-model needs the folder of a run, to compare document by document; "
+            "for a published result make a run of the model first"
+        )
+    record = read_run(Path(baseline))
+    chosen = _suites(record, suites)
+    names = tasks_of(record, chosen)
+    config = _config(model, record, names, data)
+    differences = _failed(record, names)
+    comparable.split(differences, allowed, f"{model.name} and {record.folder}")
+
+    sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
+    check_ready(config, names, sources, say)
+    answers = samples_by_task(record, names)
+    keys = linked_keys(answers)
+    recorded = {name: _recorded(answers[name], keys[name]) for name in names}
+    _check_data(record, names, sources)
+
+    from evalkit.evaluation.preflight import check_answerer
+    from evalkit.models.load import load_to_score
+
+    loaded: Answerer = load_to_score(config.model, config.seed, say)
+    for finding in check_answerer(config, loaded, chat=False, needs_numbers=True):
+        say(f"warning: {finding}")
+    described, theirs = loaded.describe(), record.model
+    dtypes = str(described["dtype"]), theirs.dtype
+    if dtypes[0] != dtypes[1]:
+        differences.append(Difference("dtype", *dtypes))
+    if config.apply_chat_template:
+        templates = described.get("chat_template_sha256"), comparable.template_of(record)
+        differences += comparable.other_template(*templates)
+    granted = comparable.split(differences, allowed, f"{model.name} and {record.folder}")
+
+    is_other = not _is_known_to_be(described, theirs)
+    gate = SequentialGate(recorded, chosen, margin, alpha, seed, is_other=is_other)
+    asker = _Asker(loaded, config, names, sources, answers)
+    while batch := gate.batch():
+        gate.add(asker.score(batch))
+        done, whole = gate.documents()
+        say(f"{done:,} of {whole:,} documents: {_so_far(gate)}")
+    return _result(gate, model.name, record, granted, names)
+
+
+# What a log-probability depends on besides the requests: a regression of an engine keeps the weights.
+SAME_FUNCTION = ("model_fingerprint", "tokenizer_fingerprint", "dtype", "quantization")
+SAME_LIBRARIES = ("torch", "transformers", "tokenizers", "torch_npu", "cuda", "cann", "openmind")
+
+
+def _is_known_to_be(described: FullyDescribed, theirs: ModelFacts) -> bool:
+    """Whether the record says that its model, tokenizer, libraries and kind of device are the candidate's."""
+    if not theirs.model_fingerprint or not theirs.tokenizer_fingerprint:
+        return False
+    ours, versions = described.get("versions") or {}, theirs.versions or {}
+    return (
+        all(described.get(key) == getattr(theirs, key) for key in SAME_FUNCTION)
+        and all(ours.get(name) == versions.get(name) for name in SAME_LIBRARIES)
+        and str(described.get("device")).split(":")[0] == theirs.device.split(":")[0]
+    )
+
+
+def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
+    available = {name: suite for name, suite in suites_in(record).items() if suite.in_total}
+    if any(find_suite(name).runs_programs for name in names):
+        raise ConfigError(
+            "--suite: programs of HumanEval are judged in a whole run; give CANDIDATE instead of --run-model"
+        )
+    if not available:
+        raise ConfigError(f"{record.folder}: has no suite that can be judged by log-probabilities")
+    return chosen_suites(names, available, str(record.folder))
+
+
+def _config(model: ModelConfig, record: RunRecord, names: Sequence[str], data: Sequence[str]) -> RunConfig:
+    """Return the candidate's configuration: what the baseline was asked, and its dtype where none is named."""
+    theirs = record.config
+    loaded = replace(
+        model,
+        dtype=record.model.dtype if model.dtype == "auto" else model.dtype,
+        add_bos=theirs.add_bos,
+        system_in_user=theirs.system_in_user,
+    )
+    same = build(RunConfig, {"model": theirs.model, "data": theirs.data})
+    return RunConfig(
+        model=loaded,
+        task=tuple(names),
+        data=tuple(data) or same.data_sources(),
+        apply_chat_template=theirs.apply_chat_template,
+        system=theirs.system,
+        seed=theirs.seed,
+    )
+
+
+def _failed(record: RunRecord, names: Iterable[str]) -> list[Difference]:
+    values = [record.metrics[name][find_task(name).headline] for name in names]
+    failed = sum(value.failed for value in values)
+    return [Difference("failed", "none", f"{failed} documents without a score")] if failed else []
+
+
+def _recorded(samples: Sequence[Sample], keys: Sequence[Hashable]) -> Recorded:
+    task = find_task(samples[0].task)
+    scored = [(s, key) for s, key in zip(samples, keys, strict=True) if s.metrics.get(task.headline) is not None]
+    values = np.array([sample.metrics[task.headline] for sample, _ in scored], dtype=np.float64)
+    return Recorded(task, [sample.doc_id for sample, _ in scored], values, [key for _, key in scored])
+
+
+def _check_data(record: RunRecord, names: Sequence[str], sources: Mapping[str, DataSource]) -> None:
+    from evalkit.tasks.documents import load
+
+    for name in names:
+        found = load(name, sources[find_task(name).suite])
+        theirs = data_sha256(record, name)
+        if found.sha256 != theirs:
+            raise DataError(
+                f"{found.location}: sha256 {found.sha256[:12]}, the baseline's {str(theirs)[:12]}; document by "
+                "document only the same data can be compared: give the baseline's with --data, or run the baseline anew"
+            )
+
+
+class _Asker:
+    """Puts documents to the model and reads their headline scores."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        config: RunConfig,
+        names: Sequence[str],
+        sources: Mapping[str, DataSource],
+        recorded: Mapping[str, Sequence[Sample]],
+    ) -> None:
+        from evalkit.tasks.lm_eval_tasks import Tasks
+
+        self._answerer = answerer
+        self._config = config
+        self._tasks = Tasks(names, sources)
+        self._recorded = {name: {sample.doc_id: sample for sample in of_task} for name, of_task in recorded.items()}
+
+    def score(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[tuple[float, bool]]]:
+        """Return for each document its headline score, and whether all log-probabilities equal the recorded ones.
+
+        Raises:
+            DataError: a score is not finite.
+        """
+        built = {
+            (name, doc_id): self._tasks.requests_of(name, doc_id, self._config, self._answerer)
+            for name, ids in batch.items()
+            for doc_id in ids
+        }
+        requests = [r for of_document in built.values() for r in of_document if isinstance(r, ScoreRequest)]
+        scores = iter(self._answerer.scores(requests, Session()).answers)
+        found: dict[str, list[tuple[float, bool]]] = {name: [] for name in batch}
+        for (name, doc_id), of_document in built.items():
+            answers = [next(scores) if isinstance(r, ScoreRequest) else None for r in of_document]
+            found[name].append(self._scored(name, doc_id, answers))
+        return found
+
+    def _scored(self, name: str, doc_id: int, answers: Sequence[Score | None]) -> tuple[float, bool]:
+        task = find_task(name)
+        # A text could only matter to metrics that no gate asks for.
+        all_answers = [_NO_TEXT if answer is None else answer for answer in answers]
+        value = self._tasks.results_of(name, doc_id, all_answers)[task.headline]
+        if not np.isfinite(value):
+            raise DataError(f"{name}: document {doc_id} has no finite score; `evalkit run` says why")
+        before = self._recorded[name][doc_id]
+        now = [float(answer[0]) for answer in answers if answer is not None]
+        return value, same_numbers([value, *now], [before.metrics[task.headline], *before.logprobs])
+
+
+def _so_far(gate: SequentialGate) -> str:
+    titles = {suite.name: suite.title for suite in gate.suites}
+    return ", ".join(f"{titles[found.asked.key]} {found.verdict}" for found in gate.result())
+
+
+def _result(
+    gate: SequentialGate, model: str, record: RunRecord, granted: Sequence[Difference], names: Sequence[str]
+) -> Gate:
+    done, whole = gate.documents()
+    if done < whole:
+        summary = f"sequential: stopped after {done:,} of {whole:,} documents, {100 * (1 - done / whole):.0f} % saved"
+    else:
+        summary = f"sequential: all {whole:,} documents were needed, nothing saved"
+    notes = [note for note in comparable.remarks(record) if not note.startswith("limited")]
+    if record.config.limit:
+        notes.append(f"limited: the baseline has the first {record.config.limit} documents of each task")
+    notes.append("bounds hold at all looks together; the average loses at most the margin if no suite loses more")
+    if any(not suite.in_total for suite in suites_in(record).values()):
+        notes.append("not judged: HumanEval, whose programs need a whole run")
+    details = {
+        "summary": f"{summary} (order: seed {gate.seed})",
+        "seed": gate.seed,
+        "order_sha256": gate.order_sha256(),
+        "documents": done,
+        "of": whole,
+        "tasks": list(names),
+        "looks": [
+            {
+                "suite": look.suite,
+                "documents": look.documents,
+                "difference": look.difference,
+                "lowest": look.lowest,
+                "verdict": look.verdict,
+            }
+            for look in gate.looks
+        ],
+    }
+    return Gate(
+        model,
+        f"{model_name(record)} (run {record.folder.name})",
+        True,
+        gate.margin,
+        gate.alpha,
+        gate.result(),
+        tuple(granted),
+        tuple(notes),
+        details,
+    )

@@ -1,0 +1,183 @@
+"""One question to a model, as the model cards do it: to see that a checkpoint loads, answers and stops.
+
+The answer goes to standard output as it is made. What the machine did goes to standard error, so that a pipe gets the
+answer alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from evalkit.config import ModelConfig, Prompt
+from evalkit.errors import ConfigError, ModelError
+from evalkit.requirements import check_packages
+
+if TYPE_CHECKING:
+    from evalkit.models.openmind import OpenMindLM
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer and what it took."""
+
+    text: str
+    prompt_tokens: int
+    # Generated tokens, the one that ends the answer included.
+    tokens: int
+    # Whether the model ended its answer, rather than being cut at `max_new_tokens`.
+    ended: bool
+    # From the call to the model being ready on its device; imports are not in it.
+    load_seconds: float
+    # From the prompt being sent to the first token being known, first-use warm-up of the device included.
+    first_token_seconds: float
+    # Tokens after the first, divided by the time since the first; None for an answer of one token.
+    tokens_per_second: float | None
+
+    def speed(self) -> str:
+        """Return the times in one line."""
+        rate = "" if self.tokens_per_second is None else f", {self.tokens_per_second:.1f} tokens/s"
+        return (
+            f"load {self.load_seconds:.1f} s, first token {self.first_token_seconds:.2f} s{rate} "
+            f"({self.prompt_tokens} tokens in, {self.tokens} out{'' if self.ended else ', cut at the limit'})"
+        )
+
+
+def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, notes: TextIO | None = None) -> Answer:
+    """Load a model, ask it one question and print the answer while it is made.
+
+    Args:
+        config: which model; ``add_bos`` is for a raw prompt, since a chat template writes its own.
+        prompt: what to ask it, and how to answer.
+        output: where the answer goes; standard output by default.
+        notes: where device, dtype and times go; standard error by default.
+
+    Raises:
+        ConfigError: model and prompt do not go together.
+        ModelError: the model cannot be used, has no chat template, or the prompt is longer than its context.
+    """
+    if config.add_bos and not prompt.raw:
+        raise ConfigError("--add-bos is for --raw; a chat template writes all special tokens itself")
+    if config.system_in_user and prompt.system is None:
+        raise ConfigError("--system-in-user says where the chat template has --system; add it, or leave both out")
+    check_packages()
+    from evalkit.evaluation.preflight import check_alone, check_texts
+    from evalkit.models.load import load
+    from evalkit.scoring.completion import Decoder
+    from evalkit.scoring.encode import encode_strings
+
+    output = output if output is not None else sys.stdout
+    notes = notes if notes is not None else sys.stderr
+    started = time.perf_counter()
+    lm = load(config, lambda line: print(line, file=notes))
+    load_seconds = time.perf_counter() - started
+    for finding in check_alone(config, lm, needs_numbers=True, has_specials=not prompt.raw):
+        notes.write(f"warning: {finding}\n")
+    text = prompt.text if prompt.raw else _chat_text(lm, prompt, notes)
+    check_texts(config.name, lm, [text])
+    bos = lm.tokenizer.bos_token
+    ids = list(encode_strings(lm.tokenizer, [text], add_special_tokens=config.add_bos, prefix_text=bos)[text])
+    if not _end_ids(lm):
+        notes.write("warning: no token ends a text of this model (no EOS): its answer goes on to --max-new-tokens\n")
+    if len(ids) >= lm.max_length:
+        raise ModelError(
+            f"{config.name}: the prompt has {len(ids)} tokens, the model's context {lm.max_length}; shorten it"
+        )
+    generated, times = _generate(lm, ids, prompt, output)
+    since_first = times[-1] - times[1]
+    answer = Answer(
+        text=Decoder(lm.tokenizer).completion(ids, generated),
+        prompt_tokens=len(ids),
+        tokens=len(generated),
+        ended=generated[-1] in _end_ids(lm),
+        load_seconds=load_seconds,
+        first_token_seconds=times[1] - times[0],
+        tokens_per_second=(len(generated) - 1) / since_first if since_first > 0 else None,
+    )
+    from evalkit.models.devices import product_name
+
+    where = f"{lm.device} ({product_name(lm.device)}), {str(lm.model.dtype).removeprefix('torch.')}"
+    notes.write(f"{where}, loader {lm.loader}; {answer.speed()}\n")
+    return answer
+
+
+def _chat_text(lm: OpenMindLM, prompt: Prompt, notes: TextIO) -> str:
+    """Return the conversation as the model's own template writes it, up to where the answer begins."""
+    from evalkit.models.chat import check_chat_template
+
+    remedy = ", or send the prompt as it is (evalkit infer --raw)"
+    for finding in check_chat_template(
+        lm.pretrained,
+        lm.tokenizer,
+        system=prompt.system,
+        system_in_user=lm.system_in_user,
+        arguments=dict(lm.chat_template_args or {}),
+        remedy=remedy,
+        end_ids=_end_ids(lm),
+    ):
+        notes.write(f"warning: {finding}\n")
+    history = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
+    return lm.apply_chat_template([*history, {"role": "user", "content": prompt.text}], add_generation_prompt=True)
+
+
+def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) -> tuple[list[int], list[float]]:
+    """Generate and stream.
+
+    Returns:
+        The generated ids, and the clock (seconds) when the prompt was sent and when each of them was known.
+    """
+    import torch
+
+    from evalkit.scoring.completion import Decoder, Stream
+
+    times: list[float] = []
+    stream = Stream(Decoder(lm.tokenizer), ids)
+
+    class Streamer:
+        """Writes the text as far as its characters are complete; transformers hands it the prompt first."""
+
+        written = 0
+
+        def put(self, value: Any) -> None:
+            times.append(time.perf_counter())
+            if len(times) > 1:
+                for token in value.flatten().tolist():
+                    stream.push(int(token))
+                self._write(len(stream.text.rstrip("\ufffd")))
+
+        def end(self) -> None:
+            self._write(len(stream.text))
+            output.write("\n")
+            output.flush()
+
+        def _write(self, end: int) -> None:
+            output.write(stream.text[self.written : end])
+            output.flush()
+            self.written = max(self.written, end)
+
+    # All of them are named: a checkpoint's generation_config.json may hold other defaults.
+    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if prompt.temperature > 0:
+        sampling = {"do_sample": True, "temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": 0}
+    torch.manual_seed(prompt.seed)
+    row = torch.tensor([ids], device=lm.device)
+    with lm.running(), torch.no_grad():
+        generated = lm.model.generate(
+            input_ids=row,
+            attention_mask=torch.ones_like(row),
+            max_new_tokens=min(prompt.max_new_tokens, lm.max_length - len(ids)),
+            eos_token_id=sorted(_end_ids(lm)) or None,
+            pad_token_id=lm.tokenizer.pad_token_id,
+            streamer=Streamer(),
+            **sampling,
+        )
+    return generated[0, len(ids) :].tolist(), times
+
+
+def _end_ids(lm: OpenMindLM) -> set[int]:
+    """Return the ids that end an answer: the tokenizer's and those of the checkpoint's generation settings."""
+    configured = lm.model.generation_config.eos_token_id
+    ends = {lm.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+    return {int(end) for end in ends if end is not None}

@@ -1,0 +1,94 @@
+"""The published cards' comparison of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from evalkit.baselines.model import Baseline
+from evalkit.language import ENGLISH, Language
+from evalkit.suites import load_suites
+from evalkit.tables import Cell, Column, Table, rounded
+
+COMPARISON_ORDER = ("gpt4all", "bigbench", "agieval", "truthfulqa")
+"""The rows of the card's comparison table, in its order; their sum is the total score."""
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """One model's column of a comparison.
+
+    Attributes:
+        title: column heading.
+        short: what its ``Change/...`` column calls it.
+        suites: suite -> score in per cent, not rounded (or as printed, for a publication); None or absent if unknown.
+        humaneval: pass@1 in per cent, or None.
+        notes: what must be said about its numbers, without the model's name.
+    """
+
+    title: str
+    short: str = ""
+    suites: Mapping[str, Decimal | None] = field(default_factory=dict)
+    humaneval: Decimal | None = None
+    notes: tuple[str, ...] = ()
+
+    def total(self) -> Decimal | None:
+        """Return the sum of the four suites, not rounded, or None if one is missing: no total of fewer is a total."""
+        values = [self.suites.get(suite) for suite in COMPARISON_ORDER]
+        known = [value for value in values if value is not None]
+        return sum(known, Decimal(0)) if len(known) == len(values) else None
+
+
+def column_of(baseline: Baseline, say: Language = ENGLISH) -> ModelScores:
+    """Return a baseline's column: averages as printed; where only rows were published, their exact average."""
+    suites = load_suites()
+    scores: dict[str, Decimal | None] = {}
+    notes = []
+    for name in COMPARISON_ORDER:
+        printed = baseline.averages.get(name)
+        scores[name] = printed if printed is not None else baseline.recomputed(suites[name])
+        protocol = baseline.protocol_of(name)
+        if scores[name] is not None and protocol != suites[name].protocol:
+            values = {"suite": suites[name].title, "protocol": protocol, "expected": suites[name].protocol}
+            notes.append(say("{suite} was measured by {protocol}, not by {expected}.", **values))
+    if not baseline.tasks:
+        notes.append(say("only averages were published."))
+    if baseline.humaneval is not None:
+        notes.append(say("HumanEval: {note}", note=baseline.humaneval.note))
+    humaneval = baseline.humaneval.percent if baseline.humaneval is not None else None
+    return ModelScores(baseline.name, baseline.name, scores, humaneval, tuple(notes))
+
+
+def comparison_table(
+    candidate: ModelScores, against: Sequence[ModelScores], title: str = "", say: Language = ENGLISH
+) -> Table:
+    """Return the card's comparison table: suites by models, the candidate last, then its change from each other model.
+
+    Totals, averages and changes come from unrounded scores; only what is shown is rounded (half away from zero), so
+    the last place can differ from adding up what is shown. HumanEval has a row but no part in the totals.
+    """
+    models = [*against, candidate]
+    titles = [model.title for model in models]
+    # Two models of one name would give the two equal headings that the published card has.
+    headings = [t if titles.count(t) == 1 else f"{t} ({titles[: i + 1].count(t)})" for i, t in enumerate(titles)]
+    shorts = [model.short or heading for model, heading in zip(models, headings, strict=True)]
+    shorts = [s if shorts.count(s) == 1 else heading for s, heading in zip(shorts, headings, strict=True)]
+    columns = [Column(say("Bench"), "left"), *(Column(heading) for heading in headings)]
+    columns += [Column(say("Change/{model}", model=short), signed=True) for short in shorts[:-1]]
+
+    def row(label: str, values: Sequence[Decimal | None]) -> tuple[Cell, ...]:
+        own = values[-1]
+        changes = [None if own is None or value is None else rounded(own - value) for value in values[:-1]]
+        return (label, *(None if value is None else rounded(value) for value in values), *changes)
+
+    suites = load_suites()
+    rows = [row(suites[name].title, [model.suites.get(name) for model in models]) for name in COMPARISON_ORDER]
+    totals = [model.total() for model in models]
+    rows.append(row(say("Total Score"), totals))
+    count = len(COMPARISON_ORDER)
+    rows.append(row(say("Average Total"), [None if total is None else total / count for total in totals]))
+    if any(model.humaneval is not None for model in models):
+        rows.append(row("HumanEval", [model.humaneval for model in models]))
+    notes = tuple(f"{heading}: {note}" for heading, model in zip(headings, models, strict=True) for note in model.notes)
+    return Table(title, tuple(columns), tuple(rows), notes)

@@ -1,0 +1,341 @@
+"""lm-eval's own results files as runs: `evalkit.results.reading` hands them here, so that every command takes them.
+
+A results file (``results_<time>.json``) gives tasks, metrics, errors; ``samples_<task>_<time>.jsonl`` files beside it
+give the documents, which pair by the hash of the document. How the tasks were measured is read by
+`evalkit.results.lm_eval_protocol`. What the file does not say is "unknown", never guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.layouts import cluster_key
+from evalkit.data.manifest import find_dataset
+from evalkit.errors import StoreError
+from evalkit.records.asked import Asked
+from evalkit.records.facts import DataFacts, Environment, ModelFacts, ScorerFacts
+from evalkit.records.model import MetricValue, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.records.values import finite
+from evalkit.results.lm_eval_protocol import dtype_of, limit_of, measured, model_name, scored_names, together
+from evalkit.suites import load_tasks
+from evalkit.task_names import is_no_share, task_and_metric
+
+_TIME = re.compile(r"_(\d{4}-\d{2}-\d{2}T[\d.:-]+)\.json$")
+
+_MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell whether a path is a results file of another harness, or a folder that holds one and no run of evalkit."""
+    return results_file(path) is not None
+
+
+def results_file(path: Path) -> Path | None:
+    """Return lm-eval's results file at a path: the file itself, or the newest in a folder; None if there is none."""
+    if path.is_dir():
+        found = sorted(path.glob("results_*.json")) if not (path / "run.json").exists() else []
+        return found[-1] if found else None
+    return path if path.suffix == ".json" and path.name != "run.json" and path.is_file() else None
+
+
+def older_with_samples(path: Path) -> Path | None:
+    """Return the newest results file of the folder that has samples, where a newer one without them is read."""
+    if not path.is_dir() or results_file(path) is None or sample_files(path):
+        return None
+    return next((file for file in sorted(path.glob("results_*.json"), reverse=True) if sample_files(file)), None)
+
+
+def _unpaired_because(path: Path) -> str | None:
+    """Say that a folder's newest results file has no samples, where an older one has."""
+    older, file = older_with_samples(path), results_file(path)
+    if older is None or file is None:
+        return None
+    return f"{file}: the newest results file has no samples, but {older.name} has: name that file to pair documents"
+
+
+class NoScoresError(StoreError):
+    """A results file in which no metric is a share of right answers."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; one with a key twice and two values says nothing that could be believed."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and repr(found[key]) != repr(value):
+            raise ValueError(f"key {key!r} twice, with two values")
+        found[key] = value
+    return found
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: damaged, not valid JSON ({error})") from None
+    if not isinstance(found, dict) or not isinstance(found.get("results"), dict):
+        raise StoreError(f"{path}: neither a run of evalkit nor a results file of lm-eval (no key 'results')")
+    return found
+
+
+def _line_of(file: Path, name: str) -> int:
+    """Return the line of a task's scores in a results file."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    results = max(text.find('"results"'), 0)
+    found = re.compile(re.escape(json.dumps(name)) + r"\s*:\s*\{").search(text, results)
+    return text.count("\n", 0, found.start()) + 1 if found is not None else 1
+
+
+def _number(value: Any) -> float | None:
+    return finite(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
+    value = found.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int]) -> int:
+    """Return the number of documents: what the file says, else how many samples there are, else the whole task."""
+    entry = _mapping(found, "n-samples").get(name)
+    count = entry.get("effective") if isinstance(entry, dict) else None
+    if isinstance(count, int) and count > 0:
+        return count
+    known, limit = load_tasks().get(task), limit_of(found)
+    whole = known.documents if known is not None else 0
+    if whole and limit is not None:  # the 0.3 line counts no samples
+        whole = min(whole, math.ceil(limit if limit >= 1 else limit * whole))
+    return scored.get(task) or whole
+
+
+def _metrics(
+    path: Path, found: dict[str, Any], scored: Mapping[str, int]
+) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the scores of a results file, the (task, metric) of its numbers that are no shares, and what is no number.
+
+    The last as (name in the file, what is said of it).
+    """
+    unread: list[tuple[str, str]] = []
+    metrics: dict[str, dict[str, MetricValue]] = {}
+    ignored: list[tuple[str, str]] = []
+    names = scored_names(found)
+    for name, values in found["results"].items():
+        if not isinstance(values, dict):
+            raise StoreError(f"{path}: results: {name}: expected a mapping of metrics")
+        if name not in names:
+            continue
+        for key, value in values.items():
+            base, _, filtered = key.partition(",")
+            if base == "alias" or base.endswith("_stderr") or not base.strip():
+                continue
+            number = _number(value)
+            task, metric = task_and_metric(names[name], key)
+            if number is None:
+                said = not isinstance(value, (dict, list)) and value is not None and str(value).strip()
+                if said and not is_no_share(metric):
+                    unread.append((name, f"{task} {metric}: {json.dumps(value)[:40]} is no number; not read"))
+                if value is not None:
+                    continue
+            if is_no_share(metric) or (number is not None and not 0 <= number <= 1):
+                ignored.append((task, metric))
+                continue
+            error = _number(values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr"))
+            n = _count(found, name, task, scored)
+            failed = 0 if number is not None else max(n, 1)
+            metrics.setdefault(task, {})[metric] = MetricValue(value=number, stderr=error, n=n, failed=failed)
+    if not metrics:
+        raise NoScoresError(f"{path}: no scores read: no metric in it is a share")
+    return metrics, ignored, unread
+
+
+def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
+    """Return (task, metric) of the scores in a results file that are means over its documents.
+
+    That is what a task's configuration says of its metric, else what lm-eval does by default with its own metrics.
+    """
+    means = set()
+    names = scored_names(found)
+    for name, values in found["results"].items():
+        listed = _mapping(_mapping(found, "configs"), name).get("metric_list")
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        said = {
+            str(entry["metric"]): entry["aggregation"] for entry in entries if {"metric", "aggregation"} <= set(entry)
+        }
+        for key in values:
+            base = key.partition(",")[0]
+            if said.get(base, "mean" if base in _MEANS else None) == "mean":
+                means.add(task_and_metric(names.get(name, name), key))
+    return frozenset(means)
+
+
+def read_foreign_run(path: Path) -> RunRecord:
+    """Read a results file of lm-eval as a run's record.
+
+    Raises:
+        StoreError: it cannot be read, is none, or has no scores.
+    """
+    file = results_file(path)
+    if file is None:
+        raise StoreError(f"{path}: no results file of lm-eval")
+    found = _load(file)
+    hashes: dict[str, list[str]] = {}
+    for sample in read_foreign_samples(file):
+        hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
+    metrics, ignored, unread = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
+    config = _mapping(found, "config")
+    name = model_name(found, file)
+    data = {
+        task: DataFacts(
+            source="lm-eval",
+            verdict="unknown",
+            location=str(file),
+            rows=next(iter(values.values())).n,
+            documents=next(iter(values.values())).n,
+            sha256=hashlib.sha256("\n".join(hashes[task]).encode()).hexdigest()
+            if all(hashes.get(task, [""]))
+            else None,
+        )
+        for task, values in metrics.items()
+    }
+    versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
+    tasks = load_tasks()
+    return RunRecord(
+        protocol=together(found, scored_names(found)),
+        started=_started(found.get("date"), file),
+        duration_seconds=_number(_seconds(found)) or 0.0,
+        command=("lm_eval",),
+        config=Asked(model=name, limit=limit_of(found)),
+        suites=tuple(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
+        model=ModelFacts(
+            name=name,
+            origin="lm-eval",
+            loader=str(config.get("model") or "unknown"),
+            device=str(config.get("device") or "unknown"),
+            dtype=dtype_of(found),
+        ),
+        scorer=ScorerFacts(name="lm-eval", reason="imported results file"),
+        data=data,
+        environment=Environment(versions=versions),
+        metrics=metrics,
+        folder=file,
+        lm_eval=found,
+        foreign=measured(
+            found, ignored, [(_line_of(file, name), text) for name, text in unread], hashes, _unpaired_because(path)
+        ),
+    )
+
+
+def _started(date: Any, file: Path) -> str:
+    """Return when a run began: lm-eval writes seconds since 1970; the file's name has the time of its end."""
+    seconds = _number(date)
+    if seconds is not None and 0 < seconds < 1e11:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(date or (_TIME.search(file.name) or ("", "unknown"))[1])
+
+
+def _seconds(found: dict[str, Any]) -> float | None:
+    try:
+        return float(found.get("total_evaluation_time_seconds") or 0)
+    except (TypeError, ValueError):
+        return None
+
+
+def sample_files(path: Path) -> list[tuple[str, Path]]:
+    """Return (task as lm-eval names it, file) of the samples that belong to a results file: those of its time."""
+    file = results_file(path)
+    stamp = _TIME.search(file.name) if file is not None else None
+    if file is None or stamp is None:
+        return []
+    found = sorted(file.parent.glob(f"samples_*_{stamp[1]}.jsonl"))
+    return [(sample.name[len("samples_") : -len(f"_{stamp[1]}.jsonl")], sample) for sample in found]
+
+
+def read_foreign_samples(path: Path) -> Iterator[Sample]:
+    """Yield the documents of lm-eval's samples files, task by task; metrics of one document in two tasks are joined.
+
+    Raises:
+        StoreError: a line is damaged.
+    """
+    joined: dict[tuple[str, int], Sample] = {}
+    for name, file in sample_files(path):
+        try:
+            lines = file.read_bytes().split(b"\n")  # decoded line by line, so that a bad byte has a line
+        except OSError as error:
+            raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                sample = _sample(name, json.loads(line.decode("utf-8")))
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
+                raise StoreError(f"{file}:{number}: damaged line") from None
+            known = joined.get((sample.task, sample.doc_id))
+            if known is None:
+                joined[sample.task, sample.doc_id] = sample
+            elif known.metrics.keys() & sample.metrics.keys():
+                raise StoreError(f"{file}:{number}: document {sample.doc_id} again")
+            else:
+                known.metrics.update(sample.metrics)
+    order = {task: place for place, task in enumerate(load_tasks())}
+    yield from sorted(joined.values(), key=lambda s: (order.get(s.task, len(order)), s.task, s.doc_id))
+
+
+def _sample(name: str, found: dict[str, Any]) -> Sample:
+    filtered = str(found.get("filter", "none"))
+    metrics: dict[str, float | None] = {}
+    task = task_and_metric(name, "")[0]
+    for key in found["metrics"] if isinstance(found.get("metrics"), list) else ("acc", "acc_norm", "exact_match"):
+        if key in found:
+            task, metric = task_and_metric(name, f"{key},{filtered}")
+            metrics[metric] = _number(found[key] if not isinstance(found[key], bool) else float(found[key]))
+    arguments = found.get("arguments") or {}
+    pairs = (
+        list(arguments.values()) if isinstance(arguments, dict) else [{"arg_0": a[0], "arg_1": a[1]} for a in arguments]
+    )
+    contexts = [str(pair.get("arg_0", "")) for pair in pairs]
+    scored = all(isinstance(pair.get("arg_1"), str) for pair in pairs)
+    resps = found.get("filtered_resps") or []
+    numbers = [_logprob(resp) for resp in resps] if scored else []
+    if numbers and len(numbers) != len(pairs):
+        raise ValueError("not one log-probability for each continuation")
+    return Sample(
+        task=task,
+        doc_id=int(found["doc_id"]),
+        cluster=_cluster(task, found.get("doc")),
+        metrics=metrics,
+        target=found.get("target"),
+        context=contexts[0] if len(set(contexts)) == 1 else contexts,
+        continuations=[str(pair["arg_1"]) for pair in pairs] if scored else [],
+        logprobs=[n for n, _ in numbers],
+        greedy=[g for _, g in numbers],
+        generated=[] if scored else [str(resp) for resp in resps],
+        details={"doc_hash": str(found["doc_hash"])} if found.get("doc_hash") else {},
+    )
+
+
+def _cluster(task: str, doc: Any) -> str | None:
+    """Return the key of a document's passage, where the samples file holds the document."""
+    known = load_tasks().get(task)
+    if known is None or not isinstance(doc, dict):
+        return None
+    layout = find_dataset(task).layout
+    has = isinstance(doc.get("passage"), str) or (layout == "agieval" and isinstance(doc.get("query"), str))
+    return cluster_key(layout, doc) if has else None
+
+
+def _logprob(resp: Any) -> tuple[float | None, bool]:
+    first, greedy = (resp[0], resp[1]) if isinstance(resp, (list, tuple)) and len(resp) > 1 else (resp, False)
+    try:
+        value = float(first)
+    except (TypeError, ValueError):
+        return None, False
+    return (value if math.isfinite(value) else None), str(greedy) == "True"

@@ -1,0 +1,119 @@
+"""Reading runs: finished runs of evalkit, of this schema and the former ones, and results files of lm-eval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import StoreError
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_VERSION, RunFacts, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.results import former, lm_eval_files
+from evalkit.results.checks import check_metric, check_record, check_sample
+from evalkit.yaml_files import fault_in
+
+_REMEDY = "copy the run's folder again or rerun the evaluation"
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read a finished run from its folder (or its ``run.json``), or a results file of lm-eval.
+
+    Raises:
+        StoreError: no finished run is there, it is damaged, or it was written by a newer evalkit.
+    """
+    if lm_eval_files.is_foreign(path):
+        return lm_eval_files.read_foreign_run(path)
+    folder = path.parent if path.name == RUN_FILE else path
+    file = folder / RUN_FILE
+    if folder.is_file():
+        raise StoreError(f"{folder}: no run; a run is a folder, its {RUN_FILE}, or a results file of lm-eval")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        from evalkit.store.runs import unfinished_text
+
+        raise StoreError(f"{folder}: {unfinished_text(folder)}") from None
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{file}: damaged, not valid JSON ({error})") from None
+    if not isinstance(found, dict) or "evalkit" not in found:
+        raise StoreError(f"{file}: not written by evalkit (no key 'evalkit')")
+    version = found.get("schema_version")
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise StoreError(
+            f"{file}: schema_version {version}, this evalkit reads 1 to {SCHEMA_VERSION}; use a newer evalkit"
+        )
+    lm_eval = {key: value for key, value in found.items() if key not in ("schema_version", "evalkit")}
+    try:
+        facts = _facts(former.upgraded(found["evalkit"], version))
+        for task, of_task in facts.metrics.items():
+            for metric, value in of_task.items():
+                check_metric(value, f"evalkit.tasks.{task}.{metric}")
+        check_record(facts, lm_eval)
+    except ValueError as error:
+        raise StoreError(f"{file}: {error}; the file is damaged, {_REMEDY}") from None
+    return RunRecord(
+        **{name: getattr(facts, name) for name in RunFacts.__struct_fields__}, folder=folder, lm_eval=lm_eval
+    )
+
+
+def _facts(found: Any) -> RunFacts:
+    """Return evalkit's part of a ``run.json``.
+
+    Raises:
+        ValueError: names the key that is unknown, missing or of another type.
+    """
+    try:
+        return msgspec.convert(found, RunFacts)
+    except msgspec.ValidationError as error:
+        raise ValueError(fault_in(found, RunFacts, ("evalkit",)) or str(error)) from None
+
+
+def is_run(path: Path) -> bool:
+    """Tell whether a path is that of a run: a folder, a ``run.json``, or a results file of lm-eval."""
+    return path.is_dir() or path.name == RUN_FILE or lm_eval_files.is_foreign(path)
+
+
+def has_samples(record: RunRecord) -> bool:
+    """Tell whether a run's documents are there."""
+    if record.foreign is not None:
+        return bool(lm_eval_files.sample_files(record.folder))
+    return (record.folder / SAMPLES_FILE).is_file()
+
+
+def read_samples(folder: Path) -> Iterator[Sample]:
+    """Yield a finished run's samples, in order.
+
+    Raises:
+        StoreError: the file is missing or a line is damaged.
+    """
+    if lm_eval_files.is_foreign(folder):
+        yield from map(former.with_choices, lm_eval_files.read_foreign_samples(folder))
+        return
+    path = folder / SAMPLES_FILE
+    decoder = msgspec.json.Decoder(Sample)
+    try:
+        with path.open("rb") as stream:  # decoded line by line, so that a bad byte has a line
+            for number, line in enumerate(stream, 1):
+                try:
+                    sample = decoder.decode(line)
+                    check_sample(sample)
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    raise StoreError(f"{path}:{number}: damaged line{_reason(line, error)}") from None
+                yield former.with_choices(sample)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _reason(line: bytes, error: Exception) -> str:
+    """Return which key of a line is wrong, or what in it does not agree; nothing where it is no JSON at all."""
+    try:
+        fault = fault_in(json.loads(line.decode("utf-8")), Sample)
+    except (ValueError, RecursionError):
+        return ""
+    return f" ({fault or error})"

@@ -1,0 +1,1 @@
+"""Standard errors, paired tests, bounds: numbers alone, each formula with its source."""
