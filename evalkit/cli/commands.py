@@ -278,7 +278,3 @@ def list_(what: str, data: tuple[str, ...], path: bool) -> None:
 
 for command in (audit, baselines, compare, explain, gate, humaneval, leaderboard, power):
     main.add_command(command)
-
-
-if __name__ == "__main__":
-    main()

@@ -48,8 +48,8 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def test_the_commit_and_whether_there_are_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "evalkit"
-    package.mkdir()
+    package = tmp_path / "evalkit" / "evaluation"
+    package.mkdir(parents=True)
     module = package / "environment.py"
     module.write_text("")
     monkeypatch.setattr(environment, "__file__", str(module))
