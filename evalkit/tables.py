@@ -11,12 +11,15 @@ import html
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from evalkit.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Cell: TypeAlias = str | int | Decimal | None
 FORMATS = ("markdown", "csv", "json", "latex", "html")
@@ -223,3 +226,23 @@ def render(table: Table, form: str) -> str:
     if form not in writers:
         raise ConfigError(f"unknown table format '{form}'{did_you_mean(form, FORMATS)} (known: {', '.join(FORMATS)})")
     return writers[form](table)
+
+
+def to_frame(columns: Mapping[str, type], rows: Sequence[Sequence[object]]) -> pd.DataFrame:
+    """Return rows as a pandas frame.
+
+    Args:
+        columns: name -> str, int, float or bool; None is a gap in any of them.
+        rows: a value a column each.
+
+    Raises:
+        ConfigError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ConfigError("to_frame() needs pandas, which is not installed here: pip install pandas") from None
+    kinds = {int: "Int64", float: "float64", bool: "bool", str: "object"}
+    frame: pd.DataFrame = pd.DataFrame(list(rows), columns=list(columns))
+    typed: pd.DataFrame = frame.astype({name: kinds[kind] for name, kind in columns.items()})
+    return typed

@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 import click
 
 from evalkit import __version__
+from evalkit.api import Plan, read_run, run_as_asked
 from evalkit.cli import output
 from evalkit.cli.humaneval import humaneval
 from evalkit.cli.report_commands import audit, baselines, leaderboard, power
 from evalkit.cli.run_commands import compare, explain, gate
-from evalkit.config import ModelConfig, Prompt, RunConfig, make_config
+from evalkit.config import ModelConfig, Prompt, RunConfig
 from evalkit.errors import EvalkitError
 from evalkit.options import build, given, options
 
@@ -130,18 +131,16 @@ def run(config_file: Path | None, **flags: Any) -> None:
 
     try:
         with StopSignals() as signals:
-            from evalkit.evaluation.run import run as run_config
-
-            finished = run_config(make_config(config_file, flags), sys.argv, _say, signals)
+            found = run_as_asked(config_file, flags, sys.argv, signals=signals)
     except Interrupted as stop:
         if not stop.is_explained:
             _say(f"stopped by {stop} before anything new was computed")
         sys.exit(stop.exit_code)
-    click.echo(finished.report)
-    if finished.record is None:
+    click.echo(found.report)
+    if isinstance(found, Plan):
         return
-    _say(f"results in {finished.record.folder}")
-    if any(value.failed for of_task in finished.record.metrics.values() for value in of_task.values()):
+    _say(f"results in {found.folder}")
+    if any(value.failed for of_task in found.metrics.values() for value in of_task.values()):
         _say("some samples failed, and their tasks have no score: see the report")
         sys.exit(3)
 
@@ -181,18 +180,10 @@ def report(
         write_html(html, runs, against, say)
         _say(f"report in {html}")
         return
-    from evalkit.records.model import RUN_FILE
     from evalkit.report.against import report_text
-    from evalkit.results.reading import read_run
 
     for folder in runs:
-        if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
-            from evalkit.evaluation.partial import partial_record
-
-            record = partial_record(folder)
-        else:
-            record = read_run(folder)
-        click.echo(report_text(record, against, form, say))
+        click.echo(report_text(read_run(folder, partial=partial), against, form, say))
 
 
 @main.command()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from evalkit import api
+
 _FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])
 _FILE = click.Path(path_type=Path)
 
@@ -74,11 +76,10 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
     Exit code 1 if any is inconsistent, 4 if no scores were read from a file. Each number is exact, rounded from
     unrounded values, truncated, or inconsistent.
     """
-    from evalkit.baselines.audit.findings import audit_file
     from evalkit.baselines.audit.text import audit_lines, audit_table, copied_between
     from evalkit.tables import render
 
-    audits = [audit_file(path, strict=strict) for path in files]
+    audits = [api.audit(path, strict=strict) for path in files]
     if form is not None:
         _print(render(audit_table(audits, everything=everything), form))
     else:
@@ -98,13 +99,10 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
 @click.option("--across-protocols", is_flag=True, help="Also rank, with a mark, what another protocol measured.")
 def leaderboard(runs: tuple[str, ...], sort: str, all_records: bool, form: str, across_protocols: bool) -> None:
     """Rank runs (and baseline files or logs) among all baselines, with standard errors and possible ranks."""
-    from evalkit.comparison.leaderboard import leaderboard as table_of
-    from evalkit.comparison.leaderboard import standings
     from evalkit.tables import render
 
-    models = standings(runs, all_records=all_records, warn=_warn)
-    numeric = form in ("csv", "json")
-    _print(render(table_of(models, sort, numeric=numeric, across_protocols=across_protocols), form))
+    found = api.leaderboard(runs, sort=sort, all=all_records, across_protocols=across_protocols, warn=_warn)
+    _print(render(found.table(numeric=form in ("csv", "json")), form))
 
 
 @click.command()

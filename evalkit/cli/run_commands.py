@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from evalkit.config import ModelConfig, RunConfig
-from evalkit.options import build, given, options
+from evalkit import api
+from evalkit.config import RunConfig
+from evalkit.options import options
 
 _FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])
 _FILE = click.Path(path_type=Path)
@@ -28,10 +29,9 @@ def _print(text: str) -> None:
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print it.")
 def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], flips: int | None, form: str) -> None:
     """What changed from run A to run B: settings, scores with intervals and p-values, documents that flipped."""
-    from evalkit.comparison.compare import compare as compare_runs
     from evalkit.comparison.compare import compare_text
 
-    _print(compare_text(compare_runs(a, b, suites=suites, tasks=tasks), form, flips))
+    _print(compare_text(api.compare(a, b, suite=suites, task=tasks), form, flips))
 
 
 @click.command()
@@ -54,7 +54,7 @@ def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], f
 @click.option("--order-seed", type=int, default=0, show_default=True, help="With --run-model: order of documents.")
 @options(
     RunConfig,
-    only=("data", "device", "dtype", "loader", "revision", "adapter", "tokenizer", "trust_remote_code"),
+    only=api.GATED_OPTIONS,
     prefix="With --run-model: ",
     defaults={"data": "the baseline's", "dtype": "the baseline's"},
 )
@@ -82,12 +82,10 @@ def gate(
     cannot be compared.
     """
     from evalkit.comparison import gate_text
-    from evalkit.comparison.gate import gate as judge_run
-    from evalkit.errors import ConfigError
 
-    levels = {"margin": 1.0 if margin is None else margin, "alpha": 0.05 if alpha is None else alpha}
     if aa is not None:
         from evalkit.comparison.gate_noise import noise_between, noise_text
+        from evalkit.errors import ConfigError
 
         extra: dict[str, object] = {
             "a candidate": candidate,
@@ -99,58 +97,28 @@ def gate(
         for name, value in extra.items():
             if value is not None:
                 raise ConfigError(f"--aa compares two runs of one model and judges nothing; leave {name} out")
-        found_noise = noise_between(*aa, alpha=levels["alpha"], suites=suites, allow_different=allow_different)
+        found_noise = noise_between(
+            *aa, alpha=0.05 if alpha is None else alpha, suites=suites, allow_different=allow_different
+        )
         for path, form in ((markdown, "markdown"), (json_file, "json")):
             if path is not None:
                 gate_text.write_text(path, noise_text(found_noise, form))
         _print(noise_text(found_noise, "markdown"))
         return
-    if baseline is None:
-        raise ConfigError("--baseline: give the run or the published result that the candidate must not fall behind")
-    if (candidate is None) == (run_model is None):
-        raise ConfigError("give either the folder of a finished run, or --run-model MODEL")
-    if across_protocols:
-        allow_different = (*allow_different, "protocol")
-    policy = None
-    if policy_file is not None:
-        from evalkit.comparison.gate_policy import read_policy
-
-        said: dict[str, object] = {"--margin": margin, "--alpha": alpha, "--suite": suites or None}
-        for name, given_value in said.items():
-            if given_value is not None:
-                raise ConfigError(f"{name} and --policy: the policy file says it; leave {name} out")
-        if run_model is not None:
-            raise ConfigError("--policy goes with a finished run; with --run-model give --margin, --alpha and --suite")
-        policy = read_policy(policy_file)
-    asked = given(model_options)
-    if candidate is not None:
-        if asked or order_seed:
-            name = next(iter(asked), "order_seed").replace("_", "-")
-            raise ConfigError(f"--{name} goes with --run-model; a finished run has its own settings")
-        found = judge_run(
-            candidate,
-            baseline,
-            **levels,
-            suites=suites,
-            allow_different=allow_different,
-            allow_missing=allow_missing,
-            policy=policy,
-        )
-    else:
-        from evalkit.evaluation.gate_run import gate_model
-
-        if allow_missing:
-            raise ConfigError("--allow-missing goes with a finished run; --run-model scores every document anew")
-        found = gate_model(
-            build(ModelConfig, {"model": run_model, **asked}),
-            baseline,
-            **levels,
-            suites=suites,
-            allow_different=allow_different,
-            seed=order_seed,
-            data=asked.get("data", ()),
-            say=lambda line: click.echo(f"evalkit: {line}", err=True),
-        )
+    found = api.gate(
+        candidate,
+        baseline,
+        margin=margin,
+        alpha=alpha,
+        policy=policy_file,
+        suite=suites,
+        allow_different=allow_different,
+        across_protocols=across_protocols,
+        allow_missing=allow_missing,
+        run_model=run_model,
+        order_seed=order_seed,
+        **model_options,
+    )
     for path, write in (
         (junit, gate_text.gate_junit),
         (markdown, gate_text.gate_markdown),

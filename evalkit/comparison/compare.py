@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import to_builtins
 
@@ -21,7 +21,7 @@ from evalkit.comparison import comparable
 from evalkit.comparison.flips import GRADED_CHANGE, Flip, flips_markdown, flips_of, shown_first
 from evalkit.comparison.gate import model_name
 from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
-from evalkit.comparison.questions import margin_test, paired_tests
+from evalkit.comparison.questions import AVERAGE, margin_test, paired_tests
 from evalkit.errors import ConfigError
 from evalkit.records.facts import Generation
 from evalkit.records.identity import Identity
@@ -30,10 +30,14 @@ from evalkit.results.reading import read_run
 from evalkit.stats.estimates import Estimate, holm, mcnemar, t_quantile
 from evalkit.stats.paired import PairedTest
 from evalkit.suites import Suite, find_suite, find_task, load_suites
-from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
+from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_frame, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Settings that say where a run happened, not what it computed.
 _SHOWN_APART = {"versions", "identity", "generation"}
+SHOWN_FLIPS = 5
 _NOT_COMPARED = {"audit_fraction", "fresh", "output", "resume", "source_file", "suite", "task"}
 
 
@@ -105,6 +109,30 @@ class Comparison:
     suites: tuple[SuiteChange, ...]
     flips: tuple[Flip, ...]
     notes: tuple[str, ...]
+
+    def _repr_markdown_(self) -> str:
+        return compare_markdown(self, SHOWN_FLIPS)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return tasks, suites and their average, a row each; scores in per cent, differences in percentage points.
+
+        Columns: kind (task, suite or average), name, metric, a, b, difference (B minus A), stderr, low and high (ends
+        of its 95 % interval), documents, gained, lost, p, p_holm (corrected over the rows of its kind).
+        """
+        columns: dict[str, type] = {"kind": str, "name": str, "metric": str}
+        columns |= dict.fromkeys(("a", "b", "difference", "stderr", "low", "high"), float)
+        columns |= {"documents": int, "gained": int, "lost": int, "p": float, "p_holm": float}
+        rows: list[tuple[object, ...]] = []
+        changes: list[TaskChange | SuiteChange] = [*self.tasks, *self.suites]
+        for c in changes:
+            d = c.difference
+            numbers = (c.a, c.b, d.value, _stderr(c), c.low, c.high, d.documents)
+            if isinstance(c, TaskChange):
+                rows.append(("task", c.task, c.metric, *numbers, c.gained, c.lost, c.p_value, c.p_holm))
+            else:
+                kind = "average" if c.key == AVERAGE else "suite"
+                rows.append((kind, c.key, "average", *numbers, None, None, c.p_value, c.p_holm))
+        return to_frame(columns, rows)
 
 
 def compare(a: Path, b: Path, *, suites: Sequence[str] = (), tasks: Sequence[str] = ()) -> Comparison:
@@ -390,7 +418,7 @@ def compare_text(comparison: Comparison, form: str, flips: int | None) -> str:
     if form == "json":
         return compare_json(comparison, flips)
     if form == "markdown":
-        return compare_markdown(comparison, 5 if flips is None else flips)
+        return compare_markdown(comparison, SHOWN_FLIPS if flips is None else flips)
     if form == "csv":
         return render(numbers_table(comparison), form)
     tasks, suites = tasks_table(comparison), suites_table(comparison)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +40,9 @@ from evalkit.stats.estimates import binomial_stderr
 from evalkit.stats.unpaired import Side, observed, widened
 from evalkit.suites import Suite, find_suite, load_suites
 from evalkit.tables import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["AVERAGE", "Gate", "Judged", "Question", "Verdict", "gate", "judge", "paired_tests"]
 
@@ -90,6 +94,23 @@ class Gate:
     def exit_code(self) -> int:
         """0 pass, 1 worse, 3 undecided."""
         return EXIT_CODES[self.verdict]
+
+    def _repr_markdown_(self) -> str:
+        from evalkit.comparison.gate_text import gate_markdown
+
+        return gate_markdown(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row a part: suites, their average, single tasks; scores in per cent, the rest in points.
+
+        Columns: suite, title, baseline, candidate, difference (candidate minus baseline), stderr (the error that
+        decided), low (the difference is at least this with confidence 1 - alpha; one-sided, so there is no high),
+        margin, p (of being worse by the margin or more; small says that it isn't), p_worse (of not being; corrected
+        for the number of parts), documents, needed (documents that would decide it), tier, verdict.
+        """
+        from evalkit.comparison.gate_text import gate_frame
+
+        return gate_frame(self)
 
 
 def check_levels(margin: float, alpha: float) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from evalkit.comparison.gate import Gate, Judged
@@ -14,7 +14,10 @@ from evalkit.comparison.pairing import SAME_LOGPROB
 from evalkit.errors import StoreError
 from evalkit.stats.estimates import t_quantile
 from evalkit.stats.paired import PairedTest
-from evalkit.tables import Column, Table, escape_markdown, one_line, rounded, to_markdown
+from evalkit.tables import Column, Table, escape_markdown, one_line, rounded, to_frame, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SENTENCES = {
     "pass": "PASS: not worse than the baseline by more than {margin}",
@@ -197,6 +200,34 @@ def gate_json(gate: Gate) -> str:
         "sequential": None if gate.sequential is None else dict(gate.sequential),
     }
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+
+
+def gate_frame(gate: Gate) -> pd.DataFrame:
+    """Return the parts with unrounded numbers; see `Gate.to_frame`."""
+    columns: dict[str, type] = {"suite": str, "title": str}
+    numbers = ("baseline", "candidate", "difference", "stderr", "low", "margin", "p", "p_worse")
+    columns |= dict.fromkeys(numbers, float)
+    columns |= {"documents": int, "needed": int, "tier": str, "verdict": str}
+    rows = [
+        (
+            item.asked.key,
+            item.asked.title,
+            item.asked.baseline,
+            item.asked.candidate,
+            item.test.difference.value,
+            item.stderr,
+            item.lowest,
+            item.asked.margin,
+            item.test.p_fine,
+            item.p_worse,
+            item.test.difference.documents,
+            item.needed,
+            item.asked.tier,
+            item.verdict,
+        )
+        for item in gate.judged
+    ]
+    return to_frame(columns, rows)
 
 
 def _xml_text(text: str) -> str:

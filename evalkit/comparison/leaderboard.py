@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.baselines import Baseline, SuiteScore, list_baselines, load_baseline
 from evalkit.comparison.comparable import protocol_of
@@ -15,7 +16,10 @@ from evalkit.records.model import RunRecord
 from evalkit.results.reading import is_run, read_run
 from evalkit.stats.estimates import Estimate, holm, independent_mean, unpaired_difference
 from evalkit.suites import Suite, load_suites
-from evalkit.tables import Cell, Column, Table, rounded
+from evalkit.tables import Cell, Column, Table, rounded, to_frame, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AVERAGE = "average"
 """Sorting key of the mean over the four suites of the total score."""
@@ -156,6 +160,76 @@ def sort_keys() -> tuple[str, ...]:
     return (AVERAGE, *load_suites())
 
 
+def _ranked(
+    models: Sequence[Standing], sort: str, *, across_protocols: bool
+) -> tuple[list[tuple[Standing, tuple[int, int]]], list[Standing]]:
+    """Return those with a rank, the best first, each with its possible ranks; then the others by name.
+
+    Raises:
+        ConfigError: `sort` is neither a suite nor the average.
+    """
+    keys = sort_keys()
+    if sort not in keys:
+        raise ConfigError(f"cannot sort by '{sort}'{did_you_mean(sort, keys)} (known: {', '.join(keys)})")
+    ranked = [
+        (m, e)
+        for m in models
+        if (e := m.score(sort)) is not None and m.comparable(sort, across_protocols=across_protocols)
+    ]
+    ranked.sort(key=lambda pair: (-pair[1].value, pair[0].title))
+    intervals = rank_intervals([estimate for _, estimate in ranked])
+    places = {id(model) for model, _ in ranked}
+    unranked = sorted((m for m in models if id(m) not in places and m.scores), key=lambda m: m.title)
+    return [(model, ranks) for (model, _), ranks in zip(ranked, intervals, strict=True)], unranked
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Runs and published results, ranked.
+
+    Attributes:
+        models: who takes part.
+        sort: a suite's name or ``average``.
+        across_protocols: whether scores of other protocols are ranked too, marked.
+    """
+
+    models: tuple[Standing, ...]
+    sort: str = AVERAGE
+    across_protocols: bool = False
+
+    def __post_init__(self) -> None:
+        self.table()  # refuses what cannot be sorted by
+
+    def table(self, *, numeric: bool = False) -> Table:
+        """Return the table; with `numeric` a column each for score and standard error."""
+        return leaderboard(self.models, self.sort, numeric=numeric, across_protocols=self.across_protocols)
+
+    def __repr__(self) -> str:
+        return f"<evalkit.Leaderboard of {len(self.models)} models by {self.sort}>"
+
+    def _repr_markdown_(self) -> str:
+        return to_markdown(self.table())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row a model, scores in per cent.
+
+        Columns: rank, rank_low and rank_high (the best and the worst rank that the errors leave possible, at 95 %),
+        model, slug, run (whether it is one), then of the average and each suite the score under its name, with
+        ``_stderr``, ``_low`` and ``_high`` (95 % interval) behind it.
+        """
+        columns: dict[str, type] = {"rank": int, "rank_low": int, "rank_high": int, "model": str, "slug": str}
+        columns["run"] = bool
+        columns |= {f"{key}{end}": float for key in sort_keys() for end in ("", "_stderr", "_low", "_high")}
+        ranked, unranked = _ranked(self.models, self.sort, across_protocols=self.across_protocols)
+        places = [(place, *ranks, model) for place, (model, ranks) in enumerate(ranked, start=1)]
+        rows = []
+        for *ranks, model in [*places, *((None, None, None, model) for model in unranked)]:
+            scores = [model.score(key) for key in sort_keys()]
+            numbers = [(None,) * 4 if e is None else (e.value, e.stderr, *e.interval()) for e in scores]
+            rows.append((*ranks, model.title, model.slug, model.is_run, *(x for four in numbers for x in four)))
+        return to_frame(columns, rows)
+
+
 def leaderboard(
     models: Sequence[Standing], sort: str = AVERAGE, *, numeric: bool = False, across_protocols: bool = False
 ) -> Table:
@@ -171,16 +245,7 @@ def leaderboard(
     Raises:
         ConfigError: `sort` is neither.
     """
-    keys = sort_keys()
-    if sort not in keys:
-        raise ConfigError(f"cannot sort by '{sort}'{did_you_mean(sort, keys)} (known: {', '.join(keys)})")
-    ranked = [
-        (m, e)
-        for m in models
-        if (e := m.score(sort)) is not None and m.comparable(sort, across_protocols=across_protocols)
-    ]
-    ranked.sort(key=lambda pair: (-pair[1].value, pair[0].title))
-    intervals = rank_intervals([estimate for _, estimate in ranked])
+    ranked, unranked = _ranked(models, sort, across_protocols=across_protocols)
     titles = {AVERAGE: "Average"} | {name: suite.title for name, suite in load_suites().items()}
     shown = [sort, *(key for key in titles if key != sort)]
     columns = [Column("Rank"), Column("Ranks (95 %)", "right", key="ranks"), Column("Model", "left")]
@@ -189,10 +254,8 @@ def leaderboard(
         if numeric:
             columns.append(Column(f"{titles[key]} stderr", key=f"{key}_stderr"))
     rows = []
-    for place, ((model, _), (best, worst)) in enumerate(zip(ranked, intervals, strict=True), start=1):
+    for place, (model, (best, worst)) in enumerate(ranked, start=1):
         rows.append((place, f"{best}-{worst}", _title(model), *_scores(model, shown, numeric=numeric)))
-    places = {id(model) for model, _ in ranked}
-    unranked = sorted((m for m in models if id(m) not in places and m.scores), key=lambda m: m.title)
     rows += [(None, None, _title(model), *_scores(model, shown, numeric=numeric)) for model in unranked]
     used = "".join(marks for model in models for marks in model.marks.values())
     notes = [f"{mark} {text}" for mark, text in _MARKS.items() if mark in used]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.baselines.audit.checks import (
     Finding,
@@ -29,6 +30,9 @@ from evalkit.baselines.published import GroupScore, Log, ModelScores, PrintedSco
 from evalkit.baselines.reading.logs import read_log
 from evalkit.suites import Suite, load_suites, load_tasks, same_documents
 from evalkit.task_names import bare, leading_suite, suite_of_task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRADED_METRICS = frozenset({"mc2", "score", "f1", "mcc", "brier_score"})
 """Metrics whose score of one document can lie between 0 and 1; all others are right or wrong.
@@ -63,6 +67,21 @@ class Audit:
     def read(self) -> bool:
         """Whether the file has any number that an audit can look at."""
         return bool(self.findings or self.log.models or self.log.comparisons)
+
+    def _repr_markdown_(self) -> str:
+        from evalkit.baselines.audit.text import audit_markdown
+
+        return audit_markdown(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return all findings, a row each: line, what, printed, recomputed, verdict, reason.
+
+        Numbers are in the unit that the file prints; printed and recomputed are empty where they are no plain number,
+        and then the reason begins with them.
+        """
+        from evalkit.baselines.audit.text import audit_frame
+
+        return audit_frame(self)
 
 
 def document_counts() -> dict[str, int]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from evalkit.baselines.audit.checks import Finding, Verdict
 from evalkit.baselines.audit.findings import Audit
 from evalkit.baselines.published import NO_SHARE, ModelScores
 from evalkit.suites import load_suites
-from evalkit.tables import Column, Table
+from evalkit.tables import Column, Table, escape_markdown, to_frame, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _QUIET = (Verdict.EXACT, Verdict.UNCHECKED)
 
@@ -39,9 +43,34 @@ def audit_lines(audits: Sequence[Audit], *, everything: bool) -> Iterator[str]:
         for note in audit.log.notes:
             if note.unread or note.message.endswith(NO_SHARE):
                 yield f"  line {note.line}: {note.message}" if note.line else f"  {note.message}"
-        counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Verdict if audit.count(verdict)]
-        nothing = "scores read, nothing to check" if audit.read else "no scores read"
-        yield f"  {', '.join(counts) or nothing}"
+        yield f"  {_summary(audit)}"
+
+
+def _summary(audit: Audit) -> str:
+    counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Verdict if audit.count(verdict)]
+    return ", ".join(counts) or ("scores read, nothing to check" if audit.read else "no scores read")
+
+
+def audit_markdown(audit: Audit) -> str:
+    """Return one file's findings for a notebook: what is worth a line, and a summary."""
+    table = audit_table([audit], everything=False)
+    return f"{to_markdown(table)}\n{escape_markdown(_summary(audit))}\n" if table.rows else _summary(audit)
+
+
+def audit_frame(audit: Audit) -> pd.DataFrame:
+    """Return one file's findings; see `Audit.to_frame`."""
+    rows = []
+    for f in audit.findings:
+        numbers, words = [], []
+        for name, text in (("printed", f.printed), ("recomputed", f.recomputed)):
+            try:
+                numbers.append(float(text) if text else None)
+            except ValueError:
+                numbers.append(None)
+                words.append(f"{name} {text}")
+        rows.append((f.line, f.what, *numbers, f.verdict.value, "; ".join(filter(None, (*words, f.reason)))))
+    columns = {"line": int, "what": str, "printed": float, "recomputed": float, "verdict": str, "reason": str}
+    return to_frame(columns, rows)
 
 
 def audit_table(audits: Sequence[Audit], *, everything: bool) -> Table:

@@ -1,0 +1,412 @@
+"""What `import evalkit` offers to notebooks and programs, and what the command line calls.
+
+Names and defaults of keyword arguments are those of the command line's options. A run is named by its folder, or by
+what `run` and `read_run` returned. Results show themselves in a notebook (``_repr_markdown_``) and become a pandas
+frame with numbers as numbers (``to_frame``). What a user can do wrong ends in an `EvalkitError` of one line. Heavy
+packages are imported by the functions that need them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import click
+
+from evalkit.config import ModelConfig, RunConfig, make_config
+from evalkit.errors import ConfigError, did_you_mean
+from evalkit.options import build, given, settings_of
+from evalkit.records.model import RUN_FILE, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.suites import find_task, load_suites
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evalkit.baselines.audit.findings import Audit
+    from evalkit.comparison.compare import Comparison
+    from evalkit.comparison.gate import Gate
+    from evalkit.comparison.gate_policy import Policy
+    from evalkit.comparison.leaderboard import Leaderboard
+    from evalkit.evaluation.interrupt import StopSignals
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+RunLike: TypeAlias = "str | os.PathLike[str] | RunRecord"
+Texts: TypeAlias = "str | Sequence[str]"
+
+GATED_OPTIONS = ("data", "device", "dtype", "loader", "revision", "adapter", "tokenizer", "trust_remote_code")
+"""Options of a run that `gate` takes besides, for ``run_model``."""
+
+
+class Run(RunRecord, frozen=True, kw_only=True):
+    """A run: the whole record (see docs/results.md), its report and its scores.
+
+    ``metrics[task][metric]`` holds value and stderr as fractions, as run.json does.
+    """
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Run:
+        """Return a record as a Run."""
+        return cls(**{name: getattr(record, name) for name in RunRecord.__struct_fields__})
+
+    def __repr__(self) -> str:
+        return f"<evalkit.Run of {self.model.name}: {len(self.metrics)} tasks, in {self.folder}>"
+
+    @property
+    def report(self) -> str:
+        """The report, Markdown: report.md."""
+        from evalkit.report.run_report import run_report
+
+        return run_report(self)
+
+    def _repr_markdown_(self) -> str:
+        return self.report
+
+    def samples(self) -> list[Sample]:
+        """Read the documents with their answers and scores, in the data's order.
+
+        Raises:
+            StoreError: they are missing or damaged.
+        """
+        from evalkit.results.reading import read_samples
+
+        return list(read_samples(self.folder))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the scores in per cent: a row a task and metric, then the suites and their average.
+
+        Columns: kind (task, suite or average), name, metric, value, stderr, low and high (ends of the 95 % interval,
+        of headline metrics), documents, failed (a count; such a task has no score).
+        """
+        from evalkit.comparison.points import Point, read_data, scores_of_run
+        from evalkit.results.reading import has_samples
+        from evalkit.tables import to_frame
+
+        columns: dict[str, type] = {"kind": str, "name": str, "metric": str}
+        columns |= dict.fromkeys(("value", "stderr", "low", "high"), float) | {"documents": int, "failed": int}
+        scores = scores_of_run(read_data(self)) if has_samples(self) else None
+        rows: list[tuple[object, ...]] = []
+        for task, of_task in self.metrics.items():
+            for metric, found in of_task.items():
+                value, stderr = (None if x is None else 100 * x for x in (found.value, found.stderr))
+                point = scores.tasks.get(task) if scores and metric == find_task(task).headline else None
+                ends = (point.low, point.high) if point else (None, None)
+                rows.append(("task", task, metric, value, stderr, *ends, found.n, found.failed))
+        if scores is not None:
+            whole: list[tuple[str, str, Point | None]] = [("suite", name, p) for name, p in scores.suites.items()]
+            for kind, name, point in [*whole, ("average", "average", scores.average)]:
+                if point is not None:
+                    tasks = load_suites()[name].tasks if kind == "suite" else ()
+                    known = [m for t in tasks if (m := self.metrics.get(t.name, {}).get(t.headline))]
+                    counts = (sum(m.n for m in known), sum(m.failed for m in known)) if known else (None, None)
+                    rows.append((kind, name, "average", point.value, point.stderr, point.low, point.high, *counts))
+        return to_frame(columns, rows)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do: the result of ``run(..., dry_run=True)``.
+
+    Attributes:
+        report: requests, tokens and estimated time, Markdown.
+    """
+
+    report: str
+
+    def _repr_markdown_(self) -> str:
+        return self.report
+
+
+# --- run and read -----------------------------------------------------------------------------------------------------
+
+
+@overload
+def run(
+    *, config: PathLike | None = ..., quiet: bool = ..., dry_run: Literal[False] | None = ..., **options: Any
+) -> Run: ...
+@overload
+def run(*, config: PathLike | None = ..., quiet: bool = ..., dry_run: Literal[True], **options: Any) -> Plan: ...
+def run(
+    *, config: PathLike | None = None, quiet: bool = False, dry_run: bool | None = None, **options: Any
+) -> Run | Plan:
+    """Run suites on a model; the same call again continues a run that was interrupted.
+
+    Args:
+        config: YAML file with the options below as keys; arguments win.
+        quiet: leave stderr empty; else progress is said there.
+        dry_run: look at model and requests, score nothing, and return the `Plan`.
+        options: see below; a list stands for an option that the command line repeats.
+
+    Raises:
+        ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
+            known.
+    """
+    asked = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in options.items()}
+    _check_known(asked, settings_of(RunConfig), "run")
+    command = ["evalkit.run", *(f"{name}={value}" for name, value in asked.items())]
+    return run_as_asked(config, asked | {"dry_run": dry_run}, command, quiet=quiet)
+
+
+def run_as_asked(
+    config: PathLike | None,
+    options: dict[str, Any],
+    command: Sequence[str],
+    *,
+    quiet: bool = False,
+    signals: StopSignals | None = None,
+) -> Run | Plan:
+    """Run what options say; `run` with what the command line adds.
+
+    Args:
+        config: YAML file, or None.
+        options: by key; None and empty for those that are not given.
+        command: for the record.
+        quiet: leave stderr empty; else progress is said there.
+        signals: see `evalkit.evaluation.run.run`.
+    """
+    from evalkit.evaluation.run import run as run_config
+
+    asked = make_config(None if config is None else Path(config), options)
+    with _stderr(quiet):
+        finished = run_config(asked, command, _say, signals)
+    return Plan(finished.report) if finished.record is None else Run.of(finished.record)
+
+
+def read_run(path: RunLike, *, partial: bool = False) -> Run:
+    """Read a run from its folder, from its run.json, or from a results file of lm-eval.
+
+    Args:
+        path: where it is.
+        partial: also an unfinished one: what is there, marked as unfinished.
+
+    Raises:
+        StoreError: no finished run is there, it is damaged, or it was written by a newer evalkit.
+    """
+    folder = _path(path)
+    if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
+        from evalkit.evaluation.partial import partial_record
+
+        return Run.of(partial_record(folder))
+    from evalkit.results import reading
+
+    return Run.of(reading.read_run(folder))
+
+
+# --- compare and judge ------------------------------------------------------------------------------------------------
+
+
+def compare(a: RunLike, b: RunLike, *, suite: Texts = (), task: Texts = ()) -> Comparison:
+    """Say what changed from one finished run to another, on the documents that both scored.
+
+    Args:
+        a: the first run.
+        b: the second one; differences are B minus A, in percentage points.
+        suite: suites to compare; with neither suite nor task all.
+        task: single tasks to compare besides.
+
+    Raises:
+        StoreError, ConfigError, DataError: a run cannot be read, or they have nothing in common.
+    """
+    from evalkit.comparison import compare as comparing
+
+    return comparing.compare(_path(a), _path(b), suites=_texts(suite), tasks=_texts(task))
+
+
+def gate(
+    candidate: RunLike | None = None,
+    baseline: RunLike | None = None,
+    *,
+    margin: float | None = None,
+    alpha: float | None = None,
+    policy: PathLike | Policy | None = None,
+    suite: Texts = (),
+    allow_different: Texts = (),
+    across_protocols: bool = False,
+    allow_missing: bool = False,
+    run_model: str | None = None,
+    order_seed: int = 0,
+    quiet: bool = False,
+    **options: Any,
+) -> Gate:
+    """Say whether a model is worse than a baseline by more than a margin.
+
+    Args:
+        candidate: a finished run; None with `run_model`.
+        baseline: a run, or the name or file of a published result.
+        margin: acceptable loss in percentage points; 1.0 unless given.
+        alpha: level of the verdict as a whole, a probability; 0.05 unless given.
+        policy: YAML file in place of margin, alpha and suite: margins and tiers of suites and tasks.
+        suite: suites to judge; all unless given.
+        allow_different: fields that may differ: dtype, data...
+        across_protocols: compare although the protocols differ; the result is marked.
+        allow_missing: take documents that the candidate lacks as wrong.
+        run_model: in place of a candidate: score this model, only as far as needed.
+        order_seed: with `run_model`: order of documents.
+        quiet: leave stderr empty; else progress is said there.
+        options: with `run_model`: data, device, dtype, loader, revision, adapter, tokenizer, trust_remote_code, as
+            for `run`.
+
+    Raises:
+        ConfigError: wrong use, or not comparable; the message names what differs.
+        StoreError, DataError, ModelError: as for a run.
+    """
+    _check_known(options, GATED_OPTIONS, "gate")
+    if baseline is None:
+        raise ConfigError("--baseline: give the run or the published result that the candidate must not fall behind")
+    if (candidate is None) == (run_model is None):
+        raise ConfigError("give either the folder of a finished run, or --run-model MODEL")
+    suites, different = _texts(suite), (*_texts(allow_different), *(("protocol",) if across_protocols else ()))
+    if policy is not None:
+        from evalkit.comparison.gate_policy import Policy, read_policy
+
+        said = {"--margin": margin, "--alpha": alpha, "--suite": suites or None}
+        for name, given_value in said.items():
+            if given_value is not None:
+                raise ConfigError(f"{name} and --policy: the policy file says it; leave {name} out")
+        if run_model is not None:
+            raise ConfigError("--policy goes with a finished run; with --run-model give --margin, --alpha and --suite")
+        policy = policy if isinstance(policy, Policy) else read_policy(Path(policy))
+    asked = given(options)
+    levels = {"margin": 1.0 if margin is None else margin, "alpha": 0.05 if alpha is None else alpha}
+    if candidate is not None:
+        if asked or order_seed:
+            name = next(iter(asked), "order_seed").replace("_", "-")
+            raise ConfigError(f"--{name} goes with --run-model; a finished run has its own settings")
+        from evalkit.comparison import gate as judging
+
+        return judging.gate(
+            _path(candidate),
+            _name(baseline),
+            **levels,
+            suites=suites,
+            allow_different=different,
+            allow_missing=allow_missing,
+            policy=policy,
+        )
+    from evalkit.evaluation.gate_run import gate_model
+
+    if allow_missing:
+        raise ConfigError("--allow-missing goes with a finished run; --run-model scores every document anew")
+    with _stderr(quiet):
+        return gate_model(
+            build(ModelConfig, {"model": run_model, **asked}),
+            _name(baseline),
+            **levels,
+            suites=suites,
+            allow_different=different,
+            seed=order_seed,
+            data=_texts(asked.get("data", ())),
+            say=_say,
+        )
+
+
+# --- what others published --------------------------------------------------------------------------------------------
+
+
+def audit(path: PathLike, *, strict: bool = False) -> Audit:
+    """Recompute the averages, totals, changes and standard errors of a published log, model card or web page.
+
+    Args:
+        path: the file.
+        strict: also take numbers that do not fit the number of documents as inconsistent.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    from evalkit.baselines.audit.findings import audit_file
+
+    return audit_file(_path(path), strict=strict)
+
+
+def leaderboard(
+    runs: RunLike | Iterable[RunLike] = (),
+    *,
+    sort: str = "average",
+    all: bool = False,
+    across_protocols: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> Leaderboard:
+    """Rank runs (and baseline files or logs) among all published baselines, with standard errors and possible ranks.
+
+    Args:
+        runs: those to rank among them.
+        sort: suite to rank by, or ``average``; scores are in per cent.
+        all: also show second records of a model that is shown.
+        across_protocols: also rank, with a mark, what another protocol measured.
+        warn: is told of files of baselines that cannot be read; unless given, stderr is.
+
+    Raises:
+        ConfigError, DataError, StoreError: a run cannot be found or read, or `sort` is no suite.
+    """
+    from evalkit.comparison.leaderboard import Leaderboard, standings
+
+    names = [_name(each) for each in ([runs] if isinstance(runs, (str, os.PathLike, RunRecord)) else runs)]
+    models = standings(names, all_records=all, warn=warn or (lambda line: _say(f"warning: {line}")))
+    return Leaderboard(tuple(models), sort, across_protocols)
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _say(line: str) -> None:
+    """Progress goes to stderr: stdout holds the result alone."""
+    click.echo(f"evalkit: {line}", err=True)
+
+
+def _stderr(quiet: bool) -> AbstractContextManager[object]:
+    """Return where libraries' bars and our progress go nowhere, if that is wished."""
+    return redirect_stderr(io.StringIO()) if quiet else nullcontext()
+
+
+def _name(run: RunLike) -> str:
+    """Return what the command line would call a run, a baseline or a file."""
+    if isinstance(run, RunRecord):
+        return str(run.folder)
+    if not isinstance(run, (str, os.PathLike)):
+        raise ConfigError(f"expected a path, a name or a Run, found {type(run).__name__}")
+    return os.fspath(run)
+
+
+def _path(run: RunLike) -> Path:
+    return Path(_name(run))
+
+
+def _texts(value: Texts) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _check_known(options: Iterable[str], known: Iterable[str], function: str) -> None:
+    known = tuple(known)
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"evalkit.{function}: unknown argument '{name}'{did_you_mean(name, known)}")
+
+
+def _describe_options() -> None:
+    """Give `run` the fields of `RunConfig` as its signature and in its docstring, where notebooks look for them."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = {name: found for name, found in inspect.signature(run).parameters.items() if name in ("config", "quiet")}
+    of_config = {
+        key: inspect.Parameter(
+            key,
+            keyword,
+            default=inspect.Parameter.empty if key == "model" else setting.default,
+            annotation=setting.kind,
+        )
+        for key, setting in settings_of(RunConfig).items()
+    }
+    run.__signature__ = inspect.Signature([*of_config.values(), *own.values()])  # type: ignore[attr-defined]
+    lines = [
+        f"    {key}: {setting.option.help}" + (f" [default: {text}]" if (text := setting.default_text()) else "")
+        for key, setting in settings_of(RunConfig).items()
+    ]
+    run.__doc__ = "\n".join([inspect.cleandoc(run.__doc__ or ""), "", "Options:", *lines, ""])
+
+
+_describe_options()
