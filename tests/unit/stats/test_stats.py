@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import DataError
-from evalkit.stats.estimates import estimates as stats
+from evalkit.stats import estimates as stats
 
 pytestmark = pytest.mark.torch_free
 

@@ -15,7 +15,7 @@ from evalkit.comparison.compare import Comparison, compare, compare_text
 from evalkit.comparison.flips import code_block, flips_markdown
 from evalkit.errors import ConfigError, DataError, StoreError
 from evalkit.records.samples import Sample
-from evalkit.stats.estimates import estimates as stats
+from evalkit.stats import estimates as stats
 from tests.support.pairs import data_entry, document, draw, flipped, write_samples, write_values
 
 pytestmark = pytest.mark.torch_free
