@@ -102,7 +102,7 @@ test-pythons: setup  ## Run the torch-free tests on every Python from 3.10 to 3.
 OPENMIND_PYTHON ?= python3.11
 
 test-openmind: .venv-openmind/.ready  ## Run the adapter's tests with the real openmind 1.0.0 in an environment of its own
-	.venv-openmind/bin/python -m pytest tests/unit/models tests/unit/test_infer.py tests/unit/test_lm_eval.py \
+	.venv-openmind/bin/python -m pytest tests/unit/models tests/unit/evaluation/test_infer.py tests/unit/test_lm_eval.py \
 	    tests/integration/test_openmind_real.py tests/integration/test_npu_simulated.py tests/integration/test_huggingface_hub.py
 
 .venv-openmind/.ready: pyproject.toml constraints-openmind.txt

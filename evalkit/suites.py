@@ -65,6 +65,10 @@ class SuiteFacts(Entry, frozen=True, kw_only=True):
     """Whether it is run when no suite is named."""
     average: Literal["mean"]
     """How the average is made: the unweighted mean of the tasks' headline metrics, in percent."""
+    card_row: int | None = None
+    """Its place among the rows of the published card's comparison, whose sum is "Total Score"; None: none of them."""
+    task_prefix: str = ""
+    """What its tasks' names begin with, and people leave out where the suite is named."""
     runs_programs: bool = False
     """Whether its scores come from running what the model wrote."""
     always_chat: bool = False
@@ -134,6 +138,22 @@ def _twins() -> dict[str, str]:
 def same_documents() -> dict[str, str]:
     """Return task -> the earlier task that holds the same documents."""
     return {name: task.same_documents_as for name, task in load_tasks().items() if task.same_documents_as}
+
+
+def short_name(task: str) -> str:
+    """Return a task's name without what its suite says already.
+
+    >>> short_name("agieval_lsat_ar"), short_name("truthfulqa_mc")
+    ('lsat_ar', 'truthfulqa_mc')
+    """
+    found = load_tasks().get(task)
+    return task.removeprefix(load_suites()[found.suite].task_prefix) if found is not None else task
+
+
+def rows_of_card() -> list[Suite]:
+    """Return the suites of the card's comparison in its order."""
+    rows = [(suite.card_row, suite) for suite in load_suites().values() if suite.card_row is not None]
+    return [suite for _, suite in sorted(rows, key=lambda row: row[0])]
 
 
 def with_programs(tasks: Iterable[str]) -> list[str]:

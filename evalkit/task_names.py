@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from evalkit.suites import load_tasks
+from evalkit.suites import load_tasks, short_name
 
 # Printed in place of the suite's own name; each is matched at the start of a heading or of a table's label.
 _SUITE_PATTERNS = {
@@ -73,9 +73,7 @@ def bare(name: str) -> str:
 def _tasks_by_bare_name() -> dict[str, str]:
     names = {bare(name): name for name in load_tasks()}
     for name in load_tasks():
-        for prefix in ("agieval_", "bigbench_"):
-            if name.startswith(prefix):
-                names.setdefault(bare(name.removeprefix(prefix)), name)
+        names.setdefault(bare(short_name(name)), name)
     return names | _TASK_ALIASES
 
 

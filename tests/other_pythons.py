@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 # What the torch-free half imports. lm-eval and torch are left out on purpose.
 REQUIREMENTS = (
-    *("click", "jinja2", "msgspec", "numpy", "pandas", "pyyaml", "scipy", "tabulate"),
+    *("click", "jinja2", "msgspec", "numpy", "pandas", "pyyaml", "scipy", "tabulate", "tqdm"),
     *("hypothesis", "pytest", "pytest-xdist"),
 )
 

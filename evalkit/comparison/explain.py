@@ -212,7 +212,7 @@ def _settings(facts: Facts) -> Iterator[Cause]:
     names = {"add_bos": "BOS token", "apply_chat_template": "chat template", "system": "system prompt"}
     for key, name in names.items():
         template = comparable.template_of(record)
-        if key == "apply_chat_template" and facts.suite.name == "humaneval_chat" and template:
+        if key == "apply_chat_template" and facts.suite.always_chat and template:
             text = f"the run used sha256 {template[:12]}, the publication does not say which; it changes every request"
             yield Cause(name, "unknown", None, text)
         elif getattr(record.config, key):

@@ -209,7 +209,8 @@ def scores_of_baseline(baseline: Baseline, say: Language = ENGLISH) -> Scores:
                 tasks[task.name] = _point(Estimate(float(row.value), float(row.stderr)).scaled(100))
             elif row is not None:
                 tasks[task.name] = Point(100 * float(row.value))
-    others = sorted({baseline.protocol_of(name) for name in suites} - {"nous-2023"})
+    known = load_suites()
+    others = sorted({baseline.protocol_of(name) for name in suites} - {known[name].protocol for name in suites})
     caveats = (say("other protocol: {changes}", changes=", ".join(others)),) if others else ()
     return Scores(baseline.name, False, caveats, suites, tasks, _average(suites))
 

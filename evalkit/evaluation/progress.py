@@ -1,4 +1,6 @@
-"""Progress on stderr, with an estimate of the time left that one may believe.
+"""Progress on stderr and in a file, with an estimate of the time left that one may believe.
+
+A terminal gets a bar (tqdm's), a log a line now and then, and a dashboard ``progress.json`` in the run's folder.
 
 The unit is work (tokens to compute), not requests: requests sorted by length would make any estimate from their number
 wrong. The rate is that of the work done so far in this process; what a resume found finished does not count.
@@ -6,14 +8,20 @@ wrong. The rate is that of the work done so far in this process; what a resume f
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO
 
-# Lines on something that is no terminal (a log file) come this rarely; a terminal's one line is renewed more often.
+PROGRESS_FILE = "progress.json"
+# Lines on something that is no terminal (a log file) come this rarely; a terminal's bar and the file more often.
 LOG_SECONDS = 30.0
 TERMINAL_SECONDS = 0.5
+FILE_SECONDS = 1.0
 # No estimate before this share of the work: the first packs pay for compilation and memory allocation.
 ESTIMATE_AFTER = 0.02
 
@@ -34,10 +42,11 @@ class Progress:
     """One phase of work.
 
     Args:
-        name: what is being done, e.g. ``scoring``.
+        name: what is being done, e.g. ``log-likelihoods``.
         total: units of work of the phase.
         unit: name of the unit, e.g. ``tokens``.
         done: units that were finished before (a resumed run).
+        folder: where ``progress.json`` is kept; None for none.
         stream: where to write; stderr unless told otherwise.
         clock: seconds, monotonic.
     """
@@ -48,6 +57,7 @@ class Progress:
         total: int,
         unit: str = "tokens",
         done: int = 0,
+        folder: Path | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,30 +66,34 @@ class Progress:
         self.unit = unit
         self.done = done
         self._found = done
+        self._folder = folder
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._started = clock()
-        self._terminal = self._stream.isatty()
-        self._last_shown = self._started
-        self._open_line = False
+        self._started = self._last_shown = clock()
+        self._bar = self._open_bar() if self._stream.isatty() else None
+        self._write()
 
     def advance(self, units: int) -> None:
         """Count finished work, and show it if it is time."""
         self.done += units
-        interval = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
-        if self._clock() - self._last_shown >= interval:
-            self._show(self.text())
+        now = self._clock()
+        if self._bar is not None:
+            self._bar.update(units)
+        elif now - self._last_shown >= LOG_SECONDS:
+            self._last_shown = now
+            self._say(self.text())
+        if now - self._last_written >= FILE_SECONDS:
+            self._write()
 
     def finish(self) -> None:
         """Say how long the phase took."""
-        seconds = self._clock() - self._started
-        work = self.done - self._found
-        per_second = work / seconds if seconds > 0 else 0.0
-        rate = f", {per_second:,.{0 if per_second >= 10 else 1}f} {self.unit} a second" if per_second else ""
-        self._show(f"{self.name}: {work:,} {self.unit} in {duration_text(seconds)}{rate}")
-        if self._open_line:
-            self._stream.write("\n")
-            self._open_line = False
+        if self._bar is not None:
+            self._bar.close()
+        self._write(is_finished=True)
+        rate = self.per_second()
+        shown = f", {rate:,.{0 if rate >= 10 else 1}f} {self.unit} a second" if rate else ""
+        seconds = duration_text(self._clock() - self._started)
+        self._say(f"{self.name}: {self.done - self._found:,} {self.unit} in {seconds}{shown}")
 
     def text(self) -> str:
         """Return the line for now."""
@@ -87,6 +101,11 @@ class Progress:
         line = f"{self.name}: {share:.0%} of {self.total:,} {self.unit}"
         left = self.seconds_left()
         return line if left is None else f"{line}, {duration_text(left)} left"
+
+    def per_second(self) -> float:
+        """Return the rate of this process so far; 0 where there is none yet."""
+        seconds = self._clock() - self._started
+        return (self.done - self._found) / seconds if seconds > 0 else 0.0
 
     def seconds_left(self) -> float | None:
         """Return the estimate, or None while too little is done to know."""
@@ -96,11 +115,43 @@ class Progress:
             return None
         return (self._clock() - self._started) * (to_do - work) / work
 
-    def _show(self, text: str) -> None:
-        self._last_shown = self._clock()
-        if self._terminal:
-            self._stream.write(f"\r\x1b[2Kevalkit: {text}")
-            self._open_line = True
-        else:
-            self._stream.write(f"evalkit: {text}\n")
+    def _open_bar(self) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(
+            desc=f"evalkit: {self.name}",
+            total=self.total,
+            initial=self.done,
+            unit=f" {self.unit}",
+            file=self._stream,
+            mininterval=TERMINAL_SECONDS,
+            miniters=1,
+            smoothing=0,  # the mean rate: packs differ, and the last one's says little
+            dynamic_ncols=True,
+            leave=False,  # what `finish` says takes its place
+        )
+
+    def _say(self, text: str) -> None:
+        self._stream.write(f"evalkit: {text}\n")
         self._stream.flush()
+
+    def _write(self, is_finished: bool = False) -> None:
+        """Renew the file in one step; no result depends on it, so neither a power failure nor a full disk matters."""
+        self._last_written = self._clock()
+        if self._folder is None:
+            return
+        left = 0.0 if is_finished else self.seconds_left()
+        now = {
+            "what": self.name,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "per_second": round(self.per_second(), 3),
+            "eta_seconds": None if left is None else round(left, 1),
+            "updated": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "finished": is_finished,
+        }
+        temporary = self._folder / f".{PROGRESS_FILE}.tmp"
+        with suppress(OSError):
+            temporary.write_text(json.dumps(now) + "\n", encoding="utf-8")
+            temporary.replace(self._folder / PROGRESS_FILE)

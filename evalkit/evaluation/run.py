@@ -250,7 +250,9 @@ def _open_run(
             opened.journal,
             opened.records,
             source=source,
-            watch=lambda what, total, done: Progress(what, total, "tokens" if what == SCORES else what, done),
+            watch=lambda what, total, done: Progress(
+                what, total, "tokens" if what == SCORES else what, done, opened.folder
+            ),
             held=signals.held,
             check=signals.check,
             before=answerer.check_in_use,

@@ -38,8 +38,8 @@ from evalkit.models.sentencepieces import as_sentencepiece, restore_bos
 from evalkit.models.tekken import as_tekken, is_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
 from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_gpt2, is_own_code, needs_file_alone
+from evalkit.models.tokenizer_packages import check_tokenizer_packages
 from evalkit.options import settings_of
-from evalkit.requirements import check_tokenizer_packages
 from evalkit.scoring.parts import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release

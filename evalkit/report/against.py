@@ -12,10 +12,10 @@ from evalkit.comparison.gate import is_run
 from evalkit.errors import ConfigError
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
-from evalkit.report.card import COMPARISON_ORDER, ModelScores, column_of, comparison_table
+from evalkit.report.card import ModelScores, column_of, comparison_table
 from evalkit.report.run_report import run_report, suite_average, warnings
 from evalkit.results.reading import read_run
-from evalkit.suites import load_suites
+from evalkit.suites import load_suites, rows_of_card
 from evalkit.tables import Column, Table, render, rounded, to_markdown
 
 
@@ -29,7 +29,7 @@ def column_of_run(record: RunRecord, say: Language = ENGLISH) -> ModelScores:
     changed = say(", changed: {changes}", changes=names) if names else ""
     values = {"protocol": f"{record.protocol}{changed}", "dtype": model.dtype, "device": model.device}
     notes = [say("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, say)]
-    missing = ", ".join(suites[name].title for name in COMPARISON_ORDER if exact[name] is None)
+    missing = ", ".join(suite.title for suite in rows_of_card() if exact[suite.name] is None)
     notes += [say("no score for {suites}: tasks are missing or failed", suites=missing)] if missing else []
     others = sorted(name for name, entry in record.data.items() if entry.verdict == "other")
     notes += [say("not the published content: {names}", names=", ".join(others))] if others else []

@@ -8,11 +8,8 @@ from decimal import Decimal
 
 from evalkit.baselines.model import Baseline
 from evalkit.language import ENGLISH, Language
-from evalkit.suites import load_suites
+from evalkit.suites import rows_of_card
 from evalkit.tables import Cell, Column, Table, rounded
-
-COMPARISON_ORDER = ("gpt4all", "bigbench", "agieval", "truthfulqa")
-"""The rows of the card's comparison table, in its order; their sum is the total score."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +32,21 @@ class ModelScores:
 
     def total(self) -> Decimal | None:
         """Return the sum of the four suites, not rounded, or None if one is missing: no total of fewer is a total."""
-        values = [self.suites.get(suite) for suite in COMPARISON_ORDER]
+        values = [self.suites.get(suite.name) for suite in rows_of_card()]
         known = [value for value in values if value is not None]
         return sum(known, Decimal(0)) if len(known) == len(values) else None
 
 
 def column_of(baseline: Baseline, say: Language = ENGLISH) -> ModelScores:
     """Return a baseline's column: averages as printed; where only rows were published, their exact average."""
-    suites = load_suites()
     scores: dict[str, Decimal | None] = {}
     notes = []
-    for name in COMPARISON_ORDER:
-        printed = baseline.averages.get(name)
-        scores[name] = printed if printed is not None else baseline.recomputed(suites[name])
-        protocol = baseline.protocol_of(name)
-        if scores[name] is not None and protocol != suites[name].protocol:
-            values = {"suite": suites[name].title, "protocol": protocol, "expected": suites[name].protocol}
+    for suite in rows_of_card():
+        printed = baseline.averages.get(suite.name)
+        scores[suite.name] = printed if printed is not None else baseline.recomputed(suite)
+        protocol = baseline.protocol_of(suite.name)
+        if scores[suite.name] is not None and protocol != suite.protocol:
+            values = {"suite": suite.title, "protocol": protocol, "expected": suite.protocol}
             notes.append(say("{suite} was measured by {protocol}, not by {expected}.", **values))
     if not baseline.tasks:
         notes.append(say("only averages were published."))
@@ -82,12 +78,11 @@ def comparison_table(
         changes = [None if own is None or value is None else rounded(own - value) for value in values[:-1]]
         return (label, *(None if value is None else rounded(value) for value in values), *changes)
 
-    suites = load_suites()
-    rows = [row(suites[name].title, [model.suites.get(name) for model in models]) for name in COMPARISON_ORDER]
+    suites = rows_of_card()
+    rows = [row(suite.title, [model.suites.get(suite.name) for model in models]) for suite in suites]
     totals = [model.total() for model in models]
     rows.append(row(say("Total Score"), totals))
-    count = len(COMPARISON_ORDER)
-    rows.append(row(say("Average Total"), [None if total is None else total / count for total in totals]))
+    rows.append(row(say("Average Total"), [None if total is None else total / len(suites) for total in totals]))
     if any(model.humaneval is not None for model in models):
         rows.append(row("HumanEval", [model.humaneval for model in models]))
     notes = tuple(f"{heading}: {note}" for heading, model in zip(headings, models, strict=True) for note in model.notes)

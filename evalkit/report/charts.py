@@ -13,7 +13,7 @@ from evalkit.comparison.points import Point, RunData, Scores, scores_of_baseline
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
-from evalkit.suites import load_suites
+from evalkit.suites import load_suites, short_name
 
 COLOURS = 8
 """Colours that tell models apart; further models begin again, with another shape."""
@@ -217,8 +217,3 @@ def task_groups(models: Sequence[Model], runs: Sequence[RunData]) -> list[Group]
         if rows:
             groups.append(Group(suite.title, tuple(rows), axis))
     return groups
-
-
-def short_name(task: str) -> str:
-    """Return a task's name without the suite's, which stands above it."""
-    return task.removeprefix("bigbench_").removeprefix("agieval_")

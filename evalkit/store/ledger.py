@@ -71,7 +71,6 @@ class Ledger:
 
     Attributes:
         reused: positions of the last call's requests whose results came from another run.
-        reused_count: number of those, of all calls.
     """
 
     def __init__(
@@ -94,7 +93,6 @@ class Ledger:
         self._before = before
         self._called = 0
         self.reused: list[int] = []
-        self.reused_count = 0
 
     def score(
         self, requests: Sequence[TokenRequest], scorer: Scorer, documents: Sequence[tuple[str, int]] = ()
@@ -253,7 +251,6 @@ class Ledger:
         if [keys[position] for position in positions if position < len(keys)] != section.reused["keys"]:
             raise self._foreign()
         self.reused = list(positions)
-        self.reused_count += len(positions)
         return dict(zip(positions, stored_values(section.what, section.reused), strict=True))
 
     def _plan(self, number: int, section: Section, keys: Sequence[str], make: Callable[[], Record]) -> Record:

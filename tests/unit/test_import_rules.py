@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,10 +40,88 @@ def importers(package: str) -> set[str]:
     return {path.relative_to(PACKAGE).as_posix() for path in FILES if package in imported(path)}
 
 
+# The package's files that any room may stand on, then the rooms in the data's order: CONTRIBUTING, "Where things are".
+GROUND = [
+    *("__init__", "errors", "paths", "requirements", "language", "tables", "yaml_files"),
+    *("options", "suites", "task_names", "config"),
+]
+ROOMS = [
+    *("stats", "records", "scoring", "data", "store", "sandbox", "models", "tasks"),
+    *("results", "baselines", "comparison", "report", "evaluation", "cli"),
+]
+ORDER = [*GROUND, *ROOMS, "lm_eval"]  # the last is a command: lm-eval's own, which knows the adapter
+
+
+def module_of(path: Path) -> str:
+    parts = ("evalkit", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def own_imports(tree: ast.AST, package: str) -> set[str]:
+    """What of evalkit a file imports when it runs, in functions too; what is there for types alone is left out."""
+    found = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(package.split(".")[: -(node.level - 1) or None]) if node.level else ""
+            base = ".".join(part for part in (above, node.module) if part)
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        found |= own_imports(node, package)
+    return {name for name in found if name.split(".")[0] == "evalkit"}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module to the modules that it imports."""
+    modules = {module_of(path): path for path in FILES}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        names = own_imports(ast.parse(path.read_text(encoding="utf-8")), package)
+        graph[module] = {name if name in modules else name.rpartition(".")[0] for name in names} - {module}
+    return graph
+
+
+def test_every_file_has_its_place_in_the_order() -> None:
+    assert {room_of(module) for module in import_graph()} == set(ORDER)
+
+
+def test_no_room_imports_from_a_later_one() -> None:
+    wrong = {
+        (module, imported_module)
+        for module, names in import_graph().items()
+        for imported_module in names
+        if ORDER.index(room_of(imported_module)) > ORDER.index(room_of(module))
+    }
+    assert wrong == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = import_graph()
+    # The one that there is: two halves of one file, the second imported at the first's end.
+    graph["evalkit.sandbox.values"].remove("evalkit.sandbox.flat")
+    # Take away what imports nothing that is left; what remains stands in circles, or on one.
+    while free := {module for module, names in graph.items() if not names & set(graph)}:
+        graph = {module: names for module, names in graph.items() if module not in free}
+    assert graph == {}
+
+
+def test_the_guide_shows_the_rooms_in_their_order() -> None:
+    guide = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = guide.split("## Where things are")[1].split("```")[1]
+    assert re.findall(r"^([a-z_]+)/ ", block, re.MULTILINE) == ROOMS
+
+
 def test_only_the_adapter_imports_openmind_and_torch_npu() -> None:
     assert importers("openmind") == {"models/openmind.py"}
     assert importers("torch_npu") == {"models/openmind.py"}
-    assert importers("openmind_hub") == {"openmind_hub.py"}
+    assert importers("openmind_hub") == {"data/openmind_hub.py"}
 
 
 def test_one_seam_knows_lm_evals_tasks() -> None:
@@ -96,15 +175,27 @@ def test_at_most_one_file_imports_ray() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["report", "baselines", "data", "stats.py", "records", "suites.py", "config.py", "options.py"]
+    "part",
+    [
+        "stats",
+        "records",
+        "data",
+        "results",
+        "baselines",
+        "comparison",
+        "report",
+        "suites.py",
+        "config.py",
+        "options.py",
+    ],
 )
 def test_what_works_without_a_model_imports_no_package_for_models(part: str) -> None:
     files = [path for path in FILES if path == PACKAGE / part or PACKAGE / part in path.parents]
     assert files
     for path in files:
         heavy = imported(path) & HEAVY
-        # The hub's documents come through `datasets`, imported when they are asked for.
-        assert heavy <= ({"datasets"} if path.name == "hubs.py" else set()), path
+        # The hubs' documents come through their packages, imported when they are asked for.
+        assert heavy <= {"hubs.py": {"datasets"}, "openmind_hub.py": {"openmind_hub"}}.get(path.name, set()), path
 
 
 def loaded_by(code: str) -> set[str]:

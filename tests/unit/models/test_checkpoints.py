@@ -265,7 +265,7 @@ def test_a_missing_tokenizer_names_the_option(own_checkpoint: Path) -> None:
 
 
 def test_a_tekken_file_alone_needs_its_package(own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit import requirements as packages
+    from evalkit.models import tokenizer_packages as packages
 
     (own_checkpoint / "tokenizer.json").rename(own_checkpoint / "tekken.json")
     monkeypatch.setattr(packages, "_is_there", lambda _: False)

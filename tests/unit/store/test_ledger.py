@@ -345,7 +345,7 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     assert [scores[n] for n in range(10) if n != 4] == [taken[n] for n in range(10) if n != 4]
     assert not math.isnan(scores[4][0]), "a failed score is computed anew"
     assert len(scorer.computed) == 4  # 11 requests in packs of 3
-    assert ledger.reused_count == 9 + 4
+    assert [section.reused for section in ledger.describe().sections] == [9, 4]
     assert None not in texts
     # Resumed without the other run, which may be gone by now.
     again = FakeScorer(dies_at=0)
@@ -353,7 +353,7 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     with opened:
         assert ledger.score(make_requests(20), again) == scores
         assert ledger.generate(PROMPTS, plan_pairs, answer) == texts
-    assert ledger.reused_count == 9 + 4
+    assert [section.reused for section in ledger.describe().sections] == [9, 4]
     assert ledger.reused == [0, 1, 2, 3]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SAMPLES = REPOSITORY / "evalkit" / "samples"
 REAL = Path(os.environ.get("EVALKIT_SHARED", REPOSITORY.parent / "shared")) / "data"
 

@@ -48,9 +48,9 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def test_the_commit_and_whether_there_are_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "evalkit" / "evaluation"
-    package.mkdir(parents=True)
-    module = package / "environment.py"
+    room = tmp_path / "evalkit" / "evaluation"
+    room.mkdir(parents=True)
+    module = room / "environment.py"
     module.write_text("")
     monkeypatch.setattr(environment, "__file__", str(module))
     assert code_revision() == Code()
@@ -64,7 +64,7 @@ def test_the_commit_and_whether_there_are_changes(tmp_path: Path, monkeypatch: p
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "evalkit" / "environment.py"))
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "evalkit" / "evaluation" / "environment.py"))
     monkeypatch.setenv("PATH", "")
     assert code_revision() == Code()
 

@@ -17,7 +17,7 @@ from evalkit.evaluation.verify import log_likelihood_tasks, print_verification, 
 from evalkit.suites import load_suites, load_tasks
 from tests.support.files import change_document
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "verify.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "verify.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
