@@ -146,6 +146,11 @@ def parse_yaml(text: str, where: str, example_keys: str, loader: type[_SafeLoade
     """Return a file's text as one mapping; arguments and errors as in `read_yaml`."""
     try:
         found = yaml.load(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark is not None else ""
+        said = "; ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{where}{line}: not valid YAML ({' '.join(said.split())})") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(found, dict):

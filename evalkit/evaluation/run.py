@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
@@ -19,7 +19,7 @@ from evalkit.evaluation.evaluated import samples_of, system_of
 from evalkit.evaluation.interrupt import Interrupted, StopSignals
 from evalkit.evaluation.progress import Progress
 from evalkit.evaluation.ready import check_ready
-from evalkit.models.answering import Answerer, FullyDescribed, Session
+from evalkit.models.answering import Answerer, FullyDescribed, Session, Work
 from evalkit.paths import user_path
 from evalkit.records.asked import Asked
 from evalkit.records.facts import ModelFacts, Numerics, RequestCounts, ScorerFacts
@@ -88,6 +88,8 @@ def run(
     check_ready(config, names, sources, say)
     data = load_all(names, sources, config.limit, say)
     parent = _folder_of_runs(config)
+    if config.reuse:
+        runs.check_source(user_path(config.reuse))
 
     with ExitStack() as stack:
         # 2. A safe place for model-written programs, or a refusal.
@@ -98,13 +100,15 @@ def run(
         described = answerer.describe()
         model_facts = part(ModelFacts, {"name": config.model.name, **described}, "describe()")
 
-        # 4. One look at model and requests; what cannot come out right ends here.
+        # 4. One look at model, requests and the run to take scores from; what cannot come out right ends here.
+        wanted = _identity(config, names, data, answerer.work(), described)
+        source = runs.source_run(user_path(config.reuse), wanted) if config.reuse else None
         tasks, plan, findings = _look(config, names, sources, answerer, say, clock)
         if plan is not None:
             return Finished(None, plan)
 
         # 5. The run's folder: a new one, or that of the unfinished run with the same identity.
-        opened, ledger = _open_run(config, parent, names, data, answerer, described, signals, say)
+        opened, ledger = _open_run(config, parent, wanted, source, answerer, signals, say)
         stack.enter_context(opened.journal)
         runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"), opened.last_written)
 
@@ -217,27 +221,33 @@ def _folder_of_runs(config: RunConfig) -> Path:
     return parent
 
 
-def _open_run(
+def _identity(
     config: RunConfig,
-    parent: Path,
     names: Sequence[str],
     data: Mapping[str, LoadedData],
-    answerer: Answerer,
+    ours: Work,
     described: FullyDescribed,
-    signals: StopSignals,
-    say: Say,
-) -> tuple[runs.OpenRun, Ledger]:
-    ours = answerer.work()
-    wanted = identity(
+) -> dict[str, Any]:
+    """Return what the run's scores depend on."""
+    return identity(
         config,
         _protocol(names),
         {name: loaded.describe() for name, loaded in data.items()},
         {**described, "scorer": {"name": ours.scorer, "attention": ours.attention}},
         reuse=user_path(config.reuse).resolve().name if config.reuse else None,
     )
-    source: Source | None = None
-    if config.reuse:
-        source = runs.source_run(user_path(config.reuse), wanted)
+
+
+def _open_run(
+    config: RunConfig,
+    parent: Path,
+    wanted: Mapping[str, Any],
+    source: Source | None,
+    answerer: Answerer,
+    signals: StopSignals,
+    say: Say,
+) -> tuple[runs.OpenRun, Ledger]:
+    ours = answerer.work()
     # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
     work = {
         "threads": ours.threads,

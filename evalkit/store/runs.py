@@ -237,11 +237,7 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     Raises:
         StoreError: no run with a journal is there, or its model, tokenizer, dtype, scorer or protocol is another.
     """
-    path = folder / JOURNAL_FILE
-    if not path.is_file():
-        raise StoreError(
-            f"{folder}: no run to take scores from (no {JOURNAL_FILE}); name a folder such as results/M/TIME"
-        )
+    path = check_source(folder)
     contents = journal.read(path)
     if contents.header is None:
         raise StoreError(f"{folder}: nothing was computed in this run; leave --reuse out")
@@ -250,6 +246,20 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     if changed:
         raise StoreError(f"{folder}: its scores cannot be taken over: {in_one_line(changed)}; leave --reuse out")
     return Source.of(folder.resolve().name, read_sections(contents.records, path))
+
+
+def check_source(folder: Path) -> Path:
+    """Return the journal of the run that scores are to be taken from.
+
+    Raises:
+        StoreError: there is none.
+    """
+    path = folder / JOURNAL_FILE
+    if not path.is_file():
+        raise StoreError(
+            f"{folder}: no run to take scores from (no {JOURNAL_FILE}); name a folder such as results/M/TIME"
+        )
+    return path
 
 
 def sections_of(folder: Path) -> list[Section]:

@@ -175,3 +175,10 @@ def test_a_fault_of_ours_is_no_verdict(
 def test_a_name_that_is_too_long_is_one_line(command: str) -> None:
     line = error_line(evalkit(*command.replace("{}", "a" * 300).split()))
     assert "too long" in line
+
+
+def test_the_look_before_the_work_sees_that_there_is_no_run_to_reuse(tmp_path: Path) -> None:
+    command = ["run", "--model", "tiny", "--task", "boolq", "--dry-run", "--reuse", str(tmp_path / "none")]
+    found = CliRunner().invoke(main, [*command, "--output", str(tmp_path)])
+    assert found.exit_code == 2
+    assert f"{tmp_path / 'none'}: no run to take scores from" in found.output

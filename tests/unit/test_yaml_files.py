@@ -16,6 +16,7 @@ from evalkit.data import load_manifest
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
 from evalkit.suites import load_suites
+from evalkit.yaml_files import parse_yaml
 
 pytestmark = pytest.mark.torch_free
 
@@ -102,3 +103,10 @@ def test_what_is_no_such_file_is_one_line(kind: str, text: str, tmp_path: Path) 
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"^[^\n]*\.yaml[^\n]*$"):
         read(path)
+
+
+def test_what_is_no_yaml_is_named_with_its_line() -> None:
+    with pytest.raises(ConfigError, match=r"^run\.yaml:3: not valid YAML \(key 'limit' is there twice\)$"):
+        parse_yaml("model: m\nlimit: 3\nlimit: 4\n", "run.yaml", "'model'")
+    with pytest.raises(ConfigError, match=r"^run\.yaml:2: not valid YAML \(mapping values are not allowed here\)$"):
+        parse_yaml("model: m\nlimit: 3: 4\n", "run.yaml", "'model'")
