@@ -201,6 +201,10 @@ def _instance(kind: type[BaseException], arguments: list[Any], message: str) -> 
             return made
         error = kind.__new__(kind, *arguments)
         error.args = tuple(arguments)
+        for base in (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError):
+            if isinstance(error, base):  # keeps its arguments as start, end and so on, too
+                built(base, arguments)  # checks them
+                base.__init__(error, *arguments)
     except Exception:  # arguments that do not suit it; its text will do
         for base in kind.__mro__:
             with contextlib.suppress(TypeError):  # an exception group without exceptions is none
