@@ -27,7 +27,8 @@ def _flags(array: Any) -> str:
     return COLUMNS_FIRST * columns + READ_ONLY * (not array.flags.writeable)
 
 
-def _crosses(dtype: Any) -> bool:
+def crosses(dtype: Any) -> bool:
+    """Whether arrays of a dtype cross."""
     return dtype.kind in NUMPY_KINDS and dtype.names is None
 
 
@@ -37,7 +38,7 @@ def parts_of_array(value: Any) -> tuple[Any, ...] | None:
     numpy = sys.modules["numpy"]
     scalar = not isinstance(value, numpy.ndarray)
     dtype = value.dtype
-    if not _crosses(dtype) or (scalar and dtype.kind == "O"):
+    if not crosses(dtype) or (scalar and dtype.kind == "O"):
         return None
     shape = None if scalar else list(value.shape)
     flags = "" if scalar else _flags(value)
@@ -116,7 +117,7 @@ def view_parts(value: Any) -> tuple[Any, ...] | None:
     owner = owner_of(value)
     if owner is None or not owner.flags.owndata or not owner.flags.forc or not value.size:
         return None
-    if not _crosses(value.dtype) or value.dtype.kind == "O" or owner.dtype != value.dtype:
+    if not crosses(value.dtype) or value.dtype.kind == "O" or owner.dtype != value.dtype:
         return None
     offset = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
     places = (list(value.shape), list(value.strides), offset)
@@ -164,7 +165,7 @@ def build_view(owner: Any, shape: Any, strides: Any, offset: Any, flags: Any) ->
 
 def parts_of_dtype(value: Any) -> tuple[Any, ...] | None:
     """(text,) of a dtype; None where it cannot cross."""
-    return (value.str,) if _crosses(value) else None
+    return (value.str,) if crosses(value) else None
 
 
 def build_dtype(text: Any) -> Any:

@@ -342,14 +342,19 @@ class Session:
     def deep_copy(self, handle: int, memo: dict[Any, Any]) -> Any:
         """``copy.deepcopy`` of an object of the candidate, made there, with one memo there for each here; what is one
         object in the parts that each side copies is one in their copies, too."""
-        number = memo.setdefault("evalkit", next(self._memos))
+        number, told = memo.setdefault("evalkit", (next(self._memos), set()))
+        alive = memo.setdefault(id(memo), [])  # as copy.deepcopy does: an id must not become another object's
         common = [entry.value for entry in self._heap.entries.values() if id(entry.value) in memo]
+        common = [one for one in common if id(one) not in told]
+        told.update(map(id, common))
         reply = self.ask("deepcopy", handle, [number, [[one, memo[id(one)]] for one in common]])
         try:
             made, copies = reply
             for one, copied in copies:
                 if id(one) in self._heap.numbers and type(copied) is type(one):
+                    alive.append(one)
                     memo.setdefault(id(one), copied)
+                    told.add(id(one))
         except (TypeError, ValueError):
             self.end_malformed("no deep copy")
         return made

@@ -43,6 +43,7 @@ from .wire import MAX_FRAME_BYTES, frame, frame_length
 REQUESTS_FD, REPLIES_FD = 3, 4
 PROGRAM_NAME = "<candidate>"
 MAX_MESSAGE_CHARACTERS = 500
+_sleep = time.sleep  # whatever the program makes of it
 BATCH_SECONDS = 0.001  # items of an iterator are sent together for so long
 
 
@@ -112,7 +113,7 @@ class Objects:
         self.late: dict[int, BaseException] = {}  # raised by an iterator after items that were sent before
         self.stubs: dict[int, list[Any]] = {}  # functions of the tests, by the id of what stands for them
         self.made: dict[int, Any] = {}  # what stands for them, by their number
-        self.memos: dict[int, dict[Any, Any]] = {}  # of deep copies that the tests make
+        self.memos: dict[int, tuple[dict[Any, Any], set[int]]] = {}  # of deep copies of the tests; what they know of it
         self.number = 0
         """Of the question that the tests wait for an answer to."""
         self.turn = RLock()
@@ -181,11 +182,11 @@ class Objects:
     def take_turn(self, number: int) -> None:
         """After the program's own work: wait until what its threads ask the tests is answered."""
         if self.waiting:
-            time.sleep(0.001)  # lets one of them go first, however often the tests ask
+            _sleep(0.001)  # lets one of them go first, however often the tests ask
         self.turn.acquire()
         while self.number != number:  # a question that such a thread's own led to is not answered yet
             self.turn.release()
-            time.sleep(0.001)
+            _sleep(0.001)
             self.turn.acquire()
 
     def _function(self, body: list[Any]) -> Callable[..., Any]:
@@ -243,11 +244,17 @@ class Objects:
 
     def deep_copy(self, value: Any, memo: int, copies: list[list[Any]]) -> list[Any]:
         """[copy, [[object, its copy], ...]]: of common objects, those that this or the tests have made."""
-        known = self.memos.setdefault(memo, {})
+        known, told = self.memos.setdefault(memo, ({}, set()))
+        alive = known.setdefault(id(known), [])  # as copy.deepcopy does: an id must not become another object's
         for one, made in copies:
+            alive.append(one)
             known.setdefault(id(one), made)
+            told.add(id(one))
         made = copy.deepcopy(value, known)
-        common = [entry.value for entry in list(self.heap.entries.values()) if id(entry.value) in known]
+        common = [entry.value for entry in list(self.heap.entries.values())]
+        common = [one for one in common if id(one) in known and id(one) not in told]
+        alive.extend(common)
+        told.update(map(id, common))
         return [made, [[one, known[id(one)]] for one in common]]
 
     def some(self, handle: int, most: int) -> list[Any]:

@@ -468,7 +468,7 @@ def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
     compared = replaced & {"__contains__", "__hash__", *(f"__{sign}__" for sign in COMPARISONS)}
     methods |= {method: _compares_as(method.strip("_"), kind) for method in compared if hasattr(kind, method)}
     methods |= {f"__{sign}__": _reflects_as(sign, kind) for sign in abilities & REFLECTED}
-    if "__hash__" in compared and kind.__hash__ is None:
+    if "__hash__" in compared and vars(kind).get("__hash__") is None:
         methods["__hash__"] = _typed("hash", int)
     if "__eq__" in compared and "__hash__" not in compared:
         methods["__hash__"] = kind.__hash__

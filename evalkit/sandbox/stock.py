@@ -20,7 +20,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .arrays import build_array, build_dtype, build_scalar_type, build_view, parts_of_array, parts_of_dtype
+from .arrays import build_array, build_dtype, build_scalar_type, build_view, crosses, parts_of_array, parts_of_dtype
 
 # Builtins that cross as themselves: a program may return `int`, a test may pass `len`.
 _TYPES = "int float complex str bool bytes bytearray list tuple dict set frozenset range object"
@@ -135,9 +135,15 @@ COPIED: dict[str, Callable[[Any], dict[Any, Any]]] = {
 }
 
 
+VIEWED = frozenset({"array.array", "=numpy"})
+
+
 def is_whole_view(value: Any) -> bool:
     """Whether a memoryview is all of a bytearray, an array or an array of numpy, as that is."""
-    if type(value.obj) is not bytearray and stock_name(type(value.obj)) not in ("array.array", "=numpy"):
+    kind: Any = type(value.obj)
+    if kind is not bytearray and stock_name(kind) not in VIEWED:
+        return False
+    if hasattr(value.obj, "dtype") and not crosses(value.obj.dtype):
         return False
     whole = memoryview(value.obj)
     names = ("format", "shape", "strides", "readonly", "nbytes")
@@ -147,7 +153,7 @@ def is_whole_view(value: Any) -> bool:
 def _memoryview(data: Any, text: Any) -> Any:
     """The view of an object that has this content now; once it is viewed, it takes no other length."""
     kind: Any = type(data)
-    if kind is not bytearray and (stock_name(kind) not in ("array.array", "=numpy") or not hasattr(data, "tolist")):
+    if kind is not bytearray and (stock_name(kind) not in VIEWED or not hasattr(data, "tolist")):
         raise TypeError("no object that can be viewed")
     if kind is bytearray:
         with contextlib.suppress(BufferError):
