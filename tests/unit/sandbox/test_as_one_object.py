@@ -156,6 +156,13 @@ OWN = [
      "assert f(lambda v: f(lambda w: w + v, [1, 2]), [10, 20, 30]) == [[11, 12], [21, 22], [31, 32]]"),
     ("import concurrent.futures as c\nex = c.ThreadPoolExecutor(2)\ndef f(g, x): return ex.submit(g, x)",
      "a, b = f(lambda v: v * 3, 5), f(abs, -5)\nassert a.result() == 15 and b.result(timeout=1) == 5"),
+    ("import threading\ndef f(g, n):\n    r = []\n"
+     "    ts = [threading.Thread(target=lambda: r.append(g(n - 1))) for _ in '12']\n"
+     "    for t in ts: t.start()\n    for t in ts: t.join()\n    return sum(r)",
+     "def g(n): return f(g, n) if n > 0 else 1\nassert f(g, 3) == 8"),
+    ("import threading\ndef f(g):\n    def forever():\n        while True: g(1)\n"
+     "    threading.Thread(target=forever, daemon=True).start()\n    return 5",
+     "l = []\nassert f(l.append) == 5 and f(l.append) == 5 and {*l} <= {1}"),
     ("import concurrent.futures as c\nex = c.ThreadPoolExecutor(2)\ndef f(g, x): return ex.submit(g, x)",
      "a = f(lambda v: v * 3, 5)\nwhile not a.done(): pass\nassert a.result() == 15"),
     ("class f(list): pass", "import copy\na = f([[1]])\nb = copy.deepcopy(a)\nb[0].append(2)\nassert a == [[1]]"),
