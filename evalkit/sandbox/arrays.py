@@ -27,7 +27,8 @@ def _flags(array: Any) -> str:
     return COLUMNS_FIRST * columns + READ_ONLY * (not array.flags.writeable)
 
 
-def _crosses(dtype: Any) -> bool:
+def crosses(dtype: Any) -> bool:
+    """Whether arrays of a dtype cross."""
     return dtype.kind in NUMPY_KINDS and dtype.names is None
 
 
@@ -37,7 +38,7 @@ def parts_of_array(value: Any) -> tuple[Any, ...] | None:
     numpy = sys.modules["numpy"]
     scalar = not isinstance(value, numpy.ndarray)
     dtype = value.dtype
-    if not _crosses(dtype) or (scalar and dtype.kind == "O"):
+    if not crosses(dtype) or (scalar and dtype.kind == "O"):
         return None
     shape = None if scalar else list(value.shape)
     flags = "" if scalar else _flags(value)
@@ -58,6 +59,8 @@ def _checked(text: Any, sizes: Any) -> tuple[Any, int]:
     if type(sizes) is not list or len(sizes) > 32 or not all(type(n) is int and n >= 0 for n in sizes):
         raise ValueError("not a shape")
     count, dtype = math.prod(sizes), numpy.dtype(text)
+    if dtype.names is not None or dtype.subdtype is not None:
+        raise ValueError("a dtype of several fields")
     if count * dtype.itemsize > MAX_ARRAY_BYTES:
         raise ValueError("an array that is too large")
     return dtype, count
@@ -99,8 +102,13 @@ def build_array(text: Any, shape: Any, data: Any, flags: Any = "") -> Any:
 def owner_of(value: Any) -> Any:
     """The array that owns the memory of another one; None where it owns its own, or no array does."""
     numpy, owner = sys.modules["numpy"], value
-    while type(owner.base) is numpy.ndarray:
-        owner = owner.base
+    while True:
+        below = owner.base
+        if type(below).__name__ == "DummyArray" and str(type(below).__module__).startswith("numpy.lib"):
+            below = below.base  # as_strided and sliding_window_view put it between
+        if type(below) is not numpy.ndarray:
+            break
+        owner = below
     return None if owner is value else owner
 
 
@@ -109,11 +117,11 @@ def view_parts(value: Any) -> tuple[Any, ...] | None:
     owner = owner_of(value)
     if owner is None or not owner.flags.owndata or not owner.flags.forc or not value.size:
         return None
-    if not _crosses(value.dtype) or value.dtype.kind == "O" or owner.dtype != value.dtype:
+    if not crosses(value.dtype) or value.dtype.kind == "O" or owner.dtype != value.dtype:
         return None
     offset = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
     places = (list(value.shape), list(value.strides), offset)
-    if not _are_whole_items(value.dtype, *places[1:]) or not 0 <= offset < owner.nbytes:
+    if not _are_whole_items(value.dtype, *places[1:]) or not _is_within(owner, *places):
         return None
     return owner, *places, _flags(value)
 
@@ -123,8 +131,17 @@ def _are_whole_items(dtype: Any, strides: list[int], offset: int) -> bool:
     return dtype.itemsize > 0 and not any(n % dtype.itemsize for n in (*strides, offset))
 
 
+def _is_within(owner: Any, shape: list[int], strides: list[int], offset: int) -> bool:
+    """Whether no item of a view lies before or behind its owner's memory; numpy's own check of that overflows."""
+    if len(shape) != len(strides) or not all(n > 0 for n in shape):
+        return False
+    ways = [stride * (n - 1) for n, stride in zip(shape, strides, strict=True)]
+    first, last = offset + sum(w for w in ways if w < 0), offset + sum(w for w in ways if w > 0)
+    return first >= 0 and last + int(owner.dtype.itemsize) <= int(owner.nbytes)
+
+
 def build_view(owner: Any, shape: Any, strides: Any, offset: Any, flags: Any) -> Any:
-    """A view again; numpy itself refuses one that reaches beyond its owner.
+    """A view again.
 
     Raises:
         ValueError, TypeError: no view of this owner.
@@ -137,6 +154,8 @@ def build_view(owner: Any, shape: Any, strides: Any, offset: Any, flags: Any) ->
         raise TypeError("not the place of a view")
     if not _are_whole_items(owner.dtype, strides, offset):
         raise ValueError("a view of parts of items")
+    if not _is_within(owner, shape, strides, offset):
+        raise ValueError("a view beyond its owner")
     buffer = owner if owner.flags.c_contiguous else owner.T
     made = numpy.ndarray(tuple(shape), owner.dtype, buffer, offset, tuple(strides))
     if READ_ONLY in flags:
@@ -146,7 +165,7 @@ def build_view(owner: Any, shape: Any, strides: Any, offset: Any, flags: Any) ->
 
 def parts_of_dtype(value: Any) -> tuple[Any, ...] | None:
     """(text,) of a dtype; None where it cannot cross."""
-    return (value.str,) if _crosses(value) else None
+    return (value.str,) if crosses(value) else None
 
 
 def build_dtype(text: Any) -> Any:

@@ -339,9 +339,25 @@ class Session:
         """Ask an object of the candidate."""
         return self._exchange(question, handle, arguments, {})
 
-    def new_memo(self) -> int:
-        """A number for what a deep copy remembers."""
-        return next(self._memos)
+    def deep_copy(self, handle: int, memo: dict[Any, Any]) -> Any:
+        """``copy.deepcopy`` of an object of the candidate, made there, with one memo there for each here; what is one
+        object in the parts that each side copies is one in their copies, too."""
+        number, told = memo.setdefault("evalkit", (next(self._memos), set()))
+        alive = memo.setdefault(id(memo), [])  # as copy.deepcopy does: an id must not become another object's
+        common = [entry.value for entry in self._heap.entries.values() if id(entry.value) in memo]
+        common = [one for one in common if id(one) not in told]
+        told.update(map(id, common))
+        reply = self.ask("deepcopy", handle, [number, [[one, memo[id(one)]] for one in common]])
+        try:
+            made, copies = reply
+            for one, copied in copies:
+                if id(one) in self._heap.numbers and type(copied) is type(one):
+                    alive.append(one)
+                    memo.setdefault(id(one), copied)
+                    told.add(id(one))
+        except (TypeError, ValueError):
+            self.end_malformed("no deep copy")
+        return made
 
     def close_generator(self, handle: int) -> None:
         """Have a generator of the candidate ended, unless it is dropped while something else is said."""
@@ -448,6 +464,8 @@ class Session:
             if "callback" not in reply:
                 break
             self._send(self._called_back(reply))
+        if "threads" in reply:
+            self.notes.setdefault("functions of the tests that the program's threads call after it has answered")
         if "malformed" in reply:
             raise Malformed(str(reply["malformed"])[:200])
         if "uncrossed" in reply:
@@ -619,7 +637,7 @@ class Proxy:
         return self._session.ask("copy", 0, [])
 
     def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
-        return self._session.ask("deepcopy", 0, [memo.setdefault("evalkit", self._session.new_memo())])
+        return self._session.deep_copy(0, memo)
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         del protocol

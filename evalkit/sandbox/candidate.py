@@ -15,6 +15,8 @@ import json
 import os
 import sys
 import time
+from _thread import RLock
+from _thread import _count as count_threads
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +43,7 @@ from .wire import MAX_FRAME_BYTES, frame, frame_length
 REQUESTS_FD, REPLIES_FD = 3, 4
 PROGRAM_NAME = "<candidate>"
 MAX_MESSAGE_CHARACTERS = 500
+_sleep = time.sleep  # whatever the program makes of it
 BATCH_SECONDS = 0.001  # items of an iterator are sent together for so long
 
 
@@ -110,8 +113,14 @@ class Objects:
         self.late: dict[int, BaseException] = {}  # raised by an iterator after items that were sent before
         self.stubs: dict[int, list[Any]] = {}  # functions of the tests, by the id of what stands for them
         self.made: dict[int, Any] = {}  # what stands for them, by their number
-        self.memos: dict[int, dict[Any, Any]] = {}  # of deep copies that the tests make
+        self.memos: dict[int, tuple[dict[Any, Any], set[int]]] = {}  # of deep copies of the tests; what they know of it
         self.number = 0
+        """Of the question that the tests wait for an answer to."""
+        self.turn = RLock()
+        """Whose thread may talk to the tests: the one that answers, but for the time of the program's own work."""
+        self.turn.acquire()
+        self.waiting = 0
+        """Threads that wait for their turn."""
         self.heap = Heap(1, parts_of)
         self.decoder = Decoder(self._object, self.heap)
 
@@ -170,8 +179,27 @@ class Objects:
         self.stubs[id(stub)] = body
         return stub
 
+    def take_turn(self, number: int) -> None:
+        """After the program's own work: wait until what its threads ask the tests is answered."""
+        if self.waiting:
+            _sleep(0.001)  # lets one of them go first, however often the tests ask
+        self.turn.acquire()
+        while self.number != number:  # a question that such a thread's own led to is not answered yet
+            self.turn.release()
+            _sleep(0.001)
+            self.turn.acquire()
+
     def _function(self, body: list[Any]) -> Callable[..., Any]:
         def stub(*args: Any, **kwargs: Any) -> Any:
+            self.waiting += 1
+            self.turn.acquire()
+            self.waiting -= 1
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.turn.release()
+
+        def call(*args: Any, **kwargs: Any) -> Any:
             values = encode_arguments(args, kwargs, self.encoder)
             number = self.number
             send(self.with_changes({"id": number, "callback": body[0], "values": values}))
@@ -214,16 +242,36 @@ class Objects:
             self.heap.forget(message["dropped"])
         self.heap.settle()
 
+    def deep_copy(self, value: Any, memo: int, copies: list[list[Any]]) -> list[Any]:
+        """[copy, [[object, its copy], ...]]: of common objects, those that this or the tests have made."""
+        known, told = self.memos.setdefault(memo, ({}, set()))
+        alive = known.setdefault(id(known), [])  # as copy.deepcopy does: an id must not become another object's
+        for one, made in copies:
+            alive.append(one)
+            known.setdefault(id(one), made)
+            told.add(id(one))
+        made = copy.deepcopy(value, known)
+        common = [entry.value for entry in list(self.heap.entries.values())]
+        common = [one for one in common if id(one) in known and id(one) not in told]
+        alive.extend(common)
+        told.update(map(id, common))
+        return [made, [[one, known[id(one)]] for one in common]]
+
     def some(self, handle: int, most: int) -> list[Any]:
         """Up to ``most`` encoded items of an iterator, as many as come at once, and whether it has ended."""
-        iterator = self.held[handle]
+        iterator, number = self.held[handle], self.number
         if handle in self.late:
             raise self.late.pop(handle)
         items: list[Any] = []
         until = time.monotonic() + BATCH_SECONDS
         try:
             while len(items) < most:
-                items.append(encode(next(iterator), self.encoder()))
+                self.turn.release()
+                try:
+                    item = next(iterator)
+                finally:
+                    self.take_turn(number)
+                items.append(encode(item, self.encoder()))
                 if time.monotonic() > until:
                     break
         except StopIteration as stop:
@@ -285,6 +333,8 @@ def answer(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
     arguments, keywords = decode_arguments(request["values"], objects.decoder)
     objects.take_changes(request)
     reply = _reply(objects, number, request["do"], request["on"], arguments, keywords)
+    if objects.made and count_threads():
+        reply["threads"] = True
     if objects.heap.entries and "uncrossed" not in reply:
         try:
             objects.with_changes(reply)
@@ -303,18 +353,26 @@ def _reply(
         if question in ("send", "throw"):
             if handle in objects.late:  # what it raised is known already, the tests have not asked for it yet
                 raise objects.late.pop(handle)
-            value = getattr(objects.held[handle], question)(*arguments)
+            objects.turn.release()
+            try:
+                value = getattr(objects.held[handle], question)(*arguments)
+            finally:
+                objects.take_turn(number)
             return {"id": number, "ok": encode(value, objects.encoder())}
         if question == "global":
             name = arguments[0]
             found = [encode(objects.names[name], objects.encoder())] if name in objects.names else None
             return {"id": number, "ok": found}
-        if question == "deepcopy":
-            value = copy.deepcopy(objects.held[handle], objects.memos.setdefault(arguments[0], {}))
-        elif question == "call":
-            value = objects.held[handle](*arguments, **keywords)
-        else:
-            value = perform(question, objects.held[handle], arguments)
+        objects.turn.release()
+        try:
+            if question == "deepcopy":
+                value = objects.deep_copy(objects.held[handle], *arguments)
+            elif question == "call":
+                value = objects.held[handle](*arguments, **keywords)
+            else:
+                value = perform(question, objects.held[handle], arguments)
+        finally:
+            objects.take_turn(number)
         return {"id": number, "ok": value if is_simple(value) else encode(value, objects.encoder())}
     except CrossingError as error:
         return {"id": number, "uncrossed": str(error)}

@@ -201,6 +201,11 @@ def _instance(kind: type[BaseException], arguments: list[Any], message: str) -> 
             return made
         error = kind.__new__(kind, *arguments)
         error.args = tuple(arguments)
+        codes: tuple[Any, ...] = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
+        for code in codes:
+            if isinstance(error, code):  # keeps its arguments as start, end and so on, too
+                built(code, arguments)  # checks them
+                code.__init__(error, *arguments)
     except Exception:  # arguments that do not suit it; its text will do
         for base in kind.__mro__:
             with contextlib.suppress(TypeError):  # an exception group without exceptions is none

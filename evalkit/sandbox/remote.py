@@ -221,12 +221,11 @@ def note_hidden(session: Session, owner: str, name: str) -> None:
 
 
 def copied(value: Any, memo: dict[Any, Any] | None = None) -> Any:
-    """``copy.copy`` of an object of the candidate, made there; with a memo, ``copy.deepcopy``, with one memo there for
-    each here, so that what is one object in two of them is one in their copies, too."""
+    """``copy.copy`` of an object of the candidate, made there; with a memo, ``copy.deepcopy``."""
     session: Session = value._session
     if memo is None:
         return session.ask("copy", handle_of(value), [])
-    return session.ask("deepcopy", handle_of(value), [memo.setdefault("evalkit", session.new_memo())])
+    return session.deep_copy(handle_of(value), memo)
 
 
 def cannot_pickle(value: Any) -> NoReturn:
@@ -468,6 +467,9 @@ def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
     methods |= {wanted: asked(wanted) for wanted in replaced if not wanted.startswith("__")}
     compared = replaced & {"__contains__", "__hash__", *(f"__{sign}__" for sign in COMPARISONS)}
     methods |= {method: _compares_as(method.strip("_"), kind) for method in compared if hasattr(kind, method)}
+    methods |= {f"__{sign}__": _reflects_as(sign, kind) for sign in abilities & REFLECTED}
+    if "__hash__" in compared and vars(kind).get("__hash__") is None:
+        methods["__hash__"] = _typed("hash", int)
     if "__eq__" in compared and "__hash__" not in compared:
         methods["__hash__"] = kind.__hash__
     return type(name, (Derived, kind), methods)
@@ -487,6 +489,19 @@ def _compares_as(sign: str, kind: type) -> Any:
     return None if by_value is None else compares
 
 
+def _reflects_as(sign: str, kind: type) -> Any:
+    """An operator of the subclass with a value of the tests at its left: the base type's, which the verdict then
+    says."""
+    by_value = getattr(kind, f"__{sign}__", None)
+
+    def reflects(self: Any, other: object, *more: object) -> Any:
+        self._session.note_operator(self)
+        self._session.doubts.setdefault(f"__{sign}__ of the program's own class {type(self).__name__} was not asked")
+        return NotImplemented if by_value is None else by_value(self, other, *more)
+
+    return reflects
+
+
 _OF_FLAGS = frozenset(f"__{name}__" for name in ("or", "and", "xor", "ror", "rand", "rxor", "invert"))
 
 
@@ -496,7 +511,9 @@ def replaced_in(kind: type, base: type) -> list[str]:
     for between in kind.__mro__[: kind.__mro__.index(base)]:
         for name, method in list(between.__dict__.items()):
             # A Flag's operators are those of its values.
-            if type(name) is str and not (name in _OF_FLAGS and getattr(method, "__module__", "") == "enum"):
+            if type(name) is not str or (name in _OF_FLAGS and getattr(method, "__module__", "") == "enum"):
+                continue
+            if name != "__hash__" or method is not None or base.__hash__ is not None:
                 own.add(name)
     names = ({*dir(base)} - {*dir(object)}) | ABLE | {f"__{sign}__" for sign in COMPARISONS}
     return sorted(own & names)[:100]

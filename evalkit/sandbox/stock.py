@@ -20,7 +20,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .arrays import build_array, build_dtype, build_scalar_type, build_view, parts_of_array, parts_of_dtype
+from .arrays import build_array, build_dtype, build_scalar_type, build_view, crosses, parts_of_array, parts_of_dtype
 
 # Builtins that cross as themselves: a program may return `int`, a test may pass `len`.
 _TYPES = "int float complex str bool bytes bytearray list tuple dict set frozenset range object"
@@ -116,7 +116,14 @@ def _under(view: Any) -> Any:
     """The table under a view of it, which stays a view of that one."""
     proxy = view if type(view) is types.MappingProxyType else view.mapping
     below = gc.get_referents(proxy)
-    return below[0] if len(below) == 1 and isinstance(below[0], dict) else dict(proxy)
+    if len(below) != 1 or not isinstance(below[0], dict):
+        return dict(proxy)
+    return below[0] if _crosses_as_table(type(below[0])) else dict(dict.items(below[0]))
+
+
+def _crosses_as_table(kind: Any) -> bool:
+    """Whether objects of a subclass of dict are a dict's for the tests, too: not of a subclass of Counter, say."""
+    return stock_name(kind) is not None or all(base is dict or stock_name(base) is None for base in kind.__mro__)
 
 
 # The tests' own tables that a program could not change in one process are sent as copies.
@@ -128,16 +135,53 @@ COPIED: dict[str, Callable[[Any], dict[Any, Any]]] = {
 }
 
 
+VIEWED = frozenset({"array.array", "=numpy"})
+
+
 def is_whole_view(value: Any) -> bool:
-    """Whether a memoryview is a bytearray's bytes, all of them."""
-    return type(value.obj) is bytearray and value.format == "B" and value.ndim == 1 and len(value) == len(value.obj)
+    """Whether a memoryview is all of a bytearray, an array or an array of numpy, as that is."""
+    kind: Any = type(value.obj)
+    if kind is not bytearray and stock_name(kind) not in VIEWED:
+        return False
+    if hasattr(value.obj, "dtype") and not crosses(value.obj.dtype):
+        return False
+    whole = memoryview(value.obj)
+    names = ("format", "shape", "strides", "readonly", "nbytes")
+    return whole.nbytes > 0 and all(getattr(value, name) == getattr(whole, name) for name in names)
 
 
 def _memoryview(data: Any, text: Any) -> Any:
-    """The view of a bytearray that has this content now; once it is viewed, it takes no other length."""
-    with contextlib.suppress(BufferError):
-        _type_is(data, bytearray)[:] = bytes.fromhex(text)
+    """The view of an object that has this content now; once it is viewed, it takes no other length."""
+    kind: Any = type(data)
+    if kind is not bytearray and (stock_name(kind) not in VIEWED or not hasattr(data, "tolist")):
+        raise TypeError("no object that can be viewed")
+    if kind is bytearray:
+        with contextlib.suppress(BufferError):
+            data[:] = bytes.fromhex(text)
+    elif stock_name(kind) == "array.array" and data.typecode != "u":
+        with contextlib.suppress(BufferError):
+            data[:] = _build_array(data.typecode, text)
     return memoryview(data)
+
+
+# What a view of bytes can be cast to.
+_FORMATS = frozenset("bBhHiIlLqQnNfd?c")
+
+
+def _view_parts(value: Any) -> tuple[Any, ...] | None:
+    """(bytes, format, shape) of a memoryview that is no whole one; None where a view of bytes cannot be that."""
+    if value.format not in _FORMATS or not value.contiguous or 0 in (value.shape or ()):
+        return (value.tobytes(), "B", None) if value.format == "B" and value.ndim == 1 else None
+    return value.tobytes(), value.format, None if value.ndim == 1 else list(value.shape)
+
+
+def _build_view(data: Any, how: Any, shape: Any) -> Any:
+    made = memoryview(_type_is(data, bytes))
+    if type(how) is not str or how not in _FORMATS:
+        raise ValueError("not the format of a view")
+    if shape is None:
+        return made if how == "B" else made.cast(how)  # type: ignore[call-overload]
+    return made.cast(how, tuple(_int(*_type_is(shape, list))))  # type: ignore[call-overload]
 
 
 def _table(value: Any) -> Any:
@@ -212,7 +256,7 @@ TABLE: dict[str, Parts] = {
     "slice": (lambda v: (v.start, v.stop, v.step), slice),
     "ellipsis": (lambda v: (), lambda: ...),
     "NotImplementedType": (lambda v: (), lambda: NotImplemented),
-    "memoryview": (lambda v: (v.tobytes(),), lambda data: memoryview(_type_is(data, bytes))),
+    "memoryview": (_view_parts, _build_view),
     "dict_keys": (lambda v: (_under(v),), lambda table: dict.keys(_table(table))),
     "dict_values": (lambda v: (_under(v),), lambda table: dict.values(_table(table))),
     "dict_items": (lambda v: (_under(v),), lambda table: dict.items(_table(table))),

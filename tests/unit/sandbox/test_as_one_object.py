@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import textwrap
 
 import pytest
 
 from evalkit.sandbox import Checker, Problem
+from evalkit.sandbox.arrays import build_view
 from evalkit.sandbox.candidate import describe
 from evalkit.sandbox.raised import Raiser
 from evalkit.sandbox.values import decode
@@ -45,6 +48,23 @@ MEMORY = [
     ("return a[0].keys()", "d = dict(x=1)\nk = f(d)\nd['y'] = 2\nassert len(k) == {1, 2}"),
     ("return a[0].values()", "d = dict(x=1)\nk = f(d)\nd['x'] = 2\nassert sum(k) == {1, 2}"),
     ("return len(a[0]), 'x' in a[0]", "assert f(dict(x=1).keys()) == {(1, True), (0, False)}"),
+    ("return np.lib.stride_tricks.sliding_window_view(a[0], 3)",
+     "a = np.arange(6)\nv = f(a)\na[2] = 50\nassert (int(v[0, 2]), int(v[2, 0])) == {(50, 50), (2, 2)}"),
+    ("return np.lib.stride_tricks.as_strided(a[0], (2, 2), (8, 8))",
+     "a = np.arange(6)\nv = f(a)\nv[:] = 0\nassert a[1] == {0, 1}"),
+    ("a[0][0, 1] = 9",
+     "a = np.arange(6)\nf(np.lib.stride_tricks.as_strided(a, (2, 2), (16, 8)))\nassert a[1] == {9, 1}"),
+    ("f.x = array('i', [1, 2])\nreturn memoryview(f.x), f.x",
+     "m, x = f()\nx[0] = 5\nassert (m[0], m[1], m.format) == {(5, 2, 'i'), (1, 2, 'B')}"),
+    ("return memoryview(a[0])", "a = np.arange(6.).reshape(2, 3)\nm = f(a)\na[1, 0] = 8\n"
+     "assert (m[1, 0], m.format, m.shape) == {(8.0, 'd', (2, 3)), (3.0, 'd', (2, 3))}"),
+    ("return memoryview(b'abcdef').cast('H')",
+     "m = f()\nassert (len(m), m.format, m.readonly) == {(3, 'H', True), (6, 'B', True)}"),
+    ("return memoryview(b'abcdef').cast('B', (2, 3))",
+     "assert str(f().tolist()[1]) == {'[100, 101, 102]', '[97, 98, 99]'}"),
+    ("return memoryview(array('h', [1, 2, 3, 4]))[::2]", "m = f()\nassert (m[1], len(m)) == {(3, 2), (2, 2)}"),
+    ("return a[0].format, a[0][1]", "assert f(memoryview(array('q', [1, -2]))) == {('q', -2), ('B', 0)}"),
+    ("return memoryview(np.zeros(2, [('a', 'i4')]))", "assert f().nbytes == {8, 4}"),
     ("a[0]['x'] += 1", "d = dict(x=1, y=2)\nfor k in d: f(d)\nassert d['x'] == {3, 2}"),
 ]  # fmt: skip
 
@@ -105,6 +125,46 @@ OWN = [
      "import copy\na = f([1])\nb = copy.copy(a)\nb.r.append(2)\nassert a.r == [1]"),
     ("class f:\n    def __init__(self, n=None): self.n, self.v = n, 0",
      "import copy\na = f()\nl = [a, f(a)]\nc = copy.deepcopy(l)\nc[0].v = 5\nassert c[1].n.v == 5 and l[0].v == 0"),
+    ("class f:\n    def __init__(self, r): self.r = r",
+     "import copy\nl = [1]\nc, m = copy.deepcopy([f(l), l])\nm.append(2)\n"
+     "assert c.r is m and c.r == [1, 2] and l == [1]"),
+    ("class f:\n    def __init__(self, r): self.r = r",
+     "import copy\nl = [1]\nm, c = copy.deepcopy([l, f(l)])\nm.append(2)\n"
+     "assert c.r is m and c.r == [1, 2] and l == [1]"),
+    ("class f:\n    def __init__(self, r): self.r = r",
+     "import copy\nl = [1]\nc, m = copy.deepcopy([f(l), l])\nm.append(2)\nassert c.r == [1]"),
+    ("class f:\n    def __init__(self, r): self.r = r",
+     "import copy\nl = [[1], {}]\nc = [copy.deepcopy([f(l[0]), *l, f(l)]) for _ in range(30)]\n"
+     "c[3][1].append(2)\nassert c[3][0].r == [1, 2] == c[3][3].r[0] and c[4][0].r == [1] == l[0]"),
+    ("class f(list):\n    def __hash__(self): return 1", "assert hash(f()) == 1 and {f([1]): 2}[f([1])] == 2"),
+    ("class f(list):\n    def __hash__(self): return 1", "try: hash(f())\nexcept TypeError: pass\nelse: assert False"),
+    ("class f(list):\n    def __eq__(self, o): return list.__eq__(self, o)",
+     "try: hash(f())\nexcept TypeError: pass\nelse: assert False"),
+    ("from collections import defaultdict\nclass f(defaultdict):\n    def __init__(self): super().__init__(list)",
+     "g = f()\ng[1].append(2)\n"
+     "assert dict(g) == {1: [2]} and sorted(g.items()) == [(1, [2])] and list(g.values()) == [[2]]"),
+    ("from collections import Counter\nclass f(Counter): pass",
+     "g = f('aab')\n"
+     "assert dict(g) == {'a': 2, 'b': 1} and sorted(g.items()) == [('a', 2), ('b', 1)] and 'a' in g.keys()"),
+    ("class E(UnicodeDecodeError): pass\ndef f(): raise E('utf8', b'ab', 0, 1, 'bad')",
+     "try: f()\n"
+     "except UnicodeDecodeError as e: assert (e.start, e.reason, e.object, e.args[3]) == (0, 'bad', b'ab', 1)"),
+    ("import threading\ndef f(g, xs):\n    r = [None] * len(xs)\n    def one(k): r[k] = g(xs[k])\n"
+     "    ts = [threading.Thread(target=one, args=(k,)) for k in range(len(xs))]\n    for t in ts: t.start()\n"
+     "    for t in ts: t.join()\n    return r",
+     "assert f(lambda v: v * 3, list(range(8))) == [3 * i for i in range(8)]\n"
+     "assert f(lambda v: f(lambda w: w + v, [1, 2]), [10, 20, 30]) == [[11, 12], [21, 22], [31, 32]]"),
+    ("import concurrent.futures as c\nex = c.ThreadPoolExecutor(2)\ndef f(g, x): return ex.submit(g, x)",
+     "a, b = f(lambda v: v * 3, 5), f(abs, -5)\nassert a.result() == 15 and b.result(timeout=1) == 5"),
+    ("import threading\ndef f(g, n):\n    r = []\n"
+     "    ts = [threading.Thread(target=lambda: r.append(g(n - 1))) for _ in '12']\n"
+     "    for t in ts: t.start()\n    for t in ts: t.join()\n    return sum(r)",
+     "def g(n): return f(g, n) if n > 0 else 1\nassert f(g, 3) == 8"),
+    ("import threading\ndef f(g):\n    def forever():\n        while True: g(1)\n"
+     "    threading.Thread(target=forever, daemon=True).start()\n    return 5",
+     "l = []\nassert f(l.append) == 5 and f(l.append) == 5 and {*l} <= {1}"),
+    ("import concurrent.futures as c\nex = c.ThreadPoolExecutor(2)\ndef f(g, x): return ex.submit(g, x)",
+     "a = f(lambda v: v * 3, 5)\nwhile not a.done(): pass\nassert a.result() == 15"),
     ("class f(list): pass", "import copy\na = f([[1]])\nb = copy.deepcopy(a)\nb[0].append(2)\nassert a == [[1]]"),
     ("class f(list): pass",
      "import copy\na = f([[1]])\nb = copy.copy(a)\nb.append(2)\nassert a == [[1]] and b[0] is a[0]"),
@@ -163,6 +223,7 @@ def test_what_cannot_cross_is_named(checker: Checker, definitions: str, lines: s
         ("def __eq__(self, o): return False", "f([1]) == [1]", "__eq__"),
         ("def __contains__(self, x): return False", "1 in f([1])", "__contains__"),
         ("def __lt__(self, o): return False", "f([1]) < [2]", "__lt__"),
+        ("def __radd__(self, o): return [0]", "[1] + f([2]) == [1, 2]", "__radd__"),
     ],
 )
 def test_a_pass_that_rests_on_the_base_types_comparison_says_so(
@@ -172,6 +233,81 @@ def test_a_pass_that_rests_on_the_base_types_comparison_says_so(
     (verdict,) = checker.check(Problem("Test/0", "", test, "f"), [f"class f(list):\n    {body}\n"])
     assert verdict.passed
     assert verdict.detail == f"{name} of the program's own class f was not asked"
+
+
+@pytest.mark.parametrize(
+    ("base", "line", "sign"),
+    [
+        ("int", "sum([f(1), f(2)]) == 3", "radd"),
+        ("int", "3 * f(2) == 6", "rmul"),
+        ("float", "5 - f(1.0) == 4", "rsub"),
+        ("str", "'a' + f('b') == 'ab'", "radd"),
+        ("str", "'%s!' % f('b') == 'b!'", "rmod"),
+        ("tuple", "(1,) + f((2,)) == (1, 2)", "radd"),
+        ("set", "{1} | f({2}) == {1, 2}", "ror"),
+        ("frozenset", "frozenset([1]) & f([1]) == {1}", "rand"),
+        ("dict", "{1: 1} | f({2: 2}) == {1: 1, 2: 2}", "ror"),
+        ("bytes", "b'a' + f(b'b') == b'ab'", "radd"),
+    ],
+)
+def test_a_pass_that_rests_on_the_base_types_operator_says_so(
+    checker: Checker, base: str, line: str, sign: str
+) -> None:
+    body = f"class f({base}):\n    def __{sign}__(self, o): return 7\n"
+    (verdict,) = checker.check(Problem("Test/0", "", f"def check(f):\n    assert {line}\n", "f"), [body])
+    assert verdict.passed
+    assert verdict.detail == f"__{sign}__ of the program's own class f was not asked"
+
+
+def test_a_thread_that_nobody_listens_to_is_named(checker: Checker) -> None:
+    body = "import threading\n\n\ndef f(g):\n    threading.Thread(target=g).start()\n"
+    test = "import threading\n\n\ndef check(f):\n    e = threading.Event()\n    f(e.set)\n    assert e.wait(0.05)\n"
+    verdicts = list(checker.check(Problem("Test/0", "", test, "f"), [body] * 3))
+    assert all(verdict.passed or "program's threads" in verdict.detail for verdict in verdicts), verdicts
+
+
+WILD = [
+    ([2, 2, 2], [8 * 4096 * 100, 1 << 62, 1 << 62], 0),
+    ([3], [-(1 << 63)], 0),
+    ([3], [1 << 63], 0),
+    ([1 << 20], [1 << 44], 0),
+    ([2, 2], [1 << 61, -(1 << 61)], 0),
+    ([2], [8], 8 * 999),
+    ([2], [-8], 0),
+    ([1], [8], -8),
+    ([1], [8], 1 << 64),
+    ([0], [8], 0),
+    ([2], [8, 8], 0),
+]
+
+
+@pytest.mark.parametrize(("shape", "strides", "offset"), WILD)
+def test_a_view_beyond_its_owner_is_refused(shape: list[int], strides: list[int], offset: int) -> None:
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(ValueError, match=r"view|array"):
+        build_view(numpy.arange(1000), shape, strides, offset, "")
+
+
+def test_a_view_is_built_exactly_where_all_its_items_are_its_owners() -> None:
+    """The oracle looks at each item's place."""
+    numpy = pytest.importorskip("numpy")
+    owner, draw, built = numpy.arange(6), random.Random(5), 0
+    for _ in range(2000):
+        shape = [draw.randint(1, 3) for _ in range(draw.randint(0, 3))]
+        strides = [8 * draw.randint(-4, 4) for _ in shape]
+        offset = 8 * draw.randint(-1, 6)
+        places = [
+            offset + sum(n * stride for n, stride in zip(index, strides, strict=True))
+            for index in itertools.product(*map(range, shape))
+        ]
+        if all(0 <= place <= 40 for place in places):
+            built += 1
+            made = build_view(owner, shape, strides, offset, "")
+            assert made.reshape(-1).tolist() == [place // 8 for place in places]
+        else:
+            with pytest.raises(ValueError, match="beyond its owner"):
+                build_view(owner, shape, strides, offset, "")
+    assert built > 100
 
 
 def test_an_array_is_not_given_back_while_tests_hold_a_view_of_it(checker: Checker) -> None:
