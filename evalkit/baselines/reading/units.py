@@ -32,7 +32,8 @@ _ERROR = re.compile(r"(?:^|[\s(\[_])(?:S\.?E\.?M?|S\.?D\.?)(?=$|[\s)\]])")
 # Headings that say as a whole how much was asked, how, or what several models have in common.
 _NO_NAME = re.compile(
     r"^\W*(?:(?:number|count|num|no\.?|nr\.?)?(?:\s+of)?\W*"
-    r"(?:(?:n|k|few|num|in)?[-_ ]?(?:few)?shots?|num_fewshot|fewshot|n|questions?|items?|samples?|documents?|docs|examples?|tasks?"
+    r"(?:(?:n|k|few|num|in)?[-_ ]?(?:few)?shots?|num_fewshot|fewshot|n|questions?|items?|samples?|documents?"
+    r"|docs|examples?|tasks?"
     r"|counts?|prompts?|weights?|seeds?|limits?|sizes?|params?|parameters?|tokens?|years?|dates?|versions?|v|metrics?)"
     r"|rank(?:ing|s)?|positions?|places?|averages?|avg|means?|medians?|max(?:imum)?|min(?:imum)?|sums?|totals?|wins?|best|worst"
     r"|normali[sz]ed(?:\s+scores?)?|prozent|per\s?cent|sota|state[\s-]of[\s-]the[\s-]art"

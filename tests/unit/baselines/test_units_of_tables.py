@@ -229,8 +229,9 @@ def test_a_file_of_which_nothing_is_read_says_what_stands_where(tmp_path: Path) 
 
 ROWS = {"ARC-C": "54.0", "HellaSwag": "80.0", "MMLU": "62.0", "Winogrande": "74.0", "GSM8K": "45.2"}
 NO_MODELS = [  # hand-made, on both sides
-    "Few-shot", "k-shot", "# Shots", "shot数", "SE", "SD", "Std Err", "Std. Dev.", "±", "CI", "95% CI", "p-value", "n", "N",
-    "# Questions", "题目数", "Size", "Seed", "Recovery (%)", "Accuracy Recovery (%)", "Foo recovery", "Foo recovery (%)",
+    "Few-shot", "k-shot", "# Shots", "shot数", "SE", "SD", "Std Err", "Std. Dev.", "±", "CI", "95% CI", "p-value", "n",
+    "N", "# Questions", "题目数", "Size", "Seed", "Recovery (%)", "Accuracy Recovery (%)", "Foo recovery",
+    "Foo recovery (%)",
     "Foo (% of FP16)", "% of BF16", "vs FP16", "Foo vs BF16", "Retained", "Perf. retained", "Degradation", "Loss",
     "Foo loss", "Foo Δ%", "Foo - Bar", "Bar/Foo", "差异", "恢复率", "Foo Stderr", "Foo (stderr)", "Foo std", "Foo n",
     "Human", "Random guess",
