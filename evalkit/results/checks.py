@@ -179,8 +179,10 @@ def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
         if more:
             raise ValueError(f"{where}.{more[0]}: no such task in evalkit.identity.settings.tasks")
     for task, of_task in facts.metrics.items():
-        if not of_task:
-            raise ValueError(f"evalkit.tasks.{task}: empty")
+        for key in _mapping(theirs["results"], task):
+            metric, is_metric, _ = key.partition(",")
+            if is_metric and metric not in of_task and metric.removesuffix("_stderr") not in of_task:
+                raise ValueError(f"evalkit.tasks.{task}: key '{metric}' is missing, but results has it")
     known = [load_tasks().get(task) for task in tasks]
     wanted = {task.suite for task in known if task is not None}
     suites = [name for name in load_suites() if name in wanted]
