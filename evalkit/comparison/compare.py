@@ -183,6 +183,7 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
         (name, _shown(left.get(name)), _shown(right.get(name)))
         for name in {**left, **right}
         if left.get(name) != right.get(name)
+        and not all(value in (None, [], ()) for value in (left.get(name), right.get(name)))  # nothing is nothing
     ]
 
 

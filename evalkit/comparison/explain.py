@@ -16,6 +16,7 @@ from typing import Literal
 from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
+from evalkit.comparison.compare import setting_differences
 from evalkit.comparison.gate import chosen_suites, is_run, model_name, suites_in, why_no_score
 from evalkit.comparison.run_scores import run_scores
 from evalkit.errors import ConfigError
@@ -129,6 +130,10 @@ def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_proto
     return Explained(record, baseline, tuple(found), tuple(notes))
 
 
+_LISTED = 8
+"""Settings that are named where two runs are to be compared."""
+
+
 def _of_two_runs(record: RunRecord, other: RunRecord) -> str:
     """Return why two runs are not explained but compared, and what of their settings could account for a gap."""
     tasks = [task for task in record.metrics if task in other.metrics]
@@ -137,7 +142,11 @@ def _of_two_runs(record: RunRecord, other: RunRecord) -> str:
     places = {field: place for place, field in enumerate(order)}
     found = comparable.between_runs(record, other, tasks)
     found.sort(key=lambda difference: places.get(difference.field, len(places)))
-    causes = "; ".join(map(str, found)) or "none; models, libraries and chance are left"
+    said = {difference.field for difference in found}
+    more = [name for name, _, _ in setting_differences(record, other) if name.removeprefix("config.") not in said]
+    listed = ", ".join(more[:_LISTED]) + (f" and {len(more) - _LISTED} more" if len(more) > _LISTED else "")
+    besides = f"recorded besides with other values: {listed}" if more else ""
+    causes = "; ".join([*map(str, found), *([besides] if besides else [])]) or "none; chance is left"
     allowed = "".join(f" --allow-different {name}" for name in dict.fromkeys(item.field for item in found))
     return (
         f"--against {other.folder}: that is a run; what differs in settings: {causes}. `evalkit compare "

@@ -136,4 +136,11 @@ def power_report(
         f"Unpaired: against published averages; scores as those of {expected.name}, one half where it has none",
         "or --limit: so many documents of each task, which needs fewer in all than the same share of each",
     )
-    return power_table(plans, effect, alpha, power, notes if effect is not None else notes[:2])
+    # Of d points at least d % of the documents are flips.
+    beyond = max((found.smallest for found in plans if found.paired), default=0.0)
+    too_few = (
+        f"A change of {beyond:.2f} points takes {beyond:.2f} % flips at least: with {flips:g} % there is none so large, "
+        "so say more with --flips where a paired change is larger than it",
+    )
+    shown = (*notes[:1], *(too_few if beyond > flips else ()), *notes[1:])
+    return power_table(plans, effect, alpha, power, shown if effect is not None else shown[:-1])

@@ -7,24 +7,187 @@ mixed files, and no number in them can be trusted.
 from __future__ import annotations
 
 import math
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from evalkit.records.model import MetricValue, RunFacts
 from evalkit.records.samples import Sample
+from evalkit.suites import load_suites, load_tasks
 
 SAME = 1e-6
 """How far lm-eval's mean and evalkit's of the same values can be apart."""
 
 
+_EXACT = ("acc", "acc_norm", "mc1")
+"""Metrics that are 1 where what they chose is right, and else 0."""
+
+
 def check_sample(sample: Sample) -> None:
-    """Check that a sample's numbers belong to its requests.
+    """Check that a sample's numbers belong to its requests, and what its metrics chose to their values.
 
     Raises:
-        ValueError: it has other numbers of continuations and log-probabilities.
+        ValueError: it has other numbers of continuations and log-probabilities, chose what is not there...
     """
-    if len(sample.logprobs) != len(sample.continuations) or len(sample.greedy) not in (0, len(sample.logprobs)):
+    count = len(sample.continuations)
+    if len(sample.logprobs) != count or len(sample.greedy) not in (0, count):
         raise ValueError("not one log-probability for each continuation")
+    if sample.doc_id < 0:
+        raise ValueError(f"doc_id: {sample.doc_id}")
+    for name, value in sample.metrics.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"metrics.{name}: {value!r}")
+        if value is not None and "failed" in sample.details:
+            raise ValueError(f"metrics.{name}: {value!r}, although details.failed says {sample.details['failed']!r}")
+    for where, places in (("gold", sample.gold or ()), ("picked", (sample.picked or {}).values())):
+        for place in places:
+            if not 0 <= place < count:
+                raise ValueError(f"{where}: {place}, of {count} continuations")
+    if sample.second_group is not None and not 0 < sample.second_group < count:
+        raise ValueError(f"second_group: {sample.second_group}, of {count} continuations")
+    if sample.characters is not None:
+        if len(sample.characters) != count:
+            raise ValueError(f"characters: {len(sample.characters)} of them for {count} continuations")
+        for length, text in zip(sample.characters, sample.continuations, strict=True):
+            if not min(1, len(text.strip())) <= length <= len(text.encode("utf-8")):
+                raise ValueError(f"characters: {length}, of a continuation of {len(text)}")
+    for metric, place in (sample.picked or {}).items():
+        value = sample.metrics.get(metric)
+        if metric in _EXACT and sample.gold is not None and value is not None and value != float(place in sample.gold):
+            raise ValueError(f"metrics.{metric}: {value!r}, but picked says {place} and gold {sample.gold}")
+
+
+def check_choices(sample: Sample) -> None:
+    """Check that a sample of the present schema says what each of its metrics chose.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if sample.picked is None:
+        raise ValueError("picked: null")
+    for metric, value in sample.metrics.items():
+        if value is not None and metric in _EXACT and sample.continuations and metric not in sample.picked:
+            raise ValueError(f"picked: no {metric}, but metrics has it")
+    if sample.metrics.get("acc_norm") is not None and sample.characters is None:
+        raise ValueError("characters: null, but acc_norm divides by them")
+
+
+def missing_key(found: Any, kind: Any, trail: str) -> str | None:
+    """Return the place of the first key that a type has and a value does not; None if it has all.
+
+    evalkit writes every key of a record, so one that is not there was taken out. What has a default in the types has it
+    for records of former schemas and other harnesses.
+    """
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        kind = next((inner for inner in typing.get_args(kind) if inner is not type(None)), kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(found, Mapping):
+        for field in msgspec.structs.fields(kind):
+            if field.encode_name in found:
+                inner = missing_key(found[field.encode_name], field.type, f"{trail}.{field.encode_name}")
+            elif kind.__struct_config__.omit_defaults and not field.required:
+                continue
+            else:
+                inner = f"{trail}: key '{field.encode_name}' is missing"
+            if inner is not None:
+                return inner
+        return None
+    if typing.get_origin(kind) is dict and isinstance(found, Mapping):
+        pairs = [(f"{trail}.{key}", value) for key, value in found.items()]
+        kind = typing.get_args(kind)[1]
+    elif typing.get_origin(kind) is tuple and isinstance(found, (list, tuple)):
+        pairs = [(f"{trail}[{place}]", value) for place, value in enumerate(found)]
+        kind = typing.get_args(kind)[0]
+    else:
+        return None
+    return next((text for where, value in pairs if (text := missing_key(value, kind, where)) is not None), None)
+
+
+_FREE = ("seed", "ignored", "variables")
+"""Keys whose numbers are anybody's: a seed may be negative, and settings of a model are its own."""
+
+
+def check_numbers(found: Any, trail: str) -> None:
+    """Check that all numbers of a record's part are finite and not negative: they are counts, durations, differences.
+
+    Raises:
+        ValueError: names the key and its value.
+    """
+    if isinstance(found, Mapping):
+        for key, value in found.items():
+            if key not in _FREE:
+                check_numbers(value, f"{trail}.{key}")
+    elif isinstance(found, (list, tuple)):
+        for place, value in enumerate(found):
+            check_numbers(value, f"{trail}[{place}]")
+    elif isinstance(found, (int, float)) and not isinstance(found, bool) and not 0 <= found < math.inf:
+        raise ValueError(f"{trail}: {found!r}")
+
+
+def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
+    """Check what a finished run of the present schema always says: all tasks everywhere, and its identity.
+
+    Raises:
+        ValueError: names the key that says less than another.
+    """
+    for name in ("identity", "work", "requests"):
+        if getattr(facts, name) is None:
+            raise ValueError(f"evalkit.{name}: null")
+    identity = facts.identity
+    assert identity is not None  # just looked at
+    for name in ("settings", "protocol", "scorer", "device"):
+        if getattr(identity, name) is None:
+            raise ValueError(f"evalkit.identity.{name}: null")
+    assert identity.settings is not None  # just looked at
+    for where, said in (("config", facts.config), ("identity.settings", identity.settings)):
+        if said.limit is not None and said.limit < 1:
+            raise ValueError(f"evalkit.{where}.limit: {said.limit}")
+        if said.samples < 1:
+            raise ValueError(f"evalkit.{where}.samples: {said.samples}")
+    pairs = [
+        (f"config.{name}", getattr(facts.config, name), f"identity.settings.{name}", getattr(identity.settings, name))
+        for name in ("limit", "add_bos", "apply_chat_template", "samples", "temperature", "seed", "max_new_tokens")
+    ]
+    pairs.append(
+        (
+            "model.model_fingerprint",
+            facts.model.model_fingerprint,
+            "identity.model.model_fingerprint",
+            identity.model.model_fingerprint,
+        )
+    )
+    for where, said, there, other in pairs:
+        if said != other:
+            raise ValueError(f"evalkit.{where}: {said!r}, but evalkit.{there} says {other!r}")
+    tasks = list(identity.settings.tasks)
+    theirs = {key: _mapping(lm_eval, key) for key in ("results", "n-samples")}
+    parts: dict[str, Mapping[str, Any]] = {
+        "evalkit.tasks": facts.metrics,
+        "evalkit.data": facts.data,
+        "evalkit.identity.data": identity.data,
+        **theirs,
+    }
+    for where, part in parts.items():
+        absent = [task for task in tasks if task not in part]
+        if absent:
+            raise ValueError(f"{where}: no {absent[0]}, but evalkit.identity.settings.tasks has it")
+    groups = _mapping(lm_eval, "group_subtasks")
+    for where in ("evalkit.tasks", "evalkit.data", "n-samples", "results"):
+        more = [task for task in parts[where] if task not in tasks and not (where == "results" and task in groups)]
+        if more:
+            raise ValueError(f"{where}.{more[0]}: no such task in evalkit.identity.settings.tasks")
+    for task, of_task in facts.metrics.items():
+        for key in _mapping(theirs["results"], task):
+            metric, is_metric, _ = key.partition(",")
+            if is_metric and metric not in of_task and metric.removesuffix("_stderr") not in of_task:
+                raise ValueError(f"evalkit.tasks.{task}: key '{metric}' is missing, but results has it")
+    known = [load_tasks().get(task) for task in tasks]
+    wanted = {task.suite for task in known if task is not None}
+    suites = [name for name in load_suites() if name in wanted]
+    if None not in known and list(facts.suites) != suites:
+        raise ValueError(f"evalkit.suites: {list(facts.suites)}, but its tasks are those of {suites}")
 
 
 def check_metric(value: MetricValue, where: str) -> None:

@@ -13,7 +13,15 @@ from evalkit.errors import StoreError
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_VERSION, RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results import former, lm_eval_files
-from evalkit.results.checks import check_metric, check_record, check_sample
+from evalkit.results.checks import (
+    check_choices,
+    check_metric,
+    check_numbers,
+    check_record,
+    check_sample,
+    check_whole,
+    missing_key,
+)
 from evalkit.yaml_files import fault_in
 
 _REMEDY = "copy the run's folder again or rerun the evaluation"
@@ -43,11 +51,7 @@ def read_run(path: Path) -> RunRecord:
         raise StoreError(f"{file}: damaged, not valid JSON ({error})") from None
     if not isinstance(found, dict) or "evalkit" not in found:
         raise StoreError(f"{file}: not written by evalkit (no key 'evalkit')")
-    version = found.get("schema_version")
-    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
-        raise StoreError(
-            f"{file}: schema_version {version}, this evalkit reads 1 to {SCHEMA_VERSION}; use a newer evalkit"
-        )
+    version = _version(found, file)
     lm_eval = {key: value for key, value in found.items() if key not in ("schema_version", "evalkit")}
     try:
         facts = _facts(former.upgraded(found["evalkit"], version))
@@ -55,11 +59,38 @@ def read_run(path: Path) -> RunRecord:
             for metric, value in of_task.items():
                 check_metric(value, f"evalkit.tasks.{task}.{metric}")
         check_record(facts, lm_eval)
+        if version == SCHEMA_VERSION:
+            if (missing := missing_key(found["evalkit"], RunFacts, "evalkit")) is not None:
+                raise ValueError(missing)
+            check_numbers(found["evalkit"], "evalkit")
+            check_whole(facts, lm_eval)
     except ValueError as error:
         raise StoreError(f"{file}: {error}; the file is damaged, {_REMEDY}") from None
     return RunRecord(
         **{name: getattr(facts, name) for name in RunFacts.__struct_fields__}, folder=folder, lm_eval=lm_eval
     )
+
+
+def _version(found: dict[str, Any], file: Path) -> int:
+    """Return the schema of a record.
+
+    Raises:
+        StoreError: it says none, one that never was, or one of a newer evalkit.
+    """
+    if "schema_version" not in found:
+        raise StoreError(f"{file}: key 'schema_version' is missing; the file is damaged, {_REMEDY}")
+    version = found["schema_version"]
+    if type(version) is not int or version < 1:
+        shown = json.dumps(version)[:40]
+        raise StoreError(
+            f"{file}: schema_version: expected an integer from 1 to {SCHEMA_VERSION}, found {shown}; "
+            f"the file is damaged, {_REMEDY}"
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{file}: schema_version {version}, this evalkit reads 1 to {SCHEMA_VERSION}; use a newer evalkit"
+        )
+    return version
 
 
 def _facts(found: Any) -> RunFacts:
@@ -97,17 +128,43 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         return
     path = folder / SAMPLES_FILE
     decoder = msgspec.json.Decoder(Sample)
+    present = _says_present(folder / RUN_FILE)
     try:
         with path.open("rb") as stream:  # decoded line by line, so that a bad byte has a line
             for number, line in enumerate(stream, 1):
                 try:
                     sample = decoder.decode(line)
                     check_sample(sample)
+                    if present:
+                        _check_present(line, sample)
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                     raise StoreError(f"{path}:{number}: damaged line{_reason(line, error)}") from None
                 yield former.with_choices(sample)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+class _Version(msgspec.Struct):
+    schema_version: Any = None
+
+
+def _says_present(file: Path) -> bool:
+    """Tell whether the record beside samples is of the present schema."""
+    try:
+        version = msgspec.json.decode(file.read_bytes(), type=_Version).schema_version
+    except (OSError, msgspec.MsgspecError, RecursionError):
+        return False  # who reads the record says what is wrong with it
+    return type(version) is int and version == SCHEMA_VERSION
+
+
+_KEYS = tuple((field.encode_name, f'"{field.encode_name}"'.encode()) for field in msgspec.structs.fields(Sample))
+
+
+def _check_present(line: bytes, sample: Sample) -> None:
+    for name, quoted in _KEYS:
+        if quoted not in line:
+            raise ValueError(f"key '{name}' is missing")
+    check_choices(sample)
 
 
 def _reason(line: bytes, error: Exception) -> str:

@@ -21,7 +21,10 @@ def schema_text(kind: type[msgspec.Struct]) -> str:
     """Return a type's JSON schema, with what is written under each field as its description."""
     (_, definitions) = msgspec.json.schema_components([kind])
     said = _descriptions()
+    omitting = {kind.__name__ for kind in (model.Session,)}
     for name, definition in definitions.items():
+        if name not in omitting and "properties" in definition:
+            definition["required"] = list(definition["properties"])  # evalkit writes every key
         for key, described in definition.get("properties", {}).items():
             described["description"] = said[name][key]
     whole: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}

@@ -12,7 +12,7 @@ from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.writing import write_run
 from evalkit.suites import find_task, load_suites
-from tests.support.records import EVALKIT, facts
+from tests.support.records import EVALKIT, facts, of_schema_2
 
 SHA256 = "ab" * 32
 
@@ -62,7 +62,7 @@ def write_samples(folder: Path, samples: Sequence[Sample], **changes: Any) -> Ru
         merged = isinstance(value, dict) and isinstance(described.get(key), dict) and key != "data"
         described[key] = {**described[key], **value} if merged else value
     folder.mkdir(parents=True, exist_ok=True)
-    return write_run(folder, facts(**described), {"results": {}, "versions": {}}, samples)
+    return of_schema_2(write_run(folder, facts(**described), {"results": {}, "versions": {}}, samples))
 
 
 def write_values(

@@ -10,7 +10,7 @@ from typing import Any
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.writing import write_run
-from tests.support.records import facts
+from tests.support.records import facts, of_schema_2
 
 EVALKIT: dict[str, Any] = {
     "protocol": "nous-2023",
@@ -106,7 +106,7 @@ def write_samples(folder: Path, samples: Sequence[Sample], name: str = "org/name
         **changes,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return write_run(folder, facts(**evalkit), {"results": {}, "versions": {}}, samples)
+    return of_schema_2(write_run(folder, facts(**evalkit), {"results": {}, "versions": {}}, samples))
 
 
 def hostile_run(folder: Path) -> RunRecord:

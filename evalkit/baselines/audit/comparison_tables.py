@@ -11,7 +11,7 @@ from itertools import combinations
 
 from evalkit.baselines.audit.checks import Finding, Verdict, as_decimal, classify, places_of
 from evalkit.baselines.published import Comparison, ComparisonRow
-from evalkit.baselines.reading.units import SHARE, UNCLEAR, units_of
+from evalkit.baselines.reading.units import SHARE, UNCLEAR, names_no_model, units_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -43,7 +43,9 @@ class _Grid:
         width = max((len(row.cells) for row in table.rows), default=0)
         self.headings = [*table.headings, *("" for _ in range(width - len(table.headings)))]
         self.changes = [i for i, heading in enumerate(self.headings) if _CHANGE.match(heading)]
-        self.models = [i for i in range(width) if i not in self.changes]
+        self.models = [
+            i for i in range(width) if i not in self.changes and not names_no_model(self.headings[i], self.headings)
+        ]
         self.cells: dict[tuple[int, int], _Cell] = {}
         for r, row in enumerate(table.rows):
             for c, number in enumerate(row.cells):
@@ -91,7 +93,7 @@ def _headings(grid: _Grid) -> Iterable[Finding]:
     seen: dict[str, int] = {}
     for column, heading in enumerate(grid.headings):
         key = " ".join(heading.strip("*_` ").split())
-        if not bare(heading):
+        if not bare(heading) or (column not in grid.models and column not in grid.changes):
             continue
         first = seen.setdefault(key, column)
         if first == column:
@@ -297,7 +299,10 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
             exact = sum((part.should for part in parts), Fraction(0)) / divisor
             # An average in per cent of scores that are shares, with or without its sign.
             shares = any(grid.units.get((r, column)) == SHARE for r in chosen)
-            scale = 100 if shares and cell.printed > (1 if row.role == "average" else len(parts)) else 1
+            most = 1 if row.role == "average" else len(parts)
+            scale = Fraction(100 if shares and cell.printed > most else 1)
+            if not shares and cell.printed <= most < exact:
+                scale = Fraction(1, 100)  # scores in per cent, and below them what they are as shares
             exact *= scale
             verdict = classify(cell.printed, exact, scale * grid.slack * len(parts) / divisor)
             reason = ""

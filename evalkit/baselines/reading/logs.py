@@ -46,6 +46,7 @@ from evalkit.baselines.reading.text import read_lines
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
+    bare,
     comparison_role,
     is_benchmark,
     is_metric,
@@ -63,6 +64,14 @@ _NO_MODELS = {
     *("stderr", "指标", "数值", "分数", "得分", "版本", "标准误"),
 }
 """Headings of a table of one model that are no model's name."""
+
+
+_WAY_COLUMN = re.compile(
+    r"(?:quant\w*\W*)?(?:methods?|quant(?:i[sz]ation|i[sz]ed)?|algorithms?|techniques?|schemes?|(?:[wak]|avg\.?|average)?[\W_]*bits?"
+    r"|bit[\W_]*widths?|precisions?|d?types?|data\W*types?|settings?|formats?|config(?:uration)?s?|variants?|group\W*sizes?|modes?"
+    r"|recipes?|strategy|strategies|方法|算法|量化(?:方法|方式|位数)?|精度|位宽|比特数?|设置|格式|配置)",
+    re.IGNORECASE,
+)
 
 
 class _Reader:
@@ -157,6 +166,8 @@ class _Reader:
         cells = tuple(c for c in (line.before, *line.cells, line.after) if c)
         if not cells or is_rule(cells):
             return False
+        if self._two_row_head(position):
+            return True
         if any(is_metric(c) for c in cells):
             return self._is_unknown_heading(position, cells)
         if self._fits_heading(line):
@@ -175,6 +186,16 @@ class _Reader:
             for _, _, next_line in following[:1]
             if next_line.cells
         )
+
+    def _two_row_head(self, position: int) -> bool:
+        """Tell whether a line names benchmarks, and the next line says nothing but the metrics of each."""
+        head, following = split_line(self.lines[position][1]), self._following(position)
+        if head is None or not following or not any(is_benchmark(c) for c in head.cells):
+            return False
+        said = [c for c in (following[0][2].before, *following[0][2].cells, following[0][2].after) if c]
+        if any(score_of(c) for c in head.cells) or sum(is_metric(c) for c in said) < 2:
+            return False
+        return all(is_metric(c) or i == 0 for i, c in enumerate(said)) and not any(score_of(c) for c in said)
 
     def _is_unknown_heading(self, position: int, cells: tuple[str, ...]) -> bool:
         """Tell whether a line with a metric's name heads a table, and not all of its columns are known."""
@@ -491,6 +512,7 @@ class _Reader:
         body: list[tuple[int, tuple[str, ...]]] = []
         rules: list[int] = []
         first = position
+        second = self._following(position)[0][0] if self._two_row_head(position) else None
         after: tuple[int, str] | None = None
         blank = False  # the line above is empty
         while position < len(self.lines) and after is None:
@@ -502,7 +524,7 @@ class _Reader:
                 blank = True
             elif blank and (below := self._following(position)) and is_rule(below[0][2].cells):
                 break  # the heading of another table
-            elif columns_of(line) is not None and position > first:
+            elif columns_of(line) is not None and position > first and number != second:
                 break
             else:
                 blank = False
@@ -522,7 +544,11 @@ class _Reader:
                     body.append((number, cells))
             position += 1
         before = len(self.comparisons)
-        self._keep_comparison(self.lines[first][0], heading, body, rules)
+        if second is not None:
+            shown = " | ".join(c for c in heading if c)[:60]
+            self.note(second, f"table not read, its head has two rows, the second of metrics: {shown}", unread=True)
+        else:
+            self._keep_comparison(self.lines[first][0], heading, body, rules)
         title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
         self._aside(self.lines[first][0], title, "comparison" if len(self.comparisons) > before else "unread")
         if after is not None:
@@ -558,16 +584,17 @@ class _Reader:
                 0,
             )
             lines = tuple(number for number, _ in body)
+            ways = _ways(heading, body, model)
             rows = [
                 self._comparison_row(
                     line, heading[i], roles[i], [(n, c[i] if i < len(c) else "") for n, c in body], lines
                 )
                 for i in range(len(heading))
-                if i != model
+                if i != model and i not in ways
             ]
             # A column of which no cell is a number is no column of scores.
             rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
-            names = tuple(c[model] if model < len(c) else "" for _, c in body)
+            names = _names(heading, body, model, ways)
             self.comparisons.append(
                 Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=self.above)
             )
@@ -613,6 +640,46 @@ class _Reader:
             tuple(score is not None and score.percent for score in scores),
             tuple(score is not None and value_of(cell) is None for (_, cell), score in zip(cells, scores, strict=True)),
         )
+
+
+def _ways(heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], model: int) -> list[int]:
+    """Return the columns that tell rows of one model apart: how it was quantised, prompted or trained.
+
+    Those are columns that are named so, and, where a model's name stands in several rows, columns of text.
+    """
+    names = [cells[model].strip() for _, cells in body if model < len(cells)]
+    repeated = len(set(names)) < len(names)
+    ways = []
+    for i, title in enumerate(heading):
+        cells = [c[i].strip() for _, c in body if i < len(c)]
+        if i == model or is_benchmark(title) or comparison_role(title) != "other" or not any(cells):
+            continue
+        text = not any(score_of(cell) is not None for cell in cells) and not any("](" in cell for cell in cells)
+        if _WAY_COLUMN.fullmatch(title.strip("*_` ")) or (repeated and text and any(map(str.isalnum, "".join(cells)))):
+            ways.append(i)
+    return ways
+
+
+def _names(
+    heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], model: int, ways: list[int]
+) -> tuple[str, ...]:
+    """Return the models' names with what tells them apart; an empty cell beside that has the name above it."""
+    names, above = [], ""
+    for _, cells in body:
+        name = cells[model].strip() if model < len(cells) else ""
+        if not ways:
+            names.append(name)
+            continue
+        above = name or above
+        parts = [above]
+        for i in ways:
+            part = cells[i].strip("*_` ") if i < len(cells) else ""
+            bits = re.fullmatch(r"[0-9.]+", part) and re.search(r"bits?|位", heading[i], re.IGNORECASE)
+            said = not part.isdigit() and bare(part) and bare(part) in bare(above)
+            if part and not holds_nothing(part) and not said:
+                parts.append(f"{part}-bit" if bits else part)
+        names.append(" ".join(parts) if above else "")
+    return tuple(names)
 
 
 def _says_how(heading: str) -> bool:

@@ -60,7 +60,7 @@ def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], l
         name = model.name or ""
         if name in models:
             known = models[name]
-            same = (model.averages, model.tables) == (known.averages, known.tables)
+            same = (_numbers(model), model.protocols) == (_numbers(known), known.protocols)
             text = f"{name or 'the model'} again, {'as' if same else 'other than'} on line {known.line}, which is kept"
             notes.append(Note(model.line, text, unread=not same))
         else:
@@ -81,7 +81,7 @@ def _left_out(table: Comparison) -> list[Note]:
         if numbers and not heading.strip():
             place = "row" if table.on_its_side else "column"
             notes.append(Note(numbers[0].line_of(column), f"{place} without a model's name; not read", unread=True))
-        elif numbers and names_no_model(heading) and not _CHANGES.match(heading):
+        elif numbers and names_no_model(heading, table.headings) and not _CHANGES.match(heading):
             notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': no model; not imported"))
     return notes
 
@@ -117,7 +117,8 @@ def _may_name(heading: str) -> bool:
 
 def _numbers(model: ModelScores) -> dict[tuple[str, str], Decimal]:
     rows = {(row.task, row.metric): row.value for table in model.tables for row in table.rows}
-    return rows | {(str(average.suite), ""): average.percent for average in model.averages}
+    humaneval = {("humaneval", ""): model.humaneval.percent} if model.humaneval is not None else {}
+    return rows | {(str(average.suite), ""): average.percent for average in model.averages} | humaneval
 
 
 def _model(

@@ -7,30 +7,68 @@ nothing about it, and neither do changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from evalkit.baselines.published import Comparison
-from evalkit.task_names import is_benchmark
+from evalkit.task_names import bare, is_benchmark
 
 SHARE, PERCENT, UNCLEAR = "share", "per cent", "unclear"
 
+# Words that make a heading one of changes, errors or shares of another model, with a model's name beside them or not.
+# They stand free: "vicuna-7b-delta" is a model's name.
 _NO_MODEL = re.compile(
-    r"^\W*(?:(?:change|Δ|delta|diff|gain|improve|recover|recup|retention|relative|ratio|变化|提升|恢复|保留)"
-    r"|(?:rank(?:ing|s)?|position|place|averages?|avg|means?|median|max(?:imum)?|min(?:imum)?|std(?:ev|err)?\.?"
-    r"|stderr|metrics?|shots?|n[-_ ]?shots?|num_fewshot|samples|documents|weights?|排名|平均|均值|样本数)\W*$)",
+    r"[Δ±∆]|恢复|保留|变化|提升|下降|差异|差值|损失|误差|标准差|相对|(?:^|[\s(\[,;:%_#])(?:"
+    r"chang(?:es?|ed)|deltas?|diff(?:s|\.|erences?)?|différences?|gains?|improvements?|improve[ds]?|recover\w*|recup\w*"
+    r"|récup\w*|retention|retain\w*|preserv\w*|degrad\w*|drops?|loss(?:es)?|lost|gaps?|rel(?:\.|ative)?|ratios?|speed-?up"
+    r"|std(?:[\s._-]*(?:ev|dev|err(?:or)?)\.?)?|stderr|standard[\s_]+(?:errors?|deviations?)|errors?|uncertainty|variance"
+    r"|(?:9[059]\s*%?\s*)?(?:c\.?i\.?|confidence\s+intervals?)|p[\s-]?values?|vs\.?|versus|v\.s\."
+    r"|(?:%|per\s?cent|percentage|share|fraction)\s+of|(?:compared|relative)\s+(?:to|with)"
+    r")(?=$|[\s)\],;:%/(])"
+    r"|(?:^|\s|\()%\s*of\b",
+    re.IGNORECASE,
+)
+_ERROR = re.compile(r"(?:^|[\s(\[_])(?:S\.?E\.?M?|S\.?D\.?)(?=$|[\s)\]])")
+# Headings that say as a whole how much was asked, how, or what several models have in common.
+_NO_NAME = re.compile(
+    r"^\W*(?:(?:number|count|num|no\.?|nr\.?)?(?:\s+of)?\W*"
+    r"(?:(?:n|k|few|num|in)?[-_ ]?(?:few)?shots?|num_fewshot|fewshot|n|questions?|items?|samples?|documents?"
+    r"|docs|examples?|tasks?"
+    r"|counts?|prompts?|weights?|seeds?|limits?|sizes?|params?|parameters?|tokens?|years?|dates?|versions?|v|metrics?)"
+    r"|rank(?:ing|s)?|positions?|places?|averages?|avg|means?|medians?|max(?:imum)?|min(?:imum)?|sums?|totals?|wins?|best|worst"
+    r"|normali[sz]ed(?:\s+scores?)?|prozent|per\s?cent|sota|state[\s-]of[\s-]the[\s-]art"
+    r"|humans?(?:\s+(?:experts?|baselines?|performance|level))?|random(?:\s+(?:guess(?:ing)?|chance|baseline))?|chance"
+    r"|排名|平均|均值|样本数|题目数?|题数|数量|人类|随机|shot\s*数|种子|大小|参数量?|版本)\W*$"
+    r"|^\W+$",
     re.IGNORECASE,
 )
 
 
-def names_no_model(heading: str) -> bool:
-    """Tell whether the heading of a column (of a row, in a table on its side) says changes, ranks or averages."""
-    return _NO_MODEL.match(heading) is not None
+def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
+    """Tell whether the heading of a column (of a row, in a table on its side) is no model's name.
+
+    It says changes, errors, shares of another model, ranks, averages, or how much was asked; with a model's name beside
+    that or not. Two of the `others`, the table's headings, with a minus or a stroke between them are a change too.
+    """
+    plain = heading.strip("*_` ")
+    if not plain:
+        return False
+    if _NO_MODEL.search(plain) or _ERROR.search(plain) or _NO_NAME.match(plain):
+        return True
+    counted = re.fullmatch(
+        r"(.*\S)\s+[(\[]?(?:n|k|sizes?|shots?|seeds?|counts?|samples|questions)[)\]]?", plain, re.IGNORECASE
+    )
+    if counted is not None and bare(counted[1]) in [bare(other) for other in others]:
+        return True
+    parts = re.split(r"\s+[-–−—]\s+|\s*−\s*|\s*/\s*", plain)
+    known = [bare(other) for other in others if other.strip() != heading.strip()]
+    return len(parts) == 2 and all(bare(part) and any(other.endswith(bare(part)) for other in known) for part in parts)
 
 
 def model_columns(table: Comparison) -> list[int]:
     """Return the columns that are models: those with a name that says nothing else."""
-    return [i for i, heading in enumerate(table.headings) if heading.strip() and not names_no_model(heading)]
+    headings = table.headings
+    return [i for i, heading in enumerate(headings) if heading.strip() and not names_no_model(heading, headings)]
 
 
 def _places(number: Decimal) -> int:

@@ -225,3 +225,103 @@ def test_a_file_of_which_nothing_is_read_says_what_stands_where(tmp_path: Path) 
     heading = "| Task | Metric | Foo-7B | Stderr | Base-7B | Stderr |\n|---|---|---|---|---|---|\n"
     with pytest.raises(DataError, match="line 3: table not read"):
         read(tmp_path, f"### GPT4All\n\n{heading}| boolq | acc | 0.8731 | 0.0058 | 0.8531 | 0.0062 |\n")
+
+
+ROWS = {"ARC-C": "54.0", "HellaSwag": "80.0", "MMLU": "62.0", "Winogrande": "74.0", "GSM8K": "45.2"}
+NO_MODELS = [  # hand-made, on both sides
+    "Few-shot", "k-shot", "# Shots", "shot数", "SE", "SD", "Std Err", "Std. Dev.", "±", "CI", "95% CI", "p-value", "n",
+    "N", "# Questions", "题目数", "Size", "Seed", "Recovery (%)", "Accuracy Recovery (%)", "Foo recovery",
+    "Foo recovery (%)",
+    "Foo (% of FP16)", "% of BF16", "vs FP16", "Foo vs BF16", "Retained", "Perf. retained", "Degradation", "Loss",
+    "Foo loss", "Foo Δ%", "Foo - Bar", "Bar/Foo", "差异", "恢复率", "Foo Stderr", "Foo (stderr)", "Foo std", "Foo n",
+    "Human", "Random guess",
+]  # fmt: skip
+MODELS = [
+    "vicuna-7b-delta",
+    "mlabonne/Foo",
+    "Llama-3-8B",
+    "Mistral (5-shot)",
+    "GapGPT-7B",
+    "Lossless-7B",
+    "Foo - Instruct",
+    "SE-7B",
+]
+
+
+def both_ways(heading: str) -> list[str]:
+    upright = f"|Benchmark|Foo|Bar|{heading}|\n|---|---|---|---|\n"
+    upright += "".join(f"|{name}|{value}|{float(value) - 1}|{float(value) + 1}|\n" for name, value in ROWS.items())
+    flat = f"|Model|{'|'.join(ROWS)}|\n|---|---|---|---|---|---|\n"
+    flat += "".join(f"|{n}|{'|'.join(f'{float(v) + d}' for v in ROWS.values())}|\n" for n, d in made_of(heading))
+    return [upright, flat]
+
+
+def made_of(heading: str) -> list[tuple[str, float]]:
+    return [("Foo", 0), ("Bar", -1), (heading, 1)]
+
+
+@pytest.mark.parametrize("heading", NO_MODELS)
+def test_changes_errors_and_counts_are_no_baselines(tmp_path: Path, heading: str) -> None:
+    for text in both_ways(heading):
+        (tmp_path / "card.md").write_text(text)
+        try:
+            found = import_log(tmp_path / "card.md", retrieved="2026-01-01")
+        except DataError as error:
+            assert "line 1: " in str(error)  # noqa: PT017  # refused as a whole, with its line
+            continue
+        assert [baseline.name for baseline in found.baselines] == ["Foo", "Bar"]
+        assert found.baselines[0].tasks["arc_challenge"]["score"].value == Decimal("0.540")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_names_that_hold_such_words_are_models(tmp_path: Path, name: str) -> None:
+    for text in both_ways(name):
+        assert set(read(tmp_path, text)[0]) == {"Foo", "Bar", name}
+
+
+def test_a_recovery_row_of_suites_is_named_and_not_read(tmp_path: Path) -> None:
+    text = f"{SUITES} | Average |\n{RULE}| Foo-INT4 | 43.90 | 72.50 | 57.01 | 44.60 | 54.50 |\n"
+    text += "| Foo-INT4 recovery (%) | 99.50 | 99.30 | 99.63 | 98.89 | 99.33 |\n"
+    (tmp_path / "card.md").write_text(text)
+    found = import_log(tmp_path / "card.md", retrieved="2026-01-01")
+    assert [baseline.name for baseline in found.baselines] == ["Foo-INT4"]
+    assert [(n.line, n.message) for n in found.notes][-1] == (4, "'Foo-INT4 recovery (%)': no model; not imported")
+
+
+def test_a_second_label_column_is_part_of_the_name(tmp_path: Path) -> None:
+    head = "| Model | {} | ARC-C | HellaSwag | BoolQ | Avg. |\n|---|---|---|---|---|---|\n"
+    rows = "| Llama | FP16 | 54.0 | 80.0 | 87.0 | 73.67 |\n| Llama | GPTQ | 53.0 | 79.0 | 86.0 | 72.67 |\n"
+    for column in ("Method", "Quant", "Precision", "Setting", "Format", "Anything", "量化方法"):
+        assert list(read(tmp_path, head.format(column) + rows)[0]) == ["Llama FP16", "Llama GPTQ"]
+        assert verdicts(head.format(column) + rows) == [Verdict.EXACT, Verdict.EXACT]
+    merged = rows.replace("FP16", "16").replace("| Llama | GPTQ", "| | 4")
+    assert list(read(tmp_path, head.format("Bits") + merged)[0]) == ["Llama 16-bit", "Llama 4-bit"]
+
+
+def test_one_name_with_other_numbers_stays_an_accusation() -> None:
+    text = "| Model | ARC-C | HellaSwag | BoolQ | Avg. |\n|---|---|---|---|---|\n"
+    text += "| Llama | 54.0 | 80.0 | 87.0 | 73.67 |\n| Llama | 53.0 | 79.0 | 86.0 | 72.67 |\n"
+    assert Verdict.INCONSISTENT in verdicts(text)
+
+
+@pytest.mark.parametrize(("total", "verdict"), [("2.1945", Verdict.EXACT), ("2.2945", Verdict.INCONSISTENT)])
+def test_a_total_of_shares_below_percentages(total: str, verdict: Verdict) -> None:
+    assert verdicts(f"{SUITES} | Total |\n{RULE}| Foo | 44.12 | 73.01 | 57.22 | 45.10 | {total} |\n") == [verdict]
+
+
+@pytest.mark.parametrize(("again", "word"), [("44.12", "as"), ("44.13", "other than")])
+def test_a_model_again_with_equal_numbers(tmp_path: Path, again: str, word: str) -> None:
+    table = f"{SUITES} |\n|---|---|---|---|---|\n| Foo | {{}} | 73.01 | 57.22 | 45.10 |\n"
+    (tmp_path / "card.md").write_text(table.format("44.12") + "\nAgain:\n\n" + table.format(again))
+    notes = import_log(tmp_path / "card.md", retrieved="2026-01-01").notes
+    found = [note for note in notes if "again" in note.message]
+    assert [(n.message, n.unread) for n in found] == [(f"Foo again, {word} on line 3, which is kept", word != "as")]
+
+
+def test_a_head_of_two_rows_is_refused_with_its_line(tmp_path: Path) -> None:
+    text = "<table><tr><th rowspan=2>Model</th><th colspan=2>ARC-C</th><th colspan=2>HellaSwag</th></tr>\n"
+    text += "<tr><th>acc</th><th>acc_norm</th><th>acc</th><th>acc_norm</th></tr>\n"
+    text += "<tr><td>Foo</td><td>51.0</td><td>54.0</td><td>60.0</td><td>80.0</td></tr></table>\n"
+    (tmp_path / "card.md").write_text(text)
+    with pytest.raises(DataError, match="line 2: table not read, its head has two rows"):
+        import_log(tmp_path / "card.md", retrieved="2026-01-01")

@@ -118,3 +118,121 @@ def test_numbers_that_contradict_each_other_are_damage(
 def test_the_recorded_run_is_whole() -> None:
     read_run(RECORDED)
     assert sum(1 for _ in read_samples(RECORDED)) > 0
+
+
+# `evalkit run --model tiny --limit 2` of three tasks: everything that a finished run says.
+SCHEMA_3 = RECORDED.parent / "schema-3"
+
+
+def refused(folder: Path) -> str:
+    """Return what commands say of a damaged run: one line, exit code 2."""
+    for command in (["report", str(folder)], ["compare", str(SCHEMA_3), str(folder)]):
+        found = CliRunner().invoke(main, command)
+        assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    return found.output
+
+
+def leaves(found: Any, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the places of all keys of a record but those of free mappings and sessions."""
+    places = []
+    for key, value in found.items():
+        if place[-1:] not in (("data",), ("tasks",), ("versions",), ("variables",), ("drivers",)) and key != "sessions":
+            places.append((*place, key))
+        if isinstance(value, dict) and key != "split_packs":
+            places += leaves(value, (*place, key))
+    return places
+
+
+KEYS = leaves(json.loads((SCHEMA_3 / "run.json").read_text(encoding="utf-8"))["evalkit"])
+
+
+def test_a_whole_run_of_schema_3_is_read() -> None:
+    assert list(read_run(SCHEMA_3).metrics) == ["arc_easy", "boolq", "truthfulqa_mc"]
+    assert len(list(read_samples(SCHEMA_3))) == 6
+    assert len(KEYS) > 100
+
+
+@pytest.mark.parametrize("place", KEYS, ids=".".join)
+def test_every_key_of_schema_3_is_required(tmp_path: Path, place: tuple[str, ...]) -> None:
+    run = json.loads((SCHEMA_3 / "run.json").read_text(encoding="utf-8"))
+    inner = run["evalkit"]
+    for key in place[:-1]:
+        inner = inner[key]
+    del inner[place[-1]]
+    (tmp_path / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    with pytest.raises(
+        StoreError,
+        match=rf"(key '{place[-1]}' is missing|missing key '{place[-1]}'|effective: 2, but).*; the file is damaged",
+    ):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (other("evalkit", "tasks", value={}), "evalkit.tasks: no arc_easy"),
+        (lambda run: run["evalkit"]["tasks"].pop("boolq"), "evalkit.tasks: no boolq"),
+        (lambda run: run["evalkit"]["data"].pop("boolq"), "evalkit.data: no boolq"),
+        (other("evalkit", "suites", value=[]), "evalkit.suites: []"),
+        (other("evalkit", "identity", value=None), "evalkit.identity: null"),
+        (other("results", value={}), "results: no arc_easy"),
+        (lambda run: run.pop("results"), "results: no arc_easy"),
+        (lambda run: run.pop("n-samples"), "n-samples: no arc_easy"),
+        (lambda run: run["n-samples"].update(piqa=run["n-samples"]["boolq"]), "n-samples.piqa: no such task"),
+        (other("evalkit", "config", "limit", value=-1), "evalkit.config.limit: -1"),
+        (other("evalkit", "config", "limit", value=0), "evalkit.config.limit: 0"),
+        (other("evalkit", "config", "limit", value=3), "evalkit.config.limit: 3, but evalkit.identity.settings.limit"),
+        (other("evalkit", "requests", "apart", value=-1), "evalkit.requests.apart: -1"),
+        (other("evalkit", "duration_seconds", value=-1), "evalkit.duration_seconds: -1"),
+        (other("evalkit", "identity", "data", "boolq", "documents", value=-1), "identity.data.boolq.documents: -1"),
+        (other("evalkit", "identity", "settings", "temperature", value=float("nan")), "settings.temperature: nan"),
+        (other("evalkit", "scorer", "max_difference", value=float("nan")), "evalkit.scorer.max_difference: nan"),
+        (other("evalkit", "identity", "model", "model_fingerprint", value="x"), "evalkit.model.model_fingerprint: "),
+    ],
+)
+def test_less_than_a_run_says_is_damage(tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    change(run)
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    assert said in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"picked": {"acc": 99, "acc_norm": 0}}, "picked: 99, of "),
+        ({"picked": {}}, "picked: no acc"),
+        ({"picked": None}, "picked: null"),
+        ({"gold": [99]}, "gold: 99, of "),
+        ({"gold": []}, "metrics.acc: 1.0, but picked says"),
+        ({"second_group": 99}, "second_group: 99, of "),
+        ({"characters": None}, "characters: null"),
+        ({"characters": [0, 0, 0, 0]}, "characters: "),
+        ({"details": {"failed": "log-probability"}}, "although details.failed says 'log-probability'"),
+    ],
+)
+def test_choices_that_contradict_are_a_damaged_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    lines = (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    place = next(
+        i
+        for i, line in enumerate(lines)
+        if json.loads(line)["metrics"].get("acc_norm") == 1 == json.loads(line)["metrics"]["acc"]
+    )
+    lines[place] = json.dumps(json.loads(lines[place]) | change)
+    (folder / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(StoreError) as raised:
+        list(read_samples(folder))
+    assert str(raised.value).startswith(f"{folder / 'samples.jsonl'}:{place + 1}: damaged line (")
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["picked", "gold", "second_group", "characters"])
+def test_a_line_of_schema_3_without_its_choices_is_damaged(tmp_path: Path, key: str) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    text = "".join(json.dumps({name: value for name, value in line.items() if name != key}) + "\n" for line in lines)
+    (folder / "samples.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(StoreError, match=rf"samples\.jsonl:1: damaged line \(key '{key}' is missing\)"):
+        list(read_samples(folder))

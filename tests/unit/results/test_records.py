@@ -20,7 +20,7 @@ from evalkit.records.values import finite, plain, summarise, summarise_samples
 from evalkit.results import writing
 from evalkit.results.reading import read_run, read_samples
 from evalkit.results.writing import write_run
-from tests.support.records import facts, sample, write_record
+from tests.support.records import facts, of_schema_2, sample, write_record
 
 pytestmark = pytest.mark.torch_free
 
@@ -109,7 +109,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_nan_is_null_on_disk(tmp_path: Path) -> None:
     bad = replace(sample("boolq", 0, acc=math.nan), logprobs=[math.nan])
-    write_run(tmp_path, facts(duration_seconds=math.inf), {"results": {"boolq": {"acc": math.nan}}}, [bad])
+    of_schema_2(write_run(tmp_path, facts(duration_seconds=math.inf), {"results": {"boolq": {"acc": math.nan}}}, [bad]))
     for name in ("run.json", "samples.jsonl"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert "NaN" not in text
@@ -119,7 +119,7 @@ def test_nan_is_null_on_disk(tmp_path: Path) -> None:
 
 def test_text_with_line_separators_stays_one_sample(tmp_path: Path) -> None:
     odd = replace(sample("boolq", 0, acc=1.0), context="a\u2028b\x85c\nd\re")
-    write_run(tmp_path, facts(), {}, [odd, sample("boolq", 1, acc=0.0)])
+    of_schema_2(write_run(tmp_path, facts(), {}, [odd, sample("boolq", 1, acc=0.0)]))
     assert next(iter(read_samples(tmp_path))).context == "a\u2028b\x85c\nd\re"
     assert len(list(read_samples(tmp_path))) == 2
 
@@ -130,7 +130,7 @@ def test_the_samples_are_there_before_the_run_counts_as_finished(
     written = []
     write = writing.write_atomically
     monkeypatch.setattr(writing, "write_atomically", lambda path, text: (written.append(path.name), write(path, text)))
-    write_run(tmp_path, facts(), {}, [sample("boolq", 0, acc=1.0)], lambda record: str(record.metrics))
+    of_schema_2(write_run(tmp_path, facts(), {}, [sample("boolq", 0, acc=1.0)], lambda record: str(record.metrics)))
     assert written == ["samples.jsonl", "report.md", "run.json"]
 
 
@@ -150,9 +150,20 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
         (lambda _: "[]", "not written by evalkit (no key 'evalkit')"),
         (lambda _: '{"results": {}}', "not written by evalkit (no key 'evalkit')"),
         (lambda text: text.replace('"schema_version": 3', '"schema_version": 4'), "schema_version 4, this "),
-        (lambda text: text.replace('"schema_version": 3', '"schema_version": "3"'), "schema_version 3, this evalkit"),
-        (lambda text: text.replace('"schema_version": 3', '"schema_version": true'), "schema_version True, this"),
-        (lambda text: text.replace('"schema_version": 3', '"schema_version": 0'), "schema_version 0, this evalkit"),
+        (
+            lambda text: text.replace('"schema_version": 3', '"schema_version": "3"'),
+            'schema_version: expected an integer from 1 to 3, found "3"; ',
+        ),
+        (
+            lambda text: text.replace('"schema_version": 3', '"schema_version": true'),
+            "schema_version: expected an integer from 1 to 3, found true; ",
+        ),
+        (
+            lambda text: text.replace('"schema_version": 3', '"schema_version": 0'),
+            "schema_version: expected an integer from 1 to 3, found 0; ",
+        ),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 3.0'), "schema_version: expected an in"),
+        (lambda text: text.replace('"schema_version": 3,', ""), "key 'schema_version' is missing; the file is damaged"),
         (
             lambda text: text.replace('"model": {', '"modell": {'),
             "evalkit: unknown key 'modell'; did you mean 'model'?; the file is damaged",
@@ -166,7 +177,8 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
 def test_damage_is_named(tmp_path: Path, change: Callable[[str], str], message: str) -> None:
     write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
     path = tmp_path / "run.json"
-    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace('"schema_version": 2', '"schema_version": 3')
+    path.write_text(change(text), encoding="utf-8")
     assert refusal(read_run, tmp_path).startswith(f"{path}: {message}")
 
 
@@ -174,7 +186,7 @@ def test_records_of_schema_1_are_read(tmp_path: Path) -> None:
     record = write_record(tmp_path, {"boolq": {"acc": [1.0, 0.0]}})
     path = tmp_path / "run.json"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"schema_version": 3', '"schema_version": 1'), encoding="utf-8")
+    path.write_text(text.replace('"schema_version": 2', '"schema_version": 1'), encoding="utf-8")
     old = read_run(tmp_path)
     assert old.metrics == record.metrics
     assert old.identity is None
