@@ -139,7 +139,7 @@ def power_report(
     # Of d points at least d % of the documents are flips.
     beyond = max((found.smallest for found in plans if found.paired), default=0.0)
     too_few = (
-        f"A change of {beyond:.2f} points takes {beyond:.2f} % flips at least: with {flips:g} % there is none so large, "
+        f"A change of {beyond:.2f} points takes {beyond:.2f} % flips at least: with {flips:g} % none is so large, "
         "so say more with --flips where a paired change is larger than it",
     )
     shown = (*notes[:1], *(too_few if beyond > flips else ()), *notes[1:])

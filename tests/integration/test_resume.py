@@ -457,7 +457,7 @@ def test_exit_codes_of_a_stopped_process(tmp_path: Path, whole: Path, signals: s
 def test_the_documentation_names_every_field(whole: Path) -> None:
     text = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
     evalkit_part = json.loads((whole / "run.json").read_text())["evalkit"]
-    named = set(re.findall(r"`([^`]+)`", text))
+    named = set(re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
     fields = set(evalkit_part) | set(samples(whole)[0])
     fields |= {field for part in ("model", "environment", "scorer", "work") for field in evalkit_part[part]}
     fields |= {field for section in evalkit_part["work"]["sections"] for field in section} - {"sections"}

@@ -119,7 +119,13 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
         if name is not None and len(by_table) > 1:
             log, name = _named(log, name, path), None
     if not log.models:
-        tables = f"; its {len(log.comparisons)} comparison table(s) are for `evalkit audit`" if log.comparisons else ""
+        shown = ", ".join(f"line {c.line}" for c in log.comparisons[:3]) + (", ..." if len(log.comparisons) > 3 else "")
+        tables = (
+            f"; its {len(log.comparisons)} comparison table(s) ({shown}) have no row or column that names a known task"
+            " or suite alone; they are for `evalkit audit`"
+            if log.comparisons
+            else ""
+        )
         raise DataError(
             f"{path}: no per-task scores and no suite averages were read{_unread(notes)}{tables}{_of_others(path)}"
         )

@@ -236,3 +236,20 @@ def test_a_line_of_schema_3_without_its_choices_is_damaged(tmp_path: Path, key: 
     (folder / "samples.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(StoreError, match=rf"samples\.jsonl:1: damaged line \(key '{key}' is missing\)"):
         list(read_samples(folder))
+
+
+def test_explain_names_what_compare_lists() -> None:
+    old = RECORDED.parent / "schema-2"
+    told = CliRunner().invoke(main, ["explain", str(SCHEMA_3), "--against", str(old)])
+    assert told.exit_code == 2
+    assert "recorded besides with other values: isolation, protocol sha256, evalkit code" in told.output
+    listed = CliRunner().invoke(main, ["compare", str(old), str(SCHEMA_3)]).output
+    rows = [[cell.strip() for cell in line.split("|")[2:4]] for line in listed.splitlines() if line.startswith("| ")]
+    assert ["none", "none"] not in rows
+
+
+@pytest.mark.parametrize(("flips", "too_few"), [("1", True), ("10", False)])
+def test_power_says_where_too_few_flip(flips: str, too_few: bool) -> None:
+    found = CliRunner().invoke(main, ["power", "--suite", "agieval", "--flips", flips])
+    assert found.exit_code == 0
+    assert ("% flips at least" in found.output) is too_few
