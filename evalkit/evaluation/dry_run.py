@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from tabulate import tabulate
 
+from evalkit.answering import Request, ScoreRequest, TextRequest
 from evalkit.evaluation.preflight import Asked, asked_of
 from evalkit.evaluation.progress import duration_text
-from evalkit.models.answering import Request, ScoreRequest, TextRequest
 from evalkit.models.generation import generation_requests
 from evalkit.scoring.generate import Generator
 from evalkit.scoring.generate_choice import unsupported

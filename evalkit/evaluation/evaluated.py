@@ -47,7 +47,7 @@ def samples_of(
         logged: by task lm-eval's entries. A document that has none becomes a failed sample.
         data: by task the documents.
         limit: only the first documents of each task were wanted; None for all.
-        marks: returns what happened to a document's requests, as `evalkit.models.marks.Marks.of` does.
+        marks: returns what happened to a document's requests, as `evalkit.answering.marks.Marks.of` does.
     """
     samples = []
     for task, loaded in data.items():

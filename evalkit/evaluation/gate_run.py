@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
+from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
@@ -21,7 +22,6 @@ from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation.ready import check_ready
-from evalkit.models.answering import Answerer, FullyDescribed, ScoreRequest, Session
 from evalkit.options import build
 from evalkit.records.facts import ModelFacts
 from evalkit.records.model import RunRecord

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evalkit.answering import Mark, ScoreRequest, Scores, Session, TextRequest, Texts
 from evalkit.config import RunConfig
 from evalkit.data import LoadedData, resolve_sources
 from evalkit.errors import StoreError
 from evalkit.evaluation.evaluated import sample_of
-from evalkit.models.answering import Mark, ScoreRequest, Scores, Session, TextRequest, Texts
 from evalkit.options import build
 from evalkit.records.asked import Asked
 from evalkit.records.facts import Environment, ModelFacts, ScorerFacts

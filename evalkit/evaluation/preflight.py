@@ -20,9 +20,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evalkit.answering import Answerer, Request, ScoreRequest
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
-from evalkit.models.answering import Answerer, Request, ScoreRequest
 from evalkit.models.chat import check_chat_template
 from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
 from evalkit.scoring.encode import encode_strings

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit.answering import Answerer, FullyDescribed, Session, Work
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import StoreError
@@ -19,7 +20,6 @@ from evalkit.evaluation.evaluated import samples_of, system_of
 from evalkit.evaluation.interrupt import Interrupted, StopSignals
 from evalkit.evaluation.progress import Progress
 from evalkit.evaluation.ready import check_ready
-from evalkit.models.answering import Answerer, FullyDescribed, Session, Work
 from evalkit.paths import user_path
 from evalkit.records.asked import Asked
 from evalkit.records.facts import ModelFacts, Numerics, RequestCounts, ScorerFacts

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import yaml
 
+from evalkit.answering import ScoreRequest
 from evalkit.config import suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError
-from evalkit.models.answering import ScoreRequest
 from evalkit.paths import configs_dir
 from evalkit.suites import find_task, load_suites
 

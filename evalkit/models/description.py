@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from evalkit.answering import FullyDescribed
 from evalkit.models import devices, identity, quantised
-from evalkit.models.answering import FullyDescribed
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM

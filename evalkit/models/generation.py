@@ -14,7 +14,7 @@ from typing import Any
 
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from evalkit.models.answering import TextRequest
+from evalkit.answering import TextRequest
 from evalkit.scoring.requests import GenerationRequest
 
 # Settings that change what greedy decoding gives, and the values that do not.

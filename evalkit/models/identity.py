@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evalkit.answering import Identity
 from evalkit.models import fingerprint, tiny
-from evalkit.models.answering import Identity
 from evalkit.scoring.stopping import end_ids
 
 if TYPE_CHECKING:

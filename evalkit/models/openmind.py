@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from evalkit.answering import FullyDescribed
 from evalkit.errors import ModelError
-from evalkit.models.answering import FullyDescribed
 
 try:
     import torch

@@ -17,8 +17,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from evalkit.errors import ModelError
-from evalkit.models.answering import (
+from evalkit.answering import (
     Capabilities,
     ScoreRequest,
     Scores,
@@ -29,6 +28,7 @@ from evalkit.models.answering import (
     score_requests,
     text_requests,
 )
+from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests, make_plain
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings

@@ -20,6 +20,7 @@ NOT_COMPARED = ("python", "openmind_hub")
 # The code that makes requests, answers them, keeps the answers and makes values of them. What only asks for a run,
 # looks at it or shows it must not make an unfinished run unresumable, so a new room has to be entered here to count.
 ANSWERING = (
+    "answering",
     "data",
     "evaluation/evaluated.py",
     "models",

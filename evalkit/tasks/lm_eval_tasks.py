@@ -24,11 +24,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalkit.answering import Answerer, Answers, Request, Session, TextRequest, score_requests, text_requests
+from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
 from evalkit.errors import ConfigError
-from evalkit.models.answering import Answerer, Answers, Request, Session, TextRequest, score_requests, text_requests
-from evalkit.models.marks import Marks
 from evalkit.paths import configs_dir
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from evalkit.answering import Scores
 from evalkit.cli import main
 from evalkit.config import ModelConfig
 from evalkit.data import DataSource
 from evalkit.evaluation.verify import log_likelihood_tasks
 from evalkit.models import load as load_module
-from evalkit.models.answering import Scores
 from evalkit.paths import configs_dir
 from evalkit.records.model import MetricValue
 from evalkit.results.reading import read_run, read_samples

@@ -46,7 +46,7 @@ GROUND = [
     *("options", "suites", "task_names", "config"),
 ]
 ROOMS = [
-    *("stats", "records", "scoring", "data", "store", "sandbox", "models", "tasks"),
+    *("stats", "records", "scoring", "data", "store", "sandbox", "answering", "models", "tasks"),
     *("results", "baselines", "comparison", "report", "evaluation", "cli"),
 ]
 # `api` is what the command line and notebooks call. The last is a command: lm-eval's own, which knows the adapter.

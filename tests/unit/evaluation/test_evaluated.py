@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from evalkit.answering import ScoreRequest
+from evalkit.answering.marks import Marks
 from evalkit.evaluation.evaluated import sample_of, samples_of
-from evalkit.models.answering import ScoreRequest
-from evalkit.models.marks import Marks
 from evalkit.records.values import summarise_samples
 from evalkit.store.sections import FailedText
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from evalkit.models.answering import Mark, ScoreRequest, TextRequest
+from evalkit.answering import Mark, ScoreRequest, TextRequest
 
 
 @dataclasses.dataclass
