@@ -119,6 +119,7 @@ class Progress:
         from tqdm import tqdm
 
         return tqdm(
+            disable=False,  # the libraries' own bars are off (TQDM_DISABLE), and this one is ours
             desc=f"evalkit: {self.name}",
             total=self.total,
             initial=self.done,

@@ -85,11 +85,11 @@ def run(
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
+    if config.reuse:
+        runs.check_source(user_path(config.reuse))
     check_ready(config, names, sources, say)
     data = load_all(names, sources, config.limit, say)
     parent = _folder_of_runs(config)
-    if config.reuse:
-        runs.check_source(user_path(config.reuse))
 
     with ExitStack() as stack:
         # 2. A safe place for model-written programs, or a refusal.

@@ -142,7 +142,7 @@ def test_an_unreadable_file_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mon
     for command in (["baselines", "list"], ["leaderboard"]):
         found = CliRunner().invoke(main, command)
         assert found.exit_code == 0
-        assert "broken.yaml: not valid YAML" in found.output
+        assert "broken.yaml:2: not valid YAML" in found.output
 
 
 def results(folder: Path, right: list[int], stamp: str = "2024-05-01T00-00-00.000000") -> Path:

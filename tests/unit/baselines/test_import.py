@@ -387,7 +387,7 @@ def test_refusals(tmp_path: Path) -> None:
     empty = tmp_path / "empty.md"
     table = "|Bench|A|B|\n|---|---|---|\n| Coding | 70.1 | 70.2 |\n| Chat | 30.1 | 30.2 |\n| Average | 50.1 | 50.2 |\n"
     empty.write_text(table)
-    with pytest.raises(DataError, match=r"1 comparison table\(s\) are for `evalkit audit`"):
+    with pytest.raises(DataError, match=r"1 comparison table\(s\) \(line 1\) .*; they are for `evalkit audit`"):
         import_log(empty, retrieved="2024-01-01")
     two = tmp_path / "two.md"
     two.write_text(f"{HEADING}{BOOLQ}\n{HEADING}{BOOLQ.replace('0.8657', '0.7657')}")
