@@ -321,7 +321,7 @@ def test_two_models_of_one_name(tmp_path: Path) -> None:
 
 def test_the_pick_shown_is_that_of_the_first_metric_that_chooses(tmp_path: Path) -> None:
     both = choice_sample("arc_easy", 0, [-1.0, -2.0], 0, picked={"acc": 0, "acc_norm": 1}, characters=[1, 9])
-    both = replace(both, gold=[0])
+    both = replace(both, gold=[0], metrics={"acc": 1.0, "acc_norm": 0.0})
     mc1 = choice_sample(
         "truthfulqa_mc", 0, [-1.0, -2.0], 0, metrics={"mc1": 1.0, "mc2": 0.5}, picked={"mc1": 0}, second_group=1
     )
