@@ -150,14 +150,15 @@ def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
         (f"config.{name}", getattr(facts.config, name), f"identity.settings.{name}", getattr(identity.settings, name))
         for name in ("limit", "add_bos", "apply_chat_template", "samples", "temperature", "seed", "max_new_tokens")
     ]
-    pairs.append(
-        (
-            "model.model_fingerprint",
-            facts.model.model_fingerprint,
-            "identity.model.model_fingerprint",
-            identity.model.model_fingerprint,
+    if facts.model.model_fingerprint is not None:  # an answerer need not say twice what it is
+        pairs.append(
+            (
+                "model.model_fingerprint",
+                facts.model.model_fingerprint,
+                "identity.model.model_fingerprint",
+                identity.model.model_fingerprint,
+            )
         )
-    )
     for where, said, there, other in pairs:
         if said != other:
             raise ValueError(f"evalkit.{where}: {said!r}, but evalkit.{there} says {other!r}")
