@@ -458,6 +458,8 @@ def test_the_documentation_names_every_field(whole: Path) -> None:
     text = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
     evalkit_part = json.loads((whole / "run.json").read_text())["evalkit"]
     named = set(re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
+    for schema in ("run.schema.json", "sample.schema.json"):  # which it refers to for the keys of the record
+        named |= set(re.findall(r'"(\w+)": \{', (REPOSITORY / "docs" / schema).read_text(encoding="utf-8")))
     fields = set(evalkit_part) | set(samples(whole)[0])
     fields |= {field for part in ("model", "environment", "scorer", "work") for field in evalkit_part[part]}
     fields |= {field for section in evalkit_part["work"]["sections"] for field in section} - {"sections"}
