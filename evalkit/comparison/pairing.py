@@ -18,6 +18,7 @@ import numpy as np
 from evalkit.errors import DataError, StoreError
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
+from evalkit.results.agreement import check_documents, check_errors
 from evalkit.results.lm_eval_files import mean_metrics
 from evalkit.results.reading import has_samples, read_samples
 from evalkit.stats.estimates import FloatArray
@@ -181,6 +182,21 @@ def samples_by_task(
     return {task: samples for task, samples in found.items() if wanted is None or task in wanted}
 
 
+def check_report(record: RunRecord) -> None:
+    """Check that a finished run's numbers are those of its documents, where these are there, its errors included.
+
+    Raises:
+        StoreError: they are not, or documents are missing or damaged.
+    """
+    if record.partial is not None or record.foreign is not None or not has_samples(record):
+        return
+    for task, samples in samples_by_task(record).items():
+        try:
+            check_errors(record, task, samples)
+        except ValueError as error:
+            raise StoreError(f"{record.folder / RUN_FILE}: {task}: {error}; the file was changed, rerun it") from None
+
+
 def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, allow_missing: bool) -> None:
     where, counts = f"{record.folder / SAMPLES_FILE}: {task}", RUN_FILE
     if record.foreign is not None:
@@ -207,6 +223,11 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
         )
     if len(samples) == counted:
         _check_means(record, task, samples, where, counts)
+        if record.foreign is None and record.partial is None:
+            try:
+                check_documents(record, task, samples)
+            except ValueError as error:
+                raise StoreError(f"{where}: {error}; a file was changed, rerun it") from None
 
 
 def _check_means(record: RunRecord, task: str, samples: Sequence[Sample], where: str, counts: str) -> None:

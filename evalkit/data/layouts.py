@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -196,4 +197,22 @@ def cluster_key(layout: str, doc: Mapping[str, Any]) -> str | None:
         shared = doc["passage"].partition(" -- ")[0]
     else:
         return None
+    return _key(shared)
+
+
+def possible_clusters(layout: str, context: str) -> frozenset[str | None] | None:
+    """Return the keys that `cluster_key` can have given to the document of a context; None where it is none of these.
+
+    The passage stands at the head of the context, up to a mark that may stand in the passage, too.
+    """
+    marks = {"agieval": ("Q: ",), "boolq": (" -- ", "\nQuestion: ")}.get(layout)
+    if marks is None:
+        return frozenset([None])
+    ends = [found.start() for mark in marks for found in re.finditer(re.escape(mark), context)]
+    if not ends:
+        return None
+    return frozenset(_key(context[:end]) for end in ends)
+
+
+def _key(shared: str) -> str | None:
     return hashlib.sha256(shared.encode("utf-8")).hexdigest()[:16] if shared else None

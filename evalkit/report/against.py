@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit.baselines import load_baseline
 from evalkit.comparison.comparable import protocol_changes
 from evalkit.comparison.gate import is_run
+from evalkit.comparison.pairing import check_report
 from evalkit.errors import ConfigError
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
@@ -96,7 +97,9 @@ def report_text(record: RunRecord, against: Sequence[str], form: str, say: Langu
 
     Raises:
         ConfigError: a comparison with an unfinished run, or as `against_table`.
+        StoreError: its documents say otherwise.
     """
+    check_report(record)
     if against and record.partial is not None:
         raise ConfigError(f"{record.folder}: not finished, so there is nothing to set against {against[0]}")
     if form != "markdown":

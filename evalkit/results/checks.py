@@ -16,14 +16,8 @@ import msgspec
 
 from evalkit.records.model import MetricValue, RunFacts
 from evalkit.records.samples import Sample
+from evalkit.results.agreement import EXACT, SAME, check_counts, check_said_twice
 from evalkit.suites import load_suites, load_tasks
-
-SAME = 1e-6
-"""How far lm-eval's mean and evalkit's of the same values can be apart."""
-
-
-_EXACT = ("acc", "acc_norm", "mc1")
-"""Metrics that are 1 where what they chose is right, and else 0."""
 
 
 def check_sample(sample: Sample) -> None:
@@ -42,6 +36,8 @@ def check_sample(sample: Sample) -> None:
             raise ValueError(f"metrics.{name}: {value!r}")
         if value is not None and "failed" in sample.details:
             raise ValueError(f"metrics.{name}: {value!r}, although details.failed says {sample.details['failed']!r}")
+    if sample.cluster is not None and not sample.cluster.strip():
+        raise ValueError("cluster: an empty text")
     for where, places in (("gold", sample.gold or ()), ("picked", (sample.picked or {}).values())):
         for place in places:
             if not 0 <= place < count:
@@ -56,23 +52,8 @@ def check_sample(sample: Sample) -> None:
                 raise ValueError(f"characters: {length}, of a continuation of {len(text)}")
     for metric, place in (sample.picked or {}).items():
         value = sample.metrics.get(metric)
-        if metric in _EXACT and sample.gold is not None and value is not None and value != float(place in sample.gold):
+        if metric in EXACT and sample.gold is not None and value is not None and value != float(place in sample.gold):
             raise ValueError(f"metrics.{metric}: {value!r}, but picked says {place} and gold {sample.gold}")
-
-
-def check_choices(sample: Sample) -> None:
-    """Check that a sample of the present schema says what each of its metrics chose.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if sample.picked is None:
-        raise ValueError("picked: null")
-    for metric, value in sample.metrics.items():
-        if value is not None and metric in _EXACT and sample.continuations and metric not in sample.picked:
-            raise ValueError(f"picked: no {metric}, but metrics has it")
-    if sample.metrics.get("acc_norm") is not None and sample.characters is None:
-        raise ValueError("characters: null, but acc_norm divides by them")
 
 
 def missing_key(found: Any, kind: Any, trail: str) -> str | None:
@@ -146,22 +127,6 @@ def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
             raise ValueError(f"evalkit.{where}.limit: {said.limit}")
         if said.samples < 1:
             raise ValueError(f"evalkit.{where}.samples: {said.samples}")
-    pairs = [
-        (f"config.{name}", getattr(facts.config, name), f"identity.settings.{name}", getattr(identity.settings, name))
-        for name in ("limit", "add_bos", "apply_chat_template", "samples", "temperature", "seed", "max_new_tokens")
-    ]
-    if facts.model.model_fingerprint is not None:  # an answerer need not say twice what it is
-        pairs.append(
-            (
-                "model.model_fingerprint",
-                facts.model.model_fingerprint,
-                "identity.model.model_fingerprint",
-                identity.model.model_fingerprint,
-            )
-        )
-    for where, said, there, other in pairs:
-        if said != other:
-            raise ValueError(f"evalkit.{where}: {said!r}, but evalkit.{there} says {other!r}")
     tasks = list(identity.settings.tasks)
     theirs = {key: _mapping(lm_eval, key) for key in ("results", "n-samples")}
     parts: dict[str, Mapping[str, Any]] = {
@@ -184,6 +149,8 @@ def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
             metric, is_metric, _ = key.partition(",")
             if is_metric and metric not in of_task and metric.removesuffix("_stderr") not in of_task:
                 raise ValueError(f"evalkit.tasks.{task}: key '{metric}' is missing, but results has it")
+    check_said_twice(facts)
+    check_counts(facts)
     known = [load_tasks().get(task) for task in tasks]
     wanted = {task.suite for task in known if task is not None}
     suites = [name for name in load_suites() if name in wanted]
@@ -246,10 +213,15 @@ def _check_result(result: Mapping[str, Any], task: str, metric: str, value: Metr
         other = theirs is not None and (not _is_finite(theirs) or abs(theirs - (value.value or 0)) > SAME)
         if other or (theirs is None) != (value.value is None):
             raise ValueError(f"results.{task}.{key}: {theirs!r}, but evalkit.tasks says {value.value}")
-    for key, theirs in result.items():
-        said = key.partition(",")[0] == f"{metric}_stderr" and theirs is not None and not isinstance(theirs, str)
-        if said and (not _is_finite(theirs) or theirs < 0):
+    keys = [key for key in result if key.partition(",")[0] == f"{metric}_stderr"]
+    for key in keys:
+        theirs = result[key]
+        if theirs is None or isinstance(theirs, str):  # lm-eval's "N/A"
+            continue
+        if not _is_finite(theirs) or theirs < 0:
             raise ValueError(f"results.{task}.{key}: {theirs!r}")
+        if len(keys) == 1 and value.stderr is not None and abs(theirs - value.stderr) > SAME:
+            raise ValueError(f"results.{task}.{key}: {theirs!r}, but evalkit.tasks says {value.stderr}")
 
 
 def _mapping(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ from evalkit.errors import StoreError
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_VERSION, RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results import former, lm_eval_files
+from evalkit.results.agreement import check_choices
 from evalkit.results.checks import (
-    check_choices,
     check_metric,
     check_numbers,
     check_record,
@@ -59,7 +59,7 @@ def read_run(path: Path) -> RunRecord:
             for metric, value in of_task.items():
                 check_metric(value, f"evalkit.tasks.{task}.{metric}")
         check_record(facts, lm_eval)
-        if version == SCHEMA_VERSION:
+        if _is_present(version, facts, found["evalkit"], folder):
             if (missing := missing_key(found["evalkit"], RunFacts, "evalkit")) is not None:
                 raise ValueError(missing)
             check_numbers(found["evalkit"], "evalkit")
@@ -69,6 +69,18 @@ def read_run(path: Path) -> RunRecord:
     return RunRecord(
         **{name: getattr(facts, name) for name in RunFacts.__struct_fields__}, folder=folder, lm_eval=lm_eval
     )
+
+
+def _is_present(version: int, facts: RunFacts, found: dict[str, Any], folder: Path) -> bool:
+    """Tell whether a record is to be judged by the present schema, whatever it calls itself.
+
+    One of a former schema has no identity, or not every key, and its samples do not say what their metrics chose.
+    """
+    if version == SCHEMA_VERSION:
+        return True
+    if facts.identity is None or facts.work is None:
+        return False
+    return missing_key(found, RunFacts, "evalkit") is None or _has_choices(folder / SAMPLES_FILE)
 
 
 def _version(found: dict[str, Any], file: Path) -> int:
@@ -128,14 +140,14 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         return
     path = folder / SAMPLES_FILE
     decoder = msgspec.json.Decoder(Sample)
-    present = _says_present(folder / RUN_FILE)
+    is_present, may_be = _says_present(folder / RUN_FILE)
     try:
         with path.open("rb") as stream:  # decoded line by line, so that a bad byte has a line
             for number, line in enumerate(stream, 1):
                 try:
                     sample = decoder.decode(line)
                     check_sample(sample)
-                    if present:
+                    if is_present or (may_be and sample.picked is not None):
                         _check_present(line, sample)
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                     raise StoreError(f"{path}:{number}: damaged line{_reason(line, error)}") from None
@@ -144,17 +156,40 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def _has_choices(file: Path) -> bool:
+    """Tell whether samples say what their metrics chose, as those of the present schema do."""
+    try:
+        with file.open("rb") as stream:
+            return any(b'"picked"' in line and "picked" in _keys(line) for line in stream)
+    except OSError:
+        return False  # who reads the samples says so
+
+
+def _keys(line: bytes) -> Iterator[str]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return iter(())
+    return iter(found if isinstance(found, dict) else ())
+
+
+class _Part(msgspec.Struct):
+    identity: Any = None
+
+
 class _Version(msgspec.Struct):
     schema_version: Any = None
+    evalkit: _Part = msgspec.field(default_factory=_Part)
 
 
-def _says_present(file: Path) -> bool:
-    """Tell whether the record beside samples is of the present schema."""
+def _says_present(file: Path) -> tuple[bool, bool]:
+    """Tell whether the record beside samples is of the present schema, and whether it may be though it says another."""
     try:
-        version = msgspec.json.decode(file.read_bytes(), type=_Version).schema_version
+        found = msgspec.json.decode(file.read_bytes(), type=_Version)
     except (OSError, msgspec.MsgspecError, RecursionError):
-        return False  # who reads the record says what is wrong with it
-    return type(version) is int and version == SCHEMA_VERSION
+        return False, False  # who reads the record says what is wrong with it
+    version = found.schema_version
+    return type(version) is int and version == SCHEMA_VERSION, found.evalkit.identity is not None
 
 
 _KEYS = tuple((field.encode_name, f'"{field.encode_name}"'.encode()) for field in msgspec.structs.fields(Sample))
