@@ -18,7 +18,7 @@ import numpy as np
 from evalkit.errors import DataError, StoreError
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.agreement import check_documents, check_errors
+from evalkit.results.agreement import check_documents, check_errors, check_marks
 from evalkit.results.lm_eval_files import mean_metrics
 from evalkit.results.reading import has_samples, read_samples
 from evalkit.stats.estimates import FloatArray
@@ -179,6 +179,11 @@ def samples_by_task(
         # A task of which only the documents are there was lost from the record, whoever asks for it.
         if wanted is None or task in wanted or task not in record.metrics:
             _check_whole(record, task, found.get(task, []), allow_missing=allow_missing)
+    if record.foreign is None and record.partial is None and not allow_missing:
+        try:
+            check_marks(record, [sample for samples in found.values() for sample in samples])
+        except ValueError as error:
+            raise StoreError(f"{record.folder / RUN_FILE}: {error}; a file was changed, rerun it") from None
     return {task: samples for task, samples in found.items() if wanted is None or task in wanted}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from evalkit.data.layouts import possible_clusters
 from evalkit.data.manifest import load_manifest
-from evalkit.records.facts import ModelFacts, RequestCounts
+from evalkit.records.facts import ModelFacts
 from evalkit.records.identity import Identity, ModelIdentity
 from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.samples import Sample
@@ -55,6 +55,8 @@ def _said_twice(facts: RunFacts, identity: Identity) -> Iterator[Pair]:
     for name in (*asked, "max_new_tokens"):
         yield f"config.{name}", getattr(config, name), f"identity.settings.{name}", getattr(settings, name)
     yield "system", facts.system is None, "config.system", not config.system
+    reused_from = facts.work and facts.work.reused_from
+    yield "work.reused_from is null", reused_from is None, "identity.reuse", identity.reuse is None
     yield "protocol", facts.protocol, "identity.protocol.name", identity.protocol and identity.protocol.name
     yield "scorer.name", facts.scorer.name, "identity.scorer.name", identity.scorer and identity.scorer.name
     for task, data in facts.data.items():
@@ -160,12 +162,29 @@ def check_documents(record: RunRecord, task: str, samples: Sequence[Sample]) -> 
         if failed != recorded.failed:
             raise ValueError(f"{failed} documents have no {metric}, but the record says {recorded.failed}")
     _check_passages(record, task, samples)
-    counts = record.requests or RequestCounts()
-    reused = sum(section.reused for section in record.work.sections) if record.work is not None else 0
-    for mark, counted in (("cut", counts.cut), ("apart", counts.apart), ("reused", reused)):
-        marked = [sample.doc_id for sample in samples if sample.details.get(mark)]
-        if marked and not counted:
-            raise ValueError(f"document {marked[0]} is marked as {mark}, but the record counts none")
+
+
+def check_marks(record: RunRecord, samples: Sequence[Sample]) -> None:
+    """Check how many requests were cut, encoded apart or taken over against the marks of all documents.
+
+    Raises:
+        ValueError: names the count and what the documents say.
+    """
+    if not _says_all(record) or record.requests is None or record.work is None:
+        return
+    reused = sum(section.reused for section in record.work.sections)
+    for where, mark, counted in (
+        ("requests.cut", "cut", record.requests.cut),
+        ("requests.apart", "apart", record.requests.apart),
+        ("work.sections.reused", "reused", reused),
+    ):
+        marked = [sample for sample in samples if sample.details.get(mark)]
+        most = sum(max(1, len(sample.continuations) + len(sample.generated)) for sample in marked)
+        if not len(marked) <= counted <= most:
+            raise ValueError(f"evalkit.{where}: {counted:,}, but {len(marked):,} documents are marked so")
+    judged = any(sample.details.get("verdicts") for sample in samples)
+    if judged != (record.isolation is not None):
+        raise ValueError(f"evalkit.isolation: {record.isolation!r}, but {'some' if judged else 'no'} programs were run")
 
 
 def check_errors(record: RunRecord, task: str, samples: Sequence[Sample]) -> None:

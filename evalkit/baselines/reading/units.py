@@ -28,6 +28,16 @@ _NO_MODEL = re.compile(
     r"|(?:^|\s|\()%\s*of\b",
     re.IGNORECASE,
 )
+# Those of them that models are named with: "Foo vs Bar merge", "Loss-aware 7B", "golden ratio".
+_IN_NAMES = re.compile(
+    r"(?:^|(?<=[\s(\[,;:_#]))(?:loss(?:es)?|lost|gaps?|drops?|gains?|ratios?|vs\.?|versus)(?=$|[\s)\],;:/(])",
+    re.IGNORECASE,
+)
+_CHANGED = re.compile(
+    r"^\W*(?:(?:accuracy|perf(?:ormance|\.)?|quality|scores?|averages?|avg\.?|mean|total|relative|points?|max|abs(?:olute)?)\s+)*"
+    r"(?:loss(?:es)?|lost|gaps?|drops?|gains?|ratios?|vs\.?|versus)(?=$|\W)",
+    re.IGNORECASE,
+)
 _ERROR = re.compile(r"(?:^|[\s(\[_])(?:S\.?E\.?M?|S\.?D\.?)(?=$|[\s)\]])")
 # Headings that say as a whole how much was asked, how, or what several models have in common.
 _NO_NAME = re.compile(
@@ -53,7 +63,10 @@ def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
     plain = heading.strip("*_` ")
     if not plain:
         return False
-    if _NO_MODEL.search(plain) or _ERROR.search(plain) or _NO_NAME.match(plain):
+    said = _NO_MODEL.search(plain)
+    if _ERROR.search(plain) or _NO_NAME.match(plain) or (said and not _IN_NAMES.search(plain)):
+        return True
+    if said and _is_change(plain, others):
         return True
     counted = re.fullmatch(
         r"(.*\S)\s+[(\[]?(?:n|k|sizes?|shots?|seeds?|counts?|samples|questions)[)\]]?", plain, re.IGNORECASE
@@ -63,6 +76,18 @@ def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
     parts = re.split(r"\s+[-–−—]\s+|\s*−\s*|\s*/\s*", plain)
     known = [bare(other) for other in others if other.strip() != heading.strip()]
     return len(parts) == 2 and all(bare(part) and any(other.endswith(bare(part)) for other in known) for part in parts)
+
+
+def _is_change(plain: str, others: Sequence[str]) -> bool:
+    """Tell whether a heading with a word that stands in models' names, too, is one of changes.
+
+    It begins with the word, says per cent, or has the name of another heading beside the word.
+    """
+    if _CHANGED.match(plain) or _NO_MODEL.search(_IN_NAMES.sub(" ", plain)) or re.search(r"%|per\s?cent", plain):
+        return True
+    parts = [bare(part) for part in _IN_NAMES.split(plain) if bare(part)]
+    known = [bare(other) for other in others if bare(other) != bare(plain)]
+    return not parts or any(other.endswith(part) or part.endswith(other) for part in parts for other in known if other)
 
 
 def model_columns(table: Comparison) -> list[int]:
