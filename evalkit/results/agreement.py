@@ -44,6 +44,8 @@ def check_said_twice(facts: RunFacts) -> None:
     """
     identity = facts.identity
     assert identity is not None  # `check_whole` looked
+    if facts.duration_seconds is None:
+        raise ValueError("evalkit.duration_seconds: null, but the run is finished")
     for where, said, there, other in _said_twice(facts, identity):
         if said != other:
             raise ValueError(f"evalkit.{where}: {said!r}, but evalkit.{there} says {other!r}")
@@ -63,7 +65,7 @@ def _said_twice(facts: RunFacts, identity: Identity) -> Iterator[Pair]:
         for name in ("sha256", "documents"):
             other = getattr(identity.data.get(task), name, None)
             yield f"data.{task}.{name}", getattr(data, name), f"identity.data.{task}.{name}", other
-        samples = "samples" in (data.source, data.verdict)
+        samples = data.source == "samples"
         yield f"data.{task}.verdict is samples", data.verdict == "samples", f"data.{task}.source", samples
         if data.expected_sha256 and not samples:
             is_same = data.sha256 == data.expected_sha256
@@ -71,8 +73,8 @@ def _said_twice(facts: RunFacts, identity: Identity) -> Iterator[Pair]:
     yield from _model_said_twice(facts.model, identity)
     here = facts.environment.versions
     for name, version in {"evalkit": identity.code.evalkit, **identity.versions}.items():
-        if name in here and version is not None:
-            yield f"environment.versions.{name}", here[name], "identity", version
+        if version is not None and (name in here or name in _ALWAYS):
+            yield f"environment.versions.{name}", here.get(name), "identity", version
     if facts.numerics is not None:
         found = facts.numerics
         points = 100.0 * found.flipped / found.documents if found.documents else 0.0
@@ -86,6 +88,9 @@ def _model_said_twice(model: ModelFacts, identity: Identity) -> Iterator[Pair]:
     yield "model.dtype", model.dtype, "identity.dtype", identity.dtype
     kind = model.device.split(":")[0]
     yield "model.device", kind, "identity.device.kind", identity.device and identity.device.kind
+    for name, other in (("device_name", "name"), ("instruction_set", "instruction_set")):
+        there = identity.device and getattr(identity.device, other)
+        yield f"model.{name}", getattr(model, name), f"identity.device.{other}", there
     adapter = None if model.adapter is None else model.adapter.sha256
     yield "model.adapter.sha256", adapter, "identity.model.adapter", weights.adapter
     yield "model.chat_template_sha256", model.chat_template_sha256, "identity.chat_template", identity.chat_template
@@ -105,6 +110,9 @@ def _model_said_twice(model: ModelFacts, identity: Identity) -> Iterator[Pair]:
         said = sorted(f"{name}={value}" for name, value in model.generation.ignored.items())
         yield "model.generation.ignored", said, "identity.generation.ignored", ignored
 
+
+_ALWAYS = ("evalkit", "lm_eval", "transformers", "tokenizers", "torch", "numpy")
+"""Packages whose versions the environment says where the identity does."""
 
 _WEIGHTS = ("model_fingerprint", "revision", "architecture", "quantization", "loader", "max_length")
 _TOKENIZER = ("tokenizer_fingerprint", "vocabulary", "add_bos")

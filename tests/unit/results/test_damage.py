@@ -120,6 +120,14 @@ def test_the_recorded_run_is_whole() -> None:
     assert sum(1 for _ in read_samples(RECORDED)) > 0
 
 
+def stderr_everywhere(task: str, metric: str, value: float) -> Callable[[dict[str, Any]], None]:
+    def change(run: dict[str, Any]) -> None:
+        run["evalkit"]["tasks"][task][metric]["stderr"] = value
+        run["results"][task][f"{metric}_stderr,none"] = value
+
+    return change
+
+
 # `evalkit run --model tiny --limit 2` of three tasks: everything that a finished run says.
 SCHEMA_3 = RECORDED.parent / "schema-3"
 
@@ -188,6 +196,24 @@ def test_every_key_of_schema_3_is_required(tmp_path: Path, place: tuple[str, ...
         (other("evalkit", "identity", "settings", "temperature", value=float("nan")), "settings.temperature: nan"),
         (other("evalkit", "scorer", "max_difference", value=float("nan")), "evalkit.scorer.max_difference: nan"),
         (other("evalkit", "identity", "model", "model_fingerprint", value="x"), "evalkit.model.model_fingerprint: "),
+        (other("evalkit", "model", "dtype", value="bfloat16"), "evalkit.model.dtype: 'bfloat16', but evalkit.identity"),
+        (other("evalkit", "model", "chat_template_sha256", value=None), "evalkit.model.chat_template_sha256: None"),
+        (other("evalkit", "model", "identity", "dtype", value="x"), "evalkit.model.identity.dtype: 'x', but"),
+        (other("evalkit", "config", "system", value="Be brief."), "evalkit.config.system: 'Be brief.', but"),
+        (other("evalkit", "protocol", value="other"), "evalkit.protocol: 'other', but"),
+        (other("evalkit", "data", "boolq", "sha256", value="0" * 64), "evalkit.data.boolq.sha256: "),
+        (other("evalkit", "data", "boolq", "verdict", value="published"), "evalkit.data.boolq.verdict is samples"),
+        (other("evalkit", "data", "boolq", "documents", value=11), "evalkit.data.boolq.documents: 11, but"),
+        (other("evalkit", "environment", "versions", "torch", value="9"), "evalkit.environment.versions.torch: '9'"),
+        (lambda run: run["evalkit"]["environment"]["versions"].pop("torch"), "environment.versions.torch: None"),
+        (other("evalkit", "scorer", "name", value="plain"), "evalkit.scorer.name: 'plain', but"),
+        (other("evalkit", "duration_seconds", value=None), "evalkit.duration_seconds: null"),
+        (other("evalkit", "requests", "cut", value=1), "evalkit.requests.cut: 1, but 0 documents are marked so"),
+        (other("evalkit", "isolation", value="none"), "evalkit.isolation: 'none', but no programs were run"),
+        (other("evalkit", "work", "reused_from", value="x"), "evalkit.work.reused_from is null: False, but"),
+        (other("evalkit", "tasks", "boolq", "acc", "stderr", value=0.1), "results.boolq.acc_stderr,none: 0.5, but"),
+        (other("results", "boolq", "acc_stderr,none", value=0.1), "results.boolq.acc_stderr,none: 0.1, but"),
+        (stderr_everywhere("boolq", "acc", 0.1), "evalkit.tasks.boolq.acc.stderr: 0.1, but its documents give 0.5"),
     ],
 )
 def test_less_than_a_run_says_is_damage(tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
@@ -210,6 +236,13 @@ def test_less_than_a_run_says_is_damage(tmp_path: Path, change: Callable[[dict[s
         ({"characters": None}, "characters: null"),
         ({"characters": [0, 0, 0, 0]}, "characters: "),
         ({"details": {"failed": "log-probability"}}, "although details.failed says 'log-probability'"),
+        ({"logprobs": [-1.0, -9.0, -9.0, -9.0], "picked": {"acc": 1, "acc_norm": 1}}, "but picked says 1"),
+        ({"logprobs": [-9.0, -9.0, -9.0, -1.0]}, "but logprobs choose 3"),
+        ({"logprobs": [None, -9.0, -9.0, -9.0]}, "logprobs[0]: null"),
+        ({"logprobs": [5.0, -9.0, -9.0, -9.0]}, "logprobs[0]: 5.0"),
+        ({"cluster": " "}, "cluster: an empty text"),
+        ({"generated": ["text"]}, "generated: there are texts"),
+        ({"target": 3}, "gold: [0], but target says 3"),
     ],
 )
 def test_choices_that_contradict_are_a_damaged_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
@@ -236,6 +269,70 @@ def test_a_line_of_schema_3_without_its_choices_is_damaged(tmp_path: Path, key: 
     (folder / "samples.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(StoreError, match=rf"samples\.jsonl:1: damaged line \(key '{key}' is missing\)"):
         list(read_samples(folder))
+
+
+def changed(folder: Path, task: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change all of a task's samples."""
+    lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        if line["task"] == task:
+            change(line)
+    (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda line: line.update(cluster=None), "boolq: document 0: cluster None is not that of its passage"),
+        (lambda line: line.update(cluster="0" * 16), "cluster '0000000000000000' is not that of its passage"),
+        (lambda line: line["metrics"].update(extra=1.0), "document 0 has the metrics acc, extra, the record acc"),
+        (lambda line: line.update(doc_id=line["doc_id"] + 7), "document 0 is missing, and there is a document 8 of 2"),
+        (lambda line: line["details"].update(cut=True), "evalkit.requests.cut: 0, but 2 documents are marked so"),
+    ],
+)
+def test_documents_that_the_record_does_not_fit(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    changed(folder, "boolq", change)
+    assert said in refused(folder)
+
+
+def test_a_record_of_schema_3_that_calls_itself_2_is_judged_as_3(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    run["schema_version"] = 2
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    assert read_run(folder).metrics == read_run(SCHEMA_3).metrics
+    del run["evalkit"]["config"]["limit"]
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    assert "evalkit.config: key 'limit' is missing" in refused(folder)
+    run["evalkit"]["config"]["limit"] = 2
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    changed(folder, "arc_easy", lambda line: line.update(picked={"acc": 1, "acc_norm": 1}))
+    assert "damaged line" in refused(folder)
+
+
+@pytest.mark.parametrize("recorded", [SCHEMA_3, RECORDED], ids=["schema-3", "tiny-samples"])
+def test_an_error_changed_wherever_it_is_said_is_not_reported(tmp_path: Path, recorded: Path) -> None:
+    folder = Path(shutil.copytree(recorded, tmp_path / "run"))
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    stderr_everywhere("truthfulqa_mc", "mc2", 0.001)(run)
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    found = CliRunner().invoke(main, ["report", str(folder)])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1)
+    assert "truthfulqa_mc: the documents' error of mc2 is 0." in found.output
+
+
+def test_the_order_of_lines_means_nothing(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    lines = (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "samples.jsonl").write_text("".join(reversed(lines)), encoding="utf-8")
+    for command in (["report"], ["explain"], ["gate", "--baseline", str(SCHEMA_3)]):
+        said = [CliRunner().invoke(main, [command[0], str(run), *command[1:]]).output for run in (folder, SCHEMA_3)]
+        assert said[0].replace(str(folder), "") == said[1].replace(str(SCHEMA_3), ""), command
+    compared = [CliRunner().invoke(main, ["compare", str(SCHEMA_3), str(run)]) for run in (folder, SCHEMA_3)]
+    assert {found.exit_code for found in compared} == {0}
 
 
 def test_explain_names_what_compare_lists() -> None:
