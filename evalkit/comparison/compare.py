@@ -180,7 +180,7 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
     """Return (setting, value in A, value in B) for everything recorded that differs and can move a score."""
     left, right = _described(a), _described(b)
     return [
-        (name, _shown(left.get(name)), _shown(right.get(name)))
+        (name, _shown(name, left.get(name)), _shown(name, right.get(name)))
         for name in {**left, **right}
         if left.get(name) != right.get(name)
         and not all(value in (None, [], ()) for value in (left.get(name), right.get(name)))  # nothing is nothing
@@ -213,9 +213,13 @@ def _described(record: RunRecord) -> dict[str, Any]:
     return found
 
 
-def _shown(value: Any) -> str:
+_ABSENT = ("adapter", "quantization", "isolation", "revision", "folder")
+"""What a record says nothing of where there is none; of other settings it then does not know."""
+
+
+def _shown(name: str, value: Any) -> str:
     if value is None:
-        return "none"
+        return "none" if name in _ABSENT or name.startswith("config.") else "unknown"
     if isinstance(value, (list, tuple)):
         return f"{len(value)} of them" if len(value) > 3 else ", ".join(map(str, value)) or "none"
     text = " ".join(str(value).split())

@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 
 from evalkit.comparison.gate import Gate, Judged
 from evalkit.comparison.pairing import SAME_LOGPROB
+from evalkit.comparison.questions import is_too_few
 from evalkit.errors import StoreError
 from evalkit.stats.estimates import t_quantile
-from evalkit.stats.paired import PairedTest
+from evalkit.stats.paired import FEWEST_BESIDE, PairedTest
 from evalkit.tables import Column, Table, escape_markdown, one_line, rounded, to_frame, to_markdown
 
 if TYPE_CHECKING:
@@ -59,7 +60,12 @@ def remedy(item: Judged) -> str:
     there = item.test.difference.documents
     own = f"; a margin of {item.passing_margin:.2f} points would pass" if item.passing_margin is not None else ""
     few = ""
-    if _lacks_passages(item) and isinstance(item.asked.source, PairedTest):
+    if is_too_few(item.asked) and isinstance(item.asked.source, PairedTest):
+        few = (
+            f"{item.asked.source.clusters} independent documents of several tasks are too few for the stated rates of "
+            f"error, which want {FEWEST_BESIDE}; "
+        )
+    elif _lacks_passages(item) and isinstance(item.asked.source, PairedTest):
         test = item.asked.source
         hidden = 100 * test.hidden(item.asked.margin / 100)
         least = math.ceil(1e4 * test.smallest_margin(item.alpha) - 1e-6) / 100

@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 
 from evalkit.comparison.pairing import TaskScores
 from evalkit.stats.estimates import Estimate, NonInferiority, holm, t_quantile
-from evalkit.stats.paired import PairedTest, paired_test
+from evalkit.stats.paired import FEWEST_BESIDE, PairedTest, paired_test
 from evalkit.stats.unpaired import Side, UnpairedTest
 from evalkit.suites import Suite, load_suites
 
@@ -119,6 +119,8 @@ class Judged:
         if self.verdict != "undecided" or not documents:
             return None
         factor = self.asked.source.factor_to_decide(self.asked.margin / 100, self.alpha, self.alpha_worse)
+        if factor is not None and is_too_few(self.asked) and isinstance(self.asked.source, PairedTest):
+            factor = max(factor, FEWEST_BESIDE / self.asked.source.clusters)
         return None if factor is None else max(2, math.ceil(factor * documents - 1e-6))
 
     @cached_property
@@ -238,15 +240,24 @@ def answer(asked: Question, test: NonInferiority, p_worse: float, alpha: float, 
         alpha_worse: level at which "worse" is certain to be decided, for the documents needed.
     """
     verdict: Verdict = "undecided"
-    if asked.same or test.p_fine <= alpha:
+    if asked.same or (test.p_fine <= alpha and not is_too_few(asked)):
         verdict = "pass"
+    elif is_too_few(asked):
+        verdict = "undecided"
     elif p_worse <= alpha:
         verdict = "worse"
     return Judged(asked, test, p_worse, verdict, alpha, alpha_worse)
 
 
+def is_too_few(asked: Question) -> bool:
+    """Tell whether there are so few documents of several tasks that the level is not kept (`FEWEST_BESIDE`)."""
+    return isinstance(asked.source, PairedTest) and asked.source.is_too_few
+
+
 def passing_margin(asked: Question, alpha: float, lowest: float) -> float | None:
     """Return the smallest margin in hundredths of a point that passes, tried; None if none below 100 does."""
+    if is_too_few(asked) and not asked.same:
+        return None
     hundredths = max(1, math.ceil(-100 * lowest - 1e-6))
     while hundredths < 10_000:
         if asked.same or asked.source.p_fine(hundredths / 100 / 100) <= alpha:

@@ -105,7 +105,9 @@ def run_power(
     notes = [
         f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
         f"{alpha:g}: paired by the test of `compare`, unpaired by a z-test; errors are those of the run's documents",
-        f"Paired: the differences to {second} as they are" if second else f"Paired: {flips:g} % of documents flip",
+        f"Paired: the differences to {second} as they are"
+        if second
+        else f"Paired: assumed, not measured: {flips:g} % of documents flip (--flips; a second --run measures it)",
         *(
             [f"{', '.join(few)}: the two runs differ too little to say (fewer than {FEW_CHANGES} changes)"]
             if few
