@@ -27,7 +27,6 @@ from evalkit.task_names import (
     task_and_shots,
 )
 
-_CHANGES = re.compile(r"^\W*(?:change|Δ|delta|diff|gain|improve|recover|变化|提升|恢复|保留)", re.IGNORECASE)
 _NUMBERS = re.compile(
     r"(?:values?|scores?|results?|accuracy|acc|分数|得分|值|数值|成绩|结果|准确率)\s*[(\[]?%?[)\]]?", re.IGNORECASE
 )
@@ -81,7 +80,7 @@ def _left_out(table: Comparison) -> list[Note]:
         if numbers and not heading.strip():
             place = "row" if table.on_its_side else "column"
             notes.append(Note(numbers[0].line_of(column), f"{place} without a model's name; not read", unread=True))
-        elif numbers and names_no_model(heading, table.headings) and not _CHANGES.match(heading):
+        elif numbers and names_no_model(heading, table.headings):
             notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': no model; not imported"))
     return notes
 

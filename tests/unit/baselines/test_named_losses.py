@@ -180,3 +180,31 @@ def test_a_group_of_which_a_part_is_shown_is_not_accused(shown: int, verdict: Ve
     rows = "".join(f"| - {name}|1|none|0|acc_norm|↑|0.30{n}0|±|0.0200|\n" for n, name in enumerate(tasks))
     found = audit_log(read(f"{heading}|agieval_nous|0|none| |acc_norm|↑|0.3905|±|0.0094|\n{rows}")).findings
     assert [finding.verdict for finding in found if "group" in finding.what] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("label", "is_model"),
+    [
+        ("golden ratio 7B", True),
+        ("Merge A vs B", True),
+        ("Foo loss", False),
+        ("Foo vs Bar", False),
+        ("Accuracy loss", False),
+        ("Drop (%)", False),
+        ("vs FP16", False),
+        ("Change", False),
+    ],
+)
+def test_a_label_is_a_model_unless_it_is_a_change_and_no_row_is_lost_silently(
+    label: str, is_model: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "log.md"
+    file.write_text(
+        "|Model|AGIEval|GPT4All|TruthfulQA|Bigbench|Average|\n|---|---|---|---|---|---|\n"
+        "|Foo|44.10|73.00|57.20|45.10|54.85|\n|Bar|43.90|72.50|57.00|44.60|54.50|\n"
+        f"|{label}|42.90|71.50|56.00|43.60|53.50|\n"
+    )
+    said = CliRunner().invoke(main, ["baselines", "import", str(file), "--output", "-"])
+    assert said.exit_code == 0, said.output
+    assert (f"name: {label}\n" in said.output) is is_model
+    assert is_model or f"log.md:5: note: '{label}': no model; not imported" in said.output

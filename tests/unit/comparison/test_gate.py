@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -444,3 +445,21 @@ def test_two_runs_of_one_model_show_its_noise(tmp_path: Path) -> None:
     margin = float(str(noise_table(noise).rows[0][-1]))
     assert gate(tmp_path / "2", str(tmp_path / "1"), margin=margin).verdict == "pass"
     assert gate(tmp_path / "2", str(tmp_path / "1"), margin=round(margin - 0.01, 2)).verdict == "undecided"
+
+
+@pytest.mark.parametrize(("each", "verdict"), [(8, "undecided"), (18, "undecided"), (60, "pass")])
+def test_few_documents_of_several_tasks_decide_nothing(each: int, verdict: str) -> None:
+    suite = find_suite("gpt4all")
+    tasks = suite.tasks[:2]
+    scores = {
+        task.name: TaskScores(task, np.ones(each), np.zeros(each), tuple((task.name, i) for i in range(each)))
+        for task in tasks
+    }
+    short = msgspec.structs.replace(suite, tasks=tasks)
+    found = judge(paired_tests(scores, [short], 18.0), 0.05)[0]
+    assert found.verdict == verdict  # even where every document is gained
+    assert (found.passing_margin is None) is (verdict == "undecided")
+    if verdict == "undecided":
+        assert "are too few for the stated rates of error, which want 40" in gate_text.remedy(found)
+        assert found.needed is not None
+        assert found.needed >= 40
