@@ -15,15 +15,17 @@ average: {margin: 0.5}     # the suites' average; `average: false` leaves it out
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evalkit.comparison.questions import AVERAGE, TIERS
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.suites import find_suite, find_task
 from evalkit.yaml_files import read_yaml
+
+Found = TypeVar("Found")
 
 MISSING = ("refuse", "undecided", "ignore")
 _KEYS = ("alpha", "margin", "missing", "suites", "tasks", AVERAGE)
@@ -92,10 +94,10 @@ def read_policy(path: Path) -> Policy:
     alpha = _number(found.get("alpha", 0.05), 0.5, f"{where}: alpha")
     default = _rule({k: v for k, v in found.items() if k in ("margin", "missing")}, Rule(), _RULE_KEYS, where)
     for name in _section(found, "suites", where):
-        find_suite(name)
+        _named(find_suite, name, f"{where}: suites")
     tasks = _section(found, "tasks", where)
     for name in tasks:
-        task = find_task(name)
+        task = _named(find_task, name, f"{where}: tasks")
         metric = (tasks[name] or {}).get("metric") if isinstance(tasks[name], dict) else None
         if metric is not None and metric not in task.metrics:
             raise ConfigError(f"{where}: tasks: {name}: no metric {metric!r} (it has: {', '.join(task.metrics)})")
@@ -121,6 +123,14 @@ def read_policy(path: Path) -> Policy:
         where,
         asks_average,
     )
+
+
+def _named(find: Callable[[str], Found], name: str, where: str) -> Found:
+    """Return the suite or task of a name; an unknown one is said with its file."""
+    try:
+        return find(name)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _section(found: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:

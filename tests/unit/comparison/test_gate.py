@@ -427,6 +427,7 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
         ("margins: 1", "unknown key 'margins'; did you mean 'margin'"),
         ("suites: {}", "suites: names none; name those to judge, or leave the key out .all suites are judged"),
         ("suites:", "suites: names none"),
+        ("suites: {gpt4al: {}}", "gate.yaml: suites: unknown suite 'gpt4al'; did you mean 'gpt4all'"),
         ("tasks: {}", "tasks: names none; .* .none is judged besides"),
         ("suites: {gpt4all: {tier: soft}}", "'soft' is not one of blocking, advisory"),
         ("alpha: 0.7", "alpha: expected a number above 0 and below 0.5"),
