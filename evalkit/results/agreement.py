@@ -246,8 +246,6 @@ def check_choices(sample: Sample) -> None:
         raise ValueError("characters: null, but acc_norm divides by them")
     if any(metric not in sample.metrics for metric in sample.picked):
         raise ValueError(f"picked: {', '.join(sample.picked)}, but metrics has {', '.join(sample.metrics)}")
-    if sample.continuations and sample.generated:
-        raise ValueError("generated: there are texts, but also log-probabilities")
     for place, value in enumerate(sample.logprobs):
         if value is None and "failed" not in sample.details:
             raise ValueError(f"logprobs[{place}]: null, although details.failed says nothing")
