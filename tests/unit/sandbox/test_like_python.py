@@ -263,12 +263,24 @@ def test_what_stays_with_the_program_is_named(checker: Checker, completion: str,
 @pytest.mark.parametrize("without", [(), ("landlock",)])
 def test_a_file_that_is_not_there_is_not_found(without: tuple[str, ...]) -> None:
     body = (
-        "    import pathlib\n    for act in (open, lambda p: pathlib.Path(p).read_text()):\n        try:\n"
+        "    import os, pathlib\n    acts = [open, lambda p: pathlib.Path(p).read_text()]\n"
+        "    acts.append(lambda p: os.open(p, os.O_RDONLY))\n"
+        "    acts += [os.listdir, os.scandir, lambda p: [*pathlib.Path(p).iterdir()]]\n"
+        "    for act in acts:\n        try:\n"
         "            act('/nonexistent')\n        except FileNotFoundError as error:\n"
-        "            assert error.filename == '/nonexistent'\n        else:\n            return 0\n    return 1\n"
+        "            assert os.fspath(error.filename) == '/nonexistent'\n"
+        "        else:\n            return 0\n    return 1\n"
     )
     with Checker(jobs=1, _without=without) as checker:
         assert agree(checker, "def f():\n", body, "assert f() == 1")
+
+
+@pytest.mark.parametrize("without", [(), ("landlock",)])
+def test_the_null_device_is_a_path_too(without: tuple[str, ...]) -> None:
+    body = "    import os, pathlib\n    path = pathlib.Path(os.devnull)\n"
+    body += "    return path.write_text('x'), path.read_text()\n"
+    with Checker(jobs=1, _without=without) as checker:
+        assert agree(checker, "def f():\n", body, "assert f() == (1, '')")
 
 
 # (what is passed, how it is changed beyond what can cross, what tests can look at without meeting an item of it)
