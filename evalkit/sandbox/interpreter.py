@@ -13,6 +13,7 @@ import io
 import os
 import pathlib
 import sys
+from types import CodeType
 from typing import Any
 
 # The programs' environment: names that programs look up; no value of the evaluation's.
@@ -125,6 +126,26 @@ def prepare_sealed() -> None:
     _put_in_pathlib(**acts)
     for name, act in {**acts, "open": _tell_missing(os.open)}.items():
         setattr(os, name, act)
+
+
+def compile_alike(text: str, name: str) -> CodeType:
+    """Byte code in which the set literals iterate as in any other process that compiles the same ones with this.
+
+    A literal of three or more constants is a frozenset, which the compiler makes anew where some of its strings had
+    been interned before (``intern_string_constants`` in Objects/codeobject.c), and so in another order. The first
+    compilation interns them all; the second finds them so.
+
+    :raises SyntaxError, ValueError, RecursionError, OverflowError: as ``compile``.
+    """
+    code = compile(text, name, "exec", dont_inherit=True)
+    todo: list[Any] = [code]
+    while todo:
+        for constant in todo.pop().co_consts:
+            if isinstance(constant, CodeType):
+                todo.append(constant)
+            elif isinstance(constant, frozenset):
+                return compile(text, name, "exec", dont_inherit=True)
+    return code
 
 
 def prepare_builtins() -> None:

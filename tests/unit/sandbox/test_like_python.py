@@ -3,6 +3,7 @@ process."""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -335,13 +336,22 @@ def test_a_nan_is_an_object(checker: Checker, body: str, lines: str) -> None:
     agree(checker, "kept = []\n\n\ndef f(*a):\n", indented(body), lines)
 
 
+@pytest.mark.parametrize("items", [*itertools.permutations(["a", "ab", "aab"]), ["cabb", "ccac", "abbc", "ac", "cba"]])
+def test_a_literal_set_is_laid_out_alike_on_both_sides(checker: Checker, items: tuple[str, ...]) -> None:
+    """Whichever of its strings the interpreter has interned before."""
+    literal = "{" + ", ".join(map(repr, items)) + "}"
+    agree(checker, "def f():\n", f"    return list({literal})", f"assert f() == list({literal})")
+
+
 numbers = st.lists(st.integers(-20, 120), min_size=2, max_size=40)
 words = st.lists(st.text("abc", min_size=1, max_size=4), min_size=2, max_size=20)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    numbers | words, st.sampled_from(["{%s}", "set([%s])", "frozenset([%s])", "{%s} - {%s}", "{%s} | {%s}"]), st.data()
+    numbers | words,
+    st.sampled_from(["{*[%s]}", "set([%s])", "frozenset([%s])", "{*[%s]} - {*[%s]}", "{*[%s]} | {*[%s]}"]),
+    st.data(),
 )
 def test_a_set_iterates_as_in_one_process(
     checker: Checker, items: list[object], form: str, data: st.DataObject
