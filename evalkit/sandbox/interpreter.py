@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import builtins
 import errno
+import functools
 import io
 import os
+import pathlib
 import sys
+from types import CodeType
 from typing import Any
 
 # The programs' environment: names that programs look up; no value of the evaluation's.
@@ -74,12 +77,75 @@ def _open_null(real: Any) -> Any:
             return real(file, mode, *args, **kwargs)
         except PermissionError:
             # Where every open is refused, whether there is such a file or not.
-            if not isinstance(file, (str, bytes, os.PathLike)) or {*"wxa"} & {*mode} or os.path.lexists(file):
+            if {*"wxa"} & {*mode} or _is_there(file):
                 raise
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(file))
+        raise _not_found(file)
 
     open.__qualname__ = "open"
     return open
+
+
+def _is_there(file: Any) -> bool:
+    """Whether there is such a file or folder; also True for what is no path."""
+    return not isinstance(file, (str, bytes, os.PathLike)) or os.path.lexists(file)
+
+
+def _not_found(file: Any) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(file))
+
+
+def _tell_missing(real: Any) -> Any:
+    """A function of ``os`` that says of a path that is not there that it is not, though every open is refused."""
+
+    @functools.wraps(real)
+    def act(path: Any = ".", *args: Any, **kwargs: Any) -> Any:
+        try:
+            return real(path, *args, **kwargs)
+        except PermissionError:
+            creates = args and isinstance(args[0], int) and args[0] & os.O_CREAT
+            if creates or kwargs or _is_there(path):
+                raise
+        raise _not_found(path)
+
+    for supporting in (os.supports_dir_fd, os.supports_fd):
+        if real in supporting:
+            supporting.add(act)
+    return act
+
+
+def _put_in_pathlib(**acts: Any) -> None:
+    """Python 3.10's ``pathlib`` keeps what ``io`` and ``os`` had when it was imported."""
+    accessor = getattr(pathlib, "_NormalAccessor", None)
+    for name, act in acts.items() if accessor else ():
+        setattr(accessor, name, staticmethod(act))
+
+
+def prepare_sealed() -> None:
+    """Give the nursery, where every open is refused, calls of ``os`` that tell what is missing from what is refused."""
+    acts = {name: _tell_missing(getattr(os, name)) for name in ("listdir", "scandir")}
+    _put_in_pathlib(**acts)
+    for name, act in {**acts, "open": _tell_missing(os.open)}.items():
+        setattr(os, name, act)
+
+
+def compile_alike(text: str, name: str) -> CodeType:
+    """Byte code in which the set literals iterate as in any other process that compiles the same ones with this.
+
+    A literal of three or more constants is a frozenset, which the compiler makes anew where some of its strings had
+    been interned before (``intern_string_constants`` in Objects/codeobject.c), and so in another order. The first
+    compilation interns them all; the second finds them so.
+
+    :raises SyntaxError, ValueError, RecursionError, OverflowError: as ``compile``.
+    """
+    code = compile(text, name, "exec", dont_inherit=True)
+    todo: list[Any] = [code]
+    while todo:
+        for constant in todo.pop().co_consts:
+            if isinstance(constant, CodeType):
+                todo.append(constant)
+            elif isinstance(constant, frozenset):
+                return compile(text, name, "exec", dont_inherit=True)
+    return code
 
 
 def prepare_builtins() -> None:
@@ -93,3 +159,4 @@ def prepare_builtins() -> None:
     builtins.license = _sitebuiltins._Printer("license", "See https://www.python.org/psf/license/")
     builtins.help = _sitebuiltins._Helper()
     builtins.open = io.open = _open_null(io.open)
+    _put_in_pathlib(open=io.open)

@@ -31,6 +31,7 @@ from .calls import (
     TimeIsUp,
     Uncrossed,
 )
+from .interpreter import compile_alike
 from .stock import NotHereError
 from .wire import END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
@@ -50,14 +51,14 @@ def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...
         *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1)),
     ):
         try:
-            prompt_code = compile(text, PROMPT_NAME, "exec", dont_inherit=True)
+            prompt_code = compile_alike(text, PROMPT_NAME)
             break
         except (SyntaxError, ValueError):
             continue
     else:
         prompt_code = compile("", PROMPT_NAME, "exec")  # prose, or an open prompt: the tests can use nothing of it
     try:
-        test_code = compile(test, TEST_NAME, "exec", dont_inherit=True)
+        test_code = compile_alike(test, TEST_NAME)
     except (SyntaxError, ValueError) as error:
         raise Fault(f"the tests are not Python: {error}") from None
     return prompt_code, test_code, tuple(re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE))

@@ -24,7 +24,7 @@ from typing import Any
 
 from . import kernel
 from .candidate import send, serve, warm_up
-from .interpreter import ENVIRONMENT, prepare_builtins, prepare_streams
+from .interpreter import ENVIRONMENT, prepare_builtins, prepare_sealed, prepare_streams
 from .lacking import stop_at_imports
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
@@ -244,6 +244,8 @@ def loop(control: socket.socket, walls: Walls, packages: Collection[str], *, off
 
 def preload(walls: Walls, packages: Collection[str]) -> None:
     """Load what sealed programs cannot load themselves."""
+    if walls.sealed:
+        prepare_sealed()
     if walls.sealed and walls.full:
         preload_everything(packages)
     elif walls.sealed:

@@ -3,6 +3,7 @@ process."""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -263,12 +264,24 @@ def test_what_stays_with_the_program_is_named(checker: Checker, completion: str,
 @pytest.mark.parametrize("without", [(), ("landlock",)])
 def test_a_file_that_is_not_there_is_not_found(without: tuple[str, ...]) -> None:
     body = (
-        "    import pathlib\n    for act in (open, lambda p: pathlib.Path(p).read_text()):\n        try:\n"
+        "    import os, pathlib\n    acts = [open, lambda p: pathlib.Path(p).read_text()]\n"
+        "    acts.append(lambda p: os.open(p, os.O_RDONLY))\n"
+        "    acts += [os.listdir, os.scandir, lambda p: [*pathlib.Path(p).iterdir()]]\n"
+        "    for act in acts:\n        try:\n"
         "            act('/nonexistent')\n        except FileNotFoundError as error:\n"
-        "            assert error.filename == '/nonexistent'\n        else:\n            return 0\n    return 1\n"
+        "            assert os.fspath(error.filename) == '/nonexistent'\n"
+        "        else:\n            return 0\n    return 1\n"
     )
     with Checker(jobs=1, _without=without) as checker:
         assert agree(checker, "def f():\n", body, "assert f() == 1")
+
+
+@pytest.mark.parametrize("without", [(), ("landlock",)])
+def test_the_null_device_is_a_path_too(without: tuple[str, ...]) -> None:
+    body = "    import os, pathlib\n    path = pathlib.Path(os.devnull)\n"
+    body += "    return path.write_text('x'), path.read_text()\n"
+    with Checker(jobs=1, _without=without) as checker:
+        assert agree(checker, "def f():\n", body, "assert f() == (1, '')")
 
 
 # (what is passed, how it is changed beyond what can cross, what tests can look at without meeting an item of it)
@@ -323,13 +336,22 @@ def test_a_nan_is_an_object(checker: Checker, body: str, lines: str) -> None:
     agree(checker, "kept = []\n\n\ndef f(*a):\n", indented(body), lines)
 
 
+@pytest.mark.parametrize("items", [*itertools.permutations(["a", "ab", "aab"]), ["cabb", "ccac", "abbc", "ac", "cba"]])
+def test_a_literal_set_is_laid_out_alike_on_both_sides(checker: Checker, items: tuple[str, ...]) -> None:
+    """Whichever of its strings the interpreter has interned before."""
+    literal = "{" + ", ".join(map(repr, items)) + "}"
+    agree(checker, "def f():\n", f"    return list({literal})", f"assert f() == list({literal})")
+
+
 numbers = st.lists(st.integers(-20, 120), min_size=2, max_size=40)
 words = st.lists(st.text("abc", min_size=1, max_size=4), min_size=2, max_size=20)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    numbers | words, st.sampled_from(["{%s}", "set([%s])", "frozenset([%s])", "{%s} - {%s}", "{%s} | {%s}"]), st.data()
+    numbers | words,
+    st.sampled_from(["{*[%s]}", "set([%s])", "frozenset([%s])", "{*[%s]} - {*[%s]}", "{*[%s]} | {*[%s]}"]),
+    st.data(),
 )
 def test_a_set_iterates_as_in_one_process(
     checker: Checker, items: list[object], form: str, data: st.DataObject
