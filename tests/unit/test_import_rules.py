@@ -42,7 +42,7 @@ def importers(package: str) -> set[str]:
 
 # The package's files that any room may stand on, then the rooms in the data's order: CONTRIBUTING, "Where things are".
 GROUND = [
-    *("__init__", "errors", "paths", "requirements", "language", "tables", "yaml_files"),
+    *("__init__", "errors", "paths", "streams", "requirements", "language", "tables", "yaml_files"),
     *("options", "suites", "task_names", "config"),
 ]
 ROOMS = [
@@ -50,7 +50,7 @@ ROOMS = [
     *("results", "baselines", "comparison", "report", "evaluation", "cli"),
 ]
 # `api` is what the command line and notebooks call. The last is a command: lm-eval's own, which knows the adapter.
-ORDER = [*GROUND, *ROOMS[:-1], "api", ROOMS[-1], "lm_eval"]
+ORDER = [*GROUND, *ROOMS[:-1], "run_options", "api", ROOMS[-1], "lm_eval"]
 
 
 def module_of(path: Path) -> str:
