@@ -148,7 +148,7 @@ def test_fresh_starts_anew(tmp_path: Path, interrupt: Interrupt, whole: Path) ->
     first, second = folders(tmp_path)
     assert not (first / "run.json").exists()
     assert_same(second, whole)
-    assert "fresh and resume contradict each other" in error_line(run(tmp_path, "--fresh", "--resume"))
+    assert "fresh: contradicts resume" in error_line(run(tmp_path, "--fresh", "--resume"))
 
 
 def test_the_plain_scorer_too(tmp_path: Path, interrupt: Interrupt) -> None:
