@@ -11,8 +11,9 @@ from __future__ import annotations
 import inspect
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -209,7 +210,7 @@ def run_as_asked(
     from evalkit.evaluation.run import run as run_config
 
     asked = make_config(None if config is None else Path(config), options)
-    with _stderr(quiet):
+    with _stderr(quiet), _alone():
         try:
             finished = run_config(asked, command, _say, signals)
         except KeyboardInterrupt:
@@ -349,7 +350,7 @@ def gate(
 
     if allow_missing:
         raise ConfigError("--allow-missing goes with a finished run; --run-model scores every document anew")
-    with _stderr(quiet):
+    with _stderr(quiet), _alone():
         return gate_model(
             build(ModelConfig, {"model": run_model, **asked}),
             _name(baseline),
@@ -416,6 +417,21 @@ def leaderboard(
 def _say(line: str) -> None:
     """Progress goes to stderr: stdout holds the result alone."""
     click.echo(f"evalkit: {line}", err=True)
+
+
+_running = threading.RLock()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one thread at a time run a model: seeds and torch's number of threads are the whole process's."""
+    if not _running.acquire(blocking=False):
+        _say("waiting for a run in another thread of this process")
+        _running.acquire()
+    try:
+        yield
+    finally:
+        _running.release()
 
 
 def _stderr(quiet: bool) -> AbstractContextManager[object]:
@@ -518,6 +534,7 @@ _TYPES_HEAD = '''"""The options of `evalkit.run` and `evalkit.gate` as types; wr
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, TypedDict
 
