@@ -207,10 +207,10 @@ def run_as_asked(
         quiet: leave stderr empty; else progress is said there.
         signals: see `evalkit.evaluation.run.run`.
     """
-    from evalkit.evaluation.run import run as run_config
-
     asked = make_config(None if config is None else Path(config), options)
     with _stderr(quiet), _alone():
+        from evalkit.evaluation.run import run as run_config
+
         try:
             finished = run_config(asked, command, _say, signals)
         except KeyboardInterrupt:
@@ -534,7 +534,6 @@ _TYPES_HEAD = '''"""The options of `evalkit.run` and `evalkit.gate` as types; wr
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, TypedDict
 
