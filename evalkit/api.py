@@ -11,8 +11,9 @@ from __future__ import annotations
 import inspect
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -20,14 +21,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import click
 
 from evalkit.config import ModelConfig, RunConfig, make_config
-from evalkit.errors import ConfigError, did_you_mean
-from evalkit.options import build, given, settings_of
-from evalkit.records.model import RUN_FILE, RunRecord
+from evalkit.errors import ConfigError, StoreError, did_you_mean
+from evalkit.options import build, given, settings_of, typed_dict
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
+from evalkit.streams import redirected
 from evalkit.suites import find_task, load_suites
+from evalkit.yaml_files import shown, wrong
 
 if TYPE_CHECKING:
     import pandas as pd
+    from typing_extensions import Unpack
 
     from evalkit.baselines.audit.findings import Audit
     from evalkit.comparison.compare import Comparison
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from evalkit.comparison.gate_policy import Policy
     from evalkit.comparison.leaderboard import Leaderboard
     from evalkit.evaluation.interrupt import StopSignals
+    from evalkit.run_options import GateOptions, RunOptions
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 RunLike: TypeAlias = "str | os.PathLike[str] | RunRecord"
@@ -53,7 +58,8 @@ class Run(RunRecord, frozen=True, kw_only=True):
     @classmethod
     def of(cls, record: RunRecord) -> Run:
         """Return a record as a Run."""
-        return cls(**{name: getattr(record, name) for name in RunRecord.__struct_fields__})
+        of_record = {name: getattr(record, name) for name in RunRecord.__struct_fields__}
+        return cls(**of_record | {"folder": record.folder.absolute()})  # a notebook may change its folder
 
     def __repr__(self) -> str:
         return f"<evalkit.Run of {self.model.name}: {len(self.metrics)} tasks, in {self.folder}>"
@@ -69,11 +75,15 @@ class Run(RunRecord, frozen=True, kw_only=True):
         return self.report
 
     def samples(self) -> list[Sample]:
-        """Read the documents with their answers and scores, in the data's order.
+        """Read the documents with their answers and scores, in the data's order; of an unfinished run those there are.
 
         Raises:
             StoreError: they are missing or damaged.
         """
+        if self.partial is not None:
+            from evalkit.evaluation.partial import partial_run
+
+            return list(partial_run(self.folder)[1])
         from evalkit.results.reading import read_samples
 
         return list(read_samples(self.folder))
@@ -82,7 +92,11 @@ class Run(RunRecord, frozen=True, kw_only=True):
         """Return the scores in per cent: a row a task and metric, then the suites and their average.
 
         Columns: kind (task, suite or average), name, metric, value, stderr, low and high (ends of the 95 % interval,
-        of headline metrics), documents, failed (a count; such a task has no score).
+        of headline metrics), documents, failed (a count; such a task has no score), partial (whether the run is
+        unfinished, so that no number is a result; suites are left out then).
+
+        Raises:
+            StoreError: the run's documents, of which suites and intervals are made, are not there any more.
         """
         from evalkit.comparison.points import Point, read_data, scores_of_run
         from evalkit.results.reading import has_samples
@@ -90,14 +104,19 @@ class Run(RunRecord, frozen=True, kw_only=True):
 
         columns: dict[str, type] = {"kind": str, "name": str, "metric": str}
         columns |= dict.fromkeys(("value", "stderr", "low", "high"), float) | {"documents": int, "failed": int}
-        scores = scores_of_run(read_data(self)) if has_samples(self) else None
+        columns["partial"] = bool
+        unfinished = self.partial is not None
+        has_documents = not unfinished and has_samples(self)
+        if not has_documents and not unfinished and self.foreign is None:
+            raise StoreError(f"{self.folder / SAMPLES_FILE}: not there, and suites and intervals are made of it")
+        scores = scores_of_run(read_data(self)) if has_documents else None
         rows: list[tuple[object, ...]] = []
         for task, of_task in self.metrics.items():
             for metric, found in of_task.items():
                 value, stderr = (None if x is None else 100 * x for x in (found.value, found.stderr))
                 point = scores.tasks.get(task) if scores and metric == find_task(task).headline else None
                 ends = (point.low, point.high) if point else (None, None)
-                rows.append(("task", task, metric, value, stderr, *ends, found.n, found.failed))
+                rows.append(("task", task, metric, value, stderr, *ends, found.n, found.failed, unfinished))
         if scores is not None:
             whole: list[tuple[str, str, Point | None]] = [("suite", name, p) for name, p in scores.suites.items()]
             for kind, name, point in [*whole, ("average", "average", scores.average)]:
@@ -105,7 +124,8 @@ class Run(RunRecord, frozen=True, kw_only=True):
                     tasks = load_suites()[name].tasks if kind == "suite" else ()
                     known = [m for t in tasks if (m := self.metrics.get(t.name, {}).get(t.headline))]
                     counts = (sum(m.n for m in known), sum(m.failed for m in known)) if known else (None, None)
-                    rows.append((kind, name, "average", point.value, point.stderr, point.low, point.high, *counts))
+                    numbers = (point.value, point.stderr, point.low, point.high, *counts)
+                    rows.append((kind, name, "average", *numbers, unfinished))
         return to_frame(columns, rows)
 
 
@@ -128,14 +148,30 @@ class Plan:
 
 @overload
 def run(
-    *, config: PathLike | None = ..., quiet: bool = ..., dry_run: Literal[False] | None = ..., **options: Any
+    *,
+    config: PathLike | None = ...,
+    quiet: bool = ...,
+    dry_run: Literal[False] | None = ...,
+    **options: Unpack[RunOptions],
 ) -> Run: ...
 @overload
-def run(*, config: PathLike | None = ..., quiet: bool = ..., dry_run: Literal[True], **options: Any) -> Plan: ...
 def run(
-    *, config: PathLike | None = None, quiet: bool = False, dry_run: bool | None = None, **options: Any
+    *, config: PathLike | None = ..., quiet: bool = ..., dry_run: Literal[True], **options: Unpack[RunOptions]
+) -> Plan: ...
+@overload
+def run(
+    *, config: PathLike | None = ..., quiet: bool = ..., dry_run: bool | None, **options: Unpack[RunOptions]
+) -> Run | Plan: ...
+def run(
+    *,
+    config: PathLike | None = None,
+    quiet: bool = False,
+    dry_run: bool | None = None,
+    **options: Unpack[RunOptions],
 ) -> Run | Plan:
     """Run suites on a model; the same call again continues a run that was interrupted.
+
+    It sets the seeds of random, NumPy and torch, as lm-eval does; who draws numbers afterwards sets them again.
 
     Args:
         config: YAML file with the options below as keys; arguments win.
@@ -147,8 +183,9 @@ def run(
         ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
             known.
     """
-    asked = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in options.items()}
-    _check_known(asked, settings_of(RunConfig), "run")
+    _check_known(options, settings_of(RunConfig), "run")
+    _check("run", config=(_plain("run", "config", config), str | None), quiet=(quiet, bool))
+    asked = {name: _plain("run", name, value) for name, value in options.items()}
     command = ["evalkit.run", *(f"{name}={value}" for name, value in asked.items())]
     return run_as_asked(config, asked | {"dry_run": dry_run}, command, quiet=quiet)
 
@@ -170,11 +207,16 @@ def run_as_asked(
         quiet: leave stderr empty; else progress is said there.
         signals: see `evalkit.evaluation.run.run`.
     """
-    from evalkit.evaluation.run import run as run_config
-
     asked = make_config(None if config is None else Path(config), options)
-    with _stderr(quiet):
-        finished = run_config(asked, command, _say, signals)
+    with _stderr(quiet), _alone():
+        from evalkit.evaluation.run import run as run_config
+
+        try:
+            finished = run_config(asked, command, _say, signals)
+        except KeyboardInterrupt:
+            if signals is None:
+                _say("stopped; what was finished is kept, and the same call goes on from there")
+            raise
     return Plan(finished.report) if finished.record is None else Run.of(finished.record)
 
 
@@ -188,6 +230,7 @@ def read_run(path: RunLike, *, partial: bool = False) -> Run:
     Raises:
         StoreError: no finished run is there, it is damaged, or it was written by a newer evalkit.
     """
+    _check("read_run", partial=(partial, bool))
     folder = _path(path)
     if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
         from evalkit.evaluation.partial import partial_record
@@ -215,7 +258,8 @@ def compare(a: RunLike, b: RunLike, *, suite: Texts = (), task: Texts = ()) -> C
     """
     from evalkit.comparison import compare as comparing
 
-    return comparing.compare(_path(a), _path(b), suites=_texts(suite), tasks=_texts(task))
+    suites, tasks = _texts("compare", "suite", suite), _texts("compare", "task", task)
+    return comparing.compare(_path(a), _path(b), suites=suites, tasks=tasks)
 
 
 def gate(
@@ -232,7 +276,7 @@ def gate(
     run_model: str | None = None,
     order_seed: int = 0,
     quiet: bool = False,
-    **options: Any,
+    **options: Unpack[GateOptions],
 ) -> Gate:
     """Say whether a model is worse than a baseline by more than a margin.
 
@@ -257,11 +301,24 @@ def gate(
         StoreError, DataError, ModelError: as for a run.
     """
     _check_known(options, GATED_OPTIONS, "gate")
+    margin, alpha = _plain("gate", "margin", margin), _plain("gate", "alpha", alpha)
+    order_seed, run_model = _plain("gate", "order_seed", order_seed), _plain("gate", "run_model", run_model)
+    _check(
+        "gate",
+        margin=(margin, float | None),
+        alpha=(alpha, float | None),
+        across_protocols=(across_protocols, bool),
+        allow_missing=(allow_missing, bool),
+        run_model=(run_model, str | None),
+        order_seed=(order_seed, int),
+        quiet=(quiet, bool),
+    )
     if baseline is None:
         raise ConfigError("--baseline: give the run or the published result that the candidate must not fall behind")
     if (candidate is None) == (run_model is None):
         raise ConfigError("give either the folder of a finished run, or --run-model MODEL")
-    suites, different = _texts(suite), (*_texts(allow_different), *(("protocol",) if across_protocols else ()))
+    suites, different = _texts("gate", "suite", suite), _texts("gate", "allow_different", allow_different)
+    different = (*different, "protocol") if across_protocols else different
     if policy is not None:
         from evalkit.comparison.gate_policy import Policy, read_policy
 
@@ -271,8 +328,8 @@ def gate(
                 raise ConfigError(f"{name} and --policy: the policy file says it; leave {name} out")
         if run_model is not None:
             raise ConfigError("--policy goes with a finished run; with --run-model give --margin, --alpha and --suite")
-        policy = policy if isinstance(policy, Policy) else read_policy(Path(policy))
-    asked = given(options)
+        policy = policy if isinstance(policy, Policy) else read_policy(_path(policy))
+    asked = given({name: _plain("gate", name, value) for name, value in options.items()})
     levels = {"margin": 1.0 if margin is None else margin, "alpha": 0.05 if alpha is None else alpha}
     if candidate is not None:
         if asked or order_seed:
@@ -293,7 +350,7 @@ def gate(
 
     if allow_missing:
         raise ConfigError("--allow-missing goes with a finished run; --run-model scores every document anew")
-    with _stderr(quiet):
+    with _stderr(quiet), _alone():
         return gate_model(
             build(ModelConfig, {"model": run_model, **asked}),
             _name(baseline),
@@ -301,7 +358,7 @@ def gate(
             suites=suites,
             allow_different=different,
             seed=order_seed,
-            data=_texts(asked.get("data", ())),
+            data=_texts("gate", "data", asked.get("data", ())),
             say=_say,
         )
 
@@ -321,6 +378,7 @@ def audit(path: PathLike, *, strict: bool = False) -> Audit:
     """
     from evalkit.baselines.audit.findings import audit_file
 
+    _check("audit", strict=(strict, bool))
     return audit_file(_path(path), strict=strict)
 
 
@@ -346,7 +404,9 @@ def leaderboard(
     """
     from evalkit.comparison.leaderboard import Leaderboard, standings
 
-    names = [_name(each) for each in ([runs] if isinstance(runs, (str, os.PathLike, RunRecord)) else runs)]
+    _check("leaderboard", sort=(sort, str), all=(all, bool), across_protocols=(across_protocols, bool))
+    several = runs if isinstance(runs, Iterable) and not isinstance(runs, (str, bytes, os.PathLike)) else [runs]
+    names = [_name(each) for each in several]
     models = standings(names, all_records=all, warn=warn or (lambda line: _say(f"warning: {line}")))
     return Leaderboard(tuple(models), sort, across_protocols)
 
@@ -359,9 +419,24 @@ def _say(line: str) -> None:
     click.echo(f"evalkit: {line}", err=True)
 
 
+_running = threading.RLock()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one thread at a time run a model: seeds and torch's number of threads are the whole process's."""
+    if not _running.acquire(blocking=False):
+        _say("waiting for a run in another thread of this process")
+        _running.acquire()
+    try:
+        yield
+    finally:
+        _running.release()
+
+
 def _stderr(quiet: bool) -> AbstractContextManager[object]:
     """Return where libraries' bars and our progress go nowhere, if that is wished."""
-    return redirect_stderr(io.StringIO()) if quiet else nullcontext()
+    return redirected("stderr", io.StringIO()) if quiet else nullcontext()
 
 
 def _name(run: RunLike) -> str:
@@ -377,8 +452,36 @@ def _path(run: RunLike) -> Path:
     return Path(_name(run))
 
 
-def _texts(value: Texts) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _texts(function: str, name: str, value: object) -> tuple[str, ...]:
+    """Return what may be one text or several as several; None is none."""
+    if value is None:
+        return ()
+    found = [value] if isinstance(value, (str, os.PathLike)) else value
+    if isinstance(found, Iterable) and not isinstance(found, (bytes, dict)):
+        texts = tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in found)
+        if wrong(texts, tuple[str, ...]) is None:
+            return texts
+    raise ConfigError(f"evalkit.{function}: {name}: expected a text or a list of texts, found {shown(value)}")
+
+
+def _plain(function: str, name: str, value: Any) -> Any:
+    """Return an argument as a YAML file would hold it: paths and runs as texts, NumPy's numbers and arrays as ours."""
+    if isinstance(value, RunRecord):
+        return str(value.folder)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (set, frozenset)):
+        raise ConfigError(f"evalkit.{function}: {name}: a set has no order; give a list")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_plain(function, name, item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _check(function: str, **arguments: tuple[object, Any]) -> None:
+    """Raise `ConfigError` for the first of (value, its type) that are not of it; nothing is converted."""
+    for name, (value, kind) in arguments.items():
+        if fault := wrong(value, kind):
+            raise ConfigError(f"evalkit.{function}: {name}: {fault}")
 
 
 def _check_known(options: Iterable[str], known: Iterable[str], function: str) -> None:
@@ -410,3 +513,36 @@ def _describe_options() -> None:
 
 
 _describe_options()
+
+
+def option_types() -> str:
+    """Return the text of evalkit/run_options.py, by which a type checker knows the options of `run` and `gate`."""
+    known = settings_of(RunConfig)
+    of_run = [setting for key, setting in known.items() if key != "dry_run"]
+    return _TYPES_HEAD + "\n\n".join(
+        [
+            typed_dict("RunOptions", "Options of `evalkit.run`.", of_run),
+            typed_dict(
+                "GateOptions", "Options of `evalkit.gate` for its ``run_model``.", [known[k] for k in GATED_OPTIONS]
+            ),
+        ]
+    )
+
+
+_TYPES_HEAD = '''"""The options of `evalkit.run` and `evalkit.gate` as types; written by ``python -m evalkit.api``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, TypedDict
+
+from evalkit.records.model import RunRecord
+
+Text: TypeAlias = "str | os.PathLike[str]"
+
+
+'''
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "run_options.py").write_text(option_types(), encoding="utf-8")

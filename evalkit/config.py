@@ -55,6 +55,15 @@ def _no_batch_size(value: str) -> str | None:
     return f"{value!r} is neither 'auto' nor a number of rows"
 
 
+def _empty(value: str | None) -> str | None:
+    return "is empty; leave it out, or say which" if value is not None and not value.strip() else None
+
+
+def _empty_source(values: tuple[str, ...]) -> str | None:
+    empty = any(not value.rpartition("=")[2].strip() for value in values)
+    return "is empty; give hub, openmind, samples or a folder" if empty else None
+
+
 def _no_text(value: str) -> str | None:
     return None if value else "is empty; say what the model shall answer"
 
@@ -69,9 +78,11 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
             missing="give --model FOLDER, --model HUB/ID or --model tiny (the built-in model)",
         ),
     ] = field(name="model")
-    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True)] = None
-    adapter: Annotated[str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER")] = None
-    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.")] = None
+    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True, refuse=_empty)] = None
+    adapter: Annotated[
+        str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER", refuse=_empty)
+    ] = None
+    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.", refuse=_empty)] = None
     loader: Annotated[Literal["auto", "openmind", "transformers"], Option("auto, openmind or transformers.")] = "auto"
     device: Annotated[str, Option("auto, npu[:N], cuda[:N] or cpu.", refuse=_no_device)] = "auto"
     dtype: Annotated[Dtype, Option("auto, bfloat16, float16, float32 or float64.")] = "auto"
@@ -131,7 +142,11 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     ] = ()
     data: Annotated[
         tuple[str, ...],
-        Option("hub, openmind, samples or a folder; SUITE=SOURCE for one suite.", default="samples for tiny, else hub"),
+        Option(
+            "hub, openmind, samples or a folder; SUITE=SOURCE for one suite.",
+            default="samples for tiny, else hub",
+            refuse=_empty_source,
+        ),
     ] = ()
     limit: Annotated[
         int | None,
@@ -151,7 +166,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
         float,
         Option("HumanEval: sampling temperature, 0 is greedy.", refuse=between(0.0, 10.0, "between 0 (greedy) and 10")),
     ] = 0.0
-    output: Annotated[str, Option("Folder that receives <model>/<time>/.")] = "results"
+    output: Annotated[str, Option("Folder that receives <model>/<time>/.", refuse=_empty)] = "results"
     max_new_tokens: Annotated[
         int | None,
         Option(
@@ -171,7 +186,8 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     resume: Annotated[bool, Option("Continue an unfinished run; an error if there is none.")] = False
     dry_run: Annotated[bool, Option("Look at model and requests, print the plan, score nothing.")] = False
     reuse: Annotated[
-        str | None, Option("Take scores of equal requests from the folder of another run.", metavar="RUN")
+        str | None,
+        Option("Take scores of equal requests from the folder of another run.", metavar="RUN", refuse=_empty),
     ] = None
     source_file: str | None = None
     """The file that it was read from."""
@@ -190,7 +206,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
         if self.model.system_in_user and not (self.system and self.apply_chat_template):
             raise ConfigError("system_in_user: says where the chat template has --system; add both, or leave it out")
         if self.fresh and self.resume:
-            raise ConfigError("fresh and resume contradict each other; give one of them")
+            raise ConfigError("fresh: contradicts resume; give one of them")
         self.task_names()
 
     def task_names(self) -> tuple[str, ...]:
@@ -257,11 +273,12 @@ def read_config_file(path: Path) -> dict[str, Any]:
     file = read_yaml(path, str(path), "'model' and 'suite'")
     values = read_settings(file, RunConfig)
     for key, find in (("suite", find_suite), ("task", find_task)):
-        for name in values.get(key, ()):
+        for item, name in enumerate(values.get(key, ())):
             try:
                 find(name)
             except ConfigError as error:
-                raise file.fault((), str(error), key) from None
+                in_list = isinstance(file.content[key], list)
+                raise file.fault((key,), str(error), item if in_list else None) from None
     return values
 
 
@@ -276,7 +293,15 @@ def make_config(config_file: Path | None, flags: Mapping[str, Any]) -> RunConfig
     values = read_config_file(config_file) if config_file else {}
     if flags.get("suite") or flags.get("task"):
         values = {key: value for key, value in values.items() if key not in ("suite", "task")}
-    return build(RunConfig, values | given(flags) | {"source_file": str(config_file) if config_file else None})
+    said = given(flags)
+    try:
+        return build(RunConfig, values | said | {"source_file": str(config_file) if config_file else None})
+    except ConfigError as error:
+        # Values that do not go together; each alone was looked at when the file was read.
+        key, _, what = str(error).partition(": ")
+        if config_file is None or key not in values or key in said:
+            raise
+        raise read_yaml(config_file, str(config_file), "").fault((key,), what) from None
 
 
 def model_folder_name(model: str) -> str:

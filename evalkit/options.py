@@ -9,6 +9,7 @@ None``. A struct may be part of another one; keys and options stay flat. From th
 from __future__ import annotations
 
 import functools
+import json
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -268,6 +269,29 @@ def _click_option(setting: Setting, text: str) -> Callable[[F], F]:
         required=setting.default is msgspec.NODEFAULT and option.missing is None,
         help=text,
     )
+
+
+def typed_dict(name: str, doc: str, settings: Collection[Setting]) -> str:
+    """Return the source of a TypedDict of settings as Python takes them: paths where texts are, runs where a run is."""
+    lines = [f"class {name}(TypedDict, total=False):", f'    """{doc}"""', ""]
+    for setting in settings:
+        kind = setting.kind
+        parts = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+        texts = []
+        for part in parts:
+            if setting.is_list:
+                texts += ["Text", "Sequence[Text]"]
+            elif typing.get_origin(part) is typing.Literal:
+                texts.append(f"Literal[{', '.join(json.dumps(word) for word in typing.get_args(part))}]")
+            elif part is type(None):
+                texts.append("None")
+            else:
+                texts.append("Text" if part is str else part.__name__)
+        texts += ["int"] if setting.option.or_number else []
+        texts += ["RunRecord"] if setting.option.metavar == "RUN" else []
+        texts.sort(key="None".__eq__)
+        lines += [f"    {setting.key}: {' | '.join(texts)}", f'    """{setting.option.help}"""']
+    return "\n".join([*lines, ""])
 
 
 def table(kind: type[Settings]) -> str:

@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir
-from evalkit.yaml_files import Entry, read_yaml
+from evalkit.yaml_files import Entry, Trail, YamlFile, read_yaml
 
 
 class TaskFacts(Entry, frozen=True, kw_only=True):
@@ -86,11 +86,26 @@ class Suite(SuiteFacts, frozen=True, kw_only=True):
     """In printed order."""
 
 
-def _read_suite(path: Path) -> Suite:
-    where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-    file = read_yaml(path, where, "'suite' and 'tasks'")
+def _open(path: Path) -> YamlFile:
+    return read_yaml(path, f"{path.parent.parent.name}/{path.parent.name}/{path.name}", "'suite' and 'tasks'")
+
+
+def _read_suite(path: Path) -> tuple[YamlFile, Suite]:
+    file = _open(path)
     found = file.read_as(_SuiteFile)
+    if found.name != path.stem:
+        raise file.fault(("suite",), f"'{found.name}', but the file is called {path.name}; make them equal")
+    for key in ("title", "protocol"):
+        if not getattr(found, key).strip():
+            raise file.fault((key,), "is empty")
+    if not found.tasks:
+        raise file.fault(("tasks",), "names none")
+    if found.in_total != (found.card_row is not None):
+        what = "and card_row belong together: the total is the sum of the card's rows; give both or none"
+        raise file.fault(("in_total",), what)
     for name, task in found.tasks.items():
+        if twice := {metric for metric in task.metrics if task.metrics.count(metric) > 1}:
+            raise file.fault(("tasks", name, "metrics"), f"'{min(twice)}' is there twice")
         for key in ("same_documents_as", "same_questions_as"):
             twin = getattr(task, key)
             if twin is not None and (twin not in found.tasks or twin == name):
@@ -101,20 +116,30 @@ def _read_suite(path: Path) -> Suite:
         if task.headline not in task.metrics:
             raise file.fault(("tasks", name, "headline"), f"'{task.headline}' is not among its metrics")
     tasks = tuple(Task(**asdict(task), name=name, suite=found.name) for name, task in found.tasks.items())
-    return Suite(**{**asdict(found), "tasks": tasks})
+    return file, Suite(**{**asdict(found), "tasks": tasks})
 
 
 @lru_cache(maxsize=4)
 def _load(folder: Path) -> dict[str, Suite]:
-    ordered = sorted((_read_suite(path) for path in sorted(folder.glob("*.yaml"))), key=lambda suite: suite.order)
-    return {suite.name: suite for suite in ordered}
+    found: dict[tuple[str, int | str], str] = {}
+    suites = []
+    for path in sorted(folder.glob("*.yaml")):
+        file, suite = _read_suite(path)
+        places: list[tuple[tuple[str, int | str], Trail]] = [(("order", suite.order), ("order",))]
+        places += [(("card_row", suite.card_row), ("card_row",))] if suite.card_row is not None else []
+        places += [(("task", task.name), ("tasks", task.name)) for task in suite.tasks]
+        for (what, value), trail in places:
+            if (other := found.setdefault((what, value), path.name)) != path.name:
+                raise file.fault(trail, f"{other} has {f'{what} {value}' if what != 'task' else 'this task'} already")
+        suites.append(suite)
+    return {suite.name: suite for suite in sorted(suites, key=lambda suite: suite.order)}
 
 
 def load_suites(folder: Path | None = None) -> dict[str, Suite]:
     """Return all suites by name, in the order in which reports show them.
 
     Raises:
-        ConfigError: a file has an unknown or missing key, or a value of another type.
+        ConfigError: a file has an unknown or missing key, a value of another type, or what another file has already.
     """
     return dict(_load(folder or configs_dir() / "suites"))
 
@@ -122,6 +147,11 @@ def load_suites(folder: Path | None = None) -> dict[str, Suite]:
 def load_tasks() -> dict[str, Task]:
     """Return all tasks of all suites by name, in reporting order."""
     return {task.name: task for suite in load_suites().values() for task in suite.tasks}
+
+
+def suite_fault(task: Task, key: str, what: str) -> ConfigError:
+    """Return the error that names what a suite's file says of a task, with its line."""
+    return _open(configs_dir() / "suites" / f"{task.suite}.yaml").fault(("tasks", task.name, key), what)
 
 
 def question_group(task: str) -> str:

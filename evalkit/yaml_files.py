@@ -187,6 +187,9 @@ def _faults(found: Any, kind: Any, trail: Trail) -> Iterator[_Fault]:
         known = typing.get_args(kind)
         if found not in known:
             hint = did_you_mean(found, known) if isinstance(found, str) else ""
+            # YAML takes a bare off for false, and on for true.
+            bare = {False: "off", True: "on"}[found] if isinstance(found, bool) else None
+            hint = f"; write '{bare}' in quotes" if bare in known else hint
             yield trail, f"{shown(found)} is not one of {', '.join(known)}{hint}", None
         return
     if kind is Decimal and isinstance(found, str):

@@ -139,7 +139,8 @@ def run(config_file: Path | None, **flags: Any) -> None:
     click.echo(found.report)
     if isinstance(found, Plan):
         return
-    _say(f"results in {found.folder}")
+    here = Path.cwd()
+    _say(f"results in {found.folder.relative_to(here) if found.folder.is_relative_to(here) else found.folder}")
     if any(value.failed for of_task in found.metrics.values() for value in of_task.values()):
         _say("some samples failed, and their tasks have no score: see the report")
         sys.exit(3)

@@ -110,6 +110,9 @@ class Comparison:
     flips: tuple[Flip, ...]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"<evalkit.Comparison of {self.a.model.name} with {self.b.model.name}: {len(self.tasks)} tasks>"
+
     def _repr_markdown_(self) -> str:
         return compare_markdown(self, SHOWN_FLIPS)
 

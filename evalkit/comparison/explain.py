@@ -261,7 +261,8 @@ def _documents(facts: Facts, own: Estimate) -> Cause:
         return Cause("number of documents", "ruled out", 0.0, f"all {expected:,}")
     # What the documents that were not scored can move, by chance alone.
     missing = max(0.0, 1 - scored / expected)
-    points = 1.96 * own.stderr * math.sqrt(missing)
+    low, high = own.interval()
+    points = (high - low) / 2 * math.sqrt(missing)
     text = f"{scored:,} of {expected:,} scored; part of the sampling error, and the first documents may be easier"
     return Cause("number of documents", "found", points, text)
 

@@ -95,6 +95,9 @@ class Gate:
         """0 pass, 1 worse, 3 undecided."""
         return EXIT_CODES[self.verdict]
 
+    def __repr__(self) -> str:
+        return f"<evalkit.Gate of {self.candidate} against {self.baseline}: {self.verdict}>"
+
     def _repr_markdown_(self) -> str:
         from evalkit.comparison.gate_text import gate_markdown
 

@@ -15,22 +15,21 @@ average: {margin: 0.5}     # the suites' average; `average: false` leaves it out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-from evalkit.comparison.questions import AVERAGE, TIERS
-from evalkit.errors import ConfigError, did_you_mean
+from msgspec.structs import asdict
+
+from evalkit.comparison.questions import AVERAGE
+from evalkit.errors import ConfigError
 from evalkit.suites import find_suite, find_task
-from evalkit.yaml_files import read_yaml
+from evalkit.yaml_files import Entry, Trail, YamlFile, read_yaml, shown
 
-Found = TypeVar("Found")
-
-MISSING = ("refuse", "undecided", "ignore")
-_KEYS = ("alpha", "margin", "missing", "suites", "tasks", AVERAGE)
-_RULE_KEYS = ("margin", "tier", "missing")
-_TASK_KEYS = (*_RULE_KEYS, "metric", "lower_is_better")
+Tier = Literal["blocking", "advisory"]
+Missing = Literal["refuse", "undecided", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class Rule:
     """
 
     margin: float = 1.0
-    tier: str = "blocking"
-    missing: str = "refuse"
+    tier: Tier = "blocking"
+    missing: Missing = "refuse"
     metric: str | None = None
     lower_is_better: bool = False
 
@@ -82,95 +81,110 @@ class Policy:
         return self.suites.get(key) or self.tasks.get(key) or self.default
 
 
+class _Judged(Entry, frozen=True, kw_only=True):
+    """What a file says of the average; keys as in `Rule`."""
+
+    margin: float = math.nan
+    tier: Tier = "blocking"
+
+
+class _JudgedSuite(_Judged, frozen=True, kw_only=True):
+    """What a file says of a suite."""
+
+    missing: Missing = "refuse"
+
+
+class _JudgedTask(_JudgedSuite, frozen=True, kw_only=True):
+    """What a file says of a task."""
+
+    metric: str | None = None
+    lower_is_better: bool = False
+
+
+class _PolicyFile(Entry, frozen=True, kw_only=True):
+    """What a file says."""
+
+    alpha: float = 0.05
+    margin: float = 1.0
+    missing: Missing = "refuse"
+    suites: dict[str, _JudgedSuite | None] | None = None
+    tasks: dict[str, _JudgedTask | None] | None = None
+    average: Any = True
+
+
 def read_policy(path: Path) -> Policy:
     """Read a policy file.
 
     Raises:
-        ConfigError: it cannot be read, or a key or value is not known; the message names both.
+        ConfigError: it cannot be read, or a key or value is not known; the message names file, line and place.
     """
-    where = str(path)
-    found = read_yaml(path, where, "'margin' and 'suites'").content
-    _check_keys(found, _KEYS, where)
-    alpha = _number(found.get("alpha", 0.05), 0.5, f"{where}: alpha")
-    default = _rule({k: v for k, v in found.items() if k in ("margin", "missing")}, Rule(), _RULE_KEYS, where)
-    for name in _section(found, "suites", where):
-        _named(find_suite, name, f"{where}: suites")
-    tasks = _section(found, "tasks", where)
-    for name in tasks:
-        task = _named(find_task, name, f"{where}: tasks")
-        metric = (tasks[name] or {}).get("metric") if isinstance(tasks[name], dict) else None
-        if metric is not None and metric not in task.metrics:
-            raise ConfigError(f"{where}: tasks: {name}: no metric {metric!r} (it has: {', '.join(task.metrics)})")
-    average = found.get(AVERAGE, {})
-    asks_average = AVERAGE in found and average is not False
-    named = _section(found, "suites", where)
-    if asks_average and named and sum(find_suite(name).in_total for name in named) < 2:
-        raise ConfigError(
-            f"{where}: {AVERAGE}: it is the average of the suites below 'suites', and takes two of the total; name "
-            f"more, or say '{AVERAGE}: false'"
-        )
+    file = read_yaml(path, str(path), "'margin' and 'suites'")
+    said = file.read_as(_PolicyFile)
+    _check_range(file, ("alpha",), 0.5)
+    _check_range(file, ("margin",), 100.0)
+    default = Rule(margin=said.margin, missing=said.missing)
+    for key in ("suites", "tasks"):
+        if key in file.content and not getattr(said, key):
+            left_out = "all suites are judged" if key == "suites" else "none is judged besides"
+            raise file.fault((key,), f"names none; name those to judge, or leave the key out ({left_out})")
+    for name in said.suites or ():
+        _known(file, ("suites", name), find_suite)
+    for name, task in (said.tasks or {}).items():
+        metrics = _known(file, ("tasks", name), find_task).metrics
+        if task is not None and task.metric is not None and task.metric not in metrics:
+            what = f"no metric '{task.metric}' (it has: {', '.join(metrics)})"
+            raise file.fault(("tasks", name, "metric"), what)
+    suites = {name: _rule(file, ("suites", name), _JudgedSuite, default) for name in said.suites or ()}
     return Policy(
-        alpha,
+        said.alpha,
         default,
-        {
-            name: _rule(entry, default, _RULE_KEYS, f"{where}: suites: {name}")
-            for name, entry in _section(found, "suites", where).items()
-        },
-        {name: _rule(entry, default, _TASK_KEYS, f"{where}: tasks: {name}") for name, entry in tasks.items()},
-        None
-        if average is False
-        else _rule({} if average is True else average, default, ("margin", "tier"), f"{where}: {AVERAGE}"),
-        where,
-        asks_average,
+        suites,
+        {name: _rule(file, ("tasks", name), _JudgedTask, default) for name in said.tasks or ()},
+        _average(file, said.average, suites, default),
+        str(path),
+        AVERAGE in file.content and said.average is not False,
     )
 
 
-def _named(find: Callable[[str], Found], name: str, where: str) -> Found:
-    """Return the suite or task of a name; an unknown one is said with its file."""
-    try:
-        return find(name)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+def _average(file: YamlFile, said: Any, suites: Mapping[str, Rule], default: Rule) -> Rule | None:
+    """Return the average's rule; None where it is not judged."""
+    if said is False:
+        return None
+    if AVERAGE in file.content and suites and sum(find_suite(name).in_total for name in suites) < 2:
+        raise file.fault(
+            (AVERAGE,),
+            "it is the average of the suites below 'suites', and takes two of the total; name more, or say "
+            f"'{AVERAGE}: false'",
+        )
+    if not isinstance(said, (bool, dict)):
+        raise file.fault((AVERAGE,), f"expected true, false or a mapping such as {{margin: 0.5}}, found {shown(said)}")
+    return default if said is True else _rule(file, (AVERAGE,), _Judged, default)
 
 
-def _section(found: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    entries = found.get(key, {})
-    if key in found and not entries:
-        left_out = "all suites are judged" if key == "suites" else "none is judged besides"
-        raise ConfigError(f"{where}: {key}: names none; name those to judge, or leave the key out ({left_out})")
-    if not isinstance(entries, dict) or not all(isinstance(name, str) for name in entries):
-        raise ConfigError(f"{where}: {key}: expected a mapping of names to rules, e.g. 'gpt4all: {{margin: 0.5}}'")
-    return entries
-
-
-def _rule(entry: object, default: Rule, keys: tuple[str, ...], where: str) -> Rule:
-    if entry is None:
+def _rule(file: YamlFile, trail: Trail, kind: type[_Judged], default: Rule) -> Rule:
+    """Return the rule that stands at a place: what is not said there is the default's."""
+    found: Any = file.content
+    for step in trail:
+        found = found[step]
+    if found is None:
         return default
-    if not isinstance(entry, dict):
-        raise ConfigError(f"{where}: expected a mapping, e.g. {{margin: 0.5, tier: advisory}}; got {entry!r}")
-    _check_keys(entry, keys, where)
-    rule = default
-    if "margin" in entry:
-        rule = replace(rule, margin=_number(entry["margin"], 100.0, f"{where}: margin"))
-    for key, known in (("tier", TIERS), ("missing", MISSING)):
-        if key in entry:
-            if entry[key] not in known:
-                raise ConfigError(f"{where}: {key}: {entry[key]!r} is not one of {', '.join(known)}")
-            rule = replace(rule, **{key: entry[key]})
-    if not isinstance(entry.get("lower_is_better", False), bool):
-        raise ConfigError(f"{where}: lower_is_better: expected true or false, got {entry['lower_is_better']!r}")
-    return replace(rule, metric=entry.get("metric"), lower_is_better=entry.get("lower_is_better", False))
+    said = asdict(file.value(trail, kind))
+    _check_range(file, (*trail, "margin"), 100.0)
+    return replace(default, **{key: said[key] for key in found})
 
 
-def _check_keys(found: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in found:
-        if key not in known:
-            raise ConfigError(
-                f"{where}: unknown key {key!r}{did_you_mean(str(key), known)} (known: {', '.join(known)})"
-            )
+def _known(file: YamlFile, trail: Trail, find: Any) -> Any:
+    try:
+        return find(trail[-1])
+    except ConfigError as error:
+        raise file.fault(trail[:-1], str(error), trail[-1]) from None
 
 
-def _number(value: object, top: float, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < top:
-        raise ConfigError(f"{where}: expected a number above 0 and below {top:g}, got {value!r}")
-    return float(value)
+def _check_range(file: YamlFile, trail: Trail, top: float) -> None:
+    found: Any = file.content
+    for step in trail:
+        if step not in found:
+            return
+        found = found[step]
+    if not 0 < found < top:
+        raise file.fault(trail, f"expected a number above 0 and below {top:g}, found {shown(found)}")

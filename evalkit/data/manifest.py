@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -14,7 +15,8 @@ from msgspec.structs import asdict
 from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import SAMPLES, configs_dir, user_path
-from evalkit.yaml_files import Entry, read_yaml
+from evalkit.suites import load_suites, load_tasks
+from evalkit.yaml_files import Entry, read_yaml, shown
 
 SourceKind = Literal["folder", "hub", "openmind", "samples"]
 
@@ -86,8 +88,36 @@ def _load(path: Path) -> dict[str, Dataset]:
         if facts.layout not in LAYOUTS:
             hint = did_you_mean(facts.layout, LAYOUTS)
             raise file.fault((name, "layout"), f"unknown layout '{facts.layout}'{hint}")
+        for trail, what in _faults(name, facts):
+            raise file.fault((name, *trail), what)
         datasets[name] = Dataset(**{**asdict(facts), "remedy": facts.remedy.strip()}, name=name)
     return datasets
+
+
+def _faults(name: str, facts: DatasetFacts) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what an entry says that cannot be, as (place, what)."""
+    if facts.suite not in load_suites():
+        yield ("suite",), f"unknown suite '{facts.suite}'{did_you_mean(facts.suite, load_suites())}"
+    task = load_tasks().get(name)
+    if task is not None and task.suite != facts.suite:
+        yield ("suite",), f"'{facts.suite}', but the task is one of {task.suite}"
+    parts = PurePosixPath(facts.file).parts
+    if not parts or facts.file.startswith("/") or ".." in parts or "\\" in facts.file:
+        yield ("file",), f"expected a path inside a folder of data, found '{facts.file}'"
+    hubs = {"hub": facts.hub, "openmind": facts.openmind}
+    texts: dict[tuple[str, ...], str] = {("split",): facts.split}
+    hashes: dict[tuple[str, ...], str] = {("sha256",): facts.sha256}
+    for key, hub in hubs.items():
+        if hub is not None:
+            texts |= {(key, "repository"): hub.repository, (key, "revision"): hub.revision}
+            texts |= {(key, "config"): hub.config} if hub.config is not None else {}
+            hashes |= {(key, "sha256"): hub.sha256} if hub.sha256 is not None else {}
+    for trail, text in texts.items():
+        if not text.strip():
+            yield trail, "is empty"
+    for trail, digest in hashes.items():
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            yield trail, f"expected 64 hexadecimal digits in small letters, found {shown(digest)}"
 
 
 def load_manifest(path: Path | None = None) -> dict[str, Dataset]:

@@ -21,6 +21,7 @@ from evalkit.records.asked import Asked
 from evalkit.records.facts import Environment, ModelFacts, ScorerFacts
 from evalkit.records.identity import DeviceIdentity, Identity
 from evalkit.records.model import Partial, RunFacts, RunRecord
+from evalkit.records.samples import Sample
 from evalkit.results.writing import make_record, part
 from evalkit.store import journal, runs
 from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
@@ -77,7 +78,12 @@ def _numbered(documents: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, 
 
 
 def partial_record(folder: Path) -> RunRecord:
-    """Make the record of an unfinished run from what is there; nothing is written.
+    """Make the record of an unfinished run from what is there; see `partial_run`."""
+    return partial_run(folder)[0]
+
+
+def partial_run(folder: Path) -> tuple[RunRecord, list[Sample]]:
+    """Make the record of an unfinished run, and its finished documents, from what is there; nothing is written.
 
     Raises:
         StoreError: there is no journal, it is damaged, or the data have changed since.
@@ -131,7 +137,7 @@ def partial_record(folder: Path) -> RunRecord:
         without_verdicts=tuple(unjudged),
         there=runs.progress_text(sections),
     )
-    return make_record(folder, _facts(folder, contents.header, data), evaluated.results, samples, partial)
+    return make_record(folder, _facts(folder, contents.header, data), evaluated.results, samples, partial), samples
 
 
 def _config(asked: Mapping[str, Any]) -> RunConfig:

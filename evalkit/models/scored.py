@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,6 +40,7 @@ from evalkit.scoring.parts import is_out_of_memory
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
 from evalkit.store.sections import FailedText, Prompt, plan_batches
+from evalkit.streams import redirected, target_of
 
 # Rows of a generated batch where the batch size is ``auto``.
 GENERATION_ROWS = 16
@@ -307,7 +307,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     def running(self) -> Iterator[None]:
         """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
         try:
-            with redirect_stdout(sys.stderr):
+            with redirected("stdout", target_of("stderr")):
                 yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

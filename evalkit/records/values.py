@@ -53,3 +53,8 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
         return plain(value.tolist())
     return str(value)
+
+
+def is_share(value: float) -> bool:
+    """Tell whether a metric's value is one: metrics are shares from 0 to 1, up to the rounding of a sum."""
+    return -1e-9 <= value <= 1 + 1e-9

@@ -95,8 +95,13 @@ def summary_rows(
     if len(known) == len(totalled):
         rows.append((say("Total Score"), sum(known)))
         rows.append((say("Average Total"), sum(known) / len(known)))
-    rows += [(f"{suites[name].title} pass@1", averages[name]) for name in averages if not suites[name].in_total]
-    return rows
+    return rows + [(_named(suites[name]), averages[name]) for name in averages if not suites[name].in_total]
+
+
+def _named(suite: Suite) -> str:
+    """Return a suite's title with the metric that its average is of, where its tasks have one: ``HumanEval pass@1``."""
+    headlines = {task.headline for task in suite.tasks}
+    return f"{suite.title} {headlines.pop()}" if len(headlines) == 1 else suite.title
 
 
 def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import msgspec
 
 from evalkit.records.model import MetricValue, RunFacts
 from evalkit.records.samples import Sample
+from evalkit.records.values import is_share
 from evalkit.results.agreement import EXACT, SAME, check_counts, check_said_twice
 from evalkit.suites import load_suites, load_tasks
 
@@ -32,7 +33,7 @@ def check_sample(sample: Sample) -> None:
     if sample.doc_id < 0:
         raise ValueError(f"doc_id: {sample.doc_id}")
     for name, value in sample.metrics.items():
-        if value is not None and not math.isfinite(value):
+        if value is not None and not (math.isfinite(value) and is_share(value)):
             raise ValueError(f"metrics.{name}: {value!r}")
         if value is not None and "failed" in sample.details:
             raise ValueError(f"metrics.{name}: {value!r}, although details.failed says {sample.details['failed']!r}")
@@ -171,6 +172,8 @@ def check_metric(value: MetricValue, where: str) -> None:
     for name, number in (("value", value.value), ("stderr", value.stderr)):
         if number is not None and not math.isfinite(number):
             raise ValueError(f"{where}.{name}: {number!r}")
+    if value.value is not None and not is_share(value.value):
+        raise ValueError(f"{where}.value: {value.value!r} is no share from 0 to 1")
     if value.value is None and value.n and not value.failed:
         raise ValueError(f"{where}.value: null, although none of {value.n} documents failed")
     if value.value is not None and value.failed:

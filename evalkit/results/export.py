@@ -7,16 +7,18 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from msgspec import to_builtins
 
-from evalkit.errors import StoreError
+from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run, read_samples
 from evalkit.results.writing import evalkit_part
 from evalkit.store import files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = {"parquet": ".parquet", "sqlite": ".sqlite", "csv": ".csv"}
 # Lists and mappings have no column type that all three formats share; they are JSON text.
@@ -86,8 +88,7 @@ def sample_table(records: Sequence[RunRecord]) -> pd.DataFrame:
             metrics = values.pop("metrics")
             values |= {name: json.dumps(values[name], ensure_ascii=False) for name in JSON_COLUMNS}
             rows.append({"run": _name(record), "model": record.model.name, **values, **metrics})
-    samples: pd.DataFrame = pd.DataFrame(rows)
-    return samples
+    return _frame(rows)
 
 
 def metric_table(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -105,7 +106,7 @@ def metric_table(records: Sequence[RunRecord]) -> pd.DataFrame:
         for metric, value in of_task.items()
     ]
     # Numbers with gaps: where every score is refused, pandas would otherwise make a column of objects.
-    metrics: pd.DataFrame = pd.DataFrame(rows).astype({"value": "float64", "stderr": "float64"})
+    metrics: pd.DataFrame = _frame(rows).astype({"value": "float64", "stderr": "float64"})
     return metrics
 
 
@@ -127,8 +128,16 @@ def run_table(records: Sequence[RunRecord]) -> pd.DataFrame:
         }
         for record in records
     ]
-    runs: pd.DataFrame = pd.DataFrame(rows)
-    return runs
+    return _frame(rows)
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ConfigError("results export needs pandas, which is not installed here: pip install pandas") from None
+    frame: pd.DataFrame = pd.DataFrame(rows)
+    return frame
 
 
 def _foreign(record: RunRecord) -> dict[str, Any]:

@@ -11,6 +11,7 @@ here, so that a new release is checked in one place:
               task.UNSAFE_CODE       which tasks those are, as their YAML says
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
               instance.arguments     replaced where --max-new-tokens lowers a length
+              lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
     loggers   `_QUIET`
 
 Besides, `evalkit.tasks.mixed` is a task class of lm-eval's own kind, and `evalkit.models` holds its model classes.
@@ -28,11 +29,10 @@ from evalkit.answering import Answerer, Answers, Request, Session, TextRequest, 
 from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
-from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
-from evalkit.suites import find_task
+from evalkit.suites import find_task, suite_fault
 from evalkit.tasks.programs import Programs, VerdictFilter
 
 if TYPE_CHECKING:
@@ -246,10 +246,12 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
     Returns:
         lm-eval's task dictionary, with the keys ``tasks``, ``groups`` and ``group_map``.
     """
+    import lm_eval.api.task
     from lm_eval.tasks import TaskManager
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+    lm_eval.api.task.tqdm = _no_bar
     data = [f"{suite}={source}" for suite, source in sources.items()]
     manager = TaskManager(
         include_path=str(configs_dir() / "tasks"),
@@ -268,10 +270,14 @@ def _check_agreement(name: str, config: Any) -> None:
     theirs = (config.metadata["version"], tuple(entry["metric"] for entry in config.metric_list))
     for what, suite, task in zip(("version", "metrics"), (ours.version, ours.metrics), theirs, strict=True):
         if suite != task:
-            raise ConfigError(
-                f"configs/suites/{ours.suite}.yaml: tasks: {name}: {what}: {suite!r}, but "
-                f"configs/tasks/{ours.suite}/{name}.yaml says {task!r}; make them equal"
-            )
+            said, theirs_said = (f"[{', '.join(x)}]" if isinstance(x, tuple) else x for x in (suite, task))
+            where = f"configs/tasks/{ours.suite}/{name}.yaml"
+            raise suite_fault(ours, what, f"{said}, but {where} says {theirs_said}; make them equal")
+
+
+def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]:
+    """Stand for tqdm in lm-eval's building of requests."""
+    return items
 
 
 def _built_before(**_options: Any) -> None:

@@ -61,7 +61,7 @@ def test_help_and_version() -> None:
         (["run", "--model", "tiny", "--seed", "-1"], "seed: -1 is not between 0 and 4294967295"),
         (["run", "--model", "tiny", "--isolation", "off"], "isolation: off runs model-written programs"),
         (["run", "--model", "tiny", "--task", "boolq", "--data", "/no/where"], "--data /no/where: no such folder"),
-        (["run", "--model", "tiny", "--task", "boolq", "--data", ""], "--data: empty; give hub"),
+        (["run", "--model", "tiny", "--task", "boolq", "--data", ""], "data: is empty; give hub"),
         (["run", "--model", "tiny", "--task", "boolq", "--data", "agieval=samples"], "no data source for gpt4all"),
         pytest.param(
             ["run", "--model", "x/y", "--suite", "bigbench"],

@@ -148,7 +148,7 @@ def test_fresh_starts_anew(tmp_path: Path, interrupt: Interrupt, whole: Path) ->
     first, second = folders(tmp_path)
     assert not (first / "run.json").exists()
     assert_same(second, whole)
-    assert "fresh and resume contradict each other" in error_line(run(tmp_path, "--fresh", "--resume"))
+    assert "fresh: contradicts resume" in error_line(run(tmp_path, "--fresh", "--resume"))
 
 
 def test_the_plain_scorer_too(tmp_path: Path, interrupt: Interrupt) -> None:
@@ -328,6 +328,7 @@ def test_a_report_of_an_unfinished_run(tmp_path: Path, interrupt: Interrupt, who
 def test_a_partial_report_has_the_metrics_of_finished_documents(
     tmp_path: Path, interrupt: Interrupt, whole: Path
 ) -> None:
+    from evalkit import read_run
     from evalkit.evaluation.partial import partial_record
 
     interrupt(tmp_path, 4)
@@ -336,6 +337,11 @@ def test_a_partial_report_has_the_metrics_of_finished_documents(
     assert 0 < done < 6
     assert record.partial.documents["arc_easy"][1] == 3
     assert all(value.failed == 0 for of_task in record.metrics.values() for value in of_task.values())
+    found = read_run(newest(tmp_path), partial=True)
+    assert len(found.samples()) == done
+    frame = found.to_frame()
+    assert set(frame.kind) == {"task"}
+    assert frame.partial.all()
 
 
 PROGRAMS = ("--suite", "humaneval", "--suite", "humaneval_chat", "--max-new-tokens", "12", "--batch-size", "2")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+import numpy
 import pytest
 
 import evalkit
@@ -15,6 +18,7 @@ from evalkit import api
 from evalkit.cli import main
 from evalkit.config import RunConfig
 from evalkit.options import settings_of
+from evalkit.suites import load_suites
 from tests.support.records import write_record
 
 pytestmark = pytest.mark.torch_free
@@ -97,3 +101,89 @@ def test_frames_hold_numbers_and_need_pandas(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(evalkit.ConfigError, match="needs pandas"):
         found.to_frame()
+
+
+def test_types_of_options_are_those_of_the_settings() -> None:
+    written = Path(api.__file__).with_name("run_options.py").read_text(encoding="utf-8")
+    assert written == api.option_types(), "python -m evalkit.api writes it anew"
+
+
+@pytest.mark.slow
+def test_a_type_checker_sees_a_wrong_option(tmp_path: Path) -> None:
+    calls = {
+        "evalkit.run(model='tiny', limt=3)": "limt",
+        "evalkit.run(model=3)": "int",
+        "evalkit.gate(run_model='tiny', baseline='x', devise='cpu')": "devise",
+        "evalkit.run(model='tiny', dry_run=bool(1), data=[Path('x')], limit=None)": None,
+    }
+    file = tmp_path / "notebook.py"
+    file.write_text("from pathlib import Path\nimport evalkit\n" + "\n".join(calls) + "\n", encoding="utf-8")
+    pytest.importorskip("mypy")
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(file)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    for line, (call, word) in enumerate(calls.items(), 3):
+        said = [text for text in found.splitlines() if text.startswith(f"{file}:{line}: error")]
+        assert bool(said) == (word is not None), (call, found)
+        assert word is None or any(f'"{word}"' in text for text in said), found
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda _: evalkit.run(model="tiny", suite={"agieval"}), "evalkit.run: suite: a set has no order"),
+        (lambda _: evalkit.run(model="tiny", quiet="x"), "evalkit.run: quiet: expected true or false, found 'x'"),
+        (lambda _: evalkit.run(config={"model": "tiny"}), "evalkit.run: config: expected a text"),
+        (lambda _: evalkit.run(model="tiny", order_seed="x"), "unknown argument 'order_seed'"),
+        (lambda _: evalkit.run(model="tiny", limit=3.5), "limit: expected an integer, found 3.5"),
+        (lambda _: evalkit.run(model="tiny", data=[3]), "data: item 1: expected a text, found 3"),
+        (lambda run: evalkit.compare(run, run, suite=3), "evalkit.compare: suite: expected a text or a list of texts"),
+        (lambda run: evalkit.compare(run, run, task=[3]), "evalkit.compare: task: expected a text or a list of texts"),
+        (lambda run: evalkit.gate(run, run, margin="1"), "evalkit.gate: margin: expected a number"),
+        (lambda run: evalkit.gate(run, run, alpha=True), "evalkit.gate: alpha: expected a number"),
+        (lambda run: evalkit.gate(run, run, order_seed="x"), "evalkit.gate: order_seed: expected an integer"),
+        (lambda run: evalkit.gate(run, run, policy=3), "expected a path"),
+        (lambda run: evalkit.gate(run_model=3, baseline=run), "evalkit.gate: run_model: expected a text"),
+        (lambda _: evalkit.audit("x", strict="no"), "evalkit.audit: strict: expected true or false"),
+        (lambda _: evalkit.leaderboard(3), "expected a path, a name or a Run, found int"),
+        (lambda _: evalkit.leaderboard(sort=None), "evalkit.leaderboard: sort: expected a text"),
+        (lambda _: evalkit.read_run(None), "expected a path"),
+    ],
+)
+def test_an_argument_of_another_type_is_one_line(tmp_path: Path, call: Callable[..., object], says: str) -> None:
+    record = write_record(tmp_path / "run", {"boolq": {"acc": [1.0, 0.0, 1.0]}})
+    with pytest.raises(evalkit.EvalkitError, match=re.escape(says)) as refused:
+        call(record)
+    assert "\n" not in str(refused.value)
+
+
+def test_nothing_given_and_numbers_of_numpy_are_taken(tmp_path: Path) -> None:
+    record = write_record(tmp_path / "run", {"boolq": {"acc": [1.0, 0.0] * 20}})
+    assert [task.task for task in evalkit.compare(record, record, suite=None, task=["boolq"]).tasks] == ["boolq"]  # type: ignore[arg-type]
+    assert evalkit.gate(record, record, margin=numpy.float64(30), suite=None).verdict == "pass"  # type: ignore[arg-type]
+    assert evalkit.gate(record, record, margin=numpy.int64(30), suite={"gpt4all"}).verdict == "pass"  # type: ignore[arg-type]
+
+
+def test_a_run_is_found_from_another_folder_and_missed_where_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [task.name for task in load_suites()["truthfulqa"].tasks]
+    write_record(tmp_path / "run", {name: {"mc1": [1.0, 0.0], "mc2": [0.75, 0.25]} for name in tasks})
+    monkeypatch.chdir(tmp_path)
+    run = evalkit.read_run("run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    frame = run.to_frame()
+    assert frame[frame.kind == "suite"].value.tolist() == [50.0]
+    assert not frame.partial.any()
+    assert len(run.samples()) == 2 * len(tasks)
+    (tmp_path / "run" / "samples.jsonl").unlink()
+    with pytest.raises(evalkit.StoreError, match=r"samples\.jsonl: not there"):
+        run.to_frame()
+
+
+def test_results_are_short_at_the_prompt(tmp_path: Path) -> None:
+    record = write_record(tmp_path / "run", {"boolq": {"acc": [1.0, 0.0] * 200}})
+    (tmp_path / "card.md").write_text("|Task|Version|Metric|Value| |Stderr|\n|---|---|---|---|---|---|\n")
+    for result in (evalkit.compare(record, record), evalkit.gate(record, record), evalkit.audit(tmp_path / "card.md")):
+        assert repr(result).startswith(f"<evalkit.{type(result).__name__}")
+        assert len(repr(result)) < 300

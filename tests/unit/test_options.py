@@ -149,9 +149,18 @@ def test_flags_that_are_not_given_are_none() -> None:
         ("device: cudaa", "device: 'cudaa' is not one of auto, npu, npu:3, cuda, cuda:1, cpu; did you mean 'cuda'?"),
         ("device: cpu:1", "device: 'cpu:1' is not one of"),
         ("batch_size: 0", "batch_size: '0' is neither 'auto' nor a number of rows"),
-        ("suite: [gpt4all, gpt4al]", "unknown suite 'gpt4al'; did you mean 'gpt4all'?"),
-        ("task: bolq", "unknown task 'bolq'; did you mean 'boolq'?"),
+        ("suite: [gpt4all, gpt4al]", "suite: unknown suite 'gpt4al'; did you mean 'gpt4all'?"),
+        ("task: bolq", "task: unknown task 'bolq'; did you mean 'boolq'?"),
         ("max_length: many", "max_length: expected an integer, found 'many'"),
+        ("isolation: off", "isolation: False is not one of require, best, off; write 'off' in quotes"),
+        ("samples: 5", "samples: 5 greedy completions are all the same"),
+        ("system_in_user: true", "system_in_user: says where the chat template"),
+        ("isolation: 'off'", "isolation: off runs model-written programs"),
+        ("fresh: true\nresume: true", "fresh: contradicts resume"),
+        ("suite:\n", "suite: expected a text or a list of texts, found null"),
+        ("data: ['']", "data: is empty"),
+        ("data: [gpt4all=]", "data: is empty"),
+        *((f"{key}: ''", f"{key}: is empty") for key in ("revision", "adapter", "tokenizer", "output", "reuse")),
         ("scorer: 3", "scorer: 3 is not one of auto, forest, plain"),
         ("max_lenght: 3", "unknown key 'max_lenght'; did you mean 'max_length'?"),
     ],
@@ -170,6 +179,19 @@ def test_a_file_is_refused_with_its_line(tmp_path: Path, line: str, message: str
 def test_a_device_is_a_word_of_the_few(device: str) -> None:
     with pytest.raises(ConfigError, match=r"^device: '.*' is not one of auto, npu, npu:3, cuda, cuda:1, cpu"):
         ModelConfig(name="m", device=device)
+
+
+def test_what_does_not_go_together_is_named_with_its_line_where_the_file_says_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: tiny\nsuite:\n  - gpt4all\n  - gptt\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="yaml:4: suite: unknown suite 'gptt'"):
+        make_config(path, {})
+    path.write_text("model: tiny\nsamples: 5\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="yaml:2: samples: 5 greedy"):
+        make_config(path, {})
+    with pytest.raises(ConfigError, match=r"^samples: 7 greedy"):  # the command line's number
+        make_config(path, {"samples": 7})
+    assert make_config(path, {"temperature": 0.2}).samples == 5
 
 
 def test_a_program_is_refused_as_a_file_is() -> None:

@@ -22,6 +22,7 @@ SUITE = {
     "order": 1,
     "protocol": "p",
     "in_total": True,
+    "card_row": 1,
     "default": True,
     "average": "mean",
     "tasks": {"t": TASK},
@@ -116,6 +117,12 @@ def test_each_task_has_an_lm_eval_config_that_agrees(suite: Any) -> None:
             {**SUITE, "tasks": {"t": {**TASK, "headline": "f1"}}},
             "tasks: t: headline: 'f1' is not among its metrics",
         ),
+        ({**SUITE, "suite": "other"}, "suite: 'other', but the file is called s.yaml"),
+        ({**SUITE, "tasks": {}}, "tasks: names none"),
+        ({**SUITE, "title": " "}, "title: is empty"),
+        ({**SUITE, "in_total": False}, "in_total: and card_row belong together"),
+        ({**SUITE, "card_row": None}, "in_total: and card_row belong together"),
+        ({**SUITE, "tasks": {"t": {**TASK, "metrics": ["acc", "acc"]}}}, "tasks: t: metrics: 'acc' is there twice"),
         ([], "expected a mapping of keys such as 'suite' and 'tasks'"),
     ],
 )
@@ -126,6 +133,27 @@ def test_a_mistake_in_a_suites_file_is_named(tmp_path: Path, content: Any, messa
     with pytest.raises(ConfigError) as caught:
         load_suites(folder)
     assert re.sub(r"yaml:\d+", "yaml", str(caught.value)).startswith(f"configs/suites/s.yaml: {message}")
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"order": 1}, "order: s.yaml has order 1 already"),
+        ({"card_row": 1}, "card_row: s.yaml has card_row 1 already"),
+        ({"tasks": {"u": TASK, "t": TASK}}, "tasks: t: s.yaml has this task already"),
+    ],
+)
+def test_what_another_file_has_already_is_named(tmp_path: Path, second: dict[str, Any], message: str) -> None:
+    folder = tmp_path / "configs" / "suites"
+    folder.mkdir(parents=True)
+    (folder / "s.yaml").write_text(yaml.safe_dump(SUITE))
+    other = {**SUITE, "suite": "z", "order": 2, "card_row": 2, "tasks": {"u": TASK}}
+    (folder / "z.yaml").write_text(yaml.safe_dump({**other, **second}, sort_keys=False))
+    with pytest.raises(ConfigError) as caught:
+        load_suites(folder)
+    key = message.split(":")[0] if "tasks" not in message else "  t"
+    line = 1 + [text.split(":")[0] for text in (folder / "z.yaml").read_text().splitlines()].index(key)
+    assert str(caught.value) == f"configs/suites/z.yaml:{line}: {message}"
 
 
 def test_unknown_names_get_a_hint() -> None:

@@ -68,6 +68,9 @@ class Audit:
         """Whether the file has any number that an audit can look at."""
         return bool(self.findings or self.log.models or self.log.comparisons)
 
+    def __repr__(self) -> str:
+        return f"<evalkit.Audit: {len(self.findings)} findings, {len(self.inconsistent)} inconsistent>"
+
     def _repr_markdown_(self) -> str:
         from evalkit.baselines.audit.text import audit_markdown
 

@@ -427,7 +427,7 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
         ("margins: 1", "unknown key 'margins'; did you mean 'margin'"),
         ("suites: {}", "suites: names none; name those to judge, or leave the key out .all suites are judged"),
         ("suites:", "suites: names none"),
-        ("suites: {gpt4al: {}}", "gate.yaml: suites: unknown suite 'gpt4al'; did you mean 'gpt4all'"),
+        ("suites: {gpt4al: {}}", "gate.yaml:1: suites: unknown suite 'gpt4al'; did you mean 'gpt4all'"),
         ("tasks: {}", "tasks: names none; .* .none is judged besides"),
         ("suites: {gpt4all: {tier: soft}}", "'soft' is not one of blocking, advisory"),
         ("alpha: 0.7", "alpha: expected a number above 0 and below 0.5"),
@@ -435,6 +435,53 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ConfigError, match=words):
             gate(tmp_path / "a", str(tmp_path / "b"), policy=read_policy(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("suites:\n  gpt4al: {}", "2: suites: unknown suite 'gpt4al'; did you mean 'gpt4all'?"),
+        ("suites:\n  gpt4all: {margin: '1'}", "2: suites: gpt4all: margin: expected a number, found '1'"),
+        (
+            "suites:\n  gpt4all:\n    margin: .nan",
+            "3: suites: gpt4all: margin: expected a number above 0 and below 100",
+        ),
+        ("suites:\n  gpt4all: {metric: acc}", "2: suites: gpt4all: unknown key 'metric'"),
+        ("suites:\n  gpt4all: 3", "2: suites: gpt4all: expected a mapping, found 3"),
+        ("suites: [gpt4all]", "1: suites: expected a mapping, found ['gpt4all']"),
+        ("tasks:\n\n  bolq: {}", "3: tasks: unknown task 'bolq'; did you mean 'boolq'?"),
+        ("tasks:\n  boolq: {metric: f1}", "2: tasks: boolq: metric: no metric 'f1' (it has: acc)"),
+        ("tasks:\n  boolq: {lower_is_better: 'no'}", "2: tasks: boolq: lower_is_better: expected true or false"),
+        ("alpha: 0.1\nmissing: maybe", "2: missing: 'maybe' is not one of refuse, undecided, ignore"),
+        ("margin: true", "1: margin: expected a number, found True"),
+        ("alpha: 0.1\naverage: {missing: refuse}", "2: average: unknown key 'missing'"),
+        ("average: 3", "1: average: expected true, false or a mapping"),
+        ("alpha: 0.1\naverage: true\nsuites: {gpt4all: {}}", "2: average: it is the average of the suites below"),
+    ],
+)
+def test_a_mistake_in_a_policy_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_policy(file)
+    assert str(refused.value).startswith(f"{file}:{message}")
+
+
+def test_what_a_policy_does_not_say_is_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(
+        "margin: 2\nmissing: ignore\nsuites: {gpt4all: , agieval: {tier: advisory}}\ntasks: {boolq: {margin: 3}}"
+    )
+    found = read_policy(file)
+    shown = {name: (r.margin, r.tier, r.missing) for name, r in {**found.suites, **found.tasks}.items()}
+    assert shown == {
+        "gpt4all": (2.0, "blocking", "ignore"),
+        "agieval": (2.0, "advisory", "ignore"),
+        "boolq": (3.0, "blocking", "ignore"),
+    }
+    assert (found.average, found.asks_average) == (found.default, False)
+    file.write_text("average: false")
+    assert read_policy(file).average is None
 
 
 def test_two_runs_of_one_model_show_its_noise(tmp_path: Path) -> None:

@@ -210,3 +210,50 @@ def test_recorded_requests_are_those_of_the_oracle(shared: Path) -> None:
 
 def test_suites_are_known_to_the_manifest() -> None:
     assert {entry.suite for entry in load_manifest().values()} == set(load_suites())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (("suite",), "nope", "suite: unknown suite 'nope'"),
+        (("suite",), "agieval", "suite: 'agieval', but the task is one of gpt4all"),
+        (("sha256",), "zz", "sha256: expected 64 hexadecimal digits in small letters, found 'zz'"),
+        (("sha256",), "", "sha256: expected 64 hexadecimal digits"),
+        (("sha256",), "A" * 64, "sha256: expected 64 hexadecimal digits in small letters"),
+        (("file",), "../../etc/passwd", "file: expected a path inside a folder of data"),
+        (("file",), "/etc/passwd", "file: expected a path inside a folder of data"),
+        (("file",), "", "file: expected a path inside a folder of data"),
+        (("split",), "", "split: is empty"),
+        (("hub", "repository"), " ", "hub: repository: is empty"),
+        (("hub", "config"), "", "hub: config: is empty"),
+        (("hub", "revision"), "", "hub: revision: is empty"),
+        (("hub", "sha256"), "12", "hub: sha256: expected 64 hexadecimal digits"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_named_with_its_line(
+    tmp_path: Path, key: tuple[str, ...], value: str, message: str
+) -> None:
+    entry = {
+        "suite": "gpt4all",
+        "layout": "boolq",
+        "file": "gpt4all/boolq/validation.jsonl",
+        "split": "validation",
+        "rows": 3270,
+        "sha256": "d" * 64,
+        "hub": {"repository": "aps/super_glue", "config": "boolq"},
+        "openmind": None,
+    }
+    place = entry
+    for step in key[:-1]:
+        place = place[step]  # type: ignore[assignment]
+    place[key[-1]] = value
+    file = tmp_path / "datasets.yaml"
+    file.write_text(yaml.safe_dump({"boolq": entry}, sort_keys=False))
+    with pytest.raises(ConfigError) as refused:
+        load_manifest(file)
+    line = 1 + next(
+        n
+        for n, text in enumerate(file.read_text().splitlines())
+        if text.strip().startswith(key[-1] + ":") and (len(key) == 1 or text.startswith("    "))
+    )
+    assert str(refused.value).startswith(f"configs/datasets.yaml:{line}: boolq: {message}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from evalkit.records.model import MetricValue
@@ -133,6 +134,14 @@ def test_the_headline_metrics_are_averaged() -> None:
         for task in suite.tasks
     }
     assert suite_average(suite, metrics) == 100.0
+
+
+def test_a_suite_beside_the_total_is_named_by_its_own_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = msgspec.structs.replace(load_suites()["gpt4all"].tasks[0], name="gap", suite="mini", headline="acc")
+    mini = msgspec.structs.replace(load_suites()["humaneval"], name="mini", title="Mini", tasks=(task,))
+    suites = {**load_suites(), "mini": mini}
+    monkeypatch.setattr("evalkit.report.run_report.load_suites", lambda: suites)
+    assert summary_rows({"gap": {"acc": value(0.5)}}) == [("Mini acc", 50.0)]
 
 
 def test_totals_need_all_four_suites_and_leave_humaneval_out() -> None:
