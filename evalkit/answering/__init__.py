@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
+from evalkit.errors import ModelError
+from evalkit.scoring.checked import checked_texts
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.requests import Score, TokenRequest
 
@@ -260,6 +262,7 @@ class Session:
         Returns:
             The scores, and the positions of those that came from another run.
         """
+        _check_count("scored", requests, encoded)
         if self.ledger is None:
             return score(scorer, encoded), []
         scores = self.ledger.score(encoded, scorer, _documents(requests))
@@ -283,6 +286,7 @@ class Session:
         Returns:
             The texts, and the positions of those that came from another run.
         """
+        _check_count("written", requests, prompts)
         told: set[int] = set()
 
         def tell(positions: Iterable[int], texts: Sequence[str | None]) -> None:
@@ -292,7 +296,7 @@ class Session:
                     self.on_text(requests[position], text)
 
         def compute_and_tell(positions: Sequence[int]) -> Sequence[str | None]:
-            texts = compute(positions)
+            texts = checked_texts("session.written", compute(positions), len(positions))
             tell(positions, texts)
             return texts
 
@@ -304,6 +308,11 @@ class Session:
             reused = list(self.ledger.reused)
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused
+
+
+def _check_count(what: str, requests: Sequence[Request], given: Sequence[object]) -> None:
+    if len(given) != len(requests):
+        raise ModelError(f"session.{what}: {len(requests)} requests, but {len(given)} of them as the model sees them")
 
 
 def _documents(requests: Iterable[Request]) -> list[tuple[str, int]]:

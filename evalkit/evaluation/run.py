@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.answering import Answerer, FullyDescribed, Session, Work
+from evalkit.answering.asking import description_of, work_of
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import StoreError
@@ -97,11 +98,11 @@ def run(
 
         # 3. The model, or whoever answers in its place.
         answerer = (load or _load)(config, say)
-        described = answerer.describe()
+        described = description_of(answerer)
         model_facts = part(ModelFacts, {"name": config.model.name, **described}, "describe()")
 
         # 4. One look at model, requests and the run to take scores from; what cannot come out right ends here.
-        wanted = _identity(config, names, data, answerer.work(), described)
+        wanted = _identity(config, names, data, work_of(answerer), described)
         source = runs.source_run(user_path(config.reuse), wanted) if config.reuse else None
         tasks, plan, findings = _look(config, names, sources, answerer, say, clock)
         if plan is not None:
@@ -247,7 +248,7 @@ def _open_run(
     signals: StopSignals,
     say: Say,
 ) -> tuple[runs.OpenRun, Ledger]:
-    ours = answerer.work()
+    ours = work_of(answerer)
     # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
     work = {
         "threads": ours.threads,

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 
 from evalkit.errors import StoreError
 from evalkit.records.model import Work, WorkSection
+from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, iter_packs
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.requests import Score, TokenRequest
@@ -70,6 +71,7 @@ class Ledger:
         before: called before each commit; raises where what was computed is not this run's model's.
 
     Attributes:
+        called: number of calls so far; each has its section, in their order.
         reused: positions of the last call's requests whose results came from another run.
     """
 
@@ -91,7 +93,7 @@ class Ledger:
         self._held = held
         self._check = check
         self._before = before
-        self._called = 0
+        self.called = 0
         self.reused: list[int] = []
 
     def score(
@@ -170,6 +172,9 @@ class Ledger:
 
         def batches_of_plan() -> Record:
             batches = [list(map(int, batch)) for batch in plan(todo)]
+            check_batches(
+                "plan of the texts", batches, len(todo)
+            )  # a wrong plan that was kept could never be worked off
             return {"plan": batches, "sha256": _sha256(batches), "packs": len(batches)}
 
         stored = self._plan(number, section, rest_keys, batches_of_plan) if rest else None
@@ -185,7 +190,7 @@ class Ledger:
         with self._held():
             for batch in self._pending(section, len(batches)):
                 positions = [rest[index] for index in batches[batch]]
-                texts = list(compute(positions))
+                texts = checked_texts("a batch", compute(positions), len(positions))
                 record = {"pack": batch, "requests": positions, "keys": [keys[p] for p in positions], "texts": texts}
                 self._commit(number, section, "texts", record)
                 watch.advance(len(texts))
@@ -216,8 +221,8 @@ class Ledger:
         )
 
     def _next_section(self, what: str, asked: Sequence[tuple[str, int]]) -> tuple[int, Section]:
-        number = self._called
-        self._called += 1
+        number = self.called
+        self.called += 1
         self.reused = []
         if number == len(self.sections):
             self.sections.append(Section(what))
