@@ -69,13 +69,19 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
             missing="give --model FOLDER, --model HUB/ID or --model tiny (the built-in model)",
         ),
     ] = field(name="model")
-    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True)] = None
-    adapter: Annotated[str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER")] = None
-    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.")] = None
-    loader: Annotated[Literal["auto", "openmind", "transformers"], Option("auto, openmind or transformers.")] = "auto"
-    device: Annotated[str, Option("auto, npu[:N], cuda[:N] or cpu.", refuse=_no_device)] = "auto"
-    dtype: Annotated[Dtype, Option("auto, bfloat16, float16, float32 or float64.")] = "auto"
-    trust_remote_code: Annotated[bool, Option("Run code that the model's repository contains.", negatable=True)] = False
+    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True, gate=True)] = None
+    adapter: Annotated[
+        str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER", gate=True)
+    ] = None
+    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.", gate=True)] = None
+    loader: Annotated[
+        Literal["auto", "openmind", "transformers"], Option("auto, openmind or transformers.", gate=True)
+    ] = "auto"
+    device: Annotated[str, Option("auto, npu[:N], cuda[:N] or cpu.", refuse=_no_device, gate=True)] = "auto"
+    dtype: Annotated[Dtype, Option("auto, bfloat16, float16, float32 or float64.", gate=True)] = "auto"
+    trust_remote_code: Annotated[
+        bool, Option("Run code that the model's repository contains.", negatable=True, gate=True)
+    ] = False
     batch_size: Annotated[
         str, Option("'auto' or rows a batch, for generation.", or_number=True, refuse=_no_batch_size)
     ] = "auto"
@@ -100,9 +106,13 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
             refuse=between(2, None, "a number of tokens that a row can have (2 or more)"),
         ),
     ] = None
-    add_bos: Annotated[bool, Option("Put BOS before every request.", negatable=True)] = False
+    add_bos: Annotated[bool, Option("Put BOS before every request.", negatable=True, moves_scores=True)] = False
     system_in_user: Annotated[
-        bool, Option("Put the system prompt at the head of the user's turn, for chat templates that take none.")
+        bool,
+        Option(
+            "Put the system prompt at the head of the user's turn, for chat templates that take none.",
+            moves_scores=True,
+        ),
     ] = False
 
     def __post_init__(self) -> None:
@@ -131,7 +141,11 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     ] = ()
     data: Annotated[
         tuple[str, ...],
-        Option("hub, openmind, samples or a folder; SUITE=SOURCE for one suite.", default="samples for tiny, else hub"),
+        Option(
+            "hub, openmind, samples or a folder; SUITE=SOURCE for one suite.",
+            default="samples for tiny, else hub",
+            gate=True,
+        ),
     ] = ()
     limit: Annotated[
         int | None,
@@ -139,17 +153,24 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             "First N documents of each task.",
             default="all",
             refuse=between(1, None, "a number of documents (1 or more)"),
+            moves_scores=True,
         ),
     ] = None
     samples: Annotated[
         int,
         Option(
-            "HumanEval: completions for each problem.", refuse=between(1, None, "a number of completions (1 or more)")
+            "HumanEval: completions for each problem.",
+            refuse=between(1, None, "a number of completions (1 or more)"),
+            moves_scores=True,
         ),
     ] = 1
     temperature: Annotated[
         float,
-        Option("HumanEval: sampling temperature, 0 is greedy.", refuse=between(0.0, 10.0, "between 0 (greedy) and 10")),
+        Option(
+            "HumanEval: sampling temperature, 0 is greedy.",
+            refuse=between(0.0, 10.0, "between 0 (greedy) and 10"),
+            moves_scores=True,
+        ),
     ] = 0.0
     output: Annotated[str, Option("Folder that receives <model>/<time>/.")] = "results"
     max_new_tokens: Annotated[
@@ -158,15 +179,18 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             "Lower the tokens of a generated text to this.",
             default="the tasks' own",
             refuse=between(1, None, _TOKENS),
+            moves_scores=True,
         ),
     ] = None
-    apply_chat_template: Annotated[bool, Option("Wrap contexts in the model's chat template.", negatable=True)] = False
-    system: Annotated[str | None, Option("System prompt.", default="none")] = None
+    apply_chat_template: Annotated[
+        bool, Option("Wrap contexts in the model's chat template.", negatable=True, moves_scores=True)
+    ] = False
+    system: Annotated[str | None, Option("System prompt.", default="none", moves_scores=True)] = None
     isolation: Annotated[Literal["require", "best", "off"], Option("Model-written programs: require, best or off.")] = (
         "require"
     )
     unsafe_code_execution: Annotated[bool, Option("Permits --isolation off.")] = False
-    seed: Annotated[int, Option("Seed of torch, numpy and random.", refuse=_SEED)] = 1234
+    seed: Annotated[int, Option("Seed of torch, numpy and random.", refuse=_SEED, moves_scores=True)] = 1234
     fresh: Annotated[bool, Option("Start anew, even if the same command left a run unfinished.")] = False
     resume: Annotated[bool, Option("Continue an unfinished run; an error if there is none.")] = False
     dry_run: Annotated[bool, Option("Look at model and requests, print the plan, score nothing.")] = False

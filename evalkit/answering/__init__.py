@@ -138,14 +138,23 @@ class Work:
     max_difference: float | None = None
 
 
-class Identity(TypedDict):
-    """What answers depend on, in the groups that `evalkit.store.identity.REUSED` names; JSON values."""
+class ModelsIdentity(TypedDict):
+    """What every answerer says of that which its answers depend on; `Identity` has what not all have."""
 
     model: Mapping[str, object]  # with "model_fingerprint" and "loader"
     tokenizer: Mapping[str, object]
     chat_template: str | None
     generation: Mapping[str, object]
     dtype: str
+
+
+class Identity(ModelsIdentity, total=False):
+    """What answers depend on, in the groups that `evalkit.store.identity.REUSED` names; JSON values.
+
+    ``model``, ``tokenizer`` and ``generation`` have the keys that `evalkit.records.identity` declares, or some of them.
+    """
+
+    other: Mapping[str, object]  # any keys: a server's version, its settings...
 
 
 class Described(TypedDict):

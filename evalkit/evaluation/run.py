@@ -85,6 +85,7 @@ def run(
 
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
+    asked_for = part(Asked, config.to_dict(), "config")
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     if config.reuse:
         runs.check_source(user_path(config.reuse))
@@ -131,7 +132,7 @@ def run(
             started=started.isoformat(timespec="seconds"),
             duration_seconds=round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
             command=tuple(command),
-            config=part(Asked, config.to_dict(), "config"),
+            config=asked_for,
             suites=tuple(suites_of(names)),
             model=model_facts,
             scorer=part(ScorerFacts, work["scorer"], "scorer"),

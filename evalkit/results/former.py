@@ -41,6 +41,8 @@ def _from_2(evalkit: dict[str, Any]) -> dict[str, Any]:
 
 def _known(found: Any, kind: Any) -> Any:
     """Return a value without the keys that its type does not know."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         kind = next((inner for inner in typing.get_args(kind) if inner is not type(None)), kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(found, dict):
