@@ -106,8 +106,12 @@ def test_an_adapter_that_is_hooked_in_answers_every_command(tmp_path: Path) -> N
     told = evalkit(root, "infer", "--model", "bigrams", "--prompt", "x")
     assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
     assert "bigrams: answers elsewhere" in told.stderr
+    configuration = str(REPOSITORY / "pyproject.toml")
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file", str(REPOSITORY / "pyproject.toml"), "evalkit/models/load.py"],
-        capture_output=True, text=True, cwd=root, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", configuration, "evalkit/models/load.py"],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        check=False,
+    )
     assert checked.returncode == 0, checked.stdout
