@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,6 +58,20 @@ def _no_batch_size(value: str) -> str | None:
 
 def _no_text(value: str) -> str | None:
     return None if value else "is empty; say what the model shall answer"
+
+
+def _suite_names() -> str:
+    """Return the names of the suites that there are; who reads them tells of a file that is wrong, not the help."""
+    with suppress(ConfigError):
+        return ", ".join(load_suites())
+    return "evalkit list suites"
+
+
+def _default_suites() -> str:
+    with suppress(ConfigError):
+        others = [suite.name for suite in load_suites().values() if not suite.default]
+        return f"all but {', '.join(others)}" if others else "all"
+    return "all"
 
 
 class ModelConfig(Settings, frozen=True, kw_only=True):
@@ -132,8 +147,8 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     suite: Annotated[
         tuple[str, ...],
         Option(
-            "Suite; repeat for several: gpt4all, agieval, bigbench, truthfulqa, humaneval, humaneval_chat.",
-            default="all but humaneval_chat",
+            f"Suite; repeat for several: {_suite_names()}.",
+            default=_default_suites(),
         ),
     ] = ()
     task: Annotated[

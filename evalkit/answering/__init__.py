@@ -26,7 +26,6 @@ from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.requests import Score, TokenRequest
 
 if TYPE_CHECKING:
-    from evalkit.models.scored import ScoredLM
     from evalkit.scoring.recheck import Recheck
     from evalkit.store.ledger import Ledger
     from evalkit.store.sections import Prompt
@@ -215,8 +214,9 @@ class Answerer(Answers, Protocol):
         ...
 
     @property
-    def in_process(self) -> ScoredLM | None:
-        """The model itself, for looks that need its weights and tokenizer (preflight, dry run); None elsewhere."""
+    def in_process(self) -> object | None:
+        """The model itself, a `ScoredLM` of `evalkit.models`, for looks that need its weights and tokenizer (preflight,
+        dry run); None elsewhere."""
         ...
 
     def describe(self) -> FullyDescribed:

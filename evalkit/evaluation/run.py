@@ -172,7 +172,7 @@ def _look(
     Raises:
         ModelError, ConfigError: nothing right can come.
     """
-    from evalkit.evaluation.preflight import check_answerer, check_asked
+    from evalkit.evaluation.preflight import check_answerer, check_asked, model_here
     from evalkit.tasks.lm_eval_tasks import Tasks
 
     findings = check_answerer(config, answerer, chat=bool(with_chat(names)))
@@ -186,7 +186,7 @@ def _look(
         return tasks, None, findings
     from evalkit.evaluation.dry_run import plan_text
 
-    plan = plan_text(answerer.in_process, requests, time.monotonic() - clock)
+    plan = plan_text(model_here(answerer), requests, time.monotonic() - clock)
     return tasks, plan + "\n\ndry run: nothing was scored and nothing was written", findings
 
 
@@ -262,8 +262,8 @@ def _open_run(
             opened.journal,
             opened.records,
             source=source,
-            watch=lambda what, total, done: Progress(
-                what, total, "tokens" if what == SCORES else what, done, opened.folder
+            watch=lambda what, total, done, by_task: Progress(
+                what, total, "tokens" if what == SCORES else what, done, by_task, opened.folder
             ),
             held=signals.held,
             check=signals.check,

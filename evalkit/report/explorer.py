@@ -13,7 +13,7 @@ from evalkit.comparison.pairing import document_keys, have_hashes, same_data
 from evalkit.comparison.points import RunData
 from evalkit.records.samples import Sample
 from evalkit.records.values import plain
-from evalkit.suites import load_suites
+from evalkit.suites import BY_CHARACTERS, load_suites
 
 
 def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
             if not any(task.name in run.samples for run in runs):
                 continue
             metrics = [task.headline, *(name for name in task.metrics if name != task.headline)]
-            per_char = task.headline == "acc_norm"
+            per_char = task.headline == BY_CHARACTERS
             tasks.append({"name": task.name, "suite": suite.title, "metrics": metrics, "perChar": per_char})
             having = [run for run in runs if task.name in run.samples]
             by_content = not all(same_data(run.record, having[0].record, task.name) for run in having)

@@ -18,14 +18,10 @@ from evalkit.records.growth import minor_of
 from evalkit.records.identity import MOVING
 from evalkit.records.model import MetricValue, RunFacts
 from evalkit.records.samples import Sample
-from evalkit.suites import load_suites, load_tasks
+from evalkit.suites import BY_CHARACTERS, EXACT, load_suites, load_tasks
 
 SAME = 1e-6
 """How far lm-eval's mean and evalkit's of the same values can be apart."""
-
-
-_EXACT = ("acc", "acc_norm", "mc1")
-"""Metrics that are 1 where what they chose is right, and else 0."""
 
 
 def check_sample(sample: Sample) -> None:
@@ -58,7 +54,7 @@ def check_sample(sample: Sample) -> None:
                 raise ValueError(f"characters: {length}, of a continuation of {len(text)}")
     for metric, place in (sample.picked or {}).items():
         value = sample.metrics.get(metric)
-        if metric in _EXACT and sample.gold is not None and value is not None and value != float(place in sample.gold):
+        if metric in EXACT and sample.gold is not None and value is not None and value != float(place in sample.gold):
             raise ValueError(f"metrics.{metric}: {value!r}, but picked says {place} and gold {sample.gold}")
 
 
@@ -71,10 +67,10 @@ def check_choices(sample: Sample) -> None:
     if sample.picked is None:
         raise ValueError("picked: null")
     for metric, value in sample.metrics.items():
-        if value is not None and metric in _EXACT and sample.continuations and metric not in sample.picked:
+        if value is not None and metric in EXACT and sample.continuations and metric not in sample.picked:
             raise ValueError(f"picked: no {metric}, but metrics has it")
-    if sample.metrics.get("acc_norm") is not None and sample.characters is None:
-        raise ValueError("characters: null, but acc_norm divides by them")
+    if sample.metrics.get(BY_CHARACTERS) is not None and sample.characters is None:
+        raise ValueError(f"characters: null, but {BY_CHARACTERS} divides by them")
 
 
 def missing_key(found: Any, kind: Any, trail: str, minor: int) -> str | None:

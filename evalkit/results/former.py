@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from evalkit.records.model import RunFacts
 from evalkit.records.samples import Sample
+from evalkit.suites import BY_CHARACTERS
 from evalkit.tasks.choosing import characters, chooser_of
 
 
@@ -78,7 +79,7 @@ def with_choices(sample: Sample) -> Sample:
         picked=picked,
         gold=gold,
         second_group=start,
-        characters=lengths if "acc_norm" in sample.metrics and lengths else None,
+        characters=lengths if BY_CHARACTERS in sample.metrics and lengths else None,
     )
 
 
