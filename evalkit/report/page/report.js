@@ -139,29 +139,10 @@
   const ICONS = { right: "✓", wrong: "✗", partly: "◐", failed: "!", absent: "·" };
   const WORDS = { right: say("right"), wrong: say("wrong"), partly: say("partly right"), failed: say("failed"), absent: say("not run") };
 
-  /** Probabilities of the continuations among those of their group, from log-probabilities in nats. */
-  function probabilities(doc, result) {
-    const logs = result.l;
-    const found = new Array(logs.length).fill(null);
-    for (const [from, to] of doc.s ? [[0, doc.s], [doc.s, logs.length]] : [[0, logs.length]]) {
-      const group = logs.slice(from, to);
-      if (!group.length || group.includes(null)) continue;
-      const top = Math.max(...group);
-      const shares = group.map((log) => Math.exp(log - top));
-      const sum = shares.reduce((a, b) => a + b, 0);
-      shares.forEach((share, i) => { found[from + i] = share / sum; });
-    }
-    return found;
-  }
-  const goldProbability = (doc, run) => {
-    if (!doc.g || !doc.r[run]) return null;
-    const found = probabilities(doc, doc.r[run]);
-    const gold = doc.g.filter((i) => i >= (doc.s ?? 0)).map((i) => found[i]);
-    return gold.length && !gold.includes(null) ? gold.reduce((a, b) => a + b, 0) : null;
-  };
+  const goldProbability = (doc, run) => doc.r[run]?.h ?? null;
   const margin = (doc, run) => {
     if (!doc.r[run]) return null;
-    const found = probabilities(doc, doc.r[run]).slice(0, doc.s ?? undefined).filter((p) => p !== null).sort((a, b) => b - a);
+    const found = doc.r[run].q.slice(0, doc.s ?? undefined).filter((p) => p !== null).sort((a, b) => b - a);
     return found.length > 1 ? found[0] - found[1] : null;
   };
   function preview(doc) {
@@ -398,12 +379,11 @@
       el("th", { scope: "col" }, say("log-prob., nats")), perChar ? el("th", { scope: "col" }, say("per character")) : null);
     const table = el("table", { class: "choices" }, el("caption", { class: "hidden" }, say("Choices")), el("thead", {}, head));
     const results = doc.r.map((result, run) => [run, result]).filter(([, result]) => result);
-    const shares = new Map(results.map(([run, result]) => [run, probabilities(doc, result)]));
     const best = (numbers) => numbers.reduce((top, x, i) => (x !== null && (top < 0 || x > numbers[top]) ? i : top), -1);
     const perCharacter = (result, length, i) => (result.l[i] === null || !length ? null : result.l[i] / length);
     doc.o.forEach((text, i) => {
       const gold = doc.g?.includes(i) ?? false;
-      const group = doc.s ? (i < doc.s ? "mc1" : "mc2") : "";
+      const group = doc.s ? task.groups[i < doc.s ? 0 : 1] : "";
       const body = el("tbody", { class: gold ? "gold" : "" }, el("tr", {}, el("th", { class: "text", scope: "rowgroup", colspan: columns, dir: "auto" },
         group ? el("span", { class: "who" }, group) : null,
         doc.c.length > 1 ? el("span", { class: "who" }, say("prompt {number}", { number: i + 1 })) : null,
@@ -412,7 +392,7 @@
           el("span", { class: "tag pick" }, several ? say("picked by {run}", { run: data.runs[run].letter }) : say("picked"))),
         shown(text.replace(/^ /, "")))));
       for (const [run, result] of results) {
-        const share = shares.get(run)[i];
+        const share = result.q[i];
         const fill = el("i");
         fill.style.width = `${(100 * (share ?? 0)).toFixed(2)}%`;
         const own = (result.o ? result.n : doc.n) ?? [];
