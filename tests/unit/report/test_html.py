@@ -98,7 +98,7 @@ def four_suites(folder: Path, skill: float = 1.0, count: int = 8, **changes: obj
 def test_nothing_hostile_becomes_markup(tmp_path: Path) -> None:
     calm = Page(html_report([write_samples(tmp_path / "calm", random_samples("arc_easy", 2, 1))] * 2))
     record = hostile_run(tmp_path / "run")
-    text = html_report([record, record], say=load_language("zh"))
+    text = html_report([record, record], tr=load_language("zh"))
     page = Page(text)
     assert set(page.tags) <= set(calm.tags) | {"ul", "li", "p", "small"}
     assert not {name for name in page.attributes if name.startswith("on") or name in ("style", "srcdoc", "src")}
