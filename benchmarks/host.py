@@ -117,14 +117,14 @@ def evalkit_side(tasks: dict[str, Any], documents: dict[str, list[Any]], tokeniz
     """Time evalkit's rendering, encoding and planning."""
     import math
 
-    from evalkit.scoring.encode import encode_requests
+    from evalkit.scoring.encode import encode_pairs
     from evalkit.scoring.forest import build_rows
     from evalkit.scoring.plan import plan_packs
 
     start = time.perf_counter()
     pairs = [one.args for name, task in tasks.items() for doc in documents[name] for one in instances_of(task, doc)]
     rendered = time.perf_counter()
-    requests = encode_requests(tokenizer, pairs, prefix_token_id=1)
+    requests = encode_pairs(tokenizer, pairs, prefix_token_id=1).requests
     encoded = time.perf_counter()
     rows = build_rows(requests, 4096)
     plan = plan_packs(

@@ -17,7 +17,7 @@ import numpy as np
 from common import mistral_tokenizer, random_mistral, suite_requests
 
 from evalkit.scoring.choice import choose_scorer
-from evalkit.scoring.encode import encode_requests
+from evalkit.scoring.encode import encode_pairs
 from evalkit.scoring.packed import ForestScorer
 from evalkit.scoring.packs import score
 
@@ -46,9 +46,9 @@ def main() -> None:
     for share in SHARES:
         requests = suite_requests(options.data, options.documents or None, suites, share)
         start, cpu = time.perf_counter(), time.process_time()
-        encoded = encode_requests(
+        encoded = encode_pairs(
             tokenizer, [(request.context, request.continuation) for request in requests], prefix_token_id=1
-        )
+        ).requests
         score(scorer, encoded)
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
         plan = scorer.plan(encoded)

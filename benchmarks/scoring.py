@@ -154,7 +154,7 @@ def run_lm_eval(options: argparse.Namespace, requests: list[BenchmarkRequest]) -
 def run_evalkit(options: argparse.Namespace, requests: list[BenchmarkRequest]) -> dict[str, Any]:
     """Score with evalkit."""
     from evalkit.scoring.choice import choose_scorer
-    from evalkit.scoring.encode import encode_requests
+    from evalkit.scoring.encode import encode_pairs
     from evalkit.scoring.packs import score
 
     model = random_mistral(options.hidden, options.layers, options.dtype, options.device)
@@ -165,9 +165,9 @@ def run_evalkit(options: argparse.Namespace, requests: list[BenchmarkRequest]) -
     counter = Counter(model)
     memory = PeakMemory(options.device)
     start, cpu = time.perf_counter(), time.process_time()
-    encoded = encode_requests(
+    encoded = encode_pairs(
         tokenizer, [(request.context, request.continuation) for request in requests], prefix_token_id=1
-    )
+    ).requests
     encode_seconds = time.perf_counter() - start
     scores = score(scorer, encoded)
     synchronize(options.device)

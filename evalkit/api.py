@@ -45,7 +45,7 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 RunLike: TypeAlias = "str | os.PathLike[str] | RunRecord"
 Texts: TypeAlias = "str | Sequence[str]"
 
-GATED_OPTIONS = ("data", "device", "dtype", "loader", "revision", "adapter", "tokenizer", "trust_remote_code")
+GATED_OPTIONS = tuple(key for key, setting in settings_of(RunConfig).items() if setting.option.gate)
 """Options of a run that `gate` takes besides, for ``run_model``."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,6 +69,20 @@ def _no_text(value: str) -> str | None:
     return None if value else "is empty; say what the model shall answer"
 
 
+def _suite_names() -> str:
+    """Return the names of the suites that there are; who reads them tells of a file that is wrong, not the help."""
+    with suppress(ConfigError):
+        return ", ".join(load_suites())
+    return "evalkit list suites"
+
+
+def _default_suites() -> str:
+    with suppress(ConfigError):
+        others = [suite.name for suite in load_suites().values() if not suite.default]
+        return f"all but {', '.join(others)}" if others else "all"
+    return "all"
+
+
 class ModelConfig(Settings, frozen=True, kw_only=True):
     """Which model answers, how it is loaded and how it computes."""
 
@@ -78,15 +93,19 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
             missing="give --model FOLDER, --model HUB/ID or --model tiny (the built-in model)",
         ),
     ] = field(name="model")
-    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True, refuse=_empty)] = None
+    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True, refuse=_empty, gate=True)] = None
     adapter: Annotated[
-        str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER", refuse=_empty)
+        str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER", refuse=_empty, gate=True)
     ] = None
-    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.", refuse=_empty)] = None
-    loader: Annotated[Literal["auto", "openmind", "transformers"], Option("auto, openmind or transformers.")] = "auto"
-    device: Annotated[str, Option("auto, npu[:N], cuda[:N] or cpu.", refuse=_no_device)] = "auto"
-    dtype: Annotated[Dtype, Option("auto, bfloat16, float16, float32 or float64.")] = "auto"
-    trust_remote_code: Annotated[bool, Option("Run code that the model's repository contains.", negatable=True)] = False
+    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.", refuse=_empty, gate=True)] = None
+    loader: Annotated[
+        Literal["auto", "openmind", "transformers"], Option("auto, openmind or transformers.", gate=True)
+    ] = "auto"
+    device: Annotated[str, Option("auto, npu[:N], cuda[:N] or cpu.", refuse=_no_device, gate=True)] = "auto"
+    dtype: Annotated[Dtype, Option("auto, bfloat16, float16, float32 or float64.", gate=True)] = "auto"
+    trust_remote_code: Annotated[
+        bool, Option("Run code that the model's repository contains.", negatable=True, gate=True)
+    ] = False
     batch_size: Annotated[
         str, Option("'auto' or rows a batch, for generation.", or_number=True, refuse=_no_batch_size)
     ] = "auto"
@@ -111,9 +130,13 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
             refuse=between(2, None, "a number of tokens that a row can have (2 or more)"),
         ),
     ] = None
-    add_bos: Annotated[bool, Option("Put BOS before every request.", negatable=True)] = False
+    add_bos: Annotated[bool, Option("Put BOS before every request.", negatable=True, moves_scores=True)] = False
     system_in_user: Annotated[
-        bool, Option("Put the system prompt at the head of the user's turn, for chat templates that take none.")
+        bool,
+        Option(
+            "Put the system prompt at the head of the user's turn, for chat templates that take none.",
+            moves_scores=True,
+        ),
     ] = False
 
     def __post_init__(self) -> None:
@@ -133,8 +156,8 @@ class RunConfig(Settings, frozen=True, kw_only=True):
     suite: Annotated[
         tuple[str, ...],
         Option(
-            "Suite; repeat for several: gpt4all, agieval, bigbench, truthfulqa, humaneval, humaneval_chat.",
-            default="all but humaneval_chat",
+            f"Suite; repeat for several: {_suite_names()}.",
+            default=_default_suites(),
         ),
     ] = ()
     task: Annotated[
@@ -146,6 +169,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             "hub, openmind, samples or a folder; SUITE=SOURCE for one suite.",
             default="samples for tiny, else hub",
             refuse=_empty_source,
+            gate=True,
         ),
     ] = ()
     limit: Annotated[
@@ -154,17 +178,24 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             "First N documents of each task.",
             default="all",
             refuse=between(1, None, "a number of documents (1 or more)"),
+            moves_scores=True,
         ),
     ] = None
     samples: Annotated[
         int,
         Option(
-            "HumanEval: completions for each problem.", refuse=between(1, None, "a number of completions (1 or more)")
+            "HumanEval: completions for each problem.",
+            refuse=between(1, None, "a number of completions (1 or more)"),
+            moves_scores=True,
         ),
     ] = 1
     temperature: Annotated[
         float,
-        Option("HumanEval: sampling temperature, 0 is greedy.", refuse=between(0.0, 10.0, "between 0 (greedy) and 10")),
+        Option(
+            "HumanEval: sampling temperature, 0 is greedy.",
+            refuse=between(0.0, 10.0, "between 0 (greedy) and 10"),
+            moves_scores=True,
+        ),
     ] = 0.0
     output: Annotated[str, Option("Folder that receives <model>/<time>/.", refuse=_empty)] = "results"
     max_new_tokens: Annotated[
@@ -173,15 +204,18 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             "Lower the tokens of a generated text to this.",
             default="the tasks' own",
             refuse=between(1, None, _TOKENS),
+            moves_scores=True,
         ),
     ] = None
-    apply_chat_template: Annotated[bool, Option("Wrap contexts in the model's chat template.", negatable=True)] = False
-    system: Annotated[str | None, Option("System prompt.", default="none")] = None
+    apply_chat_template: Annotated[
+        bool, Option("Wrap contexts in the model's chat template.", negatable=True, moves_scores=True)
+    ] = False
+    system: Annotated[str | None, Option("System prompt.", default="none", moves_scores=True)] = None
     isolation: Annotated[Literal["require", "best", "off"], Option("Model-written programs: require, best or off.")] = (
         "require"
     )
     unsafe_code_execution: Annotated[bool, Option("Permits --isolation off.")] = False
-    seed: Annotated[int, Option("Seed of torch, numpy and random.", refuse=_SEED)] = 1234
+    seed: Annotated[int, Option("Seed of torch, numpy and random.", refuse=_SEED, moves_scores=True)] = 1234
     fresh: Annotated[bool, Option("Start anew, even if the same command left a run unfinished.")] = False
     resume: Annotated[bool, Option("Continue an unfinished run; an error if there is none.")] = False
     dry_run: Annotated[bool, Option("Look at model and requests, print the plan, score nothing.")] = False

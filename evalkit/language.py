@@ -1,6 +1,6 @@
 """Chinese and English for what a report says itself; names of models, tasks and metrics stay as they are.
 
-English is the language of the code: ``say("Average: {average}", average=...)`` looks the English template up in
+English is the language of the code: ``tr("Average: {average}", average=...)`` looks the English template up in
 ``languages/<code>.yaml`` and fills the translation in. A template that a catalogue lacks is shown in English.
 """
 

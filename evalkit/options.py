@@ -48,6 +48,12 @@ class Option:
     """Of a text: whether a number stands for its digits, as YAML and lm-eval make one of them."""
     refuse: Callable[[Any], str | None] = _nothing
     """Returns what is wrong with a value that has the right type: ``0 is not a number of documents (1 or more)``."""
+    since: int = 0
+    """Minor version of the records that first had it (`evalkit.records.growth`); 0: all of this schema have it."""
+    gate: bool = False
+    """Whether `gate --run-model` takes it too; what it does not take is as it was in the baseline, or by default."""
+    moves_scores: bool = False
+    """Whether scores depend on it: then it is part of a run's identity."""
 
 
 def between(least: float, most: float | None, what: str) -> Callable[[Any], str | None]:

@@ -81,19 +81,19 @@ class RunOptions(TypedDict, total=False):
 class GateOptions(TypedDict, total=False):
     """Options of `evalkit.gate` for its ``run_model``."""
 
-    data: Text | Sequence[Text]
-    """hub, openmind, samples or a folder; SUITE=SOURCE for one suite."""
-    device: Text
-    """auto, npu[:N], cuda[:N] or cpu."""
-    dtype: Literal["auto", "float64", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]
-    """auto, bfloat16, float16, float32 or float64."""
-    loader: Literal["auto", "openmind", "transformers"]
-    """auto, openmind or transformers."""
     revision: Text | int | None
     """Revision of a hub model."""
     adapter: Text | None
     """PEFT adapter (LoRA ...) to apply to the model."""
     tokenizer: Text | None
     """Another tokenizer than the model's."""
+    loader: Literal["auto", "openmind", "transformers"]
+    """auto, openmind or transformers."""
+    device: Text
+    """auto, npu[:N], cuda[:N] or cpu."""
+    dtype: Literal["auto", "float64", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]
+    """auto, bfloat16, float16, float32 or float64."""
     trust_remote_code: bool
     """Run code that the model's repository contains."""
+    data: Text | Sequence[Text]
+    """hub, openmind, samples or a folder; SUITE=SOURCE for one suite."""

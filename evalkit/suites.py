@@ -226,3 +226,17 @@ def find_task(name: str) -> Task:
     if name not in tasks:
         raise ConfigError(f"unknown task '{name}'{did_you_mean(name, tasks)}; `evalkit list tasks` shows all")
     return tasks[name]
+
+
+# What is known of metrics by their names, ours and those of other harnesses' tables.
+EXACT = ("acc", "acc_norm", "mc1")
+"""1 where the continuation that it chose is right, else 0."""
+BEST_CHOICE = ("acc", "acc_norm", "multiple_choice_grade")
+"""Of the task's choices the best one is taken."""
+MASS = "mc2"
+"""The probability of the right choices among all: it chooses none."""
+BY_CHARACTERS = "acc_norm"
+"""Divides log-probabilities by the choices' characters."""
+GRADED = frozenset({MASS, "score", "f1", "mcc", "brier_score"})
+"""One document's value can lie between 0 and 1; all others are right or wrong. "score" is that of a table that names no
+metrics."""

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
+from evalkit.errors import ModelError
+from evalkit.scoring.checked import checked_texts
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.requests import Score, TokenRequest
 
 if TYPE_CHECKING:
-    from evalkit.models.scored import ScoredLM
     from evalkit.scoring.recheck import Recheck
     from evalkit.store.ledger import Ledger
     from evalkit.store.sections import Prompt
@@ -136,14 +137,23 @@ class Work:
     max_difference: float | None = None
 
 
-class Identity(TypedDict):
-    """What answers depend on, in the groups that `evalkit.store.identity.REUSED` names; JSON values."""
+class ModelsIdentity(TypedDict):
+    """What every answerer says of that which its answers depend on; `Identity` has what not all have."""
 
     model: Mapping[str, object]  # with "model_fingerprint" and "loader"
     tokenizer: Mapping[str, object]
     chat_template: str | None
     generation: Mapping[str, object]
     dtype: str
+
+
+class Identity(ModelsIdentity, total=False):
+    """What answers depend on, in the groups that `evalkit.store.identity.REUSED` names; JSON values.
+
+    ``model``, ``tokenizer`` and ``generation`` have the keys that `evalkit.records.identity` declares, or some of them.
+    """
+
+    other: Mapping[str, object]  # any keys: a server's version, its settings...
 
 
 class Described(TypedDict):
@@ -204,8 +214,9 @@ class Answerer(Answers, Protocol):
         ...
 
     @property
-    def in_process(self) -> ScoredLM | None:
-        """The model itself, for looks that need its weights and tokenizer (preflight, dry run); None elsewhere."""
+    def in_process(self) -> object | None:
+        """The model itself, a `ScoredLM` of `evalkit.models`, for looks that need its weights and tokenizer (preflight,
+        dry run); None elsewhere."""
         ...
 
     def describe(self) -> FullyDescribed:
@@ -260,6 +271,7 @@ class Session:
         Returns:
             The scores, and the positions of those that came from another run.
         """
+        _check_count("scored", requests, encoded)
         if self.ledger is None:
             return score(scorer, encoded), []
         scores = self.ledger.score(encoded, scorer, _documents(requests))
@@ -283,6 +295,7 @@ class Session:
         Returns:
             The texts, and the positions of those that came from another run.
         """
+        _check_count("written", requests, prompts)
         told: set[int] = set()
 
         def tell(positions: Iterable[int], texts: Sequence[str | None]) -> None:
@@ -292,7 +305,7 @@ class Session:
                     self.on_text(requests[position], text)
 
         def compute_and_tell(positions: Sequence[int]) -> Sequence[str | None]:
-            texts = compute(positions)
+            texts = checked_texts("session.written", compute(positions), len(positions))
             tell(positions, texts)
             return texts
 
@@ -304,6 +317,11 @@ class Session:
             reused = list(self.ledger.reused)
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused
+
+
+def _check_count(what: str, requests: Sequence[Request], given: Sequence[object]) -> None:
+    if len(given) != len(requests):
+        raise ModelError(f"session.{what}: {len(requests)} requests, but {len(given)} of them as the model sees them")
 
 
 def _documents(requests: Iterable[Request]) -> list[tuple[str, int]]:

@@ -172,19 +172,19 @@ def report(
     """Rebuild the tables of finished runs from their folders."""
     from evalkit.language import load_language
 
-    say = load_language(lang)
+    tr = load_language(lang)
     if html is not None:
         from evalkit.paths import make_parent
         from evalkit.report.html import write_html
 
         make_parent(html, "--html")
-        write_html(html, runs, against, say)
+        write_html(html, runs, against, tr)
         _say(f"report in {html}")
         return
     from evalkit.report.against import report_text
 
     for folder in runs:
-        click.echo(report_text(read_run(folder, partial=partial), against, form, say))
+        click.echo(report_text(read_run(folder, partial=partial), against, form, tr))
 
 
 @main.command()

@@ -13,6 +13,7 @@ from evalkit.baselines import Baseline
 from evalkit.comparison.pairing import cut_from, data_sha256
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.records.facts import RequestCounts
+from evalkit.records.identity import same_protocol
 from evalkit.records.model import RunRecord
 from evalkit.suites import Suite, find_task, load_suites, with_chat
 
@@ -232,8 +233,7 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         templates = [record.model.chat_template_sha256 for record in records]
         if candidate.config.apply_chat_template and None in templates and any(templates):
             found.append("chat_template: one of the runs does not say which it used")
-        left, right = (record.identity and record.identity.protocol for record in records)
-        if left and right and left.sha256 != right.sha256:
+        if same_protocol(candidate.identity, baseline.identity) is False:
             found.append("protocol: the task configurations changed between the runs; `evalkit verify` checks them")
         tokenizers = [record.model.tokenizer_fingerprint for record in records]
         tokenizer_files = [record.identity and record.identity.tokenizer.tokenizer_files for record in records]

@@ -207,6 +207,9 @@ def _described(record: RunRecord) -> dict[str, Any]:
     found["scorer"] = record.scorer.name
     found["isolation"] = record.isolation
     found["protocol sha256"] = identity.protocol and identity.protocol.sha256
+    found |= {
+        f"protocol {task}": sha256 for task, sha256 in (identity.protocol.tasks if identity.protocol else {}).items()
+    }
     found["tokenizer files"] = identity.tokenizer.tokenizer_files
     found["evalkit code"] = identity.code.sha256
     for task, data in record.data.items():

@@ -11,7 +11,7 @@ from evalkit.baselines import Baseline
 from evalkit.comparison.run_scores import RunScores
 from evalkit.records.samples import Sample
 from evalkit.stats.estimates import binomial_stderr
-from evalkit.suites import Suite, Task
+from evalkit.suites import BEST_CHOICE, BY_CHARACTERS, MASS, Suite, Task
 
 _DTYPES = {"float16": "float16", "fp16": "float16", "half": "float16", "bfloat16": "bfloat16", "bf16": "bfloat16"}
 _DTYPES |= {"float32": "float32", "fp32": "float32", "float": "float32"}
@@ -106,7 +106,7 @@ def graded_calls(facts: Facts, nats: float) -> float | None:
     for task in facts.suite.tasks:
         samples = (facts.scores.samples or {}).get(task.name, ())
         shares = [share for sample in samples if (share := sample.metrics.get(task.headline)) is not None]
-        if task.headline != "mc2" or not shares:
+        if task.headline != MASS or not shares:
             return None
         odds = math.exp(2 * nats)
         moved = [max(p * odds / (1 + p * (odds - 1)) - p, p - p / (p + (1 - p) * odds)) for p in shares]
@@ -135,9 +135,9 @@ def choice_margin(sample: Sample, metric: str) -> float | None:
     For acc_norm, which divides by the choice's characters, the lead is that of the score times the shorter length.
     """
     values = sample.logprobs
-    if metric not in ("acc", "acc_norm", "multiple_choice_grade") or len(values) < 2:
+    if metric not in BEST_CHOICE or len(values) < 2:
         return None
-    lengths = (sample.characters if metric == "acc_norm" else None) or [1] * len(values)
+    lengths = (sample.characters if metric == BY_CHARACTERS else None) or [1] * len(values)
     scored = sorted(
         ((v / length, length) for v, length in zip(values, lengths, strict=True) if v is not None and length),
         reverse=True,

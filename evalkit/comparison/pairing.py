@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from evalkit.errors import DataError, StoreError
+from evalkit.records.identity import same_protocol
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.agreement import check_documents, check_errors, check_marks
@@ -343,14 +344,13 @@ def _check_content(candidate: RunRecord, baseline: RunRecord, found: TaskPair) -
     """
     documents = list(zip(found.candidate, found.baseline, strict=True))
     asked = [a.context == b.context and a.continuations == b.continuations for a, b in documents]
-    digests = [record.identity and record.identity.protocol for record in (candidate, baseline)]
-    as_before = digests[0] == digests[1] and all(
+    as_before = same_protocol(candidate.identity, baseline.identity, found.task.name) is True and all(
         getattr(candidate.config, name) == getattr(baseline.config, name)
         for name in ("apply_chat_template", "system", "system_in_user")
     )
     templates = [record.model.chat_template_sha256 for record in (candidate, baseline)]
     as_before = as_before and templates[0] == templates[1]
-    comparable = any(asked) or (as_before and bool(digests[0]))
+    comparable = any(asked) or as_before
     other = [
         a.doc_id
         for (a, b), is_same in zip(documents, asked, strict=True)

@@ -117,31 +117,31 @@ def _point(estimate: Estimate, note: str = "") -> Point:
     return Point(estimate.value, max(0.0, low), min(100.0, high), estimate, note)
 
 
-def task_point(values: Sequence[float | None], clusters: Sequence[Hashable], say: Language = ENGLISH) -> Point:
+def task_point(values: Sequence[float | None], clusters: Sequence[Hashable], tr: Language = ENGLISH) -> Point:
     """Return a task's score from one value (a share) and one cluster key a document."""
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not values:
-        return Point(None, note=say("{failed} of {n} failed", failed=len(values) - len(known), n=len(values)))
+        return Point(None, note=tr("{failed} of {n} failed", failed=len(values) - len(known), n=len(values)))
     groups = len(set(clusters))
     if groups == len(known) and set(known) <= {0.0, 1.0}:
         right = round(sum(known))
         low, high = wilson_interval(right, len(known))
         return Point(100 * right / len(known), 100 * low, 100 * high)
     if groups < 2:
-        return Point(100 * sum(known) / len(known), note=say("too few documents for an interval"))
+        return Point(100 * sum(known) / len(known), note=tr("too few documents for an interval"))
     return _point(mean(known, clusters).scaled(100))
 
 
-def _suite_point(data: RunData, suite: Suite, tasks: Mapping[str, Point], say: Language) -> Point:
+def _suite_point(data: RunData, suite: Suite, tasks: Mapping[str, Point], tr: Language) -> Point:
     missing = sum(task.name not in data.samples for task in suite.tasks)
     if missing:
-        return Point(None, note=say("{missing} of {count} tasks not run", missing=missing, count=len(suite.tasks)))
+        return Point(None, note=tr("{missing} of {count} tasks not run", missing=missing, count=len(suite.tasks)))
     values = [value for task in suite.tasks if (value := tasks[task.name].value) is not None]
     if len(values) < len(suite.tasks):
-        return Point(None, note=say("failed samples"))
+        return Point(None, note=tr("failed samples"))
     estimate = RunScores(data.record, data.samples).suite(suite)
     if estimate is None:
-        return Point(math.fsum(values) / len(values), note=say("too few documents for an interval"))
+        return Point(math.fsum(values) / len(values), note=tr("too few documents for an interval"))
     if len(suite.tasks) == 1:  # its interval is the task's
         return replace(tasks[suite.tasks[0].name], estimate=estimate)
     return _point(estimate)
@@ -158,24 +158,24 @@ def _average(suites: Mapping[str, Point]) -> Point | None:
     return _point(independent_mean(parts)) if len(parts) == len(known) else Point(value)
 
 
-def caveats_of(record: RunRecord, say: Language = ENGLISH) -> tuple[str, ...]:
+def caveats_of(record: RunRecord, tr: Language = ENGLISH) -> tuple[str, ...]:
     """Return, in a few words each, why a run's numbers are not to be compared with published ones."""
     found = []
     if any(entry.verdict == "samples" for entry in record.data.values()):
-        found.append(say("samples: not a score"))
+        found.append(tr("samples: not a score"))
     if record.config.limit:
-        found.append(say("limited: first {limit} of each task", limit=record.config.limit))
+        found.append(tr("limited: first {limit} of each task", limit=record.config.limit))
     if any(value.failed for of_task in record.metrics.values() for value in of_task.values()):
-        found.append(say("failed samples"))
+        found.append(tr("failed samples"))
     changes = protocol_changes(record)
     if changes:
-        found.append(say("other protocol: {changes}", changes=", ".join(changes)))
+        found.append(tr("other protocol: {changes}", changes=", ".join(changes)))
     if any(entry.verdict == "other" for entry in record.data.values()):
-        found.append(say("not the published data"))
+        found.append(tr("not the published data"))
     return tuple(found)
 
 
-def scores_of_run(data: RunData, say: Language = ENGLISH) -> Scores:
+def scores_of_run(data: RunData, tr: Language = ENGLISH) -> Scores:
     """Return a run's scores with intervals from its documents."""
     suites: dict[str, Point] = {}
     tasks: dict[str, Point] = {}
@@ -183,21 +183,21 @@ def scores_of_run(data: RunData, say: Language = ENGLISH) -> Scores:
         ran = [task for task in suite.tasks if task.name in data.samples]
         for task in ran:
             keys = cluster_keys(data.samples[task.name])
-            tasks[task.name] = task_point(data.values(task.name, task.headline), keys, say)
+            tasks[task.name] = task_point(data.values(task.name, task.headline), keys, tr)
         if ran:
-            suites[suite.name] = _suite_point(data, suite, tasks, say)
+            suites[suite.name] = _suite_point(data, suite, tasks, tr)
     title = data.record.model.name
-    return Scores(title, True, caveats_of(data.record, say), suites, tasks, _average(suites))
+    return Scores(title, True, caveats_of(data.record, tr), suites, tasks, _average(suites))
 
 
-def scores_of_baseline(baseline: Baseline, say: Language = ENGLISH) -> Scores:
+def scores_of_baseline(baseline: Baseline, tr: Language = ENGLISH) -> Scores:
     """Return a published result's scores: averages as printed, intervals from its standard errors."""
     suites: dict[str, Point] = {}
     tasks: dict[str, Point] = {}
     for suite in load_suites().values():
         found = baseline.score(suite)
         if found is not None:
-            note = say("only an average was published: largest possible error") if found.stderr_from == "bound" else ""
+            note = tr("only an average was published: largest possible error") if found.stderr_from == "bound" else ""
             published = baseline.pass_at_1(suite)
             if published is not None:
                 note = published.note
@@ -211,7 +211,7 @@ def scores_of_baseline(baseline: Baseline, say: Language = ENGLISH) -> Scores:
                 tasks[task.name] = Point(100 * float(row.value))
     known = load_suites()
     others = sorted({baseline.protocol_of(name) for name in suites} - {known[name].protocol for name in suites})
-    caveats = (say("other protocol: {changes}", changes=", ".join(others)),) if others else ()
+    caveats = (tr("other protocol: {changes}", changes=", ".join(others)),) if others else ()
     return Scores(baseline.name, False, caveats, suites, tasks, _average(suites))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
+from evalkit.answering.asking import ask_scores, description_of
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
@@ -90,7 +91,7 @@ def gate_model(
     loaded: Answerer = load_to_score(config.model, config.seed, say)
     for finding in check_answerer(config, loaded, chat=False, needs_numbers=True):
         say(f"warning: {finding}")
-    described, theirs = loaded.describe(), record.model
+    described, theirs = description_of(loaded), record.model
     dtypes = str(described["dtype"]), theirs.dtype
     if dtypes[0] != dtypes[1]:
         differences.append(Difference("dtype", *dtypes))
@@ -213,7 +214,7 @@ class _Asker:
             for doc_id in ids
         }
         requests = [r for of_document in built.values() for r in of_document if isinstance(r, ScoreRequest)]
-        scores = iter(self._answerer.scores(requests, Session()).answers)
+        scores = iter(ask_scores(self._answerer, requests, Session()).answers)
         found: dict[str, list[tuple[float, bool]]] = {name: [] for name in batch}
         for (name, doc_id), of_document in built.items():
             answers = [next(scores) if isinstance(r, ScoreRequest) else None for r in of_document]

@@ -28,6 +28,7 @@ from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import text_config, vocabulary_size
 from evalkit.scoring.parts import is_out_of_memory
+from evalkit.suites import load_suites
 
 if TYPE_CHECKING:
     from evalkit.models.scored import ScoredLM
@@ -59,13 +60,27 @@ def check_answerer(config: RunConfig, answerer: Answerer, *, chat: bool, needs_n
     Raises:
         ModelError: nothing right can come of it.
     """
-    model = answerer.in_process
+    model = model_here(answerer)
     if model is not None:
         return check_model(config, model, chat, needs_numbers=needs_numbers)
     if (chat or config.apply_chat_template) and not answerer.capabilities.chat_template:
         remedy = "leave --apply-chat-template out" if config.apply_chat_template else "leave that suite out"
         raise ModelError(f"{config.model.name}: has no chat template, which this run needs; {remedy}")
     return []
+
+
+def _always_chat() -> str:
+    return " and ".join(suite.name for suite in load_suites().values() if suite.always_chat)
+
+
+def model_here(answerer: Answerer) -> ScoredLM | None:
+    """Return the model itself, if it is in this process."""
+    if answerer.in_process is None:
+        return None
+    from evalkit.models.scored import ScoredLM
+
+    assert isinstance(answerer.in_process, ScoredLM), "in_process: the model of models/scored.py, or None"
+    return answerer.in_process
 
 
 def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[Request]]) -> list[str]:
@@ -80,7 +95,7 @@ def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[R
             lacking = "gives no log-probabilities" if isinstance(request, ScoreRequest) else "writes no texts"
             if not (can.scores if isinstance(request, ScoreRequest) else can.texts):
                 raise ModelError(f"{name}: {lacking}, which {task} needs; leave that task out")
-    model = answerer.in_process
+    model = model_here(answerer)
     return [] if model is None else check_requests(name, model, asked_of(model, requests))
 
 
@@ -103,7 +118,7 @@ def check_model(config: RunConfig, model: ScoredLM, chat: bool, *, needs_numbers
     if chat or config.apply_chat_template:
         from evalkit.scoring.stopping import end_ids
 
-        remedy = "" if config.apply_chat_template else ", or leave the suite humaneval_chat out"
+        remedy = "" if config.apply_chat_template else f", or leave the suite {_always_chat()} out"
         remedy = ", or leave --apply-chat-template out" if config.apply_chat_template else remedy
         system = config.system if config.apply_chat_template else None
         warnings += check_chat_template(

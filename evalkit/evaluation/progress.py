@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -46,6 +47,7 @@ class Progress:
         total: units of work of the phase.
         unit: name of the unit, e.g. ``tokens``.
         done: units that were finished before (a resumed run).
+        tasks: by task (answered requests, all of its requests).
         folder: where ``progress.json`` is kept; None for none.
         stream: where to write; stderr unless told otherwise.
         clock: seconds, monotonic.
@@ -57,6 +59,7 @@ class Progress:
         total: int,
         unit: str = "tokens",
         done: int = 0,
+        tasks: Mapping[str, tuple[int, int]] | None = None,
         folder: Path | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -66,6 +69,9 @@ class Progress:
         self.unit = unit
         self.done = done
         self._found = done
+        self._answered = Counter({task: answered for task, (answered, _) in (tasks or {}).items()})
+        self._requests = {task: every for task, (_, every) in (tasks or {}).items()}
+        self._in_hand: list[str] = []
         self._folder = folder
         self._stream = stream or sys.stderr
         self._clock = clock
@@ -73,9 +79,16 @@ class Progress:
         self._bar = self._open_bar() if self._stream.isatty() else None
         self._write()
 
-    def advance(self, units: int) -> None:
-        """Count finished work, and show it if it is time."""
+    def advance(self, units: int, tasks: Mapping[str, int] | None = None) -> None:
+        """Count finished work, and show it if it is time.
+
+        Args:
+            units: how much.
+            tasks: by task the requests that it answered.
+        """
         self.done += units
+        self._answered.update(tasks or {})
+        self._in_hand = list(tasks or {})
         now = self._clock()
         if self._bar is not None:
             self._bar.update(units)
@@ -144,6 +157,8 @@ class Progress:
         left = 0.0 if is_finished else self.seconds_left()
         now = {
             "what": self.name,
+            "task": ", ".join(task for task in self._requests if task in self._in_hand) or None,
+            "tasks": {task: {"done": self._answered[task], "total": n} for task, n in self._requests.items()},
             "done": self.done,
             "total": self.total,
             "unit": self.unit,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.answering import Answerer, FullyDescribed, Session, Work
+from evalkit.answering.asking import description_of, work_of
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import StoreError
@@ -84,6 +85,7 @@ def run(
 
     # 1. What to run, and on which documents. Everything that can be wrong here is found before the model is loaded.
     names = config.task_names()
+    asked_for = part(Asked, config.to_dict(), "config")
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     if config.reuse:
         runs.check_source(user_path(config.reuse))
@@ -97,11 +99,11 @@ def run(
 
         # 3. The model, or whoever answers in its place.
         answerer = (load or _load)(config, say)
-        described = answerer.describe()
+        described = description_of(answerer)
         model_facts = part(ModelFacts, {"name": config.model.name, **described}, "describe()")
 
         # 4. One look at model, requests and the run to take scores from; what cannot come out right ends here.
-        wanted = _identity(config, names, data, answerer.work(), described)
+        wanted = _identity(config, names, data, work_of(answerer), described)
         source = runs.source_run(user_path(config.reuse), wanted) if config.reuse else None
         tasks, plan, findings = _look(config, names, sources, answerer, say, clock)
         if plan is not None:
@@ -130,7 +132,7 @@ def run(
             started=started.isoformat(timespec="seconds"),
             duration_seconds=round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
             command=tuple(command),
-            config=part(Asked, config.to_dict(), "config"),
+            config=asked_for,
             suites=tuple(suites_of(names)),
             model=model_facts,
             scorer=part(ScorerFacts, work["scorer"], "scorer"),
@@ -170,7 +172,7 @@ def _look(
     Raises:
         ModelError, ConfigError: nothing right can come.
     """
-    from evalkit.evaluation.preflight import check_answerer, check_asked
+    from evalkit.evaluation.preflight import check_answerer, check_asked, model_here
     from evalkit.tasks.lm_eval_tasks import Tasks
 
     findings = check_answerer(config, answerer, chat=bool(with_chat(names)))
@@ -184,7 +186,7 @@ def _look(
         return tasks, None, findings
     from evalkit.evaluation.dry_run import plan_text
 
-    plan = plan_text(answerer.in_process, requests, time.monotonic() - clock)
+    plan = plan_text(model_here(answerer), requests, time.monotonic() - clock)
     return tasks, plan + "\n\ndry run: nothing was scored and nothing was written", findings
 
 
@@ -247,7 +249,7 @@ def _open_run(
     signals: StopSignals,
     say: Say,
 ) -> tuple[runs.OpenRun, Ledger]:
-    ours = answerer.work()
+    ours = work_of(answerer)
     # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
     work = {
         "threads": ours.threads,
@@ -260,8 +262,8 @@ def _open_run(
             opened.journal,
             opened.records,
             source=source,
-            watch=lambda what, total, done: Progress(
-                what, total, "tokens" if what == SCORES else what, done, opened.folder
+            watch=lambda what, total, done, by_task: Progress(
+                what, total, "tokens" if what == SCORES else what, done, by_task, opened.folder
             ),
             held=signals.held,
             check=signals.check,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Any
+
 from msgspec import field
 
+from evalkit.config import RunConfig
+from evalkit.options import settings_of
+from evalkit.records.growth import grown, since
 from evalkit.yaml_files import Entry as Part
 
 
@@ -61,6 +66,8 @@ class ModelIdentity(Part, frozen=True, kw_only=True):
     """How texts are made."""
     dtype: str | None = None
     """Of the weights."""
+    other: Annotated[dict[str, Any], since(1)] = field(default_factory=dict)
+    """Whatever else answers depend on, of an answerer that is no model in the process: a server's version..."""
 
 
 class DataIdentity(Part, frozen=True, kw_only=True):
@@ -78,7 +85,9 @@ class ProtocolIdentity(Part, frozen=True, kw_only=True):
     name: str
     """As ``protocol``."""
     sha256: str | None = None
-    """Of the configuration of tasks, suites and protocols."""
+    """Of the configuration of all tasks there were; null since ``tasks`` says it."""
+    tasks: Annotated[dict[str, str], since(1)] = field(default_factory=dict)
+    """By task sha256 of what its file and its suite's say of requests and metrics; comments do not count."""
 
 
 class CodeIdentity(Part, frozen=True, kw_only=True):
@@ -110,29 +119,32 @@ class DeviceIdentity(Part, frozen=True, kw_only=True):
     """Of a CPU."""
 
 
-class SettingsIdentity(Part, frozen=True, kw_only=True):
-    """The options that change requests."""
+class _SettingsIdentity(Part, frozen=True, kw_only=True):
+    """The options that scores depend on."""
 
     tasks: tuple[str, ...]
     """Tasks in reporting order."""
     limit: int | None = None
     """First N documents of each task."""
-    add_bos: bool = False
-    """The BOS token before every request."""
-    apply_chat_template: bool = False
-    """Contexts wrapped in the chat template."""
-    system: str | None = None
-    """System prompt."""
-    system_in_user: bool = False
-    """It stands at the head of the first user turn."""
-    seed: int | None = None
-    """Of torch, numpy and random."""
     samples: int = 1
     """Completions for each HumanEval problem."""
-    temperature: float = 0.0
-    """Of the completions."""
-    max_new_tokens: int | None = None
-    """Greatest number of tokens of a generated text."""
+    seed: int | None = None
+    """Of torch, numpy and random."""
+
+
+MOVING = {key: setting for key, setting in settings_of(RunConfig).items() if setting.option.moves_scores}
+"""The options that scores depend on, by key."""
+
+if TYPE_CHECKING:
+
+    class SettingsIdentity(_SettingsIdentity, frozen=True, kw_only=True):
+        """The options that scores depend on: besides the declared ones all of `MOVING`."""
+
+else:
+    SettingsIdentity = grown(
+        _SettingsIdentity,
+        {key: (setting.kind, setting.default, setting.option.since) for key, setting in MOVING.items()},
+    )
 
 
 class Identity(ModelIdentity, frozen=True, kw_only=True):
@@ -154,3 +166,19 @@ class Identity(ModelIdentity, frozen=True, kw_only=True):
     """The options that change requests."""
     reuse: str | None = None
     """Name of the run that results were taken over from."""
+
+
+def same_protocol(first: Identity | None, second: Identity | None, *tasks: str) -> bool | None:
+    """Tell whether tasks of two runs were configured alike; None where the records do not say.
+
+    Args:
+        first, second: what the runs' scores depend on.
+        tasks: which; none: all that both have.
+    """
+    a, b = (whole.protocol if whole is not None else None for whole in (first, second))
+    if a is None or b is None:
+        return None
+    common = [task for task in tasks or a.tasks if task in a.tasks and task in b.tasks]
+    if common:
+        return all(a.tasks[task] == b.tasks[task] for task in common)
+    return a.sha256 == b.sha256 if a.sha256 and b.sha256 else None

@@ -13,11 +13,14 @@ from msgspec import field
 
 from evalkit.records.asked import Asked
 from evalkit.records.facts import DataFacts, Environment, ModelFacts, Numerics, RequestCounts, ScorerFacts, SystemPrompt
+from evalkit.records.growth import newest_minor
 from evalkit.records.identity import Identity
+from evalkit.records.samples import Sample
 from evalkit.yaml_files import Entry as Part
 
 SCHEMA_VERSION = 3
-"""2 added identity, work and sessions; 3 what each sample's metrics chose. docs/results.md has the history."""
+"""2 added identity, work and sessions; 3 what each sample's metrics chose. docs/results.md has the history; keys that
+were added since are counted by `SCHEMA_MINOR`."""
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
@@ -164,3 +167,7 @@ class RunRecord(RunFacts, frozen=True, kw_only=True):
     """How much is there, if the run is not finished."""
     foreign: Foreign | None = None
     """What an imported results file says besides."""
+
+
+SCHEMA_MINOR = newest_minor(RunFacts, Sample)
+"""Greatest number that a key of a record, or of a sample, says of itself; see `evalkit.records.growth`."""

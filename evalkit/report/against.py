@@ -20,25 +20,25 @@ from evalkit.suites import load_suites, rows_of_card
 from evalkit.tables import Column, Table, render, rounded, to_markdown
 
 
-def column_of_run(record: RunRecord, say: Language = ENGLISH) -> ModelScores:
+def column_of_run(record: RunRecord, tr: Language = ENGLISH) -> ModelScores:
     """Return a run's column: unrounded averages, and what a reader must know about its numbers."""
     suites = load_suites()
     averages = {name: suite_average(suite, record.metrics) for name, suite in suites.items()}
     exact = {name: None if value is None else Decimal(f"{value:.10f}") for name, value in averages.items()}
     model = record.model
     names = ", ".join(protocol_changes(record))
-    changed = say(", changed: {changes}", changes=names) if names else ""
+    changed = tr(", changed: {changes}", changes=names) if names else ""
     values = {"protocol": f"{record.protocol}{changed}", "dtype": model.dtype, "device": model.device}
-    notes = [say("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, say)]
+    notes = [tr("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, tr)]
     missing = ", ".join(suite.title for suite in rows_of_card() if exact[suite.name] is None)
-    notes += [say("no score for {suites}: tasks are missing or failed", suites=missing)] if missing else []
+    notes += [tr("no score for {suites}: tasks are missing or failed", suites=missing)] if missing else []
     others = sorted(name for name, entry in record.data.items() if entry.verdict == "other")
-    notes += [say("not the published content: {names}", names=", ".join(others))] if others else []
+    notes += [tr("not the published content: {names}", names=", ".join(others))] if others else []
     name = Path(model.name).name or model.name
     return ModelScores(name, name, exact, exact.get("humaneval"), tuple(notes))
 
 
-def against_table(record: RunRecord, names: Sequence[str], say: Language = ENGLISH) -> Table:
+def against_table(record: RunRecord, names: Sequence[str], tr: Language = ENGLISH) -> Table:
     """Return the card's comparison table with a run as its last model.
 
     Args:
@@ -51,28 +51,28 @@ def against_table(record: RunRecord, names: Sequence[str], say: Language = ENGLI
     others = []
     for name in names:
         if is_run(name):
-            others.append(column_of_run(read_run(Path(name)), say))
+            others.append(column_of_run(read_run(Path(name)), tr))
         else:
             baseline = load_baseline(name)
-            column = column_of(baseline, say)
+            column = column_of(baseline, tr)
             values = {"protocol": baseline.protocol, "source": baseline.source, "date": baseline.retrieved}
-            source = say("{protocol}, from {source}, retrieved {date}", **values)
+            source = tr("{protocol}, from {source}, retrieved {date}", **values)
             others.append(
                 ModelScores(column.title, column.short, column.suites, column.humaneval, (source, *column.notes))
             )
-    return comparison_table(column_of_run(record, say), others, say=say)
+    return comparison_table(column_of_run(record, tr), others, tr=tr)
 
 
-def run_table(record: RunRecord, say: Language = ENGLISH) -> Table:
+def run_table(record: RunRecord, tr: Language = ENGLISH) -> Table:
     """Return all scores of a run, a row a metric, with the suites' averages: what the other formats get."""
     columns = (
-        Column(say("Suite"), "left", key="suite"),
-        Column(say("Task"), "left", key="task"),
-        Column(say("Version"), key="version"),
-        Column(say("Metric"), "left", key="metric"),
-        Column(say("Value"), key="value"),
-        Column(say("Stderr"), key="stderr"),
-        Column(say("Documents"), key="documents"),
+        Column(tr("Suite"), "left", key="suite"),
+        Column(tr("Task"), "left", key="task"),
+        Column(tr("Version"), key="version"),
+        Column(tr("Metric"), "left", key="metric"),
+        Column(tr("Value"), key="value"),
+        Column(tr("Stderr"), key="stderr"),
+        Column(tr("Documents"), key="documents"),
     )
     rows: list[tuple[str | int | Decimal | None, ...]] = []
     for suite in load_suites().values():
@@ -88,11 +88,11 @@ def run_table(record: RunRecord, say: Language = ENGLISH) -> Table:
         if present:
             average = suite_average(suite, record.metrics)
             shown = None if average is None else rounded(average)
-            rows.append((suite.title, say("Average"), None, say("per cent"), shown, None, None))
-    return Table(record.model.name, columns, tuple(rows), tuple(warnings(record, say)))
+            rows.append((suite.title, tr("Average"), None, tr("per cent"), shown, None, None))
+    return Table(record.model.name, columns, tuple(rows), tuple(warnings(record, tr)))
 
 
-def report_text(record: RunRecord, against: Sequence[str], form: str, say: Language = ENGLISH) -> str:
+def report_text(record: RunRecord, against: Sequence[str], form: str, tr: Language = ENGLISH) -> str:
     """Return a run's report, with the comparison appended, or in another format than Markdown one table of it.
 
     Raises:
@@ -103,6 +103,6 @@ def report_text(record: RunRecord, against: Sequence[str], form: str, say: Langu
     if against and record.partial is not None:
         raise ConfigError(f"{record.folder}: not finished, so there is nothing to set against {against[0]}")
     if form != "markdown":
-        return render(against_table(record, against, say) if against else run_table(record, say), form).rstrip("\n")
-    text = run_report(record, say)
-    return f"{text}\n## {say('Comparison')}\n\n{to_markdown(against_table(record, against, say))}" if against else text
+        return render(against_table(record, against, tr) if against else run_table(record, tr), form).rstrip("\n")
+    text = run_report(record, tr)
+    return f"{text}\n## {tr('Comparison')}\n\n{to_markdown(against_table(record, against, tr))}" if against else text

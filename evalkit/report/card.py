@@ -37,7 +37,7 @@ class ModelScores:
         return sum(known, Decimal(0)) if len(known) == len(values) else None
 
 
-def column_of(baseline: Baseline, say: Language = ENGLISH) -> ModelScores:
+def column_of(baseline: Baseline, tr: Language = ENGLISH) -> ModelScores:
     """Return a baseline's column: averages as printed; where only rows were published, their exact average."""
     scores: dict[str, Decimal | None] = {}
     notes = []
@@ -47,17 +47,17 @@ def column_of(baseline: Baseline, say: Language = ENGLISH) -> ModelScores:
         protocol = baseline.protocol_of(suite.name)
         if scores[suite.name] is not None and protocol != suite.protocol:
             values = {"suite": suite.title, "protocol": protocol, "expected": suite.protocol}
-            notes.append(say("{suite} was measured by {protocol}, not by {expected}.", **values))
+            notes.append(tr("{suite} was measured by {protocol}, not by {expected}.", **values))
     if not baseline.tasks:
-        notes.append(say("only averages were published."))
+        notes.append(tr("only averages were published."))
     if baseline.humaneval is not None:
-        notes.append(say("HumanEval: {note}", note=baseline.humaneval.note))
+        notes.append(tr("HumanEval: {note}", note=baseline.humaneval.note))
     humaneval = baseline.humaneval.percent if baseline.humaneval is not None else None
     return ModelScores(baseline.name, baseline.name, scores, humaneval, tuple(notes))
 
 
 def comparison_table(
-    candidate: ModelScores, against: Sequence[ModelScores], title: str = "", say: Language = ENGLISH
+    candidate: ModelScores, against: Sequence[ModelScores], title: str = "", tr: Language = ENGLISH
 ) -> Table:
     """Return the card's comparison table: suites by models, the candidate last, then its change from each other model.
 
@@ -70,8 +70,8 @@ def comparison_table(
     headings = [t if titles.count(t) == 1 else f"{t} ({titles[: i + 1].count(t)})" for i, t in enumerate(titles)]
     shorts = [model.short or heading for model, heading in zip(models, headings, strict=True)]
     shorts = [s if shorts.count(s) == 1 else heading for s, heading in zip(shorts, headings, strict=True)]
-    columns = [Column(say("Bench"), "left"), *(Column(heading) for heading in headings)]
-    columns += [Column(say("Change/{model}", model=short), signed=True) for short in shorts[:-1]]
+    columns = [Column(tr("Bench"), "left"), *(Column(heading) for heading in headings)]
+    columns += [Column(tr("Change/{model}", model=short), signed=True) for short in shorts[:-1]]
 
     def row(label: str, values: Sequence[Decimal | None]) -> tuple[Cell, ...]:
         own = values[-1]
@@ -81,8 +81,8 @@ def comparison_table(
     suites = rows_of_card()
     rows = [row(suite.title, [model.suites.get(suite.name) for model in models]) for suite in suites]
     totals = [model.total() for model in models]
-    rows.append(row(say("Total Score"), totals))
-    rows.append(row(say("Average Total"), [None if total is None else total / len(suites) for total in totals]))
+    rows.append(row(tr("Total Score"), totals))
+    rows.append(row(tr("Average Total"), [None if total is None else total / len(suites) for total in totals]))
     if any(model.humaneval is not None for model in models):
         rows.append(row("HumanEval", [model.humaneval for model in models]))
     notes = tuple(f"{heading}: {note}" for heading, model in zip(headings, models, strict=True) for note in model.notes)

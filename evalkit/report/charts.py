@@ -119,17 +119,17 @@ def run_labels(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     return found
 
 
-def models_of(runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language = ENGLISH) -> list[Model]:
+def models_of(runs: Sequence[RunData], baselines: Sequence[Baseline], tr: Language = ENGLISH) -> list[Model]:
     """Return published results first, then the runs, the candidate last: the order of the comparison table."""
     labels = [label for _, label in run_labels([run.record for run in runs])]
     models = []
     for place, baseline in enumerate(baselines):
         position = len(runs) + place
-        scores = scores_of_baseline(baseline, say)
-        source = say("{source}, retrieved {date}", source=baseline.source, date=baseline.retrieved)
+        scores = scores_of_baseline(baseline, tr)
+        source = tr("{source}, retrieved {date}", source=baseline.source, date=baseline.retrieved)
         models.append(Model(scores.title, scores, position % COLOURS, position % SHAPES, source))
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        models.append(Model(label, scores_of_run(run, say), place % COLOURS, place % SHAPES))
+        models.append(Model(label, scores_of_run(run, tr), place % COLOURS, place % SHAPES))
     return models
 
 
@@ -173,7 +173,7 @@ def chance_of(runs: Sequence[RunData], task: str, metric: str) -> float | None:
     return 100 * sum(shares) / len(shares) if shares else None
 
 
-def suite_groups(models: Sequence[Model], say: Language = ENGLISH) -> list[Group]:
+def suite_groups(models: Sequence[Model], tr: Language = ENGLISH) -> list[Group]:
     """Return one group a suite that a run has, and one for the average, a row a model."""
     suites = load_suites()
     titles = {name: suite.title for name, suite in suites.items()}
@@ -184,7 +184,7 @@ def suite_groups(models: Sequence[Model], say: Language = ENGLISH) -> list[Group
         groups.append(_models_group(titles[name], points))
     averages = [(model, model.scores.average) for model in models]
     if any(point is not None and model.is_run for model, point in averages):
-        groups.insert(0, _models_group(say("Average Total"), averages))
+        groups.insert(0, _models_group(tr("Average Total"), averages))
     return groups
 
 

@@ -70,7 +70,7 @@ class _Change:
         return trend(self.point)
 
 
-def _tiles(models: Sequence[Model], runs: Sequence[RunData], say: Language) -> list[dict[str, Any]]:
+def _tiles(models: Sequence[Model], runs: Sequence[RunData], tr: Language) -> list[dict[str, Any]]:
     """Return the candidate's scores, each with its change from the first run or else the published results."""
     own = models[-1].scores
     paired = suite_changes(paired_samples(runs[0], runs[-1])) if len(runs) > 1 else {}
@@ -81,7 +81,7 @@ def _tiles(models: Sequence[Model], runs: Sequence[RunData], say: Language) -> l
         if AVERAGE in paired:
             changes = [(first, paired[AVERAGE], True), *changes[: len(models) - len(runs)]]
         tiles.append(
-            {"title": say("Average Total"), "total": True, "point": own.average, "changes": _shown(changes, "")}
+            {"title": tr("Average Total"), "total": True, "point": own.average, "changes": _shown(changes, "")}
         )
     for name, suite in load_suites().items():
         point = own.suites.get(name)
@@ -109,22 +109,22 @@ def _footnotes(models: Sequence[Model]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(found))
 
 
-def script_messages(say: Language) -> dict[str, str]:
+def script_messages(tr: Language) -> dict[str, str]:
     """Return the messages that the script shows, English template -> template in the language."""
     script = (PAGE / "report.js").read_text(encoding="utf-8")
     return (
-        {text: say.messages.get(text, text) for text in re.findall(r'\bsay\("([^"]+)"', script)}
-        if say is not ENGLISH
+        {text: tr.messages.get(text, text) for text in re.findall(r'\btr\("([^"]+)"', script)}
+        if tr is not ENGLISH
         else {}
     )
 
 
-def _warnings(record: RunRecord, say: Language) -> list[str]:
-    found = warnings(record, say)
+def _warnings(record: RunRecord, tr: Language) -> list[str]:
+    found = warnings(record, tr)
     changes = protocol_changes(record)
     if changes:
         names = ", ".join(changes)
-        found.append(say("other protocol: {changes}; published scores are not comparable.", changes=names))
+        found.append(tr("other protocol: {changes}; published scores are not comparable.", changes=names))
     return found
 
 
@@ -133,7 +133,7 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = (), say: Language = ENGLISH) -> str:
+def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = (), tr: Language = ENGLISH) -> str:
     """Return the report of one or more finished runs beside published results; the last run is the candidate.
 
     Raises:
@@ -141,11 +141,11 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
     """
     runs = [read_data(record) for record in records]
     labels = run_labels(records)
-    models = models_of(runs, baselines, say)
+    models = models_of(runs, baselines, tr)
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     explored = explorer_data(runs)
     data = {
-        "messages": script_messages(say),
+        "messages": script_messages(tr),
         "runs": [{"letter": letter, "label": visible(label)} for letter, label in labels],
         **explored,
     }
@@ -160,7 +160,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
     environment.filters.update(number=number, signed=signed, breakable=breakable)
     groups = task_groups(models, runs)
     return environment.get_template("report.html").render(
-        say=say,
+        tr=tr,
         title=" / ".join(label for _, label in labels),
         policy=Markup(
             f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
@@ -172,31 +172,31 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         dates=sorted({record.started[:10] for record in records}),
         protocols=sorted({record.protocol for record in records}),
         runs=[
-            {"label": label, "warnings": _warnings(record, say)}
+            {"label": label, "warnings": _warnings(record, tr)}
             for (_, label), record in zip(labels, records, strict=True)
         ],
         models=models,
         caveats=models[-1].caveats,
         caveated=bool(models[-1].caveats),
-        tiles=_tiles(models, runs, say),
-        suite_groups=suite_groups(models, say),
+        tiles=_tiles(models, runs, tr),
+        suite_groups=suite_groups(models, tr),
         footnotes=_footnotes(models),
         task_groups=groups,
         chance=any(row.chance is not None for group in groups for row in group.rows),
         suite_titles=[group.title for group in groups],
-        comparison=comparison(models, runs, baselines, say),
-        **task_table(models, runs, baselines, say),
+        comparison=comparison(models, runs, baselines, tr),
+        **task_table(models, runs, baselines, tr),
         documents=f"{len(explored['docs']):,}",
-        facts=facts(runs, say),
+        facts=facts(runs, tr),
         version=__version__,
     )
 
 
-def write_html(path: Path, folders: Sequence[Path], against: Sequence[str] = (), say: Language = ENGLISH) -> None:
+def write_html(path: Path, folders: Sequence[Path], against: Sequence[str] = (), tr: Language = ENGLISH) -> None:
     """Write the report of finished runs beside baselines or other runs to a file, whole or not at all.
 
     Raises:
         ConfigError, DataError, StoreError: a run or baseline cannot be read, or the file cannot be written.
     """
     records, baselines = read_models(folders, against)
-    write_atomically(path, html_report(records, baselines, say))
+    write_atomically(path, html_report(records, baselines, tr))

@@ -48,44 +48,44 @@ class _Cell:
 
 
 def comparison(
-    models: Sequence[Model], runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language
+    models: Sequence[Model], runs: Sequence[RunData], baselines: Sequence[Baseline], tr: Language
 ) -> Markup | None:
     """Return the card's comparison table, or None for a single model."""
     if len(models) < 2:
         return None
-    columns = [column_of(baseline, say) for baseline in baselines]
+    columns = [column_of(baseline, tr) for baseline in baselines]
     for model, run in zip(models[len(baselines) :], runs, strict=True):
         # The heading itself says so where the numbers are no scores: tables get copied without their notes.
         title = f"{model.label} ({'; '.join(model.caveats)})" if model.caveats else model.label
-        column = column_of_run(run.record, say)
+        column = column_of_run(run.record, tr)
         notes = tuple(visible(note) for note in column.notes)
         columns.append(replace(column, title=visible(title), short=visible(model.label), notes=notes))
-    return Markup(to_html(comparison_table(columns[-1], columns[:-1], say("Comparison"), say)))
+    return Markup(to_html(comparison_table(columns[-1], columns[:-1], tr("Comparison"), tr)))
 
 
 def task_table(
-    models: Sequence[Model], runs: Sequence[RunData], baselines: Sequence[Baseline], say: Language
+    models: Sequence[Model], runs: Sequence[RunData], baselines: Sequence[Baseline], tr: Language
 ) -> dict[str, Any]:
     """Return columns, rows and notes of the table of tasks: a row a metric."""
-    texts = (say("Task"), say("Suite"), say("Metric"))
+    texts = (tr("Task"), tr("Suite"), tr("Metric"))
     headings: list[dict[str, Any]] = [{"title": text, "align": "left", "sort": "text"} for text in texts]
-    headings.append({"title": say("Documents"), "align": "right", "sort": "number"})
+    headings.append({"title": tr("Documents"), "align": "right", "sort": "number"})
     headings += [{"title": model.label, "align": "right", "sort": "number"} for model in models]
     pairs = paired_samples(runs[0], runs[-1]) if len(runs) > 1 else {}
-    notes = [say("± is the standard error as the published tables print it; intervals in the charts are clustered.")]
+    notes = [tr("± is the standard error as the published tables print it; intervals in the charts are clustered.")]
     if len(runs) > 1:
         letters = [letter for letter, _ in run_labels([run.record for run in runs])]
         names = {"from": letters[0], "to": letters[-1]}
-        headings.append({"title": say("Change {from} to {to}", **names), "align": "right", "sort": "number"})
-        headings.append({"title": say("p (Holm)"), "align": "right", "sort": "number"})
+        headings.append({"title": tr("Change {from} to {to}", **names), "align": "right", "sort": "number"})
+        headings.append({"title": tr("p (Holm)"), "align": "right", "sort": "number"})
         notes.append(
-            say(
+            tr(
                 "Change over the documents that both runs share. p: exact McNemar test for right and wrong, else "
                 "Student's t over the documents' differences; adjusted for all tasks (Holm); headline metrics only."
             )
         )
     else:
-        headings.append({"title": say("95 % interval"), "align": "right", "sort": None})
+        headings.append({"title": tr("95 % interval"), "align": "right", "sort": None})
     listed = [(s, t, m) for s in load_suites().values() for t in s.tasks for m in t.metrics]
     listed = [row for row in listed if any(row[1].name in run.samples for run in runs)]
     changes = {(t.name, m): task_change(pairs[t.name], m) for _, t, m in listed if t.name in pairs}
@@ -101,14 +101,14 @@ def task_table(
         headline = metric == task.headline
         cells = [_Cell(suite.title, suite.title, "left"), _Cell(metric, metric, "left"), _Cell(f"{n:,}", n)]
         cells += [_baseline_cell(baseline, task.name, metric) for baseline in baselines]
-        cells += [_run_cell(run, task.name, metric, say) for run in runs]
+        cells += [_run_cell(run, task.name, metric, tr) for run in runs]
         if len(runs) > 1:
             cells += _change_cells(changes.get((task.name, metric)), adjusted.get(task.name) if headline else None)
         else:
             point = models[-1].scores.tasks.get(task.name) if headline else None
             text = ""
             if point is not None and point.low is not None and point.high is not None:
-                text = say("{low} to {high}", low=number(point.low), high=number(point.high))
+                text = tr("{low} to {high}", low=number(point.low), high=number(point.high))
             cells.append(_Cell(text, ""))
         rows.append({"task": task.name, "suite": suite.title, "headline": headline, "cells": cells})
     return {"task_columns": headings, "task_rows": rows, "task_notes": notes}
@@ -126,12 +126,12 @@ def _baseline_cell(baseline: Baseline, task: str, metric: str) -> _Cell:
     return _score_cell(float(found.value), None if found.stderr is None else float(found.stderr))
 
 
-def _run_cell(run: RunData, task: str, metric: str, say: Language) -> _Cell:
+def _run_cell(run: RunData, task: str, metric: str, tr: Language) -> _Cell:
     found = run.record.metrics.get(task, {}).get(metric)
     if found is None:
         return _Cell("-", "")
     if found.value is None:
-        return _Cell("n/a: " + say("{failed} of {n} failed", failed=found.failed, n=found.n), "")
+        return _Cell("n/a: " + tr("{failed} of {n} failed", failed=found.failed, n=found.n), "")
     return _score_cell(found.value, found.stderr)
 
 
@@ -145,14 +145,14 @@ def _change_cells(change: Point | None, p_value: float | None) -> list[_Cell]:
     ]
 
 
-def facts(runs: Sequence[RunData], say: Language) -> list[dict[str, Any]]:
+def facts(runs: Sequence[RunData], tr: Language) -> list[dict[str, Any]]:
     """Return what was run, a row a fact and a column a run."""
-    columns = [dict(header_rows(run.record, say)) for run in runs]
+    columns = [dict(header_rows(run.record, tr)) for run in runs]
     names = list(dict.fromkeys(name for column in columns for name in column))
-    ignored = {say("Date"), say("Duration")}  # they always differ
+    ignored = {tr("Date"), tr("Duration")}  # they always differ
     rows = []
     for name in names:
         values = [str(column.get(name, "-")) for column in columns]
         rows.append({"name": name, "values": values, "differs": len(set(values)) > 1 and name not in ignored})
-    rows.append({"name": say("Folder"), "values": [str(run.record.folder) for run in runs], "differs": False})
+    rows.append({"name": tr("Folder"), "values": [str(run.record.folder) for run in runs], "differs": False})
     return rows

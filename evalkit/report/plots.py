@@ -64,19 +64,17 @@ def chinese_font() -> str | None:
     return next((name for name in _CJK_FONTS if name in installed), None)
 
 
-def plot_language(say: Language) -> tuple[Language, str | None]:
+def plot_language(tr: Language) -> tuple[Language, str | None]:
     """Return the language that can be drawn, and a note where it is not the one asked for."""
-    if say.code == "zh" and chinese_font() is None:
+    if tr.code == "zh" and chinese_font() is None:
         return (
             ENGLISH,
             "no font with Chinese characters is installed, so labels are English; install e.g. Noto Sans CJK",
         )
-    return say, None
+    return tr, None
 
 
-def write_plot(
-    path: Path, groups: Sequence[Group], models: Sequence[Model], kind: str, say: Language = ENGLISH
-) -> None:
+def write_plot(path: Path, groups: Sequence[Group], models: Sequence[Model], kind: str, tr: Language = ENGLISH) -> None:
     """Draw groups of rows (see `evalkit.report.charts`) into a file.
 
     Args:
@@ -84,7 +82,7 @@ def write_plot(
         groups: of suites (a row a model) or of tasks (a row a task).
         models: for the legend and for what must be said about them.
         kind: one of `KINDS`.
-        say: language of the labels.
+        tr: language of the labels.
 
     Raises:
         ConfigError: unknown format, matplotlib is missing, or there is nothing to draw.
@@ -111,7 +109,7 @@ def write_plot(
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # A name may hold characters that no installed font has; they are drawn as boxes.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        figure = _suites_figure(drawn, models, say) if kind == "suites" else _tasks_figure(drawn, models, say)
+        figure = _suites_figure(drawn, models, tr) if kind == "suites" else _tasks_figure(drawn, models, tr)
         date: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form, {})
         try:
             figure.savefig(path, format=form, dpi=200, metadata=date, bbox_inches="tight", facecolor="white")
@@ -126,12 +124,12 @@ def plot_runs(folders: Sequence[Path], against: Sequence[str], path: Path, kind:
         ConfigError, DataError, StoreError: a run or baseline cannot be read; and as `write_plot`.
     """
     checked_format(path)
-    say, note = plot_language(load_language(code))
+    tr, note = plot_language(load_language(code))
     records, baselines = read_models(folders, against)
     runs = [read_data(record) for record in records]
-    models = models_of(runs, baselines, say)
-    groups = suite_groups(models, say) if kind == "suites" else task_groups(models, runs)
-    write_plot(path, groups, models, kind, say)
+    models = models_of(runs, baselines, tr)
+    groups = suite_groups(models, tr) if kind == "suites" else task_groups(models, runs)
+    write_plot(path, groups, models, kind, tr)
     return note
 
 
@@ -161,7 +159,7 @@ def _draw(axes: Axes, row: Row, y: float, step: float) -> None:
         )
 
 
-def _suites_figure(groups: Sequence[Group], models: Sequence[Model], say: Language) -> Figure:
+def _suites_figure(groups: Sequence[Group], models: Sequence[Model], tr: Language) -> Figure:
     """One panel a suite, a row a model; each panel has its own scale."""
     from matplotlib.figure import Figure
 
@@ -194,11 +192,11 @@ def _suites_figure(groups: Sequence[Group], models: Sequence[Model], say: Langua
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(left=False)
-    figure.supxlabel(say("score in per cent, with 95 % interval"), fontsize=8)
+    figure.supxlabel(tr("score in per cent, with 95 % interval"), fontsize=8)
     return figure
 
 
-def _tasks_figure(groups: Sequence[Group], models: Sequence[Model], say: Language) -> Figure:
+def _tasks_figure(groups: Sequence[Group], models: Sequence[Model], tr: Language) -> Figure:
     """One panel a suite, a row a task, all models in each row, on one scale."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -232,7 +230,7 @@ def _tasks_figure(groups: Sequence[Group], models: Sequence[Model], say: Languag
         for model in models
     ]
     if any(row.chance is not None for group in groups for row in group.rows):
-        handles.append(Line2D([], [], color="#555555", linestyle=":", label=say("guessing")))
+        handles.append(Line2D([], [], color="#555555", linestyle=":", label=tr("guessing")))
     figure.legend(handles=handles, loc="outside upper left", ncols=min(3, len(handles)), frameon=False, fontsize=8)
-    figure.supxlabel(say("score in per cent, with 95 % interval"), fontsize=8)
+    figure.supxlabel(tr("score in per cent, with 95 % interval"), fontsize=8)
     return figure

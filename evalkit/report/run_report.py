@@ -77,7 +77,7 @@ def suite_average(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]
 
 
 def summary_rows(
-    metrics: Mapping[str, Mapping[str, MetricValue]], say: Language = ENGLISH
+    metrics: Mapping[str, Mapping[str, MetricValue]], tr: Language = ENGLISH
 ) -> list[tuple[str, float | None]]:
     """Return (name, percent): the averages of the suites that were run, then Total Score and Average Total.
 
@@ -93,8 +93,8 @@ def summary_rows(
     totalled = [averages.get(name) for name, suite in suites.items() if suite.in_total]
     known = [average for average in totalled if average is not None]
     if len(known) == len(totalled):
-        rows.append((say("Total Score"), sum(known)))
-        rows.append((say("Average Total"), sum(known) / len(known)))
+        rows.append((tr("Total Score"), sum(known)))
+        rows.append((tr("Average Total"), sum(known) / len(known)))
     return rows + [(_named(suites[name]), averages[name]) for name in averages if not suites[name].in_total]
 
 
@@ -104,79 +104,79 @@ def _named(suite: Suite) -> str:
     return f"{suite.title} {headlines.pop()}" if len(headlines) == 1 else suite.title
 
 
-def header_rows(record: RunRecord, say: Language = ENGLISH) -> list[tuple[str, str]]:
+def header_rows(record: RunRecord, tr: Language = ENGLISH) -> list[tuple[str, str]]:
     """Return (name, value): what was run, on what, how and when."""
     model, versions = record.model, record.environment.versions
     shown = ("evalkit", "lm_eval", "transformers", "torch", "torch_npu", "openmind", "python")
     limit = record.config.limit
     changes = protocol_changes(record)
-    changed = say(" (changed: {changes})", changes=", ".join(changes)) if changes else ""
+    changed = tr(" (changed: {changes})", changes=", ".join(changes)) if changes else ""
     rows = [
-        (say("Model"), model.name),
-        (say("Protocol"), record.protocol + changed),
-        (say("Device"), f"{model.device} ({model.device_name})" if model.device_name else model.device),
-        (say("Dtype"), _dtype_text(model, say)),
-        *model_rows(record, say),
-        (say("Loader"), model.loader),
-        (say("Scorer"), f"{record.scorer.name} ({record.scorer.reason})"),
-        (say("Data"), _data_text(record.data, say)),
-        (say("Documents"), say("first {limit} of each task", limit=limit) if limit else say("all")),
-        (say("Versions"), ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
-        (say("Date"), record.started),
-        (say("Duration"), _duration(record.duration_seconds, say)),
+        (tr("Model"), model.name),
+        (tr("Protocol"), record.protocol + changed),
+        (tr("Device"), f"{model.device} ({model.device_name})" if model.device_name else model.device),
+        (tr("Dtype"), _dtype_text(model, tr)),
+        *model_rows(record, tr),
+        (tr("Loader"), model.loader),
+        (tr("Scorer"), f"{record.scorer.name} ({record.scorer.reason})"),
+        (tr("Data"), _data_text(record.data, tr)),
+        (tr("Documents"), tr("first {limit} of each task", limit=limit) if limit else tr("all")),
+        (tr("Versions"), ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
+        (tr("Date"), record.started),
+        (tr("Duration"), _duration(record.duration_seconds, tr)),
     ]
     if record.numerics is not None:
-        rows.append((say("Numerics"), record.numerics.summary.removeprefix("numerics: ")))
+        rows.append((tr("Numerics"), record.numerics.summary.removeprefix("numerics: ")))
     if record.isolation:
-        rows.append((say("Model-written programs"), record.isolation))
+        rows.append((tr("Model-written programs"), record.isolation))
     return rows
 
 
-def _dtype_text(model: ModelFacts, say: Language) -> str:
+def _dtype_text(model: ModelFacts, tr: Language) -> str:
     """Return the dtype that was computed in, and what the checkpoint's weights are quantised by."""
     method = model.quantization
-    return model.dtype + (say(" (weights quantised: {method})", method=method) if method else "")
+    return model.dtype + (tr(" (weights quantised: {method})", method=method) if method else "")
 
 
-def model_rows(record: RunRecord, say: Language) -> list[tuple[str, str]]:
+def model_rows(record: RunRecord, tr: Language) -> list[tuple[str, str]]:
     """Return what else of the model a reader should know: an adapter, settings not in force, where --system went."""
     model, system = record.model, record.system
     ignored = {} if model.generation is None else model.generation.ignored
     rows = []
     if model.adapter is not None:
-        rows.append((say("Adapter"), f"{model.adapter.name} (sha256 {(model.adapter.sha256 or '')[:12]})"))
+        rows.append((tr("Adapter"), f"{model.adapter.name} (sha256 {(model.adapter.sha256 or '')[:12]})"))
     if model.weights_unused:
         weights = f"{', '.join(model.weights or ())} (unused: {', '.join(model.weights_unused)})"
-        rows.append((say("Weights"), weights))
+        rows.append((tr("Weights"), weights))
     if ignored:
         settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
-        rows.append((say("Not applied"), say("{settings} of generation_config.json", settings=settings)))
+        rows.append((tr("Not applied"), tr("{settings} of generation_config.json", settings=settings)))
     if system is not None:
-        rows.append((say("System prompt"), f"{system.text!r} ({system.place})"))
+        rows.append((tr("System prompt"), f"{system.text!r} ({system.place})"))
     return rows
 
 
-def _duration(seconds: float | None, say: Language) -> str:
-    return say("unfinished") if seconds is None else say("{seconds} s", seconds=f"{seconds:.0f}")
+def _duration(seconds: float | None, tr: Language) -> str:
+    return tr("unfinished") if seconds is None else tr("{seconds} s", seconds=f"{seconds:.0f}")
 
 
-def _data_text(data: Mapping[str, DataFacts], say: Language) -> str:
+def _data_text(data: Mapping[str, DataFacts], tr: Language) -> str:
     text = ", ".join(sorted({entry.source for entry in data.values()}))
     others = sorted(name for name, entry in data.items() if entry.verdict == "other")
     if others:
-        text += say("; not the published content: {names}", names=", ".join(others))
+        text += tr("; not the published content: {names}", names=", ".join(others))
     return text
 
 
-def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
+def warnings(record: RunRecord, tr: Language = ENGLISH) -> list[str]:
     """Return what a reader must know before using the numbers."""
     found = []
     if any(entry.verdict == "samples" for entry in record.data.values()):
-        found.append(say("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder."))
+        found.append(tr("samples: not a score. The built-in samples are no benchmark; use --data hub or a folder."))
     if record.config.limit:
-        found.append(say("limited: only the first documents of each task were scored; averages are not comparable."))
+        found.append(tr("limited: only the first documents of each task were scored; averages are not comparable."))
     failed = [
-        say("{task}: {metric}: {failed} of {n} failed", task=task, metric=metric, failed=value.failed, n=value.n)
+        tr("{task}: {metric}: {failed} of {n} failed", task=task, metric=metric, failed=value.failed, n=value.n)
         for task, of_task in record.metrics.items()
         for metric, value in of_task.items()
         if value.failed
@@ -184,27 +184,27 @@ def warnings(record: RunRecord, say: Language = ENGLISH) -> list[str]:
     found += [text for _, text in record.foreign.unread] if record.foreign is not None else []
     if record.partial is not None:
         there = record.partial.there
-        found.insert(0, say("partial: the run is not finished ({there}); no number here is a result.", there=there))
+        found.insert(0, tr("partial: the run is not finished ({there}); no number here is a result.", there=there))
     work = record.work
     if work is not None and work.reused_from:
         values = {"count": f"{sum(section.reused for section in work.sections):,}", "run": work.reused_from}
-        found.append(say("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
-    return found + requests_text(record.requests or RequestCounts(), say) + failed
+        found.append(tr("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
+    return found + requests_text(record.requests or RequestCounts(), tr) + failed
 
 
-def requests_text(counts: RequestCounts, say: Language = ENGLISH) -> list[str]:
+def requests_text(counts: RequestCounts, tr: Language = ENGLISH) -> list[str]:
     """Return what happened to requests before the model saw them, one line each."""
     found = []
     if counts.cut:
         found.append(
-            say(
+            tr(
                 "cut: {count} requests lost their beginning, since they are longer than the model's context.",
                 count=f"{counts.cut:,}",
             )
         )
     if counts.apart:
         found.append(
-            say(
+            tr(
                 "encoded apart: in {count} requests a token spans the join of context and continuation, so the two "
                 "were encoded apart.",
                 count=f"{counts.apart:,}",
@@ -213,19 +213,19 @@ def requests_text(counts: RequestCounts, say: Language = ENGLISH) -> list[str]:
     return found
 
 
-def _partial_note(suite: Suite, partial: Partial, say: Language) -> str:
+def _partial_note(suite: Suite, partial: Partial, tr: Language) -> str:
     """Return the mark of an unfinished run's table: how many of the documents it is made of."""
     counts = [partial.documents[task.name] for task in suite.tasks if task.name in partial.documents]
     there, total = f"{sum(there for there, _ in counts):,}", f"{sum(of for _, of in counts):,}"
-    return f"**{say('partial: {there} of {total} documents', there=there, total=total)}**"
+    return f"**{tr('partial: {there} of {total} documents', there=there, total=total)}**"
 
 
-def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
+def run_report(record: RunRecord, tr: Language = ENGLISH) -> str:
     """Return the report of a finished run as Markdown; the tables of tasks keep the published layout."""
     lines = [f"# {escape_markdown(record.model.name)}", ""]
-    lines += [f"**{warning}**\n" for warning in warnings(record, say)]
+    lines += [f"**{warning}**\n" for warning in warnings(record, tr)]
     lines += [
-        say("- {name}: {value}", name=name, value=escape_markdown(value)) for name, value in header_rows(record, say)
+        tr("- {name}: {value}", name=name, value=escape_markdown(value)) for name, value in header_rows(record, tr)
     ]
     lines.append("")
     partial = record.partial
@@ -234,25 +234,25 @@ def run_report(record: RunRecord, say: Language = ENGLISH) -> str:
         if partial is not None and without:
             counts = [partial.documents[name] for name in without]
             there, total = f"{sum(c for c, _ in counts):,}", f"{sum(of for _, of in counts):,}"
-            note = say("partial: the texts of {there} of {total} problems are there", there=there, total=total)
+            note = tr("partial: the texts of {there} of {total} problems are there", there=there, total=total)
             lines += [f"## {suite.title}", "", f"**{note}**", ""]
-            lines += [say("No score: a report runs no programs; the run does, when all texts are there."), ""]
+            lines += [tr("No score: a report runs no programs; the run does, when all texts are there."), ""]
             continue
         if not any(task.name in record.metrics for task in suite.tasks):
             continue
         average = suite_average(suite, record.metrics) if partial is None else None
         lines += [f"## {suite.title}", ""]
-        lines += [_partial_note(suite, partial, say), ""] if partial is not None else []
+        lines += [_partial_note(suite, partial, tr), ""] if partial is not None else []
         lines += [suite_table(suite, record.metrics), ""]
         missing = sum(task.name not in record.metrics for task in suite.tasks)
         note = ""
         if missing:
-            note = say(" ({missing} of {count} tasks not run)", missing=missing, count=len(suite.tasks))
-        lines += [say("Average: {average}", average=percent(average)) + note, ""]
-    rows = summary_rows(record.metrics, say)
+            note = tr(" ({missing} of {count} tasks not run)", missing=missing, count=len(suite.tasks))
+        lines += [tr("Average: {average}", average=percent(average)) + note, ""]
+    rows = summary_rows(record.metrics, tr)
     if rows and partial is None:
         width = max(len(name) for name, _ in rows)
-        lines += [f"## {say('Summary')}", "", f"|{say('Suite').ljust(width)}|{say('Score').rjust(6)}|"]
+        lines += [f"## {tr('Summary')}", "", f"|{tr('Suite').ljust(width)}|{tr('Score').rjust(6)}|"]
         lines.append(f"|{'-' * width}|-----:|")
         lines += [f"|{name.ljust(width)}|{percent(value).rjust(6)}|" for name, value in rows]
         lines.append("")

@@ -17,10 +17,11 @@ import numpy as np
 from evalkit.data.layouts import possible_clusters
 from evalkit.data.manifest import load_manifest
 from evalkit.records.facts import ModelFacts
-from evalkit.records.identity import Identity, ModelIdentity
+from evalkit.records.identity import MOVING, Identity, ModelIdentity
 from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.records.values import summarise
+from evalkit.suites import BY_CHARACTERS, EXACT, MASS
 from evalkit.tasks.choosing import characters, chooser_of
 from evalkit.tasks.metrics import probability_mass
 
@@ -29,9 +30,6 @@ SAME = 1e-6
 
 SAME_LOGPROB = 0.1
 """Nats: what rounding in half precision can put a log-probability above 0."""
-
-EXACT = ("acc", "acc_norm", "mc1")
-"""Metrics that are 1 where what they chose is right, and else 0."""
 
 Pair = tuple[str, Any, str, Any]
 
@@ -53,8 +51,7 @@ def check_said_twice(facts: RunFacts) -> None:
 
 def _said_twice(facts: RunFacts, identity: Identity) -> Iterator[Pair]:
     settings, config = identity.settings, facts.config
-    asked = ("limit", "add_bos", "apply_chat_template", "system", "system_in_user", "samples", "temperature", "seed")
-    for name in (*asked, "max_new_tokens"):
+    for name in MOVING:
         yield f"config.{name}", getattr(config, name), f"identity.settings.{name}", getattr(settings, name)
     yield "system", facts.system is None, "config.system", not config.system
     reused_from = facts.work and facts.work.reused_from
@@ -242,8 +239,8 @@ def check_choices(sample: Sample) -> None:
     for metric, value in sample.metrics.items():
         if value is not None and metric in EXACT and sample.continuations and metric not in sample.picked:
             raise ValueError(f"picked: no {metric}, but metrics has it")
-    if sample.metrics.get("acc_norm") is not None and sample.characters is None:
-        raise ValueError("characters: null, but acc_norm divides by them")
+    if sample.metrics.get(BY_CHARACTERS) is not None and sample.characters is None:
+        raise ValueError(f"characters: null, but {BY_CHARACTERS} divides by them")
     if any(metric not in sample.metrics for metric in sample.picked):
         raise ValueError(f"picked: {', '.join(sample.picked)}, but metrics has {', '.join(sample.metrics)}")
     for place, value in enumerate(sample.logprobs):
@@ -262,12 +259,12 @@ def check_choices(sample: Sample) -> None:
     for metric, place in found.items():
         if metric in sample.metrics and sample.picked.get(metric) != place:
             raise ValueError(f"picked.{metric}: {sample.picked.get(metric)}, but logprobs choose {place}")
-    mass = sample.metrics.get("mc2")
+    mass = sample.metrics.get(MASS)
     if mass is not None and start is not None and sample.gold is not None:
         right = sum(place >= start for place in sample.gold)
         share = probability_mass(np.array(known[start:], dtype=np.float64), right)
         if abs(share - mass) > SAME:
-            raise ValueError(f"metrics.mc2: {mass!r}, but logprobs give {share:.6g}")
+            raise ValueError(f"metrics.{MASS}: {mass!r}, but logprobs give {share:.6g}")
     target = sample.target if isinstance(sample.target, list) else [sample.target]
     if chooser.gold is None and all(type(place) is int for place in target) and sample.gold != target:
         raise ValueError(f"gold: {sample.gold}, but target says {sample.target}")

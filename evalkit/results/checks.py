@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 
+from evalkit.records.growth import minor_of
 from evalkit.records.model import MetricValue, RunFacts
 from evalkit.records.samples import Sample
 from evalkit.records.values import is_share
-from evalkit.results.agreement import EXACT, SAME, check_counts, check_said_twice
-from evalkit.suites import load_suites, load_tasks
+from evalkit.results.agreement import SAME, check_counts, check_said_twice
+from evalkit.suites import EXACT, load_suites, load_tasks
 
 
 def check_sample(sample: Sample) -> None:
@@ -57,19 +58,26 @@ def check_sample(sample: Sample) -> None:
             raise ValueError(f"metrics.{metric}: {value!r}, but picked says {place} and gold {sample.gold}")
 
 
-def missing_key(found: Any, kind: Any, trail: str) -> str | None:
+def missing_key(found: Any, kind: Any, trail: str, minor: int) -> str | None:
     """Return the place of the first key that a type has and a value does not; None if it has all.
 
-    evalkit writes every key of a record, so one that is not there was taken out. What has a default in the types has it
-    for records of former schemas and other harnesses.
+    evalkit writes every key of a record, so one that is not there was taken out, or is younger than the record. What
+    has a default in the types has it for records of former schemas and other harnesses.
+
+    Args:
+        found, kind: the value and its type.
+        trail: where the value is, for the message.
+        minor: minor version of the record; keys that were added since need not be there.
     """
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         kind = next((inner for inner in typing.get_args(kind) if inner is not type(None)), kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(found, Mapping):
         for field in msgspec.structs.fields(kind):
             if field.encode_name in found:
-                inner = missing_key(found[field.encode_name], field.type, f"{trail}.{field.encode_name}")
-            elif kind.__struct_config__.omit_defaults and not field.required:
+                inner = missing_key(found[field.encode_name], field.type, f"{trail}.{field.encode_name}", minor)
+            elif minor_of(field.type) > minor or (kind.__struct_config__.omit_defaults and not field.required):
                 continue
             else:
                 inner = f"{trail}: key '{field.encode_name}' is missing"
@@ -84,10 +92,10 @@ def missing_key(found: Any, kind: Any, trail: str) -> str | None:
         kind = typing.get_args(kind)[0]
     else:
         return None
-    return next((text for where, value in pairs if (text := missing_key(value, kind, where)) is not None), None)
+    return next((text for where, value in pairs if (text := missing_key(value, kind, where, minor)) is not None), None)
 
 
-_FREE = ("seed", "ignored", "variables")
+_FREE = ("seed", "ignored", "variables", "other")
 """Keys whose numbers are anybody's: a seed may be negative, and settings of a model are its own."""
 
 

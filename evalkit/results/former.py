@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from evalkit.records.model import RunFacts
 from evalkit.records.samples import Sample
+from evalkit.suites import BY_CHARACTERS
 from evalkit.tasks.choosing import characters, chooser_of
 
 
@@ -41,6 +42,8 @@ def _from_2(evalkit: dict[str, Any]) -> dict[str, Any]:
 
 def _known(found: Any, kind: Any) -> Any:
     """Return a value without the keys that its type does not know."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         kind = next((inner for inner in typing.get_args(kind) if inner is not type(None)), kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(found, dict):
@@ -76,7 +79,7 @@ def with_choices(sample: Sample) -> Sample:
         picked=picked,
         gold=gold,
         second_group=start,
-        characters=lengths if "acc_norm" in sample.metrics and lengths else None,
+        characters=lengths if BY_CHARACTERS in sample.metrics and lengths else None,
     )
 
 

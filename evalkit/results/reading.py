@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import StoreError
-from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_VERSION, RunFacts, RunRecord
+from evalkit.records.growth import minor_of
+from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_MINOR, SCHEMA_VERSION, RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results import former, lm_eval_files
 from evalkit.results.agreement import check_choices
@@ -51,16 +52,16 @@ def read_run(path: Path) -> RunRecord:
         raise StoreError(f"{file}: damaged, not valid JSON ({error})") from None
     if not isinstance(found, dict) or "evalkit" not in found:
         raise StoreError(f"{file}: not written by evalkit (no key 'evalkit')")
-    version = _version(found, file)
-    lm_eval = {key: value for key, value in found.items() if key not in ("schema_version", "evalkit")}
+    version, minor = _version(found, file)
+    lm_eval = {key: value for key, value in found.items() if key not in ("schema_version", "schema_minor", "evalkit")}
     try:
         facts = _facts(former.upgraded(found["evalkit"], version))
         for task, of_task in facts.metrics.items():
             for metric, value in of_task.items():
                 check_metric(value, f"evalkit.tasks.{task}.{metric}")
         check_record(facts, lm_eval)
-        if _is_present(version, facts, found["evalkit"], folder):
-            if (missing := missing_key(found["evalkit"], RunFacts, "evalkit")) is not None:
+        if _is_present(version, minor, facts, found["evalkit"], folder):
+            if (missing := missing_key(found["evalkit"], RunFacts, "evalkit", minor)) is not None:
                 raise ValueError(missing)
             check_numbers(found["evalkit"], "evalkit")
             check_whole(facts, lm_eval)
@@ -71,7 +72,7 @@ def read_run(path: Path) -> RunRecord:
     )
 
 
-def _is_present(version: int, facts: RunFacts, found: dict[str, Any], folder: Path) -> bool:
+def _is_present(version: int, minor: int, facts: RunFacts, found: dict[str, Any], folder: Path) -> bool:
     """Tell whether a record is to be judged by the present schema, whatever it calls itself.
 
     One of a former schema has no identity, or not every key, and its samples do not say what their metrics chose.
@@ -80,11 +81,11 @@ def _is_present(version: int, facts: RunFacts, found: dict[str, Any], folder: Pa
         return True
     if facts.identity is None or facts.work is None:
         return False
-    return missing_key(found, RunFacts, "evalkit") is None or _has_choices(folder / SAMPLES_FILE)
+    return missing_key(found, RunFacts, "evalkit", minor) is None or _has_choices(folder / SAMPLES_FILE)
 
 
-def _version(found: dict[str, Any], file: Path) -> int:
-    """Return the schema of a record.
+def _version(found: dict[str, Any], file: Path) -> tuple[int, int]:
+    """Return the schema of a record and its minor version.
 
     Raises:
         StoreError: it says none, one that never was, or one of a newer evalkit.
@@ -102,7 +103,18 @@ def _version(found: dict[str, Any], file: Path) -> int:
         raise StoreError(
             f"{file}: schema_version {version}, this evalkit reads 1 to {SCHEMA_VERSION}; use a newer evalkit"
         )
-    return version
+    minor = found.get("schema_minor", 0)  # the first records of a schema do not say it
+    if type(minor) is not int or minor < 0:
+        raise StoreError(
+            f"{file}: schema_minor: expected an integer from 0, found {json.dumps(minor)[:40]}; "
+            f"the file is damaged, {_REMEDY}"
+        )
+    if version == SCHEMA_VERSION and minor > SCHEMA_MINOR:
+        raise StoreError(
+            f"{file}: schema {version}.{minor}, this evalkit reads up to {SCHEMA_VERSION}.{SCHEMA_MINOR}; "
+            "use a newer evalkit"
+        )
+    return version, minor
 
 
 def _facts(found: Any) -> RunFacts:
@@ -140,15 +152,15 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         return
     path = folder / SAMPLES_FILE
     decoder = msgspec.json.Decoder(Sample)
-    is_present, may_be = _says_present(folder / RUN_FILE)
+    wanted, is_present = _keys_beside(folder / RUN_FILE)
     try:
         with path.open("rb") as stream:  # decoded line by line, so that a bad byte has a line
             for number, line in enumerate(stream, 1):
                 try:
                     sample = decoder.decode(line)
                     check_sample(sample)
-                    if is_present or (may_be and sample.picked is not None):
-                        _check_present(line, sample)
+                    if wanted is not None and (is_present or sample.picked is not None):
+                        _check_present(line, sample, wanted)
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                     raise StoreError(f"{path}:{number}: damaged line{_reason(line, error)}") from None
                 yield former.with_choices(sample)
@@ -179,24 +191,32 @@ class _Part(msgspec.Struct):
 
 class _Version(msgspec.Struct):
     schema_version: Any = None
+    schema_minor: Any = 0
     evalkit: _Part = msgspec.field(default_factory=_Part)
 
 
-def _says_present(file: Path) -> tuple[bool, bool]:
-    """Tell whether the record beside samples is of the present schema, and whether it may be though it says another."""
+Keys = tuple[tuple[str, bytes], ...]
+
+
+def _keys_beside(file: Path) -> tuple[Keys | None, bool]:
+    """Return the keys that samples beside a record have, and whether it says that it is of the present schema.
+
+    None where it can be of a former one alone. One that says it is, but has what only the present one has, may lie.
+    """
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_Version)
     except (OSError, msgspec.MsgspecError, RecursionError):
-        return False, False  # who reads the record says what is wrong with it
-    version = found.schema_version
-    return type(version) is int and version == SCHEMA_VERSION, found.evalkit.identity is not None
+        return None, False  # who reads the record says what is wrong with it
+    is_present = type(found.schema_version) is int and found.schema_version == SCHEMA_VERSION
+    if not is_present and found.evalkit.identity is None:
+        return None, False
+    minor = found.schema_minor if type(found.schema_minor) is int else 0
+    names = [field.encode_name for field in msgspec.structs.fields(Sample) if minor_of(field.type) <= minor]
+    return tuple((name, f'"{name}"'.encode()) for name in names), is_present
 
 
-_KEYS = tuple((field.encode_name, f'"{field.encode_name}"'.encode()) for field in msgspec.structs.fields(Sample))
-
-
-def _check_present(line: bytes, sample: Sample) -> None:
-    for name, quoted in _KEYS:
+def _check_present(line: bytes, sample: Sample, wanted: Keys) -> None:
+    for name, quoted in wanted:
         if quoted not in line:
             raise ValueError(f"key '{name}' is missing")
     check_choices(sample)

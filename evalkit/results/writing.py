@@ -19,6 +19,7 @@ from evalkit.records.model import (
     REPORT_FILE,
     RUN_FILE,
     SAMPLES_FILE,
+    SCHEMA_MINOR,
     SCHEMA_VERSION,
     MetricValue,
     Partial,
@@ -133,7 +134,12 @@ def write_run(
     write_atomically(folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
     if report is not None:
         write_atomically(folder / REPORT_FILE, report(record))
-    document = {"schema_version": SCHEMA_VERSION, "evalkit": evalkit_part(record), **record.lm_eval}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "schema_minor": SCHEMA_MINOR,
+        "evalkit": evalkit_part(record),
+        **record.lm_eval,
+    }
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
     write_atomically(folder / RUN_FILE, text + "\n")
     return record

@@ -5,7 +5,6 @@ The file's name has a digest of what is checked and how, so the same command fin
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import time
@@ -18,6 +17,7 @@ from typing import Any
 from evalkit import __version__
 from evalkit.errors import StoreError
 from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.store import journal
 from evalkit.store.journal import Journal
 
 SYNC_SECONDS = 1.0
@@ -87,13 +87,8 @@ class UnfinishedCheck:
 
     def count(self) -> int:
         """How many verdicts the file holds: a signal may have come between the writing of one and the note of it."""
-        found = set()
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                record = json.loads(line.partition(" ")[2])
-                if record["kind"] == "verdict" and record["verdict"]["label"] != "harness error":
-                    found.add(record["sample"])
-        return len(found)
+        records = journal.read(self.path).records
+        return len({record["sample"] for record in records if record["verdict"]["label"] != "harness error"})
 
     def remove(self) -> None:
         """Remove the file: the results are written."""

@@ -106,19 +106,6 @@ class Encoded:
     apart: frozenset[int]
 
 
-def encode_requests(
-    tokenizer: Any,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    prefix_token_id: int | None,
-    add_special_tokens: bool | None = False,
-) -> list[TokenRequest]:
-    """Return the requests of `encode_pairs`."""
-    return encode_pairs(
-        tokenizer, pairs, prefix_token_id=prefix_token_id, add_special_tokens=add_special_tokens
-    ).requests
-
-
 def encode_pairs(
     tokenizer: Any,
     pairs: Sequence[tuple[str, str]],

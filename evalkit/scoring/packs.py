@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from evalkit.errors import ModelError
+from evalkit.scoring.checked import checked_scores
 from evalkit.scoring.forest import Pack, Rows
 from evalkit.scoring.parts import Budget, Device, in_parts
 from evalkit.scoring.plan import PackResult, Plan, split_pack
@@ -162,6 +164,7 @@ def _launch(scorer: Scorer, rows: Rows, number: int, pack: Pack, budget: Budget)
 
     def fetch() -> PackResult:
         found = [fetch() for fetch in fetches]
+        _check(scorer.name, rows, pack, found)
         return PackResult(
             number,
             tuple(index for part in found for index in part.requests),
@@ -173,3 +176,20 @@ def _launch(scorer: Scorer, rows: Rows, number: int, pack: Pack, budget: Budget)
         )
 
     return fetch
+
+
+def _check(name: str, rows: Rows, pack: Pack, found: Sequence[Scored]) -> None:
+    """Check that scores are some, and of requests of this pack; those that are left out have none.
+
+    Raises:
+        ModelError: they are not.
+    """
+    given = [index for part in found for index in part.requests]
+    own = {index for tree in pack.trees for row in range(tree.start, tree.stop) for index in rows.requests[row]}
+    if len(set(given)) != len(given) or not own.issuperset(given):
+        raise ModelError(f"{name}: gave scores of other requests than those of the pack")
+    for part in found:
+        pairs = list(zip(part.logprobs, part.is_greedy, strict=False))
+        if len(part.logprobs) != len(part.is_greedy):
+            raise ModelError(f"{name}: {len(part.logprobs)} log-probabilities and {len(part.is_greedy)} greedy flags")
+        checked_scores(name, pairs, len(part.requests))

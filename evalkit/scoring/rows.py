@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.scoring.checked import checked_scores
 from evalkit.scoring.forest import Pack, Rows, Tree
 from evalkit.scoring.packs import Scored
 from evalkit.scoring.plan import Plan, requests_sha256
@@ -73,5 +74,5 @@ class RowScorer:
             target = tuple(rows.targets[row].tolist())
             whole = (*rows.inputs[row].tolist(), target[-1])
             asked.append(TokenRequest(whole[: len(whole) - len(target)], target))
-        scores = self._score_rows(asked)
+        scores = checked_scores(self.name, self._score_rows(asked), len(asked))
         return lambda: Scored(chosen, [logprob for logprob, _ in scores], [greedy for _, greedy in scores])

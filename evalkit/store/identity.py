@@ -8,10 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from evalkit import __version__
 from evalkit.config import RunConfig
 from evalkit.paths import configs_dir
 from evalkit.records.facts import DataFacts
+from evalkit.records.identity import MOVING
+from evalkit.suites import find_suite, find_task
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
@@ -33,8 +37,9 @@ ANSWERING = (
     "suites.py",
     "tasks",
 )
-# Groups that must be equal where one run takes over another's results: what the same request's answer depends on.
-REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "scorer", "protocol")
+# Groups that must be equal where one run takes over another's results: what the same request's answer depends on. How a
+# task makes its requests is no part of it: only the same request (tokens, or prompt and settings) is ever taken over.
+REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "other", "scorer")
 _SHOWN_DIFFERENCES = 5
 
 
@@ -49,10 +54,41 @@ def code_sha256() -> str:
     return _digest_of_files(package, sources)
 
 
-def protocol_sha256() -> str:
-    """Return a digest of the configuration of tasks, suites and protocols."""
-    root = configs_dir()
-    return _digest_of_files(root, [*(p for name in ("tasks", "suites", "protocols") for p in (root / name).rglob("*"))])
+def protocol_sha256(name: str) -> str:
+    """Return a digest of how a task makes requests and metrics: what its file and those included say of it.
+
+    Comments and layout, other tasks, and how a suite is shown do not count: whoever adds a suite while a run is
+    interrupted can go on with it.
+    """
+    task = find_task(name)
+    suite = find_suite(task.suite)
+    said = {
+        "task": [name, task.version, list(task.metrics)],
+        "suite": [suite.name, suite.protocol, suite.runs_programs, suite.always_chat],
+        "files": _content(configs_dir() / "tasks" / task.suite / f"{name}.yaml"),
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _content(path: Path) -> list[Any]:
+    """Return what a task's file says, tags (``!function``) included, then what those say that it includes."""
+    if not path.is_file():
+        return []
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    found = [_said(node)]
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value == "include":
+            names = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            found += [part for name in names for part in _content(path.parent / str(name.value))]
+    return found
+
+
+def _said(node: yaml.Node | None) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return [node.tag, sorted(([_said(key), _said(value)] for key, value in node.value), key=json.dumps)]
+    if isinstance(node, yaml.SequenceNode):
+        return [node.tag, [_said(item) for item in node.value]]
+    return None if node is None else [node.tag, node.value]
 
 
 def _digest_of_files(root: Path, files: Iterable[Path]) -> str:
@@ -83,7 +119,7 @@ def identity(
     return {
         **model["identity"],
         "data": {task: {"sha256": facts.sha256, "documents": facts.documents} for task, facts in data.items()},
-        "protocol": {"name": protocol, "sha256": protocol_sha256()},
+        "protocol": {"name": protocol, "tasks": {name: protocol_sha256(name) for name in config.task_names()}},
         "code": {"evalkit": __version__, "sha256": code_sha256()},
         "versions": {name: version for name, version in sorted(versions.items()) if name not in NOT_COMPARED},
         "scorer": model.get("scorer"),
@@ -94,15 +130,7 @@ def identity(
         },
         "settings": {
             "tasks": list(config.task_names()),
-            "limit": config.limit,
-            "add_bos": config.model.add_bos,
-            "apply_chat_template": config.apply_chat_template,
-            "system": config.system,
-            "system_in_user": config.model.system_in_user,
-            "seed": config.seed,
-            "samples": config.samples,
-            "temperature": config.temperature,
-            "max_new_tokens": config.max_new_tokens,
+            **{key: value for key, value in config.to_dict().items() if key in MOVING},
         },
         "reuse": reuse,
     }

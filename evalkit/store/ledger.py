@@ -21,7 +21,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from operator import itemgetter
@@ -29,6 +30,7 @@ from typing import Any, Protocol
 
 from evalkit.errors import StoreError
 from evalkit.records.model import Work, WorkSection
+from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, iter_packs
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.requests import Score, TokenRequest
@@ -50,8 +52,8 @@ from evalkit.store.sections import (
 class Watch(Protocol):
     """Who is told of the progress, as `evalkit.evaluation.progress.Progress` is."""
 
-    def advance(self, units: int) -> None:
-        """Count finished work."""
+    def advance(self, units: int, tasks: Mapping[str, int]) -> None:
+        """Count finished work, and by task the requests that it answered."""
 
     def finish(self) -> None:
         """The section is finished."""
@@ -64,12 +66,13 @@ class Ledger:
         journal: open for writing.
         records: the journal's records so far.
         source: run to take results over from.
-        watch: makes the watcher of a section from (what, total units, finished units).
+        watch: makes the watcher of a section from what, total units, finished units, by task (answered requests, all).
         held: a context in which signals wait.
         check: called after each commit; raises where the run shall stop.
         before: called before each commit; raises where what was computed is not this run's model's.
 
     Attributes:
+        called: number of calls so far; each has its section, in their order.
         reused: positions of the last call's requests whose results came from another run.
     """
 
@@ -79,7 +82,7 @@ class Ledger:
         records: Iterable[Record] = (),
         *,
         source: Source | None = None,
-        watch: Callable[[str, int, int], Watch] | None = None,
+        watch: Callable[[str, int, int, Mapping[str, tuple[int, int]]], Watch] | None = None,
         held: Callable[[], AbstractContextManager[None]] = nullcontext,
         check: Callable[[], None] = lambda: None,
         before: Callable[[], None] = lambda: None,
@@ -91,7 +94,7 @@ class Ledger:
         self._held = held
         self._check = check
         self._before = before
-        self._called = 0
+        self.called = 0
         self.reused: list[int] = []
 
     def score(
@@ -122,13 +125,14 @@ class Ledger:
         if _sha256(plan["plan"]) != plan["sha256"]:
             raise StoreError(f"{self._journal.path}: the plan is not the one that was hashed; start anew with --fresh")
         tokens = [pack.tokens for pack in packs.packs]
-        watch = self._watcher(SCORES, sum(tokens), sum(tokens[done] for done in section.done))
+        watch = self._watcher(section, sum(tokens), sum(tokens[done] for done in section.done))
         with self._held():
-            pending = self._pending(section, len(tokens))
+            pending, asked = self._pending(section, len(tokens)), section.documents()
             for result in iter_packs(scorer, todo, packs, pending, section.budget_tokens):
+                positions = [rest[index] for index in result.requests]
                 record = {
                     "pack": result.pack,
-                    "requests": [rest[index] for index in result.requests],
+                    "requests": positions,
                     "keys": [rest_keys[index] for index in result.requests],
                     "logprobs": [stored_number(logprob) for logprob in result.logprobs],
                     "greedy": [int(greedy) for greedy in result.is_greedy],
@@ -136,7 +140,7 @@ class Ledger:
                     "budget_tokens": result.budget_tokens,
                 }
                 self._commit(number, section, "pack", record)
-                watch.advance(tokens[result.pack])
+                watch.advance(tokens[result.pack], _by_task(asked, positions))
             self._check()
         watch.finish()
         scores = section.by_position()
@@ -170,6 +174,9 @@ class Ledger:
 
         def batches_of_plan() -> Record:
             batches = [list(map(int, batch)) for batch in plan(todo)]
+            check_batches(
+                "plan of the texts", batches, len(todo)
+            )  # a wrong plan that was kept could never be worked off
             return {"plan": batches, "sha256": _sha256(batches), "packs": len(batches)}
 
         stored = self._plan(number, section, rest_keys, batches_of_plan) if rest else None
@@ -181,14 +188,15 @@ class Ledger:
         ):
             raise StoreError(f"{self._journal.path}: the plan is not the one that was hashed; start anew with --fresh")
         finished = sum(len(batches[done]) for done in section.done)
-        watch = self._watcher(TEXTS, len(rest), finished)
+        watch = self._watcher(section, len(rest), finished)
+        asked = section.documents()
         with self._held():
             for batch in self._pending(section, len(batches)):
                 positions = [rest[index] for index in batches[batch]]
-                texts = list(compute(positions))
+                texts = checked_texts("a batch", compute(positions), len(positions))
                 record = {"pack": batch, "requests": positions, "keys": [keys[p] for p in positions], "texts": texts}
                 self._commit(number, section, "texts", record)
-                watch.advance(len(texts))
+                watch.advance(len(texts), _by_task(asked, positions))
             self._check()
         watch.finish()
         by_position = section.by_position()
@@ -216,8 +224,8 @@ class Ledger:
         )
 
     def _next_section(self, what: str, asked: Sequence[tuple[str, int]]) -> tuple[int, Section]:
-        number = self._called
-        self._called += 1
+        number = self.called
+        self.called += 1
         self.reused = []
         if number == len(self.sections):
             self.sections.append(Section(what))
@@ -288,8 +296,13 @@ class Ledger:
         self._journal.append(whole)
         return whole
 
-    def _watcher(self, what: str, total: int, done: int) -> Watch:
-        return self._watch(what, total, done) if self._watch else _Nobody()
+    def _watcher(self, section: Section, total: int, done: int) -> Watch:
+        if self._watch is None:
+            return _Nobody()
+        documents = section.documents()
+        answered = _by_task(documents, [position for position, _, _ in section.results()])
+        every = _by_task(documents, range(len(documents or ())))
+        return self._watch(section.what, total, done, {task: (answered[task], every[task]) for task in every})
 
     def _foreign(self) -> StoreError:
         return StoreError(
@@ -298,11 +311,16 @@ class Ledger:
 
 
 class _Nobody:
-    def advance(self, units: int) -> None:
+    def advance(self, units: int, tasks: Mapping[str, int]) -> None:
         """Nobody is told."""
 
     def finish(self) -> None:
         """Nobody is told."""
+
+
+def _by_task(documents: Sequence[tuple[str, int]] | None, positions: Iterable[int]) -> Counter[str]:
+    """Count requests at positions by task; none where the journal does not say of which task they are."""
+    return Counter(documents[position][0] for position in positions) if documents else Counter()
 
 
 def _of_plan(plan: Plan) -> Record:

@@ -17,6 +17,9 @@ from evalkit.store.journal import Record
 
 _KEY_DIGITS = 32
 
+# Lists of a record that are about the same requests, one after the other.
+_PARALLEL = ("requests", "keys", "logprobs", "greedy", "texts")
+
 SCORES = "log-likelihoods"
 TEXTS = "texts"
 
@@ -106,6 +109,9 @@ def read_sections(records: Iterable[Record], where: object) -> list[Section]:
         if not isinstance(number, int) or not 0 <= number < len(sections) or sections[number].what != what:
             raise StoreError(f"{where}: a record of an unknown section; was it written by another evalkit?")
         section = sections[number]
+        lengths = {len(record[key]) for key in _PARALLEL if key in record and kind != "plan"}
+        if len(lengths) > 1:
+            raise StoreError(f"{where}: a record of {kind} with other numbers of results and requests; use --fresh")
         if kind == "asked" and section.asked is None and section.reused is None and section.plan is None:
             section.asked = record
         elif kind == "reused" and section.reused is None and section.plan is None:

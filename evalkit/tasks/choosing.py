@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from evalkit.paths import configs_dir
-from evalkit.suites import load_tasks
+from evalkit.suites import BY_CHARACTERS, load_tasks
 from evalkit.tasks.metrics import accuracy_picks, characters
 
 Doc = Mapping[str, Any]
@@ -83,7 +83,7 @@ def chosen(task: str, doc: Doc, target: Any, logprobs: Sequence[float | None], m
         found = chooser.picks(np.array(logprobs[:start], dtype=np.float64), lengths[:start])
         picked = {metric: place for metric, place in found.items() if metric in metrics}
     gold = list(places) if all(type(place) is int for place in places) else None
-    return Chosen(picked, gold, start, lengths if "acc_norm" in metrics else None)
+    return Chosen(picked, gold, start, lengths if BY_CHARACTERS in metrics else None)
 
 
 @cache

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.answering import Answerer, Answers, Request, Session, TextRequest, score_requests, text_requests
+from evalkit.answering.asking import ask_scores, ask_texts
 from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
@@ -215,14 +216,14 @@ class _AsModel:
 
     def loglikelihood(self, instances: Sequence[Any]) -> list[Score]:
         requests = score_requests(instances)
-        found = self._answerer.scores(requests, self._session)
+        found = ask_scores(self._answerer, requests, self._session)
         self._marks.add(requests, found.marks)
         self.numerics = found.numerics
         return list(found.answers)
 
     def generate_until(self, instances: Sequence[Any]) -> list[str]:
         requests = text_requests(instances)
-        found = self._answerer.texts(requests, self._session)
+        found = ask_texts(self._answerer, requests, self._session)
         self._marks.add(requests, found.marks)
         return [FailedText() if text is None else text for text in found.answers]
 

@@ -318,7 +318,7 @@ def test_chinese(opened: Opened, tmp_path: Path) -> None:
     samples = [*random_samples("piqa", 5, 1), choice_sample("piqa", 5, [None, -1.0], 0)]
     record = write_samples(tmp_path / "run", samples, limit=6)
     path = tmp_path / "report.html"
-    write_html(path, [record.folder], say=load_language("zh"))
+    write_html(path, [record.folder], tr=load_language("zh"))
     page = opened(path)
     assert page.evaluate("document.documentElement.lang") == "zh"
     assert page.locator("h2").first.inner_text() == "总览"

@@ -23,14 +23,14 @@ def templates_of_code() -> set[str]:
     found: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tr":
                 first = node.args[0]
-                if path.parent.name in ("report", "comparison"):  # elsewhere `say` tells of progress
-                    assert isinstance(first, ast.Constant), f"{path.name}:{node.lineno}: say() of something composed"
+                if path.parent.name in ("report", "comparison"):
+                    assert isinstance(first, ast.Constant), f"{path.name}:{node.lineno}: tr() of something composed"
                     found.add(str(first.value))
     for name in ("report.html", "report.js"):
         text = (REPORT / "page" / name).read_text(encoding="utf-8")
-        found |= {first or second for first, second in re.findall(r"""\bsay\((?:"([^"]+)"|'([^']+)')""", text)}
+        found |= {first or second for first, second in re.findall(r"""\btr\((?:"([^"]+)"|'([^']+)')""", text)}
     return found
 
 
@@ -56,9 +56,9 @@ def test_no_key_is_written_twice() -> None:
 
 
 def test_values_are_no_templates() -> None:
-    say = Language("xx", {"hello {name}": "servus {name}"})
-    assert say("hello {name}", name="{name} {0}") == "servus {name} {0}"
-    assert say("not translated {x}", x=1) == "not translated 1"
+    tr = Language("xx", {"hello {name}": "servus {name}"})
+    assert tr("hello {name}", name="{name} {0}") == "servus {name} {0}"
+    assert tr("not translated {x}", x=1) == "not translated 1"
     assert ENGLISH("100 % {") == "100 % {"  # without values, braces are text
 
 

@@ -28,16 +28,11 @@ from evalkit.baselines.audit.checks import (
 from evalkit.baselines.audit.comparison_tables import check_comparison
 from evalkit.baselines.published import GroupScore, Log, ModelScores, PrintedScore, Row
 from evalkit.baselines.reading.logs import read_log
-from evalkit.suites import Suite, load_suites, load_tasks, same_documents
+from evalkit.suites import GRADED, Suite, load_suites, load_tasks, same_documents
 from evalkit.task_names import bare, leading_suite, suite_of_task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-GRADED_METRICS = frozenset({"mc2", "score", "f1", "mcc", "brier_score"})
-"""Metrics whose score of one document can lie between 0 and 1; all others are right or wrong.
-
-"score" is that of a table that names no metrics."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +150,7 @@ def _stderrs(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]
     for (task, metric), row in _rows(model).items():
         documents = _documents(row, counts)
         what = f"{task} {metric}"
-        binary = metric not in GRADED_METRICS
+        binary = metric not in GRADED
         if documents > 1 and binary and not is_possible_share(row.value, documents):
             reason = f"no whole number of right answers among {documents} documents is this share"
             yield Finding(row.line, what, str(row.value), "", Verdict.REMARK, reason, from_counts=True)
@@ -350,7 +345,7 @@ def _from_counts(rows: Sequence[Row], counts: Mapping[str, int]) -> Fraction | N
     shares = []
     for row in rows:
         documents = _documents(row, counts)
-        right = right_answers(row.value, documents) if documents > 1 and row.metric not in GRADED_METRICS else None
+        right = right_answers(row.value, documents) if documents > 1 and row.metric not in GRADED else None
         if right is None:
             return None
         shares.append(Fraction(right, documents))

@@ -2,7 +2,7 @@
 // Everything that comes from a model or from data becomes a text node: nothing here writes HTML.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const say = (template, values = {}) =>
+  const tr = (template, values = {}) =>
     (data.messages[template] ?? template).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
   const byId = (id) => document.getElementById(id);
   const integer = new Intl.NumberFormat(document.documentElement.lang);
@@ -28,7 +28,7 @@
     const parts = el("span", { class: "long" }, visible(text.slice(0, START)));
     const all = () => parts.replaceChildren(...pieces(text).map((piece) => el("span", { class: "piece" }, visible(piece))));
     parts.append(el("button", { type: "button", class: "quiet cut", onclick: all },
-      say("show all {count} characters", { count: text.length.toLocaleString("en") })), visible(text.slice(-END)));
+      tr("show all {count} characters", { count: text.length.toLocaleString("en") })), visible(text.slice(-END)));
     return parts;
   }
   /** Cut a text into pieces that are laid out one by one, at line ends or spaces where there are any. */
@@ -86,7 +86,7 @@
       row.hidden = !fits;
       count += fits;
     }
-    byId("task-count").textContent = say("{count} of {all} rows", { count, all: rows.length });
+    byId("task-count").textContent = tr("{count} of {all} rows", { count, all: rows.length });
   };
   byId("task-filter").hidden = false;
   byId("task-filter").addEventListener("input", filterTasks);
@@ -118,7 +118,7 @@
   for (const cell of table.querySelectorAll("th[data-task]")) {
     const name = cell.dataset.task;
     if (!data.tasks.some((task) => task.name === name)) continue;
-    const button = el("button", { type: "button", title: say("Show its samples") }, ...cell.childNodes);
+    const button = el("button", { type: "button", title: tr("Show its samples") }, ...cell.childNodes);
     button.addEventListener("click", () => { change({ task: name }); byId("samples").scrollIntoView(); byId("x-task").focus({ preventScroll: true }); });
     cell.append(button);
   }
@@ -137,31 +137,12 @@
     return found === null ? "failed" : found >= 1 ? "right" : found <= 0 ? "wrong" : "partly";
   };
   const ICONS = { right: "✓", wrong: "✗", partly: "◐", failed: "!", absent: "·" };
-  const WORDS = { right: say("right"), wrong: say("wrong"), partly: say("partly right"), failed: say("failed"), absent: say("not run") };
+  const WORDS = { right: tr("right"), wrong: tr("wrong"), partly: tr("partly right"), failed: tr("failed"), absent: tr("not run") };
 
-  /** Probabilities of the continuations among those of their group, from log-probabilities in nats. */
-  function probabilities(doc, result) {
-    const logs = result.l;
-    const found = new Array(logs.length).fill(null);
-    for (const [from, to] of doc.s ? [[0, doc.s], [doc.s, logs.length]] : [[0, logs.length]]) {
-      const group = logs.slice(from, to);
-      if (!group.length || group.includes(null)) continue;
-      const top = Math.max(...group);
-      const shares = group.map((log) => Math.exp(log - top));
-      const sum = shares.reduce((a, b) => a + b, 0);
-      shares.forEach((share, i) => { found[from + i] = share / sum; });
-    }
-    return found;
-  }
-  const goldProbability = (doc, run) => {
-    if (!doc.g || !doc.r[run]) return null;
-    const found = probabilities(doc, doc.r[run]);
-    const gold = doc.g.filter((i) => i >= (doc.s ?? 0)).map((i) => found[i]);
-    return gold.length && !gold.includes(null) ? gold.reduce((a, b) => a + b, 0) : null;
-  };
+  const goldProbability = (doc, run) => doc.r[run]?.h ?? null;
   const margin = (doc, run) => {
     if (!doc.r[run]) return null;
-    const found = probabilities(doc, doc.r[run]).slice(0, doc.s ?? undefined).filter((p) => p !== null).sort((a, b) => b - a);
+    const found = doc.r[run].q.slice(0, doc.s ?? undefined).filter((p) => p !== null).sort((a, b) => b - a);
     return found.length > 1 ? found[0] - found[1] : null;
   };
   function preview(doc) {
@@ -170,7 +151,7 @@
     const found = at > 9 || /^Q: /.test(text) ? text.slice(at, at + 2000) : text.slice(-400);
     // What was cut off begins at a word, unless it has none.
     const tail = at > 9 || text.length <= 400 || /^Q: /.test(text) ? found : found.replace(/^\S{0,80}\s+(?=\S)/, "");
-    return tail.replace(/\s+/g, " ").replace(/ (Answer|A):.{0,60}$/, "").trim().slice(0, 220) || say("(empty)");
+    return tail.replace(/\s+/g, " ").replace(/ (Answer|A):.{0,60}$/, "").trim().slice(0, 220) || tr("(empty)");
   }
   const haystacks = new Map();
   function haystack(doc) {
@@ -244,12 +225,12 @@
   const labelled = (text, control) => el("label", {}, text, control);
   const bySuite = new Map();
   for (const task of data.tasks) bySuite.set(task.suite, [...(bySuite.get(task.suite) ?? []), task]);
-  const taskSelect = el("select", { id: "x-task", onchange: (event) => change({ task: event.target.value }) }, option(say("all tasks"), ""),
+  const taskSelect = el("select", { id: "x-task", onchange: (event) => change({ task: event.target.value }) }, option(tr("all tasks"), ""),
     ...[...bySuite].map(([suite, tasks]) => el("optgroup", { label: suite }, ...tasks.map((task) => option(task.name, task.name)))));
-  const outcomes = [["", say("all")], ["right", say("right")], ["wrong", say("wrong")], ["partly", say("partly right")], ["failed", say("failed")]];
-  if (several) outcomes.push(["flipped", say("flipped")], ["gained", say("gained")], ["lost", say("lost")], ["bothright", say("both right")], ["bothwrong", say("both wrong")]);
-  const orders = [["document", say("as in the data")], ["gold", say("right answer least probable first")], ["margin", say("closest calls first")]];
-  if (several) orders.push(["change", say("largest change first")]);
+  const outcomes = [["", tr("all")], ["right", tr("right")], ["wrong", tr("wrong")], ["partly", tr("partly right")], ["failed", tr("failed")]];
+  if (several) outcomes.push(["flipped", tr("flipped")], ["gained", tr("gained")], ["lost", tr("lost")], ["bothright", tr("both right")], ["bothwrong", tr("both wrong")]);
+  const orders = [["document", tr("as in the data")], ["gold", tr("right answer least probable first")], ["margin", tr("closest calls first")]];
+  if (several) orders.push(["change", tr("largest change first")]);
   const choose = (id, pairs) => el("select", { id: `x-${id}`, onchange: (event) => change({ [id]: event.target.value }) }, ...pairs.map(([key, text]) => option(text, key)));
   const runSelect = (id) => el("select", { id: `x-${id}`, onchange: (event) => change({ [id]: Number(event.target.value) }) },
     ...data.runs.map((run, i) => option(run.label, i)));
@@ -260,15 +241,15 @@
   } });
   const flips = el("fieldset", { class: "flips", hidden: !several });
   const count = el("output", { id: "x-count" });
-  const list = el("ul", { class: "options", role: "listbox", "aria-label": say("Documents") });
+  const list = el("ul", { class: "options", role: "listbox", "aria-label": tr("Documents") });
   const pager = el("div", { class: "pager" });
   const detail = el("article", { class: "detail" });
   explorer.append(
     el("form", { class: "controls", onsubmit: (event) => event.preventDefault() },
-      labelled(say("Task"), taskSelect), labelled(say("Outcome"), choose("outcome", outcomes)), labelled(say("Order"), choose("order", orders)),
-      several && data.runs.length > 2 ? labelled(say("From"), runSelect("before")) : null,
-      several && data.runs.length > 2 ? labelled(say("To"), runSelect("after")) : null,
-      labelled(say("Find in prompts and answers"), search), count),
+      labelled(tr("Task"), taskSelect), labelled(tr("Outcome"), choose("outcome", outcomes)), labelled(tr("Order"), choose("order", orders)),
+      several && data.runs.length > 2 ? labelled(tr("From"), runSelect("before")) : null,
+      several && data.runs.length > 2 ? labelled(tr("To"), runSelect("after")) : null,
+      labelled(tr("Find in prompts and answers"), search), count),
     flips,
     el("div", { class: "split" }, el("div", { class: "list" }, list, pager), detail));
   explorer.hidden = false;
@@ -279,10 +260,10 @@
     for (const doc of within) for (const name of Object.keys(counts)) counts[name] += OUTCOMES[name](doc);
     const names = { from: data.runs[state.before].letter, to: data.runs[state.after].letter };
     const texts = {
-      bothright: say("both right"), lost: say("right in {from}, wrong in {to}", names),
-      gained: say("wrong in {from}, right in {to}", names), bothwrong: say("both wrong"),
+      bothright: tr("both right"), lost: tr("right in {from}, wrong in {to}", names),
+      gained: tr("wrong in {from}, right in {to}", names), bothwrong: tr("both wrong"),
     };
-    flips.replaceChildren(el("legend", {}, say("The same documents in {from} and {to}", names)), ...Object.entries(counts).map(([name, n]) =>
+    flips.replaceChildren(el("legend", {}, tr("The same documents in {from} and {to}", names)), ...Object.entries(counts).map(([name, n]) =>
       el("button", { type: "button", class: "quiet", "data-outcome": name, "aria-pressed": String(state.outcome === name),
         onclick: () => { change({ outcome: state.outcome === name ? "" : name }); flips.querySelector(`[data-outcome="${name}"]`).focus(); } },
         el("b", {}, integer.format(n)), ` ${texts[name]}`)));
@@ -297,7 +278,7 @@
       const mark = verdict(doc, state.after);
       const turned = several ? flip(doc) : "";
       const icon = turned === "gained" ? "✗→✓" : turned === "lost" ? "✓→✗" : ICONS[mark];
-      const words = turned ? say(turned) : WORDS[mark];
+      const words = turned ? tr(turned) : WORDS[mark];
       const item = el("li", { role: "option", tabindex: doc === tabbed ? "0" : "-1", "aria-selected": String(doc === state.current) },
         el("span", { class: `icon ${mark === "partly" ? (passes(doc, state.after) ? "right" : "wrong") : mark}`, "aria-hidden": "true" }, turned ? icon.at(-1) : icon),
         el("span", {},
@@ -307,15 +288,15 @@
       item.doc = doc;
       return item;
     }));
-    if (!visible.length) list.append(el("li", { class: "empty", role: "option", "aria-disabled": "true", "aria-selected": "false" }, say("No document fits.")));
-    count.textContent = say("{count} of {all} documents", { count: integer.format(found.length), all: integer.format(docs.length) });
+    if (!visible.length) list.append(el("li", { class: "empty", role: "option", "aria-disabled": "true", "aria-selected": "false" }, tr("No document fits.")));
+    count.textContent = tr("{count} of {all} documents", { count: integer.format(found.length), all: integer.format(docs.length) });
     const move = (by) => () => { state.page += by; state.current = found[state.page * SHOWN] ?? null; drawList(); drawDetail(); list.scrollTop = 0; };
-    const jump = el("input", { type: "number", min: "1", max: String(pages), value: String(state.page + 1), "aria-label": say("Page") });
+    const jump = el("input", { type: "number", min: "1", max: String(pages), value: String(state.page + 1), "aria-label": tr("Page") });
     jump.addEventListener("change", () => { const page = Math.min(pages, Math.max(1, Math.round(Number(jump.value)) || 1)) - 1; move(page - state.page)(); });
     pager.replaceChildren(
-      el("button", { type: "button", class: "quiet", disabled: state.page === 0, onclick: move(-1), "aria-label": say("Previous page") }, "‹"),
-      el("span", {}, jump, ` ${say("of {pages} pages", { pages: integer.format(pages) })}`),
-      el("button", { type: "button", class: "quiet", disabled: state.page >= pages - 1, onclick: move(1), "aria-label": say("Next page") }, "›"));
+      el("button", { type: "button", class: "quiet", disabled: state.page === 0, onclick: move(-1), "aria-label": tr("Previous page") }, "‹"),
+      el("span", {}, jump, ` ${tr("of {pages} pages", { pages: integer.format(pages) })}`),
+      el("button", { type: "button", class: "quiet", disabled: state.page >= pages - 1, onclick: move(1), "aria-label": tr("Next page") }, "›"));
     pager.hidden = pages === 1;
   }
 
@@ -352,7 +333,7 @@
 
   function drawDetail() {
     const doc = state.current;
-    if (!doc) { detail.replaceChildren(el("p", { class: "empty" }, say("No document fits."))); return; }
+    if (!doc) { detail.replaceChildren(el("p", { class: "empty" }, tr("No document fits."))); return; }
     const task = taskOf(doc);
     const at = found.indexOf(doc);
     const step = (by, text) => el("button", { type: "button", class: "quiet", disabled: at < 0 || !found[at + by], "data-step": by,
@@ -364,27 +345,27 @@
       return [el("li", { class: `badge ${mark}` }, `${who}${ICONS[mark]} ${WORDS[mark]}`, el("span", { class: "small" }, scores.length ? ` ${scores.join(" · ")}` : ""))];
     }));
     const parts = [
-      el("header", {}, el("h3", {}, `${task.name} · ${say("document {number}", { number: doc.d })}`),
-        el("span", {}, step(-1, "‹ " + say("previous")), " ", step(1, say("next") + " ›"), " ",
-          el("button", { type: "button", class: "quiet back", onclick: () => explorer.scrollIntoView() }, say("to the list")))),
+      el("header", {}, el("h3", {}, `${task.name} · ${tr("document {number}", { number: doc.d })}`),
+        el("span", {}, step(-1, "‹ " + tr("previous")), " ", step(1, tr("next") + " ›"), " ",
+          el("button", { type: "button", class: "quiet back", onclick: () => explorer.scrollIntoView() }, tr("to the list")))),
       badges];
     const asked = doc.r.map((result, run) => [run, result?.c ?? doc.c, result]).filter(([, , result]) => result);
     const same = asked.every(([, texts]) => texts.join("\0") === asked[0][1].join("\0"));
     for (const [run, texts] of same ? asked.slice(0, 1) : asked) {
       texts.forEach((text, i) => {
-        const label = `${say("Prompt")}${texts.length > 1 ? ` ${i + 1}` : ""}${same ? "" : ` (${data.runs[run].letter})`}`;
+        const label = `${tr("Prompt")}${texts.length > 1 ? ` ${i + 1}` : ""}${same ? "" : ` (${data.runs[run].letter})`}`;
         parts.push(el("h4", {}, label), block(text, label));
       });
     }
     if (doc.o.length) parts.push(choices(doc, task));
-    else if (doc.x !== null) { parts.push(el("h4", {}, say("Target")), block(typeof doc.x === "string" ? doc.x : JSON.stringify(doc.x), say("Target"))); }
+    else if (doc.x !== null) { parts.push(el("h4", {}, tr("Target")), block(typeof doc.x === "string" ? doc.x : JSON.stringify(doc.x), tr("Target"))); }
     doc.r.forEach((result, run) => {
       const who = several ? ` (${data.runs[run].letter})` : "";
       (result?.w ?? []).forEach((text, i) => {
-        const label = `${say("Generated text")}${result.w.length > 1 ? ` ${i + 1}` : ""}${who}`;
+        const label = `${tr("Generated text")}${result.w.length > 1 ? ` ${i + 1}` : ""}${who}`;
         parts.push(el("h4", {}, label), block(text, label));
       });
-      if (result?.e) { parts.push(el("h4", {}, `${say("What was recorded")}${who}`), block(JSON.stringify(result.e, null, 2), say("What was recorded"))); }
+      if (result?.e) { parts.push(el("h4", {}, `${tr("What was recorded")}${who}`), block(JSON.stringify(result.e, null, 2), tr("What was recorded"))); }
     });
     detail.replaceChildren(...parts);
     // The question stands at the end of a prompt, after examples or a passage.
@@ -394,39 +375,38 @@
   function choices(doc, task) {
     const perChar = task.perChar;
     const columns = 3 + perChar;
-    const head = el("tr", {}, el("th", { scope: "col" }, say("probability among the choices")), el("th", { scope: "col" }, "%"),
-      el("th", { scope: "col" }, say("log-prob., nats")), perChar ? el("th", { scope: "col" }, say("per character")) : null);
-    const table = el("table", { class: "choices" }, el("caption", { class: "hidden" }, say("Choices")), el("thead", {}, head));
+    const head = el("tr", {}, el("th", { scope: "col" }, tr("probability among the choices")), el("th", { scope: "col" }, "%"),
+      el("th", { scope: "col" }, tr("log-prob., nats")), perChar ? el("th", { scope: "col" }, tr("per character")) : null);
+    const table = el("table", { class: "choices" }, el("caption", { class: "hidden" }, tr("Choices")), el("thead", {}, head));
     const results = doc.r.map((result, run) => [run, result]).filter(([, result]) => result);
-    const shares = new Map(results.map(([run, result]) => [run, probabilities(doc, result)]));
     const best = (numbers) => numbers.reduce((top, x, i) => (x !== null && (top < 0 || x > numbers[top]) ? i : top), -1);
     const perCharacter = (result, length, i) => (result.l[i] === null || !length ? null : result.l[i] / length);
     doc.o.forEach((text, i) => {
       const gold = doc.g?.includes(i) ?? false;
-      const group = doc.s ? (i < doc.s ? "mc1" : "mc2") : "";
+      const group = doc.s ? task.groups[i < doc.s ? 0 : 1] : "";
       const body = el("tbody", { class: gold ? "gold" : "" }, el("tr", {}, el("th", { class: "text", scope: "rowgroup", colspan: columns, dir: "auto" },
         group ? el("span", { class: "who" }, group) : null,
-        doc.c.length > 1 ? el("span", { class: "who" }, say("prompt {number}", { number: i + 1 })) : null,
-        gold ? el("span", { class: "tag gold" }, `✓ ${say("right answer")}`) : null,
+        doc.c.length > 1 ? el("span", { class: "who" }, tr("prompt {number}", { number: i + 1 })) : null,
+        gold ? el("span", { class: "tag gold" }, `✓ ${tr("right answer")}`) : null,
         ...results.filter(([, result]) => result.p === i).map(([run]) =>
-          el("span", { class: "tag pick" }, several ? say("picked by {run}", { run: data.runs[run].letter }) : say("picked"))),
+          el("span", { class: "tag pick" }, several ? tr("picked by {run}", { run: data.runs[run].letter }) : tr("picked"))),
         shown(text.replace(/^ /, "")))));
       for (const [run, result] of results) {
-        const share = shares.get(run)[i];
+        const share = result.q[i];
         const fill = el("i");
         fill.style.width = `${(100 * (share ?? 0)).toFixed(2)}%`;
         const own = (result.o ? result.n : doc.n) ?? [];
         const scores = perChar ? own.map((length, j) => perCharacter(result, length, j)) : [];
         body.append(el("tr", {},
           el("td", {}, several ? el("span", { class: "who" }, data.runs[run].letter) : null, el("span", { class: run ? "meter b" : "meter", "aria-hidden": "true" }, fill),
-            result.y.includes(i) ? el("span", { class: "small", title: say("what the model would write by itself") }, ` ${say("greedy")}`) : null),
+            result.y.includes(i) ? el("span", { class: "small", title: tr("what the model would write by itself") }, ` ${tr("greedy")}`) : null),
           el("td", {}, share === null ? "–" : share > 0 && share < 0.0005 ? "<0.1" : number(100 * share, 1)),
           el("td", { class: !doc.s && best(result.l) === i ? "best" : "" }, number(result.l[i], 2)),
           perChar ? el("td", { class: best(scores) === i ? "best" : "" }, number(scores[i] ?? null, 3)) : null));
       }
       table.append(body);
     });
-    return el("div", {}, el("h4", {}, say("Choices")), table);
+    return el("div", {}, el("h4", {}, tr("Choices")), table);
   }
 
   // ---- Links to one sample --------------------------------------------------------------------------------------

@@ -88,23 +88,30 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def test_a_dashboard_reads_how_far_it_is(clock: Clock, tmp_path: Path) -> None:
-    progress = Progress("log-likelihoods", 1000, done=200, folder=tmp_path, stream=io.StringIO(), clock=clock)
+    tasks = {"boolq": (3, 9), "arc_easy": (0, 5), "piqa": (1, 3)}
+    progress = Progress(
+        "log-likelihoods", 1000, done=200, tasks=tasks, folder=tmp_path, stream=io.StringIO(), clock=clock
+    )
     begun = read(tmp_path)
     assert (begun["done"], begun["eta_seconds"], begun["finished"]) == (200, None, False)
     clock.now += 10
-    progress.advance(400)
+    progress.advance(400, {"piqa": 2, "boolq": 4})
     clock.now += 0.5
-    progress.advance(100)
+    progress.advance(100, {"arc_easy": 1})
     now = read(tmp_path)
     assert datetime.fromisoformat(now.pop("updated")).tzinfo is not None
     assert now == {
-        "what": "log-likelihoods", "done": 600, "total": 1000, "unit": "tokens",
+        "what": "log-likelihoods", "task": "boolq, piqa", "done": 600, "total": 1000, "unit": "tokens",
+        "tasks": {
+            "boolq": {"done": 7, "total": 9}, "arc_easy": {"done": 0, "total": 5}, "piqa": {"done": 3, "total": 3},
+        },
         "per_second": 40.0, "eta_seconds": 10.0, "finished": False,
     }  # fmt: skip  # half a second later it is not written again
-    progress.advance(300)
+    progress.advance(300, {"arc_easy": 4, "boolq": 2})
     progress.finish()
     last = read(tmp_path)
     assert (last["done"], last["eta_seconds"], last["finished"]) == (1000, 0.0, True)
+    assert all(of_task["done"] == of_task["total"] for of_task in last["tasks"].values())
     assert [path.name for path in tmp_path.iterdir()] == [PROGRESS_FILE]
 
 

@@ -98,7 +98,7 @@ def four_suites(folder: Path, skill: float = 1.0, count: int = 8, **changes: obj
 def test_nothing_hostile_becomes_markup(tmp_path: Path) -> None:
     calm = Page(html_report([write_samples(tmp_path / "calm", random_samples("arc_easy", 2, 1))] * 2))
     record = hostile_run(tmp_path / "run")
-    text = html_report([record, record], say=load_language("zh"))
+    text = html_report([record, record], tr=load_language("zh"))
     page = Page(text)
     assert set(page.tags) <= set(calm.tags) | {"ul", "li", "p", "small"}
     assert not {name for name in page.attributes if name.startswith("on") or name in ("style", "srcdoc", "src")}
@@ -333,6 +333,28 @@ def test_the_pick_shown_is_that_of_the_first_metric_that_chooses(tmp_path: Path)
         ([8, 8], None, [0]),
         (None, 1, None),
     ]
+
+
+def test_probabilities_are_those_within_a_group(tmp_path: Path) -> None:
+    # By hand: odds 1 : 3 in the first group; 1 : 2 : 1 in the second, of which the first two are right.
+    grouped = choice_sample(
+        "truthfulqa_mc",
+        0,
+        [np.log(0.1), np.log(0.3), -900.0, -900.0 + np.log(2), -900.0],  # e^-900 is no number of its own
+        0,
+        metrics={"mc1": 0.0, "mc2": 0.75},
+        picked={"mc1": 1},
+        second_group=2,
+    )
+    docs = [replace(grouped, gold=[0, 2, 3]), choice_sample("piqa", 0, [np.log(0.2), np.log(0.6)], 1)]
+    docs += [choice_sample("piqa", 1, [-1.0, None], 0)]
+    found = explorer_data([read_data(write_samples(tmp_path, docs))])
+    results = {(found["tasks"][doc["t"]]["name"], doc["d"]): doc["r"][0] for doc in found["docs"]}
+    assert results["truthfulqa_mc", 0]["q"] == [0.25, 0.75, 0.25, 0.5, 0.25]
+    assert (results["truthfulqa_mc", 0]["h"], results["truthfulqa_mc", 0]["m"]) == (0.75, [0.75, 0.0])
+    assert (results["piqa", 0]["q"], results["piqa", 0]["h"]) == ([0.25, 0.75], 0.75)
+    assert (results["piqa", 1]["q"], results["piqa", 1]["h"]) == ([None, None], None)
+    assert [task["groups"] for task in found["tasks"]] == [["acc", "acc_norm"], ["mc1", "mc2"]]
 
 
 def test_requests_that_differ_are_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import DataError
-from evalkit.scoring.encode import encode_pairs, encode_requests, encode_strings
+from evalkit.scoring.encode import encode_pairs, encode_strings
 from evalkit.scoring.requests import TokenRequest
 
 pytestmark = pytest.mark.model
@@ -155,14 +155,14 @@ def test_words_are_encoded_right_while_the_tokenizer_truncates() -> None:
 
 def test_a_context_of_white_space_becomes_the_prefix_token() -> None:
     tokenizer = tokenizer_of("bytes")
-    (request,) = encode_requests(tokenizer, [(" \n", "a")], prefix_token_id=1)
+    (request,) = encode_pairs(tokenizer, [(" \n", "a")], prefix_token_id=1, add_special_tokens=False).requests
     assert request.context_ids == (1,)
     assert tokenizer.decode(list(request.continuation_ids)) == " \na"
 
 
 def test_a_continuation_without_tokens_is_named() -> None:
     with pytest.raises(DataError, match="request 1: the continuation '' adds no tokens"):
-        encode_requests(tokenizer_of("bytes"), [("a", "b"), ("a", "")], prefix_token_id=1)
+        encode_pairs(tokenizer_of("bytes"), [("a", "b"), ("a", "")], prefix_token_id=1, add_special_tokens=False)
 
 
 def test_equal_strings_are_encoded_once() -> None:

@@ -302,7 +302,7 @@ def test_a_signal_stops_after_the_pack_in_hand(tmp_path: Path, after: int) -> No
     committed = 0
 
     class Counting:
-        def advance(self, _units: int) -> None:
+        def advance(self, _units: int, _tasks: object) -> None:
             nonlocal committed
             committed += 1
 

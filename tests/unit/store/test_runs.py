@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
+from evalkit.paths import configs_dir
 from evalkit.records.facts import DataFacts
 from evalkit.records.model import Session
 from evalkit.store import identity as identities
@@ -288,7 +290,6 @@ def test_what_does_not_change_a_score_is_not_in_it(config: RunConfig) -> None:
     ("changed", "name"),
     [
         (make(RunConfig(model=M, task=("piqa", "boolq"), limit=3)), "settings.limit: null, now 3"),
-        (make(RunConfig(model=M, task=("piqa",))), "settings.tasks: "),
         (make(RunConfig(model=M, task=("piqa", "boolq"), seed=1)), "settings.seed: 1234, now 1"),
         (make(RunConfig(model=replace(M, add_bos=True), task=("piqa", "boolq"))), "settings.add_bos: false, now true"),
         (
@@ -319,6 +320,46 @@ def test_what_does_not_change_a_score_is_not_in_it(config: RunConfig) -> None:
 def test_what_changes_a_score_is_in_it_and_is_named(changed: dict[str, Any], name: str) -> None:
     (difference,) = differences(make(), changed)
     assert difference.startswith(name)
+
+
+def test_other_tasks_are_named() -> None:
+    fewer = make(RunConfig(model=M, task=("piqa",)))
+    kinds = [difference.partition(":")[0] for difference in differences(make(), fewer)]
+    assert kinds == ["protocol.tasks.boolq", "settings.tasks"]
+
+
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the configuration that evalkit reads from now on."""
+    root = tmp_path / "configs"
+    shutil.copytree(configs_dir(), root)
+    monkeypatch.setattr(identities, "configs_dir", lambda: root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "is_same"),
+    [
+        ("tasks/gpt4all/piqa.yaml", "task: piqa", "# a comment\ntask:   piqa  # and another", True),
+        ("tasks/gpt4all/boolq.yaml", "boolq_text", "boolq_target", True),  # another task's
+        ("suites/gpt4all.yaml", "title: GPT4All", "title: Other", True),
+        ("tasks/gpt4all/piqa.yaml", "piqa_text", "boolq_text", False),
+        ("tasks/gpt4all/piqa.yaml", "aggregation: mean", "aggregation: median", False),
+        ("tasks/gpt4all/piqa.yaml", "!function", "!other", False),
+        ("tasks/_template", "num_fewshot: 0", "num_fewshot: 1", False),  # included
+    ],
+)
+def test_of_configuration_only_what_makes_requests_and_metrics_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, is_same: bool
+) -> None:
+    root = copied(tmp_path, monkeypatch)
+    before = identities.protocol_sha256("piqa")
+    text = (root / file).read_text(encoding="utf-8")
+    assert old in text
+    (root / file).write_text(text.replace(old, new), encoding="utf-8")
+    (root / "tasks" / "a_new_suite").mkdir()
+    (root / "tasks" / "a_new_suite" / "x.yaml").write_text("task: x")
+    assert (identities.protocol_sha256("piqa") == before) is is_same
+    assert identities.protocol_sha256("boolq") != before
 
 
 def test_another_device_of_the_same_kind_is_the_same() -> None:

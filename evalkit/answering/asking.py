@@ -1,0 +1,166 @@
+"""The seam between a run and whoever answers: what an answerer says and hands over is looked at once, here.
+
+An adapter may be anybody's. Whatever it does wrong ends the run in one line that names the adapter's method, before
+anything wrong is kept; what was kept before stays good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from evalkit.answering import (
+    Answerer,
+    Answers,
+    Described,
+    FullyDescribed,
+    Identity,
+    Mark,
+    ScoreRequest,
+    Scores,
+    Session,
+    TextRequest,
+    Texts,
+    Work,
+)
+from evalkit.errors import EvalkitError, ModelError
+from evalkit.scoring.checked import checked_scores, checked_texts
+from evalkit.store.ledger import Ledger
+
+_MARKS = typing.get_args(Mark)
+
+
+def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Session) -> Scores:
+    """Have requests scored.
+
+    Raises:
+        ModelError: the answerer failed, or what it gave is no answer to these requests, or not what it had kept.
+    """
+    who = f"{type(answerer).__name__}.scores"
+    with _explained(answerer, who):
+        before = _called(session.ledger)
+        found = answerer.scores(requests, session)
+        if not isinstance(found, Scores):
+            raise ModelError(f"{who}: expected Scores, found {type(found).__name__}")
+        answers = checked_scores(who, found.answers, len(requests))
+        _check_marks(who, found.marks, len(requests))
+        if session.ledger is not None:
+            kept = _kept(who, session.ledger, before, "session.scored")
+            _check_kept(who, answers, [kept.get(place, (math.nan, False)) for place in range(len(requests))])
+    return dataclasses.replace(found, answers=answers)
+
+
+def ask_texts(answerer: Answers, requests: Sequence[TextRequest], session: Session) -> Texts:
+    """Have prompts continued; errors as of `ask_scores`."""
+    who = f"{type(answerer).__name__}.texts"
+    with _explained(answerer, who):
+        before = _called(session.ledger)
+        found = answerer.texts(requests, session)
+        if not isinstance(found, Texts):
+            raise ModelError(f"{who}: expected Texts, found {type(found).__name__}")
+        answers = checked_texts(who, found.answers, len(requests))
+        _check_marks(who, found.marks, len(requests))
+        if session.ledger is not None:
+            kept = _kept(who, session.ledger, before, "session.written")
+            _check_kept(who, answers, [kept.get(place) for place in range(len(requests))])
+    return dataclasses.replace(found, answers=answers)
+
+
+def description_of(answerer: Answerer) -> FullyDescribed:
+    """Return what an answerer says that it is.
+
+    Raises:
+        ModelError: it fails, says too little, or nothing that JSON can hold.
+    """
+    who = f"{type(answerer).__name__}.describe"
+    with _explained(answerer, who):
+        found = answerer.describe()
+        _check_keys(who, found, Described, "")
+        _check_keys(who, found["identity"], Identity, "identity.")
+        try:
+            json.dumps(found["identity"])
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{who}: identity: {error}; give JSON values") from None
+    return found
+
+
+def work_of(answerer: Answerer) -> Work:
+    """Return how an answerer works.
+
+    Raises:
+        ModelError: it fails, or a field is of another type.
+    """
+    who = f"{type(answerer).__name__}.work"
+    with _explained(answerer, who):
+        found = answerer.work()
+        if not isinstance(found, Work):
+            raise ModelError(f"{who}: expected Work, found {type(found).__name__}")
+        try:
+            msgspec.convert(dataclasses.asdict(found), Work)
+        except msgspec.ValidationError as error:
+            raise ModelError(f"{who}: {error}") from None
+        if found.rows < 1 or (found.threads is not None and found.threads < 1):
+            raise ModelError(f"{who}: rows and threads are numbers from 1, found {found.rows} and {found.threads}")
+    return found
+
+
+@contextmanager
+def _explained(answerer: Answers, who: str) -> Iterator[None]:
+    """Make one line of whatever an adapter raises; the model in this process is evalkit's own, and its faults stay."""
+    try:
+        yield
+    except EvalkitError:
+        raise
+    except Exception as error:
+        if getattr(answerer, "in_process", answerer) is not None:
+            raise
+        said = " ".join(str(error).split())
+        raise ModelError(
+            f"{who}: failed with {type(error).__name__}{': ' if said else ''}{said} (the traceback: evalkit --debug)"
+        ) from error
+
+
+def _check_keys(who: str, found: Any, kind: Any, trail: str) -> None:
+    if not isinstance(found, Mapping):
+        raise ModelError(f"{who}: {trail or 'it is '}no mapping of keys, but {type(found).__name__}")
+    missing = sorted(key for key in kind.__required_keys__ if key not in found)
+    if missing:
+        raise ModelError(f"{who}: key '{trail}{missing[0]}' is missing")
+
+
+def _check_marks(who: str, marks: Mapping[Mark, Sequence[int]], count: int) -> None:
+    for mark, positions in marks.items():
+        if mark not in _MARKS:
+            raise ModelError(f"{who}: unknown mark {mark!r}; known are {', '.join(_MARKS)}")
+        wrong = [place for place in positions if not isinstance(place, int) or not 0 <= place < count]
+        if wrong:
+            raise ModelError(f"{who}: mark '{mark}': no request has the position {wrong[0]!r}, of {count}")
+
+
+def _called(ledger: Ledger | None) -> int:
+    return 0 if ledger is None else ledger.called
+
+
+def _kept(who: str, ledger: Ledger, before: int, by: str) -> dict[int, Any]:
+    """Return by position what the one call of a session has kept."""
+    if ledger.called != before + 1:
+        raise ModelError(f"{who}: calls {by} {ledger.called - before} times; all requests go to it in one call")
+    return ledger.sections[before].by_position()
+
+
+def _check_kept(who: str, given: Sequence[Any], kept: Sequence[Any]) -> None:
+    # repr: NaN is not equal to itself, and -0.0 is another number than 0.0.
+    wrong = [place for place, pair in enumerate(zip(given, kept, strict=True)) if repr(pair[0]) != repr(pair[1])]
+    if wrong:
+        place = wrong[0]
+        raise ModelError(
+            f"{who}: answer {place + 1} of {len(given)} is {given[place]!r}, but {kept[place]!r} was kept of it; "
+            "return what the session returns"
+        )

@@ -1,0 +1,117 @@
+"""CONTRIBUTING's recipes, followed to the letter in a copy of evalkit: an option, an adapter that is hooked in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPES = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ASK = ("--suite", "truthfulqa", "--data", "samples", "--limit", "2")
+
+
+def copy(folder: Path) -> Path:
+    for name in ("evalkit", "configs"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def evalkit(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evalkit.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
+        check=False,
+    )
+
+
+def inserted(file: Path, before: str, text: str) -> None:
+    found = file.read_text(encoding="utf-8")
+    assert found.count(before) == 1
+    file.write_text(found.replace(before, text + before), encoding="utf-8")
+
+
+def run_of(root: Path, output: str) -> dict[str, Any]:
+    (file,) = (root / output).glob("*/*/run.json")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def test_an_option_is_one_line(tmp_path: Path) -> None:
+    root = copy(tmp_path)
+    assert evalkit(root, "run", "--model", "tiny", *ASK, "--output", "before").returncode == 0
+    (line,) = re.findall(r"```py\n(    swap_space: .*\n)```", RECIPES)
+    inserted(
+        root / "evalkit" / "config.py",
+        "    add_bos: Annotated[",
+        line.replace("gate=True", "gate=True, moves_scores=True"),
+    )
+
+    done = evalkit(root, "run", "--model", "tiny", *ASK, "--output", "after", "--swap-space")
+    assert done.returncode == 0, done.stderr
+    after = run_of(root, "after")
+    assert after["schema_minor"] == run_of(root, "before")["schema_minor"] + 1
+    assert after["evalkit"]["config"]["swap_space"] is after["evalkit"]["identity"]["settings"]["swap_space"] is True
+    for command in ("run", "gate", "infer"):
+        assert "--swap-space" in evalkit(root, command, "--help").stdout
+    (root / "run.yaml").write_text("model: tiny\nswap_space: no\nsuite: truthfulqa\ndata: samples\nlimit: 2\n")
+    assert evalkit(root, "run", "--config", "run.yaml", "--output", "yaml").returncode == 0
+
+    # Records of before are whole, and comparable with those of after.
+    (folder,) = (str(file.parent) for file in (root / "before").glob("*/*/run.json"))
+    assert evalkit(root, "report", folder).returncode == 0
+    (other,) = (str(file.parent) for file in (root / "after").glob("*/*/run.json"))
+    compared = evalkit(root, "compare", folder, other)
+    assert compared.returncode == 0, compared.stderr
+    judged = evalkit(root, "gate", "--run-model", "tiny", "--swap-space", "--baseline", folder)
+    assert judged.returncode in (0, 3), judged.stderr
+    # An evalkit that does not know the option says so, and not that the file is damaged.
+    told = evalkit(REPOSITORY, "report", other)
+    assert (told.returncode, "use a newer evalkit" in told.stderr) == (2, True), told.stderr
+
+
+def test_an_adapter_that_is_hooked_in_answers_every_command(tmp_path: Path) -> None:
+    root = copy(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", RECIPES, re.DOTALL)
+    (root / "evalkit" / "models" / "bigrams.py").write_text(code, encoding="utf-8")
+    (branch,) = re.findall(
+        r"::\n\n((?: {8}.*\n|\n)+)", (root / "evalkit" / "models" / "load.py").read_text(encoding="utf-8")
+    )
+    inserted(
+        root / "evalkit" / "models" / "load.py",
+        "    return _load(config, say)\n",
+        re.sub("^    ", "", branch, flags=re.M),
+    )
+
+    dry = evalkit(root, "run", "--model", "bigrams", *ASK, "--dry-run")
+    assert (dry.returncode, "the model is not in this process" in dry.stdout) == (0, True), dry.stderr
+    done = evalkit(root, "run", "--model", "bigrams", *ASK, "--output", "out")
+    assert done.returncode == 0, done.stderr
+    assert "scorer: bigrams" in done.stderr
+    (folder,) = (str(file.parent) for file in (root / "out").glob("*/*/run.json"))
+    judged = evalkit(root, "gate", "--run-model", "bigrams", "--baseline", folder)
+    assert judged.returncode in (0, 3), judged.stderr
+    told = evalkit(root, "infer", "--model", "bigrams", "--prompt", "x")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
+    assert "bigrams: answers elsewhere" in told.stderr
+    configuration = str(REPOSITORY / "pyproject.toml")
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", configuration, "evalkit/models/load.py"],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout

@@ -1,0 +1,225 @@
+"""The seam to whoever answers: what is no answer ends in one line, and nothing of it is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.answering import ScoreRequest, Scores, Session, TextRequest, Texts, Work
+from evalkit.answering.asking import ask_scores, ask_texts, description_of, work_of
+from evalkit.errors import ModelError
+from evalkit.scoring.requests import TokenRequest
+from evalkit.scoring.rows import RowScorer
+from evalkit.store.journal import Journal
+from evalkit.store.ledger import Ledger
+from evalkit.store.sections import Prompt
+
+pytestmark = pytest.mark.torch_free
+
+SCORES = [ScoreRequest("t", k // 2, "question", f" {k}") for k in range(10)]
+TEXTS = [TextRequest("t", k, 0, f"prompt {k}", {"until": [], "max_gen_toks": 4}) for k in range(5)]
+# By hand: the continuation's number, negated; greedy where it is even. The text is the prompt's last letter.
+RIGHT_SCORES = [(-float(k), k % 2 == 0) for k in range(10)]
+RIGHT_TEXTS = ["0", "1", "2", "3", "4"]
+
+Rows = Callable[[list[Any]], Any]
+
+
+def same(given: Any) -> Any:
+    return given
+
+
+class Elsewhere:
+    """Answers by hand; each step can be made wrong."""
+
+    in_process = None
+
+    def __init__(self, rows: Rows = same, scores: Rows = same, batch: Rows = same, plan: Rows = same) -> None:
+        self.rows, self.wrong_scores, self.batch, self.plan = rows, scores, batch, plan
+        self.asked = 0
+
+    def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Any:
+        ids = [TokenRequest((1,), tuple(r.continuation.encode())) for r in requests]
+        found, reused = session.scored(requests, ids, RowScorer("ours", self._rows, rows=4, max_length=99))
+        return self.wrong_scores(Scores(found, {"reused": reused}))
+
+    def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
+        prompts = [Prompt(request.prompt, request.settings) for request in requests]
+        found, reused = session.written(
+            requests,
+            prompts,
+            lambda todo: self.plan([[k] for k in range(len(todo))]),
+            lambda batch: self.batch([requests[k].prompt[-1] for k in batch]),
+        )
+        return Texts(found, {"reused": reused})
+
+    def _rows(self, rows: Sequence[TokenRequest]) -> Any:
+        self.asked += len(rows)
+        numbers = [int(bytes(row.continuation_ids)) for row in rows]
+        return self.rows([(-float(k), k % 2 == 0) for k in numbers])
+
+
+def ask(folder: Path, answerer: Any, what: str = "scores") -> list[Any]:
+    """Ask once, beside a journal that is continued if it is there."""
+    path = folder / "journal.jsonl"
+    journal, records = Journal.open_(path) if path.exists() else (Journal.create(path, {}), [])
+    try:
+        session = Session(Ledger(journal, records))
+        if what == "scores":
+            return list(ask_scores(answerer, SCORES, session).answers)
+        return list(ask_texts(answerer, TEXTS, session).answers)
+    finally:
+        journal.close()
+
+
+def results_in(folder: Path) -> int:
+    text = (folder / "journal.jsonl").read_text(encoding="utf-8")
+    return text.count('"kind":"pack"') + text.count('"kind":"texts"')
+
+
+def fail(_: Any) -> Any:
+    raise RuntimeError("the server\nis gone")
+
+
+def last_pack(wrong: Rows) -> Rows:
+    """Two packs are right, the third one (of two rows) is not."""
+    return lambda given: given if len(given) == 4 else wrong(given)
+
+
+WRONG_ROWS = {
+    "too few": lambda given: given[:-1],
+    "too many": lambda given: [*given, given[0]],
+    "none": lambda _: None,
+    "a word": lambda given: [("-3", True), *given[1:]],
+    "no pair": lambda given: [-3.0, *given[1:]],
+    "None for nan": lambda given: [None, *given[1:]],
+    "no number": lambda given: [(None, False), *given[1:]],
+    "a flag for a number": lambda given: [(False, False), *given[1:]],
+    "no flag": lambda given: [(-3.0, "yes"), *given[1:]],
+    "above 0": lambda given: [(5.0, True), *given[1:]],
+    "raised": fail,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ROWS.values(), ids=WRONG_ROWS)
+def test_a_pack_that_is_no_answer_is_not_kept_and_a_repaired_answerer_goes_on(tmp_path: Path, wrong: Rows) -> None:
+    with pytest.raises(ModelError) as error:
+        ask(tmp_path, Elsewhere(rows=last_pack(wrong)))
+    assert "\n" not in str(error.value)
+    assert results_in(tmp_path) == 2  # those before it
+    repaired = Elsewhere()
+    assert ask(tmp_path, repaired) == RIGHT_SCORES
+    assert repaired.asked == 2  # nothing twice
+
+
+def test_numbers_of_numpy_and_of_rounding_are_scores(tmp_path: Path) -> None:
+    import numpy as np
+
+    found = ask(tmp_path, Elsewhere(rows=lambda given: [(np.float32(1e-6), np.bool_(True)) for _ in given]))
+    assert found == [(float(np.float32(1e-6)), True)] * 10
+    lost = [(math.nan, False)] * 4
+    (tmp_path / "nan").mkdir()
+    assert [math.isnan(score) for score, _ in ask(tmp_path / "nan", Elsewhere(rows=lambda g: lost[: len(g)]))]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda s: Scores(s.answers[:-1]), "Elsewhere.scores: 9 scores for 10 request(s)"),
+        (lambda s: Scores([*s.answers, s.answers[0]]), "Elsewhere.scores: 11 scores for 10 request(s)"),
+        (lambda s: Scores(s.answers[::-1]), "answer 1 of 10 is (-9.0, False), but (-0.0, True) was kept of it"),
+        (lambda s: Scores(s.answers, {"cutt": [0]}), "unknown mark 'cutt'"),
+        (lambda s: Scores(s.answers, {"cut": [10]}), "mark 'cut': no request has the position 10, of 10"),
+        (lambda s: {"answers": s.answers}, "expected Scores, found dict"),
+        (fail, "failed with RuntimeError: the server is gone"),
+    ],
+)
+def test_what_is_handed_back_is_what_was_kept(tmp_path: Path, wrong: Rows, says: str) -> None:
+    with pytest.raises(ModelError) as error:
+        ask(tmp_path, Elsewhere(scores=wrong))
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert ask(tmp_path, Elsewhere()) == RIGHT_SCORES  # and what was kept was right
+
+
+def test_an_answerer_that_has_nothing_kept_is_refused(tmp_path: Path) -> None:
+    class Forgetful(Elsewhere):
+        def scores(self, *_: Any) -> Scores:
+            return Scores(RIGHT_SCORES)
+
+    with pytest.raises(ModelError, match=r"Forgetful\.scores: calls session\.scored 0 times"):
+        ask(tmp_path, Forgetful())
+    assert list(ask_scores(Forgetful(), SCORES, Session()).answers) == RIGHT_SCORES  # where nothing is to be kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch": lambda given: given[:-1]},
+        {"batch": lambda given: [*given, "more"]},
+        {"batch": lambda _: [3]},
+        {"batch": lambda _: None},
+        {"batch": fail},
+        {"plan": lambda batches: batches[:-1]},
+        {"plan": lambda batches: [*batches, [0]]},
+    ],
+)
+def test_texts_that_are_none_are_not_kept(tmp_path: Path, wrong: dict[str, Rows]) -> None:
+    with pytest.raises(ModelError) as error:
+        ask(tmp_path, Elsewhere(**wrong), "texts")
+    assert "\n" not in str(error.value)
+    assert results_in(tmp_path) == 0
+    assert ask(tmp_path, Elsewhere(), "texts") == RIGHT_TEXTS
+
+
+def test_a_text_that_failed_is_none(tmp_path: Path) -> None:
+    assert ask(tmp_path, Elsewhere(batch=lambda _: [None]), "texts") == [None] * 5
+
+
+IDENTITY = {
+    "model": {"model_fingerprint": "x", "loader": "y"}, "tokenizer": {}, "chat_template": None, "generation": {},
+    "dtype": "float64",
+}  # fmt: skip
+DESCRIBED = {"loader": "y", "device": "cpu", "dtype": "float64", "versions": {}, "identity": IDENTITY}
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (None, "describe: it is no mapping of keys, but NoneType"),
+        ({}, "describe: key 'device' is missing"),
+        ({key: value for key, value in DESCRIBED.items() if key != "identity"}, "key 'identity' is missing"),
+        (DESCRIBED | {"identity": {}}, "key 'identity.chat_template' is missing"),
+        (DESCRIBED | {"identity": IDENTITY | {"model": {1, 2}}}, "Object of type set is not JSON serializable"),
+    ],
+)
+def test_a_description_says_what_a_run_depends_on(said: Any, says: str) -> None:
+    class Described(Elsewhere):
+        def describe(self) -> Any:
+            return said
+
+    with pytest.raises(ModelError) as error:
+        description_of(Described())  # type: ignore[arg-type]
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("work", [None, Work("a", "b", rows=0), Work("a", "b", rows="many")])  # type: ignore[arg-type]
+def test_how_it_works_is_looked_at(work: Any) -> None:
+    class Working(Elsewhere):
+        def work(self) -> Any:
+            return work
+
+    with pytest.raises(ModelError, match=r"Working\.work: "):
+        work_of(Working())  # type: ignore[arg-type]
+
+
+def test_a_fault_of_the_model_in_this_process_keeps_its_traceback(tmp_path: Path) -> None:
+    class Here(Elsewhere):
+        in_process = "a model"  # type: ignore[assignment]
+
+    with pytest.raises(RuntimeError, match="is gone"):
+        ask(tmp_path, Here(rows=fail))
