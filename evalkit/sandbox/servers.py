@@ -124,6 +124,9 @@ class ForkServers:
                 control.close()
                 self._controls[kind] = None
                 return None
+            if answer < 0:  # no memory, or no process ids: the servers leave theirs to the workers
+                self.close()
+                self._controls = {"nursery": None, "tester": None}
         return answer if answer > 0 else None
 
     def _started(self, kind: str) -> socket.socket | None:
