@@ -24,7 +24,16 @@ from typing import Any
 from evalkit.errors import SandboxError
 from evalkit.sandbox.verdict import Problem, Verdict
 from evalkit.sandbox.wire import NO_THREADS
-from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, Settings, Worker, WorkerDiedError, signal_name
+from evalkit.sandbox.worker import (
+    BUSY_SHARE,
+    IDLE_SHARE,
+    Level,
+    Settings,
+    Worker,
+    WorkerDiedError,
+    fork_servers,
+    signal_name,
+)
 
 PROC = Path("/proc/self/status")
 ISOLATIONS = ("require", "best", "off")
@@ -131,6 +140,7 @@ class Checker:
         self._turns = Turns()
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
+        self._servers = fork_servers()
         self._closing = threading.Event()
         self._ignores_children = False
         self.level = Level((), {}, (), ())
@@ -195,9 +205,11 @@ class Checker:
             self._queue.put(None)
         for thread in self._threads:
             while thread.is_alive():
+                self._servers.kill()
                 for worker in list(self._workers):  # again and again: one may be starting its processes
                     worker.interrupt()
                 thread.join(0.05)
+        self._servers.close()
         self._threads, self._workers = [], []
         self._queue = queue.SimpleQueue()
         if self._ignores_children:
@@ -243,7 +255,7 @@ class Checker:
 
     def _work(self, started: Future[Level]) -> None:
         """One thread: owns one worker from start to end, because the helper processes die with the thread."""
-        worker = Worker(self._settings)
+        worker = Worker(self._settings, self._servers)
         self._workers.append(worker)
         try:
             try:
@@ -382,7 +394,7 @@ class Checker:
         if not worker.may_lack:
             return lost("it was said to need more modules where all are loaded")
         if worker.fuller is None:
-            worker.fuller = Worker(dataclasses.replace(self._settings, full=True))
+            worker.fuller = Worker(dataclasses.replace(self._settings, full=True), self._servers)
         fuller = worker.fuller
         if not fuller.is_running:
             self._start(fuller)

@@ -8,6 +8,7 @@ sample. Only tests that can do nothing of the kind (``traceless.py``) share one 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import os
 import re
@@ -32,6 +33,7 @@ from .calls import (
     Uncrossed,
 )
 from .interpreter import compile_alike
+from .settings import settings_of
 from .stock import NotHereError
 from .wire import END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
@@ -98,6 +100,13 @@ def test_line(error: BaseException, test: str) -> str:
         traceback = traceback.tb_next
     lines = test.splitlines()
     return lines[number - 1].strip()[:300] if 0 < number <= len(lines) else ""
+
+
+def _note_settings(notes: dict[str, None], job: dict[str, Any], text: str, what: str = "") -> None:
+    """Name the settings that a verdict may rest on."""
+    with contextlib.suppress(Exception):  # whatever the tests have made of this interpreter
+        for setting in settings_of(compiled(job["prompt"], job["test"])[1], text):
+            notes.setdefault(setting + what)
 
 
 class Lost(Fault):
@@ -232,9 +241,12 @@ class Judge:
             return "failed", f"could not cross: {error}", KILL
         except BaseException as error:
             label, detail = self._described(error, job["test"], program)
+            if label == "failed":
+                _note_settings(session.notes, job, f"{program}\n{detail}")
             if session.notes and label == "failed":
                 detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
             return label, detail, KILL
+        _note_settings(session.doubts, job, program, " did not reach the program")
         return "passed", "; ".join([*session.doubts][:5]), KILL
 
     @staticmethod

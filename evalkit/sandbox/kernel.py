@@ -24,6 +24,8 @@ from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_held = ctypes.PyDLL(None, use_errno=True)  # the same, with Python's lock held
+_held.syscall.restype = ctypes.c_long
 
 # linux/prctl.h
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 15, 22, 24
@@ -34,6 +36,7 @@ SECCOMP_MODE_FILTER = 2  # argument of prctl(PR_SET_SECCOMP)
 
 # linux/sched.h
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_PARENT = 0x00008000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 
 # Landlock's system calls have the same numbers on every architecture (asm-generic/unistd.h).
@@ -43,6 +46,7 @@ LANDLOCK_EXECUTE, LANDLOCK_READ_FILE, LANDLOCK_READ_DIR = 1 << 0, 1 << 2, 1 << 3
 
 # Only these differ: x86-64, then aarch64 (and every architecture with the generic table).
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 MACHINE = os.uname().machine
 
@@ -70,6 +74,26 @@ def prctl(option: int, *arguments: int | ctypes.Array[ctypes.c_char]) -> int:
 def die_with_parent() -> None:
     """Ask for SIGKILL when the *thread* that started this process ends (prctl(2), PR_SET_PDEATHSIG)."""
     prctl(PR_SET_PDEATHSIG, 9)
+
+
+def fork_beside() -> int:
+    """Fork as ``os.fork`` does, but the child is one of this process's parent (clone(2), CLONE_PARENT); 0 in the child.
+
+    Call where this thread is the only one. The child dies with its parent's thread, where it asks for that, and its
+    signal at the end is this process's own.
+    """
+    python = ctypes.pythonapi  # keeps the interpreter's lock, as the calls around a fork demand
+    python.PyOS_BeforeFork()
+    ctypes.set_errno(0)
+    pid = int(_held.syscall(*map(ctypes.c_long, (SYS_CLONE[MACHINE], CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))))
+    error = ctypes.get_errno()
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(error, os.strerror(error))
+    return pid
 
 
 def start_afresh() -> None:

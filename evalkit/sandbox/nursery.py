@@ -8,6 +8,7 @@ CPU time, and on the tester's word kills it and everything it may have left, and
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -253,6 +254,16 @@ def preload(walls: Walls, packages: Collection[str]) -> None:
             importlib.import_module(name)
 
 
+@functools.cache
+def load() -> None:
+    """Do what every nursery begins with, whatever its settings: import, and get used to programs. A fork server does it
+    once for all."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    compile("0", "", "exec")  # makes the types of the syntax tree, which every program would make anew: 1 ms
+    warm_up()
+
+
 def main() -> None:
     """Entry point; the settings are the first argument, as JSON."""
     settings = json.loads(sys.argv[1])
@@ -273,9 +284,7 @@ def main() -> None:
     walls.full = settings["full"]
     if not off:
         walls.enter_namespaces()
-    for name in PRELOADED:
-        importlib.import_module(name)
-    compile("0", "", "exec")  # makes the types of the syntax tree, which every program would make anew: 1 ms
+    load()
     prepare_builtins()
     prepare_semaphores()
     packages = allow_packages(settings["packages"])
@@ -321,6 +330,5 @@ def main() -> None:
     os.dup2(null, 2)
     os.close(null)
     prepare_streams()
-    warm_up()
     gc.freeze()
     loop(control, walls, settings["packages"], off=off)

@@ -332,9 +332,25 @@ def _operates(name: str) -> Callable[[Remote, Any], Any]:
     return lambda self, other: self._session.operate(name, self, other)
 
 
-def _reflected(self: Remote, _: object) -> Any:
-    self._session.note_operator(self)
-    return NotImplemented
+def _reflected(sign: str) -> Callable[[Remote, object], Any]:
+    def reflects(self: Remote, other: object, *_: object) -> Any:
+        if (answer := _asked_reflected(sign, self, other)) is not None:
+            return answer[0]
+        self._session.note_operator(self)
+        return NotImplemented
+
+    return reflects
+
+
+def _asked_reflected(sign: str, right: Any, left: object) -> tuple[Any] | None:
+    """The answer, where an operator's left side may be shown: it is the candidate's, or the 0 that ``sum`` begins with,
+    which tells nothing. None where it may not."""
+    session: Session = right._session
+    if handle_of(left) >= 0:
+        return (session.operate(sign[1:], left, right),)
+    if sign == "radd" and type(left) is int and left == 0:
+        return (session.ask("sum", handle_of(right), []),)
+    return None
 
 
 def _asynchronous(self: Remote, *_: object) -> NoReturn:
@@ -397,7 +413,7 @@ def _methods(abilities: frozenset[str]) -> dict[str, Any]:
         methods |= {"__enter__": _enter, "__exit__": _exit}
     if "format" in abilities:
         methods["__format__"] = _format
-    methods |= {f"__{name}__": _reflected for name in abilities & REFLECTED}
+    methods |= {f"__{name}__": _reflected(name) for name in abilities & REFLECTED}
     methods |= {f"__{name}__": _asynchronous for name in abilities & ASYNCHRONOUS}
     return methods | {f"__{name}__": _operates(name) for name in abilities & OPERATORS.keys()}
 
@@ -468,6 +484,10 @@ def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
     compared = replaced & {"__contains__", "__hash__", *(f"__{sign}__" for sign in COMPARISONS)}
     methods |= {method: _compares_as(method.strip("_"), kind) for method in compared if hasattr(kind, method)}
     methods |= {f"__{sign}__": _reflects_as(sign, kind) for sign in abilities & REFLECTED}
+    plain = {sign[1:] for sign in REFLECTED if hasattr(kind, f"__{sign[1:]}__")} - abilities
+    if kind in (list, bytearray):
+        plain.discard("mul")  # with a ``__mul__`` of its own, ``*=`` would make a new object
+    methods |= {f"__{sign}__": _left_of(sign, kind) for sign in plain}
     if "__hash__" in compared and vars(kind).get("__hash__") is None:
         methods["__hash__"] = _typed("hash", int)
     if "__eq__" in compared and "__hash__" not in compared:
@@ -490,16 +510,31 @@ def _compares_as(sign: str, kind: type) -> Any:
 
 
 def _reflects_as(sign: str, kind: type) -> Any:
-    """An operator of the subclass with a value of the tests at its left: the base type's, which the verdict then
-    says."""
+    """An operator of the subclass with a value at its left: asked where that may be shown, else the base type's, which
+    the verdict then says."""
     by_value = getattr(kind, f"__{sign}__", None)
 
     def reflects(self: Any, other: object, *more: object) -> Any:
+        if (answer := _asked_reflected(sign, self, other)) is not None:
+            return answer[0]
         self._session.note_operator(self)
         self._session.doubts.setdefault(f"__{sign}__ of the program's own class {type(self).__name__} was not asked")
         return NotImplemented if by_value is None else by_value(self, other, *more)
 
     return reflects
+
+
+def _left_of(sign: str, kind: type) -> Any:
+    """An operator that the subclass has from its base type: that one's, but asked for where the right side is an object
+    of the candidate whose class has its own reflected one, which may come first."""
+    by_value, reflected = getattr(kind, f"__{sign}__"), f"__r{sign}__"
+
+    def operates(self: Any, other: object, *more: object) -> Any:
+        if handle_of(other) >= 0 and reflected in vars(type(other)):
+            return self._session.operate(sign, self, other)
+        return by_value(self, other, *more)
+
+    return operates
 
 
 _OF_FLAGS = frozenset(f"__{name}__" for name in ("or", "and", "xor", "ror", "rand", "rxor", "invert"))
@@ -568,6 +603,8 @@ def perform(question: str, value: Any, arguments: list[Any]) -> Any:
         return value.close()
     if question == "copy":
         return copy.copy(value)
+    if question == "sum":
+        return 0 + value
     if question in OPERATORS:
         return OPERATORS[question](value, arguments[0])
     if question in COMPARISONS:

@@ -10,6 +10,7 @@ end in the judge.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -470,6 +471,14 @@ class JudgeWalls:
                 kernel.install_seccomp(for_process(self._filters[stays], os.getpid()))
 
 
+@functools.cache
+def load() -> None:
+    """Do what every tester begins with, whatever its settings. A fork server does it once for all."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    compile("0", "", "exec")  # makes the types of the syntax tree, which every judge would make anew
+
+
 def main() -> None:
     """Entry point; the settings are the first argument, as JSON, and the libraries to allow the first frame."""
     settings = json.loads(sys.argv[1])
@@ -486,10 +495,8 @@ def main() -> None:
     kernel.be_killed_first()
     kernel.use_few_heaps()  # else a few threads of the tests reserve all the address space that a judge has
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of its threads would take memory
-    for name in PRELOADED:
-        importlib.import_module(name)
+    load()
     prepare_builtins()
-    compile("0", "", "exec")  # makes the types of the syntax tree, which every judge would make anew
     reader = os.fdopen(jobs, "rb")
 
     def received() -> bytes:

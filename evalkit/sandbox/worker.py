@@ -13,12 +13,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from evalkit.errors import SandboxError
+from evalkit.sandbox.forkserver import LINK_FD
 from evalkit.sandbox.kernel import process_cpu_seconds
+from evalkit.sandbox.servers import Forked, ForkServers
 from evalkit.sandbox.verdict import Problem
 from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length
 
@@ -79,6 +82,39 @@ def packages() -> dict[str, str]:
     return found
 
 
+def spawn(
+    module: str,
+    arguments: list[str],
+    stdin: Any,
+    kept: Sequence[socket.socket] = (),
+    *,
+    without: Collection[str] = (),
+    quiet: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a helper: a fresh interpreter that knows only the standard library and the modules of this folder."""
+    # As -I -S, but for one variable: program and tests have one order of sets, as in one process.
+    flags = ("-s", "-S") if "environment" not in without else ("-I", "-S")
+    command = [sys.executable, *flags, "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
+    # An interpreter built outside the loader's search path needs this one variable to start at all.
+    environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    environment["PYTHONHASHSEED"] = HASH_SEED
+    return subprocess.Popen(
+        [*command, *arguments],
+        stdin=stdin,
+        stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else subprocess.PIPE,  # both close it once they run
+        pass_fds=[end.fileno() for end in kept],
+        env=None if "environment" in without else environment,
+        cwd="/",
+        start_new_session=True,  # the terminal's Ctrl-C is for the evaluation, which then ends its helpers
+    )
+
+
+def fork_servers() -> ForkServers:
+    """Where the processes of several workers are forked from."""
+    return ForkServers(lambda module, arguments, control: spawn(module, arguments, control, quiet=True))
+
+
 class WorkerDiedError(Exception):
     """The tester or the nursery ended, or said nothing in time; ``args[0]`` says which.
 
@@ -114,10 +150,12 @@ class Worker:
 
     _libraries: list[str] | None = None  # found by the first nursery, the same for all
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, servers: ForkServers | None = None) -> None:
         self.settings = settings
+        self.servers = servers if "environment" not in settings.without else None
+        """What its processes are forked from, as long as that goes well; else they are started."""
         self.level = Level((), {}, (), ())
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes] | Forked] = []
         self.fuller: Worker | None = None
         """Where programs are sealed, and some needed more modules: the worker for these."""
         self._link: socket.socket | None = None  # the tester's end of its socket to the nursery, until it has it
@@ -130,9 +168,9 @@ class Worker:
         """
         self._link, far = socket.socketpair()
         with far:
-            nursery = self._spawn("nursery", self._for_helpers(), far)
+            nursery = self._process("nursery", far, None)
         with self._link:
-            self._tester = self._spawn("tester", self._for_helpers(), subprocess.PIPE, self._link.fileno())
+            self._tester = self._process("tester", None, self._link)
         assert nursery.stdout is not None
         line = _line(nursery.stdout, START_SECONDS)
         try:
@@ -157,7 +195,7 @@ class Worker:
         except (OSError, TimeoutError):
             raise SandboxError(f"the sandbox's helper process did not start ({self._last_words()})") from None
 
-    def _for_helpers(self) -> dict[str, Any]:
+    def _for_helpers(self, link_fd: int) -> dict[str, Any]:
         return {
             "parent": os.getpid(),
             "isolation": self.settings.isolation,
@@ -167,26 +205,21 @@ class Worker:
             "full": self.settings.full,
             "packages": packages(),
             "libraries": Worker._libraries,
-            "nursery_fd": self._link.fileno() if self._link else -1,
+            "nursery_fd": link_fd,
         }
 
-    def _spawn(self, module: str, settings: dict[str, Any], stdin: Any, *kept: int) -> subprocess.Popen[bytes]:
-        # As -I -S, but for one variable: program and tests have one order of sets, as in one process.
-        flags = ("-s", "-S") if "environment" not in self.settings.without else ("-I", "-S")
-        command = [sys.executable, *flags, "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
-        # An interpreter built outside the loader's search path needs this one variable to start at all.
-        environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-        environment["PYTHONHASHSEED"] = HASH_SEED
-        process = subprocess.Popen(
-            [*command, json.dumps(settings)],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,  # both close it once they run
-            pass_fds=kept,
-            env=None if "environment" in self.settings.without else environment,
-            cwd="/",
-            start_new_session=True,  # the terminal's Ctrl-C is for the evaluation, which then ends its helpers
-        )
+    def _process(
+        self, module: str, stdin: socket.socket | None, link: socket.socket | None
+    ) -> subprocess.Popen[bytes] | Forked:
+        """Make a process, and note it; ``stdin`` is a pipe where none is given, ``link`` is kept open in it."""
+        process: subprocess.Popen[bytes] | Forked | None = None
+        if self.servers is not None:
+            process = self.servers.start(module, json.dumps(self._for_helpers(LINK_FD)), stdin, link)
+        if process is None:
+            arguments = [json.dumps(self._for_helpers(link.fileno() if link else -1))]
+            process = spawn(
+                module, arguments, stdin or subprocess.PIPE, [link] if link else [], without=self.settings.without
+            )
         self._processes.append(process)
         return process
 

@@ -238,7 +238,7 @@ def test_a_pass_that_rests_on_the_base_types_comparison_says_so(
 @pytest.mark.parametrize(
     ("base", "line", "sign"),
     [
-        ("int", "sum([f(1), f(2)]) == 3", "radd"),
+        ("int", "3 + f(2) == 5", "radd"),
         ("int", "3 * f(2) == 6", "rmul"),
         ("float", "5 - f(1.0) == 4", "rsub"),
         ("str", "'a' + f('b') == 'ab'", "radd"),
@@ -257,6 +257,67 @@ def test_a_pass_that_rests_on_the_base_types_operator_says_so(
     (verdict,) = checker.check(Problem("Test/0", "", f"def check(f):\n    assert {line}\n", "f"), [body])
     assert verdict.passed
     assert verdict.detail == f"__{sign}__ of the program's own class f was not asked"
+
+
+REFLECTED = [
+    ("class f(int):\n    def __radd__(self, o): return 7", "assert sum([f(1), f(2)]) == 3"),
+    ("class f(int):\n    def __radd__(self, o): return f(int(o) + int(self))", "assert sum([f(1), f(2)]) == 3"),
+    ("class f:\n    def __init__(self, v): self.v = v\n    def __add__(self, o): return f(self.v + o.v)\n"
+     "    def __radd__(self, o): return self if o == 0 else self + o", "assert sum([f(1), f(2)]).v == 3"),
+    ("class A(int): pass\nclass B(A):\n    def __radd__(self, o): return 77\ndef f(): return A(1), B(2)",
+     "a, b = f()\nassert a + b == 77"),
+    ("class A(int): pass\nclass B(A):\n    def __radd__(self, o): return 77\ndef f(): return A(1), B(2)",
+     "a, b = f()\nassert a + b == 3"),
+    ("class A(int): pass\nclass B(int):\n    def __rsub__(self, o): return 77\ndef f(): return A(1), B(2)",
+     "a, b = f()\nassert a - b == -1"),
+    ("class A(str): pass\nclass B(str):\n    def __rsub__(self, o): return 'q'\ndef f(): return A('x'), B('y')",
+     "a, b = f()\nassert a - b == 'q'"),
+    ("class A: pass\nclass B:\n    def __rmul__(self, o): return 5\ndef f(): return A(), B()",
+     "a, b = f()\nassert a * b == 5"),
+    ("class f(list):\n    def more(self): pass",
+     "x = y = f([1])\nx += [2]\nx *= 2\nassert x is y and y == [1, 2, 1, 2] and [0] + y == [0, 1, 2, 1, 2]"),
+    ("class f(bytearray):\n    def more(self): pass",
+     "x = y = f(b'a')\nx += b'b'\nx *= 2\nassert x is y and y == b'abab' and y % () == b'abab'"),
+    ("class f(int):\n    def more(self): pass",
+     "x = f(7)\nassert (x + 1, 10 - x, pow(x, 2, 5), 2 ** x, divmod(x, 2), x * 'a', [1] * x, x + 1.5, x << 1)"
+     " == (8, 3, 4, 128, (3, 1), 'aaaaaaa', [1] * 7, 8.5, 14)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("definitions", "lines"), REFLECTED)
+def test_operators_of_the_right_side_are_asked_as_in_one_process(
+    checker: Checker, definitions: str, lines: str
+) -> None:
+    agree(checker, "", definitions + "\n", lines)
+
+
+@pytest.mark.parametrize("line", ["5 - f(1) == 0", "5 + f(1) == 5", "0 - f(1) == 0", "0.0 + f(1) == 0"])
+def test_the_right_side_is_shown_no_value_that_tests_may_expect(checker: Checker, line: str) -> None:
+    body = "class f:\n    __init__ = lambda s, v: None\n    __radd__ = lambda s, o: o\n    __rsub__ = lambda s, o: 0\n"
+    (verdict,) = checker.check(Problem("Test/0", "", f"def check(f):\n    assert {line}\n", "f"), [body])
+    assert (verdict.label, "could not cross: operators" in verdict.detail) == ("failed", True)
+
+
+SETTINGS = [
+    ("import random\ndef f(): return random.random()", "import random\nrandom.seed(1)\nx = f()\nrandom.seed(1)\n"
+     "assert x == random.random()", "a random seed"),
+    ("from decimal import Decimal\ndef f(): return str(Decimal(1) / 3)",
+     "import decimal\ndecimal.getcontext().prec = 3\nassert f() == '0.333'", "the decimal context"),
+    ("def f(n): return n and 1 + f(n - 1)", "import sys\nsys.setrecursionlimit(9000)\nassert f(4000) == 4000",
+     "the recursion limit"),
+    ("import os\ndef f(): return os.environ.get('X')", "import os\nos.environ['X'] = '1'\nassert f() == '1'",
+     "the environment"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("definitions", "lines", "name"), SETTINGS)
+def test_settings_of_the_tests_are_named(checker: Checker, definitions: str, lines: str, name: str) -> None:
+    test = "def check(f):\n" + textwrap.indent(lines, "    ") + "\n"
+    (verdict,) = checker.check(Problem("Test/0", "", test, "f"), [definitions + "\n"])
+    assert verdict.label == "failed"
+    assert f"could not cross: {name} that the tests set" in verdict.detail
+    (verdict,) = checker.check(Problem("Test/0", "", test, "f"), ["def f(*a): raise KeyError\n"])
+    assert (verdict.label, "could not cross" in verdict.detail) == ("failed", False)
 
 
 def test_a_thread_that_nobody_listens_to_is_named(checker: Checker) -> None:

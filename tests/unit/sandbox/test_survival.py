@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -54,6 +55,52 @@ def results(folder: Path) -> list[str]:
 
 def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+# --- Fork servers ----------------------------------------------------------------------------------------------------
+
+
+def helpers() -> dict[int, str]:
+    """Process -> name of this process's children that run."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if rest.split()[0] not in "ZX" and int(rest.split()[1]) == os.getpid():
+            found[int(folder.name)] = name
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the descriptors of a nursery can be seen by root only")
+def test_helpers_of_a_kind_come_from_one_server_and_have_no_descriptor_of_another_worker() -> None:
+    with Checker(jobs=2) as two:
+        assert all(verdict.passed for verdict in two.check(PROBLEM, [SOLVE] * 4))
+        while sorted(helpers().values()).count("evalkit-tester") < 2:
+            two.check(PROBLEM, [SOLVE])
+        names = helpers()
+        assert sorted(set(names.values())) == ["evalkit-forks", "evalkit-nursery", "evalkit-tester"]
+        assert list(names.values()).count("evalkit-forks") == 2
+        links = [{str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()} for pid in names]
+        common = [one & other for one, other in itertools.combinations(links, 2)]
+        assert {name for names in common for name in names if name.startswith(("socket:", "pipe:"))} == set()
+        groups = {os.getsid(pid) for pid in names}
+        assert groups.isdisjoint({os.getsid(0)})
+        assert len(groups) == len(names)
+    assert helpers() == {}
+
+
+@pytest.mark.parametrize("victim", ["evalkit-forks", "evalkit-"])
+def test_killed_servers_are_done_without(victim: str) -> None:
+    with Checker(jobs=2) as two:
+        for _ in range(3):
+            for pid, name in helpers().items():
+                if name.startswith(victim):
+                    os.kill(pid, signal.SIGKILL)
+            verdicts = two.check(PROBLEM, [SOLVE] * 4)
+            assert all(verdict.passed for verdict in verdicts), verdicts
+    assert helpers() == {}
 
 
 # --- Bounds ----------------------------------------------------------------------------------------------------------
