@@ -16,7 +16,7 @@ new one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
@@ -26,7 +26,7 @@ from evalkit.scoring.requests import Score, TokenRequest
 if TYPE_CHECKING:
     from evalkit.models.scored import ScoredLM
     from evalkit.scoring.recheck import Recheck
-    from evalkit.store.ledger import Ledger
+    from evalkit.store.ledger import Ledger, TextStream
     from evalkit.store.sections import Prompt
 
 Mark = Literal["cut", "apart", "reused", "missing"]
@@ -283,6 +283,27 @@ class Session:
         Returns:
             The texts, and the positions of those that came from another run.
         """
+
+        def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
+            for number, positions in batches:
+                yield number, compute(positions)
+
+        return self.written_stream(requests, prompts, plan, one_by_one)
+
+    def written_stream(
+        self,
+        requests: Sequence[TextRequest],
+        prompts: Sequence[Prompt],
+        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        stream: TextStream,
+    ) -> tuple[list[str | None], list[int]]:
+        """Do as `written` does, for whoever begins batches before others are finished.
+
+        Args:
+            requests, prompts, plan: as there; a batch's texts must not depend on what is generated beside it.
+            stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
+                each when it is finished, in any order.
+        """
         told: set[int] = set()
 
         def tell(positions: Iterable[int], texts: Sequence[str | None]) -> None:
@@ -291,16 +312,29 @@ class Session:
                     told.add(position)
                     self.on_text(requests[position], text)
 
-        def compute_and_tell(positions: Sequence[int]) -> Sequence[str | None]:
-            texts = compute(positions)
-            tell(positions, texts)
-            return texts
+        def stream_and_tell(
+            batches: Iterator[tuple[int, list[int]]],
+        ) -> Iterator[tuple[int, Sequence[str | None]]]:
+            asked: dict[int, list[int]] = {}
+
+            def noted() -> Iterator[tuple[int, list[int]]]:
+                for number, positions in batches:
+                    asked[number] = positions
+                    yield number, positions
+
+            for number, texts in stream(noted()):
+                tell(asked.pop(number), texts)
+                yield number, texts
 
         reused: list[int] = []
         if self.ledger is None:
-            texts = list(compute_and_tell(range(len(requests))))
+            texts: list[str | None] = [None] * len(requests)
+            batches = dict(enumerate([list(batch) for batch in plan(prompts)]))
+            for number, found in stream_and_tell(iter(batches.items())):
+                for position, text in zip(batches[number], found, strict=True):
+                    texts[position] = text
         else:
-            texts = self.ledger.generate(prompts, plan, compute_and_tell, _documents(requests))
+            texts = self.ledger.generate_stream(prompts, plan, stream_and_tell, _documents(requests))
             reused = list(self.ledger.reused)
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused

@@ -30,7 +30,7 @@ from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.requests import GenerationRequest
 from evalkit.scoring.runner import ModelRunner
 from evalkit.scoring.sampling import choose
-from evalkit.scoring.schedule import Batch, Flow, Row, in_families, make_rows
+from evalkit.scoring.schedule import READ_TOKENS, Batch, Flow, Row, in_families, make_rows
 from evalkit.scoring.slots import Slots, why_no_slots
 from evalkit.scoring.stopping import Stopping, Watch
 
@@ -99,12 +99,16 @@ class Generator:
                 texts[index] = text
         return texts
 
-    def stream(self, rows: Sequence[Row], *, waiting: Iterable[Row] | None = None) -> Iterator[tuple[Row, str | None]]:
+    def stream(
+        self, rows: Sequence[Row], *, waiting: Iterable[Row] | None = None, max_rows: int = MAX_ROWS
+    ) -> Iterator[tuple[Row, str | None]]:
         """Generate for rows; yields each as soon as it is finished, with its text.
 
         Args:
             rows: all of them, by which slots are sized.
-            waiting: the same rows, asked for one by one when there is a slot; None: in the order of `in_families`.
+            waiting: those of them that are to be made, asked for one by one when there is a slot; None: all, in the
+                order of `in_families`. With slots only.
+            max_rows: greatest number of rows at once.
         """
         if not rows:
             return
@@ -112,9 +116,11 @@ class Generator:
             for row in self._finished(list(rows)):
                 yield row, self._text(row)
             return
-        flow = Flow(in_families(rows) if waiting is None else waiting, 0)
+        if waiting is None:
+            waiting = in_families(rows, lambda row: row.prompt_ids, READ_TOKENS)
+        flow = Flow(waiting, 0)
         tokens = max(row.tokens for row in rows)
-        size = min(self._budget.size, self.runner.rows_that_fit(tokens), len(rows))
+        size = min(self._budget.size, max_rows, self.runner.rows_that_fit(tokens), len(rows))
         while True:
             flow.slots = size
             try:

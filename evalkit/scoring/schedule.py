@@ -7,12 +7,15 @@ its place at once (`Flow`), else the batch gets smaller (`Batch`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any, TypeVar
 
 from evalkit.errors import ConfigError
 from evalkit.scoring.requests import GenerationRequest
+
+Item = TypeVar("Item")
 
 READ_TOKENS = 128
 """A prompt in a slot is read in parts of so many tokens; what prompts have in common is shared in whole parts."""
@@ -132,22 +135,26 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     )
 
 
-def in_families(rows: Sequence[Row]) -> list[Row]:
-    """Return rows in the order in which slots take them.
+def in_families(items: Sequence[Item], text: Callable[[Item], Any], shared: int) -> list[Item]:
+    """Return items in the order in which slots take them.
 
-    Prompts that share a part that is read follow one another, depth first, so that what a prompt has in common with any
-    before it it has in common with the one right before it. These families come by their longest prompt.
+    Those whose texts begin with so much in common follow one another, depth first: what a text has in common with any
+    before it, it has in common with the one right before it. These families come by their longest text.
+
+    Args:
+        items: rows, or what becomes one; equal texts stay in their order.
+        text: of an item, token ids or characters.
+        shared: so many tokens or characters in common, or all of them, make a family.
     """
-    families: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: (row.prompt_ids, row.request.seed, row.request.sample)):
-        before = families[-1][-1].prompt_ids if families else ()
-        shared = common_prefix(before, row.prompt_ids)
-        if families and (shared >= READ_TOKENS or before == row.prompt_ids):
-            families[-1].append(row)
+    families: list[list[Item]] = []
+    for item in sorted(items, key=text):
+        before = text(families[-1][-1]) if families else None
+        if before is not None and (before == text(item) or common_prefix(before, text(item)) >= shared):
+            families[-1].append(item)
         else:
-            families.append([row])
-    families.sort(key=lambda family: -max(len(row.prompt_ids) for row in family))
-    return [row for family in families for row in family]
+            families.append([item])
+    families.sort(key=lambda family: -max(len(text(item)) for item in family))
+    return [item for family in families for item in family]
 
 
 def _common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:

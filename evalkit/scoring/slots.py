@@ -28,7 +28,7 @@ from evalkit.scoring.head import selected_logits
 from evalkit.scoring.memory import model_device, text_config
 from evalkit.scoring.schedule import READ_TOKENS, common_prefix
 
-PLACES = 64
+PLACES = 16
 """Attention sees a multiple of so many places of a slot."""
 
 

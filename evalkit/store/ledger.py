@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from operator import itemgetter
@@ -45,6 +45,9 @@ from evalkit.store.sections import (
     stored_number,
     stored_values,
 )
+
+TextStream = Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Sequence[str | None]]]]
+"""Generates the batches that it is given; see `Ledger.generate_stream`."""
 
 
 class Watch(Protocol):
@@ -160,6 +163,32 @@ class Ledger:
         Raises:
             StoreError: the journal belongs to other prompts, or the disk failed.
         """
+
+        def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
+            for number, positions in batches:
+                yield number, compute(positions)
+
+        return self.generate_stream(prompts, plan, one_by_one, documents)
+
+    def generate_stream(
+        self,
+        prompts: Sequence[Prompt],
+        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        stream: TextStream,
+        documents: Sequence[tuple[str, int]] = (),
+    ) -> list[str | None]:
+        """Do as `generate` does, with batches that are begun before others are finished.
+
+        Args:
+            prompts: all of them.
+            plan: as there; a batch's texts must not depend on what is generated beside it.
+            stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
+                each when it is finished, in any order. What it has begun is given up where the run shall stop.
+            documents: (task, doc_id) of each prompt; see `score`.
+
+        Raises:
+            StoreError: the journal belongs to other prompts, or the disk failed.
+        """
         keys = prompt_keys(prompts)
         number, section = self._next_section(TEXTS, documents)
         greedy = [position for position, prompt in enumerate(prompts) if prompt.is_greedy]
@@ -183,12 +212,21 @@ class Ledger:
         finished = sum(len(batches[done]) for done in section.done)
         watch = self._watcher(TEXTS, len(rest), finished)
         with self._held():
-            for batch in self._pending(section, len(batches)):
-                positions = [rest[index] for index in batches[batch]]
-                texts = list(compute(positions))
-                record = {"pack": batch, "requests": positions, "keys": [keys[p] for p in positions], "texts": texts}
-                self._commit(number, section, "texts", record)
-                watch.advance(len(texts))
+            asked = (
+                (batch, [rest[index] for index in batches[batch]]) for batch in self._pending(section, len(batches))
+            )
+            made = stream(asked)
+            try:
+                for batch, texts in made:
+                    positions = [rest[index] for index in batches[batch]]
+                    record = {"pack": batch, "requests": positions, "keys": [keys[p] for p in positions]}
+                    self._commit(number, section, "texts", {**record, "texts": list(texts)})
+                    watch.advance(len(texts))
+                    if self._shall_stop():
+                        break
+            finally:
+                if isinstance(made, Generator):
+                    made.close()
             self._check()
         watch.finish()
         by_position = section.by_position()
