@@ -76,7 +76,9 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self._audit_fraction = audit_fraction
         # Contexts that `apply_chat_template` has made already, by hash.
         self._rendered: set[int] = set()
-        if str(batch_size).startswith("auto") and self.device.type == "cpu":
+        self._is_batch_auto = str(batch_size).startswith("auto")
+        if self._is_batch_auto and self.device.type == "cpu":
+            # For lm-eval's own loops, which have scores of every position.
             self.batch_size_per_gpu = self._cpu_batch_size()
 
     # --- the answering protocol --------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     @property
     def generation_rows(self) -> int:
         """Rows of a generated batch, where nothing else is prescribed."""
-        return GENERATION_ROWS if str(self.batch_size_per_gpu).startswith("auto") else int(self.batch_size_per_gpu)
+        return GENERATION_ROWS if self._is_batch_auto else int(self.batch_size_per_gpu)
 
     def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Scores:
         """Score all requests of all tasks together, so that they share prefixes across tasks."""
@@ -153,7 +155,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         cut = self._cut_prompts(shown)
         if requests and self._is_streamed(wanted):
             one_each = [request for request in wanted if request is not None]
-            most = MAX_ROWS if str(self.batch_size_per_gpu).startswith("auto") else rows
+            most = MAX_ROWS if self._is_batch_auto else rows
             texts, reused = session.written_stream(
                 requests, prompts, plan_texts, lambda batches: self._stream(batches, one_each, most)
             )
