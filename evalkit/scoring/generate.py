@@ -125,8 +125,9 @@ class Generator:
             flow.slots = size
             try:
                 with self.prepacked.used():
-                    for row in self._flow(flow, self.new_slots(size, tokens)):
-                        yield row, self._text(row)
+                    for finished in self._flow(flow, self.new_slots(size, tokens)):
+                        for row in finished:
+                            yield row, self._text(row)
                 return
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -143,8 +144,8 @@ class Generator:
             flow.start_again()
 
     @torch.inference_mode()
-    def _flow(self, flow: Flow, slots: Slots) -> Iterator[Row]:
-        """Generate for the rows of a flow in slots; yields each when it is finished."""
+    def _flow(self, flow: Flow, slots: Slots) -> Iterator[list[Row]]:
+        """Generate a token a step for each row of a flow in slots; yields the rows that are finished by it."""
         watches: dict[int, Watch] = {}
         while True:
             logits = []
@@ -157,6 +158,7 @@ class Generator:
             if not logits:
                 return
             self._take(torch.cat(logits) if len(logits) > 1 else logits[0], flow.active, watches)
+            finished = []
             for row, slot, last in flow.leave():
                 del watches[id(row)]
                 if row.has_failed:
@@ -166,7 +168,8 @@ class Generator:
                 if slot != last:
                     moved = flow.active[slot]
                     slots.move(last, slot, len(moved.prompt_ids) + len(moved.generated) - 1)
-                yield row
+                finished.append(row)
+            yield finished
 
     def _take(self, logits: torch.Tensor, rows: Sequence[Row], watches: Mapping[int, Watch]) -> None:
         """Give each row its next token by its logits."""
@@ -220,6 +223,12 @@ class Generator:
         Args:
             rows: begun anew; their ``generated`` is filled in.
         """
+        if self.uses_slots:
+            flow = Flow(rows, len(rows))
+            with self.prepacked.used():
+                for _ in self._flow(flow, self.new_slots(len(rows), max(row.tokens for row in rows))):
+                    yield len(flow.active)
+            return
         batch = Batch(rows)
         watches = {
             id(row): self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens) for row in rows
