@@ -9,11 +9,12 @@ prompts), in the order of the calls. A section's records in the journal are
     reused     scores taken over from another run (with --reuse only)
     plan       how the other requests are grouped; written before anything is computed
     pack       scores of one pack of the plan          (one record a finished pack)
-    texts      generated texts of one batch of the plan (one record a finished batch)
+    texts      generated texts of one batch of the plan (one record a finished batch; in any order)
 
 What a floating-point result is depends on what shares its batch. So a resumed run computes the stored plan's packs,
 whatever the batch size or the free memory of today, and starts from the memory budget that the last pack left. Results
-are then the same to the bit, and so is the journal.
+are then the same to the bit, and so is the journal; where texts do not depend on what is beside them, batches are single
+texts that are written in the order in which they are finished, which is another after an interruption.
 """
 
 from __future__ import annotations
