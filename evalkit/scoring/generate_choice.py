@@ -98,9 +98,9 @@ def probe_slots(generator: Generator, max_length: int) -> float:
     first, other = _probe_prompts(model, max_length)
     short = first[: len(first) // 3 + 1]
     seen: list[torch.Tensor] = []
-    worst = 0.0
-    for prompts in ([first, other, short], [first], [*[short] * _PROBE_MATES, first, other]):
-        with generator.prepacked.used():
+    found: list[tuple[list[tuple[int, ...]], list[tuple[int, ...]], list[float]]] = []
+    with generator.prepacked.used():
+        for prompts in ([first, other, short], [first], [*[short] * _PROBE_MATES, first, other]):
             slots = generator.new_slots(len(prompts), max(map(len, prompts)) + _PROBE_TOKENS)
             logits = torch.stack([slots.read(slot, prompt) for slot, prompt in enumerate(prompts)])
             totals = torch.zeros(len(prompts), device=device)
@@ -112,11 +112,14 @@ def probe_slots(generator: Generator, max_length: int) -> float:
                 totals += logprobs
                 generated.append(tokens.tolist())
                 logits = slots.step(generated[-1], [len(prompt) + step for prompt in prompts])
-        seen.append(torch.stack(mine))
-        if len(seen) == 1 or not torch.equal(seen[0], seen[-1]):
-            texts = [tuple(text) for text in zip(*generated, strict=True)]
-            worst = _worse(worst, _difference(model, max_length, prompts, texts, totals.tolist()))
+            seen.append(torch.stack(mine))
+            if len(seen) == 1 or not torch.equal(seen[0], seen[-1]):
+                texts = [tuple(text) for text in zip(*generated, strict=True)]
+                found.append((prompts, texts, totals.tolist()))
     generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
+    worst = 0.0
+    for prompts, texts, sums in found:
+        worst = _worse(worst, _difference(model, max_length, prompts, texts, sums))
     return worst
 
 

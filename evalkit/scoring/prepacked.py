@@ -6,7 +6,8 @@ oneDNN keeps them in its own order; torch's compiler uses the same two operators
 these products are, besides, the same to the bit whatever the number of rows, which is tried before it is relied on
 (``generate_choice``).
 
-The ordered weights are a copy: as much memory again, so only where the machine has plenty. What scores
+The ordered weights are a copy, made when generation begins (a third of a second for that many) and given back when it
+ends: as much memory again, so only where the machine has plenty, and never older than the weights. What scores
 (``loglikelihood``) is untouched: its numbers are those of the model as it was loaded.
 """
 
@@ -34,7 +35,6 @@ class Prepacked:
     """
 
     def __init__(self, model: Any) -> None:
-        self._layers: list[tuple[Any, Any]] = []
         layers = [
             module
             for module in model.modules()
@@ -44,29 +44,28 @@ class Prepacked:
             and module.weight.device.type == "cpu"
             and module.weight.dtype == torch.float32
         ]
-        weights = {id(layer.weight): layer.weight for layer in layers}
-        size = sum(weight.numel() * weight.element_size() for weight in weights.values())
-        if model_device(model).type != "cpu" or not layers or size > MEMORY_SHARE * _memory_bytes():
-            return
-        try:
-            packed = {key: _packed(weight) for key, weight in weights.items()}
-        except (AttributeError, RuntimeError, NotImplementedError):
-            # A build of torch without oneDNN, or one in which the operators have other names.
-            return
-        self._layers = [(layer, _Linear(packed[id(layer.weight)], layer)) for layer in layers]
+        sizes = {id(layer.weight): layer.weight.numel() * layer.weight.element_size() for layer in layers}
+        fits = sum(sizes.values()) <= MEMORY_SHARE * _memory_bytes()
+        is_here = model_device(model).type == "cpu" and _has_products()
+        self._layers: list[Any] = layers if fits and is_here else []
 
     def __len__(self) -> int:
         return len(self._layers)
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Let the layers compute with the ordered weights."""
+        """Let the layers compute with the ordered weights; not to be entered again within."""
+        packed: dict[int, torch.Tensor] = {}
         try:
-            for layer, forward in self._layers:
-                layer.forward = forward
+            for layer in self._layers:
+                key = id(layer.weight)  # some share theirs
+                if key not in packed:
+                    packed[key] = _packed(layer.weight)
+                layer.forward = _Linear(packed[key], layer)
+            packed.clear()
             yield
         finally:
-            for layer, _ in self._layers:
+            for layer in self._layers:
                 vars(layer).pop("forward", None)
 
 
@@ -87,6 +86,17 @@ class _Linear:
 def _packed(weight: torch.Tensor) -> torch.Tensor:
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 16)
     return packed
+
+
+def _has_products() -> bool:
+    """Whether this build of torch has oneDNN and the two operators under these names."""
+    weight = torch.ones(2, 2)
+    try:
+        product = _Linear(_packed(weight), torch.nn.Linear(2, 2, bias=False))
+        with torch.inference_mode():
+            return bool((product(weight) == 2.0).all())
+    except (AttributeError, RuntimeError, NotImplementedError, TypeError):
+        return False
 
 
 def _memory_bytes() -> int:

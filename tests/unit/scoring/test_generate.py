@@ -339,3 +339,21 @@ def test_a_model_that_gives_no_numbers_gives_no_text(mistral: Any, temperature: 
         with torch.no_grad():
             weight[5] = before
     assert None not in Generator(mistral, tokenizer(), max_length=MAX_LENGTH).generate(requests)
+
+
+def test_weights_that_change_between_texts_count(mistral: Any) -> None:
+    """A model in training is evaluated again and again; ordered weights must not be those of an earlier time."""
+    import torch
+
+    from evalkit.scoring.generate import Generator
+
+    model = copy.deepcopy(mistral)
+    requests = [GenerationRequest(prompt, (), 12) for prompt in prompts()]
+    generator = Generator(model, tokenizer(), max_length=MAX_LENGTH)
+    before = generator.generate(requests)
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)  # which no version counter notices
+    after = generator.generate(requests)
+    assert after != before
+    assert after == Generator(copy.deepcopy(model), tokenizer(), max_length=MAX_LENGTH).generate(requests)
