@@ -13,8 +13,8 @@ prompts), in the order of the calls. A section's records in the journal are
 
 What a floating-point result is depends on what shares its batch. So a resumed run computes the stored plan's packs,
 whatever the batch size or the free memory of today, and starts from the memory budget that the last pack left. Results
-are then the same to the bit, and so is the journal. Texts that do not depend on what is beside them are batches of their
-own, written in the order in which they are finished, which is another after an interruption.
+are then the same to the bit, and so is the journal. Texts that do not depend on what is beside them are batches of
+their own, written in the order in which they are finished, which is another after an interruption.
 """
 
 from __future__ import annotations
