@@ -1,8 +1,19 @@
-"""Generation speed: lm-eval's ``generate_until`` against evalkit's, on the prompts of HumanEval and geometric_shapes.
+"""Generation: evalkit against lm-eval's hf model, transformers' own ``generate`` and the memory's bandwidth.
 
-    python benchmarks/generation.py --data FOLDER [--documents 24] [--hidden H --layers L] [--json F]
+    python benchmarks/generation.py --data FOLDER [--model FOLDER] [--measures humaneval,shapes] [--documents 24]
+                                    [--batches 4,16,64] [--max-new-tokens N] [--samples 20] [--json F]
 
-Greedy; lm-eval's batch size is the fastest of 4, 16 and 64. Prints one line; the texts of both sides are compared.
+Without --model: a random Mistral (--hidden, --layers) with the real vocabulary. Every side of a measure runs in a
+process of its own, one after the other, with as many threads as OMP_NUM_THREADS says, and loads before the clock
+starts; lm-eval gets the best of its batch sizes. Peak memory is the whole process's. Texts of both are compared.
+
+    humaneval  HumanEval's prompts, greedy, its stop strings, at most 512 tokens
+    shapes     geometric_shapes, greedy, no stop strings, 128 tokens
+    chat       humaneval_chat through the chat template, greedy, at most 1,024 tokens
+    samples    HumanEval, --samples completions a problem at temperature 0.2
+    run        HumanEval by ``evalkit run`` against the generator called directly
+    step       a step of 1, 4, 16 and 64 rows against the time to copy as many bytes as its weights and cache have
+    rows       HumanEval's texts against transformers' generate, a row at a time
 """
 
 from __future__ import annotations
@@ -11,101 +22,334 @@ import argparse
 import copy
 import json
 import logging
+import os
 import platform
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from common import instances_of, mistral_tokenizer, random_mistral, task_objects
 
-LM_EVAL_BATCHES = (4, 16, 64)
-TASKS = ("humaneval", "bigbench_geometric_shapes")
+MEASURES = ("humaneval", "shapes", "chat", "samples", "run", "step", "rows")
+TASKS = {"shapes": "bigbench_geometric_shapes", "chat": "humaneval_chat"}
+MOST = {"shapes": 128, "chat": 1024}
+STEP_ROWS, STEP_PLACES = (1, 4, 16, 64), 256
 
 
-def generation_instances(data: str, documents: int) -> list[Any]:
-    """Return lm-eval's instances for the first documents of both tasks."""
-    return [
-        one
-        for task in task_objects(data, TASKS).values()
-        for doc in list(task.eval_docs)[:documents]
-        for one in instances_of(task, doc, "generate_until")
-    ]
-
-
-def main() -> None:
-    """Time both sides, twice each, alternating; the better time of each counts."""
+def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/data", help="folder with the benchmark data")
-    parser.add_argument("--documents", type=int, default=24, help="documents of either task")
+    parser.add_argument("--model", default="", help="folder of a checkpoint; default: a random Mistral")
+    parser.add_argument("--measures", default=",".join(MEASURES))
+    parser.add_argument("--documents", type=int, default=24, help="documents of a task")
+    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--max-new-tokens", type=int, default=0, help="lower every measure's limit to this")
+    parser.add_argument("--batches", default="4,16,64", help="lm-eval's batch sizes")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/generation.json"))
-    options = parser.parse_args()
-    logging.disable(logging.WARNING)
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
 
-    from lm_eval.models.huggingface import HFLM
 
-    from evalkit.scoring.generate_choice import choose_generator
-    from evalkit.scoring.requests import GenerationRequest
+def loaded(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the model and its tokenizer."""
+    if options.model:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    instances = generation_instances(options.data, options.documents)
-    tokenizer = mistral_tokenizer()
+        model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype)).eval()
+        return model.to(options.device), AutoTokenizer.from_pretrained(options.model)
     model = random_mistral(options.hidden, options.layers, options.dtype, options.device)
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.data.mul_(3)  # else a random model repeats one token for ever
+    return model, mistral_tokenizer()
+
+
+def instances(options: argparse.Namespace, measure: str, tokenizer: Any) -> list[Any]:
+    """Return lm-eval's instances of a measure: (prompt, settings), repeated for samples."""
+    task = next(iter(task_objects(options.data, (TASKS.get(measure, "humaneval"),)).values()))
+    most = MOST.get(measure, 512)
+    if options.max_new_tokens:
+        most = min(most, options.max_new_tokens)
+    found = []
+    for doc in list(task.eval_docs)[: options.documents]:
+        for one in instances_of(task, doc, "generate_until"):
+            prompt, settings = one.args[0], {**one.args[1], "max_gen_toks": most}
+            if settings.pop("chat", False):
+                turn = [{"role": "user", "content": prompt}]
+                if tokenizer.chat_template:
+                    prompt = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+            if measure == "samples":
+                settings |= {"do_sample": True, "temperature": 0.2}
+            for _ in range(options.samples if measure == "samples" else 1):
+                again = copy.copy(one)
+                again.arguments = (prompt, settings)
+                found.append(again)
+    return found
+
+
+def side_evalkit(options: argparse.Namespace, measure: str) -> dict[str, Any]:
+    """Generate with evalkit's generator."""
+    from evalkit.scoring.generate_choice import choose_generator
+    from evalkit.scoring.requests import GenerationRequest
+
+    model, tokenizer = loaded(options)
+    wanted = instances(options, measure, tokenizer)
     generator, reason = choose_generator(model, tokenizer, max_length=2048)
     if generator is None:
         raise SystemExit(reason)
-    requests = [
-        GenerationRequest(
-            prompt=one.args[0],
-            until=tuple(one.args[1].get("until") or ()),
-            max_new_tokens=int(one.args[1].get("max_gen_toks", 256)),
-        )
-        for one in instances
-    ]
-    seconds: dict[str, float] = {}
-    texts: dict[str, list[str]] = {}
-
-    def timed(name: str, run: Any) -> None:
-        start = time.perf_counter()
-        texts[name] = run()
-        seconds[name] = min(seconds.get(name, float("inf")), time.perf_counter() - start)
-
-    for _ in range(2):
-        timed("evalkit", lambda: generator.generate(requests))
-        for batch in LM_EVAL_BATCHES:
-            lm = HFLM(
-                pretrained=model,
-                tokenizer=tokenizer,
-                backend="causal",
-                batch_size=batch,
-                add_bos_token=False,
-                max_length=2048,
+    seen: dict[str, int] = {}
+    requests = []
+    for one in wanted:
+        seen[one.args[0]] = seen.get(one.args[0], -1) + 1
+        temperature = one.args[1].get("temperature") or 0.0
+        requests.append(
+            GenerationRequest(
+                one.args[0],
+                tuple(one.args[1].get("until") or ()),
+                one.args[1]["max_gen_toks"],
+                temperature=temperature,
+                sample=seen[one.args[0]] if temperature else 0,
             )
-            timed(f"lm-eval {batch}", lambda lm=lm: lm.generate_until(copy.deepcopy(instances), disable_tqdm=True))
-    best = min((name for name in seconds if name != "evalkit"), key=lambda name: seconds[name])
-    differing = sum(a != b for a, b in zip(texts["evalkit"], texts[best], strict=True))
-    figures = {
-        "requests": len(requests),
-        "hidden": options.hidden,
-        "layers": options.layers,
-        "device": options.device,
+        )
+    tokens = 0
+    texts: list[str | None] = [None] * len(requests)
+    with Clock() as clock:
+        for row, text in generator.stream(generator.rows(requests)):
+            tokens += len(row.generated)
+            for index in row.indices:
+                texts[index] = text
+    return clock.found | {"texts": texts, "tokens": tokens, "is_invariant": generator.is_invariant}
+
+
+def side_lm_eval(options: argparse.Namespace, measure: str, batch: int) -> dict[str, Any]:
+    """Generate with lm-eval's hf model."""
+    from lm_eval.models.huggingface import HFLM
+
+    model, tokenizer = loaded(options)
+    wanted = instances(options, measure, tokenizer)
+    lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch, add_bos_token=False, max_length=2048)
+    with Clock() as clock:
+        texts = lm.generate_until(wanted, disable_tqdm=True)
+    return clock.found | {"texts": texts}
+
+
+def side_rows(options: argparse.Namespace, measure: str) -> dict[str, Any]:
+    """Generate with transformers' generate, a row at a time; the text is made of its tokens as evalkit's is."""
+    import torch
+
+    from evalkit.scoring.stopping import Stopping
+
+    model, tokenizer = loaded(options)
+    stopping, texts = Stopping(model, tokenizer), []
+    with Clock() as clock:
+        for one in instances(options, measure, tokenizer):
+            prompt = tokenizer(one.args[0], add_special_tokens=False)["input_ids"]
+            whole = model.generate(
+                torch.tensor([prompt], device=model.device),
+                attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=model.device),
+                max_new_tokens=one.args[1]["max_gen_toks"],
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                eos_token_id=sorted(stopping.end_ids) or None,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+            text = stopping.decoder.completion(prompt, whole[0, len(prompt) :].tolist())
+            texts.append(stopping.cut(text, one.args[1].get("until") or ()))
+    return clock.found | {"texts": texts}
+
+
+def side_step(options: argparse.Namespace) -> dict[str, Any]:
+    """Time steps, and copies of as many bytes as they read."""
+    import torch
+
+    from evalkit.scoring.generate_choice import choose_generator
+
+    model, tokenizer = loaded(options)
+    generator, reason = choose_generator(model, tokenizer, max_length=2048)
+    if generator is None:
+        raise SystemExit(reason)
+    weights = {id(p): p.numel() * p.element_size() for p in model.parameters()}
+    block = torch.randn(64 << 20, device=model.device)
+    other = torch.empty_like(block)
+    copied = best(lambda: other.copy_(block))
+    rate = 2 * block.numel() * block.element_size() / copied
+    config = model.config
+    width = config.hidden_size // config.num_attention_heads * config.num_key_value_heads
+    place = 2 * config.num_hidden_layers * width * block.element_size()
+    found: dict[str, Any] = {"copy_bytes_a_second": rate, "bytes_of_weights": sum(weights.values()), "rows": {}}
+    prompt = tuple(range(5, 5 + STEP_PLACES))
+    for rows in STEP_ROWS:
+        with torch.inference_mode(), generator.prepacked.used():
+            slots = generator.new_slots(rows, STEP_PLACES + 16)
+            for slot in range(rows):
+                slots.read(slot, prompt)
+            seconds = best(lambda rows=rows, slots=slots: slots.step([9] * rows, [STEP_PLACES] * rows))
+        bound = (sum(weights.values()) + rows * STEP_PLACES * place) / rate
+        found["rows"][str(rows)] = {"seconds": seconds, "tokens_a_second": rows / seconds, "of_bound": bound / seconds}
+    return found | {"peak_mib": peak_mib()}
+
+
+def side_run(options: argparse.Namespace) -> dict[str, Any]:
+    """Let ``evalkit run`` do HumanEval; what is timed is from the first prompt to the last text."""
+    from evalkit.cli import main
+    from evalkit.models.scored import ScoredLM
+
+    if not options.model:
+        raise SystemExit("--measures run: needs --model, which evalkit run loads")
+    times: dict[str, Any] = {}
+    inner = ScoredLM.texts
+
+    def timed(self: Any, *arguments: Any, **named: Any) -> Any:
+        assert self.generator is not None  # the probe comes before the clock, as it does on the other side
+        with Clock() as clock:
+            found = inner(self, *arguments, **named)
+        times.update(clock.found, texts=list(found.answers))
+        return found
+
+    ScoredLM.texts = timed  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["run", "--model", options.model, "--dtype", options.dtype, "--device", options.device]
+        words += ["--suite", "humaneval", "--limit", str(options.documents), "--data", options.data]
+        words += ["--max-new-tokens", str(options.max_new_tokens or 512), "--output", folder]
+        try:
+            sys.stdout = sys.stderr
+            main(words)
+        except SystemExit as end:
+            if end.code:
+                raise
+        finally:
+            sys.stdout = sys.__stdout__
+    return times
+
+
+class Clock:
+    """Wall and CPU seconds of a block, and the process's peak memory after it."""
+
+    found: dict[str, Any]
+
+    def __enter__(self) -> Clock:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.found = {
+            "seconds": time.perf_counter() - self._wall,
+            "cpu_seconds": time.process_time() - self._cpu,
+            "peak_mib": peak_mib(),
+        }
+
+
+def peak_mib() -> float:
+    """Return the greatest memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
+
+
+def best(run: Any, times: int = 5) -> float:
+    """Return the least of some runs' seconds, of CPU where threads would wait for neighbours."""
+    found = []
+    for _ in range(times):
+        clock = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - clock)
+    return min(found)
+
+
+def in_process(side: str, arguments: list[str]) -> dict[str, Any]:
+    """Run a side in a process of its own."""
+    command = [sys.executable, __file__, *arguments, "--side", side]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False, text=True)
+    if done.returncode:
+        raise SystemExit(f"generation: {side} failed")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Run the measures and print a line of each."""
+    options = options_of()
+    logging.disable(logging.WARNING)
+    if options.side:
+        name, _, rest = options.side.partition(":")
+        measure, _, batch = rest.partition(":")
+        sides = {
+            "evalkit": lambda: side_evalkit(options, measure),
+            "lm-eval": lambda: side_lm_eval(options, measure, int(batch)),
+            "rows": lambda: side_rows(options, measure),
+            "step": lambda: side_step(options),
+            "run": lambda: side_run(options),
+        }
+        print(json.dumps(sides[name]()))
+        return
+    figures: dict[str, Any] = {
+        "documents": options.documents,
+        "model": Path(options.model).name or f"random Mistral {options.hidden}x{options.layers}",
         "dtype": options.dtype,
+        "device": options.device,
+        "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
         "machine": platform.processor() or platform.machine(),
-        "seconds": seconds,
-        "ratio": seconds[best] / seconds["evalkit"],
-        "differing_texts": differing,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "measures": {},
     }
+    print(f"{figures['model']}, {options.dtype}, {figures['threads']} threads, load {figures['load']:.1f}")
+    for measure in options.measures.split(","):
+        if measure not in MEASURES:
+            raise SystemExit(f"--measures {measure}: there is no such measure; give some of {', '.join(MEASURES)}")
+        figures["measures"][measure] = found = measured(options, measure, sys.argv[1:])
+        print(f"{measure:10} {found.pop('line')}", flush=True)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    print(
-        f"generation: {figures['ratio']:.2f}x ({best}: {seconds[best]:.1f} s -> {seconds['evalkit']:.1f} s), "
-        f"{len(requests)} requests, differing texts {differing}"
+
+
+def measured(options: argparse.Namespace, measure: str, arguments: list[str]) -> dict[str, Any]:
+    """Return a measure's figures, and the ``line`` that is printed."""
+    if measure == "step":
+        found = in_process("step", arguments)
+        parts = [
+            f"{rows} rows {of['tokens_a_second']:.0f} tokens/s ({100 * of['of_bound']:.0f} % of the bound)"
+            for rows, of in found["rows"].items()
+        ]
+        return found | {"line": f"{', '.join(parts)}; copying {found['copy_bytes_a_second'] / 1e9:.1f} GB/s"}
+    task = measure if measure in (*TASKS, "samples") else "humaneval"
+    ours = in_process(f"evalkit:{task}", arguments)
+    if measure in ("run", "rows"):
+        others = {measure: in_process(measure if measure == "run" else f"rows:{task}", arguments)}
+    else:
+        others = {
+            f"lm-eval at {batch}": in_process(f"lm-eval:{task}:{batch}", arguments)
+            for batch in options.batches.split(",")
+        }
+    name = min(others, key=lambda name: others[name]["seconds"])
+    other = others[name]
+    differing = sum(a != b for a, b in zip(ours["texts"], other["texts"], strict=True))
+    ratio, cpu_ratio = (other[key] / ours[key] for key in ("seconds", "cpu_seconds"))
+    line = (
+        f"{ratio:.2f} x ({cpu_ratio:.2f} x in CPU time): {name} {other['seconds']:.1f} s, "
+        f"{other['peak_mib']:.0f} MiB; evalkit {ours['seconds']:.1f} s, {ours['peak_mib']:.0f} MiB, "
+        f"{ours['tokens'] / ours['seconds']:.0f} tokens/s; "
+        f"{len(ours['texts'])} texts, {'drawn otherwise' if measure == 'samples' else f'{differing} differ'}"
     )
+    for side in (ours, *others.values()):
+        side.pop("texts")
+    return {
+        "evalkit": ours,
+        "others": others,
+        "ratio": ratio,
+        "cpu_ratio": cpu_ratio,
+        "differ": differing,
+        "line": line,
+    }
 
 
 if __name__ == "__main__":

@@ -16,18 +16,18 @@ new one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from evalkit.errors import ModelError
-from evalkit.scoring.checked import checked_texts
+from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.requests import Score, TokenRequest
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
-    from evalkit.store.ledger import Ledger
+    from evalkit.store.ledger import Ledger, TextStream
     from evalkit.store.sections import Prompt
 
 Mark = Literal["cut", "apart", "reused", "missing"]
@@ -295,6 +295,27 @@ class Session:
         Returns:
             The texts, and the positions of those that came from another run.
         """
+
+        def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
+            for number, positions in batches:
+                yield number, compute(positions)
+
+        return self.written_stream(requests, prompts, plan, one_by_one)
+
+    def written_stream(
+        self,
+        requests: Sequence[TextRequest],
+        prompts: Sequence[Prompt],
+        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        stream: TextStream,
+    ) -> tuple[list[str | None], list[int]]:
+        """Do as `written` does, for whoever begins batches before others are finished.
+
+        Args:
+            requests, prompts, plan: as there; a batch's texts must not depend on what is generated beside it.
+            stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
+                each when it is finished, in any order.
+        """
         _check_count("written", requests, prompts)
         told: set[int] = set()
 
@@ -304,16 +325,37 @@ class Session:
                     told.add(position)
                     self.on_text(requests[position], text)
 
-        def compute_and_tell(positions: Sequence[int]) -> Sequence[str | None]:
-            texts = checked_texts("session.written", compute(positions), len(positions))
-            tell(positions, texts)
-            return texts
+        def stream_and_tell(
+            batches: Iterator[tuple[int, list[int]]],
+        ) -> Iterator[tuple[int, Sequence[str | None]]]:
+            asked: dict[int, list[int]] = {}
+
+            def noted() -> Iterator[tuple[int, list[int]]]:
+                for number, positions in batches:
+                    asked[number] = positions
+                    yield number, positions
+
+            source = noted()
+            for number, found in stream(source):
+                if number not in asked:
+                    raise ModelError(f"session.written: texts of batch {number!r}, which is not asked for or was given")
+                positions = asked.pop(number)
+                texts = checked_texts("session.written", found, len(positions))
+                tell(positions, texts)
+                yield number, texts
+            if next(source, None) is not None or asked:
+                raise ModelError(f"session.written: no texts of batch {min(asked)}, and no more come")
 
         reused: list[int] = []
         if self.ledger is None:
-            texts = list(compute_and_tell(range(len(requests))))
+            texts: list[str | None] = [None] * len(requests)
+            batches = dict(enumerate([list(batch) for batch in plan(prompts)]))
+            check_batches("plan of the texts", list(batches.values()), len(prompts))
+            for number, found in stream_and_tell(iter(batches.items())):
+                for position, text in zip(batches[number], found, strict=True):
+                    texts[position] = text
         else:
-            texts = self.ledger.generate(prompts, plan, compute_and_tell, _documents(requests))
+            texts = self.ledger.generate_stream(prompts, plan, stream_and_tell, _documents(requests))
             reused = list(self.ledger.reused)
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused

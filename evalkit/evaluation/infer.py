@@ -17,6 +17,7 @@ from evalkit.requirements import check_packages
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM
+    from evalkit.scoring.completion import Decoder
 
 
 @dataclass(frozen=True)
@@ -122,40 +123,82 @@ def _chat_text(lm: OpenMindLM, prompt: Prompt, notes: TextIO) -> str:
     return lm.apply_chat_template([*history, {"role": "user", "content": prompt.text}], add_generation_prompt=True)
 
 
+class _Writer:
+    """Writes an answer as far as its characters are complete, and notes when each token was known.
+
+    Attributes:
+        times: the clock in seconds, when the prompt was sent and at each token.
+    """
+
+    def __init__(self, decoder: Decoder, prompt_ids: list[int], output: TextIO) -> None:
+        from evalkit.scoring.completion import Stream
+
+        self._stream, self._output, self._written = Stream(decoder, prompt_ids), output, 0
+        self.times = [time.perf_counter()]
+
+    def push(self, token: int) -> None:
+        """Take the next token."""
+        self.times.append(time.perf_counter())
+        self._stream.push(token)
+        self._write(len(self._stream.text.rstrip("\ufffd")))
+
+    def end(self) -> None:
+        """Write what is left."""
+        self._write(len(self._stream.text))
+        self._output.write("\n")
+        self._output.flush()
+
+    def _write(self, end: int) -> None:
+        self._output.write(self._stream.text[self._written : end])
+        self._output.flush()
+        self._written = max(self._written, end)
+
+
 def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) -> tuple[list[int], list[float]]:
-    """Generate and stream.
+    """Generate and stream, as a run would generate.
 
     Returns:
         The generated ids, and the clock (seconds) when the prompt was sent and when each of them was known.
     """
+    from evalkit.scoring.completion import Decoder
+    from evalkit.scoring.requests import GenerationRequest
+    from evalkit.scoring.schedule import Row
+
+    most = min(prompt.max_new_tokens, lm.max_length - len(ids))
+    generator = lm.generator
+    writer = _Writer(Decoder(lm.tokenizer), ids, output)
+    if generator is None:
+        generated = _generate_by_transformers(lm, ids, prompt, most, writer)
+    else:
+        request = GenerationRequest(
+            prompt.text, max_new_tokens=most, temperature=prompt.temperature, top_p=prompt.top_p, seed=prompt.seed
+        )
+        row = Row(request, tuple(ids), [0])
+        with lm.running():
+            for _ in generator.steps([row]):
+                writer.push(row.generated[-1])
+        generated = row.generated
+    writer.end()
+    return generated, writer.times
+
+
+def _generate_by_transformers(lm: OpenMindLM, ids: list[int], prompt: Prompt, most: int, writer: _Writer) -> list[int]:
+    """Generate with the loop of transformers, for models that ours is not for; returns the generated ids."""
     import torch
 
-    from evalkit.scoring.completion import Decoder, Stream
-
-    times: list[float] = []
-    stream = Stream(Decoder(lm.tokenizer), ids)
-
     class Streamer:
-        """Writes the text as far as its characters are complete; transformers hands it the prompt first."""
+        """What transformers hands its tokens to, the prompt first."""
 
-        written = 0
+        is_begun = False
 
         def put(self, value: Any) -> None:
-            times.append(time.perf_counter())
-            if len(times) > 1:
+            if self.is_begun:
                 for token in value.flatten().tolist():
-                    stream.push(int(token))
-                self._write(len(stream.text.rstrip("\ufffd")))
+                    writer.push(int(token))
+            self.is_begun = True
 
         def end(self) -> None:
-            self._write(len(stream.text))
-            output.write("\n")
-            output.flush()
-
-        def _write(self, end: int) -> None:
-            output.write(stream.text[self.written : end])
-            output.flush()
-            self.written = max(self.written, end)
+            """The answer is ended elsewhere."""
 
     # All of them are named: a checkpoint's generation_config.json may hold other defaults.
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -167,17 +210,18 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
         generated = lm.model.generate(
             input_ids=row,
             attention_mask=torch.ones_like(row),
-            max_new_tokens=min(prompt.max_new_tokens, lm.max_length - len(ids)),
+            max_new_tokens=most,
             eos_token_id=sorted(_end_ids(lm)) or None,
             pad_token_id=lm.tokenizer.pad_token_id,
             streamer=Streamer(),
             **sampling,
         )
-    return generated[0, len(ids) :].tolist(), times
+    found: list[int] = generated[0, len(ids) :].tolist()
+    return found
 
 
-def _end_ids(lm: OpenMindLM) -> set[int]:
-    """Return the ids that end an answer: the tokenizer's and those of the checkpoint's generation settings."""
-    configured = lm.model.generation_config.eos_token_id
-    ends = {lm.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-    return {int(end) for end in ends if end is not None}
+def _end_ids(lm: OpenMindLM) -> frozenset[int]:
+    """Return the ids that end an answer."""
+    from evalkit.scoring import stopping
+
+    return stopping.end_ids(lm.model, lm.tokenizer)

@@ -31,7 +31,7 @@ from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests, make_plain
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
-from evalkit.scoring.generate import Generator
+from evalkit.scoring.generate import MAX_ROWS, Generator
 from evalkit.scoring.generate_choice import choose_generator
 from evalkit.scoring.generate_transformers import Wish
 from evalkit.scoring.generate_transformers import generate as generate_by_transformers
@@ -39,7 +39,8 @@ from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.parts import is_out_of_memory
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
-from evalkit.store.sections import FailedText, Prompt, plan_batches
+from evalkit.scoring.schedule import Row
+from evalkit.store.sections import FailedText, Prompt, plan_batches, plan_texts
 from evalkit.streams import redirected, target_of
 
 # Rows of a generated batch where the batch size is ``auto``.
@@ -75,7 +76,9 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self._audit_fraction = audit_fraction
         # Contexts that `apply_chat_template` has made already, by hash.
         self._rendered: set[int] = set()
-        if str(batch_size).startswith("auto") and self.device.type == "cpu":
+        self._is_batch_auto = str(batch_size).startswith("auto")
+        if self._is_batch_auto and self.device.type == "cpu":
+            # For lm-eval's own loops, which have scores of every position.
             self.batch_size_per_gpu = self._cpu_batch_size()
 
     # --- the answering protocol --------------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     @property
     def generation_rows(self) -> int:
         """Rows of a generated batch, where nothing else is prescribed."""
-        return GENERATION_ROWS if str(self.batch_size_per_gpu).startswith("auto") else int(self.batch_size_per_gpu)
+        return GENERATION_ROWS if self._is_batch_auto else int(self.batch_size_per_gpu)
 
     def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Scores:
         """Score all requests of all tasks together, so that they share prefixes across tasks."""
@@ -150,7 +153,14 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             return self._generate([shown[p] for p in positions], [wanted[p] for p in positions], rows)
 
         cut = self._cut_prompts(shown)
-        texts, reused = session.written(requests, prompts, lambda todo: plan_batches(todo, rows), generate_batch)
+        if requests and self._is_streamed(wanted):
+            one_each = [request for request in wanted if request is not None]
+            most = MAX_ROWS if self._is_batch_auto else rows
+            texts, reused = session.written_stream(
+                requests, prompts, plan_texts, lambda batches: self._stream(batches, one_each, most)
+            )
+        else:
+            texts, reused = session.written(requests, prompts, lambda todo: plan_batches(todo, rows), generate_batch)
         return Texts(texts, {"cut": cut, "reused": reused})
 
     def _keep_to(self, session: Session) -> None:
@@ -256,6 +266,49 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 max_length=int(self.max_length),
                 add_special_tokens=bool(self.add_bos_token),
             )
+
+    def _is_streamed(self, wanted: Sequence[GenerationRequest | None]) -> bool:
+        """Return whether each text can be made apart, since it is the same in any company."""
+        generator = self._chosen_generator[0]
+        return generator is not None and generator.is_invariant and None not in wanted and self.think_end_token is None
+
+    def _stream(
+        self, batches: Iterator[tuple[int, list[int]]], wanted: Sequence[GenerationRequest], max_rows: int
+    ) -> Iterator[tuple[int, list[str | None]]]:
+        """Generate batches side by side; yields (number, texts) of each that is finished.
+
+        Args:
+            batches: (number, positions among ``wanted``), asked for when there is room.
+            wanted: all requests.
+            max_rows: greatest number of texts at once.
+        """
+        generator = self._chosen_generator[0]
+        assert generator is not None
+        rows = generator.rows(wanted)
+        row_of = {index: row for row in rows for index in row.indices}
+        begun: dict[int, list[int]] = {}
+        texts: dict[int, str | None] = {}
+        seen: set[int] = set()
+
+        def waiting() -> Iterator[Row]:
+            for number, positions in batches:
+                begun[number] = positions
+                for row in dict.fromkeys(row_of[position] for position in positions):
+                    if id(row) not in seen:
+                        seen.add(id(row))
+                        yield row
+
+        def finished() -> Iterator[tuple[int, list[str | None]]]:
+            for number, positions in list(begun.items()):
+                if all(id(row_of[position]) in texts for position in positions):
+                    del begun[number]
+                    yield number, [texts[id(row_of[position])] for position in positions]
+
+        with self.running():
+            for row, text in generator.stream(rows, waiting=waiting(), max_rows=max_rows):
+                texts[id(row)] = text
+                yield from finished()
+            yield from finished()
 
     def _generate(
         self, requests: Sequence[TextRequest], wanted: Sequence[GenerationRequest | None], rows: int

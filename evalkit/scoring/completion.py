@@ -115,8 +115,6 @@ class Stream:
         decoder: of the tokenizer.
         prompt_ids: the prompt's tokens, as the model was given them.
 
-    Attributes:
-        text: of all tokens so far; a character that is not complete yet shows as U+FFFD.
     """
 
     def __init__(self, decoder: Decoder, prompt_ids: Sequence[int]) -> None:
@@ -124,25 +122,40 @@ class Stream:
         self._ids = decoder.end_of(prompt_ids)
         # Positions in `_ids` at which a window may begin: the text on either side is complete there.
         self._borders = [0, len(self._ids)]
-        self._settled = ""
-        self.text = ""
+        # The text up to the last border, in pieces, and what may still change.
+        self._settled: list[str] = []
+        self._piece = ""
+
+    @property
+    def text(self) -> str:
+        """The text of all tokens so far; a character that is not complete yet shows as U+FFFD."""
+        return "".join(self._settled) + self._piece
 
     def push(self, token: int, stops: Sequence[str] = ()) -> bool:
         """Add a token; returns whether the text now has one of the stop strings that it did not have before."""
         self._ids.append(token)
         border = self._borders[-1]
         begin = next((b for b in reversed(self._borders) if border - b >= CONTEXT_TOKENS), 0)
-        piece = self._decoder.added(self._ids[begin:border], self._ids[border:])
-        longest = max(map(len, stops), default=0)
+        self._piece = self._decoder.added(self._ids[begin:border], self._ids[border:])
         # What came before may hold all but the last character of a stop string.
-        near = self._settled[-(longest - 1) :] if longest > 1 else ""
-        self.text = self._settled + piece
-        found = any(stop in near + piece for stop in stops)
-        is_waiting = (not piece or piece.endswith(_REPLACEMENT)) and len(self._ids) - border < _LONGEST_WAIT
+        near = self._end(max(map(len, stops), default=1) - 1) + self._piece
+        found = any(stop in near for stop in stops)
+        is_waiting = (not self._piece or self._piece.endswith(_REPLACEMENT)) and len(self._ids) - border < _LONGEST_WAIT
         if not is_waiting:
-            self._settled = self.text
+            self._settled.append(self._piece)
+            self._piece = ""
             self._borders.append(len(self._ids))
         return found
+
+    def _end(self, length: int) -> str:
+        """Return the last characters of the settled text; looks at no more pieces than they lie in."""
+        pieces: list[str] = []
+        for piece in reversed(self._settled):
+            if length <= 0:
+                break
+            pieces.append(piece[-length:])
+            length -= len(piece)
+        return "".join(reversed(pieces))
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:

@@ -1,9 +1,12 @@
 """Generation that equals lm-eval's ``generate_until`` under greedy decoding, with less work.
 
-What is saved: equal prompts are read once, however many samples are wanted; the prefix that a batch has in common is
-read once for all its rows; a row leaves the batch when it is finished instead of waiting for the slowest (all three:
-``schedule``); stop strings are looked for in the last few tokens instead of once a stop string over the whole batch
-(``completion.Stream``).
+What is saved: equal prompts are read once, however many samples are wanted, and so is what prompts begin with in
+common; a finished row makes room for the next at once (``schedule``); keys and values are written in place instead of
+copied at each step (``slots``); on the CPU the weights lie as its products want them (``prepacked``); stop strings are
+looked for in the last few tokens instead of once a stop string over the whole batch (``completion.Stream``).
+
+Models that slots are not for (their positions come from a mask, or change with the batch's longest row) are generated
+for batch by batch, with keys and values that grow (``runner``): there rows that are finished leave, and none joins.
 
 As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
 the stop strings being applied in their order; special tokens are not part of the text. Not as in lm-eval's ``hf``: the
@@ -14,18 +17,22 @@ generation_config.json are not applied: the protocol is greedy, or plain samplin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from evalkit.errors import ModelError
 from evalkit.scoring.encode import encode_strings
-from evalkit.scoring.parts import Budget, halved, in_parts
+from evalkit.scoring.parts import Budget, halved, in_parts, is_out_of_memory, release_cache
+from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.requests import GenerationRequest
 from evalkit.scoring.runner import ModelRunner
 from evalkit.scoring.sampling import choose
-from evalkit.scoring.schedule import Batch, Row, make_rows
-from evalkit.scoring.stopping import Stopping
+from evalkit.scoring.schedule import READ_TOKENS, Batch, Flow, Row, in_families, make_rows
+from evalkit.scoring.slots import Slots, why_no_slots
+from evalkit.scoring.stopping import Stopping, Watch
 
 MAX_ROWS = 64
 """Greatest number of rows of a batch."""
@@ -40,6 +47,11 @@ class Generator:
         max_length: the model's context length in tokens.
         add_special_tokens: False for protocol nous-2023; None: as the tokenizer is set up.
         max_rows: greatest number of rows of a batch; becomes less where memory runs out.
+        uses_slots: False: batch by batch, whatever the model.
+
+    Attributes:
+        is_invariant: a row's numbers were seen not to depend on what else is in the batch, to the bit; for whoever
+            tried it to set.
     """
 
     def __init__(
@@ -50,6 +62,7 @@ class Generator:
         max_length: int,
         add_special_tokens: bool | None = False,
         max_rows: int = MAX_ROWS,
+        uses_slots: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
@@ -57,6 +70,21 @@ class Generator:
         self.stopping = Stopping(model, tokenizer)
         self._add_special_tokens = add_special_tokens
         self._budget = Budget(max_rows)
+        self.uses_slots = uses_slots and why_no_slots(model) is None
+        self.is_invariant = False
+
+    @functools.cached_property
+    def prepacked(self) -> Prepacked:
+        """The weights as the processor wants them; made when they are first needed."""
+        return Prepacked(self.runner.model)
+
+    def new_slots(self, rows: int, tokens: int) -> Slots:
+        """Return slots for so many rows of so many tokens, prompt included."""
+        # Without oneDNN's order of the weights, products of a number of rows that is no multiple of four a thread have
+        # kernels of their own.
+        on_cpu = self.runner.device.type == "cpu"
+        multiple = 1 if self.prepacked or not on_cpu else 4 * torch.get_num_threads()
+        return Slots(self.runner.model, rows, tokens, row_multiple=multiple)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[str | None]:
         """Return the completions, in the order of the requests; None where the model's logits were not finite.
@@ -66,12 +94,96 @@ class Generator:
             ModelError: a single row does not fit into memory.
         """
         texts: list[str | None] = [None] * len(requests)
-        for row in self._finished(self.rows(requests)):
-            if not row.has_failed:
-                whole = self.stopping.decoder.completion(row.prompt_ids, row.generated)
-                for index in row.indices:
-                    texts[index] = self.stopping.cut(whole, row.request.until)
+        for row, text in self.stream(self.rows(requests)):
+            for index in row.indices:
+                texts[index] = text
         return texts
+
+    def stream(
+        self, rows: Sequence[Row], *, waiting: Iterable[Row] | None = None, max_rows: int = MAX_ROWS
+    ) -> Iterator[tuple[Row, str | None]]:
+        """Generate for rows; yields each as soon as it is finished, with its text.
+
+        Args:
+            rows: all of them, by which slots are sized.
+            waiting: those of them that are to be made, asked for one by one when there is a slot; None: all, in the
+                order of `in_families`. With slots only.
+            max_rows: greatest number of rows at once.
+        """
+        if not rows:
+            return
+        if not self.uses_slots:
+            for row in self._finished(list(rows)):
+                yield row, self._text(row)
+            return
+        if waiting is None:
+            waiting = in_families(rows, lambda row: row.prompt_ids, READ_TOKENS)
+        flow = Flow(waiting, 0)
+        tokens = max(row.tokens for row in rows)
+        size = min(self._budget.size, max_rows, self.runner.rows_that_fit(tokens), len(rows))
+        while True:
+            flow.slots = size
+            try:
+                with self.prepacked.used():
+                    for finished in self._flow(flow, self.new_slots(size, tokens)):
+                        for row in finished:
+                            yield row, self._text(row)
+                return
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = str(error).splitlines()[0] if str(error) else type(error).__name__
+                longest = max((len(row.prompt_ids) for row in flow.active), default=0)
+            release_cache(self.runner.device)
+            if size == 1:
+                raise ModelError(
+                    f"out of memory on {self.runner.device} for one prompt of {longest} tokens ({message}); "
+                    "use a smaller dtype, a larger device or a smaller max_length"
+                )
+            size = self._budget.size = size // 2
+            flow.start_again()
+
+    @torch.inference_mode()
+    def _flow(self, flow: Flow, slots: Slots) -> Iterator[list[Row]]:
+        """Generate a token a step for each row of a flow in slots; yields the rows that are finished by it."""
+        watches: dict[int, Watch] = {}
+        while True:
+            logits = []
+            if flow.active:
+                lengths = [len(row.prompt_ids) + len(row.generated) - 1 for row in flow.active]
+                logits.append(slots.step([row.generated[-1] for row in flow.active], lengths))
+            for slot, row in flow.join():
+                watches[id(row)] = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
+                logits.append(slots.read(slot, row.prompt_ids)[None])
+            if not logits:
+                return
+            self._take(torch.cat(logits) if len(logits) > 1 else logits[0], flow.active, watches)
+            finished = []
+            for row, slot, last in flow.leave():
+                del watches[id(row)]
+                if row.has_failed:
+                    # It may have come here from the last slot.
+                    slots.clear(slot)
+                    slots.clear(last)
+                if slot != last:
+                    moved = flow.active[slot]
+                    slots.move(last, slot, len(moved.prompt_ids) + len(moved.generated) - 1)
+                finished.append(row)
+            yield finished
+
+    def _take(self, logits: torch.Tensor, rows: Sequence[Row], watches: Mapping[int, Watch]) -> None:
+        """Give each row its next token by its logits."""
+        tokens, is_finite = choose(logits, [row.request for row in rows], [len(row.generated) for row in rows])
+        for row, token, has_numbers in zip(rows, tokens, is_finite, strict=True):
+            row.generated.append(token)
+            row.has_failed = not has_numbers
+            row.is_finished = row.has_failed or watches[id(row)].push(token)
+
+    def _text(self, row: Row) -> str | None:
+        if row.has_failed:
+            return None
+        whole = self.stopping.decoder.completion(row.prompt_ids, row.generated)
+        return self.stopping.cut(whole, row.request.until)
 
     def rows(self, requests: Sequence[GenerationRequest]) -> list[Row]:
         """Return the completions to be made, the longest prompts first; see `make_rows`."""
@@ -111,6 +223,12 @@ class Generator:
         Args:
             rows: begun anew; their ``generated`` is filled in.
         """
+        if self.uses_slots:
+            flow = Flow(rows, len(rows))
+            with self.prepacked.used():
+                for _ in self._flow(flow, self.new_slots(len(rows), max(row.tokens for row in rows))):
+                    yield len(flow.active)
+            return
         batch = Batch(rows)
         watches = {
             id(row): self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens) for row in rows
@@ -118,12 +236,7 @@ class Generator:
         most = max(len(row.prompt_ids) for row in rows) + max(row.request.max_new_tokens for row in rows)
         state, logits = self.runner.read([row.prompt_ids for row in rows], most)
         while True:
-            active = batch.active
-            tokens, is_finite = choose(logits, [r.request for r in active], [len(r.generated) for r in active])
-            for row, token, has_numbers in zip(active, tokens, is_finite, strict=True):
-                row.generated.append(token)
-                row.has_failed = not has_numbers
-                row.is_finished = row.has_failed or watches[id(row)].push(token)
+            self._take(logits, batch.active, watches)
             kept = batch.leave()
             yield len(batch.active)
             if not batch.active:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,20 +37,30 @@ def choose_generator(
     reason = unsupported(model)
     if reason is not None:
         return None, reason
-    generator = Generator(model, tokenizer, max_length=max_length, add_special_tokens=add_special_tokens)
-    try:
-        difference = probe(generator.runner, max_length)
-    except Exception as error:
-        # Whatever the model's code raises means that it cannot be driven in this way.
-        line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        return None, f"the model's cache does not work here ({type(error).__name__}: {line[:160]})"
-    allowed = _PROBE_TOLERANCE if model.dtype in (torch.float32, torch.float64) else _PROBE_TOLERANCE_HALF
-    if not difference <= allowed:
-        return None, f"generated tokens differ by {difference:.2g} nats from plain rows on the probe"
-    return generator, f"agrees with plain rows on the probe to {difference:.2g} nats"
+    found = ""
+    for uses_slots in (True, False):
+        generator = Generator(
+            model, tokenizer, max_length=max_length, add_special_tokens=add_special_tokens, uses_slots=uses_slots
+        )
+        if uses_slots != generator.uses_slots:
+            continue
+        try:
+            difference = probe_slots(generator, max_length) if uses_slots else probe(generator.runner, max_length)
+        except Exception as error:
+            # Whatever the model's code raises means that it cannot be driven in this way.
+            line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            found = f"the model's cache does not work here ({type(error).__name__}: {line[:160]})"
+            continue
+        allowed = _PROBE_TOLERANCE if model.dtype in (torch.float32, torch.float64) else _PROBE_TOLERANCE_HALF
+        if difference <= allowed:
+            return generator, f"agrees with plain rows on the probe to {difference:.2g} nats"
+        found = f"generated tokens differ by {difference:.2g} nats from plain rows on the probe"
+    return None, found
 
 
 _PROBE_TOKENS = 8
+_PROBE_MATES = 17
+"""Rows beside the one that is looked at; with it no multiple of four."""
 _PROBE_TOLERANCE = 1e-3
 _PROBE_TOLERANCE_HALF = 0.05 * _PROBE_TOKENS
 """Rounding alone, of half-precision logits, in the log-probability of the probe's tokens together."""
@@ -61,15 +72,9 @@ def probe(runner: ModelRunner, max_length: int) -> float:
 
     The prompts differ in length, share a prefix, repeat, and exceed a sliding window that is short enough.
     """
-    rng = random.Random(0)
-    vocabulary = vocabulary_size(runner.model)
-    window = int(getattr(text_config(runner.model), "sliding_window", None) or 0)
-    room = max_length - _PROBE_TOKENS
-    length = max(1, min(room, 24 + (window if window <= LONGEST_WINDOW else 0)))
-    first = tuple(rng.randrange(vocabulary) for _ in range(length))
-    other = first[: max(1, length - 4)] + tuple(rng.randrange(vocabulary) for _ in range(2))
-    last_difference = 0.0
-    for prompts in ([first, other[-room:], first], [first, first[: length // 3 + 1]]):
+    first, other = _probe_prompts(runner.model, max_length)
+    worst = 0.0
+    for prompts in ([first, other, first], [first, first[: len(first) // 3 + 1]]):
         state, logits = runner.read(prompts, max(map(len, prompts)) + _PROBE_TOKENS)
         totals = torch.zeros(len(prompts), device=runner.device)
         generated: list[list[int]] = []
@@ -78,10 +83,74 @@ def probe(runner: ModelRunner, max_length: int) -> float:
             totals += logprobs
             generated.append(tokens.tolist())
             logits = runner.step(state, None, generated[-1])
-        texts = zip(*generated, strict=True)
-        requests = [TokenRequest(prompt, tuple(text)) for prompt, text in zip(prompts, texts, strict=True)]
-        expected = score(PlainScorer(runner.model, max_length=max_length), requests)
-        differences = [abs(a - b) for a, (b, _) in zip(totals.tolist(), expected, strict=True)]
-        # Written so that a NaN is passed on.
-        last_difference = max([last_difference, *differences], key=lambda value: (value != value, value))
-    return last_difference
+        texts = [tuple(text) for text in zip(*generated, strict=True)]
+        worst = _worse(worst, _difference(runner.model, max_length, prompts, texts, totals.tolist()))
+    return worst
+
+
+@torch.inference_mode()
+def probe_slots(generator: Generator, max_length: int) -> float:
+    """Do the same in slots, rows joining one by one; sets ``is_invariant`` where company changes no bit of a row.
+
+    Rows are generated among few and among many, beside shorter and longer ones, and after a prompt that begins alike.
+    """
+    model, device = generator.runner.model, generator.runner.device
+    first, other = _probe_prompts(model, max_length)
+    short = first[: len(first) // 3 + 1]
+    seen: list[torch.Tensor] = []
+    found: list[tuple[list[tuple[int, ...]], list[tuple[int, ...]], list[float]]] = []
+    with generator.prepacked.used():
+        for prompts in ([first, other, short], [first], [*[short] * _PROBE_MATES, first, other]):
+            slots = generator.new_slots(len(prompts), max(map(len, prompts)) + _PROBE_TOKENS)
+            logits = torch.stack([slots.read(slot, prompt) for slot, prompt in enumerate(prompts)])
+            totals = torch.zeros(len(prompts), device=device)
+            generated: list[list[int]] = []
+            mine = []
+            for step in range(_PROBE_TOKENS):
+                mine.append(logits[prompts.index(first)])
+                logprobs, tokens = torch.log_softmax(logits.float(), dim=-1).max(dim=-1)
+                totals += logprobs
+                generated.append(tokens.tolist())
+                logits = slots.step(generated[-1], [len(prompt) + step for prompt in prompts])
+            seen.append(torch.stack(mine))
+            if len(seen) == 1 or not torch.equal(seen[0], seen[-1]):
+                texts = [tuple(text) for text in zip(*generated, strict=True)]
+                found.append((prompts, texts, totals.tolist()))
+    generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
+    worst = 0.0
+    for prompts, texts, sums in found:
+        worst = _worse(worst, _difference(model, max_length, prompts, texts, sums))
+    return worst
+
+
+def _probe_prompts(model: Any, max_length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return two random prompts that begin alike and exceed a sliding window that is short enough."""
+    rng = random.Random(0)
+    vocabulary = vocabulary_size(model)
+    window = int(getattr(text_config(model), "sliding_window", None) or 0)
+    room = max_length - _PROBE_TOKENS
+    length = max(1, min(room, 24 + (window if window <= LONGEST_WINDOW else 0)))
+    first = tuple(rng.randrange(vocabulary) for _ in range(length))
+    other = first[: max(1, length - 4)] + tuple(rng.randrange(vocabulary) for _ in range(2))
+    return first, other[-room:]
+
+
+def _difference(
+    model: Any,
+    max_length: int,
+    prompts: Sequence[tuple[int, ...]],
+    texts: Sequence[tuple[int, ...]],
+    totals: Sequence[float],
+) -> float:
+    """Return how far the plain scorer's log-probabilities of texts are from ``totals`` at most."""
+    requests = [TokenRequest(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+    expected = score(PlainScorer(model, max_length=max_length), requests)
+    worst = 0.0
+    for total, (logprob, _) in zip(totals, expected, strict=True):
+        worst = _worse(worst, abs(total - logprob))
+    return worst
+
+
+def _worse(first: float, second: float) -> float:
+    """Return the greater difference; a NaN is passed on."""
+    return max(first, second, key=lambda value: (value != value, value))

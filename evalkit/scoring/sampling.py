@@ -15,6 +15,9 @@ import torch
 
 from evalkit.scoring.requests import GenerationRequest
 
+LIKELY = 64
+"""So many of the most probable tokens are looked at before all are sorted."""
+
 
 def choose(
     logits: torch.Tensor, requests: Sequence[GenerationRequest], positions: Sequence[int]
@@ -30,10 +33,16 @@ def choose(
     tokens: list[int] = best.indices.tolist()
     # The maximum of a row with NaN is NaN.
     is_finite: list[bool] = torch.isfinite(best.values).tolist()
-    for k, (request, position) in enumerate(zip(requests, positions, strict=True)):
-        if is_finite[k] and request.temperature > 0:
-            probabilities = torch.softmax(logits[k].double() / request.temperature, dim=-1)
-            tokens[k] = pick(probabilities.cpu().numpy(), request.top_p, uniform(request, position))
+    drawn = [k for k, request in enumerate(requests) if is_finite[k] and request.temperature > 0]
+    if drawn:
+        # What is rarely beyond the most probable tokens is looked for among these first: sorting a vocabulary for each
+        # token takes longer than a small model's step.
+        likely = logits[drawn].topk(min(LIKELY, logits.shape[-1])).indices.cpu().numpy()
+        for k, few in zip(drawn, likely, strict=True):
+            request, at = requests[k], uniform(requests[k], positions[k])
+            probabilities = torch.softmax(logits[k].double() / request.temperature, dim=-1).cpu().numpy()
+            token = pick_likely(probabilities, request.top_p, at, few)
+            tokens[k] = pick(probabilities, request.top_p, at) if token is None else token
     return tokens, is_finite
 
 
@@ -57,3 +66,29 @@ def pick(probabilities: Any, top_p: float, at: float) -> int:
     kept = int(np.searchsorted(total, min(top_p, 1.0) * total[-1])) + 1
     kept = min(kept, len(order))
     return int(order[min(int(np.searchsorted(total[:kept], at * total[kept - 1], side="right")), kept - 1)])
+
+
+def pick_likely(probabilities: Any, top_p: float, at: float, likely: Any) -> int | None:
+    """Return what `pick` returns, or None where a few tokens cannot tell.
+
+    Args:
+        probabilities, top_p, at: as there.
+        likely: [few] the most probable tokens, in any order; of equally probable ones it may have any.
+    """
+    order = likely[np.lexsort((likely, -probabilities[likely]))]
+    total = np.cumsum(probabilities[order])
+    # The last of them may be one of several that are equally probable, of which others are not here.
+    known = int(np.searchsorted(-probabilities[order], -probabilities[order[-1]]))
+    if len(order) == len(probabilities):
+        known = len(order)
+    mass = float(probabilities.sum())
+    if top_p < 1.0:
+        kept = int(np.searchsorted(total, top_p * mass)) + 1
+        if kept > known:
+            return None
+        mass = float(total[kept - 1])
+        known = kept
+    place = int(np.searchsorted(total[:known], at * mass, side="right"))
+    if place < known:
+        return int(order[place])
+    return int(order[known - 1]) if top_p < 1.0 else None

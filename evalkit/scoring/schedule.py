@@ -1,16 +1,24 @@
-"""The rows of a batch: which are read, in what order, which go on. Token ids only, no torch.
+"""The rows: which are read, in what order, which go on. Token ids only, no torch.
 
-Equal requests are one row. The longest prompts come first, so that a batch's are of similar length. Of a batch, equal
-prompts are read once, and so is what all of them begin with; a row leaves when it is finished.
+Equal requests are one row. The longest prompts come first, so that those together are of similar length. Equal prompts
+are read once, and so is what prompts begin with in common; a row that is finished leaves, and with slots the next takes
+its place at once (`Flow`), else the batch gets smaller (`Batch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TypeVar
 
 from evalkit.errors import ConfigError
 from evalkit.scoring.requests import GenerationRequest
+
+Item = TypeVar("Item")
+
+READ_TOKENS = 128
+"""A prompt in a slot is read in parts of so many tokens; what prompts have in common is shared in whole parts."""
 
 SHORTEST_SHARED_PREFIX = 16
 """Fewer common tokens are not worth a forward pass of their own."""
@@ -120,6 +128,35 @@ def plan_reading(prompts: Sequence[tuple[int, ...]], *, shares_prefix: bool = Tr
     )
 
 
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens both begin with."""
+    return next(
+        (k for k, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def in_families(items: Sequence[Item], text: Callable[[Item], Any], shared: int) -> list[Item]:
+    """Return items in the order in which slots take them.
+
+    Those whose texts begin with so much in common follow one another, depth first: what a text has in common with any
+    before it, it has in common with the one right before it. These families come by their longest text.
+
+    Args:
+        items: rows, or what becomes one; equal texts stay in their order.
+        text: of an item, token ids or characters.
+        shared: so many tokens or characters in common, or all of them, make a family.
+    """
+    families: list[list[Item]] = []
+    for item in sorted(items, key=text):
+        before = text(families[-1][-1]) if families else None
+        if before is not None and (before == text(item) or common_prefix(before, text(item)) >= shared):
+            families[-1].append(item)
+        else:
+            families.append([item])
+    families.sort(key=lambda family: -max(len(text(item)) for item in family))
+    return [item for family in families for item in family]
+
+
 def _common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
     """Return how many leading tokens all prompts share, less one: each prompt keeps a token of its own."""
     first, last = min(prompts), max(prompts)
@@ -147,3 +184,45 @@ class Batch:
             return None
         self.active = [self.active[k] for k in kept]
         return kept
+
+
+class Flow:
+    """Rows in slots: a waiting row takes the place of one that is finished.
+
+    Attributes:
+        active: those in slots 0, 1, 2 ..., without gaps.
+    """
+
+    def __init__(self, waiting: Iterable[Row], slots: int) -> None:
+        self._waiting = iter(waiting)
+        self.slots = slots
+        self.active: list[Row] = []
+
+    def join(self) -> Iterator[tuple[int, Row]]:
+        """Let waiting rows join while there is a slot for them; yields each with its slot."""
+        while len(self.active) < self.slots and (row := next(self._waiting, None)) is not None:
+            row.begin()
+            self.active.append(row)
+            yield len(self.active) - 1, row
+
+    def leave(self) -> Iterator[tuple[Row, int, int]]:
+        """Let the finished rows go; yields each with its slot, and the slot of the row that moves there.
+
+        The last row moves into the gap, so that one row is moved for one that leaves, at most. Slots are equal where
+        there was no gap.
+        """
+        slot = 0
+        while slot < len(self.active):
+            row = self.active[slot]
+            if not row.is_finished:
+                slot += 1
+                continue
+            last = len(self.active) - 1
+            self.active[slot] = self.active[last]
+            self.active.pop()
+            yield row, slot, last
+
+    def start_again(self) -> None:
+        """Put the rows in slots back to those that wait, before them."""
+        self._waiting = chain(self.active, self._waiting)
+        self.active = []

@@ -9,11 +9,12 @@ prompts), in the order of the calls. A section's records in the journal are
     reused     scores taken over from another run (with --reuse only)
     plan       how the other requests are grouped; written before anything is computed
     pack       scores of one pack of the plan          (one record a finished pack)
-    texts      generated texts of one batch of the plan (one record a finished batch)
+    texts      generated texts of one batch of the plan (one record a finished batch; in any order)
 
 What a floating-point result is depends on what shares its batch. So a resumed run computes the stored plan's packs,
 whatever the batch size or the free memory of today, and starts from the memory budget that the last pack left. Results
-are then the same to the bit, and so is the journal.
+are then the same to the bit, and so is the journal. Texts that do not depend on what is beside them are batches of
+their own, written in the order in which they are finished, which is another after an interruption.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from operator import itemgetter
@@ -47,6 +48,9 @@ from evalkit.store.sections import (
     stored_number,
     stored_values,
 )
+
+TextStream = Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Sequence[str | None]]]]
+"""Generates the batches that it is given; see `Ledger.generate_stream`."""
 
 
 class Watch(Protocol):
@@ -164,6 +168,32 @@ class Ledger:
         Raises:
             StoreError: the journal belongs to other prompts, or the disk failed.
         """
+
+        def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
+            for number, positions in batches:
+                yield number, compute(positions)
+
+        return self.generate_stream(prompts, plan, one_by_one, documents)
+
+    def generate_stream(
+        self,
+        prompts: Sequence[Prompt],
+        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        stream: TextStream,
+        documents: Sequence[tuple[str, int]] = (),
+    ) -> list[str | None]:
+        """Do as `generate` does, with batches that are begun before others are finished.
+
+        Args:
+            prompts: all of them.
+            plan: as there; a batch's texts must not depend on what is generated beside it.
+            stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
+                each when it is finished, in any order. What it has begun is given up where the run shall stop.
+            documents: (task, doc_id) of each prompt; see `score`.
+
+        Raises:
+            StoreError: the journal belongs to other prompts, or the disk failed.
+        """
         keys = prompt_keys(prompts)
         number, section = self._next_section(TEXTS, documents)
         greedy = [position for position, prompt in enumerate(prompts) if prompt.is_greedy]
@@ -191,12 +221,22 @@ class Ledger:
         watch = self._watcher(section, len(rest), finished)
         asked = section.documents()
         with self._held():
-            for batch in self._pending(section, len(batches)):
-                positions = [rest[index] for index in batches[batch]]
-                texts = checked_texts("a batch", compute(positions), len(positions))
-                record = {"pack": batch, "requests": positions, "keys": [keys[p] for p in positions], "texts": texts}
-                self._commit(number, section, "texts", record)
-                watch.advance(len(texts), _by_task(asked, positions))
+            pending = (
+                (batch, [rest[index] for index in batches[batch]]) for batch in self._pending(section, len(batches))
+            )
+            made = stream(pending)
+            try:
+                for batch, given in made:
+                    positions = [rest[index] for index in batches[batch]]
+                    texts = checked_texts("a batch", given, len(positions))
+                    record = {"pack": batch, "requests": positions, "keys": [keys[p] for p in positions]}
+                    self._commit(number, section, "texts", {**record, "texts": texts})
+                    watch.advance(len(texts), _by_task(asked, positions))
+                    if self._shall_stop():
+                        break
+            finally:
+                if isinstance(made, Generator):
+                    made.close()
             self._check()
         watch.finish()
         by_position = section.by_position()

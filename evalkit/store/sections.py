@@ -13,12 +13,15 @@ from typing import Any
 from evalkit.errors import StoreError
 from evalkit.scoring.forest import truncate
 from evalkit.scoring.requests import TokenRequest
+from evalkit.scoring.schedule import in_families
 from evalkit.store.journal import Record
 
 _KEY_DIGITS = 32
 
 # Lists of a record that are about the same requests, one after the other.
 _PARALLEL = ("requests", "keys", "logprobs", "greedy", "texts")
+# Characters in common that may be tokens enough to be read once.
+_ALIKE_CHARACTERS = 128
 
 SCORES = "log-likelihoods"
 TEXTS = "texts"
@@ -196,3 +199,15 @@ def plan_batches(prompts: Sequence[Prompt], rows: int) -> list[list[int]]:
         positions.sort(key=lambda position: (-len(prompts[position].context), prompts[position].context, position))
         batches += [positions[start : start + rows] for start in range(0, len(positions), rows)]
     return batches
+
+
+def plan_texts(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Make each text a batch of its own, for whoever generates equally whatever is beside it.
+
+    Equal prompts that have one answer are one batch. Prompts that begin alike follow one another.
+    """
+    groups: dict[str, list[int]] = {}
+    for position, prompt in enumerate(prompts):
+        name = json.dumps([prompt.context, prompt.settings], sort_keys=True, default=str)
+        groups.setdefault(name if prompt.is_greedy else f"{position} {name}", []).append(position)
+    return in_families(list(groups.values()), lambda group: prompts[group[0]].context, _ALIKE_CHARACTERS)

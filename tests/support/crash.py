@@ -65,7 +65,7 @@ def note_packs(folder: Path) -> None:
     from evalkit.store import ledger
 
     log = os.open(f"{folder}.computed", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    iter_packs, generate = ledger.iter_packs, OpenMindLM._generate
+    iter_packs, generate, stream = ledger.iter_packs, OpenMindLM._generate, OpenMindLM._stream
 
     def noted_packs(*arguments: Any) -> Any:
         for result in iter_packs(*arguments):
@@ -77,7 +77,20 @@ def note_packs(folder: Path) -> None:
         os.write(log, f"texts {requests[0].doc_id}\n".encode())
         return texts
 
+    def noted_stream(self: Any, batches: Any, *arguments: Any) -> Any:
+        asked = {}
+
+        def noted_batches() -> Any:
+            for number, positions in batches:
+                asked[number] = positions
+                yield number, positions
+
+        for number, texts in stream(self, noted_batches(), *arguments):
+            os.write(log, f"texts {asked[number][0]}\n".encode())
+            yield number, texts
+
     ledger.iter_packs = noted_packs
+    OpenMindLM._stream = noted_stream  # type: ignore[method-assign]
     OpenMindLM._generate = noted_texts  # type: ignore[method-assign]
 
 

@@ -76,7 +76,7 @@ def test_the_answer_ends_at_the_end_of_turn(monkeypatch: pytest.MonkeyPatch) -> 
     import torch
 
     ids = lm.model.generate(torch.tensor([third]), max_new_tokens=3, do_sample=False)[0, len(third) :].tolist()
-    monkeypatch.setattr("evalkit.evaluation.infer._end_ids", lambda _: {ids[2]})
+    monkeypatch.setattr("evalkit.scoring.stopping.end_ids", lambda *_: frozenset({ids[2]}))
     answer, _, notes = ask(max_new_tokens=5)
     assert (answer.tokens, answer.ended) == (3, True)
     assert "cut at the limit" not in notes

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from fractions import Fraction
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from evalkit.scoring.requests import GenerationRequest
 
@@ -28,6 +31,37 @@ def test_picks_follow_the_distribution() -> None:
     assert [draws.count(k) for k in range(4)] == [100, 500, 0, 400]
     assert {pick(probabilities, 0.8, (k + 0.5) / 100) for k in range(100)} == {1, 3}
     assert {pick(probabilities, 0.01, (k + 0.5) / 100) for k in range(100)} == {1}
+
+
+@given(
+    weights=st.lists(st.sampled_from([0.0, 1e-9, 0.5, 1.0, 1.0, 2.0, 40.0]), min_size=2, max_size=30).filter(any),
+    few=st.integers(1, 30),
+    top_p=st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+    at=st.floats(0, 1, exclude_max=True),
+)
+def test_a_few_likely_tokens_give_what_all_give_or_say_that_they_cannot(
+    weights: list[float], few: int, top_p: float, at: float
+) -> None:
+    """The oracle goes through the tokens one by one, in fractions."""
+    import numpy as np
+
+    from evalkit.scoring.sampling import pick, pick_likely
+
+    exact = [Fraction(weight) / sum(map(Fraction, weights)) for weight in weights]
+    ranked = sorted(range(len(weights)), key=lambda k: (-exact[k], k))
+    sums = [sum(exact[k] for k in ranked[: n + 1]) for n in range(len(ranked))]
+    kept = next((n + 1 for n, total in enumerate(sums) if total >= Fraction(top_p)), len(ranked))
+    wanted = Fraction(at) * sums[kept - 1]
+    assume(all(abs(border - Fraction(top_p)) > 1e-9 or top_p == 1.0 for border in sums))
+    assume(all(abs(border - wanted) > 1e-9 for border in sums))
+    expected = ranked[next(n for n, total in enumerate(sums) if wanted < total)]
+    probabilities = np.array(weights) / sum(weights)
+    assert pick(probabilities, top_p, at) == expected
+    likely = np.array(sorted(range(len(weights)), key=lambda k: (-weights[k], -k))[:few])
+    found = pick_likely(probabilities, top_p, at, likely)
+    assert found in (None, expected)
+    if few >= len(weights):
+        assert found == expected
 
 
 def test_draws_are_numbered() -> None:

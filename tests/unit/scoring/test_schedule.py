@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from evalkit.errors import ConfigError
 from evalkit.scoring.requests import GenerationRequest
-from evalkit.scoring.schedule import SHORTEST_SHARED_PREFIX, Batch, Row, make_rows, plan_reading
+from evalkit.scoring.schedule import (
+    SHORTEST_SHARED_PREFIX,
+    Batch,
+    Flow,
+    Row,
+    in_families,
+    make_rows,
+    plan_reading,
+)
 
 pytestmark = pytest.mark.torch_free
 
@@ -97,6 +105,59 @@ def test_rows_leave_when_they_are_finished_and_the_others_keep_their_places(ends
             of_model = [of_model[place] for place in kept]
     assert batch.active == []
     assert [len(row.generated) for row in rows] == ends
+
+
+@given(prompts=st.lists(st.lists(st.integers(1, 2), min_size=1, max_size=7).map(tuple), min_size=1, max_size=12))
+def test_what_a_prompt_shares_with_any_before_it_it_shares_with_the_one_right_before(
+    prompts: list[tuple[int, ...]],
+) -> None:
+    def shared(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+        return sum(a[: k + 1] == b[: k + 1] for k in range(min(len(a), len(b))))
+
+    least = 3
+    ordered = in_families(prompts, lambda prompt: prompt, least)
+    assert sorted(ordered) == sorted(prompts)
+    for k, prompt in enumerate(ordered[1:], 1):
+        best = max(shared(before, prompt) for before in ordered[:k])
+        if best >= least:
+            assert shared(ordered[k - 1], prompt) == best
+    assert len(ordered[0]) >= max(map(len, prompts)) or any(
+        shared(ordered[0], prompt) >= least and len(prompt) == max(map(len, prompts)) for prompt in prompts
+    )
+
+
+@given(ends=st.lists(st.integers(1, 6), max_size=12), slots=st.integers(1, 5), again=st.integers(0, 8))
+def test_a_flow_has_no_gaps_and_every_row_once(ends: list[int], slots: int, again: int) -> None:
+    """A list of what is in each slot, kept by what the flow says, is the flow's; an accident in between or not."""
+    rows = [Row(GenerationRequest("p"), (k,), [k]) for k in range(len(ends))]
+    flow = Flow(iter(rows), slots)
+    in_slot: dict[int, Row] = {}
+    finished: list[Row] = []
+    for step in range(1000):
+        if step == again:
+            flow.slots = slots = max(1, slots // 2)
+            flow.start_again()
+            in_slot = {}
+        for slot, row in flow.join():
+            assert slot not in in_slot
+            assert row.generated == []
+            in_slot[slot] = row
+        assert [in_slot[slot] for slot in range(len(in_slot))] == flow.active
+        assert len(flow.active) <= slots
+        waits = len(rows) - len(finished) - len(flow.active)
+        assert len(flow.active) == slots or not waits, "no slot is empty while a row waits"
+        if not flow.active:
+            break
+        for row in flow.active:
+            row.generated.append(9)
+            row.is_finished = len(row.generated) == ends[row.indices[0]]
+        for row, slot, last in flow.leave():
+            assert in_slot[slot] is row
+            moved = in_slot.pop(last)
+            if last != slot:
+                in_slot[slot] = moved
+            finished.append(row)
+    assert sorted(row.indices[0] for row in finished) == list(range(len(ends)))
 
 
 def test_no_torch_is_needed() -> None:

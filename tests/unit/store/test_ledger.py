@@ -25,7 +25,16 @@ from evalkit.scoring.requests import Score, TokenRequest
 from evalkit.store import journal
 from evalkit.store.journal import Journal
 from evalkit.store.ledger import Ledger
-from evalkit.store.sections import Prompt, Section, Source, plan_batches, prompt_keys, read_sections, request_key
+from evalkit.store.sections import (
+    Prompt,
+    Section,
+    Source,
+    plan_batches,
+    plan_texts,
+    prompt_keys,
+    read_sections,
+    request_key,
+)
 from tests.support.faults import install
 
 pytestmark = pytest.mark.torch_free
@@ -407,6 +416,73 @@ def test_repeated_prompts_have_keys_of_their_own() -> None:
 def test_numbers_of_a_section() -> None:
     section = Section("texts")
     assert (section.requests, section.finished_requests, section.reused_requests) == (0, 0, 0)
+
+
+def alone(positions: Sequence[int]) -> list[str | None]:
+    """Texts that do not depend on what is beside them."""
+    return [f"{PROMPTS[position].context} answered" for position in positions]
+
+
+@settings(deadline=None, max_examples=30)
+@given(stops=st.lists(st.integers(0, 4), max_size=4), rows=st.integers(1, 4), rng=st.randoms(use_true_random=False))
+def test_texts_that_are_finished_in_any_order_are_kept_and_made_once(
+    tmp_path_factory: pytest.TempPathFactory, stops: list[int], rows: int, rng: random.Random
+) -> None:
+    """Stopped after so many texts, again and again: what was finished is not asked for again, what was begun is."""
+    path = tmp_path_factory.mktemp("stream") / "journal.jsonl"
+    finished: list[int] = []
+    texts: list[str | None] = []
+    for number, stop in enumerate([*stops, -1]):
+        begun: dict[int, list[int]] = {}
+        kept = len(finished)
+
+        def stream(batches: Any, begun: Any = begun) -> Any:
+            for batch, positions in batches:
+                assert not set(positions) & set(finished)
+                begun[batch] = positions
+                if len(begun) == rows:
+                    yield make(begun)
+            while begun:
+                yield make(begun)
+
+        def make(begun: dict[int, list[int]]) -> tuple[int, list[str | None]]:
+            batch = rng.choice(sorted(begun))
+            positions = begun.pop(batch)
+            finished.extend(positions)
+            return batch, alone(positions)
+
+        def check(stop: int = stop, kept: int = kept) -> None:
+            if 0 <= stop <= len(finished) - kept:
+                raise Interrupted(signal.SIGINT)
+
+        opened, ledger = open_ledger(path, check=check)
+        plan = [[k] for k in range(len(PROMPTS))]
+        with opened:
+            if 0 <= stop < len(PROMPTS) - kept or stop == 0:
+                with pytest.raises(KeyboardInterrupt):
+                    ledger.generate_stream(PROMPTS, lambda _, plan=plan: plan, stream)
+                assert len(finished) == kept + stop, number
+            else:
+                try:
+                    texts = ledger.generate_stream(PROMPTS, lambda _, plan=plan: plan, stream)
+                except KeyboardInterrupt:  # it stops where it is finished
+                    assert len(finished) == len(PROMPTS)
+    assert texts == alone(range(len(PROMPTS)))
+    assert sorted(finished) == list(range(len(PROMPTS)))
+
+
+def test_a_text_a_batch_but_equal_ones_together() -> None:
+    long = "the same beginning " * 20
+    prompts = [
+        Prompt("short", {}), Prompt(long + "b", {}), Prompt("a longer one", {}), Prompt(long + "a", {}),
+        Prompt("short", {}), Prompt("short", {"temperature": 1.0}), Prompt("short", {"temperature": 1.0}),
+        Prompt("short", {"temperature": 1.0, "sample": 1}), Prompt("short", {"temperature": 1.0, "sample": 1}),
+    ]  # fmt: skip
+    batches = plan_texts(prompts)
+    assert [batch for batch in batches if len(batch) > 1] == [[0, 4], [7, 8]]
+    assert sorted(position for batch in batches for position in batch) == list(range(len(prompts)))
+    # Those that begin alike one after the other, first the longest.
+    assert batches[:3] == [[3], [1], [2]]
 
 
 def test_batches_hold_every_prompt_once_and_one_kind_of_settings() -> None:

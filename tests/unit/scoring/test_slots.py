@@ -1,0 +1,121 @@
+"""Slots and ordered weights: against whole rows run anew, and the layers as they were."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.model
+
+ARCHITECTURES = ["mistral", "mistral-window", "llama-tied", "qwen3", "gemma2", "gemma3", "gpt2", "mixtral"]
+
+
+def expected(model: Any, row: list[int]) -> Any:
+    """The logits after a row, alone, without a cache."""
+    import torch
+
+    with torch.inference_mode():
+        return model(torch.tensor([row])).logits[0, -1]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_rows_that_come_go_and_move_have_the_logits_of_whole_rows(
+    name: str, build_model: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A random play of joins, steps and moves; prompts share parts, which are short here."""
+    import torch
+
+    from evalkit.scoring import slots as module
+    from evalkit.scoring.slots import Slots, why_no_slots
+
+    model = build_model(name)
+    if (reason := why_no_slots(model)) is not None:
+        pytest.skip(reason)
+    monkeypatch.setattr(module, "READ_TOKENS", 5)
+    rng = random.Random(name)
+    stem = [rng.randrange(3, 100) for _ in range(18)]
+    rows: list[list[int]] = []
+    slots = Slots(model, 4, 40)
+    with torch.inference_mode():
+        for _ in range(40):
+            if len(rows) < 4 and rng.random() < 0.5:
+                prompt = stem[: rng.choice((3, 5, 11, 18))] + [
+                    rng.randrange(3, 100) for _ in range(rng.randrange(1, 4))
+                ]
+                logits = slots.read(len(rows), tuple(prompt))
+                torch.testing.assert_close(logits, expected(model, prompt), atol=1e-4, rtol=1e-4)
+                rows.append(prompt)
+                if rng.random() < 0.3 and len(rows) < 4:
+                    torch.testing.assert_close(slots.read(len(rows), tuple(prompt)), logits, atol=0, rtol=0)
+                    rows.append(list(prompt))
+            elif rows and rng.random() < 0.3:
+                gone, last = rng.randrange(len(rows)), len(rows) - 1
+                if gone != last:
+                    slots.move(last, gone, len(rows[last]))
+                rows[gone] = rows[last]
+                rows.pop()
+            elif rows:
+                tokens = [rng.randrange(3, 100) for _ in rows]
+                logits = slots.step(tokens, [len(row) for row in rows])
+                for row, token, of_row in zip(rows, tokens, logits, strict=True):
+                    row.append(token)
+                    torch.testing.assert_close(of_row, expected(model, row), atol=1e-4, rtol=1e-4)
+                rows = [row for row in rows if len(row) < 39] if all(len(row) < 39 for row in rows) else []
+
+
+def test_ordered_weights_give_the_products_and_leave_the_model_as_it_was(mistral: Any) -> None:
+    import torch
+
+    from evalkit.scoring.prepacked import Prepacked
+
+    model = copy.deepcopy(mistral)
+    packed = Prepacked(model)
+    linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    if not packed:
+        pytest.skip("this build of torch has no ordered weights")
+    assert len(packed) == len(linears)
+    torch.manual_seed(0)
+    before = [dict(vars(layer)) for layer in linears]
+    with torch.inference_mode():
+        for layer in linears:
+            hidden = torch.randn(3, 5, layer.in_features)
+            exact = torch.nn.functional.linear(hidden.double(), layer.weight.double())
+            plain = layer(hidden)
+            with packed.used():
+                torch.testing.assert_close(layer(hidden).double(), exact, atol=1e-5, rtol=1e-5)
+                assert layer(hidden[:0]).shape == (0, 5, layer.out_features)
+            assert torch.equal(layer(hidden), plain)
+        with pytest.raises(ZeroDivisionError), packed.used():
+            raise ZeroDivisionError
+    assert [dict(vars(layer)) for layer in linears] == before
+
+
+def test_no_more_memory_than_a_share_is_taken_for_ordered_weights(
+    mistral: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.scoring import prepacked
+
+    weights = {id(m.weight): m.weight for m in mistral.modules() if type(m).__name__ == "Linear"}
+    size = sum(weight.numel() * 4 for weight in weights.values())
+    monkeypatch.setattr(prepacked, "_memory_bytes", lambda: 4 * size - 4)
+    assert not prepacked.Prepacked(mistral)
+    # Layers whose forward is another's are left alone.
+    monkeypatch.setattr(prepacked, "_memory_bytes", lambda: 100 * size)
+    model = copy.deepcopy(mistral)
+    whole = len(prepacked.Prepacked(model))
+    model.model.layers[0].mlp.up_proj.forward = lambda hidden: hidden
+    assert whole - len(prepacked.Prepacked(model)) == (1 if whole else 0)
+
+
+def test_a_model_whose_attention_changes_with_the_batch_has_no_slots(mistral: Any) -> None:
+    from evalkit.scoring.slots import why_no_slots
+
+    if why_no_slots(mistral) is not None:
+        pytest.skip("this version of transformers has no layers of caches")
+    model = copy.deepcopy(mistral)
+    model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    assert "longest row" in str(why_no_slots(model))
