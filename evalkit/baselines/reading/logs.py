@@ -822,4 +822,4 @@ def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None 
     reader.read()
     models, more = models_of(reader.events)
     found = sorted([*(notes or []), *reader.notes, *more], key=lambda note: note.line)
-    return Log(name, tuple(models), tuple(reader.comparisons), tuple(found))
+    return Log(name, tuple(models), tuple(reader.comparisons), tuple(found), tuple(lines))
