@@ -210,6 +210,8 @@ class Claims:
         below, began = last + 1, False
         while below < len(text.lines) and not (text.tables[below] or text.is_heading(below) or text.leads(below)):
             blank = not text.lines[below][1].strip("`~ \t")
+            if settings_of(text.lines[below][1]) is not None:
+                break  # of the next table
             if blank and began:
                 break
             began = began or not blank

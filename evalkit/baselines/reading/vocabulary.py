@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 
-from evalkit.task_names import METRICS, shots_named, suite_of_task, task_and_metric
+from evalkit.baselines.reading.cells import holds_nothing
+from evalkit.task_names import METRICS, names_other_benchmark, shots_named, suite_of_task, task_and_metric
 
 # --- words ---
 
 _WORDS = frozenset(
     """a about above achieved achieves across again against ai all also an and are as at auto autoeval auto-eval average averaged averages avg
     base basic be been below benchmark benchmarked benchmarking benchmarks best better between both by can card chart
-    click current has some compare compared compares comparison comparisons complete conducted data dataset datasets detail detailed
+    click expand collapse current has some compare compared compares comparison comparisons complete conducted data dataset datasets detail detailed
     details done each eleuther eleutherai entire eval evals evaluate evaluated evaluating evaluation evaluations
     final find first-party following follows for framework from full further get github github.com gist got harness have here hf
     how huggingface huggingface.co in is it its leaderboard link links listed llm llm-autoeval lm lm-eval lm-evaluation-harness log logs
@@ -147,6 +148,35 @@ _SUITE_NAMES = re.compile(
 )
 
 
+def label_of(line: str) -> str | None:
+    """Return what a line between two tables says beside the words that say nothing of a model; None if it says nothing.
+
+    >>> [label_of(line) for line in ("Results for Foo-7B", "=== Epoch 2 ===", "## AGIEval", "Average: 44.12")]
+    ['Foo-7B', 'Epoch 2', None, None]
+    """
+    if takes_no_part(line) or holds_nothing(line.strip()) or settings_of(line) is not None:
+        return None
+    text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
+    text = re.sub(r"^[0-9]{1,2}[.)]\s+", "", text)
+    if names_other_benchmark(text) and len(text) <= 60:
+        return None
+    rest = _ZERO.sub(
+        " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
+    )
+    rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
+    words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
+    own = [word for word in words if not _says_nothing(word)]
+    if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
+        return None
+    return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
+
+
+def _says_nothing(word: str) -> bool:
+    plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
+    known = plain in _WORDS - {"old", "new", "before", "after", "previous", "original", "merged"} or plain in METRICS
+    return known or _CJK.fullmatch(plain) is not None or suite_of_task(task_and_metric(plain, "")[0]) is not None
+
+
 def odd_word(line: str, *, heading: bool = False) -> str | None:
     """Return the first word of a line that is not in the vocabulary; None if all of them are.
 
@@ -245,7 +275,7 @@ def settings_of(line: str) -> dict[str, str] | None:
     """
     found = _SETTINGS.match(line)
     if found is not None:
-        settings = {"model": found["kind"]}
+        settings = {"kind": found["kind"]}
         settings |= _arguments(found["args"])
         for part in re.split(r",\s*(?=\w+\s*:)", found["rest"]):
             key, _, value = part.partition(":")
@@ -265,7 +295,10 @@ def settings_of(line: str) -> dict[str, str] | None:
             settings[key] = value
         elif key is not None:
             settings[key] = f"{settings[key]} {word}".strip()
+    if not settings.keys() & {"tasks", "model_args", "num_fewshot", "limit"}:
+        return None
     arguments = settings.pop("model_args", "")
+    settings = {"kind" if name == "model" else name: value for name, value in settings.items()}
     return settings | _arguments(arguments)
 
 
@@ -292,7 +325,7 @@ def odd_setting(line: str) -> str | None:
     for key, value in settings.items():
         nothing = _NOTHING.fullmatch(value.strip()) is not None
         shown = f"{key}: {value}"[:60]
-        if key == "model":
+        if key == "kind":
             if value not in _KINDS and value != "hf":
                 return shown
         elif key == "num_fewshot":
