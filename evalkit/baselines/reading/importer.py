@@ -54,8 +54,13 @@ def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[st
     suites |= {PASS_AT_1} if model.humaneval is not None else set()
     others = {suite: protocol for suite, protocol in model.protocols.items() if suite in suites}
     notes: dict[Note, list[str]] = {}
-    for suite in sorted(suites - others.keys()):
-        if (why := claims.doubt(model, suite, several=several)) is not None:
+    for suite in sorted(suites):
+        if others.get(suite, UNKNOWN) != UNKNOWN:
+            continue
+        why = claims.doubt(model, suite, several=several)
+        if why is None and suite in others:
+            why = Note(model.line, "the file does not say how it was measured")
+        if why is not None:
             others[suite] = UNKNOWN
             notes.setdefault(why, []).append(load_suites()[suite].title)
     doubts = [

@@ -108,10 +108,12 @@ class Label:
     Attributes:
         line: line number in the file.
         text: what it says, without the known words.
+        short: whether it is a label more than a sentence.
     """
 
     line: int
     text: str
+    short: bool
 
 
 Event: TypeAlias = (
@@ -237,7 +239,8 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     events, notes = _events(line, text)
     label = label_of(text)
-    return ([Label(line, label), *events] if label is not None else events), notes
+    short = len(text.strip()) <= 50 and not text.rstrip().endswith((".", ",", ";", "。", "，"))
+    return ([Label(line, label, short), *events] if label is not None else events), notes
 
 
 def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:

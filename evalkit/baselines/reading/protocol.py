@@ -160,7 +160,7 @@ class Claims:
         while index > 0 and not (text.tables[index] or text.leads(index) or text.is_heading(index)):
             index -= 1
         named = any_suite(text.lines[index][1]) if not text.tables[index] else None
-        if named in (None, suite) or index == 0 and not text.leads(0):
+        if named in (None, suite) or (index == 0 and not text.leads(0)):
             return None
         return Note(number, f"it stands below '{text.lines[index][1].strip()[:40]}'")
 
@@ -226,7 +226,7 @@ class Claims:
         if found is None:
             return  # the harness's own line, and all of it is as it was then
         if found == "":
-            found = odd_word(line, heading=self._text.is_heading(index))
+            found = odd_word(line, title=self._text.is_heading(index) and re.match(r"\s*#\s", line) is not None)
         if found:
             yield Note(number, f"'{found}' in '{' '.join(line.split())[:60]}' is not known")
 

@@ -404,6 +404,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     def part(score: ScoreTable | PrintedScore) -> None:
         """Begin another model where what stands above a table says something that did not stand above the last one."""
         above = [label for label in labels_here if label.line < score.line]
+        if isinstance(score, PrintedScore):  # a sentence between averages says something of them, or of nothing
+            above = [label for label in above if label.short]
         labels_here.clear()
         if not above:
             return
@@ -464,6 +466,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         if isinstance(event, Label):
             labels_here.append(event)
             continue
+        if isinstance(event, PrintedScore) and event.suite in load_suites():
+            part(event)
         if isinstance(event, Aside):
             if event.kind != "sentence" or names_something_else(event.text, heading):
                 apart = event

@@ -11,23 +11,7 @@ from evalkit.task_names import METRICS, names_other_benchmark, shots_named, suit
 # --- words ---
 
 _WORDS = frozenset(
-    """a about above achieved achieves across again against ai all also an and are as at auto autoeval auto-eval average averaged averages avg
-    base basic be been below benchmark benchmarked benchmarking benchmarks best better between both by can card chart
-    click expand collapse current has some compare compared compares comparison comparisons complete conducted data dataset datasets detail detailed
-    details done each eleuther eleutherai entire eval evals evaluate evaluated evaluating evaluation evaluations
-    final find first-party following follows for framework from full further get github github.com gist got harness have here hf
-    how huggingface huggingface.co in is it its leaderboard link links listed llm llm-autoeval lm lm-eval lm-evaluation-harness log logs
-    main mean means measured merge merged merges merging method methodology metric metrics model models more most
-    multiple my nous nousresearch nous-benchmark-suite obtained of official on on-par open openai original other others our ours out
-    outperforms over overall overview own page part performance performed performs please provided quality
-    raw read report reported reports repository reproduce research result results row rows run runs same
-    score scored scores see several shown shows suite suites summary table tables task tasks test tested tests than
-    thanks the their them these this those to total trained used uses using value values version versions via was we well were
-    when which with yet you your acc accuracy norm normalized percent per cent mc2 mcg mc gpt4 all-round
-    code coding reasoning general knowledge understanding common sense macro unweighted arithmetic subtasks subtask
-    summarized summarised individual respective respectively new old previous before after update updated inference
-    copy results.json scoring section contents note notes humaneval pass pass1 pass@1 glaive
-    """.split()
+    ["a", "about", "above", "achieved", "achieves", "across", "again", "against", "ai", "all", "also", "an", "and", "are", "as", "at", "auto", "autoeval", "auto-eval", "average", "averaged", "averages", "avg", "base", "basic", "be", "been", "below", "benchmark", "benchmarked", "benchmarking", "benchmarks", "best", "better", "between", "both", "by", "can", "card", "chart", "click", "found", "expand", "collapse", "current", "has", "some", "compare", "compared", "compares", "comparison", "comparisons", "complete", "conducted", "data", "dataset", "datasets", "detail", "detailed", "details", "done", "each", "eleuther", "eleutherai", "entire", "eval", "evals", "evaluate", "evaluated", "evaluating", "evaluation", "evaluations", "final", "find", "first-party", "following", "follows", "for", "framework", "from", "full", "further", "get", "github", "github.com", "gist", "got", "harness", "have", "here", "hf", "how", "huggingface", "huggingface.co", "in", "is", "it", "its", "leaderboard", "link", "links", "listed", "llm", "llm-autoeval", "lm", "lm-eval", "lm-evaluation-harness", "log", "logs", "main", "mean", "means", "measured", "merge", "merged", "merges", "merging", "method", "methodology", "metric", "metrics", "model", "models", "more", "most", "multiple", "my", "nous", "nousresearch", "nous-benchmark-suite", "obtained", "of", "official", "on", "on-par", "open", "openai", "original", "other", "others", "our", "ours", "out", "outperforms", "over", "overall", "overview", "own", "page", "part", "performance", "performed", "performs", "please", "provided", "quality", "raw", "read", "report", "reported", "reports", "repository", "reproduce", "research", "result", "results", "row", "rows", "run", "runs", "same", "score", "scored", "scores", "see", "several", "shown", "shows", "suite", "suites", "summary", "table", "tables", "task", "tasks", "test", "tested", "tests", "than", "thanks", "the", "their", "them", "these", "this", "those", "to", "total", "trained", "used", "uses", "using", "value", "values", "version", "versions", "via", "was", "we", "well", "were", "when", "which", "with", "yet", "you", "your", "acc", "accuracy", "norm", "normalized", "percent", "per", "cent", "mc2", "mcg", "mc", "gpt4", "all-round", "code", "coding", "reasoning", "general", "knowledge", "understanding", "common", "sense", "macro", "unweighted", "arithmetic", "subtasks", "subtask", "summarized", "summarised", "individual", "respective", "respectively", "new", "old", "previous", "before", "after", "update", "updated", "inference", "copy", "results.json", "scoring", "section", "contents", "note", "notes", "humaneval", "pass", "pass1", "pass@1", "glaive"]
 )
 _CJK = re.compile(
     r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|对比|比较|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
@@ -35,14 +19,7 @@ _CJK = re.compile(
 )
 # Words that models are named with, where nothing else tells that a word is a name.
 _MODEL_WORDS = frozenset(
-    """mistral mixtral llama qwen gemma phi yi solar zephyr starling hermes openhermes nous tinyllama falcon mpt bloom pythia vicuna alpaca wizardlm
-    openchat dolphin deita gpt claude palm gemini baichuan internlm chatglm deepseek orca openorca orca-mini stablelm
-    smollm olmo opt redpajama dolly guanaco samantha airoboros capybara puffin stablebeluga platypus wizard neural intel
-    tulu notus command dbrx grok minicpm aya amber neuralhermes marcoro marcoroni beagle neuralbeagle monarch alphamonarch
-    kunoichi laser teknium synthia xwin open hermes-2 collective cognition base instruct instruction chat sft dpo orpo rlhf ipo kto slerp
-    ties dare dare-ties moe it pro mini small medium large tiny merge merged linear stock model-stock passthrough preview
-    final the this model ours our experimental laser laserrl turbo ultra nano step checkpoint intermediate-step token
-    awq gptq gguf exl2 bf16 fp16 fp8 int8 int4 nf4 quantized""".split()
+    ["mistral", "mixtral", "llama", "qwen", "gemma", "phi", "yi", "solar", "zephyr", "starling", "hermes", "openhermes", "nous", "tinyllama", "falcon", "mpt", "bloom", "pythia", "vicuna", "alpaca", "wizardlm", "openchat", "dolphin", "deita", "gpt", "claude", "palm", "gemini", "baichuan", "internlm", "chatglm", "deepseek", "orca", "openorca", "orca-mini", "stablelm", "smollm", "olmo", "opt", "redpajama", "dolly", "guanaco", "samantha", "airoboros", "capybara", "puffin", "stablebeluga", "platypus", "wizard", "neural", "intel", "tulu", "notus", "command", "dbrx", "grok", "minicpm", "aya", "amber", "neuralhermes", "marcoro", "marcoroni", "beagle", "neuralbeagle", "monarch", "alphamonarch", "kunoichi", "laser", "teknium", "synthia", "xwin", "open", "hermes-2", "collective", "cognition", "base", "instruct", "instruction", "chat", "sft", "dpo", "orpo", "rlhf", "ipo", "kto", "slerp", "ties", "dare", "dare-ties", "moe", "it", "pro", "mini", "small", "medium", "large", "tiny", "merge", "merged", "linear", "stock", "model-stock", "passthrough", "preview", "final", "the", "this", "model", "ours", "our", "experimental", "laser", "laserrl", "turbo", "ultra", "nano", "step", "checkpoint", "intermediate-step", "token", "awq", "gptq", "gguf", "exl2", "bf16", "fp16", "fp8", "int8", "int4", "nf4", "quantized"]
 )
 _LANGUAGES = (
     r"english|german|french|spanish|italian|portuguese|dutch|polish|russian|chinese|mandarin|japanese|korean|arabic|hindi"
@@ -90,7 +67,14 @@ def other_way(text: str, *, wide: bool = False) -> str | None:
 
 def takes_no_part(line: str) -> bool:
     """Tell whether a line says nothing: it is empty, a rule, a fence, a tag, an image or an address."""
-    return re.search(r"\w", re.sub(r"<[^>]*>|https?://\S+|```\w*|!\[\]\S*", "", line)) is None
+    said = _AUTOEVAL.sub("", re.sub(r"<[^>]*>|https?://\S+|```\w*|!\[\]\S*", "", line))
+    return re.search(r"\w", said) is None
+
+
+# What LLM AutoEval prints below its tables: how long it took, on what.
+_AUTOEVAL = re.compile(
+    r"^\W*(?:metadata\W*elapsed[ _]time\W*[0-9:]*\W*(?:gpu\W*[^'\"]*)?\W*|elapsed[ _]time\W*[0-9:]+)\W*$", re.IGNORECASE
+)
 
 
 def is_name(text: str) -> bool:
@@ -122,11 +106,24 @@ def is_name(text: str) -> bool:
     return ours or (bool(known) and all(re.fullmatch(r"[A-Z][A-Za-z]*|v?[0-9][0-9.]*[a-zA-Z]?", w) for w in rest))
 
 
+def is_statistic(text: str) -> bool:
+    """Tell whether a label is one of numbers about models, and has no word that a model is named with.
+
+    >>> [is_statistic(label) for label in ("Upper bound", "Win rate", "Average of models", "Best-7B", "Foo")]
+    [True, True, True, False, False]
+    """
+    words = [word.strip(".,:;()[]*_`") for word in text.split()]
+    named = any(_shaped(word) or word.lower() in _MODEL_WORDS - {"model", "models", "the", "final"} for word in words)
+    return not named and (
+        any(_STATISTIC.fullmatch(word) for word in words) or re.fullmatch(r"[σΔ∆]", text.strip()) is not None
+    )
+
+
 # Words that begin labels of numbers about models, and no names.
 _STATISTIC = re.compile(
-    r"improve\w*|gains?|loss|drops?|delta|diff\w*|gaps?|changes?|average|mean|median|max\w*|min\w*|best|worst|upper|lower|bound"
-    r"|percentiles?|ranks?|wins?|rates?|time|runtime|speed\w*|latency|weights?|interval|errors?|std|stderr|variance|ratio"
-    r"|majority|random|human|humans|sota|target|contamination|relative|recovery|number|docs|place|class|total|sum|score|previous",
+    r"improve\w*|gains?|loss|drops?|delta|diff(?:erences?)?|gaps?|changes?|average|mean|median|max(?:imum)?|min(?:imum)?|best|worst|upper|lower|bound"
+    r"|percentiles?|ranks?|wins?|rates?|time|runtime|speed(?:-?ups?)?|latency|weights?|interval|errors?|std|stderr|variance|ratio"
+    r"|majority|random|human|humans|sota|target|contamination|relative|recovery|number|docs|place|class|previous",
     re.IGNORECASE,
 )
 
@@ -177,10 +174,10 @@ def _says_nothing(word: str) -> bool:
     return known or _CJK.fullmatch(plain) is not None or suite_of_task(task_and_metric(plain, "")[0]) is not None
 
 
-def odd_word(line: str, *, heading: bool = False) -> str | None:
+def odd_word(line: str, *, title: bool = False) -> str | None:
     """Return the first word of a line that is not in the vocabulary; None if all of them are.
 
-    A line may name a model instead; a `heading` of one capitalised word is such a name, too.
+    A line may name a model instead; the `title` of a file of a word or a few capitalised ones is such a name, too.
     """
     if takes_no_part(line):
         return None
@@ -189,11 +186,11 @@ def odd_word(line: str, *, heading: bool = False) -> str | None:
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|")
     if (
         is_name(text.rstrip(": "))
-        or (named := re.match(r"model(?: name)?\s*[:=]\s*(.+)$", text, re.I))
-        and is_name(named[1])
+        or ((named := re.match(r"model(?: name)?\s*[:=]\s*(.+)$", text, re.I))
+        and is_name(named[1]))
     ):
         return None
-    if heading and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
+    if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
         return None
     rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", text))
     rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
@@ -226,11 +223,12 @@ _KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"}
 """Kinds of models of the 0.3 line of the harness."""
 # Arguments that say what is loaded and how it is run, and nothing about requests.
 _LOADING = frozenset(
-    """pretrained tokenizer revision subfolder dtype torch_dtype use_accelerate trust_remote_code device device_map
-    device_map_option max_memory_per_gpu max_cpu_memory offload_folder low_cpu_mem_usage load_in_8bit load_in_4bit bnb_4bit_quant_type
-    bnb_4bit_compute_dtype gptq gptq_use_triton quantized peft delta parallelize batch_size max_batch_size use_fast use_auth_token
-    token cache_dir max_length""".split()
+    ["pretrained", "tokenizer", "revision", "subfolder", "dtype", "torch_dtype", "use_accelerate", "trust_remote_code", "device", "device_map", "device_map_option", "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "low_cpu_mem_usage", "load_in_8bit", "load_in_4bit", "bnb_4bit_quant_type", "bnb_4bit_compute_dtype", "gptq", "gptq_use_triton", "quantized", "peft", "delta", "parallelize", "batch_size", "max_batch_size", "use_fast", "use_auth_token", "token", "cache_dir", "max_length"]
 )
+_REQUESTS = frozenset(
+    {"kind", "limit", "num_fewshot", "provide_description", "description_dict_path", "description_dict"}
+)
+"""Settings of the harness, which no argument of the model is taken for."""
 _RUNNING = frozenset(
     {
         "batch_size",
@@ -276,7 +274,7 @@ def settings_of(line: str) -> dict[str, str] | None:
     found = _SETTINGS.match(line)
     if found is not None:
         settings = {"kind": found["kind"]}
-        settings |= _arguments(found["args"])
+        settings |= {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(found["args"]).items()}
         for part in re.split(r",\s*(?=\w+\s*:)", found["rest"]):
             key, _, value = part.partition(":")
             settings[key.strip()] = value.strip(" `*|")
@@ -299,7 +297,7 @@ def settings_of(line: str) -> dict[str, str] | None:
         return None
     arguments = settings.pop("model_args", "")
     settings = {"kind" if name == "model" else name: value for name, value in settings.items()}
-    return settings | _arguments(arguments)
+    return settings | {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(arguments).items()}
 
 
 def _arguments(text: str) -> dict[str, str]:
@@ -331,7 +329,7 @@ def odd_setting(line: str) -> str | None:
         elif key == "num_fewshot":
             if not nothing and value != "0":
                 return shown
-        elif key in ("limit", "provide_description", "description_dict_path", "description_dict"):
+        elif key in _REQUESTS:
             if not nothing:
                 return shown
         elif key not in _LOADING and key not in _RUNNING:
