@@ -57,7 +57,8 @@ _COLUMN = {
 
 # Columns that say nothing of how a row was measured: versions, errors, descriptions of tasks.
 _KNOWN_COLUMN = re.compile(
-    rf"(?:{_COLUMN['other'].pattern})|(?:{_COLUMN['stderr'].pattern})|categor(?:y|ies)|types?|task types?|descriptions?|notes?|remarks?"
+    rf"(?:{_COLUMN['other'].pattern})|(?:{_COLUMN['stderr'].pattern})"
+    r"|categor(?:y|ies)|types?|task types?|descriptions?|notes?|remarks?"
     r"|capabilit(?:y|ies)|abilit(?:y|ies)|domains?|skills?|类别|类型|说明|能力|领域|备注"
 )
 

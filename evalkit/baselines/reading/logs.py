@@ -40,7 +40,7 @@ from evalkit.baselines.reading.cells import (
     table_line,
     value_of,
 )
-from evalkit.baselines.reading.prose import Aside, Event, Label, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.reading.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.reading.sections import models_of
 from evalkit.baselines.reading.text import read_lines
 from evalkit.suites import load_suites, load_tasks
@@ -540,7 +540,7 @@ class _Reader:
             self.above = found[1].rstrip("# ")
         if any(isinstance(event, (SuiteHeading, OtherHeading)) for event in events):
             self.task = ""
-        if any(not isinstance(event, Label) for event in events) or (events and self.columns is None) or (events and self.rows):
+        if events:
             self._close()
         self.events += events
         self.notes += notes

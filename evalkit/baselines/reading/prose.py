@@ -239,7 +239,9 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     events, notes = _events(line, text)
     label = label_of(text)
-    short = len(text.strip()) <= 50 and not text.rstrip().endswith((".", ",", ";", "。", "，"))
+    short = (
+        len(text.strip()) <= 50 and any_suite(text) is None and not text.rstrip().endswith((".", ",", ";", "。", "，"))
+    )
     return ([Label(line, label, short), *events] if label is not None else events), notes
 
 

@@ -31,8 +31,8 @@ NOUS_2023 = "nous-2023"
 # Headings of the published layout. "%" may stand beside the value's, "#" counts rows.
 _LOG_COLUMN = re.compile(
     r"(?:tasks?(?: name)?|datasets?|benchmarks?|versions?|metrics?|%?\s*(?:values?|scores?|accuracy)\s*(?:\(?%\)?)?"
-    r"|std[\s._]*err(?:or)?\.?|standard error|±|\+/?-|#|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?|版本|指标|评价指标|度量"
-    r"|分数|得分|值|数值|成绩|结果|准确率|标准误差?|(?:acc|acc_norm|mc1|mc2|multiple_choice_grade|exact_str_match)(?:_stderr)?)?",
+    r"|std[\s._]*err(?:or)?\.?|standard error|±|\+/?-|#|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?|版本"
+    r"|指标|评价指标|度量|分数|得分|值|数值|成绩|结果|准确率|标准误差?|(?:acc|acc_norm|mc1|mc2|multiple_choice_grade|exact_str_match)(?:_stderr)?)?",
     re.IGNORECASE,
 )
 # Columns of a table of suites that say what a model is, not how it was measured.

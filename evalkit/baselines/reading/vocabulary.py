@@ -11,7 +11,29 @@ from evalkit.task_names import METRICS, names_other_benchmark, shots_named, suit
 # --- words ---
 
 _WORDS = frozenset(
-    ["a", "about", "above", "achieved", "achieves", "across", "again", "against", "ai", "all", "also", "an", "and", "are", "as", "at", "auto", "autoeval", "auto-eval", "average", "averaged", "averages", "avg", "base", "basic", "be", "been", "below", "benchmark", "benchmarked", "benchmarking", "benchmarks", "best", "better", "between", "both", "by", "can", "card", "chart", "click", "found", "expand", "collapse", "current", "has", "some", "compare", "compared", "compares", "comparison", "comparisons", "complete", "conducted", "data", "dataset", "datasets", "detail", "detailed", "details", "done", "each", "eleuther", "eleutherai", "entire", "eval", "evals", "evaluate", "evaluated", "evaluating", "evaluation", "evaluations", "final", "find", "first-party", "following", "follows", "for", "framework", "from", "full", "further", "get", "github", "github.com", "gist", "got", "harness", "have", "here", "hf", "how", "huggingface", "huggingface.co", "in", "is", "it", "its", "leaderboard", "link", "links", "listed", "llm", "llm-autoeval", "lm", "lm-eval", "lm-evaluation-harness", "log", "logs", "main", "mean", "means", "measured", "merge", "merged", "merges", "merging", "method", "methodology", "metric", "metrics", "model", "models", "more", "most", "multiple", "my", "nous", "nousresearch", "nous-benchmark-suite", "obtained", "of", "official", "on", "on-par", "open", "openai", "original", "other", "others", "our", "ours", "out", "outperforms", "over", "overall", "overview", "own", "page", "part", "performance", "performed", "performs", "please", "provided", "quality", "raw", "read", "report", "reported", "reports", "repository", "reproduce", "research", "result", "results", "row", "rows", "run", "runs", "same", "score", "scored", "scores", "see", "several", "shown", "shows", "suite", "suites", "summary", "table", "tables", "task", "tasks", "test", "tested", "tests", "than", "thanks", "the", "their", "them", "these", "this", "those", "to", "total", "trained", "used", "uses", "using", "value", "values", "version", "versions", "via", "was", "we", "well", "were", "when", "which", "with", "yet", "you", "your", "acc", "accuracy", "norm", "normalized", "percent", "per", "cent", "mc2", "mcg", "mc", "gpt4", "all-round", "code", "coding", "reasoning", "general", "knowledge", "understanding", "common", "sense", "macro", "unweighted", "arithmetic", "subtasks", "subtask", "summarized", "summarised", "individual", "respective", "respectively", "new", "old", "previous", "before", "after", "update", "updated", "inference", "copy", "results.json", "scoring", "section", "contents", "note", "notes", "humaneval", "pass", "pass1", "pass@1", "glaive"]
+    re.findall(
+        r"\S+",
+        """
+    a about above achieved achieves across again against ai all also an and are as at auto autoeval auto-eval
+    average averaged averages avg base basic be been below benchmark benchmarked benchmarking benchmarks best
+    better between both by can card chart click found expand collapse current has some compare compared
+    compares comparison comparisons complete conducted data dataset datasets detail detailed details done each
+    eleuther eleutherai entire eval evals evaluate evaluated evaluating evaluation evaluations final find
+    first-party following follows for framework from full further get github github.com gist got harness have
+    here hf how huggingface huggingface.co in is it its leaderboard link links listed llm llm-autoeval lm
+    lm-eval lm-evaluation-harness log logs main mean means measured merge merged merges merging method
+    methodology metric metrics model models more most multiple my nous nousresearch nous-benchmark-suite
+    obtained of official on on-par open openai original other others our ours out outperforms over overall
+    overview own page part performance performed performs please provided quality raw read report reported
+    reports repository reproduce research result results row rows run runs same score scored scores see
+    several shown shows suite suites summary table tables task tasks test tested tests than thanks the their
+    them these this those to total trained used uses using value values version versions via was we well were
+    when which with yet you your acc accuracy norm normalized percent per cent mc2 mcg mc gpt4 all-round code
+    coding reasoning general knowledge understanding common sense macro unweighted arithmetic subtasks subtask
+    summarized summarised individual respective respectively new old previous before after update updated
+    inference copy results.json scoring section contents note notes humaneval pass pass1 pass@1 glaive
+    """,
+    )
 )
 _CJK = re.compile(
     r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|对比|比较|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
@@ -19,7 +41,20 @@ _CJK = re.compile(
 )
 # Words that models are named with, where nothing else tells that a word is a name.
 _MODEL_WORDS = frozenset(
-    ["mistral", "mixtral", "llama", "qwen", "gemma", "phi", "yi", "solar", "zephyr", "starling", "hermes", "openhermes", "nous", "tinyllama", "falcon", "mpt", "bloom", "pythia", "vicuna", "alpaca", "wizardlm", "openchat", "dolphin", "deita", "gpt", "claude", "palm", "gemini", "baichuan", "internlm", "chatglm", "deepseek", "orca", "openorca", "orca-mini", "stablelm", "smollm", "olmo", "opt", "redpajama", "dolly", "guanaco", "samantha", "airoboros", "capybara", "puffin", "stablebeluga", "platypus", "wizard", "neural", "intel", "tulu", "notus", "command", "dbrx", "grok", "minicpm", "aya", "amber", "neuralhermes", "marcoro", "marcoroni", "beagle", "neuralbeagle", "monarch", "alphamonarch", "kunoichi", "laser", "teknium", "synthia", "xwin", "open", "hermes-2", "collective", "cognition", "base", "instruct", "instruction", "chat", "sft", "dpo", "orpo", "rlhf", "ipo", "kto", "slerp", "ties", "dare", "dare-ties", "moe", "it", "pro", "mini", "small", "medium", "large", "tiny", "merge", "merged", "linear", "stock", "model-stock", "passthrough", "preview", "final", "the", "this", "model", "ours", "our", "experimental", "laser", "laserrl", "turbo", "ultra", "nano", "step", "checkpoint", "intermediate-step", "token", "awq", "gptq", "gguf", "exl2", "bf16", "fp16", "fp8", "int8", "int4", "nf4", "quantized"]
+    re.findall(
+        r"\S+",
+        """
+    mistral mixtral llama qwen gemma phi yi solar zephyr starling hermes openhermes nous tinyllama falcon mpt
+    bloom pythia vicuna alpaca wizardlm openchat dolphin deita gpt claude palm gemini baichuan internlm
+    chatglm deepseek orca openorca orca-mini stablelm smollm olmo opt redpajama dolly guanaco samantha
+    airoboros capybara puffin stablebeluga platypus wizard neural intel tulu notus command dbrx grok minicpm
+    aya amber neuralhermes marcoro marcoroni beagle neuralbeagle monarch alphamonarch kunoichi laser teknium
+    synthia xwin open hermes-2 collective cognition base instruct instruction chat sft dpo orpo rlhf ipo kto
+    slerp ties dare dare-ties moe it pro mini small medium large tiny merge merged linear stock model-stock
+    passthrough preview final the this model ours our experimental laser laserrl turbo ultra nano step
+    checkpoint intermediate-step token awq gptq gguf exl2 bf16 fp16 fp8 int8 int4 nf4 quantized
+    """,
+    )
 )
 _LANGUAGES = (
     r"english|german|french|spanish|italian|portuguese|dutch|polish|russian|chinese|mandarin|japanese|korean|arabic|hindi"
@@ -62,7 +97,7 @@ def other_way(text: str, *, wide: bool = False) -> str | None:
     if count or some:
         return f"{count}-shot" if count else "few-shot"
     found = _OTHER_WAY.search(plain)
-    return found[0] if found is not None else None
+    return str(found[0]) if found is not None else None
 
 
 def takes_no_part(line: str) -> bool:
@@ -160,7 +195,7 @@ def label_of(line: str) -> str | None:
     rest = _ZERO.sub(
         " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
     )
-    rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
+    rest = re.sub(r"(?<![\w.-])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
     words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
     own = [word for word in words if not _says_nothing(word)]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
@@ -184,10 +219,8 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
     if (found := other_way(line)) is not None:
         return found
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|")
-    if (
-        is_name(text.rstrip(": "))
-        or ((named := re.match(r"model(?: name)?\s*[:=]\s*(.+)$", text, re.I))
-        and is_name(named[1]))
+    if is_name(text.rstrip(": ")) or (
+        (named := re.match(r"model(?: name)?\s*[:=]\s*(.+)$", text, re.I)) and is_name(named[1])
     ):
         return None
     if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
@@ -223,7 +256,15 @@ _KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"}
 """Kinds of models of the 0.3 line of the harness."""
 # Arguments that say what is loaded and how it is run, and nothing about requests.
 _LOADING = frozenset(
-    ["pretrained", "tokenizer", "revision", "subfolder", "dtype", "torch_dtype", "use_accelerate", "trust_remote_code", "device", "device_map", "device_map_option", "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "low_cpu_mem_usage", "load_in_8bit", "load_in_4bit", "bnb_4bit_quant_type", "bnb_4bit_compute_dtype", "gptq", "gptq_use_triton", "quantized", "peft", "delta", "parallelize", "batch_size", "max_batch_size", "use_fast", "use_auth_token", "token", "cache_dir", "max_length"]
+    re.findall(
+        r"\S+",
+        """
+    pretrained tokenizer revision subfolder dtype torch_dtype use_accelerate trust_remote_code device
+    device_map device_map_option max_memory_per_gpu max_cpu_memory offload_folder low_cpu_mem_usage
+    load_in_8bit load_in_4bit bnb_4bit_quant_type bnb_4bit_compute_dtype gptq gptq_use_triton quantized peft
+    delta parallelize batch_size max_batch_size use_fast use_auth_token token cache_dir max_length
+    """,
+    )
 )
 _REQUESTS = frozenset(
     {"kind", "limit", "num_fewshot", "provide_description", "description_dict_path", "description_dict"}
@@ -277,7 +318,8 @@ def settings_of(line: str) -> dict[str, str] | None:
         settings |= {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(found["args"]).items()}
         for part in re.split(r",\s*(?=\w+\s*:)", found["rest"]):
             key, _, value = part.partition(":")
-            settings[key.strip()] = value.strip(" `*|")
+            before = settings.get(key.strip())  # a key that is there twice says both
+            settings[key.strip()] = value.strip(" `*|") if before is None else f"{before} and {value.strip()}"
         return settings
     if _COMMAND.search(line) is None or len(line) > 4000:
         return None
@@ -316,7 +358,7 @@ def who(settings: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def odd_setting(line: str) -> str | None:
-    """Return the setting in the harness's line that nous-2023 did not have; None if it had all, "" if it is no such line."""
+    """Return the setting in a line that nous-2023 did not have; None if it had all, "" if it is no line of settings."""
     settings = settings_of(line)
     if settings is None:
         return ""
