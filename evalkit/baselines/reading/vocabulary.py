@@ -239,7 +239,7 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
             continue
         if suite_of_task(task_and_metric(plain, "")[0]) is not None:
             continue
-        return word
+        return str(word)
     return None
 
 
