@@ -203,9 +203,16 @@ def label_of(line: str) -> str | None:
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
 
 
+_TELLING = {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
+"""Known words that tell one model from another where they stand above its scores."""
+
+
 def _says_nothing(word: str) -> bool:
     plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
-    known = plain in _WORDS - {"old", "new", "before", "after", "previous", "original", "merged"} or plain in METRICS
+    known = (
+        plain in _WORDS - {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
+        or plain in METRICS
+    )
     return known or _CJK.fullmatch(plain) is not None or suite_of_task(task_and_metric(plain, "")[0]) is not None
 
 
