@@ -222,9 +222,11 @@ class Log:
         models: in the order of the file; a comparison table makes no entry here.
         comparisons: tables of suites by models.
         notes: what was not read, or not literally, by line.
+        lines: the numbered lines of its text; none of a results file.
     """
 
     name: str
     models: tuple[ModelScores, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[Note, ...]
+    lines: tuple[tuple[int, str], ...] = field(default=(), repr=False)

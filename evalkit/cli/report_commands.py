@@ -46,6 +46,7 @@ def list_command(form: str) -> None:
     type=_FILE,
     help="File or folder to write, '-' for stdout.  [default: <slug>.yaml in ./configs/baselines if there, else here]",
 )
+@click.option("--protocol", help="How all of it was measured, if you know better than the file, e.g. nous-2023.")
 @click.option("--force", is_flag=True, help="Replace a file with other content.")
 def import_command(
     logs: tuple[Path, ...],
@@ -53,6 +54,7 @@ def import_command(
     source: str | None,
     retrieved: str | None,
     output: Path | None,
+    protocol: str | None,
     force: bool,
 ) -> None:
     """Import the scores of published logs or model cards (Markdown, text or saved web pages).
@@ -61,7 +63,10 @@ def import_command(
     """
     from evalkit.report.baselines_list import import_files
 
-    for line in import_files(logs, name=name, source=source, retrieved=retrieved, output=output, force=force):
+    lines = import_files(
+        logs, name=name, source=source, retrieved=retrieved, output=output, force=force, protocol=protocol
+    )
+    for line in lines:
         click.echo(line, err=not line.startswith("name:"))
 
 

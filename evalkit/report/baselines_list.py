@@ -61,6 +61,7 @@ def import_files(
     retrieved: str | None,
     output: Path | None,
     force: bool,
+    protocol: str | None = None,
 ) -> Iterator[str]:
     """Import logs, write their baselines, and yield the lines to print.
 
@@ -79,7 +80,7 @@ def import_files(
         raise ConfigError(f"--retrieved: '{retrieved}' is no date; write it as 2023-11-05") from error
     for path in logs:
         where = source.replace("{file}", path.name) if source is not None else None
-        found = import_log(path, retrieved=day.isoformat(), name=name, source=where)
+        found = import_log(path, retrieved=day.isoformat(), name=name, source=where, protocol=protocol)
         several = len(logs) > 1 or len(found.baselines) > 1
         if several and is_file:
             raise ConfigError(

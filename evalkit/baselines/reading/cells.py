@@ -55,6 +55,14 @@ _COLUMN = {
 }
 
 
+# Columns that say nothing of how a row was measured: versions, errors, descriptions of tasks.
+_KNOWN_COLUMN = re.compile(
+    rf"(?:{_COLUMN['other'].pattern})|(?:{_COLUMN['stderr'].pattern})"
+    r"|categor(?:y|ies)|types?|task types?|descriptions?|notes?|remarks?"
+    r"|capabilit(?:y|ies)|abilit(?:y|ies)|domains?|skills?|类别|类型|说明|能力|领域|备注"
+)
+
+
 @dataclass(frozen=True)
 class Score:
     """A printed number.
@@ -228,6 +236,17 @@ class Columns:
         """Headings of the standard errors of which nobody knows whose they are."""
         known = set(self.wide_errors.values())
         return tuple(self.headings[i] for i in self._bare_errors if i not in known) if self.wide else ()
+
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """Columns with a name of which nobody knows what it says of the rows."""
+        used = {self.task, self.metric, self.value, self.stderr, self.shots, self.filter, *(i for i, _ in self.wide)}
+        used |= set(self.wide_errors.values())
+        return tuple(
+            i
+            for i, heading in enumerate(self.headings)
+            if i not in used and re.search(r"\w", heading) and not _KNOWN_COLUMN.fullmatch(_label(heading))
+        )
 
     @property
     def adjoining(self) -> bool:

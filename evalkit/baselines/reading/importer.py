@@ -6,15 +6,16 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalkit.baselines.model import Baseline, HumanEval, Metric, slug_of
+from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.logs import read_log
+from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
 from evalkit.errors import ConfigError, DataError, did_you_mean
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, suite_of_task
 
-NOUS_2023 = "nous-2023"
+UNKNOWN = "unknown"
 UNKNOWN_HUMANEVAL = "The publication states neither the prompt format nor the temperature of the HumanEval run."
 
 
@@ -41,22 +42,38 @@ def _tasks(model: ModelScores) -> dict[str, dict[str, Metric]]:
     return tasks
 
 
-def _protocols(model: ModelScores) -> tuple[str, dict[str, str]]:
-    """Return the protocol of the file, and the suites that were measured otherwise.
+def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[str, dict[str, str], list[Note]]:
+    """Return the protocol of the file, the suites that were measured otherwise, and why it is not known.
 
     Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently; examples in the
-    prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though names agree.
+    prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though names agree. What
+    nothing names is nous-2023 only if all that stands around it is known (`reading.protocol`).
     """
     suites = {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task))}
     suites |= {average.suite for average in model.averages if average.suite in load_suites()}
+    suites |= {PASS_AT_1} if model.humaneval is not None else set()
     others = {suite: protocol for suite, protocol in model.protocols.items() if suite in suites}
+    notes: dict[Note, list[str]] = {}
+    for suite in sorted(suites):
+        if others.get(suite, UNKNOWN) != UNKNOWN:
+            continue
+        why = claims.doubt(model, suite, several=several)
+        if why is None and suite in others:
+            why = Note(model.line, "the file does not say how it was measured")
+        if why is not None:
+            others[suite] = UNKNOWN
+            notes.setdefault(why, []).append(load_suites()[suite].title)
+    doubts = [
+        Note(why.line, f"{', '.join(titles)}: protocol {UNKNOWN}, not {NOUS_2023}: {why.message}")
+        for why, titles in notes.items()
+    ]
     if len(others) < len(suites):
-        return NOUS_2023, others
+        return NOUS_2023, others, doubts
     names = [*others.values(), *([model.protocol] if model.protocol is not None else [])]
     if not names:
-        return NOUS_2023, {}
+        return UNKNOWN, {}, doubts
     first = max(names, key=names.count)
-    return first, {suite: protocol for suite, protocol in others.items() if protocol != first}
+    return first, {suite: protocol for suite, protocol in others.items() if protocol != first}, doubts
 
 
 def _missing(model: ModelScores) -> list[Note]:
@@ -75,8 +92,10 @@ def _missing(model: ModelScores) -> list[Note]:
     return notes
 
 
-def _baseline(model: ModelScores, slug: str, name: str, source: str, retrieved: str, notes: list[Note]) -> Baseline:
-    protocol, others = _protocols(model)
+def _baseline(
+    model: ModelScores, slug: str, name: str, source: str, retrieved: str, protocols: tuple[str, dict[str, str]]
+) -> Baseline:
+    protocol, others = protocols
     known = load_suites()
     humaneval = HumanEval(model.humaneval.percent, UNKNOWN_HUMANEVAL) if model.humaneval is not None else None
     printed = {average.suite: average.percent for average in model.averages}
@@ -94,11 +113,17 @@ def _baseline(model: ModelScores, slug: str, name: str, source: str, retrieved: 
         humaneval=humaneval,
         other_protocols=others,
         settings=model.settings,
-        notes=tuple(f"line {note.line}: {note.message}" if note.line else note.message for note in notes),
     )
 
 
-def import_log(path: Path, *, retrieved: str, name: str | None = None, source: str | None = None) -> Imported:
+def import_log(
+    path: Path,
+    *,
+    retrieved: str,
+    name: str | None = None,
+    source: str | None = None,
+    protocol: str | None = None,
+) -> Imported:
     """Read the baselines of a published log or model card.
 
     Args:
@@ -106,6 +131,7 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
         retrieved: date of retrieval, ISO 8601.
         name: the model's name, instead of the heading in the file or the file's name; its slug names the file.
         source: where the file is from; the file's name if None.
+        protocol: how all of it was measured, as the user knows; by what the file says if None.
 
     Raises:
         DataError: the file cannot be read or has no scores.
@@ -141,6 +167,8 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
         ]
     )
     baselines: list[Baseline] = []
+    claims = Claims(log)
+    more_notes: list[Note] = []
     for number, model in enumerate(log.models, start=1):
         title = name or model.name or (path.stem if len(log.models) == 1 else f"{path.stem} {number}")
         following = log.models[number].line if number < len(log.models) else None
@@ -154,8 +182,16 @@ def import_log(path: Path, *, retrieved: str, name: str | None = None, source: s
         slug = slug_of(title)
         while slug in {known.slug for known in baselines}:
             slug += "-2"
-        baselines.append(_baseline(model, slug, title, source or path.name, retrieved, [*own, *_missing(model)]))
-    return Imported(tuple(baselines), tuple(sorted(notes, key=lambda note: note.line)), log)
+        said, others, doubts = _protocols(model, claims, several=bool(by_table))
+        if protocol is not None:
+            said, others, doubts = protocol, {}, []
+            own = [*own, Note(0, f"its protocol is {protocol} by --protocol, not by what the file says")]
+        more_notes += [note for note in doubts if note not in more_notes]
+        baseline = _baseline(model, slug, title, source or path.name, retrieved, (said, others))
+        kept = sorted([*own, *doubts], key=lambda note: note.line) + _missing(model)
+        texts = (f"line {note.line}: {note.message}" if note.line else note.message for note in kept)
+        baselines.append(replace(baseline, notes=tuple(texts)))
+    return Imported(tuple(baselines), tuple(sorted([*notes, *more_notes], key=lambda note: note.line)), log)
 
 
 def is_called(name: str, wanted: str) -> bool:

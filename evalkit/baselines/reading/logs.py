@@ -113,6 +113,10 @@ class _Reader:
                 self._close()
                 if line.before and not columns.open_left:
                     self._prose(number, line.before)
+                if (apart := self._told_apart(position, columns)) is not None:
+                    self.columns, self.task = None, ""
+                    position = self._refuse(position, apart)
+                    continue
                 self.columns, self.task = columns, ""
                 for heading in columns.unclear_errors:
                     metrics = ", ".join(metric for _, metric in columns.wide)
@@ -126,6 +130,47 @@ class _Reader:
             else:
                 position += self._score_line(position, number, text, line)
         self._close()
+
+    def _told_apart(self, position: int, columns: Columns) -> str | None:
+        """Return the column, with its values, that tells rows of a table apart by what they are of; None without one.
+
+        A model, a language, a seed: rows that differ in it are no scores of one thing.
+        """
+        said: dict[int, list[str]] = {i: [] for i in columns.unknown}
+        for _, text in self.lines[position + 1 :] if said else []:
+            line = split_line(text)
+            if line is None:
+                if text.strip("` \t"):
+                    break
+                continue
+            cells = ((line.before,) if columns.open_left else ()) + line.cells
+            if columns_of(line) is not None:
+                break
+            if len(cells) < len(columns.headings) or is_rule(cells):
+                continue
+            for i, values in said.items():
+                cell = cells[i].strip()
+                # Numbers with places are values, or errors: they are of the row, and do not say what it is of.
+                if cell and not (score_of(cell) is not None and re.search(r"[.,%]", cell)) and cell not in values:
+                    values.append(cell)
+        found = next((i for i, values in said.items() if len(values) > 1), None)
+        if found is None:
+            return None
+        shown = ", ".join(said[found][:3]) + (", ..." if len(said[found]) > 3 else "")
+        return f"its column '{columns.headings[found]}' ({shown[:60]}) tells its rows apart"
+
+    def _refuse(self, position: int, why: str) -> int:
+        """Note that a table is not read, and why; return the position after it."""
+        number = self.lines[position][0]
+        self.note(number, f"table not read, {why}", unread=True)
+        self.events.append(Aside(number, why, "unread"))
+        position += 1
+        while position < len(self.lines):
+            line = split_line(self.lines[position][1])
+            if line is None or columns_of(line) is not None:
+                break
+            position += 1
+        return position
 
     def _lacks_its_value(self, position: int, columns: Columns) -> bool:
         """Tell whether what looks like the heading of a wide table is a row of a metric without its number."""
@@ -822,4 +867,4 @@ def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None 
     reader.read()
     models, more = models_of(reader.events)
     found = sorted([*(notes or []), *reader.notes, *more], key=lambda note: note.line)
-    return Log(name, tuple(models), tuple(reader.comparisons), tuple(found))
+    return Log(name, tuple(models), tuple(reader.comparisons), tuple(found), tuple(lines))

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
+from evalkit.baselines.reading.vocabulary import label_of, settings_of
 from evalkit.task_names import (
     any_suite,
     is_metric,
@@ -100,9 +101,25 @@ class Shots:
     level: int
 
 
-Event: TypeAlias = Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+@dataclass(frozen=True)
+class Label:
+    """A line that says something beside the known words: what follows may be another model's.
 
-_SETTINGS = re.compile(r"^[\w.-]+ \((?:pretrained|model|path|model_args)=.*\).*num_fewshot")
+    Attributes:
+        line: line number in the file.
+        text: what it says, without the known words.
+        short: whether it is a label more than a sentence.
+    """
+
+    line: int
+    text: str
+    short: bool
+
+
+Event: TypeAlias = (
+    Label | Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+)
+
 _NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
 _AVERAGE = re.compile(
     rf"(?P<word>average|avg|mean|平均(?:分数|得分|成绩|分|值)?|(?:^|(?<=\s))(?:total\s+)?score|得分|总分)\b\.?"
@@ -220,6 +237,15 @@ def _beside(text: str) -> str:
 
 def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
+    events, notes = _events(line, text)
+    label = label_of(text)
+    short = (
+        len(text.strip()) <= 50 and any_suite(text) is None and not text.rstrip().endswith((".", ",", ";", "。", "，"))
+    )
+    return ([Label(line, label, short), *events] if label is not None else events), notes
+
+
+def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
     notes: list[Note] = []
     raw = text.strip()
     level = len(raw) - len(raw.lstrip("#"))
@@ -227,7 +253,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     text = re.sub(r"^[0-9]{1,2}[.)]\s+(?=\D)", "- ", text.replace("`", " ").strip())  # a numbered list
     if not text:
         return [], []
-    if _SETTINGS.match(text):
+    if settings_of(text) is not None:
         return [Settings(line, text)], []
     if (model := _MODEL_LINE.match(text)) is not None:
         return [ModelHeading(line, model["name"].strip(), certain=True)], []

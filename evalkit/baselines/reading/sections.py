@@ -8,7 +8,17 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, RowsAverage, ScoreTable
-from evalkit.baselines.reading.prose import Aside, Event, ModelHeading, OtherHeading, Settings, Shots, SuiteHeading
+from evalkit.baselines.reading.prose import (
+    Aside,
+    Event,
+    Label,
+    ModelHeading,
+    OtherHeading,
+    Settings,
+    Shots,
+    SuiteHeading,
+)
+from evalkit.baselines.reading.vocabulary import settings_of, who
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
 
@@ -49,6 +59,8 @@ class _Open:
     humaneval: PrintedScore | None = None
     settings: str | None = None
     pretrained: str | None = None  # what the harness's own line says was loaded
+    identity: tuple[tuple[str, str], ...] | None = None  # all that the line says of the model and the way to measure
+    label: str | None = None  # what stands above its first table
 
     @property
     def empty(self) -> bool:
@@ -98,7 +110,9 @@ def _labels(events: list[Event]) -> dict[int, str]:
     """
     tables: dict[int, tuple[str, ScoreTable]] = {}
     for i, event in enumerate(events):
-        following = next((e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots))), None)
+        following = next(
+            (e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots, Label))), None
+        )
         if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
             tables[i] = (event.text, following)
     found: set[str] = set()
@@ -334,6 +348,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     few: int | None = None  # examples in the prompt, by the harness's line
     few_line = 0
     candidate: ModelHeading | None = None  # last heading that may be a model's name
+    labels_here: list[Label] = []  # lines since the last table that say something beside the known words
+    said_last: tuple[int, dict[str, str]] = (0, {})  # the last line of settings
 
     def shots_here() -> tuple[int | None, bool]:
         """Return the number of examples that was named last, and whether some were named without a number."""
@@ -354,8 +370,57 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             current = _Open(name, line)
             models.append(current)
         section, settled = [], False
+        labels_here.clear()
+        current.label = current.label or name
         if not inside:
             heading, elsewhere = None, None
+
+    def load(settings: dict[str, str], line: int) -> None:
+        """Go on with the model that a line of settings names: the same only if all that it says of it is the same."""
+        nonlocal current
+        names = ("pretrained", "path", "engine", "model", "base_url")
+        loaded = next((settings[key].strip("/ ") for key in names if settings.get(key, "").strip("/ ")), None)
+        identity = who(settings)
+        if current.tables and current.identity not in (None, identity):
+            beside = current.identity or ()
+            if current.name is None and current.pretrained == loaded:
+                current.name = " ".join(
+                    [loaded or "", *(f"{k}={v}" for k, v in beside if (k, v) not in identity)]
+                ).strip()
+            current.name = current.name or current.pretrained
+            known = [m for m in models if m.identity == identity and m is not current]
+            if known:
+                current = known[0]
+                begin(current.name, line, inside=True)
+            else:
+                others = [m.identity for m in models if m.identity is not None and m.pretrained == loaded]
+                own = [f"{k}={v}" for k, v in identity if others and (k, v) not in others[-1]]
+                begin(" ".join([loaded or "", *own]).strip() or None, line, new=True, inside=True)
+        elif not current.tables and current.pretrained not in (None, loaded) and not current.empty:
+            current.name = current.name or current.pretrained
+            begin(loaded, line, inside=True)
+        current.pretrained, current.identity = loaded or current.pretrained, identity
+
+    def part(score: ScoreTable | PrintedScore) -> None:
+        """Begin another model where what stands above a table says something that did not stand above the last one."""
+        above = [label for label in labels_here if label.line < score.line]
+        if isinstance(score, PrintedScore):  # a sentence between averages says something of them, or of nothing
+            above = [label for label in above if label.short]
+        labels_here.clear()
+        if not above:
+            return
+        text = above[-1].text
+        if current.empty if isinstance(score, PrintedScore) else not current.tables:
+            current.label = current.label or text
+        elif bare(text) and bare(text) in (bare(current.label or ""), bare(current.name or "")):
+            pass
+        else:
+            short = current.label if current.label is not None and len(current.label.split()) <= 6 else None
+            current.name = current.name or short
+            known = [m for m in models if bare(m.label or "") == bare(text)]
+            begin(known[0].name if known and known[0].name else text, score.line, inside=heading is not None)
+            current.label = text
+            notes.append(Note(score.line, f"'{text[:60]}' stands above it: read as another model"))
 
     def keep(score: PrintedScore, suite: str) -> None:
         same = [known for known in current.averages if known.suite == suite]
@@ -398,6 +463,11 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         if isinstance(event, Shots):
             below.append(event)
             continue
+        if isinstance(event, Label):
+            labels_here.append(event)
+            continue
+        if isinstance(event, PrintedScore) and event.suite in load_suites():
+            part(event)
         if isinstance(event, Aside):
             if event.kind != "sentence" or names_something_else(event.text, heading):
                 apart = event
@@ -431,16 +501,15 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             section, settled = [], False
         elif isinstance(event, Settings):
             settings = event.text
-            found = re.search(r"limit:\s*([0-9.]+)", event.text)
-            limit = f"{Decimal(found[1]).normalize():f}" if found is not None else None
-            found = re.search(r"num_fewshot:\s*([0-9]+)", event.text)
-            few, few_line = int(found[1]) if found is not None else None, event.line
-            found = re.search(r"(?:pretrained|model|path)=[\"']?([^,)\"']+)", event.text)
-            loaded = found[1].strip("/ ") if found is not None else None
-            if loaded is not None and current.pretrained not in (None, loaded):
-                current.name = current.name or current.pretrained
-                begin(loaded, event.line, inside=True)
-            current.pretrained = loaded or current.pretrained
+            said_now = settings_of(event.text) or {}
+            if said_last[0] == event.line - 1:  # a command over several lines
+                said_now = said_last[1] | said_now
+            said_last = (event.line, said_now)
+            found = re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said_now.get("limit", ""))
+            limit = f"{Decimal(found[0]).normalize():f}" if found is not None else None
+            found = re.fullmatch(r"[0-9]{1,4}", said_now.get("num_fewshot", ""))
+            few, few_line = int(found[0]) if found is not None else None, event.line
+            load(said_now, event.line)
         elif isinstance(event, ScoreTable):
             named = _named_metrics(event, heading, notes)
             said, some = shots_here()
@@ -454,6 +523,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             if harness == "lm-eval-0.3" and some:
                 harness = "unknown"  # some examples, nobody knows how many
             table = replace(named, rows=tuple(rows), harness=harness, limit=limit)
+            part(table)
             if _is_another_model(current, table, candidate):
                 begin(candidate.name if candidate is not None else None, event.line, new=True)
                 notes.append(Note(event.line, "the same tasks again with other numbers: read as another model"))

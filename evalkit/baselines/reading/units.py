@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from evalkit.baselines.published import Comparison
+from evalkit.baselines.reading.vocabulary import is_statistic
 from evalkit.task_names import bare, is_benchmark
 
 SHARE, PERCENT, UNCLEAR = "share", "per cent", "unclear"
@@ -64,6 +65,8 @@ def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
     if not plain:
         return False
     said = _NO_MODEL.search(plain)
+    if is_statistic(plain) and not (said and _IN_NAMES.search(plain)):
+        return True
     if _ERROR.search(plain) or _NO_NAME.match(plain) or (said and not _IN_NAMES.search(plain)):
         return True
     if said and _is_change(plain, others):

@@ -55,7 +55,7 @@ def baselines(folder: Path, text: str) -> tuple[Baseline, ...]:
         ("## GPT4All, zero-shot", "nous-2023"),
         ("# MMLU, 5-shot\n\nNone.\n\n# GPT4All", "nous-2023"),
         ("# A few-shot learner\n\n# GPT4All", "nous-2023"),
-        ("# GPT4All\n\nIt was trained on 8-shot prompts.", "nous-2023"),
+        ("# GPT4All\n\nIt was trained on 8-shot prompts.", "unknown"),
         ("# 5-shot\n\n## Screenshots\n\n# GPT4All", "nous-2023"),
     ],
 )

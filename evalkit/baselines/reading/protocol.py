@@ -1,0 +1,293 @@
+"""Was a score measured as nous-2023? Only if all that stands in and around it is of a known, innocent kind.
+
+Nothing in a file says "nous-2023". A log of lm-eval 0.3 in the published layout, or a table of suites, is taken for it
+where nothing else is said; so everything that is said has to be understood. The vocabulary below is closed: a word, a
+column, a setting or a part of a label that is not in it may say that the prompts had examples, that only a part was
+asked, that it was in German. Then the protocol is ``unknown``, and a note says why and where.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from evalkit.baselines.published import Log, ModelScores, Note, ScoreTable
+from evalkit.baselines.reading.cells import holds_nothing, is_rule, score_of, split_line
+from evalkit.baselines.reading.vocabulary import is_name, odd_setting, odd_word, other_way, settings_of, takes_no_part
+from evalkit.suites import load_suites, load_tasks
+from evalkit.task_names import (
+    any_suite,
+    comparison_role,
+    is_benchmark,
+    leading_suite,
+    names_something_else,
+    suite_of_task,
+    task_and_metric,
+)
+
+NOUS_2023 = "nous-2023"
+
+# Headings of the published layout. "%" may stand beside the value's, "#" counts rows.
+_LOG_COLUMN = re.compile(
+    r"(?:tasks?(?: name)?|datasets?|benchmarks?|versions?|metrics?|%?\s*(?:values?|scores?|accuracy)\s*(?:\(?%\)?)?"
+    r"|std[\s._]*err(?:or)?\.?|standard error|±|\+/?-|#|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?|版本"
+    r"|指标|评价指标|度量|分数|得分|值|数值|成绩|结果|准确率|标准误差?|(?:acc|acc_norm|mc1|mc2|multiple_choice_grade|exact_str_match)(?:_stderr)?)?",
+    re.IGNORECASE,
+)
+# Columns of a table of suites that say what a model is, not how it was measured.
+_FACT_COLUMN = re.compile(
+    r"\W*(?:models?|names?|base(?:\W*models?)?|licen[cs]es?|links?|urls?|(?:(?:total|active|#)\W*)?(?:params?|parameters?)|sizes?(?:\W*b)?|ranks?|ranking|\#|dates?"
+    r"|organi[sz]ations?|authors?|benchmarks?|tasks?|suites?|datasets?|tests?|evals?|evaluations?|metrics?|scores?|results?"
+    r"|details?|gist|模型(?:名称?)?|参数量?|大小|排名|链接|许可证?|基准(?:测试)?|任务|数据集|测试集?)?\W*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A file's lines with what each is.
+
+    Attributes:
+        lines: (number, text), as read.
+        tables: whether each is a line of a table.
+        fenced: whether each stands in a block of code.
+        above: for each, the indices of the headings of Markdown that it stands below, the largest first.
+    """
+
+    lines: tuple[tuple[int, str], ...]
+    tables: tuple[bool, ...]
+    fenced: tuple[bool, ...]
+    above: tuple[tuple[int, ...], ...]
+
+    def is_heading(self, index: int) -> bool:
+        return bool(self.above[index]) and self.above[index][-1] == index
+
+    def leads(self, index: int) -> bool:
+        """Tell whether a line begins with a suite's name, as plain headings of logs do."""
+        return not self.tables[index] and leading_suite(self.lines[index][1]) is not None
+
+
+def _text_of(lines: Iterable[tuple[int, str]]) -> _Text:
+    known = tuple(lines)
+    start = 0
+    if known and known[0][1].strip() == "---":  # what a hub reads; it is no part of the text
+        start = next((i + 1 for i, (_, text) in enumerate(known[1:], 1) if text.strip() == "---"), 0)
+    known = known[start:]
+    tables, fenced, above = [], [], []
+    stack: list[tuple[int, int]] = []
+    inside = False
+    for index, (_, text) in enumerate(known):
+        fence = text.strip().startswith(("```", "~~~"))
+        table = split_line(text) is not None
+        found = re.match(r"\s*(#{1,6})\s+\S", text)
+        if found is not None and not table and not (inside and not _holds_table(known, index)):
+            stack = [(level, i) for level, i in stack if level < len(found[1])] + [(len(found[1]), index)]
+        tables.append(table)
+        fenced.append(inside or fence)
+        above.append(tuple(i for _, i in stack))
+        inside = inside != fence
+    return _Text(known, tuple(tables), tuple(fenced), tuple(above))
+
+
+def _holds_table(lines: tuple[tuple[int, str], ...], index: int) -> bool:
+    """Tell whether a block of code goes on with a table before it ends: then it is a log, and no program."""
+    for _, text in lines[index:]:
+        if text.strip().startswith(("```", "~~~")):
+            return False
+        if split_line(text) is not None:
+            return True
+    return False
+
+
+class Claims:
+    """Tells for each score of a file whether it may be called nous-2023."""
+
+    def __init__(self, log: Log) -> None:
+        self._text = _text_of(log.lines)
+        self._places = {number: index for index, (number, _) in reversed(list(enumerate(self._text.lines)))}
+        self._blocks: dict[tuple[int, str], Note | None] = {}
+        self._wide: Note | None = self._elsewhere()
+
+    def doubt(self, model: ModelScores, suite: str, *, several: bool) -> Note | None:
+        """Return why a model's score of a suite is not to be called nous-2023, with its line; None if it is.
+
+        `several` says that the model is one of a table of several, where its name has to be known as one.
+        """
+        if not self._text.lines:
+            return None  # a results file: its own reader says how it was measured
+        if several and model.name is not None and not is_name(model.name):
+            return Note(model.line, f"'{model.name[:40]}' is not certainly a model")
+        for table in model.tables:
+            if any(suite_of_task(row.task) == suite for row in table.rows) and (found := self._of_table(table, suite)):
+                return found
+        scores = [score for score in model.averages if score.suite == suite]
+        scores += [model.humaneval] if model.humaneval is not None and suite == "humaneval" else []
+        for score in scores:
+            if (found := self._around(score.line, suite)) is not None:
+                return found
+        return self._wide
+
+    def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
+        for heading in table.headings:
+            if not _LOG_COLUMN.fullmatch(heading.strip(" :*_`")):
+                return Note(table.line, f"column '{heading.strip()[:40]}' is not known")
+        plain = [heading.lower().strip(" :*_`") for heading in table.headings]
+        version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
+        for row in table.rows:
+            if suite_of_task(row.task) != suite:
+                continue
+            found = split_line(self._line(row.line))
+            cells = (
+                (*([found.before] if found.before else []), *found.cells, *([found.after] if found.after else []))
+                if found
+                else ()
+            )
+            known = load_tasks()[row.task].version
+            said = cells[version].strip() if version is not None and len(cells) == len(plain) else ""
+            if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said) and float(said) > float(known):
+                return Note(row.line, f"version {said} of {row.task}, newer than {known}")
+            if (note := self._around(row.line, suite)) is not None or (note := self._misplaced(row.line, suite)):
+                return note
+        return None
+
+    def _misplaced(self, number: int, suite: str) -> Note | None:
+        """Return a note if the heading right above a table of tasks is that of another suite."""
+        text = self._text
+        index = self._places[number]
+        while index > 0 and text.tables[index]:
+            index -= 1
+        while index > 0 and not (text.tables[index] or text.leads(index) or text.is_heading(index)):
+            index -= 1
+        named = any_suite(text.lines[index][1]) if not text.tables[index] else None
+        if named in (None, suite) or (index == 0 and not text.leads(0)):
+            return None
+        return Note(number, f"it stands below '{text.lines[index][1].strip()[:40]}'")
+
+    def _line(self, number: int) -> str:
+        index = self._places.get(number)
+        return self._text.lines[index][1] if index is not None else ""
+
+    def _around(self, number: int, suite: str) -> Note | None:
+        """Return what is not understood around a line with scores, and in the table that it is a line of."""
+        index = self._places.get(number)
+        if index is None:
+            return Note(number, "its line was not found again")
+        first = last = index
+        is_table = self._text.tables
+        if is_table[index]:
+            while first > 0 and is_table[first - 1]:
+                first -= 1
+            while last + 1 < len(is_table) and is_table[last + 1]:
+                last += 1
+        if (first, suite) not in self._blocks:
+            self._blocks[first, suite] = next(self._doubts(first, last, suite), None)
+        return self._blocks[first, suite]
+
+    def _doubts(self, first: int, last: int, suite: str) -> Iterator[Note]:
+        text = self._text
+        if text.tables[first]:
+            yield from self._in_table(first, last, suite)
+        else:
+            yield from self._said(first)
+        for index in self._near(first, last):
+            yield from self._said(index)
+        settings = next((i for i in range(first - 1, -1, -1) if settings_of(text.lines[i][1]) is not None), None)
+        if settings is not None:
+            yield from self._said(settings)  # it holds until the next one
+        for index in {*text.above[first]} | {i for i in text.above[last] if i > first}:
+            yield from self._said(index)
+
+    def _near(self, first: int, last: int) -> Iterator[int]:
+        """Yield what stands above a table, up to a heading or a table, and the text right below it."""
+        text = self._text
+        above = first - 1
+        while above >= 0 and not text.tables[above]:
+            yield above
+            if text.is_heading(above) or text.leads(above):
+                break
+            above -= 1
+        below, began = last + 1, False
+        while below < len(text.lines) and not (text.tables[below] or text.is_heading(below) or text.leads(below)):
+            blank = not text.lines[below][1].strip("`~ \t")
+            if settings_of(text.lines[below][1]) is not None:
+                break  # of the next table
+            if blank and began:
+                break
+            began = began or not blank
+            yield below
+            below += 1
+
+    def _said(self, index: int) -> Iterator[Note]:
+        number, line = self._text.lines[index]
+        if self._text.tables[index]:
+            return
+        found = odd_setting(line)
+        if found is None:
+            return  # the harness's own line, and all of it is as it was then
+        if found == "":
+            found = odd_word(line, title=self._text.is_heading(index) and re.match(r"\s*#\s", line) is not None)
+        if found:
+            yield Note(number, f"'{found}' in '{' '.join(line.split())[:60]}' is not known")
+
+    def _in_table(self, first: int, last: int, suite: str) -> Iterator[Note]:
+        rows = []
+        for number, line in self._text.lines[first : last + 1]:
+            found = split_line(line)
+            assert found is not None  # it is a line of a table
+            cells = (*([found.before] if found.before else []), *found.cells, *([found.after] if found.after else []))
+            if not is_rule(cells):
+                rows.append((number, cells))
+        for number, cells in rows:
+            for cell in cells:
+                role = comparison_role(cell)
+                if score_of(cell) is not None or (role in load_suites() and role != suite) or _is_task(cell):
+                    continue  # a number, or the label of another suite, which says nothing of this one
+                if way := other_way(cell):
+                    yield Note(number, f"'{way}' in the table: '{cell[:40]}'")
+        head = rows[0][1] if rows else ()
+        suites = [cell for cell in head if any_suite(cell) is not None or comparison_role(cell) in load_suites()]
+        if len(suites) > 1:  # models by suites: all other columns have to be known
+            for cell in head:
+                other = comparison_role(cell) in load_suites() and comparison_role(cell) != suite
+                if not (other or _is_plain_label(cell) or _FACT_COLUMN.fullmatch(cell)):
+                    yield Note(rows[0][0], f"column '{cell[:40]}' is not known")
+        elif not any(_is_task(cells[0]) for _, cells in rows if cells):
+            for number, cells in rows[1:]:
+                label = cells[0] if cells else ""
+                other = comparison_role(label) in load_suites() and comparison_role(label) != suite
+                if not (other or _is_plain_label(label) or _FACT_COLUMN.fullmatch(label) or is_name(label)):
+                    yield Note(number, f"row '{label[:40]}' is not known")
+
+    def _elsewhere(self) -> Note | None:
+        """Return what the file says of all its scores in another place: examples in the prompts, a limit."""
+        text = self._text
+        for index, (number, line) in enumerate(text.lines):
+            if text.tables[index] or text.fenced[index] or takes_no_part(line) or settings_of(line) is not None:
+                continue
+            others = [i for i in text.above[index] if names_something_else(text.lines[i][1], None)]
+            others = [i for i in others if any_suite(text.lines[i][1]) is None]
+            if others or (names_something_else(line, None) and any_suite(line) is None):
+                continue
+            inside = [i for i in text.above[index] if any_suite(text.lines[i][1]) is not None]
+            if inside or text.leads(index) or text.is_heading(index):
+                continue  # it speaks of its own section, which is judged with its scores
+            if (found := other_way(line, wide=True)) is not None:
+                return Note(number, f"'{found}' in '{' '.join(line.split())[:60]}'")
+        return None
+
+
+def _is_task(cell: str) -> bool:
+    return suite_of_task(task_and_metric(cell, "score")[0]) is not None
+
+
+def _is_plain_label(label: str) -> bool:
+    """Tell whether the label of a row or column names a benchmark or an average, and says nothing else."""
+    if not re.search(r"\w", label) or holds_nothing(label):
+        return True
+    if comparison_role(label) in load_suites():
+        return odd_word(label) is None
+    if comparison_role(label) in ("average", "total"):
+        return odd_word(label) is None
+    task, _ = task_and_metric(label, "score")
+    return suite_of_task(task) is not None or is_benchmark(label) or names_something_else(label, None)

@@ -1,0 +1,386 @@
+"""The words that may stand around scores of nous-2023, and the settings that its harness printed: closed lists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from evalkit.baselines.reading.cells import holds_nothing
+from evalkit.task_names import METRICS, names_other_benchmark, shots_named, suite_of_task, task_and_metric
+
+# --- words ---
+
+_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+    a about above achieved achieves across again against ai all also an and are as at auto autoeval auto-eval
+    average averaged averages avg base basic be been below benchmark benchmarked benchmarking benchmarks best
+    better between both by can card chart click found expand collapse current has some compare compared
+    compares comparison comparisons complete conducted data dataset datasets detail detailed details done each
+    eleuther eleutherai entire eval evals evaluate evaluated evaluating evaluation evaluations final find
+    first-party following follows for framework from full further get github github.com gist got harness have
+    here hf how huggingface huggingface.co in is it its leaderboard link links listed llm llm-autoeval lm
+    lm-eval lm-evaluation-harness log logs main mean means measured merge merged merges merging method
+    methodology metric metrics model models more most multiple my nous nousresearch nous-benchmark-suite
+    obtained of official on on-par open openai original other others our ours out outperforms over overall
+    overview own page part performance performed performs please provided quality raw read report reported
+    reports repository reproduce research result results row rows run runs same score scored scores see
+    several shown shows suite suites summary table tables task tasks test tested tests than thanks the their
+    them these this those to total trained used uses using value values version versions via was we well were
+    when which with yet you your acc accuracy norm normalized percent per cent mc2 mcg mc gpt4 all-round code
+    coding reasoning general knowledge understanding common sense macro unweighted arithmetic subtasks subtask
+    summarized summarised individual respective respectively new old previous before after update updated
+    inference copy results.json scoring section contents note notes humaneval pass pass1 pass@1 glaive
+    """,
+    )
+)
+_CJK = re.compile(
+    r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|对比|比较|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
+    r"|数据|见|本|我们|与|和|及|其他|其它|是|为|所有|汇总|报告|能力|准确率|与|指标)+"
+)
+# Words that models are named with, where nothing else tells that a word is a name.
+_MODEL_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+    mistral mixtral llama qwen gemma phi yi solar zephyr starling hermes openhermes nous tinyllama falcon mpt
+    bloom pythia vicuna alpaca wizardlm openchat dolphin deita gpt claude palm gemini baichuan internlm
+    chatglm deepseek orca openorca orca-mini stablelm smollm olmo opt redpajama dolly guanaco samantha
+    airoboros capybara puffin stablebeluga platypus wizard neural intel tulu notus command dbrx grok minicpm
+    aya amber neuralhermes marcoro marcoroni beagle neuralbeagle monarch alphamonarch kunoichi laser teknium
+    synthia xwin open hermes-2 collective cognition base instruct instruction chat sft dpo orpo rlhf ipo kto
+    slerp ties dare dare-ties moe it pro mini small medium large tiny merge merged linear stock model-stock
+    passthrough preview final the this model ours our experimental laser laserrl turbo ultra nano step
+    checkpoint intermediate-step token awq gptq gguf exl2 bf16 fp16 fp8 int8 int4 nf4 quantized
+    """,
+    )
+)
+_LANGUAGES = (
+    r"english|german|french|spanish|italian|portuguese|dutch|polish|russian|chinese|mandarin|japanese|korean|arabic|hindi"
+    r"|turkish|vietnamese|thai|indonesian|swedish|danish|norwegian|finnish|czech|greek|hebrew|ukrainian|romanian|hungarian"
+    r"|bengali|tamil|urdu|persian|farsi|catalan|basque|deutsch|français|español|italiano|português|multilingual|bilingual"
+    r"|translated|translations?|中文|英文|英语|德语|法语|日语|韩语|俄语|西班牙语|多语言?|翻译"
+)
+# What says that something was measured otherwise, wherever it stands near scores.
+_OTHER_WAY = re.compile(
+    r"(?<![a-z])(?:[nk#]\s*-?\s*shots?|shots?|(?:num_)?few[\s_-]*shots?|num_fewshot|in-context|icl|demonstrations?"
+    r"|limits?|limited|subsets?|subsampl\w*|sampled?|samples|sampling|first\s+[0-9]+|random(?:ly)?|partial(?:ly)?"
+    r"|chat[\s_-]*templates?|chatml|templates?|templated|prompt(?:s|ed|ing)?|prompt[\s-]*formats?|system\s+(?:prompt|message)s?"
+    r"|cot|chain[\s-]*of[\s-]*thoughts?|self[\s-]*consistency|maj(?:ority)?@?[0-9]*|best[\s-]*of[\s-]*[0-9n]+|pass@(?!1(?![0-9]))[0-9k]+"
+    r"|temperature|greedy|generative|generation|seeds?|splits?|train(?:ing)?[\s-]*(?:set|split)|dev(?:[\s-]*set)?|validation"
+    rf"|thinking|tools?|{_LANGUAGES})(?![a-z])"
+    r"|样本|提示|模板|思维链|子集|抽样|随机|温度|种子",
+    re.IGNORECASE,
+)
+_WIDE = re.compile(
+    r"--limit[\s=]+[0-9.]+|(?<![a-z])limit:\s*[0-9.]+|num_fewshot[\s=:]+[1-9]|(?:subset|sample)\s+of\s+[0-9,]+"
+    r"|first\s+[0-9,]+\s+(?:samples|examples|questions|documents|docs|items)"
+    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)",
+    re.IGNORECASE,
+)
+_ZERO = re.compile(r"(?<![0-9a-z])(?:0|zero)[\s_-]*shots?(?![a-z])|零样本", re.IGNORECASE)
+
+
+def other_way(text: str, *, wide: bool = False) -> str | None:
+    """Return the words of a text that say, or may say, that scores were not measured as nous-2023; None if none do.
+
+    `wide`: the text stands far from the scores; only what can be said of nothing else counts.
+    """
+    plain = _ZERO.sub(" ", text)
+    count, some = shots_named(plain)
+    if wide:
+        if (count or some) and not re.search(r"\b(?:train|tun|learn)", plain, re.IGNORECASE):
+            return f"{count}-shot" if count else "few-shot"
+        found = _WIDE.search(plain)
+        return found[0] if found is not None else None
+    if count or some:
+        return f"{count}-shot" if count else "few-shot"
+    found = _OTHER_WAY.search(plain)
+    return str(found[0]) if found is not None else None
+
+
+def takes_no_part(line: str) -> bool:
+    """Tell whether a line says nothing: it is empty, a rule, a fence, a tag, an image or an address."""
+    said = _AUTOEVAL.sub("", re.sub(r"<[^>]*>|https?://\S+|```\w*|!\[\]\S*", "", line))
+    return re.search(r"\w", said) is None
+
+
+# What LLM AutoEval prints below its tables: how long it took, on what.
+_AUTOEVAL = re.compile(
+    r"^\W*(?:metadata\W*elapsed[ _]time\W*[0-9:]*\W*(?:gpu\W*[^'\"]*)?\W*|elapsed[ _]time\W*[0-9:]+)\W*$", re.IGNORECASE
+)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text is a model's name, as far as a name can be told: by its shape or a word of models' names.
+
+    A name has a word with a letter and a digit, a hyphen or a capital inside, or one of a family of models. Every other
+    word has to be one that models are named with, or begin with a capital beside such a word. What stands in brackets
+    says more of the model (``base``, ``this model``).
+
+    >>> [is_name(name) for name in ("OpenHermes 2.5 Mistral 7B", "teknium/Foo-7B", "Llama 2 (base)")]
+    [True, True, True]
+    >>> [is_name(name) for name in ("Upper bound", "σ", "Foo-7B (German)", "Improvement over Foo-7B", "95 % interval")]
+    [False, False, False, False, False]
+    """
+    text = text.strip(" *_`#:|>")
+    if other_way(text) is not None or re.search(r"\s[-–—−/+]\s|[=<>%±Δ∆σ]|\bvs\b", text):
+        return False
+    inside = " ".join(re.findall(r"[(\[（]([^)\]）]*)[)\]）]", text))
+    outside = re.sub(r"[(\[（][^)\]）]*[)\]）]", " ", text)
+    if any(word.lower() not in _MODEL_WORDS and not _shaped(word) for word in re.findall(r"[^\s,;]+", inside)):
+        return False
+    words = [word.strip(".,:;*_`\"'†‡§") for word in outside.split()]
+    words = [word for word in words if re.search(r"\w", word)]
+    known = [word for word in words if _shaped(word) or word.lower() in _MODEL_WORDS - {"base", "model", "the", "this"}]
+    rest = [word for word in words if not _shaped(word) and word.lower() not in _MODEL_WORDS]
+    ours = text.lower() in ("this model", "ours", "our model", "base model", "base", "本模型")
+    if any(_STATISTIC.fullmatch(word) for word in rest):
+        return False
+    return ours or (bool(known) and all(re.fullmatch(r"[A-Z][A-Za-z]*|v?[0-9][0-9.]*[a-zA-Z]?", w) for w in rest))
+
+
+def is_statistic(text: str) -> bool:
+    """Tell whether a label is one of numbers about models, and has no word that a model is named with.
+
+    >>> [is_statistic(label) for label in ("Upper bound", "Win rate", "Average of models", "Best-7B", "Foo")]
+    [True, True, True, False, False]
+    """
+    words = [word.strip(".,:;()[]*_`") for word in text.split()]
+    named = any(_shaped(word) or word.lower() in _MODEL_WORDS - {"model", "models", "the", "final"} for word in words)
+    return not named and (
+        any(_STATISTIC.fullmatch(word) for word in words) or re.fullmatch(r"[σΔ∆]", text.strip()) is not None
+    )
+
+
+# Words that begin labels of numbers about models, and no names.
+_STATISTIC = re.compile(
+    r"improve\w*|gains?|loss|drops?|delta|diff(?:erences?)?|gaps?|changes?|average|mean|median|max(?:imum)?|min(?:imum)?|best|worst|upper|lower|bound"
+    r"|percentiles?|ranks?|wins?|rates?|time|runtime|speed(?:-?ups?)?|latency|weights?|interval|errors?|std|stderr|variance|ratio"
+    r"|majority|random|human|humans|sota|target|contamination|relative|recovery|number|docs|place|class|previous",
+    re.IGNORECASE,
+)
+
+
+def _shaped(word: str) -> bool:
+    """Tell whether a word has the shape of a model's name: Foo-7B, a/Foo, OpenHermes, 7B, v0.2."""
+    if re.search(r"[^\W\d_]", word) is None or not word.isascii() or re.fullmatch(r"[nkp]=?[0-9]+", word):
+        return False
+    if re.fullmatch(r"[0-9]+(?:st|nd|rd|th|x|s|ms|h|gb|mb|k|-bit|bit)", word, re.IGNORECASE):
+        return False
+    digits = re.search(r"[0-9]", word) is not None and re.search(r"[A-Za-z]", word) is not None
+    joined = re.fullmatch(r"[\w.]+(?:[-/_][\w.+]+)+", word) is not None and re.search(r"[A-Z0-9]", word) is not None
+    return digits or joined or re.search(r"[a-z][A-Z]", word) is not None
+
+
+_SUITE_NAMES = re.compile(
+    r"gpt[\s_-]*4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench(?:[\s_-]*hard)?|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval",
+    re.IGNORECASE,
+)
+
+
+def label_of(line: str) -> str | None:
+    """Return what a line between two tables says beside the words that say nothing of a model; None if it says nothing.
+
+    >>> [label_of(line) for line in ("Results for Foo-7B", "=== Epoch 2 ===", "## AGIEval", "Average: 44.12")]
+    ['Foo-7B', 'Epoch 2', None, None]
+    """
+    if takes_no_part(line) or holds_nothing(line.strip()) or settings_of(line) is not None:
+        return None
+    text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
+    text = re.sub(r"^[0-9]{1,2}[.)]\s+", "", text)
+    if names_other_benchmark(text) and len(text) <= 60:
+        return None
+    rest = _ZERO.sub(
+        " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
+    )
+    rest = re.sub(r"(?<![\w.-])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
+    words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
+    own = [word for word in words if not _says_nothing(word)]
+    if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
+        return None
+    return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
+
+
+_TELLING = {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
+"""Known words that tell one model from another where they stand above its scores."""
+
+
+def _says_nothing(word: str) -> bool:
+    plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
+    known = (
+        plain in _WORDS - {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
+        or plain in METRICS
+    )
+    return known or _CJK.fullmatch(plain) is not None or suite_of_task(task_and_metric(plain, "")[0]) is not None
+
+
+def odd_word(line: str, *, title: bool = False) -> str | None:
+    """Return the first word of a line that is not in the vocabulary; None if all of them are.
+
+    A line may name a model instead; the `title` of a file of a word or a few capitalised ones is such a name, too.
+    """
+    if takes_no_part(line):
+        return None
+    if (found := other_way(line)) is not None:
+        return found
+    text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|")
+    if is_name(text.rstrip(": ")) or (
+        (named := re.match(r"model(?: name)?\s*[:=]\s*(.+)$", text, re.I)) and is_name(named[1])
+    ):
+        return None
+    if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
+        return None
+    rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", text))
+    rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
+    # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
+    rest = re.sub(r"^\s*[0-9]{1,2}[.)]\s", " ", rest)
+    rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", rest)
+    rest = re.sub(r"\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
+    for word in re.findall(r"[^\s,;:!?()\[\]{}\"'/|=*`~<>+&•–—-][^\s,;:!?()\[\]{}\"'/|=*`~<>&]*", rest):
+        plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
+        if not re.search(r"\w", plain) or plain in _WORDS or _CJK.fullmatch(plain) or plain in METRICS - {"mc1"}:
+            continue
+        if all(part in _WORDS for part in plain.split("-")) or _shaped(word.strip(".")) or plain in _MODEL_WORDS:
+            continue
+        if suite_of_task(task_and_metric(plain, "")[0]) is not None:
+            continue
+        return str(word)
+    return None
+
+
+# --- settings ---
+
+_SETTINGS = re.compile(
+    r"^[\s>*`-]*(?P<kind>[\w.-]+)\s*\((?P<args>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*,\s*(?P<rest>.*(?:num_fewshot|limit|batch_size|provide_description).*)$"
+)
+_COMMAND = re.compile(
+    r"(?:^|\s)(?:python3?\s+\S*main\.py|lm[_-]eval(?:uate)?|accelerate\s+launch|lm-eval)\s.*--|(?:^|\s)--\w[\w-]*",
+    re.IGNORECASE,
+)
+_KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
+"""Kinds of models of the 0.3 line of the harness."""
+# Arguments that say what is loaded and how it is run, and nothing about requests.
+_LOADING = frozenset(
+    re.findall(
+        r"\S+",
+        """
+    pretrained tokenizer revision subfolder dtype torch_dtype use_accelerate trust_remote_code device
+    device_map device_map_option max_memory_per_gpu max_cpu_memory offload_folder low_cpu_mem_usage
+    load_in_8bit load_in_4bit bnb_4bit_quant_type bnb_4bit_compute_dtype gptq gptq_use_triton quantized peft
+    delta parallelize batch_size max_batch_size use_fast use_auth_token token cache_dir max_length
+    """,
+    )
+)
+_REQUESTS = frozenset(
+    {"kind", "limit", "num_fewshot", "provide_description", "description_dict_path", "description_dict"}
+)
+"""Settings of the harness, which no argument of the model is taken for."""
+_RUNNING = frozenset(
+    {
+        "batch_size",
+        "device",
+        "max_batch_size",
+        "parallelize",
+        "device_map",
+        "device_map_option",
+        "max_memory_per_gpu",
+        "max_cpu_memory",
+        "offload_folder",
+        "low_cpu_mem_usage",
+        "use_accelerate",
+        "trust_remote_code",
+        "use_auth_token",
+        "token",
+        "cache_dir",
+        "use_fast",
+        "output_path",
+        "output_base_path",
+        "log_samples",
+        "verbosity",
+        "no_cache",
+        "write_out",
+        "show_config",
+        "tasks",
+        "model_alias",
+        "wandb_args",
+    }
+)
+"""Settings that change no score, or name no model: those in which lines of one model may differ."""
+_NOTHING = re.compile(r"\(?\s*(?:none|null|)\s*\)?|false|\{\s*\}", re.IGNORECASE)
+
+
+def settings_of(line: str) -> dict[str, str] | None:
+    """Return the settings in the harness's own line, or in a command line, by name; None if a line is neither.
+
+    >>> settings_of("hf-causal (pretrained=a/Foo,peft=b), limit: None, num_fewshot: 0, batch_size: 8")["peft"]
+    'b'
+    >>> settings_of("python main.py --model_args pretrained=a/Foo --num_fewshot 5")["num_fewshot"]
+    '5'
+    """
+    found = _SETTINGS.match(line)
+    if found is not None:
+        settings = {"kind": found["kind"]}
+        settings |= {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(found["args"]).items()}
+        for part in re.split(r",\s*(?=\w+\s*:)", found["rest"]):
+            key, _, value = part.partition(":")
+            before = settings.get(key.strip())  # a key that is there twice says both
+            settings[key.strip()] = value.strip(" `*|") if before is None else f"{before} and {value.strip()}"
+        return settings
+    if _COMMAND.search(line) is None or len(line) > 4000:
+        return None
+    try:
+        words = shlex.split(line.replace("\\", " "), comments=False)
+    except ValueError:
+        words = line.split()
+    settings, key = {}, None
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            key = name.replace("-", "_")
+            settings[key] = value
+        elif key is not None:
+            settings[key] = f"{settings[key]} {word}".strip()
+    if not settings.keys() & {"tasks", "model_args", "num_fewshot", "limit"}:
+        return None
+    arguments = settings.pop("model_args", "")
+    settings = {"kind" if name == "model" else name: value for name, value in settings.items()}
+    return settings | {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(arguments).items()}
+
+
+def _arguments(text: str) -> dict[str, str]:
+    found = {}
+    for part in re.split(r",(?![^\[{(]*[\]})])", text):
+        key, sign, value = part.partition("=")
+        if key.strip():
+            found[key.strip(" '\"")] = value.strip(" '\"") if sign else "True"
+    return found
+
+
+def who(settings: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the settings that tell models and ways to measure apart: all but those of the machine."""
+    said = {key: value.strip("/ ") for key, value in settings.items() if key not in _RUNNING}
+    return tuple(sorted((key, value) for key, value in said.items() if not _NOTHING.fullmatch(value) and value != "0"))
+
+
+def odd_setting(line: str) -> str | None:
+    """Return the setting in a line that nous-2023 did not have; None if it had all, "" if it is no line of settings."""
+    settings = settings_of(line)
+    if settings is None:
+        return ""
+    for key, value in settings.items():
+        nothing = _NOTHING.fullmatch(value.strip()) is not None
+        shown = f"{key}: {value}"[:60]
+        if key == "kind":
+            if value not in _KINDS and value != "hf":
+                return shown
+        elif key == "num_fewshot":
+            if not nothing and value != "0":
+                return shown
+        elif key in _REQUESTS:
+            if not nothing:
+                return shown
+        elif key not in _LOADING and key not in _RUNNING:
+            return shown
+    return None
