@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
-from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in
+from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -114,6 +114,9 @@ _AVERAGE = re.compile(
 _EMPTY_AVERAGE = re.compile(
     r"(?:average|avg|mean|平均(?:分|值)?)\b\.?\s*[:=]\s*(?:n/?a|-+|\?+|tbd)?\s*$", re.IGNORECASE
 )
+_UNREAD_AVERAGE = re.compile(
+    r"(?:average|avg|mean|score)s?\b.*?[0-9][.,][0-9]|[0-9][.,][0-9].*(?:average|avg|score)", re.I
+)
 _AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}(?:[:=(]|\s[-–—]\s)\s*{_NUMBER}\s*\)?\s*$")
 _SCORE_LIKE = re.compile(r"^\W*(?:[0-9]+[.,][0-9]|[0-9]+\s*%)|[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$")
 _NOT_YET = re.compile(
@@ -127,7 +130,9 @@ _MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
 # "BigBench average is now 36.57 - from 32.8 in ...", "36.57 on BigBench, up from ...": the first number is the model's.
 _SAID = (
     re.compile(rf"^\W*(?P<label>[A-Za-z0-9 -]{{5,40}}?)\s+(?:is|was|of)\s+(?:now\s+)?(?:at\s+)?{_NUMBER}", re.I),
-    re.compile(rf"^\W*{_NUMBER}\s+(?:average\s+)?(?:on|for)\s+(?P<label>[A-Za-z0-9 -]{{5,30}}?)(?=\W*$|\s*[,;(]|\s-)", re.I),
+    re.compile(
+        rf"^\W*{_NUMBER}\s+(?:average\s+)?(?:on|for)\s+(?P<label>[A-Za-z0-9 -]{{5,30}}?)(?=\W*$|\s*[,;(]|\s-)", re.I
+    ),
 )
 _GENERIC = re.compile(
     r"result|benchmark|evaluat|score|summary|table|comparison|overview|detail|usage|licen[cs]e|training|prompt|average"
@@ -150,6 +155,7 @@ def _percent(number: str, sign: str, line: int, notes: list[Note]) -> Decimal:
 def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str]:
     """Return the averages in a text and what is left after the last of them."""
     events: list[Event] = []
+    text, printed = without_counts(text), text
     while (found := _AVERAGE.search(text)) is not None:
         before, word = text[: found.start()], found["word"].lower()
         explicit = found["sign"].strip() in (":", "=") or len(text) <= 40
@@ -173,8 +179,9 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
             continue
         unknown = unknown or unknown_after(text[found.end() :], suite if suite in load_suites() else None)
         if unknown is not None:
-            notes.append(Note(line, _not_understood(text, unknown), unread=True))
-            return [*events, Aside(line, text, "unread")], ""
+            shown = text if events else printed
+            notes.append(Note(line, _not_understood(shown, unknown), unread=True))
+            return [*events, Aside(line, shown, "unread")], ""
         value = _percent(found["number"], found["percent"], line, notes)
         if value > (1000 if suite == "total" else 100):
             notes.append(Note(line, f"average not read: {found[0].strip()}", unread=True))
@@ -285,6 +292,9 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     if not events and labelled is not None and is_metric(labelled["metric"]):
         notes.append(Note(line, f"number not read: {rest[:60]}", unread=True))
         events.append(Aside(line, rest, "unread"))
+    scored = any(isinstance(event, PrintedScore) for event in events)
+    if not scored and not notes and len(rest) <= 160 and _UNREAD_AVERAGE.search(rest) and any_suite(rest) is not None:
+        notes.append(Note(line, f"number not read: {rest[:60]} (not of the forms that give an average)", unread=True))
     if not events and names_something_else(rest, None):
         events.append(Aside(line, rest, "sentence"))
     count, some = shots_named(raw)

@@ -31,7 +31,9 @@ _HEADLINE = {
     "truthfulqa": ("mc2",),
     None: ("acc_norm", "norm"),
 }
-_COUNT = re.compile(r"(?<![\w.])(?P<count>\d{1,2}|four)\s+(?:sub)?(?P<what>tasks|benchmarks|suites|sets)\b", re.IGNORECASE)
+_COUNT = re.compile(
+    r"(?<![\w.])(?P<count>\d{1,2}|four)\s+(?:sub)?(?P<what>tasks|benchmarks|suites|sets)\b", re.IGNORECASE
+)
 _ERROR = re.compile(r"^\s*%?\s*(?:±|\+/?-)\s*\d+(?:[.,]\d+)?\s*%?")
 _BEFORE = re.compile(
     rf"\s*%?[\s,;(-]*(?:(?:up|down)(?:\s+(?:by\s+)?{NUMBER}\s*%?(?:\s+points?)?)?(?:,?\s+)?)?"
@@ -48,6 +50,16 @@ def _counts_of(suite: str | None) -> set[int]:
     if suite in suites:
         return {len(suites[suite].tasks)}
     return {4} | {len(found.tasks) for found in suites.values() if found.in_total}
+
+
+def without_counts(text: str) -> str:
+    """Return a sentence without "of 8 tasks", where that is how many the suite that it names has; they give no number."""
+    counts = _counts_of(any_suite(text)) - {4}
+
+    def kept(found: re.Match[str]) -> str:
+        return " " + found["what"] if found["count"].isdigit() and int(found["count"]) in counts else found[0]
+
+    return _COUNT.sub(kept, text)
 
 
 def unknown_in(label: str, suite: str | None) -> str | None:
