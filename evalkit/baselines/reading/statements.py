@@ -88,6 +88,25 @@ def unknown_in(label: str, suite: str | None) -> str | None:
     return None
 
 
+def other_than_a_suites_average(label: str, suite: str) -> str | None:
+    """Return the word by which a table's label of a suite is not that of its average, or None.
+
+    How many examples the prompt has is the protocol's business and not judged here.
+
+    >>> other_than_a_suites_average("AGIEval (5-shot)", "agieval"), other_than_a_suites_average("TruthfulQA MC1", "truthfulqa")
+    (None, 'MC1')
+    """
+    text = re.sub(
+        r"(?:(?<![\w.])\d{1,3}|zero|few|one|two|three|four|five|ten|multi)[\s_-]*shots?\b|[零少]样本|\bacc\b|[†∗*%]",
+        " ",
+        label,
+        flags=re.I,
+    )
+    if suite == "humaneval":
+        text = _PASS_AT_1.sub(" ", text)
+    return unknown_in(re.sub(r"\[\w{1,2}\]$", " ", text.strip()), suite)
+
+
 def _first_suite(text: str) -> tuple[int, int] | None:
     """Return where the first suite's name stands in a text."""
     for start in re.finditer(r"(?<![^\W_])[A-Za-z]", text):

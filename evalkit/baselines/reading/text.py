@@ -25,6 +25,9 @@ ESCAPED_BAR = "\ue000"
 MARK = "†"
 """Stands for any footnote mark: raised or circled digits would otherwise become digits of the number before them."""
 
+STAR = "\u2217"
+"""Stands for an escaped star behind a word or a number, which is printed; other stars are emphasis."""
+
 _BARS = str.maketrans(
     {"│": "|", "┃": "|", "║": "|", "¦": "|", "∣": "|", "−": "-", "–": "-", "—": "-", "─": "-", "━": "-"}
 )
@@ -215,7 +218,8 @@ def _plain(line: str) -> str:
     # NFKC turns full-width bars, colons, digits and no-break spaces into the plain ones; fractions stay as they are.
     line = "".join(c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKC", c) for c in line)
     line = re.sub(r"[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufe00-\ufe0f]", "", line.translate(_BARS))
-    line = re.sub(r"\\([_*#%~`+-])", r"\1", line)
+    line = re.sub(r"(?<=[\w)\]])\\\*(?!\\?\*)", STAR, line)  # "Foo\\*" is another name than "Foo"
+    line = re.sub(r"\\([_*#%~`+-])", r"\1", re.sub(r"<br\s*/?>", " ", line, flags=re.IGNORECASE))
     # A pipe-free emphasis only: underscores belong to task names.
     line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", line))
     return _TAG.sub("", _STRUCK.sub("~~", line))
