@@ -9,8 +9,8 @@ from pathlib import Path
 from evalkit.baselines.model import Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.logs import read_log
-from evalkit.baselines.reading.text import read_lines
 from evalkit.baselines.reading.summaries import models_of_tables
+from evalkit.baselines.reading.text import read_lines
 from evalkit.errors import ConfigError, DataError, did_you_mean
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, suite_of_task

@@ -659,7 +659,7 @@ def _ways(heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], mod
         text = not any(score_of(cell) is not None for cell in cells) and not any("](" in cell for cell in cells)
         if _WAY_COLUMN.fullmatch(title.strip("*_` ")) or (repeated and text and any(map(str.isalnum, "".join(cells)))):
             ways.append(i)
-    # What else stands before the first benchmark is a setting (a rank, a sparsity), where it tells rows of a name apart.
+    # What else stands before the first benchmark is a setting (a rank), where it tells rows of a name apart.
     first = next((i for i, title in enumerate(heading) if i != model and is_benchmark(title)), 0)
     for i in range(first):
         names = [name.strip() for name in _names(heading, body, model, ways)]

@@ -2,8 +2,8 @@
 
 A sentence gives the average of a suite only if it is wholly understood: a suite's name, words that say nothing but
 "average of its tasks in the headline metric", a linking sign or verb, one number, and the end; or, behind the number,
-what it was before ("up from 40.1 in OpenHermes-1"). With any other word, or a second number, nobody knows what the number
-is of: a rank, a change, another model's, another metric's.
+what it was before ("up from 40.1 in OpenHermes-1"). With any other word, or a second number, nobody knows what the
+number is of: a rank, a change, another model's, another metric's.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _counts_of(suite: str | None) -> set[int]:
 
 
 def without_counts(text: str) -> str:
-    """Return a sentence without "of 8 tasks", where that is how many the suite that it names has; they give no number."""
+    """Return a sentence without "of 8 tasks", where that is how many the suite that it names has: no score."""
     counts = _counts_of(any_suite(text)) - {4}
 
     def kept(found: re.Match[str]) -> str:
@@ -79,12 +79,12 @@ def unknown_in(label: str, suite: str | None) -> str | None:
 
     text = _COUNT.sub(kept, label)
     if (symbol := re.search(r"[~≈<>≤≥*/^+Δ∆→²³]", re.sub(r"^[\s>*+-]+", "", text))) is not None:
-        return symbol[0]
+        return str(symbol[0])
     while suite is not None and (found := _first_suite(text)) is not None:
         text = f"{text[: found[0]]} {text[found[1] :]}"
     for word in re.findall(r"[^\W_]+(?:_[^\W_]+)*", text):
         if _WORD.fullmatch(word) is None and word.lower() not in _HEADLINE.get(suite, ()):
-            return word
+            return str(word)
     return None
 
 
@@ -93,8 +93,10 @@ def other_than_a_suites_average(label: str, suite: str) -> str | None:
 
     How many examples the prompt has is the protocol's business and not judged here.
 
-    >>> other_than_a_suites_average("AGIEval (5-shot)", "agieval"), other_than_a_suites_average("TruthfulQA MC1", "truthfulqa")
-    (None, 'MC1')
+    >>> other_than_a_suites_average("TruthfulQA MC1", "truthfulqa")
+    'MC1'
+    >>> other_than_a_suites_average("AGIEval (5-shot)", "agieval") is None
+    True
     """
     text = re.sub(
         r"(?:(?<![\w.])\d{1,3}|zero|few|one|two|three|four|five|ten|multi)[\s_-]*shots?\b|[零少]样本|\bacc\b|[†∗*%]",
@@ -129,7 +131,8 @@ def unknown_after(rest: str, suite: str | None) -> str | None:
     if found is not None and (found["name"] is None or _names_a_model(found["name"])):
         return None
     if re.match(r"\s*%?\s*\((?!\d)[^()]*\)[\s.]*$", rest) or re.search(r"[^\W\d_]", rest) is None:
-        return unknown_in(rest.replace("%", " "), suite) or (number[0] if (number := re.search(r"\d+", rest)) else None)
+        number = re.search(r"\d+", rest)
+        return unknown_in(rest.replace("%", " "), suite) or (str(number[0]) if number is not None else None)
     # What begins like a statement of its own is judged by itself.
     following = re.match(r"[\s%]*[.,;|·]\s+(?P<next>.*)$", rest)
     if following is not None and re.match(r"(?:average|avg|mean|平均)", following["next"], re.IGNORECASE):
@@ -138,7 +141,7 @@ def unknown_after(rest: str, suite: str | None) -> str | None:
 
 
 def _names_a_model(name: str) -> bool:
-    """Tell whether the words behind "from 40.1 in" are a model's name, and say nothing of how the number was measured."""
+    """Tell whether the words behind "from 40.1 in" are a model's name, and say nothing of how it was measured."""
     if shots_named(name) != (None, False) or names_something_else(name, None) or any_suite(name) is not None:
         return False
     plain = re.search(r"\b(?:shots?|samples?|limit|tasks?|runs?|steps?|seeds?|points?|epochs?)\b", name, re.IGNORECASE)
@@ -149,8 +152,8 @@ def pass_at_1(text: str) -> tuple[str, str, bool, bool] | None:
     """Read a line that speaks of pass@1.
 
     Returns:
-        The number, its per cent sign, whether the line names HumanEval, and whether the line was wholly understood; None
-        if the line does not speak of pass@1, or of pass@k at all.
+        The number, its per cent sign, whether the line names HumanEval, and whether the line was wholly understood;
+        None if the line does not speak of pass@1, or of pass@k at all.
 
     >>> pass_at_1("HumanEval pass@1: 50.7%"), pass_at_1("HumanEval pass@10: 57.3")
     (('50.7', '%', True, True), ('', '', True, False))

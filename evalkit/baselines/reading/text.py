@@ -231,8 +231,9 @@ _HIDDEN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PROGRAM = re.compile(
-    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*\{?\.?(?:i?python[23]?|py|javascript|js|typescript|ts|java|kotlin|swift|c|cpp|c\+\+|csharp"
-    r"|cs|rust|rs|go|r|julia|ruby|rb|perl|php|lua|scala|sql|html|xml|css)\b[^\n]*\n(?P<program>.*?)(?:^[ \t]*(?P=fence)|\Z)",
+    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*\{?\.?(?:i?python[23]?|py|javascript|js|typescript|ts|java|kotlin|swift|c|cpp"
+    r"|c\+\+|csharp|cs|rust|rs|go|r|julia|ruby|rb|perl|php|lua|scala|sql|html|xml|css)\b[^\n]*\n"
+    r"(?P<program>.*?)(?:^[ \t]*(?P=fence)|\Z)",
     re.IGNORECASE | re.DOTALL | re.MULTILINE,
 )
 
