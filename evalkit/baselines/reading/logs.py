@@ -43,7 +43,6 @@ from evalkit.baselines.reading.cells import (
 from evalkit.baselines.reading.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.reading.sections import models_of
 from evalkit.baselines.reading.text import read_lines
-from evalkit.baselines.reading.units import names_no_model
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
@@ -73,6 +72,10 @@ _WAY_COLUMN = re.compile(
     r"|recipes?|strategy|strategies|方法|算法|量化(?:方法|方式|位数)?|精度|位宽|比特数?|设置|格式|配置)",
     re.IGNORECASE,
 )
+
+
+# Columns that number the rows and would tell any two apart.
+_ORDER = re.compile(r"\W*(?:rank(?:ing)?|positions?|places?|no\.?|nr\.?|id|index|排名|序号|编号)?\W*", re.IGNORECASE)
 
 
 class _Reader:
@@ -665,7 +668,7 @@ def _ways(heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], mod
         names = [name.strip() for name in _names(heading, body, model, ways)]
         if len(set(names)) == len(names):
             break
-        known = comparison_role(heading[i]) != "other" or names_no_model(heading[i])
+        known = comparison_role(heading[i]) != "other" or _ORDER.fullmatch(heading[i].strip("*_` "))
         cells = [c[i].strip() for _, c in body if i < len(c)]
         if i != model and i not in ways and not (known and heading[i].strip()) and len(set(cells)) > 1:
             ways.append(i)
