@@ -282,8 +282,8 @@ def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     if weighted:
         return f"'{weighted[0]}' says that it is no plain mean"
     strange = [grid.table.rows[r].label for r in chosen if not is_benchmark(grid.table.rows[r].label)]
-    if strange and len(strange) < len(chosen) and 2 * sum(fits) <= len(fits):
-        return f"nobody knows whether '{strange[0]}' is one of them"
+    if 1 < len(strange) < len(chosen) and 2 * sum(fits) <= len(fits):
+        return f"nobody knows which of '{strange[0]}', '{strange[1]}'... count"
     if len(fits) > 2 and 2 * sum(fits) <= len(fits):
         return f"only {sum(fits)} of the table's {len(fits)} averages are plain means of these: weighted, or of others"
     labels = [grid.table.rows[r].label for r in chosen]

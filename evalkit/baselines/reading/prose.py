@@ -114,9 +114,6 @@ _AVERAGE = re.compile(
 _EMPTY_AVERAGE = re.compile(
     r"(?:average|avg|mean|平均(?:分|值)?)\b\.?\s*[:=]\s*(?:n/?a|-+|\?+|tbd)?\s*$", re.IGNORECASE
 )
-_UNREAD_AVERAGE = re.compile(
-    r"(?:average|avg|mean|score)s?\b.*?[0-9][.,][0-9]|[0-9][.,][0-9].*(?:average|avg|score)", re.I
-)
 _AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}(?:[:=(]|\s[-–—]\s)\s*{_NUMBER}\s*\)?\s*$")
 _SCORE_LIKE = re.compile(r"^\W*(?:[0-9]+[.,][0-9]|[0-9]+\s*%)|[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$")
 _NOT_YET = re.compile(
@@ -293,8 +290,9 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
         notes.append(Note(line, f"number not read: {rest[:60]}", unread=True))
         events.append(Aside(line, rest, "unread"))
     scored = any(isinstance(event, PrintedScore) for event in events)
-    if not scored and not notes and len(rest) <= 160 and _UNREAD_AVERAGE.search(rest) and any_suite(rest) is not None:
-        notes.append(Note(line, f"number not read: {rest[:60]} (not of the forms that give an average)", unread=True))
+    if not scored and not notes and len(rest) <= 160 and re.search(r"[0-9][.,][0-9]", rest) and any_suite(rest):
+        told = re.search(r"average|\bavg|\bmean|\bscore", rest, re.IGNORECASE) is not None
+        notes.append(Note(line, f"number not read: {rest[:60]} (not of the forms that give an average)", unread=told))
     if not events and names_something_else(rest, None):
         events.append(Aside(line, rest, "sentence"))
     count, some = shots_named(raw)

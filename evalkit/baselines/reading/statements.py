@@ -125,6 +125,8 @@ def unknown_after(rest: str, suite: str | None) -> str | None:
     (None, 'st')
     """
     rest = _ERROR.sub("", rest)
+    if "?" in rest:
+        return "?"
     if re.match(r"\s*%?\W*?(?:#|$)", rest) or leading_suite(rest.lstrip(" %.,;/|·")) is not None:
         return None  # the end, or the next heading glued to it
     found = _BEFORE.fullmatch(rest)
