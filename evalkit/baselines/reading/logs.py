@@ -42,6 +42,7 @@ from evalkit.baselines.reading.cells import (
 )
 from evalkit.baselines.reading.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.reading.sections import models_of
+from evalkit.baselines.reading.statements import says_more_than_a_row
 from evalkit.baselines.reading.text import read_lines
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import (
@@ -106,7 +107,8 @@ class _Reader:
             number, text = self.lines[position]
             line = split_line(text)
             if line is None:
-                if not self._bare_row(number, text) and not self._listed_row(number, text):
+                said = says_more_than_a_row(text)
+                if said or (not self._bare_row(number, text) and not self._listed_row(number, text)):
                     self._prose(number, text)
                 position += 1
             elif (

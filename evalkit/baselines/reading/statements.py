@@ -173,3 +173,15 @@ def pass_at_1(text: str) -> tuple[str, str, bool, bool] | None:
     whole = passes == 1 and len(numbers) == 1 and unknown_in(words, None) is None
     number, sign = numbers[0] if whole else ("", "")
     return number, sign, ours, whole
+
+
+def says_more_than_a_row(text: str) -> bool:
+    """Tell whether a line that speaks of pass@k holds words, so that it is a sentence and no row without bars.
+
+    >>> says_more_than_a_row("HumanEval pass@1 12 score: 61.25"), says_more_than_a_row("humaneval 0 pass@1 0.5 ± 0.1")
+    (True, False)
+    """
+    if re.search(r"pass\s*@?\s*\d", text, re.IGNORECASE) is None:
+        return False
+    rest = re.sub(r"human[\s_-]*eval|pass\s*@?\s*\d+|none|create_test", " ", text, flags=re.IGNORECASE)
+    return re.search(r"[^\W\d_]{2}", rest) is not None and "|" not in text

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evalkit.baselines.published import Log
@@ -119,6 +119,7 @@ _OTHER = st.sampled_from(
 )
 
 
+@example("HumanEval pass@1", "12", 0)
 @given(st.sampled_from(["GPT4All", "AGIEval", "BigBench", "TruthfulQA", "HumanEval pass@1"]), _OTHER, st.integers(0, 3))
 def test_an_unknown_word_anywhere_in_a_statement_stops_it(suite: str, other: str, place: int) -> None:
     parts = [suite, "average", ":", "61.25"] if "pass" not in suite else [suite, "score", ":", "61.25"]
