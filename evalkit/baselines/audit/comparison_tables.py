@@ -100,6 +100,8 @@ def _headings(grid: _Grid) -> Iterable[Finding]:
             continue
         rows = range(len(grid.table.rows))
         same = all(grid.cells.get((r, first)) == grid.cells.get((r, column)) for r in rows)
+        if _apart(grid, first, column) and not same:
+            continue
         line, what, places = (
             grid.table.line,
             "column heading",
@@ -114,6 +116,15 @@ def _headings(grid: _Grid) -> Iterable[Finding]:
         reason = places + (" and the same numbers" if same else " but other numbers")
         verdict = Verdict.REMARK if same else Verdict.INCONSISTENT
         yield Finding(line, what, heading, "", verdict, reason)
+
+
+def _apart(grid: _Grid, first: int, second: int) -> bool:
+    """Tell whether a row without cells stands between two models' rows: they belong to groups, of a model each."""
+    if not grid.table.on_its_side or not grid.table.rows:
+        return False
+    row = grid.table.rows[0]
+    printed = {row.line_of(column) for column in range(len(grid.headings))}
+    return any(line not in printed for line in range(row.line_of(first), row.line_of(second)))
 
 
 def _unclear_units(grid: _Grid) -> Iterable[Finding]:
@@ -204,6 +215,9 @@ def _parts(grid: _Grid) -> list[int]:
     # "Coding average" among the scores may be an average of some of them, and then no part of the table's own.
     alone = [r for r in scores if not re.search(r"average|avg|mean|平均|total", rows[r].label, re.IGNORECASE)]
     ways += [alone] if len(alone) > 1 and alone not in ways else []
+    # Beside benchmarks that are known, a column may be a setting (a sparsity, a learning rate) and no score.
+    benchmarks = [r for r in scores if is_benchmark(rows[r].label)]
+    ways += [benchmarks] if len(benchmarks) > 1 and benchmarks not in ways else []
     first = len(ways)
     count = sum(row.role == "average" for row in rows) * len(grid.models)
     if count >= 2 and 4 <= len(scores) <= 12:
@@ -249,6 +263,12 @@ def _as_printed(exact: Fraction, printed: Decimal) -> str:
     return str(as_decimal(exact, max(2, places_of(printed))))
 
 
+_WEIGHTED = re.compile(
+    r"(?<!un)(?<!un-)weighted|\bmicro|geo(?:metric|\W*mean)|harmonic|median|trimmed|norm(?:ali[sz]ed)|加权|几何|中位",
+    re.IGNORECASE,
+)
+
+
 def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     """Say why an average that is not the plain mean of the scores beside it may be right all the same; else empty.
 
@@ -258,6 +278,12 @@ def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     if suites:
         return ""
     fits = _fits_mean(grid, chosen)
+    weighted = [row.label for row in grid.table.rows if row.role == "average" and _WEIGHTED.search(row.label)]
+    if weighted:
+        return f"'{weighted[0]}' says that it is no plain mean"
+    strange = [grid.table.rows[r].label for r in chosen if not is_benchmark(grid.table.rows[r].label)]
+    if 1 < len(strange) < len(chosen) and 2 * sum(fits) <= len(fits):
+        return f"nobody knows which of '{strange[0]}', '{strange[1]}'... count"
     if len(fits) > 2 and 2 * sum(fits) <= len(fits):
         return f"only {sum(fits)} of the table's {len(fits)} averages are plain means of these: weighted, or of others"
     labels = [grid.table.rows[r].label for r in chosen]

@@ -6,6 +6,7 @@ The rules of arithmetic are in `checks`, the comparison table is checked in
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -146,7 +147,42 @@ def suite_scores(model: ModelScores) -> dict[str, Decimal]:
 # --- standard errors -------------------------------------------------------------------------------------------------
 
 
+def _documents_that_fit(row: Row) -> tuple[float, float] | None:
+    """Return between which numbers of documents a row's printed standard error fits its value."""
+    if row.stderr is None or not 0 < row.value < 1 or row.stderr <= half_unit(row.stderr):
+        return None
+    error, half, value = float(row.stderr), float(half_unit(row.stderr)), float(row.value)
+    slack = float(half_unit(row.value))
+    variances = [v * (1 - v) for v in (value - slack, value, value + slack)]
+    return min(variances) / (error + half) ** 2 + 1, max(variances) / (error - half) ** 2 + 1
+
+
+def _limited_to(found: Sequence[tuple[Row, int, Verdict]]) -> int | None:
+    """Return the limit that a whole run seems to have had, where its errors contradict the tasks' documents.
+
+    One number of documents, smaller than each of theirs, fits every error of several tasks that would be wrong; and
+    tasks of more documents have none that is right.
+    """
+    wrong = [(row, documents) for row, documents, verdict in found if verdict is Verdict.INCONSISTENT]
+    ranges = [fit for row, _ in wrong if (fit := _documents_that_fit(row)) is not None]
+    if len({row.task for row, _ in wrong}) < 2 or len(ranges) < len(wrong):
+        return None
+    low, high = max(fit[0] for fit in ranges), min(fit[1] for fit in ranges)
+    if low > high or high >= min(documents for _, documents in wrong):
+        return None
+    if any(verdict is Verdict.EXACT and documents > high for _, documents, verdict in found):
+        return None
+    likely = [n for n in range(math.ceil(low), math.floor(high) + 1) if n % 50 == 0]
+    return likely[0] if likely else round((low + high) / 2)
+
+
 def _stderrs(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
+    checked = [
+        (row, documents, check_stderr(row.value, row.stderr, documents, graded=False)[0])
+        for (_, metric), row in _rows(model).items()
+        if row.stderr is not None and (documents := _documents(row, counts)) > 1 and metric not in GRADED_METRICS
+    ]
+    limit = _limited_to(checked)
     for (task, metric), row in _rows(model).items():
         documents = _documents(row, counts)
         what = f"{task} {metric}"
@@ -159,6 +195,9 @@ def _stderrs(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]
         what = f"{what} standard error"
         if documents > 1:
             verdict, recomputed, reason = check_stderr(row.value, row.stderr, documents, graded=not binary)
+            if limit is not None and verdict is Verdict.INCONSISTENT and binary:
+                verdict, recomputed = Verdict.UNCHECKED, ""
+                reason = f"not of {documents} documents; these errors all fit about {limit}: a limited run?"
             yield Finding(row.line, what, str(row.stderr), recomputed, verdict, reason)
         elif row.stderr > Decimal("0.5"):
             reason = "larger than any number of documents allows"

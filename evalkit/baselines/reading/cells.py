@@ -19,7 +19,7 @@ from evalkit.task_names import is_metric
 _NUMBER = r"[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)"
 _POWER = r"(?:[eE][+-]?[0-9]{1,2}|\s*[×xX*·]\s*10\s*\^\s*[+-]?[0-9]{1,2})?"
 # Marks beside a number: footnotes, arrows, medals and other signs, but none that says less, more, about or times.
-_SIGNS = r"†‡§¶#^°↑↓→←↗↘↖↙⇑⇓⇧⇩▲▼△▽"
+_SIGNS = r"†‡§¶∗#^°↑↓→←↗↘↖↙⇑⇓⇧⇩▲▼△▽"
 _UP_DOWN = r"↑↓↗↘↖↙⇑⇓⇧⇩▲▼△▽"
 # A change stands in brackets behind its number; without them nobody knows which of two numbers is the score.
 _DELTA = rf"\(\s*(?:[+-]|(?P<arrow>[{_UP_DOWN}]))\s*(?P<change>{_NUMBER})\s*%?\s*\)"

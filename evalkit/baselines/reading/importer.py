@@ -11,6 +11,7 @@ from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
+from evalkit.baselines.reading.text import read_lines
 from evalkit.errors import ConfigError, DataError, did_you_mean
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, suite_of_task
@@ -153,7 +154,8 @@ def import_log(
             else ""
         )
         raise DataError(
-            f"{path}: no per-task scores and no suite averages were read{_unread(notes)}{tables}{_of_others(path)}"
+            f"{path}: no per-task scores and no suite averages were read"
+            f"{_unread(notes) or _not_recognised(path)}{tables}{_of_others(path)}"
         )
     if name is not None and len(log.models) > 1:
         raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
@@ -214,6 +216,20 @@ def _unread(notes: list[Note], shown: int = 3) -> str:
     """Say what was not read, with its lines."""
     found = sorted((note for note in notes if "not read" in note.message), key=lambda note: note.line)
     texts = [f"line {note.line}: {note.message}" if note.line else note.message for note in found[:shown]]
+    return (
+        "; " + "; ".join([*texts, *([f"and {len(found) - shown} more"] if len(found) > shown else [])]) if texts else ""
+    )
+
+
+def _not_recognised(path: Path, shown: int = 3) -> str:
+    """Say which lines name a suite or a task, or hold scores, of a file whose forms are not known at all."""
+    if path.suffix.lower() == ".json":
+        return ""
+    found: list[tuple[int, str]] = []
+    for number, text in read_lines(path)[0]:
+        if re.search(r"[0-9]{2}[.,][0-9]|(?<![0-9])[01]?[.,][0-9]{2}", text) and re.search(r"[^\W\d_]{2}", text):
+            found.append((number, " ".join(text.replace("|", " | ").split())[:60]))
+    texts = [f"line {number}: in no form that is known, not read: {text}" for number, text in found[:shown]]
     return (
         "; " + "; ".join([*texts, *([f"and {len(found) - shown} more"] if len(found) > shown else [])]) if texts else ""
     )

@@ -42,6 +42,7 @@ from evalkit.baselines.reading.cells import (
 )
 from evalkit.baselines.reading.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.reading.sections import models_of
+from evalkit.baselines.reading.statements import says_more_than_a_row
 from evalkit.baselines.reading.text import read_lines
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import (
@@ -74,6 +75,10 @@ _WAY_COLUMN = re.compile(
 )
 
 
+# Columns that number the rows and would tell any two apart.
+_ORDER = re.compile(r"\W*(?:rank(?:ing)?|positions?|places?|no\.?|nr\.?|id|index|排名|序号|编号)?\W*", re.IGNORECASE)
+
+
 class _Reader:
     """State of the first pass: where in the file we are, and what was found so far."""
 
@@ -102,7 +107,8 @@ class _Reader:
             number, text = self.lines[position]
             line = split_line(text)
             if line is None:
-                if not self._bare_row(number, text) and not self._listed_row(number, text):
+                said = says_more_than_a_row(text)
+                if said or (not self._bare_row(number, text) and not self._listed_row(number, text)):
                     self._prose(number, text)
                 position += 1
             elif (
@@ -672,7 +678,8 @@ class _Reader:
         scores = [score_of(cell) for _, cell in cells]
         benchmark = is_benchmark(label) or role == "average"
         for (number, cell), score in zip(cells, scores, strict=True):
-            like_one = re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell)
+            size = re.fullmatch(r"\W*[0-9][0-9.,]*\s*[BMKGTbmkgt]\W*", cell)
+            like_one = re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell) and not size
             if score is None and (like_one or (benchmark and not holds_nothing(cell))):
                 what = f" of {label[:40]}" if lines else ""
                 self.note(number, f"cell{what} not read: '{cell[:40]}'", unread=True)
@@ -702,7 +709,17 @@ def _ways(heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], mod
         text = not any(score_of(cell) is not None for cell in cells) and not any("](" in cell for cell in cells)
         if _WAY_COLUMN.fullmatch(title.strip("*_` ")) or (repeated and text and any(map(str.isalnum, "".join(cells)))):
             ways.append(i)
-    return ways
+    # What else stands before the first benchmark is a setting (a rank), where it tells rows of a name apart.
+    first = next((i for i, title in enumerate(heading) if i != model and is_benchmark(title)), 0)
+    for i in range(first):
+        names = [name.strip() for name in _names(heading, body, model, ways)]
+        if len(set(names)) == len(names):
+            break
+        known = comparison_role(heading[i]) != "other" or _ORDER.fullmatch(heading[i].strip("*_` "))
+        cells = [c[i].strip() for _, c in body if i < len(c)]
+        if i != model and i not in ways and not (known and heading[i].strip()) and len(set(cells)) > 1:
+            ways.append(i)
+    return sorted(ways)
 
 
 def _names(
@@ -722,7 +739,8 @@ def _names(
             bits = re.fullmatch(r"[0-9.]+", part) and re.search(r"bits?|位", heading[i], re.IGNORECASE)
             said = not part.isdigit() and bare(part) and bare(part) in bare(above)
             if part and not holds_nothing(part) and not said:
-                parts.append(f"{part}-bit" if bits else part)
+                number = re.fullmatch(r"[0-9.,e+-]+%?", part) is not None and not bits
+                parts.append(f"{part}-bit" if bits else f"{heading[i].strip('*_` ')} {part}" if number else part)
         names.append(" ".join(parts) if above else "")
     return tuple(names)
 

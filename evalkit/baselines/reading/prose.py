@@ -9,7 +9,9 @@ from typing import TypeAlias
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
+from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
 from evalkit.baselines.reading.vocabulary import label_of, settings_of
+from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
     is_metric,
@@ -129,10 +131,6 @@ _AVERAGE = re.compile(
 _EMPTY_AVERAGE = re.compile(
     r"(?:average|avg|mean|平均(?:分|值)?)\b\.?\s*[:=]\s*(?:n/?a|-+|\?+|tbd)?\s*$", re.IGNORECASE
 )
-_PASS_AT_1 = re.compile(
-    r"(?P<a>\d{1,3}(?:\.\d+)?)\s*%?\s*@?\s*pass\s*@?\s*1(?!\d)|pass\s*@\s*1\s*[:=(]?\s*(?P<b>\d{1,3}(?:\.\d+)?)\s*%?",
-    re.IGNORECASE,
-)
 _AFTER_SUITE = re.compile(rf"^[^:=(\n\d]{{0,24}}(?:[:=(]|\s[-–—]\s)\s*{_NUMBER}\s*\)?\s*$")
 _SCORE_LIKE = re.compile(r"^\W*(?:[0-9]+[.,][0-9]|[0-9]+\s*%)|[0-9][.,][0-9]+\s*%?\s*$|[0-9]\s*%\s*$")
 _NOT_YET = re.compile(
@@ -143,18 +141,12 @@ _NOT_YET = re.compile(
 _METRIC_LINE = re.compile(r"^\W*(?P<metric>\w+)\W*?[:=]\W*[0-9]")
 _MODEL_LINE = re.compile(r"^(?:[#>\s-]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
 _MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
-# What may stand around an average without naming what it is an average of.
-_PLAIN_WORDS = re.compile(
-    r"average|avg|mean|scores?|overall|total|results?|accuracy|acc(?:_norm)?|norm|of|for|over|across|the|this|all|tasks?"
-    r"|benchmarks?|suites?|set|sets|in|is|rounded|per|cent|percent|final|macro|unweighted|and|on|by|our|model|metrics?|subtasks?"
-    r"|平均|分数?|得分|总|成绩|值|四个?|个|套件|基准|测试|集|任务|的|各项?|综合|[0-9]+|[^\w]+|_",
-    re.IGNORECASE,
-)
 # "BigBench average is now 36.57 - from 32.8 in ...", "36.57 on BigBench, up from ...": the first number is the model's.
-_TAIL = r"\s*%?\W*(?:$|\b(?:up|down|from|compared|vs|versus|over|improved)\b.*$)"
 _SAID = (
-    re.compile(rf"^\W*(?P<label>[A-Za-z0-9 -]{{5,40}}?)\s+(?:is|was|of)\s+(?:now\s+)?(?:at\s+)?{_NUMBER}{_TAIL}", re.I),
-    re.compile(rf"^\W*{_NUMBER}\s+(?:average\s+)?(?:on|for)\s+(?P<label>[A-Za-z0-9 -]{{5,30}}?){_TAIL}", re.I),
+    re.compile(rf"^\W*(?P<label>[A-Za-z0-9 -]{{5,40}}?)\s+(?:is|was|of)\s+(?:now\s+)?(?:at\s+)?{_NUMBER}", re.I),
+    re.compile(
+        rf"^\W*{_NUMBER}\s+(?:average\s+)?(?:on|for)\s+(?P<label>[A-Za-z0-9 -]{{5,30}}?)(?=\W*$|\s*[,;(]|\s-)", re.I
+    ),
 )
 _GENERIC = re.compile(
     r"result|benchmark|evaluat|score|summary|table|comparison|overview|detail|usage|licen[cs]e|training|prompt|average"
@@ -177,6 +169,7 @@ def _percent(number: str, sign: str, line: int, notes: list[Note]) -> Decimal:
 def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str]:
     """Return the averages in a text and what is left after the last of them."""
     events: list[Event] = []
+    text, printed = without_counts(text), text
     while (found := _AVERAGE.search(text)) is not None:
         before, word = text[: found.start()], found["word"].lower()
         explicit = found["sign"].strip() in (":", "=") or len(text) <= 40
@@ -193,10 +186,16 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
         if overall:
             mean = re.search(r"average|avg|mean|平均|overall", label, re.IGNORECASE)
             suite = "average" if mean else "total"
-        if suite is None and not _speaks_of_nothing_else(label):
+        unknown = unknown_in(label, suite) if suite not in ("average", "total") else unknown_in(label, None)
+        if suite is None and unknown is not None:
             notes.append(Note(line, f"average {found['number']} belongs to no suite: {' '.join(label.split())[:60]}"))
             text = text[found.end() :]
             continue
+        unknown = unknown or unknown_after(text[found.end() :], suite if suite in load_suites() else None)
+        if unknown is not None:
+            shown = text if events else printed
+            notes.append(Note(line, _not_understood(shown, unknown), unread=True))
+            return [*events, Aside(line, shown, "unread")], ""
         value = _percent(found["number"], found["percent"], line, notes)
         if value > (1000 if suite == "total" else 100):
             notes.append(Note(line, f"average not read: {found[0].strip()}", unread=True))
@@ -209,19 +208,18 @@ def _averages(line: int, text: str, notes: list[Note]) -> tuple[list[Event], str
 def _said(line: int, text: str, notes: list[Note]) -> PrintedScore | None:
     """Return the average that a sentence gives of one suite, with or without an earlier model's behind it."""
     found = next((m for pattern in _SAID if (m := pattern.match(text)) is not None), None)
-    leading = leading_suite(found["label"]) if found is not None and len(text) <= 160 else None
-    if found is None or leading is None or not re.search(r"[.,]", found["number"]):
+    suite = any_suite(found["label"]) if found is not None and len(text) <= 160 else None
+    if found is None or suite is None or not re.search(r"[.,]", found["number"]):
         return None
-    if not _speaks_of_nothing_else(leading[1]):
+    if unknown_in(found["label"], suite) is not None or unknown_after(text[found.end() :], suite) is not None:
         return None
     value = _percent(found["number"], found["percent"], line, notes)
-    return PrintedScore(line, leading[0], value, "average") if value <= 100 else None
+    return PrintedScore(line, suite, value, "average") if value <= 100 else None
 
 
-def _speaks_of_nothing_else(label: str) -> bool:
-    """Tell whether the words around an average name nothing that it could be an average of."""
-    words = re.findall(r"[^\W_]+(?:_[^\W_]+)*", label)
-    return all(re.sub(_PLAIN_WORDS, "", word) == "" for word in words)
+def _not_understood(text: str, unknown: str) -> str:
+    """Say that a sentence gives no number, and by which of its words."""
+    return f"number not read: {' '.join(text.split())[:60]} ('{unknown}' is not of the forms that give an average)"
 
 
 def _beside(text: str) -> str:
@@ -257,14 +255,14 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
         return [Settings(line, text)], []
     if (model := _MODEL_LINE.match(text)) is not None:
         return [ModelHeading(line, model["name"].strip(), certain=True)], []
-    passes = _PASS_AT_1.findall(text)
-    if passes and len(text) <= 80:
-        values = {a or b for a, b in passes}
-        if len(values) == 1:
-            percent = _percent(values.pop(), "%" if "%" in text else "", line, notes)
-            return [PrintedScore(line, "humaneval", percent)], notes
-    if passes:
-        notes.append(Note(line, "pass@1 in running text is not read"))
+    passed = pass_at_1(text)
+    if passed is not None and passed[3]:
+        return [
+            PrintedScore(line, "humaneval" if passed[2] else "pass@1", _percent(passed[0], passed[1], line, notes))
+        ], notes
+    if passed is not None:
+        why = "one number and pass@1 alone make a score of HumanEval"
+        notes.append(Note(line, f"number not read: {text[:60]} ({why})", unread=True))
         return [], notes
     said = _said(line, text, notes)
     if said is not None:
@@ -277,8 +275,14 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
     if heading is not None and (len(rest) <= 80 or re.match(r"\s*[:(]", heading[1])):
         events.append(SuiteHeading(line, heading[0], level, _beside(heading[1])))
         beside = _AFTER_SUITE.match(heading[1])
+        unknown = None
+        if beside is not None:
+            before = heading[1][: beside.start("number")]
+            unknown = unknown_in(before, heading[0])
         # A whole number beside a suite's name is a count or a version; a score has places or a per cent sign.
-        if beside is not None and (beside["percent"] or re.search(r"[.,]", beside["number"])):
+        if unknown is not None:
+            notes.append(Note(line, _not_understood(rest, unknown), unread=True))
+        elif beside is not None and (beside["percent"] or re.search(r"[.,]", beside["number"])):
             average = _percent(beside["number"], beside["percent"], line, notes)
             if average <= 100:
                 events.append(PrintedScore(line, heading[0], average))
@@ -311,6 +315,10 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
     if not events and labelled is not None and is_metric(labelled["metric"]):
         notes.append(Note(line, f"number not read: {rest[:60]}", unread=True))
         events.append(Aside(line, rest, "unread"))
+    scored = any(isinstance(event, PrintedScore) for event in events)
+    if not scored and not notes and len(rest) <= 160 and re.search(r"[0-9][.,][0-9]", rest) and any_suite(rest):
+        told = re.search(r"average|\bavg|\bmean|\bscore", rest, re.IGNORECASE) is not None
+        notes.append(Note(line, f"number not read: {rest[:60]} (not of the forms that give an average)", unread=told))
     if not events and names_something_else(rest, None):
         events.append(Aside(line, rest, "sentence"))
     count, some = shots_named(raw)

@@ -556,7 +556,13 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 else:
                     average_of_rows(score, list(table.rows), elsewhere or "its table")
                 settled = True
-        elif event.suite == "humaneval" or (event.suite is None and heading == "humaneval"):
+        elif event.suite == "pass@1" and any(
+            names_other_benchmark(text) for text in (elsewhere or "", apart.text if apart is not None else "")
+        ):
+            notes.append(
+                Note(event.line, f"pass@1 {event.percent}: of what, the file does not say; not read", unread=True)
+            )
+        elif event.suite in ("humaneval", "pass@1") or (event.suite is None and heading == "humaneval"):
             if current.humaneval is not None and current.humaneval.percent != event.percent:
                 notes.append(Note(event.line, f"second HumanEval score {event.percent} not read", unread=True))
             else:

@@ -12,6 +12,8 @@ from decimal import Decimal
 from itertools import combinations
 
 from evalkit.baselines.published import Comparison, ComparisonRow, ModelScores, Note, PrintedScore, Row, ScoreTable
+from evalkit.baselines.reading.statements import other_than_a_suites_average
+from evalkit.baselines.reading.text import MARK
 from evalkit.baselines.reading.units import PERCENT, SHARE, UNCLEAR, model_columns, names_no_model, units_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
@@ -74,6 +76,18 @@ def _left_out(table: Comparison) -> list[Note]:
         for row in table.rows
         if (why := _why_not(row)) and any(cell is not None for cell in row.cells)
     ]
+    seen: dict[str, ComparisonRow] = {}
+    for row in table.rows:
+        if row.role not in load_suites() or not any(cell is not None for cell in row.cells):
+            continue
+        other = other_than_a_suites_average(row.label, row.role)
+        where = row.line_of(0) if table.on_its_side else row.line
+        if other is not None:
+            text = f"'{row.label[:40]}': '{other}' says that it is not the average of {load_suites()[row.role].title}"
+            notes.append(Note(where, f"{text}; not read", unread=True))
+        elif seen.setdefault(row.role, row) is not row:
+            text = f"'{row.label[:40]}': {load_suites()[row.role].title} again, the first is kept"
+            notes.append(Note(where, f"{text}; not read", unread=True))
     for column, heading in enumerate(table.headings):
         numbers = [row for row in table.rows if is_benchmark(row.label) and row.cells[column : column + 1] != (None,)]
         numbers = [row for row in numbers if column < len(row.cells)]
@@ -124,6 +138,9 @@ def _model(
     table: Comparison, column: int, units: Mapping[tuple[int, int], str], notes: list[Note]
 ) -> ModelScores | None:
     name = _THIS.sub("", table.headings[column].strip("*_` "))
+    unmarked = name.replace(MARK, "").strip()
+    if sum(bare(heading) == bare(unmarked) for heading in table.headings) == 1:
+        name = unmarked  # a footnote's mark is no part of a name, unless it tells two apart
     name = "" if _NUMBERS.fullmatch(name) else name
     line = table.rows[0].line_of(column)
     places = [(r, row) for r, row in enumerate(table.rows) if column < len(row.cells) and row.cells[column] is not None]
@@ -180,6 +197,10 @@ def _of_suites(name: str, line: int, column: int, known: list[tuple[ComparisonRo
     humaneval = None
     for row, value in known:
         score = PrintedScore(row.line_of(column), row.role, value, row.label.lower())
+        if row.role in load_suites() and (
+            other_than_a_suites_average(row.label, row.role) is not None or row.role in averages
+        ):
+            continue  # noted by `_left_out`
         if row.role == "humaneval":
             humaneval = humaneval or score
         elif row.role in load_suites() or row.role in ("average", "total"):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evalkit.baselines.published import Note
 from evalkit.errors import DataError
+from evalkit.task_names import any_suite
 
 MAX_BYTES = 20_000_000
 """A log is a few kilobytes and a saved web page a few hundred; anything above this is the wrong file."""
@@ -23,6 +24,9 @@ ESCAPED_BAR = "\ue000"
 
 MARK = "†"
 """Stands for any footnote mark: raised or circled digits would otherwise become digits of the number before them."""
+
+STAR = "\u2217"
+"""Stands for an escaped star behind a word or a number, which is printed; other stars are emphasis."""
 
 _BARS = str.maketrans(
     {"│": "|", "┃": "|", "║": "|", "¦": "|", "∣": "|", "−": "-", "–": "-", "—": "-", "─": "-", "━": "-"}
@@ -214,15 +218,69 @@ def _plain(line: str) -> str:
     # NFKC turns full-width bars, colons, digits and no-break spaces into the plain ones; fractions stay as they are.
     line = "".join(c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKC", c) for c in line)
     line = re.sub(r"[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufe00-\ufe0f]", "", line.translate(_BARS))
-    line = re.sub(r"\\([_*#%~`+-])", r"\1", line)
+    line = re.sub(r"(?<=[\w)\]])\\\*(?!\\?\*)", STAR, line)  # "Foo\\*" is another name than "Foo"
+    line = re.sub(r"\\([_*#%~`+-])", r"\1", re.sub(r"<br\s*/?>", " ", line, flags=re.IGNORECASE))
     # A pipe-free emphasis only: underscores belong to task names.
     line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", line))
     return _TAG.sub("", _STRUCK.sub("~~", line))
 
 
+# What no reader sees as a result: comments of HTML, text struck out, comments and literals of programs.
+_HIDDEN = re.compile(
+    r"<!--(?P<comment>.*?)-->|<(?P<tag>s|del|strike)\b[^<>]*>(?P<struck>[^|]*?)</(?P=tag)\s*>|~~(?P<tilde>[^~|\n]+)~~",
+    re.IGNORECASE | re.DOTALL,
+)
+_PROGRAM = re.compile(
+    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*\{?\.?(?:i?python[23]?|py|javascript|js|typescript|ts|java|kotlin|swift|c|cpp"
+    r"|c\+\+|csharp|cs|rust|rs|go|r|julia|ruby|rb|perl|php|lua|scala|sql|html|xml|css)\b[^\n]*\n"
+    r"(?P<program>.*?)(?:^[ \t]*(?P=fence)|\Z)",
+    re.IGNORECASE | re.DOTALL | re.MULTILINE,
+)
+
+
+def without_hidden(text: str) -> tuple[str, list[Note]]:
+    """Blank out what is not shown or not meant as a result, and note the lines of it that hold numbers.
+
+    A cell of a table that is struck out stays, since it is named as not read; so do tables inside programs' fences and
+    the harness's line about a run.
+    """
+    notes: list[Note] = []
+
+    def note(offset: int, hidden: str, why: str) -> None:
+        first = text.count("\n", 0, offset) + 1
+        for line, part in enumerate(hidden.split("\n"), first):
+            scored = re.search(r"[0-9][.,][0-9]|[0-9]\s*%", part) is not None
+            if scored and ("|" in part or any_suite(part) is not None or re.search(r"average|\bavg|pass@", part, re.I)):
+                notes.append(Note(line, f"not read, {why}: {' '.join(part.split())[:60]}"))
+
+    def blank(found: re.Match[str]) -> str:
+        inner = found["comment"] or found["struck"] or found["tilde"] or ""
+        line = text[text.rfind("\n", 0, found.start()) + 1 :].split("\n", 1)[0]
+        if found["comment"] is None and line.strip().startswith("|"):
+            return found[0]
+        if "<table" in inner and found["comment"] is None:
+            return found[0]
+        note(found.start(), inner, "in a comment" if found["comment"] is not None else "struck out")
+        return "\n" * found[0].count("\n")
+
+    def program(found: re.Match[str]) -> str:
+        kept, start = [], found.start("program")
+        for line in found["program"].split("\n"):
+            shown = "|" in line or "num_fewshot" in line
+            if not shown:
+                note(start, line, "part of a program")
+            kept.append(line if shown else "")
+            start += len(line) + 1
+        return found[0].replace(found["program"], "\n".join(kept), 1) if found["program"] else found[0]
+
+    text = _PROGRAM.sub(program, text)
+    return _HIDDEN.sub(blank, text), notes
+
+
 def numbered_lines(text: str) -> list[tuple[int, str]]:
     """Return (line number from 1, plain text) of every line of a Markdown file or a saved web page."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text, _ = without_hidden(text)
     head = text[:2000].lower()
     if "<html" in head or "<!doctype html" in head:
         page = _Page()
@@ -261,4 +319,5 @@ def read_lines(path: Path) -> tuple[list[tuple[int, str]], list[Note]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     text, notes = decode(raw)
-    return numbered_lines(text), notes
+    text, hidden = without_hidden(text.replace("\r\n", "\n").replace("\r", "\n"))
+    return numbered_lines(text), [*notes, *hidden]
