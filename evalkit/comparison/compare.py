@@ -184,6 +184,9 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
         for name in {**left, **right}
         if left.get(name) != right.get(name)
         and not all(value in (None, [], ()) for value in (left.get(name), right.get(name)))  # nothing is nothing
+    ] + [
+        (name, _shown(name, left), _shown(name, right))
+        for _, name, left, right in comparable.recorded(a, b, [task for task in a.metrics if task in b.metrics])
     ]
 
 
