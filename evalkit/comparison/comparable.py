@@ -49,7 +49,7 @@ class Difference:
     Attributes:
         field: a key of `FIELDS`.
         candidate: its value in the candidate.
-        baseline: its value in the baseline.
+        baseline: its value in the baseline; empty where the candidate's says it all.
     """
 
     field: str
@@ -57,7 +57,7 @@ class Difference:
     baseline: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.candidate}, baseline {self.baseline}"
+        return f"{self.field}: {self.candidate}" + (f", baseline {self.baseline}" if self.baseline else "")
 
 
 def parse_fields(names: Iterable[str]) -> frozenset[str]:
@@ -195,8 +195,9 @@ def settings(record: RunRecord) -> dict[str, str]:
 def recorded(candidate: RunRecord, baseline: RunRecord, tasks: Iterable[str]) -> list[tuple[str, str, str, str]]:
     """Return what else two results files of lm-eval say of how they measured, where it differs.
 
-    As (field, setting, candidate's value, baseline's value); the field is a key of `FIELDS`, or empty where a difference
-    is said and does not refuse. What only one of the files speaks of at all (versions, configurations) is not compared.
+    As (field, setting, candidate's value, baseline's value); the field is a key of `FIELDS`, or empty where a
+    difference is said and does not refuse. What only one of the files speaks of at all (versions, configurations) is
+    not compared.
     """
     left, right = candidate.foreign, baseline.foreign
     if left is None or right is None:
@@ -270,15 +271,17 @@ def _foreign(
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for field, name, a, b in said:
         task, _, what = name.rpartition(": ")
-        if field == "requests":
-            if whole or task in explained or (what.startswith("hash") and task in by_data | asked):
-                continue
+        is_explained = whole or task in explained or (what.startswith("hash") and task in by_data | asked)
+        if field == "requests" and is_explained:
+            continue
         found.setdefault((field, what, a, b), []).append(task)
     return [_recorded_difference(*key, names) for key, names in found.items()]
 
 
 def _recorded_difference(field: str, what: str, a: str, b: str, tasks: Sequence[str]) -> Difference:
     named = [task for task in tasks if task]
+    if field == "requests" and not what.startswith("hash"):
+        return Difference(field, f"others than the baseline's, or other gold answers, in {a} of {_some(named)}", "")
     label = "" if what in (field, field.removeprefix("task_")) else f"{what} "
     return Difference(field, label + _brief(a) + (f" for {_some(named)}" if named else ""), _brief(b))
 

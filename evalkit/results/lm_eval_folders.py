@@ -61,9 +61,10 @@ def sample_files(file: Path, found: Mapping[str, Any] | None = None) -> list[tup
     config = found.get("config") if isinstance(found, dict) else None
     arguments = config.get("model_args") if isinstance(config, dict) else None
     prefix = re.sub("/|=", "__", arguments) if isinstance(arguments, str) else ""
-    names = found.get("results") if isinstance(found, dict) else None
+    results = found.get("results") if isinstance(found, dict) else None
+    names: dict[str, Any] = results if isinstance(results, dict) else {}
     taken = []
-    for name in names if isinstance(names, dict) else ():
+    for name in names:
         exact = file.parent / f"{prefix}_{name}.jsonl"
         others = [f for f in sorted(file.parent.glob(f"*_{name}.jsonl")) if _task_of(f, names) == name]
         if exact in others:

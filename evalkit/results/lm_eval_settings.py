@@ -21,28 +21,65 @@ REFUSED = ("fewshot_as_multiturn", "gen_kwargs", "model_args", "task_version", "
 """Fields whose differences refuse a comparison, beside those that runs of evalkit have too."""
 
 UNCOMPARED = frozenset(
-    "batch_size batch_sizes max_batch_size device use_cache bootstrap_iters limit num_fewshot model model_args "
-    "model_dtype gen_kwargs random_seed numpy_seed torch_seed fewshot_seed".split()
+    [
+        "batch_size",
+        "batch_sizes",
+        "max_batch_size",
+        "device",
+        "use_cache",
+        "bootstrap_iters",
+        "limit",
+        "num_fewshot",
+        "model",
+        "model_args",
+        "model_dtype",
+        "gen_kwargs",
+        "random_seed",
+        "numpy_seed",
+        "torch_seed",
+        "fewshot_seed",
+    ]
 )
 """Keys of ``config`` that move no score, or that have a field of their own."""
 
 ASKING = frozenset(
-    "add_bos_token prefix_token_id max_length max_gen_toks max_new_tokens truncation enable_thinking think_end_token "
-    "chat_template_args tokenized_requests escape_until".split()
+    [
+        "add_bos_token",
+        "prefix_token_id",
+        "max_length",
+        "max_gen_toks",
+        "max_new_tokens",
+        "truncation",
+        "enable_thinking",
+        "think_end_token",
+        "chat_template_args",
+        "tokenized_requests",
+        "escape_until",
+    ]
 )
 """Arguments of a model that change what it is asked, or how much of it and of its answer counts."""
 
-_NAMED_APART = frozenset("pretrained model path dtype".split())
+_NAMED_APART = frozenset(["pretrained", "model", "path", "dtype"])
 _SECRET = re.compile(r"token$|key$|auth|secret|password", re.IGNORECASE)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _NO_CONFIG = frozenset(
-    "task task_alias tag group group_alias num_fewshot metadata should_decontaminate unsafe_code "
-    "doc_to_decontamination_query".split()
+    [
+        "task",
+        "task_alias",
+        "tag",
+        "group",
+        "group_alias",
+        "num_fewshot",
+        "metadata",
+        "should_decontaminate",
+        "unsafe_code",
+        "doc_to_decontamination_query",
+    ]
 )
 """Keys of a task's configuration that name it, move no score, or have a field of their own."""
 
 _DEFAULTS = {"target_delimiter": " ", "fewshot_delimiter": "\n\n", "repeats": 1}
-_NOTHING = (None, "", False, [], {})
+_NOTHING: tuple[Any, ...] = (None, "", False, [], {})
 
 
 def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -157,7 +194,7 @@ def check_settings(found: Mapping[str, Any], file: Path) -> None:
         said = _mapping(found, "n-shot").get(name)
         own = _mapping(_mapping(found, "configs"), name).get("num_fewshot")
         places |= {f"n-shot.{name}": said, f"configs.{name}.num_fewshot": own}
-        counts = [int(value) for value in (said, own) if _is_count(value)]
+        counts = [int(value) for value in (said, own) if value is not None and _is_count(value)]
         if len(set(counts)) > 1 and own not in (0, "0"):  # lm-eval takes metadata.num_fewshot where its own is 0
             raise StoreError(
                 f"{file}: n-shot.{name} says {said}, configs.{name}.num_fewshot {own}; the file contradicts itself"
