@@ -106,7 +106,8 @@ def together(path: Path, loaded: Mapping[Path, dict[str, Any]]) -> dict[str, Any
     models: dict[str, list[Path]] = {}
     for file, found in loaded.items():
         models.setdefault(model_name(found, file), []).append(file)
-    named = f"name one of them, e.g. {files[-1]}"
+    best = next((file for file in reversed(files) if sample_files(file, loaded[file])), files[-1])
+    named = f"name one of them, e.g. {best}"
     if len(models) > 1:
         shown = "; ".join(f"{name}: {_names(path, of_model)}" for name, of_model in models.items())
         raise StoreError(f"{path}: results files of {len(models)} models ({shown}); {named}")
