@@ -14,7 +14,8 @@ from evalkit.comparison.pairing import cut_from, data_sha256
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.records.facts import RequestCounts
 from evalkit.records.identity import same_protocol
-from evalkit.records.model import RunRecord
+from evalkit.records.model import Foreign, RunRecord
+from evalkit.results.lm_eval_settings import ASKING, REFUSED
 from evalkit.suites import Suite, find_task, load_suites, with_chat
 
 FIELDS = {
@@ -28,6 +29,12 @@ FIELDS = {
     "chat_template": "the text of the chat template in use",
     "system": "the system prompt",
     "max_new_tokens": "a lower limit on the length of generated texts",
+    "fewshot_as_multiturn": "the examples as turns of a conversation (results files of lm-eval)",
+    "gen_kwargs": "how texts are generated (results files of lm-eval)",
+    "model_args": "arguments of the model that change what it is asked (results files of lm-eval)",
+    "task_version": "the version of a task (results files of lm-eval)",
+    "task_config": "a task's configuration (results files of lm-eval)",
+    "requests": "a document's requests or gold answer, or lm-eval's hash over a task's (results files of lm-eval)",
     "failed": "documents without a score",
 }
 """What is checked, and what it stands for."""
@@ -43,7 +50,7 @@ class Difference:
     Attributes:
         field: a key of `FIELDS`.
         candidate: its value in the candidate.
-        baseline: its value in the baseline.
+        baseline: its value in the baseline; empty where the candidate's says it all.
     """
 
     field: str
@@ -51,7 +58,7 @@ class Difference:
     baseline: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.candidate}, baseline {self.baseline}"
+        return f"{self.field}: {self.candidate}" + (f", baseline {self.baseline}" if self.baseline else "")
 
 
 def parse_fields(names: Iterable[str]) -> frozenset[str]:
@@ -113,6 +120,7 @@ def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]
     if other:
         sides = [_content(record, other[0]) for record in (candidate, baseline)]
         found.append(Difference("data", f"{sides[0]} for {_some(other)}", sides[1]))
+    found += _foreign(candidate, baseline, common, found)
     failed = [(_failed(candidate, common), _failed(baseline, common))]
     found += [Difference("failed", _documents(a), _documents(b)) for a, b in failed if a or b]
     return found
@@ -185,8 +193,109 @@ def settings(record: RunRecord) -> dict[str, str]:
     }
 
 
+def recorded(candidate: RunRecord, baseline: RunRecord, tasks: Iterable[str]) -> list[tuple[str, str, str, str]]:
+    """Return what else two results files of lm-eval say of how they measured, where it differs.
+
+    As (field, setting, candidate's value, baseline's value); the field is a key of `FIELDS`, or empty where a
+    difference is said and does not refuse. What only one of the files speaks of at all (versions, configurations) is
+    not compared.
+    """
+    left, right = candidate.foreign, baseline.foreign
+    if left is None or right is None:
+        return []
+    found = [
+        (
+            _field(name),
+            name.partition(" ")[2] or name,
+            left.settings.get(name, "none"),
+            right.settings.get(name, "none"),
+        )
+        for name in {**left.settings, **right.settings}
+        if left.settings.get(name) != right.settings.get(name)
+    ]
+    for task in tasks:
+        a, b = left.task_settings.get(task, {}), right.task_settings.get(task, {})
+        for name in {**a, **b}:
+            kind, _, rest = name.partition(" ")
+            of = f" of {rest.rpartition(' of ')[2]}" if " of " in name else ""
+            known = f"configured{of}" if kind == "task_config" else name
+            if kind == "configured" or a.get(name) == b.get(name) or known not in a or known not in b:
+                continue
+            label = rest if kind == "task_config" else name.removeprefix("task_")
+            found.append((_field(name), f"{task}: {label}", a.get(name, "none"), b.get(name, "none")))
+        found += _other_requests(left, right, task)
+    return found
+
+
+def _field(name: str) -> str:
+    """Return the field of `FIELDS` that a setting of lm-eval belongs to; empty for those that are only said."""
+    kind, _, rest = name.partition(" ")
+    if kind == "model_args":
+        return kind if rest in ASKING else ""
+    if kind == "task_hash":
+        return "requests"
+    return kind if kind in REFUSED else ""
+
+
+def _other_requests(left: Foreign, right: Foreign, task: str) -> list[tuple[str, str, str, str]]:
+    """Return a difference where documents of one hash were asked otherwise, or have another gold answer."""
+    sides: list[dict[str, list[str]]] = []
+    for side in (left, right):
+        of_side: dict[str, list[str]] = {}
+        for document, digest in zip(side.doc_hashes.get(task, ()), side.asked.get(task, ()), strict=True):
+            of_side.setdefault(document, []).append(digest)
+        sides.append(of_side)
+    a, b = sides
+    common = [name for name in a if name and name in b and a[name][0][0] == b[name][0][0]]
+    other = [name for name in common if sorted(a[name]) != sorted(b[name])]
+    if not other:
+        return []
+    return [("requests", f"{task}: requests or gold answers", f"{len(other):,} of {len(common):,} documents", "others")]
+
+
+_EXPLAINED = ("apply_chat_template", "chat_template", "system", "add_bos", "fewshot_as_multiturn", "model_args")
+"""Where one of these differs, so do the requests of every task."""
+
+
+def _foreign(
+    candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str], others: Sequence[Difference]
+) -> list[Difference]:
+    """Return the differences of two results files of lm-eval that refuse a comparison.
+
+    That requests, or lm-eval's hash over them, differ is named only where nothing else that is named explains it.
+    """
+    said = [entry for entry in recorded(candidate, baseline, tasks) if entry[0]]
+    whole = any(d.field in (*_EXPLAINED, "protocol", "limit") for d in others) or any(e[0] in _EXPLAINED for e in said)
+    explained = {name.partition(":")[0] for field, name, _, _ in said if field == "task_config"}
+    by_data = {task for task in tasks if not _same_content(candidate, baseline, task)}
+    asked = {name.partition(":")[0] for _, name, _, _ in said if name.endswith(": requests or gold answers")}
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for field, name, a, b in said:
+        task, _, what = name.rpartition(": ")
+        is_explained = whole or task in explained or (what.startswith("hash") and task in by_data | asked)
+        if field == "requests" and is_explained:
+            continue
+        found.setdefault((field, what, a, b), []).append(task)
+    return [_recorded_difference(*key, names) for key, names in found.items()]
+
+
+def _recorded_difference(field: str, what: str, a: str, b: str, tasks: Sequence[str]) -> Difference:
+    named = [task for task in tasks if task]
+    if field == "requests" and not what.startswith("hash"):
+        return Difference(field, f"others than the baseline's, or other gold answers, in {a} of {_some(named)}", "")
+    label = "" if what in (field, field.removeprefix("task_")) else f"{what} "
+    return Difference(field, label + _brief(a) + (f" for {_some(named)}" if named else ""), _brief(b))
+
+
+def _brief(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
 def template_of(record: RunRecord) -> str | None:
     """Return the sha256 of the chat template that a run used; None where it used none, or does not say."""
+    if record.foreign is not None:
+        return record.model.chat_template_sha256
     used = record.config.apply_chat_template or with_chat(record.metrics)
     return record.model.chat_template_sha256 if used else None
 
@@ -248,6 +357,11 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
             if libraries[0].get(name) != libraries[1].get(name)
         ]
         found += [f"versions: {', '.join(changed)}"] if changed else []
+        found += [
+            f"{name}: {_brief(a)}, baseline {_brief(b)}"
+            for field, name, a, b in recorded(candidate, baseline, ())
+            if not field
+        ]
     return found
 
 

@@ -182,21 +182,27 @@ def _wanted(a: RunRecord, b: RunRecord, suites: Sequence[str], tasks: Sequence[s
 def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     """Return (setting, value in A, value in B) for everything recorded that differs and can move a score."""
     left, right = _described(a), _described(b)
+    shots = [{} if record.foreign is None else record.foreign.shots for record in (a, b)]
+    if any(len(set(of_file.values())) > 1 for of_file in shots):  # an imported file may have others for each task
+        left, right = (d | {f"shots {t}": n for t, n in s.items()} for d, s in zip((left, right), shots, strict=True))
     return [
         (name, _shown(name, left.get(name)), _shown(name, right.get(name)))
         for name in {**left, **right}
         if left.get(name) != right.get(name)
         and not all(value in (None, [], ()) for value in (left.get(name), right.get(name)))  # nothing is nothing
+    ] + [
+        (name, _shown(name, left), _shown(name, right))
+        for _, name, left, right in comparable.recorded(a, b, [task for task in a.metrics if task in b.metrics])
     ]
 
 
 def _described(record: RunRecord) -> dict[str, Any]:
     model, identity = record.model, record.identity or Identity()
     found: dict[str, Any] = {"protocol": record.protocol}
-    shots = {} if record.foreign is None else record.foreign.shots  # an imported file may have others for each task
-    found |= {f"shots {task}": n for task, n in shots.items()} if len(set(shots.values())) > 1 else {}
     described = {name: value for name, value in to_builtins(model).items() if name not in _SHOWN_APART}
     found |= described
+    if record.foreign is not None and "chat_template" in record.lm_eval and not model.chat_template_sha256:
+        found["chat_template_sha256"] = "none"  # lm-eval says so
     asked = to_builtins(record.config)
     found |= {
         f"config.{name}": v for name, v in asked.items() if name not in _NOT_COMPARED and described.get(name) is None

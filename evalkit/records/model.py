@@ -110,7 +110,13 @@ class Foreign(Part, frozen=True, kw_only=True):
     doc_hashes: dict[str, tuple[str, ...]]
     """By task lm-eval's hash of each document, which tells a cut file from other data."""
     unpaired_because: str | None = None
-    """Why its documents cannot be paired, where an older file's could."""
+    """Why samples files that lie beside it are not taken for its documents."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """What else it says of how it was measured, for all tasks; `evalkit.results.lm_eval_settings`."""
+    task_settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The same by task."""
+    asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By task a digest of each document's requests and gold answer, in the order of `doc_hashes`."""
 
 
 class RunFacts(Part, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from evalkit.comparison.comparable import protocol_changes
 from evalkit.language import ENGLISH, Language
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
+from evalkit.results.lm_eval_settings import printed_version
 from evalkit.suites import Suite, load_suites
 from evalkit.tables import escape_markdown, rounded
 
@@ -54,8 +55,16 @@ def percent(value: Decimal | float | None) -> str:
     return "n/a" if value is None else str(rounded(value))
 
 
-def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> str:
-    """Return the published-layout table of the suite's tasks that were run."""
+def suite_table(
+    suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]], versions: Mapping[str, str] | None = None
+) -> str:
+    """Return the published-layout table of the suite's tasks that were run.
+
+    Args:
+        suite: whose tasks.
+        metrics: task to metric to value.
+        versions: of the tasks, where another harness's file says its own; a task that is not among them has none.
+    """
     rows = []
     for task in suite.tasks:
         if task.name not in metrics:
@@ -65,8 +74,17 @@ def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) 
         for position, name in enumerate([*task.metrics, *further]):
             value, stderr = score_text(metrics[task.name].get(name))
             first = position == 0
-            rows.append((task.name if first else "", str(task.version) if first else "", name, value, "±", stderr))
+            version = str(task.version) if versions is None else versions.get(task.name, "")
+            rows.append((task.name if first else "", version if first else "", name, value, "±", stderr))
     return published_layout(rows)
+
+
+def _versions(record: RunRecord) -> dict[str, str] | None:
+    """Return the tasks' versions as another harness's file says them; None for a run of evalkit."""
+    if record.foreign is None:
+        return None
+    said = {task: printed_version(record.lm_eval, task) for task in record.metrics}
+    return {task: version for task, version in said.items() if version is not None}
 
 
 def suite_average(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> float | None:
@@ -243,7 +261,7 @@ def run_report(record: RunRecord, tr: Language = ENGLISH) -> str:
         average = suite_average(suite, record.metrics) if partial is None else None
         lines += [f"## {suite.title}", ""]
         lines += [_partial_note(suite, partial, tr), ""] if partial is not None else []
-        lines += [suite_table(suite, record.metrics), ""]
+        lines += [suite_table(suite, record.metrics, _versions(record)), ""]
         missing = sum(task.name not in record.metrics for task in suite.tasks)
         note = ""
         if missing:

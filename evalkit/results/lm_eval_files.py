@@ -16,6 +16,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from evalkit.data.layouts import cluster_key
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
@@ -24,41 +26,20 @@ from evalkit.records.facts import DataFacts, Environment, ModelFacts, ScorerFact
 from evalkit.records.model import MetricValue, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.records.values import finite
-from evalkit.results.lm_eval_protocol import dtype_of, limit_of, measured, model_name, scored_names, together
+from evalkit.results.lm_eval_folders import TIME, left_out_samples, results_files, together
+from evalkit.results.lm_eval_folders import sample_files as samples_of
+from evalkit.results.lm_eval_protocol import dtype_of, limit_of, measured, model_name, scored_names
+from evalkit.results.lm_eval_protocol import together as protocol_together
+from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
 from evalkit.suites import load_tasks
 from evalkit.task_names import is_no_share, task_and_metric
-
-_TIME = re.compile(r"_(\d{4}-\d{2}-\d{2}T[\d.:-]+)\.json$")
 
 _MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell whether a path is a results file of another harness, or a folder that holds one and no run of evalkit."""
-    return results_file(path) is not None
-
-
-def results_file(path: Path) -> Path | None:
-    """Return lm-eval's results file at a path: the file itself, or the newest in a folder; None if there is none."""
-    if path.is_dir():
-        found = sorted(path.glob("results_*.json")) if not (path / "run.json").exists() else []
-        return found[-1] if found else None
-    return path if path.suffix == ".json" and path.name != "run.json" and path.is_file() else None
-
-
-def older_with_samples(path: Path) -> Path | None:
-    """Return the newest results file of the folder that has samples, where a newer one without them is read."""
-    if not path.is_dir() or results_file(path) is None or sample_files(path):
-        return None
-    return next((file for file in sorted(path.glob("results_*.json"), reverse=True) if sample_files(file)), None)
-
-
-def _unpaired_because(path: Path) -> str | None:
-    """Say that a folder's newest results file has no samples, where an older one has."""
-    older, file = older_with_samples(path), results_file(path)
-    if older is None or file is None:
-        return None
-    return f"{file}: the newest results file has no samples, but {older.name} has: name that file to pair documents"
+    """Tell whether a path is a results file of another harness, or a folder that holds such and no run of evalkit."""
+    return bool(results_files(path))
 
 
 class NoScoresError(StoreError):
@@ -183,16 +164,26 @@ def read_foreign_run(path: Path) -> RunRecord:
     Raises:
         StoreError: it cannot be read, is none, or has no scores.
     """
-    file = results_file(path)
-    if file is None:
+    files = results_files(path)
+    if not files:
         raise StoreError(f"{path}: no results file of lm-eval")
-    found = _load(file)
+    loaded = {file: _load(file) for file in files}
+    for each, said in loaded.items():
+        check_settings(said, each)
+    found = loaded[files[0]] if len(files) == 1 else together(path, loaded)
+    file = files[0] if len(files) == 1 else path
     hashes: dict[str, list[str]] = {}
-    for sample in read_foreign_samples(file):
+    asked: dict[str, list[str]] = {}
+    for sample in read_foreign_samples(path):
         hashes.setdefault(sample.task, []).append(str(sample.details.get("doc_hash", "")))
+        prompt = sample.details.get("prompt_hash")
+        asked.setdefault(sample.task, []).append(
+            digest_of_request(sample.context, sample.continuations, sample.target, prompt)
+        )
     metrics, ignored, unread = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
+    source = {name: each for each, said in loaded.items() for name in said["results"]}
     config = _mapping(found, "config")
-    name = model_name(found, file)
+    name = model_name(found, files[-1])
     data = {
         task: DataFacts(
             source="lm-eval",
@@ -209,11 +200,11 @@ def read_foreign_run(path: Path) -> RunRecord:
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
     return RunRecord(
-        protocol=together(found, scored_names(found)),
+        protocol=protocol_together(found, scored_names(found)),
         started=_started(found.get("date"), file),
         duration_seconds=_number(_seconds(found)) or 0.0,
         command=("lm_eval",),
-        config=Asked(model=name, limit=limit_of(found)),
+        config=Asked(model=name, limit=limit_of(found), system=_system(found)),
         suites=tuple(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
         model=ModelFacts(
             name=name,
@@ -221,6 +212,7 @@ def read_foreign_run(path: Path) -> RunRecord:
             loader=str(config.get("model") or "unknown"),
             device=str(config.get("device") or "unknown"),
             dtype=dtype_of(found),
+            chat_template_sha256=_template(found),
         ),
         scorer=ScorerFacts(name="lm-eval", reason="imported results file"),
         data=data,
@@ -228,10 +220,28 @@ def read_foreign_run(path: Path) -> RunRecord:
         metrics=metrics,
         folder=file,
         lm_eval=found,
-        foreign=measured(
-            found, ignored, [(_line_of(file, name), text) for name, text in unread], hashes, _unpaired_because(path)
+        foreign=replace(
+            measured(found, ignored, [(_line_of(source[name], name), text) for name, text in unread], hashes),
+            unpaired_because=next((why for each in files if (why := left_out_samples(each)) is not None), None),
+            settings=of_file(found),
+            task_settings=of_tasks(found),
+            asked={task: tuple(digests) for task, digests in asked.items()},
         ),
     )
+
+
+def _system(found: dict[str, Any]) -> str | None:
+    """Return the system prompt; where the file has only its digest, that."""
+    text, digest = found.get("system_instruction"), found.get("system_instruction_sha")
+    return str(text) if text else (f"sha256 {str(digest)[:12]}" if digest else None)
+
+
+def _template(found: dict[str, Any]) -> str | None:
+    """Return the digest of the chat template in use; lm-eval's is the sha256 of its text."""
+    text, digest = found.get("chat_template"), found.get("chat_template_sha")
+    if isinstance(digest, str) and digest:
+        return digest
+    return hashlib.sha256(str(text).encode()).hexdigest() if text else None
 
 
 def _started(date: Any, file: Path) -> str:
@@ -239,7 +249,7 @@ def _started(date: Any, file: Path) -> str:
     seconds = _number(date)
     if seconds is not None and 0 < seconds < 1e11:
         return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return str(date or (_TIME.search(file.name) or ("", "unknown"))[1])
+    return str(date or (TIME.search(file.name) or ("", "unknown"))[1])
 
 
 def _seconds(found: dict[str, Any]) -> float | None:
@@ -250,13 +260,8 @@ def _seconds(found: dict[str, Any]) -> float | None:
 
 
 def sample_files(path: Path) -> list[tuple[str, Path]]:
-    """Return (task as lm-eval names it, file) of the samples that belong to a results file: those of its time."""
-    file = results_file(path)
-    stamp = _TIME.search(file.name) if file is not None else None
-    if file is None or stamp is None:
-        return []
-    found = sorted(file.parent.glob(f"samples_*_{stamp[1]}.jsonl"))
-    return [(sample.name[len("samples_") : -len(f"_{stamp[1]}.jsonl")], sample) for sample in found]
+    """Return (task as lm-eval names it, file) of the samples that belong to the results files at a path."""
+    return [named for file in results_files(path) for named in samples_of(file)]
 
 
 def read_foreign_samples(path: Path) -> Iterator[Sample]:
@@ -267,15 +272,11 @@ def read_foreign_samples(path: Path) -> Iterator[Sample]:
     """
     joined: dict[tuple[str, int], Sample] = {}
     for name, file in sample_files(path):
-        try:
-            lines = file.read_bytes().split(b"\n")  # decoded line by line, so that a bad byte has a line
-        except OSError as error:
-            raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        for number, line in _lines(file):
             try:
-                sample = _sample(name, json.loads(line.decode("utf-8")))
+                sample = _sample(name, json.loads(line.decode("utf-8")) if isinstance(line, bytes) else line)
+            except _BeyondError as error:
+                raise StoreError(f"{file}:{number}: {error}") from None
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
                 raise StoreError(f"{file}:{number}: damaged line") from None
             known = joined.get((sample.task, sample.doc_id))
@@ -289,6 +290,27 @@ def read_foreign_samples(path: Path) -> Iterator[Sample]:
     yield from sorted(joined.values(), key=lambda s: (order.get(s.task, len(order)), s.task, s.doc_id))
 
 
+class _BeyondError(Exception):
+    """A metric of a document that is a share and lies outside of 0 to 1."""
+
+
+def _lines(file: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line, its bytes); of 0.4.0 to 0.4.2, whose files are one JSON list, (place in the list, document)."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
+    if content.lstrip()[:1] == b"[":
+        try:
+            yield from enumerate(json.loads(content.decode("utf-8")), 1)
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{file}: damaged, not valid JSON ({error})") from None
+        return
+    for number, line in enumerate(content.split(b"\n"), 1):  # decoded line by line, so that a bad byte has a line
+        if line.strip():
+            yield number, line
+
+
 def _sample(name: str, found: dict[str, Any]) -> Sample:
     filtered = str(found.get("filter", "none"))
     metrics: dict[str, float | None] = {}
@@ -296,7 +318,10 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
     for key in found["metrics"] if isinstance(found.get("metrics"), list) else ("acc", "acc_norm", "exact_match"):
         if key in found:
             task, metric = task_and_metric(name, f"{key},{filtered}")
-            metrics[metric] = _number(found[key] if not isinstance(found[key], bool) else float(found[key]))
+            value = _number(found[key] if not isinstance(found[key], bool) else float(found[key]))
+            if value is not None and key in _MEANS and not 0 <= value <= 1:
+                raise _BeyondError(f"document {found['doc_id']}: {key} is {value:g}, no share from 0 to 1")
+            metrics[metric] = value
     arguments = found.get("arguments") or {}
     pairs = (
         list(arguments.values()) if isinstance(arguments, dict) else [{"arg_0": a[0], "arg_1": a[1]} for a in arguments]
@@ -318,7 +343,7 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
         logprobs=[n for n, _ in numbers],
         greedy=[g for _, g in numbers],
         generated=[] if scored else [str(resp) for resp in resps],
-        details={"doc_hash": str(found["doc_hash"])} if found.get("doc_hash") else {},
+        details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)},
     )
 
 

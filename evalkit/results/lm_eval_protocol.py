@@ -9,6 +9,7 @@ names and versions.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +59,8 @@ def scored_names(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _whole(value: Any) -> int | None:
+    if isinstance(value, str) and value.strip().isdecimal():  # a file that was written or edited by others
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
@@ -75,7 +78,12 @@ def limit_of(found: Mapping[str, Any]) -> int | float | None:
     Where the configuration has none, the numbers of documents may tell: fewer than the task had, or has.
     """
     limit = _mapping(found, "config").get("limit", _mapping(found, "config_general").get("max_samples"))
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:
+    if isinstance(limit, str):
+        try:
+            limit = float(limit)
+        except ValueError:
+            limit = None
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < math.inf:
         return _limit_counted(found)
     return int(limit) if float(limit).is_integer() else limit
 
@@ -136,7 +144,6 @@ def measured(
     ignored: Iterable[tuple[str, str]],
     unread: Iterable[tuple[int, str]],
     doc_hashes: Mapping[str, Sequence[str]],
-    unpaired_because: str | None,
 ) -> Foreign:
     """Return how a file's tasks were measured, and what else it says."""
     names = scored_names(found)
@@ -153,7 +160,6 @@ def measured(
         ignored=tuple(ignored),
         unread=tuple(unread),
         doc_hashes={task: tuple(of_task) for task, of_task in doc_hashes.items()},
-        unpaired_because=unpaired_because,
     )
 
 

@@ -180,7 +180,7 @@ def _stderrs(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]
     checked = [
         (row, documents, check_stderr(row.value, row.stderr, documents, graded=False)[0])
         for (_, metric), row in _rows(model).items()
-        if row.stderr is not None and (documents := _documents(row, counts)) > 1 and metric not in GRADED_METRICS
+        if row.stderr is not None and (documents := _documents(row, counts)) > 1 and metric not in GRADED
     ]
     limit = _limited_to(checked)
     for (task, metric), row in _rows(model).items():
