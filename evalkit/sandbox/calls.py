@@ -564,7 +564,9 @@ class Session:
             return {"returned": encode(result, self._encoder())}
         except CrossingError as error:
             raise Uncrossed(f"what a function of the tests returned: {error}") from None
-        except Exception as error:
+        except Ending:
+            raise
+        except BaseException as error:  # SystemExit and KeyboardInterrupt, too, pass through the program
             kinds = [kind for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind]
             names = [kind.__name__ for kind in kinds if kind.__name__ in NAMED]
             self._exceptions.append(error)
@@ -630,7 +632,7 @@ class Proxy:
         self._session = session
         self.__name__ = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._session.call(0, args, kwargs)
 
     def __copy__(self) -> Any:
@@ -649,7 +651,7 @@ class Proxy:
         if name.startswith("__") and name not in ("__qualname__", "__annotations__", "__wrapped__"):
             remote.note_hidden(self._session, "the entry", name)
             raise AttributeError(name)
-        return self._session.ask("attr", 0, [name])
+        return remote.attribute(self._session, 0, self.__name__, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("_session", "__name__"):

@@ -105,7 +105,7 @@ class Kind(type):
 
     _class: tuple[Session, int]
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         session, handle = cls._class
         return session.call(handle, args, kwargs)
 
@@ -244,9 +244,10 @@ def handle_of(value: Any) -> int:
 
 
 def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
-    """An attribute of an object of the candidate; a method that compares can be called without operand only."""
+    """An attribute of an object of the candidate; what has the name of a comparing method can be called without operand
+    only, whatever it is: ``len`` or a function of the tests, bound to that name, would say yes as well."""
     value = session.ask("attr", handle, [name])
-    if name in COMPARING and handle_of(value) >= 0 and not session.entry_is_class:
+    if name in COMPARING and callable(value) and not session.entry_is_class:
         return functools.partial(session.call_without_operand, value, f"{owner}.{name}")
     return value
 

@@ -1,0 +1,88 @@
+"""Where two processes could be told from one: names of methods, exceptions of callbacks, recursion through both."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.sandbox import Checker, Problem
+from evalkit.sandbox.arrays import build_dtype
+
+from .test_like_python import agree, indented
+
+pytestmark = pytest.mark.torch_free
+
+# (program, tests that would pass if the program's choice were told the expected value)
+FORGERIES = [
+    ("class S:\n    startswith = len\ndef f(*a): return S()", "f().startswith('abc')"),
+    ("class S(str):\n    startswith = len\ndef f(*a): return S('z')", "f().startswith('abc')"),
+    ("class S(set):\n    issubset = len\ndef f(*a): return S([9])", "f().issubset({1, 2})"),
+    ("class S(str):\n    find = int\ndef f(*a): return S('q')", "f().find('3') == 3"),
+    ("class S:\n    equals = bool\ndef f(*a): return S()", "f().equals([1, 2])"),
+    ("class S:\n    isclose = max\nmath = S()\ndef f(*a): return 1.5", "math.isclose(f(), 2.5)"),
+    ("class S(set):\n    union = set\ndef f(*a): return S([1])", "f().union({5}) == {5}"),
+    ("class S(set):\n    symmetric_difference = min\ndef f(*a): return S()", "not f().symmetric_difference({0, 5})"),
+    ("class S(str):\n    replace = max\ndef f(*a): return S('')", "f().replace('a', 'b') == 'b'"),
+    ("class S: pass\ndef f(g):\n    s = S()\n    s.startswith = g\n    return s", "f(lambda *a: True).startswith('abc')"),
+    ("def f(*a): return 1\nf.startswith = len", "f.startswith('abc')"),
+    ("class f:\n    equals = bool", "f.equals([1])"),
+    ("class S(type):\n    eq = bool\nclass K(metaclass=S): pass\ndef f(*a): return K", "f().eq([1])"),
+    ("from fractions import Fraction\nclass S:\n    equals = Fraction\ndef f(*a): return S()", "f().equals(2)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "test"), FORGERIES)
+def test_no_code_of_the_programs_choice_is_told_what_is_expected(checker: Checker, program: str, test: str) -> None:
+    """Whatever the name of a comparing method is bound to: a builtin, a type, a function of the tests."""
+    tests = f"def check(f):\n    assert {test}\n"
+    (verdict,) = checker.check(Problem("Test/0", "", tests, "f"), [program])
+    assert verdict.label == "failed" and "would be told what the tests expect" in verdict.detail
+
+
+HONEST = [
+    ("return a[0].lower() == 'x'", "assert f('X')"),
+    ("return S('ab')", "assert f().upper() == 'AB' and f().count == 3 and f().index() == 7"),
+    ("return kw", "assert f(self=1, cls=2, name=3) == {'self': 1, 'cls': 2, 'name': 3}"),
+    ("return sorted(K(self=1, cls=2).kw)", "assert f() == ['cls', 'self']"),
+    ("return K", "assert sorted(f()(cls=2, handle=1).kw) == ['cls', 'handle']"),
+    ("return N(1, 2, 3)", "r = f()\nassert r == (1, 2, 3) and r._fields == ('x', '_1', '_2') and r._1 == 2"),
+    ("return N(1, 2, 3)._replace(x=5)", "assert f() == (5, 2, 3)"),
+    ("try: a[0]()\nexcept SystemExit as e: return e.code",
+     "import sys\nassert f(lambda: sys.exit(3)) == 3"),
+    ("try: a[0]()\nexcept KeyboardInterrupt: return 4",
+     "def g(): raise KeyboardInterrupt\nassert f(g) == 4"),
+    ("try: a[0]()\nfinally: kept.append(1)",
+     "def g(): raise SystemExit(9)\ntry: f(g)\nexcept SystemExit as e: assert e.code == 9\nelse: assert False"),
+    ("try: a[0]()\nexcept Exception: return 1\nexcept BaseException as e: return type(e).__name__",
+     "class Own(BaseException): pass\ndef g(): raise Own\nassert f(g) == 'Own'"),
+]  # fmt: skip
+PROMPT = "kept = []\n\n\ndef f(*a, **kw):\n"
+CLASSES = (
+    "import collections\nN = collections.namedtuple('N', ['x', 'def', 'x'], rename=True)\n"
+    "class K:\n    def __init__(this, **kw): this.kw = kw\n"
+    "class S(str):\n    count = 3\n    def index(self): return 7\n"
+)
+
+
+@pytest.mark.parametrize(("body", "lines"), HONEST)
+def test_names_and_exceptions_are_pythons(checker: Checker, body: str, lines: str) -> None:
+    assert agree(checker, PROMPT, f"{indented(body)}\n{CLASSES}", lines)
+
+
+@pytest.mark.parametrize(
+    "text", ["<M8[D/0]", "<M8[0s]", "<M8[s/2]", "<m8[-1s]", "<M8[99999999999s]", "<f3", "<V8", "i4"]
+)
+def test_numpys_own_reader_of_dtypes_gets_none_but_those_on_a_list(text: str) -> None:
+    """numpy divides by zero in the first, which ends the process."""
+    pytest.importorskip("numpy")
+    with pytest.raises(ValueError, match="not a dtype"):
+        build_dtype(text)
+
+
+def test_every_dtype_that_crosses_is_on_that_list() -> None:
+    numpy = pytest.importorskip("numpy")
+    units = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"]
+    times = [f"{kind}8[{more}{unit}]" for kind in "mM" for unit in units for more in ("", "25")]
+    for text in [*numpy.typecodes["All"].replace("V", ""), "S7", "U31", "m8", "M8", *times]:
+        for order in "<>":
+            dtype = numpy.dtype(text).newbyteorder(order)
+            assert build_dtype(dtype.str) == dtype
