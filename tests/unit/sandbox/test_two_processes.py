@@ -22,7 +22,7 @@ FORGERIES = [
     ("class S(set):\n    union = set\ndef f(*a): return S([1])", "f().union({5}) == {5}"),
     ("class S(set):\n    symmetric_difference = min\ndef f(*a): return S()", "not f().symmetric_difference({0, 5})"),
     ("class S(str):\n    replace = max\ndef f(*a): return S('')", "f().replace('a', 'b') == 'b'"),
-    ("class S: pass\ndef f(g):\n    s = S()\n    s.startswith = g\n    return s", "f(lambda *a: True).startswith('abc')"),
+    ("class S: pass\ndef f(g):\n    S.startswith = g\n    return S", "f(lambda *a: True).startswith('abc')"),
     ("def f(*a): return 1\nf.startswith = len", "f.startswith('abc')"),
     ("class f:\n    equals = bool", "f.equals([1])"),
     ("class S(type):\n    eq = bool\nclass K(metaclass=S): pass\ndef f(*a): return K", "f().eq([1])"),
@@ -35,7 +35,8 @@ def test_no_code_of_the_programs_choice_is_told_what_is_expected(checker: Checke
     """Whatever the name of a comparing method is bound to: a builtin, a type, a function of the tests."""
     tests = f"def check(f):\n    assert {test}\n"
     (verdict,) = checker.check(Problem("Test/0", "", tests, "f"), [program])
-    assert verdict.label == "failed" and "would be told what the tests expect" in verdict.detail
+    assert verdict.label == "failed"
+    assert "would be told what the tests expect" in verdict.detail
 
 
 HONEST = [
