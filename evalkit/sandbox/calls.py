@@ -18,6 +18,7 @@ from types import GeneratorType
 from typing import Any, NoReturn
 
 from . import remote
+from .depth import FRAMES, MAX_NESTED, ROOM, TOO_DEEP, Depth
 from .heap import Heap
 from .raised import Raiser
 from .stock import NAMED
@@ -241,6 +242,9 @@ class Session:
         self._raiser = Raiser(self.namespace)
         self._lock = RLock()
         self._talking = 0
+        self._depth = Depth()
+        self._nested = 0
+        """Calls of functions of the tests that are under way, each within another."""
         self.entry: Any = None
         """What the tests call; the candidate's handle 0."""
         self.entry_is_class = False
@@ -417,6 +421,7 @@ class Session:
     def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         if self.ending is not None:
             raise self.ending
+        self._depth.add(ROOM)
         try:
             with self._lock:  # tests may have threads
                 self._talking += 1
@@ -434,6 +439,8 @@ class Session:
         except Ending as ending:
             self.ending = ending
             raise
+        finally:
+            self._depth.add(-ROOM)
 
     @property
     def crossing_seconds(self) -> float:
@@ -517,7 +524,9 @@ class Session:
 
     @staticmethod
     def _refused(error: Exception) -> None:
-        """Where it is the program's own: it was asked for the hash of an element, or to compare two."""
+        """Where it is the program's own: it was asked for the hash of an element, or to compare two; or no stack is left."""
+        if isinstance(error, RecursionError) and not hasattr(error, "from_candidate"):
+            raise Uncrossed(TOO_DEEP) from None
         if hasattr(error, "from_candidate"):
             name, message, _ = error.from_candidate
             why = f"a set or dict of which elements have changed their hashes: {name[:60]}: {message[:100]}"
@@ -544,6 +553,23 @@ class Session:
         self.notes.setdefault(self.spoilt)
         _spoil(value, _Spoilt(self))
 
+    def _result(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """What a function of the tests returns, or its iterator's next item.
+
+        Raises:
+            RecursionError: too many of them, each within another.
+        """
+        if self._nested >= MAX_NESTED:
+            self.notes.setdefault(TOO_DEEP)
+            raise RecursionError("maximum recursion depth exceeded")
+        self._nested += 1
+        self._depth.add(FRAMES - ROOM)
+        try:
+            return function(*args, **kwargs) if callable(function) else next(function)
+        finally:
+            self._depth.add(ROOM - FRAMES)
+            self._nested -= 1
+
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
         self._channel.start_work()
@@ -559,7 +585,7 @@ class Session:
         self._take_changes(reply)
         self._channel.stop_work()
         try:
-            result = function(*args, **kwargs) if callable(function) else next(function)
+            result = self._result(function, args, kwargs)
             self._channel.start_work()  # until it is sent
             return {"returned": encode(result, self._encoder())}
         except CrossingError as error:

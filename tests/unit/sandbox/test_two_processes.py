@@ -87,3 +87,55 @@ def test_every_dtype_that_crosses_is_on_that_list() -> None:
         for order in "<>":
             dtype = numpy.dtype(text).newbyteorder(order)
             assert build_dtype(dtype.str) == dtype
+
+
+# (body of f(*a), tests with {n}): recursion through both, as deep as one process has room for.
+RECURSION = [
+    ("return 0 if a[0] == 0 else 1 + a[1](a[0] - 1)", "def g(n): return f(n, g)\nassert f({n}, g) == {n}"),
+    ("if a[0] is None: return 0\nreturn 1 + f(a[0][0], a[1]) + a[1](a[0][1])",
+     "def g(n): return 0 if n is None else f(n, g)\nt = None\nfor i in range({n}): t = (None, t)\n"
+     "assert f(t, g) == {n}"),
+    ("def w(*b):\n    return a[0](*b)\nreturn w", "@f\ndef g(n): return n if n == 0 else g(n - 1)\nassert g({n}) == 0"),
+    ("def w(*b):\n    try: return a[0](*b)\n    except RecursionError: return -1\nreturn w",
+     "@f\ndef g(n): return 1 + g(n + 1)\nassert g(0) > 0"),
+    ("return a[0]()", "def g(): return f(g)\ntry: f(g)\nexcept RecursionError: pass\nelse: assert False"),
+    ("def down(n): return 0 if n == 0 else 1 + down(n - 1)\nreturn down(a[0])",
+     "def deep(n): return f(200) if n == 0 else deep(n - 1)\nassert deep({n} + 400) == 200"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "lines"), RECURSION)
+@pytest.mark.parametrize("depth", [60, 110, 300])
+def test_recursion_through_both_processes_goes_as_deep_as_in_one(
+    checker: Checker, body: str, lines: str, depth: int
+) -> None:
+    assert agree(checker, "def f(*a):\n", indented(body), lines.replace("{n}", str(depth)))
+
+
+def test_generators_within_generators_go_deep(checker: Checker) -> None:
+    lines = "k = range(3)\nfor i in range(90): k = f(k)\nassert list(k) == [90, 91, 92]"
+    assert agree(checker, "def f(it):\n", "    for x in it:\n        yield x + 1\n", lines)
+
+
+def test_what_is_too_deep_for_two_processes_is_named(checker: Checker) -> None:
+    test = (
+        "import sys\nsys.setrecursionlimit(10**4)\ndef check(f):\n"
+        "    def g(n): return f(n, g)\n    assert f(700, g) == 700\n"
+    )
+    body = "    import sys\n    sys.setrecursionlimit(10**4)\n    return 0 if n == 0 else 1 + g(n - 1)\n"
+    (verdict,) = checker.check(Problem("Test/0", "def f(n, g):\n", test, "f"), [body])
+    assert verdict.label == "failed"
+    assert "too deep across two processes" in verdict.detail
+
+
+def test_the_recursion_limit_that_program_and_tests_see_is_pythons(checker: Checker) -> None:
+    lines = "import sys\nassert f() == sys.getrecursionlimit() == 1000 and f() == 1000"
+    assert agree(checker, "def f():\n", "    import sys\n    return sys.getrecursionlimit()\n", lines)
+
+
+@pytest.mark.parametrize("wrap", ["(None, t)", "[t]", "{1: t}", "collections.deque([t])", "frozenset([t])", "P(1, t)"])
+@pytest.mark.parametrize("depth", [30, 70, 98])
+def test_nested_values_cross_at_every_depth_both_ways(checker: Checker, wrap: str, depth: int) -> None:
+    prompt = "import collections\nP = collections.namedtuple('P', 'a b')\n\n\ndef f(t):\n"
+    lines = f"t = 0\nfor _ in range({depth}): t = {wrap}\nassert f(t) == t"
+    assert agree(checker, prompt, "    return t\n", lines)
