@@ -227,6 +227,8 @@ class Session:
         self._channel = channel
         self._number = first_number
         self._remotes: dict[int, Any] = {}
+        self._generators: dict[int, tuple[int, Any, Any]] = {}
+        """Generators of the candidate by their ids here: handle, generator, stand-in."""
         self._kinds: dict[int, Any] = {}
         """Classes of stand-ins by the handles of the candidate's classes."""
         self._callbacks: list[Any] = []
@@ -267,6 +269,9 @@ class Session:
         if type(value) is _Spoilt:
             raise CrossingError(self.spoilt)
         handle = 0 if value is self.entry else remote.handle_of(value)
+        if id(value) in self._generators:  # the program's own, unless items of it are here already
+            own, _, stands = self._generators[id(value)]
+            handle = -1 if remote.is_ahead(stands) else own
         if handle >= 0:
             return {"h": handle}
         if callable(value) and not isinstance(value, type):
@@ -320,9 +325,10 @@ class Session:
             self._kinds[class_handle] = remote.remote_class(name[:60], able, self, class_handle)
         made: Any = remote.stand_in(self._kinds[class_handle], self, handle, kind)
         if kind == "generator":
-            made = remote.generator(made)
+            stands, made = made, remote.generator(made)
+            self._generators[id(made)] = handle, made, stands
         self._remotes[handle] = made
-        if {"eq", "lt", "gt", "contains"} & set(map(str, abilities)):
+        if {*remote.COMPARISONS, "contains"} & set(map(str, abilities)):
             self.notes.setdefault(f"comparisons of the program's own class {name[:60]}")
         return made
 
@@ -416,6 +422,7 @@ class Session:
         self._heap.clear()
         self._heap.last = []
         self._remotes, self._kinds, self._callbacks, self._exceptions, self.namespace = {}, {}, [], [], {}
+        self._generators = {}
         self.entry = None
 
     def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
@@ -524,7 +531,7 @@ class Session:
 
     @staticmethod
     def _refused(error: Exception) -> None:
-        """Where it is the program's own: it was asked for the hash of an element, or to compare two; or no stack is left."""
+        """Where it is the program's own: it was asked for the hash of an element, or to compare two; or the stack ended."""
         if isinstance(error, RecursionError) and not hasattr(error, "from_candidate"):
             raise Uncrossed(TOO_DEEP) from None
         if hasattr(error, "from_candidate"):

@@ -52,6 +52,9 @@ ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
     "eq": "__eq__",
     "lt": "__lt__",
     "gt": "__gt__",
+    "le": "__le__",
+    "ge": "__ge__",
+    "ne": "__ne__",
     "contains": "__contains__",
     "setitem": "__setitem__",
     "delitem": "__delitem__",
@@ -294,6 +297,18 @@ def _items(session: Session, handle: int) -> Generator[Any, None, Any]:
             return reply[2] if len(reply) == 3 else None
 
 
+def _step(self: Remote) -> Any:
+    """The next item of a class of the program's own, asked for each time: it may go on after its end, and be reset."""
+    reply = self._session.ask("next", self._handle, [1])
+    if type(reply) is not list or len(reply) < 2 or type(reply[0]) is not list or len(reply[0]) > 1:
+        self._session.end_malformed("no item of an iterator")
+    if reply[0]:
+        return reply[0][0]
+    if reply[1] is not True:
+        self._session.end_malformed("no item of an iterator")
+    raise StopIteration(*reply[2:3])
+
+
 def _next(self: Remote) -> Any:
     if self._more is None:
         self._more = _items(self._session, self._handle)
@@ -398,11 +413,18 @@ def _methods(abilities: frozenset[str]) -> dict[str, Any]:
         methods["__iter__"] = _iter
     if "next" in abilities:
         methods |= {"__next__": _next, "__iter__": _itself}
+    if "step" in abilities:  # of a class of the program's own, which is asked for an iterator, too
+        methods |= {"__next__": _step}
+        del methods["__iter__"]
+        if "iter" in abilities:
+            methods["__iter__"] = _iter
     if "call" in abilities:
         methods["__call__"] = _call
     if "item" in abilities:
         methods["__getitem__"] = _item
-    if abilities & {"lt", "gt"}:
+    if "ne" in abilities:
+        methods["__ne__"] = _compares("ne")
+    if abilities & {"lt", "gt", "le", "ge"}:
         methods |= {f"__{name}__": _compares(name) for name in ("lt", "le", "gt", "ge")}
     if "missing" in abilities:  # for a subclass of dict
         methods["__missing__"] = _item
@@ -427,6 +449,7 @@ def generator(remote: Any) -> Generator[Any, Any, Any]:
         item = next(more)
         while True:
             taken += 1
+            remote._numbers["taken"] = taken
             try:
                 sent = yield item
             except GeneratorExit:
@@ -445,13 +468,18 @@ def generator(remote: Any) -> Generator[Any, Any, Any]:
         return stop.value
 
 
+def is_ahead(remote: Any) -> bool:
+    """Whether more items of a generator than the tests have taken may be here already."""
+    return int(remote._numbers.get("taken", 0)) > SINGLE_ITEMS
+
+
 def _note_ahead(session: Session, taken: int) -> None:
     if taken > SINGLE_ITEMS:
         session.notes.setdefault(f"send and throw after {SINGLE_ITEMS} items of a generator, which is ahead then")
 
 
 # Of a subclass of a base type, these are its base type's: its own are never asked, see the module.
-_OF_THE_BASE = frozenset(("eq", "lt", "gt", "contains", "hash", "next"))
+_OF_THE_BASE = frozenset((*COMPARISONS, "contains", "hash", "next"))
 
 
 def derived(session: Session, handle: int, name: str, base: Any, replaced: frozenset[str]) -> Any:
@@ -563,7 +591,9 @@ def abilities_of(kind: type) -> list[str]:
             found.update(base.__dict__)
     able = [name for name, method in ABILITIES.items() if found.get(method) is not None]
     if kind in _FUNCTIONS:
-        able = [name for name in able if name not in ("eq", "lt", "gt")]
+        able = [name for name in able if name not in COMPARISONS]
+    if isinstance(found.get("__next__"), types.FunctionType):
+        able.append("step")
     if "__hash__" in found and found["__hash__"] is None:
         able.append("unhashable")
     return able

@@ -139,3 +139,69 @@ def test_nested_values_cross_at_every_depth_both_ways(checker: Checker, wrap: st
     prompt = "import collections\nP = collections.namedtuple('P', 'a b')\n\n\ndef f(t):\n"
     lines = f"t = 0\nfor _ in range({depth}): t = {wrap}\nassert f(t) == t"
     assert agree(checker, prompt, "    return t\n", lines)
+
+
+ITERATOR = """class f:
+    def __init__(self, n): self.n, self.i, self.starts = n, 0, 0
+    def reset(self): self.i = 0
+    def __next__(self):
+        if self.i >= self.n: raise StopIteration
+        self.i += 1
+        return self.i
+"""
+RESTARTS = ITERATOR + "    def __iter__(self):\n        self.i, self.starts = 0, self.starts + 1\n        return self\n"
+GOES_ON = ITERATOR + "    def __iter__(self): return self\n"
+OTHER = ITERATOR + "    def __iter__(self): return iter('ab')\n"
+GENERATORS = """
+kept = []
+def gen():
+    try:
+        x = yield 1
+        yield x
+    finally: kept.append("closed")
+    return 7
+def f(g=None, do=0):
+    if g is None:
+        kept.append(gen())
+        return kept[-1]
+    if do == 0: return g is kept[0]
+    if do == 1: return next(g), g.send(5)
+    if do == 2:
+        next(g)
+        g.close()
+        return kept[1:]
+"""
+ORDERED = """class f:
+    def __init__(self, x): self.x = x
+    def {method}(self, o): return {value}
+"""
+LE = ORDERED.format(method="__le__", value="self.x <= o.x")
+NE = ORDERED.format(method="__ne__", value="self.x != o.x")
+OWN_ITERATORS = [
+    (RESTARTS, "i = f(40)\nassert list(i) == list(i) and sum(i) == 820 and i.starts == 3", True),
+    (RESTARTS, "i = f(3)\nassert list(i) == [1, 2, 3] and list(i) == []", False),
+    (RESTARTS, "i = f(3)\nassert [(a, b) for a in i for b in i] == [(1, 1), (1, 2), (1, 3)]", True),
+    (RESTARTS, "i = f(3)\nassert 2 in i and 3 in i and 1 in i and 4 not in i and i.starts == 4", True),
+    (GOES_ON, "i = f(3)\nassert list(i) == [1, 2, 3] and list(i) == []\ni.reset()\nassert next(i) == 1", True),
+    (GOES_ON, "i = f(90)\nfor _ in range(30): next(i)\nassert i.i == 30", True),
+    (GOES_ON, "i = f(2)\nassert next(i) == 1 and iter(i) is i and next(i) == 2 and next(i, None) is None", True),
+    (OTHER, "i = f(5)\nassert list(i) == ['a', 'b'] and next(i) == 1", True),
+    (OTHER, "i = f(2)\nassert list(i) == [1, 2]", False),
+    (ITERATOR, "try: iter(f(2))\nexcept TypeError: pass\nelse: assert False", True),
+    (GENERATORS, "g = f()\nassert f(g) is True", True),
+    (GENERATORS, "g = f()\nassert f(g, 1) == (1, 5)", True),
+    (GENERATORS, "g = f()\nassert f(g, 2) == ['closed'] and list(g) == []", True),
+    (GENERATORS, "g = f()\nassert next(g) == 1 and f(g) is True and g.send(3) == 3", True),
+    (LE, "assert f(1) <= f(2) and f(2) >= f(1) and not f(3) <= f(2)", True),
+    (LE, "assert f(3) <= f(2)", False),
+    (LE, "try: f(1) < f(2)\nexcept TypeError: pass\nelse: assert False", True),
+    (NE, "assert not f(1) != f(1) and f(1) != f(2)", True),
+    (NE, "assert f(1) != f(1)", False),
+]
+
+
+@pytest.mark.parametrize(("program", "lines", "holds"), OWN_ITERATORS)
+def test_iterators_generators_and_orders_of_the_program_are_its_own(
+    checker: Checker, program: str, lines: str, holds: bool
+) -> None:
+    assert agree(checker, "", program, lines) is holds
