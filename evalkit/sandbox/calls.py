@@ -531,7 +531,7 @@ class Session:
 
     @staticmethod
     def _refused(error: Exception) -> None:
-        """Where it is the program's own: it was asked for the hash of an element, or to compare two; or the stack ended."""
+        """Where it is the program's own: it was asked for the hash of an element, or to compare two; or the stack's."""
         if isinstance(error, RecursionError) and not hasattr(error, "from_candidate"):
             raise Uncrossed(TOO_DEEP) from None
         if hasattr(error, "from_candidate"):
@@ -572,6 +572,8 @@ class Session:
         self._nested += 1
         self._depth.add(FRAMES - ROOM)
         try:
+            if isinstance(function, GeneratorType) and args and args[0] in ("send", "throw", "close"):
+                return getattr(function, args[0])(*args[1:])
             return function(*args, **kwargs) if callable(function) else next(function)
         finally:
             self._depth.add(ROOM - FRAMES)

@@ -304,13 +304,22 @@ class _Iterator:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
 
-def _generate(ask: Callable[[], Any]) -> Any:
-    while True:
-        try:
-            item = ask()
-        except StopIteration:
-            return
-        yield item
+def _generate(ask: Callable[..., Any]) -> Any:
+    """Stands for a generator of the tests."""
+    try:
+        item = ask()
+        while True:
+            try:
+                sent = yield item
+            except GeneratorExit:
+                ask("close")
+                raise
+            except BaseException as error:
+                item = ask("throw", error)
+            else:
+                item = ask() if sent is None else ask("send", sent)
+    except StopIteration as stop:
+        return stop.value
 
 
 def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, Any]]:

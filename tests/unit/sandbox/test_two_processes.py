@@ -205,3 +205,34 @@ def test_iterators_generators_and_orders_of_the_program_are_its_own(
     checker: Checker, program: str, lines: str, holds: bool
 ) -> None:
     assert agree(checker, "", program, lines) is holds
+
+
+# (body of f(g), tests): a generator of the tests, which the program drives.
+DRIVEN = [
+    ("next(g)\nreturn g.send(10)", "assert f(gen()) == 20", True),
+    ("next(g)\ng.close()", "f(gen())\nassert log == ['end']", True),
+    ("next(g)\ng.close()", "g = gen()\nf(g)\nassert next(g, 0) is None", False),
+    ("next(g)\nreturn g.throw(ValueError('q'))", "assert f(gen()) == 'q'", True),
+    ("next(g)\ntry: g.throw(KeyError('q'))\nexcept KeyError as e: return e.args", "assert f(gen()) == ('q',)", True),
+    ("r = yield from g\nyield r", "assert list(f(gen())) == [1, None, 7]", True),
+    ("for x in g:\n    if x == 1: break", "g = gen()\nf(g)\nassert log == [] and g.send(2) == 4", True),
+    ("return sum(1 for _ in g)", "assert f(gen()) == 2 and log == ['end']", True),
+]  # fmt: skip
+GENERATOR = """log = []
+def gen():
+    try:
+        x = yield 1
+        yield x and x * 2
+    except ValueError as error:
+        yield str(error)
+    finally:
+        log.append('end')
+    return 7
+"""
+
+
+@pytest.mark.parametrize(("body", "lines", "holds"), DRIVEN)
+def test_a_generator_of_the_tests_can_be_driven_by_the_program(
+    checker: Checker, body: str, lines: str, holds: bool
+) -> None:
+    assert agree(checker, "def f(g):\n", indented(body), GENERATOR + lines) is holds
