@@ -531,7 +531,7 @@ class Session:
 
     @staticmethod
     def _refused(error: Exception) -> None:
-        """Where it is the program's own: it was asked for the hash of an element, or to compare two; or the stack's."""
+        """Where it is the program's own: asked for the hash of an element, or to compare two; or the stack ended."""
         if isinstance(error, RecursionError) and not hasattr(error, "from_candidate"):
             raise Uncrossed(TOO_DEEP) from None
         if hasattr(error, "from_candidate"):

@@ -127,6 +127,11 @@ class Kind(type):
             cls._class[0].end_uncrossed("a class of the program's own: isinstance")
         return type.__instancecheck__(cls, value)
 
+    def __subclasscheck__(cls, value: Any) -> bool:
+        if "_class" in cls.__dict__ and value is not cls and type(value) is Kind:
+            cls._class[0].end_uncrossed("a class of the program's own: issubclass")
+        return type.__subclasscheck__(cls, value)
+
 
 class Remote(metaclass=Kind):
     """An object of the candidate. Each has a class of its own kind, with the methods that the object has."""

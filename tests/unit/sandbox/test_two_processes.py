@@ -7,7 +7,7 @@ import pytest
 from evalkit.sandbox import Checker, Problem
 from evalkit.sandbox.arrays import build_dtype
 
-from .test_like_python import agree, indented
+from .test_like_python import agree, by_python, indented
 
 pytestmark = pytest.mark.torch_free
 
@@ -236,3 +236,19 @@ def test_a_generator_of_the_tests_can_be_driven_by_the_program(
     checker: Checker, body: str, lines: str, holds: bool
 ) -> None:
     assert agree(checker, "def f(g):\n", indented(body), GENERATOR + lines) is holds
+
+
+@pytest.mark.parametrize("end", ["@staticmethod", "@staticmethod\n", "@nothing", "@", "\n    @staticmethod"])
+@pytest.mark.parametrize("start", ["", "\n\n", "METADATA = {}\n\n"])
+def test_a_completion_that_is_cut_after_a_decorator(checker: Checker, end: str, start: str) -> None:
+    """In one process it is the tests' function that is decorated, where they begin with one."""
+    test, body = f"{start}def check(f):\n    assert f(1) == 1\n", f"    return x\n\n{end}"
+    (verdict,) = checker.check(Problem("Test/0", "def f(x):\n", test, "f"), [body])
+    assert verdict.passed == by_python("def f(x):\n", body, test)
+
+
+def test_issubclass_with_a_class_of_the_programs_own_is_named(checker: Checker) -> None:
+    body = "class A: pass\nclass B(A): pass\ndef f(x): return B() if x else A()\n"
+    test = "def check(f):\n    assert issubclass(type(f(1)), type(f(0)))\n"
+    (verdict,) = checker.check(Problem("Test/0", "", test, "f"), [body])
+    assert "could not cross: a class of the program's own: issubclass" in verdict.detail
