@@ -252,3 +252,13 @@ def test_issubclass_with_a_class_of_the_programs_own_is_named(checker: Checker) 
     test = "def check(f):\n    assert issubclass(type(f(1)), type(f(0)))\n"
     (verdict,) = checker.check(Problem("Test/0", "", test, "f"), [body])
     assert "could not cross: a class of the program's own: issubclass" in verdict.detail
+
+
+@pytest.mark.parametrize("call", ["os.open(path='/no', flags=os.O_RDONLY)", "os.open('/no', 0)"])
+def test_a_missing_file_is_missing_at_the_sealed_level(call: str) -> None:
+    body = f"    import os\n    try: {call}\n    except FileNotFoundError: return 1\n"
+    test = "def check(f):\n    assert f(1) == 1\n"
+    with Checker(jobs=1, _without=["landlock"]) as sealed:
+        (verdict,) = sealed.check(Problem("Test/0", "def f(x):\n", test, "f"), [body])
+    assert verdict.passed
+    assert "sealed" in verdict.isolation
