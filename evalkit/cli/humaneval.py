@@ -108,16 +108,21 @@ def check(
     )
     # Before the first sample, so that an hour's verdicts have a place.
     with UnfinishedCheck(output, asked, {"isolation": isolation, "timeout_seconds": timeout_seconds}) as unfinished:
-        todo = [place for place in range(len(asked)) if place not in unfinished.verdicts]
-        if len(todo) < len(asked):
-            click.echo(f"continuing: {len(asked) - len(todo):,} of {len(asked):,} verdicts are there", err=True)
+        todo = unfinished.todo(len(asked))
+        tried = {number: unfinished.tried[place] for number, place in enumerate(todo) if place in unfinished.tried}
+        last = sum(unfinished.begun[place] > 0 for place in todo)
+        if len(todo) < len(asked) or last:
+            line = f"continuing: {len(asked) - len(todo):,} of {len(asked):,} verdicts are there"
+            click.echo(f"{line}; {last:,} that were in work go last" if last else line, err=True)
         try:
             with StopSignals(), checker:
                 if isolation != "require":
                     why = "; ".join(f"no {wall}: {reason}" for wall, reason in checker.level.missing.items())
                     click.echo(f"warning: isolation is {checker.level}{f' ({why})' if why else ''}", err=True)
                 told = 0
-                for number, verdict in checker.as_finished(asked[place] for place in todo):
+                samples_left = (asked[place] for place in todo)
+                noted = lambda number, what: unfinished.note(todo[number], what)  # noqa: E731
+                for number, verdict in checker.as_finished(samples_left, noted, tried):
                     unfinished.add(todo[number], verdict)
                     if len(failures := checker.not_started) > told:
                         told = len(failures)

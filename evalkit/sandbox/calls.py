@@ -18,6 +18,7 @@ from types import GeneratorType
 from typing import Any, NoReturn
 
 from . import remote
+from .depth import FRAMES, MAX_NESTED, ROOM, TOO_DEEP, Depth
 from .heap import Heap
 from .raised import Raiser
 from .stock import NAMED
@@ -226,6 +227,8 @@ class Session:
         self._channel = channel
         self._number = first_number
         self._remotes: dict[int, Any] = {}
+        self._generators: dict[int, tuple[int, Any, Any]] = {}
+        """Generators of the candidate by their ids here: handle, generator, stand-in."""
         self._kinds: dict[int, Any] = {}
         """Classes of stand-ins by the handles of the candidate's classes."""
         self._callbacks: list[Any] = []
@@ -241,6 +244,9 @@ class Session:
         self._raiser = Raiser(self.namespace)
         self._lock = RLock()
         self._talking = 0
+        self._depth = Depth()
+        self._nested = 0
+        """Calls of functions of the tests that are under way, each within another."""
         self.entry: Any = None
         """What the tests call; the candidate's handle 0."""
         self.entry_is_class = False
@@ -263,6 +269,9 @@ class Session:
         if type(value) is _Spoilt:
             raise CrossingError(self.spoilt)
         handle = 0 if value is self.entry else remote.handle_of(value)
+        if id(value) in self._generators:  # the program's own, unless items of it are here already
+            own, _, stands = self._generators[id(value)]
+            handle = -1 if remote.is_ahead(stands) else own
         if handle >= 0:
             return {"h": handle}
         if callable(value) and not isinstance(value, type):
@@ -316,9 +325,10 @@ class Session:
             self._kinds[class_handle] = remote.remote_class(name[:60], able, self, class_handle)
         made: Any = remote.stand_in(self._kinds[class_handle], self, handle, kind)
         if kind == "generator":
-            made = remote.generator(made)
+            stands, made = made, remote.generator(made)
+            self._generators[id(made)] = handle, made, stands
         self._remotes[handle] = made
-        if {"eq", "lt", "gt", "contains"} & set(map(str, abilities)):
+        if {*remote.COMPARISONS, "contains"} & set(map(str, abilities)):
             self.notes.setdefault(f"comparisons of the program's own class {name[:60]}")
         return made
 
@@ -412,11 +422,13 @@ class Session:
         self._heap.clear()
         self._heap.last = []
         self._remotes, self._kinds, self._callbacks, self._exceptions, self.namespace = {}, {}, [], [], {}
+        self._generators = {}
         self.entry = None
 
     def _exchange(self, question: str, handle: int, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         if self.ending is not None:
             raise self.ending
+        self._depth.add(ROOM)
         try:
             with self._lock:  # tests may have threads
                 self._talking += 1
@@ -434,6 +446,8 @@ class Session:
         except Ending as ending:
             self.ending = ending
             raise
+        finally:
+            self._depth.add(-ROOM)
 
     @property
     def crossing_seconds(self) -> float:
@@ -517,7 +531,9 @@ class Session:
 
     @staticmethod
     def _refused(error: Exception) -> None:
-        """Where it is the program's own: it was asked for the hash of an element, or to compare two."""
+        """Where it is the program's own: asked for the hash of an element, or to compare two; or the stack ended."""
+        if isinstance(error, RecursionError) and not hasattr(error, "from_candidate"):
+            raise Uncrossed(TOO_DEEP) from None
         if hasattr(error, "from_candidate"):
             name, message, _ = error.from_candidate
             why = f"a set or dict of which elements have changed their hashes: {name[:60]}: {message[:100]}"
@@ -544,6 +560,25 @@ class Session:
         self.notes.setdefault(self.spoilt)
         _spoil(value, _Spoilt(self))
 
+    def _result(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """What a function of the tests returns, or its iterator's next item.
+
+        Raises:
+            RecursionError: too many of them, each within another.
+        """
+        if self._nested >= MAX_NESTED:
+            self.notes.setdefault(TOO_DEEP)
+            raise RecursionError("maximum recursion depth exceeded")
+        self._nested += 1
+        self._depth.add(FRAMES - ROOM)
+        try:
+            if isinstance(function, GeneratorType) and args and args[0] in ("send", "throw", "close"):
+                return getattr(function, args[0])(*args[1:])
+            return function(*args, **kwargs) if callable(function) else next(function)
+        finally:
+            self._depth.add(ROOM - FRAMES)
+            self._nested -= 1
+
     def _called_back(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the tests on the candidate's word."""
         self._channel.start_work()
@@ -559,12 +594,14 @@ class Session:
         self._take_changes(reply)
         self._channel.stop_work()
         try:
-            result = function(*args, **kwargs) if callable(function) else next(function)
+            result = self._result(function, args, kwargs)
             self._channel.start_work()  # until it is sent
             return {"returned": encode(result, self._encoder())}
         except CrossingError as error:
             raise Uncrossed(f"what a function of the tests returned: {error}") from None
-        except Exception as error:
+        except Ending:
+            raise
+        except BaseException as error:  # SystemExit and KeyboardInterrupt, too, pass through the program
             kinds = [kind for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind]
             names = [kind.__name__ for kind in kinds if kind.__name__ in NAMED]
             self._exceptions.append(error)
@@ -630,7 +667,7 @@ class Proxy:
         self._session = session
         self.__name__ = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._session.call(0, args, kwargs)
 
     def __copy__(self) -> Any:
@@ -649,7 +686,7 @@ class Proxy:
         if name.startswith("__") and name not in ("__qualname__", "__annotations__", "__wrapped__"):
             remote.note_hidden(self._session, "the entry", name)
             raise AttributeError(name)
-        return self._session.ask("attr", 0, [name])
+        return remote.attribute(self._session, 0, self.__name__, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("_session", "__name__"):

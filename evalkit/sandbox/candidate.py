@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import raised
+from .depth import FRAMES, ROOM, TOO_DEEP, Depth
 from .heap import MAX_GIVEN, Heap
 from .interpreter import compile_alike
 from .remote import abilities_of, kind_of, perform
@@ -117,6 +118,7 @@ class Objects:
         self.memos: dict[int, tuple[dict[Any, Any], set[int]]] = {}  # of deep copies of the tests; what they know of it
         self.number = 0
         """Of the question that the tests wait for an answer to."""
+        self.depth = Depth()
         self.turn = RLock()
         """Whose thread may talk to the tests: the one that answers, but for the time of the program's own work."""
         self.turn.acquire()
@@ -192,6 +194,7 @@ class Objects:
 
     def _function(self, body: list[Any]) -> Callable[..., Any]:
         def stub(*args: Any, **kwargs: Any) -> Any:
+            self.depth.add(ROOM)
             self.waiting += 1
             self.turn.acquire()
             self.waiting -= 1
@@ -199,6 +202,7 @@ class Objects:
                 return call(*args, **kwargs)
             finally:
                 self.turn.release()
+                self.depth.add(-ROOM)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             values = encode_arguments(args, kwargs, self.encoder)
@@ -206,7 +210,7 @@ class Objects:
             send(self.with_changes({"id": number, "callback": body[0], "values": values}))
             self.heap.settle()
             while "do" in (message := self.requests.receive()):
-                send_reply(answer(self, message), self.heap)
+                send_reply(answer(self, message, FRAMES - ROOM), self.heap)
             self.number = number
             value = decode(message["returned"], self.decoder) if "returned" in message else None
             self.take_changes(message)
@@ -300,13 +304,22 @@ class _Iterator:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
 
-def _generate(ask: Callable[[], Any]) -> Any:
-    while True:
-        try:
-            item = ask()
-        except StopIteration:
-            return
-        yield item
+def _generate(ask: Callable[..., Any]) -> Any:
+    """Stands for a generator of the tests."""
+    try:
+        item = ask()
+        while True:
+            try:
+                sent = yield item
+            except GeneratorExit:
+                ask("close")
+                raise
+            except BaseException as error:
+                item = ask("throw", error)
+            else:
+                item = ask() if sent is None else ask("send", sent)
+    except StopIteration as stop:
+        return stop.value
 
 
 def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, Any]]:
@@ -326,14 +339,27 @@ def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, 
     return entry, {"ready": True}
 
 
-def answer(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
-    """Do what is asked and return the reply: a value or an exception, and what common objects have become."""
+def answer(objects: Objects, request: dict[str, Any], room: int) -> dict[str, Any]:
+    """Do what is asked and return the reply: a value or an exception, and what common objects have become.
+
+    Args:
+        objects: what stays here.
+        request: the tests' message.
+        room: what to add to the recursion limit for the program's own work.
+    """
     number = objects.number = request["id"]
     if "forget" in request:
         objects.heap.clear()
-    arguments, keywords = decode_arguments(request["values"], objects.decoder)
-    objects.take_changes(request)
-    reply = _reply(objects, number, request["do"], request["on"], arguments, keywords)
+    try:
+        arguments, keywords = decode_arguments(request["values"], objects.decoder)
+        objects.take_changes(request)
+    except RecursionError:
+        return {"id": number, "uncrossed": TOO_DEEP}
+    objects.depth.add(room)
+    try:
+        reply = _reply(objects, number, request["do"], request["on"], arguments, keywords)
+    finally:
+        objects.depth.add(-room)
     if objects.made and count_threads():
         reply["threads"] = True
     if objects.heap.entries and "uncrossed" not in reply:
@@ -413,15 +439,19 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
     objects = Objects(names, request["classes"], requests)
     entry, reply = load(request["program"], request["entry_point"], objects)
     objects.hold(entry)
-    while True:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(BaseException):  # the program may have closed or replaced it
-                stream.flush()
-        send_reply(reply, objects.heap, replies_fd)
-        if entry is None:
-            return
-        del reply
-        reply = answer(objects, requests.receive())
+    objects.depth.add(ROOM)
+    try:
+        while True:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(BaseException):  # the program may have closed or replaced it
+                    stream.flush()
+            send_reply(reply, objects.heap, replies_fd)
+            if entry is None:
+                return
+            del reply
+            reply = answer(objects, requests.receive(), -ROOM)
+    finally:
+        objects.depth.add(-ROOM)  # a nursery goes this way, too, to warm up
 
 
 # A program of the usual kind, and what tests ask of it.

@@ -15,7 +15,7 @@ import resource
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,8 @@ ATTEMPTS = {
     "silent": 3,  # a process was stopped until its time was over; each attempt takes that long, and all wait for it
     "lost": 6,  # the processes were killed, stopped or could not be started
 }
+# Those that count where a check was stopped between them, and goes on.
+KEPT = ("starved", "fault", "crashed")
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
 PAUSE_SECONDS = 0.1
 GIVING_UP = 5  # after so many lost samples in a row, a worker tries each further one once
@@ -58,7 +60,8 @@ class NotIsolatedError(SandboxError):
     """A wall that is demanded cannot be had here; trying again is of no use."""
 
 
-_Job = tuple[Problem, str, "Future[Verdict]"]
+Note = Callable[[str], None]
+_Job = tuple[Problem, str, "Future[Verdict]", Note, Mapping[str, int]]
 
 
 class Turns:
@@ -230,27 +233,56 @@ class Checker:
                 yield finished.pop(following)
                 following += 1
 
-    def as_finished(self, samples: Iterable[tuple[Problem, str]]) -> Iterator[tuple[int, Verdict]]:
-        """Check samples as they come; yields (the sample's place, its verdict) as soon as there is one."""
-        done: queue.SimpleQueue[tuple[int, Future[Verdict]]] = queue.SimpleQueue()
+    def as_finished(
+        self,
+        samples: Iterable[tuple[Problem, str]],
+        note: Callable[[int, str], None] = lambda *_: None,
+        tried: Mapping[int, Mapping[str, int]] | None = None,
+    ) -> Iterator[tuple[int, Verdict]]:
+        """Check samples as they come; yields (the sample's place, its verdict) as soon as there is one.
+
+        Args:
+            samples: problems and completions.
+            note: told, in the caller's thread, of a sample's place and "begun", or which of :data:`KEPT` an attempt
+                was.
+            tried: by place, how many attempts of each of :data:`KEPT` there were in an earlier check.
+        """
+        done: queue.SimpleQueue[tuple[int, Future[Verdict] | str]] = queue.SimpleQueue()
         pending = 0
+
+        def take() -> Iterator[tuple[int, Verdict]]:
+            nonlocal pending
+            place, what = done.get()
+            if isinstance(what, str):
+                note(place, what)
+            else:
+                pending -= 1
+                yield place, what.result()
+
         for number, (problem, completion) in enumerate(samples):
-            self.submit(problem, completion).add_done_callback(functools.partial(_report, done, number))
+            report: Callable[[Any], None] = functools.partial(_report, done, number)
+            self.submit(problem, completion, report, (tried or {}).get(number)).add_done_callback(report)
             pending += 1
             while pending > 8 * self.jobs or not done.empty():
-                place, future = done.get()
-                pending -= 1
-                yield place, future.result()
-        for _ in range(pending):
-            place, future = done.get()
-            yield place, future.result()
+                yield from take()
+        while pending:
+            yield from take()
 
-    def submit(self, problem: Problem, completion: str) -> Future[Verdict]:
-        """Queue one sample and return at once. The verdict is cancelled where the checker is closed before it."""
+    def submit(
+        self, problem: Problem, completion: str, note: Note = lambda _: None, tried: Mapping[str, int] | None = None
+    ) -> Future[Verdict]:
+        """Queue one sample and return at once. The verdict is cancelled where the checker is closed before it.
+
+        Args:
+            problem: its tests.
+            completion: of the problem's prompt.
+            note: told, in another thread, "begun", and which of :data:`KEPT` an attempt was.
+            tried: how many attempts of each of :data:`KEPT` there were before.
+        """
         if not self._threads:
             raise SandboxError("the checker is not running; use it as a context manager: with Checker() as checker")
         future: Future[Verdict] = Future()
-        self._queue.put((problem, completion, future))
+        self._queue.put((problem, completion, future, note, tried or {}))
         return future
 
     def _work(self, started: Future[Level]) -> None:
@@ -270,9 +302,9 @@ class Checker:
             started.set_result(worker.level)
             lost_in_a_row = 0
             while (job := self._queue.get()) is not None:
-                problem, completion, future = job
+                future = job[2]
                 try:
-                    verdict = self._verdict(worker, problem, completion, patient=lost_in_a_row < GIVING_UP)
+                    verdict = self._verdict(worker, job, patient=lost_in_a_row < GIVING_UP)
                 except CancelledError:
                     future.cancel()
                 except BaseException as error:
@@ -309,10 +341,13 @@ class Checker:
             demand(worker.level)
         worker.start_tester()
 
-    def _verdict(self, worker: Worker, problem: Problem, completion: str, *, patient: bool = True) -> Verdict:
+    def _verdict(self, worker: Worker, job: _Job, *, patient: bool = True) -> Verdict:
         """One sample: an attempt, and more where it says nothing about the program."""
-        attempts, killed_for_memory = 0, False
-        made: Counter[str | None] = Counter()  # attempts by why they are no verdict: three losses are no crash
+        problem, completion, _, note, tried = job
+        # Attempts by why they are no verdict: three losses are no crash. Those of a check that was stopped count.
+        made: Counter[str | None] = Counter({why: min(tried.get(why, 0), ATTEMPTS[why] - 1) for why in KEPT})
+        attempts, killed_for_memory = made.total(), False
+        note("begun")
         while True:
             if self._closing.is_set():
                 raise CancelledError
@@ -325,6 +360,8 @@ class Checker:
                 break
             if why is None or made[why] >= ATTEMPTS[why] or not (patient or why not in ("lost", "silent")):
                 break
+            if why in KEPT:
+                note(why)
             if why == "lost":
                 self._closing.wait(PAUSE_SECONDS * 2 ** (attempts - 1))
         label, detail = final_label(outcome, for_memory=killed_for_memory, level=worker.level)
@@ -469,8 +506,8 @@ def memory_kills() -> int | None:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
 
 
-def _report(done: queue.SimpleQueue[tuple[int, Future[Verdict]]], number: int, future: Future[Verdict]) -> None:
-    done.put((number, future))
+def _report(done: queue.SimpleQueue[tuple[int, Any]], number: int, what: Future[Verdict] | str) -> None:
+    done.put((number, what))
 
 
 def _in_words(error: BaseException) -> str:

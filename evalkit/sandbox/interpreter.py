@@ -102,8 +102,9 @@ def _tell_missing(real: Any) -> Any:
         try:
             return real(path, *args, **kwargs)
         except PermissionError:
-            creates = args and isinstance(args[0], int) and args[0] & os.O_CREAT
-            if creates or kwargs or _is_there(path):
+            flags = args[0] if args else kwargs.get("flags", 0)
+            creates = isinstance(flags, int) and flags & os.O_CREAT
+            if creates or kwargs.get("dir_fd") is not None or _is_there(path):
                 raise
         raise _not_found(path)
 

@@ -43,6 +43,11 @@ TEST_NAME = "<tests>"
 PROMPT_NAME = "<prompt>"
 
 
+# A program that was cut after a decorator, and tests that begin with what it then decorates.
+_DECORATED = re.compile(r"^@[^\n]*\n\s*\Z", re.MULTILINE)
+_DEFINITION = re.compile(r"\s*^(?:def|class|async def|@)\b", re.MULTILINE)
+
+
 @functools.lru_cache(maxsize=512)
 def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...]]:
     """Byte code of the prompt (its helpers and imports are used by tests) and of the tests, and the prompt's names."""
@@ -205,6 +210,8 @@ class Judge:
         program = job["prompt"] + job["completion"] + "\n" + blank
         if program.endswith("\n\\\n"):  # the tests' first statement would end it
             program += "pass\n"
+        if _DECORATED.search(program) and _DEFINITION.match(job["test"]):  # ... would be what is decorated
+            program += "def check(*_): pass\n"
         try:
             try:
                 self._bound = time.monotonic() + job["bound_seconds"]

@@ -52,6 +52,9 @@ ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
     "eq": "__eq__",
     "lt": "__lt__",
     "gt": "__gt__",
+    "le": "__le__",
+    "ge": "__ge__",
+    "ne": "__ne__",
     "contains": "__contains__",
     "setitem": "__setitem__",
     "delitem": "__delitem__",
@@ -105,7 +108,7 @@ class Kind(type):
 
     _class: tuple[Session, int]
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         session, handle = cls._class
         return session.call(handle, args, kwargs)
 
@@ -123,6 +126,11 @@ class Kind(type):
         if "_class" in cls.__dict__ and type(value) is not cls and handle_of(value) >= 0:
             cls._class[0].end_uncrossed("a class of the program's own: isinstance")
         return type.__instancecheck__(cls, value)
+
+    def __subclasscheck__(cls, value: Any) -> bool:
+        if "_class" in cls.__dict__ and value is not cls and type(value) is Kind:
+            cls._class[0].end_uncrossed("a class of the program's own: issubclass")
+        return type.__subclasscheck__(cls, value)
 
 
 class Remote(metaclass=Kind):
@@ -244,9 +252,10 @@ def handle_of(value: Any) -> int:
 
 
 def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
-    """An attribute of an object of the candidate; a method that compares can be called without operand only."""
+    """An attribute of an object of the candidate; what has the name of a comparing method can be called without operand
+    only, whatever it is: ``len`` or a function of the tests, bound to that name, would say yes as well."""
     value = session.ask("attr", handle, [name])
-    if name in COMPARING and handle_of(value) >= 0 and not session.entry_is_class:
+    if name in COMPARING and callable(value) and not session.entry_is_class:
         return functools.partial(session.call_without_operand, value, f"{owner}.{name}")
     return value
 
@@ -291,6 +300,18 @@ def _items(session: Session, handle: int) -> Generator[Any, None, Any]:
         yield from reply[0]
         if reply[1]:
             return reply[2] if len(reply) == 3 else None
+
+
+def _step(self: Remote) -> Any:
+    """The next item of a class of the program's own, asked for each time: it may go on after its end, and be reset."""
+    reply = self._session.ask("next", self._handle, [1])
+    if type(reply) is not list or len(reply) < 2 or type(reply[0]) is not list or len(reply[0]) > 1:
+        self._session.end_malformed("no item of an iterator")
+    if reply[0]:
+        return reply[0][0]
+    if reply[1] is not True:
+        self._session.end_malformed("no item of an iterator")
+    raise StopIteration(*reply[2:3])
 
 
 def _next(self: Remote) -> Any:
@@ -397,11 +418,18 @@ def _methods(abilities: frozenset[str]) -> dict[str, Any]:
         methods["__iter__"] = _iter
     if "next" in abilities:
         methods |= {"__next__": _next, "__iter__": _itself}
+    if "step" in abilities:  # of a class of the program's own, which is asked for an iterator, too
+        methods |= {"__next__": _step}
+        del methods["__iter__"]
+        if "iter" in abilities:
+            methods["__iter__"] = _iter
     if "call" in abilities:
         methods["__call__"] = _call
     if "item" in abilities:
         methods["__getitem__"] = _item
-    if abilities & {"lt", "gt"}:
+    if "ne" in abilities:
+        methods["__ne__"] = _compares("ne")
+    if abilities & {"lt", "gt", "le", "ge"}:
         methods |= {f"__{name}__": _compares(name) for name in ("lt", "le", "gt", "ge")}
     if "missing" in abilities:  # for a subclass of dict
         methods["__missing__"] = _item
@@ -426,6 +454,7 @@ def generator(remote: Any) -> Generator[Any, Any, Any]:
         item = next(more)
         while True:
             taken += 1
+            remote._numbers["taken"] = taken
             try:
                 sent = yield item
             except GeneratorExit:
@@ -444,13 +473,18 @@ def generator(remote: Any) -> Generator[Any, Any, Any]:
         return stop.value
 
 
+def is_ahead(remote: Any) -> bool:
+    """Whether more items of a generator than the tests have taken may be here already."""
+    return int(remote._numbers.get("taken", 0)) > SINGLE_ITEMS
+
+
 def _note_ahead(session: Session, taken: int) -> None:
     if taken > SINGLE_ITEMS:
         session.notes.setdefault(f"send and throw after {SINGLE_ITEMS} items of a generator, which is ahead then")
 
 
 # Of a subclass of a base type, these are its base type's: its own are never asked, see the module.
-_OF_THE_BASE = frozenset(("eq", "lt", "gt", "contains", "hash", "next"))
+_OF_THE_BASE = frozenset((*COMPARISONS, "contains", "hash", "next"))
 
 
 def derived(session: Session, handle: int, name: str, base: Any, replaced: frozenset[str]) -> Any:
@@ -562,7 +596,9 @@ def abilities_of(kind: type) -> list[str]:
             found.update(base.__dict__)
     able = [name for name, method in ABILITIES.items() if found.get(method) is not None]
     if kind in _FUNCTIONS:
-        able = [name for name in able if name not in ("eq", "lt", "gt")]
+        able = [name for name in able if name not in COMPARISONS]
+    if isinstance(found.get("__next__"), types.FunctionType):
+        able.append("step")
     if "__hash__" in found and found["__hash__"] is None:
         able.append("unhashable")
     return able

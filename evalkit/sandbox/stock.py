@@ -14,6 +14,7 @@ import datetime
 import functools
 import gc
 import importlib
+import keyword
 import math
 import sys
 import types
@@ -51,7 +52,11 @@ def record_type(name: str, fields: tuple[str, ...]) -> type[Any]:
     """A namedtuple class; its maker refuses what is not an identifier."""
     if len(fields) > 255 or not all(type(field) is str and len(field) < 100 for field in fields):
         raise ValueError("not the fields of a namedtuple")
-    made: type[Any] = collections.namedtuple(name if name.isidentifier() else "Record", fields)  # type: ignore[misc]
+    usable = name.isidentifier() and not keyword.iskeyword(name)
+    # A field that ``rename`` called _1 is called so again; any other that it would rename is refused.
+    made: type[Any] = collections.namedtuple(name if usable else "Record", fields, rename=True)  # type: ignore[misc]
+    if made._fields != fields:
+        raise ValueError("not the fields of a namedtuple")
     return made
 
 

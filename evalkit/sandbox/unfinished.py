@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +36,8 @@ class UnfinishedCheck:
     Attributes:
         path: the file.
         verdicts: what is there. A sample that could not be judged is not: it is tried again.
+        begun: how often each sample was in work.
+        tried: attempts that were no verdict yet, by sample and reason (``checker.KEPT``).
 
     Raises:
         StoreError: the folder cannot be written, the disk is full, or another process checks the same.
@@ -49,6 +52,8 @@ class UnfinishedCheck:
         if output.exists() and not output.is_file():
             raise StoreError(f"{output}: not an ordinary file; name another place with --output")
         self.verdicts: dict[int, Verdict] = {}
+        self.begun: Counter[int] = Counter()
+        self.tried: dict[int, Counter[str]] = {}
         self._synced = time.monotonic()
         if self.path.exists() and self.path.stat().st_size == 0:
             self.path.unlink()  # killed before its first line
@@ -63,9 +68,15 @@ class UnfinishedCheck:
                     "another place with --output"
                 ) from None
             for record in records:
+                place = int(record["sample"])
+                if record["kind"] != "verdict":
+                    self._count(place, str(record["what"]))
+                    continue
                 verdict = Verdict(**record["verdict"])
                 if verdict.label != "harness error":
-                    self.verdicts[int(record["sample"])] = verdict
+                    self.verdicts[place] = verdict
+                else:
+                    self.tried.pop(place, None)  # tried anew, not once more
         else:
             try:
                 self._journal = Journal.create(self.path, {"samples": len(asked), "settings": dict(settings)})
@@ -84,6 +95,28 @@ class UnfinishedCheck:
         if is_due:
             self._synced = now
         self.verdicts[place] = verdict
+
+    def todo(self, samples: int) -> list[int]:
+        """Places without a verdict in the order to check them: what was in work when a check was stopped goes last, or
+        a few samples that take long would keep all others from their turn for as long as it is stopped again."""
+        return sorted(
+            (p for p in range(samples) if p not in self.verdicts), key=lambda place: (self.begun[place], place)
+        )
+
+    def note(self, place: int, what: str) -> None:
+        """Write that a sample is in work ("begun"), or how an attempt ended (a reason).
+
+        Raises:
+            StoreError: the disk is full or failed.
+        """
+        self._journal.append({"kind": "work", "sample": place, "what": what}, sync=False)
+        self._count(place, what)
+
+    def _count(self, place: int, what: str) -> None:
+        if what == "begun":
+            self.begun[place] += 1
+        else:
+            self.tried.setdefault(place, Counter())[what] += 1
 
     def count(self) -> int:
         """How many verdicts the file holds: a signal may have come between the writing of one and the note of it."""

@@ -36,6 +36,7 @@ from .remote import ABLE, replaced_in
 from .stock import COPIED, NAMED, TABLE, _type_is, is_whole_view, stock_name
 
 MAX_DEPTH = 100  # nested containers in one value, before it is sent flat
+DECODED_DEPTH = 6 * MAX_DEPTH + 8  # the same: a container is a tag and a list, or several, a pair within it another one
 MAX_FLAT_DEPTH = 10_000  # in a flat value: hash() of a nested tuple recurses in C without a bound of its own
 MAX_ITEMS = 2_000_000  # items in one message
 MOST_HIDDEN_BYTES = 16384  # of an array that is sent for the sake of a view of it
@@ -521,7 +522,7 @@ class Decoder:
         self.heap = Heap(1, parts_of) if heap is None else heap
 
     def __call__(self, data: Any, depth: int = 0) -> Any:
-        if depth > MAX_DEPTH + 8:
+        if depth > DECODED_DEPTH:
             raise ValueError("nested too deep")
         if type(data) is list:
             return self.items(data, depth)

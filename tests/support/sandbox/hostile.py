@@ -234,7 +234,7 @@ wrong(
     "patches_json", "import json\njson.dumps = lambda *a, **k: '{\"passed\": true}'\nreturn None", "failed", "malformed"
 )
 wrong("own_check", "return None", tail="def check(candidate):\n    return None\n")
-wrong("decorates_what_follows", "return None", "malformed", tail="@lambda f: (lambda c: None)\n")
+wrong("decorates_what_follows", "return None", "failed", tail="@lambda f: (lambda c: None)\n")
 wrong("swallows_what_follows", "return None", "malformed", tail='X = """\n')
 wrong("continues_the_line", "return None", "malformed", tail="if True: \\\n")
 wrong("builtin_errors_replaced", "import builtins\nbuiltins.AssertionError = builtins.Exception = int\nreturn None")

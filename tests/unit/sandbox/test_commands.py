@@ -170,9 +170,10 @@ def test_a_harness_error_refuses_the_score_and_is_all_that_the_same_command_trie
 ) -> None:
     real, lost = Checker._verdict, ["Test/1"]
 
-    def losing(self: Checker, worker: Any, problem: Any, completion: str, **options: Any) -> Any:
+    def losing(self: Checker, worker: Any, job: Any, **options: Any) -> Any:
+        problem = job[0]
         asked.append(problem.task_id)
-        found = real(self, worker, problem, completion, **options)
+        found = real(self, worker, job, **options)
         return dataclasses.replace(found, passed=False, label="harness error") if problem.task_id in lost else found
 
     monkeypatch.setattr(Checker, "_verdict", losing)

@@ -18,6 +18,7 @@ import pytest
 from evalkit.sandbox import Checker, Problem
 from evalkit.sandbox.checker import MAX_TIMEOUT_SECONDS
 from evalkit.sandbox.threads import MAX_THREADS
+from evalkit.sandbox.unfinished import UnfinishedCheck
 from tests.support.sandbox.canaries import PROBLEM
 from tests.support.sandbox.hostile import SOLVE
 
@@ -216,13 +217,21 @@ def test_an_impossible_time_limit_is_one_line(seconds: str, tmp_path: Path) -> N
 # --- Stops and disks -------------------------------------------------------------------------------------------------
 
 
+def wait_for_verdicts(process: subprocess.Popen[str], folder: Path, count: int, *, in_work: int = 1) -> None:
+    """Wait until so many verdicts are in the file, and another sample is in work."""
+    while True:
+        text = b"".join(path.read_bytes() for path in folder.glob("*.unfinished"))
+        if text.count(b'"verdict":{') >= count and text.count(b'"begun"') >= count + in_work:
+            return
+        assert process.poll() is None
+        os.sched_yield()
+
+
 def test_ctrl_c_keeps_the_verdicts_and_the_same_command_goes_on(tmp_path: Path) -> None:
     endless = "    while True:\n        pass\n"
     command = [*write_inputs(tmp_path, [SOLVE] * 10 + [endless] + [SOLVE] * 5), "--jobs", "1", "--timeout", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (files := list(tmp_path.glob("*.unfinished"))) or files[0].read_bytes().count(b"\n") < 11:
-            assert process.poll() is None
-            os.sched_yield()
+        wait_for_verdicts(process, tmp_path, 10)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -235,8 +244,48 @@ def test_ctrl_c_keeps_the_verdicts_and_the_same_command_goes_on(tmp_path: Path) 
     (tmp_path / "samples_results.jsonl").unlink()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == "continuing: 10 of 16 verdicts are there\n"
+        assert process.stderr.readline() == ("continuing: 10 of 16 verdicts are there; 1 that were in work go last\n")
         process.kill()
+
+
+def test_a_sample_that_was_in_work_keeps_no_other_from_its_turn(tmp_path: Path) -> None:
+    """However often the check is stopped: the others get their verdicts, though the first two take long."""
+    endless = "    while True:\n        pass\n"
+    command = [*write_inputs(tmp_path, [endless] * 2 + [SOLVE] * 3), "--jobs", "1", "--timeout", "60"]
+    for number, verdicts in enumerate((0, 0, 3)):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            wait_for_verdicts(process, tmp_path, verdicts, in_work=number + 1)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+        assert f"{verdicts} of 5 verdicts are in" in said
+
+
+def test_attempts_before_a_stop_count_after_it(tmp_path: Path) -> None:
+    asked = [(PROBLEM, text) for text in ("slow", "a", "b")]
+    output = tmp_path / "results.jsonl"
+    with UnfinishedCheck(output, asked, {}) as check:
+        for what in ("begun", "starved"):
+            check.note(0, what)
+        check.note(1, "begun")
+        check.note(0, "begun")
+    with UnfinishedCheck(output, asked, {}) as check:
+        assert check.todo(3) == [2, 1, 0]
+        tried = {0: check.tried[0]}
+    attempts: list[bool] = []
+
+    class Busy(Checker):
+        def _attempt_in_turn(self, *_: Any, alone: bool) -> tuple[dict[str, Any], bool, bool]:
+            attempts.append(alone)
+            return {"label": "timed out", "detail": "", "waited_seconds": 2.0, "seconds": 3.0}, False, False
+
+    notes: list[tuple[int, str]] = []
+    with Busy(jobs=1) as checker:
+        first, second = (
+            list(checker.as_finished(asked[:1], lambda *note: notes.append(note), given)) for given in (tried, {})
+        )
+    assert attempts == [True, False, True]
+    assert [(v.label, v.attempts) for _, v in first + second] == [("timed out", 2)] * 2
+    assert notes == [(0, what) for what in ("begun", "begun", "starved")]
 
 
 def test_the_file_of_a_finished_check_is_gone(tmp_path: Path) -> None:
