@@ -18,7 +18,7 @@ from evalkit.baselines.model import Baseline, HumanEval, Metric
 from evalkit.errors import did_you_mean
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import is_metric
-from evalkit.yaml_files import Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
+from evalkit.yaml_files import NUMBER, Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
 
 
 class _Loader(UniqueKeyLoader):
@@ -34,10 +34,8 @@ class _OneLine(dict[str, Any]):
 
 
 def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return Decimal("NaN")  # .nan and .inf: refused with their place by _check_number
+    # .nan and .inf, 1_000.5, 1:30.5: refused with their place by _check_number
+    return Decimal(text) if NUMBER.fullmatch(text) else Decimal("NaN")
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: _decimal(str(node.value)))

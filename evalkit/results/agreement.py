@@ -212,15 +212,19 @@ def check_errors(record: RunRecord, task: str, samples: Sequence[Sample]) -> Non
 def _check_passages(record: RunRecord, task: str, samples: Sequence[Sample]) -> None:
     """A passage's key is made of the passage, which stands at the head of the context."""
     data = load_manifest().get(task)
-    if data is None or record.config.apply_chat_template or record.config.system:
+    if data is None:
         return
+    is_plain = not (record.config.apply_chat_template or record.config.system)
     for sample in samples:
-        possible = possible_clusters(data.layout, sample.context) if isinstance(sample.context, str) else None
+        # A template may put anything before the passage, but a document without passages has none in any.
+        possible = possible_clusters(data.layout, sample.context if is_plain else None)
+        is_digest = sample.cluster is not None and _DIGEST.fullmatch(sample.cluster) is not None
         # What calls passages by names of its own (a former schema, a simulation) can be wrong only in having none.
-        named = sample.cluster is not None and not _DIGEST.fullmatch(sample.cluster)
-        if possible is None or sample.cluster in possible or (named and not _says_all(record)):
+        named = sample.cluster is not None and not is_digest
+        if named and not _says_all(record):
             continue
-        raise ValueError(f"document {sample.doc_id}: cluster {sample.cluster!r} is not that of its passage")
+        if named if possible is None else sample.cluster not in possible:
+            raise ValueError(f"document {sample.doc_id}: cluster {sample.cluster!r} is not that of its passage")
 
 
 def _says_all(record: RunRecord) -> bool:
