@@ -66,7 +66,7 @@ _BOOLEANS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 
 def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
-    """Return a number; what YAML 1.1 takes for one in other ways (``1:30``, ``010``, ``0x10``, ``1_000``) is refused."""
+    """Return a number; what only YAML 1.1 takes for one (``1:30``, ``010``, ``0x10``, ``1_000``) is refused."""
     text = str(loader.construct_scalar(node))
     if NUMBER.fullmatch(text):
         number = int(text) if _INTEGER.fullmatch(text) else float(text)
@@ -80,6 +80,8 @@ def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
     except ValueError:
         found = math.nan
     hint = f"write {found}" if math.isfinite(found) else "write a finite number"
+    if re.fullmatch(r"[-+]?0[0-9]+", text):
+        hint = f"write {int(text)}" + (f" (or {found}, if it is octal)" if math.isfinite(found) else "")
     raise _unclear(node, f"{text} is a number in some versions of YAML only; {hint}, or '{text}' for a text")
 
 

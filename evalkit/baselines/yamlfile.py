@@ -6,7 +6,7 @@ so averages can be recomputed exactly and a table can be printed as it was publi
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
