@@ -6,6 +6,7 @@ so averages can be recomputed exactly and a table can be printed as it was publi
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,9 @@ def _decimal(text: str) -> Decimal:
 
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: _decimal(str(node.value)))
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))
+_Dumper.add_implicit_resolver(  # puts a text such as 1e3 into quotes
+    "tag:yaml.org,2002:float", re.compile(f"^(?:{NUMBER.pattern})$"), list("-+0123456789.")
+)
 _Dumper.add_representer(Decimal, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", str(value)))
 _Dumper.add_representer(
     _OneLine, lambda dumper, value: dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)
