@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -349,3 +350,47 @@ def test_power_says_where_too_few_flip(flips: str, too_few: bool) -> None:
     found = CliRunner().invoke(main, ["power", "--suite", "agieval", "--flips", flips])
     assert found.exit_code == 0
     assert ("% flips at least" in found.output) is too_few
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("results", "boolq"), 2),
+        (("n-samples", "boolq"), ""),
+        (("n-samples", "boolq"), ["x"]),
+        (("n-samples", "boolq"), float("nan")),
+        (("n-samples", "boolq"), {"original": "10", "effective": 10}),
+        (("n-shot", "boolq"), ["x"]),
+        (("configs",), -1),
+        (("configs", "boolq"), "x"),
+        (("versions", "boolq"), []),
+        (("higher_is_better", "boolq"), 1),
+        (("evalkit", "data", "boolq", "expected_rows"), None),
+        (("evalkit", "model", "name"), ""),
+    ],
+    ids=str,
+)
+def test_a_key_of_another_type_is_named_at_any_depth(folder: Path, path: tuple[str, ...], value: Any) -> None:
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    other(*path, value=value)(run)
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    with pytest.raises(StoreError, match=re.escape(".".join(path))):
+        read_run(folder)
+
+
+TASKS = sorted({json.loads(line)["task"] for line in (RECORDED / "samples.jsonl").read_text("utf-8").splitlines()})
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("change", [{"cluster": "x"}, {"cluster": "0123456789abcdef"}, {"gold": None}], ids=str)
+def test_each_task_refuses_a_passage_or_gold_that_is_not_its_own(folder: Path, task: str, change: Any) -> None:
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    own = [sample for sample in samples if sample["task"] == task]
+    if "gold" in change and all(sample["gold"] is None for sample in own):
+        pytest.skip("a task without choices")
+    for sample in own:
+        sample.update(change)
+    (folder / "samples.jsonl").write_text("".join(json.dumps(s) + "\n" for s in samples), encoding="utf-8")
+    found = CliRunner().invoke(main, ["gate", str(folder), "--baseline", str(RECORDED), "--margin", "30"])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert next(iter(change)) in found.output
