@@ -62,6 +62,19 @@ UNEVEN: dict[str, tuple[tuple[int, float], ...]] = {
 }
 """Tasks that lose unevenly: (documents, share that is lost)."""
 
+FEW = (
+    (18, 3, 0.0, 0.3),
+    (18, 3, 0.0, 0.5),
+    (18, 3, 0.3, 0.6),
+    (18, 4, 0.0, 0.3),
+    (18, 5, 0.0, 0.3),
+    (18, 6, 0.0, 0.4),
+    (18, 10, 0.0, 0.5),
+    (16, 3, 0.0, 0.5),
+    (8, 6, 0.0, 0.5),
+)
+"""Many tasks of few documents: (tasks, documents of each, gain, loss)."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -175,6 +188,9 @@ def cases() -> Iterator[Case]:
         yield Case(f"1,000 independent, {flips}", (of((1, 1000)),), gain, loss)
         yield Case(f"6 x 2,000 + 40, {flips}", (*([of((1, 2000))] * 6), of((1, 40))), gain, loss)
         yield Case(f"5,000 + 20, {flips}", (of((1, 5000)), of((1, 20))), gain, loss)
+    for count, each, gain, loss in FEW:
+        name = f"{count} tasks of {each}, +{100 * gain:g} -{100 * loss:g} %"
+        yield Case(name, (of((1, each)),) * count, gain, loss)
     for name, parts in UNEVEN.items():
         tasks = tuple(of((1, count)) for count, _ in parts)
         yield Case(name, tasks, 0.0, 1.0, losses=tuple(loss for _, loss in parts))

@@ -7,6 +7,8 @@ no boolean, and a text is no list.
 
 from __future__ import annotations
 
+import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -55,6 +57,55 @@ class UniqueKeyLoader(_SafeLoader):
             if key is not None:
                 seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?")
+"""A number as every version of YAML reads it."""
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_BOOLEANS = ("true", "True", "TRUE", "false", "False", "FALSE")
+
+
+def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
+    """Return a number; what only YAML 1.1 takes for one (``1:30``, ``010``, ``0x10``, ``1_000``) is refused."""
+    text = str(loader.construct_scalar(node))
+    if NUMBER.fullmatch(text):
+        number = int(text) if _INTEGER.fullmatch(text) else float(text)
+        if math.isfinite(number):
+            return number
+    try:
+        of_kind = (
+            yaml.SafeLoader.construct_yaml_int if node.tag.endswith(":int") else yaml.SafeLoader.construct_yaml_float
+        )
+        found = of_kind(loader, node)
+    except ValueError:
+        found = math.nan
+    hint = f"write {found}" if math.isfinite(found) else "write a finite number"
+    if re.fullmatch(r"[-+]?0[0-9]+", text):
+        hint = f"write {int(text)}" + (f" (or {found}, if it is octal)" if math.isfinite(found) else "")
+    raise _unclear(node, f"{text} is a number in some versions of YAML only; {hint}, or '{text}' for a text")
+
+
+def _boolean(loader: _SafeLoader, node: yaml.ScalarNode) -> bool:
+    """Return a boolean; yes, no, on and off are texts in YAML 1.2 and refused."""
+    text = str(loader.construct_scalar(node))
+    if text in _BOOLEANS:
+        return text.lower() == "true"
+    known = yaml.SafeLoader.bool_values.get(text.lower())
+    hint = "true or false" if known is None else str(known).lower()
+    raise _unclear(node, f"{text} is a boolean in some versions of YAML only; write {hint}, or '{text}' for a text")
+
+
+def _unclear(node: yaml.ScalarNode, what: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+
+
+for _tag in ("int", "float"):
+    UniqueKeyLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _number)
+UniqueKeyLoader.add_constructor("tag:yaml.org,2002:bool", _boolean)
+# YAML 1.1 takes 1e3, which has no point and no sign, for a text.
+UniqueKeyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(f"^(?:{NUMBER.pattern})$"), list("-+0123456789.")
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ so averages can be recomputed exactly and a table can be printed as it was publi
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from evalkit.baselines.model import Baseline, HumanEval, Metric
 from evalkit.errors import did_you_mean
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import is_metric
-from evalkit.yaml_files import Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
+from evalkit.yaml_files import NUMBER, Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
 
 
 class _Loader(UniqueKeyLoader):
@@ -34,14 +35,15 @@ class _OneLine(dict[str, Any]):
 
 
 def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return Decimal("NaN")  # .nan and .inf: refused with their place by _check_number
+    # .nan and .inf, 1_000.5, 1:30.5: refused with their place by _check_number
+    return Decimal(text) if NUMBER.fullmatch(text) else Decimal("NaN")
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: _decimal(str(node.value)))
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))
+_Dumper.add_implicit_resolver(  # puts a text such as 1e3 into quotes
+    "tag:yaml.org,2002:float", re.compile(f"^(?:{NUMBER.pattern})$"), list("-+0123456789.")
+)
 _Dumper.add_representer(Decimal, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", str(value)))
 _Dumper.add_representer(
     _OneLine, lambda dumper, value: dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)

@@ -13,8 +13,9 @@ from typing import cast
 
 from evalkit.comparison import comparable
 from evalkit.comparison.gate import chosen_suites, model_name, suites_in, tasks_of
+from evalkit.comparison.gate_text import too_few_text
 from evalkit.comparison.pairing import TaskPair, pair, scores_of
-from evalkit.comparison.questions import Question, paired_tests, passing_margin
+from evalkit.comparison.questions import Question, is_too_few, paired_tests, passing_margin
 from evalkit.errors import ConfigError
 from evalkit.results.reading import read_run
 from evalkit.stats.paired import PairedTest
@@ -154,6 +155,11 @@ def noise_table(noise: Noise) -> Table:
     ]
     if any(part.same for part in noise.parts):
         notes.append("without a margin: the same log-probabilities and texts on every document, so every margin passes")
+    notes += [
+        f"{part.title}: no margin is shown, {too_few_text(part.source)}"
+        for part in noise.parts
+        if is_too_few(part) and not part.same and isinstance(part.source, PairedTest)
+    ]
     if noise.moved is not None:
         notes.append(f"largest change of a log-probability: {noise.moved:.2g} nats")
     return Table("", columns, tuple(rows), (*notes, *noise.notes))

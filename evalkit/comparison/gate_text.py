@@ -14,7 +14,7 @@ from evalkit.comparison.pairing import SAME_LOGPROB
 from evalkit.comparison.questions import is_too_few
 from evalkit.errors import StoreError
 from evalkit.stats.estimates import t_quantile
-from evalkit.stats.paired import FEWEST_BESIDE, PairedTest
+from evalkit.stats.paired import FEWEST_BESIDE, FEWEST_OF_TASK, PairedTest
 from evalkit.tables import Column, Table, escape_markdown, one_line, rounded, to_frame, to_markdown
 
 if TYPE_CHECKING:
@@ -55,16 +55,26 @@ def _lacks_passages(item: Judged) -> bool:
     return test.hidden(item.asked.margin / 100) > item.alpha
 
 
+def too_few_text(test: PairedTest) -> str:
+    """Return why a test `is_too_few`."""
+    if test.clusters < FEWEST_BESIDE:
+        return (
+            f"{test.clusters} independent documents of several tasks are too few for the stated rates of error, which "
+            f"want {FEWEST_BESIDE}"
+        )
+    return (
+        "one of its tasks has a single independent document, or a single passage, which says nothing about the task's "
+        f"spread: {FEWEST_OF_TASK} a task are wanted"
+    )
+
+
 def remedy(item: Judged) -> str:
     """Return what would decide an undecided part."""
     there = item.test.difference.documents
     own = f"; a margin of {item.passing_margin:.2f} points would pass" if item.passing_margin is not None else ""
     few = ""
     if is_too_few(item.asked) and isinstance(item.asked.source, PairedTest):
-        few = (
-            f"{item.asked.source.clusters} independent documents of several tasks are too few for the stated rates of "
-            f"error, which want {FEWEST_BESIDE}; "
-        )
+        few = f"{too_few_text(item.asked.source)}; "
     elif _lacks_passages(item) and isinstance(item.asked.source, PairedTest):
         test = item.asked.source
         hidden = 100 * test.hidden(item.asked.margin / 100)

@@ -200,14 +200,17 @@ def cluster_key(layout: str, doc: Mapping[str, Any]) -> str | None:
     return _key(shared)
 
 
-def possible_clusters(layout: str, context: str) -> frozenset[str | None] | None:
+def possible_clusters(layout: str, context: object) -> frozenset[str | None] | None:
     """Return the keys that `cluster_key` can have given to the document of a context; None where it is none of these.
 
-    The passage stands at the head of the context, up to a mark that may stand in the passage, too.
+    The passage stands at the head of the context, up to a mark that may stand in the passage, too. A layout without
+    passages gives none, whatever its context is: a text, one a choice (winogrande), or unknown (None).
     """
     marks = {"agieval": ("Q: ",), "boolq": (" -- ", "\nQuestion: ")}.get(layout)
     if marks is None:
         return frozenset([None])
+    if not isinstance(context, str):
+        return None
     ends = [found.start() for mark in marks for found in re.finditer(re.escape(mark), context)]
     if not ends:
         return None

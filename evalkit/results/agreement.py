@@ -64,6 +64,8 @@ def _said_twice(facts: RunFacts, identity: Identity) -> Iterator[Pair]:
             yield f"data.{task}.{name}", getattr(data, name), f"identity.data.{task}.{name}", other
         samples = data.source == "samples"
         yield f"data.{task}.verdict is samples", data.verdict == "samples", f"data.{task}.source", samples
+        rows = f"data.{task}.expected_rows"
+        yield f"{rows} is null", data.expected_rows is None, f"data.{task}.expected_sha256", not data.expected_sha256
         if data.expected_sha256 and not samples:
             is_same = data.sha256 == data.expected_sha256
             yield f"data.{task}.verdict is published", data.verdict == "published", f"data.{task}.sha256", is_same
@@ -166,6 +168,9 @@ def check_documents(record: RunRecord, task: str, samples: Sequence[Sample]) -> 
         failed = sum(sample.metrics[metric] is None for sample in samples)
         if failed != recorded.failed:
             raise ValueError(f"{failed} documents have no {metric}, but the record says {recorded.failed}")
+    kinds = {type(sample.target).__name__ for sample in samples}
+    if len(kinds) > 1 and _says_all(record) and chooser_of(task) is not None:
+        raise ValueError(f"targets are of several types: {', '.join(sorted(kinds))}")
     _check_passages(record, task, samples)
 
 
@@ -209,15 +214,19 @@ def check_errors(record: RunRecord, task: str, samples: Sequence[Sample]) -> Non
 def _check_passages(record: RunRecord, task: str, samples: Sequence[Sample]) -> None:
     """A passage's key is made of the passage, which stands at the head of the context."""
     data = load_manifest().get(task)
-    if data is None or record.config.apply_chat_template or record.config.system:
+    if data is None:
         return
+    is_plain = not (record.config.apply_chat_template or record.config.system)
     for sample in samples:
-        possible = possible_clusters(data.layout, sample.context) if isinstance(sample.context, str) else None
+        # A template may put anything before the passage, but a document without passages has none in any.
+        possible = possible_clusters(data.layout, sample.context if is_plain else None)
+        is_digest = sample.cluster is not None and _DIGEST.fullmatch(sample.cluster) is not None
         # What calls passages by names of its own (a former schema, a simulation) can be wrong only in having none.
-        named = sample.cluster is not None and not _DIGEST.fullmatch(sample.cluster)
-        if possible is None or sample.cluster in possible or (named and not _says_all(record)):
+        named = sample.cluster is not None and not is_digest
+        if named and not _says_all(record):
             continue
-        raise ValueError(f"document {sample.doc_id}: cluster {sample.cluster!r} is not that of its passage")
+        if named if possible is None else sample.cluster not in possible:
+            raise ValueError(f"document {sample.doc_id}: cluster {sample.cluster!r} is not that of its passage")
 
 
 def _says_all(record: RunRecord) -> bool:
@@ -251,7 +260,17 @@ def check_choices(sample: Sample) -> None:
     _check_passed(sample.metrics, sample.details)
     chooser = chooser_of(sample.task)
     known = [value for value in sample.logprobs if value is not None]
-    if chooser is None or not known or len(known) < len(sample.logprobs):
+    if chooser is None or not sample.logprobs:
+        return
+    if sample.gold is None:
+        raise ValueError("gold: null, but the task says which continuations are right")
+    target = sample.target if isinstance(sample.target, list) else [sample.target]
+    is_same = len(target) == len(sample.gold) and all(
+        type(place) is int and place == right for place, right in zip(target, sample.gold, strict=True)
+    )
+    if chooser.gold is None and not is_same:
+        raise ValueError(f"gold: {sample.gold}, but target says {sample.target!r}")
+    if len(known) < len(sample.logprobs):
         return
     start = sample.second_group
     lengths = sample.characters or characters(sample.continuations)
@@ -260,14 +279,11 @@ def check_choices(sample: Sample) -> None:
         if metric in sample.metrics and sample.picked.get(metric) != place:
             raise ValueError(f"picked.{metric}: {sample.picked.get(metric)}, but logprobs choose {place}")
     mass = sample.metrics.get(MASS)
-    if mass is not None and start is not None and sample.gold is not None:
+    if mass is not None and start is not None:
         right = sum(place >= start for place in sample.gold)
         share = probability_mass(np.array(known[start:], dtype=np.float64), right)
         if abs(share - mass) > SAME:
             raise ValueError(f"metrics.{MASS}: {mass!r}, but logprobs give {share:.6g}")
-    target = sample.target if isinstance(sample.target, list) else [sample.target]
-    if chooser.gold is None and all(type(place) is int for place in target) and sample.gold != target:
-        raise ValueError(f"gold: {sample.gold}, but target says {sample.target}")
 
 
 def _check_passed(metrics: Mapping[str, float | None], details: Mapping[str, Any]) -> None:

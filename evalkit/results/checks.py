@@ -20,6 +20,7 @@ from evalkit.records.samples import Sample
 from evalkit.records.values import is_share
 from evalkit.results.agreement import SAME, check_counts, check_said_twice
 from evalkit.suites import EXACT, load_suites, load_tasks
+from evalkit.yaml_files import fault_in
 
 
 def check_sample(sample: Sample) -> None:
@@ -136,6 +137,9 @@ def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
             raise ValueError(f"evalkit.{where}.limit: {said.limit}")
         if said.samples < 1:
             raise ValueError(f"evalkit.{where}.samples: {said.samples}")
+    if not facts.model.name.strip():
+        raise ValueError("evalkit.model.name: an empty text")
+    check_lm_eval(lm_eval)
     tasks = list(identity.settings.tasks)
     theirs = {key: _mapping(lm_eval, key) for key in ("results", "n-samples")}
     parts: dict[str, Mapping[str, Any]] = {
@@ -165,6 +169,39 @@ def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
     suites = [name for name in load_suites() if name in wanted]
     if None not in known and list(facts.suites) != suites:
         raise ValueError(f"evalkit.suites: {list(facts.suites)}, but its tasks are those of {suites}")
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    original: int
+    effective: int
+
+
+_LM_EVAL: dict[str, Any] = {
+    "results": dict[str, dict[str, str | int | float | None]],
+    "n-samples": dict[str, _Counted],
+    "n-shot": dict[str, int],
+    "configs": dict[str, dict[str, Any]],
+    "versions": dict[str, str | int | float],
+    "higher_is_better": dict[str, dict[str, bool | None]],
+    "group_subtasks": dict[str, list[str]],
+    "config": dict[str, Any],
+    "date": float | int,
+}
+"""What lm-eval writes of the kinds that evalkit reads or shows, by type; other keys are as they are."""
+
+
+def check_lm_eval(found: Mapping[str, Any]) -> None:
+    """Check the types of lm-eval's own part of a record.
+
+    Raises:
+        ValueError: names the key and what is there.
+    """
+    for key, kind in _LM_EVAL.items():
+        if key in found and (fault := fault_in(found[key], kind, (key,))) is not None:
+            raise ValueError(fault)
+    for task, counted in _mapping(found, "n-samples").items():
+        if not 0 <= counted["effective"] <= counted["original"]:
+            raise ValueError(f"n-samples.{task}: {counted['effective']} of {counted['original']}")
 
 
 def check_metric(value: MetricValue, where: str) -> None:

@@ -58,6 +58,9 @@ FEWEST_BESIDE = 40
 """Clusters of several tasks together below which the gate decides nothing: an exact sum over all outcomes of 8 + 8
 documents, one task gaining 47 points and one losing 83, passed a margin of 18 in 7.8 % of runs; of 14 + 14 in 5.6."""
 
+FEWEST_OF_TASK = 2
+"""Clusters of each of several tasks below which the gate decides nothing: one says nothing about its task's spread."""
+
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -65,7 +68,9 @@ class PairedTest:
 
     Attributes:
         difference: candidate minus baseline, with the cluster-robust standard error (0 if nothing changed).
-        residuals: each cluster's summed weighted loss beyond its tasks' means. shape (clusters,), equal ones once
+        residuals: each cluster's summed weighted loss beyond its tasks' means, so long that their squares add up to the
+            variance of the difference: of several tasks times sqrt(n / (n - 1)), n the task's clusters, because a mean
+            of each task's own was taken off. shape (clusters,), equal ones once
         losses: each cluster's summed weighted loss. shape (clusters,)
         weights: each cluster's part of the mean; all add up to 1. shape (clusters,)
         counts: how many clusters are like this one. shape (clusters,)
@@ -73,6 +78,7 @@ class PairedTest:
             a loss may be in one task alone.
         is_clustered: True if some documents share a cluster.
         tasks: how many tasks the mean is of.
+        fewest: clusters of the task that has fewest.
     """
 
     difference: Estimate
@@ -83,11 +89,12 @@ class PairedTest:
     typical: float
     is_clustered: bool = False
     tasks: int = 1
+    fewest: int = 2
 
     @property
     def is_too_few(self) -> bool:
         """True if the gate's level is not kept: tasks side by side of which one gains what another loses."""
-        return self.tasks > 1 and self.clusters < FEWEST_BESIDE
+        return self.tasks > 1 and (self.clusters < FEWEST_BESIDE or self.fewest < FEWEST_OF_TASK)
 
     @property
     def clusters(self) -> int:
@@ -344,18 +351,21 @@ def _assembled(
     columns: Sequence[FloatArray], shares: Sequence[float], codes: Sequence[np.ndarray], groups: int
 ) -> PairedTest:
     residuals, losses, parts, corrected = (np.zeros(groups) for _ in range(4))
-    value, variance_parts, typical = 0.0, [], 0.0
+    value, variance_parts, typical, fewest = 0.0, [], 0.0, groups
+    # One mean for all is estimated in any case, and the unseen cluster answers for it.
+    of_all = (groups - 1) / groups
     for array, share, code in zip(columns, shares, codes, strict=True):
         centre = float(array.mean())
         value += share * array.size * centre
         own = share * np.bincount(code, weights=centre - array, minlength=groups)
         sizes = share * np.bincount(code, minlength=groups)
         count = int(np.count_nonzero(sizes))
+        fewest = min(fewest, count)
         typical = max(typical, _typical_size(sizes))
-        residuals += own
+        factor = count / (count - 1) if count > 1 else 1.0
+        residuals += (math.sqrt(factor * of_all) if len(columns) > 1 and count > 1 else 1.0) * own
         losses += own - centre * sizes
         parts += sizes
-        factor = count / (count - 1) if count > 1 else 1.0
         corrected += math.sqrt(factor) * own
         variance_parts.append((factor * float(own @ own), count - 1))
     spread = math.fsum(variance for variance, _ in variance_parts)
@@ -368,7 +378,7 @@ def _assembled(
     typical = max(typical, _typical_size(parts))
     residuals, losses, parts = rows
     return PairedTest(
-        estimate, residuals, losses, parts, counts.astype(np.float64), typical, groups < documents, len(columns)
+        estimate, residuals, losses, parts, counts.astype(np.float64), typical, groups < documents, len(columns), fewest
     )
 
 

@@ -110,3 +110,37 @@ def test_what_is_no_yaml_is_named_with_its_line() -> None:
         parse_yaml("model: m\nlimit: 3\nlimit: 4\n", "run.yaml", "'model'")
     with pytest.raises(ConfigError, match=r"^run\.yaml:2: not valid YAML \(mapping values are not allowed"):
         parse_yaml("model: m\nlimit: 3: 4\n", "run.yaml", "'model'")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1:30", "write 90"),
+        ("010", "write 10 (or 8, if it is octal)"),
+        ("1_000", "write 1000"),
+        ("0x10", "write 16"),
+        ("0b11", "write 3"),
+        ("1:30.5", "write 90.5"),
+        (".inf", "write a finite number"),
+        (".nan", "write a finite number"),
+        ("1e999", "write a finite number"),
+        ("yes", "write true"),
+        ("Off", "write false"),
+    ],
+)
+def test_what_versions_of_yaml_read_differently_is_refused(text: str, said: str) -> None:
+    for content in (f"a: 1\nmargin: {text}\n", f"a: 1\n{text}: 3\n", f"a:\n- [{text}]\n"):
+        with pytest.raises(ConfigError, match=r"^gate\.yaml:2: [^\n]*") as caught:
+            parse_yaml(content, "gate.yaml", "'margin'")
+        assert said in str(caught.value)
+    assert parse_yaml(f"margin: '{text}'\n", "gate.yaml", "'margin'").content == {"margin": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("-0", 0), ("+5", 5), ("2.50", 2.5), ("1e3", 1000.0), ("1E-3", 0.001), ("1.5e2", 150.0), (".5", 0.5)],
+)
+def test_numbers_are_those_of_yaml_1_2(text: str, number: float) -> None:
+    found = parse_yaml(f"margin: {text}\n", "gate.yaml", "'margin'").content["margin"]
+    assert found == number
+    assert type(found) is type(number)

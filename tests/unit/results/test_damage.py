@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.cli import main
+from evalkit.data.layouts import possible_clusters
+from evalkit.data.manifest import load_manifest
 from evalkit.errors import StoreError
 from evalkit.results.reading import read_run, read_samples
 
@@ -349,3 +352,64 @@ def test_power_says_where_too_few_flip(flips: str, too_few: bool) -> None:
     found = CliRunner().invoke(main, ["power", "--suite", "agieval", "--flips", flips])
     assert found.exit_code == 0
     assert ("% flips at least" in found.output) is too_few
+
+
+PRESENT = RECORDED.parent / "schema-3"
+
+
+@pytest.fixture
+def present(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PRESENT, tmp_path / "present"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("results", "boolq"), 2),
+        (("n-samples", "boolq"), ""),
+        (("n-samples", "boolq"), ["x"]),
+        (("n-samples", "boolq"), float("nan")),
+        (("n-samples", "boolq"), {"original": "10", "effective": 10}),
+        (("n-shot", "boolq"), ["x"]),
+        (("configs",), -1),
+        (("configs", "boolq"), "x"),
+        (("versions", "boolq"), []),
+        (("higher_is_better", "boolq"), 1),
+        (("evalkit", "data", "boolq", "expected_rows"), None),
+        (("evalkit", "model", "name"), ""),
+    ],
+    ids=str,
+)
+def test_a_key_of_another_type_is_named_at_any_depth(present: Path, path: tuple[str, ...], value: Any) -> None:
+    run = json.loads((present / "run.json").read_text(encoding="utf-8"))
+    other(*path, value=value)(run)
+    (present / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    with pytest.raises(StoreError, match=re.escape(".".join(path))):
+        read_run(present)
+
+
+TASKS = sorted({json.loads(line)["task"] for line in (PRESENT / "samples.jsonl").read_text("utf-8").splitlines()})
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("change", [{"cluster": "x"}, {"cluster": "0123456789abcdef"}, {"gold": None}], ids=str)
+def test_each_task_refuses_a_passage_or_gold_that_is_not_its_own(present: Path, task: str, change: Any) -> None:
+    samples = [json.loads(line) for line in (present / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    own = [sample for sample in samples if sample["task"] == task]
+    if "gold" in change and all(sample["gold"] is None for sample in own):
+        pytest.skip("a task without choices")
+    for sample in own:
+        sample.update(change)
+    (present / "samples.jsonl").write_text("".join(json.dumps(s) + "\n" for s in samples), encoding="utf-8")
+    found = CliRunner().invoke(main, ["gate", str(present), "--baseline", str(PRESENT), "--margin", "30"])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert next(iter(change)) in found.output
+
+
+def test_no_task_without_passages_has_a_cluster_whatever_its_context_is() -> None:
+    with_passages = {name for name, data in load_manifest().items() if data.layout in ("agieval", "boolq")}
+    assert len(load_manifest()) - len(with_passages) >= 20
+    for name, data in load_manifest().items():
+        for context in (["Ann saw Eve", "Ann saw her"], None, "Question: -- Q: "):
+            possible = possible_clusters(data.layout, context)
+            assert name in with_passages or possible == {None}

@@ -131,6 +131,8 @@ def test_what_cannot_be_tested_is_refused() -> None:
         ),
         Case("independent", ([1] * 300,), 0.02, 0.04),
         Case("200 + 20", ([1] * 200, [1] * 20), 0.02, 0.06),
+        Case("18 of 3", ([1] * 3,) * 18, 0.0, 0.5),
+        Case("18 of 3, both ways", ([1] * 3,) * 18, 0.3, 0.6),
         Case("uneven", ([1] * 800, [1] * 800, [1] * 30), 0.0, 1.0, losses=(0.2, 0.3, 0.05)),
         Case("sequential", ([30] * 20,), 0.0, 0.1, 1.0, True),
     ],
@@ -141,6 +143,26 @@ def test_the_level_holds_in_the_code_that_the_gate_calls(case: Case) -> None:
     # 5 % and three standard errors of so few pairs; the whole table: python benchmarks/gate_rates.py
     assert found["pass"] <= 0.11
     assert found["worse"] <= 0.11
+
+
+@pytest.mark.parametrize("each", [3, 5, 20])
+def test_the_spread_of_few_documents_a_task_is_the_unbiased_one(each: int) -> None:
+    rng = np.random.default_rng(each)
+    drawn = [rng.choice([-1.0, 0.0, 1.0], each) for _ in range(18)]
+    found = paired_test({str(number): values for number, values in enumerate(drawn)})
+    groups = 18 * each
+    # The textbook's variance of a mean of stratified means; one degree of freedom is the unseen cluster's.
+    wanted = sum(float(np.var(values, ddof=1)) / each for values in drawn) / 18**2
+    assert float(found.counts @ found.residuals**2) == pytest.approx(wanted * (groups - 1) / groups)
+    alone = paired_test({"t": drawn[0]})
+    assert float(alone.counts @ alone.residuals**2) == pytest.approx(float(np.var(drawn[0])) / each)
+
+
+def test_a_task_of_one_cluster_beside_others_decides_nothing() -> None:
+    many = {"a": [0.0, 1.0] * 50, "b": [1.0] * 5}
+    assert paired_test(many, {"b": ["p"] * 5}).is_too_few
+    assert not paired_test(many, {"b": ["p"] * 3 + ["q"] * 2}).is_too_few
+    assert not paired_test({"b": [1.0] * 5}, {"b": ["p"] * 5}).is_too_few
 
 
 def test_the_gate_still_passes_what_is_equal() -> None:
