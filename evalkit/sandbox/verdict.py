@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 LABELS = (
@@ -52,3 +53,28 @@ class Verdict:
     """How much it printed altogether."""
     attempts: int = 1
     """2 if a time-out under load, or a harness error, was tried again."""
+    in_one_process: str = ""
+    """The label of the second opinion, program and tests in one process; "" where it was not needed."""
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether it failed here and passes in one process."""
+        return not self.passed and self.in_one_process == "passed"
+
+
+SHOWN_IDS = 10
+
+
+def disputed_lines(samples: Iterable[tuple[str, bool]]) -> list[str]:
+    """What a report says of samples that failed here and pass in one process: a line, or none where there is none.
+
+    Args:
+        samples: task id, and :attr:`Verdict.is_disputed`.
+    """
+    ids = [task_id for task_id, is_disputed in samples if is_disputed]
+    if not ids:
+        return []
+    different = list(dict.fromkeys(ids))
+    names = ", ".join(different[:SHOWN_IDS]) + (", ..." if len(different) > SHOWN_IDS else "")
+    count = f"{len(ids):,} sample{'s' if len(ids) > 1 else ''} failed here and pass{'' if len(ids) > 1 else 'es'}"
+    return [f"{count} in one process, where a program can fake its result: {names}; look at them"]
