@@ -411,7 +411,7 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
     requests = Requests(requests_fd)
     request = requests.receive()
     if "whole" in request:
-        send(run_whole(request["whole"], PROGRAM_NAME), replies_fd)
+        send(run_whole(request["whole"]), replies_fd)
         return
     names: dict[str, Any] = {}
     objects = Objects(names, request["classes"], requests)

