@@ -382,9 +382,7 @@ class Checker:
             was_alone = self._turns.end(0 if alone else token)
         return outcome, was_alone, alone and (memory_kills() or 0) > before
 
-    def _attempt(
-        self, worker: Worker, problem: Problem, completion: str, *, in_one_process: bool
-    ) -> dict[str, Any]:
+    def _attempt(self, worker: Worker, problem: Problem, completion: str, *, in_one_process: bool) -> dict[str, Any]:
         """One attempt's outcome. The processes are ended where they can't be trusted with another one.
 
         Raises:

@@ -52,7 +52,9 @@ def names_of_tests(prompt: str, test: str, entry_point: str) -> frozenset[str] |
 def _asks_for_values(node: ast.Compare) -> bool:
     operands = [node.left, *node.comparators]
     for operator, pair in zip(node.ops, zip(operands, operands[1:], strict=False), strict=True):
-        is_single = any(isinstance(one, ast.Constant) and (one.value is None or type(one.value) is bool) for one in pair)
+        is_single = any(
+            isinstance(one, ast.Constant) and (one.value is None or type(one.value) is bool) for one in pair
+        )
         if isinstance(operator, ast.Is | ast.IsNot) and not is_single:
             return False
     return True

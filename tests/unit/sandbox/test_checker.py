@@ -269,9 +269,7 @@ def test_a_starved_time_out_among_others_gets_a_turn_alone(monkeypatch: pytest.M
     running: list[int] = []
     overlap: list[int] = []
 
-    def attempt(
-        self: Checker, worker: Worker, problem: Problem, completion: str, **how: bool
-    ) -> dict[str, Any]:
+    def attempt(self: Checker, worker: Worker, problem: Problem, completion: str, **how: bool) -> dict[str, Any]:
         del self, worker, problem, how
         running.append(1)
         if completion == "second":
