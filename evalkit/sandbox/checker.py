@@ -311,7 +311,7 @@ class Checker:
         worker.start_tester()
 
     def _verdict(self, worker: Worker, problem: Problem, completion: str, *, patient: bool = True) -> Verdict:
-        """One sample: what becomes of it, and a second opinion where its program and tests are not as in one process."""
+        """One sample: what becomes of it, and a second opinion where two processes may differ from one."""
         first = self._settled(worker, problem, completion, patient=patient)
         second = None
         if needs_second_opinion(first):

