@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 LABELS = (
     "passed",  # the tests ran to their end
@@ -59,10 +60,15 @@ class Verdict:
     @property
     def is_disputed(self) -> bool:
         """Whether it failed here and passes in one process."""
-        return not self.passed and self.in_one_process == "passed"
+        return is_disputed(vars(self))
 
 
 SHOWN_IDS = 10
+
+
+def is_disputed(fields: Mapping[str, Any]) -> bool:
+    """:attr:`Verdict.is_disputed` of a verdict's fields; records of former versions have no second opinion."""
+    return not fields["passed"] and fields.get("in_one_process") == "passed"
 
 
 def disputed_lines(samples: Iterable[tuple[str, bool]]) -> list[str]:
@@ -77,4 +83,5 @@ def disputed_lines(samples: Iterable[tuple[str, bool]]) -> list[str]:
     different = list(dict.fromkeys(ids))
     names = ", ".join(different[:SHOWN_IDS]) + (", ..." if len(different) > SHOWN_IDS else "")
     count = f"{len(ids):,} sample{'s' if len(ids) > 1 else ''} failed here and pass{'' if len(ids) > 1 else 'es'}"
-    return [f"{count} in one process, where a program can fake its result: {names}; look at them"]
+    them = "them" if len(ids) > 1 else "it"
+    return [f"{count} in one process, where a program can fake its result: {names}; look at {them}"]

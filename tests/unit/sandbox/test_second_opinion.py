@@ -13,6 +13,7 @@ import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
 from evalkit.sandbox.plain import is_plain
+from evalkit.sandbox.verdict import disputed_lines
 from tests.support.sandbox import one_process
 
 PASSES = "in one process, where a program can fake its result, it passes"
@@ -195,3 +196,44 @@ def test_plain_samples_ask_for_no_second_opinion(checker: Checker) -> None:
 def test_a_failure_says_nothing_of_one_process_unless_it_was_asked() -> None:
     verdict = Verdict("Test/0", False, "failed", "", 0.0, 0.0, "off")
     assert not verdict.is_disputed
+
+
+def test_the_check_counts_and_names_disputed_samples(tmp_path: Path) -> None:
+    samples = [text_of(name) for name in ("entry as a class", "wrong", "deque", "own __ne__")]
+    rows = [
+        {"task_id": p.task_id, "prompt": p.prompt, "test": p.test, "entry_point": p.entry_point} for p, _ in samples
+    ]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = [{"task_id": p.task_id, "completion": completion} for p, completion in samples]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    command = [
+        sys.executable,
+        "-m",
+        "evalkit.cli.humaneval",
+        "check",
+        "samples.jsonl",
+        "--data",
+        "data.jsonl",
+        "-k",
+        "1",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    line = (
+        "1 sample failed here and passes in one process, where a program can fake its result: entry as a class; "
+        "look at it\n"
+    )
+    assert line in done.stdout
+    results = [json.loads(text) for text in (tmp_path / "samples_results.jsonl").read_text().splitlines()]
+    assert [(row["passed"], row["in_one_process"]) for row in results] == [
+        (False, "passed"),
+        (False, "failed"),
+        (True, "passed"),
+        (False, "failed"),
+    ]
+
+
+def test_a_line_of_many_names_ten() -> None:
+    (line,) = disputed_lines([("a", True), ("a", True), *((str(number), True) for number in range(20)), ("b", False)])
+    assert line.startswith("22 samples failed here and pass in one process")
+    assert ": a, 0, 1, 2, 3, 4, 5, 6, 7, 8, ...;" in line
+    assert disputed_lines([("a", False)]) == []
