@@ -435,7 +435,7 @@ def needs_second_opinion(first: Settled) -> bool:
     """Whether two processes may differ from one (``plain.py``). What says nothing about the program asks for none."""
     if first.label == "harness error" or first.detail.startswith(NOT_JUDGED):
         return False
-    return not first.outcome.get("plain", False)
+    return "could not cross" in first.detail or not first.outcome.get("plain", False)
 
 
 def together(first: Settled, second: Settled | None) -> tuple[str, str]:

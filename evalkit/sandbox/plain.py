@@ -47,6 +47,8 @@ def names_of_tests(prompt: str, test: str, entry_point: str) -> frozenset[str] |
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in entries and id(node) not in called:
             return None
+        if isinstance(node, ast.FunctionDef) and node.name == entry_point:
+            return None
         if isinstance(node, ast.Compare) and not _asks_for_values(node):
             return None
     # No attributes, no imports: all of these are global names.
@@ -69,7 +71,7 @@ def has_its_own_names(tests: frozenset[str], program: str) -> bool:
     words = set(_WORD.findall(program))
     if words & _REACHING or program.rstrip().endswith("\\"):  # the tests' first line would belong to it
         return False
-    if not words & tests:
+    if not words & tests and program.isascii():  # other letters may be another spelling of a name
         return True
     try:
         mentioned, bound = _globals_of(program)

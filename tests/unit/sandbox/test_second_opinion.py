@@ -53,6 +53,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "cut after a decorator": ("", "def f(): return 1\n@staticmethod", "assert f() == 1", ""),
     "identity of a text": ("", "def f(x): return x", "s = 'a b' * 3\nassert f(s) is s", ""),
     "same, but equal": ("", "def f(x): return list(x)", "s = [1]\nassert f(s) == s", ""),
+    "beyond the limits": ("", "def f(): return [None] * 2_100_000", "assert len(f()) == 2_100_000", ""),
+    "entry of the tests": ("", "def f(n): return n and f(n - 1)", "assert candidate(3) == -1", "def f(n): return -1\n"),
     "wrong": ("", "def f(x): return -x", "assert f(2) == 2", ""),
     "deque": ("", "import collections\ndef f(): return collections.deque([1])", "assert list(f()) == [1]", ""),
 }  # fmt: skip
@@ -61,7 +63,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
 def text_of(name: str) -> tuple[Problem, str]:
     prompt, completion, lines, before = CASES[name]
     test = f"{before}def check(f):\n{textwrap.indent(lines, '    ')}\n"
-    if lines.startswith("global"):
+    if "candidate" in lines or lines.startswith("global"):
         test = test.replace("def check(f)", "def check(candidate)")
     return Problem(name, prompt, test, "f"), completion + "\n"
 
@@ -172,6 +174,8 @@ PLAIN = "def check(candidate):\n    assert candidate([1, 2], 'a') == [2, 1]\n   
         ("def check(c):\n    assert c(1) is 1\n", "def f(x): pass\n", False),
         ("def check(c):\n    assert str(c)\n", "def f(x): pass\n", False),
         ("def check(c):\n    assert f(1) == 1 and f\n", "def f(x): pass\n", False),
+        ("def f(x): return 1\ndef check(c):\n    assert c(1) == 1\n", "def f(x): pass\n", False),
+        (PLAIN, "\uff4cen = abs\ndef f(x, s): pass\n", False),
         ("import random\ndef check(c):\n    assert c(1) == 1\n", "def f(x): pass\n", False),
         ("def check(c):\n    try: c(1)\n    except ValueError: pass\n", "def f(x): pass\n", False),
     ],
