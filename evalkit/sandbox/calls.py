@@ -65,6 +65,10 @@ class Lacking(Ending):
     """The program imports a module that its nursery has not loaded: the sample is judged elsewhere, from its start."""
 
 
+class FailedWhole(Ending):
+    """Program and tests, in one process, did not run to their end."""
+
+
 class Over(Ending):
     """The sample has its verdict; what is left of it says nothing any more."""
 
@@ -448,6 +452,11 @@ class Session:
             raise
         finally:
             self._depth.add(-ROOM)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether only numbers, texts and their containers have crossed, and all of what they are."""
+        return self._heap.is_plain and not (self.notes or self.doubts or self.spoilt)
 
     @property
     def crossing_seconds(self) -> float:

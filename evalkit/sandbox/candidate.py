@@ -24,6 +24,7 @@ from . import raised
 from .depth import FRAMES, ROOM, TOO_DEEP, Depth
 from .heap import MAX_GIVEN, Heap
 from .interpreter import compile_alike
+from .one_process import run_whole
 from .remote import abilities_of, kind_of, perform
 from .values import (
     CrossingError,
@@ -435,6 +436,9 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
     send({"up": True}, replies_fd)
     requests = Requests(requests_fd)
     request = requests.receive()
+    if "whole" in request:
+        send(run_whole(request["whole"]), replies_fd)
+        return
     names: dict[str, Any] = {}
     objects = Objects(names, request["classes"], requests)
     entry, reply = load(request["program"], request["entry_point"], objects)

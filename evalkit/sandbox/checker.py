@@ -23,7 +23,7 @@ from typing import Any
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.verdict import Problem, Verdict
-from evalkit.sandbox.wire import NO_THREADS
+from evalkit.sandbox.wire import NO_THREADS, NOT_JUDGED
 from evalkit.sandbox.worker import (
     BUSY_SHARE,
     IDLE_SHARE,
@@ -53,6 +53,7 @@ ATTEMPTS = {
 KEPT = ("starved", "fault", "crashed")
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
 PAUSE_SECONDS = 0.1
+PASSES_IN_ONE = "in one process, where a program can fake its result, it passes"
 GIVING_UP = 5  # after so many lost samples in a row, a worker tries each further one once
 
 
@@ -342,17 +343,51 @@ class Checker:
         worker.start_tester()
 
     def _verdict(self, worker: Worker, job: _Job, *, patient: bool = True) -> Verdict:
-        """One sample: an attempt, and more where it says nothing about the program."""
+        """One sample: what becomes of it, and a second opinion where two processes may differ from one."""
         problem, completion, _, note, tried = job
-        # Attempts by why they are no verdict: three losses are no crash. Those of a check that was stopped count.
-        made: Counter[str | None] = Counter({why: min(tried.get(why, 0), ATTEMPTS[why] - 1) for why in KEPT})
-        attempts, killed_for_memory = made.total(), False
         note("begun")
+        first = self._settled(worker, problem, completion, patient=patient, note=note, tried=tried)
+        second = None
+        if needs_second_opinion(first):
+            second = self._settled(worker, problem, completion, patient=patient, in_one_process=True)
+        label, detail = together(first, second)
+        outcome = first.outcome
+        return Verdict(
+            task_id=problem.task_id,
+            passed=label == "passed",
+            label=label,
+            detail=detail,
+            seconds=float(outcome.get("seconds", 0.0)),
+            cpu_seconds=float(outcome.get("cpu_seconds", 0.0)),
+            isolation=str(outcome.get("isolation", worker.level)),
+            output=str(outcome.get("output", "")),
+            printed_bytes=int(outcome.get("printed_bytes", 0)),
+            attempts=first.attempts,
+            in_one_process=second.label if second is not None else "",
+        )
+
+    def _settled(
+        self,
+        worker: Worker,
+        problem: Problem,
+        completion: str,
+        *,
+        patient: bool,
+        note: Note = lambda _: None,
+        tried: Mapping[str, int] | None = None,
+        in_one_process: bool = False,
+    ) -> Settled:
+        """An attempt, and more where it says nothing about the program."""
+        # Attempts by why they are no verdict: three losses are no crash. Those of a check that was stopped count.
+        made: Counter[str | None] = Counter({why: min((tried or {}).get(why, 0), ATTEMPTS[why] - 1) for why in KEPT})
+        attempts, killed_for_memory = made.total(), False
         while True:
             if self._closing.is_set():
                 raise CancelledError
             attempts += 1
-            outcome, was_alone, kernel_killed = self._attempt_in_turn(worker, problem, completion, alone=attempts > 1)
+            outcome, was_alone, kernel_killed = self._attempt_in_turn(
+                worker, problem, completion, alone=attempts > 1, in_one_process=in_one_process
+            )
             killed_for_memory = was_alone and kernel_killed
             why = why_again(outcome, was_alone=was_alone)
             made[why] += 1
@@ -367,21 +402,10 @@ class Checker:
         label, detail = final_label(outcome, for_memory=killed_for_memory, level=worker.level)
         if label == "harness error":
             detail = f"tried {attempts} times: {detail}" if attempts > 1 else detail
-        return Verdict(
-            task_id=problem.task_id,
-            passed=label == "passed",
-            label=label,
-            detail=detail,
-            seconds=float(outcome.get("seconds", 0.0)),
-            cpu_seconds=float(outcome.get("cpu_seconds", 0.0)),
-            isolation=str(outcome.get("isolation", worker.level)),
-            output=str(outcome.get("output", "")),
-            printed_bytes=int(outcome.get("printed_bytes", 0)),
-            attempts=attempts,
-        )
+        return Settled(label, detail, attempts, outcome)
 
     def _attempt_in_turn(
-        self, worker: Worker, problem: Problem, completion: str, *, alone: bool
+        self, worker: Worker, problem: Problem, completion: str, *, alone: bool, in_one_process: bool
     ) -> tuple[dict[str, Any], bool, bool]:
         """One attempt: its outcome, whether no other ran beside it, whether the kernel killed for memory meanwhile."""
         try:
@@ -395,7 +419,7 @@ class Checker:
         else:
             token = self._turns.shared()
         try:
-            outcome = self._attempt(worker, problem, completion)
+            outcome = self._attempt(worker, problem, completion, in_one_process=in_one_process)
         except Exception as error:  # a fault of ours, or no memory left here: this sample's, not the run's
             worker.kill()
             outcome = lost(f"{type(error).__name__}: {error}")
@@ -403,21 +427,21 @@ class Checker:
             was_alone = self._turns.end(0 if alone else token)
         return outcome, was_alone, alone and (memory_kills() or 0) > before
 
-    def _attempt(self, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+    def _attempt(self, worker: Worker, problem: Problem, completion: str, *, in_one_process: bool) -> dict[str, Any]:
         """One attempt's outcome. The processes are ended where they can't be trusted with another one.
 
         Raises:
             SandboxError, OSError: the worker with more modules, which the program needs, does not start.
         """
         try:
-            outcome = worker.check(problem, completion)
+            outcome = worker.check(problem, completion, in_one_process=in_one_process)
         except WorkerDiedError as died:
             outcome = of_dead_worker(died)
             if died.is_over or outcome["label"] == "harness error":
                 worker.kill()
             return outcome
         if outcome["label"] == "lacking":
-            return self._attempt_with_more(worker, problem, completion)
+            return self._attempt_with_more(worker, problem, completion, in_one_process=in_one_process)
         if (
             outcome["label"] == "harness error"
             or outcome.get("signal") == signal.SIGKILL
@@ -426,7 +450,9 @@ class Checker:
             worker.kill()
         return outcome
 
-    def _attempt_with_more(self, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+    def _attempt_with_more(
+        self, worker: Worker, problem: Problem, completion: str, *, in_one_process: bool
+    ) -> dict[str, Any]:
         """An attempt, from its start, where the whole standard library is loaded."""
         if not worker.may_lack:
             return lost("it was said to need more modules where all are loaded")
@@ -435,7 +461,46 @@ class Checker:
         fuller = worker.fuller
         if not fuller.is_running:
             self._start(fuller)
-        return {**self._attempt(fuller, problem, completion), "isolation": str(fuller.level)}
+        outcome = self._attempt(fuller, problem, completion, in_one_process=in_one_process)
+        return {**outcome, "isolation": str(fuller.level)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """What became of a sample, with program and tests in two processes or in one."""
+
+    label: str
+    detail: str
+    attempts: int
+    outcome: dict[str, Any]
+    """Of the last attempt."""
+
+
+def needs_second_opinion(first: Settled) -> bool:
+    """Whether two processes may differ from one (``plain.py``). What says nothing about the program asks for none."""
+    if first.label == "harness error" or first.detail.startswith(NOT_JUDGED):
+        return False
+    return "could not cross" in first.detail or not first.outcome.get("plain", False)
+
+
+def together(first: Settled, second: Settled | None) -> tuple[str, str]:
+    """Label and detail of a sample: it passes where it does in two processes and, if asked, in one.
+
+    A program can make itself fail in one process, so that is believed; it can fake a pass there, so that is only told.
+    """
+    if second is None:
+        return first.label, first.detail
+    if second.label == "passed":
+        return first.label, first.detail if first.label == "passed" else f"{first.detail}; {PASSES_IN_ONE}"
+    if first.label == "passed":
+        if second.label == "harness error":
+            return second.label, f"in one process: {second.detail}"
+        how = "fails in one" if second.label == "failed" else f"in one: {second.label}"
+        ends = f"passes with program and tests in two processes, but {how}: {second.detail}".removesuffix(": ")
+        return "failed", "; ".join(filter(None, (ends, first.detail)))
+    if second.label != "harness error" and "could not cross" in first.detail:
+        return first.label, f"{first.detail}; it fails in one process, too"
+    return first.label, first.detail
 
 
 def lost(detail: str) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def result_row(sample: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
         "result": verdict.label,
         "passed": verdict.passed,
         "detail": verdict.detail,
+        "in_one_process": verdict.in_one_process,
         "seconds": round(verdict.seconds, 4),
         "cpu_seconds": round(verdict.cpu_seconds, 4),
         "attempts": verdict.attempts,

@@ -60,6 +60,7 @@ def flatten(root: Any, encoder: Encoder) -> Any:
         elif type(value) is tuple:
             nodes[number] = ["t", *map(down, value)]
         else:
+            encoder.heap.is_plain = False
             state = state_of(value)
             kept.append(state)
             nodes[number] = [
@@ -99,6 +100,7 @@ def _unflatten(nodes: list[Any], decoder: Decoder) -> Any:
         if node[0] in ("l", "d"):
             made[number] = [] if node[0] == "l" else {}
         elif node[0] == "p" and decoder.remote is not None:
+            decoder.heap.is_plain = False
             made[number] = decoder.remote("p", [node[2], {"d": []}], decoder)
         elif node[0] != "t":
             raise ValueError("an unknown node")

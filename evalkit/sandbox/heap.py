@@ -50,6 +50,8 @@ class Heap:
         """Told what of a value does not cross though the rest of it does."""
         self.last: list[Any] = []
         """What objects held before a change, where somebody may still use it without a reference."""
+        self.is_plain = True
+        """Whether only numbers, texts and their containers have crossed."""
         self.search = Search()
         """For the orders of sets."""
         self._next = first

@@ -22,6 +22,7 @@ from typing import Any
 
 from .calls import (
     Channel,
+    FailedWhole,
     Fault,
     Gone,
     Lacking,
@@ -33,6 +34,8 @@ from .calls import (
     Uncrossed,
 )
 from .interpreter import compile_alike
+from .one_process import whole_program
+from .plain import is_plain
 from .settings import settings_of
 from .stock import NotHereError
 from .wire import END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
@@ -153,6 +156,7 @@ class Judge:
         channel.open()
         channel.may_lack = job["may_lack"]
         label, detail, word = self._judge(job, channel)
+        plain = label != "malformed" and self._is_plain(job)
         if self.session is not None:
             self.session.close()
         self.session = None
@@ -172,7 +176,14 @@ class Judge:
             "output": channel.output.hex(),
             "printed": channel.printed,
             "numpy": "numpy" in sys.modules,
+            "plain": plain,
         }
+
+    def _is_plain(self, job: dict[str, Any]) -> bool:
+        """Whether the sample in hand needs no second opinion."""
+        if job["in_one_process"] or self.session is None or not self.session.is_plain:
+            return False
+        return is_plain(job["prompt"], job["test"], job["entry_point"], job["prompt"] + job["completion"])
 
     def _waited(self) -> float:
         """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""
@@ -220,6 +231,9 @@ class Judge:
                 self._tell({"up": True})
                 begun, self._waited_at_start = time.monotonic(), self._waited()
                 try:
+                    if job["in_one_process"]:
+                        self._run_whole(job, channel)
+                        return "passed", "", KILL
                     self._load_program(job, channel, program, session)
                     run_tests(job, session)
                 finally:
@@ -232,10 +246,14 @@ class Judge:
         except TimeIsUp:
             return "timed out", "wall clock", KILL
         except Gone:
+            if job["in_one_process"]:
+                return "gone", "", END
             calls = session.calls
             return "gone", f"in call {calls} of the tests" if calls else "while the program was loaded", END
         except Lacking as error:
             return "lacking", str(error), KILL
+        except FailedWhole as error:
+            return "failed", str(error), KILL
         except Malformed as error:
             return "malformed", str(error), KILL
         except Uncrossed as error:
@@ -276,6 +294,14 @@ class Judge:
             raise session.raised(ready["raised"])
         if ready != {"ready": True}:
             raise Malformed("no sign that the program was loaded")
+
+    @staticmethod
+    def _run_whole(job: dict[str, Any], channel: Channel) -> None:
+        """Have the candidate run program and tests together; returns where it says that they ran to their end."""
+        channel.send({"whole": whole_program(job, compiled(job["prompt"], job["test"])[1])})
+        ended = channel.receive()
+        if ended != {"finished": True}:
+            raise FailedWhole(str(ended.get("failed"))[:800])
 
     def _described(self, error: BaseException, test: str, program: str) -> tuple[str, str]:
         """Label and detail of an exception that ended the tests. Its text may hold a value of the program, which then

@@ -234,7 +234,8 @@ class Tester:
         Raises:
             DiedError: it made none.
         """
-        stays = is_traceless(job["prompt"], job["test"], job["entry_point"])
+        # Where the program runs its tests itself, the judge only waits.
+        stays = job["in_one_process"] or is_traceless(job["prompt"], job["test"], job["entry_point"])
         if not stays:
             with contextlib.suppress(Fault):  # then the judge says so
                 compiled(job["prompt"], job["test"])
@@ -352,6 +353,7 @@ class Tester:
             "label": "harness error" if label == "lost" else label,
             "detail": detail,
             "is_lost": label == "lost",
+            "plain": report["plain"],
             "is_spent": crossing > 0.9 * MAX_CROSSING * limit,  # nearly all that crossing is ever given
             "signal": ended_by if label == "crashed" else 0,
             "cpu_seconds": cpu,
@@ -367,7 +369,7 @@ class Tester:
 
 NO_REPORT: dict[str, Any] = {
     **{"label": "lost", "detail": "", "word": KILL.decode(), "output": "", "printed": 0},
-    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "crossing": 0.0, "numpy": False},
+    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "crossing": 0.0, "numpy": False, "plain": False},
 }
 _LABELS = frozenset(
     (

@@ -100,6 +100,14 @@ def _is_traceless_prompt(tree: ast.Module) -> bool:
     return True
 
 
+def _parsed_prompt(prompt: str) -> ast.Module:
+    """With a body for the function that it ends in; one that is whole, or empty, as it is."""
+    try:
+        return ast.parse(prompt.rstrip() + "\n    pass\n")
+    except SyntaxError:
+        return ast.parse(prompt)
+
+
 @functools.lru_cache(maxsize=512)
 def is_traceless(prompt: str, test: str, entry_point: str) -> bool:
     """Whether these texts, run as the tests of a candidate, change nothing in the interpreter that runs them.
@@ -108,8 +116,6 @@ def is_traceless(prompt: str, test: str, entry_point: str) -> bool:
         prompt: ends in the entry's docstring, so it is looked at with a body for it.
     """
     try:
-        return _is_traceless_test(ast.parse(test), entry_point) and _is_traceless_prompt(
-            ast.parse(prompt.rstrip() + "\n    pass\n")
-        )
+        return _is_traceless_test(ast.parse(test), entry_point) and _is_traceless_prompt(_parsed_prompt(prompt))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False

@@ -204,6 +204,8 @@ class Encoder:
         return {tag.upper(): [recipe, *encoded]}
 
     def stock(self, name: str, value: Any, depth: int) -> Any:
+        self.heap.is_plain = False
+
         def body() -> Any:
             parts = self.parts(name, value, depth)
             return self.rest(value) if parts is None else {"x": [name, *parts]}
@@ -227,6 +229,7 @@ class Encoder:
 
     def special(self, value: Any, kind: type, depth: int) -> Any:
         """Prompt classes, namedtuples, subclasses of stock types, exceptions, named builtins; then the rest."""
+        self.heap.is_plain = False
         if self.prompt_class(kind) and _rebuildable(kind):
 
             def body() -> Any:
@@ -535,6 +538,7 @@ class Decoder:
         if build is not None:
             return build(self, body, depth + 1)
         if tag in ("u", "p", "o", "h", "k", "e") and self.remote is not None:
+            self.heap.is_plain = False
             return self.remote(tag, body, functools.partial(self, depth=depth + 1))
         raise ValueError(f"unknown tag {str(tag)[:20]!r}")
 
@@ -612,6 +616,7 @@ def _frozenset(decoder: Decoder, body: Any, depth: int) -> frozenset[Any]:
 
 
 def _stock(decoder: Decoder, body: Any, depth: int) -> Any:
+    decoder.heap.is_plain = False
     name, *parts = _list(body)
     if type(name) is not str or name not in TABLE:
         raise ValueError("not a stock type")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 LABELS = (
     "passed",  # the tests ran to their end
@@ -52,3 +54,34 @@ class Verdict:
     """How much it printed altogether."""
     attempts: int = 1
     """2 if a time-out under load, or a harness error, was tried again."""
+    in_one_process: str = ""
+    """The label of the second opinion, program and tests in one process; "" where it was not needed."""
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether it failed here and passes in one process."""
+        return is_disputed(vars(self))
+
+
+SHOWN_IDS = 10
+
+
+def is_disputed(fields: Mapping[str, Any]) -> bool:
+    """:attr:`Verdict.is_disputed` of a verdict's fields; records of former versions have no second opinion."""
+    return not fields["passed"] and fields.get("in_one_process") == "passed"
+
+
+def disputed_lines(samples: Iterable[tuple[str, bool]]) -> list[str]:
+    """What a report says of samples that failed here and pass in one process: a line, or none where there is none.
+
+    Args:
+        samples: task id, and :attr:`Verdict.is_disputed`.
+    """
+    ids = [task_id for task_id, is_disputed in samples if is_disputed]
+    if not ids:
+        return []
+    different = list(dict.fromkeys(ids))
+    names = ", ".join(different[:SHOWN_IDS]) + (", ..." if len(different) > SHOWN_IDS else "")
+    count = f"{len(ids):,} sample{'s' if len(ids) > 1 else ''} failed here and pass{'' if len(ids) > 1 else 'es'}"
+    them = "them" if len(ids) > 1 else "it"
+    return [f"{count} in one process, where a program can fake its result: {names}; look at {them}"]

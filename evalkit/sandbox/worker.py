@@ -223,8 +223,11 @@ class Worker:
         self._processes.append(process)
         return process
 
-    def check(self, problem: Problem, completion: str) -> dict[str, Any]:
+    def check(self, problem: Problem, completion: str, *, in_one_process: bool = False) -> dict[str, Any]:
         """Run one sample and return the tester's verdict.
+
+        Args:
+            in_one_process: the program runs its tests itself (``one_process.py``).
 
         Raises:
             WorkerDiedError: no verdict came; the processes are gone.
@@ -236,6 +239,7 @@ class Worker:
             "completion": completion,
             "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
             "may_lack": self.may_lack,
+            "in_one_process": in_one_process,
         }
         if not self.is_running:
             raise WorkerDiedError("the helper processes are not running")

@@ -208,12 +208,12 @@ def test_site_packages_cannot_be_read(checker: Checker) -> None:
 def attempts(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """Outcomes that replace those of real attempts, first to last."""
     queue: list[dict[str, Any]] = []
-    monkeypatch.setattr(Checker, "_attempt", lambda *_: queue.pop(0))
+    monkeypatch.setattr(Checker, "_attempt", lambda *_, **__: queue.pop(0))
     yield queue
     assert queue == []
 
 
-GOOD = {"label": "passed", "detail": ""}
+GOOD = {"label": "passed", "detail": "", "plain": True}
 FAULT = {"label": "harness error", "detail": "fork: no memory"}
 
 
@@ -229,10 +229,10 @@ def test_losses_do_not_use_up_the_attempts_of_a_killed_program(
 ) -> None:
     lost = {"label": "harness error", "detail": "gone", "is_lost": True}
     killed = {"label": "crashed", "detail": "SIGKILL", "signal": signal.SIGKILL}
-    outcomes = [lost, lost, lost, killed, killed, {"label": "passed", "detail": ""}]
+    outcomes = [lost, lost, lost, killed, killed, GOOD]
     monkeypatch.setattr("evalkit.sandbox.checker.PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("evalkit.sandbox.checker.memory_kills", lambda: 0)
-    monkeypatch.setattr(Checker, "_attempt", lambda *_: outcomes.pop(0))
+    monkeypatch.setattr(Checker, "_attempt", lambda *_, **__: outcomes.pop(0))
     verdict = judge(checker, SOLVE)
     assert (verdict.label, verdict.attempts) == ("passed", 6)
 
@@ -255,7 +255,7 @@ def test_a_program_that_others_killed_is_not_called_crashed(
 
 
 def test_a_time_out_alone_is_final(checker: Checker, attempts: list[dict[str, Any]]) -> None:
-    attempts += [{"label": "timed out", "detail": "", "waited_seconds": 2.0, "seconds": 4.0}]
+    attempts += [{"label": "timed out", "detail": "", "waited_seconds": 2.0, "seconds": 4.0, "plain": True}]
     assert judge(checker, "").attempts == 1
 
 
@@ -269,8 +269,8 @@ def test_a_starved_time_out_among_others_gets_a_turn_alone(monkeypatch: pytest.M
     running: list[int] = []
     overlap: list[int] = []
 
-    def attempt(self: Checker, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
-        del self, worker, problem
+    def attempt(self: Checker, worker: Worker, problem: Problem, completion: str, **how: bool) -> dict[str, Any]:
+        del self, worker, problem, how
         running.append(1)
         if completion == "second":
             completion = "done"
@@ -315,11 +315,11 @@ def test_verdicts_come_in_the_order_of_the_samples() -> None:
 def test_a_dead_tester_or_nursery_is_a_harness_error_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     real, victims = Worker.check, [0, 1]
 
-    def dying(self: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+    def dying(self: Worker, problem: Problem, completion: str, **how: bool) -> dict[str, Any]:
         if victims:
             self._processes[victims.pop()].kill()
             self._processes[-1].poll()
-        return real(self, problem, completion)
+        return real(self, problem, completion, **how)
 
     monkeypatch.setattr(Worker, "check", dying)
     with Checker(jobs=1, timeout_seconds=TIMEOUT_SECONDS) as one:
@@ -330,7 +330,7 @@ def test_a_dead_tester_or_nursery_is_a_harness_error_and_replaced(monkeypatch: p
 
 
 def test_a_silent_tester_is_a_time_out(monkeypatch: pytest.MonkeyPatch, checker: Checker) -> None:
-    def silent(*_: object) -> dict[str, Any]:
+    def silent(*_: object, **__: object) -> dict[str, Any]:
         raise WorkerDiedError("the tests did not end", cpu_share=share)
 
     monkeypatch.setattr(Worker, "check", silent)
@@ -733,9 +733,9 @@ def test_sealed_programs_are_judged_again_where_they_need_more_modules(monkeypat
     asked = []
     again = Checker._attempt_with_more
 
-    def noted(self: Checker, worker: Worker, problem: Problem, completion: str) -> dict[str, Any]:
+    def noted(self: Checker, worker: Worker, problem: Problem, completion: str, **how: bool) -> dict[str, Any]:
         asked.append(completion)
-        return again(self, worker, problem, completion)
+        return again(self, worker, problem, completion, **how)
 
     monkeypatch.setattr(Checker, "_attempt_with_more", noted)
     usual = [SOLVE, "    return None\n", "    import no_such_module\n", "    raise ValueError\n"]
@@ -759,7 +759,7 @@ def test_sealed_programs_are_judged_again_where_they_need_more_modules(monkeypat
         assert asked == more
         asked.clear()
         liar = sealed.check(PROBLEM, [ASKS_FOR_MORE + SOLVE])[0]  # where all is loaded, these words are rubbish
-        assert (liar.label, len(asked)) == ("malformed", 1)
+        assert (liar.label, len(asked)) == ("malformed", 2)  # the second opinion lies as well
 
 
 def test_no_program_asks_for_more_modules_where_files_can_be_read(checker: Checker) -> None:

@@ -28,7 +28,7 @@ LEAKS = [
     ),
     ("import warnings\n    warnings.simplefilter('error')\n    f(1)", "import warnings\n    warnings.warn('x')"),
     ("import json\n    json.loads = None\n    f(1)\n    f(1)", "import json\n    assert json.loads('1') == 1"),
-    ("import os\n    os.chdir('/usr')\n    f(1)", "import os\n    assert os.getcwd() == '/'"),
+    ("import os\n    os.chdir('/usr')\n    f(1)", "import os\n    assert os.getcwd() != '/usr'"),
 ]
 
 
