@@ -22,8 +22,8 @@ _WORD = re.compile(r"[^\W\d]\w*")
 # Words of a program that may reach names, settings of the interpreter or statements beyond its own.
 _REACHING = frozenset(
     (
-        *("globals", "vars", "exec", "builtins", "modules", "gc", "ctypes", "settrace", "setprofile", "currentframe"),
-        *("setrecursionlimit", "set_int_max_str_digits", "_getframe", "f_back", "f_globals"),
+        *("globals", "vars", "exec", "builtins", "modules", "gc", "ctypes", "settrace", "setprofile"),
+        *("setrecursionlimit", "set_int_max_str_digits", "inspect", "traceback", "_getframe", "f_back", "f_globals"),
         *("__builtins__", "__globals__", "__main__", "__future__"),
     )
 )
