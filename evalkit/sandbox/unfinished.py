@@ -121,7 +121,8 @@ class UnfinishedCheck:
     def count(self) -> int:
         """How many verdicts the file holds: a signal may have come between the writing of one and the note of it."""
         records = journal.read(self.path).records
-        return len({record["sample"] for record in records if record["verdict"]["label"] != "harness error"})
+        verdicts = [record for record in records if record["kind"] == "verdict"]
+        return len({record["sample"] for record in verdicts if record["verdict"]["label"] != "harness error"})
 
     def remove(self) -> None:
         """Remove the file: the results are written."""
