@@ -93,7 +93,7 @@ def test_no_pass_that_one_process_does_not_give_and_no_silent_failure(checker: C
 
 
 def test_a_pass_in_two_processes_alone_is_none(checker: Checker) -> None:
-    for name in ("tests' helper replaces", "closed generator", "len of the program"):
+    for name in ("tests' helper replaces", "len of the program"):
         problem, completion = text_of(name)
         (verdict,) = checker.check(problem, [completion])
         assert (verdict.label, verdict.in_one_process) == ("failed", "failed"), name
