@@ -79,6 +79,8 @@ def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
         found = of_kind(loader, node)
     except ValueError:
         found = math.nan
+    if NUMBER.fullmatch(text) or re.fullmatch(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", text):
+        raise _unclear(node, f"{text} is not finite; write a finite number, or '{text}' for a text")
     hint = f"write {found}" if math.isfinite(found) else "write a finite number"
     if re.fullmatch(r"[-+]?0[0-9]+", text):
         hint = f"write {int(text)}" + (f" (or {found}, if it is octal)" if math.isfinite(found) else "")

@@ -444,7 +444,7 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
         ("suites:\n  gpt4all: {margin: '1'}", "2: suites: gpt4all: margin: expected a number, found '1'"),
         (
             "suites:\n  gpt4all:\n    margin: .nan",
-            "3: suites: gpt4all: margin: expected a number above 0 and below 100",
+            "3: not valid YAML (.nan is not finite; write a finite number, or '.nan' for a text)",
         ),
         ("suites:\n  gpt4all: {metric: acc}", "2: suites: gpt4all: unknown key 'metric'"),
         ("suites:\n  gpt4all: 3", "2: suites: gpt4all: expected a mapping, found 3"),
