@@ -66,7 +66,7 @@ def test_an_option_is_one_line(tmp_path: Path) -> None:
     assert after["evalkit"]["config"]["swap_space"] is after["evalkit"]["identity"]["settings"]["swap_space"] is True
     for command in ("run", "gate", "infer"):
         assert "--swap-space" in evalkit(root, command, "--help").stdout
-    (root / "run.yaml").write_text("model: tiny\nswap_space: no\nsuite: truthfulqa\ndata: samples\nlimit: 2\n")
+    (root / "run.yaml").write_text("model: tiny\nswap_space: false\nsuite: truthfulqa\ndata: samples\nlimit: 2\n")
     assert evalkit(root, "run", "--config", "run.yaml", "--output", "yaml").returncode == 0
 
     # Records of before are whole, and comparable with those of after.

@@ -23,6 +23,7 @@ from evalkit.models import load as load_module
 from evalkit.paths import configs_dir
 from evalkit.records.model import MetricValue
 from evalkit.results.reading import read_run, read_samples
+from evalkit.scoring.packs import Scored
 from evalkit.suites import load_suites, load_tasks
 from tests.support import protocol
 from tests.support.checkpoints import write_random_mistral
@@ -184,8 +185,20 @@ def test_samples_that_failed_refuse_the_score_and_change_the_exit_code(
         answer = model.scores
 
         def scores(requests: Any, session: Any) -> Scores:
-            found = answer(requests, session)
-            return replace(found, answers=[(float("nan"), False), *found.answers[1:]])
+            launch = model.scorer.launch
+
+            def launched(rows: Any, pack: Any) -> Any:
+                computed = launch(rows, pack)
+
+                def result() -> Scored:
+                    found = computed()
+                    pairs = zip(found.requests, found.logprobs, strict=True)
+                    return replace(found, logprobs=[float("nan") if index == 0 else value for index, value in pairs])
+
+                return result
+
+            model.scorer.launch = launched
+            return answer(requests, session)
 
         model.scores = scores  # type: ignore[method-assign]
         return model
