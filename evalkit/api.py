@@ -447,8 +447,6 @@ def _name(run: RunLike) -> str:
     if not isinstance(run, (str, os.PathLike)):
         raise ConfigError(f"expected a path, a name or a Run, found {type(run).__name__}")
     name = os.fspath(run)
-    if isinstance(name, bytes):
-        raise ConfigError("expected a path, a name or a Run, found bytes")
     _check_name(name)
     return name
 
@@ -494,6 +492,8 @@ def _plain(function: str, name: str, value: Any) -> Any:
         return value.tolist()
     if isinstance(value, (list, tuple)):
         return [_plain(function, name, item) for item in value]
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise ConfigError(f"evalkit.{function}: {name}: a number of more than 64 bits")
     if value is None or isinstance(value, (str, bytes, bool, int, float, dict)):
         return value
     raise ConfigError(f"evalkit.{function}: {name}: expected what a YAML file can hold, found {type(value).__name__}")
