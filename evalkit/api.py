@@ -8,6 +8,7 @@ packages are imported by the functions that need them.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import os
@@ -187,7 +188,7 @@ def run(
     _check("run", config=(_plain("run", "config", config), str | None), quiet=(quiet, bool))
     asked = {name: _plain("run", name, value) for name, value in options.items()}
     command = ["evalkit.run", *(f"{name}={value}" for name, value in asked.items())]
-    return run_as_asked(config, asked | {"dry_run": dry_run}, command, quiet=quiet)
+    return run_as_asked(config, asked | {"dry_run": _plain("run", "dry_run", dry_run)}, command, quiet=quiet)
 
 
 def run_as_asked(
@@ -445,7 +446,22 @@ def _name(run: RunLike) -> str:
         return str(run.folder)
     if not isinstance(run, (str, os.PathLike)):
         raise ConfigError(f"expected a path, a name or a Run, found {type(run).__name__}")
-    return os.fspath(run)
+    name = os.fspath(run)
+    _check_name(name)
+    return name
+
+
+def _check_name(name: str) -> None:
+    """Refuse what no file can be called: looking for it raises, from one Python to the next at other places."""
+    if "\n" in name or "\r" in name:
+        raise ConfigError(f"{shown(name)}: a path of several lines; give the file's path, not its text")
+    try:
+        Path(name).stat()
+    except ValueError:
+        raise ConfigError(f"{shown(name)}: holds a character that no path has") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(f"{shown(name)}: too long for a path") from None
 
 
 def _path(run: RunLike) -> Path:
@@ -474,7 +490,13 @@ def _plain(function: str, name: str, value: Any) -> Any:
         raise ConfigError(f"evalkit.{function}: {name}: a set has no order; give a list")
     if hasattr(value, "tolist"):
         return value.tolist()
-    return [_plain(function, name, item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(function, name, item) for item in value]
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise ConfigError(f"evalkit.{function}: {name}: a number of more than 64 bits")
+    if value is None or isinstance(value, (str, bytes, bool, int, float, dict)):
+        return value
+    raise ConfigError(f"evalkit.{function}: {name}: expected what a YAML file can hold, found {type(value).__name__}")
 
 
 def _check(function: str, **arguments: tuple[object, Any]) -> None:

@@ -57,7 +57,14 @@ def _no_batch_size(value: str) -> str | None:
 
 
 def _empty(value: str | None) -> str | None:
-    return "is empty; leave it out, or say which" if value is not None and not value.strip() else None
+    if value is None or (value.strip() and "\0" not in value):
+        return None
+    return "holds a NUL character, which no name has" if value.strip() else "is empty; leave it out, or say which"
+
+
+def _half_a_character(value: str | None) -> str | None:
+    found = None if value is None else re.search("[\ud800-\udfff]", value)
+    return f"{found[0]!r} is half a character (a lone surrogate), which no tokenizer takes" if found else None
 
 
 def _empty_source(values: tuple[str, ...]) -> str | None:
@@ -130,12 +137,15 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
             refuse=between(2, None, "a number of tokens that a row can have (2 or more)"),
         ),
     ] = None
-    add_bos: Annotated[bool, Option("Put BOS before every request.", negatable=True, moves_scores=True)] = False
+    add_bos: Annotated[
+        bool, Option("Put BOS before every request.", negatable=True, moves_scores=True, in_requests=True)
+    ] = False
     system_in_user: Annotated[
         bool,
         Option(
             "Put the system prompt at the head of the user's turn, for chat templates that take none.",
             moves_scores=True,
+            in_requests=True,
         ),
     ] = False
 
@@ -179,6 +189,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             default="all",
             refuse=between(1, None, "a number of documents (1 or more)"),
             moves_scores=True,
+            in_requests=True,
         ),
     ] = None
     samples: Annotated[
@@ -187,6 +198,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             "HumanEval: completions for each problem.",
             refuse=between(1, None, "a number of completions (1 or more)"),
             moves_scores=True,
+            in_requests=True,
         ),
     ] = 1
     temperature: Annotated[
@@ -195,6 +207,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             "HumanEval: sampling temperature, 0 is greedy.",
             refuse=between(0.0, 10.0, "between 0 (greedy) and 10"),
             moves_scores=True,
+            in_requests=True,
         ),
     ] = 0.0
     output: Annotated[str, Option("Folder that receives <model>/<time>/.", refuse=_empty)] = "results"
@@ -205,17 +218,23 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             default="the tasks' own",
             refuse=between(1, None, _TOKENS),
             moves_scores=True,
+            in_requests=True,
         ),
     ] = None
     apply_chat_template: Annotated[
-        bool, Option("Wrap contexts in the model's chat template.", negatable=True, moves_scores=True)
+        bool, Option("Wrap contexts in the model's chat template.", negatable=True, moves_scores=True, in_requests=True)
     ] = False
-    system: Annotated[str | None, Option("System prompt.", default="none", moves_scores=True)] = None
+    system: Annotated[
+        str | None,
+        Option("System prompt.", default="none", refuse=_half_a_character, moves_scores=True, in_requests=True),
+    ] = None
     isolation: Annotated[Literal["require", "best", "off"], Option("Model-written programs: require, best or off.")] = (
         "require"
     )
     unsafe_code_execution: Annotated[bool, Option("Permits --isolation off.")] = False
-    seed: Annotated[int, Option("Seed of torch, numpy and random.", refuse=_SEED, moves_scores=True)] = 1234
+    seed: Annotated[
+        int, Option("Seed of torch, numpy and random.", refuse=_SEED, moves_scores=True, in_requests=True)
+    ] = 1234
     fresh: Annotated[bool, Option("Start anew, even if the same command left a run unfinished.")] = False
     resume: Annotated[bool, Option("Continue an unfinished run; an error if there is none.")] = False
     dry_run: Annotated[bool, Option("Look at model and requests, print the plan, score nothing.")] = False

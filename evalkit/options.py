@@ -53,13 +53,18 @@ class Option:
     gate: bool = False
     """Whether `gate --run-model` takes it too; what it does not take is as it was in the baseline, or by default."""
     moves_scores: bool = False
-    """Whether scores depend on it: then it is part of a run's identity."""
+    """Whether scores depend on it: then it is part of a run's identity, and the gate refuses where it differs."""
+    in_requests: bool = False
+    """Of one that moves scores: whether the requests themselves are others where it differs, so that scores of equal
+    requests may be taken over all the same (``--reuse``)."""
 
 
 def between(least: float, most: float | None, what: str) -> Callable[[Any], str | None]:
     """Return what refuses numbers out of a range (and NaN), as ``VALUE is not WHAT``; None is let through."""
 
     def refuse(value: Any) -> str | None:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"a number of more than 64 bits is not {what}"
         is_right = value is None or (least <= value and (most is None or value <= most))
         return None if is_right else f"{value} is not {what}"
 

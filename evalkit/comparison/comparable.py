@@ -11,12 +11,14 @@ from typing import Any
 
 from evalkit.baselines import Baseline
 from evalkit.comparison.pairing import cut_from, data_sha256
+from evalkit.config import RunConfig
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.options import Setting
 from evalkit.records.facts import RequestCounts
-from evalkit.records.identity import same_protocol
+from evalkit.records.identity import MOVING, same_protocol
 from evalkit.records.model import Foreign, RunRecord
 from evalkit.results.lm_eval_settings import ASKING, REFUSED
-from evalkit.suites import Suite, find_task, load_suites, with_chat
+from evalkit.suites import Suite, find_task, load_suites, with_chat, with_programs
 
 FIELDS = {
     "protocol": "how requests are made",
@@ -37,10 +39,15 @@ FIELDS = {
     "requests": "a document's requests or gold answer, or lm-eval's hash over a task's (results files of lm-eval)",
     "failed": "documents without a score",
 }
-"""What is checked, and what it stands for."""
+"""What is checked, and what it stands for; besides these every option that moves scores."""
 
-
-_CHANGING = ("add_bos", "apply_chat_template", "system", "system_in_user", "max_new_tokens")
+_ELSEWHERE = ("limit", "system_in_user", "seed")
+# Options that a comparison says in its own way: the limit as documents, where the system prompt is with the prompt; of
+# the seed only draws depend, and it is named without refusing.
+_OF_PROGRAMS = ("samples", "temperature")
+# Options of tasks whose texts are programs; no other task's answers depend on them.
+_OPTIONS = {key: setting for key, setting in MOVING.items() if key not in _ELSEWHERE}
+FIELDS |= {key: setting.option.help for key, setting in _OPTIONS.items() if key not in FIELDS}
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]
         baseline: the run to judge it by.
         tasks: the tasks to compare; those that the candidate lacks count as a difference.
     """
-    left, right = settings(candidate), settings(baseline)
+    left, right = settings(candidate, tasks), settings(baseline, tasks)
     found = _protocols(candidate, baseline, tasks)
     found += [Difference(name, left[name], right[name]) for name in left if left[name] != right[name]]
     found += other_template(template_of(candidate), template_of(baseline))
@@ -136,12 +143,10 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
         if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite]))
     ]
     config = candidate.config
-    off = f"off ({baseline.protocol})"
-    found += [Difference(name, "on", off) for name in ("add_bos", "apply_chat_template") if getattr(config, name)]
-    if config.system:
-        found.append(Difference("system", _setting(config.system), f"none ({baseline.protocol})"))
-    if config.max_new_tokens:
-        found.append(Difference("max_new_tokens", str(config.max_new_tokens), f"the tasks' own ({baseline.protocol})"))
+    for name, setting in _options_of(names).items():
+        if _is_changed(setting, value := getattr(config, name)):
+            usual = setting.option.default or _setting(setting.default)
+            found.append(Difference(name, _setting(value), f"{usual} ({baseline.protocol})"))
     if config.limit:
         found.append(Difference("limit", f"first {config.limit} of each task", "all"))
     missing = [name for name in names if name not in candidate.metrics]
@@ -180,17 +185,42 @@ def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) 
     return [Difference("protocol", a if whole else f"{a} for {_some(n)}", b) for (a, b), n in other.items()]
 
 
-def settings(record: RunRecord) -> dict[str, str]:
-    """Return what two runs must have in common beside the protocols of their tasks, as text: field -> value."""
+def settings(record: RunRecord, tasks: Iterable[str]) -> dict[str, str]:
+    """Return what two runs must have in common beside the protocols of their tasks, as text: field -> value.
+
+    All options that move scores are among it, whoever adds one.
+    """
     config = record.config
     return {
         "limit": f"first {config.limit} of each task" if config.limit else "all",
         "dtype": record.model.dtype,
-        "add_bos": _setting(config.add_bos),
-        "apply_chat_template": _setting(config.apply_chat_template),
+        **{key: _setting(getattr(config, key)) for key in _options_of(tasks)},
         "system": _setting(config.system) + (" in the user's turn" if config.system_in_user else ""),
-        "max_new_tokens": _setting(config.max_new_tokens),
     }
+
+
+def _options_of(tasks: Iterable[str]) -> dict[str, Setting]:
+    """Return the options that move scores of these tasks, but those that are said elsewhere."""
+    has_programs = bool(with_programs(tasks))
+    return {key: setting for key, setting in _OPTIONS.items() if has_programs or key not in _OF_PROGRAMS}
+
+
+def _is_changed(setting: Setting, value: Any) -> bool:
+    return bool((value or None) != (setting.default or None))
+
+
+def options(config: RunConfig, baseline: RunRecord, tasks: Iterable[str]) -> list[Difference]:
+    """Return in which options that move scores a run that is asked for differs from one that there is."""
+    asked = config.to_dict()
+    sides = {key: (_setting(asked[key]), _setting(getattr(baseline.config, key))) for key in _options_of(tasks)}
+    return [Difference(key, ours, theirs) for key, (ours, theirs) in sides.items() if ours != theirs]
+
+
+def named(candidate: RunRecord, baseline: RunRecord) -> list[str]:
+    """Return the options that move scores, differ, and do not refuse a comparison."""
+    first, second = candidate.config.seed, baseline.config.seed
+    is_known = candidate.foreign is None and baseline.foreign is None
+    return [f"seed: {first}, baseline {second}; sampled texts depend on it"] if is_known and first != second else []
 
 
 def recorded(candidate: RunRecord, baseline: RunRecord, tasks: Iterable[str]) -> list[tuple[str, str, str, str]]:
@@ -393,10 +423,14 @@ def _some(names: Sequence[str], shown: int = 3) -> str:
 def _setting(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, (int, float)):
+        return str(value) if isinstance(value, int) else f"{value:g}"
     text = " ".join(str(value).split()) if value else ""
     return repr(text if len(text) <= 40 else text[:37] + "...") if text else "none"
 
 
 def protocol_changes(record: RunRecord) -> list[str]:
     """Return the settings that change requests from the protocol's."""
-    return [name for name in _CHANGING if getattr(record.config, name)]
+    said = ("limit", "seed", *_OF_PROGRAMS)
+    options = {key: setting for key, setting in MOVING.items() if key not in said}
+    return [key for key, setting in options.items() if _is_changed(setting, getattr(record.config, key))]

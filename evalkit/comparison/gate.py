@@ -266,7 +266,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
                 f"have no task of {', '.join(asked) or 'the suites asked for'} in common, so there is nothing to judge"
             )
         raise ConfigError(f"{both} {what}")
-    notes = [*comparable.remarks(candidate, baseline), *notes, *more_notes]
+    notes = [*comparable.remarks(candidate, baseline), *comparable.named(candidate, baseline), *notes, *more_notes]
     notes += asking.without_average(chosen)
     extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
     if extra and not asking.suites and not policy.suites:

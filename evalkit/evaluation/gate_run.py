@@ -23,8 +23,9 @@ from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation.ready import check_ready
-from evalkit.options import build
+from evalkit.options import build, settings_of
 from evalkit.records.facts import ModelFacts
+from evalkit.records.identity import MOVING
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.reading import read_run
@@ -75,7 +76,7 @@ def gate_model(
     chosen = _suites(record, suites)
     names = tasks_of(record, chosen)
     config = _config(model, record, names, data)
-    differences = _failed(record, names)
+    differences = [*_failed(record, names), *comparable.options(config, record, names)]
     comparable.split(differences, allowed, f"{model.name} and {record.folder}")
 
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
@@ -141,20 +142,19 @@ def _suites(record: RunRecord, names: Sequence[str]) -> list[Suite]:
 def _config(model: ModelConfig, record: RunRecord, names: Sequence[str], data: Sequence[str]) -> RunConfig:
     """Return the candidate's configuration: what the baseline was asked, and its dtype where none is named."""
     theirs = record.config
+    moving = {key: setting for key, setting in MOVING.items() if not setting.option.gate and key != "limit"}
+    of_model = settings_of(ModelConfig)
     loaded = replace(
         model,
         dtype=record.model.dtype if model.dtype == "auto" else model.dtype,
-        add_bos=theirs.add_bos,
-        system_in_user=theirs.system_in_user,
+        **{setting.name: getattr(theirs, key) for key, setting in moving.items() if key in of_model},
     )
     same = build(RunConfig, {"model": theirs.model, "data": theirs.data})
     return RunConfig(
         model=loaded,
         task=tuple(names),
         data=tuple(data) or same.data_sources(),
-        apply_chat_template=theirs.apply_chat_template,
-        system=theirs.system,
-        seed=theirs.seed,
+        **{setting.name: getattr(theirs, key) for key, setting in moving.items() if key not in of_model},
     )
 
 

@@ -72,6 +72,7 @@ class Progress:
         self._answered = Counter({task: answered for task, (answered, _) in (tasks or {}).items()})
         self._requests = {task: every for task, (_, every) in (tasks or {}).items()}
         self._in_hand: list[str] = []
+        self._is_finished = False
         self._folder = folder
         self._stream = stream or sys.stderr
         self._clock = clock
@@ -102,11 +103,18 @@ class Progress:
         """Say how long the phase took."""
         if self._bar is not None:
             self._bar.close()
-        self._write(is_finished=True)
+        self._is_finished = True
+        self._write()
         rate = self.per_second()
         shown = f", {rate:,.{0 if rate >= 10 else 1}f} {self.unit} a second" if rate else ""
         seconds = duration_text(self._clock() - self._started)
         self._say(f"{self.name}: {self.done - self._found:,} {self.unit} in {seconds}{shown}")
+
+    def stop(self) -> None:
+        """Leave what is true where the run ends before its end."""
+        if self._bar is not None:
+            self._bar.close()
+        self._write(is_stopped=True)
 
     def text(self) -> str:
         """Return the line for now."""
@@ -149,12 +157,12 @@ class Progress:
         self._stream.write(f"evalkit: {text}\n")
         self._stream.flush()
 
-    def _write(self, is_finished: bool = False) -> None:
+    def _write(self, is_stopped: bool = False) -> None:
         """Renew the file in one step; no result depends on it, so neither a power failure nor a full disk matters."""
         self._last_written = self._clock()
         if self._folder is None:
             return
-        left = 0.0 if is_finished else self.seconds_left()
+        left = 0.0 if self._is_finished else self.seconds_left()
         now = {
             "what": self.name,
             "task": ", ".join(task for task in self._requests if task in self._in_hand) or None,
@@ -165,7 +173,8 @@ class Progress:
             "per_second": round(self.per_second(), 3),
             "eta_seconds": None if left is None else round(left, 1),
             "updated": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "finished": is_finished,
+            "finished": self._is_finished,
+            "stopped": is_stopped,
         }
         temporary = self._folder / f".{PROGRESS_FILE}.tmp"
         with suppress(OSError):

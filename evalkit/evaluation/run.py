@@ -194,13 +194,17 @@ def _look(
 
 @contextmanager
 def _explained_stop(folder: Path, ledger: Ledger, say: Say) -> Iterator[None]:
-    """Say what is kept, and how to go on, where a signal ends the run."""
+    """Say what is kept, and how to go on, where a signal ends the run; a dashboard learns of any end."""
     try:
         yield
     except Interrupted as stop:
         there = runs.progress_text(ledger.sections)
         say(f"stopped by {stop}: {there}, in {folder}; the same command goes on from there")
+        ledger.stop()
         stop.is_explained = True
+        raise
+    except BaseException:
+        ledger.stop()
         raise
 
 

@@ -62,6 +62,9 @@ class Watch(Protocol):
     def finish(self) -> None:
         """The section is finished."""
 
+    def stop(self) -> None:
+        """The run ends before its end; the section may be finished."""
+
 
 class Ledger:
     """A run's work, backed by its journal.
@@ -98,6 +101,7 @@ class Ledger:
         self._held = held
         self._check = check
         self._before = before
+        self._watching: Watch = _Nobody()
         self.called = 0
         self.reused: list[int] = []
 
@@ -242,6 +246,10 @@ class Ledger:
         by_position = section.by_position()
         return [by_position.get(position) for position in range(len(keys))]
 
+    def stop(self) -> None:
+        """Tell who watches that the run ends before its end."""
+        self._watching.stop()
+
     def describe(self) -> Work:
         """Return what the record says about the work: by section how many requests, batches and splits."""
         return Work(
@@ -342,7 +350,8 @@ class Ledger:
         documents = section.documents()
         answered = _by_task(documents, [position for position, _, _ in section.results()])
         every = _by_task(documents, range(len(documents or ())))
-        return self._watch(section.what, total, done, {task: (answered[task], every[task]) for task in every})
+        self._watching = self._watch(section.what, total, done, {t: (answered[t], every[t]) for t in every})
+        return self._watching
 
     def _foreign(self) -> StoreError:
         return StoreError(
@@ -355,6 +364,9 @@ class _Nobody:
         """Nobody is told."""
 
     def finish(self) -> None:
+        """Nobody is told."""
+
+    def stop(self) -> None:
         """Nobody is told."""
 
 

@@ -28,6 +28,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import StoreError
+from evalkit.records.identity import MOVING
 from evalkit.records.model import RUN_FILE, Session
 from evalkit.store import files, journal
 from evalkit.store.identity import REUSED, differences, in_one_line
@@ -235,17 +236,27 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
         identity: the identity of the run that wants them.
 
     Raises:
-        StoreError: no run with a journal is there, or its model, tokenizer, dtype, scorer or protocol is another.
+        StoreError: no run with a journal is there, or its model, tokenizer, dtype, scorer, or an option that moves
+            scores of the same requests is another.
     """
     path = check_source(folder)
     contents = journal.read(path)
     if contents.header is None:
         raise StoreError(f"{folder}: nothing was computed in this run; leave --reuse out")
     theirs, ours = ({group: which.get(group) for group in REUSED} for which in (contents.header["identity"], identity))
-    changed = differences(theirs, ours)
+    then, now = (_beside_requests(which) for which in (contents.header["identity"], identity))
+    changed = differences({**theirs, "settings": then}, {**ours, "settings": now})
     if changed:
         raise StoreError(f"{folder}: its scores cannot be taken over: {in_one_line(changed)}; leave --reuse out")
     return Source.of(folder.resolve().name, read_sections(contents.records, path))
+
+
+def _beside_requests(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that scores depend on and that the requests do not show; a run of before them has defaults."""
+    settings = identity.get("settings") or {}
+    return {
+        key: settings.get(key, setting.default) for key, setting in MOVING.items() if not setting.option.in_requests
+    }
 
 
 def check_source(folder: Path) -> Path:

@@ -76,7 +76,13 @@ def test_an_option_is_one_line(tmp_path: Path) -> None:
     compared = evalkit(root, "compare", folder, other)
     assert compared.returncode == 0, compared.stderr
     judged = evalkit(root, "gate", "--run-model", "tiny", "--swap-space", "--baseline", folder)
-    assert judged.returncode in (0, 3), judged.stderr
+    assert (judged.returncode, "swap_space: on, baseline off" in judged.stderr) == (2, True), judged.stderr
+    for allowed in (("--baseline", other), ("--baseline", folder, "--allow-different", "swap_space")):
+        judged = evalkit(root, "gate", "--run-model", "tiny", "--swap-space", *allowed)
+        assert judged.returncode in (0, 3), judged.stderr
+    # Equal requests may have other scores now: none is taken over.
+    told = evalkit(root, "run", "--model", "tiny", *ASK, "--output", "reused", "--swap-space", "--reuse", folder)
+    assert (told.returncode, "settings.swap_space: false, now true" in told.stderr) == (2, True), told.stderr
     # An evalkit that does not know the option says so, and not that the file is damaged.
     told = evalkit(REPOSITORY, "report", other)
     assert (told.returncode, "use a newer evalkit" in told.stderr) == (2, True), told.stderr

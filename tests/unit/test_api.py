@@ -147,6 +147,15 @@ def test_a_type_checker_sees_a_wrong_option(tmp_path: Path) -> None:
         (lambda _: evalkit.leaderboard(3), "expected a path, a name or a Run, found int"),
         (lambda _: evalkit.leaderboard(sort=None), "evalkit.leaderboard: sort: expected a text"),
         (lambda _: evalkit.read_run(None), "expected a path"),
+        (lambda _: evalkit.read_run("x" * 5000), "too long for a path"),
+        (lambda _: evalkit.read_run("a\0b"), "holds a character that no path has"),
+        (lambda _: evalkit.audit("|a|\n|-|\n|1|"), "a path of several lines"),
+        (lambda _: evalkit.run(model="tiny", output="a\0b"), "output: holds a NUL character"),
+        (lambda _: evalkit.run(model="tiny", limit=10**30), "limit: a number of more than 64 bits"),
+        (lambda _: evalkit.run(model="tiny", limit=10**5000), "limit: a number of more than 64 bits"),
+        (lambda _: evalkit.run(model="tiny", system="\ud800"), "system: '\\ud800' is half a character"),
+        (lambda _: evalkit.run(model="tiny", reuse=object()), "evalkit.run: reuse: expected what a YAML file can hold"),
+        (lambda _: evalkit.run(model="tiny", dry_run=numpy.bool_(True), limit=0), "limit: 0 is not"),
     ],
 )
 def test_an_argument_of_another_type_is_one_line(tmp_path: Path, call: Callable[..., object], says: str) -> None:

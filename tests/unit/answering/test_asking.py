@@ -195,6 +195,7 @@ DESCRIBED = {"loader": "y", "device": "cpu", "dtype": "float64", "versions": {},
         ({key: value for key, value in DESCRIBED.items() if key != "identity"}, "key 'identity' is missing"),
         (DESCRIBED | {"identity": {}}, "key 'identity.chat_template' is missing"),
         (DESCRIBED | {"identity": IDENTITY | {"model": {1, 2}}}, "Object of type set is not JSON serializable"),
+        (DESCRIBED | {"identity": IDENTITY | {"other": {"p": float("nan")}}}, "not JSON compliant"),
     ],
 )
 def test_a_description_says_what_a_run_depends_on(said: Any, says: str) -> None:

@@ -18,6 +18,7 @@ from evalkit.comparison.gate_noise import noise_between, noise_table
 from evalkit.comparison.gate_policy import read_policy
 from evalkit.comparison.pairing import TaskScores
 from evalkit.errors import ConfigError, StoreError
+from evalkit.records.identity import MOVING
 from evalkit.suites import find_suite, find_task
 from evalkit.tables import FORMATS, render
 from tests.support.pairs import data_entry, document, draw, flipped, suite_values, write_samples, write_values
@@ -215,6 +216,31 @@ def test_what_is_not_comparable_is_refused_by_name_and_can_be_allowed(
     assert json.loads(gate_text.gate_json(found))["allowed_different"][0]["field"] == field
     # Another field's permission is none.
     refused(tmp_path / "candidate", tmp_path / "baseline", text, allow_different=["failed"])
+
+
+@pytest.mark.parametrize("key", sorted(MOVING))
+def test_every_option_that_moves_scores_is_refused_or_named(tmp_path: Path, key: str) -> None:
+    """Whoever declares one has no list to think of."""
+    default = MOVING[key].default
+    value = not default if isinstance(default, bool) else "x" if MOVING[key].scalar is str else (default or 0) + 1
+    values = {"humaneval": draw(50, 0.5, 1)}
+    write_values(tmp_path / "baseline", values)
+    write_values(tmp_path / "candidate", values, config={key: value})
+    try:
+        said = gate(tmp_path / "candidate", str(tmp_path / "baseline")).notes
+    except ConfigError as error:
+        said = (str(error),)
+    assert any("user's turn" in text if key == "system_in_user" else f"{key}: " in text for text in said), said
+
+
+def test_how_programs_were_sampled_is_asked_of_programs_alone(tmp_path: Path) -> None:
+    sampled = {"config": {"samples": 2, "temperature": 0.8}}
+    for name, of_candidate in (("baseline", {}), ("candidate", sampled)):
+        write_values(tmp_path / f"{name}-boolq", {"boolq": draw(50, 0.5, 1)}, **of_candidate)
+        write_values(tmp_path / f"{name}-humaneval", {"humaneval": draw(50, 0.5, 1)}, **of_candidate)
+    assert gate(tmp_path / "candidate-boolq", str(tmp_path / "baseline-boolq")).verdict == "pass"
+    words = ("samples: 2, baseline 1", "temperature: 0.8, baseline 0", "--allow-different temperature")
+    refused(tmp_path / "candidate-humaneval", tmp_path / "baseline-humaneval", *words)
 
 
 def test_failed_documents_are_refused_and_left_out_only_when_told_to(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_dashboard_reads_how_far_it_is(clock: Clock, tmp_path: Path) -> None:
         "tasks": {
             "boolq": {"done": 7, "total": 9}, "arc_easy": {"done": 0, "total": 5}, "piqa": {"done": 3, "total": 3},
         },
-        "per_second": 40.0, "eta_seconds": 10.0, "finished": False,
+        "per_second": 40.0, "eta_seconds": 10.0, "finished": False, "stopped": False,
     }  # fmt: skip  # half a second later it is not written again
     progress.advance(300, {"arc_easy": 4, "boolq": 2})
     progress.finish()
@@ -113,6 +113,20 @@ def test_a_dashboard_reads_how_far_it_is(clock: Clock, tmp_path: Path) -> None:
     assert (last["done"], last["eta_seconds"], last["finished"]) == (1000, 0.0, True)
     assert all(of_task["done"] == of_task["total"] for of_task in last["tasks"].values())
     assert [path.name for path in tmp_path.iterdir()] == [PROGRESS_FILE]
+
+
+def test_where_the_run_ends_before_its_end_the_file_is_true(clock: Clock, tmp_path: Path) -> None:
+    progress = Progress("texts", 10, "texts", tasks={"a": (0, 10)}, folder=tmp_path, stream=io.StringIO(), clock=clock)
+    clock.now += 0.1
+    progress.advance(4, {"a": 4})
+    assert read(tmp_path)["done"] == 0
+    progress.stop()
+    now = read(tmp_path)
+    assert (now["done"], now["tasks"]["a"]["done"], now["finished"], now["stopped"]) == (4, 4, False, True)
+    progress.advance(6, {"a": 6})
+    progress.finish()
+    progress.stop()  # in what comes after the section
+    assert (read(tmp_path)["finished"], read(tmp_path)["stopped"]) == (True, True)
 
 
 def test_a_kill_while_it_is_written_leaves_the_one_before(

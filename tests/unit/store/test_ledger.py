@@ -318,6 +318,9 @@ def test_a_signal_stops_after_the_pack_in_hand(tmp_path: Path, after: int) -> No
         def finish(self) -> None:
             pass
 
+        def stop(self) -> None:
+            pass
+
     def check() -> None:
         if committed > after:
             raise Interrupted(signal.SIGTERM)

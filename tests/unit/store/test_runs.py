@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -19,6 +20,7 @@ from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.paths import configs_dir
 from evalkit.records.facts import DataFacts
+from evalkit.records.identity import MOVING
 from evalkit.records.model import Session
 from evalkit.store import identity as identities
 from evalkit.store import runs
@@ -223,6 +225,20 @@ def test_scores_are_taken_over_from_the_same_model_only(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(StoreError, match="nothing was computed"):
         runs.source_run(folder, IDENTITY)
+
+
+def test_scores_are_not_taken_over_where_requests_do_not_show_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = dataclasses.replace(MOVING["limit"].option, in_requests=False)
+    monkeypatch.setattr(
+        runs, "MOVING", {**MOVING, "warp": dataclasses.replace(MOVING["limit"], default=1, option=hidden)}
+    )
+    folder = begin(tmp_path).folder
+    same = {**IDENTITY, "settings": {"limit": 99, "warp": 1}}  # of before there was the option: its default
+    assert runs.source_run(folder, same).name == folder.name
+    with pytest.raises(StoreError, match=r"taken over: settings\.warp: 1, now 2; leave --reuse out"):
+        runs.source_run(folder, {**IDENTITY, "settings": {"limit": 10, "warp": 2}})
 
 
 def test_how_far_a_run_has_got(tmp_path: Path) -> None:
