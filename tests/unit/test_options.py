@@ -124,7 +124,7 @@ def test_flags_a_file_and_a_program_say_the_same(tmp_path_factory: pytest.TempPa
     assert flags.pop("config_file") is None
     by_flags = make_config(None, flags)
     path = tmp_path_factory.mktemp("config") / "run.yaml"
-    path.write_text(json.dumps(values), encoding="utf-8")  # YAML with every text in quotes
+    path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")  # YAML with every text in quotes
     by_file = make_config(path, {})
     expected = {key: list(v) if isinstance(v, tuple) else v for key, v in flat(by_flags).items()}
     assert expected | {"source_file": str(path)} == flat(by_file)
