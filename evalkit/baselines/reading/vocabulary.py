@@ -137,7 +137,9 @@ def is_name(text: str) -> bool:
     known = [word for word in words if _shaped(word) or word.lower() in _MODEL_WORDS - {"base", "model", "the", "this"}]
     rest = [word for word in words if not _shaped(word) and word.lower() not in _MODEL_WORDS]
     ours = text.lower() in ("this model", "ours", "our model", "base model", "base", "本模型")
-    if any(_STATISTIC.fullmatch(word) for word in rest) or any(_OF_NUMBERS.search(parts_of(word)) for word in words):
+    if any(_STATISTIC.fullmatch(word) for word in rest) or any(
+        _OF_NUMBERS.search(parts_of(word)) for word in words if not word.endswith((".json", ".jsonl"))
+    ):
         return False
     return ours or (bool(known) and all(re.fullmatch(r"[A-Z][A-Za-z]*|v?[0-9][0-9.]*[a-zA-Z]?", w) for w in rest))
 

@@ -121,7 +121,6 @@ def test_an_average_that_a_suite_of_one_task_contradicts_is_not_its() -> None:
         "```yaml\nmodel: a/Source-7B\n```\n",
         "```\nmodel: a/Source-7B\nlr: 1e-5\n```\n",
         "- Base model: a/Source-7B\n- Model: a/Source-7B\n",
-        "* model: a/Source-7B\n",
     ],
 )
 def test_a_configuration_names_no_model(configuration: str) -> None:
