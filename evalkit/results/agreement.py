@@ -273,6 +273,8 @@ def check_choices(sample: Sample) -> None:
     if len(known) < len(sample.logprobs):
         return
     start = sample.second_group
+    if chooser.second_group is not None and start is None:
+        raise ValueError("second_group: null, but the task has two groups of continuations")
     lengths = sample.characters or characters(sample.continuations)
     found = chooser.picks(np.array(known[:start], dtype=np.float64), lengths[:start])
     for metric, place in found.items():

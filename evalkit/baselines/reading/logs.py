@@ -40,7 +40,7 @@ from evalkit.baselines.reading.cells import (
     table_line,
     value_of,
 )
-from evalkit.baselines.reading.prose import Aside, Event, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.reading.prose import Aside, Event, Label, ModelHeading, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.reading.sections import models_of
 from evalkit.baselines.reading.statements import says_more_than_a_row
 from evalkit.baselines.reading.text import read_lines
@@ -79,11 +79,42 @@ _WAY_COLUMN = re.compile(
 _ORDER = re.compile(r"\W*(?:rank(?:ing)?|positions?|places?|no\.?|nr\.?|id|index|排名|序号|编号)?\W*", re.IGNORECASE)
 
 
+def _code(lines: list[tuple[int, str]]) -> set[int]:
+    """Return the numbers of the lines that name no model: what a hub reads, and configurations and programs.
+
+    A block of code without a language that holds a table or names a suite is a log, and may name one.
+    """
+    found: set[int] = set()
+    block: list[tuple[int, str]] = []
+    language: str | None = None  # of the block that we are in; "" if it says none
+    front = bool(lines) and lines[0][1].strip() == "---"
+    for number, text in lines[1:] if front else lines:
+        fence = re.match(r"[\s>]*(?:```+|~~~+)\s*\{?\.?(\w*)", text)
+        if front:
+            found.add(number)
+            front = text.strip() != "---"
+        elif language is None:
+            language, block = (fence[1].lower() if fence is not None else None), []
+        elif fence is None:
+            block.append((number, text))
+        else:
+            scored = any(split_line(said) is not None or any_suite(said) is not None for _, said in block)
+            if not scored or language in _CODE:
+                found |= {line for line, _ in block}
+            language = None
+    return found
+
+
+_CODE = frozenset(("yaml", "yml", "json", "toml", "ini", "python", "py", "bash", "sh", "shell"))
+"""Languages of blocks of code that hold no log."""
+
+
 class _Reader:
     """State of the first pass: where in the file we are, and what was found so far."""
 
     def __init__(self, lines: list[tuple[int, str]]) -> None:
         self.lines = lines
+        self.code = _code(lines)
         self.events: list[Event] = []
         self.comparisons: list[Comparison] = []
         self.notes: list[Note] = []
@@ -542,6 +573,8 @@ class _Reader:
 
     def _prose(self, number: int, text: str) -> None:
         events, notes = read_prose(number, text)
+        if number in self.code:
+            events = [event for event in events if not isinstance(event, (ModelHeading, Label))]
         if found := re.match(r"\s*#{1,6}\s+(.*\S)", text):
             self.above = found[1].rstrip("# ")
         if any(isinstance(event, (SuiteHeading, OtherHeading)) for event in events):

@@ -139,7 +139,8 @@ _NOT_YET = re.compile(
     re.IGNORECASE,
 )
 _METRIC_LINE = re.compile(r"^\W*(?P<metric>\w+)\W*?[:=]\W*[0-9]")
-_MODEL_LINE = re.compile(r"^(?:[#>\s-]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
+# No item of a list: that names a source of a merge, a base model, a setting of a configuration.
+_MODEL_LINE = re.compile(r"^(?:[#>\s]*)model(?:[ _]name)?\s*[:=]\s*(?P<name>[\w./+-][\w./+ ()-]*)$", re.IGNORECASE)
 _MODEL_NAME = re.compile(r"^[A-Za-z][\w.+/()-]*(?: [\w.+/()-]+){0,5}$")
 # "BigBench average is now 36.57 - from 32.8 in ...", "36.57 on BigBench, up from ...": the first number is the model's.
 _SAID = (

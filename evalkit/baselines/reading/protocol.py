@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
-from evalkit.baselines.published import Log, ModelScores, Note, ScoreTable
+from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, is_rule, score_of, split_line
 from evalkit.baselines.reading.vocabulary import is_name, odd_setting, odd_word, other_way, settings_of, takes_no_part
-from evalkit.suites import load_suites, load_tasks
+from evalkit.suites import GRADED, load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
     comparison_role,
@@ -137,6 +138,9 @@ class Claims:
         for row in table.rows:
             if suite_of_task(row.task) != suite:
                 continue
+            if (most := _documents_at_most(row)) is not None and 2 * most < load_tasks()[row.task].documents:
+                text = f"the standard error of {row.task} {row.metric} is that of about {most} documents, a limited run"
+                return Note(row.line, text)
             found = split_line(self._line(row.line))
             cells = (
                 (*([found.before] if found.before else []), *found.cells, *([found.after] if found.after else []))
@@ -210,7 +214,7 @@ class Claims:
         below, began = last + 1, False
         while below < len(text.lines) and not (text.tables[below] or text.is_heading(below) or text.leads(below)):
             blank = not text.lines[below][1].strip("`~ \t")
-            if settings_of(text.lines[below][1]) is not None:
+            if settings_of(text.lines[below][1]) is not None and any(text.tables[below:]):
                 break  # of the next table
             if blank and began:
                 break
@@ -275,6 +279,16 @@ class Claims:
             if (found := other_way(line, wide=True)) is not None:
                 return Note(number, f"'{found}' in '{' '.join(line.split())[:60]}'")
         return None
+
+
+def _documents_at_most(row: Row) -> int | None:
+    """Return of how many documents at most a printed standard error is; None where it does not say."""
+    if row.stderr is None or row.metric in GRADED or not 0 < row.value < 1:
+        return None
+    half, error_half = (Decimal(5).scaleb(int(x.as_tuple().exponent) - 1) for x in (row.value, row.stderr))
+    error = row.stderr - error_half
+    widest = max(share * (1 - share) for share in (row.value - half, row.value, row.value + half))
+    return int(widest / error**2) + 1 if error > 0 else None
 
 
 def _is_task(cell: str) -> bool:

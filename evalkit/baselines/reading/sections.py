@@ -23,7 +23,9 @@ from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
-_OVERALL = re.compile(r"average score|mean score|overall|final|平均总|总平均", re.IGNORECASE)
+_OVERALL = re.compile(
+    r"(?:average|avg|mean) of all\b|average score|mean score|overall|final|平均总|总平均", re.IGNORECASE
+)
 
 
 @dataclass
@@ -139,15 +141,19 @@ def _contradict(a: ScoreTable, b: ScoreTable) -> bool:
 
 
 def _averages_come_first(events: list[Event]) -> bool:
-    """Tell whether averages stand before their tables: the first one has neither a heading nor a table before it."""
-    for event in events:
-        if isinstance(event, (SuiteHeading, ScoreTable)) or (
-            isinstance(event, OtherHeading) and names_other_benchmark(event.text)
-        ):
-            return False
-        if isinstance(event, PrintedScore):
-            return event.suite is None
-    return False
+    """Tell whether averages stand above their tables: one above each, none below the last, each that of its rows."""
+    printed = [e for e in events if isinstance(e, ScoreTable) or (isinstance(e, PrintedScore) and e.suite is None)]
+    averages, tables = printed[::2], printed[1::2]
+    return len(averages) == len(tables) > 0 and all(
+        isinstance(average, PrintedScore) and isinstance(table, ScoreTable) and _gives(table, average)
+        for average, table in zip(averages, tables, strict=True)
+    )
+
+
+def _gives(table: ScoreTable, average: PrintedScore) -> bool:
+    """Tell whether a printed average is the mean of a table's rows."""
+    values = [row.value for row in one_a_task(list(table.rows))]
+    return bool(values) and abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= Decimal("0.0151")
 
 
 _PUBLISHED = "lm-eval-0.3"
@@ -294,13 +300,32 @@ def _settle_last(model: _Open, notes: list[Note]) -> None:
     own = [row[0].value for row in rows if row is not None]
     labels = {a.label for a in before if a.suite in load_suites()}
     named = _OVERALL.search(last.label) is not None and last.label not in labels and len(scores) > 1
-    contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
+    apart = abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) if own else Decimal(0)
+    contradicted = len(own) == len(rows) and apart > Decimal("0.02")
     mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
     given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
     if named or (contradicted and given):
         notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
         last = replace(last, suite="average")
+    elif contradicted and len(rows) == 1 and apart > Decimal(500).scaleb(int(own[0].as_tuple().exponent) - 1):
+        text = f"average {last.percent} is not that of {suite.title}, which has one task with another score; not read"
+        notes.append(Note(last.line, text, unread=True))
+        return
     model.averages.append(last)
+
+
+def _settle_first(model: _Open, score: PrintedScore, notes: list[Note]) -> None:
+    """Read an average above all suites of a model as that of the suites, if they give it; it is never a suite's."""
+    values = _suite_values(model)
+    mean = sum(values.values(), Decimal(0)) / len(values) if values else Decimal(-1)
+    if len(values) > 1 and abs(mean - score.percent) <= Decimal("0.0151"):
+        if all(known.suite != "average" for known in model.averages):
+            model.averages.insert(0, replace(score, suite="average"))
+    else:
+        text = f"average {score.percent}: no suite beside it"
+        if not model.empty:
+            text = f"average {score.percent} stands above all suites, which do not give it; not read"
+        notes.append(Note(score.line, text, unread=True))
 
 
 def _average_of_list(listed: list[str], read: set[str | None], last: str | None) -> bool | None:
@@ -343,6 +368,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     settled = False  # an average of these rows was read
     listed: list[str] = []  # what stands beside the suites that are listed right above, see `SuiteHeading.beside`
     waiting: list[PrintedScore] = []  # averages whose table comes later
+    on_top: list[tuple[_Open, PrintedScore]] = []  # averages above all suites of a model
     settings: str | None = None
     limit: str | None = None
     few: int | None = None  # examples in the prompt, by the harness's line
@@ -445,8 +471,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 found.limits |= {limit} if limit is not None else set()
 
     def average_of_rows(score: PrintedScore, rows: list[Row], what: str) -> None:
-        if not what and not rows:
-            waiting.append(score)
+        if not rows and not _suite_values(current) and not names_something_else(what, None):
+            on_top.append((current, score))
             return
         what = re.sub(r"^[\s\-+>]+(?=\w)", "", what)
         notes.append(
@@ -612,6 +638,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     notes += [Note(score.line, f"average {score.percent}: no suite beside it", unread=True) for score in waiting]
     for model in models:
         _settle_last(model, notes)
+    for model, score in on_top:
+        _settle_first(next((m for m in models if m.tables), model) if model.empty else model, score, notes)
     return [_humaneval_from_table(model.done()) for model in models if not model.empty], notes
 
 

@@ -76,6 +76,7 @@ _OTHER_WAY = re.compile(
 _WIDE = re.compile(
     r"--limit[\s=]+[0-9.]+|(?<![a-z])limit:\s*[0-9.]+|num_fewshot[\s=:]+[1-9]|(?:subset|sample)\s+of\s+[0-9,]+"
     r"|first\s+[0-9,]+\s+(?:samples|examples|questions|documents|docs|items)"
+    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:subset|sample)\b"
     r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)",
     re.IGNORECASE,
 )
@@ -136,7 +137,9 @@ def is_name(text: str) -> bool:
     known = [word for word in words if _shaped(word) or word.lower() in _MODEL_WORDS - {"base", "model", "the", "this"}]
     rest = [word for word in words if not _shaped(word) and word.lower() not in _MODEL_WORDS]
     ours = text.lower() in ("this model", "ours", "our model", "base model", "base", "本模型")
-    if any(_STATISTIC.fullmatch(word) for word in rest):
+    if any(_STATISTIC.fullmatch(word) for word in rest) or any(
+        _OF_NUMBERS.search(parts_of(word)) for word in words if not word.endswith((".json", ".jsonl"))
+    ):
         return False
     return ours or (bool(known) and all(re.fullmatch(r"[A-Z][A-Za-z]*|v?[0-9][0-9.]*[a-zA-Z]?", w) for w in rest))
 
@@ -161,6 +164,26 @@ _STATISTIC = re.compile(
     r"|majority|random|human|humans|sota|target|contamination|relative|recovery|number|docs|place|class|previous",
     re.IGNORECASE,
 )
+
+
+# The same where such a word is a part of one, as in Upper-Bound, AvgRank, CI95, Foo-7B-std, Foo-7B-0shot; what no
+# model is named with alone ("best" is in names).
+_OF_NUMBERS = re.compile(
+    r"(?<!\S)(?:improve\w*|gains?|loss|drops?|delta|diff(?:erences?)?|gaps?|changes?|average|avg|mean|median|max(?:imum)?|min(?:imum)?"
+    r"|upper|lower|bound|percentiles?|ranks?|wins?|rates?|time|hours?|year|latency|interval|ci|errors?|se|std|stderr|variance|ratio"
+    r"|majority|random|chance|human|level|sota|target|marks|scores?|tests?|train|dev|val|tasks?|runs?|samples?|acc|mc|norm|evals?"
+    r"|shots?|version|reported|paper|judge|greedy|icl|prompt|chatml|thinking|oracle|top|z"
+    r"|zh|de|fr|es|en|ja|ko|[0-9]+ s|[nk] [0-9]+|@ [0-9]+)(?!\S)"
+)
+
+
+def parts_of(word: str) -> str:
+    """Return the parts of a word in small letters: split at hyphens, digits and inner capitals.
+
+    >>> [parts_of(word) for word in ("Upper-Bound", "CI95", "AvgRank", "Foo-7B-0shot", "Foo@5")]
+    ['upper bound', 'ci 95', 'avg rank', 'foo 7 b 0 shot', 'foo @ 5']
+    """
+    return " ".join(re.findall(r"[0-9.]+|@|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+", word)).lower()
 
 
 def _shaped(word: str) -> bool:
@@ -197,7 +220,9 @@ def label_of(line: str) -> str | None:
     )
     rest = re.sub(r"(?<![\w.-])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
     words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
-    own = [word for word in words if not _says_nothing(word)]
+    telling = _TELLING if _OF_SCORES.search(text) else _TELLING | {"others", "best", "worst", "merge", "merged"}
+    telling |= {"other"} if re.search(r"\bother\s+models?\b", text, re.IGNORECASE) else set()
+    own = [word for word in words if not _says_nothing(word, telling)]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
         return None
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
@@ -205,14 +230,14 @@ def label_of(line: str) -> str | None:
 
 _TELLING = {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
 """Known words that tell one model from another where they stand above its scores."""
+_OF_SCORES = re.compile(
+    r"\b(?:results?|scores?|benchmarks?|suites?|tasks?|evaluations?|evals?|tables?|bold|in|is|are|was|were)\b", re.I
+)
 
 
-def _says_nothing(word: str) -> bool:
+def _says_nothing(word: str, telling: set[str]) -> bool:
     plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
-    known = (
-        plain in _WORDS - {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
-        or plain in METRICS
-    )
+    known = (plain in _WORDS and plain not in telling) or plain in METRICS
     return known or _CJK.fullmatch(plain) is not None or suite_of_task(task_and_metric(plain, "")[0]) is not None
 
 
@@ -381,6 +406,8 @@ def odd_setting(line: str) -> str | None:
         elif key in _REQUESTS:
             if not nothing:
                 return shown
+        elif key == "max_length" and re.fullmatch(r"[0-9]+", value.strip()) and int(value) < 2048:
+            return shown  # long prompts are cut
         elif key not in _LOADING and key not in _RUNNING:
             return shown
     return None

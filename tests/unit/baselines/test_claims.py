@@ -96,6 +96,10 @@ def test_what_is_known_is_of_nous_2023(text: str) -> None:
         (LOG.replace("GPT4All", "TruthfulQA").replace("Average: 84.95", ""), 8, "stands below"),
         ("|Task|N|Metric|Value|\n|---|---|---|---|\n|boolq|100|acc|0.87|\n|piqa|100|acc|0.82|\n", 3, "'N'"),
         ("All evaluations are 5-shot.\n\n# Results\n\n" + SUITES, 1, "5-shot"),
+        ("Evaluated on a random 10% subset of each benchmark.\n\n# Results\n\n" + SUITES, 1, "subset"),
+        (LOG.replace("a/Foo-7B", "a/Foo-7B,max_length=128"), 5, "max_length"),
+        (HEAD + BOOLQ + PLAIN.replace("None", "100"), 4, "limit: 100"),
+        (HEAD + BOOLQ.replace("0.0059", "0.0338"), 3, "a limited run"),
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_not_called_nous_2023(text: str, line: int, said: str) -> None:
@@ -133,7 +137,20 @@ def test_statistics_are_no_models(label: str) -> None:
     assert all(claimed(baseline) for baseline in found.baselines) or label == "Majority class"
 
 
-@pytest.mark.parametrize("label", ["权重", "最高分", "Ours / base", "Target", "Zulu", "95 % interval"])
+HYPHENED = (
+    "Upper-Bound",
+    "AvgRank",
+    "CI95",
+    "T-test",
+    "FullMarks",
+    "Foo-7B-SE",
+    "Foo-7B-0shot",
+    "Foo-7B-n100",
+    "Foo@5",
+)
+
+
+@pytest.mark.parametrize("label", [*HYPHENED, "权重", "最高分", "Ours / base", "Target", "Zulu", "95 % interval"])
 def test_what_may_be_a_model_or_not_is_not_ranked(label: str) -> None:
     found = imported(SUITES + f"| {label} | 61.1 | 90.1 | 82.2 | 70.3 | 71.4 |\n").baselines
     assert not any(claimed(baseline) for baseline in found if baseline.name not in ("Foo-7B", "Bar-7B"))
@@ -178,6 +195,10 @@ BETWEEN = [
     ("### GPT4All\n", "### GPT4All (base model)\n"),
     ("### SFT\n", "### DPO\n"),
     ("### Before DPO\n", "### After DPO\n"),
+    ("", "Other models:\n"),
+    ("", "### Others\n"),
+    ("", "The best of the others\n"),
+    ("", "Merge 1\n"),
     ("The smaller one\n", "The larger one\n"),
     ("", "And now what came out of the second stage.\n"),
     (SETTINGS.format(",peft=b/l1", "None", 0, 8), SETTINGS.format(",peft=b/l2", "None", 0, 8)),

@@ -86,3 +86,45 @@ def test_a_short_row_takes_nothing_from_the_next(short: str) -> None:
 def test_a_row_broken_in_two_is_joined() -> None:
     found = scores(read(f"{HEADING}|arc_easy|0|acc\n|0.6|±|0.01|\n|boolq|1|acc|0.5774|±|0.0086|\n"))[None]
     assert found == {"arc_easy": "0.6", "boolq": "0.5774"}
+
+
+GPT4ALL = f"### GPT4All\n{HEADING}|boolq|1|acc|0.8700|±|0.0059|\n"
+
+
+@pytest.mark.parametrize("above", ["", "# Mine-7B\n\n", "## Results\n\n", "## Summary\n\n"])
+@pytest.mark.parametrize("printed", ["Average: 29.42", "**Average: 29.42%**", "Average score: 29.42", "Mean: 29.42"])
+def test_an_average_above_all_suites_is_no_suites(above: str, printed: str) -> None:
+    log = read(f"{above}{printed}\n\n{GPT4ALL}\nAverage: 72.68\n\n{TRUTHFUL}")
+    found = {average.suite: str(average.percent) for model in log.models for average in model.averages}
+    assert found == {"gpt4all": "72.68"}
+    assert any("29.42" in note.message for note in log.notes)
+
+
+def test_an_average_above_all_suites_that_they_give_is_that_of_the_suites() -> None:
+    log = read(f"Average: 56.94\n\n{GPT4ALL}\nAverage: 72.68\n\n{TRUTHFUL}")
+    (model,) = log.models
+    assert {average.suite: str(average.percent) for average in model.averages} == {
+        "average": "56.94",
+        "gpt4all": "72.68",
+    }
+
+
+def test_an_average_that_a_suite_of_one_task_contradicts_is_not_its() -> None:
+    (model,) = read(f"{TRUTHFUL}Average: 12.0\n").models
+    assert model.averages == ()
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        "```yaml\nslices:\n  - sources:\n      - model: a/Source-7B\nbase_model: a/Source-7B\n```\n",
+        "```yaml\nmodel: a/Source-7B\n```\n",
+        "```\nmodel: a/Source-7B\nlr: 1e-5\n```\n",
+        "- Base model: a/Source-7B\n- Model: a/Source-7B\n",
+    ],
+)
+def test_a_configuration_names_no_model(configuration: str) -> None:
+    log = read(f"# Mine-7B\n\n{configuration}\n{GPT4ALL}")
+    assert all("Source" not in (model.name or "") for model in log.models)
+    (named,) = read(f"```\nModel: a/Mine-7B\n{GPT4ALL}```\n").models
+    assert named.name == "a/Mine-7B"
