@@ -300,17 +300,12 @@ def _settle_last(model: _Open, notes: list[Note]) -> None:
     own = [row[0].value for row in rows if row is not None]
     labels = {a.label for a in before if a.suite in load_suites()}
     named = _OVERALL.search(last.label) is not None and last.label not in labels and len(scores) > 1
-    apart = abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) if own else Decimal(0)
-    contradicted = len(own) == len(rows) and apart > Decimal("0.02")
+    contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
     mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
     given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
     if named or (contradicted and given):
         notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
         last = replace(last, suite="average")
-    elif contradicted and len(rows) == 1 and apart > Decimal(500).scaleb(int(own[0].as_tuple().exponent) - 1):
-        text = f"average {last.percent} is not that of {suite.title}, which has one task with another score; not read"
-        notes.append(Note(last.line, text, unread=True))
-        return
     model.averages.append(last)
 
 

@@ -109,11 +109,6 @@ def test_an_average_above_all_suites_that_they_give_is_that_of_the_suites() -> N
     }
 
 
-def test_an_average_that_a_suite_of_one_task_contradicts_is_not_its() -> None:
-    (model,) = read(f"{TRUTHFUL}Average: 12.0\n").models
-    assert model.averages == ()
-
-
 @pytest.mark.parametrize(
     "configuration",
     [
