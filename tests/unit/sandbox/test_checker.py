@@ -756,7 +756,7 @@ def test_sealed_programs_are_judged_again_where_they_need_more_modules(monkeypat
         verdicts = sealed.check(PROBLEM, more)
         assert [verdict.label for verdict in verdicts] == ["passed", "passed", "failed"]
         assert {verdict.isolation for verdict in verdicts} == {str(sealed.level)}
-        assert asked == more
+        assert list(dict.fromkeys(asked)) == more  # some a second time, in one process
         asked.clear()
         liar = sealed.check(PROBLEM, [ASKS_FOR_MORE + SOLVE])[0]  # where all is loaded, these words are rubbish
         assert (liar.label, len(asked)) == ("malformed", 2)  # the second opinion lies as well

@@ -79,7 +79,10 @@ def test_a_mechanism_switched_off_is_noticed(without: str, name: str, achieved: 
             while not (seen := canaries.touched()) and achieved == "process" and time.monotonic() < deadline:
                 pass  # what was left behind may not have begun yet
         if achieved == "passed":
-            assert verdict.label == "passed", verdict
+            # The second opinion in one process stands behind this wall.
+            assert verdict.label == "passed" or verdict.detail.startswith("passes with program and tests in two"), (
+                verdict
+            )
             assert "passed" not in program.labels
         else:
             assert achieved in seen, verdict
