@@ -6,7 +6,6 @@ models. Nothing is guessed from a missing number; what cannot be read is noted w
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -18,7 +17,6 @@ from evalkit.baselines.published import (
     ComparisonRow,
     GroupScore,
     Log,
-    ModelScores,
     Note,
     PrintedScore,
     Row,
@@ -41,13 +39,15 @@ from evalkit.baselines.reading.cells import (
     value_of,
 )
 from evalkit.baselines.reading.prose import Aside, Event, Label, ModelHeading, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.reading.results_file import read_results_file
+from evalkit.baselines.reading.row_units import unit_of, unlike_an_error
 from evalkit.baselines.reading.sections import models_of
 from evalkit.baselines.reading.statements import says_more_than_a_row
+from evalkit.baselines.reading.telling_apart import names_of, ways_of
 from evalkit.baselines.reading.text import read_lines
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
-    bare,
     comparison_role,
     is_benchmark,
     is_metric,
@@ -65,18 +65,6 @@ _NO_MODELS = {
     *("stderr", "指标", "数值", "分数", "得分", "版本", "标准误"),
 }
 """Headings of a table of one model that are no model's name."""
-
-
-_WAY_COLUMN = re.compile(
-    r"(?:quant\w*\W*)?(?:methods?|quant(?:i[sz]ation|i[sz]ed)?|algorithms?|techniques?|schemes?|(?:[wak]|avg\.?|average)?[\W_]*bits?"
-    r"|bit[\W_]*widths?|precisions?|d?types?|data\W*types?|settings?|formats?|config(?:uration)?s?|variants?|group\W*sizes?|modes?"
-    r"|recipes?|strategy|strategies|方法|算法|量化(?:方法|方式|位数)?|精度|位宽|比特数?|设置|格式|配置)",
-    re.IGNORECASE,
-)
-
-
-# Columns that number the rows and would tell any two apart.
-_ORDER = re.compile(r"\W*(?:rank(?:ing)?|positions?|places?|no\.?|nr\.?|id|index|排名|序号|编号)?\W*", re.IGNORECASE)
 
 
 def _code(lines: list[tuple[int, str]]) -> set[int]:
@@ -668,7 +656,7 @@ class _Reader:
                 0,
             )
             lines = tuple(number for number, _ in body)
-            ways = _ways(heading, body, model)
+            ways = ways_of(heading, body, model)
             rows = [
                 self._comparison_row(
                     line, heading[i], roles[i], [(n, c[i] if i < len(c) else "") for n, c in body], lines
@@ -678,7 +666,7 @@ class _Reader:
             ]
             # A column of which no cell is a number is no column of scores.
             rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
-            names = _names(heading, body, model, ways)
+            names = names_of(heading, body, model, ways)
             self.comparisons.append(
                 Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=self.above)
             )
@@ -727,122 +715,10 @@ class _Reader:
         )
 
 
-def _ways(heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], model: int) -> list[int]:
-    """Return the columns that tell rows of one model apart: how it was quantised, prompted or trained.
-
-    Those are columns that are named so, and, where a model's name stands in several rows, columns of text.
-    """
-    names = [cells[model].strip() for _, cells in body if model < len(cells)]
-    repeated = len(set(names)) < len(names)
-    ways = []
-    for i, title in enumerate(heading):
-        cells = [c[i].strip() for _, c in body if i < len(c)]
-        if i == model or is_benchmark(title) or comparison_role(title) != "other" or not any(cells):
-            continue
-        text = not any(score_of(cell) is not None for cell in cells) and not any("](" in cell for cell in cells)
-        if _WAY_COLUMN.fullmatch(title.strip("*_` ")) or (repeated and text and any(map(str.isalnum, "".join(cells)))):
-            ways.append(i)
-    # What else stands before the first benchmark is a setting (a rank), where it tells rows of a name apart.
-    first = next((i for i, title in enumerate(heading) if i != model and is_benchmark(title)), 0)
-    for i in range(first):
-        names = [name.strip() for name in _names(heading, body, model, ways)]
-        if len(set(names)) == len(names):
-            break
-        known = comparison_role(heading[i]) != "other" or _ORDER.fullmatch(heading[i].strip("*_` "))
-        cells = [c[i].strip() for _, c in body if i < len(c)]
-        if i != model and i not in ways and not (known and heading[i].strip()) and len(set(cells)) > 1:
-            ways.append(i)
-    return sorted(ways)
-
-
-def _names(
-    heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], model: int, ways: list[int]
-) -> tuple[str, ...]:
-    """Return the models' names with what tells them apart; an empty cell beside that has the name above it."""
-    names, above = [], ""
-    for _, cells in body:
-        name = cells[model].strip() if model < len(cells) else ""
-        if not ways:
-            names.append(name)
-            continue
-        above = name or above
-        parts = [above]
-        for i in ways:
-            part = cells[i].strip("*_` ") if i < len(cells) else ""
-            bits = re.fullmatch(r"[0-9.]+", part) and re.search(r"bits?|位", heading[i], re.IGNORECASE)
-            said = not part.isdigit() and bare(part) and bare(part) in bare(above)
-            if part and not holds_nothing(part) and not said:
-                number = re.fullmatch(r"[0-9.,e+-]+%?", part) is not None and not bits
-                parts.append(f"{part}-bit" if bits else f"{heading[i].strip('*_` ')} {part}" if number else part)
-        names.append(" ".join(parts) if above else "")
-    return tuple(names)
-
-
 def _says_how(heading: str) -> bool:
     """Tell whether a heading belongs to a table of one model; a perplexity may stand beside benchmarks of several."""
     name = heading.lower().strip("*_ ")
     return name in _NO_MODELS or (is_metric(name) and not is_no_share(name))
-
-
-def unit_of(row: RawRow) -> str | None:
-    """Return the unit, ``share`` or ``per cent``, in which a number of at most 1 fits its standard error; else None.
-
-    An error is about sqrt(p (1 - p) / n) of the n documents of its task; those of an unknown task are at least ten, and
-    not more than a million.
-    """
-    score = row.score
-    assert score is not None  # rows without a number have no unit
-    stderr = row.stderr if row.stderr is not None else score
-    error = stderr.value if row.stderr is not None else score.stderr
-    signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
-    if error is None or not error or signed or not 0 < score.value <= 1:
-        return None
-    task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
-    known = load_tasks().get(task)
-
-    documents = known.documents if known is not None else None
-
-    def implied(scale: int) -> float:
-        value = float(score.value) / scale
-        return value * (1 - value) / (float(error) / scale) ** 2
-
-    def fits(found: float) -> bool:
-        return documents / 9 < found < 9 * documents if documents is not None else 10 < found < 1e6
-
-    if fits(implied(1)):
-        return None if fits(implied(100)) else "share"
-    # Per cent that are taken for shares have errors ten times too large, so a hundredth of the documents. Of more than
-    # three places they are never printed, and a share of that many rounds to very little.
-    if score.value.as_tuple().exponent < -3:  # type: ignore[operator]  # a number's exponent, not that of NaN
-        return None
-    too_few = documents / 30 if documents is not None else 10
-    return "per cent" if fits(implied(100)) and implied(1) < too_few else None
-
-
-def unlike_an_error(value: Decimal, stderr: Decimal, task: str, *, assumed: bool) -> str | None:
-    """Tell why a number is no standard error of a mean of shares, or has another unit; None if it may be one.
-
-    The documents of a known task say how large an error is about: one above 0.5, which no mean of shares has, is per
-    cent if it fits as such. Where per cent was only `assumed`, since the value is per cent, an error that implies more
-    than ten million documents, or is ten times too small and fits as a share, is a share beside a percentage.
-    """
-    p, error = float(value), float(stderr)
-    variance = p * (1 - p)
-    if not 0 <= error <= 1:
-        return "is no standard error of a share"
-    if not error or not variance:
-        return None
-    known = load_tasks().get(task)
-    expected = math.sqrt(variance / known.documents) if known is not None else 0.0
-    if known is not None and error > 0.5 and expected / 3 < error / 100 < 3 * expected:
-        return f"has another unit than its value ({known.documents} documents)"
-    if not assumed:
-        return None
-    if known is not None and error < expected / 10 and expected / 3 < 100 * error < 3 * expected:
-        return f"has another unit than its value ({known.documents} documents)"
-    if variance / error**2 > 1e7:
-        return "is too small beside a percentage (it would take more than ten million documents)"
-    return None
 
 
 def _members(rows: list[tuple[int, RawRow]], place: int) -> tuple[str, ...]:
@@ -868,48 +744,9 @@ def read_log(path: Path) -> Log:
         DataError: the file cannot be read at all.
     """
     if path.suffix.lower() == ".json":
-        return _results_file(path)
+        return read_results_file(path)
     lines, notes = read_lines(path)
     return parse_log(path.name, lines, notes)
-
-
-def _results_file(path: Path) -> Log:
-    """Return what a results file of lm-eval says."""
-    from evalkit.results.lm_eval_files import NoScoresError, read_foreign_run
-    from evalkit.results.lm_eval_protocol import harness_of
-
-    try:
-        record = read_foreign_run(path)
-    except NoScoresError:
-        return Log(path.name, (), (), (Note(0, "no metric in it is a share; not read"),))
-    foreign = record.foreign
-    if foreign is None:
-        raise AssertionError("a results file of lm-eval says how it was measured")
-    rows = []
-    for task, metrics in record.metrics.items():
-        n = foreign.shots.get(task)
-        for metric, found in metrics.items():
-            if found.value is not None:
-                value = Decimal(repr(found.value))
-                error = None if found.stderr is None else Decimal(repr(found.stderr))
-                rows.append(Row(1, task, task, metric, value, error, n, found.n or None))
-    no_shares: dict[str, list[str]] = {}
-    for task, metric in foreign.ignored:
-        no_shares.setdefault(metric, []).append(task)
-    ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
-    ignored += [Note(line, text, unread=True) for line, text in foreign.unread]
-    known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
-    suite = max(known, key=known.count) if known else None
-    others = {
-        name: protocol for name, protocol in foreign.protocols.items() if protocol != load_suites()[name].protocol
-    }
-    table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
-    model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol)
-    return Log(path.name, (model,), (), tuple(ignored))
-
-
-def _counted(tasks: list[str]) -> str:
-    return tasks[0] + (f" and {len(tasks) - 1} more tasks" if len(tasks) > 1 else "")
 
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:
