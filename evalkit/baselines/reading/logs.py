@@ -22,27 +22,24 @@ from evalkit.baselines.published import (
     Row,
     ScoreTable,
 )
-from evalkit.baselines.reading.cells import (
-    NO_METRIC,
-    Columns,
-    Line,
-    RawRow,
-    columns_of,
-    holds_nothing,
-    is_average,
-    is_rule,
-    rows_by_meaning,
-    score_of,
-    split_heading,
-    split_line,
-    table_line,
-    value_of,
-)
+from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of, value_of
 from evalkit.baselines.reading.prose import Aside, Event, Label, ModelHeading, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.reading.results_file import read_results_file
 from evalkit.baselines.reading.row_units import unit_of, unlike_an_error
 from evalkit.baselines.reading.sections import models_of
 from evalkit.baselines.reading.statements import says_more_than_a_row
+from evalkit.baselines.reading.table_lines import (
+    Columns,
+    Line,
+    RawRow,
+    columns_of,
+    is_average,
+    is_rule,
+    rows_by_meaning,
+    split_heading,
+    split_line,
+    table_line,
+)
 from evalkit.baselines.reading.telling_apart import names_of, ways_of
 from evalkit.baselines.reading.text import read_lines
 from evalkit.suites import load_suites, load_tasks

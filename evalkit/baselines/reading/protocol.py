@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
-from evalkit.baselines.reading.cells import holds_nothing, is_rule, score_of, split_line
+from evalkit.baselines.reading.cells import holds_nothing, score_of
+from evalkit.baselines.reading.table_lines import is_rule, split_line
 from evalkit.baselines.reading.vocabulary import is_name, odd_setting, odd_word, other_way, settings_of, takes_no_part
 from evalkit.suites import GRADED, load_suites, load_tasks
 from evalkit.task_names import (

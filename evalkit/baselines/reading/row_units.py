@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from evalkit.baselines.reading.cells import RawRow
+from evalkit.baselines.reading.table_lines import RawRow
 from evalkit.suites import load_tasks
 from evalkit.task_names import task_and_metric, task_and_shots
 
