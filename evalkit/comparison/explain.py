@@ -17,7 +17,8 @@ from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.compare import setting_differences
 from evalkit.comparison.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
-from evalkit.comparison.gate import chosen_suites, is_run, model_name, suites_in, why_no_score
+from evalkit.comparison.gate import chosen_suites, is_run, model_name, suites_in
+from evalkit.comparison.gate_sides import why_no_score
 from evalkit.comparison.run_scores import run_scores
 from evalkit.errors import ConfigError
 from evalkit.records.facts import RequestCounts

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from evalkit.baselines import Baseline, load_baseline
-from evalkit.baselines.model import SuiteScore
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
+from evalkit.comparison.gate_missing import counted, in_neither, lost_of, with_lost, with_wrong
 from evalkit.comparison.gate_policy import Policy, Rule
-from evalkit.comparison.pairing import TaskPair, TaskScores, linked_keys, pair, scores_of
+from evalkit.comparison.gate_sides import published_side, sides_of
+from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.comparison.questions import (
     AVERAGE,
     Judged,
@@ -36,8 +35,6 @@ from evalkit.errors import ConfigError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
 from evalkit.results.reading import has_samples, read_run
 from evalkit.results.reading import is_run as is_run_path
-from evalkit.stats.estimates import binomial_stderr
-from evalkit.stats.unpaired import Side, observed, widened
 from evalkit.suites import Suite, find_suite, load_suites
 from evalkit.tables import visible
 
@@ -284,7 +281,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         notes.append(_without_samples(known))
         if singles:
             raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
-        own, other = (_sides(scores, chosen, beside) for scores, beside in zip(known, reversed(known), strict=True))
+        own, other = (sides_of(scores, chosen, beside) for scores, beside in zip(known, reversed(known), strict=True))
         tests = unpaired_tests(own, other, chosen, policy.default.margin)
     return Gate(
         model_name(candidate),
@@ -315,16 +312,16 @@ def _checked_scores(
     }
     if lost and asking.allow_missing:
         # Other data may lack documents; those that the candidate's own record counts are lost all the same.
-        own = {name: _lost(asking.candidate, pairs[name], every=not may_differ) for name in lost}
+        own = {name: lost_of(asking.candidate, pairs[name], every=not may_differ) for name in lost}
         wrong = {name: len(found.missing) for name, found in own.items() if found.missing}
         for name in wrong:
-            scores[name] = _with_wrong(own[name], scores[name], own[name].task.headline, pairs)
+            scores[name] = with_wrong(own[name], scores[name], own[name].task.headline, pairs)
         if wrong:
-            notes.append(f"missing: the candidate lacks {_counted(wrong)}, which count as wrong (--allow-missing)")
+            notes.append(f"missing: the candidate lacks {counted(wrong)}, which count as wrong (--allow-missing)")
         lost = {name: rest for name, count in lost.items() if (rest := count - wrong.get(name, 0))}
     if (lost or (extra and not failed)) and not may_differ:
-        parts = [f"the candidate lacks {_counted(lost)}"] if lost else []
-        parts += [f"the baseline lacks {_counted(extra)}"] if extra else []
+        parts = [f"the candidate lacks {counted(lost)}"] if lost else []
+        parts += [f"the baseline lacks {counted(extra)}"] if extra else []
         if lost or not asking.allow_missing:
             raise ConfigError(
                 f"{asking.candidate.folder} and {baseline.folder}: other documents: {'; '.join(parts)}; rerun what is "
@@ -332,11 +329,11 @@ def _checked_scores(
                 "left out)"
             )
     if asking.allow_missing:
-        neither = {name: count for name, found in pairs.items() if (count := _in_neither(asking.candidate, found))}
+        neither = {name: count for name, found in pairs.items() if (count := in_neither(asking.candidate, found))}
         for name, count in neither.items():
-            scores[name] = _with_lost(scores[name], count)
+            scores[name] = with_lost(scores[name], count)
         if neither:
-            notes.append(f"missing: neither run has {_counted(neither)}, which count as lost (--allow-missing)")
+            notes.append(f"missing: neither run has {counted(neither)}, which count as lost (--allow-missing)")
     empty = [name for name, found in scores.items() if not len(found.candidate)]
     if empty:
         raise ConfigError(f"{', '.join(empty)}: nothing to compare, the runs have no document of it in common")
@@ -347,68 +344,14 @@ def _checked_scores(
     return scores
 
 
-def _lost(candidate: RunRecord, found: TaskPair, *, every: bool) -> TaskPair:
-    """Return a pair with only those missing documents that count as wrong.
-
-    That is every one, or those at positions that the candidate's record counts where its samples are fewer.
-    """
-    if every:
-        return found
-    counted = max(value.n for value in candidate.metrics[found.task.name].values())
-    scored = len(found.candidate) + found.left_out - len(found.missing)
-    kept = [sample for sample in found.missing if sample.doc_id < counted] if scored < counted else []
-    return replace(found, missing=tuple(kept))
-
-
-def _in_neither(candidate: RunRecord, found: TaskPair) -> int:
-    """Return how many documents the candidate's record counts that neither run's samples have."""
-    counted = max(value.n for value in candidate.metrics[found.task.name].values())
-    there = len(found.candidate) + found.left_out - len(found.missing)
-    return max(0, counted - there - len(found.missing))
-
-
-def _with_lost(scores: TaskScores, count: int, wrong: float = 0.0) -> TaskScores:
-    """Add documents of which nothing is known, at the worst: right before and wrong now."""
-    return replace(
-        scores,
-        candidate=np.concatenate([scores.candidate, np.full(count, wrong)]),
-        baseline=np.concatenate([scores.baseline, np.full(count, 1 - wrong)]),
-        clusters=(*scores.clusters, *((scores.task.name, "lost", number) for number in range(count))),
-        same=scores.same and not count,
-    )
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    total = sum(counts.values())
-    shown = ", ".join(f"{count:,} of {name}" for name, count in list(counts.items())[:3])
-    more = f" and {len(counts) - 3} more tasks" if len(counts) > 3 else ""
-    return f"{total:,} document{'' if total == 1 else 's'} ({shown}{more})"
-
-
-def _with_wrong(
-    found: TaskPair, scores: TaskScores, metric: str, pairs: Mapping[str, TaskPair], wrong: float = 0.0
-) -> TaskScores:
-    """Add the documents that the candidate lacks, as wrong; their passages are those of all `pairs`."""
-    name = found.task.name
-    there = {of_task: (*other.baseline, *other.missing) for of_task, other in pairs.items()}
-    missing = [sample for sample in found.missing if sample.metrics.get(metric) is not None]
-    return replace(
-        scores,
-        candidate=np.concatenate([scores.candidate, np.full(len(missing), wrong)]),
-        baseline=np.concatenate([scores.baseline, [float(s.metrics[metric] or 0.0) for s in missing]]),
-        clusters=(*scores.clusters, *linked_keys({**there, name: missing})[name]),
-        same=scores.same and not missing,
-    )
-
-
 def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
     """Return the question about one task, by the metric that its rule names."""
     name, metric = found.task.name, rule.metric or found.task.headline
     scores = replace(found.scores(metric), clusters=scores_of({name: found})[name].clusters)
     if asking.allow_missing:
         wrong = float(rule.lower_is_better)
-        scores = _with_wrong(found, scores, metric, {name: found}, wrong)
-        scores = _with_lost(scores, _in_neither(asking.candidate, found), wrong)
+        scores = with_wrong(found, scores, metric, {name: found}, wrong)
+        scores = with_lost(scores, in_neither(asking.candidate, found), wrong)
     title = name if rule.metric is None else f"{name} ({metric})"
     if not rule.lower_is_better:
         return paired_question(name, title, {name: scores}, {name: 1.0}, rule.margin)
@@ -447,9 +390,9 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         notes.append(f"not judged, because the candidate did not run it: {titles}")
     notes += [*comparable.remarks(candidate), *notes_missing, *asking.without_average(chosen)]
     scores = run_scores(candidate)
-    own = _sides(scores, chosen)
+    own = sides_of(scores, chosen)
     other = {
-        suite.name: _published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
+        suite.name: published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
         for suite in chosen
     }
     if scores.samples is None:
@@ -468,15 +411,6 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     )
 
 
-def why_no_score(record: RunRecord, suite: Suite) -> str:
-    """Say why a suite has no score with an error."""
-    values = {task.name: record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks}
-    without = [name for name, value in values.items() if value is not None and value.stderr is None]
-    if all(value is not None and value.value is not None for value in values.values()) and without:
-        return f"no standard error of {', '.join(without)}, so nothing says how sure its score is"
-    return "no score, because tasks are missing or failed"
-
-
 def _without_samples(known: Sequence[RunScores]) -> str:
     """Say what is not known without the documents, and what that does to the errors."""
     folders = " and ".join(str(scores.record.folder) for scores in known if scores.samples is None)
@@ -486,50 +420,6 @@ def _without_samples(known: Sequence[RunScores]) -> str:
     if any(scores.samples is not None for scores in known):
         errors = "so documents cannot be paired, which makes errors larger"
     return f"unpaired: no {SAMPLES_FILE} in {folders}, {errors}"
-
-
-def _sides(scores: RunScores, suites: Sequence[Suite], beside: RunScores | None = None) -> dict[str, Side]:
-    """Return a run's averages; where its own documents are not known, passages count as in the run beside it."""
-    found = {}
-    for suite in suites:
-        estimate = scores.suite(suite)
-        if estimate is None:
-            raise ConfigError(f"{scores.record.folder}: {suite.title}: {why_no_score(scores.record, suite)}")
-        counts = scores.clusters(suite)
-        if scores.samples is not None:
-            side = Side(observed(estimate.scaled(0.01), *scores.columns(suite)), _independent(counts))
-            found[suite.name] = side
-            continue
-        tasks = [
-            (float(value.value or 0.0), float(value.stderr or 0.0), count)
-            for task, count in zip(suite.tasks, counts, strict=True)
-            if (value := scores.record.metrics[task.name][task.headline])
-        ]
-        side = Side(widened(estimate.scaled(0.01), tasks), _independent(counts))
-        found[suite.name] = side.widened(beside.design_effect(suite)) if beside is not None else side
-    return found
-
-
-def _published_side(baseline: Baseline, suite: Suite, score: SuiteScore) -> Side:
-    """Return a published suite's average; where its rows are known, none of them may understate its error."""
-    counts = [task.documents for task in suite.tasks]
-    rows = [baseline.headline(task) for task in suite.tasks]
-    tasks = [
-        (
-            float(row.value),
-            binomial_stderr(float(row.value), count) if row.stderr is None else float(row.stderr),
-            count,
-        )
-        for row, count in zip(rows, counts, strict=True)
-        if row is not None
-    ]
-    estimate = score.estimate.scaled(0.01)
-    return Side(widened(estimate, tasks) if len(tasks) == len(rows) else estimate, _independent(counts))
-
-
-def _independent(counts: Sequence[int]) -> float:
-    """Return as how many independent documents tasks of equal weight count together."""
-    return len(counts) ** 2 / math.fsum(1 / count for count in counts)
 
 
 def model_name(record: RunRecord) -> str:
