@@ -8,7 +8,6 @@ packages are imported by the functions that need them.
 
 from __future__ import annotations
 
-import errno
 import inspect
 import io
 import os
@@ -21,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import click
 
+from evalkit.arguments import RunLike, check, check_known, name_of, path_of, plain, texts_of
 from evalkit.config import ModelConfig, RunConfig, make_config
-from evalkit.errors import ConfigError, StoreError, did_you_mean
+from evalkit.errors import ConfigError, StoreError
 from evalkit.options import build, given, settings_of, typed_dict
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.streams import redirected
 from evalkit.suites import find_task, load_suites
-from evalkit.yaml_files import shown, wrong
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from evalkit.run_options import GateOptions, RunOptions
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
-RunLike: TypeAlias = "str | os.PathLike[str] | RunRecord"
 Texts: TypeAlias = "str | Sequence[str]"
 
 GATED_OPTIONS = tuple(key for key, setting in settings_of(RunConfig).items() if setting.option.gate)
@@ -184,11 +182,11 @@ def run(
         ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
             known.
     """
-    _check_known(options, settings_of(RunConfig), "run")
-    _check("run", config=(_plain("run", "config", config), str | None), quiet=(quiet, bool))
-    asked = {name: _plain("run", name, value) for name, value in options.items()}
+    check_known(options, settings_of(RunConfig), "run")
+    check("run", config=(plain("run", "config", config), str | None), quiet=(quiet, bool))
+    asked = {name: plain("run", name, value) for name, value in options.items()}
     command = ["evalkit.run", *(f"{name}={value}" for name, value in asked.items())]
-    return run_as_asked(config, asked | {"dry_run": _plain("run", "dry_run", dry_run)}, command, quiet=quiet)
+    return run_as_asked(config, asked | {"dry_run": plain("run", "dry_run", dry_run)}, command, quiet=quiet)
 
 
 def run_as_asked(
@@ -231,8 +229,8 @@ def read_run(path: RunLike, *, partial: bool = False) -> Run:
     Raises:
         StoreError: no finished run is there, it is damaged, or it was written by a newer evalkit.
     """
-    _check("read_run", partial=(partial, bool))
-    folder = _path(path)
+    check("read_run", partial=(partial, bool))
+    folder = path_of(path)
     if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
         from evalkit.evaluation.partial import partial_record
 
@@ -259,8 +257,8 @@ def compare(a: RunLike, b: RunLike, *, suite: Texts = (), task: Texts = ()) -> C
     """
     from evalkit.comparison import compare as comparing
 
-    suites, tasks = _texts("compare", "suite", suite), _texts("compare", "task", task)
-    return comparing.compare(_path(a), _path(b), suites=suites, tasks=tasks)
+    suites, tasks = texts_of("compare", "suite", suite), texts_of("compare", "task", task)
+    return comparing.compare(path_of(a), path_of(b), suites=suites, tasks=tasks)
 
 
 def gate(
@@ -301,10 +299,10 @@ def gate(
         ConfigError: wrong use, or not comparable; the message names what differs.
         StoreError, DataError, ModelError: as for a run.
     """
-    _check_known(options, GATED_OPTIONS, "gate")
-    margin, alpha = _plain("gate", "margin", margin), _plain("gate", "alpha", alpha)
-    order_seed, run_model = _plain("gate", "order_seed", order_seed), _plain("gate", "run_model", run_model)
-    _check(
+    check_known(options, GATED_OPTIONS, "gate")
+    margin, alpha = plain("gate", "margin", margin), plain("gate", "alpha", alpha)
+    order_seed, run_model = plain("gate", "order_seed", order_seed), plain("gate", "run_model", run_model)
+    check(
         "gate",
         margin=(margin, float | None),
         alpha=(alpha, float | None),
@@ -318,7 +316,7 @@ def gate(
         raise ConfigError("--baseline: give the run or the published result that the candidate must not fall behind")
     if (candidate is None) == (run_model is None):
         raise ConfigError("give either the folder of a finished run, or --run-model MODEL")
-    suites, different = _texts("gate", "suite", suite), _texts("gate", "allow_different", allow_different)
+    suites, different = texts_of("gate", "suite", suite), texts_of("gate", "allow_different", allow_different)
     different = (*different, "protocol") if across_protocols else different
     if policy is not None:
         from evalkit.comparison.gate_policy import Policy, read_policy
@@ -329,8 +327,8 @@ def gate(
                 raise ConfigError(f"{name} and --policy: the policy file says it; leave {name} out")
         if run_model is not None:
             raise ConfigError("--policy goes with a finished run; with --run-model give --margin, --alpha and --suite")
-        policy = policy if isinstance(policy, Policy) else read_policy(_path(policy))
-    asked = given({name: _plain("gate", name, value) for name, value in options.items()})
+        policy = policy if isinstance(policy, Policy) else read_policy(path_of(policy))
+    asked = given({name: plain("gate", name, value) for name, value in options.items()})
     levels = {"margin": 1.0 if margin is None else margin, "alpha": 0.05 if alpha is None else alpha}
     if candidate is not None:
         if asked or order_seed:
@@ -339,8 +337,8 @@ def gate(
         from evalkit.comparison import gate as judging
 
         return judging.gate(
-            _path(candidate),
-            _name(baseline),
+            path_of(candidate),
+            name_of(baseline),
             **levels,
             suites=suites,
             allow_different=different,
@@ -354,12 +352,12 @@ def gate(
     with _stderr(quiet), _alone():
         return gate_model(
             build(ModelConfig, {"model": run_model, **asked}),
-            _name(baseline),
+            name_of(baseline),
             **levels,
             suites=suites,
             allow_different=different,
             seed=order_seed,
-            data=_texts("gate", "data", asked.get("data", ())),
+            data=texts_of("gate", "data", asked.get("data", ())),
             say=_say,
         )
 
@@ -379,8 +377,8 @@ def audit(path: PathLike, *, strict: bool = False) -> Audit:
     """
     from evalkit.baselines.audit.findings import audit_file
 
-    _check("audit", strict=(strict, bool))
-    return audit_file(_path(path), strict=strict)
+    check("audit", strict=(strict, bool))
+    return audit_file(path_of(path), strict=strict)
 
 
 def leaderboard(
@@ -405,9 +403,9 @@ def leaderboard(
     """
     from evalkit.comparison.leaderboard import Leaderboard, standings
 
-    _check("leaderboard", sort=(sort, str), all=(all, bool), across_protocols=(across_protocols, bool))
+    check("leaderboard", sort=(sort, str), all=(all, bool), across_protocols=(across_protocols, bool))
     several = runs if isinstance(runs, Iterable) and not isinstance(runs, (str, bytes, os.PathLike)) else [runs]
-    names = [_name(each) for each in several]
+    names = [name_of(each) for each in several]
     models = standings(names, all_records=all, warn=warn or (lambda line: _say(f"warning: {line}")))
     return Leaderboard(tuple(models), sort, across_protocols)
 
@@ -438,79 +436,6 @@ def _alone() -> Iterator[None]:
 def _stderr(quiet: bool) -> AbstractContextManager[object]:
     """Return where libraries' bars and our progress go nowhere, if that is wished."""
     return redirected("stderr", io.StringIO()) if quiet else nullcontext()
-
-
-def _name(run: RunLike) -> str:
-    """Return what the command line would call a run, a baseline or a file."""
-    if isinstance(run, RunRecord):
-        return str(run.folder)
-    if not isinstance(run, (str, os.PathLike)):
-        raise ConfigError(f"expected a path, a name or a Run, found {type(run).__name__}")
-    name = os.fspath(run)
-    _check_name(name)
-    return name
-
-
-def _check_name(name: str) -> None:
-    """Refuse what no file can be called: looking for it raises, from one Python to the next at other places."""
-    if "\n" in name or "\r" in name:
-        raise ConfigError(f"{shown(name)}: a path of several lines; give the file's path, not its text")
-    try:
-        Path(name).stat()
-    except ValueError:
-        raise ConfigError(f"{shown(name)}: holds a character that no path has") from None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise ConfigError(f"{shown(name)}: too long for a path") from None
-
-
-def _path(run: RunLike) -> Path:
-    return Path(_name(run))
-
-
-def _texts(function: str, name: str, value: object) -> tuple[str, ...]:
-    """Return what may be one text or several as several; None is none."""
-    if value is None:
-        return ()
-    found = [value] if isinstance(value, (str, os.PathLike)) else value
-    if isinstance(found, Iterable) and not isinstance(found, (bytes, dict)):
-        texts = tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in found)
-        if wrong(texts, tuple[str, ...]) is None:
-            return texts
-    raise ConfigError(f"evalkit.{function}: {name}: expected a text or a list of texts, found {shown(value)}")
-
-
-def _plain(function: str, name: str, value: Any) -> Any:
-    """Return an argument as a YAML file would hold it: paths and runs as texts, NumPy's numbers and arrays as ours."""
-    if isinstance(value, RunRecord):
-        return str(value.folder)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, (set, frozenset)):
-        raise ConfigError(f"evalkit.{function}: {name}: a set has no order; give a list")
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(function, name, item) for item in value]
-    if isinstance(value, int) and value.bit_length() > 64:
-        raise ConfigError(f"evalkit.{function}: {name}: a number of more than 64 bits")
-    if value is None or isinstance(value, (str, bytes, bool, int, float, dict)):
-        return value
-    raise ConfigError(f"evalkit.{function}: {name}: expected what a YAML file can hold, found {type(value).__name__}")
-
-
-def _check(function: str, **arguments: tuple[object, Any]) -> None:
-    """Raise `ConfigError` for the first of (value, its type) that are not of it; nothing is converted."""
-    for name, (value, kind) in arguments.items():
-        if fault := wrong(value, kind):
-            raise ConfigError(f"evalkit.{function}: {name}: {fault}")
-
-
-def _check_known(options: Iterable[str], known: Iterable[str], function: str) -> None:
-    known = tuple(known)
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"evalkit.{function}: unknown argument '{name}'{did_you_mean(name, known)}")
 
 
 def _describe_options() -> None:
