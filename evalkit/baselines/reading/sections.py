@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, RowsAverage, ScoreTable
+from evalkit.baselines.reading.averages import (
+    OVERALL,
+    average_of_list,
+    averages_come_first,
+    leading,
+    one_a_task,
+    other_rows,
+    settle_first,
+    settle_last,
+    suite_values,
+)
+from evalkit.baselines.reading.open_models import OpenModel
 from evalkit.baselines.reading.prose import (
     Aside,
     Event,
@@ -20,71 +32,9 @@ from evalkit.baselines.reading.prose import (
 )
 from evalkit.baselines.reading.vocabulary import settings_of, who
 from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
+from evalkit.task_names import bare, names_other_benchmark, names_something_else, suite_of_task
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
-_OVERALL = re.compile(
-    r"(?:average|avg|mean) of all\b|average score|mean score|overall|final|平均总|总平均", re.IGNORECASE
-)
-
-
-@dataclass
-class _Conditions:
-    """How a suite's numbers were measured, as far as the file says."""
-
-    harnesses: set[str] = field(default_factory=set)
-    shots: set[int] = field(default_factory=set)
-    limits: set[str] = field(default_factory=set)
-
-    def protocol(self) -> str | None:
-        """Return the protocol's name; None if nothing says that it is another one than nous-2023."""
-        others = sorted(self.harnesses - {"lm-eval-0.3"})
-        base = others[0] if others else "lm-eval-0.3"
-        found = [base]
-        if any(self.shots) and base != "open-llm-leaderboard":
-            found.append("/".join(map(str, sorted(self.shots))) + "-shot")
-        found += [f"limit {limit}" for limit in sorted(self.limits)]
-        return None if found == ["lm-eval-0.3"] else ", ".join(found)
-
-
-@dataclass
-class _Open:
-    """A model while its events come in."""
-
-    name: str | None
-    line: int
-    tables: list[ScoreTable] = field(default_factory=list)
-    rows: dict[tuple[str, str], tuple[Row, str]] = field(default_factory=dict)  # with the table's harness
-    averages: list[PrintedScore] = field(default_factory=list)
-    other_averages: list[RowsAverage] = field(default_factory=list)
-    conditions: dict[str | None, _Conditions] = field(default_factory=dict)
-    humaneval: PrintedScore | None = None
-    settings: str | None = None
-    pretrained: str | None = None  # what the harness's own line says was loaded
-    identity: tuple[tuple[str, str], ...] | None = None  # all that the line says of the model and the way to measure
-    label: str | None = None  # what stands above its first table
-
-    @property
-    def empty(self) -> bool:
-        return not (self.tables or self.averages or self.humaneval or self.other_averages)
-
-    def measured(self, suite: str | None) -> _Conditions:
-        return self.conditions.setdefault(suite, _Conditions())
-
-    def done(self) -> ModelScores:
-        protocols = {s: p for s, c in self.conditions.items() if s is not None and (p := c.protocol()) is not None}
-        rest = self.conditions.get(None)
-        return ModelScores(
-            self.name,
-            self.line,
-            tuple(self.tables),
-            tuple(self.averages),
-            self.humaneval,
-            self.settings,
-            tuple(self.other_averages),
-            protocols,
-            rest.protocol() if rest is not None else None,
-        )
 
 
 def _model_lines(events: list[Event]) -> set[int]:
@@ -140,27 +90,11 @@ def _contradict(a: ScoreTable, b: ScoreTable) -> bool:
     )
 
 
-def _averages_come_first(events: list[Event]) -> bool:
-    """Tell whether averages stand above their tables: one above each, none below the last, each that of its rows."""
-    printed = [e for e in events if isinstance(e, ScoreTable) or (isinstance(e, PrintedScore) and e.suite is None)]
-    averages, tables = printed[::2], printed[1::2]
-    return len(averages) == len(tables) > 0 and all(
-        isinstance(average, PrintedScore) and isinstance(table, ScoreTable) and _gives(table, average)
-        for average, table in zip(averages, tables, strict=True)
-    )
-
-
-def _gives(table: ScoreTable, average: PrintedScore) -> bool:
-    """Tell whether a printed average is the mean of a table's rows."""
-    values = [row.value for row in one_a_task(list(table.rows))]
-    return bool(values) and abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= Decimal("0.0151")
-
-
 _PUBLISHED = "lm-eval-0.3"
 """The harness whose tables are the published ones'."""
 
 
-def _add_table(model: _Open, table: ScoreTable, notes: list[Note]) -> ScoreTable | None:
+def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note]) -> ScoreTable | None:
     """Add a table's new rows to a model; a row that the model has already is noted."""
     rows = []
     for row in table.rows:
@@ -202,7 +136,7 @@ def _limited(task: str, limit: str | None) -> int | None:
     return min(math.ceil(wanted), known.documents)
 
 
-def _is_another_model(model: _Open, table: ScoreTable, candidate: ModelHeading | None) -> bool:
+def _is_another_model(model: OpenModel, table: ScoreTable, candidate: ModelHeading | None) -> bool:
     """Tell whether a table repeats most of a model's rows with other numbers, or any below another model's name."""
     known = [
         (row, found[0])
@@ -237,119 +171,12 @@ def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) ->
     return replace(table, rows=tuple(rows), suite=suite)
 
 
-def _other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None:
-    """Return of which rows an average is that are not just the suite's; None where it is the suite's, or may be.
-
-    It has more rows where the suite's own do not give it, and fewer where those that are there do.
-    """
-    own = [row for row in rows if suite_of_task(row.task) == suite]
-    known = load_suites()[suite]
-    is_whole = {row.task for row in own} >= {task.name for task in known.tasks}
-    if not own or (len(own) == len(rows) and is_whole):
-        return None
-    values = [row.value for row in one_a_task(own)]
-    # Rows are rounded as they are printed; 0.44 may be 43.68 per cent.
-    rounded = sum((Decimal(5).scaleb(int(value.as_tuple().exponent) - 1) for value in values), Decimal(0))
-    slack = max(Decimal("0.0151"), 100 * rounded / len(values) + Decimal("0.005"))
-    is_mean = abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= slack
-    if is_mean and not is_whole:
-        return f"{len(values)} of the {len(known.tasks)} rows of {known.title}"
-    if not is_mean and len(own) < len(rows):
-        return f"more rows than those of {known.title}"
-    return None
-
-
-def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
-    """Return the row of each task that an average takes: of the headline metric, else of acc_norm, else the first."""
-    chosen: dict[str, Row] = {}
-    tasks = load_tasks()
-    for row in rows:
-        known = tasks.get(row.task)
-        best = known.headline if known is not None else "acc_norm"
-        if row.task not in chosen or row.metric == best:
-            chosen[row.task] = row
-    return tuple(chosen.values())
-
-
-def _suite_values(model: _Open) -> dict[str, Decimal]:
-    """Return suite -> score in per cent: the printed average, else that of a whole suite's rows."""
-    found = {a.suite: a.percent for a in model.averages if a.suite in load_suites()}
-    for suite in load_suites().values():
-        rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
-        values = [row[0].value for row in rows if row is not None]
-        if suite.in_total and suite.name not in found and len(values) == len(rows):
-            found[suite.name] = 100 * sum(values, Decimal(0)) / len(values)
-    return {suite: value for suite, value in found.items() if suite is not None and load_suites()[suite].in_total}
-
-
-def _settle_last(model: _Open, notes: list[Note]) -> None:
-    """Decide whether the last average of a file is its last suite's or that of the suites.
-
-    It is the suites' if it is called otherwise than the averages before it, like "Average score" at the end of a card,
-    or if the suite's own rows contradict it and the suites' scores give it.
-    """
-    if not model.averages or (model.tables and model.averages[-1].line < model.tables[-1].line):
-        return
-    last, before = model.averages[-1], model.averages[:-1]
-    suite = load_suites().get(last.suite or "")
-    if suite is None or not last.label or leading(last.label):
-        return
-    model.averages.pop()
-    scores = _suite_values(model)
-    rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
-    own = [row[0].value for row in rows if row is not None]
-    labels = {a.label for a in before if a.suite in load_suites()}
-    named = _OVERALL.search(last.label) is not None and last.label not in labels and len(scores) > 1
-    contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
-    mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
-    given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
-    if named or (contradicted and given):
-        notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
-        last = replace(last, suite="average")
-    model.averages.append(last)
-
-
-def _settle_first(model: _Open, score: PrintedScore, notes: list[Note]) -> None:
-    """Read an average above all suites of a model as that of the suites, if they give it; it is never a suite's."""
-    values = _suite_values(model)
-    mean = sum(values.values(), Decimal(0)) / len(values) if values else Decimal(-1)
-    if len(values) > 1 and abs(mean - score.percent) <= Decimal("0.0151"):
-        if all(known.suite != "average" for known in model.averages):
-            model.averages.insert(0, replace(score, suite="average"))
-    else:
-        text = f"average {score.percent}: no suite beside it"
-        if not model.empty:
-            text = f"average {score.percent} stands above all suites, which do not give it; not read"
-        notes.append(Note(score.line, text, unread=True))
-
-
-def _average_of_list(listed: list[str], read: set[str | None], last: str | None) -> bool | None:
-    """Tell whether an average below listed suites is that of the suites: None if there is no list above it.
-
-    It is, if several have a number and none a text; it never takes the place of a number of the `last` suite that was
-    not among those `read`.
-    """
-    if len(listed) < 2:
-        return False if listed == ["nothing"] or (listed == ["number"] and last not in read) else None
-    numbers = listed.count("number")
-    if numbers == 0 and "nothing" not in listed:
-        return None
-    if numbers == 1 and listed[-1] == "":
-        return None  # the heading of a section behind a number that stands alone
-    return numbers > 1 and set(listed) <= {"number", "nothing"}
-
-
-def leading(label: str) -> bool:
-    """Tell whether a label names a suite itself."""
-    return any_suite(label) is not None
-
-
 def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     """Return the models of a file in its order, and notes about scores that found no place."""
     notes: list[Note] = []
     boundaries = _model_lines(events)
-    before_tables = _averages_come_first(events)
-    current = _Open(None, events[0].line if events else 0)
+    before_tables = averages_come_first(events)
+    current = OpenModel(None, events[0].line if events else 0)
     models = [current]
     labels = _labels(events)
     names = [bare(events[i].name) for i in boundaries if isinstance(events[i], ModelHeading)]  # type: ignore[union-attr]
@@ -363,7 +190,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     settled = False  # an average of these rows was read
     listed: list[str] = []  # what stands beside the suites that are listed right above, see `SuiteHeading.beside`
     waiting: list[PrintedScore] = []  # averages whose table comes later
-    on_top: list[tuple[_Open, PrintedScore]] = []  # averages above all suites of a model
+    on_top: list[tuple[OpenModel, PrintedScore]] = []  # averages above all suites of a model
     settings: str | None = None
     limit: str | None = None
     few: int | None = None  # examples in the prompt, by the harness's line
@@ -388,7 +215,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         if known and not new:
             current = known[0]
         else:
-            current = _Open(name, line)
+            current = OpenModel(name, line)
             models.append(current)
         section, settled = [], False
         labels_here.clear()
@@ -451,7 +278,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 return
             current.measured(suite).harnesses.add(parent[1])
         if same and same[0].percent != score.percent:
-            if _OVERALL.search(score.label) and not leading(score.label) and suite in load_suites():
+            if OVERALL.search(score.label) and not leading(score.label) and suite in load_suites():
                 keep(replace(score, suite="average"), "average")
                 return
             text = f"second average of {suite}, {score.percent}, other than on line {same[0].line}, which is kept"
@@ -466,7 +293,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 found.limits |= {limit} if limit is not None else set()
 
     def average_of_rows(score: PrintedScore, rows: list[Row], what: str) -> None:
-        if not rows and not _suite_values(current) and not names_something_else(what, None):
+        if not rows and not suite_values(current) and not names_something_else(what, None):
             on_top.append((current, score))
             return
         what = re.sub(r"^[\s\-+>]+(?=\w)", "", what)
@@ -569,7 +396,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                     keep(score, heading)
                 waiting.clear()
             for score in table.averages:
-                others = _other_rows(score, list(table.rows), heading) if heading is not None else None
+                others = other_rows(score, list(table.rows), heading) if heading is not None else None
                 if others is not None:
                     average_of_rows(score, list(table.rows), others)
                 elif heading is not None and suites - {None} <= {heading}:
@@ -591,7 +418,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         elif (
             apart is not None
             and event.suite is None
-            and not (apart.kind == "comparison" and _OVERALL.search(event.label) and len(_suite_values(current)) > 1)
+            and not (apart.kind == "comparison" and OVERALL.search(event.label) and len(suite_values(current)) > 1)
         ):
             what = " ".join(apart.text.split())[:40]
             notes.append(Note(event.line, f"average {event.percent}: stands below '{what}', not below rows; not read"))
@@ -603,38 +430,36 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 keep(event, event.suite)
         elif before_tables:
             waiting.append(event)
-        elif (
-            of_list := _average_of_list(listed, {average.suite for average in current.averages}, heading)
-        ) is not None:
+        elif (of_list := average_of_list(listed, {average.suite for average in current.averages}, heading)) is not None:
             listed = []
-            overall = _OVERALL.search(event.label) is not None and len(_suite_values(current)) > 1
+            overall = OVERALL.search(event.label) is not None and len(suite_values(current)) > 1
             if (of_list or overall) and parent is None:
                 keep(replace(event, suite="average"), "average")
             else:
                 why = "of what, the list above it does not say"
                 notes.append(Note(event.line, f"average {event.percent}: {why}; not read", unread=True))
-        elif heading is not None and not settled and (others := _other_rows(event, section, heading)) is not None:
+        elif heading is not None and not settled and (others := other_rows(event, section, heading)) is not None:
             average_of_rows(event, section, others)
             settled = True
         elif heading is not None:
             listed = []
             keep(event, heading)
         elif (
-            not section and _is_of_suites(event.label, elsewhere) and len(_suite_values(current)) > 1 and parent is None
+            not section and _is_of_suites(event.label, elsewhere) and len(suite_values(current)) > 1 and parent is None
         ):
             keep(replace(event, suite="average"), "average")
         elif not settled:
             average_of_rows(event, section, elsewhere or "")
             settled = True
-        elif _OVERALL.search(event.label) and len(_suite_values(current)) > 1 and parent is None:
+        elif OVERALL.search(event.label) and len(suite_values(current)) > 1 and parent is None:
             keep(replace(event, suite="average"), "average")
         else:
             notes.append(Note(event.line, f"average {event.percent}: of what, the file does not say; not read"))
     notes += [Note(score.line, f"average {score.percent}: no suite beside it", unread=True) for score in waiting]
     for model in models:
-        _settle_last(model, notes)
+        settle_last(model, notes)
     for model, score in on_top:
-        _settle_first(next((m for m in models if m.tables), model) if model.empty else model, score, notes)
+        settle_first(next((m for m in models if m.tables), model) if model.empty else model, score, notes)
     return [_humaneval_from_table(model.done()) for model in models if not model.empty], notes
 
 
@@ -644,7 +469,7 @@ def _is_of_suites(label: str, elsewhere: str | None) -> bool:
         return False
     own = re.search(r"summary|overall|total|averages?\b|final|总|汇总|平均", elsewhere, re.IGNORECASE) is not None
     general = re.search(r"results?|scores?|evaluation|结果|评测", elsewhere, re.IGNORECASE) is not None
-    return own or (general and _OVERALL.search(label) is not None)
+    return own or (general and OVERALL.search(label) is not None)
 
 
 def elsewhere_is_plain(text: str | None) -> bool:

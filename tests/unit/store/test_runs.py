@@ -400,8 +400,8 @@ def test_the_code_that_answers_is_part_of_it(tmp_path: Path, monkeypatch: pytest
 # What a run calls beside the code that answers: it asks, looks, waits, shows. A module that is new here belongs either
 # in this list or in `ANSWERING`.
 BYSTANDERS = (
-    "api", "arguments", "baselines", "cli", "comparison", "config", "errors", "evaluation", "language", "options", "paths",
-    "records", "report", "requirements", "results", "stats", "streams", "tables", "task_names", "yaml_files",
+    "api", "arguments", "baselines", "cli", "comparison", "config", "errors", "evaluation", "language", "options",
+    "paths", "records", "report", "requirements", "results", "stats", "streams", "tables", "task_names", "yaml_files",
 )  # fmt: skip
 
 

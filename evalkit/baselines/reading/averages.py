@@ -1,0 +1,142 @@
+"""Whose average a printed average is: a suite's, that of the suites, or of other rows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+from evalkit.baselines.published import Note, PrintedScore, Row, ScoreTable
+from evalkit.baselines.reading.open_models import OpenModel
+from evalkit.baselines.reading.prose import (
+    Event,
+)
+from evalkit.suites import load_suites, load_tasks
+from evalkit.task_names import any_suite, suite_of_task
+
+OVERALL = re.compile(
+    r"(?:average|avg|mean) of all\b|average score|mean score|overall|final|平均总|总平均", re.IGNORECASE
+)
+
+
+def averages_come_first(events: list[Event]) -> bool:
+    """Tell whether averages stand above their tables: one above each, none below the last, each that of its rows."""
+    printed = [e for e in events if isinstance(e, ScoreTable) or (isinstance(e, PrintedScore) and e.suite is None)]
+    averages, tables = printed[::2], printed[1::2]
+    return len(averages) == len(tables) > 0 and all(
+        isinstance(average, PrintedScore) and isinstance(table, ScoreTable) and _gives(table, average)
+        for average, table in zip(averages, tables, strict=True)
+    )
+
+
+def _gives(table: ScoreTable, average: PrintedScore) -> bool:
+    """Tell whether a printed average is the mean of a table's rows."""
+    values = [row.value for row in one_a_task(list(table.rows))]
+    return bool(values) and abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= Decimal("0.0151")
+
+
+def other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None:
+    """Return of which rows an average is that are not just the suite's; None where it is the suite's, or may be.
+
+    It has more rows where the suite's own do not give it, and fewer where those that are there do.
+    """
+    own = [row for row in rows if suite_of_task(row.task) == suite]
+    known = load_suites()[suite]
+    is_whole = {row.task for row in own} >= {task.name for task in known.tasks}
+    if not own or (len(own) == len(rows) and is_whole):
+        return None
+    values = [row.value for row in one_a_task(own)]
+    # Rows are rounded as they are printed; 0.44 may be 43.68 per cent.
+    rounded = sum((Decimal(5).scaleb(int(value.as_tuple().exponent) - 1) for value in values), Decimal(0))
+    slack = max(Decimal("0.0151"), 100 * rounded / len(values) + Decimal("0.005"))
+    is_mean = abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= slack
+    if is_mean and not is_whole:
+        return f"{len(values)} of the {len(known.tasks)} rows of {known.title}"
+    if not is_mean and len(own) < len(rows):
+        return f"more rows than those of {known.title}"
+    return None
+
+
+def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
+    """Return the row of each task that an average takes: of the headline metric, else of acc_norm, else the first."""
+    chosen: dict[str, Row] = {}
+    tasks = load_tasks()
+    for row in rows:
+        known = tasks.get(row.task)
+        best = known.headline if known is not None else "acc_norm"
+        if row.task not in chosen or row.metric == best:
+            chosen[row.task] = row
+    return tuple(chosen.values())
+
+
+def suite_values(model: OpenModel) -> dict[str, Decimal]:
+    """Return suite -> score in per cent: the printed average, else that of a whole suite's rows."""
+    found = {a.suite: a.percent for a in model.averages if a.suite in load_suites()}
+    for suite in load_suites().values():
+        rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
+        values = [row[0].value for row in rows if row is not None]
+        if suite.in_total and suite.name not in found and len(values) == len(rows):
+            found[suite.name] = 100 * sum(values, Decimal(0)) / len(values)
+    return {suite: value for suite, value in found.items() if suite is not None and load_suites()[suite].in_total}
+
+
+def settle_last(model: OpenModel, notes: list[Note]) -> None:
+    """Decide whether the last average of a file is its last suite's or that of the suites.
+
+    It is the suites' if it is called otherwise than the averages before it, like "Average score" at the end of a card,
+    or if the suite's own rows contradict it and the suites' scores give it.
+    """
+    if not model.averages or (model.tables and model.averages[-1].line < model.tables[-1].line):
+        return
+    last, before = model.averages[-1], model.averages[:-1]
+    suite = load_suites().get(last.suite or "")
+    if suite is None or not last.label or leading(last.label):
+        return
+    model.averages.pop()
+    scores = suite_values(model)
+    rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
+    own = [row[0].value for row in rows if row is not None]
+    labels = {a.label for a in before if a.suite in load_suites()}
+    named = OVERALL.search(last.label) is not None and last.label not in labels and len(scores) > 1
+    contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
+    mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
+    given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
+    if named or (contradicted and given):
+        notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
+        last = replace(last, suite="average")
+    model.averages.append(last)
+
+
+def settle_first(model: OpenModel, score: PrintedScore, notes: list[Note]) -> None:
+    """Read an average above all suites of a model as that of the suites, if they give it; it is never a suite's."""
+    values = suite_values(model)
+    mean = sum(values.values(), Decimal(0)) / len(values) if values else Decimal(-1)
+    if len(values) > 1 and abs(mean - score.percent) <= Decimal("0.0151"):
+        if all(known.suite != "average" for known in model.averages):
+            model.averages.insert(0, replace(score, suite="average"))
+    else:
+        text = f"average {score.percent}: no suite beside it"
+        if not model.empty:
+            text = f"average {score.percent} stands above all suites, which do not give it; not read"
+        notes.append(Note(score.line, text, unread=True))
+
+
+def average_of_list(listed: list[str], read: set[str | None], last: str | None) -> bool | None:
+    """Tell whether an average below listed suites is that of the suites: None if there is no list above it.
+
+    It is, if several have a number and none a text; it never takes the place of a number of the `last` suite that was
+    not among those `read`.
+    """
+    if len(listed) < 2:
+        return False if listed == ["nothing"] or (listed == ["number"] and last not in read) else None
+    numbers = listed.count("number")
+    if numbers == 0 and "nothing" not in listed:
+        return None
+    if numbers == 1 and listed[-1] == "":
+        return None  # the heading of a section behind a number that stands alone
+    return numbers > 1 and set(listed) <= {"number", "nothing"}
+
+
+def leading(label: str) -> bool:
+    """Tell whether a label names a suite itself."""
+    return any_suite(label) is not None
