@@ -6,7 +6,6 @@ The rules of arithmetic are in `checks`, the comparison table is checked in
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,18 +18,17 @@ from evalkit.baselines.audit.checks import (
     Finding,
     Verdict,
     as_decimal,
-    check_stderr,
     classify,
     half_unit,
-    is_possible_share,
     places_of,
     right_answers,
 )
 from evalkit.baselines.audit.comparison_tables import check_comparison
-from evalkit.baselines.published import GroupScore, Log, ModelScores, PrintedScore, Row
+from evalkit.baselines.audit.groups import group_findings
+from evalkit.baselines.audit.standard_errors import documents_of, rows_of, stderr_findings
+from evalkit.baselines.published import Log, ModelScores, PrintedScore, Row
 from evalkit.baselines.reading.logs import read_log
 from evalkit.suites import GRADED, Suite, load_suites, load_tasks, same_documents
-from evalkit.task_names import bare, leading_suite, suite_of_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,10 +107,10 @@ def audit_log(log: Log, documents: Mapping[str, int] | None = None, *, strict: b
     for model in log.models:
         prefix = f"{model.name}: " if len(log.models) > 1 and model.name else ""
         found = [
-            *_stderrs(model, counts),
+            *stderr_findings(model, counts),
             *_averages(model, counts),
             *_other_averages(model),
-            *_groups(model, counts),
+            *group_findings(model, counts),
             *_duplicates(model),
         ]
         findings += [replace(finding, what=prefix + finding.what) for finding in found]
@@ -124,18 +122,10 @@ def audit_log(log: Log, documents: Mapping[str, int] | None = None, *, strict: b
     return Audit(log.name, tuple(sorted(findings, key=lambda finding: finding.line)), log)
 
 
-def _rows(model: ModelScores) -> dict[tuple[str, str], Row]:
-    return {(row.task, row.metric): row for table in model.tables for row in table.rows}
-
-
-def _documents(row: Row, counts: Mapping[str, int]) -> int:
-    return row.documents or counts.get(row.task, 0)
-
-
 def suite_scores(model: ModelScores) -> dict[str, Decimal]:
     """Return suite -> score in per cent, as printed; from the row where a suite of one task has no printed average."""
     scores = {average.suite: average.percent for average in model.averages if average.suite in load_suites()}
-    rows = _rows(model)
+    rows = rows_of(model)
     for suite in load_suites().values():
         if len(suite.tasks) == 1 and suite.name not in scores:
             row = rows.get((suite.tasks[0].name, suite.tasks[0].headline))
@@ -144,75 +134,12 @@ def suite_scores(model: ModelScores) -> dict[str, Decimal]:
     return {suite: score for suite, score in scores.items() if suite is not None}
 
 
-# --- standard errors -------------------------------------------------------------------------------------------------
-
-
-def _documents_that_fit(row: Row) -> tuple[float, float] | None:
-    """Return between which numbers of documents a row's printed standard error fits its value."""
-    if row.stderr is None or not 0 < row.value < 1 or row.stderr <= half_unit(row.stderr):
-        return None
-    error, half, value = float(row.stderr), float(half_unit(row.stderr)), float(row.value)
-    slack = float(half_unit(row.value))
-    variances = [v * (1 - v) for v in (value - slack, value, value + slack)]
-    return min(variances) / (error + half) ** 2 + 1, max(variances) / (error - half) ** 2 + 1
-
-
-def _limited_to(found: Sequence[tuple[Row, int, Verdict]]) -> int | None:
-    """Return the limit that a whole run seems to have had, where its errors contradict the tasks' documents.
-
-    One number of documents, smaller than each of theirs, fits every error of several tasks that would be wrong; and
-    tasks of more documents have none that is right.
-    """
-    wrong = [(row, documents) for row, documents, verdict in found if verdict is Verdict.INCONSISTENT]
-    ranges = [fit for row, _ in wrong if (fit := _documents_that_fit(row)) is not None]
-    if len({row.task for row, _ in wrong}) < 2 or len(ranges) < len(wrong):
-        return None
-    low, high = max(fit[0] for fit in ranges), min(fit[1] for fit in ranges)
-    if low > high or high >= min(documents for _, documents in wrong):
-        return None
-    if any(verdict is Verdict.EXACT and documents > high for _, documents, verdict in found):
-        return None
-    likely = [n for n in range(math.ceil(low), math.floor(high) + 1) if n % 50 == 0]
-    return likely[0] if likely else round((low + high) / 2)
-
-
-def _stderrs(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
-    checked = [
-        (row, documents, check_stderr(row.value, row.stderr, documents, graded=False)[0])
-        for (_, metric), row in _rows(model).items()
-        if row.stderr is not None and (documents := _documents(row, counts)) > 1 and metric not in GRADED
-    ]
-    limit = _limited_to(checked)
-    for (task, metric), row in _rows(model).items():
-        documents = _documents(row, counts)
-        what = f"{task} {metric}"
-        binary = metric not in GRADED
-        if documents > 1 and binary and not is_possible_share(row.value, documents):
-            reason = f"no whole number of right answers among {documents} documents is this share"
-            yield Finding(row.line, what, str(row.value), "", Verdict.REMARK, reason, from_counts=True)
-        if row.stderr is None:
-            continue
-        what = f"{what} standard error"
-        if documents > 1:
-            verdict, recomputed, reason = check_stderr(row.value, row.stderr, documents, graded=not binary)
-            if limit is not None and verdict is Verdict.INCONSISTENT and binary:
-                verdict, recomputed = Verdict.UNCHECKED, ""
-                reason = f"not of {documents} documents; these errors all fit about {limit}: a limited run?"
-            yield Finding(row.line, what, str(row.stderr), recomputed, verdict, reason)
-        elif row.stderr > Decimal("0.5"):
-            reason = "larger than any number of documents allows"
-            yield Finding(row.line, what, str(row.stderr), "", Verdict.INCONSISTENT, reason)
-        else:
-            reason = "the number of documents is not known"
-            yield Finding(row.line, what, str(row.stderr), "", Verdict.UNCHECKED, reason)
-
-
 # --- averages --------------------------------------------------------------------------------------------------------
 
 
 def _averages(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
     suites = load_suites()
-    rows = _rows(model)
+    rows = rows_of(model)
     for average in model.averages:
         if average.suite in suites:
             yield from _average(average, suites[average.suite], rows, counts)
@@ -241,72 +168,6 @@ def _are_subjects(rows: Sequence[Row]) -> bool:
     """Tell whether rows are parts of one benchmark, as ``hendrycksTest-anatomy`` and ``mmlu_law`` are."""
     stems = {re.split(r"[-_:/]", row.printed_task, maxsplit=1)[0].lower() for row in rows}
     return len(rows) > 2 and len(stems) == 1
-
-
-def _groups(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
-    """Compare the score of a group with its members': it is their mean, weighted by documents or not."""
-    groups = [group for table in model.tables for group in table.groups]
-    rows = _rows(model)
-    for group in groups:  # a group may be the member of another
-        rows.setdefault(
-            (group.name, group.metric), Row(group.line, group.name, group.name, group.metric, group.value, None)
-        )
-    names_of_groups = {(group.name, group.metric) for group in groups}
-    seen: dict[tuple[str, str], GroupScore] = {}
-    for group in groups:
-        first = seen.setdefault((group.name, group.metric), group)
-        if first.value != group.value:
-            reason = f"{first.value} on line {first.line}: two scores of one group"
-            what = f"{group.name} {group.metric} (group)"
-            yield Finding(group.line, what, str(group.value), "", Verdict.INCONSISTENT, reason)
-        if first is not group:
-            continue  # the table of groups repeats what the table of tasks says
-        named = leading_suite(group.name)
-        suite = load_suites().get(named[0]) if named is not None else None
-        names = group.members or tuple(
-            dict.fromkeys(
-                task
-                for task, _ in rows
-                if (task.startswith(f"{group.name}_") and (task, group.metric) not in names_of_groups)
-                or (suite is not None and task in {t.name for t in suite.tasks})
-            )
-        )
-        found = [rows[task, group.metric] for task in names if (task, group.metric) in rows]
-        what, printed = f"{group.name} {group.metric} (group)", str(group.value)
-        if len(found) < max(1, len(names)):
-            reason = "its members have no rows of this metric" if not found else "some members have no such row"
-            yield Finding(group.line, what, printed, "", Verdict.UNCHECKED, reason)
-            continue
-        values = [Fraction(row.value) for row in found]
-        slack = max(half_unit(row.value) for row in found)
-        mean = sum(values, Fraction(0)) / len(values)
-        verdict, exact = classify(group.value, mean, slack), mean
-        sizes = [_documents(row, counts) for row in found]
-        if verdict is Verdict.INCONSISTENT and all(sizes):
-            exact = sum((v * n for v, n in zip(values, sizes, strict=True)), Fraction(0)) / sum(sizes)
-            verdict = classify(group.value, exact, slack)
-        whole = _tasks_of_group(group.name, names)
-        if verdict is Verdict.INCONSISTENT and len(found) < whole:
-            verdict, reason = Verdict.UNCHECKED, f"the file shows {len(found)} of its {whole} tasks"
-            yield Finding(group.line, what, printed, "", verdict, reason)
-            continue
-        reason = "" if verdict is Verdict.EXACT else f"the mean of its {len(found)} members is {as_decimal(mean, 4)}"
-        if verdict is Verdict.INCONSISTENT:
-            if all(sizes):
-                reason += f", weighted by documents {as_decimal(exact, 4)}"
-            elif min(values) - slack <= group.value <= max(values) + slack:
-                verdict = Verdict.UNCHECKED
-                reason += ", and weighted by unknown numbers of documents it may be another"
-            else:
-                reason += "; no weights of theirs give it"
-        yield Finding(group.line, what, printed, str(as_decimal(exact, places_of(group.value))), verdict, reason)
-
-
-def _tasks_of_group(group: str, shown: Sequence[str]) -> int:
-    """Return how many tasks a group has that is named after a suite of evalkit; 0 of any other group."""
-    suites = {suite for task in shown if (suite := suite_of_task(task)) is not None}
-    named = load_suites().get(suites.pop()) if len(suites) == 1 else None
-    return len(named.tasks) if named is not None and bare(group).startswith(bare(named.name)) else 0
 
 
 def _overall(printed: PrintedScore, scores: Mapping[str, Decimal], rows: Mapping[tuple[str, str], Row]) -> Finding:
@@ -383,7 +244,7 @@ def _from_counts(rows: Sequence[Row], counts: Mapping[str, int]) -> Fraction | N
     """Return the average in per cent of the unrounded rows, where their numbers of right answers are known."""
     shares = []
     for row in rows:
-        documents = _documents(row, counts)
+        documents = documents_of(row, counts)
         right = right_answers(row.value, documents) if documents > 1 and row.metric not in GRADED else None
         if right is None:
             return None
@@ -441,7 +302,7 @@ def _explain(printed: Decimal, suite: Suite, rows: Mapping[tuple[str, str], Row]
 def _duplicates(model: ModelScores) -> Iterable[Finding]:
     """Find tasks that have all their numbers in common with another task."""
     by_task: dict[str, list[Row]] = {}
-    for (task, _), row in _rows(model).items():
+    for (task, _), row in rows_of(model).items():
         by_task.setdefault(task, []).append(row)
     seen: dict[tuple[tuple[str, Decimal, Decimal | None], ...], str] = {}
     for task, rows in by_task.items():
