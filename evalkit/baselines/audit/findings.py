@@ -1,7 +1,7 @@
 """Audit of published tables: recompute every average, total, change and standard error, and say which do not follow.
 
-The rules of arithmetic are in `checks`, the comparison table is checked in
-`comparison_tables`; this module checks what a file says about one model and puts everything together.
+The rules of arithmetic are in `checks`; comparison tables, standard errors and groups are checked in modules of their
+own. This one checks what a file says of a model's averages, and puts everything together.
 """
 
 from __future__ import annotations
