@@ -10,7 +10,7 @@ from typing import TypeAlias
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
 from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
-from evalkit.baselines.reading.vocabulary import label_of, settings_of
+from evalkit.baselines.reading.vocabulary import label_of, names_another, settings_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -111,11 +111,17 @@ class Label:
         line: line number in the file.
         text: what it says, without the known words.
         short: whether it is a label more than a sentence.
+        level: 1 to 6 for a heading of Markdown or HTML, 0 for plain text.
+        names: whether it names a model, or says that it is another than the file's ("Previous best").
+        item: whether it is an item of a list.
     """
 
     line: int
     text: str
     short: bool
+    level: int = 0
+    names: bool = False
+    item: bool = False
 
 
 Event: TypeAlias = (
@@ -241,7 +247,13 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     short = (
         len(text.strip()) <= 50 and any_suite(text) is None and not text.rstrip().endswith((".", ",", ";", "。", "，"))
     )
-    return ([Label(line, label, short), *events] if label is not None else events), notes
+    if label is None:
+        return events, notes
+    raw = text.strip()
+    level = len(raw) - len(raw.lstrip("#"))
+    item = re.match(r"[-+•]\s|[0-9]{1,2}[.)]\s", raw) is not None
+    names = short and names_another(raw, label)
+    return [Label(line, label, short, level if level <= 6 else 0, names, item), *events], notes
 
 
 def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:

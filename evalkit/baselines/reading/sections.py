@@ -32,7 +32,7 @@ from evalkit.baselines.reading.prose import (
 )
 from evalkit.baselines.reading.vocabulary import settings_of, who
 from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import bare, names_other_benchmark, names_something_else, suite_of_task
+from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
 
@@ -47,6 +47,31 @@ def _model_lines(events: list[Event]) -> set[int]:
     ]
     certain = {i for i in with_scores if getattr(events[i], "certain", False)}
     return set(with_scores) if len(with_scores) > 1 else certain
+
+
+def _title(events: list[Event]) -> int | None:
+    """Return the line of the heading that a file begins with, which says nothing of other models."""
+    for event in events:
+        if isinstance(event, (ScoreTable, PrintedScore)):
+            return None
+        if isinstance(event, (SuiteHeading, OtherHeading)) and event.level:
+            return event.line
+    return None
+
+
+def _of_humaneval(heading: str | None, elsewhere: str | None, apart: Aside | None) -> bool:
+    """Tell whether what stands above a bare pass@1, which many benchmarks have, names HumanEval and nothing else."""
+    if apart is not None and (apart.kind != "sentence" or names_something_else(apart.text, "humaneval")):
+        return False
+    said = elsewhere or ""
+    return heading == "humaneval" or (any_suite(said) == "humaneval" and not names_something_else(said, "humaneval"))
+
+
+def _goes_on(label: Label, heading: SuiteHeading | OtherHeading) -> bool:
+    """Tell whether what stands below a heading of Markdown stands below an earlier label, too."""
+    if label.line == heading.line:
+        return True
+    return label.level < heading.level if label.level else isinstance(heading, SuiteHeading) and not label.item
 
 
 def _is_score(event: Event, heading: Event) -> bool:
@@ -197,6 +222,10 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     few_line = 0
     candidate: ModelHeading | None = None  # last heading that may be a model's name
     labels_here: list[Label] = []  # lines since the last table that say something beside the known words
+    headed: list[Label] = []  # those of them that the next scores stand below
+    lent = 0  # level below which a heading ends what a label above the file's first scores says; 0 without one
+    headed_by: dict[int, int] = {}  # line -> level of the headings of Markdown
+    title = _title(events)
     said_last: tuple[int, dict[str, str]] = (0, {})  # the last line of settings
 
     def shots_here() -> tuple[int | None, bool]:
@@ -210,7 +239,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
 
         A label `inside` a suite's heading leaves the suite as it is.
         """
-        nonlocal current, heading, elsewhere, section, settled
+        nonlocal current, heading, elsewhere, section, settled, headed
         known = [m for m in models if name is not None and bare(name) in (bare(m.name or ""), bare(m.pretrained or ""))]
         if known and not new:
             current = known[0]
@@ -219,6 +248,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             models.append(current)
         section, settled = [], False
         labels_here.clear()
+        headed = []
         current.label = current.label or name
         if not inside:
             heading, elsewhere = None, None
@@ -250,8 +280,25 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         current.pretrained, current.identity = loaded or current.pretrained, identity
 
     def part(score: ScoreTable | PrintedScore) -> None:
-        """Begin another model where what stands above a table says something that did not stand above the last one."""
+        """Begin another model where what stands above a table says something that did not stand above the last one.
+
+        The name that the file has is that of scores which no other label stands above.
+        """
+        nonlocal lent, headed
+        named = [label for label in headed if label.line < score.line and label.line != title]
+        headed = []
+        # Where the file has others' scores already, what says anything may name one more.
+        if current.empty and current.name is None and named and (named[-1].names or (len(models) > 1 and named[-1].short)):
+            label = named[-1]
+            begin(label.text, score.line, inside=heading is not None)
+            # A line of text right above the scores is theirs alone; above headings, that of all that they head.
+            headings = [known for known in headed_by if known > label.line]
+            lent = label.level + 1 if label.level else headed_by[headings[0]] if headings else 7
+            notes.append(Note(score.line, f"'{label.text[:60]}' stands above it: read as that model's"))
+            return
         above = [label for label in labels_here if label.line < score.line]
+        if isinstance(score, PrintedScore) and score.suite not in load_suites():
+            return
         if isinstance(score, PrintedScore):  # a sentence between averages says something of them, or of nothing
             above = [label for label in above if label.short]
         labels_here.clear()
@@ -311,10 +358,16 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         if isinstance(event, Shots):
             below.append(event)
             continue
+        if isinstance(event, (SuiteHeading, OtherHeading)) and event.level:
+            headed_by[event.line] = event.level
+            if event.level < lent:
+                current, lent = models[0], 0
+            headed = [label for label in headed if _goes_on(label, event)]
         if isinstance(event, Label):
             labels_here.append(event)
+            headed.append(event)
             continue
-        if isinstance(event, PrintedScore) and event.suite in load_suites():
+        if isinstance(event, PrintedScore) and (event.suite in (*load_suites(), "pass@1") or heading is not None):
             part(event)
         if isinstance(event, Aside):
             if event.kind != "sentence" or names_something_else(event.text, heading):
@@ -404,9 +457,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 else:
                     average_of_rows(score, list(table.rows), elsewhere or "its table")
                 settled = True
-        elif event.suite == "pass@1" and any(
-            names_other_benchmark(text) for text in (elsewhere or "", apart.text if apart is not None else "")
-        ):
+        elif event.suite == "pass@1" and not _of_humaneval(heading, elsewhere, apart):
             notes.append(
                 Note(event.line, f"pass@1 {event.percent}: of what, the file does not say; not read", unread=True)
             )

@@ -221,6 +221,7 @@ def label_of(line: str) -> str | None:
     rest = re.sub(r"(?<![\w.-])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
     words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
     telling = _TELLING if _OF_SCORES.search(text) else _TELLING | {"others", "best", "worst", "merge", "merged"}
+    telling |= {"others"} if re.search(r"\b(?:of|for|by)\s+(?:the\s+)?others\b", text, re.IGNORECASE) else set()
     telling |= {"other"} if re.search(r"\bother\s+models?\b", text, re.IGNORECASE) else set()
     own = [word for word in words if not _says_nothing(word, telling)]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
@@ -233,6 +234,38 @@ _TELLING = {"old", "new", "before", "after", "previous", "original", "merged", "
 _OF_SCORES = re.compile(
     r"\b(?:results?|scores?|benchmarks?|suites?|tasks?|evaluations?|evals?|tables?|bold|in|is|are|was|were)\b", re.I
 )
+
+
+# Those that say of scores below them that they are another model's than the file's.
+_ANOTHERS = frozenset(("other", "others", "previous", "old", "original", "before", "base", "best", "worst"))
+
+
+def names_another(line: str, label: str) -> bool:
+    """Tell whether a line above scores names whose they are; `label` is what `label_of` finds in it.
+
+    >>> [names_another(line, line) for line in ("GPT-4", "## Previous best", "v2", "GPU: A100", "Colab")]
+    [True, False, False, False, False]
+    >>> names_another("Previous best:", "Previous best")
+    True
+    """
+    words = [word.strip(".*_-:").lower() for word in label.split()]
+    if all(re.fullmatch(r"v?[0-9][0-9.]*", word) for word in words):
+        return False
+    if all(word in _ANOTHERS for word in words):
+        return True
+    if line.startswith("#"):
+        return is_name(label)
+    key, _, value = re.sub(r"[:=]\s*$", "", line).partition(":")
+    said = not value.strip() or re.search(r"compar|reference|result|score|eval|bench|结果|对比|比较", key, re.IGNORECASE)
+    return bool(said) and _MADE_FROM.search(line) is None and is_name(label)
+
+
+_MADE_FROM = re.compile(
+    r"\b(?:from|based|built|\w*train\w*|\w*tun(?:ed?|ing)|merg\w*|mix\w*|blend\w*|deriv\w*|distil\w*|quanti\w*|teacher|student"
+    r"|sources?|parents?|adapters?|loras?|tokenizers?|datasets?|init\w*|continu\w*|upscal\w*|thanks|credits?)\b|基于|微调|训练|合并",
+    re.IGNORECASE,
+)
+"""What a line says that names what a model was made from, and not whose the scores below are."""
 
 
 def _says_nothing(word: str, telling: set[str]) -> bool:

@@ -258,7 +258,7 @@ def test_an_average_without_a_suite_is_not_given_to_any() -> None:
 
 @pytest.mark.parametrize(
     ("text", "percent"),
-    [("HumanEval:\n50.7% @ Pass1\n", "50.7"), ("pass@1: 0.507\n", "50.700"), ("HumanEval: 50.7%\n", "50.7")],
+    [("HumanEval:\n50.7% @ Pass1\n", "50.7"), ("HumanEval\npass@1: 0.507\n", "50.700"), ("HumanEval: 50.7%\n", "50.7")],
 )
 def test_humaneval(text: str, percent: str) -> None:
     humaneval = read(text).models[0].humaneval
