@@ -26,7 +26,7 @@ _FOREIGN = re.compile(
     r"|boolq|piqa|siqa|openbookqa"
     r"|big[\s_-]*bench[\s_-]*(?:hard|lite)|math(?:[\s_-]*(?:lvl|level)[\s_-]*5|500)?|mbpp\+?|multipl[\s_-]*e|ds[\s_-]*1000"
     r"|human[\s_-]*eval\s*(?:plus|x\b|fix)|eval[\s_-]*plus|alpaca[\s_-]*eval|eq[\s_-]*bench|arena[\s_-]*hard|magi"
-    r"|live[\s_-]*(?:code[\s_-]*)?bench|swe[\s_-]*bench|aime|lambada|race|squad|triviaqa|nq|commonsenseqa|toxigen|xstest"
+    r"|live[\s_-]*(?:code[\s_-]*)?bench|swe[\s_-]*bench|aime(?:[\s_-]*(?:20)?2[0-9])?|lambada|race|squad|triviaqa|nq|commonsenseqa|toxigen|xstest"
     r"|open[\s_-]*llm|leaderboard|wmt|flores|wikitext|clue|superclue|gaokao|bfcl|simpleqa|ruler)\b"
     r"|\b(?:human[\s_-]*eval|mbpp)\s*\+",
     re.IGNORECASE,
@@ -163,7 +163,7 @@ def is_benchmark(label: str) -> bool:
     )
 
 
-_BENCH = re.compile(r"\b(?!lm[\s_-]*eval)[\w-]*(?:bench(?!mark)|eval(?!uat|kit))[\w+-]*", re.IGNORECASE)
+_BENCH = re.compile(r"(?<![\w-])(?<!lm )(?!lm[\s_-]*eval)[\w-]*(?:bench(?!mark)|eval(?!uat|kit))[\w+-]*", re.IGNORECASE)
 
 
 def names_something_else(text: str, suite: str | None) -> bool:
@@ -251,7 +251,7 @@ def comparison_role(label: str) -> str:
     if _own_words(text):
         return "other"  # "ARC (Average)", "Coding average": a score among others, not the table's average
     # "Average Total" is an average of the totals, so the word average decides.
-    if re.search(r"average|avg|mean|平均|^\W*(?:media|promedio|moyenne|durchschnitt|mittelwert)\W*$", text):
+    if re.search(r"average|avg|mean|平均|^\W*(?:overall|all(?:\s+tasks|\s+benchmarks)?|media|promedio|moyenne|durchschnitt|mittelwert)\W*$", text):
         return "average"
     return "total" if re.search(r"\btotal|\bsum\b|总分|合计", text) else "other"
 

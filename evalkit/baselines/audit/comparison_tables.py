@@ -246,14 +246,14 @@ def _parts(grid: _Grid) -> list[int]:
 
 
 def _fits_mean(grid: _Grid, chosen: list[int]) -> list[bool]:
-    """Return for each average of the table, where all its parts are there, whether it is their plain mean."""
+    """Return for each average or total, where all its parts are there, whether it is their plain mean or their sum."""
     found = []
     for r, row in enumerate(grid.table.rows):
-        for column in grid.models if row.role == "average" else ():
+        for column in grid.models if row.role in ("average", "total") else ():
             cell = grid.cells.get((r, column))
             parts = [p.should for c in chosen if (p := grid.cells.get((c, column))) is not None]
             if cell is not None and len(parts) == len(chosen) > 1:
-                exact = sum(parts, Fraction(0)) / len(parts)
+                exact = sum(parts, Fraction(0)) / (len(parts) if row.role == "average" else 1)
                 found.append(classify(cell.printed, exact, grid.slack) is not Verdict.INCONSISTENT)
     return found
 
@@ -269,12 +269,46 @@ _WEIGHTED = re.compile(
 )
 
 
+_COUNTED = re.compile(
+    r"([0-9]{1,3})\s*(?:sub)?(?:tasks|benchmarks|benches|data\s*sets|subjects|suites|sets|evals|tests|domains|个)|\(([0-9]{1,3})\)|of\s+([0-9]{1,3})\W*$",
+    re.IGNORECASE,
+)
+
+
+def _said_count(row: ComparisonRow) -> int | None:
+    """Return of how many scores an average is, as its label says; None if it does not say."""
+    found = _COUNTED.search(row.label)
+    return int(next(filter(None, found.groups()))) if found is not None else None
+
+
+_DOCUMENTS = re.compile(
+    r"\W*(?:n|#|num(?:ber)?|counts?|sizes?|samples?|documents?|docs|questions?|examples?|items|instances?|题数|数量|样本数)\W*"
+    r"(?:of\W*)?(?:samples?|documents?|docs|questions?|examples?|items|instances?)?\W*",
+    re.IGNORECASE,
+)
+
+
+def _by_documents(grid: _Grid, chosen: list[int], column: int) -> Fraction | None:
+    """Return the mean of scores weighted by the documents that the table prints beside them; None if it prints none."""
+    for i, heading in enumerate(grid.headings):
+        if i == column or grid.table.on_its_side or not _DOCUMENTS.fullmatch(heading):
+            continue
+        pairs = [(grid.cells.get((r, i)), grid.cells.get((r, column))) for r in chosen]
+        known = [(n.printed, cell.should) for n, cell in pairs if n is not None and cell is not None]
+        if len(known) == len(chosen) and all(n > 0 and n == int(n) for n, _ in known):
+            return sum((Fraction(n) * score for n, score in known), Fraction(0)) / sum(int(n) for n, _ in known)
+    return None
+
+
 def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     """Say why an average that is not the plain mean of the scores beside it may be right all the same; else empty.
 
     Averages over suites or benchmarks are plain means. Those over subjects or domains are usually weighted by
     questions, and where most averages of a table differ from the plain mean it is the rule that is another one.
     """
+    vague = [row.label for row in grid.table.rows if re.fullmatch(r"\W*(?:overall|all(?:\s+\w+)?)\W*", row.label, re.IGNORECASE)]
+    if vague:
+        return f"'{vague[0]}' does not say that it is a plain mean"
     if suites:
         return ""
     fits = _fits_mean(grid, chosen)
@@ -287,6 +321,9 @@ def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     if len(fits) > 2 and 2 * sum(fits) <= len(fits):
         return f"only {sum(fits)} of the table's {len(fits)} averages are plain means of these: weighted, or of others"
     labels = [grid.table.rows[r].label for r in chosen]
+    counted = [row.label for row in grid.table.rows if row.role == "average" and _said_count(row) not in (None, len(chosen))]
+    if counted:
+        return f"'{counted[0]}' says that it is of another number of scores than the {len(chosen)} that stand here"
     known = sum(names_other_benchmark(text) or any_suite(text) is not None or _is_task(text) for text in labels)
     if 2 * known < len(labels) and 2 * sum(fits) <= len(fits):
         return "these are no benchmarks that are known to count alike: weighted, or of others"
@@ -335,7 +372,13 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
             if verdict is not Verdict.EXACT:
                 reason = f"the {len(parts)} {kind} add up to {as_decimal(exact * divisor)}"
                 reason += f", divided by {divisor} {as_decimal(exact, 4)}" if divisor > 1 else ""
-            if verdict is Verdict.INCONSISTENT and doubt and row.role == "average":
+            weighted = _by_documents(grid, chosen, column) if row.role == "average" else None
+            if verdict is Verdict.INCONSISTENT and weighted is not None:
+                by_documents = classify(cell.printed, weighted * scale, scale * grid.slack)
+                if by_documents is not Verdict.INCONSISTENT:
+                    verdict, exact = by_documents, weighted * scale
+                    reason = f"weighted by the documents beside the scores {as_decimal(exact, 4)}"
+            if verdict is Verdict.INCONSISTENT and doubt:
                 verdict, reason = Verdict.UNCHECKED, f"{reason}; {doubt}"
             if verdict is Verdict.INCONSISTENT:
                 cell.should = exact

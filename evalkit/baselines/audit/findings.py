@@ -26,7 +26,8 @@ from evalkit.baselines.audit.checks import (
 from evalkit.baselines.audit.comparison_tables import check_comparison
 from evalkit.baselines.audit.groups import group_findings
 from evalkit.baselines.audit.standard_errors import documents_of, rows_of, stderr_findings
-from evalkit.baselines.published import Log, ModelScores, PrintedScore, Row
+from evalkit.baselines.published import Log, ModelScores, Note, PrintedScore, Row
+from evalkit.baselines.reading.averages import one_a_task
 from evalkit.baselines.reading.logs import read_log
 from evalkit.suites import GRADED, Suite, load_suites, load_tasks, same_documents
 
@@ -108,7 +109,7 @@ def audit_log(log: Log, documents: Mapping[str, int] | None = None, *, strict: b
         prefix = f"{model.name}: " if len(log.models) > 1 and model.name else ""
         found = [
             *stderr_findings(model, counts),
-            *_averages(model, counts),
+            *_averages(model, counts, log.notes),
             *_other_averages(model),
             *group_findings(model, counts),
             *_duplicates(model),
@@ -137,14 +138,37 @@ def suite_scores(model: ModelScores) -> dict[str, Decimal]:
 # --- averages --------------------------------------------------------------------------------------------------------
 
 
-def _averages(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
+def _averages(model: ModelScores, counts: Mapping[str, int], notes: Sequence[Note]) -> Iterable[Finding]:
     suites = load_suites()
     rows = rows_of(model)
     for average in model.averages:
         if average.suite in suites:
-            yield from _average(average, suites[average.suite], rows, counts)
+            beyond = _beyond_its_rows(average, model, notes)
+            if beyond is not None:
+                yield beyond
+            else:
+                yield from _average(average, suites[average.suite], rows, counts)
         else:
             yield _overall(average, suite_scores(model), rows)
+
+
+def _beyond_its_rows(average: PrintedScore, model: ModelScores, notes: Sequence[Note]) -> Finding | None:
+    """Return what is wrong with an average that is a row of a table and above, or below, all rows of that table."""
+    table = next((t for t in model.tables if any(own.line == average.line for own in t.averages)), None)
+    rows = one_a_task(list(table.rows)) if table is not None else ()
+    suite = load_suites()[str(average.suite)]
+    if len(rows) < 2 or {row.task for row in rows} >= {task.name for task in suite.tasks}:
+        return None  # a whole suite's is recomputed
+    if any(rows[0].line <= note.line <= average.line and note.unread for note in notes):
+        return None  # a row of the table is lacking
+    values = [100 * Fraction(row.value) for row in rows]
+    slack = max(100 * half_unit(row.value) for row in rows) + half_unit(average.percent)
+    if min(values) - slack <= Fraction(average.percent) <= max(values) + slack:
+        return None
+    mean = sum(values, Fraction(0)) / len(values)
+    reason = f"the {len(rows)} rows of its table give {as_decimal(mean, 4)}, and all of them lie on one side of it"
+    what, printed = f"{suite.title} average", str(average.percent)
+    return Finding(average.line, what, printed, str(as_decimal(mean)), Verdict.INCONSISTENT, reason)
 
 
 def _other_averages(model: ModelScores) -> Iterable[Finding]:

@@ -171,8 +171,9 @@ def import_log(
     baselines: list[Baseline] = []
     claims = Claims(log)
     more_notes: list[Note] = []
+    unnamed = sum(model.name is None for model in log.models)
     for number, model in enumerate(log.models, start=1):
-        title = name or model.name or (path.stem if len(log.models) == 1 else f"{path.stem} {number}")
+        title = name or model.name or (path.stem if unnamed == 1 else f"{path.stem} {number}")
         following = log.models[number].line if number < len(log.models) else None
         own = [
             note

@@ -558,6 +558,9 @@ class _Reader:
 
     def _prose(self, number: int, text: str) -> None:
         events, notes = read_prose(number, text)
+        if names_other_benchmark(self.above) and any_suite(self.above) is None:
+            # A line "Model: ..." there says what that benchmark was run with.
+            events = [event for event in events if not (isinstance(event, ModelHeading) and event.certain)]
         if number in self.code:
             events = [event for event in events if not isinstance(event, (ModelHeading, Label))]
         if found := re.match(r"\s*#{1,6}\s+(.*\S)", text):

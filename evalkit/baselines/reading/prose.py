@@ -233,6 +233,8 @@ def _beside(text: str) -> str:
     """Return what stands beside a suite's name, as `SuiteHeading.beside` says it."""
     if _SCORE_LIKE.search(text):
         return "number"
+    if re.match(r"\W*\(\s*[0-9]{1,2}(?:\s*(?:sub)?tasks?)?\s*\)\W*$", text):
+        return ""  # how many tasks it has
     found = re.match(r"^[^:=(\n\w]{0,24}(?:[:=(]|\s[-–—]\s)(?P<rest>.*)$", text)
     rest = found["rest"].strip(" *_)") if found is not None else ""
     if rest and (holds_nothing(rest) or _NOT_YET.match(rest) or not re.search(r"\w", rest)):

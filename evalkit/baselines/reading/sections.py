@@ -30,7 +30,7 @@ from evalkit.baselines.reading.prose import (
     Shots,
     SuiteHeading,
 )
-from evalkit.baselines.reading.vocabulary import settings_of, who
+from evalkit.baselines.reading.vocabulary import name_in, settings_of, who
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
 
@@ -147,7 +147,7 @@ def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note]) -> ScoreT
     for row in rows:
         found = model.measured(suite_of_task(row.task))
         found.harnesses.add(table.harness)
-        found.shots |= {row.shots} if row.shots is not None else set()
+        found.shots.add(row.shots or 0)
         found.limits |= {table.limit} if table.limit is not None else set()
     return kept
 
@@ -290,7 +290,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         # Where the file has others' scores already, what says anything may name one more.
         if current.empty and current.name is None and named and (named[-1].names or (len(models) > 1 and named[-1].short)):
             label = named[-1]
-            begin(label.text, score.line, inside=heading is not None)
+            begin(name_in(label.text), score.line, inside=heading is not None)
             # A line of text right above the scores is theirs alone; above headings, that of all that they head.
             headings = [known for known in headed_by if known > label.line]
             lent = label.level + 1 if label.level else headed_by[headings[0]] if headings else 7

@@ -218,6 +218,7 @@ def _plain(line: str) -> str:
     # NFKC turns full-width bars, colons, digits and no-break spaces into the plain ones; fractions stay as they are.
     line = "".join(c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKC", c) for c in line)
     line = re.sub(r"[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufe00-\ufe0f]", "", line.translate(_BARS))
+    line = re.sub(r"^(\s*)\*(?=\s+[^\s*|])", r"\1-", line)  # an item of a list stays one
     line = re.sub(r"(?<=[\w)\]])\\\*(?!\\?\*)", STAR, line)  # "Foo\\*" is another name than "Foo"
     line = re.sub(r"\\([_*#%~`+-])", r"\1", re.sub(r"<br\s*/?>", " ", line, flags=re.IGNORECASE))
     # A pipe-free emphasis only: underscores belong to task names.

@@ -6,7 +6,8 @@ import re
 import shlex
 
 from evalkit.baselines.reading.cells import holds_nothing
-from evalkit.task_names import METRICS, names_other_benchmark, shots_named, suite_of_task, task_and_metric
+from evalkit.suites import load_suites
+from evalkit.task_names import METRICS, leading_suite, names_other_benchmark, shots_named, suite_of_task, task_and_metric
 
 # --- words ---
 
@@ -32,8 +33,20 @@ _WORDS = frozenset(
     coding reasoning general knowledge understanding common sense macro unweighted arithmetic subtasks subtask
     summarized summarised individual respective respectively new old previous before after update updated
     inference copy results.json scoring section contents note notes humaneval pass pass1 pass@1 glaive
+
+    very much almost quite really slightly still good great strong nice bigger smaller fine useful usefull lovers
+    enjoy check out alternative yet another yet_another_llm_leaderboard notebook colab preference tuned fine-tune
+    fine-tuned finetune finetuned recipe mix pairs thank big happy excited welcome special kudos feel free
+    hope work community friend friends awesome amazing impressive competitive comparable similar size sized class
+    despite being while even though like similarly mlabonne maxime labonne teknium distilabel capybara orca yall vs versus reference
     """,
     )
+)
+# What a model is made of says nothing of how it was measured: "only two experts are selected during inference".
+_MADE_OF = re.compile(
+    r"(?:\bonly\s+)?(?:[0-9.]+\s?[BM]|[0-9]+|two|four|eight|many|fewer|more|active)\s+(?:params?\b\.?|parameters?|experts?)"
+    r"(?:\s+(?:are|is)\s+(?:selected|active|activated|used))?(?:\s+(?:during\s+inference|per\s+token))?(?:\s*\(so\s+~?[0-9.]+[BM]\))?",
+    re.IGNORECASE,
 )
 _CJK = re.compile(
     r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|对比|比较|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
@@ -73,11 +86,20 @@ _OTHER_WAY = re.compile(
     r"|样本|提示|模板|思维链|子集|抽样|随机|温度|种子",
     re.IGNORECASE,
 )
+# "The scores below are those of the base model": another model's, whose name may not be known.
+_THEIRS = (
+    r"\b(?:scores?|results?|numbers|figures|tables?|benchmarks?|evaluations?)\s+(?:\w+\s+){0,3}?(?:are|is|were|was)\s+"
+    r"(?:(?:those|that|the\s+ones?|taken|copied|reported|only)\s+){0,2}(?:of|from|for|by)\s+(?:the\s+|its\s+|an?\s+)?"
+    r"(?:base|original|teacher|student|parent|source|previous|earlier|older|other|unquanti[sz]ed|full|half|bf16|fp16|fp32|merged|un\w+)\b"
+)
 _WIDE = re.compile(
     r"--limit[\s=]+[0-9.]+|(?<![a-z])limit:\s*[0-9.]+|num_fewshot[\s=:]+[1-9]|(?:subset|sample)\s+of\s+[0-9,]+"
     r"|first\s+[0-9,]+\s+(?:samples|examples|questions|documents|docs|items)"
     r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:subset|sample)\b"
-    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)",
+    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)"
+    r"|(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)\w*\W+(?:\w+\W+){0,8}?(?:evaluat|measur|benchmark|scor)\w*"
+    r"|(?:lm[\s_-]*eval\w*|harness)\W+(?:\w+\W+){0,3}?v?(?:0\.[4-9]|[1-9]\.[0-9])[0-9.]*"
+    rf"|{_THEIRS}",
     re.IGNORECASE,
 )
 _ZERO = re.compile(r"(?<![0-9a-z])(?:0|zero)[\s_-]*shots?(?![a-z])|零样本", re.IGNORECASE)
@@ -99,6 +121,20 @@ def other_way(text: str, *, wide: bool = False) -> str | None:
         return f"{count}-shot" if count else "few-shot"
     found = _OTHER_WAY.search(plain)
     return str(found[0]) if found is not None else None
+
+
+def without_task_counts(text: str) -> str:
+    """Return a text without "(7 tasks)" behind a suite's name, where that is how many the suite has.
+
+    >>> without_task_counts("GPT4All (7) and AGIEval (3 tasks)")
+    'GPT4All and AGIEval (3 tasks)'
+    """
+
+    def kept(found: re.Match[str]) -> str:
+        suite = leading_suite(found[1])
+        return found[1] if suite is not None and len(load_suites()[suite[0]].tasks) == int(found[2]) else found[0]
+
+    return re.sub(rf"({_SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE)
 
 
 def takes_no_part(line: str) -> bool:
@@ -173,7 +209,7 @@ _OF_NUMBERS = re.compile(
     r"|upper|lower|bound|percentiles?|ranks?|wins?|rates?|time|hours?|year|latency|interval|ci|errors?|se|std|stderr|variance|ratio"
     r"|majority|random|chance|human|level|sota|target|marks|scores?|tests?|train|dev|val|tasks?|runs?|samples?|acc|mc|norm|evals?"
     r"|shots?|version|reported|paper|judge|greedy|icl|prompt|chatml|thinking|oracle|top|z"
-    r"|zh|de|fr|es|en|ja|ko|[0-9]+ s|[nk] [0-9]+|@ [0-9]+)(?!\S)"
+    r"|sys|system|baseline|beam|ppl|cn|jp|kr|ru|pt|zh|de|fr|es|en|ja|ko|[0-9]+ s|[nk] [0-9]+|@ [0-9]+)(?!\S)"
 )
 
 
@@ -223,6 +259,7 @@ def label_of(line: str) -> str | None:
     telling = _TELLING if _OF_SCORES.search(text) else _TELLING | {"others", "best", "worst", "merge", "merged"}
     telling |= {"others"} if re.search(r"\b(?:of|for|by)\s+(?:the\s+)?others\b", text, re.IGNORECASE) else set()
     telling |= {"other"} if re.search(r"\bother\s+models?\b", text, re.IGNORECASE) else set()
+    telling |= {"reference", "comparison"} if re.match(r"\W*for\s+(?:reference|comparison)\W*$", text, re.I) else set()
     own = [word for word in words if not _says_nothing(word, telling)]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
         return None
@@ -237,7 +274,7 @@ _OF_SCORES = re.compile(
 
 
 # Those that say of scores below them that they are another model's than the file's.
-_ANOTHERS = frozenset(("other", "others", "previous", "old", "original", "before", "base", "best", "worst"))
+_ANOTHERS = frozenset(("other", "others", "previous", "old", "original", "before", "base", "best", "worst", "reference", "comparison"))
 
 
 def names_another(line: str, label: str) -> bool:
@@ -249,8 +286,8 @@ def names_another(line: str, label: str) -> bool:
     True
     """
     words = [word.strip(".*_-:").lower() for word in label.split()]
-    if all(re.fullmatch(r"v?[0-9][0-9.]*", word) for word in words):
-        return False
+    if all(re.fullmatch(r"v?[0-9][0-9.]*", word) or word.endswith((".json", ".jsonl")) for word in words):
+        return False  # a version of the model; its results file
     if all(word in _ANOTHERS for word in words):
         return True
     if line.startswith("#"):
@@ -266,6 +303,16 @@ _MADE_FROM = re.compile(
     re.IGNORECASE,
 )
 """What a line says that names what a model was made from, and not whose the scores below are."""
+
+
+def name_in(label: str) -> str:
+    """Return a label that `names_another` as a name: without "Original" where a name stands behind it.
+
+    >>> name_in("Original a/Source-7B"), name_in("Previous best")
+    ('a/Source-7B', 'Previous best')
+    """
+    own = label.partition(" ")[2]
+    return own if label.lower().startswith("original ") and is_name(own) else label
 
 
 def _says_nothing(word: str, telling: set[str]) -> bool:
@@ -290,17 +337,18 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
         return None
     if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
         return None
-    rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", text))
+    rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
     rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
     # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
-    rest = re.sub(r"^\s*[0-9]{1,2}[.)]\s", " ", rest)
+    rest = re.sub(r"(?<=\w)['’]s\b", " ", rest)
+    rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)
     rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", rest)
     rest = re.sub(r"\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
     for word in re.findall(r"[^\s,;:!?()\[\]{}\"'/|=*`~<>+&•–—-][^\s,;:!?()\[\]{}\"'/|=*`~<>&]*", rest):
         plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
         if not re.search(r"\w", plain) or plain in _WORDS or _CJK.fullmatch(plain) or plain in METRICS - {"mc1"}:
             continue
-        if all(part in _WORDS for part in plain.split("-")) or _shaped(word.strip(".")) or plain in _MODEL_WORDS:
+        if all(part in _WORDS | _MODEL_WORDS for part in plain.split("-")) or _shaped(word.strip(".")) or plain in _MODEL_WORDS:
             continue
         if suite_of_task(task_and_metric(plain, "")[0]) is not None:
             continue
