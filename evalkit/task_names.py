@@ -251,7 +251,10 @@ def comparison_role(label: str) -> str:
     if _own_words(text):
         return "other"  # "ARC (Average)", "Coding average": a score among others, not the table's average
     # "Average Total" is an average of the totals, so the word average decides.
-    if re.search(r"average|avg|mean|平均|^\W*(?:overall|all(?:\s+tasks|\s+benchmarks)?|media|promedio|moyenne|durchschnitt|mittelwert)\W*$", text):
+    if re.search(
+        r"average|avg|mean|平均|^\W*(?:overall|all(?:\s+tasks|\s+benchmarks)?|media|promedio|moyenne|durchschnitt|mittelwert)\W*$",
+        text,
+    ):
         return "average"
     return "total" if re.search(r"\btotal|\bsum\b|总分|合计", text) else "other"
 

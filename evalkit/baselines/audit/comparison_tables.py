@@ -306,7 +306,11 @@ def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     Averages over suites or benchmarks are plain means. Those over subjects or domains are usually weighted by
     questions, and where most averages of a table differ from the plain mean it is the rule that is another one.
     """
-    vague = [row.label for row in grid.table.rows if re.fullmatch(r"\W*(?:overall|all(?:\s+\w+)?)\W*", row.label, re.IGNORECASE)]
+    vague = [
+        row.label
+        for row in grid.table.rows
+        if re.fullmatch(r"\W*(?:overall|all(?:\s+\w+)?)\W*", row.label, re.IGNORECASE)
+    ]
     if vague:
         return f"'{vague[0]}' does not say that it is a plain mean"
     if suites:
@@ -321,7 +325,9 @@ def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     if len(fits) > 2 and 2 * sum(fits) <= len(fits):
         return f"only {sum(fits)} of the table's {len(fits)} averages are plain means of these: weighted, or of others"
     labels = [grid.table.rows[r].label for r in chosen]
-    counted = [row.label for row in grid.table.rows if row.role == "average" and _said_count(row) not in (None, len(chosen))]
+    counted = [
+        row.label for row in grid.table.rows if row.role == "average" and _said_count(row) not in (None, len(chosen))
+    ]
     if counted:
         return f"'{counted[0]}' says that it is of another number of scores than the {len(chosen)} that stand here"
     known = sum(names_other_benchmark(text) or any_suite(text) is not None or _is_task(text) for text in labels)

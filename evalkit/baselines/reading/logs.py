@@ -42,6 +42,7 @@ from evalkit.baselines.reading.table_lines import (
 )
 from evalkit.baselines.reading.telling_apart import names_of, ways_of
 from evalkit.baselines.reading.text import read_lines
+from evalkit.baselines.reading.vocabulary import label_of, names_another
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
@@ -292,6 +293,10 @@ class _Reader:
 
     def _score_line(self, position: int, number: int, text: str, line: Line) -> int:
         """Read a line of a score table; return how many lines it took."""
+        said = [c for c in (line.before, *line.cells, line.after) if c]
+        if len(line.cells) == len(said) == 1 and label_of(said[0]) is not None and names_another(said[0], said[0]):
+            self._prose(number, said[0])  # "| Mistral-7B |" heads what is below it
+            return 1
         used = 1
         found = table_line(line, self.columns)
         if self.columns is not None and not found.complete:

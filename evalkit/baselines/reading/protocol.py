@@ -16,7 +16,15 @@ from decimal import Decimal
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.table_lines import is_rule, split_line
-from evalkit.baselines.reading.vocabulary import is_name, odd_setting, odd_word, other_way, settings_of, takes_no_part
+from evalkit.baselines.reading.vocabulary import (
+    is_name,
+    label_of,
+    odd_setting,
+    odd_word,
+    other_way,
+    settings_of,
+    takes_no_part,
+)
 from evalkit.suites import GRADED, load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
@@ -210,6 +218,8 @@ class Claims:
         while above >= 0 and not text.tables[above]:
             yield above
             if text.is_heading(above) or text.leads(above):
+                if any_suite(text.lines[above][1]) is not None:
+                    yield from self._label_above(above)
                 break
             above -= 1
         below, began = last + 1, False
@@ -222,6 +232,17 @@ class Claims:
             began = began or not blank
             yield below
             below += 1
+
+    def _label_above(self, index: int) -> Iterator[int]:
+        """Yield the line right above a suite's heading if it is a short one that says something, as "Teacher:" does."""
+        text = self._text
+        above = index - 1
+        while above >= 0 and not text.tables[above] and not text.lines[above][1].strip("`~ \t"):
+            above -= 1
+        said = text.lines[above][1].strip() if above >= 0 and not text.tables[above] else ""
+        short = len(said) <= 50 and not re.match(r"[-+•#]|.*[.,;。]$|.*\w\s*[:=]\s*\w|.*[0-9][.,][0-9]", said)
+        if said and short and not (text.fenced[above] or text.leads(above)) and label_of(said) is not None:
+            yield above
 
     def _said(self, index: int) -> Iterator[Note]:
         number, line = self._text.lines[index]

@@ -30,7 +30,7 @@ from evalkit.baselines.reading.prose import (
     Shots,
     SuiteHeading,
 )
-from evalkit.baselines.reading.vocabulary import name_in, settings_of, who
+from evalkit.baselines.reading.vocabulary import is_version, name_in, settings_of, who
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
 
@@ -47,6 +47,11 @@ def _model_lines(events: list[Event]) -> set[int]:
     ]
     certain = {i for i in with_scores if getattr(events[i], "certain", False)}
     return set(with_scores) if len(with_scores) > 1 else certain
+
+
+def _key(name: str | None) -> str | None:
+    """Return what two spellings of a name have in common; None without a name."""
+    return (bare(name) or name.strip().lower() or None) if name is not None else None
 
 
 def _title(events: list[Event]) -> int | None:
@@ -67,11 +72,16 @@ def _of_humaneval(heading: str | None, elsewhere: str | None, apart: Aside | Non
     return heading == "humaneval" or (any_suite(said) == "humaneval" and not names_something_else(said, "humaneval"))
 
 
-def _goes_on(label: Label, heading: SuiteHeading | OtherHeading) -> bool:
-    """Tell whether what stands below a heading of Markdown stands below an earlier label, too."""
+def _goes_on(label: Label, heading: SuiteHeading | OtherHeading, *, adjacent: bool) -> bool:
+    """Tell whether what stands below a heading of Markdown stands below an earlier label, too.
+
+    A heading with nothing below it but another one (`adjacent`), of a suite, heads that, whatever their levels are.
+    """
     if label.line == heading.line:
         return True
-    return label.level < heading.level if label.level else isinstance(heading, SuiteHeading) and not label.item
+    if label.level:
+        return label.level < heading.level or (adjacent and isinstance(heading, SuiteHeading))
+    return isinstance(heading, SuiteHeading) and not label.item
 
 
 def _is_score(event: Event, heading: Event) -> bool:
@@ -226,6 +236,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     lent = 0  # level below which a heading ends what a label above the file's first scores says; 0 without one
     headed_by: dict[int, int] = {}  # line -> level of the headings of Markdown
     title = _title(events)
+    titled = next((e.name for e in events if isinstance(e, ModelHeading) and e.line == title), None)
+    line_before = line_now = 0  # of the two last lines that say something
     said_last: tuple[int, dict[str, str]] = (0, {})  # the last line of settings
 
     def shots_here() -> tuple[int | None, bool]:
@@ -240,7 +252,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         A label `inside` a suite's heading leaves the suite as it is.
         """
         nonlocal current, heading, elsewhere, section, settled, headed
-        known = [m for m in models if name is not None and bare(name) in (bare(m.name or ""), bare(m.pretrained or ""))]
+        known = [m for m in models if name is not None and _key(name) in (_key(m.name), _key(m.pretrained))]
         if known and not new:
             current = known[0]
         else:
@@ -288,17 +300,19 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         named = [label for label in headed if label.line < score.line and label.line != title]
         headed = []
         # Where the file has others' scores already, what says anything may name one more.
-        if current.empty and current.name is None and named and (named[-1].names or (len(models) > 1 and named[-1].short)):
+        own = is_version(named[-1].text) and titled is not None if named else False
+        if not (current.empty and current.name is None and named):
+            pass
+        elif named[-1].names or own or (len(models) > 1 and named[-1].short):
             label = named[-1]
-            begin(name_in(label.text), score.line, inside=heading is not None)
+            name = f"{titled} {label.text}" if own else name_in(label.text)
+            begin(name, score.line, inside=heading is not None)
             # A line of text right above the scores is theirs alone; above headings, that of all that they head.
-            headings = [known for known in headed_by if known > label.line]
-            lent = label.level + 1 if label.level else headed_by[headings[0]] if headings else 7
+            headings = [known for line, known in headed_by.items() if line > label.line]
+            lent = min(label.level + 1 if label.level else 7, headings[0] if headings else 7)
             notes.append(Note(score.line, f"'{label.text[:60]}' stands above it: read as that model's"))
             return
         above = [label for label in labels_here if label.line < score.line]
-        if isinstance(score, PrintedScore) and score.suite not in load_suites():
-            return
         if isinstance(score, PrintedScore):  # a sentence between averages says something of them, or of nothing
             above = [label for label in above if label.short]
         labels_here.clear()
@@ -307,12 +321,12 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         text = above[-1].text
         if current.empty if isinstance(score, PrintedScore) else not current.tables:
             current.label = current.label or text
-        elif bare(text) and bare(text) in (bare(current.label or ""), bare(current.name or "")):
+        elif _key(text) in (_key(current.label), _key(current.name)):
             pass
         else:
             short = current.label if current.label is not None and len(current.label.split()) <= 6 else None
             current.name = current.name or short
-            known = [m for m in models if bare(m.label or "") == bare(text)]
+            known = [m for m in models if _key(m.label) == _key(text)]
             begin(known[0].name if known and known[0].name else text, score.line, inside=heading is not None)
             current.label = text
             notes.append(Note(score.line, f"'{text[:60]}' stands above it: read as another model"))
@@ -353,6 +367,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             current.other_averages.append(RowsAverage(score.line, what, score.percent, one_a_task(rows)))
 
     for index, event in enumerate(events):
+        if event.line != line_now:
+            line_before, line_now = line_now, event.line
         if isinstance(event, (SuiteHeading, OtherHeading, Shots)):
             below = [known for known in below if known.level < (event.level or 7)]
         if isinstance(event, Shots):
@@ -362,12 +378,15 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             headed_by[event.line] = event.level
             if event.level < lent:
                 current, lent = models[0], 0
-            headed = [label for label in headed if _goes_on(label, event)]
+            headed = [label for label in headed if _goes_on(label, event, adjacent=label.line == line_before)]
         if isinstance(event, Label):
             labels_here.append(event)
             headed.append(event)
             continue
-        if isinstance(event, PrintedScore) and (event.suite in (*load_suites(), "pass@1") or heading is not None):
+        own = heading is not None and not section  # an average that is its suite's only score
+        if isinstance(event, PrintedScore) and (
+            event.suite in (*load_suites(), "pass@1") or (event.suite is None and own)
+        ):
             part(event)
         if isinstance(event, Aside):
             if event.kind != "sentence" or names_something_else(event.text, heading):

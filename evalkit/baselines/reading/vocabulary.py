@@ -7,7 +7,14 @@ import shlex
 
 from evalkit.baselines.reading.cells import holds_nothing
 from evalkit.suites import load_suites
-from evalkit.task_names import METRICS, leading_suite, names_other_benchmark, shots_named, suite_of_task, task_and_metric
+from evalkit.task_names import (
+    METRICS,
+    leading_suite,
+    names_other_benchmark,
+    shots_named,
+    suite_of_task,
+    task_and_metric,
+)
 
 # --- words ---
 
@@ -29,28 +36,31 @@ _WORDS = frozenset(
     reports repository reproduce research result results row rows run runs same score scored scores see
     several shown shows suite suites summary table tables task tasks test tested tests than thanks the their
     them these this those to total trained used uses using value values version versions via was we well were
-    when which with yet you your acc accuracy norm normalized percent per cent mc2 mcg mc gpt4 all-round code
+    when which with yet you your acc accuracy norm normalized percent per cent mc2 mcg mc all-round code
     coding reasoning general knowledge understanding common sense macro unweighted arithmetic subtasks subtask
     summarized summarised individual respective respectively new old previous before after update updated
     inference copy results.json scoring section contents note notes humaneval pass pass1 pass@1 glaive
 
-    very much almost quite really slightly still good great strong nice bigger smaller fine useful usefull lovers
-    enjoy check out alternative yet another yet_another_llm_leaderboard notebook colab preference tuned fine-tune
-    fine-tuned finetune finetuned recipe mix pairs thank big happy excited welcome special kudos feel free
-    hope work community friend friends awesome amazing impressive competitive comparable similar size sized class
-    despite being while even though like similarly mlabonne maxime labonne teknium distilabel capybara orca yall vs versus reference
+    very much almost quite really slightly still good great strong nice fine useful usefull lovers enjoy check out
+    notebook colab preference tuned fine-tune fine-tuned finetune finetuned recipe pairs thank big happy excited
+    welcome special kudos feel free hope work community friend friends awesome amazing impressive competitive size
+    sized class despite being while even though like similarly mlabonne maxime labonne teknium distilabel capybara
+    orca yall vs versus reference
     """,
     )
 )
-# What a model is made of says nothing of how it was measured: "only two experts are selected during inference".
+# What a model is made of says nothing of how it was measured: "only two experts are selected during inference". These
+# are phrases and no words, since "a smaller set" and "another harness" would say much.
 _MADE_OF = re.compile(
     r"(?:\bonly\s+)?(?:[0-9.]+\s?[BM]|[0-9]+|two|four|eight|many|fewer|more|active)\s+(?:params?\b\.?|parameters?|experts?)"
-    r"(?:\s+(?:are|is)\s+(?:selected|active|activated|used))?(?:\s+(?:during\s+inference|per\s+token))?(?:\s*\(so\s+~?[0-9.]+[BM]\))?",
+    r"(?:\s+(?:are|is)\s+(?:selected|active|activated|used))?(?:\s+(?:during\s+inference|per\s+token))?(?:\s*\(so\s+~?[0-9.]+[BM]\))?"
+    r"|\b(?:bigger|smaller|larger|similar|comparable)\s+(?:sized?\s+)?models?\b|\b(?:yet\s+another\s+llm|alternative)\s+leaderboard\b"
+    r"|\bmix\s+of\b(?!\s+(?:[\w-]+\s+){0,2}(?:tasks?|bench\w*|sets?|suites?|prompts?|metrics?|evals?|versions?|harness\w*))",
     re.IGNORECASE,
 )
 _CJK = re.compile(
     r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|对比|比较|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
-    r"|数据|见|本|我们|与|和|及|其他|其它|是|为|所有|汇总|报告|能力|准确率|与|指标)+"
+    r"|数据|见|本|我们|与|和|及|其他|其它|是|为|所有|汇总|报告|能力|准确率|与|指标|参考)+"
 )
 # Words that models are named with, where nothing else tells that a word is a name.
 _MODEL_WORDS = frozenset(
@@ -134,7 +144,9 @@ def without_task_counts(text: str) -> str:
         suite = leading_suite(found[1])
         return found[1] if suite is not None and len(load_suites()[suite[0]].tasks) == int(found[2]) else found[0]
 
-    return re.sub(rf"({_SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE)
+    return re.sub(
+        rf"({_SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE
+    )
 
 
 def takes_no_part(line: str) -> bool:
@@ -274,7 +286,9 @@ _OF_SCORES = re.compile(
 
 
 # Those that say of scores below them that they are another model's than the file's.
-_ANOTHERS = frozenset(("other", "others", "previous", "old", "original", "before", "base", "best", "worst", "reference", "comparison"))
+_ANOTHERS = frozenset(
+    ("other", "others", "previous", "old", "original", "before", "base", "best", "worst", "reference", "comparison")
+)
 
 
 def names_another(line: str, label: str) -> bool:
@@ -286,15 +300,18 @@ def names_another(line: str, label: str) -> bool:
     True
     """
     words = [word.strip(".*_-:").lower() for word in label.split()]
-    if all(re.fullmatch(r"v?[0-9][0-9.]*", word) or word.endswith((".json", ".jsonl")) for word in words):
+    if is_version(label) or all(word.endswith((".json", ".jsonl")) for word in words):
         return False  # a version of the model; its results file
     if all(word in _ANOTHERS for word in words):
         return True
     if line.startswith("#"):
         return is_name(label)
     key, _, value = re.sub(r"[:=]\s*$", "", line).partition(":")
-    said = not value.strip() or re.search(r"compar|reference|result|score|eval|bench|结果|对比|比较", key, re.IGNORECASE)
-    return bool(said) and _MADE_FROM.search(line) is None and is_name(label)
+    said = not value.strip() or re.search(
+        r"compar|reference|result|score|eval|bench|结果|对比|比较|参考", key, re.IGNORECASE
+    )
+    own = " ".join(word for word in label.split() if word.lower().strip(".:") not in _ANOTHERS)
+    return bool(said) and _MADE_FROM.search(line) is None and is_name(own)
 
 
 _MADE_FROM = re.compile(
@@ -303,6 +320,11 @@ _MADE_FROM = re.compile(
     re.IGNORECASE,
 )
 """What a line says that names what a model was made from, and not whose the scores below are."""
+
+
+def is_version(label: str) -> bool:
+    """Tell whether a label says no more than a version."""
+    return re.fullmatch(r"(?:v(?:ersion)?\.?\s*)?[0-9][0-9.]*[a-z]?", label.strip(), re.IGNORECASE) is not None
 
 
 def name_in(label: str) -> str:
@@ -348,7 +370,11 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
         plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
         if not re.search(r"\w", plain) or plain in _WORDS or _CJK.fullmatch(plain) or plain in METRICS - {"mc1"}:
             continue
-        if all(part in _WORDS | _MODEL_WORDS for part in plain.split("-")) or _shaped(word.strip(".")) or plain in _MODEL_WORDS:
+        if (
+            all(part in _WORDS | _MODEL_WORDS for part in plain.split("-"))
+            or _shaped(word.strip("."))
+            or plain in _MODEL_WORDS
+        ):
             continue
         if suite_of_task(task_and_metric(plain, "")[0]) is not None:
             continue
