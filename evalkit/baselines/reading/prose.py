@@ -10,7 +10,7 @@ from typing import TypeAlias
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
 from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
-from evalkit.baselines.reading.vocabulary import label_of, names_another, settings_of
+from evalkit.baselines.reading.vocabulary import is_version, label_of, names_another, settings_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -254,7 +254,10 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     raw = text.strip()
     level = len(raw) - len(raw.lstrip("#"))
     item = re.match(r"[-+•]\s|[0-9]{1,2}[.)]\s", raw) is not None
-    names = short and names_another(raw, label)
+    if is_version(label) and not is_version(raw.strip("#*_>: ")):
+        short = False  # of what is it a version?
+    headed = any_suite(text) is not None and label[0].isalnum() and (raw.startswith("#") or raw.endswith(":"))
+    names = (short or (headed and len(raw) <= 60 and not is_version(label))) and names_another(raw, label)
     return [Label(line, label, short, level if level <= 6 else 0, names, item), *events], notes
 
 

@@ -68,7 +68,7 @@ def _of_humaneval(heading: str | None, elsewhere: str | None, apart: Aside | Non
     """Tell whether what stands above a bare pass@1, which many benchmarks have, names HumanEval and nothing else."""
     if apart is not None and (apart.kind != "sentence" or names_something_else(apart.text, "humaneval")):
         return False
-    said = elsewhere or ""
+    said = apart.text if apart is not None else elsewhere or ""
     return heading == "humaneval" or (any_suite(said) == "humaneval" and not names_something_else(said, "humaneval"))
 
 
@@ -300,7 +300,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         named = [label for label in headed if label.line < score.line and label.line != title]
         headed = []
         # Where the file has others' scores already, what says anything may name one more.
-        own = is_version(named[-1].text) and titled is not None if named else False
+        own = bool(named) and named[-1].short and is_version(named[-1].text) and titled is not None
         if not (current.empty and current.name is None and named):
             pass
         elif named[-1].names or own or (len(models) > 1 and named[-1].short):
@@ -314,7 +314,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             return
         above = [label for label in labels_here if label.line < score.line]
         if isinstance(score, PrintedScore):  # a sentence between averages says something of them, or of nothing
-            above = [label for label in above if label.short]
+            above = [label for label in above if label.short or label.names]
         labels_here.clear()
         if not above:
             return

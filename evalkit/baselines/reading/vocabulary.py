@@ -45,7 +45,7 @@ _WORDS = frozenset(
     notebook colab preference tuned fine-tune fine-tuned finetune finetuned recipe pairs thank big happy excited
     welcome special kudos feel free hope work community friend friends awesome amazing impressive competitive size
     sized class despite being while even though like similarly mlabonne maxime labonne teknium distilabel capybara
-    orca yall vs versus reference
+    orca yall vs versus reference gets reaches
     """,
     )
 )
@@ -88,7 +88,7 @@ _LANGUAGES = (
 # What says that something was measured otherwise, wherever it stands near scores.
 _OTHER_WAY = re.compile(
     r"(?<![a-z])(?:[nk#]\s*-?\s*shots?|shots?|(?:num_)?few[\s_-]*shots?|num_fewshot|in-context|icl|demonstrations?"
-    r"|limits?|limited|subsets?|subsampl\w*|sampled?|samples|sampling|first\s+[0-9]+|random(?:ly)?|partial(?:ly)?"
+    r"|limits?|limited|subsets?|subsampl\w*|sampled?|samples|sampling|first\s+[0-9]+|random(?:ly)?|partial(?:ly)?|in\s+part"
     r"|chat[\s_-]*templates?|chatml|templates?|templated|prompt(?:s|ed|ing)?|prompt[\s-]*formats?|system\s+(?:prompt|message)s?"
     r"|cot|chain[\s-]*of[\s-]*thoughts?|self[\s-]*consistency|maj(?:ority)?@?[0-9]*|best[\s-]*of[\s-]*[0-9n]+|pass@(?!1(?![0-9]))[0-9k]+"
     r"|temperature|greedy|generative|generation|seeds?|splits?|train(?:ing)?[\s-]*(?:set|split)|dev(?:[\s-]*set)?|validation"

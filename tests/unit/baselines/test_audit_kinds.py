@@ -182,3 +182,44 @@ def test_an_error_whose_last_digit_is_off_names_no_other_number_of_documents() -
     assert len(said) == 1
     assert "impossible with 2376 documents" in said[0]
     assert "would fit" not in said[0]
+
+
+def verdicts(text: str) -> dict[int, str]:
+    found = audit_log(parse_log("log.md", numbered_lines(text))).findings
+    return {finding.line: finding.verdict.value for finding in found}
+
+
+@pytest.mark.parametrize("label", ["Average", "All", "Overall"])
+def test_an_average_weighted_by_the_documents_beside_it(label: str) -> None:
+    table = "|Task|n|Score|\n|---|---|---|\n|boolq|3270|87.0|\n|piqa|1838|82.1|\n|{}|5108|{}|\n"
+    # (3270 x 87.0 + 1838 x 82.1) / 5108 = 85.2368...
+    assert verdicts(table.format(label, "85.24")) == {5: "exact"}
+    assert verdicts(table.format(label, "84.55")) == {5: "exact"}  # the plain mean
+    wrong_one = "inconsistent" if label == "Average" else "not checkable"
+    assert verdicts(table.format(label, "86.24")) == {5: wrong_one}
+
+
+def test_an_average_of_more_than_is_shown() -> None:
+    table = "|Model|ARC|HellaSwag|MMLU|Avg ({} tasks)|\n|---|---|---|---|---|\n|Foo-7B|60.0|80.0|60.0|55.2|\n"
+    assert verdicts(table.format(12)) == {3: "not checkable"}
+    assert verdicts(table.format(3)) == {3: "inconsistent"}
+
+
+@pytest.mark.parametrize("label", ["Overall", "Average", "All"])
+def test_a_column_total_of_questions_is_no_sum_of_scores(label: str) -> None:
+    table = "|Subject|Correct|Total|Accuracy|\n|---|---|---|---|\n|Math|10|20|50.0|\n|Law|90|100|90.0|\n"
+    assert wrong(table + f"|{label}|100|120|83.3|\n") == []
+
+
+def test_a_total_of_suites_is_one() -> None:
+    head = "|Model|AGIEval|GPT4All|TruthfulQA|Bigbench|Total|\n|---|---|---|---|---|---|\n"
+    table = head + "|Foo-7B|40.0|70.0|50.0|40.0|{}|\n"
+    assert (wrong(table.format("200.0")), wrong(table.format("201.0"))) == ([], [3])
+
+
+def test_an_average_row_beyond_all_rows_of_its_table() -> None:
+    head = "|Task|Metric|Value|Stderr|\n|---|---|---|---|\n|boolq|acc|0.8700|0.0059|\n"
+    table = head + "|piqa|acc|{}|0.0089|\n|Average||{}||\n"
+    assert wrong(table.format("0.8210", "0.9455")) == [5]
+    assert wrong(table.format("0.8210", "0.8455")) == []
+    assert wrong(table.format("n/a", "0.9455")) == []  # of rows that are not read, nobody knows
