@@ -86,7 +86,7 @@ def test_a_label_that_may_be_anybody_makes_no_claim(label: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("GPT-4 on HumanEval:\npass@1: 67.0\n", "GPT-4"),
+        ("## HumanEval of GPT-4\npass@1: 67.0\n", "GPT-4"),
         ("### AGIEval (Mistral-7B)\nAverage: 44.12\n", "Mistral-7B"),
         ("AGIEval results of Mistral-7B:\n\nAverage: 44.12\n", "Mistral-7B"),
         (f"## TruthfulQA of GPT-4\n{TRUTHFUL}", "GPT-4"),
@@ -125,6 +125,7 @@ def test_a_bare_pass_at_1_is_of_what_nobody_knows(text: str, tmp_path: Path) -> 
 
 
 def test_pass_at_1_below_humaneval(tmp_path: Path) -> None:
+    assert all(b.humaneval is None for b in card(f"{OWN}GPT-4 on HumanEval:\npass@1: 67.0\n", tmp_path).values())
     for text in ("HumanEval\npass@1: 45.0\n", "Glaive ran HumanEval, the score is:\n45.0% @ Pass1\n"):
         (found,) = card(text, tmp_path).values()
         assert found.humaneval is not None
