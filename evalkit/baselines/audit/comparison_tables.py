@@ -281,6 +281,15 @@ def _said_count(row: ComparisonRow) -> int | None:
     return int(next(filter(None, found.groups()))) if found is not None else None
 
 
+def _doubt_by_label(row: ComparisonRow, scores: int) -> str:
+    """Say why an average's own label allows another number than the plain mean of the `scores` beside it; else ""."""
+    if re.fullmatch(r"\W*(?:overall|all(?:\s+\w+)?)\W*", row.label, re.IGNORECASE):
+        return f"'{row.label}' does not say that it is a plain mean"
+    if row.role == "average" and _said_count(row) not in (None, scores):
+        return f"'{row.label}' says that it is of another number of scores than the {scores} that stand here"
+    return ""
+
+
 _DOCUMENTS = re.compile(
     r"\W*(?:n|#|num(?:ber)?|counts?|sizes?|samples?|documents?|docs|questions?|examples?|items|instances?|题数|数量|样本数)\W*"
     r"(?:of\W*)?(?:samples?|documents?|docs|questions?|examples?|items|instances?)?\W*",
@@ -306,13 +315,6 @@ def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     Averages over suites or benchmarks are plain means. Those over subjects or domains are usually weighted by
     questions, and where most averages of a table differ from the plain mean it is the rule that is another one.
     """
-    vague = [
-        row.label
-        for row in grid.table.rows
-        if re.fullmatch(r"\W*(?:overall|all(?:\s+\w+)?)\W*", row.label, re.IGNORECASE)
-    ]
-    if vague:
-        return f"'{vague[0]}' does not say that it is a plain mean"
     if suites:
         return ""
     fits = _fits_mean(grid, chosen)
@@ -325,11 +327,6 @@ def _doubt(grid: _Grid, chosen: list[int], *, suites: bool) -> str:
     if len(fits) > 2 and 2 * sum(fits) <= len(fits):
         return f"only {sum(fits)} of the table's {len(fits)} averages are plain means of these: weighted, or of others"
     labels = [grid.table.rows[r].label for r in chosen]
-    counted = [
-        row.label for row in grid.table.rows if row.role == "average" and _said_count(row) not in (None, len(chosen))
-    ]
-    if counted:
-        return f"'{counted[0]}' says that it is of another number of scores than the {len(chosen)} that stand here"
     known = sum(names_other_benchmark(text) or any_suite(text) is not None or _is_task(text) for text in labels)
     if 2 * known < len(labels) and 2 * sum(fits) <= len(fits):
         return "these are no benchmarks that are known to count alike: weighted, or of others"
@@ -384,8 +381,9 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
                 if by_documents is not Verdict.INCONSISTENT:
                     verdict, exact = by_documents, weighted * scale
                     reason = f"weighted by the documents beside the scores {as_decimal(exact, 4)}"
-            if verdict is Verdict.INCONSISTENT and doubt:
-                verdict, reason = Verdict.UNCHECKED, f"{reason}; {doubt}"
+            why = _doubt_by_label(row, len(parts)) or doubt
+            if verdict is Verdict.INCONSISTENT and why:
+                verdict, reason = Verdict.UNCHECKED, f"{reason}; {why}"
             if verdict is Verdict.INCONSISTENT:
                 cell.should = exact
             yield Finding(line, what, str(cell.printed), _as_printed(exact, cell.printed), verdict, reason)

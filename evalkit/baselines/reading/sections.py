@@ -31,98 +31,18 @@ from evalkit.baselines.reading.prose import (
     SuiteHeading,
 )
 from evalkit.baselines.reading.vocabulary import is_version, name_in, settings_of, who
+from evalkit.baselines.reading.whose import (
+    is_of_humaneval,
+    model_lines,
+    name_key,
+    still_below,
+    title_line,
+    unnamed_labels,
+)
 from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import any_suite, bare, names_other_benchmark, names_something_else, suite_of_task
+from evalkit.task_names import bare, names_other_benchmark, names_something_else, suite_of_task
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
-
-
-def _model_lines(events: list[Event]) -> set[int]:
-    """Return the indices of headings that separate models: those with scores below, if there are several such."""
-    headings = [i for i, event in enumerate(events) if isinstance(event, ModelHeading)]
-    with_scores = [
-        i
-        for i, following in zip(headings, [*headings, len(events)][1:], strict=True)
-        if any(_is_score(event, events[i]) for event in events[i:following])
-    ]
-    certain = {i for i in with_scores if getattr(events[i], "certain", False)}
-    return set(with_scores) if len(with_scores) > 1 else certain
-
-
-def _key(name: str | None) -> str | None:
-    """Return what two spellings of a name have in common; None without a name."""
-    return (bare(name) or name.strip().lower() or None) if name is not None else None
-
-
-def _title(events: list[Event]) -> int | None:
-    """Return the line of the heading that a file begins with, which says nothing of other models."""
-    for event in events:
-        if isinstance(event, (ScoreTable, PrintedScore)):
-            return None
-        if isinstance(event, (SuiteHeading, OtherHeading)) and event.level:
-            return event.line
-    return None
-
-
-def _of_humaneval(heading: str | None, elsewhere: str | None, apart: Aside | None) -> bool:
-    """Tell whether what stands above a bare pass@1, which many benchmarks have, names HumanEval and nothing else."""
-    if apart is not None and (apart.kind != "sentence" or names_something_else(apart.text, "humaneval")):
-        return False
-    said = apart.text if apart is not None else elsewhere or ""
-    return heading == "humaneval" or (any_suite(said) == "humaneval" and not names_something_else(said, "humaneval"))
-
-
-def _goes_on(label: Label, heading: SuiteHeading | OtherHeading, *, adjacent: bool) -> bool:
-    """Tell whether what stands below a heading of Markdown stands below an earlier label, too.
-
-    A heading with nothing below it but another one (`adjacent`), of a suite, heads that, whatever their levels are.
-    """
-    if label.line == heading.line:
-        return True
-    if label.level:
-        return label.level < heading.level or (adjacent and isinstance(heading, SuiteHeading))
-    return isinstance(heading, SuiteHeading) and not label.item
-
-
-def _is_score(event: Event, heading: Event) -> bool:
-    """Tell whether an event is a score of the heading's model: a table, or a list's below a line that names a model."""
-    certain = isinstance(heading, ModelHeading) and heading.certain
-    return isinstance(event, ScoreTable) or (certain and isinstance(event, PrintedScore))
-
-
-def _labels(events: list[Event]) -> dict[int, str]:
-    """Return index -> label of headings that tell models apart without looking like a model's name, as "Model A:".
-
-    Such a heading stands right above a table, and another such heading above one with the same rows and other numbers.
-    """
-    tables: dict[int, tuple[str, ScoreTable]] = {}
-    for i, event in enumerate(events):
-        following = next(
-            (e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots, Label))), None
-        )
-        if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
-            tables[i] = (event.text, following)
-    found: set[str] = set()
-    for i, (text, table) in tables.items():
-        for j, (other, rest) in tables.items():
-            if i < j and bare(text) != bare(other) and _contradict(table, rest):
-                found |= {bare(text), bare(other)}
-    return {i: text for i, (text, _) in tables.items() if bare(text) in found}
-
-
-def _measured(text: str) -> bool:
-    """Tell whether a heading names a benchmark or a way to measure, and so no model."""
-    return (
-        names_something_else(text, None) or re.search(r"shots?(?![a-z])|harness|limit|protocol", text, re.I) is not None
-    )
-
-
-def _contradict(a: ScoreTable, b: ScoreTable) -> bool:
-    """Tell whether two tables give one row of one protocol other numbers."""
-    values = {(row.task, row.metric, row.shots or 0): row.value for row in a.rows}
-    return a.harness == b.harness and any(
-        values.get((row.task, row.metric, row.shots or 0), row.value) != row.value for row in b.rows
-    )
 
 
 _PUBLISHED = "lm-eval-0.3"
@@ -209,11 +129,11 @@ def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) ->
 def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     """Return the models of a file in its order, and notes about scores that found no place."""
     notes: list[Note] = []
-    boundaries = _model_lines(events)
+    boundaries = model_lines(events)
     before_tables = averages_come_first(events)
     current = OpenModel(None, events[0].line if events else 0)
     models = [current]
-    labels = _labels(events)
+    labels = unnamed_labels(events)
     names = [bare(events[i].name) for i in boundaries if isinstance(events[i], ModelHeading)]  # type: ignore[union-attr]
     apart: Aside | None = None  # what stands between the rows above and an average
     heading: str | None = None  # the suite named last by a heading or a table
@@ -235,7 +155,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     headed: list[Label] = []  # those of them that the next scores stand below
     lent = 0  # level below which a heading ends what a label above the file's first scores says; 0 without one
     headed_by: dict[int, int] = {}  # line -> level of the headings of Markdown
-    title = _title(events)
+    title = title_line(events)
     titled = next((e.name for e in events if isinstance(e, ModelHeading) and e.line == title), None)
     line_before = line_now = 0  # of the two last lines that say something
     said_last: tuple[int, dict[str, str]] = (0, {})  # the last line of settings
@@ -252,7 +172,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         A label `inside` a suite's heading leaves the suite as it is.
         """
         nonlocal current, heading, elsewhere, section, settled, headed
-        known = [m for m in models if name is not None and _key(name) in (_key(m.name), _key(m.pretrained))]
+        known = [m for m in models if name is not None and name_key(name) in (name_key(m.name), name_key(m.pretrained))]
         if known and not new:
             current = known[0]
         else:
@@ -321,12 +241,12 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         text = above[-1].text
         if current.empty if isinstance(score, PrintedScore) else not current.tables:
             current.label = current.label or text
-        elif _key(text) in (_key(current.label), _key(current.name)):
+        elif name_key(text) in (name_key(current.label), name_key(current.name)):
             pass
         else:
             short = current.label if current.label is not None and len(current.label.split()) <= 6 else None
             current.name = current.name or short
-            known = [m for m in models if _key(m.label) == _key(text)]
+            known = [m for m in models if name_key(m.label) == name_key(text)]
             begin(known[0].name if known and known[0].name else text, score.line, inside=heading is not None)
             current.label = text
             notes.append(Note(score.line, f"'{text[:60]}' stands above it: read as another model"))
@@ -378,7 +298,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             headed_by[event.line] = event.level
             if event.level < lent:
                 current, lent = models[0], 0
-            headed = [label for label in headed if _goes_on(label, event, adjacent=label.line == line_before)]
+            headed = [label for label in headed if still_below(label, event, adjacent=label.line == line_before)]
         if isinstance(event, Label):
             labels_here.append(event)
             headed.append(event)
@@ -476,7 +396,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 else:
                     average_of_rows(score, list(table.rows), elsewhere or "its table")
                 settled = True
-        elif event.suite == "pass@1" and not _of_humaneval(heading, elsewhere, apart):
+        elif event.suite == "pass@1" and not is_of_humaneval(heading, elsewhere, apart):
             notes.append(
                 Note(event.line, f"pass@1 {event.percent}: of what, the file does not say; not read", unread=True)
             )

@@ -44,7 +44,7 @@ def has_theirs(found: Baseline) -> bool:
 @pytest.mark.parametrize("where", ["alone", "before", "after"])
 def test_scores_below_another_label_are_not_the_files(label: str, kind: str, where: str, tmp_path: Path) -> None:
     if label.startswith("- ") and kind == "headed table" and where != "after":
-        pytest.skip("an item of a list above a heading may be one of a merge's sources")
+        kind = "table"  # an item of a list above a heading may be one of a merge's sources
     theirs = f"{label}\n\n{THEIRS[kind]}\n"
     text = {"alone": theirs, "before": theirs + OWN, "after": OWN + theirs}[where]
     found = card(text, tmp_path)
