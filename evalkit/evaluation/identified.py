@@ -71,7 +71,8 @@ def check_finished_run(record: RunRecord, samples: Sequence[Sample]) -> None:
         StoreError: no reader would take it.
     """
     try:
-        check_finished(record, record.lm_eval)
+        facts = RunFacts(**{name: getattr(record, name) for name in RunFacts.__struct_fields__})
+        check_finished(facts, record.lm_eval)
         check_marks(record, samples)
     except ValueError as error:
         raise StoreError(
