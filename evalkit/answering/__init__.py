@@ -16,7 +16,7 @@ new one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 Mark = Literal["cut", "apart", "reused", "missing"]
 """What happened to a request: ``cut``: its beginning had no place in the context. ``apart``: context and continuation
-were encoded apart, since a token spans their join. ``reused``: its answer came from another run. ``missing``: it has no
-answer yet, and what stands in its place means nothing."""
+were encoded apart, since a token spans their join. ``reused``: its answer came from another run (the session says it,
+too). ``missing``: it has no answer yet; nan or None stands in its place."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,14 @@ class Capabilities:
         scores: log-probabilities of given continuations.
         texts: continuations of its own.
         chat_template: it knows the model's chat template.
+        options: keys of `evalkit.config.ModelConfig` that it heeds (``dtype``, ``max_length``); a run that gives others
+            is refused before it begins.
     """
 
     scores: bool = True
     texts: bool = True
     chat_template: bool = True
+    options: Collection[str] = ()
 
 
 @dataclass(frozen=True)

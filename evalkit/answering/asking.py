@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import operator
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,12 +50,17 @@ def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Ses
         found = answerer.scores(requests, session)
         if not isinstance(found, Scores):
             raise ModelError(f"{who}: expected Scores, found {type(found).__name__}")
+        if found.numerics is not None:
+            from evalkit.scoring.recheck import Recheck
+
+            if not isinstance(found.numerics, Recheck):
+                raise ModelError(f"{who}: numerics: expected a Recheck or None, found {type(found.numerics).__name__}")
         answers = checked_scores(who, found.answers, len(requests))
-        _check_marks(who, found.marks, len(requests))
+        marks = _marks(who, found.marks, [math.isnan(logprob) for logprob, _ in answers], session.ledger)
         if session.ledger is not None:
             kept = _kept(who, session.ledger, before, "session.scored")
             _check_kept(who, answers, [kept.get(place, (math.nan, False)) for place in range(len(requests))])
-    return dataclasses.replace(found, answers=answers)
+    return dataclasses.replace(found, answers=answers, marks=marks)
 
 
 def ask_texts(answerer: Answers, requests: Sequence[TextRequest], session: Session) -> Texts:
@@ -66,11 +72,11 @@ def ask_texts(answerer: Answers, requests: Sequence[TextRequest], session: Sessi
         if not isinstance(found, Texts):
             raise ModelError(f"{who}: expected Texts, found {type(found).__name__}")
         answers = checked_texts(who, found.answers, len(requests))
-        _check_marks(who, found.marks, len(requests))
+        marks = _marks(who, found.marks, [text is None for text in answers], session.ledger)
         if session.ledger is not None:
             kept = _kept(who, session.ledger, before, "session.written")
             _check_kept(who, answers, [kept.get(place) for place in range(len(requests))])
-    return dataclasses.replace(found, answers=answers)
+    return dataclasses.replace(found, answers=answers, marks=marks)
 
 
 def description_of(answerer: Answerer) -> FullyDescribed:
@@ -109,6 +115,8 @@ def work_of(answerer: Answerer) -> Work:
             raise ModelError(f"{who}: {error}") from None
         if found.rows < 1 or (found.threads is not None and found.threads < 1):
             raise ModelError(f"{who}: rows and threads are numbers from 1, found {found.rows} and {found.threads}")
+        if found.max_difference is not None and not 0 <= found.max_difference < math.inf:
+            raise ModelError(f"{who}: max_difference: {found.max_difference}; give nats from 0, or None")
     return found
 
 
@@ -136,13 +144,45 @@ def _check_keys(who: str, found: Any, kind: Any, trail: str) -> None:
         raise ModelError(f"{who}: key '{trail}{missing[0]}' is missing")
 
 
-def _check_marks(who: str, marks: Mapping[Mark, Sequence[int]], count: int) -> None:
-    for mark, positions in marks.items():
+def _marks(
+    who: str, given: Mapping[Mark, Sequence[int]], lacking: Sequence[bool], ledger: Ledger | None
+) -> dict[Mark, Sequence[int]]:
+    """Return marks with positions as they are counted; what was taken over is what the ledger took over.
+
+    Args:
+        who: whose they are, for the message.
+        given: by mark positions of requests.
+        lacking: of each request whether it has no answer.
+        ledger: of the run.
+    """
+    if not isinstance(given, Mapping):
+        raise ModelError(f"{who}: marks: expected positions by mark, found {type(given).__name__}")
+    marks: dict[Mark, Sequence[int]] = {}
+    for mark, positions in given.items():
         if mark not in _MARKS:
             raise ModelError(f"{who}: unknown mark {mark!r}; known are {', '.join(_MARKS)}")
-        wrong = [place for place in positions if not isinstance(place, int) or not 0 <= place < count]
-        if wrong:
-            raise ModelError(f"{who}: mark '{mark}': no request has the position {wrong[0]!r}, of {count}")
+        marks[mark] = found = [_position(who, mark, place, len(lacking)) for place in positions]
+        if len(set(found)) < len(found):
+            twice = next(place for place in found if found.count(place) > 1)
+            raise ModelError(f"{who}: mark '{mark}': position {twice} is there twice")
+    answered = [place for place in marks.get("missing", ()) if not lacking[place]]
+    if answered:
+        raise ModelError(
+            f"{who}: mark 'missing': answer {answered[0] + 1} of {len(lacking)} is there; what has none is nan or None"
+        )
+    taken = ledger.reused if ledger is not None else marks.get("reused", [])
+    if "reused" in marks and set(marks["reused"]) != set(taken):
+        raise ModelError(
+            f"{who}: mark 'reused': {len(marks['reused'])} of {len(lacking)} requests, but the session took over "
+            f"{len(taken)}; leave that mark out, the session says it"
+        )
+    return {**marks, "reused": list(taken)}
+
+
+def _position(who: str, mark: Mark, place: Any, count: int) -> int:
+    if hasattr(place, "__index__") and not isinstance(place, bool) and 0 <= place < count:
+        return operator.index(place)
+    raise ModelError(f"{who}: mark '{mark}': no request has the position {place!r}, of {count}")
 
 
 def _called(ledger: Ledger | None) -> int:

@@ -430,7 +430,14 @@ def _setting(value: Any) -> str:
 
 
 def protocol_changes(record: RunRecord) -> list[str]:
-    """Return the settings that change requests from the protocol's."""
+    """Return the settings that change requests of any task from the protocol's."""
     said = ("limit", "seed", *_OF_PROGRAMS)
     options = {key: setting for key, setting in MOVING.items() if key not in said}
     return [key for key, setting in options.items() if _is_changed(setting, getattr(record.config, key))]
+
+
+def sampling_changes(record: RunRecord) -> list[str]:
+    """Return what was changed of how programs are written, with its value: ``temperature 0.8``; none without such."""
+    options = {key: MOVING[key] for key in _OF_PROGRAMS} if with_programs(record.metrics) else {}
+    values = {key: getattr(record.config, key) for key in options}
+    return [f"{key} {_setting(value)}" for key, value in values.items() if _is_changed(options[key], value)]

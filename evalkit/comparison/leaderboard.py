@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.baselines import Baseline, SuiteScore, list_baselines, load_baseline
-from evalkit.comparison.comparable import protocol_of
+from evalkit.comparison.comparable import protocol_of, sampling_changes
 from evalkit.comparison.points import caveats_of
 from evalkit.comparison.run_scores import run_scores
 from evalkit.errors import ConfigError, did_you_mean
@@ -103,9 +103,14 @@ def standing_of_run(record: RunRecord) -> Standing:
     caveats = caveats_of(record) if record.foreign is None else ()
     if record.foreign is not None and record.config.limit:
         caveats = (f"limited: {record.config.limit} of each task",)
+    suites, sampled = load_suites(), record.foreign is None and bool(sampling_changes(record))
     marks = {
         name: (NO_SCORE if caveats else "")
-        + (OTHER_PROTOCOL if protocol_of(record, load_suites()[name]) != load_suites()[name].protocol else "")
+        + (
+            OTHER_PROTOCOL
+            if protocol_of(record, suites[name]) != suites[name].protocol or (sampled and suites[name].runs_programs)
+            else ""
+        )
         for name in scores
     }
     return Standing(record.model.name, str(record.folder), scores, marks, is_run=True, caveats=caveats)

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
-from evalkit.answering.asking import ask_scores, description_of
+from evalkit.answering.asking import ask_scores
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
@@ -22,6 +22,7 @@ from evalkit.comparison.pairing import data_sha256, linked_keys, same_numbers, s
 from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
+from evalkit.evaluation.identified import identified
 from evalkit.evaluation.ready import check_ready
 from evalkit.options import build, settings_of
 from evalkit.records.facts import ModelFacts
@@ -30,6 +31,7 @@ from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.reading import read_run
 from evalkit.scoring.requests import Score
+from evalkit.store.ledger import Ledger, Nowhere
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 # Stands where a generated text would.
@@ -90,9 +92,11 @@ def gate_model(
     from evalkit.models.load import load_to_score
 
     loaded: Answerer = load_to_score(config.model, config.seed, say)
-    for finding in check_answerer(config, loaded, chat=False, needs_numbers=True):
+    described, theirs = identified(model.name, loaded).described, record.model
+    # The baseline's dtype is no wish of the user's.
+    as_asked = replace(config, model=replace(config.model, dtype=model.dtype))
+    for finding in check_answerer(as_asked, loaded, chat=False, needs_numbers=True):
         say(f"warning: {finding}")
-    described, theirs = description_of(loaded), record.model
     dtypes = str(described["dtype"]), theirs.dtype
     if dtypes[0] != dtypes[1]:
         differences.append(Difference("dtype", *dtypes))
@@ -213,8 +217,12 @@ class _Asker:
             for name, ids in batch.items()
             for doc_id in ids
         }
+        from evalkit.evaluation.preflight import check_can
+
         requests = [r for of_document in built.values() for r in of_document if isinstance(r, ScoreRequest)]
-        scores = iter(ask_scores(self._answerer, requests, Session()).answers)
+        check_can(self._config.model.name, self._answerer, requests)
+        ledger = Ledger(Nowhere(), before=self._answerer.check_in_use)
+        scores = iter(ask_scores(self._answerer, requests, Session(ledger)).answers)
         found: dict[str, list[tuple[float, bool]]] = {name: [] for name in batch}
         for (name, doc_id), of_document in built.items():
             answers = [next(scores) if isinstance(r, ScoreRequest) else None for r in of_document]

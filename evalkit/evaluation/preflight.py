@@ -25,6 +25,7 @@ from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.models.chat import check_chat_template
 from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
+from evalkit.options import settings_of
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import text_config, vocabulary_size
 from evalkit.scoring.parts import is_out_of_memory
@@ -60,6 +61,10 @@ def check_answerer(config: RunConfig, answerer: Answerer, *, chat: bool, needs_n
     Raises:
         ModelError: nothing right can come of it.
     """
+    taken = answerer.capabilities.options
+    for key, setting in settings_of(ModelConfig).items():
+        if key != "model" and key not in taken and getattr(config.model, setting.name) != setting.default:
+            raise ModelError(f"{config.model.name}: takes no {setting.flag}; leave it out")
     model = model_here(answerer)
     if model is not None:
         return check_model(config, model, chat, needs_numbers=needs_numbers)
@@ -89,14 +94,19 @@ def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[R
     Raises:
         ModelError, ConfigError: some of them cannot be answered.
     """
-    can = answerer.capabilities
-    for task, of_task in requests.items():
-        for request in of_task:
-            lacking = "gives no log-probabilities" if isinstance(request, ScoreRequest) else "writes no texts"
-            if not (can.scores if isinstance(request, ScoreRequest) else can.texts):
-                raise ModelError(f"{name}: {lacking}, which {task} needs; leave that task out")
+    for of_task in requests.values():
+        check_can(name, answerer, of_task)
     model = model_here(answerer)
     return [] if model is None else check_requests(name, model, asked_of(model, requests))
+
+
+def check_can(name: str, answerer: Answerer, requests: Iterable[Request]) -> None:
+    """Raise `ModelError` where an answerer says that it cannot answer some of the requests."""
+    can = answerer.capabilities
+    for request in requests:
+        lacking = "gives no log-probabilities" if isinstance(request, ScoreRequest) else "writes no texts"
+        if not (can.scores if isinstance(request, ScoreRequest) else can.texts):
+            raise ModelError(f"{name}: {lacking}, which {request.task} needs; leave that task out")
 
 
 def check_model(config: RunConfig, model: ScoredLM, chat: bool, *, needs_numbers: bool = False) -> list[str]:

@@ -11,21 +11,24 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.answering import Answerer, FullyDescribed, Session, Work
-from evalkit.answering.asking import description_of, work_of
+from msgspec.structs import replace
+
+from evalkit.answering import Answerer, Session, Work
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import StoreError
 from evalkit.evaluation.environment import describe_environment, without_secrets
 from evalkit.evaluation.evaluated import samples_of, system_of
+from evalkit.evaluation.identified import Identified, check_finished_run, check_readable, identified
 from evalkit.evaluation.interrupt import Interrupted, StopSignals
 from evalkit.evaluation.progress import Progress
 from evalkit.evaluation.ready import check_ready
 from evalkit.paths import user_path
 from evalkit.records.asked import Asked
-from evalkit.records.facts import ModelFacts, Numerics, RequestCounts, ScorerFacts
+from evalkit.records.facts import Numerics, RequestCounts, ScorerFacts
 from evalkit.records.identity import Identity
 from evalkit.records.model import RunFacts, RunRecord
+from evalkit.records.model import Work as WorkDone
 from evalkit.records.samples import Sample
 from evalkit.report.run_report import requests_text, run_report
 from evalkit.results.writing import part, write_run
@@ -99,18 +102,33 @@ def run(
 
         # 3. The model, or whoever answers in its place.
         answerer = (load or _load)(config, say)
-        described = description_of(answerer)
-        model_facts = part(ModelFacts, {"name": config.model.name, **described}, "describe()")
+        who = identified(config.model.name, answerer)
 
         # 4. One look at model, requests and the run to take scores from; what cannot come out right ends here.
-        wanted = _identity(config, names, data, work_of(answerer), described)
+        wanted = _identity(config, names, data, who)
         source = runs.source_run(user_path(config.reuse), wanted) if config.reuse else None
+        facts = RunFacts(
+            protocol=_protocol(names),
+            started=started.isoformat(timespec="seconds"),
+            duration_seconds=None,
+            command=tuple(command),
+            config=asked_for,
+            suites=tuple(suites_of(names)),
+            model=who.facts,
+            scorer=part(ScorerFacts, _scorer(who.work), "scorer"),
+            data={name: loaded.describe() for name, loaded in data.items()},
+            environment=describe_environment(),
+            system=system_of(config, names),
+            identity=part(Identity, wanted, "identity"),
+            work=WorkDone(reused_from=wanted["reuse"]),
+        )
+        check_readable(answerer, facts)
         tasks, plan, findings = _look(config, names, sources, answerer, say, clock)
         if plan is not None:
             return Finished(None, plan)
 
         # 5. The run's folder: a new one, or that of the unfinished run with the same identity.
-        opened, ledger = _open_run(config, parent, wanted, source, answerer, signals, say)
+        opened, ledger = _open_run(config, parent, wanted, who.work, source, answerer, signals, say)
         stack.enter_context(opened.journal)
         runs.begin_session(opened.folder, command, started.isoformat(timespec="seconds"), opened.last_written)
 
@@ -129,23 +147,14 @@ def run(
         for line in _disputed(samples):
             say(line)
         sessions = runs.read_sessions(opened.folder)
-        facts = RunFacts(
-            protocol=_protocol(names),
-            started=started.isoformat(timespec="seconds"),
+        facts = replace(
+            facts,
             duration_seconds=round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
-            command=tuple(command),
-            config=asked_for,
-            suites=tuple(suites_of(names)),
-            model=model_facts,
             scorer=part(ScorerFacts, work["scorer"], "scorer"),
             numerics=_numerics(evaluated.numerics),
-            data={name: loaded.describe() for name, loaded in data.items()},
-            environment=describe_environment(),
             isolation=_isolation(samples),
             preflight=tuple(findings),
-            system=system_of(config, names),
             requests=requests,
-            identity=part(Identity, opened.journal.header["identity"], "identity"),
             work=ledger.describe(),
             sessions=tuple(sessions),
         )
@@ -154,7 +163,7 @@ def run(
             "config": {"model": "openmind", "model_args": {"pretrained": config.model.name}, "limit": config.limit},
             "date": started.timestamp(),
         }
-        record = write_run(opened.folder, facts, lm_eval, samples, run_report)
+        record = write_run(opened.folder, facts, lm_eval, samples, run_report, check_finished_run)
         return Finished(record, run_report(record))
 
 
@@ -233,15 +242,14 @@ def _identity(
     config: RunConfig,
     names: Sequence[str],
     data: Mapping[str, LoadedData],
-    ours: Work,
-    described: FullyDescribed,
+    who: Identified,
 ) -> dict[str, Any]:
     """Return what the run's scores depend on."""
     return identity(
         config,
         _protocol(names),
         {name: loaded.describe() for name, loaded in data.items()},
-        {**described, "scorer": {"name": ours.scorer, "attention": ours.attention}},
+        {**who.described, "scorer": {"name": who.work.scorer, "attention": who.work.attention}},
         reuse=user_path(config.reuse).resolve().name if config.reuse else None,
     )
 
@@ -250,18 +258,14 @@ def _open_run(
     config: RunConfig,
     parent: Path,
     wanted: Mapping[str, Any],
+    ours: Work,
     source: Source | None,
     answerer: Answerer,
     signals: StopSignals,
     say: Say,
 ) -> tuple[runs.OpenRun, Ledger]:
-    ours = work_of(answerer)
     # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
-    work = {
-        "threads": ours.threads,
-        "generation_rows": ours.rows,
-        "scorer": {"name": ours.scorer, "reason": ours.reason, "max_difference": ours.max_difference},
-    }
+    work = {"threads": ours.threads, "generation_rows": ours.rows, "scorer": _scorer(ours)}
     opened = runs.open_run(parent, wanted, asked(config), work=work, fresh=config.fresh, resume=config.resume, say=say)
     try:
         ledger = Ledger(
@@ -285,6 +289,10 @@ def _open_run(
     if source is not None:
         say(f"taking scores of equal requests from {config.reuse}; their last bits may differ from computed ones")
     return opened, ledger
+
+
+def _scorer(work: Work) -> dict[str, Any]:
+    return {"name": work.scorer, "reason": work.reason, "max_difference": work.max_difference}
 
 
 def _enter_sandbox(config: RunConfig, names: Sequence[str], stack: ExitStack, say: Say) -> Programs | None:

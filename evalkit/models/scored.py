@@ -27,8 +27,10 @@ from evalkit.answering import (
     score_requests,
     text_requests,
 )
+from evalkit.config import ModelConfig
 from evalkit.errors import ModelError
 from evalkit.models.generation import generation_requests, make_plain
+from evalkit.options import settings_of
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
 from evalkit.scoring.generate import MAX_ROWS, Generator
@@ -86,7 +88,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     @property
     def capabilities(self) -> Capabilities:
         """Scores, texts, and the chat template that the tokenizer has."""
-        return Capabilities(chat_template=bool(getattr(self.tokenizer, "chat_template", None)))
+        has_template = bool(getattr(self.tokenizer, "chat_template", None))
+        return Capabilities(chat_template=has_template, options=settings_of(ModelConfig))
 
     @property
     def in_process(self) -> ScoredLM:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from evalkit.baselines import load_baseline
-from evalkit.comparison.comparable import protocol_changes
+from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.comparison.gate import is_run
 from evalkit.comparison.pairing import check_report
 from evalkit.errors import ConfigError
@@ -26,7 +26,7 @@ def column_of_run(record: RunRecord, tr: Language = ENGLISH) -> ModelScores:
     averages = {name: suite_average(suite, record.metrics) for name, suite in suites.items()}
     exact = {name: None if value is None else Decimal(f"{value:.10f}") for name, value in averages.items()}
     model = record.model
-    names = ", ".join(protocol_changes(record))
+    names = ", ".join(protocol_changes(record) + sampling_changes(record))
     changed = tr(", changed: {changes}", changes=names) if names else ""
     values = {"protocol": f"{record.protocol}{changed}", "dtype": model.dtype, "device": model.device}
     notes = [tr("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, tr)]

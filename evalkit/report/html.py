@@ -26,7 +26,7 @@ from markupsafe import Markup
 
 from evalkit import __version__
 from evalkit.baselines import Baseline
-from evalkit.comparison.comparable import protocol_changes
+from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.comparison.gate import AVERAGE
 from evalkit.comparison.points import Point, RunData, change_from, paired_samples, read_data, suite_changes
 from evalkit.language import ENGLISH, Language
@@ -121,7 +121,7 @@ def script_messages(tr: Language) -> dict[str, str]:
 
 def _warnings(record: RunRecord, tr: Language) -> list[str]:
     found = warnings(record, tr)
-    changes = protocol_changes(record)
+    changes = protocol_changes(record) + sampling_changes(record)
     if changes:
         names = ", ".join(changes)
         found.append(tr("other protocol: {changes}; published scores are not comparable.", changes=names))

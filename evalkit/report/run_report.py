@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from evalkit.comparison.comparable import protocol_changes
+from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.language import ENGLISH, Language
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
@@ -127,7 +127,7 @@ def header_rows(record: RunRecord, tr: Language = ENGLISH) -> list[tuple[str, st
     model, versions = record.model, record.environment.versions
     shown = ("evalkit", "lm_eval", "transformers", "torch", "torch_npu", "openmind", "python")
     limit = record.config.limit
-    changes = protocol_changes(record)
+    changes = protocol_changes(record) + sampling_changes(record)
     changed = tr(" (changed: {changes})", changes=", ".join(changes)) if changes else ""
     rows = [
         (tr("Model"), model.name),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,11 +40,18 @@ def check_said_twice(facts: RunFacts) -> None:
     Raises:
         ValueError: names both places and what they say.
     """
-    identity = facts.identity
-    assert identity is not None  # `check_whole` looked
-    if facts.duration_seconds is None:
-        raise ValueError("evalkit.duration_seconds: null, but the run is finished")
-    for where, said, there, other in _said_twice(facts, identity):
+    assert facts.identity is not None  # who asks has looked
+    _check_equal(_said_twice(facts, facts.identity))
+
+
+def check_model(model: ModelFacts) -> None:
+    """Check what a model's part of a record says in two places; errors as of `check_said_twice`."""
+    if model.identity is not None:
+        _check_equal(_model_said_twice(model, model.identity))
+
+
+def _check_equal(pairs: Iterable[Pair]) -> None:
+    for where, said, there, other in pairs:
         if said != other:
             raise ValueError(f"evalkit.{where}: {said!r}, but evalkit.{there} says {other!r}")
 
@@ -69,7 +76,11 @@ def _said_twice(facts: RunFacts, identity: Identity) -> Iterator[Pair]:
         if data.expected_sha256 and not samples:
             is_same = data.sha256 == data.expected_sha256
             yield f"data.{task}.verdict is published", data.verdict == "published", f"data.{task}.sha256", is_same
-    yield from _model_said_twice(facts.model, identity)
+    model, device = facts.model, identity.device
+    yield "model.device", model.device.split(":")[0], "identity.device.kind", device and device.kind
+    for name, other in (("device_name", "name"), ("instruction_set", "instruction_set")):
+        yield f"model.{name}", getattr(model, name), f"identity.device.{other}", device and getattr(device, other)
+    yield from _model_said_twice(model, identity)
     here = facts.environment.versions
     for name, version in {"evalkit": identity.code.evalkit, **identity.versions}.items():
         if version is not None and (name in here or name in _ALWAYS):
@@ -82,14 +93,9 @@ def _said_twice(facts: RunFacts, identity: Identity) -> Iterator[Pair]:
         yield "numerics.summary says so", shown in found.summary, "numerics.flipped", True
 
 
-def _model_said_twice(model: ModelFacts, identity: Identity) -> Iterator[Pair]:
+def _model_said_twice(model: ModelFacts, identity: ModelIdentity) -> Iterator[Pair]:
     weights, tokenizer = identity.model, identity.tokenizer
     yield "model.dtype", model.dtype, "identity.dtype", identity.dtype
-    kind = model.device.split(":")[0]
-    yield "model.device", kind, "identity.device.kind", identity.device and identity.device.kind
-    for name, other in (("device_name", "name"), ("instruction_set", "instruction_set")):
-        there = identity.device and getattr(identity.device, other)
-        yield f"model.{name}", getattr(model, name), f"identity.device.{other}", there
     adapter = None if model.adapter is None else model.adapter.sha256
     yield "model.adapter.sha256", adapter, "identity.model.adapter", weights.adapter
     yield "model.chat_template_sha256", model.chat_template_sha256, "identity.chat_template", identity.chat_template

@@ -117,15 +117,37 @@ def check_numbers(found: Any, trail: str) -> None:
         raise ValueError(f"{trail}: {found!r}")
 
 
+def check_finished(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
+    """Check a finished run of the present schema, as its readers do and as its writer does before.
+
+    Raises:
+        ValueError: names the key that cannot be, or both that contradict each other.
+    """
+    check_metrics(facts)
+    check_record(facts, lm_eval)
+    check_numbers(msgspec.to_builtins(facts), "evalkit")
+    check_whole(facts, lm_eval)
+
+
+def check_begun(facts: RunFacts) -> None:
+    """Check what a run says before it works, so that no work is spent on a record that no reader would take.
+
+    Raises:
+        ValueError: names the key that cannot be, or both that contradict each other.
+    """
+    check_numbers(msgspec.to_builtins(facts), "evalkit")
+    check_said_twice(facts)
+
+
 def check_whole(facts: RunFacts, lm_eval: Mapping[str, Any]) -> None:
     """Check what a finished run of the present schema always says: all tasks everywhere, and its identity.
 
     Raises:
         ValueError: names the key that says less than another.
     """
-    for name in ("identity", "work", "requests"):
+    for name in ("identity", "work", "requests", "duration_seconds"):
         if getattr(facts, name) is None:
-            raise ValueError(f"evalkit.{name}: null")
+            raise ValueError(f"evalkit.{name}: null, but the run is finished")
     identity = facts.identity
     assert identity is not None  # just looked at
     for name in ("settings", "protocol", "scorer", "device"):
@@ -202,6 +224,13 @@ def check_lm_eval(found: Mapping[str, Any]) -> None:
     for task, counted in _mapping(found, "n-samples").items():
         if not 0 <= counted["effective"] <= counted["original"]:
             raise ValueError(f"n-samples.{task}: {counted['effective']} of {counted['original']}")
+
+
+def check_metrics(facts: RunFacts) -> None:
+    """Check the numbers of all scores; errors as of `check_metric`."""
+    for task, of_task in facts.metrics.items():
+        for metric, value in of_task.items():
+            check_metric(value, f"evalkit.tasks.{task}.{metric}")
 
 
 def check_metric(value: MetricValue, where: str) -> None:

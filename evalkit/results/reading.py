@@ -15,14 +15,7 @@ from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_MINOR, SCHEMA_V
 from evalkit.records.samples import Sample
 from evalkit.results import former, lm_eval_files
 from evalkit.results.agreement import check_choices
-from evalkit.results.checks import (
-    check_metric,
-    check_numbers,
-    check_record,
-    check_sample,
-    check_whole,
-    missing_key,
-)
+from evalkit.results.checks import check_finished, check_metrics, check_record, check_sample, missing_key
 from evalkit.yaml_files import fault_in
 
 _REMEDY = "copy the run's folder again or rerun the evaluation"
@@ -56,15 +49,12 @@ def read_run(path: Path) -> RunRecord:
     lm_eval = {key: value for key, value in found.items() if key not in ("schema_version", "schema_minor", "evalkit")}
     try:
         facts = _facts(former.upgraded(found["evalkit"], version))
-        for task, of_task in facts.metrics.items():
-            for metric, value in of_task.items():
-                check_metric(value, f"evalkit.tasks.{task}.{metric}")
+        check_metrics(facts)
         check_record(facts, lm_eval)
         if _is_present(version, minor, facts, found["evalkit"], folder):
             if (missing := missing_key(found["evalkit"], RunFacts, "evalkit", minor)) is not None:
                 raise ValueError(missing)
-            check_numbers(found["evalkit"], "evalkit")
-            check_whole(facts, lm_eval)
+            check_finished(facts, lm_eval)
     except ValueError as error:
         raise StoreError(f"{file}: {error}; the file is damaged, {_REMEDY}") from None
     return RunRecord(

@@ -114,6 +114,7 @@ def write_run(
     lm_eval: Mapping[str, Any],
     samples: Sequence[Sample],
     report: Callable[[RunRecord], str] | None = None,
+    check: Callable[[RunRecord, Sequence[Sample]], None] | None = None,
 ) -> RunRecord:
     """Make a run's record and write it: ``samples.jsonl``, ``report.md``, and ``run.json`` last.
 
@@ -123,11 +124,14 @@ def write_run(
         folder: an existing folder.
         facts, lm_eval, samples: see `make_record`.
         report: makes the text of ``report.md``; None for no such file.
+        check: looks at what would be written, and raises where it must not be.
 
     Raises:
         StoreError: a file cannot be written.
     """
     record = make_record(folder, facts, lm_eval, samples)
+    if check is not None:
+        check(record, samples)
     lines = [
         json.dumps(plain(msgspec.structs.asdict(sample)), ensure_ascii=False, allow_nan=False) for sample in samples
     ]

@@ -57,8 +57,8 @@ def code_sha256() -> str:
 def protocol_sha256(name: str) -> str:
     """Return a digest of how a task makes requests and metrics: what its file and those included say of it.
 
-    Comments and layout, other tasks, and how a suite is shown do not count: whoever adds a suite while a run is
-    interrupted can go on with it.
+    Comments and layout, other tasks, and how a suite is shown do not count. Functions of `evalkit.tasks` and layouts of
+    `evalkit.data` do, in `code_sha256`: a suite that brings some ends the runs that are interrupted.
     """
     task = find_task(name)
     suite = find_suite(task.suite)

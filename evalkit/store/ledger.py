@@ -27,6 +27,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.errors import StoreError
@@ -35,7 +36,7 @@ from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, iter_packs
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.requests import Score, TokenRequest
-from evalkit.store.journal import Journal, Record
+from evalkit.store.journal import Record
 from evalkit.store.sections import (
     SCORES,
     TEXTS,
@@ -66,11 +67,29 @@ class Watch(Protocol):
         """The run ends before its end; the section may be finished."""
 
 
+class Keeper(Protocol):
+    """Who keeps records: a `Journal`, or `Nowhere`."""
+
+    path: Path
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Keep a record."""
+
+
+class Nowhere:
+    """Keeps nothing, for work that no other process goes on with; it is checked as work that is kept."""
+
+    path = Path("a journal that is not kept")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Forget a record."""
+
+
 class Ledger:
     """A run's work, backed by its journal.
 
     Args:
-        journal: open for writing.
+        journal: open for writing, or `Nowhere`.
         records: the journal's records so far.
         source: run to take results over from.
         watch: makes the watcher of a section from what, total units, finished units, by task (answered requests, all).
@@ -85,7 +104,7 @@ class Ledger:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Keeper,
         records: Iterable[Record] = (),
         *,
         source: Source | None = None,

@@ -100,10 +100,10 @@ def open_run(
         for folder, header in unfinished:
             changed = differences(header["identity"], identity)
             if changed and (resume or header["asked"] == asked):
-                raise StoreError(
-                    f"{folder}: this unfinished run cannot be continued: {in_one_line(changed)}; "
-                    "--fresh starts anew and leaves it as it is"
-                )
+                anew = "--fresh starts anew and leaves it as it is"
+                if not _changed_for_reuse(header["identity"], identity):
+                    anew = f"--fresh --reuse {folder} starts anew with its answers to equal requests"
+                raise StoreError(f"{folder}: this unfinished run cannot be continued: {in_one_line(changed)}; {anew}")
         if resume:
             raise StoreError(f"{parent}: no unfinished run to resume; leave --resume out to start one")
         if unfinished:
@@ -243,12 +243,18 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     contents = journal.read(path)
     if contents.header is None:
         raise StoreError(f"{folder}: nothing was computed in this run; leave --reuse out")
-    theirs, ours = ({group: which.get(group) for group in REUSED} for which in (contents.header["identity"], identity))
-    then, now = (_beside_requests(which) for which in (contents.header["identity"], identity))
-    changed = differences({**theirs, "settings": then}, {**ours, "settings": now})
+    changed = _changed_for_reuse(contents.header["identity"], identity)
     if changed:
         raise StoreError(f"{folder}: its scores cannot be taken over: {in_one_line(changed)}; leave --reuse out")
     return Source.of(folder.resolve().name, read_sections(contents.records, path))
+
+
+def _changed_for_reuse(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs of that which the answer to one request depends on."""
+    theirs, ours = (
+        {**{group: which.get(group) for group in REUSED}, "settings": _beside_requests(which)} for which in (then, now)
+    )
+    return differences(theirs, ours)
 
 
 def _beside_requests(identity: Mapping[str, Any]) -> dict[str, Any]:

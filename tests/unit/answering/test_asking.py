@@ -15,8 +15,8 @@ from evalkit.errors import ModelError
 from evalkit.scoring.requests import TokenRequest
 from evalkit.scoring.rows import RowScorer
 from evalkit.store.journal import Journal
-from evalkit.store.ledger import Ledger
-from evalkit.store.sections import Prompt
+from evalkit.store.ledger import Ledger, Nowhere
+from evalkit.store.sections import Prompt, Source, read_sections
 
 pytestmark = pytest.mark.torch_free
 
@@ -134,6 +134,12 @@ def test_numbers_of_numpy_and_of_rounding_are_scores(tmp_path: Path) -> None:
         (lambda s: Scores(s.answers[::-1]), "answer 1 of 10 is (-9.0, False), but (-0.0, True) was kept of it"),
         (lambda s: Scores(s.answers, {"cutt": [0]}), "unknown mark 'cutt'"),
         (lambda s: Scores(s.answers, {"cut": [10]}), "mark 'cut': no request has the position 10, of 10"),
+        (lambda s: Scores(s.answers, {"cut": [True]}), "mark 'cut': no request has the position True, of 10"),
+        (lambda s: Scores(s.answers, {"cut": [3, 5, 3]}), "mark 'cut': position 3 is there twice"),
+        (lambda s: Scores(s.answers, [("cut", [0])]), "marks: expected positions by mark, found list"),
+        (lambda s: Scores(s.answers, {"missing": [4]}), "mark 'missing': answer 5 of 10 is there"),
+        (lambda s: Scores(s.answers, {"reused": [0]}), "mark 'reused': 1 of 10 requests, but the session took over 0"),
+        (lambda s: Scores(s.answers, {}, "fine"), "numerics: expected a Recheck or None, found str"),
         (lambda s: {"answers": s.answers}, "expected Scores, found dict"),
         (fail, "failed with RuntimeError: the server is gone"),
     ],
@@ -144,6 +150,37 @@ def test_what_is_handed_back_is_what_was_kept(tmp_path: Path, wrong: Rows, says:
     assert says in str(error.value)
     assert "\n" not in str(error.value)
     assert ask(tmp_path, Elsewhere()) == RIGHT_SCORES  # and what was kept was right
+
+
+def test_what_was_taken_over_is_marked_whatever_the_answerer_says(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    assert ask(tmp_path / "first", Elsewhere()) == RIGHT_SCORES
+    known = read_sections(Journal.open_(tmp_path / "first" / "journal.jsonl")[1], tmp_path)
+    for number, says in enumerate((same, lambda s: Scores(s.answers))):
+        journal = Journal.create(tmp_path / f"{number}.jsonl", {})
+        answerer = Elsewhere(scores=says)
+        found = ask_scores(answerer, SCORES, Session(Ledger(journal, source=Source.of("first", known))))
+        assert (answerer.asked, found.marks["reused"]) == (0, list(range(10)))
+        journal.close()
+
+
+def test_positions_of_numpy_are_positions(tmp_path: Path) -> None:
+    import numpy as np
+
+    journal = Journal.create(tmp_path / "journal.jsonl", {})
+    answerer = Elsewhere(scores=lambda s: Scores(s.answers, {"cut": np.array([2, 3])}))
+    assert ask_scores(answerer, SCORES, Session(Ledger(journal))).marks["cut"] == [2, 3]
+    journal.close()
+
+
+def test_what_is_not_kept_is_looked_at_all_the_same() -> None:
+    asked = []
+    ledger = Ledger(Nowhere(), before=lambda: asked.append(1))
+    assert list(ask_scores(Elsewhere(), SCORES, Session(ledger)).answers) == RIGHT_SCORES
+    assert len(asked) == 3  # before each pack
+    swapped = Elsewhere(scores=lambda s: Scores(s.answers[::-1]))
+    with pytest.raises(ModelError, match=r"but .* was kept of it"):
+        ask_scores(swapped, SCORES, Session(Ledger(Nowhere())))
 
 
 def test_an_answerer_that_has_nothing_kept_is_refused(tmp_path: Path) -> None:
@@ -208,7 +245,16 @@ def test_a_description_says_what_a_run_depends_on(said: Any, says: str) -> None:
     assert says in str(error.value)
 
 
-@pytest.mark.parametrize("work", [None, Work("a", "b", rows=0), Work("a", "b", rows="many")])  # type: ignore[arg-type]
+WRONG_WORK = [
+    None,
+    Work("a", "b", rows=0),
+    Work("a", "b", rows="many"),  # type: ignore[arg-type]
+    Work("a", "b", max_difference=math.nan),
+    Work("a", "b", max_difference=-1.0),
+]
+
+
+@pytest.mark.parametrize("work", WRONG_WORK)
 def test_how_it_works_is_looked_at(work: Any) -> None:
     class Working(Elsewhere):
         def work(self) -> Any:

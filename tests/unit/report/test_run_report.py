@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from evalkit.comparison.leaderboard import standing_of_run
 from evalkit.records.model import MetricValue
 from evalkit.report.run_report import (
     percent,
@@ -232,6 +233,14 @@ def test_other_data_and_another_way_of_asking_are_named(tmp_path: Path) -> None:
     assert "- Data: folder, hub; not the published content: boolq" in report
     assert "- Protocol: nous-2023 (changed: add_bos, system)" in report
     assert "- Model-written programs: full" in report
+
+
+def test_sampling_is_named_where_programs_were_written_and_nowhere_else(tmp_path: Path) -> None:
+    config = {**EVALKIT["config"], "samples": 3, "temperature": 1.5}
+    for task, metric, named in (("humaneval", "pass@1", True), ("boolq", "acc", False)):
+        record = write_record(tmp_path / task, {task: {metric: [1.0, 0.0]}}, config=config)
+        assert ("- Protocol: nous-2023 (changed: samples 3, temperature 1.5)\n" in run_report(record)) == named
+        assert ("*" in standing_of_run(record).marks.get("humaneval", "")) == named
 
 
 def test_a_models_name_is_escaped_wherever_the_report_has_it(tmp_path: Path) -> None:

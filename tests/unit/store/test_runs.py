@@ -87,6 +87,17 @@ def test_changed_weights_under_the_same_name_are_refused(tmp_path: Path) -> None
     assert not begin(tmp_path, identity=OTHER_WEIGHTS, fresh=True).is_resumed
 
 
+def test_where_only_metrics_were_mended_the_answers_can_be_kept(tmp_path: Path) -> None:
+    before = {**IDENTITY, "code": {"sha256": "d" * 64}}
+    folder = begin(tmp_path, identity=before).folder
+    mended = {**IDENTITY, "code": {"sha256": "e" * 64}}
+    assert refusal(tmp_path, identity=mended) == (
+        f"{folder}: this unfinished run cannot be continued: code.sha256: {'d' * 12}, now {'e' * 12}; "
+        f"--fresh --reuse {folder} starts anew with its answers to equal requests"
+    )
+    assert runs.source_run(folder, mended).name == folder.name
+
+
 def test_another_command_starts_anew_and_says_so(tmp_path: Path) -> None:
     first = begin(tmp_path)
     said: list[str] = []

@@ -1,0 +1,86 @@
+"""Who answers, as a record says it: asked once, and looked at as the record's readers will, before work is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evalkit.answering import Answerer, FullyDescribed, Work
+from evalkit.answering.asking import description_of, work_of
+from evalkit.errors import ModelError, StoreError
+from evalkit.records.facts import ModelFacts
+from evalkit.records.model import RunFacts, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.results.agreement import check_marks, check_model
+from evalkit.results.checks import check_begun, check_finished, check_numbers
+from evalkit.results.writing import part
+
+
+@dataclass(frozen=True)
+class Identified:
+    """What an answerer says of itself.
+
+    Attributes:
+        described: as it says it.
+        facts: the same, as a record's part.
+        work: how it works.
+    """
+
+    described: FullyDescribed
+    facts: ModelFacts
+    work: Work
+
+
+def identified(name: str, answerer: Answerer) -> Identified:
+    """Ask an answerer what it is, for `run` and `gate --run-model`.
+
+    Args:
+        name: what the user calls the model.
+        answerer: whom to ask.
+
+    Raises:
+        ModelError: it fails, says too little, or contradicts itself.
+        StoreError: it says what has no place in a record.
+    """
+    described = description_of(answerer)
+    facts = part(ModelFacts, {"name": name, **described}, f"{type(answerer).__name__}.describe")
+    try:
+        check_numbers(described, "evalkit.model")
+        check_model(facts)
+    except ValueError as error:
+        raise _contradiction(answerer, error) from None
+    return Identified(described, facts, work_of(answerer))
+
+
+def check_readable(answerer: Answerer, facts: RunFacts) -> None:
+    """Check that a record which begins so will be one that can be read.
+
+    Raises:
+        ModelError: what the answerer says does not go together, or not with this machine.
+    """
+    try:
+        check_begun(facts)
+    except ValueError as error:
+        raise _contradiction(answerer, error) from None
+
+
+def check_finished_run(record: RunRecord, samples: Sequence[Sample]) -> None:
+    """Look at a record before it is written as its readers will: a finished run cannot be gone on with.
+
+    Raises:
+        StoreError: no reader would take it.
+    """
+    try:
+        facts = RunFacts(**{name: getattr(record, name) for name in RunFacts.__struct_fields__})
+        check_finished(facts, record.lm_eval)
+        check_marks(record, samples)
+    except ValueError as error:
+        raise StoreError(
+            f"{record.folder}: not finished, since its record could not be read again: {error}; what was computed is "
+            "kept, and the same command goes on once that is mended"
+        ) from None
+
+
+def _contradiction(answerer: Answerer, error: ValueError) -> ModelError:
+    who = f"{type(answerer).__name__}.describe"
+    return ModelError(f"{who}: {error}; a record that says so could not be read again, so nothing was computed")
