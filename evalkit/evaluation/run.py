@@ -26,8 +26,8 @@ from evalkit.records.asked import Asked
 from evalkit.records.facts import ModelFacts, Numerics, RequestCounts, ScorerFacts
 from evalkit.records.identity import Identity
 from evalkit.records.model import RunFacts, RunRecord
-from evalkit.records.samples import Sample
-from evalkit.report.run_report import requests_text, run_report
+from evalkit.records.samples import Sample, disputed_programs
+from evalkit.report.run_report import disputed_text, requests_text, run_report
 from evalkit.results.writing import part, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
@@ -126,7 +126,8 @@ def run(
 
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
-        for line in _disputed(samples):
+        disputed = disputed_programs(samples)
+        for line in disputed_text(disputed):
             say(line)
         sessions = runs.read_sessions(opened.folder)
         facts = RunFacts(
@@ -142,6 +143,7 @@ def run(
             data={name: loaded.describe() for name, loaded in data.items()},
             environment=describe_environment(),
             isolation=_isolation(samples),
+            disputed=disputed,
             preflight=tuple(findings),
             system=system_of(config, names),
             requests=requests,
@@ -311,16 +313,6 @@ def _protocol(names: Sequence[str]) -> str:
 
 def _numerics(found: Recheck | None) -> Numerics | None:
     return None if found is None else Numerics(**found.to_dict(), summary=found.describe())
-
-
-def _disputed(samples: Sequence[Sample]) -> list[str]:
-    """What to say of programs that failed and pass in one process."""
-    verdicts = [verdict for sample in samples for verdict in sample.details.get("verdicts", ())]
-    if not verdicts:
-        return []
-    from evalkit.sandbox.verdict import disputed_lines, is_disputed
-
-    return disputed_lines((verdict["task_id"], is_disputed(verdict)) for verdict in verdicts)
 
 
 def _isolation(samples: Sequence[Sample]) -> str | None:
