@@ -319,7 +319,7 @@ class Tester:
         self, report: dict[str, Any], channel: Channel, ended: tuple[Any, ...], started: float
     ) -> dict[str, Any]:
         """The verdict's fields, from what the judge and the nursery say."""
-        status, over, killed, crowded, cpu, waited, resident = ended
+        status, over, killed, crowded, stopped, cpu, waited, resident = ended
         label, detail, used = report["label"], report["detail"], report["used"]
         limit = self.settings["timeout_seconds"]
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
@@ -342,6 +342,12 @@ class Tester:
                 if used - lost > limit:
                     took += f" and {crossing:.2f} s for values to cross"
                 detail = "; ".join(filter(None, (took, detail)))
+        if label == "timed out" and stopped:
+            return {
+                "label": "harness error",
+                "detail": "the program's process was stopped by another",
+                "is_silent": True,
+            }
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
         if label == "timed out" and crossing > 0.1 * limit:
