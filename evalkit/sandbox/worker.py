@@ -303,14 +303,16 @@ class Worker:
             fuller.interrupt()
 
     def _last_words(self) -> str:
-        """End the processes and return the last line that one of them wrote to its error output."""
+        """End the processes; the last line that one wrote to its error output, or the signal that had ended it."""
         lines = []
+        killed = [-code for process in self._processes if (code := process.poll()) is not None and code < 0]
         for process in self._processes:
             process.kill()
             assert process.stderr is not None
             lines += process.stderr.read().decode("utf-8", "replace").splitlines()
         self.kill()
-        return lines[-1] if lines else "no message"
+        silent = f"it was ended by {signal_name(killed[0])}" if killed else "no message"
+        return lines[-1] if lines else silent
 
     def kill(self) -> None:
         """End both processes, and with the nursery every candidate. Waits until they are gone."""
