@@ -29,8 +29,8 @@ from evalkit.records.facts import Numerics, RequestCounts, ScorerFacts
 from evalkit.records.identity import Identity
 from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.model import Work as WorkDone
-from evalkit.records.samples import Sample
-from evalkit.report.run_report import requests_text, run_report
+from evalkit.records.samples import Sample, disputed_programs
+from evalkit.report.run_report import disputed_text, requests_text, run_report
 from evalkit.results.writing import part, write_run
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
@@ -144,7 +144,8 @@ def run(
 
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
-        for line in _disputed(samples):
+        disputed = disputed_programs(samples)
+        for line in disputed_text(disputed):
             say(line)
         sessions = runs.read_sessions(opened.folder)
         facts = replace(
@@ -153,6 +154,7 @@ def run(
             scorer=part(ScorerFacts, work["scorer"], "scorer"),
             numerics=_numerics(evaluated.numerics),
             isolation=_isolation(samples),
+            disputed=disputed,
             preflight=tuple(findings),
             requests=requests,
             work=ledger.describe(),
@@ -319,16 +321,6 @@ def _protocol(names: Sequence[str]) -> str:
 
 def _numerics(found: Recheck | None) -> Numerics | None:
     return None if found is None else Numerics(**found.to_dict(), summary=found.describe())
-
-
-def _disputed(samples: Sequence[Sample]) -> list[str]:
-    """What to say of programs that failed and pass in one process."""
-    verdicts = [verdict for sample in samples for verdict in sample.details.get("verdicts", ())]
-    if not verdicts:
-        return []
-    from evalkit.sandbox.verdict import disputed_lines, is_disputed
-
-    return disputed_lines((verdict["task_id"], is_disputed(verdict)) for verdict in verdicts)
 
 
 def _isolation(samples: Sequence[Sample]) -> str | None:

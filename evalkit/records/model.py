@@ -7,13 +7,13 @@ written or read; what evalkit wrote before is brought into this form by `evalkit
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from msgspec import field
 
 from evalkit.records.asked import Asked
 from evalkit.records.facts import DataFacts, Environment, ModelFacts, Numerics, RequestCounts, ScorerFacts, SystemPrompt
-from evalkit.records.growth import newest_minor
+from evalkit.records.growth import newest_minor, since
 from evalkit.records.identity import Identity
 from evalkit.records.samples import Sample
 from evalkit.yaml_files import Entry as Part
@@ -146,6 +146,8 @@ class RunFacts(Part, frozen=True, kw_only=True):
     """What the run ran on."""
     isolation: str | None = None
     """How model-written programs were confined; null where none were run."""
+    disputed: Annotated[tuple[str, ...], since(2)] = ()
+    """Problems of model-written programs that failed and pass in one process, one entry a program."""
     preflight: tuple[str, ...] = ()
     """The warnings of the look before the work, one line each."""
     system: SystemPrompt | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from evalkit.yaml_files import Entry as Part
@@ -40,3 +41,13 @@ class Sample(Part, frozen=True, kw_only=True):
     """Where a second group of continuations starts, which another metric sees (TruthfulQA's mc2); null: one group."""
     characters: list[int] | None = None
     """The length of each choice, where a metric divides by it (acc_norm)."""
+
+
+def disputed_programs(samples: Iterable[Sample]) -> tuple[str, ...]:
+    """The problems of model-written programs that failed and pass in one process, in order, one entry a program."""
+    verdicts = (verdict for sample in samples for verdict in sample.details.get("verdicts", ()))
+    return tuple(
+        verdict["task_id"]
+        for verdict in verdicts
+        if not verdict["passed"] and verdict.get("in_one_process") == "passed"  # former records have no such key
+    )

@@ -13,6 +13,7 @@ from evalkit.results.lm_eval_settings import printed_version
 from evalkit.suites import Suite, load_suites
 from evalkit.tables import escape_markdown, rounded
 
+SHOWN_PROBLEMS = 10
 _HEADINGS = ("Task", "Version", "Metric", "Value", "", "Stderr")
 # Text columns are padded on the right, numbers on the left; headings are centred: the layout of the published tables.
 _NUMERIC = (False, True, False, True, False, True)
@@ -207,7 +208,28 @@ def warnings(record: RunRecord, tr: Language = ENGLISH) -> list[str]:
     if work is not None and work.reused_from:
         values = {"count": f"{sum(section.reused for section in work.sections):,}", "run": work.reused_from}
         found.append(tr("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
-    return found + requests_text(record.requests or RequestCounts(), tr) + failed
+    counts = record.requests or RequestCounts()
+    return found + requests_text(counts, tr) + disputed_text(record.disputed, tr) + failed
+
+
+def disputed_text(problems: Sequence[str], tr: Language = ENGLISH) -> list[str]:
+    """Return what to say of programs that failed and pass in one process: a line, or none where there is none.
+
+    Args:
+        problems: their task ids, one entry a program.
+    """
+    if not problems:
+        return []
+    different = list(dict.fromkeys(problems))
+    names = ", ".join(different[:SHOWN_PROBLEMS]) + (", ..." if len(different) > SHOWN_PROBLEMS else "")
+    return [
+        tr(
+            "disputed: {count} programs failed and pass in one process, where a program can fake its result: {names}; "
+            "look at them (evalkit humaneval show).",
+            count=f"{len(problems):,}",
+            names=names,
+        )
+    ]
 
 
 def requests_text(counts: RequestCounts, tr: Language = ENGLISH) -> list[str]:

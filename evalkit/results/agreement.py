@@ -19,7 +19,7 @@ from evalkit.data.manifest import load_manifest
 from evalkit.records.facts import ModelFacts
 from evalkit.records.identity import MOVING, Identity, ModelIdentity
 from evalkit.records.model import RunFacts, RunRecord
-from evalkit.records.samples import Sample
+from evalkit.records.samples import Sample, disputed_programs
 from evalkit.records.values import summarise
 from evalkit.suites import BY_CHARACTERS, EXACT, MASS
 from evalkit.tasks.choosing import characters, chooser_of
@@ -201,6 +201,10 @@ def check_marks(record: RunRecord, samples: Sequence[Sample]) -> None:
     judged = any(sample.details.get("verdicts") for sample in samples)
     if judged != (record.isolation is not None):
         raise ValueError(f"evalkit.isolation: {record.isolation!r}, but {'some' if judged else 'no'} programs were run")
+    if record.disputed and record.disputed != (found := disputed_programs(samples)):
+        raise ValueError(
+            f"evalkit.disputed: {', '.join(record.disputed)}, but the documents say {', '.join(found) or 'none'}"
+        )
 
 
 def check_errors(record: RunRecord, task: str, samples: Sequence[Sample]) -> None:

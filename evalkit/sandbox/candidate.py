@@ -11,13 +11,15 @@ import contextlib
 import copy
 import functools
 import gc
-import json
 import os
 import sys
-import time
 from _thread import RLock
 from _thread import _count as count_threads
 from collections.abc import Callable
+from json import loads  # these names, and the next, are ours, whatever the program makes of the modules
+from os import read as read_fd
+from os import write as write_fd
+from time import monotonic, sleep
 from typing import Any
 
 from . import raised
@@ -46,7 +48,6 @@ from .wire import MAX_FRAME_BYTES, frame, frame_length
 REQUESTS_FD, REPLIES_FD = 3, 4
 PROGRAM_NAME = "<candidate>"
 MAX_MESSAGE_CHARACTERS = 500
-_sleep = time.sleep  # whatever the program makes of it
 BATCH_SECONDS = 0.001  # items of an iterator are sent together for so long
 
 
@@ -62,12 +63,12 @@ class Requests:
         length = 4 + frame_length(self._at_least(4)[:4])
         data = self._at_least(length)
         self._held = data[length:]
-        return json.loads(str(data[4:length], "ascii"))
+        return loads(str(data[4:length], "ascii"))
 
     def _at_least(self, count: int) -> bytes:
         parts, size = [self._held], len(self._held)
         while size < count:
-            part = os.read(self._fd, max(1 << 16, count - size))
+            part = read_fd(self._fd, max(1 << 16, count - size))
             if not part:
                 raise EOFError
             parts.append(part)
@@ -85,7 +86,7 @@ def write(message: bytes, fd: int = REPLIES_FD) -> None:
     """Write all of a frame to the tester."""
     data = memoryview(message)
     while data:
-        data = data[os.write(fd, data) :]
+        data = data[write_fd(fd, data) :]
 
 
 def describe(error: BaseException, encoder: Encoder | None = None) -> dict[str, Any]:
@@ -186,11 +187,11 @@ class Objects:
     def take_turn(self, number: int) -> None:
         """After the program's own work: wait until what its threads ask the tests is answered."""
         if self.waiting:
-            _sleep(0.001)  # lets one of them go first, however often the tests ask
+            sleep(0.001)  # lets one of them go first, however often the tests ask
         self.turn.acquire()
         while self.number != number:  # a question that such a thread's own led to is not answered yet
             self.turn.release()
-            _sleep(0.001)
+            sleep(0.001)
             self.turn.acquire()
 
     def _function(self, body: list[Any]) -> Callable[..., Any]:
@@ -269,7 +270,7 @@ class Objects:
         if handle in self.late:
             raise self.late.pop(handle)
         items: list[Any] = []
-        until = time.monotonic() + BATCH_SECONDS
+        until = monotonic() + BATCH_SECONDS
         try:
             while len(items) < most:
                 self.turn.release()
@@ -278,7 +279,7 @@ class Objects:
                 finally:
                     self.take_turn(number)
                 items.append(encode(item, self.encoder()))
-                if time.monotonic() > until:
+                if monotonic() > until:
                     break
         except StopIteration as stop:
             return [items, True] if stop.value is None else [items, True, encode(stop.value, self.encoder())]
@@ -492,7 +493,7 @@ def warm_up() -> None:
         for number, arguments in enumerate(_ARGUMENTS):
             values = encode_arguments(arguments, {}, functools.partial(Encoder, heap=heap))
             requests.append({"id": number, "do": "call", "on": 0, "values": values})
-        os.write(pipes[1], b"".join(map(frame, requests)))
+        write_fd(pipes[1], b"".join(map(frame, requests)))
         os.close(pipes[1])
         with contextlib.suppress(EOFError):
             serve(pipes[0], pipes[3])

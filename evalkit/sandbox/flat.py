@@ -24,6 +24,7 @@ def flatten(root: Any, encoder: Encoder) -> Any:
     Raises:
         CrossingError: deeper, too many items, or something deep that is neither list, tuple, dict nor prompt object.
     """
+    encoder.heap.is_plain = False  # comparing and printing it comes near the recursion limit
     numbers: dict[int, int] = {}
     nodes: list[Any] = []
     waiting: list[tuple[Any, int]] = []
@@ -60,7 +61,6 @@ def flatten(root: Any, encoder: Encoder) -> Any:
         elif type(value) is tuple:
             nodes[number] = ["t", *map(down, value)]
         else:
-            encoder.heap.is_plain = False
             state = state_of(value)
             kept.append(state)
             nodes[number] = [
@@ -87,6 +87,7 @@ def unflatten(nodes: Any, decoder: Decoder) -> Any:
     if decoder.flat:
         raise ValueError("a flat value within a flat value")
     decoder.flat = True
+    decoder.heap.is_plain = False
     try:
         return _unflatten(nodes, decoder)
     finally:
@@ -100,7 +101,6 @@ def _unflatten(nodes: list[Any], decoder: Decoder) -> Any:
         if node[0] in ("l", "d"):
             made[number] = [] if node[0] == "l" else {}
         elif node[0] == "p" and decoder.remote is not None:
-            decoder.heap.is_plain = False
             made[number] = decoder.remote("p", [node[2], {"d": []}], decoder)
         elif node[0] != "t":
             raise ValueError("an unknown node")

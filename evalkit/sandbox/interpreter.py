@@ -13,6 +13,7 @@ import io
 import os
 import pathlib
 import sys
+from os import write  # ours, whatever a program makes of the module
 from types import CodeType
 from typing import Any
 
@@ -47,7 +48,7 @@ class Output(io.TextIOBase):
         data = memoryview("".join(self._held).encode("utf-8", "backslashreplace"))
         self._held = []
         while data:
-            data = data[os.write(self._fd, data) :]
+            data = data[write(self._fd, data) :]
 
 
 class Input(io.StringIO):

@@ -15,8 +15,10 @@ import re
 import reprlib
 import signal
 import sys
-import time
 from collections.abc import Callable
+from os import pread  # these names, and the next, are ours, whatever the tests make of the modules
+from signal import ITIMER_REAL, setitimer
+from time import monotonic
 from types import CodeType
 from typing import Any
 
@@ -188,20 +190,20 @@ class Judge:
     def _waited(self) -> float:
         """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""
         try:
-            return int(os.pread(self._schedstat, 100, 0).split()[1]) / 1e9
+            return int(pread(self._schedstat, 100, 0).split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
             return -1.0
 
     def _on_alarm(self, *_: object) -> None:
         """From time to time: tell what crossing has taken, which moves the bound. Once that passed, end the sample,
         whatever the tests are doing."""
-        crossing, now = self._crossed(), time.monotonic()
+        crossing, now = self._crossed(), monotonic()
         if crossing > self._told + TELLING_SHARE * self._limit:
             self._told = crossing
             self._tell({"more": crossing})
         left = self._bound + self._told - now
         if left > 0:
-            signal.setitimer(signal.ITIMER_REAL, min(left, TELLING_SHARE * self._limit))
+            setitimer(ITIMER_REAL, min(left, TELLING_SHARE * self._limit))
             return
         error = TimeIsUp()
         if self.session is not None:
@@ -225,11 +227,11 @@ class Judge:
             program += "def check(*_): pass\n"
         try:
             try:
-                self._bound = time.monotonic() + job["bound_seconds"]
-                signal.setitimer(signal.ITIMER_REAL, TELLING_SHARE * self._limit)
+                self._bound = monotonic() + job["bound_seconds"]
+                setitimer(ITIMER_REAL, TELLING_SHARE * self._limit)
                 self._start_candidate(channel)
                 self._tell({"up": True})
-                begun, self._waited_at_start = time.monotonic(), self._waited()
+                begun, self._waited_at_start = monotonic(), self._waited()
                 try:
                     if job["in_one_process"]:
                         self._run_whole(job, channel)
@@ -237,12 +239,12 @@ class Judge:
                     self._load_program(job, channel, program, session)
                     run_tests(job, session)
                 finally:
-                    self._used = time.monotonic() - begun
+                    self._used = monotonic() - begun
                     self._crossing = self._crossed()
                     if session.ending is not None:
                         raise session.ending
             finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                setitimer(ITIMER_REAL, 0)
         except TimeIsUp:
             return "timed out", "wall clock", KILL
         except Gone:
@@ -309,10 +311,10 @@ class Judge:
         self._bound = self._told = 0.0
         try:
             try:
-                signal.setitimer(signal.ITIMER_REAL, DESCRIBING_SECONDS)
+                setitimer(ITIMER_REAL, DESCRIBING_SECONDS)
                 return self._failure(error, test, program)
             finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                setitimer(ITIMER_REAL, 0)
         except BaseException as another:
             why = f"{type(error).__name__} in the tests: {test_line(error, test)}"
             return "failed", f"{why} (its text could not be had: {type(another).__name__})"

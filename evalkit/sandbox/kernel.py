@@ -240,6 +240,14 @@ def is_dying(pid: int) -> bool:
     return all(map(functools.partial(_thread_is_dying, pid), others))
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped (SIGSTOP), which none of ours ever does to another."""
+    try:
+        return _state_and_flags(f"/proc/{pid}/stat")[0] == b"T"
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def _thread_is_dying(pid: int, thread: str) -> bool:
     try:
         state, flags = _state_and_flags(f"/proc/{pid}/task/{thread}/stat")

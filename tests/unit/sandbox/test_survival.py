@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,87 @@ def test_killed_servers_are_done_without(victim: str) -> None:
             verdicts = two.check(PROBLEM, [SOLVE] * 4)
             assert all(verdict.passed for verdict in verdicts), verdicts
     assert helpers(others) == {}
+
+
+def stop_all(names: Collection[str], others: Collection[int], root: int) -> int:
+    """Stop all processes of these names that come from ``root``; how many."""
+    parents, called = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        parents[int(folder.name)], called[int(folder.name)] = int(rest.split()[1]), name
+    family, grown = {root}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in family} - family - set(others)
+        family |= more
+        grown = bool(more)
+    stopped = [pid for pid in family - {root} if called[pid] in names]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    return len(stopped)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user may not stop processes that are not dumpable")
+@pytest.mark.parametrize(
+    ("names", "times"),
+    [
+        (["evalkit-forks", "evalkit-nursery", "evalkit-tester"], 1),  # judges and programs are forked from the last two
+        (["evalkit-nursery"], 2),
+        (["evalkit-tester"], 1),
+    ],
+)
+def test_stopped_helpers_cost_no_verdict_and_are_not_waited_for(
+    names: list[str], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.sandbox.servers.ANSWER_SECONDS", 86_400.0)
+    monkeypatch.setattr("evalkit.sandbox.worker.REPLY_SLACK_SECONDS", 86_400.0)
+    others = helpers().keys()
+    slow = "    import time\n    time.sleep(0.1)\n" + SOLVE
+    with Checker(jobs=2) as two:
+        verdicts = []
+        for number, (_, verdict) in enumerate(two.as_finished([(PROBLEM, slow)] * 12)):
+            verdicts.append(verdict)
+            if number in range(1, 8 * times, 8):
+                assert stop_all(names, others, os.getpid())
+    assert [verdict.label for verdict in verdicts] == ["passed"] * 12, verdicts
+    assert helpers(others) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user may not stop processes that are not dumpable")
+def test_stopped_helpers_do_not_outlive_a_killed_check(tmp_path: Path) -> None:
+    command = write_inputs(tmp_path, ["    import time\n    time.sleep(2)\n" + SOLVE] * 4)
+    with subprocess.Popen([*command, "--jobs", "1"], stdout=subprocess.DEVNULL) as check:
+        names = ["evalkit-forks", "evalkit-nursery", "evalkit-tester"]
+        while not any(name == "evalkit-tester" for name in map(name_of, children_of(check.pid))):
+            time.sleep(0.05)
+        there = children_of(check.pid)
+        assert stop_all(names, (), check.pid) >= 4
+        check.kill()
+    for pid in there:
+        while name_of(pid).startswith("evalkit-"):  # until whoever takes over orphans has waited for it
+            time.sleep(0.05)
+
+
+def name_of(pid: int) -> str:
+    """The name of a process that runs, or is stopped; "" of others."""
+    try:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    except OSError:
+        return ""
+    return "" if rest.split()[0] in "ZX" else name
+
+
+def children_of(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
 
 
 # --- Bounds ----------------------------------------------------------------------------------------------------------
