@@ -445,7 +445,13 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
         ("boolq", 20.0, "pass"),
     ]
     assert (found.verdict, found.exit_code) == ("pass", 0)
-    assert "worse (advisory)" in gate_text.gate_markdown(found)
+    text = gate_text.gate_markdown(found)
+    assert "worse (advisory)" in text
+    # Each part's margin is in the table; the note names none that is not all parts'.
+    assert "percentage points, alpha 0.05" in text
+    file.write_text("suites: {gpt4all: {margin: 3}}")
+    alone = gate_text.gate_markdown(gate(tmp_path / "a", str(tmp_path / "b"), policy=read_policy(file)))
+    assert "percentage points, margin 3, alpha 0.05" in alone
     file.write_text("suites: {gpt4all: {}, agieval: {missing: undecided}}")
     assert gate(tmp_path / "a", str(tmp_path / "b"), margin=2.0, policy=read_policy(file)).exit_code == 3
     for text, words in (
