@@ -28,7 +28,7 @@ from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_folders import TIME, left_out_samples, results_files, together
 from evalkit.results.lm_eval_folders import sample_files as samples_of
 from evalkit.results.lm_eval_numbers import check_numbers, counted, error_of, is_ours, is_share, number, shown
-from evalkit.results.lm_eval_protocol import dtype_of, limit_of, measured, model_name, scored_names
+from evalkit.results.lm_eval_protocol import counts_of, dtype_of, limit_of, measured, model_name, scored_names
 from evalkit.results.lm_eval_protocol import together as protocol_together
 from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
 from evalkit.suites import EXACT, load_tasks
@@ -83,7 +83,7 @@ def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int]) -> int:
     """Return the number of documents: what the file says, else how many samples there are, else the whole task."""
-    entry = _mapping(found, "n-samples").get(name)
+    entry = counts_of(found).get(name)
     count = entry.get("effective") if isinstance(entry, dict) else None
     if isinstance(count, int) and count > 0:
         return count

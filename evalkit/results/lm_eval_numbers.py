@@ -14,7 +14,7 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.records.values import finite
-from evalkit.results.lm_eval_protocol import harness_of, scored_names
+from evalkit.results.lm_eval_protocol import COUNTED, harness_of, scored_names
 from evalkit.suites import EXACT, load_tasks
 from evalkit.task_names import task_and_metric
 
@@ -155,13 +155,13 @@ def counted(found: dict[str, Any], scored: Mapping[str, int]) -> dict[str, Any]:
     """
     if "config_general" in found:
         return found
-    counts = dict(_mapping(found, "n-samples"))
+    counts: dict[str, dict[str, int]] = {}
     for name, plain in scored_names(found).items():
-        if counts.get(name) is None:
+        if _mapping(found, "n-samples").get(name) is None:
             task = task_and_metric(plain, "acc")[0]
             # Only a file of the 0.3 line is taken for the published protocol, and such a file says its limit.
             is_cut = harness_of(found) == "lm-eval-0.3" and "limit" not in _mapping(found, "config")
             n = scored.get(task) or (documents_of_errors(found, name, plain) if is_cut else None)
             if n:
                 counts[name] = {"effective": n}
-    return {**found, "n-samples": counts} if counts else found
+    return {**found, COUNTED: counts} if counts else found
