@@ -554,7 +554,7 @@ def test_few_documents_of_several_tasks_decide_nothing(each: int, verdict: str) 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_without_samples_a_loss_in_whole_passages_seldom_passes(share: float) -> None:
-    """All questions of `share` of the passages of AGIEval right or wrong together; runs of which only scores are left."""
+    """All questions of `share` of the passages of AGIEval right or wrong together; only scores are left."""
     suite, rng = find_suite("agieval"), np.random.default_rng(7)
 
     def drawn(right: float) -> RunScores:
