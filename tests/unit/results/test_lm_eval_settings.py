@@ -220,3 +220,16 @@ def test_what_only_one_of_two_files_records_is_said(tmp_path: Path) -> None:
     assert code == 0
     for what in ("version", "hash"):
         assert f"{what}: only the baseline records that of boolq" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.eval", b"PK", "; logs of inspect are not read"),
+        ("a.csv", b"dataset,version,metric,mode,llama\nARC-c,1e0de5,accuracy,gen,50.85\n", "summaries of OpenCompass"),
+    ],
+)
+def test_a_file_of_another_harness_is_said_to_be_one(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    code, output = call("report", tmp_path / name)
+    assert (code, output.count("\n"), said in output) == (2, 1, True), output
