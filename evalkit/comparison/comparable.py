@@ -257,6 +257,20 @@ def recorded(candidate: RunRecord, baseline: RunRecord, tasks: Iterable[str]) ->
     return found
 
 
+def one_sided(candidate: RunRecord, baseline: RunRecord) -> list[str]:
+    """Return what of two results files of lm-eval only one records, so that it cannot be compared."""
+    if candidate.foreign is None or baseline.foreign is None:
+        return []
+    found: dict[tuple[str, str], list[str]] = {}
+    a, b = candidate.foreign.task_settings, baseline.foreign.task_settings
+    for task in (task for task in a if task in b):
+        for name in sorted(a[task].keys() ^ b[task].keys()):
+            kind = {"configured": "configuration", "task_version": "version", "task_hash": "hash"}.get(name.split()[0])
+            if kind is not None:
+                found.setdefault((kind, "candidate" if name in a[task] else "baseline"), []).append(task)
+    return [f"{kind}: only the {side} records that of {_some(tasks)}" for (kind, side), tasks in found.items()]
+
+
 def _field(name: str) -> str:
     """Return the field of `FIELDS` that a setting of lm-eval belongs to; empty for those that are only said."""
     kind, _, rest = name.partition(" ")
@@ -366,6 +380,10 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
     if candidate.config.limit:
         found.append(f"limited: only the first {candidate.config.limit} documents of each task")
     found += [why for record in records if record.foreign is not None and (why := record.foreign.unpaired_because)]
+    for record in records:
+        errors = () if record.foreign is None else record.foreign.errors
+        more = f" (and of {len(errors) - 1} more scores)" if len(errors) > 1 else ""
+        found += [f"{record.folder}: {errors[0][1]}{more}"] if errors else []
     found += _of_model(candidate, "candidate")
     if baseline is not None:
         found += _of_model(baseline, "baseline")
@@ -392,6 +410,7 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
             for field, name, a, b in recorded(candidate, baseline, ())
             if not field
         ]
+        found += one_sided(candidate, baseline)
     return found
 
 

@@ -415,7 +415,8 @@ def _without_samples(known: Sequence[RunScores]) -> str:
     """Say what is not known without the documents, and what that does to the errors."""
     folders = " and ".join(str(scores.record.folder) for scores in known if scores.samples is None)
     errors = (
-        "whose passages are not known either, so the errors of suites with passages (AGIEval, GPT4All) are too small"
+        "so errors of suites with passages (AGIEval, GPT4All) are the largest that passages can make: all questions "
+        "of one right or wrong together"
     )
     if any(scores.samples is not None for scores in known):
         errors = "so documents cannot be paired, which makes errors larger"

@@ -25,7 +25,10 @@ def why_no_score(record: RunRecord, suite: Suite) -> str:
 
 
 def sides_of(scores: RunScores, suites: Sequence[Suite], beside: RunScores | None = None) -> dict[str, Side]:
-    """Return a run's averages; where its own documents are not known, passages count as in the run beside it."""
+    """Return a run's averages; where its own documents are not known, passages count as in the run beside it.
+
+    Where that has none either, they count as much as passages can: see `RunScores.design_effect`.
+    """
     found = {}
     for suite in suites:
         estimate = scores.suite(suite)
@@ -42,7 +45,7 @@ def sides_of(scores: RunScores, suites: Sequence[Suite], beside: RunScores | Non
             if (value := scores.record.metrics[task.name][task.headline])
         ]
         side = Side(widened(estimate.scaled(0.01), tasks), _independent(counts))
-        found[suite.name] = side.widened(beside.design_effect(suite)) if beside is not None else side
+        found[suite.name] = side.widened((beside or scores).design_effect(suite))
     return found
 
 

@@ -125,6 +125,11 @@ def gate_table(gate: Gate) -> Table:
     return Table("", columns, rows, tuple(notes(gate)))
 
 
+def _has_margins(gate: Gate) -> bool:
+    """True if not all parts have one margin."""
+    return len({item.asked.margin for item in gate.judged}) > 1
+
+
 def _has_rules(gate: Gate) -> bool:
     """True if a part has a margin or a tier of its own."""
     return any(item.asked.margin != gate.margin or item.asked.tier != "blocking" for item in gate.judged)
@@ -133,10 +138,9 @@ def _has_rules(gate: Gate) -> bool:
 def notes(gate: Gate) -> list[str]:
     """Return the remarks below the table: how it was tested, what is missing, what was allowed."""
     how = "paired, document by document" if gate.paired else "unpaired, against aggregates"
-    found = [
-        f"{gate.candidate} against {gate.baseline}; {how}; percentage points, margin {gate.margin:g}, alpha "
-        f"{gate.alpha:g}",
-    ]
+    # Where parts have margins of their own, the table's column says them.
+    margin = "" if _has_margins(gate) else f"margin {gate.judged[0].asked.margin if gate.judged else gate.margin:g}, "
+    found = [f"{gate.candidate} against {gate.baseline}; {how}; percentage points, {margin}alpha {gate.alpha:g}"]
     if gate.sequential is None or gate.verdict == "undecided":
         found += [remedy(item) for item in gate.judged if item.verdict == "undecided"]
     else:

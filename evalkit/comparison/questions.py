@@ -146,7 +146,7 @@ def paired_tests(scores: Mapping[str, TaskScores], suites: Sequence[Suite], marg
     for suite in suites:
         own = {task.name: scores[task.name] for task in suite.tasks if task.name in scores}
         weights = dict.fromkeys(own, 1 / len(own))
-        tests.append(paired_question(suite.name, _title(suite, len(own)), own, weights, margin))
+        tests.append(paired_question(suite.name, part_title(suite, len(own)), own, weights, margin))
     totalled = [suite for suite in suites if suite.in_total]
     if len(totalled) > 1:
         own, weights = {}, {}
@@ -266,7 +266,8 @@ def passing_margin(asked: Question, alpha: float, lowest: float) -> float | None
     return None
 
 
-def _title(suite: Suite, tasks: int) -> str:
+def part_title(suite: Suite, tasks: int) -> str:
+    """Return the title of so many of a suite's tasks."""
     return suite.title if tasks == len(suite.tasks) else f"{suite.title} ({tasks} of {len(suite.tasks)} tasks)"
 
 

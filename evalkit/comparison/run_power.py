@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from msgspec import structs
+
 from evalkit.baselines import load_baseline
 from evalkit.comparison.gate import chosen_suites, model_name, suites_in
 from evalkit.comparison.pairing import TaskScores, pair, scores_of
 from evalkit.comparison.power import check
-from evalkit.comparison.questions import AVERAGE, paired_tests
+from evalkit.comparison.questions import AVERAGE, paired_tests, part_title
 from evalkit.comparison.run_scores import RunScores, run_scores
 from evalkit.errors import ConfigError
+from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
 from evalkit.stats.estimates import Estimate, independent_mean, smallest_detectable
 from evalkit.stats.paired import PairedTest, PlannedTask, planned_test
@@ -93,29 +96,46 @@ def run_power(
     if len({path.resolve() for path in runs}) < len(runs):
         raise ConfigError(f"--run: {runs[0]} is given twice; a second run of its own says how much documents differ")
     check(effect=effect, flips=flips / 100, alpha=alpha, power=power)
-    scores = run_scores(read_run(runs[0]))
+    records = [read_run(path) for path in runs]
+    scores = run_scores(records[0])
     chosen = chosen_suites(suites, suites_in(scores.record), str(runs[0]))
-    whole = [suite for suite in chosen if scores.suite(suite) is not None]
-    if not whole:
-        raise ConfigError(f"{runs[0]}: no suite with a score; tasks are missing or failed")
-    second = runs[1] if len(runs) > 1 else None
-    paired = list(_measured(scores, second, whole) if second else _assumed(scores, whole, flips / 100))
+    second = records[1] if len(records) > 1 else None
+    there = [part for suite in chosen if (part := _part(suite, records)) is not None]
+    parts = [part for part in there if scores.suite(part) is not None]
+    if not parts:
+        raise ConfigError(
+            f"{runs[0]} and {runs[1]} have no task of {', '.join(suite.title for suite in chosen)} in common"
+            if second is not None and not there
+            else f"{runs[0]}: no suite with a score; documents failed, or standard errors are missing"
+        )
+    lacking = [suite.title for suite in chosen if suite.name not in {part.name for part in parts}]
+    whole = [part for part in parts if len(part.tasks) == len(load_suites()[part.name].tasks)]
+    cut = [part.title for part in parts if part not in whole]
+    paired = list(_measured(scores, second, parts) if second is not None else _assumed(scores, parts, flips / 100))
     few = [row.title for row in paired if row.stderr is None]
     rows = [*paired, *_unpaired(scores, whole, baseline)]
     notes = [
         f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
         f"{alpha:g}: paired by the test of `compare`, unpaired by a z-test; errors are those of the run's documents",
-        f"Paired: the differences to {second} as they are"
-        if second
+        f"Paired: the differences to {runs[1]} as they are"
+        if second is not None
         else f"Paired: assumed, not measured: {flips:g} % of documents flip (--flips; a second --run measures it)",
         *(
             [f"{', '.join(few)}: the two runs differ too little to say (fewer than {FEW_CHANGES} changes)"]
             if few
             else []
         ),
-        f"Unpaired: against {load_baseline(baseline).name} as published",
+        *([f"left out, because a run has no score of any task: {', '.join(lacking)}"] if lacking else []),
+        *([f"Unpaired: against {load_baseline(baseline).name} as published"] if whole else []),
+        *([f"no unpaired row, because publications give averages of all tasks: {', '.join(cut)}"] if cut else []),
     ]
     return _table(rows, effect, alpha, power, notes)
+
+
+def _part(suite: Suite, records: Sequence[RunRecord]) -> Suite | None:
+    """Return a suite with those of its tasks that all runs have, as the gate judges it; None without any."""
+    tasks = tuple(task for task in suite.tasks if all(task.name in record.metrics for record in records))
+    return structs.replace(suite, tasks=tasks, title=part_title(suite, len(tasks))) if tasks else None
 
 
 def _assumed(scores: RunScores, suites: Sequence[Suite], flips: float) -> Iterator[Detectable]:
@@ -156,9 +176,9 @@ def _planned(title: str, documents: int, parts: Sequence[PlannedTask]) -> Detect
     return Detectable(title, "paired", documents, 100 * test.difference.stderr, test=test)
 
 
-def _measured(scores: RunScores, other: Path, suites: Sequence[Suite]) -> Iterator[Detectable]:
+def _measured(scores: RunScores, other: RunRecord, suites: Sequence[Suite]) -> Iterator[Detectable]:
     tasks = [task.name for suite in suites for task in suite.tasks]
-    found = scores_of(pair(read_run(other), scores.record, tasks))
+    found = scores_of(pair(other, scores.record, tasks))
     for question in paired_tests(found, suites, margin=1.0):
         judged = [
             suite for suite in suites if suite.name == question.key or (question.key == AVERAGE and suite.in_total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,12 +57,29 @@ class RunScores:
         return [sizes.total() for sizes in self.cluster_sizes(suite).values()]
 
     def design_effect(self, suite: Suite) -> float:
-        """Return how many times larger passages make the error of a suite's average; 1 where none are known."""
+        """Return how many times larger passages make the error of a suite's average.
+
+        Without documents it is the most that the passages of the tasks' data can do: all questions of one right or
+        wrong together. Tasks that hold the same passages count as one, as `suite_stderr` takes them.
+        """
         if self.samples is None:
-            return 1.0
+            return self._largest_design_effect(suite)
         scores, clusters = self.columns(suite)
         alone = suite_mean(scores).stderr
         return max(1.0, suite_mean(scores, clusters).stderr / alone) if alone else 1.0
+
+    def _largest_design_effect(self, suite: Suite) -> float:
+        groups = [question_group(task.name) for task in suite.tasks]
+        values = [self.record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks]
+        alone = [float(value.stderr or 0.0) if value is not None else 0.0 for value in values]
+        together = [
+            stderr
+            * math.sqrt(math.fsum(count * size**2 for size, count in (task.passages or {1: 1}).items()))
+            / math.sqrt(math.fsum(count * size for size, count in (task.passages or {1: 1}).items()))
+            for stderr, task in zip(alone, suite.tasks, strict=True)
+        ]
+        before = suite_stderr(alone, groups)
+        return suite_stderr(together, groups) / before if before else 1.0
 
     def columns(self, suite: Suite) -> tuple[dict[str, Values], dict[str, Sequence[Hashable]]]:
         """Return task -> its documents' scores, within 0..1, and task -> one cluster's key a document."""

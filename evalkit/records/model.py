@@ -107,6 +107,8 @@ class Foreign(Part, frozen=True, kw_only=True):
     """(task, metric) of its numbers that are no shares."""
     unread: tuple[tuple[int, str], ...]
     """(line, what) of its numbers that are none."""
+    errors: tuple[tuple[int, str], ...] = ()
+    """(line, what) of its standard errors that are not those of its scores."""
     doc_hashes: dict[str, tuple[str, ...]]
     """By task lm-eval's hash of each document, which tells a cut file from other data."""
     unpaired_because: str | None = None

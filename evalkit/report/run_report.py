@@ -200,7 +200,8 @@ def warnings(record: RunRecord, tr: Language = ENGLISH) -> list[str]:
         for metric, value in of_task.items()
         if value.failed
     ]
-    found += [text for _, text in record.foreign.unread] if record.foreign is not None else []
+    if record.foreign is not None:
+        found += [text for _, text in (*record.foreign.unread, *record.foreign.errors)]
     if record.partial is not None:
         there = record.partial.there
         found.insert(0, tr("partial: the run is not finished ({there}); no number here is a result.", there=there))

@@ -25,13 +25,13 @@ from evalkit.records.asked import Asked
 from evalkit.records.facts import DataFacts, Environment, ModelFacts, ScorerFacts
 from evalkit.records.model import MetricValue, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.records.values import finite
 from evalkit.results.lm_eval_folders import TIME, left_out_samples, results_files, together
 from evalkit.results.lm_eval_folders import sample_files as samples_of
-from evalkit.results.lm_eval_protocol import dtype_of, limit_of, measured, model_name, scored_names
+from evalkit.results.lm_eval_numbers import check_numbers, counted, error_of, is_ours, is_share, number, shown
+from evalkit.results.lm_eval_protocol import counts_of, dtype_of, limit_of, measured, model_name, scored_names
 from evalkit.results.lm_eval_protocol import together as protocol_together
 from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
-from evalkit.suites import load_tasks
+from evalkit.suites import EXACT, load_tasks
 from evalkit.task_names import is_no_share, task_and_metric
 
 _MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
@@ -76,10 +76,6 @@ def _line_of(file: Path, name: str) -> int:
     return text.count("\n", 0, found.start()) + 1 if found is not None else 1
 
 
-def _number(value: Any) -> float | None:
-    return finite(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
 def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
     value = found.get(key)
     return value if isinstance(value, dict) else {}
@@ -87,7 +83,7 @@ def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int]) -> int:
     """Return the number of documents: what the file says, else how many samples there are, else the whole task."""
-    entry = _mapping(found, "n-samples").get(name)
+    entry = counts_of(found).get(name)
     count = entry.get("effective") if isinstance(entry, dict) else None
     if isinstance(count, int) and count > 0:
         return count
@@ -99,13 +95,14 @@ def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int
 
 
 def _metrics(
-    path: Path, found: dict[str, Any], scored: Mapping[str, int]
-) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the scores of a results file, the (task, metric) of its numbers that are no shares, and what is no number.
+    path: Path, found: dict[str, Any], scored: Mapping[str, int], *, is_table: bool
+) -> tuple[dict[str, dict[str, MetricValue]], list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the scores of a results file, the (task, metric) of its numbers that are no shares, and what is amiss.
 
-    The last as (name in the file, what is said of it).
+    Those are what is no number, and errors that are not those of their scores, as (name in the file, what is said).
     """
     unread: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     metrics: dict[str, dict[str, MetricValue]] = {}
     ignored: list[tuple[str, str]] = []
     names = scored_names(found)
@@ -118,24 +115,34 @@ def _metrics(
             base, _, filtered = key.partition(",")
             if base == "alias" or base.endswith("_stderr") or not base.strip():
                 continue
-            number = _number(value)
+            share = number(value)
             task, metric = task_and_metric(names[name], key)
-            if number is None:
-                said = not isinstance(value, (dict, list)) and value is not None and str(value).strip()
-                if said and not is_no_share(metric):
-                    unread.append((name, f"{task} {metric}: {json.dumps(value)[:40]} is no number; not read"))
+            ours = is_ours(task, metric)
+            if value is not None and ours and not is_share(value) and (str(value).strip() or not is_table):
+                text = f"{task} {metric}: {shown(value)} is no {'number' if share is None else 'share from 0 to 1'}"
+                if not is_table:
+                    raise StoreError(f"{path}: {text}, so the file was changed or cut; run it again")
+                unread.append((name, f"{text}; not read"))
+                continue
+            if share is None:
+                is_said = not isinstance(value, (dict, list)) and value is not None and bool(str(value).strip())
+                if is_said and not is_no_share(metric):
+                    unread.append((name, f"{task} {metric}: {shown(value)} is no number; not read"))
                 if value is not None:
                     continue
-            if is_no_share(metric) or (number is not None and not 0 <= number <= 1):
+            if is_no_share(metric) or (share is not None and not 0 <= share <= 1):
                 ignored.append((task, metric))
                 continue
-            error = _number(values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr"))
             n = _count(found, name, task, scored)
-            failed = 0 if number is not None else max(n, 1)
-            metrics.setdefault(task, {})[metric] = MetricValue(value=number, stderr=error, n=n, failed=failed)
+            stderr = values.get(f"{base}_stderr,{filtered}" if filtered else f"{base}_stderr")
+            where = f"{path}: {task} {metric}"
+            error, remark = error_of(where, share, stderr, n, ours=ours, exact=metric in EXACT)
+            errors += [(name, f"{task} {metric}: {remark}")] if remark is not None else []
+            failed = 0 if share is not None else max(n, 1)
+            metrics.setdefault(task, {})[metric] = MetricValue(value=share, stderr=error, n=n, failed=failed)
     if not metrics:
         raise NoScoresError(f"{path}: no scores read: no metric in it is a share")
-    return metrics, ignored, unread
+    return metrics, ignored, unread, errors
 
 
 def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
@@ -158,11 +165,15 @@ def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
     return frozenset(means)
 
 
-def read_foreign_run(path: Path) -> RunRecord:
+def read_foreign_run(path: Path, *, is_table: bool = False) -> RunRecord:
     """Read a results file of lm-eval as a run's record.
 
+    Args:
+        path: the file, or its folder.
+        is_table: take it as a table of scores: one that is no share is named as not read, instead of refusing them all.
+
     Raises:
-        StoreError: it cannot be read, is none, or has no scores.
+        StoreError: it cannot be read, is none, has no scores, or a number in it cannot be what it is said to be.
     """
     files = results_files(path)
     if not files:
@@ -170,6 +181,7 @@ def read_foreign_run(path: Path) -> RunRecord:
     loaded = {file: _load(file) for file in files}
     for each, said in loaded.items():
         check_settings(said, each)
+        check_numbers(said, each)
     found = loaded[files[0]] if len(files) == 1 else together(path, loaded)
     file = files[0] if len(files) == 1 else path
     hashes: dict[str, list[str]] = {}
@@ -180,7 +192,9 @@ def read_foreign_run(path: Path) -> RunRecord:
         asked.setdefault(sample.task, []).append(
             digest_of_request(sample.context, sample.continuations, sample.target, prompt)
         )
-    metrics, ignored, unread = _metrics(file, found, {task: len(of_task) for task, of_task in hashes.items()})
+    scored = {task: len(of_task) for task, of_task in hashes.items()}
+    found = counted(found, scored)
+    metrics, ignored, unread, errors = _metrics(file, found, scored, is_table=is_table)
     source = {name: each for each, said in loaded.items() for name in said["results"]}
     config = _mapping(found, "config")
     name = model_name(found, files[-1])
@@ -202,7 +216,7 @@ def read_foreign_run(path: Path) -> RunRecord:
     return RunRecord(
         protocol=protocol_together(found, scored_names(found)),
         started=_started(found.get("date"), file),
-        duration_seconds=_number(_seconds(found)) or 0.0,
+        duration_seconds=number(_seconds(found)) or 0.0,
         command=("lm_eval",),
         config=Asked(model=name, limit=limit_of(found), system=_system(found)),
         suites=tuple(dict.fromkeys(tasks[task].suite for task in metrics if task in tasks)),
@@ -222,6 +236,7 @@ def read_foreign_run(path: Path) -> RunRecord:
         lm_eval=found,
         foreign=replace(
             measured(found, ignored, [(_line_of(source[name], name), text) for name, text in unread], hashes),
+            errors=tuple((_line_of(source[name], name), text) for name, text in errors),
             unpaired_because=next((why for each in files if (why := left_out_samples(each)) is not None), None),
             settings=of_file(found),
             task_settings=of_tasks(found),
@@ -246,7 +261,7 @@ def _template(found: dict[str, Any]) -> str | None:
 
 def _started(date: Any, file: Path) -> str:
     """Return when a run began: lm-eval writes seconds since 1970; the file's name has the time of its end."""
-    seconds = _number(date)
+    seconds = number(date)
     if seconds is not None and 0 < seconds < 1e11:
         return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return str(date or (TIME.search(file.name) or ("", "unknown"))[1])
@@ -272,18 +287,18 @@ def read_foreign_samples(path: Path) -> Iterator[Sample]:
     """
     joined: dict[tuple[str, int], Sample] = {}
     for name, file in sample_files(path):
-        for number, line in _lines(file):
+        for place, line in _lines(file):
             try:
                 sample = _sample(name, json.loads(line.decode("utf-8")) if isinstance(line, bytes) else line)
             except _BeyondError as error:
-                raise StoreError(f"{file}:{number}: {error}") from None
+                raise StoreError(f"{file}:{place}: {error}") from None
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
-                raise StoreError(f"{file}:{number}: damaged line") from None
+                raise StoreError(f"{file}:{place}: damaged line") from None
             known = joined.get((sample.task, sample.doc_id))
             if known is None:
                 joined[sample.task, sample.doc_id] = sample
             elif known.metrics.keys() & sample.metrics.keys():
-                raise StoreError(f"{file}:{number}: document {sample.doc_id} again")
+                raise StoreError(f"{file}:{place}: document {sample.doc_id} again")
             else:
                 known.metrics.update(sample.metrics)
     order = {task: place for place, task in enumerate(load_tasks())}
@@ -306,9 +321,9 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             raise StoreError(f"{file}: damaged, not valid JSON ({error})") from None
         return
-    for number, line in enumerate(content.split(b"\n"), 1):  # decoded line by line, so that a bad byte has a line
+    for place, line in enumerate(content.split(b"\n"), 1):  # decoded line by line, so that a bad byte has a line
         if line.strip():
-            yield number, line
+            yield place, line
 
 
 def _sample(name: str, found: dict[str, Any]) -> Sample:
@@ -318,7 +333,7 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
     for key in found["metrics"] if isinstance(found.get("metrics"), list) else ("acc", "acc_norm", "exact_match"):
         if key in found:
             task, metric = task_and_metric(name, f"{key},{filtered}")
-            value = _number(found[key] if not isinstance(found[key], bool) else float(found[key]))
+            value = number(found[key] if not isinstance(found[key], bool) else float(found[key]))
             if value is not None and key in _MEANS and not 0 <= value <= 1:
                 raise _BeyondError(f"document {found['doc_id']}: {key} is {value:g}, no share from 0 to 1")
             metrics[metric] = value

@@ -88,11 +88,20 @@ def limit_of(found: Mapping[str, Any]) -> int | float | None:
     return int(limit) if float(limit).is_integer() else limit
 
 
+COUNTED = "evalkit counted"
+"""Key under which `lm_eval_numbers.counted` adds what a file does not count; no harness writes it."""
+
+
+def counts_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by task what is known of its number of documents."""
+    return {**_mapping(found, COUNTED), **_mapping(found, "n-samples")}
+
+
 def _limit_counted(found: Mapping[str, Any]) -> int | float | None:
     """Return the limit that the numbers of documents show: the same number of each task, else the same share."""
     cut: list[tuple[int, int]] = []
     names = scored_names(found)
-    for name, entry in _mapping(found, "n-samples").items():
+    for name, entry in counts_of(found).items():
         scored = _whole(entry.get("effective")) if isinstance(entry, dict) else None
         if name not in names or not scored:
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -203,20 +204,19 @@ def check_settings(found: Mapping[str, Any], file: Path) -> None:
         if value is None or (isinstance(value, str) and value.strip() in ("", "None", "null")):
             continue
         if place == "config.limit":
-            if not _is_number(value):
-                raise StoreError(f"{file}: {place}: expected a number, found {json.dumps(value)[:40]}")
+            if not _is_limit(value):
+                raise StoreError(f"{file}: {place}: expected a number above 0, found {json.dumps(value)[:40]}")
         elif not _is_count(value):
             raise StoreError(f"{file}: {place}: expected a whole number, found {json.dumps(value)[:40]}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_limit(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return False
     try:
-        float(value)
+        return 0 < float(value) < math.inf
     except ValueError:
         return False
-    return True
 
 
 def _is_count(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def read_run(path: Path) -> RunRecord:
     folder = path.parent if path.name == RUN_FILE else path
     file = folder / RUN_FILE
     if folder.is_file():
-        raise StoreError(f"{folder}: no run; a run is a folder, its {RUN_FILE}, or a results file of lm-eval")
+        raise StoreError(
+            f"{folder}: no run; a run is a folder, its {RUN_FILE}, or a results file of lm-eval{_of_others(folder)}"
+        )
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -60,6 +63,19 @@ def read_run(path: Path) -> RunRecord:
     return RunRecord(
         **{name: getattr(facts, name) for name in RunFacts.__struct_fields__}, folder=folder, lm_eval=lm_eval
     )
+
+
+def _of_others(file: Path) -> str:
+    """Say so of a file of another harness whose format is not read."""
+    if file.suffix.lower() == ".eval":
+        return "; logs of inspect are not read"
+    try:
+        with file.open("rb") as stream:
+            first = stream.readline(200).decode("utf-8", errors="replace").lower()
+    except OSError:
+        return ""
+    is_opencompass = re.match(r"[|\s]*dataset[\s,|]+version[\s,|]+metric[\s,|]+mode\b", first) is not None
+    return "; summaries of OpenCompass are not read" if is_opencompass else ""
 
 
 def _is_present(version: int, minor: int, facts: RunFacts, found: dict[str, Any], folder: Path) -> bool:

@@ -16,7 +16,7 @@ def read_results_file(path: Path) -> Log:
     from evalkit.results.lm_eval_protocol import harness_of
 
     try:
-        record = read_foreign_run(path)
+        record = read_foreign_run(path, is_table=True)
     except NoScoresError:
         return Log(path.name, (), (), (Note(0, "no metric in it is a share; not read"),))
     foreign = record.foreign
@@ -35,6 +35,7 @@ def read_results_file(path: Path) -> Log:
         no_shares.setdefault(metric, []).append(task)
     ignored = [Note(0, f"{metric} of {_counted(tasks)} {NO_SHARE}") for metric, tasks in no_shares.items()]
     ignored += [Note(line, text, unread=True) for line, text in foreign.unread]
+    ignored += [Note(line, text) for line, text in foreign.errors]
     known = [suite for row in rows if (suite := suite_of_task(row.task)) is not None]
     suite = max(known, key=known.count) if known else None
     others = {

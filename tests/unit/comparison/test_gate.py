@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import msgspec
@@ -16,10 +18,14 @@ from evalkit.comparison import gate_text
 from evalkit.comparison.gate import Gate, gate, judge, paired_tests
 from evalkit.comparison.gate_noise import noise_between, noise_table
 from evalkit.comparison.gate_policy import read_policy
+from evalkit.comparison.gate_sides import sides_of
 from evalkit.comparison.pairing import TaskScores
+from evalkit.comparison.questions import unpaired_tests
+from evalkit.comparison.run_scores import RunScores
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.identity import MOVING
-from evalkit.suites import find_suite, find_task
+from evalkit.records.model import MetricValue
+from evalkit.suites import find_suite, find_task, question_group
 from evalkit.tables import FORMATS, render
 from tests.support.pairs import data_entry, document, draw, flipped, suite_values, write_samples, write_values
 
@@ -445,7 +451,13 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
         ("boolq", 20.0, "pass"),
     ]
     assert (found.verdict, found.exit_code) == ("pass", 0)
-    assert "worse (advisory)" in gate_text.gate_markdown(found)
+    text = gate_text.gate_markdown(found)
+    assert "worse (advisory)" in text
+    # Each part's margin is in the table; the note names none that is not all parts'.
+    assert "percentage points, alpha 0.05" in text
+    file.write_text("suites: {gpt4all: {margin: 3}}")
+    alone = gate_text.gate_markdown(gate(tmp_path / "a", str(tmp_path / "b"), policy=read_policy(file)))
+    assert "percentage points, margin 3, alpha 0.05" in alone
     file.write_text("suites: {gpt4all: {}, agieval: {missing: undecided}}")
     assert gate(tmp_path / "a", str(tmp_path / "b"), margin=2.0, policy=read_policy(file)).exit_code == 3
     for text, words in (
@@ -537,3 +549,32 @@ def test_few_documents_of_several_tasks_decide_nothing(each: int, verdict: str) 
         assert "are too few for the stated rates of error, which want 40" in gate_text.remedy(found)
         assert found.needed is not None
         assert found.needed >= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_without_samples_a_loss_in_whole_passages_seldom_passes(share: float) -> None:
+    """All questions of `share` of the passages of AGIEval right or wrong together; only scores are left."""
+    suite, rng = find_suite("agieval"), np.random.default_rng(7)
+
+    def drawn(right: float) -> RunScores:
+        metrics: dict[str, dict[str, MetricValue]] = {}
+        passages: dict[str, Any] = {}
+        for task in suite.tasks:
+            sizes = np.repeat(*zip(*(task.passages or {1: task.documents}).items(), strict=True))
+            key = question_group(task.name)
+            whole, luck = passages.setdefault(key, (rng.random(sizes.size) < share, rng.random(sizes.size)))
+            alone = rng.binomial(sizes, right)
+            value = float(np.where(whole, sizes * (luck < right), alone).sum() / sizes.sum())
+            n = int(sizes.sum())
+            stderr = math.sqrt(value * (1 - value) / (n - 1))
+            metrics[task.name] = {task.headline: MetricValue(value=value, stderr=stderr, n=n, failed=0)}
+        return RunScores(cast(Any, SimpleNamespace(metrics=metrics, folder=Path("run"))), None)
+
+    passed = 0
+    for _ in range(400):
+        own, other = drawn(0.4), drawn(0.5)
+        sides = sides_of(own, [suite], other), sides_of(other, [suite], own)
+        passed += judge(unpaired_tests(*sides, [suite], 10.0), 0.05)[0].verdict == "pass"
+    # 5 % of 400 is 20; 33 and more would happen to a true 5.5 % once in 200 tries.
+    assert passed <= 33

@@ -175,8 +175,31 @@ def test_a_passage_that_flips_is_one_change_and_noise_of_graded_scores_none(tmp_
         assert cells(table, "paired")["TruthfulQA"][2] is None
 
 
+def test_power_of_two_runs_of_a_part_of_a_suite_is_that_of_the_tasks_that_both_have(tmp_path: Path) -> None:
+    boolq, piqa = draw(400, 0.5, 1), draw(100, 0.5, 2)
+    first = {"boolq": boolq, "piqa": piqa, "truthfulqa_mc": draw(50, 0.5, 3)}
+    write_values(tmp_path / "a", first)
+    write_values(
+        tmp_path / "b",
+        {"boolq": flipped(boolq, 0.05, 0.05, 1), "piqa": flipped(piqa, 0.1, 0.1, 1), "arc_easy": draw(30, 0.5, 4)},
+    )
+    table = run_power([tmp_path / "a", tmp_path / "b"], [], **POWER)  # type: ignore[arg-type]
+    ((title, kind, documents, stderr, smallest),) = table.rows
+    assert (title, kind, documents) == ("GPT4All (2 of 7 tasks)", "paired", 500)
+    # Each task weighs one half; a task's variance is its share of flips over its documents.
+    assert float(str(stderr)) == pytest.approx(100 * math.sqrt(0.1 / 400 / 4 + 0.2 / 100 / 4), rel=0.1)
+    assert 2.8 * float(str(stderr)) == pytest.approx(float(str(smallest)), rel=0.1)
+    notes = "\n".join(table.notes)
+    assert "left out, because a run has no score of any task: TruthfulQA" in notes
+    assert "no unpaired row, because publications give averages of all tasks: GPT4All (2 of 7 tasks)" in notes
+    assert "Unpaired: against" not in notes
+    assert run_power([tmp_path / "a"], ["gpt4all"], **POWER).rows[0][0] == "GPT4All (2 of 7 tasks)"  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="have no task of TruthfulQA in common"):
+        run_power([tmp_path / "a", tmp_path / "b"], ["truthfulqa"], **POWER)  # type: ignore[arg-type]
+
+
 def test_power_of_a_run_refuses_what_it_cannot_answer(tmp_path: Path) -> None:
-    write_values(tmp_path / "a", {"boolq": draw(50, 0.5, 1)})
+    write_values(tmp_path / "a", {"boolq": [1.0, None]})
     with pytest.raises(ConfigError, match="no suite with a score"):
         run_power([tmp_path / "a"], [], **POWER)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="one run, or two"):

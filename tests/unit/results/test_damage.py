@@ -267,6 +267,15 @@ def test_choices_that_contradict_are_a_damaged_line(tmp_path: Path, change: dict
     assert said in str(raised.value)
 
 
+def test_a_task_of_two_groups_of_continuations_says_where_the_second_starts(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    lines = (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    place = next(i for i, line in enumerate(lines) if "mc2" in json.loads(line)["metrics"])
+    lines[place] = json.dumps(json.loads(lines[place]) | {"second_group": None})
+    (folder / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert f":{place + 1}: damaged line (second_group: null, but the task has two groups" in refused(folder)
+
+
 @pytest.mark.parametrize("key", ["picked", "gold", "second_group", "characters"])
 def test_a_line_of_schema_3_without_its_choices_is_damaged(tmp_path: Path, key: str) -> None:
     folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))

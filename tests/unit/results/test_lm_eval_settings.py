@@ -133,3 +133,103 @@ def test_a_file_that_contradicts_itself_and_a_metric_beyond_one_are_named(tmp_pa
     code, output = call("report", b)
     assert code == 2
     assert f"{samples}:1: document 0: acc is 2" in output
+
+
+def score(**changed: Any) -> dict[str, Any]:
+    return {"results": {"boolq": {"acc,none": 0.5, "acc_stderr,none": 0.08} | changed}}
+
+
+NUMBERS = [
+    (score(**{"acc,none": "0.5"}), 'boolq acc: "0.5" is no number'),
+    (score(**{"acc,none": True}), "boolq acc: true is no number"),
+    (score(**{"acc,none": 50.0}), "boolq acc: 50.0 is no share from 0 to 1"),
+    (score(**{"acc,none": float("nan")}), "boolq acc: NaN is no number"),
+    (score(**{"acc_stderr,none": "0.08"}), 'boolq acc: stderr: expected a number, found "0.08"'),
+    (score(**{"acc_stderr,none": float("nan")}), "boolq acc: stderr: expected a number, found NaN"),
+    (score(**{"acc_stderr,none": -0.08}), "boolq acc: stderr: expected a number, found -0.08"),
+    ({"n-samples": {"boolq": {"original": 40, "effective": "40"}}}, "n-samples.boolq.effective: expected a number of"),
+    ({"n-samples": {"boolq": {"original": 40, "effective": 0}}}, "n-samples.boolq.effective: expected a number of"),
+    ({"n-samples": {"boolq": {"original": 30, "effective": 40}}}, "n-samples.boolq: 40 of 30 documents"),
+    ({"config": {"limit": 20}}, "n-samples.boolq.effective: 40, but config.limit is 20"),
+    ({"config": {"limit": -40}}, "config.limit: expected a number above 0, found -40"),
+    ({"config": {"limit": float("nan")}}, "config.limit: expected a number above 0, found NaN"),
+    ({"config": {"limit": "all"}}, 'config.limit: expected a number above 0, found "all"'),
+    ({"versions": {"boolq": [2]}}, "versions.boolq: expected a number, found [2]"),
+    ({"versions": {"boolq": float("inf")}}, "versions.boolq: expected a number, found Infinity"),
+    ({"higher_is_better": {"boolq": {"acc": False}}}, "higher_is_better.boolq.acc: false, but of it more is better"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), NUMBERS, ids=[said for _, said in NUMBERS])
+def test_a_number_that_cannot_be_refuses_the_file_in_one_line(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    whole, damaged = write(tmp_path / "b", {}), write(tmp_path / "a", change)
+    for arguments in (["gate", damaged, "--baseline", whole], ["compare", whole, damaged], ["report", damaged]):
+        code, output = call(*arguments)
+        assert (code, output.count("\n")) == (2, 1), output
+        assert said in output
+
+
+@pytest.mark.parametrize("stderr", ["N/A", None])
+def test_a_score_may_have_no_error(tmp_path: Path, stderr: str | None) -> None:
+    whole, other = write(tmp_path / "b", {}), write(tmp_path / "a", score(**{"acc_stderr,none": stderr}))
+    assert call("gate", other, "--baseline", whole)[0] == 0
+
+
+@pytest.mark.parametrize(("stderr", "counts"), [(0.0, ", which counts"), (0.3, " at most")])
+def test_an_error_that_is_not_that_of_its_score_is_said(tmp_path: Path, stderr: float, counts: str) -> None:
+    damaged = write(tmp_path / "a", score(**{"acc_stderr,none": stderr}))
+    # A share of one half of 40 documents: sqrt(0.5 * 0.5 / 39).
+    said = f"boolq acc: stderr {stderr:g}, but 0.5 of 40 documents has one of 0.08006{counts}"
+    assert said in call("report", damaged)[1]
+    assert said in call("gate", damaged, "--baseline", write(tmp_path / "b", {}))[1]
+
+
+def test_fewer_samples_than_the_task_has_are_a_limit_where_the_file_says_none(tmp_path: Path) -> None:
+    from evalkit.results.reading import read_run
+
+    folder = write(tmp_path / "a", {})
+    (file,) = folder.glob("results_*.json")
+    found = json.loads(file.read_text())
+    del found["n-samples"], found["config"]["limit"]
+    file.write_text(json.dumps(found))
+    assert read_run(folder).config.limit == 40
+    assert read_run(folder).metrics["boolq"]["acc"].n == 40
+
+
+def test_a_file_of_the_old_line_without_counts_is_limited_as_its_errors_say(tmp_path: Path) -> None:
+    from evalkit.results.reading import read_run
+
+    # 0.5 with 0.0503 is a share of 100 documents; boolq has 3,270.
+    old = {"results": {"boolq": {"acc": 0.5, "acc_stderr": 0.050252}}, "versions": {"boolq": 1}}
+    file = tmp_path / "old.json"
+    file.write_text(json.dumps(old | {"config": {"num_fewshot": 0}}))
+    assert (read_run(file).config.limit, read_run(file).protocol) == (100, "lm-eval-0.3, limit 100")
+    file.write_text(json.dumps(old | {"config": {"num_fewshot": 0, "limit": None}}))
+    assert "but 0.5 of 3,270 documents has one of 0.008745 at most" in call("report", file)[1]
+
+
+def test_what_only_one_of_two_files_records_is_said(tmp_path: Path) -> None:
+    whole, bare = write(tmp_path / "b", {}), write(tmp_path / "a", {})
+    (file,) = bare.glob("results_*.json")
+    found = json.loads(file.read_text())
+    del found["versions"], found["task_hashes"]
+    file.write_text(json.dumps(found))
+    code, output = call("gate", bare, "--baseline", whole)
+    assert code == 0
+    for what in ("version", "hash"):
+        assert f"{what}: only the baseline records that of boolq" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.eval", b"PK", "; logs of inspect are not read"),
+        ("a.csv", b"dataset,version,metric,mode,llama\nARC-c,1e0de5,accuracy,gen,50.85\n", "summaries of OpenCompass"),
+    ],
+)
+def test_a_file_of_another_harness_is_said_to_be_one(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    code, output = call("report", tmp_path / name)
+    assert (code, output.count("\n"), said in output) == (2, 1, True), output
