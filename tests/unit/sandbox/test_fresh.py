@@ -217,7 +217,7 @@ def test_every_kind_of_node_shows_all_below_it() -> None:
         kinds += [below for below in kind.__subclasses__() if below is not ast.Constant and below.__module__ == "ast"]
         for name in kind._fields:
             for value in (ast.Await(ast.Name("x", ast.Load())), [ast.Await(ast.Name("x", ast.Load()))]):
-                node = kind()
+                node = kind.__new__(kind)  # kinds ask for their fields from Python 3.13 on
                 setattr(node, name, value)
                 seen = any(isinstance(part, ast.Await) for part in nodes_of(node))
                 assert seen or name in ("ctx", "op", "ops") or _is_text(kind, name), (kind, name)
