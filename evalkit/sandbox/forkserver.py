@@ -35,9 +35,9 @@ def main() -> None:
         return
     kernel.set_name(b"evalkit-forks")
     kernel.be_killed_first()
-    sys.dont_write_bytecode = True
     module = importlib.import_module(f".{kind}", __package__)
     module.load()
+    sys.dont_write_bytecode = True  # not before: else each start compiles these modules
     control = socket.socket(fileno=os.dup(0))
     gc.freeze()
     while True:

@@ -37,7 +37,7 @@ from .calls import (
 )
 from .interpreter import compile_alike
 from .one_process import whole_program
-from .plain import is_plain
+from .plain import PlainTests, is_plain
 from .settings import settings_of
 from .stock import NotHereError
 from .wire import END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
@@ -183,9 +183,11 @@ class Judge:
 
     def _is_plain(self, job: dict[str, Any]) -> bool:
         """Whether the sample in hand needs no second opinion."""
-        if job["in_one_process"] or self.session is None or not self.session.is_plain:
+        if job["plain_tests"] is None or self.session is None or not self.session.is_plain:
             return False
-        return is_plain(job["prompt"], job["test"], job["entry_point"], job["prompt"] + job["completion"])
+        names, has_many = job["plain_tests"]
+        tests = PlainTests(frozenset(names), has_many)
+        return is_plain(tests, job["prompt"] + job["completion"], job["entry_point"])
 
     def _waited(self) -> float:
         """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""

@@ -15,10 +15,9 @@ import functools
 import itertools
 import re
 import symtable
-from collections.abc import Iterator
+from typing import NamedTuple
 
-from .settings import names_in
-from .traceless import is_traceless
+from .traceless import is_traceless, nodes_of, parsed_test
 
 _WORD = re.compile(r"[^\W\d]\w*")
 # Words of a program, those of its strings too, that may reach names, settings of the interpreter or statements beyond
@@ -52,13 +51,24 @@ _MODULES = frozenset(_ALLOWED_MODULES.split())
 _ELSEWHERE = "attrgetter methodcaller get_type_hints sys os threading types warnings contextvars"
 _LEADING = frozenset(_ELSEWHERE.split())
 _NOT_ALLOWED = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
+_LOOKED_AT = frozenset((ast.Import, ast.ImportFrom, ast.Global, *_NOT_ALLOWED))
+_LOOPS = frozenset((ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp))
 _MANY = 100
 """A number from which on a function that calls itself may come near the recursion limit."""
 
 
+class PlainTests(NamedTuple):
+    """What is known of tests that can be plain."""
+
+    names: frozenset[str]
+    """Their global names, but for the entry's."""
+    has_many: bool
+    """Whether numbers of theirs may lead a function that calls itself near the recursion limit."""
+
+
 @functools.lru_cache(maxsize=512)
-def names_of_tests(prompt: str, test: str, entry_point: str) -> frozenset[str] | None:
-    """The global names of tests that can be plain, but for the entry's; None of others.
+def plain_tests(prompt: str, test: str, entry_point: str) -> PlainTests | None:
+    """What is to be known of tests that can be plain; None of others.
 
     Tests that can be plain are traceless, bind no builtin, call the entry and do nothing else with it, ask for identity
     (``is``) only with None, True and False (other values are not the same object on either side), and call no entry
@@ -66,32 +76,38 @@ def names_of_tests(prompt: str, test: str, entry_point: str) -> frozenset[str] |
     """
     if not is_traceless(prompt, test, entry_point):
         return None
-    tree = ast.parse(test)
+    tree, nodes = parsed_test(test)
     entries = {entry_point}
     for function in tree.body:
         if isinstance(function, ast.FunctionDef) and function.name == "check":
             entries |= {argument.arg for argument in (*function.args.posonlyargs, *function.args.args)[:1]}
     calling = entries | {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in entries and id(node) not in called:
+    called = {id(node.func) for node in nodes if type(node) is ast.Call}
+    for node in nodes:
+        kind = type(node)
+        if isinstance(node, ast.Name):
+            if node.id in entries and id(node) not in called:
+                return None
+        elif isinstance(node, ast.FunctionDef):
+            if node.name == entry_point or hasattr(builtins, node.name):
+                return None
+        elif isinstance(node, ast.Compare):
+            if not _asks_for_values(node):
+                return None
+        elif kind in _LOOPS and _may_change_what_it_iterates(node, calling):
             return None
-        if isinstance(node, ast.FunctionDef) and node.name == entry_point:
-            return None
-        if isinstance(node, ast.Compare) and not _asks_for_values(node):
-            return None
-        if _may_change_what_it_iterates(node, calling):
-            return None
-        if isinstance(node, ast.FunctionDef) and hasattr(builtins, node.name):
-            return None
-    top = symtable.symtable(test, "<tests>", "exec")
-    if any(symbol.is_assigned() and hasattr(builtins, symbol.get_name()) for symbol in top.get_symbols()):
+    try:
+        names, bound = _globals_of(test)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    # No attributes, no imports: all of these are global names.
-    return names_in(compile(test, "<tests>", "exec", dont_inherit=True)) - {entry_point}
+    if any(hasattr(builtins, name) for name in bound):
+        return None
+    return PlainTests(frozenset(names - {entry_point}), _has_many(nodes))
 
 
 def _asks_for_values(node: ast.Compare) -> bool:
+    if not any(isinstance(operator, ast.Is | ast.IsNot) for operator in node.ops):
+        return True
     operands = [node.left, *node.comparators]
     for operator, pair in zip(node.ops, itertools.pairwise(operands), strict=True):
         is_single = any(
@@ -103,11 +119,9 @@ def _asks_for_values(node: ast.Compare) -> bool:
 
 
 def _may_change_what_it_iterates(loop: ast.AST, calling: set[str]) -> bool:
-    """Whether this is a loop of tests that goes over something else than its own values, and calls the entry: itself
+    """Whether this loop of tests goes over something else than its own values, and calls the entry: itself
     or by a function of the tests, which are ``calling``."""
-    if not isinstance(loop, ast.For | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-        return False
-    if not any(isinstance(node, ast.Name) and node.id in calling for node in ast.walk(loop)):
+    if not any(isinstance(node, ast.Name) and node.id in calling for node in nodes_of(loop)):
         return False
     iterated = [loop.iter] if isinstance(loop, ast.For) else [part.iter for part in getattr(loop, "generators", ())]
     return not all(_is_its_own(value) for value in iterated)
@@ -126,7 +140,7 @@ def has_its_own_names(tests: frozenset[str], program: str, entry_point: str, *, 
     """Whether a program is of what is allowed and has no name in common with these of the tests but Python's builtins.
 
     Args:
-        tests: global names of the tests, of :func:`names_of_tests`.
+        tests: global names of the tests, of :func:`plain_tests`.
         entry_point: which the program binds when it is loaded, and not later.
         many: whether numbers of the tests may lead a function that calls itself near the recursion limit.
     """
@@ -134,8 +148,9 @@ def has_its_own_names(tests: frozenset[str], program: str, entry_point: str, *, 
         return False
     try:
         tree = ast.parse(program)
+        nodes = nodes_of(tree)
         mentioned, bound = _globals_of(program)
-        if not _is_of_allowed(tree, entry_point) or ((many or _has_many(tree)) and _calls_itself(tree)):
+        if not _is_of_allowed(nodes, entry_point) or ((many or _has_many(nodes)) and _calls_itself(nodes)):
             return False
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
@@ -144,23 +159,26 @@ def has_its_own_names(tests: frozenset[str], program: str, entry_point: str, *, 
     return not (foreign or bound & tests or mentioned & own)
 
 
-def _is_of_allowed(tree: ast.Module, entry_point: str) -> bool:
+def _is_of_allowed(nodes: list[ast.AST], entry_point: str) -> bool:
     """Whether a program imports only what is allowed, reaches no name but by its spelling, binds its entry only once it
     is loaded, and is not async."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
+    for node in nodes:
+        kind = type(node)
+        if kind is ast.Attribute:
+            names = {node.attr} if _leads_on(node.attr) else set()  # type: ignore[attr-defined]
+        elif kind not in _LOOKED_AT:
+            continue
+        elif isinstance(node, ast.Import):
             names = {alias.name for alias in node.names} - _MODULES
         elif isinstance(node, ast.ImportFrom):
             names = {alias.name for alias in node.names if _leads_on(alias.name) or alias.name == "*"}
             if node.level or node.module not in _MODULES:
                 return False
-        elif isinstance(node, ast.Attribute):
-            names = {node.attr} if _leads_on(node.attr) else set()
         elif isinstance(node, ast.Global):
             names = {entry_point} & set(node.names)
         else:
-            names = set()
-        if names or isinstance(node, _NOT_ALLOWED):
+            return False
+        if names:
             return False
     return True
 
@@ -171,37 +189,32 @@ def _leads_on(attribute: str) -> bool:
     return attribute.startswith("__") and attribute not in ("__init__", "__name__", "__doc__", "__len__", "__eq__")
 
 
-def _numbers(tree: ast.AST) -> Iterator[int]:
-    """Whole numbers of a text, but for those that are only compared."""
+def _has_many(nodes: list[ast.AST]) -> bool:
+    """Whether a whole number of a text is that high; those that are only compared do not count."""
     compared: set[int] = set()
-    for node in ast.walk(tree):  # a comparison comes before its operands
-        if isinstance(node, ast.Compare):
-            compared.update(map(id, (node.left, *node.comparators)))
-        elif isinstance(node, ast.Constant) and type(node.value) is int and id(node) not in compared:
-            yield node.value
+    for node in nodes:  # a comparison comes before its operands
+        kind = type(node)
+        if kind is ast.Constant:
+            value = node.value  # type: ignore[attr-defined]
+            if type(value) is int and value >= _MANY and id(node) not in compared:
+                return True
+        elif kind is ast.Compare:
+            compared.update(map(id, (node.left, *node.comparators)))  # type: ignore[attr-defined]
+    return False
 
 
-def _has_many(tree: ast.AST) -> bool:
-    return any(number >= _MANY for number in _numbers(tree))
-
-
-@functools.lru_cache(maxsize=512)
-def _have_many(test: str) -> bool:
-    return _has_many(ast.parse(test))
-
-
-def _calls_itself(tree: ast.Module) -> bool:
+def _calls_itself(nodes: list[ast.AST]) -> bool:
     """Whether a function may call itself, by way of others too: told by the names that they speak of."""
     calls: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         names: list[str] = []
         if isinstance(node, ast.FunctionDef):
             names = [node.name]
-        elif isinstance(node, ast.Assign) and any(isinstance(part, ast.Lambda) for part in ast.walk(node.value)):
-            names = [part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+        elif isinstance(node, ast.Assign) and any(isinstance(part, ast.Lambda) for part in nodes_of(node.value)):
+            names = [part.id for target in node.targets for part in nodes_of(target) if isinstance(part, ast.Name)]
         for name in names:
             spoken = calls.setdefault(name, set())
-            for part in ast.walk(node):
+            for part in nodes_of(node):
                 if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
                     spoken.add(part.id)
                 elif isinstance(part, ast.Attribute):
@@ -212,10 +225,10 @@ def _calls_itself(tree: ast.Module) -> bool:
     return any(name in spoken for name, spoken in calls.items())
 
 
-def _globals_of(program: str) -> tuple[set[str], set[str]]:
-    """The global names that a program mentions, and those of them that it binds or deletes."""
+def _globals_of(text: str) -> tuple[set[str], set[str]]:
+    """The global names that a text mentions, and those of them that it binds or deletes."""
     mentioned, bound = set(), set()
-    top = symtable.symtable(program, "<candidate>", "exec")
+    top = symtable.symtable(text, "<text>", "exec")
     todo = [top]
     for table in todo:
         todo += table.get_children()
@@ -227,12 +240,12 @@ def _globals_of(program: str) -> tuple[set[str], set[str]]:
     return mentioned, bound
 
 
-def is_plain(prompt: str, test: str, entry_point: str, program: str) -> bool:
+def is_plain(tests: PlainTests | None, program: str, entry_point: str) -> bool:
     """Whether program and tests, where only plain data crosses, behave as in one process.
 
     Args:
-        prompt, test, entry_point: of the problem.
+        tests: of :func:`plain_tests`.
         program: the prompt and the completion.
+        entry_point: of the problem.
     """
-    tests = names_of_tests(prompt, test, entry_point)
-    return tests is not None and has_its_own_names(tests, program, entry_point, many=_have_many(test))
+    return tests is not None and has_its_own_names(tests.names, program, entry_point, many=tests.has_many)

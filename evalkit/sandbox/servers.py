@@ -17,6 +17,7 @@ from typing import IO
 from evalkit.sandbox.forkserver import ANSWER
 from evalkit.sandbox.kernel import is_stopped
 
+KINDS = ("nursery", "tester")
 ANSWER_SECONDS = 60.0  # a server that says nothing for so long is not coming
 LOOK_SECONDS = 0.5  # so often a process that is waited for is looked at: one that was stopped is not coming either
 
@@ -64,7 +65,7 @@ class Forked:
 
 
 class ForkServers:
-    """Makes nurseries and testers, each kind from a server of its own, which is started when it is first asked.
+    """Makes nurseries and testers, each kind from a server of its own. Both are started when one is first asked.
 
     A server that does not start, or is lost, is not started again: there is another way to start a process. Both die
     with the thread that asked first, and so do the processes that they made. Mutable: the servers.
@@ -111,9 +112,10 @@ class ForkServers:
 
     def _asked(self, kind: str, settings: str, fds: list[int]) -> int | None:
         with self._lock:
-            if kind not in self._controls:
-                self._controls[kind] = None
-                self._controls[kind] = self._started(kind)
+            if not self._controls:
+                self._controls = dict.fromkeys(KINDS)
+                for name in KINDS:  # both at once: each takes a while to load its modules
+                    self._controls[name] = self._started(name)
             control = self._controls[kind]
             if control is None:
                 return None
@@ -129,7 +131,7 @@ class ForkServers:
                 return None
             if answer < 0:  # no memory, or no process ids: the servers leave theirs to the workers
                 self.close()
-                self._controls = {"nursery": None, "tester": None}
+                self._controls = dict.fromkeys(KINDS)
         return answer if answer > 0 else None
 
     def _started(self, kind: str) -> socket.socket | None:

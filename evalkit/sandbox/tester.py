@@ -19,7 +19,6 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from .filter import build, for_process
 from .interpreter import prepare_builtins
 from .judge import Judge, Lost, compiled
 from .packages import allow_packages, standard_library
+from .plain import plain_tests
 from .syscalls import AUDIT_ARCH
 from .threads import MAX_THREADS
 from .traceless import is_traceless
@@ -74,11 +74,12 @@ class JudgeProcess:
         self.link = link
         self._data = b""
 
-    def send(self, text: bytes, channel: Channel) -> None:
-        """Send a job, as JSON, and the pipes to its candidate. What it does with them, its report tells."""
+    def send(self, job: dict[str, Any], channel: Channel) -> None:
+        """Send a job and the pipes to its candidate. What it does with them, its report tells."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self.link, [struct.pack(">I", len(text))], list(channel.ours))
-            self.link.sendall(text)
+            text = frame(job)
+            socket.send_fds(self.link, [text[:4]], list(channel.ours))
+            self.link.sendall(text[4:])
 
     def report(self, bound: float, more: Callable[[float], None], most: float) -> dict[str, Any]:
         """The report on the job in hand.
@@ -194,8 +195,8 @@ class Tester:
         self.staying_bytes = 0
         """Its address space at its start."""
 
-    def run(self, job: dict[str, Any], text: bytes) -> dict[str, Any]:
-        """Have one job, of which ``text`` is the JSON, judged and return the verdict's fields."""
+    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Have one job judged and return the verdict's fields."""
         started = time.monotonic()
         channel = Channel.new()
         died = None
@@ -203,7 +204,7 @@ class Tester:
             socket.send_fds(self.nursery, [RUN], list(channel.theirs))
             channel.close_theirs()
             try:
-                report = self.judged(job, text, channel, started + job["bound_seconds"])
+                report = self.judged(job, channel, started + job["bound_seconds"])
             except DiedError as error:
                 report, died = NO_REPORT, list(error.args)
             self.nursery.sendall(self.word(report))
@@ -230,7 +231,7 @@ class Tester:
         is_plain = report["label"] not in ("timed out", "lost") and report["used"] <= self.settings["timeout_seconds"]
         return DONE if report["word"] == KILL.decode() and is_plain else str(report["word"]).encode()
 
-    def judged(self, job: dict[str, Any], text: bytes, channel: Channel, bound: float) -> dict[str, Any]:
+    def judged(self, job: dict[str, Any], channel: Channel, bound: float) -> dict[str, Any]:
         """The report of the judge that stays, for traceless tests, or of one that is forked for this job.
 
         Raises:
@@ -238,6 +239,11 @@ class Tester:
         """
         # Where the program runs its tests itself, the judge only waits.
         stays = job["in_one_process"] or is_traceless(job["prompt"], job["test"], job["entry_point"])
+        # Told here, while the candidate is made: the program's part is the judge's, which hostile texts may end.
+        job["plain_tests"] = None
+        if stays and not job["in_one_process"]:
+            tests = plain_tests(job["prompt"], job["test"], job["entry_point"])
+            job["plain_tests"] = tests and [sorted(tests.names), tests.has_many]
         if not stays:
             with contextlib.suppress(Fault):  # then the judge says so
                 compiled(job["prompt"], job["test"])
@@ -249,7 +255,7 @@ class Tester:
             raise DiedError(f"fork: {error.strerror}", 0, -1.0, "") from None
         if stays:
             self.staying = None  # until it turns out well
-            judge.send(text, channel)
+            judge.send(job, channel)
         channel.leave()
         report = judge.report(bound, self.give_more, MAX_CROSSING * self.settings["timeout_seconds"])
         if stays and "mapped" in report and report["mapped"] <= self.staying_bytes + BLOATED_BYTES:
@@ -524,7 +530,7 @@ def main() -> None:
     gc.enable()
     while text := received():
         try:
-            verdict = tester.run(json.loads(text), text)
+            verdict = tester.run(json.loads(text))
         except (Fault, OSError, MemoryError) as error:
             verdict = {"label": "harness error", "detail": f"{type(error).__name__}: {error}", "is_lost": True}
         data = memoryview(frame(verdict))

@@ -93,7 +93,11 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a helper: a fresh interpreter that knows only the standard library and the modules of this folder."""
     # As -I -S, but for one variable: program and tests have one order of sets, as in one process.
-    flags = ("-s", "-S") if "environment" not in without else ("-I", "-S")
+    flags: tuple[str, ...] = ("-s", "-S") if "environment" not in without else ("-I", "-S")
+    if sys.dont_write_bytecode:
+        flags = (*flags, "-B")
+    if sys.pycache_prefix is not None:
+        flags = (*flags, "-X", f"pycache_prefix={sys.pycache_prefix}")
     command = [sys.executable, *flags, "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
     # An interpreter built outside the loader's search path needs this one variable to start at all.
     environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalkit.sandbox import Checker, Problem, remote
 from evalkit.sandbox.calls import Channel, Malformed, Over, Session
-from evalkit.sandbox.traceless import is_traceless
+from evalkit.sandbox.traceless import is_traceless, nodes_of
 from evalkit.sandbox.wire import NOT_JUDGED
 
 pytestmark = pytest.mark.torch_free
@@ -191,3 +193,40 @@ def test_own_threads_buy_no_wall_time() -> None:
     with Checker(jobs=1) as checker:
         verdict = checker.check(problem, [body])[0]
     assert verdict.label == "timed out", verdict
+
+
+SIGNS = (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)
+
+
+@pytest.mark.parametrize(
+    "module", ["ast", "argparse", "asyncio.tasks", "dataclasses", "typing", "difflib", "test.test_grammar"]
+)
+def test_all_nodes_of_a_text_are_seen(module: str) -> None:
+    """Against ``ast.walk``; a node that is not seen could be one that is not allowed."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"no {module} here")
+    tree = ast.parse(Path(spec.origin).read_text("utf-8"))
+    assert nodes_of(tree) == [node for node in ast.walk(tree) if not isinstance(node, SIGNS)]
+
+
+def test_every_kind_of_node_shows_all_below_it() -> None:
+    """Also of kinds that no text here has: each field of each kind, filled with a node, is seen or holds only signs."""
+    kinds = [ast.AST]
+    for kind in kinds:
+        kinds += [below for below in kind.__subclasses__() if below is not ast.Constant and below.__module__ == "ast"]
+        for name in kind._fields:
+            for value in (ast.Await(ast.Name("x", ast.Load())), [ast.Await(ast.Name("x", ast.Load()))]):
+                node = kind.__new__(kind)  # kinds ask for their fields from Python 3.13 on
+                setattr(node, name, value)
+                seen = any(isinstance(part, ast.Await) for part in nodes_of(node))
+                assert seen or name in ("ctx", "op", "ops") or _is_text(kind, name), (kind, name)
+
+
+def _is_text(kind: type[ast.AST], name: str) -> bool:
+    """Whether a field holds text or numbers, as the grammar in the class's docstring says."""
+    words = (kind.__doc__ or "").replace("(", " ").replace(")", " ").replace(",", " ").split()
+    return any(
+        words[i].rstrip("?*") in ("identifier", "string", "int", "constant") and words[i + 1] == name
+        for i in range(len(words) - 1)
+    )

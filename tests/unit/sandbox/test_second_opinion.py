@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.plain import is_plain
+from evalkit.sandbox.plain import is_plain, plain_tests
 from evalkit.sandbox.verdict import disputed_lines
 from tests.support.sandbox import one_process
 
@@ -295,7 +295,7 @@ PLAIN = "def check(candidate):\n    assert candidate([1, 2], 'a') == [2, 1]\n   
     ],
 )
 def test_which_texts_can_be_plain(test: str, program: str, expected: bool) -> None:
-    assert is_plain("", test, "f", program) is expected
+    assert is_plain(plain_tests("", test, "f"), program, "f") is expected
 
 
 def test_plain_samples_ask_for_no_second_opinion(checker: Checker) -> None:

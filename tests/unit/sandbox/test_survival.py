@@ -95,6 +95,26 @@ def test_helpers_of_a_kind_come_from_one_server_and_have_no_descriptor_of_anothe
     assert helpers(others) == {}
 
 
+CHECK_ONE = r"""
+from evalkit.sandbox import Checker, Problem
+problem = Problem("Test/0", "def f(x):\n", "def check(f):\n    assert f(1) == 1\n", "f")
+with Checker(jobs=1) as checker:
+    print(checker.check(problem, ["    return x\n"])[0].label)
+"""
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_byte_code_of_the_helpers_is_kept_where_python_keeps_any(keeps: bool, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    flags = ["-X", f"pycache_prefix={tmp_path}", *(() if keeps else ("-B",))]
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", CHECK_ONE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "passed", done.stderr
+    kept = {path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc")}
+    assert {"nursery", "candidate", "tester", "judge", "values"} <= kept if keeps else not kept
+
+
 @pytest.mark.parametrize("victim", ["evalkit-forks", "evalkit-"])
 def test_killed_servers_are_done_without(victim: str) -> None:
     others = helpers().keys()
