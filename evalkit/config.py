@@ -119,6 +119,10 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     scorer: Annotated[Literal["auto", "forest", "plain"], Option("auto, forest (shared prefixes once) or plain.")] = (
         "auto"
     )
+    engine: Annotated[
+        Literal["evalkit", "vllm"],
+        Option("What generates texts: evalkit (the model in this process), or vllm where it is installed.", since=2),
+    ] = "evalkit"
     max_batch_tokens: Annotated[
         int | None, Option("Token positions of a forward pass.", default="measured", refuse=between(1, None, _TOKENS))
     ] = None

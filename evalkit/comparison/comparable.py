@@ -347,6 +347,11 @@ def _of_model(record: RunRecord, whose: str) -> list[str]:
     if ignored:
         settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
         found.append(f"generation: {settings} of the {whose}'s generation_config.json is not applied")
+    if model.generation is not None and model.generation.engine is not None:
+        found.append(
+            f"engine: texts of the {whose} were made by {model.generation.engine}, whose last bits are its own, "
+            "and so are its draws"
+        )
     if counts.cut:
         found.append(f"cut: {counts.cut:,} requests of the {whose} lost their beginning")
     if counts.apart:

@@ -203,6 +203,9 @@ def _generation(model: ScoredLM, requests: Sequence[TextRequest], seconds: list[
     shown = [model.in_chat_template(request) for request in requests]
     greatest = sum(int(request.settings.get("max_gen_toks", model.max_gen_toks)) for request in shown)
     texts = f"{len(shown):,} text{'s' if len(shown) != 1 else ''}"
+    if model.engine_name is not None:
+        yield f"- generation: {texts} of {greatest:,} tokens at most, by {model.engine_name}: no time was measured"
+        return
     # Made without the probe that comes before texts that count: how fast it is does not depend on that.
     generator = None if unsupported(model.model) else model.new_generator()
     if generator is None:

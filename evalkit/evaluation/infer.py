@@ -63,6 +63,8 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
         raise ConfigError("--add-bos is for --raw; a chat template writes all special tokens itself")
     if config.system_in_user and prompt.system is None:
         raise ConfigError("--system-in-user says where the chat template has --system; add it, or leave both out")
+    if config.engine != "evalkit":
+        raise ConfigError("--engine: infer asks the model in this process; leave it out")
     check_packages()
     from evalkit.evaluation.preflight import check_alone, check_texts
     from evalkit.models.load import load
