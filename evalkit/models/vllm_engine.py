@@ -2,7 +2,7 @@
 
 It is given the same token ids, and what it generates is made a text by the same rule: evalkit looks for stop strings
 and end tokens in the ids itself, gives a text up at once where it ends, and cuts it as it cuts its own. vLLM's own
-tokenizer is not even loaded. Log-probabilities are still computed by the model in this process, which is loaded beside it.
+tokenizer is not even loaded. Log-probabilities are still computed by the model in this process, loaded beside it.
 
 What vLLM computes is tried once, when it is first needed: if the log-probabilities of what it writes are not those of
 the model in this process, the run ends in one line. Greedy texts are the same up to near-ties; a near-tie may depend on
@@ -177,16 +177,17 @@ class VllmGenerator:
                         row.is_finished = row.has_failed or watch.push(token)
                         if row.is_finished:
                             break
-                    if not row.is_finished and is_last:
+                    if not row.is_finished and not is_last:
+                        continue
+                    del active[name]
+                    if not row.is_finished:
                         raise ModelError(
                             f"{self._name}: {self.version} ended a text after {len(row.generated)} tokens, which is "
                             "before its end"
                         )
-                    if row.is_finished:
-                        del active[name]
-                        if not is_last:
-                            engine.abort_request([name])
-                        yield row, self._text(row)
+                    if not is_last:
+                        engine.abort_request([name])
+                    yield row, self._text(row)
         finally:
             if active:
                 engine.abort_request(list(active))
@@ -262,9 +263,10 @@ class VllmGenerator:
             "max_tokens": request.max_new_tokens,
             "stop_token_ids": sorted(self._stopping.end_ids),
             "ignore_eos": True,  # those are all of them
+            "repetition_penalty": request.repetition_penalty,
         }
         if request.temperature:
-            wish |= {"top_p": request.top_p, "seed": seed_of(request)}
+            wish |= {"top_p": request.top_p, "top_k": request.top_k, "seed": seed_of(request)}
         return self._send(engine, row.prompt_ids, wish)
 
     def _send(self, engine: Any, prompt: Sequence[int], wish: dict[str, Any]) -> str:
