@@ -50,7 +50,7 @@ class _Engine:
     def abort_request(self, names: list[str]) -> None:
         self.aborted += names
         for name in names:
-            del self.requests[name]
+            self.requests.pop(name, None)  # as vLLM, which is asked about texts that ended by themselves too
 
     def step(self) -> list[Any]:
         found = []
