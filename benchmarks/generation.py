@@ -2,6 +2,7 @@
 
     python benchmarks/generation.py --data FOLDER [--model FOLDER] [--measures humaneval,shapes] [--documents 24]
                                     [--batches 4,16,64] [--max-new-tokens N] [--samples 20] [--json F]
+                                    [--vllm-python PYTHON]
 
 Without --model: a random Mistral (--hidden, --layers) with the real vocabulary. Every side of a measure runs in a
 process of its own, one after the other, with as many threads as OMP_NUM_THREADS says, and loads before the clock
@@ -14,6 +15,9 @@ starts; lm-eval gets the best of its batch sizes. Peak memory is the whole proce
     run        HumanEval by ``evalkit run`` against the generator called directly
     step       a step of 1, 4, 16 and 64 rows against the time to copy as many bytes as its weights and cache have
     rows       HumanEval's texts against transformers' generate, a row at a time
+
+With --vllm-python, an interpreter that has vLLM (and needs neither evalkit nor lm-eval): vLLM's own ``LLM.generate`` is
+given the same token ids and stop strings beside lm-eval, in humaneval, shapes and chat, and has a line of its own.
 """
 
 from __future__ import annotations
@@ -54,6 +58,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--vllm-python", help="interpreter that has vLLM")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/generation.json"))
     parser.add_argument("--side", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -129,6 +134,34 @@ def side_evalkit(options: argparse.Namespace, measure: str) -> dict[str, Any]:
             for index in row.indices:
                 texts[index] = text
     return clock.found | {"texts": texts, "tokens": tokens, "is_invariant": generator.is_invariant}
+
+
+def side_vllm(options: argparse.Namespace, measure: str) -> dict[str, Any]:
+    """Generate with vLLM, by another interpreter."""
+    from transformers import AutoTokenizer
+
+    if not options.model:
+        raise SystemExit("--vllm-python: needs --model, which vLLM loads")
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    wanted = instances(options, measure, tokenizer)
+    asked = {
+        "model": options.model,
+        "dtype": options.dtype,
+        "prompts": [tokenizer(one.args[0], add_special_tokens=False)["input_ids"] for one in wanted],
+        "until": [list(one.args[1].get("until") or ()) for one in wanted],
+        "most": [one.args[1]["max_gen_toks"] for one in wanted],
+    }
+    done = subprocess.run(
+        [options.vllm_python, str(Path(__file__).with_name("generation_vllm.py"))],
+        input=json.dumps(asked),
+        stdout=subprocess.PIPE,
+        check=False,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"--vllm-python {options.vllm_python}: vLLM failed")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def side_lm_eval(options: argparse.Namespace, measure: str, batch: int) -> dict[str, Any]:
@@ -287,6 +320,7 @@ def main() -> None:
             "evalkit": lambda: side_evalkit(options, measure),
             "lm-eval": lambda: side_lm_eval(options, measure, int(batch)),
             "rows": lambda: side_rows(options, measure),
+            "vllm": lambda: side_vllm(options, measure),
             "step": lambda: side_step(options),
             "run": lambda: side_run(options),
         }
@@ -308,6 +342,10 @@ def main() -> None:
             raise SystemExit(f"--measures {measure}: there is no such measure; give some of {', '.join(MEASURES)}")
         figures["measures"][measure] = found = measured(options, measure, sys.argv[1:])
         print(f"{measure:10} {found.pop('line')}", flush=True)
+        if options.vllm_python and measure in ("humaneval", *TASKS):
+            found["vllm"] = of_vllm(found, in_process(f"vllm:{measure}", sys.argv[1:]))
+            print(f"{'':10} {found['vllm'].pop('line')}", flush=True)
+        found.get("evalkit", {}).pop("texts", None)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -340,7 +378,7 @@ def measured(options: argparse.Namespace, measure: str, arguments: list[str]) ->
         f"{ours['tokens'] / ours['seconds']:.0f} tokens/s; "
         f"{len(ours['texts'])} texts, {'drawn otherwise' if measure == 'samples' else f'{differing} differ'}"
     )
-    for side in (ours, *others.values()):
+    for side in others.values():
         side.pop("texts")
     return {
         "evalkit": ours,
@@ -350,6 +388,18 @@ def measured(options: argparse.Namespace, measure: str, arguments: list[str]) ->
         "differ": differing,
         "line": line,
     }
+
+
+def of_vllm(found: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Return vLLM's figures beside evalkit's of the same measure, and the ``line`` that is printed."""
+    ours = found["evalkit"]
+    differing = sum(a != b for a, b in zip(ours["texts"], theirs.pop("texts"), strict=True))
+    ratio, cpu_ratio = (theirs[key] / ours[key] for key in ("seconds", "cpu_seconds"))
+    line = (
+        f"{ratio:.2f} x ({cpu_ratio:.2f} x in CPU time): vLLM {theirs['version']} {theirs['seconds']:.1f} s, "
+        f"{theirs['cpu_seconds']:.1f} CPU s, {theirs['peak_mib']:.0f} MiB; {differing} texts differ"
+    )
+    return theirs | {"ratio": ratio, "cpu_ratio": cpu_ratio, "differ": differing, "line": line}
 
 
 if __name__ == "__main__":

@@ -119,6 +119,10 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
     scorer: Annotated[Literal["auto", "forest", "plain"], Option("auto, forest (shared prefixes once) or plain.")] = (
         "auto"
     )
+    engine: Annotated[
+        Literal["evalkit", "vllm"],
+        Option("What generates texts: evalkit (the model in this process), or vllm where it is installed.", since=2),
+    ] = "evalkit"
     max_batch_tokens: Annotated[
         int | None, Option("Token positions of a forward pass.", default="measured", refuse=between(1, None, _TOKENS))
     ] = None
@@ -210,6 +214,36 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             in_requests=True,
         ),
     ] = 0.0
+    top_p: Annotated[
+        float,
+        Option(
+            "HumanEval: with a temperature, draw only among the likeliest tokens that together have this probability.",
+            refuse=between(sys.float_info.min, 1.0, "a probability above 0 and up to 1"),
+            moves_scores=True,
+            in_requests=True,
+            since=2,
+        ),
+    ] = 1.0
+    top_k: Annotated[
+        int,
+        Option(
+            "HumanEval: with a temperature, draw only among so many of the likeliest tokens; 0 is all.",
+            refuse=between(0, None, "a number of tokens, or 0 for all"),
+            moves_scores=True,
+            in_requests=True,
+            since=2,
+        ),
+    ] = 0
+    repetition_penalty: Annotated[
+        float,
+        Option(
+            "HumanEval: divide what the model gives tokens that are there already by this; 1 is none.",
+            refuse=between(0.01, 100.0, "between 0.01 and 100 (1 is none)"),
+            moves_scores=True,
+            in_requests=True,
+            since=2,
+        ),
+    ] = 1.0
     output: Annotated[str, Option("Folder that receives <model>/<time>/.", refuse=_empty)] = "results"
     max_new_tokens: Annotated[
         int | None,
@@ -251,6 +285,9 @@ class RunConfig(Settings, frozen=True, kw_only=True):
             raise ConfigError(
                 f"samples: {self.samples} greedy completions are all the same; add --temperature (0.2 is usual)"
             )
+        if self.temperature == 0.0 and (self.top_p, self.top_k) != (1.0, 0):
+            name = "top_p" if self.top_p != 1.0 else "top_k"
+            raise ConfigError(f"{name}: says among which tokens to draw, and nothing is drawn; add --temperature")
         if self.isolation == "off" and not self.unsafe_code_execution:
             raise ConfigError(
                 "isolation: off runs model-written programs with your rights; "
@@ -307,6 +344,20 @@ class Prompt(Settings, frozen=True, kw_only=True):
         Option(
             "Draw only among the likeliest tokens that together have this probability.",
             refuse=between(sys.float_info.min, 1.0, "a probability above 0 and up to 1"),
+        ),
+    ] = 1.0
+    top_k: Annotated[
+        int,
+        Option(
+            "Draw only among so many of the likeliest tokens; 0 is all.",
+            refuse=between(0, None, "a number of tokens, or 0 for all"),
+        ),
+    ] = 0
+    repetition_penalty: Annotated[
+        float,
+        Option(
+            "Divide what the model gives tokens that are there already by this; 1 is none.",
+            refuse=between(0.01, 100.0, "between 0.01 and 100 (1 is none)"),
         ),
     ] = 1.0
     seed: Annotated[int, Option("Seed of the draws.", refuse=_SEED)] = 1234

@@ -34,6 +34,8 @@ class RunOptions(TypedDict, total=False):
     """'auto' or rows a batch, for generation."""
     scorer: Literal["auto", "forest", "plain"]
     """auto, forest (shared prefixes once) or plain."""
+    engine: Literal["evalkit", "vllm"]
+    """What generates texts: evalkit (the model in this process), or vllm where it is installed."""
     max_batch_tokens: int | None
     """Token positions of a forward pass."""
     audit_fraction: float
@@ -56,6 +58,12 @@ class RunOptions(TypedDict, total=False):
     """HumanEval: completions for each problem."""
     temperature: float
     """HumanEval: sampling temperature, 0 is greedy."""
+    top_p: float
+    """HumanEval: with a temperature, draw only among the likeliest tokens that together have this probability."""
+    top_k: int
+    """HumanEval: with a temperature, draw only among so many of the likeliest tokens; 0 is all."""
+    repetition_penalty: float
+    """HumanEval: divide what the model gives tokens that are there already by this; 1 is none."""
     output: Text
     """Folder that receives <model>/<time>/."""
     max_new_tokens: int | None

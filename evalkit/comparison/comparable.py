@@ -45,6 +45,7 @@ _ELSEWHERE = ("limit", "system_in_user", "seed")
 # Options that a comparison says in its own way: the limit as documents, where the system prompt is with the prompt; of
 # the seed only draws depend, and it is named without refusing.
 _OF_PROGRAMS = ("samples", "temperature")
+_OF_DRAWS = ("top_p", "top_k", "repetition_penalty")
 # Options of tasks whose texts are programs; no other task's answers depend on them.
 _OPTIONS = {key: setting for key, setting in MOVING.items() if key not in _ELSEWHERE}
 FIELDS |= {key: setting.option.help for key, setting in _OPTIONS.items() if key not in FIELDS}
@@ -202,7 +203,7 @@ def settings(record: RunRecord, tasks: Iterable[str]) -> dict[str, str]:
 def _options_of(tasks: Iterable[str]) -> dict[str, Setting]:
     """Return the options that move scores of these tasks, but those that are said elsewhere."""
     has_programs = bool(with_programs(tasks))
-    return {key: setting for key, setting in _OPTIONS.items() if has_programs or key not in _OF_PROGRAMS}
+    return {key: setting for key, setting in _OPTIONS.items() if has_programs or key not in (*_OF_PROGRAMS, *_OF_DRAWS)}
 
 
 def _is_changed(setting: Setting, value: Any) -> bool:
@@ -361,6 +362,11 @@ def _of_model(record: RunRecord, whose: str) -> list[str]:
     if ignored:
         settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
         found.append(f"generation: {settings} of the {whose}'s generation_config.json is not applied")
+    if model.generation is not None and model.generation.engine is not None:
+        found.append(
+            f"engine: texts of the {whose} were made by {model.generation.engine}, whose last bits are its own, "
+            "and so are its draws"
+        )
     if counts.cut:
         found.append(f"cut: {counts.cut:,} requests of the {whose} lost their beginning")
     if counts.apart:

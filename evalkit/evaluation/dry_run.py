@@ -7,22 +7,22 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from tabulate import tabulate
 
 from evalkit.answering import Request, ScoreRequest, TextRequest
+from evalkit.evaluation.generation_time import measure_texts
 from evalkit.evaluation.preflight import Asked, asked_of
 from evalkit.evaluation.progress import duration_text
 from evalkit.models.generation import generation_requests
-from evalkit.scoring.generate import Generator
+from evalkit.scoring.generate import MAX_ROWS
 from evalkit.scoring.generate_choice import unsupported
 from evalkit.scoring.memory import free_bytes
 from evalkit.scoring.packs import iter_packs
 from evalkit.scoring.requests import GenerationRequest, TokenRequest
-from evalkit.scoring.schedule import Row
 from evalkit.suites import find_task, load_suites
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ MEASURED_TOKENS_CPU = 256
 ENCODED = 16_000
 _BLOCK = 32
 _NEIGHBOURS = 4
-# New tokens of the texts by which generation is measured; fewer, of fewer batches, once `MEASURED_SECONDS` are spent.
-MEASURED_TOKENS = 16
-MEASURED_BATCHES = 8
-# A text that goes on after those is taken to end with this chance a token, until its own ends say more.
-ENDS = 1 / 100
 
 
 def plan_text(model: ScoredLM | None, requests: Mapping[str, Sequence[Request]], start_seconds: float = 0.0) -> str:
@@ -203,12 +198,17 @@ def _generation(model: ScoredLM, requests: Sequence[TextRequest], seconds: list[
     shown = [model.in_chat_template(request) for request in requests]
     greatest = sum(int(request.settings.get("max_gen_toks", model.max_gen_toks)) for request in shown)
     texts = f"{len(shown):,} text{'s' if len(shown) != 1 else ''}"
+    if model.engine_name is not None:
+        yield f"- generation: {texts} of {greatest:,} tokens at most, by {model.engine_name}: no time was measured"
+        return
     # Made without the probe that comes before texts that count: how fast it is does not depend on that.
     generator = None if unsupported(model.model) else model.new_generator()
     if generator is None:
         yield f"- generation: {texts} of {greatest:,} tokens at most, by transformers' own loop: no time was measured"
         return
     batch = model.generation_rows
+    if generator.uses_slots and str(model.batch_size).startswith("auto"):
+        batch = MAX_ROWS
     of_task: dict[str, list[GenerationRequest]] = {}
     for request, ours in zip(shown, generation_requests(shown, 0, int(model.max_gen_toks)), strict=True):
         if ours is not None:
@@ -216,7 +216,7 @@ def _generation(model: ScoredLM, requests: Sequence[TextRequest], seconds: list[
     expected, looked, made, spent = 0.0, 0, 0, 0.0
     with model.running():
         for number, wanted in enumerate(of_task.values()):
-            sample = _measure_texts(generator, generator.rows(wanted), batch, warm_up=not number)
+            sample = measure_texts(generator, generator.rows(wanted), batch, warm_up=not number)
             expected += sample.whole_seconds()
             looked, made, spent = looked + len(sample.lengths), made + sum(sample.lengths), spent + sample.seconds
     seconds.append(expected)
@@ -224,94 +224,6 @@ def _generation(model: ScoredLM, requests: Sequence[TextRequest], seconds: list[
         f"- generation: {texts} of {greatest:,} tokens together at most, about {duration_text(expected)} "
         f"(measured on {looked} prompts, {made} new tokens, in {spent:.1f} s; their length is a guess by these)"
     )
-
-
-@dataclass
-class _Texts:
-    """What the first steps of some batches say about all texts of a task.
-
-    Attributes:
-        batches: how many batches all texts make.
-        rows: rows of a batch.
-        prompts: tokens of all prompts that will be read.
-        most: greatest number of new tokens of a text.
-        lengths: new tokens made of each text that was begun.
-        ended: of each, whether it ended there by itself.
-        read_tokens, read_seconds: prompts that were read, and how long that took.
-        steps, step_seconds: further steps, and how long those took.
-    """
-
-    batches: int
-    rows: int
-    prompts: int
-    most: int
-    lengths: list[int] = field(default_factory=list)
-    ended: list[bool] = field(default_factory=list)
-    read_tokens: int = 0
-    read_seconds: float = 0.0
-    steps: int = 0
-    step_seconds: float = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """How long the measurement took."""
-        return self.read_seconds + self.step_seconds
-
-    def whole_seconds(self) -> float:
-        """Return about how long all texts will take."""
-        step = self.step_seconds / self.steps if self.steps else 0.0
-        reading = self.read_seconds * self.prompts / max(1, self.read_tokens)
-        return reading + self.batches * step * self.expected_steps()
-
-    def expected_steps(self) -> float:
-        """Return the steps of a batch after its first: until the longest of its texts ends.
-
-        While there are texts that were watched so long, a token's chance to be the last is what was seen (Kaplan and
-        Meier, 1958); after that it is constant, by the ends seen and `ENDS`.
-        """
-        # Texts that end at once (no answer at all) say nothing about when the others end.
-        later = sum(e and length > 1 for e, length in zip(self.ended, self.lengths, strict=True))
-        chance = (later + 1) / (sum(self.lengths) - len(self.lengths) + 1 / ENDS)
-        survives, steps = 1.0, 0.0
-        for position in range(1, self.most):
-            watched = sum(length >= position for length in self.lengths)
-            ends = sum(e and length == position for e, length in zip(self.ended, self.lengths, strict=True))
-            survives *= 1 - (ends / watched if watched else chance)
-            steps += 1 - (1 - survives) ** self.rows
-        return steps
-
-
-def _measure_texts(generator: Generator, rows: Sequence[Row], batch: int, *, warm_up: bool) -> _Texts:
-    """Begin some texts of a task, as the run would, and stop them after a few tokens."""
-    batch = min(batch, len(rows))
-    starts = range(0, len(rows), batch)
-    distinct = {row.prompt_ids: None for row in rows}
-    mean = sum(map(len, distinct)) / len(distinct)
-    most = max(row.request.max_new_tokens for row in rows)
-    found = _Texts(len(starts), batch, round(mean * max(len(distinct), len(starts))), most)
-    if warm_up:
-        row = min(rows, key=lambda row: len(row.prompt_ids))
-        next(generator.steps([row]))
-    chosen = random.Random(0).sample(starts, min(len(starts), MEASURED_BATCHES))
-    for number, start in enumerate(chosen):
-        some = list(rows[start : start + batch])
-        clock = time.perf_counter()
-        for step, active in enumerate(generator.steps(some)):
-            took = time.perf_counter() - clock
-            if step:
-                found.steps, found.step_seconds = found.steps + 1, found.step_seconds + took
-            else:
-                found.read_tokens += sum(map(len, {row.prompt_ids for row in some}))
-                found.read_seconds += took
-            if not active or step + 1 >= MEASURED_TOKENS or (step > 3 and found.seconds > MEASURED_SECONDS):
-                break
-            clock = time.perf_counter()
-        # `steps` leaves out what is finished: a row that could have gone on has as many tokens as the batch had steps.
-        found.lengths += [len(row.generated) for row in some]
-        found.ended += [row.is_finished for row in some]
-        if found.seconds > MEASURED_SECONDS and (number or found.lengths[0] > 1):
-            break
-    return found
 
 
 def _memory(model: ScoredLM) -> Iterator[str]:

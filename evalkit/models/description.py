@@ -60,7 +60,7 @@ def describe(lm: OpenMindLM) -> FullyDescribed:
         "weights": [file.name for file in lm.weights.files],
         "weights_unused": list(lm.weights.unused),
         "adapter": None if lm.adapter is None else {"name": lm.adapter, "sha256": known.adapter},
-        "generation": {"end_ids": list(known.end_ids), "ignored": dict(lm.ignored_settings)},
+        "generation": {"end_ids": list(known.end_ids), "ignored": dict(lm.ignored_settings), "engine": known.engine},
         "model_fingerprint": known.model_fingerprint,
         "tokenizer_fingerprint": known.tokenizer_fingerprint,
         "identity": known.to_dict(),

@@ -79,8 +79,10 @@ def make_plain(model: Any) -> dict[str, Any]:
     return ignored
 
 
-# With any other setting lm-eval's own loop generates.
-KNOWN_SETTINGS = frozenset({"until", "max_gen_toks", "do_sample", "temperature", "top_p"})
+# With any other setting transformers' own loop generates.
+KNOWN_SETTINGS = frozenset(
+    {"until", "max_gen_toks", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty"}
+)
 
 
 def generation_requests(
@@ -105,14 +107,18 @@ def generation_requests(
         if not settings.keys() <= KNOWN_SETTINGS:
             translated.append(None)
             continue
-        temperature = float(settings["temperature"])
+        # transformers' own temperature is 1.
+        temperature = float(settings.get("temperature", 1.0 if settings["do_sample"] else 0.0))
         translated.append(
             GenerationRequest(
                 prompt=context,
                 until=tuple(settings["until"]),
                 max_new_tokens=int(settings["max_gen_toks"]),
                 temperature=temperature,
-                top_p=float(settings.get("top_p", 1.0)),
+                # Without draws there is nothing for them to change.
+                top_p=float(settings.get("top_p") or 1.0) if temperature else 1.0,
+                top_k=max(0, int(settings.get("top_k") or 0)) if temperature else 0,
+                repetition_penalty=float(settings.get("repetition_penalty") or 1.0),
                 seed=seed if temperature else 0,
                 sample=sample if temperature else 0,
             )

@@ -37,6 +37,7 @@ class ModelIdentity:
         chat_template: sha256 of the chat template and its arguments; None without one.
         end_ids: the tokens that end a text.
         ignored: settings of generation_config.json that would change a text and are not applied.
+        engine: what makes texts instead of evalkit's own loop, and its version; None: that loop.
     """
 
     model_fingerprint: str
@@ -54,6 +55,7 @@ class ModelIdentity:
     chat_template: str | None
     end_ids: tuple[int, ...]
     ignored: tuple[str, ...]
+    engine: str | None
 
     def to_dict(self) -> Identity:
         """Return it in named groups of JSON values; `evalkit.store.identity.REUSED` names those groups."""
@@ -75,7 +77,7 @@ class ModelIdentity:
                 for name in ("tokenizer_fingerprint", "tokenizer_files", "vocabulary", "add_bos")
             },
             "chat_template": self.chat_template,
-            "generation": {"end_ids": list(self.end_ids), "ignored": list(self.ignored)},
+            "generation": {"end_ids": list(self.end_ids), "ignored": list(self.ignored), "engine": self.engine},
             "dtype": self.dtype,
         }
 
@@ -105,4 +107,5 @@ def of(lm: OpenMindLM, quantization: str | None) -> ModelIdentity:
         ),
         end_ids=tuple(sorted(end_ids(lm.model, lm.tokenizer))),
         ignored=tuple(f"{name}={value}" for name, value in sorted(lm.ignored_settings.items())),
+        engine=lm.engine_name,
     )

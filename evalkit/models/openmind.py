@@ -30,7 +30,7 @@ try:
     import torch
     import transformers
 
-    from evalkit.models.scored import ScoredLM
+    from evalkit.models.scored import ENGINE_ROWS, ScoredLM
 except ImportError as error:
     raise ModelError(
         f"running a model needs torch and transformers ({error}); pip install -e '.[model]' in evalkit's "
@@ -102,6 +102,8 @@ class OpenMindLM(ScoredLM):
         else:
             hide_broken_torch_npu()
         chosen_dtype = devices.choose_dtype(config.dtype, target)
+        if config.engine == "vllm":
+            _check_engine(config, target.type)
         if config.name == TINY:
             self.loader = "built-in"
             self.checkpoint: Checkpoint | None = None
@@ -163,6 +165,25 @@ class OpenMindLM(ScoredLM):
         self.revision = config.revision
         self.trust_remote_code = config.trust_remote_code
         self.system_in_user = config.system_in_user
+        if config.engine == "vllm":
+            self._use_vllm(config)
+
+    def _use_vllm(self, config: ModelConfig) -> None:
+        """Let vLLM generate; the module is imported only here."""
+        from evalkit.models.vllm_engine import VllmGenerator
+
+        assert self.checkpoint is not None
+        engine = VllmGenerator(
+            config.name,
+            str(self.checkpoint.folder),
+            self.model,
+            self.tokenizer,
+            max_length=int(self.max_length),
+            add_special_tokens=bool(self.add_bos_token),
+            max_rows=ENGINE_ROWS if self._is_batch_auto else self.generation_rows,
+            trust_remote_code=config.trust_remote_code,
+        )
+        self.engine, self.engine_name = engine, engine.version
 
     def _stamps(self) -> dict[str, tuple[int, int, int]]:
         """Return what tells that a weight file is still the same: inode, size and change time."""
@@ -251,6 +272,17 @@ class OpenMindLM(ScoredLM):
         )
         self._rendered.add(hash(text))
         return text
+
+
+def _check_engine(config: ModelConfig, device: str) -> None:
+    """Raise `ModelError` where it is known before anything is loaded that vLLM cannot generate for this model."""
+    from evalkit.models import vllm_engine
+
+    if config.name == TINY:
+        raise ModelError(f"--engine vllm: reads a checkpoint's folder, and the built-in model '{TINY}' has none")
+    if config.adapter is not None:
+        raise ModelError("--engine vllm: the adapter would not be applied there; merge it into the weights first")
+    vllm_engine.version(device)
 
 
 def from_lm_eval(name: str, arguments: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:

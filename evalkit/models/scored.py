@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lm_eval.models.huggingface import HFLM
@@ -29,7 +29,7 @@ from evalkit.answering import (
 )
 from evalkit.config import ModelConfig
 from evalkit.errors import ModelError
-from evalkit.models.generation import generation_requests, make_plain
+from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain
 from evalkit.options import settings_of
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
@@ -47,8 +47,24 @@ from evalkit.streams import redirected, target_of
 
 # Rows of a generated batch where the batch size is ``auto``.
 GENERATION_ROWS = 16
+# Texts that an engine is given at once, where the batch size is ``auto``; how many it runs together, it decides itself.
+ENGINE_ROWS = 256
 # What a batch's scores may take on the CPU, where there is no out-of-memory error to learn a batch size from.
 CPU_BATCH_BYTES = 1 << 30
+
+
+class Streams(Protocol):
+    """Who generates texts that are begun while others are under way: `Generator`, or an engine beside the model."""
+
+    def rows(self, requests: Sequence[GenerationRequest]) -> list[Row]:
+        """Return the completions to be made."""
+        ...
+
+    def stream(
+        self, rows: Sequence[Row], *, waiting: Iterable[Row] | None = None, max_rows: int = MAX_ROWS
+    ) -> Iterator[tuple[Row, str | None]]:
+        """Yield each row that is finished, with its text."""
+        ...
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
@@ -79,6 +95,9 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         # Contexts that `apply_chat_template` has made already, by hash.
         self._rendered: set[int] = set()
         self._is_batch_auto = str(batch_size).startswith("auto")
+        # What generates instead of this model, by its name and version; set by who loads.
+        self.engine: Streams | None = None
+        self.engine_name: str | None = None
         if self._is_batch_auto and self.device.type == "cpu":
             # For lm-eval's own loops, which have scores of every position.
             self.batch_size_per_gpu = self._cpu_batch_size()
@@ -137,7 +156,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self._keep_to(session)
         shown = [self.in_chat_template(request) for request in requests]
         wanted = generation_requests(shown, session.seed, int(self.max_gen_toks))
-        numbered = session.ledger is not None and self._chosen_generator[0] is not None
+        numbered = session.ledger is not None and (self.engine or self._chosen_generator[0]) is not None
         prompts = [
             Prompt(
                 request.prompt,
@@ -156,11 +175,14 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             return self._generate([shown[p] for p in positions], [wanted[p] for p in positions], rows)
 
         cut = self._cut_prompts(shown)
-        if requests and self._is_streamed(wanted):
+        streams = self._streams(requests, wanted) if requests else None
+        if streams is not None:
             one_each = [request for request in wanted if request is not None]
-            most = MAX_ROWS if self._is_batch_auto else rows
+            most = rows
+            if self._is_batch_auto:
+                most = MAX_ROWS if self.engine is None else ENGINE_ROWS
             texts, reused = session.written_stream(
-                requests, prompts, plan_texts, lambda batches: self._stream(batches, one_each, most)
+                requests, prompts, plan_texts, lambda batches: self._stream(streams, batches, one_each, most)
             )
         else:
             texts, reused = session.written(requests, prompts, lambda todo: plan_batches(todo, rows), generate_batch)
@@ -270,24 +292,42 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 add_special_tokens=bool(self.add_bos_token),
             )
 
-    def _is_streamed(self, wanted: Sequence[GenerationRequest | None]) -> bool:
-        """Return whether each text can be made apart, since it is the same in any company."""
+    def _streams(self, requests: Sequence[TextRequest], wanted: Sequence[GenerationRequest | None]) -> Streams | None:
+        """Return what makes each text apart; None where a text depends on its company, or needs transformers' loop.
+
+        Raises:
+            ModelError: an engine is to generate, and does not know what a request asks for.
+        """
+        if self.engine is not None:
+            unknown = next((r for r, ours in zip(requests, wanted, strict=True) if ours is None), None)
+            if unknown is not None:
+                settings = ", ".join(sorted(unknown.settings.keys() - KNOWN_SETTINGS))
+                raise ModelError(
+                    f"--engine: {unknown.task} asks for {settings}, which only transformers' own loop does; leave "
+                    "--engine out"
+                )
+            return self.engine
         generator = self._chosen_generator[0]
-        return generator is not None and generator.is_invariant and None not in wanted and self.think_end_token is None
+        if generator is None or not generator.is_invariant or None in wanted or self.think_end_token is not None:
+            return None
+        return generator
 
     def _stream(
-        self, batches: Iterator[tuple[int, list[int]]], wanted: Sequence[GenerationRequest], max_rows: int
+        self,
+        streams: Streams,
+        batches: Iterator[tuple[int, list[int]]],
+        wanted: Sequence[GenerationRequest],
+        max_rows: int,
     ) -> Iterator[tuple[int, list[str | None]]]:
         """Generate batches side by side; yields (number, texts) of each that is finished.
 
         Args:
+            streams: generates.
             batches: (number, positions among ``wanted``), asked for when there is room.
             wanted: all requests.
             max_rows: greatest number of texts at once.
         """
-        generator = self._chosen_generator[0]
-        assert generator is not None
-        rows = generator.rows(wanted)
+        rows = streams.rows(wanted)
         row_of = {index: row for row in rows for index in row.indices}
         begun: dict[int, list[int]] = {}
         texts: dict[int, str | None] = {}
@@ -308,7 +348,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                     yield number, [texts[id(row_of[position])] for position in positions]
 
         with self.running():
-            for row, text in generator.stream(rows, waiting=waiting(), max_rows=max_rows):
+            for row, text in streams.stream(rows, waiting=waiting(), max_rows=max_rows):
                 texts[id(row)] = text
                 yield from finished()
             yield from finished()

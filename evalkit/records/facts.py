@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from msgspec import field
 
+from evalkit.records.growth import since
 from evalkit.records.identity import ModelIdentity
 from evalkit.yaml_files import Entry as Part
 
@@ -26,6 +27,8 @@ class Generation(Part, frozen=True, kw_only=True):
     """The tokens that end a text."""
     ignored: dict[str, Any] = field(default_factory=dict)
     """Settings of generation_config.json that would change a text and are not applied: any of transformers' own."""
+    engine: Annotated[str | None, since(2)] = None
+    """What makes them instead of evalkit's own loop, and its version: ``vllm 0.32.0``."""
 
 
 class ModelFacts(Part, frozen=True, kw_only=True):

@@ -19,6 +19,8 @@ class GenerationIdentity(Part, frozen=True, kw_only=True):
     """The tokens that end a text."""
     ignored: tuple[str, ...] = ()
     """Names of the settings that are not applied."""
+    engine: Annotated[str | None, since(2)] = None
+    """What makes them instead of evalkit's own loop, and its version."""
 
 
 class WeightsIdentity(Part, frozen=True, kw_only=True):

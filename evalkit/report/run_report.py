@@ -170,6 +170,8 @@ def model_rows(record: RunRecord, tr: Language) -> list[tuple[str, str]]:
     if ignored:
         settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
         rows.append((tr("Not applied"), tr("{settings} of generation_config.json", settings=settings)))
+    if model.generation is not None and model.generation.engine is not None:
+        rows.append((tr("Texts"), tr("made by {engine}", engine=model.generation.engine)))
     if system is not None:
         rows.append((tr("System prompt"), f"{system.text!r} ({system.place})"))
     return rows

@@ -12,7 +12,7 @@ As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the t
 the stop strings being applied in their order; special tokens are not part of the text. Not as in lm-eval's ``hf``: the
 text is what the new tokens add to the prompt's (``completion``). ``generate_choice`` leaves the loop to transformers
 where a small probe does not agree with the plain scorer. Penalties and the like of the checkpoint's
-generation_config.json are not applied: the protocol is greedy, or plain sampling.
+generation_config.json are not applied: the protocol is greedy, or plain sampling, unless a request asks for more.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ class Generator:
 
     def _take(self, logits: torch.Tensor, rows: Sequence[Row], watches: Mapping[int, Watch]) -> None:
         """Give each row its next token by its logits."""
-        tokens, is_finite = choose(logits, [row.request for row in rows], [len(row.generated) for row in rows])
+        before = [(*row.prompt_ids, *row.generated) if row.request.repetition_penalty != 1 else () for row in rows]
+        tokens, is_finite = choose(logits, [row.request for row in rows], [len(row.generated) for row in rows], before)
         for row, token, has_numbers in zip(rows, tokens, is_finite, strict=True):
             row.generated.append(token)
             row.has_failed = not has_numbers

@@ -58,11 +58,12 @@ def choose_generator(
     return None, found
 
 
-_PROBE_TOKENS = 8
+PROBE_TOKENS = 8
+"""Tokens that a probe generates of each prompt."""
 _PROBE_MATES = 17
 """Rows beside the one that is looked at; with it no multiple of four."""
 _PROBE_TOLERANCE = 1e-3
-_PROBE_TOLERANCE_HALF = 0.05 * _PROBE_TOKENS
+_PROBE_TOLERANCE_HALF = 0.05 * PROBE_TOKENS
 """Rounding alone, of half-precision logits, in the log-probability of the probe's tokens together."""
 
 
@@ -72,19 +73,19 @@ def probe(runner: ModelRunner, max_length: int) -> float:
 
     The prompts differ in length, share a prefix, repeat, and exceed a sliding window that is short enough.
     """
-    first, other = _probe_prompts(runner.model, max_length)
+    first, other = probe_prompts(runner.model, max_length)
     worst = 0.0
     for prompts in ([first, other, first], [first, first[: len(first) // 3 + 1]]):
-        state, logits = runner.read(prompts, max(map(len, prompts)) + _PROBE_TOKENS)
+        state, logits = runner.read(prompts, max(map(len, prompts)) + PROBE_TOKENS)
         totals = torch.zeros(len(prompts), device=runner.device)
         generated: list[list[int]] = []
-        for _ in range(_PROBE_TOKENS):
+        for _ in range(PROBE_TOKENS):
             logprobs, tokens = torch.log_softmax(logits.float(), dim=-1).max(dim=-1)
             totals += logprobs
             generated.append(tokens.tolist())
             logits = runner.step(state, None, generated[-1])
         texts = [tuple(text) for text in zip(*generated, strict=True)]
-        worst = _worse(worst, _difference(runner.model, max_length, prompts, texts, totals.tolist()))
+        worst = _worse(worst, difference(runner.model, max_length, prompts, texts, totals.tolist()))
     return worst
 
 
@@ -95,18 +96,18 @@ def probe_slots(generator: Generator, max_length: int) -> float:
     Rows are generated among few and among many, beside shorter and longer ones, and after a prompt that begins alike.
     """
     model, device = generator.runner.model, generator.runner.device
-    first, other = _probe_prompts(model, max_length)
+    first, other = probe_prompts(model, max_length)
     short = first[: len(first) // 3 + 1]
     seen: list[torch.Tensor] = []
     found: list[tuple[list[tuple[int, ...]], list[tuple[int, ...]], list[float]]] = []
     with generator.prepacked.used():
         for prompts in ([first, other, short], [first], [*[short] * _PROBE_MATES, first, other]):
-            slots = generator.new_slots(len(prompts), max(map(len, prompts)) + _PROBE_TOKENS)
+            slots = generator.new_slots(len(prompts), max(map(len, prompts)) + PROBE_TOKENS)
             logits = torch.stack([slots.read(slot, prompt) for slot, prompt in enumerate(prompts)])
             totals = torch.zeros(len(prompts), device=device)
             generated: list[list[int]] = []
             mine = []
-            for step in range(_PROBE_TOKENS):
+            for step in range(PROBE_TOKENS):
                 mine.append(logits[prompts.index(first)])
                 logprobs, tokens = torch.log_softmax(logits.float(), dim=-1).max(dim=-1)
                 totals += logprobs
@@ -119,23 +120,23 @@ def probe_slots(generator: Generator, max_length: int) -> float:
     generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
     worst = 0.0
     for prompts, texts, sums in found:
-        worst = _worse(worst, _difference(model, max_length, prompts, texts, sums))
+        worst = _worse(worst, difference(model, max_length, prompts, texts, sums))
     return worst
 
 
-def _probe_prompts(model: Any, max_length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def probe_prompts(model: Any, max_length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return two random prompts that begin alike and exceed a sliding window that is short enough."""
     rng = random.Random(0)
     vocabulary = vocabulary_size(model)
     window = int(getattr(text_config(model), "sliding_window", None) or 0)
-    room = max_length - _PROBE_TOKENS
+    room = max_length - PROBE_TOKENS
     length = max(1, min(room, 24 + (window if window <= LONGEST_WINDOW else 0)))
     first = tuple(rng.randrange(vocabulary) for _ in range(length))
     other = first[: max(1, length - 4)] + tuple(rng.randrange(vocabulary) for _ in range(2))
     return first, other[-room:]
 
 
-def _difference(
+def difference(
     model: Any,
     max_length: int,
     prompts: Sequence[tuple[int, ...]],

@@ -31,6 +31,10 @@ class GenerationRequest:
         max_new_tokens: greatest number of tokens generated.
         temperature: 0 for greedy decoding.
         top_p: with a temperature: sample from the most probable tokens that hold this share.
+        top_k: with a temperature: sample from so many of the most probable tokens, and those as probable as the last of
+            them; 0: from all. Before ``top_p``, as in transformers.
+        repetition_penalty: logits of tokens that the prompt or the text has are divided by it where they are positive,
+            multiplied where they are negative, before anything else (Keskar et al., 2019); 1: none.
         seed: with a temperature: this and ``sample`` determine the draws, whatever else is in the batch.
         sample: number of this completion among those of one prompt.
     """
@@ -40,5 +44,7 @@ class GenerationRequest:
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
     seed: int = 0
     sample: int = 0

@@ -20,7 +20,10 @@ LIKELY = 64
 
 
 def choose(
-    logits: torch.Tensor, requests: Sequence[GenerationRequest], positions: Sequence[int]
+    logits: torch.Tensor,
+    requests: Sequence[GenerationRequest],
+    positions: Sequence[int],
+    before: Sequence[Sequence[int]] = (),
 ) -> tuple[list[int], list[bool]]:
     """Return the next token of each row, and whether there is one: a row whose logits are not finite has none.
 
@@ -28,7 +31,9 @@ def choose(
         logits: [rows, vocabulary].
         requests: one a row; temperature 0 takes the greatest logit, the lower id where two are equal.
         positions: for each row how many tokens were generated before.
+        before: for each row its tokens so far, prompt included; empty, also as a whole, where there is no penalty.
     """
+    logits = penalised(logits, [request.repetition_penalty for request in requests], before)
     best = logits.max(dim=-1)
     tokens: list[int] = best.indices.tolist()
     # The maximum of a row with NaN is NaN.
@@ -40,10 +45,42 @@ def choose(
         likely = logits[drawn].topk(min(LIKELY, logits.shape[-1])).indices.cpu().numpy()
         for k, few in zip(drawn, likely, strict=True):
             request, at = requests[k], uniform(requests[k], positions[k])
-            probabilities = torch.softmax(logits[k].double() / request.temperature, dim=-1).cpu().numpy()
+            chances = torch.softmax(logits[k].double() / request.temperature, dim=-1)
+            if request.top_k:
+                chances = chances.masked_fill(
+                    ~among_likeliest(logits[k].float() / request.temperature, request.top_k), 0
+                )
+            probabilities = chances.cpu().numpy()
             token = pick_likely(probabilities, request.top_p, at, few)
             tokens[k] = pick(probabilities, request.top_p, at) if token is None else token
     return tokens, is_finite
+
+
+def penalised(logits: torch.Tensor, penalties: Sequence[float], before: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return logits in which tokens that a row has already are less probable, in float32 where any row has a penalty.
+
+    Args:
+        logits: [rows, vocabulary]; stay as they are.
+        penalties: of each row; 1: none.
+        before: for each row with a penalty its tokens so far, prompt included.
+    """
+    rows = [k for k, penalty in enumerate(penalties) if penalty != 1]
+    if not rows:
+        return logits
+    logits = logits.to(dtype=torch.float32, copy=True)
+    for k in rows:
+        # Tokens of the tokenizer that the head has no row for cannot come anyway.
+        ids = sorted({token for token in before[k] if token < logits.shape[-1]})
+        at = torch.tensor(ids, dtype=torch.long, device=logits.device)
+        seen = logits[k, at]
+        logits[k, at] = torch.where(seen < 0, seen * penalties[k], seen / penalties[k])
+    return logits
+
+
+def among_likeliest(scores: torch.Tensor, top_k: int) -> torch.Tensor:
+    """Return which of [vocabulary] are among the ``top_k`` greatest, or equal the last of these."""
+    least = scores.topk(min(top_k, scores.shape[-1])).values[-1]
+    return scores >= least
 
 
 def uniform(request: GenerationRequest, position: int) -> float:
@@ -57,7 +94,7 @@ def pick(probabilities: Any, top_p: float, at: float) -> int:
     """Return the token at ``at`` of the distribution, cut to its most probable tokens.
 
     Args:
-        probabilities: [vocabulary], float64.
+        probabilities: [vocabulary], float64; may sum to less than 1.
         top_p: share to keep; the token that crosses it is kept too.
         at: random number in [0, 1).
     """

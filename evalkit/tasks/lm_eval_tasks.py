@@ -128,8 +128,8 @@ class Tasks:
         random.seed(config.seed)
         numpy.random.seed(config.seed)
         for task in self._tasks.values():
-            if config.temperature and getattr(task, "UNSAFE_CODE", False):
-                sampling = {"do_sample": True, "temperature": config.temperature}
+            sampling = _sampling(config)
+            if sampling and getattr(task, "UNSAFE_CODE", False):
                 task.set_config(key="generation_kwargs", value=sampling, update=True)
                 task.set_config(key="repeats", value=config.samples)
             chat = config.apply_chat_template and answerer is not None
@@ -283,6 +283,16 @@ def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]
 
 def _built_before(**_options: Any) -> None:
     """Stand for ``build_all_requests`` of a task whose requests are there."""
+
+
+def _sampling(config: RunConfig) -> dict[str, Any]:
+    """Return how programs are drawn where that is asked for, in lm-eval's words; what is left out changes nothing."""
+    found: dict[str, Any] = {}
+    if config.temperature:
+        found = {"do_sample": True, "temperature": config.temperature}
+        found |= {"top_p": config.top_p} if config.top_p != 1 else {}
+        found |= {"top_k": config.top_k} if config.top_k else {}
+    return found | ({"repetition_penalty": config.repetition_penalty} if config.repetition_penalty != 1 else {})
 
 
 def _shorten(instances: Sequence[Any], max_new_tokens: int) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.torch_free
 PACKAGE = Path(evalkit.__file__).resolve().parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_configs" not in path.parts)
 # A package that runs models or talks to their hubs; reports and statistics work without them.
-HEAVY = {"torch", "transformers", "lm_eval", "datasets", "openmind", "openmind_hub", "torch_npu", "ray"}
+HEAVY = {"torch", "transformers", "lm_eval", "datasets", "openmind", "openmind_hub", "torch_npu", "ray", "vllm"}
 
 
 def imported(path: Path) -> set[str]:
@@ -127,6 +127,7 @@ def test_only_the_adapter_imports_openmind_and_torch_npu() -> None:
     assert importers("openmind") == {"models/openmind.py"}
     assert importers("torch_npu") == {"models/openmind.py"}
     assert importers("openmind_hub") == {"data/openmind_hub.py"}
+    assert importers("vllm") == {"models/vllm_engine.py"}
 
 
 def test_one_seam_knows_lm_evals_tasks() -> None:

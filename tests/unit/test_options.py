@@ -32,6 +32,7 @@ PROMISED: dict[str, dict[str, str | None]] = {
         "--model": None, "--config": None, "--suite": "all but humaneval_chat", "--task": "none",
         "--data": "samples for tiny, else hub", "--limit": "all", "--samples": "1", "--temperature": "0",
         "--output": "results", "--batch-size": "auto", "--scorer": "auto", "--max-batch-tokens": "measured",
+        "--engine": "evalkit", "--top-p": "1", "--top-k": "0", "--repetition-penalty": "1",
         "--audit-fraction": "0", "--max-length": "the model's own limit", "--max-new-tokens": "the tasks' own",
         "--add-bos": "no", "--apply-chat-template": "no", "--system": "none", "--system-in-user": None,
         "--isolation": "require", "--unsafe-code-execution": None, "--seed": "1234", "--fresh": None,
@@ -39,7 +40,8 @@ PROMISED: dict[str, dict[str, str | None]] = {
     },
     "infer": LOADING | {
         "--model": None, "--prompt": None, "--system": "none", "--system-in-user": None, "--max-new-tokens": "128",
-        "--temperature": "0", "--top-p": "1", "--seed": "1234", "--raw": None, "--add-bos": "no",
+        "--temperature": "0", "--top-p": "1", "--top-k": "0", "--repetition-penalty": "1", "--seed": "1234",
+        "--raw": None, "--add-bos": "no",
     },
     "gate": LOADING | {"--data": "the baseline's", "--dtype": "the baseline's"},
 }  # fmt: skip
@@ -73,7 +75,7 @@ def test_what_a_file_says_yes_to_can_be_refused(key: str, tmp_path: Path) -> Non
 
 
 def test_helps_name_the_choices() -> None:
-    for key in ("loader", "scorer", "isolation"):
+    for key in ("loader", "scorer", "engine", "isolation"):
         setting = settings_of(RunConfig)[key]
         for choice in get_args(setting.kind):
             assert re.search(rf"\b{choice}\b", setting.option.help), (key, choice)
@@ -144,6 +146,10 @@ def test_flags_that_are_not_given_are_none() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("top_k: 5", "top_k: says among which tokens to draw, and nothing is drawn; add --temperature"),
+        ("top_p: 0", "top_p: 0.0 is not a probability above 0 and up to 1"),
+        ("repetition_penalty: 0", "repetition_penalty: 0.0 is not between 0.01 and 100 (1 is none)"),
+        ("engine: vlm", "engine: 'vlm' is not one of evalkit, vllm"),
         ("limit: 0", "limit: 0 is not a number of documents (1 or more)"),
         ("temperature: .nan", "not valid YAML (.nan is not finite; write a finite number, or '.nan' for a text)"),
         ("dtype: float8", "dtype: 'float8' is not one of auto, float64, float32"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from contextlib import nullcontext
@@ -60,30 +59,3 @@ def test_set_up_is_not_taken_for_work(device: str, monkeypatch: pytest.MonkeyPat
     rate, tokens, spent = dry_run._scoring_rate(model, requests, dry_run._Weights(layers=1, head=0))
     assert rate == pytest.approx(1000)
     assert tokens / spent == pytest.approx(rate)
-
-
-@pytest.mark.parametrize(("rows", "chance"), [(1, 0.02), (4, 0.02), (8, 0.1)])
-def test_the_steps_of_a_batch_are_those_of_simulated_texts(rows: int, chance: float) -> None:
-    """Texts that end with one chance a token, half of them at once: the guess by their beginnings is near the truth."""
-    rng = random.Random(0)
-
-    def length(most: int) -> int:
-        made = 1
-        while made < most and rng.random() >= (0.5 if made == 1 else chance):
-            made += 1
-        return made
-
-    truth = sum(max(length(300) for _ in range(rows)) - 1 for _ in range(4000)) / 4000
-    texts = dry_run._Texts(batches=1, rows=rows, prompts=0, most=300)
-    for _ in range(60):
-        whole = length(300)
-        texts.lengths.append(min(16, whole))
-        texts.ended.append(whole < 16)
-    assert truth / 2 < texts.expected_steps() < truth * 2
-
-
-def test_texts_that_all_end_at_once_take_no_steps() -> None:
-    texts = dry_run._Texts(batches=3, rows=2, prompts=100, most=512, lengths=[1, 1], ended=[True, True])
-    texts.read_tokens, texts.read_seconds = 50, 2.0
-    assert texts.expected_steps() == 0
-    assert texts.whole_seconds() == 4.0

@@ -367,3 +367,32 @@ def test_weights_that_change_between_texts_count(mistral: Any) -> None:
     after = generator.generate(requests)
     assert after != before
     assert after == Generator(copy.deepcopy(model), tokenizer(), max_length=MAX_LENGTH).generate(requests)
+
+
+@pytest.mark.parametrize("penalty", [1.4, 0.7])
+def test_texts_with_a_penalty_are_those_of_transformers(mistral: Any, penalty: float) -> None:
+    import torch
+
+    from evalkit.scoring.generate import Generator
+    from evalkit.scoring.stopping import Stopping
+
+    generator, stopping = Generator(mistral, tokenizer(), max_length=MAX_LENGTH), Stopping(mistral, tokenizer())
+    requests = [GenerationRequest(prompt, (), 20, repetition_penalty=penalty) for prompt in prompts()]
+    expected = []
+    for row in sorted(generator.rows(requests), key=lambda row: row.indices[0]):
+        ids = torch.tensor([row.prompt_ids])
+        whole = mistral.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=20,
+            do_sample=False,
+            repetition_penalty=penalty,
+            eos_token_id=sorted(stopping.end_ids),
+            pad_token_id=0,
+        )
+        text = stopping.cut(stopping.decoder.completion(row.prompt_ids, whole[0, ids.shape[1] :].tolist()), ())
+        expected += [(index, text) for index in row.indices]
+    plain = generator.generate([GenerationRequest(prompt, (), 20) for prompt in prompts()])
+    assert generator.generate(requests) == [text for _, text in sorted(expected)] != plain
+    batches = Generator(mistral, tokenizer(), max_length=MAX_LENGTH, uses_slots=False, max_rows=3)
+    assert batches.generate(requests) == generator.generate(requests)

@@ -110,3 +110,69 @@ def test_a_row_does_not_depend_on_the_others() -> None:
     alone = [choose(logits[k : k + 1], [requests[k]], [k])[0][0] for k in range(6)]
     assert together == alone
     assert len(set(together)) > 1
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3, 0.8])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (3, 1.0), (7, 0.6), (500, 0.9)])
+def test_the_distribution_is_that_of_transformers_processors(
+    monkeypatch: pytest.MonkeyPatch, top_k: int, top_p: float, penalty: float
+) -> None:
+    import torch
+    from transformers import (
+        LogitsProcessorList,
+        RepetitionPenaltyLogitsProcessor,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    from evalkit.scoring import sampling
+
+    torch.manual_seed(top_k)
+    logits = torch.randn(1, 300) * 4
+    before = torch.randint(0, 300, (1, 40))
+    logits[0, before[0, :3]] = torch.tensor([9.0, 8.5, -2.0])
+    # In the order in which `generate` applies them.
+    chain = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1 else [])
+    chain.append(TemperatureLogitsWarper(0.7))
+    chain += [TopKLogitsWarper(top_k)] if top_k else []
+    chain += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    expected = torch.softmax(chain(before, logits.clone()).double(), -1)[0].tolist()
+    request = GenerationRequest("p", temperature=0.7, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
+    places = [(k + 0.5) / 3000 for k in range(3000)]
+    monkeypatch.setattr(sampling, "uniform", lambda _, position: places[position])
+    drawn = [
+        token
+        for start in range(0, 3000, 500)
+        for token in sampling.choose(
+            logits.expand(500, -1), [request] * 500, range(start, start + 500), [before[0].tolist()] * 500
+        )[0]
+    ]
+    for token, probability in enumerate(expected):
+        assert abs(drawn.count(token) - 3000 * probability) <= 1.01, token
+
+
+def test_top_k_keeps_what_equals_its_last() -> None:
+    import torch
+    from transformers import TopKLogitsWarper
+
+    from evalkit.scoring.sampling import among_likeliest
+
+    scores = torch.tensor([1.0, 3.0, 2.0, 2.0, 0.0, 2.0])
+    for top_k in range(1, 9):
+        kept = TopKLogitsWarper(top_k)(torch.empty(0), scores[None])[0].isfinite()
+        assert among_likeliest(scores, top_k).tolist() == kept.tolist()
+
+
+def test_a_penalty_is_a_rows_own_and_changes_no_logits_in_place() -> None:
+    import torch
+
+    from evalkit.scoring.sampling import choose
+
+    logits = torch.tensor([[1.0, 2.0, 1.5], [1.0, 2.0, 1.5], [-1.0, -2.0, -1.1]], dtype=torch.bfloat16)
+    kept = logits.clone()
+    penalty = GenerationRequest("p", repetition_penalty=1.5)
+    # 999: a token that the head has no row for.
+    tokens, is_finite = choose(logits, [penalty, GREEDY, penalty], [1, 1, 1], [(1, 1, 999), (), (0,)])
+    assert (tokens, is_finite) == ([2, 1, 2], [True, True, True])
+    assert torch.equal(logits, kept)

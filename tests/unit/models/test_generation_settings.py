@@ -1,0 +1,40 @@
+"""What a task's settings ask of the generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evalkit.answering import TextRequest
+
+pytestmark = pytest.mark.model
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, (0.0, 1.0, 0, 1.0)),
+        ({"do_sample": False, "temperature": 0.7, "top_k": 5, "top_p": 0.5}, (0.0, 1.0, 0, 1.0)),
+        ({"do_sample": True}, (1.0, 1.0, 0, 1.0)),  # transformers' own temperature
+        ({"temperature": 0.7, "top_k": None, "top_p": None}, (0.7, 1.0, 0, 1.0)),
+        ({"temperature": 0.7, "top_k": -1}, (0.7, 1.0, 0, 1.0)),  # vLLM's word for all
+        ({"do_sample": True, "temperature": 0.2, "top_k": 5, "top_p": 0.5}, (0.2, 0.5, 5, 1.0)),
+        ({"repetition_penalty": 1.2}, (0.0, 1.0, 0, 1.2)),
+    ],
+)
+def test_settings_mean_what_they_mean_to_transformers(
+    settings: dict[str, Any], expected: tuple[float, float, int, float]
+) -> None:
+    from evalkit.models.generation import generation_requests
+
+    (found,) = generation_requests([TextRequest("t", 0, 0, "p", {"until": ["x"], **settings})], 7, 16)
+    assert found is not None
+    assert (found.temperature, found.top_p, found.top_k, found.repetition_penalty) == expected
+    assert (found.until, found.max_new_tokens, found.seed) == (("x",), 16, 7 if expected[0] else 0)
+
+
+def test_other_settings_are_left_to_transformers_loop() -> None:
+    from evalkit.models.generation import generation_requests
+
+    assert generation_requests([TextRequest("t", 0, 0, "p", {"num_beams": 2})], 7, 16) == [None]
