@@ -18,12 +18,14 @@ generation_config.json are not applied: the protocol is greedy, or plain samplin
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from evalkit.errors import ModelError
+from evalkit.scoring.drafts import Drafts, Text
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.parts import Budget, halved, in_parts, is_out_of_memory, release_cache
 from evalkit.scoring.prepacked import Prepacked
@@ -36,6 +38,24 @@ from evalkit.scoring.stopping import Stopping, Watch
 
 MAX_ROWS = 64
 """Greatest number of rows of a batch."""
+
+
+@dataclass(eq=False)
+class Making:
+    """A row whose text is being made.
+
+    Attributes:
+        row, watch: the row, and what says when it ends.
+        text: its tokens, for drafts; None where none are made.
+        draft: how it may go on behind its last token, in this step.
+        match: tokens before the draft that agreed with where it is from.
+    """
+
+    row: Row
+    watch: Watch
+    text: Text | None = None
+    draft: list[int] = field(default_factory=list)
+    match: int = 0
 
 
 class Generator:
@@ -52,6 +72,7 @@ class Generator:
     Attributes:
         is_invariant: a row's numbers were seen not to depend on what else is in the batch, to the bit; for whoever
             tried it to set.
+        drafts: several tokens of a row are looked at in one step; only where that, too, changes no bit.
     """
 
     def __init__(
@@ -72,6 +93,8 @@ class Generator:
         self._budget = Budget(max_rows)
         self.uses_slots = uses_slots and why_no_slots(model) is None
         self.is_invariant = False
+        self.drafts = False
+        self._drafts = Drafts()
 
     @functools.cached_property
     def prepacked(self) -> Prepacked:
@@ -146,21 +169,26 @@ class Generator:
     @torch.inference_mode()
     def _flow(self, flow: Flow, slots: Slots) -> Iterator[list[Row]]:
         """Generate a token a step for each row of a flow in slots; yields the rows that are finished by it."""
-        watches: dict[int, Watch] = {}
+        making: dict[int, Making] = {}
         while True:
+            rows = [making[id(row)] for row in flow.active]
             logits = []
-            if flow.active:
+            if rows:
+                self._draft(rows)
                 lengths = [len(row.prompt_ids) + len(row.generated) - 1 for row in flow.active]
-                logits.append(slots.step([row.generated[-1] for row in flow.active], lengths))
+                drafts = [one.draft for one in rows]
+                logits.append(slots.step([row.generated[-1] for row in flow.active], lengths, drafts))
             for slot, row in flow.join():
-                watches[id(row)] = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
+                making[id(row)] = one = self._begin(row)
+                rows.append(one)
                 logits.append(slots.read(slot, row.prompt_ids)[None])
             if not logits:
                 return
-            self._take(torch.cat(logits) if len(logits) > 1 else logits[0], flow.active, watches)
+            for slot, start in self._take(torch.cat(logits) if len(logits) > 1 else logits[0], rows):
+                slots.clear(slot, start)
             finished = []
             for row, slot, last in flow.leave():
-                del watches[id(row)]
+                del making[id(row)]
                 if row.has_failed:
                     # It may have come here from the last slot.
                     slots.clear(slot)
@@ -171,13 +199,66 @@ class Generator:
                 finished.append(row)
             yield finished
 
-    def _take(self, logits: torch.Tensor, rows: Sequence[Row], watches: Mapping[int, Watch]) -> None:
-        """Give each row its next token by its logits."""
-        tokens, is_finite = choose(logits, [row.request for row in rows], [len(row.generated) for row in rows])
-        for row, token, has_numbers in zip(rows, tokens, is_finite, strict=True):
-            row.generated.append(token)
-            row.has_failed = not has_numbers
-            row.is_finished = row.has_failed or watches[id(row)].push(token)
+    def _begin(self, row: Row) -> Making:
+        watch = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
+        return Making(row, watch, self._drafts.begin(row.prompt_ids) if self.drafts else None)
+
+    def _draft(self, rows: Sequence[Making]) -> None:
+        """Say for each row with what its text may go on."""
+        room = READ_TOKENS - len(rows)
+        for one in rows:
+            one.draft, one.match = [], 0
+            if one.text is not None:
+                most = one.row.request.max_new_tokens - len(one.row.generated) - 1
+                one.draft, one.match = self._drafts.propose(one.text, len(rows), min(most, room))
+                room -= len(one.draft)
+
+    def _take(self, logits: torch.Tensor, rows: Sequence[Making]) -> list[tuple[int, int]]:
+        """Give each row its next tokens by its logits, those of drafts behind those of the rows that have some.
+
+        Returns:
+            Which slots hold numbers that are none, and from which place on.
+        """
+        drafted = [one for one in rows if one.draft]
+        before = len(rows) - sum(1 for one in rows if not one.row.generated)
+        requests = [one.row.request for one in rows]
+        positions = [len(one.row.generated) for one in rows]
+        tokens, is_finite = choose(
+            logits,
+            [*requests[:before], *(one.row.request for one in drafted for _ in one.draft), *requests[before:]],
+            [
+                *positions[:before],
+                *(len(one.row.generated) + k for one in drafted for k in range(1, len(one.draft) + 1)),
+                *positions[before:],
+            ],
+        )
+        unclean = []
+        start = before
+        count = len(tokens) - len(rows)
+        for slot, one in enumerate(rows):
+            first = slot if slot < before else slot + count
+            places = [first, *range(start, start + len(one.draft))]
+            start += len(one.draft)
+            length = len(one.row.prompt_ids) + len(one.row.generated)
+            accepted = 0
+            for place, guess in zip(places, [*one.draft, None], strict=True):
+                self._push(one, tokens[place], is_finite[place])
+                if one.row.is_finished or tokens[place] != guess:
+                    break
+                accepted += 1
+            if one.draft:
+                self._drafts.judge(one.match, len(one.draft), accepted)
+            if not all(is_finite[place] for place in places[1:]):
+                unclean.append((slot, length))
+        return unclean
+
+    def _push(self, one: Making, token: int, is_finite: bool) -> None:
+        row = one.row
+        row.generated.append(token)
+        row.has_failed = not is_finite
+        row.is_finished = row.has_failed or one.watch.push(token)
+        if one.text is not None:
+            self._drafts.push(one.text, token)
 
     def _text(self, row: Row) -> str | None:
         if row.has_failed:
@@ -230,13 +311,11 @@ class Generator:
                     yield len(flow.active)
             return
         batch = Batch(rows)
-        watches = {
-            id(row): self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens) for row in rows
-        }
+        making = {id(row): self._begin(row) for row in rows}
         most = max(len(row.prompt_ids) for row in rows) + max(row.request.max_new_tokens for row in rows)
         state, logits = self.runner.read([row.prompt_ids for row in rows], most)
         while True:
-            self._take(logits, batch.active, watches)
+            self._take(logits, [making[id(row)] for row in batch.active])
             kept = batch.leave()
             yield len(batch.active)
             if not batch.active:
