@@ -2,8 +2,9 @@
 
 What is saved: equal prompts are read once, however many samples are wanted, and so is what prompts begin with in
 common; a finished row makes room for the next at once (``schedule``); keys and values are written in place instead of
-copied at each step (``slots``); on the CPU the weights lie as its products want them (``prepacked``); stop strings are
-looked for in the last few tokens instead of once a stop string over the whole batch (``completion.Stream``).
+copied at each step (``slots``); where texts repeat what was said before, a step gives several tokens (``drafts``); on
+the CPU the weights lie as its products want them (``prepacked``); stop strings are looked for in the last few tokens
+instead of once a stop string over the whole batch (``completion.Stream``).
 
 Models that slots are not for (their positions come from a mask, or change with the batch's longest row) are generated
 for batch by batch, with keys and values that grow (``runner``): there rows that are finished leave, and none joins.
@@ -72,7 +73,8 @@ class Generator:
     Attributes:
         is_invariant: a row's numbers were seen not to depend on what else is in the batch, to the bit; for whoever
             tried it to set.
-        drafts: several tokens of a row are looked at in one step; only where that, too, changes no bit.
+        drafts: several tokens of a row may be looked at in one step, since that, too, was seen to change no bit.
+        guesses: what the drafts are from.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Generator:
         self.uses_slots = uses_slots and why_no_slots(model) is None
         self.is_invariant = False
         self.drafts = False
-        self._drafts = Drafts()
+        self.guesses = Drafts()
 
     @functools.cached_property
     def prepacked(self) -> Prepacked:
@@ -148,7 +150,7 @@ class Generator:
             flow.slots = size
             try:
                 with self.prepacked.used():
-                    for finished in self._flow(flow, self.new_slots(size, tokens)):
+                    for finished in self._flow(flow, self.new_slots(size, tokens), has_drafts=self.drafts):
                         for row in finished:
                             yield row, self._text(row)
                 return
@@ -167,41 +169,44 @@ class Generator:
             flow.start_again()
 
     @torch.inference_mode()
-    def _flow(self, flow: Flow, slots: Slots) -> Iterator[list[Row]]:
-        """Generate a token a step for each row of a flow in slots; yields the rows that are finished by it."""
+    def _flow(self, flow: Flow, slots: Slots, *, has_drafts: bool) -> Iterator[list[Row]]:
+        """Generate a token a step, or more, for each row of a flow in slots; yields the rows that this finishes."""
         making: dict[int, Making] = {}
         while True:
             rows = [making[id(row)] for row in flow.active]
-            logits = []
-            if rows:
-                self._draft(rows)
-                lengths = [len(row.prompt_ids) + len(row.generated) - 1 for row in flow.active]
-                drafts = [one.draft for one in rows]
-                logits.append(slots.step([row.generated[-1] for row in flow.active], lengths, drafts))
+            tokens = [row.generated[-1] for row in flow.active]
+            lengths = [len(row.prompt_ids) + len(row.generated) - 1 for row in flow.active]
+            self._draft(rows)
+            logits = [slots.step(tokens, lengths, [one.draft for one in rows])] if rows else []
             for slot, row in flow.join():
-                making[id(row)] = one = self._begin(row)
+                making[id(row)] = one = self._begin(row, has_drafts=has_drafts)
                 rows.append(one)
                 logits.append(slots.read(slot, row.prompt_ids)[None])
             if not logits:
                 return
-            for slot, start in self._take(torch.cat(logits) if len(logits) > 1 else logits[0], rows):
-                slots.clear(slot, start)
+            while not self._take(torch.cat(logits) if len(logits) > 1 else logits[0], rows):
+                # Keys and values of a draft may be no numbers, which no mask keeps from the tokens before it.
+                for slot, length in enumerate(lengths):
+                    slots.clear(slot, length + 1)
+                    rows[slot].draft = []
+                logits[0] = slots.step(tokens, lengths)
             finished = []
             for row, slot, last in flow.leave():
                 del making[id(row)]
                 if row.has_failed:
-                    # It may have come here from the last slot.
                     slots.clear(slot)
-                    slots.clear(last)
                 if slot != last:
                     moved = flow.active[slot]
-                    slots.move(last, slot, len(moved.prompt_ids) + len(moved.generated) - 1)
+                    if moved.has_failed:
+                        slots.clear(last)  # it leaves next, and has left its numbers there
+                    else:
+                        slots.move(last, slot, len(moved.prompt_ids) + len(moved.generated) - 1)
                 finished.append(row)
             yield finished
 
-    def _begin(self, row: Row) -> Making:
+    def _begin(self, row: Row, *, has_drafts: bool) -> Making:
         watch = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
-        return Making(row, watch, self._drafts.begin(row.prompt_ids) if self.drafts else None)
+        return Making(row, watch, self.guesses.begin(row.prompt_ids) if has_drafts else None)
 
     def _draft(self, rows: Sequence[Making]) -> None:
         """Say for each row with what its text may go on."""
@@ -210,47 +215,39 @@ class Generator:
             one.draft, one.match = [], 0
             if one.text is not None:
                 most = one.row.request.max_new_tokens - len(one.row.generated) - 1
-                one.draft, one.match = self._drafts.propose(one.text, len(rows), min(most, room))
+                one.draft, one.match = self.guesses.propose(one.text, len(rows), min(most, room))
                 room -= len(one.draft)
 
-    def _take(self, logits: torch.Tensor, rows: Sequence[Making]) -> list[tuple[int, int]]:
-        """Give each row its next tokens by its logits, those of drafts behind those of the rows that have some.
+    def _take(self, logits: torch.Tensor, rows: Sequence[Making]) -> bool:
+        """Give each row its next tokens by its logits; returns False where that must be done without drafts.
 
-        Returns:
-            Which slots hold numbers that are none, and from which place on.
+        Args:
+            logits: [rows + drafted, vocabulary] of rows that have tokens, of their drafts, of rows that begin.
+            rows: those that begin last.
         """
-        drafted = [one for one in rows if one.draft]
-        before = len(rows) - sum(1 for one in rows if not one.row.generated)
-        requests = [one.row.request for one in rows]
-        positions = [len(one.row.generated) for one in rows]
+        before = sum(1 for one in rows if one.row.generated)
+        # Whose token each row of the logits is for, and how many come between it and the row's last.
+        places = [(one, 0) for one in rows[:before]]
+        places += [(one, k) for one in rows[:before] for k in range(1, len(one.draft) + 1)]
+        places += [(one, 0) for one in rows[before:]]
         tokens, is_finite = choose(
-            logits,
-            [*requests[:before], *(one.row.request for one in drafted for _ in one.draft), *requests[before:]],
-            [
-                *positions[:before],
-                *(len(one.row.generated) + k for one in drafted for k in range(1, len(one.draft) + 1)),
-                *positions[before:],
-            ],
+            logits, [one.row.request for one, _ in places], [len(one.row.generated) + k for one, k in places]
         )
-        unclean = []
-        start = before
-        count = len(tokens) - len(rows)
-        for slot, one in enumerate(rows):
-            first = slot if slot < before else slot + count
-            places = [first, *range(start, start + len(one.draft))]
-            start += len(one.draft)
-            length = len(one.row.prompt_ids) + len(one.row.generated)
-            accepted = 0
-            for place, guess in zip(places, [*one.draft, None], strict=True):
-                self._push(one, tokens[place], is_finite[place])
-                if one.row.is_finished or tokens[place] != guess:
+        if len(places) > len(rows) and not all(is_finite):
+            return False
+        chosen: dict[int, list[tuple[int, bool]]] = {id(one): [] for one in rows}
+        for (one, _), token, has_numbers in zip(places, tokens, is_finite, strict=True):
+            chosen[id(one)].append((token, has_numbers))
+        for one in rows:
+            right = 0
+            for (token, has_numbers), guess in zip(chosen[id(one)], [*one.draft, None], strict=True):
+                self._push(one, token, has_numbers)
+                right += token == guess
+                if one.row.is_finished or token != guess:
                     break
-                accepted += 1
-            if one.draft:
-                self._drafts.judge(one.match, len(one.draft), accepted)
-            if not all(is_finite[place] for place in places[1:]):
-                unclean.append((slot, length))
-        return unclean
+            if one.text is not None:
+                self.guesses.judge(one.match, len(one.draft), right)
+        return True
 
     def _push(self, one: Making, token: int, is_finite: bool) -> None:
         row = one.row
@@ -258,7 +255,7 @@ class Generator:
         row.has_failed = not is_finite
         row.is_finished = row.has_failed or one.watch.push(token)
         if one.text is not None:
-            self._drafts.push(one.text, token)
+            self.guesses.push(one.text, token)
 
     def _text(self, row: Row) -> str | None:
         if row.has_failed:
@@ -298,20 +295,22 @@ class Generator:
         return rows
 
     @torch.inference_mode()
-    def steps(self, rows: Sequence[Row]) -> Iterator[int]:
+    def steps(self, rows: Sequence[Row], *, has_drafts: bool = False) -> Iterator[int]:
         """Generate a token a step for every unfinished row, and yield how many are left; the first reads the prompts.
 
         Args:
             rows: begun anew; their ``generated`` is filled in.
+            has_drafts: more than a token a step, where `drafts` says that this can be.
         """
         if self.uses_slots:
             flow = Flow(rows, len(rows))
             with self.prepacked.used():
-                for _ in self._flow(flow, self.new_slots(len(rows), max(row.tokens for row in rows))):
+                slots = self.new_slots(len(rows), max(row.tokens for row in rows))
+                for _ in self._flow(flow, slots, has_drafts=has_drafts and self.drafts):
                     yield len(flow.active)
             return
         batch = Batch(rows)
-        making = {id(row): self._begin(row) for row in rows}
+        making = {id(row): self._begin(row, has_drafts=False) for row in rows}
         most = max(len(row.prompt_ids) for row in rows) + max(row.request.max_new_tokens for row in rows)
         state, logits = self.runner.read([row.prompt_ids for row in rows], most)
         while True:

@@ -90,7 +90,8 @@ def probe(runner: ModelRunner, max_length: int) -> float:
 
 @torch.inference_mode()
 def probe_slots(generator: Generator, max_length: int) -> float:
-    """Do the same in slots, rows joining one by one; sets ``is_invariant`` where company changes no bit of a row.
+    """Do the same in slots, rows joining one by one; sets ``is_invariant`` where company changes no bit of a row, and
+    ``drafts`` where drafts change none either.
 
     Rows are generated among few and among many, beside shorter and longer ones, and after a prompt that begins alike.
     """
@@ -116,11 +117,44 @@ def probe_slots(generator: Generator, max_length: int) -> float:
             if len(seen) == 1 or not torch.equal(seen[0], seen[-1]):
                 texts = [tuple(text) for text in zip(*generated, strict=True)]
                 found.append((prompts, texts, totals.tolist()))
-    generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
+        generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
+        prompts, texts, _ = found[0]
+        generator.drafts = generator.is_invariant and _can_draft(generator, prompts, texts, seen[0])
     worst = 0.0
     for prompts, texts, sums in found:
         worst = _worse(worst, _difference(model, max_length, prompts, texts, sums))
     return worst
+
+
+def _can_draft(
+    generator: Generator, prompts: Sequence[tuple[int, ...]], texts: Sequence[tuple[int, ...]], seen: torch.Tensor
+) -> bool:
+    """Return whether the first row's logits are the same bits where its tokens are drafted.
+
+    Args:
+        generator: with slots.
+        prompts, texts: the rows, and what was generated for each.
+        seen: [new tokens, vocabulary] the first row's logits, a token a step.
+    """
+    slots = generator.new_slots(len(prompts), max(map(len, prompts)) + _PROBE_TOKENS)
+    if not slots.takes_drafts:
+        return False
+    for slot, prompt in enumerate(prompts):
+        slots.read(slot, prompt)
+    lengths, half = [len(prompt) for prompt in prompts], _PROBE_TOKENS // 2
+    try:
+        # Beside it a draft that is wrong, and its own is wrong in the end.
+        wrong = [token + 1 if token else token + 2 for token in texts[0][1:half]]
+        drafts = [[*texts[0][1:half], *wrong[:-1]], wrong, *([] for _ in prompts[2:])]
+        first = slots.step([text[0] for text in texts], lengths, drafts)
+        second = slots.step(
+            [text[half] for text in texts], [length + half for length in lengths], [texts[0][half + 1 :]]
+        )
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False  # attention that is not scaled_dot_product_attention, or is called otherwise
+    rows = len(prompts)
+    found = [first[:1], first[rows : rows + half - 1], second[:1], second[rows:]]
+    return torch.equal(torch.cat(found)[: _PROBE_TOKENS - 1], seen[1:])
 
 
 def _probe_prompts(model: Any, max_length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -191,6 +191,9 @@ class Slots:
         slots: greatest number of rows.
         tokens: the most that a row can become, prompt included.
         row_multiple: a step's rows are filled up to a multiple of it, and to two at least.
+
+    Attributes:
+        takes_drafts: steps may have drafts, which make the number of their rows any.
     """
 
     def __init__(self, model: Any, slots: int, tokens: int, *, row_multiple: int = 1) -> None:
@@ -199,6 +202,8 @@ class Slots:
         self._attention = attention_of(model)
         self._dtype = model.dtype if model.dtype.is_floating_point else torch.float16
         self._multiple = row_multiple
+        # Drafts make the number of rows any.
+        self.takes_drafts = row_multiple == 1
         rows = max(2, -(-slots // row_multiple) * row_multiple)
         # The last place is where the rows write that only fill a step up.
         self._places = _whole(tokens + 1)
