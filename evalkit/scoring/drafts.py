@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-CONTEXTS = (8, 4, 2)
+CONTEXTS = (8, 4, 3, 2, 1)
 """Lengths of the contexts that are looked up, the longest first."""
 
 LONGEST_MATCH = 24
@@ -57,7 +57,7 @@ class Drafts:
     def begin(self, prompt: Sequence[int]) -> Text:
         """Take up a text; returns what the other methods are to be given."""
         text = Text(prompt)
-        for stop in range(2, len(text.tokens)):
+        for stop in range(1, len(text.tokens)):
             self._remember(text.tokens, stop)
         return text
 

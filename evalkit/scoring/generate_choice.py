@@ -61,6 +61,8 @@ def choose_generator(
 _PROBE_TOKENS = 8
 _PROBE_MATES = 17
 """Rows beside the one that is looked at; with it no multiple of four."""
+_PROBE_DRAFTED = 45
+"""Tokens of a draft beside it."""
 _PROBE_TOLERANCE = 1e-3
 _PROBE_TOLERANCE_HALF = 0.05 * _PROBE_TOKENS
 """Rounding alone, of half-precision logits, in the log-probability of the probe's tokens together."""
@@ -119,7 +121,7 @@ def probe_slots(generator: Generator, max_length: int) -> float:
                 found.append((prompts, texts, totals.tolist()))
         generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
         prompts, texts, _ = found[0]
-        generator.drafts = generator.is_invariant and _can_draft(generator, prompts, texts, seen[0])
+        generator.drafts = generator.is_invariant and _can_draft(generator, max_length, prompts, texts, seen[0])
     worst = 0.0
     for prompts, texts, sums in found:
         worst = _worse(worst, _difference(model, max_length, prompts, texts, sums))
@@ -127,31 +129,36 @@ def probe_slots(generator: Generator, max_length: int) -> float:
 
 
 def _can_draft(
-    generator: Generator, prompts: Sequence[tuple[int, ...]], texts: Sequence[tuple[int, ...]], seen: torch.Tensor
+    generator: Generator,
+    max_length: int,
+    prompts: Sequence[tuple[int, ...]],
+    texts: Sequence[tuple[int, ...]],
+    seen: torch.Tensor,
 ) -> bool:
     """Return whether the first row's logits are the same bits where its tokens are drafted.
 
     Args:
         generator: with slots.
+        max_length: the model's context length in tokens.
         prompts, texts: the rows, and what was generated for each.
         seen: [new tokens, vocabulary] the first row's logits, a token a step.
     """
-    slots = generator.new_slots(len(prompts), max(map(len, prompts)) + _PROBE_TOKENS)
-    if not slots.takes_drafts:
+    lengths, half = [len(prompt) for prompt in prompts], _PROBE_TOKENS // 2
+    # Beside it a long draft that is wrong, so that there are many tokens; its own is wrong in the end.
+    room = min(_PROBE_DRAFTED, max_length - lengths[1] - 1) if len(prompts) > 1 else 0
+    drafts = [[*texts[0][1:half], texts[0][half - 1]], [texts[0][0]] * room, *([] for _ in prompts[2:])]
+    slots = generator.new_slots(len(prompts), max(lengths) + _PROBE_TOKENS + _PROBE_DRAFTED)
+    if not slots.takes_drafts or min(room, half - 1) < 1:
         return False
     for slot, prompt in enumerate(prompts):
         slots.read(slot, prompt)
-    lengths, half = [len(prompt) for prompt in prompts], _PROBE_TOKENS // 2
     try:
-        # Beside it a draft that is wrong, and its own is wrong in the end.
-        wrong = [token + 1 if token else token + 2 for token in texts[0][1:half]]
-        drafts = [[*texts[0][1:half], *wrong[:-1]], wrong, *([] for _ in prompts[2:])]
         first = slots.step([text[0] for text in texts], lengths, drafts)
-        second = slots.step(
-            [text[half] for text in texts], [length + half for length in lengths], [texts[0][half + 1 :]]
-        )
-    except (RuntimeError, TypeError, ValueError, IndexError):
-        return False  # attention that is not scaled_dot_product_attention, or is called otherwise
+        later = [length + half for length in lengths]
+        second = slots.step([text[half] for text in texts], later, [texts[0][half + 1 :]])
+    except Exception:
+        # Attention that is not scaled_dot_product_attention, or called otherwise; whatever the model's code raises then.
+        return False
     rows = len(prompts)
     found = [first[:1], first[rows : rows + half - 1], second[:1], second[rows:]]
     return torch.equal(torch.cat(found)[: _PROBE_TOKENS - 1], seen[1:])
