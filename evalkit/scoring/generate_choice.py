@@ -157,7 +157,7 @@ def _can_draft(
         later = [length + half for length in lengths]
         second = slots.step([text[half] for text in texts], later, [texts[0][half + 1 :]])
     except Exception:
-        # Attention that is not scaled_dot_product_attention, or called otherwise; whatever the model's code raises then.
+        # Attention that is not scaled_dot_product_attention, or is called otherwise: whatever the code raises then.
         return False
     rows = len(prompts)
     found = [first[:1], first[rows : rows + half - 1], second[:1], second[rows:]]
