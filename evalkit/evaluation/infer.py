@@ -183,8 +183,11 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
         )
         row = Row(request, tuple(ids), [0])
         with lm.running():
-            for _ in generator.steps([row]):
-                writer.push(row.generated[-1])
+            known = 0
+            for _ in generator.steps([row], has_drafts=True):
+                for token in row.generated[known:]:
+                    writer.push(token)
+                known = len(row.generated)
         generated = row.generated
     writer.end()
     return generated, writer.times

@@ -2,8 +2,9 @@
 
 What is saved: equal prompts are read once, however many samples are wanted, and so is what prompts begin with in
 common; a finished row makes room for the next at once (``schedule``); keys and values are written in place instead of
-copied at each step (``slots``); on the CPU the weights lie as its products want them (``prepacked``); stop strings are
-looked for in the last few tokens instead of once a stop string over the whole batch (``completion.Stream``).
+copied at each step (``slots``); where texts repeat what was said before, a step gives several tokens (``drafts``); on
+the CPU the weights lie as its products want them (``prepacked``); stop strings are looked for in the last few tokens
+instead of once a stop string over the whole batch (``completion.Stream``).
 
 Models that slots are not for (their positions come from a mask, or change with the batch's longest row) are generated
 for batch by batch, with keys and values that grow (``runner``): there rows that are finished leave, and none joins.
@@ -18,12 +19,14 @@ generation_config.json are not applied: the protocol is greedy, or plain samplin
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from evalkit.errors import ModelError
+from evalkit.scoring.drafts import Drafts, Text
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.parts import Budget, halved, in_parts, is_out_of_memory, release_cache
 from evalkit.scoring.prepacked import Prepacked
@@ -36,6 +39,28 @@ from evalkit.scoring.stopping import Stopping, Watch
 
 MAX_ROWS = 64
 """Greatest number of rows of a batch."""
+
+
+@dataclass(eq=False)
+class Making:
+    """A row whose text is being made.
+
+    Attributes:
+        row, watch: the row, and what says when it ends.
+        text: its tokens, for drafts; None where none are made.
+        draft: how it may go on behind its last token, in this step.
+        match: tokens before the draft that agreed with where it is from.
+    """
+
+    row: Row
+    watch: Watch
+    text: Text | None = None
+    draft: list[int] = field(default_factory=list)
+    match: int = 0
+
+    def tokens(self, drafted: int) -> tuple[int, ...]:
+        """Return the row's tokens so far, prompt included, and the first ``drafted`` ones of its draft."""
+        return (*self.row.prompt_ids, *self.row.generated, *self.draft[:drafted])
 
 
 class Generator:
@@ -52,6 +77,8 @@ class Generator:
     Attributes:
         is_invariant: a row's numbers were seen not to depend on what else is in the batch, to the bit; for whoever
             tried it to set.
+        drafts: several tokens of a row may be looked at in one step, since that, too, was seen to change no bit.
+        guesses: what the drafts are from.
     """
 
     def __init__(
@@ -72,6 +99,8 @@ class Generator:
         self._budget = Budget(max_rows)
         self.uses_slots = uses_slots and why_no_slots(model) is None
         self.is_invariant = False
+        self.drafts = False
+        self.guesses = Drafts()
 
     @functools.cached_property
     def prepacked(self) -> Prepacked:
@@ -125,7 +154,7 @@ class Generator:
             flow.slots = size
             try:
                 with self.prepacked.used():
-                    for finished in self._flow(flow, self.new_slots(size, tokens)):
+                    for finished in self._flow(flow, self.new_slots(size, tokens), has_drafts=self.drafts):
                         for row in finished:
                             yield row, self._text(row)
                 return
@@ -144,41 +173,96 @@ class Generator:
             flow.start_again()
 
     @torch.inference_mode()
-    def _flow(self, flow: Flow, slots: Slots) -> Iterator[list[Row]]:
-        """Generate a token a step for each row of a flow in slots; yields the rows that are finished by it."""
-        watches: dict[int, Watch] = {}
+    def _flow(self, flow: Flow, slots: Slots, *, has_drafts: bool) -> Iterator[list[Row]]:
+        """Generate a token a step, or more, for each row of a flow in slots; yields the rows that this finishes."""
+        making: dict[int, Making] = {}
         while True:
-            logits = []
-            if flow.active:
-                lengths = [len(row.prompt_ids) + len(row.generated) - 1 for row in flow.active]
-                logits.append(slots.step([row.generated[-1] for row in flow.active], lengths))
+            rows = [making[id(row)] for row in flow.active]
+            tokens = [row.generated[-1] for row in flow.active]
+            lengths = [len(row.prompt_ids) + len(row.generated) - 1 for row in flow.active]
+            self._draft(rows)
+            logits = [slots.step(tokens, lengths, [one.draft for one in rows])] if rows else []
             for slot, row in flow.join():
-                watches[id(row)] = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
+                making[id(row)] = one = self._begin(row, has_drafts=has_drafts)
+                rows.append(one)
                 logits.append(slots.read(slot, row.prompt_ids)[None])
             if not logits:
                 return
-            self._take(torch.cat(logits) if len(logits) > 1 else logits[0], flow.active, watches)
+            while not self._take(torch.cat(logits) if len(logits) > 1 else logits[0], rows):
+                # Keys and values of a draft may be no numbers, which no mask keeps from the tokens before it.
+                for slot, length in enumerate(lengths):
+                    slots.clear(slot, length + 1)
+                    rows[slot].draft = []
+                logits[0] = slots.step(tokens, lengths)
             finished = []
             for row, slot, last in flow.leave():
-                del watches[id(row)]
+                del making[id(row)]
                 if row.has_failed:
-                    # It may have come here from the last slot.
                     slots.clear(slot)
-                    slots.clear(last)
                 if slot != last:
                     moved = flow.active[slot]
-                    slots.move(last, slot, len(moved.prompt_ids) + len(moved.generated) - 1)
+                    if moved.has_failed:
+                        slots.clear(last)  # it leaves next, and has left its numbers there
+                    else:
+                        slots.move(last, slot, len(moved.prompt_ids) + len(moved.generated) - 1)
                 finished.append(row)
             yield finished
 
-    def _take(self, logits: torch.Tensor, rows: Sequence[Row], watches: Mapping[int, Watch]) -> None:
-        """Give each row its next token by its logits."""
-        before = [(*row.prompt_ids, *row.generated) if row.request.repetition_penalty != 1 else () for row in rows]
-        tokens, is_finite = choose(logits, [row.request for row in rows], [len(row.generated) for row in rows], before)
-        for row, token, has_numbers in zip(rows, tokens, is_finite, strict=True):
-            row.generated.append(token)
-            row.has_failed = not has_numbers
-            row.is_finished = row.has_failed or watches[id(row)].push(token)
+    def _begin(self, row: Row, *, has_drafts: bool) -> Making:
+        watch = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
+        return Making(row, watch, self.guesses.begin(row.prompt_ids) if has_drafts else None)
+
+    def _draft(self, rows: Sequence[Making]) -> None:
+        """Say for each row with what its text may go on."""
+        room = READ_TOKENS - len(rows)
+        for one in rows:
+            one.draft, one.match = [], 0
+            if one.text is not None:
+                most = one.row.request.max_new_tokens - len(one.row.generated) - 1
+                one.draft, one.match = self.guesses.propose(one.text, len(rows), min(most, room))
+                room -= len(one.draft)
+
+    def _take(self, logits: torch.Tensor, rows: Sequence[Making]) -> bool:
+        """Give each row its next tokens by its logits; returns False where that must be done without drafts.
+
+        Args:
+            logits: [rows + drafted, vocabulary] of rows that have tokens, of their drafts, of rows that begin.
+            rows: those that begin last.
+        """
+        before = sum(1 for one in rows if one.row.generated)
+        # Whose token each row of the logits is for, and how many come between it and the row's last.
+        places = [(one, 0) for one in rows[:before]]
+        places += [(one, k) for one in rows[:before] for k in range(1, len(one.draft) + 1)]
+        places += [(one, 0) for one in rows[before:]]
+        tokens, is_finite = choose(
+            logits,
+            [one.row.request for one, _ in places],
+            [len(one.row.generated) + k for one, k in places],
+            [one.tokens(k) if one.row.request.repetition_penalty != 1 else () for one, k in places],
+        )
+        if len(places) > len(rows) and not all(is_finite):
+            return False
+        chosen: dict[int, list[tuple[int, bool]]] = {id(one): [] for one in rows}
+        for (one, _), token, has_numbers in zip(places, tokens, is_finite, strict=True):
+            chosen[id(one)].append((token, has_numbers))
+        for one in rows:
+            right = 0
+            for (token, has_numbers), guess in zip(chosen[id(one)], [*one.draft, None], strict=True):
+                self._push(one, token, has_numbers)
+                right += token == guess
+                if one.row.is_finished or token != guess:
+                    break
+            if one.text is not None:
+                self.guesses.judge(one.match, len(one.draft), right)
+        return True
+
+    def _push(self, one: Making, token: int, is_finite: bool) -> None:
+        row = one.row
+        row.generated.append(token)
+        row.has_failed = not is_finite
+        row.is_finished = row.has_failed or one.watch.push(token)
+        if one.text is not None:
+            self.guesses.push(one.text, token)
 
     def _text(self, row: Row) -> str | None:
         if row.has_failed:
@@ -218,26 +302,26 @@ class Generator:
         return rows
 
     @torch.inference_mode()
-    def steps(self, rows: Sequence[Row]) -> Iterator[int]:
+    def steps(self, rows: Sequence[Row], *, has_drafts: bool = False) -> Iterator[int]:
         """Generate a token a step for every unfinished row, and yield how many are left; the first reads the prompts.
 
         Args:
             rows: begun anew; their ``generated`` is filled in.
+            has_drafts: more than a token a step, where `drafts` says that this can be.
         """
         if self.uses_slots:
             flow = Flow(rows, len(rows))
             with self.prepacked.used():
-                for _ in self._flow(flow, self.new_slots(len(rows), max(row.tokens for row in rows))):
+                slots = self.new_slots(len(rows), max(row.tokens for row in rows))
+                for _ in self._flow(flow, slots, has_drafts=has_drafts and self.drafts):
                     yield len(flow.active)
             return
         batch = Batch(rows)
-        watches = {
-            id(row): self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens) for row in rows
-        }
+        making = {id(row): self._begin(row, has_drafts=False) for row in rows}
         most = max(len(row.prompt_ids) for row in rows) + max(row.request.max_new_tokens for row in rows)
         state, logits = self.runner.read([row.prompt_ids for row in rows], most)
         while True:
-            self._take(logits, batch.active, watches)
+            self._take(logits, [making[id(row)] for row in batch.active])
             kept = batch.leave()
             yield len(batch.active)
             if not batch.active:

@@ -62,6 +62,8 @@ PROBE_TOKENS = 8
 """Tokens that a probe generates of each prompt."""
 _PROBE_MATES = 17
 """Rows beside the one that is looked at; with it no multiple of four."""
+_PROBE_DRAFTED = 45
+"""Tokens of a draft beside it."""
 _PROBE_TOLERANCE = 1e-3
 _PROBE_TOLERANCE_HALF = 0.05 * PROBE_TOKENS
 """Rounding alone, of half-precision logits, in the log-probability of the probe's tokens together."""
@@ -91,7 +93,8 @@ def probe(runner: ModelRunner, max_length: int) -> float:
 
 @torch.inference_mode()
 def probe_slots(generator: Generator, max_length: int) -> float:
-    """Do the same in slots, rows joining one by one; sets ``is_invariant`` where company changes no bit of a row.
+    """Do the same in slots, rows joining one by one; sets ``is_invariant`` where company changes no bit of a row, and
+    ``drafts`` where drafts change none either.
 
     Rows are generated among few and among many, beside shorter and longer ones, and after a prompt that begins alike.
     """
@@ -117,11 +120,49 @@ def probe_slots(generator: Generator, max_length: int) -> float:
             if len(seen) == 1 or not torch.equal(seen[0], seen[-1]):
                 texts = [tuple(text) for text in zip(*generated, strict=True)]
                 found.append((prompts, texts, totals.tolist()))
-    generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
+        generator.is_invariant = all(torch.equal(seen[0], again) for again in seen[1:])
+        prompts, texts, _ = found[0]
+        generator.drafts = generator.is_invariant and _can_draft(generator, max_length, prompts, texts, seen[0])
     worst = 0.0
     for prompts, texts, sums in found:
         worst = _worse(worst, difference(model, max_length, prompts, texts, sums))
     return worst
+
+
+def _can_draft(
+    generator: Generator,
+    max_length: int,
+    prompts: Sequence[tuple[int, ...]],
+    texts: Sequence[tuple[int, ...]],
+    seen: torch.Tensor,
+) -> bool:
+    """Return whether the first row's logits are the same bits where its tokens are drafted.
+
+    Args:
+        generator: with slots.
+        max_length: the model's context length in tokens.
+        prompts, texts: the rows, and what was generated for each.
+        seen: [new tokens, vocabulary] the first row's logits, a token a step.
+    """
+    lengths, half = [len(prompt) for prompt in prompts], PROBE_TOKENS // 2
+    # Beside it a long draft that is wrong, so that there are many tokens; its own is wrong in the end.
+    room = min(_PROBE_DRAFTED, max_length - lengths[1] - 1) if len(prompts) > 1 else 0
+    drafts = [[*texts[0][1:half], texts[0][half - 1]], [texts[0][0]] * room, *([] for _ in prompts[2:])]
+    slots = generator.new_slots(len(prompts), max(lengths) + PROBE_TOKENS + _PROBE_DRAFTED)
+    if not slots.takes_drafts or min(room, half - 1) < 1:
+        return False
+    for slot, prompt in enumerate(prompts):
+        slots.read(slot, prompt)
+    try:
+        first = slots.step([text[0] for text in texts], lengths, drafts)
+        later = [length + half for length in lengths]
+        second = slots.step([text[half] for text in texts], later, [texts[0][half + 1 :]])
+    except Exception:
+        # Attention that is not scaled_dot_product_attention, or is called otherwise: whatever the code raises then.
+        return False
+    rows = len(prompts)
+    found = [first[:1], first[rows : rows + half - 1], second[:1], second[rows:]]
+    return torch.equal(torch.cat(found)[: PROBE_TOKENS - 1], seen[1:])
 
 
 def probe_prompts(model: Any, max_length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import transformers.cache_utils
+from torch.overrides import TorchFunctionMode
 
 from evalkit.scoring.attention import attention_of
 from evalkit.scoring.head import selected_logits
@@ -120,6 +123,66 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # see above
     get_max_cache_shape = get_max_length
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The draft of a row: its slot, its tokens, their places there, and where they are among a step's tokens."""
+
+    slot: int
+    tokens: Sequence[int]
+    places: range
+    rows: slice
+
+
+def _parts(rows: int, lengths: Sequence[int], drafts: Sequence[Sequence[int]]) -> list[_Part]:
+    found, start = [], rows
+    for slot, draft in enumerate(drafts):
+        if draft:
+            first = lengths[slot] + 1
+            places = range(first, first + len(draft))
+            found.append(_Part(slot, draft, places, slice(start, start + len(draft))))
+            start += len(draft)
+    return found
+
+
+class _Drafted(TorchFunctionMode):
+    """Answers ``scaled_dot_product_attention`` for a step with drafts: several of its tokens look at one slot.
+
+    A token is a query of its own, as without a draft, and so are its numbers: with several queries at once the kernels
+    add up in another order.
+
+    Args:
+        rows: so many tokens come first, each with the slot of its number.
+        parts: the others.
+    """
+
+    def __init__(self, rows: int, parts: Sequence[_Part]) -> None:
+        super().__init__()
+        self._rows, self._parts = rows, parts
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return self._attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _attention(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor, **more: Any
+    ) -> torch.Tensor:
+        attend = F.scaled_dot_product_attention
+        rows = self._rows
+        found = [attend(query[:rows], key, value, attn_mask=attn_mask[:rows], **more)]
+        for part in self._parts:
+            length, count = min(_whole(part.places[-1] + 1), key.shape[2]), len(part.tokens)
+            keys, values = (of[part.slot : part.slot + 1, :, :length].expand(count, -1, -1, -1) for of in (key, value))
+            mask = attn_mask[part.rows, :, :, :length]
+            found.append(attend(query[part.rows], keys, values, attn_mask=mask, **more))
+        return torch.cat(found)
+
+
+def _whole(places: int) -> int:
+    """Return how many places are seen where so many are needed."""
+    return -(-places // PLACES) * PLACES
+
+
 class Slots:
     """Runs a model over rows in slots. Rows [0, n) are in use; who uses it says how many.
 
@@ -128,6 +191,9 @@ class Slots:
         slots: greatest number of rows.
         tokens: the most that a row can become, prompt included.
         row_multiple: a step's rows are filled up to a multiple of it, and to two at least.
+
+    Attributes:
+        takes_drafts: steps may have drafts, which make the number of their rows any.
     """
 
     def __init__(self, model: Any, slots: int, tokens: int, *, row_multiple: int = 1) -> None:
@@ -136,9 +202,11 @@ class Slots:
         self._attention = attention_of(model)
         self._dtype = model.dtype if model.dtype.is_floating_point else torch.float16
         self._multiple = row_multiple
+        # Drafts make the number of rows any.
+        self.takes_drafts = row_multiple == 1
         rows = max(2, -(-slots // row_multiple) * row_multiple)
         # The last place is where the rows write that only fill a step up.
-        self._places = -(-(tokens + 1) // PLACES) * PLACES
+        self._places = _whole(tokens + 1)
         self._window = _Window(rows, self._places)
         self._cache = transformers.cache_utils.Cache(layer_class_to_replicate=partial(_Layer, self._window))
         self._numbers = torch.arange(rows, device=self.device)
@@ -185,22 +253,35 @@ class Slots:
         self._last = (slot, prompt, logits[0])
         return logits[0]
 
-    def step(self, tokens: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
-        """Run a token of each row and return the logits [rows, vocabulary] after it.
+    def step(
+        self, tokens: Sequence[int], lengths: Sequence[int], drafts: Sequence[Sequence[int]] | None = None
+    ) -> torch.Tensor:
+        """Run a token of each row, and drafts behind some, and return the logits [rows + drafted, vocabulary] after it.
+
+        Whatever of a draft does not become part of its row is overwritten by later steps.
 
         Args:
             tokens: one for each row in use, those in slots 0, 1, 2 ...
             lengths: how many tokens each row had before it.
+            drafts: for each row what may come after its token. Their logits come behind those of the rows, in their
+                order.
         """
         window, count = self._window, len(tokens)
         rows = max(2, -(-count // self._multiple) * self._multiple)
         more = rows - count
-        ids, at, seen = self._tensor(
-            [[*tokens, *[0] * more], [*lengths, *[self._places - 1] * more], [*lengths, *[0] * more]]
+        parts = _parts(rows, lengths, drafts or ())
+        ids, at, seen, owner = self._tensor(
+            [
+                [*tokens, *[0] * more, *(token for part in parts for token in part.tokens)],
+                [*lengths, *[self._places - 1] * more, *(place for part in parts for place in part.places)],
+                [*lengths, *[0] * more, *(place for part in parts for place in part.places)],
+                [*range(rows), *(part.slot for part in parts for _ in part.tokens)],
+            ]
         )
-        window.first, window.count, window.start = 0, rows, max(lengths)
-        window.at, window.rows = at, self._numbers[:rows]
-        window.length = -(-(max(lengths) + 1) // PLACES) * PLACES
+        furthest = max([*lengths, *(part.places[-1] for part in parts)])
+        window.first, window.count, window.start = 0, rows, furthest
+        window.at, window.rows = at, owner
+        window.length = _whole(furthest + 1)
         inputs = {
             "input_ids": ids[:, None],
             "position_ids": seen[:, None],
@@ -208,7 +289,11 @@ class Slots:
             "past_key_values": self._cache,
             "use_cache": True,
         }
-        return selected_logits(self.model, inputs, self._numbers[:rows])[:count]
+        everything = torch.arange(len(ids), device=self.device)
+        if not parts:
+            return selected_logits(self.model, inputs, everything[:count])
+        with _Drafted(rows, parts):
+            return selected_logits(self.model, inputs, torch.cat([everything[:count], everything[rows:]]))
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first places of a slot to another."""
@@ -224,12 +309,12 @@ class Slots:
             _, prompt, logits = self._last
             self._last = (target, prompt, logits) if self._last[0] == source else None
 
-    def clear(self, slot: int) -> None:
-        """Forget what is in a slot: numbers that are none are kept out by no mask."""
+    def clear(self, slot: int, start: int = 0) -> None:
+        """Forget what is in a slot from a place on: numbers that are none are kept out by no mask."""
         for layer in self._cache.layers:
-            layer.keys[slot].zero_()
-            layer.values[slot].zero_()
-        if self._last is not None and self._last[0] == slot:
+            layer.keys[slot, :, start:].zero_()
+            layer.values[slot, :, start:].zero_()
+        if start == 0 and self._last is not None and self._last[0] == slot:
             self._last = None
 
     def _mask(self, at: torch.Tensor, length: int) -> Any:

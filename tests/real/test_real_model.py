@@ -6,6 +6,7 @@ what it scores on whole tasks. EVALKIT_REAL=slow asks for the long form.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -185,3 +186,47 @@ def test_the_dry_run_counts_what_the_run_does(ours: RunRecord, model: str, data:
                 and sample.doc_id < 2)  # fmt: skip
     assert re.search(rf"\| all +\| +1 \| +2 \| +{asked:,} \|", done.stdout), done.stdout
     assert ours.preflight == ()
+
+
+def test_drafts_change_no_bit_of_the_logits(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logits of every token of a text are those of a token a step, row by row, whatever was drafted."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from evalkit.scoring import generate as module
+    from evalkit.scoring.generate_choice import choose_generator
+    from evalkit.scoring.requests import GenerationRequest
+    from evalkit.scoring.sampling import choose
+
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    stem = "def add(a, b):\n    return a + b\n\n\ndef sub(a, b):\n    return a - b\n\n\n"
+    requests = [GenerationRequest(stem + name, (), 48) for name in ("def mul(a, b):\n", "def neg(a):", "print(", "# 1")]
+    requests += [
+        GenerationRequest(stem, (), 40, temperature=temperature, sample=k) for temperature in (0.2, 1.0) for k in (0, 1)
+    ]
+    seen: list[dict[tuple[GenerationRequest, int], bytes]] = []
+    for drafts, rows in ((False, 1), (True, 1), (True, 3), (True, 64)):
+        generator, reason = choose_generator(loaded, tokenizer, max_length=512)
+        assert generator is not None, reason
+        if not generator.drafts:
+            pytest.skip("this processor's kernels give rows other bits in other company")
+        generator.drafts = drafts
+        generator._budget.size = rows
+        found: dict[tuple[GenerationRequest, int], bytes] = {}
+
+        def watched(
+            logits: torch.Tensor, of: list[GenerationRequest], positions: list[int], found: Any = found
+        ) -> tuple[list[int], list[bool]]:
+            for row, request, position in zip(logits, of, positions, strict=True):
+                found[request, position] = hashlib.sha256(row.numpy().tobytes()).digest()
+            return choose(logits, of, positions)
+
+        monkeypatch.setattr(module, "choose", watched)
+        made = list(generator.stream(generator.rows(requests)))
+        assert bool(generator.guesses.accepted) == drafts
+        # What was looked at behind a text's end is no part of it.
+        seen.append(
+            {key: found[key] for row, _ in made for key in [(row.request, k) for k in range(len(row.generated))]}
+        )
+    assert all(again == seen[0] for again in seen[1:])

@@ -185,37 +185,107 @@ def test_a_waiting_row_joins_when_another_is_finished(mistral: Any) -> None:
     assert len(shapes) == 4 + 9, "the last row ends a step after the longest"
 
 
-def test_a_text_is_the_same_alone_and_in_any_company(mistral: Any) -> None:
-    """To the bit, which the probe finds here: the logits of each step, whatever shares the batch and joins it."""
+def test_a_text_is_the_same_alone_and_in_any_company(mistral: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, which the probe finds here: the logits of each step, whatever shares the batch or is drafted."""
     import torch
 
+    from evalkit.scoring import generate as module
     from evalkit.scoring.generate_choice import choose_generator
+    from evalkit.scoring.sampling import choose
 
     requests = [GenerationRequest(prompt, (), 4 + 5 * (k % 3)) for k, prompt in enumerate(prompts())]
 
-    def logits_of(rows: int, some: list[GenerationRequest]) -> dict[GenerationRequest, list[torch.Tensor]]:
+    def logits_of(
+        rows: int, some: list[GenerationRequest], *, drafts: bool = False
+    ) -> dict[GenerationRequest, dict[int, torch.Tensor]]:
         generator, _ = choose_generator(mistral, tokenizer(), max_length=MAX_LENGTH)
         assert generator is not None
         if not generator.is_invariant:
             pytest.skip("this processor's kernels give rows other bits in other company")
         generator._budget.size = rows
-        seen: dict[GenerationRequest, list[torch.Tensor]] = {}
-        take = generator._take
+        generator.drafts = generator.drafts and drafts
+        propose = generator.guesses.propose
 
-        def watched(logits: torch.Tensor, active: Any, watches: Any) -> None:
-            for row, of_row in zip(active, logits, strict=True):
-                seen.setdefault(row.request, []).append(of_row.clone())
-            take(logits, active, watches)
+        def and_wrong(text: Any, rows: int, most: int) -> tuple[list[int], int]:
+            draft, match = propose(text, rows, most)
+            return [*draft, 7][:most], max(match, 1)
 
-        generator._take = watched  # type: ignore[method-assign]
+        monkeypatch.setattr(generator.guesses, "propose", and_wrong)
+        seen: dict[GenerationRequest, dict[int, torch.Tensor]] = {}
+
+        def watched(logits: torch.Tensor, of: list[GenerationRequest], positions: list[int]) -> Any:
+            # What comes behind a wrong draft is looked at again, for the right token.
+            for row, request, position in zip(logits, of, positions, strict=True):
+                seen.setdefault(request, {})[position] = row.clone()
+            return choose(logits, of, positions)
+
+        monkeypatch.setattr(module, "choose", watched)
         generator.generate(some)
+        if generator.drafts:
+            assert generator.guesses.accepted > 0
+            assert generator.guesses.drafted > generator.guesses.accepted
         return seen
 
     together = logits_of(64, requests)
-    for alone in (logits_of(1, requests), logits_of(3, requests[::-1]), logits_of(5, requests[2:6])):
+    for alone in (
+        logits_of(1, requests),
+        logits_of(3, requests[::-1]),
+        logits_of(5, requests[2:6]),
+        logits_of(64, requests, drafts=True),
+        logits_of(2, requests[::-1], drafts=True),
+    ):
         for request, steps in alone.items():
-            assert len(steps) == len(together[request]) == request.max_new_tokens
-            assert all(torch.equal(a, b) for a, b in zip(steps, together[request], strict=True))
+            assert sorted(steps) == sorted(together[request]) == list(range(request.max_new_tokens))
+            assert all(torch.equal(steps[k], together[request][k]) for k in steps)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+def test_drafts_change_no_text(mistral: Any, temperature: float) -> None:
+    """Neither right ones nor wrong ones, nor tokens in them for which the model has no numbers."""
+    import torch
+
+    from evalkit.scoring.generate import Generator
+
+    model = copy.deepcopy(mistral)
+    broken = tokenizer().get_vocab()["z"]
+    with torch.no_grad():
+        model.get_input_embeddings().weight[broken] = float("nan")
+    requests = [
+        GenerationRequest(prompt, ("?",), 20, temperature=temperature, sample=sample)
+        for prompt in ("abc", "bca", "cab", "acb", "ab ab ab ab")
+        for sample in range(3 if temperature else 1)
+    ]
+    expected: dict[GenerationRequest, tuple[int, ...]] = {}
+    for rows in (1, 2, 3, 64):
+        plain = Generator(model, tokenizer(), max_length=MAX_LENGTH, max_rows=rows)
+        alone = {row.request: tuple(row.generated) for row, _ in plain.stream(plain.rows(requests))}
+        assert plain.guesses.drafted == 0
+        # Rows that fail leave those alone that move into their slots.
+        expected = expected or alone
+        assert alone == expected
+        for guess in ("own", "right", "wrong", "none"):
+            generator = Generator(model, tokenizer(), max_length=MAX_LENGTH, max_rows=rows)
+            generator.drafts = True
+            if guess != "own":
+                generator._draft = functools.partial(  # type: ignore[method-assign]
+                    _guess, expected=expected, guess=guess, broken=broken
+                )
+            found = {row.request: tuple(row.generated) for row, _ in generator.stream(generator.rows(requests))}
+            assert found == expected, guess
+            if guess == "right":
+                assert generator.guesses.accepted == generator.guesses.drafted > 0
+            if guess == "none":
+                assert generator.guesses.accepted == 0
+
+
+def _guess(rows: Any, *, expected: dict[GenerationRequest, tuple[int, ...]], guess: str, broken: int) -> None:
+    """Draft up to four tokens of each row's true text, or others, or what the model has no numbers for."""
+    for one in rows:
+        at = len(one.row.generated)
+        room = min(4, one.row.request.max_new_tokens - at - 1)
+        right = list(expected[one.row.request][at : at + room])
+        wrong = [*right[:1], *(3 + token % 20 for token in right[1:])]
+        one.draft = {"right": right, "wrong": wrong, "none": [broken] * room}[guess]
 
 
 def test_a_row_without_numbers_leaves_its_neighbours_and_followers_alone(mistral: Any) -> None:
