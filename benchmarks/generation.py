@@ -54,6 +54,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--max-new-tokens", type=int, default=0, help="lower every measure's limit to this")
     parser.add_argument("--batches", default="4,16,64", help="lm-eval's batch sizes")
+    parser.add_argument("--no-drafts", action="store_true", help="let evalkit generate a token a step")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--device", default="cpu")
@@ -112,6 +113,7 @@ def side_evalkit(options: argparse.Namespace, measure: str) -> dict[str, Any]:
     generator, reason = choose_generator(model, tokenizer, max_length=2048)
     if generator is None:
         raise SystemExit(reason)
+    generator.drafts = generator.drafts and not options.no_drafts
     seen: dict[str, int] = {}
     requests = []
     for one in wanted:
@@ -133,7 +135,13 @@ def side_evalkit(options: argparse.Namespace, measure: str) -> dict[str, Any]:
             tokens += len(row.generated)
             for index in row.indices:
                 texts[index] = text
-    return clock.found | {"texts": texts, "tokens": tokens, "is_invariant": generator.is_invariant}
+    return clock.found | {
+        "texts": texts,
+        "tokens": tokens,
+        "is_invariant": generator.is_invariant,
+        "drafted": generator.guesses.drafted,
+        "accepted": generator.guesses.accepted,
+    }
 
 
 def side_vllm(options: argparse.Namespace, measure: str) -> dict[str, Any]:

@@ -213,11 +213,11 @@ def test_a_text_is_the_same_alone_and_in_any_company(mistral: Any, monkeypatch: 
         monkeypatch.setattr(generator.guesses, "propose", and_wrong)
         seen: dict[GenerationRequest, dict[int, torch.Tensor]] = {}
 
-        def watched(logits: torch.Tensor, of: list[GenerationRequest], positions: list[int]) -> Any:
+        def watched(logits: torch.Tensor, of: list[GenerationRequest], positions: list[int], before: Any) -> Any:
             # What comes behind a wrong draft is looked at again, for the right token.
             for row, request, position in zip(logits, of, positions, strict=True):
                 seen.setdefault(request, {})[position] = row.clone()
-            return choose(logits, of, positions)
+            return choose(logits, of, positions, before)
 
         monkeypatch.setattr(module, "choose", watched)
         generator.generate(some)
@@ -444,6 +444,7 @@ def test_texts_with_a_penalty_are_those_of_transformers(mistral: Any, penalty: f
     import torch
 
     from evalkit.scoring.generate import Generator
+    from evalkit.scoring.generate_choice import choose_generator
     from evalkit.scoring.stopping import Stopping
 
     generator, stopping = Generator(mistral, tokenizer(), max_length=MAX_LENGTH), Stopping(mistral, tokenizer())
@@ -466,3 +467,8 @@ def test_texts_with_a_penalty_are_those_of_transformers(mistral: Any, penalty: f
     assert generator.generate(requests) == [text for _, text in sorted(expected)] != plain
     batches = Generator(mistral, tokenizer(), max_length=MAX_LENGTH, uses_slots=False, max_rows=3)
     assert batches.generate(requests) == generator.generate(requests)
+    drafting, _ = choose_generator(mistral, tokenizer(), max_length=MAX_LENGTH)
+    assert drafting is not None
+    assert drafting.generate(requests) == generator.generate(requests)
+    # A penalty below 1 makes texts repeat themselves, where drafts are right.
+    assert penalty > 1 or not drafting.drafts or drafting.guesses.accepted > 0
