@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import click
 
-from evalkit.arguments import RunLike, check, check_known, name_of, path_of, plain, texts_of
+from evalkit.arguments import RunLike, check_known, checked, name_of, path_of, plain, texts_of
 from evalkit.config import ModelConfig, RunConfig, make_config
 from evalkit.errors import ConfigError, StoreError
 from evalkit.options import build, given, settings_of, typed_dict
@@ -183,10 +183,12 @@ def run(
             known.
     """
     check_known(options, settings_of(RunConfig), "run")
-    check("run", config=(plain("run", "config", config), str | None), quiet=(quiet, bool))
+    config, quiet, dry_run = checked(
+        "run", config=(config, str | None), quiet=(quiet, bool), dry_run=(dry_run, bool | None)
+    )
     asked = {name: plain("run", name, value) for name, value in options.items()}
     command = ["evalkit.run", *(f"{name}={value}" for name, value in asked.items())]
-    return run_as_asked(config, asked | {"dry_run": plain("run", "dry_run", dry_run)}, command, quiet=quiet)
+    return run_as_asked(config, asked | {"dry_run": dry_run}, command, quiet=quiet)
 
 
 def run_as_asked(
@@ -229,7 +231,7 @@ def read_run(path: RunLike, *, partial: bool = False) -> Run:
     Raises:
         StoreError: no finished run is there, it is damaged, or it was written by a newer evalkit.
     """
-    check("read_run", partial=(partial, bool))
+    (partial,) = checked("read_run", partial=(partial, bool))
     folder = path_of(path)
     if partial and not (folder / RUN_FILE).exists() and folder.name != RUN_FILE:
         from evalkit.evaluation.partial import partial_record
@@ -300,9 +302,7 @@ def gate(
         StoreError, DataError, ModelError: as for a run.
     """
     check_known(options, GATED_OPTIONS, "gate")
-    margin, alpha = plain("gate", "margin", margin), plain("gate", "alpha", alpha)
-    order_seed, run_model = plain("gate", "order_seed", order_seed), plain("gate", "run_model", run_model)
-    check(
+    margin, alpha, across_protocols, allow_missing, run_model, order_seed, quiet = checked(
         "gate",
         margin=(margin, float | None),
         alpha=(alpha, float | None),
@@ -377,7 +377,7 @@ def audit(path: PathLike, *, strict: bool = False) -> Audit:
     """
     from evalkit.baselines.audit.findings import audit_file
 
-    check("audit", strict=(strict, bool))
+    (strict,) = checked("audit", strict=(strict, bool))
     return audit_file(path_of(path), strict=strict)
 
 
@@ -403,7 +403,9 @@ def leaderboard(
     """
     from evalkit.comparison.leaderboard import Leaderboard, standings
 
-    check("leaderboard", sort=(sort, str), all=(all, bool), across_protocols=(across_protocols, bool))
+    sort, all, across_protocols = checked(
+        "leaderboard", sort=(sort, str), all=(all, bool), across_protocols=(across_protocols, bool)
+    )
     several = runs if isinstance(runs, Iterable) and not isinstance(runs, (str, bytes, os.PathLike)) else [runs]
     names = [name_of(each) for each in several]
     models = standings(names, all_records=all, warn=warn or (lambda line: _say(f"warning: {line}")))

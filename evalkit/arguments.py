@@ -63,8 +63,11 @@ def plain(function: str, name: str, value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, (set, frozenset)):
         raise ConfigError(f"evalkit.{function}: {name}: a set has no order; give a list")
-    if hasattr(value, "tolist"):
-        return value.tolist()
+    if isinstance(value, type):
+        raise ConfigError(f"evalkit.{function}: {name}: expected a value, found the type {value.__name__}")
+    # Of what NumPy has and Python has not, tolist gives the same again.
+    if hasattr(value, "tolist") and type(found := value.tolist()) is not type(value):
+        return plain(function, name, found)
     if isinstance(value, (list, tuple)):
         return [plain(function, name, item) for item in value]
     if isinstance(value, int) and value.bit_length() > 64:
@@ -74,11 +77,13 @@ def plain(function: str, name: str, value: Any) -> Any:
     raise ConfigError(f"evalkit.{function}: {name}: expected what a YAML file can hold, found {type(value).__name__}")
 
 
-def check(function: str, **arguments: tuple[object, Any]) -> None:
-    """Raise `ConfigError` for the first of (value, its type) that are not of it; nothing is converted."""
-    for name, (value, kind) in arguments.items():
+def checked(function: str, **arguments: tuple[object, Any]) -> list[Any]:
+    """Return the values of (value, its type) pairs as `plain` does; `ConfigError` for the first of another type."""
+    values = [plain(function, name, value) for name, (value, _) in arguments.items()]
+    for value, (name, (_, kind)) in zip(values, arguments.items(), strict=True):
         if fault := wrong(value, kind):
             raise ConfigError(f"evalkit.{function}: {name}: {fault}")
+    return values
 
 
 def check_known(options: Iterable[str], known: Iterable[str], function: str) -> None:

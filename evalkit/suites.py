@@ -149,9 +149,10 @@ def load_tasks() -> dict[str, Task]:
     return {task.name: task for suite in load_suites().values() for task in suite.tasks}
 
 
-def suite_fault(task: Task, key: str, what: str) -> ConfigError:
-    """Return the error that names what a suite's file says of a task, with its line."""
-    return _open(configs_dir() / "suites" / f"{task.suite}.yaml").fault(("tasks", task.name, key), what)
+def suite_fault(task: Task, key: str | None, what: str) -> ConfigError:
+    """Return the error that names what a suite's file says of a task, or that it names one, with its line."""
+    trail = ("tasks", task.name) if key is None else ("tasks", task.name, key)
+    return _open(configs_dir() / "suites" / f"{task.suite}.yaml").fault(trail, what)
 
 
 def question_group(task: str) -> str:

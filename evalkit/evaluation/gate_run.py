@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
@@ -33,6 +34,9 @@ from evalkit.results.reading import read_run
 from evalkit.scoring.requests import Score
 from evalkit.store.ledger import Ledger, Nowhere
 from evalkit.suites import Suite, find_suite, find_task, load_suites
+
+if TYPE_CHECKING:
+    from evalkit.tasks.lm_eval_tasks import Tasks
 
 # Stands where a generated text would.
 _NO_TEXT = ""
@@ -90,7 +94,9 @@ def gate_model(
 
     from evalkit.evaluation.preflight import check_answerer
     from evalkit.models.load import load_to_score
+    from evalkit.tasks.lm_eval_tasks import Tasks
 
+    tasks = Tasks(names, sources)
     loaded: Answerer = load_to_score(config.model, config.seed, say)
     described, theirs = identified(model.name, loaded).described, record.model
     # The baseline's dtype is no wish of the user's.
@@ -107,7 +113,7 @@ def gate_model(
 
     is_other = not _is_known_to_be(described, theirs)
     gate = SequentialGate(recorded, chosen, margin, alpha, seed, is_other=is_other)
-    asker = _Asker(loaded, config, names, sources, answers)
+    asker = _Asker(loaded, config, tasks, answers)
     while batch := gate.batch():
         gate.add(asker.score(batch))
         done, whole = gate.documents()
@@ -195,15 +201,12 @@ class _Asker:
         self,
         answerer: Answerer,
         config: RunConfig,
-        names: Sequence[str],
-        sources: Mapping[str, DataSource],
+        tasks: Tasks,
         recorded: Mapping[str, Sequence[Sample]],
     ) -> None:
-        from evalkit.tasks.lm_eval_tasks import Tasks
-
         self._answerer = answerer
         self._config = config
-        self._tasks = Tasks(names, sources)
+        self._tasks = tasks
         self._recorded = {name: {sample.doc_id: sample for sample in of_task} for name, of_task in recorded.items()}
 
     def score(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[tuple[float, bool]]]:

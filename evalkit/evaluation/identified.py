@@ -11,8 +11,8 @@ from evalkit.errors import ModelError, StoreError
 from evalkit.records.facts import ModelFacts
 from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.agreement import check_marks, check_model
-from evalkit.results.checks import check_begun, check_finished, check_numbers
+from evalkit.results.agreement import check_choices, check_documents, check_errors, check_marks, check_model
+from evalkit.results.checks import check_begun, check_finished, check_numbers, check_sample
 from evalkit.results.writing import part
 
 
@@ -74,11 +74,25 @@ def check_finished_run(record: RunRecord, samples: Sequence[Sample]) -> None:
         facts = RunFacts(**{name: getattr(record, name) for name in RunFacts.__struct_fields__})
         check_finished(facts, record.lm_eval)
         check_marks(record, samples)
+        for task in record.metrics:
+            of_task = [sample for sample in samples if sample.task == task]
+            for sample in of_task:
+                _check_sample(sample)
+            check_documents(record, task, of_task)
+            check_errors(record, task, of_task)
     except ValueError as error:
         raise StoreError(
             f"{record.folder}: not finished, since its record could not be read again: {error}; what was computed is "
             "kept, and the same command goes on once that is mended"
         ) from None
+
+
+def _check_sample(sample: Sample) -> None:
+    try:
+        check_sample(sample)
+        check_choices(sample)
+    except ValueError as error:
+        raise ValueError(f"document {sample.doc_id} of {sample.task}: {error}") from None
 
 
 def _contradiction(answerer: Answerer, error: ValueError) -> ModelError:

@@ -94,6 +94,7 @@ def run(
         runs.check_source(user_path(config.reuse))
     check_ready(config, names, sources, say)
     data = load_all(names, sources, config.limit, say)
+    tasks = _tasks(names, sources)
     parent = _folder_of_runs(config)
 
     with ExitStack() as stack:
@@ -123,7 +124,7 @@ def run(
             work=WorkDone(reused_from=wanted["reuse"]),
         )
         check_readable(answerer, facts)
-        tasks, plan, findings = _look(config, names, sources, answerer, say, clock)
+        plan, findings = _look(config, tasks, answerer, say, clock, chat=bool(with_chat(names)))
         if plan is not None:
             return Finished(None, plan)
 
@@ -169,38 +170,38 @@ def run(
         return Finished(record, run_report(record))
 
 
+def _tasks(names: Sequence[str], sources: Mapping[str, DataSource]) -> Tasks:
+    from evalkit.tasks.lm_eval_tasks import Tasks
+
+    return Tasks(names, sources)
+
+
 def _look(
-    config: RunConfig,
-    names: Sequence[str],
-    sources: Mapping[str, DataSource],
-    answerer: Answerer,
-    say: Say,
-    clock: float,
-) -> tuple[Tasks, str | None, list[str]]:
-    """Return the tasks with their requests, the plan where only that is wanted, and the warnings.
+    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, *, chat: bool
+) -> tuple[str | None, list[str]]:
+    """Build all requests; return the plan where only that is wanted, and the warnings.
 
     Args:
         clock: `time.monotonic` at the beginning.
+        chat: whether some task always asks through the chat template.
 
     Raises:
         ModelError, ConfigError: nothing right can come.
     """
     from evalkit.evaluation.preflight import check_answerer, check_asked, model_here
-    from evalkit.tasks.lm_eval_tasks import Tasks
 
-    findings = check_answerer(config, answerer, chat=bool(with_chat(names)))
-    tasks = Tasks(names, sources)
+    findings = check_answerer(config, answerer, chat=chat)
     tasks.build(config, answerer)
     requests = tasks.requests()
     findings += check_asked(config.model.name, answerer, requests)
     for finding in findings:
         say(f"warning: {finding}")
     if not config.dry_run:
-        return tasks, None, findings
+        return None, findings
     from evalkit.evaluation.dry_run import plan_text
 
     plan = plan_text(model_here(answerer), requests, time.monotonic() - clock)
-    return tasks, plan + "\n\ndry run: nothing was scored and nothing was written", findings
+    return plan + "\n\ndry run: nothing was scored and nothing was written", findings
 
 
 @contextmanager

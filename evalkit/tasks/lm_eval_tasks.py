@@ -3,7 +3,7 @@
 Everything else in evalkit sees `ScoreRequest` and `TextRequest`, and hands answers back. What of lm-eval 0.4 is used
 here, so that a new release is checked in one place:
 
-    public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata).load
+    public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata): load, task_index
               lm_eval.evaluator.evaluate (calls ``loglikelihood`` and ``generate_until`` of what it takes for a model)
               lm_eval.api.metrics.mean, mean_stderr
     of tasks  eval_docs, fewshot_context, construct_requests, process_results, set_config, config, instances
@@ -30,10 +30,11 @@ from evalkit.answering.asking import ask_scores, ask_texts
 from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
+from evalkit.errors import ConfigError, EvalkitError
 from evalkit.paths import configs_dir
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
-from evalkit.suites import find_task, suite_fault
+from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.tasks.programs import Programs, VerdictFilter
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Tasks:
 
     Raises:
         DataError: documents are missing, incomplete or malformed.
-        ConfigError: a task's own file states another version or other metrics than its suite's.
+        ConfigError: a task's own file is missing or wrong, or states another version or other metrics than its
+            suite's.
     """
 
     def __init__(self, names: Iterable[str], sources: Mapping[str, DataSource]) -> None:
@@ -259,16 +261,30 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         include_defaults=False,
         metadata={"data": data},
     )
-    loaded = dict(manager.load(list(tasks)))
-    for name, task in loaded["tasks"].items():
-        _check_agreement(name, task.config)
+    known = load_tasks()
+    loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
+    for name in tasks:
+        if name in known and name not in manager.task_index:
+            folder = f"configs/tasks/{known[name].suite}"
+            raise suite_fault(known[name], None, f"no file in {folder}/ that can be read says 'task: {name}'")
+        try:
+            found = manager.load(name)
+        except EvalkitError:
+            raise
+        except Exception as error:  # lm-eval raises many, for what a person may have written
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(f"configs/tasks: lm-eval cannot load '{name}': {what}") from error
+        for task_name, task in found["tasks"].items():
+            _check_agreement(task_name, task.config)
+        for key, part in found.items():
+            loaded[key] |= part
     return loaded
 
 
 def _check_agreement(name: str, config: Any) -> None:
     """Refuse a task whose file and whose suite's file disagree: the one makes the scores, the other names them."""
     ours = find_task(name)
-    theirs = (config.metadata["version"], tuple(entry["metric"] for entry in config.metric_list))
+    theirs = (config.metadata or {}).get("version"), tuple(entry["metric"] for entry in config.metric_list or ())
     for what, suite, task in zip(("version", "metrics"), (ours.version, ours.metrics), theirs, strict=True):
         if suite != task:
             said, theirs_said = (f"[{', '.join(x)}]" if isinstance(x, tuple) else x for x in (suite, task))

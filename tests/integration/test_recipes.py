@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from evalkit.records.model import SCHEMA_MINOR
+
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,7 +58,7 @@ def test_an_option_is_one_line(tmp_path: Path) -> None:
     inserted(
         root / "evalkit" / "config.py",
         "    add_bos: Annotated[",
-        line.replace("gate=True", "gate=True, moves_scores=True"),
+        line.replace("since=N", f"since={SCHEMA_MINOR + 1}").replace("gate=True", "gate=True, moves_scores=True"),
     )
 
     done = evalkit(root, "run", "--model", "tiny", *ASK, "--output", "after", "--swap-space")

@@ -156,6 +156,15 @@ def test_a_type_checker_sees_a_wrong_option(tmp_path: Path) -> None:
         (lambda _: evalkit.run(model="tiny", system="\ud800"), "system: '\\ud800' is half a character"),
         (lambda _: evalkit.run(model="tiny", reuse=object()), "evalkit.run: reuse: expected what a YAML file can hold"),
         (lambda _: evalkit.run(model="tiny", dry_run=numpy.bool_(True), limit=0), "limit: 0 is not"),
+        (lambda _: evalkit.run(model="tiny", quiet=numpy.bool_(True), limit=numpy.int64(0)), "limit: 0 is not"),
+        (lambda _: evalkit.run(model="tiny", dry_run=numpy.int64(1)), "evalkit.run: dry_run: expected true or false"),
+        (lambda _: evalkit.run(model="tiny", dtype=numpy.float32), "dtype: expected a value, found the type float32"),
+        (
+            lambda _: evalkit.run(model="tiny", temperature=numpy.longdouble(1)),
+            "temperature: expected what a YAML file can hold, found longdouble",
+        ),
+        (lambda _: evalkit.run(model="tiny", limit=numpy.float64(2)), "limit: expected an integer, found 2.0"),
+        (lambda _: evalkit.run(model="tiny", limit=numpy.array([2])), "limit: expected an integer, found [2]"),
     ],
 )
 def test_an_argument_of_another_type_is_one_line(tmp_path: Path, call: Callable[..., object], says: str) -> None:
@@ -170,6 +179,9 @@ def test_nothing_given_and_numbers_of_numpy_are_taken(tmp_path: Path) -> None:
     assert [task.task for task in evalkit.compare(record, record, suite=None, task=["boolq"]).tasks] == ["boolq"]  # type: ignore[arg-type]
     assert evalkit.gate(record, record, margin=numpy.float64(30), suite=None).verdict == "pass"  # type: ignore[arg-type]
     assert evalkit.gate(record, record, margin=numpy.int64(30), suite={"gpt4all"}).verdict == "pass"  # type: ignore[arg-type]
+    assert evalkit.gate(record, record, margin=numpy.array(30.0), allow_missing=numpy.bool_(False)).verdict == "pass"
+    table = evalkit.leaderboard(record, across_protocols=numpy.bool_(True))  # type: ignore[arg-type]
+    assert table.across_protocols is True
 
 
 def test_a_run_is_found_from_another_folder_and_missed_where_it_is_gone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 from evalkit import paths, suites
+from evalkit.config import ModelConfig, RunConfig
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError, DataError
+from evalkit.evaluation.run import run
 from evalkit.evaluation.verify import log_likelihood_tasks
 from evalkit.suites import load_suites, load_tasks
 from evalkit.tasks import lm_eval_tasks
@@ -138,32 +141,69 @@ def test_documents_are_loaded_once_a_process(data_folder: Path) -> None:
     assert load("piqa", source) is load("piqa", source)
 
 
-@pytest.mark.parametrize(
-    ("line", "other", "what"),
-    [
-        (
-            "version: 1, metrics: [acc]",
-            "version: 0, metrics: [acc]",
-            "version: 0, but configs/tasks/gpt4all/boolq.yaml",
-        ),
-        (
-            "version: 1, metrics: [acc]",
-            "version: 1, metrics: [acc, f1]",
-            r"metrics: \[acc, f1\], but .*boolq.yaml says \[acc\];",
-        ),
-    ],
-)
-def test_a_suite_that_says_otherwise_than_the_task_is_refused(
-    line: str, other: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of configs/ that is read in its place."""
     configs = tmp_path / "configs"
     shutil.copytree(paths.configs_dir(), configs)
-    suite = configs / "suites" / "gpt4all.yaml"
-    text = suite.read_text(encoding="utf-8")
-    assert text.count(f"boolq: {{{line}") == 1
-    suite.write_text(text.replace(f"boolq: {{{line}", f"boolq: {{{other}"), encoding="utf-8")
-    number = text[: text.index("boolq: {")].count("\n") + 1
     for module in (lm_eval_tasks, suites):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
-    with pytest.raises(ConfigError, match=f"^configs/suites/gpt4all.yaml:{number}: tasks: boolq: {what}"):
+    return configs
+
+
+def change(file: Path, old: str, new: str) -> int:
+    """Change the one place of a file; return its line."""
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1
+
+
+VERSION = "version: 0, but configs/tasks/gpt4all/boolq.yaml says 1; make them equal"
+METRICS = "metrics: [acc, f1], but configs/tasks/gpt4all/boolq.yaml says [acc]; make them equal"
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [("version: 0, metrics: [acc]", VERSION), ("version: 1, metrics: [acc, f1]", METRICS)],
+)
+def test_a_suite_that_says_otherwise_than_the_task_is_refused_before_the_model(
+    other: str, what: str, configs: Path, tmp_path: Path
+) -> None:
+    line = change(configs / "suites/gpt4all.yaml", "boolq: {version: 1, metrics: [acc]", f"boolq: {{{other}")
+    said = f"configs/suites/gpt4all.yaml:{line}: tasks: boolq: {what}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
         load_lm_eval_tasks(["boolq"], SAMPLES)
+
+    def no_model(*_: Any) -> Any:
+        raise AssertionError("the model was loaded")
+
+    config = RunConfig(model=ModelConfig(name="tiny"), task=("boolq",), data=("samples",), output=str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+        run(config, ["run"], load=no_model)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("  version: 1", "  versoin: 1", "version: 1, but configs/tasks/gpt4all/boolq.yaml says None"),
+        ("metric: acc,", "metric: f1,", r"metrics: \[acc\], but configs/tasks/gpt4all/boolq.yaml says \[f1\]"),
+        ("task: boolq", "task: bolq", "no file in configs/tasks/gpt4all/ that can be read says 'task: boolq'"),
+        ("include: ../_template", "include: ../_templ", "no file in configs/tasks/gpt4all/ that can be read"),
+        ("metadata:", "metadata: [", "no file in configs/tasks/gpt4all/ that can be read"),
+    ],
+)
+def test_a_tasks_own_file_that_is_wrong_is_one_line_of_its_suite(old: str, new: str, what: str, configs: Path) -> None:
+    change(configs / "tasks/gpt4all/boolq.yaml", old, new)
+    with pytest.raises(ConfigError, match=rf"^configs/suites/gpt4all.yaml:\d+: tasks: boolq: {what}"):
+        load_lm_eval_tasks(["boolq"], SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("doc_to_text:", "doc_to_txt:"), ("boolq_text", "bolq_text"), ("metric: acc,", "metrik: acc,")]
+)
+def test_what_lm_eval_cannot_load_is_one_line(old: str, new: str, configs: Path) -> None:
+    change(configs / "tasks/gpt4all/boolq.yaml", old, new)
+    with pytest.raises(ConfigError, match=r"^configs/tasks: lm-eval cannot load 'boolq': .") as error:
+        load_lm_eval_tasks(["piqa", "boolq"], SAMPLES)
+    assert "\n" not in str(error.value)
