@@ -77,7 +77,7 @@ def note_packs(folder: Path) -> None:
         os.write(log, f"texts {requests[0].doc_id}\n".encode())
         return texts
 
-    def noted_stream(self: Any, batches: Any, *arguments: Any) -> Any:
+    def noted_stream(self: Any, streams: Any, batches: Any, *arguments: Any) -> Any:
         asked = {}
 
         def noted_batches() -> Any:
@@ -85,7 +85,7 @@ def note_packs(folder: Path) -> None:
                 asked[number] = positions
                 yield number, positions
 
-        for number, texts in stream(self, noted_batches(), *arguments):
+        for number, texts in stream(self, streams, noted_batches(), *arguments):
             os.write(log, f"texts {asked[number][0]}\n".encode())
             yield number, texts
 

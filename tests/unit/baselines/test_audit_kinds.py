@@ -78,6 +78,7 @@ def test_results_files_are_judged_by_their_own_documents(tmp_path: Path) -> None
     file.write_text(json.dumps(found))
     assert audit_file(file).inconsistent == ()
     found["n-samples"]["piqa"]["effective"] = 1838
+    found["config"]["limit"] = None
     file.write_text(json.dumps(found))
     assert len(audit_file(file).inconsistent) == 1
 
