@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import operator
+import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,9 +52,9 @@ def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Ses
         if not isinstance(found, Scores):
             raise ModelError(f"{who}: expected Scores, found {type(found).__name__}")
         if found.numerics is not None:
-            from evalkit.scoring.recheck import Recheck
-
-            if not isinstance(found.numerics, Recheck):
+            # Whoever has one has imported its module, which needs torch.
+            recheck = sys.modules.get("evalkit.scoring.recheck")
+            if recheck is None or not isinstance(found.numerics, recheck.Recheck):
                 raise ModelError(f"{who}: numerics: expected a Recheck or None, found {type(found.numerics).__name__}")
         answers = checked_scores(who, found.answers, len(requests))
         marks = _marks(who, found.marks, [math.isnan(logprob) for logprob, _ in answers], session.ledger)
