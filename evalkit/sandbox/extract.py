@@ -103,11 +103,12 @@ def answered_code(answer: str, entry_point: str) -> str:
 
     Args:
         answer: the generated text.
-        entry_point: name of the function asked for.
+        entry_point: name of the function asked for, or an expression that ends with it (``Solution().add``).
     """
     answer = without_thought(answer)
     blocks = [match.group("code") for match in _FENCED.finditer(answer)]
-    defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(entry_point)}\b", re.MULTILINE)
+    name = entry_point.strip().rpartition(".")[2]
+    defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(name)}\b", re.MULTILINE)
     code = next((block for block in blocks if defines.search(block)), blocks[0] if blocks else None)
     if code is None:
         start = _CODE_LINE.search(answer)

