@@ -152,6 +152,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     few_line = 0
     candidate: ModelHeading | None = None  # last heading that may be a model's name
     labels_here: list[Label] = []  # lines since the last table that say something beside the known words
+    short_labels: set[str] = set()  # what those of the file's labels say that are no sentences
     headed: list[Label] = []  # those of them that the next scores stand below
     lent = 0  # level below which a heading ends what a label above the file's first scores says; 0 without one
     headed_by: dict[int, int] = {}  # line -> level of the headings of Markdown
@@ -244,10 +245,10 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         elif name_key(text) in (name_key(current.label), name_key(current.name)):
             pass
         else:
-            short = current.label if current.label is not None and len(current.label.split()) <= 6 else None
-            current.name = current.name or short
+            current.name = current.name or (current.label if current.label in short_labels else titled)
             known = [m for m in models if name_key(m.label) == name_key(text)]
-            begin(known[0].name if known and known[0].name else text, score.line, inside=heading is not None)
+            name = text if text in short_labels else None  # the words of a sentence are nobody's name
+            begin(known[0].name if known and known[0].name else name, score.line, inside=heading is not None)
             current.label = text
             notes.append(Note(score.line, f"'{text[:60]}' stands above it: read as another model"))
 
@@ -300,6 +301,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 current, lent = models[0], 0
             headed = [label for label in headed if still_below(label, event, adjacent=label.line == line_before)]
         if isinstance(event, Label):
+            short_labels |= {event.text} if event.short or event.names else set()
             labels_here.append(event)
             headed.append(event)
             continue

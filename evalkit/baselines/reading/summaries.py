@@ -99,6 +99,10 @@ def _left_out(table: Comparison) -> list[Note]:
     return notes
 
 
+_PICTURES = re.compile(r"(?:\s*[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])+$")
+"""Pictures behind a name: a link to its log, a medal."""
+
+
 def _named_by_headings(read: list[tuple[Comparison, ModelScores]]) -> list[ModelScores]:
     """Return the models, named with the heading above their table where their own name does not tell them apart.
 
@@ -138,6 +142,7 @@ def _model(
     table: Comparison, column: int, units: Mapping[tuple[int, int], str], notes: list[Note]
 ) -> ModelScores | None:
     name = _THIS.sub("", table.headings[column].strip("*_` "))
+    name = _PICTURES.sub("", name) or name
     unmarked = name.replace(MARK, "").strip()
     if sum(bare(heading) == bare(unmarked) for heading in table.headings) == 1:
         name = unmarked  # a footnote's mark is no part of a name, unless it tells two apart

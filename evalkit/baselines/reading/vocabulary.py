@@ -34,7 +34,7 @@ _WORDS = frozenset(
     obtained of official on on-par open openai original other others our ours out outperforms over overall
     overview own page part performance performed performs please provided quality raw read report reported
     reports repository reproduce research result results row rows run runs same score scored scores see
-    several shown shows suite suites summary table tables task tasks test tested tests than thanks the their
+    several set sets shown shows suite suites summary table tables task tasks test tested tests than thanks the their
     them these this those to total trained used uses using value values version versions via was we well were
     when which with yet you your acc accuracy norm normalized percent per cent mc2 mcg mc all-round code
     coding reasoning general knowledge understanding common sense macro unweighted arithmetic subtasks subtask

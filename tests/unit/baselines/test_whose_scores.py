@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,31 @@ def test_what_cards_of_mergers_say_is_no_other_protocol(text: str, tmp_path: Pat
     for other in ("on a smaller set", "by another harness", "on only two tasks", "on a mix of other tasks", "in part"):
         found = card(f"{text}\n\nThe model was evaluated {other}.\n\n{table}", tmp_path)["Bar-7B"]
         assert found.protocol == "unknown", other
+
+
+def test_the_words_of_a_sentence_are_nobodys_name(tmp_path: Path) -> None:
+    """A merger's card, whose leaderboard rows follow a program's output: both tables are the card's model's."""
+    other = TRUTHFUL.replace("0.5050", "0.6354").replace("0.3500", "0.3699")
+    text = (
+        "I also evaluated it using Nous' benchmark suite and obtained the following results:\n\n"
+        f"### TruthfulQA\n{TRUTHFUL}\n## Usage\n\n"
+        f"> A large language model is a type of artificial intelligence.\n\n{other}"
+    )
+    found = card(text, tmp_path)
+    assert found["Foo-7B"].tasks["truthfulqa_mc"]["mc2"].value == Decimal("0.5050")
+    assert not [name for name in found if "language" in name or name == "I"]
+
+
+def test_a_suites_benchmark_set_is_no_model(tmp_path: Path) -> None:
+    text = f"AGI-Eval\n\n{HEAD}|agieval_aqua_rat|0|acc|0.2362|±|0.0267|\n\nGPT-4All Benchmark Set\n\n{OWN[12:]}"
+    (found,) = card(text, tmp_path).values()
+    assert {"agieval_aqua_rat", "boolq", "piqa"} <= set(found.tasks)
+
+
+def test_pictures_behind_a_name_are_no_part_of_it(tmp_path: Path) -> None:
+    text = (
+        "| Model | Average | AGIEval | GPT4All | TruthfulQA | Bigbench |\n|---|--:|--:|--:|--:|--:|\n"
+        "| [a/Foo-8B](https://x.y) [📄](https://x.z) 🥇 | 55.87 | 44.13 | 73.52 | 59.05 | 46.77 |\n"
+        "| [**a/Bar-8B**](https://x.y) [📄](https://x.z) | **55.06** | **43.29** | 73.33 | 57.47 | 46.17 |\n"
+    )
+    assert set(card(text, tmp_path)) == {"a/Foo-8B", "a/Bar-8B"}
