@@ -247,8 +247,8 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
         else:
             current.name = current.name or (current.label if current.label in short_labels else titled)
             known = [m for m in models if name_key(m.label) == name_key(text)]
-            name = text if text in short_labels else None  # the words of a sentence are nobody's name
-            begin(known[0].name if known and known[0].name else name, score.line, inside=heading is not None)
+            theirs = text if text in short_labels else None  # the words of a sentence are nobody's name
+            begin(known[0].name if known and known[0].name else theirs, score.line, inside=heading is not None)
             current.label = text
             notes.append(Note(score.line, f"'{text[:60]}' stands above it: read as another model"))
 
