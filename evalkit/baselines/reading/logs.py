@@ -12,20 +12,15 @@ from decimal import Decimal
 from pathlib import Path
 
 from evalkit.baselines.published import (
-    NO_SHARE,
     Comparison,
-    ComparisonRow,
-    GroupScore,
     Log,
     Note,
-    PrintedScore,
-    Row,
-    ScoreTable,
 )
-from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of, value_of
+from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of
+from evalkit.baselines.reading.comparisons import comparison_of
 from evalkit.baselines.reading.prose import Aside, Event, Label, ModelHeading, OtherHeading, SuiteHeading, read_prose
 from evalkit.baselines.reading.results_file import read_results_file
-from evalkit.baselines.reading.row_units import unit_of, unlike_an_error
+from evalkit.baselines.reading.score_tables import ScoreTables
 from evalkit.baselines.reading.sections import models_of
 from evalkit.baselines.reading.statements import says_more_than_a_row
 from evalkit.baselines.reading.table_lines import (
@@ -40,16 +35,14 @@ from evalkit.baselines.reading.table_lines import (
     split_line,
     table_line,
 )
-from evalkit.baselines.reading.telling_apart import names_of, ways_of
 from evalkit.baselines.reading.text import read_lines
 from evalkit.baselines.reading.vocabulary import label_of, names_another
-from evalkit.suites import load_suites, load_tasks
+from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
     comparison_role,
     is_benchmark,
     is_metric,
-    is_no_share,
     leading_suite,
     names_other_benchmark,
     names_something_else,
@@ -57,12 +50,6 @@ from evalkit.task_names import (
     task_and_metric,
     task_and_shots,
 )
-
-_NO_MODELS = {
-    *("metric", "metrics", "value", "score", "scores", "result", "version", "mode", "filter", "n-shot", "shots"),
-    *("stderr", "指标", "数值", "分数", "得分", "版本", "标准误"),
-}
-"""Headings of a table of one model that are no model's name."""
 
 
 def _code(lines: list[tuple[int, str]]) -> set[int]:
@@ -104,6 +91,7 @@ class _Reader:
         self.events: list[Event] = []
         self.comparisons: list[Comparison] = []
         self.notes: list[Note] = []
+        self.tables = ScoreTables(self.notes)
         self.columns: Columns | None = None  # of the score table that we are in or were in last
         self.rows: list[tuple[int, RawRow]] = []  # of the score table that we are in
         self.task = ""  # of the last row that named one
@@ -111,7 +99,6 @@ class _Reader:
         self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
         self.above = ""  # the heading of Markdown or HTML that we are below
-        self.renamed: set[str] = set()  # printed tasks whose reading was noted
 
     def note(self, line: int, message: str, *, unread: bool = False) -> None:
         self.notes.append(Note(line, message, unread))
@@ -437,127 +424,11 @@ class _Reader:
         """Turn the rows gathered so far into a table."""
         rows, self.rows = self.rows, []
         averages, self.table_averages = self.table_averages, []
-        labelled = self.columns is not None and self.columns.labelled
-        if labelled and not any(
-            suite_of_task(task_and_metric(task_and_shots(r.task)[0], "")[0]) or names_other_benchmark(r.task)
-            for _, r in rows
-        ):
-            if rows:
-                self.note(rows[0][0], "table not read, none of its labels is a known benchmark")
-                self.events.append(Aside(rows[0][0], rows[0][1].task, "unread"))
-            return
-        if not rows:
+        if not rows and not (self.columns is not None and self.columns.labelled):
             for number, value, percent in averages:
                 self._prose(number, f"Average: {value}{'%' if percent else ''}")
-            return
-        shares = [(n, r) for n, r in rows if not is_no_share(r.metric)]
-        for number, row in rows:
-            if (number, row) not in shares:
-                self.note(number, f"{row.task} {row.metric} {NO_SHARE}")
-        large = sum(r.score is not None and r.score.value > 1 for _, r in shares)
-        small = [unit_of(r) for _, r in shares if r.score is not None and 0 < r.score.value <= 1]
-        unclear = small.count(None)
-        # One column has one unit, and a value above 1 is no share; but a slip in a column of shares makes no per cent.
-        percent = bool(large) and large + small.count("per cent") > small.count("share") + unclear
-        mixed = bool(large) and not percent and not small.count("share") > large + small.count("per cent")
-        headed = self.columns is not None and self.columns.in_percent
-        if (
-            headed
-            and not large
-            and any(r.score is not None and not r.score.percent and r.score.value for _, r in shares)
-        ):
-            text = "the heading says per cent and no value is above 1: shares or per cent, nobody knows; table not read"
-            self.note(shares[0][0], text, unread=True)
-            self.events.append(Aside(shares[0][0], shares[0][1].task, "unread"))
-            return
-        if percent and shares:
-            self.note(shares[0][0], "values above 1: the table is read as per cent")
-        harness = self.columns.harness if self.columns is not None else "lm-eval-0.3"
-        harness = "lm-eval-0.4" if any("," in row.metric for _, row in rows) else harness
-        table_rows: list[Row] = []
-        groups: list[GroupScore] = []
-        for place, (number, row) in enumerate(shares):
-            score = row.score
-            assert score is not None  # rows without a number were noted and dropped in _row
-            places = -2 if percent or score.percent else 0
-            own = unit_of(row)
-            why = ""
-            if score.percent or (percent and headed) or not score.value:
-                pass  # the unit is said, or it does not matter
-            elif percent and score.value <= 1 and own != "per cent":
-                why = "a share or per cent? the values beside it are per cent"
-            elif mixed and own != "share":
-                why = "a share or per cent? the values of its column are above and below 1"
-            elif not percent and own == "per cent" and "share" not in small:
-                why = "its standard error fits only if both are per cent, and nothing says so"
-            if why:
-                self.note(number, f"{row.task} {row.metric}: {score.value}: {why}; not read", unread=True)
-                continue
-            value = score.value.scaleb(places)
-            if not 0 <= value <= 1:
-                why = "is above 1 in a table of shares" if 1 < score.value <= 100 else "is no share or percentage"
-                self.note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True)
-                continue
-            scaled = self._stderr(number, row, value, places)
-            printed, shots, labelled_by = task_and_shots(row.task)
-            harness = labelled_by or harness
-            task, metric = task_and_metric(printed, row.metric)
-            members = _members(shares, place)
-            if row.level < 0 or (members and load_tasks().get(row.task) is None):
-                groups.append(GroupScore(number, row.task, metric, value, members))
-                continue
-            if row.task not in self.renamed:
-                self.renamed.add(row.task)
-                if task != row.task:
-                    shown = f", {shots} shots" if shots is not None else ""
-                    self.note(number, f"'{row.task}' is read as {task}{shown}")
-                elif suite_of_task(task) is None:
-                    self.note(number, f"task '{task}' is in no suite of evalkit; kept as printed")
-            table_rows.append(
-                Row(number, task, row.task, metric, value, scaled, shots if shots is not None else row.shots)
-            )
-        if not table_rows and not groups:
-            return
-        suites = [suite for row in table_rows if (suite := suite_of_task(row.task)) is not None]
-        scaled_averages = [
-            PrintedScore(number, None, value if percent or sign or value > 1 else value.scaleb(2), "average")
-            for number, value, sign in averages
-        ]
-        self.events.append(
-            ScoreTable(
-                line=table_rows[0].line if table_rows else groups[0].line,
-                suite=max(suites, key=suites.count) if suites else None,
-                headings=self.columns.headings if self.columns is not None else (),
-                rows=tuple(table_rows),
-                harness=harness,
-                averages=tuple(a for a in scaled_averages if 0 <= a.percent <= 100),
-                groups=tuple(groups),
-                labelled=labelled,
-            )
-        )
-
-    def _stderr(self, number: int, row: RawRow, value: Decimal, places: int) -> Decimal | None:
-        """Return a row's standard error as a share; None, with a note, if it cannot be one in its row's unit."""
-        score = row.score
-        assert score is not None  # its value was read
-        stderr = row.stderr.value if row.stderr is not None else score.stderr
-        if stderr is None:
-            return None
-        signed = row.stderr.percent if row.stderr is not None else score.stderr_percent
-        task, _ = task_and_metric(task_and_shots(row.task)[0], row.metric)
-        if row.stderr is not None and score.stderr is not None:
-            inside = score.stderr.scaleb(-2 if score.stderr_percent else places)
-            if inside not in (stderr, stderr.scaleb(-2)):
-                text = f"two standard errors, {score.stderr} in its cell and {stderr} beside it; neither is read"
-                self.note(number, f"{row.task} {row.metric}: {text}", unread=True)
-                return None
-            return inside
-        scaled = stderr.scaleb(-2 if signed else places)
-        why = unlike_an_error(value, scaled, task, assumed=places != 0 and not signed)
-        if why is None:
-            return scaled
-        self.note(number, f"{row.task} {row.metric}: standard error {stderr} {why}; not read", unread=True)
-        return None
+        elif (table := self.tables.table(rows, averages, self.columns)) is not None:
+            self.events.append(table)
 
     # --- everything else ---
 
@@ -620,126 +491,19 @@ class _Reader:
                 elif any(cells):
                     body.append((number, cells))
             position += 1
-        before = len(self.comparisons)
+        found: Comparison | None = None
         if second is not None:
             shown = " | ".join(c for c in heading if c)[:60]
             self.note(second, f"table not read, its head has two rows, the second of metrics: {shown}", unread=True)
         else:
-            self._keep_comparison(self.lines[first][0], heading, body, rules)
+            found, notes = comparison_of(self.lines[first][0], heading, body, rules, self.above)
+            self.comparisons += [found] if found is not None else []
+            self.notes += notes
         title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
-        self._aside(self.lines[first][0], title, "comparison" if len(self.comparisons) > before else "unread")
+        self._aside(self.lines[first][0], title, "comparison" if found is not None else "unread")
         if after is not None:
             self._prose(*after)
         return position
-
-    def _keep_comparison(
-        self, line: int, heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], rules: list[int]
-    ) -> None:
-        by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
-        corner = heading[0] if heading else ""
-
-        def by_models() -> Comparison:
-            rows = [self._comparison_row(n, c[0], role, [(n, cell) for cell in c[1:]]) for n, c, role in by_row]
-            return Comparison(line, heading[1:], tuple(rows), tuple(rules), corner=corner, above=self.above)
-
-        if sum(role not in ("other", "total", "average") for _, _, role in by_row) >= 2:
-            self.comparisons.append(by_models())
-            return
-        roles = [comparison_role(cell) for cell in heading]
-        average = any(role in ("average", "total") for role in roles)
-        numbers = sum(any(score_of(c[i]) for _, c in body if i < len(c)) for i in range(1, len(heading)))
-        suites = sum(any_suite(cell) is not None for cell in heading) >= 2
-        scored = [i for i in range(1, len(heading)) if is_benchmark(heading[i])]
-        # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
-        of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
-        benchmarks = len(scored) >= 2 and numbers >= 2 and not any(is_benchmark(c[0]) for _, c in body)
-        plain = not any(_says_how(cell) for cell in heading[1:])
-        if body and (suites or (average and numbers >= 3) or (benchmarks and plain)):
-            # Models by suites: the same table on its side. A cell's line is then the line of its model.
-            model = next(
-                (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip())),
-                0,
-            )
-            lines = tuple(number for number, _ in body)
-            ways = ways_of(heading, body, model)
-            rows = [
-                self._comparison_row(
-                    line, heading[i], roles[i], [(n, c[i] if i < len(c) else "") for n, c in body], lines
-                )
-                for i in range(len(heading))
-                if i != model and i not in ways
-            ]
-            # A column of which no cell is a number is no column of scores.
-            rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
-            names = names_of(heading, body, model, ways)
-            self.comparisons.append(
-                Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=self.above)
-            )
-            return
-        if len(body) > 2 and any(role == "average" for _, _, role in by_row):
-            # Benchmarks that are no suites of evalkit, by models; its averages are checked.
-            found = by_models()
-            if sum(any(cell is not None for cell in row.cells) for row in found.rows) > 2:
-                self.comparisons.append(found)
-                return
-        if heading and not of_one and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
-            found = by_models()
-            if sum(cell is not None for row in found.rows for cell in row.cells) > 1:
-                self.comparisons.append(found)
-                return
-        title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
-        if any(is_metric(cell) for cell in heading) and any(
-            suite_of_task(task_and_metric(task_and_shots(c[0])[0], "")[0]) is not None for _, c in body
-        ):
-            self.note(line, f"table not read, not all of its columns are known: {title[:80]}", unread=True)
-            return
-        named = any(is_benchmark(cell) for cell in (*heading, *(c[0] for _, c in body)))
-        why = "its columns are not understood" if named else "it holds neither tasks nor suites"
-        self.note(line, f"table not read, {why}: {title[:80]}", unread=named)
-
-    def _comparison_row(
-        self, line: int, label: str, role: str, cells: list[tuple[int, str]], lines: tuple[int, ...] = ()
-    ) -> ComparisonRow:
-        """Return a row of a comparison from its (line, printed cell); a cell that is not understood is noted."""
-        scores = [score_of(cell) for _, cell in cells]
-        benchmark = is_benchmark(label) or role == "average"
-        for (number, cell), score in zip(cells, scores, strict=True):
-            size = re.fullmatch(r"\W*[0-9][0-9.,]*\s*[BMKGTbmkgt]\W*", cell)
-            like_one = re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell) and not size
-            if score is None and (like_one or (benchmark and not holds_nothing(cell))):
-                what = f" of {label[:40]}" if lines else ""
-                self.note(number, f"cell{what} not read: '{cell[:40]}'", unread=True)
-        return ComparisonRow(
-            line,
-            label,
-            role,
-            tuple(score.value if score is not None else None for score in scores),
-            lines,
-            tuple(score is not None and score.percent for score in scores),
-            tuple(score is not None and value_of(cell) is None for (_, cell), score in zip(cells, scores, strict=True)),
-        )
-
-
-def _says_how(heading: str) -> bool:
-    """Tell whether a heading belongs to a table of one model; a perplexity may stand beside benchmarks of several."""
-    name = heading.lower().strip("*_ ")
-    return name in _NO_MODELS or (is_metric(name) and not is_no_share(name))
-
-
-def _members(rows: list[tuple[int, RawRow]], place: int) -> tuple[str, ...]:
-    """Return the tasks, or groups, that are set in one step below a row; none if it is no group."""
-    first = rows[place][1]
-    if first.level < 0:
-        return ()
-    following = place + 1
-    while following < len(rows) and rows[following][1].task == first.task:
-        following += 1
-    members = []
-    while following < len(rows) and rows[following][1].level > first.level:
-        members.append(rows[following][1])
-        following += 1
-    step = min((row.level for row in members), default=0)
-    return tuple(dict.fromkeys(task_and_metric(row.task, "")[0] for row in members if row.level == step))
 
 
 def read_log(path: Path) -> Log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.task_names import bare, comparison_role, is_benchmark
@@ -19,7 +20,7 @@ _WAY_COLUMN = re.compile(
 _ORDER = re.compile(r"\W*(?:rank(?:ing)?|positions?|places?|no\.?|nr\.?|id|index|排名|序号|编号)?\W*", re.IGNORECASE)
 
 
-def ways_of(heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], model: int) -> list[int]:
+def ways_of(heading: tuple[str, ...], body: Sequence[tuple[int, tuple[str, ...]]], model: int) -> list[int]:
     """Return the columns that tell rows of one model apart: how it was quantised, prompted or trained.
 
     Those are columns that are named so, and, where a model's name stands in several rows, columns of text.
@@ -48,7 +49,7 @@ def ways_of(heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], m
 
 
 def names_of(
-    heading: tuple[str, ...], body: list[tuple[int, tuple[str, ...]]], model: int, ways: list[int]
+    heading: tuple[str, ...], body: Sequence[tuple[int, tuple[str, ...]]], model: int, ways: list[int]
 ) -> tuple[str, ...]:
     """Return the models' names with what tells them apart; an empty cell beside that has the name above it."""
     names, above = [], ""

@@ -1,0 +1,136 @@
+"""A table of benchmarks by models, or of models by benchmarks -> `Comparison`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from evalkit.baselines.published import Comparison, ComparisonRow, Note
+from evalkit.baselines.reading.cells import holds_nothing, score_of, value_of
+from evalkit.baselines.reading.telling_apart import names_of, ways_of
+from evalkit.task_names import (
+    any_suite,
+    comparison_role,
+    is_benchmark,
+    is_metric,
+    is_no_share,
+    names_other_benchmark,
+    suite_of_task,
+    task_and_metric,
+    task_and_shots,
+)
+
+_NO_MODELS = {
+    *("metric", "metrics", "value", "score", "scores", "result", "version", "mode", "filter", "n-shot", "shots"),
+    *("stderr", "指标", "数值", "分数", "得分", "版本", "标准误"),
+}
+"""Headings of a table of one model that are no model's name."""
+
+Body = Sequence[tuple[int, tuple[str, ...]]]
+"""The rows of a table: their lines and cells."""
+
+
+def comparison_of(
+    line: int, heading: tuple[str, ...], body: Body, rules: Sequence[int], above: str
+) -> tuple[Comparison | None, list[Note]]:
+    """Return a table that is none of per-task scores as a comparison, and notes; None if it is no comparison.
+
+    `rules` are the lines of the rules between its rows, `above` the heading that it stands below.
+    """
+    notes: list[Note] = []
+    by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
+    corner = heading[0] if heading else ""
+
+    def by_models() -> Comparison:
+        rows = [_row(n, c[0], role, [(n, cell) for cell in c[1:]], notes) for n, c, role in by_row]
+        return Comparison(line, heading[1:], tuple(rows), tuple(rules), corner=corner, above=above)
+
+    if sum(role not in ("other", "total", "average") for _, _, role in by_row) >= 2:
+        return by_models(), notes
+    if body and _lists_models(heading, body):
+        return _on_its_side(line, heading, body, rules, above, notes), notes
+    if len(body) > 2 and any(role == "average" for _, _, role in by_row):
+        # Benchmarks that are no suites of evalkit, by models; its averages are checked.
+        found = by_models()
+        if sum(any(cell is not None for cell in row.cells) for row in found.rows) > 2:
+            return found, notes
+    # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
+    of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
+    if heading and not of_one and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
+        found = by_models()
+        if sum(cell is not None for row in found.rows for cell in row.cells) > 1:
+            return found, notes
+    title = " | ".join(c for c in heading if c) or " | ".join(body[0][1] if body else ())
+    if any(is_metric(cell) for cell in heading) and any(
+        suite_of_task(task_and_metric(task_and_shots(c[0])[0], "")[0]) is not None for _, c in body
+    ):
+        text = f"table not read, not all of its columns are known: {title[:80]}"
+        return None, [*notes, Note(line, text, unread=True)]
+    named = any(is_benchmark(cell) for cell in (*heading, *(c[0] for _, c in body)))
+    why = "its columns are not understood" if named else "it holds neither tasks nor suites"
+    return None, [*notes, Note(line, f"table not read, {why}: {title[:80]}", unread=named)]
+
+
+def _lists_models(heading: tuple[str, ...], body: Body) -> bool:
+    """Tell whether the rows of a table are models and its columns benchmarks."""
+    roles = [comparison_role(cell) for cell in heading]
+    average = any(role in ("average", "total") for role in roles)
+    numbers = sum(any(score_of(c[i]) for _, c in body if i < len(c)) for i in range(1, len(heading)))
+    suites = sum(any_suite(cell) is not None for cell in heading) >= 2
+    scored = [i for i in range(1, len(heading)) if is_benchmark(heading[i])]
+    benchmarks = len(scored) >= 2 and numbers >= 2 and not any(is_benchmark(c[0]) for _, c in body)
+    plain = not any(_says_how(cell) for cell in heading[1:])
+    return suites or (average and numbers >= 3) or (benchmarks and plain)
+
+
+def _on_its_side(
+    line: int, heading: tuple[str, ...], body: Body, rules: Sequence[int], above: str, notes: list[Note]
+) -> Comparison:
+    """Return a table of models by suites. A cell's line is the line of its model."""
+    found = (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip()))
+    model = next(found, 0)
+    lines = tuple(number for number, _ in body)
+    ways = ways_of(heading, body, model)
+    rows = [
+        _row(line, label, comparison_role(label), [(n, c[i] if i < len(c) else "") for n, c in body], notes, lines)
+        for i, label in enumerate(heading)
+        if i != model and i not in ways
+    ]
+    # A column of which no cell is a number is no column of scores.
+    rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
+    names = names_of(heading, body, model, ways)
+    return Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=above)
+
+
+def _row(
+    line: int,
+    label: str,
+    role: str,
+    cells: list[tuple[int, str]],
+    notes: list[Note],
+    lines: tuple[int, ...] = (),
+) -> ComparisonRow:
+    """Return a row of a comparison from its (line, printed cell); a cell that is not understood is noted."""
+    scores = [score_of(cell) for _, cell in cells]
+    benchmark = is_benchmark(label) or role == "average"
+    for (number, cell), score in zip(cells, scores, strict=True):
+        size = re.fullmatch(r"\W*[0-9][0-9.,]*\s*[BMKGTbmkgt]\W*", cell)
+        like_one = re.search(r"[0-9][.,][0-9]", cell) and not re.search(r"[^\W\d_]{2}", cell) and not size
+        if score is None and (like_one or (benchmark and not holds_nothing(cell))):
+            what = f" of {label[:40]}" if lines else ""
+            notes.append(Note(number, f"cell{what} not read: '{cell[:40]}'", unread=True))
+    return ComparisonRow(
+        line,
+        label,
+        role,
+        tuple(score.value if score is not None else None for score in scores),
+        lines,
+        tuple(score is not None and score.percent for score in scores),
+        tuple(score is not None and value_of(cell) is None for (_, cell), score in zip(cells, scores, strict=True)),
+    )
+
+
+def _says_how(heading: str) -> bool:
+    """Tell whether a heading belongs to a table of one model; a perplexity may stand beside benchmarks of several."""
+    name = heading.lower().strip("*_ ")
+    return name in _NO_MODELS or (is_metric(name) and not is_no_share(name))
