@@ -47,6 +47,8 @@ class UniqueKeyLoader(_SafeLoader):
     """YAML without a key given twice, of which only the last would count."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):  # a tag that says so of something else
+            raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
         seen = set()
         for key_node, _ in node.value:
             key = (key_node.tag, key_node.value) if isinstance(key_node, yaml.ScalarNode) else None
@@ -97,6 +99,15 @@ def _boolean(loader: _SafeLoader, node: yaml.ScalarNode) -> bool:
     raise _unclear(node, f"{text} is a boolean in some versions of YAML only; write {hint}, or '{text}' for a text")
 
 
+def _date(loader: _SafeLoader, node: yaml.ScalarNode) -> Any:
+    """Return a date as PyYAML does; what only looks like one, or is called one, is refused with its line."""
+    try:
+        return yaml.SafeLoader.construct_yaml_timestamp(loader, node)
+    except (AttributeError, ValueError):
+        text = loader.construct_scalar(node)
+        raise _unclear(node, f"{text} is no date; write '{text}' for a text") from None
+
+
 def _unclear(node: yaml.ScalarNode, what: str) -> yaml.MarkedYAMLError:
     return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
 
@@ -104,6 +115,7 @@ def _unclear(node: yaml.ScalarNode, what: str) -> yaml.MarkedYAMLError:
 for _tag in ("int", "float"):
     UniqueKeyLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _number)
 UniqueKeyLoader.add_constructor("tag:yaml.org,2002:bool", _boolean)
+UniqueKeyLoader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 # YAML 1.1 takes 1e3, which has no point and no sign, for a text.
 UniqueKeyLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(f"^(?:{NUMBER.pattern})$"), list("-+0123456789.")

@@ -36,6 +36,7 @@ from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.tasks.programs import Programs, VerdictFilter
+from evalkit.yaml_files import shown
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
@@ -284,12 +285,24 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
 def _check_agreement(name: str, config: Any) -> None:
     """Refuse a task whose file and whose suite's file disagree: the one makes the scores, the other names them."""
     ours = find_task(name)
+    where = f"configs/tasks/{ours.suite}/{name}.yaml"
     theirs = (config.metadata or {}).get("version"), tuple(entry["metric"] for entry in config.metric_list or ())
     for what, suite, task in zip(("version", "metrics"), (ours.version, ours.metrics), theirs, strict=True):
         if suite != task:
             said, theirs_said = (f"[{', '.join(x)}]" if isinstance(x, tuple) else x for x in (suite, task))
-            where = f"configs/tasks/{ours.suite}/{name}.yaml"
             raise suite_fault(ours, what, f"{said}, but {where} says {theirs_said}; make them equal")
+    if config.num_fewshot:
+        raise ConfigError(
+            f"{where}: num_fewshot: {config.num_fewshot}, but documents are asked without examples here; leave it out, "
+            "and let the function of the context write the examples"
+        )
+    for entry in config.metric_list or ():
+        for key, wanted in (("aggregation", "mean"), ("higher_is_better", True)):
+            if (said := entry.get(key, wanted)) != wanted:
+                what = "errors, averages and comparisons are of means of which more is better"
+                remedy = f"make it such a one, with {key}: {str(wanted).lower()}"
+                found = f"{key}: {str(said).lower() if isinstance(said, bool) else shown(said)}"
+                raise ConfigError(f"{where}: metric '{entry['metric']}' has {found}, but {what}; {remedy}")
 
 
 def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]:

@@ -144,3 +144,18 @@ def test_numbers_are_those_of_yaml_1_2(text: str, number: float) -> None:
     found = parse_yaml(f"margin: {text}\n", "gate.yaml", "'margin'").content["margin"]
     assert found == number
     assert type(found) is type(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: !!map [1]", "expected a mapping"),
+        ("a: !!set [1]", "expected a mapping"),
+        ("a: !!seq {b: 1}", "expected a sequence node, but found mapping"),
+        ("a: !!timestamp x", "x is no date; write 'x' for a text"),
+        ("a: 2023-13-45", "2023-13-45 is no date; write '2023-13-45' for a text"),
+    ],
+)
+def test_a_tag_that_does_not_fit_is_named_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^run\.yaml:2: not valid YAML \({re.escape(said)}\)$"):
+        parse_yaml(f"b: 1\n{text}\n", "run.yaml", "'a'")
