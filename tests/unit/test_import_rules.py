@@ -123,6 +123,18 @@ def test_the_guide_shows_the_rooms_in_their_order() -> None:
     assert re.findall(r"^([a-z_]+)/ ", block, re.MULTILINE) == ROOMS
 
 
+def test_the_guides_arrows_are_those_of_the_code() -> None:
+    graph: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for module, names in import_graph().items():
+        if (room := room_of(module)) in graph:
+            graph[room] |= {room_of(name) for name in names} & set(ROOMS) - {room}
+    guide = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = guide.split("## Where things are")[1].split("```")[3]
+    drawn = {line.split("<-")[0].strip(): line.split("<-")[1].split() for line in block.splitlines() if "<-" in line}
+    alone = {"data": {"records"}}  # said in words
+    assert alone | {room: set(names) for room, names in drawn.items()} == {r: n for r, n in graph.items() if n}
+
+
 def test_only_the_adapter_imports_openmind_and_torch_npu() -> None:
     assert importers("openmind") == {"models/openmind.py"}
     assert importers("torch_npu") == {"models/openmind.py"}
