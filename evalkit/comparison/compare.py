@@ -49,7 +49,7 @@ class TaskChange:
         metric: its headline metric.
         a: A's score in per cent, over the common documents.
         b: B's.
-        difference: B minus A in percentage points; its error is half the interval over 1.96 (`PairedTest.shown`).
+        difference: B minus A in percentage points; its error is `PairedTest.shown`'s.
         low, high: ends of its 95 % interval.
         gained: documents that B scores higher; for right and wrong: that only B has right.
         lost: documents that A scores higher.

@@ -129,8 +129,7 @@ def run_power(
     notes = [
         f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
         f"{alpha:g}: paired by the test of evalkit compare, unpaired by a z-test; errors are from the run's documents",
-        f"Paired: the differences to {runs[1]} as they are; how many change is a matter of chance, too, so that "
-        f"{100 * power:g} % may be {_ranges(paired, alpha, power)}"
+        f"Paired: the differences to {runs[1]} as they are{_ranges(paired, alpha, power)}"
         if second is not None
         else f"Paired: assumed, not measured: {flips:g} % of documents flip (--flips; a second --run measures it)",
         *(
@@ -217,9 +216,9 @@ def _changes(scores: Sequence[TaskScores]) -> float:
 
 
 def _ranges(rows: Sequence[Detectable], alpha: float, power: float) -> str:
-    """Say of each suite between which shares a change is truly detected, given how many changes were seen.
+    """Say between which probabilities each suite detects its smallest change, given how many changes were seen.
 
-    So many changes are a Poisson variable of which the 95 % limits are taken, and the smallest change goes with the root.
+    So many changes are a Poisson variable, of which the 95 % limits count; the smallest change goes with its root.
     """
     from scipy import special
 
@@ -230,8 +229,9 @@ def _ranges(rows: Sequence[Detectable], alpha: float, power: float) -> str:
             continue
         limits = special.chdtri(2 * row.changes + 2, 0.025) / 2, special.chdtri(2 * row.changes, 0.975) / 2
         low, high = (100 * t_cdf(reach * math.sqrt(row.changes / n) - critical, math.inf) for n in limits)
-        texts.append(f"{low:.0f} to {high:.0f} ({row.title}, {row.changes:.0f} changes)")
-    return ", ".join(texts) or "anything"
+        texts.append(f"{low:.0f} to {high:.0f} % ({row.title}, {row.changes:.0f} changes)")
+    said = f"; how many change is a matter of chance as well, so that {100 * power:g} % may truly be "
+    return said + ", ".join(texts) if texts else ""
 
 
 def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iterator[Detectable]:

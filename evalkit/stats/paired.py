@@ -51,6 +51,8 @@ TOWARDS_WORST = 0.75
 """How far the unseen cluster's size goes from the typical towards the worst one, in their logarithms."""
 USUAL = 0.95
 """Confidence of the intervals that are shown."""
+OF_INTERVAL = 1.25
+"""An interval so many times as wide as the error of what was seen makes it does not come from that error."""
 LARGEST_FACTOR = 1e6
 """More documents than so many times those that are there are "no number of documents"."""
 
@@ -95,13 +97,19 @@ class PairedTest:
 
     @cached_property
     def shown(self) -> Estimate:
-        """The difference with the error that is shown: half its 95 % interval over 1.96.
+        """The difference with the error that is shown: the one seen if the 95 % interval is of it, else the interval's.
 
         `difference` has the spread of the clusters seen, which is 0 for two that moved alike, and far too little
-        wherever few moved: the interval does not come from it.
+        wherever few moved. The interval does not come from it then, and half of it over 1.96 is what is known.
         """
         low, high = self.interval()
-        return replace(self.difference, stderr=(high - low) / 2 / t_quantile(0.975, math.inf), df=math.inf)
+        of_interval = (high - low) / 2 / t_quantile(0.975, math.inf)
+        seen = self.difference.stderr
+        return (
+            self.difference
+            if of_interval <= OF_INTERVAL * seen
+            else Estimate(self.difference.value, of_interval, self.difference.documents)
+        )
 
     @property
     def is_too_few(self) -> bool:
