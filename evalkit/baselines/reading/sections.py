@@ -12,6 +12,7 @@ from evalkit.baselines.reading.averages import (
     OVERALL,
     average_of_list,
     averages_come_first,
+    is_mean_of,
     leading,
     one_a_task,
     other_rows,
@@ -40,7 +41,7 @@ from evalkit.baselines.reading.whose import (
     unnamed_labels,
 )
 from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import bare, names_other_benchmark, names_something_else, suite_of_task
+from evalkit.task_names import bare, is_score_of_another, names_other_benchmark, names_something_else, suite_of_task
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
 
@@ -143,6 +144,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
     below: list[Shots] = []  # what the headings that we are below say about examples in the prompt
     section: list[Row] = []  # rows since the last heading
     settled = False  # an average of these rows was read
+    left: tuple[str, list[Row]] | None = None  # the suite, and its rows, that a single score of something else follows
     listed: list[str] = []  # what stands beside the suites that are listed right above, see `SuiteHeading.beside`
     waiting: list[PrintedScore] = []  # averages whose table comes later
     on_top: list[tuple[OpenModel, PrintedScore]] = []  # averages above all suites of a model
@@ -334,13 +336,15 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 parent = (event.level or 7, "open-llm-leaderboard")
             # A smaller heading below a suite's is part of it, unless it names another benchmark.
             if heading is None or not event.level > level > 0 or names_other_benchmark(event.text):
+                own_rows = (heading, section) if heading is not None and not settled else left
+                left = own_rows if is_score_of_another(event.text) else None
                 heading, elsewhere = None, event.text
                 section, settled = [], False
         elif isinstance(event, SuiteHeading):
             if parent is not None and 0 < event.level <= parent[0]:
                 parent = None
             heading, level, elsewhere = event.suite, event.level, None
-            section, settled = [], False
+            section, settled, left = [], False, None
         elif isinstance(event, Settings):
             settings = event.text
             said_now = settings_of(event.text) or {}
@@ -353,6 +357,7 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
             few, few_line = int(found[0]) if found is not None else None, event.line
             load(said_now, event.line)
         elif isinstance(event, ScoreTable):
+            left = None
             named = _named_metrics(event, heading, notes)
             said, some = shots_here()
             rows = [row if row.shots is not None else replace(row, shots=said) for row in named.rows]
@@ -422,6 +427,9 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
                 keep(event, event.suite)
         elif before_tables:
             waiting.append(event)
+        elif left is not None and not section and is_mean_of(event, left[1], left[0]):
+            keep(event, left[0])
+            left = None
         elif (of_list := average_of_list(listed, {average.suite for average in current.averages}, heading)) is not None:
             listed = []
             overall = OVERALL.search(event.label) is not None and len(suite_values(current)) > 1
