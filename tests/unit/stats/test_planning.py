@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,3 +111,12 @@ def test_what_a_plan_says_of_passages_is_detected_so_often() -> None:
         values = np.where(drawn < (0.1 - loss) / 2, 1.0, np.where(drawn < 0.1, -1.0, 0.0))
         found += paired_test({"t": values}, {"t": list(keys)}).p_value <= 0.05
     assert found / 200 == pytest.approx(0.8, abs=0.03 + 3 * 0.028)
+
+
+@pytest.mark.parametrize("flips", [0.02, 0.03, 0.1])
+def test_flips_that_were_measured_plan_as_those_that_are_told(flips: float) -> None:
+    """The loss is put into passages as into single questions; all of it in the single ones had promised 80 for 60 %."""
+    parts = [PlannedTask(0.5, {1: 400}, flips), PlannedTask(0.5, {4: 20, 5: 20, 6: 10}, flips)]
+    told = smallest_loss(planned(*parts), 0.05, 0.8)
+    measured = smallest_loss(partial(tilted_test, planned_test(parts)), 0.05, 0.8)
+    assert measured == pytest.approx(told, rel=0.05)
