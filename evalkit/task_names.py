@@ -142,6 +142,24 @@ def names_other_benchmark(text: str) -> bool:
     return _FOREIGN.search(text.replace("_", " ")) is not None
 
 
+_SCORE_OF_ITS_OWN = re.compile(
+    r"[\W_]*(?P<name>[A-Za-z][\w .+/-]{1,30}?)\s*(?:\((?:[0-9]{1,2}[ -]?shots?|[\w@]+)\))?\s*[:=]\s*"
+    r"[0-9]{1,3}(?:[.,][0-9]+)?\s*%?[\W_]*"
+)
+
+
+def is_score_of_another(text: str) -> bool:
+    """Tell whether a line is one score of a benchmark that is no suite of evalkit: it says nothing of others' scores.
+
+    >>> [is_score_of_another(text) for text in ("IFEval: 45.2", "- **GSM8K** (5-shot): 61.1 %")]
+    [True, True]
+    >>> [is_score_of_another(text) for text in ("BigBench: 41.2", "IFEval: 45.2, others 5-shot")]
+    [False, False]
+    """
+    found = _SCORE_OF_ITS_OWN.fullmatch(text.replace("*", ""))
+    return found is not None and any_suite(text) is None and names_other_benchmark(found["name"])
+
+
 _OTHER_SCALE = re.compile(r"mt[\s_-]*bench|\barena|\belo\b|wikitext|\bc4\b|perplexity|\bppl\b", re.IGNORECASE)
 
 

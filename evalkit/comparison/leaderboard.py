@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 AVERAGE = "average"
 """Sorting key of the mean over the four suites of the total score."""
 
-OTHER_PROTOCOL, BY_ROWS, BOUND, NO_SCORE = "*", "†", "‡", "§"
+OTHER_PROTOCOL, BY_ROWS, BOUND, NO_SCORE = "¶", "†", "‡", "§"
 _MARKS = {
     OTHER_PROTOCOL: "measured by another protocol than nous-2023, so not comparable in the strict sense",
     BY_ROWS: "the average of the published rows; the printed average does not follow from them",

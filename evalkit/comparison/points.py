@@ -266,7 +266,7 @@ def task_change(found: TaskPair, metric: str) -> Point | None:
 
 def _paired(test: PairedTest) -> Point:
     low, high = test.interval()
-    estimate = test.difference.scaled(100)
+    estimate = test.shown.scaled(100)
     return Point(estimate.value, 100 * low, 100 * high, estimate, p_value=test.p_value)
 
 

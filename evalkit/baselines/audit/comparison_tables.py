@@ -11,7 +11,7 @@ from itertools import combinations
 
 from evalkit.baselines.audit.checks import Finding, Verdict, as_decimal, classify, places_of
 from evalkit.baselines.published import Comparison, ComparisonRow
-from evalkit.baselines.reading.units import SHARE, UNCLEAR, names_no_model, units_of
+from evalkit.baselines.reading.units import SHARE, UNCLEAR, names_no_model, says_only_numbers, units_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -93,7 +93,7 @@ def _headings(grid: _Grid) -> Iterable[Finding]:
     seen: dict[str, int] = {}
     for column, heading in enumerate(grid.headings):
         key = " ".join(heading.strip("*_` ").split())
-        if not bare(heading) or (column not in grid.models and column not in grid.changes):
+        if not bare(heading) or says_only_numbers(key) or (column not in grid.models and column not in grid.changes):
             continue
         first = seen.setdefault(key, column)
         if first == column:

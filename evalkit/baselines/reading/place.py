@@ -11,7 +11,7 @@ from evalkit.baselines.published import Row
 from evalkit.baselines.reading.prose import Aside, OtherHeading, Settings, Shots, SuiteHeading
 from evalkit.baselines.reading.vocabulary import settings_of
 from evalkit.suites import load_tasks
-from evalkit.task_names import names_other_benchmark
+from evalkit.task_names import is_score_of_another, names_other_benchmark
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
 
@@ -26,6 +26,7 @@ class Place:
     parent: tuple[int, str] | None = None  # level and harness of a section of a leaderboard
     section: list[Row] = field(default_factory=list)  # rows since the last heading
     settled: bool = False  # an average of these rows was read
+    left: tuple[str, list[Row]] | None = None  # the suite, and its rows, that a single score of something else follows
     apart: Aside | None = None  # what stands between the rows above and an average
     listed: list[str] = field(default_factory=list)  # beside the suites listed right above, see `SuiteHeading.beside`
     settings: str | None = None
@@ -60,12 +61,15 @@ class Place:
             self.parent = (event.level or 7, "open-llm-leaderboard")
         # A smaller heading below a suite's is part of it, unless it names another benchmark.
         if self.heading is None or not event.level > self.level > 0 or names_other_benchmark(event.text):
+            own = (self.heading, self.section) if self.heading is not None and not self.settled else self.left
+            self.left = own if is_score_of_another(event.text) else None
             self.heading, self.elsewhere = None, event.text
             self.leave_rows()
 
     def go_below_suite(self, event: SuiteHeading) -> None:
         self._leave_parent(event.level)
         self.heading, self.level, self.elsewhere = event.suite, event.level, None
+        self.left = None
         self.leave_rows()
 
     def read_settings(self, event: Settings) -> dict[str, str]:

@@ -30,6 +30,7 @@ from evalkit.task_names import (
     any_suite,
     comparison_role,
     is_benchmark,
+    is_score_of_another,
     leading_suite,
     names_something_else,
     suite_of_task,
@@ -110,6 +111,11 @@ def _holds_table(lines: tuple[tuple[int, str], ...], index: int) -> bool:
     return False
 
 
+def _cut(text: str, most: int = 60) -> str:
+    """Return the beginning of a text, and that it is one."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class Claims:
     """Tells for each score of a file whether it may be called nous-2023."""
 
@@ -127,7 +133,7 @@ class Claims:
         if not self._text.lines:
             return None  # a results file: its own reader says how it was measured
         if several and model.name is not None and not is_name(model.name):
-            return Note(model.line, f"'{model.name[:40]}' is not certainly a model")
+            return Note(model.line, f"'{_cut(model.name)}' is not certainly a model")
         for table in model.tables:
             if any(suite_of_task(row.task) == suite for row in table.rows) and (found := self._of_table(table, suite)):
                 return found
@@ -141,7 +147,7 @@ class Claims:
     def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
         for heading in table.headings:
             if not _LOG_COLUMN.fullmatch(heading.strip(" :*_`")):
-                return Note(table.line, f"column '{heading.strip()[:40]}' is not known")
+                return Note(table.line, f"column '{_cut(heading.strip())}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
         version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
         for row in table.rows:
@@ -175,7 +181,7 @@ class Claims:
         named = any_suite(text.lines[index][1]) if not text.tables[index] else None
         if named in (None, suite) or (index == 0 and not text.leads(0)):
             return None
-        return Note(number, f"it stands below '{text.lines[index][1].strip()[:40]}'")
+        return Note(number, f"it stands below '{_cut(text.lines[index][1].strip())}'")
 
     def _line(self, number: int) -> str:
         index = self._places.get(number)
@@ -246,7 +252,7 @@ class Claims:
 
     def _said(self, index: int) -> Iterator[Note]:
         number, line = self._text.lines[index]
-        if self._text.tables[index]:
+        if self._text.tables[index] or is_score_of_another(line):
             return
         found = odd_setting(line)
         if found is None:
@@ -254,7 +260,7 @@ class Claims:
         if found == "":
             found = odd_word(line, title=self._text.is_heading(index) and re.match(r"\s*#\s", line) is not None)
         if found:
-            yield Note(number, f"'{found}' in '{' '.join(line.split())[:60]}' is not known")
+            yield Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}' is not known")
 
     def _in_table(self, first: int, last: int, suite: str) -> Iterator[Note]:
         rows = []
@@ -270,20 +276,20 @@ class Claims:
                 if score_of(cell) is not None or (role in load_suites() and role != suite) or _is_task(cell):
                     continue  # a number, or the label of another suite, which says nothing of this one
                 if way := other_way(cell):
-                    yield Note(number, f"'{way}' in the table: '{cell[:40]}'")
+                    yield Note(number, f"'{way}' in the table: '{_cut(cell)}'")
         head = rows[0][1] if rows else ()
         suites = [cell for cell in head if any_suite(cell) is not None or comparison_role(cell) in load_suites()]
         if len(suites) > 1:  # models by suites: all other columns have to be known
             for cell in head:
                 other = comparison_role(cell) in load_suites() and comparison_role(cell) != suite
                 if not (other or _is_plain_label(cell) or _FACT_COLUMN.fullmatch(cell)):
-                    yield Note(rows[0][0], f"column '{cell[:40]}' is not known")
+                    yield Note(rows[0][0], f"column '{_cut(cell)}' is not known")
         elif not any(_is_task(cells[0]) for _, cells in rows if cells):
             for number, cells in rows[1:]:
                 label = cells[0] if cells else ""
                 other = comparison_role(label) in load_suites() and comparison_role(label) != suite
                 if not (other or _is_plain_label(label) or _FACT_COLUMN.fullmatch(label) or is_name(label)):
-                    yield Note(number, f"row '{label[:40]}' is not known")
+                    yield Note(number, f"row '{_cut(label)}' is not known")
 
     def _elsewhere(self) -> Note | None:
         """Return what the file says of all its scores in another place: examples in the prompts, a limit."""
@@ -299,7 +305,7 @@ class Claims:
             if inside or text.leads(index) or text.is_heading(index):
                 continue  # it speaks of its own section, which is judged with its scores
             if (found := other_way(line, wide=True)) is not None:
-                return Note(number, f"'{found}' in '{' '.join(line.split())[:60]}'")
+                return Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}'")
         return None
 
 

@@ -11,6 +11,7 @@ from evalkit.baselines.reading.averages import (
     OVERALL,
     average_of_list,
     averages_come_first,
+    is_mean_of,
     leading,
     one_a_task,
     other_rows,
@@ -194,6 +195,7 @@ class _Reader:
 
     def _table(self, event: ScoreTable) -> None:
         place = self._place
+        place.left = None
         named = _named_metrics(event, place.heading, self._notes)
         rows = [row if row.shots is not None else replace(row, shots=place.shots[0]) for row in named.rows]
         rows = [replace(row, documents=place.documents(row.task)) for row in rows]
@@ -272,6 +274,9 @@ class _Reader:
             place.apart = replace(place.apart, kind="comparison")  # it has its average; one of the suites may follow
         elif self._before_tables:
             self._waiting.append(score)
+        elif place.left is not None and not place.section and is_mean_of(score, place.left[1], place.left[0]):
+            self._keep(score, place.left[0])
+            place.left = None
         elif (of_list := average_of_list(listed, {a.suite for a in self._model.averages}, place.heading)) is not None:
             place.listed = []
             if (of_list or overall) and place.parent is None:

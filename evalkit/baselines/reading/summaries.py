@@ -14,7 +14,15 @@ from itertools import combinations
 from evalkit.baselines.published import Comparison, ComparisonRow, ModelScores, Note, PrintedScore, Row, ScoreTable
 from evalkit.baselines.reading.statements import other_than_a_suites_average
 from evalkit.baselines.reading.text import MARK
-from evalkit.baselines.reading.units import PERCENT, SHARE, UNCLEAR, model_columns, names_no_model, units_of
+from evalkit.baselines.reading.units import (
+    PERCENT,
+    SHARE,
+    UNCLEAR,
+    model_columns,
+    names_no_model,
+    says_only_numbers,
+    units_of,
+)
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -29,9 +37,6 @@ from evalkit.task_names import (
     task_and_shots,
 )
 
-_NUMBERS = re.compile(
-    r"(?:values?|scores?|results?|accuracy|acc|分数|得分|值|数值|成绩|结果|准确率)\s*[(\[]?%?[)\]]?", re.IGNORECASE
-)
 _THIS = re.compile(r"\s*\((?:this model|ours|este modelo|本模型)\)\s*$", re.IGNORECASE)
 # How a model was made smaller or written down; which model it is then stands in the heading above the table.
 _WAY = re.compile(
@@ -60,13 +65,42 @@ def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], l
     for model in sorted(named, key=lambda known: bool(known.tables)):  # what is said of suites comes first
         name = model.name or ""
         if name in models:
-            known = models[name]
-            same = (_numbers(model), model.protocols) == (_numbers(known), known.protocols)
-            text = f"{name or 'the model'} again, {'as' if same else 'other than'} on line {known.line}, which is kept"
-            notes.append(Note(model.line, text, unread=not same))
+            models[name], note = _again(models[name], model)
+            notes.append(note)
         else:
             models[name] = model
     return sorted(models.values(), key=lambda model: model.line), notes
+
+
+def _again(known: ModelScores, model: ModelScores) -> tuple[ModelScores, Note]:
+    """Return a model of which a second table speaks, with what that says of other suites, and a note about it."""
+    name, first, second = model.name or "the model", _numbers(known), _numbers(model)
+    if any(first[key] != second[key] for key in first.keys() & second.keys()):
+        return known, Note(model.line, f"{name} again, other than on line {known.line}, which is kept", unread=True)
+    shared = _suites(known) & _suites(model)
+    otherwise = {suite for suite in shared if known.protocols.get(suite) != model.protocols.get(suite)}
+    if second.keys() <= first.keys() and not otherwise:
+        return known, Note(model.line, f"{name} again, as on line {known.line}, which is kept")
+    if shared:
+        titles = ", ".join(suite.title for key, suite in load_suites().items() if key in shared)
+        text = f"{name} again: {titles} measured otherwise, or with more rows, than on line {known.line}, which is kept"
+        return known, Note(model.line, text, unread=True)
+    merged = replace(
+        known,
+        tables=(*known.tables, *model.tables),
+        averages=(*known.averages, *(average for average in model.averages if (str(average.suite), "") not in first)),
+        humaneval=known.humaneval or model.humaneval,
+        protocols={**model.protocols, **known.protocols},
+        protocol=known.protocol if known.protocol is not None else model.protocol,
+    )
+    return merged, Note(model.line, f"{name} again: other scores than on line {known.line}, read as the same model's")
+
+
+def _suites(model: ModelScores) -> set[str]:
+    """Return the suites that anything is said of."""
+    found = {str(average.suite) for average in model.averages} & load_suites().keys()
+    found |= {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task)) is not None}
+    return found | ({"humaneval"} if model.humaneval is not None else set())
 
 
 def _left_out(table: Comparison) -> list[Note]:
@@ -146,7 +180,7 @@ def _model(
     unmarked = name.replace(MARK, "").strip()
     if sum(bare(heading) == bare(unmarked) for heading in table.headings) == 1:
         name = unmarked  # a footnote's mark is no part of a name, unless it tells two apart
-    name = "" if _NUMBERS.fullmatch(name) else name
+    name = "" if says_only_numbers(name) else name
     line = table.rows[0].line_of(column)
     places = [(r, row) for r, row in enumerate(table.rows) if column < len(row.cells) and row.cells[column] is not None]
     scores = [(row, value) for r, row in places if (r, column) in units and (value := row.cells[column]) is not None]
