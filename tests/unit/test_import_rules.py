@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,16 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_configs" not in path.
 HEAVY = {"torch", "transformers", "lm_eval", "datasets", "openmind", "openmind_hub", "torch_npu", "ray", "vllm"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports, anywhere in it, also through importlib and for types only."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -84,7 +91,7 @@ def import_graph() -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        names = own_imports(ast.parse(path.read_text(encoding="utf-8")), package)
+        names = own_imports(parsed(path), package)
         graph[module] = {name if name in modules else name.rpartition(".")[0] for name in names} - {module}
     graph["evalkit"] = set()  # the users' door: it imports `api` when one of its names is asked for
     return graph
@@ -147,7 +154,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
     modules = {
         path.relative_to(PACKAGE).as_posix(): {
             name
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for node in ast.walk(parsed(path))
             for name in (
                 [node.module or ""]
                 if isinstance(node, ast.ImportFrom) and not node.level
@@ -172,7 +179,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
 def test_the_main_loop_sets_nothing_on_a_model_from_outside() -> None:
     """Nobody assigns to an attribute of what answers; a `Session` says what there is to say."""
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             targets = node.targets if isinstance(node, ast.Assign) else []
             for target in (t for each in targets for t in ast.walk(each) if isinstance(t, ast.Attribute)):
                 owner = target.value.id if isinstance(target.value, ast.Name) else ""
@@ -184,7 +191,7 @@ def test_the_main_loop_sets_nothing_on_a_model_from_outside() -> None:
 def test_no_task_keeps_anything_in_its_module() -> None:
     for path in FILES:
         if path.parent == PACKAGE / "tasks":
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = parsed(path)
             assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Global)], path
 
 
