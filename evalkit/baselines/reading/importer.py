@@ -60,7 +60,7 @@ def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[st
             continue
         why = claims.doubt(model, suite, several=several)
         if why is None and suite in others:
-            why = Note(model.line, "the file does not say how it was measured")
+            why = model.doubts.get(suite) or Note(model.line, "the file does not say how it was measured")
         if why is not None:
             others[suite] = UNKNOWN
             notes.setdefault(why, []).append(load_suites()[suite].title)

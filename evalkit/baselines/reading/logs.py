@@ -281,7 +281,8 @@ class _Reader:
     def _score_line(self, position: int, number: int, text: str, line: Line) -> int:
         """Read a line of a score table; return how many lines it took."""
         said = [c for c in (line.before, *line.cells, line.after) if c]
-        if len(line.cells) == len(said) == 1 and label_of(said[0]) is not None and names_another(said[0], said[0]):
+        label = label_of(said[0]) if len(line.cells) == len(said) == 1 else None
+        if label is not None and names_another(said[0], label):
             self._prose(number, said[0])  # "| Mistral-7B |" heads what is below it
             return 1
         used = 1

@@ -19,6 +19,7 @@ from evalkit.baselines.reading.table_lines import is_rule, split_line
 from evalkit.baselines.reading.vocabulary import (
     is_name,
     label_of,
+    names_another,
     odd_setting,
     odd_word,
     other_way,
@@ -227,11 +228,24 @@ class Claims:
             blank = not text.lines[below][1].strip("`~ \t")
             if settings_of(text.lines[below][1]) is not None and any(text.tables[below:]):
                 break  # of the next table
+            if self._labels_what_follows(below):
+                break
             if blank and began:
                 break
             began = began or not blank
             yield below
             below += 1
+
+    def _labels_what_follows(self, index: int) -> bool:
+        """Tell whether a line right above a heading ends in a colon, or names another model: it speaks of what follows."""
+        text, said = self._text, self._text.lines[index][1].strip()
+        label = label_of(said)
+        names = label is not None and names_another(said, label) and not re.search(r"\babove\b", said, re.IGNORECASE)
+        if not (names or said.endswith(":") or re.match(r"model(?:[ _]name)?\s*:", said, re.IGNORECASE)):
+            return False
+        rest = range(index + 1, len(text.lines))
+        following = next((i for i in rest if text.lines[i][1].strip("`~ \t")), None)
+        return following is not None and (text.is_heading(following) or text.leads(following))
 
     def _label_above(self, index: int) -> Iterator[int]:
         """Yield the line right above a suite's heading if it is a short one that says something, as "Teacher:" does."""

@@ -6,6 +6,7 @@ import re
 import shlex
 
 from evalkit.baselines.reading.cells import holds_nothing
+from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     METRICS,
@@ -260,9 +261,10 @@ def label_of(line: str) -> str | None:
     if takes_no_part(line) or holds_nothing(line.strip()) or settings_of(line) is not None:
         return None
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
-    text = re.sub(r"^[0-9]{1,2}[.)]\s+", "", text)
+    text = without_source(re.sub(r"^[0-9]{1,2}[.)]\s+", "", text))
     if names_other_benchmark(text) and len(text) <= 60:
         return None
+    text = re.sub(r"(?<=\w)['’]s\b", " ", text)
     rest = _ZERO.sub(
         " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
     )
@@ -311,15 +313,8 @@ def names_another(line: str, label: str) -> bool:
         r"compar|reference|result|score|eval|bench|结果|对比|比较|参考", key, re.IGNORECASE
     )
     own = " ".join(word for word in label.split() if word.lower().strip(".:") not in _ANOTHERS)
-    return bool(said) and _MADE_FROM.search(line) is None and is_name(own)
-
-
-_MADE_FROM = re.compile(
-    r"\b(?:from|based|built|\w*train\w*|\w*tun(?:ed?|ing)|merg\w*|mix\w*|blend\w*|deriv\w*|distil\w*|quanti\w*|teacher|student"
-    r"|sources?|parents?|adapters?|loras?|tokenizers?|datasets?|init\w*|continu\w*|upscal\w*|thanks|credits?)\b|基于|微调|训练|合并",
-    re.IGNORECASE,
-)
-"""What a line says that names what a model was made from, and not whose the scores below are."""
+    said = said or taken_from(line, names_model=False) is not None
+    return bool(said) and not made_from(line) and is_name(own)
 
 
 def is_version(label: str) -> bool:
@@ -350,7 +345,7 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
     """
     if takes_no_part(line):
         return None
-    if (found := other_way(line)) is not None:
+    if (found := other_way(line) or taken_from(line, names_model=False)) is not None:
         return found
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|")
     if is_name(text.rstrip(": ")) or (
