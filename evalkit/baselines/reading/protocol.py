@@ -35,6 +35,7 @@ from evalkit.task_names import (
     names_something_else,
     suite_of_task,
     task_and_metric,
+    without_arrows,
 )
 
 NOUS_2023 = "nous-2023"
@@ -141,7 +142,7 @@ class Claims:
 
     def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
         for heading in table.headings:
-            if not _LOG_COLUMN.fullmatch(heading.strip(" :*_`")):
+            if not _LOG_COLUMN.fullmatch(without_arrows(heading).strip(" :*_`")):
                 return Note(table.line, f"column '{heading.strip()[:40]}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
         version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
@@ -237,7 +238,7 @@ class Claims:
             below += 1
 
     def _labels_what_follows(self, index: int) -> bool:
-        """Tell whether a line right above a heading ends in a colon, or names another model: it speaks of what follows."""
+        """Tell whether a line right above a heading speaks of what follows: it ends in a colon or names a model."""
         text, said = self._text, self._text.lines[index][1].strip()
         label = label_of(said)
         names = label is not None and names_another(said, label) and not re.search(r"\babove\b", said, re.IGNORECASE)

@@ -313,8 +313,8 @@ def names_another(line: str, label: str) -> bool:
         r"compar|reference|result|score|eval|bench|结果|对比|比较|参考", key, re.IGNORECASE
     )
     own = " ".join(word for word in label.split() if word.lower().strip(".:") not in _ANOTHERS)
-    said = said or taken_from(line, names_model=False) is not None
-    return bool(said) and not made_from(line) and is_name(own)
+    whose = bool(said) or taken_from(line, names_model=False) is not None
+    return whose and not made_from(line) and is_name(own)
 
 
 def is_version(label: str) -> bool:

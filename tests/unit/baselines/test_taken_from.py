@@ -1,4 +1,4 @@
-"""Scores that were taken from a card, a leaderboard or another model are that model's, and measured nobody knows how."""
+"""Scores that were taken from a card or a leaderboard are the model's that it names; how measured, nobody knows."""
 
 from __future__ import annotations
 
