@@ -266,7 +266,8 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     level = level if level <= 6 else 0
     certain = any(isinstance(event, ModelHeading) and event.certain for event in events)
     names_model = certain or (label is not None and is_name(name_in(label)))
-    source = taken_from(raw, names_model=names_model) if len(raw) <= 100 else None
+    scored = any(isinstance(event, PrintedScore) for event in events)  # "70.0, up from 68.8 in Foo-1"
+    source = taken_from(raw, names_model=names_model) if len(raw) <= 100 and not scored else None
     if source is not None:
         events = [Taken(line, source, level), *events]
     short = (

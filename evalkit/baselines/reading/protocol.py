@@ -17,6 +17,7 @@ from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.table_lines import is_rule, split_line
 from evalkit.baselines.reading.vocabulary import (
+    KINDS,
     is_name,
     label_of,
     names_another,
@@ -146,6 +147,10 @@ class Claims:
                 return Note(table.line, f"column '{heading.strip()[:40]}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
         version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
+        if version is None and not self._has_versions(table):
+            return Note(
+                table.line, "its rows have no versions and no line of the harness, so lm-eval 0.4 may have made them"
+            )
         for row in table.rows:
             if suite_of_task(row.task) != suite:
                 continue
@@ -162,9 +167,26 @@ class Claims:
             said = cells[version].strip() if version is not None and len(cells) == len(plain) else ""
             if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said) and float(said) > float(known):
                 return Note(row.line, f"version {said} of {row.task}, newer than {known}")
+            if said and not (holds_nothing(said) or re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said)):
+                return Note(row.line, f"version '{said[:20]}' of {row.task}, which is none of then")
             if (note := self._around(row.line, suite)) is not None or (note := self._misplaced(row.line, suite)):
                 return note
         return None
+
+    def _has_versions(self, table: ScoreTable) -> bool:
+        """Tell whether a table without a column of versions is of the 0.3 line: its rows name them, or its harness did.
+
+        A row without a heading above has its version between the task's name and the metric's.
+        """
+        for row in table.rows if not table.headings else ():
+            text = self._line(row.line)
+            if re.search(rf"{re.escape(row.printed_task)}[\s|`]+[0-9](?:\.0)?[\s|]+{re.escape(row.metric)}", text):
+                return True
+        index = self._places.get(table.line, 0)
+        for above in range(index, -1, -1):
+            if (settings := settings_of(self._text.lines[above][1])) is not None:
+                return settings.get("kind") in KINDS or "provide_description" in settings
+        return False
 
     def _misplaced(self, number: int, suite: str) -> Note | None:
         """Return a note if the heading right above a table of tasks is that of another suite."""

@@ -33,6 +33,8 @@ from evalkit.task_names import (
 _NUMBERS = re.compile(
     r"(?:values?|scores?|results?|accuracy|acc|分数|得分|值|数值|成绩|结果|准确率)\s*[(\[]?%?[)\]]?", re.IGNORECASE
 )
+# Which metric it is is printed too shortly to say: "(Acc.)" may be acc or acc_norm.
+_METRIC = re.compile(r"\s*\(\s*(?:acc(?:uracy)?\.?|em|exact[\s_]match|f1|pass\s*@\s*1)\s*\)", re.IGNORECASE)
 _THIS = re.compile(r"\s*\((?:this model|ours|este modelo|本模型)\)\s*$", re.IGNORECASE)
 # How a model was made smaller or written down; which model it is then stands in the heading above the table.
 _WAY = re.compile(
@@ -96,7 +98,8 @@ def _left_out(table: Comparison) -> list[Note]:
             place = "row" if table.on_its_side else "column"
             notes.append(Note(numbers[0].line_of(column), f"{place} without a model's name; not read", unread=True))
         elif numbers and names_no_model(heading, table.headings):
-            notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': no model; not imported"))
+            why = "struck out" if "~~" in heading else "no model"
+            notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': {why}; not imported"))
     return notes
 
 
@@ -225,8 +228,8 @@ def _of_suites(
         if row.role in load_suites() and others:
             protocols.setdefault(row.role, "unknown")
             doubts[row.role] = Note(row.line, f"'{others[0].label[:40]}' stands beside it, which is of no suite")
-    rest = _of_benchmarks(name, line, column, [(row, value) for row, value in known if row in others], alone=False)
-    tables = rest.tables if rest is not None else ()
+    beside = _of_benchmarks(name, line, column, [(row, value) for row, value in known if row in others], alone=False)
+    tables = beside.tables if beside is not None else ()
     protocol = "unknown" if tables else None
     return ModelScores(
         name, line, tables, tuple(averages.values()), humaneval, None, (), protocols, protocol, doubts=doubts
@@ -243,7 +246,8 @@ def _of_benchmarks(
             continue
         printed = re.sub(r"(?<=shot),[^)]*|(?<=shots),[^)]*", "", without_arrows(row.label))  # (5-shot, strict-match)
         label, shots, _ = task_and_shots(printed)
-        task, metric = task_and_metric(re.sub(r"\(\s*\)", "", label.replace("%", "")).strip(), "score")
+        label = re.sub(r"\(\s*\)", "", _METRIC.sub("", label).replace("%", "")).strip()
+        task, metric = task_and_metric(label, "score")
         rows.append(Row(row.line_of(column), task, row.label, metric, value.scaleb(-2), None, shots))
     if not rows or (alone and not any(suite_of_task(row.task) for row in rows)):
         return None

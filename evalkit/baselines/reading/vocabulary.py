@@ -43,6 +43,8 @@ _WORDS = frozenset(
     inference copy results.json scoring section contents note notes humaneval pass pass1 pass@1 glaive
 
     very much almost quite really slightly still good great strong nice fine useful usefull lovers enjoy check out
+    now up down highest lowest seen every achieving currently us place list top position comparing supplanting
+    1st 2nd 3rd
     notebook colab preference tuned fine-tune fine-tuned finetune finetuned recipe pairs thank big happy excited
     welcome special kudos feel free hope work community friend friends awesome amazing impressive competitive size
     sized class despite being while even though like similarly mlabonne maxime labonne teknium distilabel capybara
@@ -79,6 +81,10 @@ _MODEL_WORDS = frozenset(
     checkpoint intermediate-step token awq gptq gguf exl2 bf16 fp16 fp8 int8 int4 nf4 quantized
     """,
     )
+)
+# Those of them that name no model where no other word does.
+_NOT_ALONE = frozenset(
+    ("base", "model", "the", "this", "gpt", "open", "it", "our", "step", "token", "checkpoint", "final", "preview")
 )
 _LANGUAGES = (
     r"english|german|french|spanish|italian|portuguese|dutch|polish|russian|chinese|mandarin|japanese|korean|arabic|hindi"
@@ -183,7 +189,7 @@ def is_name(text: str) -> bool:
         return False
     words = [word.strip(".,:;*_`\"'†‡§") for word in outside.split()]
     words = [word for word in words if re.search(r"\w", word)]
-    known = [word for word in words if _shaped(word) or word.lower() in _MODEL_WORDS - {"base", "model", "the", "this"}]
+    known = [word for word in words if _shaped(word) or word.lower() in _MODEL_WORDS - _NOT_ALONE]
     rest = [word for word in words if not _shaped(word) and word.lower() not in _MODEL_WORDS]
     ours = text.lower() in ("this model", "ours", "our model", "base model", "base", "本模型")
     if any(_STATISTIC.fullmatch(word) for word in rest) or any(
@@ -264,7 +270,10 @@ def label_of(line: str) -> str | None:
     text = without_source(re.sub(r"^[0-9]{1,2}[.)]\s+", "", text))
     if names_other_benchmark(text) and len(text) <= 60:
         return None
-    text = re.sub(r"(?<=\w)['’]s\b", " ", text)
+    took = _DURATION.fullmatch(text)
+    if took is not None and not is_name(took["where"] or ""):
+        return None
+    text = _HARNESS.sub(" ", re.sub(r"(?<=\w)['’]s\b", " ", text))
     rest = _ZERO.sub(
         " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
     )
@@ -280,6 +289,20 @@ def label_of(line: str) -> str | None:
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
 
 
+# What the harness was, and the time that it took on a machine, say nothing of a model; nor does GPT4All's short name.
+_HARNESS = re.compile(
+    r"[(\[][^()\[\]]*(?:lm[\s_-]*eval|harness|lighteval|opencompass)[^()\[\]]*[)\]]"
+    r"|(?:lm[\s_-]*eval(?:uation)?(?:[\s_-]*harness)?|harness)(?:\s+[\w./-]+){0,2}\s+(?:branch|commit|fork|tag)\b"
+    r"|(?:[\w./`-]+\s+)?(?:branch|commit|fork|tag)\s+of\s+(?:the\s+)?(?:lm[\s_-]*eval|harness|eleuther)[\w-]*"
+    r"|(?<![\w-])gpt\s+(?=(?:evaluations?|evals?|benchmarks?|bench|suite|tasks?|set)\b)",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(
+    r"(?:(?:took|time|runtime|duration|elapsed|total|in|about|~)\W*){0,3}"
+    r"(?:(?:[0-9]+(?:[.,][0-9]+)?\s*(?:h(?:ou)?rs?|min(?:ute)?s?|sec(?:ond)?s?|days?)[\s,]*){1,4}"
+    r"|(?:[0-9]+\s*h\s*)?[0-9]+\s*m\s*[0-9]+\s*s)\s*(?:[(\[](?P<where>[^()\[\]]*)[)\]])?\W*|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]+)?",
+    re.IGNORECASE,
+)
 _TELLING = {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
 """Known words that tell one model from another where they stand above its scores."""
 _OF_SCORES = re.compile(
@@ -360,7 +383,7 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
     rest = re.sub(r"(?<=\w)['’]s\b", " ", rest)
     rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)
     rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", rest)
-    rest = re.sub(r"\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
+    rest = re.sub(r"\bpass\s*@?\s*1\b|@|#[0-9]{1,2}\b", " ", rest, flags=re.IGNORECASE)
     for word in re.findall(r"[^\s,;:!?()\[\]{}\"'/|=*`~<>+&•–—-][^\s,;:!?()\[\]{}\"'/|=*`~<>&]*", rest):
         plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
         if not re.search(r"\w", plain) or plain in _WORDS or _CJK.fullmatch(plain) or plain in METRICS - {"mc1"}:
@@ -386,7 +409,7 @@ _COMMAND = re.compile(
     r"(?:^|\s)(?:python3?\s+\S*main\.py|lm[_-]eval(?:uate)?|accelerate\s+launch|lm-eval)\s.*--|(?:^|\s)--\w[\w-]*",
     re.IGNORECASE,
 )
-_KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
+KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
 """Kinds of models of the 0.3 line of the harness."""
 # Arguments that say what is loaded and how it is run, and nothing about requests.
 _LOADING = frozenset(
@@ -500,7 +523,7 @@ def odd_setting(line: str) -> str | None:
         nothing = _NOTHING.fullmatch(value.strip()) is not None
         shown = f"{key}: {value}"[:60]
         if key == "kind":
-            if value not in _KINDS and value != "hf":
+            if value not in KINDS and value != "hf":
                 return shown
         elif key == "num_fewshot":
             if not nothing and value != "0":
