@@ -68,7 +68,7 @@ def comparison_of(
     ):
         text = f"table not read, not all of its columns are known: {title[:80]}"
         return None, [*notes, Note(line, text, unread=True)]
-    named = any(is_benchmark(cell) for cell in (*heading, *(cell for _, c in body for cell in c)))
+    named = any(is_benchmark(cell) for cell in (*heading, *(cell for _, c in body for cell in c if len(cell) <= 40)))
     why = "its columns are not understood" if named else "it holds neither tasks nor suites"
     return None, [*notes, Note(line, f"table not read, {why}: {title[:80]}", unread=named)]
 

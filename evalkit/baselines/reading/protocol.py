@@ -147,7 +147,7 @@ class Claims:
                 return Note(table.line, f"column '{heading.strip()[:40]}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
         version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
-        if version is None and not self._has_versions(table):
+        if table.harness == "lm-eval-0.3" and version is None and not self._has_versions(table):
             return Note(
                 table.line, "its rows have no versions and no line of the harness, so lm-eval 0.4 may have made them"
             )

@@ -255,4 +255,7 @@ def _of_benchmarks(
     protocol = "open-llm-leaderboard" if has_average and any(row.shots for row in rows) else "unknown"
     table = ScoreTable(line, None, (), tuple(rows), protocol, labelled=True)
     suites = {suite for row in rows if (suite := suite_of_task(row.task)) is not None}
-    return ModelScores(name, line, (table,), (), None, None, (), dict.fromkeys(suites, protocol), protocol)
+    why = Note(line, "its table names no metrics, and nothing says how they were measured")
+    return ModelScores(
+        name, line, (table,), (), None, None, (), dict.fromkeys(suites, protocol), protocol, dict.fromkeys(suites, why)
+    )

@@ -377,10 +377,10 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
         return None
     if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
         return None
+    text = re.sub(r"(?<=\w)['’]s\b", " ", text)
     rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
     rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
     # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
-    rest = re.sub(r"(?<=\w)['’]s\b", " ", rest)
     rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)
     rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", rest)
     rest = re.sub(r"\bpass\s*@?\s*1\b|@|#[0-9]{1,2}\b", " ", rest, flags=re.IGNORECASE)
