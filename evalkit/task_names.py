@@ -258,9 +258,22 @@ def model_of_heading(name: str) -> str:
     ).strip()
 
 
+_ARROWS = r"[↑↓⬆⬇⇑⇓⇧⇩▲▼△▽🔼🔽]"
+
+
+def without_arrows(label: str) -> str:
+    """Return a heading without the arrows that only say which way is better.
+
+    >>> [without_arrows(label) for label in ("GPT4All↑", "AGIEval (↑)", "BigBench ⬆ (%)", "Value (%, ↑)")]
+    ['GPT4All', 'AGIEval', 'BigBench (%)', 'Value (%)']
+    """
+    plain = re.sub(rf"\s*[(\[]\s*{_ARROWS}+\s*[)\]]|\s*[,;]?\s*{_ARROWS}+", "", label.replace("\ufe0f", ""))
+    return plain.strip() if plain != label else label
+
+
 def comparison_role(label: str) -> str:
     """Return the role of a comparison table's row: a suite's name, ``total``, ``average`` or ``other``."""
-    text = re.sub(r"\s*[(\[]\s*%\s*[)\]]|\s*%\s*$", "", label.strip().lower())
+    text = re.sub(r"\s*[(\[]\s*%\s*[)\]]|\s*%\s*$", "", without_arrows(label.strip().lower()))
     found = leading_suite(text)
     if found is not None and len(found[1].strip()) <= 24 and not re.match(r"[_\w]", found[1]):
         task = _tasks_by_bare_name().get(bare(text))

@@ -17,8 +17,10 @@ from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.table_lines import is_rule, split_line
 from evalkit.baselines.reading.vocabulary import (
+    KINDS,
     is_name,
     label_of,
+    names_another,
     odd_setting,
     odd_word,
     other_way,
@@ -35,6 +37,7 @@ from evalkit.task_names import (
     names_something_else,
     suite_of_task,
     task_and_metric,
+    without_arrows,
 )
 
 NOUS_2023 = "nous-2023"
@@ -146,10 +149,14 @@ class Claims:
 
     def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
         for heading in table.headings:
-            if not _LOG_COLUMN.fullmatch(heading.strip(" :*_`")):
+            if not _LOG_COLUMN.fullmatch(without_arrows(heading).strip(" :*_`")):
                 return Note(table.line, f"column '{_cut(heading.strip())}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
         version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
+        if table.harness == "lm-eval-0.3" and version is None and not self._has_versions(table):
+            return Note(
+                table.line, "its rows have no versions and no line of the harness, so lm-eval 0.4 may have made them"
+            )
         for row in table.rows:
             if suite_of_task(row.task) != suite:
                 continue
@@ -166,9 +173,26 @@ class Claims:
             said = cells[version].strip() if version is not None and len(cells) == len(plain) else ""
             if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said) and float(said) > float(known):
                 return Note(row.line, f"version {said} of {row.task}, newer than {known}")
+            if said and not (holds_nothing(said) or re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said)):
+                return Note(row.line, f"version '{said[:20]}' of {row.task}, which is none of then")
             if (note := self._around(row.line, suite)) is not None or (note := self._misplaced(row.line, suite)):
                 return note
         return None
+
+    def _has_versions(self, table: ScoreTable) -> bool:
+        """Tell whether a table without a column of versions is of the 0.3 line: its rows name them, or its harness did.
+
+        A row without a heading above has its version between the task's name and the metric's.
+        """
+        for row in table.rows if not table.headings else ():
+            text = self._line(row.line)
+            if re.search(rf"{re.escape(row.printed_task)}[\s|`]+[0-9](?:\.0)?[\s|]+{re.escape(row.metric)}", text):
+                return True
+        index = self._places.get(table.line, 0)
+        for above in range(index, -1, -1):
+            if (settings := settings_of(self._text.lines[above][1])) is not None:
+                return settings.get("kind") in KINDS or "provide_description" in settings
+        return False
 
     def _misplaced(self, number: int, suite: str) -> Note | None:
         """Return a note if the heading right above a table of tasks is that of another suite."""
@@ -233,11 +257,24 @@ class Claims:
             blank = not text.lines[below][1].strip("`~ \t")
             if settings_of(text.lines[below][1]) is not None and any(text.tables[below:]):
                 break  # of the next table
+            if self._labels_what_follows(below):
+                break
             if blank and began:
                 break
             began = began or not blank
             yield below
             below += 1
+
+    def _labels_what_follows(self, index: int) -> bool:
+        """Tell whether a line right above a heading speaks of what follows: it ends in a colon or names a model."""
+        text, said = self._text, self._text.lines[index][1].strip()
+        label = label_of(said)
+        names = label is not None and names_another(said, label) and not re.search(r"\babove\b", said, re.IGNORECASE)
+        if not (names or said.endswith(":") or re.match(r"model(?:[ _]name)?\s*:", said, re.IGNORECASE)):
+            return False
+        rest = range(index + 1, len(text.lines))
+        following = next((i for i in rest if text.lines[i][1].strip("`~ \t")), None)
+        return following is not None and (text.is_heading(following) or text.leads(following))
 
     def _label_above(self, index: int) -> Iterator[int]:
         """Yield the line right above a suite's heading if it is a short one that says something, as "Teacher:" does."""

@@ -74,6 +74,8 @@ def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
     plain = heading.strip("*_` ")
     if not plain:
         return False
+    if "~~" in plain:
+        return True  # struck out
     said = _NO_MODEL.search(plain)
     if is_statistic(plain) and not (said and _IN_NAMES.search(plain)):
         return True
