@@ -183,7 +183,8 @@ def measure_texts(generator: Generator, rows: Sequence[Row], batch: int, *, warm
     """Begin some texts of a task, as the run would, and stop them after a few tokens."""
     if generator.uses_slots:
         return _measure_slots(generator, rows, batch, warm_up=warm_up)
-    batch = min(batch, len(rows))
+    # Rows that are run alone (`rotary`) take a pass over the weights each.
+    batch = 1 if any(map(generator.is_alone, rows)) else min(batch, len(rows))
     starts = range(0, len(rows), batch)
     distinct = {row.prompt_ids: None for row in rows}
     mean = sum(map(len, distinct)) / len(distinct)
