@@ -15,7 +15,7 @@
     attention.py which mask a model should be given; blocks.py: attention without one
     head.py      logits of the wanted positions only, for any causal model
     rotary.py    rotary embeddings that change with the length of a row
-    memory.py    how many tokens fit
+    memory.py    how many tokens fit; host_memory.py: what this process may have
     soundness.py whether this is a causal model that gives numbers
     recheck.py   a share of the requests again in float32: what the dtype and the packing changed
 
