@@ -81,9 +81,9 @@ def test_a_line_is_never_below_nought() -> None:
     assert generation_time.line_through([(2, 0.0), (4, 3.0)]) == pytest.approx((0, 0.5))
 
 
-@pytest.mark.parametrize("count", [3, 12, 40])
+@pytest.mark.parametrize("count", [12, 40, 164])
 def test_few_texts_have_the_lengths_that_were_seen_not_a_draws(count: int) -> None:
-    """Together they have as many steps as their mean length says, within a token or so a text."""
+    """Together they have as many steps as their mean length says."""
     from evalkit.evaluation.generation_time import Texts
 
     seen = Texts(1, 4, 0, 96, lengths=[2, 5, 5, 2, 5, 2], ended=[True, False, False, True, False, True], texts=count)
