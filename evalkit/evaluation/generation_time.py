@@ -70,14 +70,17 @@ class Texts:
 
     def flow(self) -> Counter[int]:
         """Return how many steps will be of how many rows, were the texts as long as drawn by what was seen."""
-        rng, below = random.Random(0), [-survives for survives in self._survival()]
+        below = [-survives for survives in self._survival()]
+        # One from each equal share of the lengths: of few texts, draws would be all short or all long by chance.
+        shares = [(number + 0.5) / self.texts for number in range(self.texts)]
+        random.Random(0).shuffle(shares)
         found: Counter[int] = Counter()
         ends: list[int] = []
         now, left = 0, self.texts
         while left or ends:
             while left and len(ends) < self.rows:
                 left -= 1
-                steps = bisect.bisect_left(below, -rng.random())  # the first token comes with the prompt
+                steps = bisect.bisect_left(below, -shares[left])  # the first token comes with the prompt
                 if steps:
                     heapq.heappush(ends, now + steps)
             if ends:
@@ -183,7 +186,8 @@ def measure_texts(generator: Generator, rows: Sequence[Row], batch: int, *, warm
     """Begin some texts of a task, as the run would, and stop them after a few tokens."""
     if generator.uses_slots:
         return _measure_slots(generator, rows, batch, warm_up=warm_up)
-    batch = min(batch, len(rows))
+    # Rows that are run alone (`rotary`) take a pass over the weights each.
+    batch = 1 if any(map(generator.is_alone, rows)) else min(batch, len(rows))
     starts = range(0, len(rows), batch)
     distinct = {row.prompt_ids: None for row in rows}
     mean = sum(map(len, distinct)) / len(distinct)

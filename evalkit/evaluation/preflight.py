@@ -29,6 +29,7 @@ from evalkit.options import settings_of
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import text_config, vocabulary_size
 from evalkit.scoring.parts import is_out_of_memory
+from evalkit.scoring.rotary import rotary_length
 from evalkit.suites import load_suites
 
 if TYPE_CHECKING:
@@ -187,7 +188,12 @@ def check_requests(name: str, model: ScoredLM, asked: Asked) -> list[str]:
     _reachable_tokens(name, model, asked)
     _empty_contexts(name, model, asked)
     _long_continuations(model, asked)
-    return [*_cut_prompts(model, asked), *_cut_requests(model, asked), *_joins(model, asked)]
+    return [
+        *_cut_prompts(model, asked),
+        *_cut_requests(model, asked),
+        *_long_rows(model, asked),
+        *_joins(model, asked),
+    ]
 
 
 def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Asked:
@@ -462,6 +468,23 @@ def _cut_requests(model: ScoredLM, asked: Asked) -> Iterable[str]:
         f"{least} of {len(asked.pairs):,} requests lose their beginning in the context of {context:,} tokens "
         f"({tasks}){whole}; the protocol cuts so too, and scores are those of the cut texts"
     )
+
+
+def _long_rows(model: ScoredLM, asked: Asked) -> Iterable[str]:
+    """Rows beyond the length at which the model's rotary embeddings change: each is run alone."""
+    length = rotary_length(text_config(model.model))
+    if length is None or length >= int(model.max_length):
+        return
+    pairs = [c + k for _, c, k in asked.pairs if _bytes(c) + _bytes(k) > length]
+    prompts = [(prompt, new) for _, prompt, new in asked.prompts if _bytes(prompt) + 2 + new > length]
+    found = _encoded(model, [*pairs, *(prompt for prompt, _ in prompts)], bool(model.add_bos_token))
+    long = sum(len(found[text]) - 1 > length for text in pairs)
+    long += sum(len(found[prompt]) + new > length for prompt, new in prompts)
+    if long:
+        yield (
+            f"{long:,} of {len(asked.pairs) + len(asked.prompts):,} requests may become longer than {length:,} tokens, "
+            "where this model's rotary embeddings change with the longest row of a batch: each of them is run alone"
+        )
 
 
 def _joins(model: ScoredLM, asked: Asked) -> Iterable[str]:

@@ -26,7 +26,7 @@ def check_ready(
 
     Raises:
         ConfigError: a system prompt that no template would take.
-        ModelError: packages are missing, no such model folder, no such device.
+        ModelError: packages are missing, no such model folder, no such device, no such engine here.
         DataError: a source does not have one of the tasks.
     """
     chat = with_chat(names)
@@ -36,9 +36,11 @@ def check_ready(
     check_sources(names, sources)
     from evalkit.models import devices
     from evalkit.models.checkpoints import find_local
-    from evalkit.models.openmind import activate_npu, choose_loader
+    from evalkit.models.openmind import activate_npu, check_engine, choose_loader
 
-    devices.choose(config.model.device, activate_npu)
+    device = devices.choose(config.model.device, activate_npu)
+    if config.model.engine == "vllm":
+        check_engine(config.model, device.type)
     names_of_model = (config.model.name, config.model.tokenizer)
     remote = [name for name in names_of_model if name and name != TINY and find_local(name) is None]
     loader = choose_loader(config.model.loader) if remote else "transformers"

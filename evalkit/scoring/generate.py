@@ -8,6 +8,7 @@ instead of once a stop string over the whole batch (``completion.Stream``).
 
 Models that slots are not for (their positions come from a mask, or change with the batch's longest row) are generated
 for batch by batch, with keys and values that grow (``runner``): there rows that are finished leave, and none joins.
+Rows that may become longer than the model's rotary embeddings stay the same for are run alone (``rotary``).
 
 As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
 the stop strings being applied in their order; special tokens are not part of the text. Not as in lm-eval's ``hf``: the
@@ -28,9 +29,11 @@ import torch
 from evalkit.errors import ModelError
 from evalkit.scoring.drafts import Drafts, Text
 from evalkit.scoring.encode import encode_strings
+from evalkit.scoring.generate_transformers import generate_row
 from evalkit.scoring.parts import Budget, halved, in_parts, is_out_of_memory, release_cache
 from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.requests import GenerationRequest
+from evalkit.scoring.rotary import Rotary
 from evalkit.scoring.runner import ModelRunner
 from evalkit.scoring.sampling import choose
 from evalkit.scoring.schedule import READ_TOKENS, Batch, Flow, Row, in_families, make_rows
@@ -77,6 +80,7 @@ class Generator:
     Attributes:
         is_invariant: a row's numbers were seen not to depend on what else is in the batch, to the bit; for whoever
             tried it to set.
+        rotary: says which rows are run alone.
         drafts: several tokens of a row may be looked at in one step, since that, too, was seen to change no bit.
         guesses: what the drafts are from.
     """
@@ -97,6 +101,7 @@ class Generator:
         self.stopping = Stopping(model, tokenizer)
         self._add_special_tokens = add_special_tokens
         self._budget = Budget(max_rows)
+        self.rotary = Rotary(model)
         self.uses_slots = uses_slots and why_no_slots(model) is None
         self.is_invariant = False
         self.drafts = False
@@ -114,6 +119,10 @@ class Generator:
         on_cpu = self.runner.device.type == "cpu"
         multiple = 1 if self.prepacked or not on_cpu else 4 * torch.get_num_threads()
         return Slots(self.runner.model, rows, tokens, row_multiple=multiple)
+
+    def is_alone(self, row: Row) -> bool:
+        """Whether a row is run alone, since the model's positions change with its length."""
+        return self.rotary.is_long(row.tokens)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[str | None]:
         """Return the completions, in the order of the requests; None where the model's logits were not finite.
@@ -142,7 +151,10 @@ class Generator:
         if not rows:
             return
         if not self.uses_slots:
-            for row in self._finished(list(rows)):
+            for row in self._finished([row for row in rows if not self.is_alone(row)]):
+                yield row, self._text(row)
+            for row in filter(self.is_alone, rows):
+                generate_row(self.runner.model, row, self.stopping)
                 yield row, self._text(row)
             return
         if waiting is None:

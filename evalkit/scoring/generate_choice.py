@@ -45,7 +45,9 @@ def choose_generator(
         if uses_slots != generator.uses_slots:
             continue
         try:
-            difference = probe_slots(generator, max_length) if uses_slots else probe(generator.runner, max_length)
+            # Longer rows are left to transformers, one by one.
+            most = min(max_length, generator.rotary.length or max_length)
+            difference = probe_slots(generator, most) if uses_slots else probe(generator.runner, most)
         except Exception as error:
             # Whatever the model's code raises means that it cannot be driven in this way.
             line = str(error).strip().splitlines()[0] if str(error).strip() else ""
