@@ -80,12 +80,13 @@ def _always_chat() -> str:
 
 def model_here(answerer: Answerer) -> ScoredLM | None:
     """Return the model itself, if it is in this process."""
-    if answerer.in_process is None:
+    found = answerer.in_process
+    if found is None:
         return None
     from evalkit.models.scored import ScoredLM
 
-    assert isinstance(answerer.in_process, ScoredLM), "in_process: the model of models/scored.py, or None"
-    return answerer.in_process
+    assert isinstance(found, ScoredLM)  # `identified` has looked
+    return found
 
 
 def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[Request]]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from evalkit.answering import Answerer, Session, Work
+from evalkit.answering.asking import in_use_check
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import StoreError
@@ -92,7 +93,7 @@ def run(
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     if config.reuse:
         runs.check_source(user_path(config.reuse))
-    check_ready(config, names, sources, say)
+    check_ready(config, names, sources, say, is_made=load is not None)
     data = load_all(names, sources, config.limit, say)
     tasks = _tasks(names, sources)
     parent = _folder_of_runs(config)
@@ -280,7 +281,7 @@ def _open_run(
             ),
             held=signals.held,
             check=signals.check,
-            before=answerer.check_in_use,
+            before=in_use_check(answerer),
         )
     except BaseException:
         opened.journal.close()

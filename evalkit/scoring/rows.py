@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.errors import ModelError
 from evalkit.scoring.checked import checked_scores
 from evalkit.scoring.forest import Pack, Rows, Tree
 from evalkit.scoring.packs import Scored
@@ -19,10 +20,15 @@ class Elsewhere:
     """The device of whoever has no memory here that could run out.
 
     Attributes:
+        name: of whoever answers.
         type: "cpu": a pack's results are there when it was launched.
     """
 
+    name: str
     type: str = "cpu"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RowScorer:
@@ -33,15 +39,21 @@ class RowScorer:
         score_rows: scores up to ``rows`` requests.
         rows: of a pack.
         max_length: longest input in tokens, as ids count them.
+
+    Raises:
+        ModelError: ``rows`` or ``max_length`` is no number from 1.
     """
 
     def __init__(
         self, name: str, score_rows: Callable[[Sequence[TokenRequest]], Sequence[Score]], rows: int, max_length: int
     ) -> None:
+        for what, number in (("rows", rows), ("max_length", max_length)):
+            if number < 1:
+                raise ModelError(f"{name}: {what} of its scorer is a number from 1, found {number}")
         self.name = name
         self.max_length = max_length
         self.max_batch_tokens = rows * max_length
-        self.device = Elsewhere()
+        self.device = Elsewhere(name)
         self._score_rows = score_rows
         self._rows = rows
 
