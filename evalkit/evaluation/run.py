@@ -125,7 +125,8 @@ def run(
             work=WorkDone(reused_from=wanted["reuse"]),
         )
         check_readable(answerer, facts)
-        plan, findings = _look(config, tasks, answerer, say, clock, chat=bool(with_chat(names)))
+        remarks = source.remarks if source is not None else ()
+        plan, findings = _look(config, tasks, answerer, say, clock, remarks, chat=bool(with_chat(names)))
         if plan is not None:
             return Finished(None, plan)
 
@@ -178,12 +179,13 @@ def _tasks(names: Sequence[str], sources: Mapping[str, DataSource]) -> Tasks:
 
 
 def _look(
-    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, *, chat: bool
+    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, remarks: Sequence[str], *, chat: bool
 ) -> tuple[str | None, list[str]]:
     """Build all requests; return the plan where only that is wanted, and the warnings.
 
     Args:
         clock: `time.monotonic` at the beginning.
+        remarks: warnings that there are already.
         chat: whether some task always asks through the chat template.
 
     Raises:
@@ -191,7 +193,7 @@ def _look(
     """
     from evalkit.evaluation.preflight import check_answerer, check_asked, model_here
 
-    findings = check_answerer(config, answerer, chat=chat)
+    findings = [*remarks, *check_answerer(config, answerer, chat=chat)]
     tasks.build(config, answerer)
     requests = tasks.requests()
     findings += check_asked(config.model.name, answerer, requests)

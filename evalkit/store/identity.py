@@ -40,6 +40,9 @@ ANSWERING = (
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on. How a
 # task makes its requests is no part of it: only the same request (tokens, or prompt and settings) is ever taken over.
 REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "other", "scorer")
+# Groups that may differ there, and that are then named: an answer depends on how it was computed, but an evalkit or a
+# library that computes nothing otherwise must not cost a run. Only the user knows whether a fault was mended between.
+COMPUTED = ("code", "versions", "device")
 _SHOWN_DIFFERENCES = 5
 
 
