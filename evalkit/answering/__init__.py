@@ -81,7 +81,7 @@ class Scores:
     Attributes:
         answers: (log-probability in nats, is greedy), in the order of the requests; nan where there is none.
         marks: by mark the positions of the requests that it is about.
-        numerics: what an audit in float32 found; None without one.
+        numerics: what a second look in float32 found (`evalkit.scoring.recheck`); None without one.
     """
 
     answers: Sequence[Score]

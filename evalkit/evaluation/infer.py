@@ -164,7 +164,7 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
     """
     from evalkit.scoring.completion import Decoder
     from evalkit.scoring.requests import GenerationRequest
-    from evalkit.scoring.schedule import Row
+    from evalkit.scoring.schedule import GenerationRow
 
     most = min(prompt.max_new_tokens, lm.max_length - len(ids))
     generator = lm.generator
@@ -181,7 +181,7 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
             repetition_penalty=prompt.repetition_penalty,
             seed=prompt.seed,
         )
-        row = Row(request, tuple(ids), [0])
+        row = GenerationRow(request, tuple(ids), [0])
         with lm.running():
             known = 0
             for _ in generator.steps([row], has_drafts=True):

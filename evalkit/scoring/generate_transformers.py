@@ -17,7 +17,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from evalkit.scoring.memory import model_device
 from evalkit.scoring.parts import Budget, halved, in_parts
 from evalkit.scoring.schedule import check_room
-from evalkit.scoring.stopping import Stopping, Watch
+from evalkit.scoring.stopping import EndWatch, Stopping
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type 
 class _Ends(StoppingCriteria):  # type: ignore[misc]
     """Ends each row where its watch says so."""
 
-    def __init__(self, watches: list[Watch]) -> None:
+    def __init__(self, watches: list[EndWatch]) -> None:
         self._watches = watches
         self._is_done = [False] * len(watches)
 

@@ -11,7 +11,7 @@ from evalkit.errors import ModelError
 from evalkit.scoring.checked import checked_scores
 from evalkit.scoring.forest import Pack, Rows, Tree
 from evalkit.scoring.packs import Scored
-from evalkit.scoring.plan import Plan, requests_sha256
+from evalkit.scoring.plan import PackPlan, requests_sha256
 from evalkit.scoring.requests import Score, TokenRequest
 
 
@@ -70,13 +70,13 @@ class RowScorer:
             scored=np.array([row.size for row in targets], dtype=np.int64),
         )
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         """Return the packs; a tree is a row here."""
         rows = self.rows(requests) if rows is None else rows
         trees = [Tree(row, row + 1, length) for row, length in enumerate(rows.lengths.tolist())]
         parts = [tuple(trees[start : start + self._rows]) for start in range(0, len(trees), self._rows)]
         packs = tuple(Pack(part, max(tree.nodes for tree in part)) for part in parts)
-        return Plan(packs, len(requests), rows.forest_tokens, requests_sha256(requests))
+        return PackPlan(packs, len(requests), rows.forest_tokens, requests_sha256(requests))
 
     def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
         """Score a pack's rows."""

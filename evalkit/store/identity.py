@@ -115,7 +115,7 @@ def identity(
         config: the run's configuration.
         protocol: name of the protocol(s).
         data: by task what the record says of the data.
-        model: the model's description (``OpenMindLM.describe``), with its `ModelIdentity` under ``identity``.
+        model: the model's description (``OpenMindLM.describe``), with its `LoadedIdentity` under ``identity``.
         reuse: name of the run that results are taken over from.
     """
     versions = model.get("versions") or {}

@@ -55,7 +55,7 @@ class Evaluated:
         results: lm-eval's part of a record: ``results``, ``configs``, ``versions``, ``n-samples`` ...
         samples: by task lm-eval's entry of each document; texts that are programs bring their verdicts.
         marks: what happened to requests.
-        numerics: what the answerer's audit found; None without one.
+        numerics: what the answerer's second look found; None without one.
     """
 
     results: dict[str, Any]
