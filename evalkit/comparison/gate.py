@@ -92,6 +92,10 @@ class Gate:
         """0 pass, 1 worse, 3 undecided."""
         return EXIT_CODES[self.verdict]
 
+    def __bool__(self) -> bool:
+        """Whether it is passed: ``assert evalkit.gate(...)`` must not hold for a model that got worse."""
+        return self.verdict == "pass"
+
     def __repr__(self) -> str:
         return f"<evalkit.Gate of {self.candidate} against {self.baseline}: {self.verdict}>"
 

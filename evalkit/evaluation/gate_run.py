@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
-from evalkit.answering.asking import ask_scores
+from evalkit.answering.asking import ask_scores, in_use_check
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
@@ -224,7 +224,7 @@ class _Asker:
 
         requests = [r for of_document in built.values() for r in of_document if isinstance(r, ScoreRequest)]
         check_can(self._config.model.name, self._answerer, requests)
-        ledger = Ledger(Nowhere(), before=self._answerer.check_in_use)
+        ledger = Ledger(Nowhere(), before=in_use_check(self._answerer))
         scores = iter(ask_scores(self._answerer, requests, Session(ledger)).answers)
         found: dict[str, list[tuple[float, bool]]] = {name: [] for name in batch}
         for (name, doc_id), of_document in built.items():

@@ -165,7 +165,7 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
     from evalkit.scoring.completion import Decoder
     from evalkit.scoring.generate_transformers import generate_row
     from evalkit.scoring.requests import GenerationRequest
-    from evalkit.scoring.schedule import Row
+    from evalkit.scoring.schedule import GenerationRow
 
     most = min(prompt.max_new_tokens, lm.max_length - len(ids))
     generator = lm.generator
@@ -182,7 +182,7 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
             repetition_penalty=prompt.repetition_penalty,
             seed=prompt.seed,
         )
-        row = Row(request, tuple(ids), [0])
+        row = GenerationRow(request, tuple(ids), [0])
         with lm.running():
             if generator.is_alone(row):
                 generate_row(lm.model, row, generator.stopping, writer.push)

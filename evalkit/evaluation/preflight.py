@@ -44,7 +44,7 @@ _FIRST_WORD = re.compile(r"\s*\S*")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """The requests of one run, apart by kind.
 
     Attributes:
@@ -81,12 +81,13 @@ def _always_chat() -> str:
 
 def model_here(answerer: Answerer) -> ScoredLM | None:
     """Return the model itself, if it is in this process."""
-    if answerer.in_process is None:
+    found = answerer.in_process
+    if found is None:
         return None
     from evalkit.models.scored import ScoredLM
 
-    assert isinstance(answerer.in_process, ScoredLM), "in_process: the model of models/scored.py, or None"
-    return answerer.in_process
+    assert isinstance(found, ScoredLM)  # `identified` has looked
+    return found
 
 
 def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[Request]]) -> list[str]:
@@ -169,7 +170,7 @@ def check_alone(
     ]
 
 
-def check_requests(name: str, model: ScoredLM, asked: Asked) -> list[str]:
+def check_requests(name: str, model: ScoredLM, asked: Requested) -> list[str]:
     """Look at the requests.
 
     Args:
@@ -196,7 +197,7 @@ def check_requests(name: str, model: ScoredLM, asked: Asked) -> list[str]:
     ]
 
 
-def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Asked:
+def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Requested:
     """Return requests as the model will see them; a text that is wanted several times is there once."""
     pairs, prompts = [], []
     for name, of_task in requests.items():
@@ -206,7 +207,7 @@ def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Aske
             elif request.sample == 0:
                 shown = model.in_chat_template(request)
                 prompts.append((name, shown.prompt, int(shown.settings.get("max_gen_toks", model.max_gen_toks))))
-    return Asked(tuple(pairs), tuple(prompts))
+    return Requested(tuple(pairs), tuple(prompts))
 
 
 # --- the model alone -------------------------------------------------------------------------------------------------
@@ -360,7 +361,7 @@ def _is_gemma(model: ScoredLM) -> bool:
 # --- the requests ----------------------------------------------------------------------------------------------------
 
 
-def _room(model: ScoredLM, asked: Asked) -> None:
+def _room(model: ScoredLM, asked: Requested) -> None:
     """Raise ConfigError where the new tokens of a task leave no room for a prompt."""
     context = int(model.max_length)
     wanted = {task: new for task, _, new in asked.prompts}
@@ -377,7 +378,7 @@ def _room(model: ScoredLM, asked: Asked) -> None:
     )
 
 
-def _reachable_tokens(name: str, model: ScoredLM, asked: Asked) -> None:
+def _reachable_tokens(name: str, model: ScoredLM, asked: Requested) -> None:
     texts = dict.fromkeys(text for _, *pair in asked.pairs for text in pair)
     check_texts(name, model, texts | dict.fromkeys(prompt for _, prompt, _ in asked.prompts))
 
@@ -394,7 +395,7 @@ def check_texts(name: str, model: ScoredLM, texts: Iterable[str]) -> None:
             )
 
 
-def _empty_contexts(name: str, model: ScoredLM, asked: Asked) -> None:
+def _empty_contexts(name: str, model: ScoredLM, asked: Requested) -> None:
     """Raise ModelError where an empty context needs a BOS or EOS token that is not there or has no embedding."""
     prefix = model.prefix_token_id
     empty = sorted({task for task, context, _ in asked.pairs if not context.strip()})
@@ -407,7 +408,7 @@ def _empty_contexts(name: str, model: ScoredLM, asked: Asked) -> None:
     )
 
 
-def _long_continuations(model: ScoredLM, asked: Asked) -> None:
+def _long_continuations(model: ScoredLM, asked: Requested) -> None:
     """Raise ConfigError where a continuation alone is longer than the context: it cannot be scored at all."""
     context = int(model.max_length)
     near = {(c, k): task for task, c, k in asked.pairs if _bytes(k) > context}
@@ -423,7 +424,7 @@ def _long_continuations(model: ScoredLM, asked: Asked) -> None:
         )
 
 
-def _cut_prompts(model: ScoredLM, asked: Asked) -> Iterable[str]:
+def _cut_prompts(model: ScoredLM, asked: Requested) -> Iterable[str]:
     """Prompts of generation that are longer than context minus new tokens."""
     context = int(model.max_length)
     by_task: dict[tuple[str, int], list[str]] = {}
@@ -442,7 +443,7 @@ def _cut_prompts(model: ScoredLM, asked: Asked) -> Iterable[str]:
             )
 
 
-def _cut_requests(model: ScoredLM, asked: Asked) -> Iterable[str]:
+def _cut_requests(model: ScoredLM, asked: Requested) -> Iterable[str]:
     """Log-likelihood requests with more tokens than the context: their beginning is cut."""
     context = int(model.max_length)
     near = [(task, c + k) for task, c, k in asked.pairs if _bytes(c) + _bytes(k) > context]
@@ -470,7 +471,7 @@ def _cut_requests(model: ScoredLM, asked: Asked) -> Iterable[str]:
     )
 
 
-def _long_rows(model: ScoredLM, asked: Asked) -> Iterable[str]:
+def _long_rows(model: ScoredLM, asked: Requested) -> Iterable[str]:
     """Rows beyond the length at which the model's rotary embeddings change: each is run alone."""
     length = rotary_length(text_config(model.model))
     if length is None or length >= int(model.max_length):
@@ -487,7 +488,7 @@ def _long_rows(model: ScoredLM, asked: Asked) -> Iterable[str]:
         )
 
 
-def _joins(model: ScoredLM, asked: Asked) -> Iterable[str]:
+def _joins(model: ScoredLM, asked: Requested) -> Iterable[str]:
     """Requests in which one token reaches over the join of context and continuation."""
     joins: dict[tuple[str, str], list[str]] = {}
     for task, context, continuation in asked.pairs:

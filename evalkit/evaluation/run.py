@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from evalkit.answering import Answerer, Session, Work
+from evalkit.answering.asking import in_use_check
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import StoreError
@@ -92,7 +93,7 @@ def run(
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     if config.reuse:
         runs.check_source(user_path(config.reuse))
-    check_ready(config, names, sources, say)
+    check_ready(config, names, sources, say, is_made=load is not None)
     data = load_all(names, sources, config.limit, say)
     tasks = _tasks(names, sources)
     parent = _folder_of_runs(config)
@@ -124,7 +125,8 @@ def run(
             work=WorkDone(reused_from=wanted["reuse"]),
         )
         check_readable(answerer, facts)
-        plan, findings = _look(config, tasks, answerer, say, clock, chat=bool(with_chat(names)))
+        remarks = source.remarks if source is not None else ()
+        plan, findings = _look(config, tasks, answerer, say, clock, remarks, chat=bool(with_chat(names)))
         if plan is not None:
             return Finished(None, plan)
 
@@ -177,12 +179,13 @@ def _tasks(names: Sequence[str], sources: Mapping[str, DataSource]) -> Tasks:
 
 
 def _look(
-    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, *, chat: bool
+    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, remarks: Sequence[str], *, chat: bool
 ) -> tuple[str | None, list[str]]:
     """Build all requests; return the plan where only that is wanted, and the warnings.
 
     Args:
         clock: `time.monotonic` at the beginning.
+        remarks: warnings that there are already.
         chat: whether some task always asks through the chat template.
 
     Raises:
@@ -190,7 +193,7 @@ def _look(
     """
     from evalkit.evaluation.preflight import check_answerer, check_asked, model_here
 
-    findings = check_answerer(config, answerer, chat=chat)
+    findings = [*remarks, *check_answerer(config, answerer, chat=chat)]
     tasks.build(config, answerer)
     requests = tasks.requests()
     findings += check_asked(config.model.name, answerer, requests)
@@ -280,7 +283,7 @@ def _open_run(
             ),
             held=signals.held,
             check=signals.check,
-            before=answerer.check_in_use,
+            before=in_use_check(answerer),
         )
     except BaseException:
         opened.journal.close()

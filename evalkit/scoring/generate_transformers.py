@@ -18,8 +18,8 @@ from evalkit.scoring.memory import model_device
 from evalkit.scoring.parts import Budget, halved, in_parts
 from evalkit.scoring.rotary import Rotary
 from evalkit.scoring.sampling import choose
-from evalkit.scoring.schedule import Row, check_room
-from evalkit.scoring.stopping import Stopping, Watch
+from evalkit.scoring.schedule import GenerationRow, check_room
+from evalkit.scoring.stopping import EndWatch, Stopping
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type 
 class _Choice(LogitsProcessor):  # type: ignore[misc]
     """Leaves only the token that a row's request makes of the logits, and gives it to the row."""
 
-    def __init__(self, row: Row, on_token: Callable[[int], None] | None) -> None:
+    def __init__(self, row: GenerationRow, on_token: Callable[[int], None] | None) -> None:
         self._row, self._on_token = row, on_token
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
@@ -71,7 +71,7 @@ class _Choice(LogitsProcessor):  # type: ignore[misc]
 class _Ends(StoppingCriteria):  # type: ignore[misc]
     """Ends each row where its watch says so."""
 
-    def __init__(self, watches: list[Watch]) -> None:
+    def __init__(self, watches: list[EndWatch]) -> None:
         self._watches = watches
         self._is_done = [False] * len(watches)
 
@@ -198,7 +198,9 @@ def _batch(
 
 
 @torch.inference_mode()
-def generate_row(model: Any, row: Row, stopping: Stopping, on_token: Callable[[int], None] | None = None) -> None:
+def generate_row(
+    model: Any, row: GenerationRow, stopping: Stopping, on_token: Callable[[int], None] | None = None
+) -> None:
     """Generate a row alone, the model being run as transformers' ``generate`` runs it; the tokens are chosen as ever.
 
     Some models compute all of a row anew when it becomes longer than their rotary embeddings' first length

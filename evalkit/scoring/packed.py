@@ -23,7 +23,7 @@ from evalkit.scoring.forest import Layout, Pack, Rows, build_rows, lay_out
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import batch_tokens, max_scored_positions, model_device
 from evalkit.scoring.packs import Scored
-from evalkit.scoring.plan import Plan, plan_packs
+from evalkit.scoring.plan import PackPlan, plan_packs
 from evalkit.scoring.requests import TokenRequest
 from evalkit.scoring.rotary import Rotary
 
@@ -63,7 +63,7 @@ class ForestScorer:
         """Return the forest's rows, in the order of their tokens."""
         return build_rows(requests, self.max_length)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         """Return the packs for these requests, without touching the model."""
         return plan_packs(
             requests,

@@ -15,7 +15,7 @@ from evalkit.scoring.forest import Pack, Rows, Tree, build_rows
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import batch_tokens, max_scored_positions, model_device
 from evalkit.scoring.packs import Scored
-from evalkit.scoring.plan import Plan, requests_sha256
+from evalkit.scoring.plan import PackPlan, requests_sha256
 from evalkit.scoring.requests import TokenRequest
 from evalkit.scoring.rotary import Rotary
 
@@ -44,7 +44,7 @@ class PlainScorer:
         """Return the distinct inputs, the longest first; what they share is computed again."""
         return build_rows(requests, self.max_length, longest_first=True)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         """Return the batches for these requests, the longest rows first, without touching the model.
 
         A batch's trees are single rows.
@@ -57,7 +57,7 @@ class PlainScorer:
             trees = (Tree(start + k, start + k + 1, length) for k, length in enumerate(lengths))
             packs.append(Pack(tuple(trees), lengths[0]))
             start += len(lengths)
-        return Plan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
+        return PackPlan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
 
     def _batch_size(self, rows: Rows, start: int) -> int:
         if self._rotary.is_long(int(rows.lengths[start])):

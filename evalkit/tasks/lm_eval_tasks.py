@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.answering import Answerer, Answers, Request, Session, TextRequest, score_requests, text_requests
-from evalkit.answering.asking import ask_scores, ask_texts
+from evalkit.answering.asking import ask_scores, ask_texts, chat_template_of
 from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
@@ -56,7 +56,7 @@ class Evaluated:
         results: lm-eval's part of a record: ``results``, ``configs``, ``versions``, ``n-samples`` ...
         samples: by task lm-eval's entry of each document; texts that are programs bring their verdicts.
         marks: what happened to requests.
-        numerics: what the answerer's audit found; None without one.
+        numerics: what the answerer's second look found; None without one.
     """
 
     results: dict[str, Any]
@@ -102,7 +102,7 @@ class Tasks:
         """
         task, doc = self._tasks[name], self.documents(name)[doc_id]
         chat = config is not None and config.apply_chat_template
-        template = answerer.apply_chat_template if chat and answerer is not None else None
+        template = chat_template_of(answerer) if chat and answerer is not None else None
         context = task.fewshot_context(
             doc,
             num_fewshot=0,
@@ -142,7 +142,7 @@ class Tasks:
                 world_size=1,
                 system_instruction=config.system,
                 apply_chat_template=chat,
-                chat_template=answerer.apply_chat_template if chat and answerer is not None else None,
+                chat_template=chat_template_of(answerer) if chat and answerer is not None else None,
             )
             task.build_all_requests = _built_before
             if config.max_new_tokens is not None:
