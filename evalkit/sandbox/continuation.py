@@ -53,15 +53,20 @@ def is_python(problem: Problem, completion: str) -> bool:
     return error_line(problem.prompt + completion) is None
 
 
-def error_line(program: str) -> int | None:
-    """Return the line of a program's syntax error, from 1; None where there is none, or the program is too long."""
+def error_line(program: str, flags: int = 0) -> int | None:
+    """Return the line of a program's syntax error, from 1; None where there is none, or the program is too long.
+
+    Args:
+        program: source text.
+        flags: of `compile`; ``ast.PyCF_ONLY_AST`` allows a body without its function.
+    """
     if len(program) > _LONGEST:
         return None  # not known; the verdict tells
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the program's own escapes
             # Compiled, not only parsed: a body without its indentation parses, but for its `return`.
-            compile(program, "completion", "exec", dont_inherit=True)
+            compile(program, "completion", "exec", flags, dont_inherit=True)
     except SyntaxError as error:
         return error.lineno or 1
     except (ValueError, RecursionError, MemoryError):
@@ -119,11 +124,14 @@ def continuations(problem: Problem, code: str, kind: Kind) -> Iterator[str]:
         return
     wanted = scopes[-1].indentation
     body = code.strip("\n") + "\n"
-    if code.strip() and re.match(r"\s*", body.rstrip())[0] == wanted:  # type: ignore[index]  # matches every text
+    found = body[: len(body) - len(body.lstrip(" \t"))]
+    if found == wanted:
         yield body  # as it stands, since blanks within its strings are its own
     yield _indented(dedented.strip("\n") + "\n", wanted)
-    yield _indented(textwrap.dedent(f"{wanted}{body}"), wanted)  # the first line's indentation was lost
-    yield body
+    if not found:
+        yield wanted + body  # the first line's indentation alone was lost
+    elif found != wanted:
+        yield body
 
 
 @dataclass(frozen=True)

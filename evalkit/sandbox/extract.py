@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 from evalkit.sandbox.continuation import Kind, continuations, error_line, is_code, is_python, kind_of
-from evalkit.sandbox.fences import END_TOKEN, Block, blocks, late_blocks
+from evalkit.sandbox.fences import END_TOKEN, Block, blocks, late_blocks, outside
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 
 NO_CODE = "no code found in the answer"
@@ -44,7 +46,7 @@ def take_code(problem: Problem, answer: str) -> Taken:
     2. So is what follows an end token, unless a block of code holds it.
     3. An answer that goes on in a block that the harness opened is what stands before its first fence.
     4. Of the blocks, the first counts that defines what is asked for.
-    5. Where none does: the text without fences, if it defines that.
+    5. Where none does: the text outside of them, if it defines that.
     6. Where neither does: the first block that is a body of what the prompt began; else the text, if it is one.
     7. Where nothing is Python: the first block that seems to define it, else the first, so that the verdict says so.
 
@@ -52,12 +54,13 @@ def take_code(problem: Problem, answer: str) -> Taken:
     """
     text = _without_end(without_thought(re.sub(r"\r\n?", "\n", answer)))
     fenced = [block for block in islice(blocks(text), _MOST_BLOCKS) if block.code(text).strip()]
+    unfenced = outside(text, fenced)
     found = (
         _continued(problem, text)
         or _defining_block(fenced, problem, text)
-        or _plain(_definition_without_fence(problem, text))
+        or _plain(_definition_without_fence(problem, unfenced))
         or _plain(next(filter(None, (_body_in(block, problem, text) for block in fenced)), None))
-        or _plain(_body_without_fence(problem, text))
+        or _plain(_body_without_fence(problem, unfenced))
         or _plain(_broken(fenced, problem, text))
     )
     return found or Taken(answer, NO_CODE)
@@ -196,7 +199,7 @@ def _body_in(block: Block, problem: Problem, text: str) -> str | None:
 
 def _definition_without_fence(problem: Problem, text: str) -> str | None:
     for start in islice(_CODE_LINE.finditer(text), _MOST):
-        code = _beginning(text[start.start() :])
+        code = _beginning(text[start.start() :], flags=ast.PyCF_ONLY_AST)
         kind = kind_of(code, problem)
         if kind is not Kind.BODY and (completion := _joined(problem, code, kind)) is not None:
             return completion
@@ -206,33 +209,33 @@ def _definition_without_fence(problem: Problem, text: str) -> str | None:
 def _body_without_fence(problem: Problem, text: str) -> str | None:
     """Return a text, or its lines from the first indented one on, as a body; without the prose behind it."""
     indented = _INDENTED_LINE.search(text)
-
-    def as_body(code: str) -> str:
-        return next(continuations(problem, code, Kind.BODY))
-
     for start in dict.fromkeys((0, indented.start() if indented else 0)):
         body = text[start:].strip("\n")
-        # As it stands only what is indented: the rest would follow what the prompt began, and not be in it.
-        joins: list[Callable[[str], str]] = [str, as_body] if body[:1] in (" ", "\t") else [as_body]
-        for join in joins:
-            code = _beginning(body, problem.prompt, join)
-            if is_code(code):
-                return join(code)
+        ways = len(list(continuations(problem, body, Kind.BODY)))
+        found = [_beginning(body, problem.prompt, partial(_nth_body, problem, way)) for way in range(ways)]
+        way = max(range(ways), key=lambda way: len(found[way]))
+        if is_code(found[way]):
+            return _nth_body(problem, way, found[way])
     return None
 
 
-def _beginning(text: str, prompt: str = "", join: Callable[[str], str] = str) -> str:
+def _nth_body(problem: Problem, way: int, code: str) -> str:
+    return list(continuations(problem, code, Kind.BODY))[way]
+
+
+def _beginning(text: str, prompt: str = "", join: Callable[[str], str] = str, flags: int = 0) -> str:
     """Return a text if its program is Python, else its lines before the error's, if these are; and so on.
 
     Args:
         text: code, and prose behind it.
         prompt: what the program begins with.
         join: makes the text follow it, line by line.
+        flags: of `error_line`.
     """
     lines, before = text.split("\n"), prompt.count("\n")
     for _ in range(_MOST):
         code = "\n".join(lines) + "\n"
-        wrong = error_line(prompt + join(code)) if code.strip() else None
+        wrong = error_line(prompt + join(code), flags) if code.strip() else None
         if wrong is None:
             return code
         lines = lines[: max(0, min(wrong - 1 - before, len(lines) - 1))]

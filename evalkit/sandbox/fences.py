@@ -28,6 +28,8 @@ _MOST = 20
 class Block:
     """Where a block of code is in an answer; ``answer[start:stop]`` is its text, fences left out."""
 
+    begin: int
+    """Where its opening fence's line begins."""
     start: int
     stop: int
     after: int
@@ -69,6 +71,13 @@ def blocks(answer: str) -> list[Block]:
     return found
 
 
+def outside(answer: str, fenced: list[Block]) -> str:
+    """Return an answer without its blocks."""
+    ends = [0, *(block.after for block in fenced)]
+    begins = [*(block.begin for block in fenced), len(answer)]
+    return "".join(answer[end:begin] for end, begin in zip(ends, begins, strict=True))
+
+
 def late_blocks(answer: str) -> list[Block]:
     """Return what may be blocks too: those that begin within a line, or within another block."""
     openings = [(opening, opening["before"]) for opening in islice(_OPENING.finditer(answer), _MOST)]
@@ -84,5 +93,5 @@ def _block(answer: str, opening: re.Match[str], before: str) -> Block:
         closing = re.compile(rf"^[ \t>]*{sign}{{{length},}}[ \t]*(?=$|{_TOKEN})", re.M)
     end = closing.search(answer, opening.end())
     if end is None:
-        return Block(opening.end(), len(answer), len(answer), before, is_closed=False)
-    return Block(opening.end(), end.start(), end.end(), before, is_closed=True)
+        return Block(opening.start(), opening.end(), len(answer), len(answer), before, is_closed=False)
+    return Block(opening.start(), opening.end(), end.start(), end.end(), before, is_closed=True)
