@@ -13,6 +13,7 @@ from itertools import islice
 from evalkit.sandbox.continuation import Kind, continuations, error_line, is_code, is_python, kind_of
 from evalkit.sandbox.fences import END_TOKEN, Block, blocks, late_blocks, outside
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
+from evalkit.sandbox.wire import NOT_JUDGED
 
 NO_CODE = "no code found in the answer"
 SEVERAL = "several blocks of the answer define what was asked for, and differ; the first was taken"
@@ -82,9 +83,9 @@ def without_thought(answer: str) -> str:
 def remarked(verdict: Verdict, remark: str) -> Verdict:
     """Return the verdict on a program with what was remarked when it was taken out of an answer.
 
-    One that passed needs none; a harness error says nothing about the answer.
+    One that passed needs none; a harness error, or tests that could not judge, say nothing about the answer.
     """
-    if not remark or verdict.passed or verdict.label == "harness error":
+    if not remark or verdict.passed or verdict.label == "harness error" or verdict.detail.startswith(NOT_JUDGED):
         return verdict
     return replace(verdict, detail=f"{remark}; {verdict.detail}" if verdict.detail else remark)
 

@@ -12,7 +12,7 @@ import pytest
 
 from evalkit.records.values import finite
 from evalkit.sandbox import Problem, Verdict
-from evalkit.sandbox.extract import take_code
+from evalkit.sandbox.extract import NO_CODE, SEVERAL, take_code
 from evalkit.tasks import humaneval
 from evalkit.tasks.humaneval import program_of
 from evalkit.tasks.programs import Programs, with_verdicts
@@ -170,6 +170,11 @@ def test_a_chat_models_code_is_taken_out_before_it_is_checked() -> None:
     checker = FakeChecker()
     judged([RIGHT], checker, "humaneval_chat")
     assert checker.submitted == ["\n" + WHOLE]
+
+
+def test_a_verdict_says_that_an_answer_had_no_code_or_several_versions() -> None:
+    (verdicts,) = judged(["No.", RIGHT + WRONG, RIGHT], task="humaneval_chat")
+    assert [text.verdict.detail for text in verdicts] == [NO_CODE, SEVERAL, ""]
 
 
 def test_texts_that_nobody_judged_have_no_score_and_no_verdicts() -> None:
