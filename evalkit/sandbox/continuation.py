@@ -103,6 +103,17 @@ def is_code(text: str) -> bool:
     return any(not isinstance(one, ast.Expr) or not isinstance(one.value, ast.Name | ast.Constant) for one in tree.body)
 
 
+def returns(problem: Problem, completion: str) -> bool:
+    """Return whether what the prompt began, with this body, returns, yields or raises anything itself."""
+    tree = _parsed(problem.prompt + completion)
+    if tree is None:
+        return True  # not known
+    body: Sequence[ast.stmt] = tree.body
+    for _ in _open_scopes(problem.prompt):
+        body = body[-1].body if isinstance(body[-1], _DEFINITIONS) else []
+    return any(_leaves(statement) or isinstance(statement, ast.Raise) for statement in _statements(body))
+
+
 def continuations(problem: Problem, code: str, kind: Kind) -> Iterator[str]:
     """Yield what code may be as a completion, the likeliest first."""
     scopes = _open_scopes(problem.prompt)

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
-from evalkit.sandbox.continuation import Kind, continuations, error_line, is_code, is_python, kind_of
+from evalkit.sandbox.continuation import Kind, continuations, error_line, is_code, is_python, kind_of, returns
 from evalkit.sandbox.fences import END_TOKEN, Block, blocks, late_blocks, outside
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 from evalkit.sandbox.wire import NOT_JUDGED
 
 NO_CODE = "no code found in the answer"
 SEVERAL = "several blocks of the answer define what was asked for, and differ; the first was taken"
+NOTHING = "the answer's code neither defines what was asked for nor returns anything; it was taken for the body"
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
 # What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
@@ -37,7 +38,7 @@ class Taken:
     completion: str
     """Follows the prompt. The answer itself where no code was found."""
     remark: str = ""
-    """`NO_CODE`, `SEVERAL`, or nothing."""
+    """`NO_CODE`, `SEVERAL`, `NOTHING`, or no text."""
 
 
 def take_code(problem: Problem, answer: str) -> Taken:
@@ -60,8 +61,8 @@ def take_code(problem: Problem, answer: str) -> Taken:
         _continued(problem, text)
         or _defining_block(fenced, problem, text)
         or _plain(_definition_without_fence(problem, unfenced))
-        or _plain(next(filter(None, (_body_in(block, problem, text) for block in fenced)), None))
-        or _plain(_body_without_fence(problem, unfenced))
+        or _as_body(problem, next(filter(None, (_body_in(block, problem, text) for block in fenced)), None))
+        or _as_body(problem, _body_without_fence(problem, unfenced))
         or _plain(_broken(fenced, problem, text))
     )
     return found or Taken(answer, NO_CODE)
@@ -97,7 +98,7 @@ def remark_lines(remarks: Iterable[tuple[str, str]]) -> list[str]:
         remarks: task id, and a text that begins with the remark: `Taken.remark`, or a verdict's detail.
     """
     lines, all_of_them = [], list(remarks)
-    for remark in (NO_CODE, SEVERAL):
+    for remark in (NO_CODE, SEVERAL, NOTHING):
         ids = [task_id for task_id, text in all_of_them if text.startswith(remark)]
         if ids:
             different = list(dict.fromkeys(ids))
@@ -152,6 +153,12 @@ def _joined(problem: Problem, code: str, kind: Kind) -> str | None:
 
 def _plain(completion: str | None) -> Taken | None:
     return None if completion is None else Taken(completion)
+
+
+def _as_body(problem: Problem, completion: str | None) -> Taken | None:
+    if completion is None:
+        return None
+    return Taken(completion, "" if returns(problem, completion) else NOTHING)
 
 
 def _continued(problem: Problem, text: str) -> Taken | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.extract import NO_CODE, SEVERAL, extract, remark_lines, remarked, take_code
+from evalkit.sandbox.extract import NO_CODE, NOTHING, SEVERAL, extract, remark_lines, remarked, take_code
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems
 from tests.conftest import SHARED
 
@@ -23,6 +23,7 @@ TITLE = Problem("a class in words", "# Write a class Account.\n", "", "Account")
 METHOD = Problem(
     "method", 'class Solution:\n    def sq(self, x: int) -> int:\n        """Square."""\n', TEST, "Solution().sq"
 )
+EXPRESSION = replace(SQUARE, entry_point="cached(sq, n=3)")
 STUB = Problem(
     "method without a docstring", "class Solution:\n    def sq(self, x: int) -> int:\n", TEST, "Solution().sq"
 )
@@ -161,6 +162,8 @@ TABLE = {
         fenced("import math\n\ndef sq(self, x):\n    return math.prod([x, x])\n"),
         "\n    import math\n\n    def sq(self, x):\n        return math.prod([x, x])\n\nimport math\n",
     ),
+    "an expression": (EXPRESSION, f"{fenced('print(1)')}{fenced(CODE)}", DEF),
+    "no expression": (replace(SQUARE, entry_point="sq, n=3"), f"{fenced('print(1)')}{fenced(CODE)}", DEF),
     # The entry's name is no name of another.
     "a name that begins alike": (SQUARE, fenced("def sq2(x): 0\n") + fenced(CODE), DEF),
 }
@@ -192,6 +195,13 @@ def test_of_several_versions_the_first_counts_and_it_is_said() -> None:
     taken = take_code(SQUARE, f"{fenced(OTHER)}Wrong for 3. Better:\n{fenced(CODE)}")
     assert (taken.completion, taken.remark) == ("\n" + OTHER, SEVERAL)
     assert take_code(SQUARE, fenced(CODE) + fenced(CODE + "\n")).remark == ""
+
+
+@pytest.mark.parametrize("code", ["print(sq(3))\n", "class Solution:\n    def sq(self, x):\n        return x * x\n"])
+def test_code_that_answers_nothing_is_said_to(code: str) -> None:
+    assert take_code(SQUARE, fenced(code)).remark == NOTHING
+    assert take_code(SQUARE, code).remark == NOTHING
+    assert take_code(SQUARE, fenced("raise ValueError\n")).remark == ""
 
 
 def test_a_first_version_that_is_no_python_is_not_passed_over() -> None:
