@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -33,12 +33,14 @@ from evalkit.records.model import Work as WorkDone
 from evalkit.records.samples import Sample, disputed_programs
 from evalkit.report.run_report import disputed_text, requests_text, run_report
 from evalkit.results.writing import part, write_run
+from evalkit.sandbox.extract import remark_lines
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import SCORES, Source
 from evalkit.suites import load_suites, with_chat, with_programs
 from evalkit.tasks.documents import load_all
+from evalkit.tasks.humaneval import CHAT
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
@@ -148,7 +150,7 @@ def run(
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
         disputed = disputed_programs(samples)
-        for line in disputed_text(disputed):
+        for line in [*disputed_text(disputed), *remark_lines(_chat_details(samples))]:
             say(line)
         sessions = runs.read_sessions(opened.folder)
         facts = replace(
@@ -325,6 +327,13 @@ def _protocol(names: Sequence[str]) -> str:
 
 def _numerics(found: Recheck | None) -> Numerics | None:
     return None if found is None else Numerics(**found.to_dict(), summary=found.describe())
+
+
+def _chat_details(samples: Iterable[Sample]) -> Iterator[tuple[str, str]]:
+    """Yield task id and verdict's detail of each program that was taken out of a chat model's answer."""
+    for sample in samples:
+        if sample.task == CHAT:
+            yield from ((verdict["task_id"], verdict["detail"]) for verdict in sample.details.get("verdicts", ()))
 
 
 def _isolation(samples: Sequence[Sample]) -> str | None:
