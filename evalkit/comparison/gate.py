@@ -347,7 +347,7 @@ def _checked_scores(
 def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
     """Return the question about one task, by the metric that its rule names."""
     name, metric = found.task.name, rule.metric or found.task.headline
-    scores = replace(found.scores(metric), clusters=scores_of({name: found})[name].clusters)
+    scores = found.scores(metric)
     if asking.allow_missing:
         wrong = float(rule.lower_is_better)
         scores = with_wrong(found, scores, metric, {name: found}, wrong)

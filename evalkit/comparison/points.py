@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from evalkit.baselines import Baseline
+from evalkit.comparison.clusters import cluster_keys
 from evalkit.comparison.comparable import protocol_changes
 from evalkit.comparison.pairing import (
     TaskPair,
     TaskScores,
-    cluster_keys,
-    linked_keys,
     pair_samples,
+    paired_clusters,
     same_data,
     samples_by_task,
 )
@@ -272,9 +272,9 @@ def _paired(test: PairedTest) -> Point:
 
 def suite_changes(pairs: Mapping[str, TaskPair]) -> dict[str, Point]:
     """Return the changes of the suites that both runs have in whole, and of their average under ``average``."""
-    keys = linked_keys({name: pair.candidate for name, pair in pairs.items()})
+    keys = paired_clusters(pairs)
     scores = {
-        name: replace(found, clusters=keys[name])
+        name: replace(found, clusters=keys[name][0])
         for name, pair in pairs.items()
         if (found := _scores(pair, pair.task.headline)) is not None
     }
