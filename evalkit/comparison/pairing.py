@@ -82,6 +82,7 @@ class TaskScores:
         baseline: the same documents' scores. shape (documents,)
         clusters: one key a document; documents with one key are not independent, also across tasks.
         same: True if both runs gave every document the same log-probabilities and texts.
+        scales: how much each document counts beside the others, 1 in the mean; None: all the same. shape (documents,)
     """
 
     task: Task
@@ -89,6 +90,11 @@ class TaskScores:
     baseline: FloatArray
     clusters: tuple[Hashable, ...]
     same: bool = False
+    scales: FloatArray | None = None
+
+    def mean(self, column: FloatArray) -> float:
+        """Return the task's mean of one value a document."""
+        return float(column.mean() if self.scales is None else (self.scales * column).mean())
 
     @cached_property
     def differences(self) -> FloatArray:

@@ -165,8 +165,8 @@ def paired_question(
     return Question(
         key,
         title,
-        100 * math.fsum(weights[name] * float(s.candidate.mean()) for name, s in scores.items()),
-        100 * math.fsum(weights[name] * float(s.baseline.mean()) for name, s in scores.items()),
+        100 * math.fsum(weights[name] * s.mean(s.candidate) for name, s in scores.items()),
+        100 * math.fsum(weights[name] * s.mean(s.baseline) for name, s in scores.items()),
         margin_test(scores, weights),
         margin,
         same=all(s.same for s in scores.values()),
@@ -177,7 +177,9 @@ def paired_question(
 def margin_test(scores: Mapping[str, TaskScores], weights: Mapping[str, float] | None = None) -> PairedTest:
     """Return the paired test of a weighted mean of tasks; by default all tasks weigh the same."""
     differences = {name: found.differences for name, found in scores.items()}
-    return paired_test(differences, {name: found.clusters for name, found in scores.items()}, weights)
+    clusters = {name: found.clusters for name, found in scores.items()}
+    scales = {name: found.scales for name, found in scores.items() if found.scales is not None}
+    return paired_test(differences, clusters, weights, scales)
 
 
 def unpaired_tests(
