@@ -36,6 +36,10 @@ SAME_LOGPROB = 0.01
 """Nats. Sums in another order move a log-probability in float32 by less than this, another model by more."""
 
 
+class LostDocumentsError(StoreError):
+    """A run has fewer documents than its record counts."""
+
+
 @dataclass(frozen=True)
 class TaskPair:
     """One task's documents in two runs.
@@ -105,6 +109,11 @@ class TaskScores:
     def is_right_or_wrong(self) -> bool:
         """True if all scores are 0 or 1."""
         return bool(np.isin(self.candidate, (0, 1)).all() and np.isin(self.baseline, (0, 1)).all())
+
+    @property
+    def is_exact(self) -> bool:
+        """True if McNemar's test holds: independent documents that are right or wrong."""
+        return self.is_right_or_wrong and not self.is_clustered
 
     @property
     def is_clustered(self) -> bool:
@@ -194,9 +203,9 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}; the files are not of one run"
         )
     if len(samples) < counted and not allow_missing:
-        raise StoreError(
+        raise LostDocumentsError(
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
-            "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
+            "lost; copy the run's folder again or rerun it"
         )
     data, limit = record.data.get(task), record.config.limit
     read = None if record.foreign is not None or data is None else data.documents
