@@ -64,12 +64,17 @@ class UniqueKeyLoader(_SafeLoader):
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?")
 """A number as every version of YAML reads it."""
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_OTHER_BASES = re.compile(r"[-+]?0(x[0-9a-fA-F_]+|b[01_]+)")
+_LONGEST = 80
+"""Characters of an integer below 2^63, in any base, with room for underscores."""
 _BOOLEANS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 
 def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
     """Return a number; what only YAML 1.1 takes for one (``1:30``, ``010``, ``0x10``, ``1_000``) is refused."""
     text = str(loader.construct_scalar(node))
+    if NUMBER.fullmatch(text) or _OTHER_BASES.fullmatch(text):
+        _check_size(node, text)
     if NUMBER.fullmatch(text):
         number = int(text) if _INTEGER.fullmatch(text) else float(text)
         if math.isfinite(number):
@@ -79,14 +84,28 @@ def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
             yaml.SafeLoader.construct_yaml_int if node.tag.endswith(":int") else yaml.SafeLoader.construct_yaml_float
         )
         found = of_kind(loader, node)
-    except ValueError:
+        math.isfinite(found)  # an integer may be beyond what a float can hold
+    except (ValueError, OverflowError):
         found = math.nan
     if NUMBER.fullmatch(text) or re.fullmatch(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", text):
-        raise _unclear(node, f"{text} is not finite; write a finite number, or '{text}' for a text")
+        raise _unclear(node, f"{_short(text)} is not finite; write a finite number, or '{_short(text)}' for a text")
     hint = f"write {found}" if math.isfinite(found) else "write a finite number"
     if re.fullmatch(r"[-+]?0[0-9]+", text):
         hint = f"write {int(text)}" + (f" (or {found}, if it is octal)" if math.isfinite(found) else "")
-    raise _unclear(node, f"{text} is a number in some versions of YAML only; {hint}, or '{text}' for a text")
+    raise _unclear(
+        node, f"{_short(text)} is a number in some versions of YAML only; {hint}, or '{_short(text)}' for a text"
+    )
+
+
+def _check_size(node: yaml.ScalarNode, text: str) -> None:
+    """Refuse integers that no computer's are as large as; Python's own have no end, and what they meet has."""
+    is_integer = _INTEGER.fullmatch(text) or _OTHER_BASES.fullmatch(text)
+    if is_integer and (len(text) > _LONGEST or abs(int(text.replace("_", ""), 0)) >= 1 << 63):
+        raise _unclear(node, f"{_short(text)} is too large for an integer; write a smaller number")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _boolean(loader: _SafeLoader, node: yaml.ScalarNode) -> bool:

@@ -20,13 +20,13 @@ from evalkit.comparison import comparable
 from evalkit.comparison.flips import GRADED_CHANGE, Flip, flips_markdown, flips_of, shown_first
 from evalkit.comparison.gate import model_name
 from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
-from evalkit.comparison.questions import AVERAGE, margin_test, paired_tests
+from evalkit.comparison.questions import AVERAGE, margin_test, p_of, paired_tests, suite_p_values
 from evalkit.errors import ConfigError
 from evalkit.records.facts import Generation
 from evalkit.records.identity import Identity
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
-from evalkit.stats.estimates import Estimate, holm, mcnemar
+from evalkit.stats.estimates import Estimate, holm
 from evalkit.stats.paired import PairedTest
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_frame, to_markdown
@@ -246,9 +246,8 @@ def _task_changes(scores: Mapping[str, TaskScores]) -> list[TaskChange]:
             raise ConfigError(f"{name}: one common document is too few to compare; leave the task out with --task")
         test = margin_test({name: found})
         gained, lost = int((found.differences > 0).sum()), int((found.differences < 0).sum())
-        is_exact = found.is_right_or_wrong and not found.is_clustered
-        p_value = mcnemar(gained, lost).p_value if is_exact else test.p_value
-        rows.append((found, test, gained, lost, p_value, "McNemar" if is_exact else "clusters"))
+        kind = "McNemar" if found.is_exact else "clusters"
+        rows.append((found, test, gained, lost, p_of([found], test), kind))
     adjusted = holm([row[4] for row in rows])
     return [
         TaskChange(
@@ -273,7 +272,8 @@ def _suite_changes(scores: Mapping[str, TaskScores], suites: Sequence[Suite]) ->
     # The margin does not matter here: only the differences and their errors are used.
     asked = paired_tests(scores, suites, margin=1.0)
     tests = [cast(PairedTest, question.source) for question in asked]
-    adjusted = holm([test.p_value for test in tests])
+    p_values = suite_p_values(scores, asked)
+    adjusted = holm(p_values)
     return [
         SuiteChange(
             q.key,
@@ -283,10 +283,10 @@ def _suite_changes(scores: Mapping[str, TaskScores], suites: Sequence[Suite]) ->
             test.shown.scaled(100),
             100 * test.interval()[0],
             100 * test.interval()[1],
-            test.p_value,
+            p_value,
             p_holm,
         )
-        for q, test, p_holm in zip(asked, tests, adjusted, strict=True)
+        for q, test, p_value, p_holm in zip(asked, tests, p_values, adjusted, strict=True)
     ]
 
 
@@ -304,7 +304,7 @@ def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Ma
         notes.append(f"in one run only: {', '.join(only)}")
     notes.append(
         "p: McNemar's exact test for right and wrong answers of independent documents, else the test that the interval "
-        "inverts; Holm: corrected over the rows"
+        "inverts; Holm: corrected over the rows of a kind: the tasks, and the suites with their average"
     )
     clustered = [name for name, found in scores.items() if found.is_clustered]
     if clustered:

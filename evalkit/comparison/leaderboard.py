@@ -230,7 +230,12 @@ class Leaderboard:
         rows = []
         for *ranks, model in [*places, *((None, None, None, model) for model in unranked)]:
             scores = [model.score(key) for key in sort_keys()]
-            numbers = [(None,) * 4 if e is None else (e.value, e.stderr, *e.interval()) for e in scores]
+            numbers = [
+                (None,) * 4
+                if e is None
+                else (e.value, e.stderr, max(0.0, e.interval()[0]), min(100.0, e.interval()[1]))
+                for e in scores
+            ]
             rows.append((*ranks, model.title, model.slug, model.is_run, *(x for four in numbers for x in four)))
         return to_frame(columns, rows)
 

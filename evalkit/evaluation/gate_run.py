@@ -16,10 +16,11 @@ from msgspec.structs import replace
 from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
 from evalkit.answering.asking import ask_scores, in_use_check
 from evalkit.comparison import comparable
+from evalkit.comparison.clusters import linked_keys
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
 from evalkit.comparison.gate_sequential import Recorded, SequentialGate
-from evalkit.comparison.pairing import data_sha256, linked_keys, same_numbers, samples_by_task
+from evalkit.comparison.pairing import data_sha256, same_numbers, samples_by_task
 from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError

@@ -27,8 +27,9 @@ that probability by itself (`hidden.unseen_size`); how far between was found by 
 - For many clusters it is the normal test with the cluster-robust error.
 
 The probability is that of a weighted sum of exponentials, by Lugannani and Rice, Advances in Applied Probability 12
-(1980), which is within 2 % of the exact p-value from three clusters on (the tests say where). Its saddlepoint solves
-the equation of Owen's empirical likelihood, Biometrika 75 (1988); the added cluster is the pseudo-observation of Chen,
+(1980). For clusters of one size it is within 2 % of the exact p-value from three on; for 3 to 8 weights that differ by
+factors up to 13 % too large, the safe side, and 2 % too small (1,100 drawn ones). Its saddlepoint solves the
+equation of Owen's empirical likelihood, Biometrika 75 (1988); the added cluster is the pseudo-observation of Chen,
 Variyath and Abraham, J. Computational and Graphical Statistics 17 (2008), put at the worst case.
 """
 
@@ -242,6 +243,7 @@ def paired_test(
     differences: Mapping[str, Values],
     clusters: Mapping[str, Sequence[Hashable]] | None = None,
     weights: Mapping[str, float] | None = None,
+    scales: Mapping[str, FloatArray] | None = None,
 ) -> PairedTest:
     """Make the test of a weighted mean over tasks.
 
@@ -250,6 +252,8 @@ def paired_test(
         clusters: task -> one key a document; a key in two tasks is one cluster. None, or a task that is missing: every
             document is a cluster of its own.
         weights: task -> its weight in the mean; they add up to 1. None: the same for all.
+        scales: task -> for each document how much it counts beside the task's others, 1 in the mean. None, or a task
+            that is missing: all count the same.
 
     Raises:
         DataError: no documents, or a difference that is not finite or beyond the bounds.
@@ -271,21 +275,26 @@ def paired_test(
         named.append(keys)
     index: dict[Hashable, int] = {key: code for code, key in enumerate(dict.fromkeys(chain.from_iterable(named)))}
     codes = [np.fromiter(map(index.__getitem__, keys), np.int64, len(keys)) for keys in named]
-    return _assembled(columns, shares, codes, len(index))
+    return _assembled(columns, shares, codes, len(index), [(scales or {}).get(task) for task in differences])
 
 
 def _assembled(
-    columns: Sequence[FloatArray], shares: Sequence[float], codes: Sequence[np.ndarray], groups: int
+    columns: Sequence[FloatArray],
+    shares: Sequence[float],
+    codes: Sequence[np.ndarray],
+    groups: int,
+    scales: Sequence[FloatArray | None],
 ) -> PairedTest:
     residuals, losses, parts, corrected = (np.zeros(groups) for _ in range(4))
     value, variance_parts, typical, fewest = 0.0, [], 0.0, groups
     # One mean for all is estimated in any case, and the unseen cluster answers for it.
     of_all = (groups - 1) / groups
-    for array, share, code in zip(columns, shares, codes, strict=True):
-        centre = float(array.mean())
+    for array, share, code, scale in zip(columns, shares, codes, scales, strict=True):
+        centre = float(array.mean()) if scale is None else float(scale @ array) / array.size
         value += share * array.size * centre
-        own = share * np.bincount(code, weights=centre - array, minlength=groups)
-        sizes = share * np.bincount(code, minlength=groups)
+        moved = centre - array
+        own = share * np.bincount(code, weights=moved if scale is None else scale * moved, minlength=groups)
+        sizes = share * np.bincount(code, weights=scale, minlength=groups)
         count = int(np.count_nonzero(sizes))
         fewest = min(fewest, count)
         typical = max(typical, _typical_listed(sizes))

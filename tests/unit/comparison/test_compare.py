@@ -242,3 +242,13 @@ def test_csv_has_no_error_and_no_p_value_of_zero(tmp_path: Path) -> None:
     )
     lost = list(csv.DictReader(io.StringIO(compare_text(compare(tmp_path / "a", tmp_path / "c"), "csv", None))))
     assert 0 < float(lost[0]["p"]) < 1e-6
+
+
+def test_a_suite_of_one_task_has_its_tasks_p(tmp_path: Path) -> None:
+    before = [1.0] * 6 + [0.0] * 194
+    write_values(tmp_path / "a", {"truthfulqa_mc": before})
+    write_values(tmp_path / "b", {"truthfulqa_mc": [0.0] * 200})
+    found = compare(tmp_path / "a", tmp_path / "b")
+    # Six of six flips in one direction: twice a half to the power of six.
+    assert found.tasks[0].p_value == found.suites[0].p_value == pytest.approx(2 * 0.5**6)
+    assert "Holm: corrected over the rows of a kind" in " ".join(found.notes)

@@ -103,10 +103,10 @@ def test_a_run_takes_part(tmp_path: Path) -> None:
     standing = standing_of_run(record)
     assert set(standing.scores) == set(load_suites()) - {"gpt4all"}  # a failed task leaves no score
     assert standing.scores["agieval"].value == pytest.approx(60.0)
-    # Both tasks of sat_en ask the same questions.
-    assert standing.scores["agieval"].stderr == pytest.approx(math.sqrt(6 + 2**2) / 8)
+    # Both tasks of sat_en ask the same questions. Limits are a little further away than the error says.
+    assert 1 < standing.scores["agieval"].stderr / (math.sqrt(6 + 2**2) / 8) < 1.06
     # The two three-objects tasks hold the same documents, so their errors add up.
-    assert standing.scores["bigbench"].stderr == pytest.approx(math.sqrt(16 + 4) / 18)
+    assert 1 < standing.scores["bigbench"].stderr / (math.sqrt(16 + 4) / 18) < 1.06
     rows = leaderboard([standing, *standings()], "agieval").rows
     assert any(row[2] == "mine (run)" for row in rows)
 

@@ -111,10 +111,10 @@ def test_a_runs_errors_are_clustered(tmp_path: Path) -> None:
     record = write_values(tmp_path / "b", values)
     plain = standing_of_run(record).scores["truthfulqa"]
     assert clustered.value == plain.value == 50.0
-    assert clustered.stderr == pytest.approx(math.sqrt(5) * plain.stderr, rel=0.02)
+    assert clustered.stderr == pytest.approx(math.sqrt(5) * plain.stderr, rel=0.05)
     # A run that has lost its documents still has its tasks' errors.
     (tmp_path / "b" / "samples.jsonl").unlink()
-    assert standing_of_run(record).scores["truthfulqa"].stderr == pytest.approx(plain.stderr)
+    assert standing_of_run(record).scores["truthfulqa"].stderr == pytest.approx(plain.stderr, rel=0.05)
     assert run_scores(record).suite(find_suite("gpt4all")) is None
 
 
