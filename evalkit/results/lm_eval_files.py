@@ -27,11 +27,11 @@ from evalkit.records.model import MetricValue, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_folders import TIME, left_out_samples, results_files, together
 from evalkit.results.lm_eval_folders import sample_files as samples_of
-from evalkit.results.lm_eval_numbers import check_numbers, counted, error_of, is_ours, is_share, number, shown
+from evalkit.results.lm_eval_numbers import FACTS, check_numbers, counted, error_of, is_ours, is_share, number, shown
 from evalkit.results.lm_eval_protocol import counts_of, dtype_of, limit_of, measured, model_name, scored_names
 from evalkit.results.lm_eval_protocol import together as protocol_together
 from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
-from evalkit.suites import EXACT, load_tasks
+from evalkit.suites import EXACT, MASS, load_tasks
 from evalkit.task_names import is_no_share, task_and_metric
 
 _MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
@@ -113,7 +113,7 @@ def _metrics(
             continue
         for key, value in values.items():
             base, _, filtered = key.partition(",")
-            if base == "alias" or base.endswith("_stderr") or not base.strip():
+            if base in FACTS or base.endswith("_stderr") or not base.strip():
                 continue
             share = number(value)
             task, metric = task_and_metric(names[name], key)
@@ -295,14 +295,33 @@ def read_foreign_samples(path: Path) -> Iterator[Sample]:
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
                 raise StoreError(f"{file}:{place}: damaged line") from None
             known = joined.get((sample.task, sample.doc_id))
-            if known is None:
-                joined[sample.task, sample.doc_id] = sample
-            elif known.metrics.keys() & sample.metrics.keys():
+            if known is not None and known.metrics.keys() & sample.metrics.keys():
                 raise StoreError(f"{file}:{place}: document {sample.doc_id} again")
-            else:
-                known.metrics.update(sample.metrics)
+            joined[sample.task, sample.doc_id] = sample if known is None else _as_one(known, sample)
     order = {task: place for place, task in enumerate(load_tasks())}
     yield from sorted(joined.values(), key=lambda s: (order.get(s.task, len(order)), s.task, s.doc_id))
+
+
+def _as_one(first: Sample, second: Sample) -> Sample:
+    """Return one document of two tasks of lm-eval that are one of evalkit's: TruthfulQA's mc1 and mc2.
+
+    Its requests are those of both, in the order of the task's metrics, as a run of evalkit asks them.
+    """
+    order = {metric: place for place, metric in enumerate(load_tasks()[first.task].metrics)}
+    places = [min((order.get(metric, len(order)) for metric in s.metrics), default=len(order)) for s in (first, second)]
+    if places[1] < places[0]:
+        first, second = second, first
+    one = replace(first, metrics={**first.metrics, **second.metrics})
+    if first.context != second.context or str(first.target) != str(second.target):
+        return one
+    return replace(
+        one,
+        continuations=[*first.continuations, *second.continuations],
+        logprobs=[*first.logprobs, *second.logprobs],
+        greedy=[*first.greedy, *second.greedy],
+        second_group=len(first.continuations) if first.continuations and second.continuations else None,
+        details={**second.details, **first.details, "mc1_choices": len(first.continuations)},
+    )
 
 
 class _BeyondError(Exception):
@@ -358,8 +377,18 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
         logprobs=[n for n, _ in numbers],
         greedy=[g for _, g in numbers],
         generated=[] if scored else [str(resp) for resp in resps],
-        details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)},
+        details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)}
+        | ({"mc2_true": true} if (true := _true_choices(found.get("doc"))) and MASS in metrics else {}),
     )
+
+
+def _true_choices(doc: Any) -> int | None:
+    """Return how many of mc2's choices are true, where the document says it and they come first."""
+    labels = doc.get("mc2_targets", {}).get("labels") if isinstance(doc, dict) else None
+    if not isinstance(labels, list) or not all(label in (0, 1) for label in labels):
+        return None
+    true = sum(map(int, labels))
+    return true if 0 < true < len(labels) and all(labels[:true]) else None
 
 
 def _cluster(task: str, doc: Any) -> str | None:

@@ -168,10 +168,14 @@ def version_of(found: Mapping[str, Any], name: str) -> str | None:
         return str(said)
 
 
-def printed_version(found: Mapping[str, Any], task: str) -> str | None:
-    """Return the version of a task as the file writes it, e.g. ``1.0``; None where it says none."""
+def printed_version(found: Mapping[str, Any], task: str, metric: str) -> str | None:
+    """Return the version of the task that a metric is of, as the file writes it, e.g. ``1.0``; None where it says none.
+
+    TruthfulQA's mc1 and mc2 are two tasks there, each with its version.
+    """
     for name, plain in scored_names(found).items():
-        if task_and_metric(plain, "acc")[0] == task and version_of(found, name) is not None:
+        own, split = task_and_metric(plain, "acc")
+        if own == task and split in ("acc", metric) and version_of(found, name) is not None:
             said = _mapping(found, "versions").get(name)
             return str(said) if said is not None else version_of(found, name)
     return None
