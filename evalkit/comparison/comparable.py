@@ -146,7 +146,7 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     found = [
         Difference("protocol", f"{own} for {suite}", baseline.protocol_of(suite))
         for suite in suites
-        if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite]))
+        if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite])) or is_unknown(own)
     ]
     config = candidate.config
     for name, setting in _options_of(names).items():
@@ -189,6 +189,11 @@ def not_recorded(candidate: RunRecord, suites: Sequence[Suite]) -> list[str]:
 def protocol_of(record: RunRecord, suite: Suite) -> str:
     """Return the protocol by which a run measured a suite; an imported run says its own."""
     return suite.protocol if record.foreign is None else record.foreign.protocols.get(suite.name, record.protocol)
+
+
+def is_unknown(protocol: str) -> bool:
+    """Tell whether nothing says how something was measured; two such results need not have one protocol."""
+    return protocol.partition(",")[0] == "unknown"
 
 
 def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) -> list[Difference]:
