@@ -38,7 +38,7 @@ from evalkit.stats.estimates import (
     wilson_interval,
 )
 from evalkit.stats.paired import PairedTest
-from evalkit.suites import GRADED, Suite, Task, load_suites, load_tasks
+from evalkit.suites import Suite, Task, is_graded, load_suites, load_tasks
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _recorded_point(data: RunData, task: Task, tr: Language) -> Point:
         return Point(None, note=tr("not recorded"))
     if found.value is None:
         return Point(None, note=tr("{failed} of {n} failed", failed=found.failed, n=found.n))
-    if found.n and task.passages is None and task.headline not in GRADED:
+    if found.n and task.passages is None and not is_graded(task.name, task.headline):
         low, high = wilson_interval(round(found.value * found.n), found.n)
         return Point(100 * found.value, 100 * low, 100 * high)
     if found.stderr is None:
