@@ -69,8 +69,11 @@ def with_choices(sample: Sample) -> Sample:
     if chooser is not None and known and len(known) == len(sample.logprobs) == len(lengths):
         found = chooser.picks(np.array(known[:start], dtype=np.float64), lengths[:start])
         picked = {metric: place for metric, place in found.items() if metric in sample.metrics}
-    if is_grouped and start is not None:  # mc1's first choice is right, and mc2's right ones come first
-        gold: list[int] | None = [0, *range(start, start + int(true or 0))]
+    gold: list[int] | None
+    if sample.gold is not None:
+        gold = sample.gold
+    elif is_grouped and start is not None:  # mc1's first choice is right, and mc2's right ones come first
+        gold = [0, *range(start, start + int(true or 0))]
     else:
         gold = None if MASS in sample.metrics else _gold(sample, picked)
     return replace(

@@ -307,12 +307,15 @@ def _as_one(first: Sample, second: Sample) -> Sample:
 
     Its requests are those of both, in the order of the task's metrics, as a run of evalkit asks them.
     """
-    order = {metric: place for place, metric in enumerate(load_tasks()[first.task].metrics)}
+    known = load_tasks().get(first.task)
+    order = {metric: place for place, metric in enumerate(known.metrics if known is not None else ())}
     places = [min((order.get(metric, len(order)) for metric in s.metrics), default=len(order)) for s in (first, second)]
     if places[1] < places[0]:
         first, second = second, first
     one = replace(first, metrics={**first.metrics, **second.metrics})
-    if first.context != second.context or str(first.target) != str(second.target):
+    # Two filters of one task make two lines of one document, too, but of the same requests.
+    is_split = max(places) < len(order)
+    if not is_split or first.context != second.context or str(first.target) != str(second.target):
         return one
     return replace(
         one,
@@ -320,7 +323,7 @@ def _as_one(first: Sample, second: Sample) -> Sample:
         logprobs=[*first.logprobs, *second.logprobs],
         greedy=[*first.greedy, *second.greedy],
         second_group=len(first.continuations) if first.continuations and second.continuations else None,
-        details={**second.details, **first.details, "mc1_choices": len(first.continuations)},
+        gold=[0, *(len(first.continuations) + place for place in second.gold)] if second.gold is not None else None,
     )
 
 
@@ -377,18 +380,16 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
         logprobs=[n for n, _ in numbers],
         greedy=[g for _, g in numbers],
         generated=[] if scored else [str(resp) for resp in resps],
-        details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)}
-        | ({"mc2_true": true} if (true := _true_choices(found.get("doc"))) and MASS in metrics else {}),
+        details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)},
+        gold=_mc2_gold(found.get("doc")) if MASS in metrics else None,
     )
 
 
-def _true_choices(doc: Any) -> int | None:
-    """Return how many of mc2's choices are true, where the document says it and they come first."""
-    labels = doc.get("mc2_targets", {}).get("labels") if isinstance(doc, dict) else None
-    if not isinstance(labels, list) or not all(label in (0, 1) for label in labels):
-        return None
-    true = sum(map(int, labels))
-    return true if 0 < true < len(labels) and all(labels[:true]) else None
+def _mc2_gold(doc: Any) -> list[int] | None:
+    """Return the positions of mc2's true choices, where the document says them."""
+    targets = doc.get("mc2_targets") if isinstance(doc, dict) else None
+    labels = targets.get("labels") if isinstance(targets, dict) else None
+    return [place for place, label in enumerate(labels) if label == 1] if isinstance(labels, list) else None
 
 
 def _cluster(task: str, doc: Any) -> str | None:

@@ -123,6 +123,7 @@ def test_each_task_has_an_lm_eval_config_that_agrees(suite: Any) -> None:
         ({**SUITE, "in_total": False}, "in_total: and card_row belong together"),
         ({**SUITE, "card_row": None}, "in_total: and card_row belong together"),
         ({**SUITE, "tasks": {"t": {**TASK, "metrics": ["acc", "acc"]}}}, "tasks: t: metrics: 'acc' is there twice"),
+        ({**SUITE, "graded": ["f1"]}, "graded: 'f1' is no metric of its tasks"),
         ([], "expected a mapping of keys such as 'suite' and 'tasks'"),
     ],
 )

@@ -37,7 +37,18 @@ def main() -> None:
                     f"dataset_kwargs: {{data_files: {{{split}: {data}}}}}\n",
                     encoding="utf-8",
                 )
-            command = [sys.executable, "-m", "lm_eval", "run", "--model", "dummy", "--tasks", ",".join(TASKS)]
+            command = [
+                sys.executable,
+                "-m",
+                "lm_eval",
+                "run",
+                "--model",
+                "dummy",
+                "--model_args",
+                "pretrained=dummy",
+                "--tasks",
+                ",".join(TASKS),
+            ]
             command += ["--include_path", str(folder), "--output_path", str(folder / "out"), "--log_samples"]
             subprocess.run([*command, "--seed", str(seed)], check=True)
             target = HERE / name / "dummy"
