@@ -75,6 +75,9 @@ class SuiteFacts(Entry, frozen=True, kw_only=True):
     """What its tasks' names begin with, and people leave out where the suite is named."""
     runs_programs: bool = False
     """Whether its scores come from running what the model wrote."""
+    graded: tuple[str, ...] | None = None
+    """Metrics of its tasks of which one document's value can lie between 0 and 1; the others are right or wrong. None:
+    not said, so that nothing is concluded from numbers of right answers."""
     always_chat: bool = False
     """Whether its questions are wrapped in the chat template without being asked to."""
 
@@ -123,6 +126,9 @@ def _read_suite(path: Path) -> tuple[YamlFile, Suite]:
             raise file.fault(("tasks", name, "passages"), f"they hold {held} documents, not {task.documents}")
         if task.headline not in task.metrics:
             raise file.fault(("tasks", name, "headline"), f"'{task.headline}' is not among its metrics")
+    for metric in found.graded or ():
+        if not any(metric in task.metrics for task in found.tasks.values()):
+            raise file.fault(("graded",), f"'{metric}' is no metric of its tasks")
     tasks = tuple(
         Task(**{**asdict(task), "passages": _passages(task, found.tasks)}, name=name, suite=found.name)
         for name, task in found.tasks.items()
@@ -257,6 +263,17 @@ MASS = "mc2"
 """The probability of the right choices among all: it chooses none."""
 BY_CHARACTERS = "acc_norm"
 """Divides log-probabilities by the choices' characters."""
-GRADED = frozenset({MASS, "score", "f1", "mcc", "brier_score"})
-"""One document's value can lie between 0 and 1; all others are right or wrong. "score" is that of a table that names no
-metrics."""
+_GRADED_ELSEWHERE = frozenset({MASS, "score", "f1", "mcc", "brier_score"})
+"""Of tasks of no suite; "score" is that of a table that names no metrics."""
+
+
+def is_graded(task: str, metric: str) -> bool:
+    """Tell whether one document's value of a metric can lie between 0 and 1; else each is right or wrong.
+
+    The task's suite says it of its metrics; one that does not has none of which right or wrong is known.
+    """
+    known = load_tasks().get(task)
+    if known is None or metric not in known.metrics:
+        return metric in _GRADED_ELSEWHERE
+    graded = load_suites()[known.suite].graded
+    return graded is None or metric in graded

@@ -15,7 +15,7 @@ from evalkit.config import RunConfig
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.options import Setting
 from evalkit.records.facts import RequestCounts
-from evalkit.records.identity import MOVING, same_protocol
+from evalkit.records.identity import MOVING, ModelIdentity, same_protocol
 from evalkit.records.model import Foreign, RunRecord
 from evalkit.results.lm_eval_settings import ASKING, REFUSED
 from evalkit.suites import Suite, find_task, load_suites, with_chat, with_programs
@@ -37,6 +37,7 @@ FIELDS = {
     "task_version": "the version of a task (results files of lm-eval)",
     "task_config": "a task's configuration (results files of lm-eval)",
     "requests": "a document's requests or gold answer, or lm-eval's hash over a task's (results files of lm-eval)",
+    "other": "what else answers depend on, as the adapter says it: a server's version, its address...",
     "failed": "documents without a score",
 }
 """What is checked, and what it stands for; besides these every option that moves scores."""
@@ -125,9 +126,13 @@ def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]
         found.append(Difference("tasks", f"without {_some(missing)}", f"{len(tasks)} tasks"))
     common = [task for task in tasks if task not in missing]
     other = [task for task in common if not _same_content(candidate, baseline, task)]
-    if other:
+    if other and (candidate.foreign is None) != (baseline.foreign is None):
+        text = f"not known to be the same for {_some(other)}: lm-eval and evalkit hash documents in different ways"
+        found.append(Difference("data", text, ""))
+    elif other:
         sides = [_content(record, other[0]) for record in (candidate, baseline)]
         found.append(Difference("data", f"{sides[0]} for {_some(other)}", sides[1]))
+    found += other_identity(candidate.identity, baseline.identity)
     found += _foreign(candidate, baseline, common, found)
     failed = [(_failed(candidate, common), _failed(baseline, common))]
     found += [Difference("failed", _documents(a), _documents(b)) for a, b in failed if a or b]
@@ -141,7 +146,7 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     found = [
         Difference("protocol", f"{own} for {suite}", baseline.protocol_of(suite))
         for suite in suites
-        if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite]))
+        if baseline.protocol_of(suite) != (own := protocol_of(candidate, known[suite])) or is_unknown(own)
     ]
     config = candidate.config
     for name, setting in _options_of(names).items():
@@ -157,7 +162,7 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     data = candidate.data
     verdicts = {name: data[name].verdict if name in data else "unknown" for name in present}
     samples = [name for name, verdict in verdicts.items() if verdict == "samples"]
-    other = [name for name, verdict in verdicts.items() if verdict not in ("samples", "published")]
+    other = [name for name, verdict in verdicts.items() if verdict == "other"]
     if samples:
         found.append(Difference("data", f"built-in samples for {_some(samples)}", "the published data"))
     if other:
@@ -166,9 +171,29 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
     return [*found, *([Difference("failed", _documents(failed), "none known")] if failed else [])]
 
 
+def not_recorded(candidate: RunRecord, suites: Sequence[Suite]) -> list[str]:
+    """Return what a result that is set against a publication does not say, so that nothing is known of it, and what
+    it says that a publication does not."""
+    tasks = [task.name for suite in suites for task in suite.tasks]
+    data = {name: candidate.data[name] for name in tasks if name in candidate.data}
+    unknown = [name for name, entry in data.items() if entry.verdict == "unknown"]
+    found = []
+    if unknown:
+        found.append(f"data: not recorded whether {_some(unknown)} had the published content")
+    if candidate.foreign is not None:
+        said = {name: value for name, value in candidate.foreign.settings.items() if _field(name)}
+        found += [f"{name}: {_brief(value)}; the publication does not say its own" for name, value in said.items()]
+    return found
+
+
 def protocol_of(record: RunRecord, suite: Suite) -> str:
     """Return the protocol by which a run measured a suite; an imported run says its own."""
     return suite.protocol if record.foreign is None else record.foreign.protocols.get(suite.name, record.protocol)
+
+
+def is_unknown(protocol: str) -> bool:
+    """Tell whether nothing says how something was measured; two such results need not have one protocol."""
+    return protocol.partition(",")[0] == "unknown"
 
 
 def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) -> list[Difference]:
@@ -352,6 +377,20 @@ def other_template(candidate: str | None, baseline: str | None) -> list[Differen
     return [Difference("chat_template", f"sha256 {candidate[:12]}", f"sha256 {baseline[:12]}")]
 
 
+def other_identity(candidate: ModelIdentity | None, baseline: ModelIdentity | None) -> list[Difference]:
+    """Return the difference of what answers depend on besides model and options; none where one does not say."""
+    if candidate is None or baseline is None:
+        return []
+    names = sorted(n for n in {**candidate.other, **baseline.other} if not _agree(candidate, baseline, n))
+    sides = [", ".join(f"{name}={_setting(who.other.get(name))}" for name in names) for who in (candidate, baseline)]
+    return [Difference("other", *sides)] if names else []
+
+
+def _agree(candidate: ModelIdentity, baseline: ModelIdentity, name: str) -> bool:
+    has = [name in who.other for who in (candidate, baseline)]
+    return all(has) and bool(candidate.other[name] == baseline.other[name])
+
+
 def _of_model(record: RunRecord, whose: str) -> list[str]:
     """Return what of a run's model and requests belongs beside its numbers."""
     model, counts = record.model, record.requests or RequestCounts()
@@ -405,8 +444,9 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         elif all(tokenizer_files) and tokenizer_files[0] != tokenizer_files[1]:
             found.append("tokenizer: the files of the two runs' tokenizers differ")
         libraries = [record.environment.versions for record in records]
+        absent = ["absent" if record.foreign is None else "not recorded" for record in records]
         changed = [
-            f"{name} {libraries[1].get(name, 'absent')} -> {libraries[0].get(name, 'absent')}"
+            f"{name} {libraries[1].get(name, absent[1])} -> {libraries[0].get(name, absent[0])}"
             for name in ("lm_eval", "transformers", "torch", "torch_npu")
             if libraries[0].get(name) != libraries[1].get(name)
         ]

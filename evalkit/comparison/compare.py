@@ -184,8 +184,9 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
     shots = [{} if record.foreign is None else record.foreign.shots for record in (a, b)]
     if any(len(set(of_file.values())) > 1 for of_file in shots):  # an imported file may have others for each task
         left, right = (d | {f"shots {t}": n for t, n in s.items()} for d, s in zip((left, right), shots, strict=True))
+    left, right = (d | more for d, more in zip((left, right), _said_nowhere_else(a, b, left, right), strict=True))
     return [
-        (name, _shown(name, left.get(name)), _shown(name, right.get(name)))
+        (name, _of_run(a, name, left.get(name)), _of_run(b, name, right.get(name)))
         for name in {**left, **right}
         if left.get(name) != right.get(name)
         and not all(value in (None, [], ()) for value in (left.get(name), right.get(name)))  # nothing is nothing
@@ -193,6 +194,33 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
         (name, _shown(name, left), _shown(name, right))
         for _, name, left, right in comparable.recorded(a, b, [task for task in a.metrics if task in b.metrics])
     ]
+
+
+def _said_nowhere_else(
+    a: RunRecord, b: RunRecord, left: Mapping[str, Any], right: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what of the two runs' identities differs and nothing else that is described says, by its place in them."""
+    if a.identity is None or b.identity is None:
+        return {}, {}
+    first, second = (_leaves(to_builtins(record.identity)) for record in (a, b))
+    said = [(left.get(name), right.get(name)) for name in {**left, **right}]
+    more = [
+        name
+        for name in {**first, **second}
+        if first.get(name) != second.get(name) and (first.get(name), second.get(name)) not in said
+    ]
+    return {name: first[name] for name in more if name in first}, {
+        name: second[name] for name in more if name in second
+    }
+
+
+def _leaves(found: Mapping[str, Any], trail: str = "identity") -> dict[str, Any]:
+    """Return the values of nested mappings by their places: ``identity.other.version``."""
+    leaves: dict[str, Any] = {}
+    for name, value in found.items():
+        where = f"{trail}.{name}"
+        leaves |= _leaves(value, where) if isinstance(value, dict) else {where: value}
+    return leaves
 
 
 def _described(record: RunRecord) -> dict[str, Any]:
@@ -203,6 +231,8 @@ def _described(record: RunRecord) -> dict[str, Any]:
     if record.foreign is not None and "chat_template" in record.lm_eval and not model.chat_template_sha256:
         found["chat_template_sha256"] = "none"  # lm-eval says so
     asked = to_builtins(record.config)
+    if record.foreign is not None:  # its other options are defaults of evalkit's, which the file says nothing of
+        asked = {name: value for name, value in asked.items() if name in ("model", "limit", "system")}
     found |= {
         f"config.{name}": v for name, v in asked.items() if name not in _NOT_COMPARED and described.get(name) is None
     }
@@ -226,6 +256,11 @@ def _described(record: RunRecord) -> dict[str, Any]:
 
 _ABSENT = ("adapter", "quantization", "isolation", "revision", "folder")
 """What a record says nothing of where there is none; of other settings it then does not know."""
+
+
+def _of_run(record: RunRecord, name: str, value: Any) -> str:
+    """Return a setting as text; what another harness's file says nothing of is not known."""
+    return "unknown" if value is None and record.foreign is not None else _shown(name, value)
 
 
 def _shown(name: str, value: Any) -> str:
@@ -298,7 +333,9 @@ def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Ma
         notes.append(f"{left_out:,} documents that only one run scored are left out; scores are those of the others")
     by_content = [name for name, found in pairs.items() if found.by_content]
     if by_content:
-        notes.append(f"the data differ, so documents were matched by content: {', '.join(by_content)}")
+        known = (a.foreign is None) == (b.foreign is None)
+        why = "the data differ" if known else "lm-eval and evalkit hash documents in different ways"
+        notes.append(f"{why}, so documents were matched by content: {', '.join(by_content)}")
     only = [name for name in {**a.metrics, **b.metrics} if (name in a.metrics) != (name in b.metrics)]
     if only:
         notes.append(f"in one run only: {', '.join(only)}")

@@ -11,45 +11,36 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.compare import setting_differences
-from evalkit.comparison.explain_figures import Facts, Figure, close_calls, graded_calls, other_metrics, task_gaps
+from evalkit.comparison.explain_causes import Cause, Standing, data, documents, how_asked, is_known
+from evalkit.comparison.explain_figures import (
+    DTYPES,
+    Facts,
+    Figure,
+    close_calls,
+    graded_calls,
+    other_metrics,
+    task_gaps,
+)
 from evalkit.comparison.gate import chosen_suites, is_run, model_name, suites_in
 from evalkit.comparison.gate_sides import why_no_score
 from evalkit.comparison.run_scores import run_scores
 from evalkit.errors import ConfigError
-from evalkit.records.facts import RequestCounts
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
 from evalkit.stats.estimates import Estimate, unpaired_difference
 from evalkit.suites import Suite, same_documents
 from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
 
-Standing = Literal["sampling", "found", "unknown", "ruled out"]
 _ORDER: tuple[Standing, ...] = ("sampling", "found", "unknown", "ruled out")
 SHOWN_TASKS = 5
+UNSAID = ("unknown", "auto")
+"""Number formats that say none."""
 CLOSE_NATS = 0.1
 """Answers decided by less than this may change with the number format."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Something that could account for a gap.
-
-    Attributes:
-        name: what it is.
-        standing: ``sampling``, ``found`` (it differs), ``unknown`` (cannot be told) or ``ruled out``.
-        points: what it accounts for at most, percentage points of the suite's average; None: not bounded, or not known.
-        finding: what was looked at and found.
-    """
-
-    name: str
-    standing: Standing
-    points: float | None
-    finding: str
 
 
 @dataclass(frozen=True)
@@ -185,51 +176,24 @@ def _equals(p_value: float) -> str:
 
 
 def _causes(facts: Facts, own: Estimate, published: SuiteScore) -> Iterator[Cause]:
-    yield from _settings(facts)
+    yield from how_asked(facts)
     yield _metric(facts, own, published)
     yield _average(facts, published)
-    yield _documents(facts, own)
-    yield _data(facts)
+    yield documents(facts, own)
+    yield data(facts)
     yield from _numerics(facts)
     yield from _defects(facts)
     yield Cause(
         "tokenizer, checkpoint",
         "unknown",
         None,
-        "the publication names neither revision nor tokenizer version; the run's fingerprints are in its record",
+        "the publication names neither revision nor tokenizer version; "
+        + (
+            "the run's fingerprints are in its record"
+            if facts.scores.record.foreign is None
+            else "the results file has no fingerprints"
+        ),
     )
-
-
-def _settings(facts: Facts) -> Iterator[Cause]:
-    """Protocol, BOS, chat template and system prompt: what changes every request."""
-    protocol = facts.baseline.protocol_of(facts.suite.name)
-    ours = facts.suite.protocol
-    if protocol != ours:
-        yield Cause("protocol", "found", None, f"published by {protocol}, run by {ours}: other requests or metrics")
-    else:
-        yield Cause("protocol", "ruled out", 0.0, f"both by {ours}")
-    record = facts.scores.record
-    counts = record.requests or RequestCounts()
-    if record.model.adapter is not None:
-        text = f"the run applied {record.model.adapter.name}; run the model without it"
-        yield Cause("adapter", "found", None, text)
-    if counts.cut:
-        text = f"{counts.cut:,} requests of the run lost their beginning; a longer context (--max-length) keeps it"
-        yield Cause("context length", "found", None, text)
-    if counts.apart:
-        text = f"in {counts.apart:,} requests of the run a token spans context and continuation"
-        yield Cause("tokenizer", "found", None, text)
-    names = {"add_bos": "BOS token", "apply_chat_template": "chat template", "system": "system prompt"}
-    for key, name in names.items():
-        template = comparable.template_of(record)
-        if key == "apply_chat_template" and facts.suite.always_chat and template:
-            text = f"the run used sha256 {template[:12]}, the publication does not say which; it changes every request"
-            yield Cause(name, "unknown", None, text)
-        elif getattr(record.config, key):
-            text = f"the run has it, {protocol} does not: it changes every request; run again without it"
-            yield Cause(name, "found", None, text)
-        else:
-            yield Cause(name, "ruled out", 0.0, f"without, as {protocol} has it")
 
 
 def _metric(facts: Facts, own: Estimate, published: SuiteScore) -> Cause:
@@ -240,6 +204,8 @@ def _metric(facts: Facts, own: Estimate, published: SuiteScore) -> Cause:
         if nearest is None or rest < nearest[0]:
             nearest = (rest, f"with {name} the run's average is {value:.2f}, {rest:.2f} from the published one")
     if nearest is None:
+        if any(len(task.metrics) > 1 for task in facts.suite.tasks):
+            return Cause("metric", "unknown", None, "not recorded by the run: other metrics of the suite's tasks")
         return Cause("metric", "ruled out", 0.0, "the suite has one metric a task")
     if abs(gap) - nearest[0] > 0.005:  # what is no closer than rounding explains nothing
         return Cause("metric", "found", abs(gap) - nearest[0], nearest[1])
@@ -255,37 +221,9 @@ def _average(facts: Facts, published: SuiteScore) -> Cause:
     return Cause("average", "found" if off > 0.005 else "ruled out", off if off > 0.005 else 0.0, text)
 
 
-def _documents(facts: Facts, own: Estimate) -> Cause:
-    expected = sum(task.documents for task in facts.suite.tasks)
-    scored = sum(facts.scored(task) for task in facts.suite.tasks)
-    if scored == expected:
-        return Cause("number of documents", "ruled out", 0.0, f"all {expected:,}")
-    # What the documents that were not scored can move, by chance alone.
-    missing = max(0.0, 1 - scored / expected)
-    low, high = own.interval()
-    points = (high - low) / 2 * math.sqrt(missing)
-    text = f"{scored:,} of {expected:,} scored; part of the sampling error, and the first documents may be easier"
-    return Cause("number of documents", "found", points, text)
-
-
-def _data(facts: Facts) -> Cause:
-    data = facts.scores.record.data
-    verdicts = {task.name: data[task.name].verdict if task.name in data else "unknown" for task in facts.suite.tasks}
-    other = [name for name, verdict in verdicts.items() if verdict != "published"]
-    if not other:
-        return Cause("data", "ruled out", 0.0, "content hashes are those of the published data")
-    kinds = sorted({verdicts[name] for name in other})
-    shares = {figure.name: figure.points for figure in task_gaps(facts)}
-    points = abs(math.fsum(shares[name] for name in other)) if all(name in shares for name in other) else None
-    text = f"{len(other)} of {len(facts.suite.tasks)} tasks have other content ({', '.join(kinds)}): {_some(other)}"
-    if points is not None:
-        text += f"; these tasks make {points:.2f} points of the gap"
-    return Cause("data", "found", points, text)
-
-
 def _numerics(facts: Facts) -> Iterator[Cause]:
     record = facts.scores.record
-    dtype = record.model.dtype
+    dtype = DTYPES.get(record.model.dtype.removeprefix("torch."), record.model.dtype)
     theirs = facts.published_dtype()
     quantized = record.model.quantization
     if quantized:
@@ -306,7 +244,10 @@ def _numerics(facts: Facts) -> Iterator[Cause]:
             figure = "no audit and no documents in the record"
         else:
             figure = "no audit, and what another dtype does to generated texts cannot be told from the documents"
-    if theirs is None:
+    if dtype in UNSAID:
+        published = f"published in {theirs}" if theirs is not None else "the publication does not say either"
+        yield Cause("dtype", "unknown", known, f"not recorded by the run; {published}; {figure}")
+    elif theirs is None:
         yield Cause("dtype", "unknown", known, f"run in {dtype}, the publication does not say; {figure}")
     elif theirs == dtype:
         yield Cause("dtype", "ruled out", 0.0, f"both {dtype}")
@@ -315,19 +256,15 @@ def _numerics(facts: Facts) -> Iterator[Cause]:
 
 
 def _defects(facts: Facts) -> Iterator[Cause]:
-    names = {task.name for task in facts.suite.tasks}
+    entries = facts.scores.record.data
+    names = {n for task in facts.suite.tasks if (n := task.name) in entries and entries[n].verdict == "published"}
     same = [pair for pair in same_documents().items() if set(pair) <= names]
-    if same:
+    if same and is_known(facts.baseline.protocol_of(facts.suite.name)):
         text = f"{same[0][0]} holds the documents of {same[0][1]}, in the publication as here"
         yield Cause("known defects of the data", "ruled out", 0.0, text)
     published = facts.baseline.pass_at_1(facts.suite)
     if published is not None:
         yield Cause("how HumanEval was measured", "unknown", None, published.note)
-
-
-def _some(names: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
 
 
 def gaps_table(explained: Explained) -> Table:

@@ -13,8 +13,8 @@ from evalkit.records.samples import Sample
 from evalkit.stats.estimates import binomial_stderr
 from evalkit.suites import BEST_CHOICE, BY_CHARACTERS, MASS, Suite, Task
 
-_DTYPES = {"float16": "float16", "fp16": "float16", "half": "float16", "bfloat16": "bfloat16", "bf16": "bfloat16"}
-_DTYPES |= {"float32": "float32", "fp32": "float32", "float": "float32"}
+DTYPES = {"float16": "float16", "fp16": "float16", "half": "float16", "bfloat16": "bfloat16", "bf16": "bfloat16"}
+DTYPES |= {"float32": "float32", "fp32": "float32", "float": "float32"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Facts:
     def published_dtype(self) -> str | None:
         """Return the dtype that the publication's settings name, or None."""
         found = re.search(r"\bdtype\s*=\s*[\"']?(?:torch\.)?(\w+)", self.baseline.settings or "")
-        return _DTYPES.get(found.group(1).lower()) if found else None
+        return DTYPES.get(found.group(1).lower()) if found else None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from evalkit.baselines import Baseline, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
@@ -28,6 +30,7 @@ from evalkit.comparison.questions import (
     judge,
     paired_question,
     paired_tests,
+    part_title,
     unpaired_tests,
 )
 from evalkit.comparison.run_scores import RunScores, run_scores
@@ -306,8 +309,11 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         notes.append(_without_samples(known))
         if singles:
             raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
-        own, other = (sides_of(scores, chosen, beside) for scores, beside in zip(known, reversed(known), strict=True))
-        tests = unpaired_tests(own, other, chosen, policy.default.margin, asking.averaged(chosen))
+        parts = [_part_of(suite, tasks) for suite in chosen]
+        own, other = (sides_of(scores, parts, beside) for scores, beside in zip(known, reversed(known), strict=True))
+        averaged = {suite.name for suite in asking.averaged(chosen)}
+        of_average = [part for part in parts if part.name in averaged]
+        tests = unpaired_tests(own, other, parts, policy.default.margin, of_average)
     return Gate(
         model_name(candidate),
         f"{model_name(baseline)} (run {baseline.folder.name})",
@@ -319,6 +325,12 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         tuple(notes),
         absent=(*absent, *more_absent),
     )
+
+
+def _part_of(suite: Suite, tasks: Sequence[str]) -> Suite:
+    """Return a suite of those of its tasks that are compared, which its title then counts."""
+    common = tuple(task for task in suite.tasks if task.name in tasks)
+    return msgspec.structs.replace(suite, tasks=common, title=part_title(suite, len(common)))
 
 
 def _checked_scores(
@@ -404,7 +416,10 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         differences, asking.allowed, f"{candidate.folder} and {baseline.slug}", never=frozenset({"tasks", "failed"})
     )
     notes = [f"unpaired: {baseline.name} is a published aggregate ({baseline.source}, {baseline.retrieved})"]
-    notes += ["dtype: the publication does not say its own; the candidate's is " + candidate.model.dtype]
+    dtype = candidate.model.dtype
+    own_dtype = "not recorded either" if dtype == "unknown" else dtype
+    notes += [f"dtype: the publication does not say its own; the candidate's is {own_dtype}"]
+    notes += comparable.not_recorded(candidate, chosen)
     bounds = [suite.title for suite in chosen if published[suite.name].stderr_from == "bound"]
     if bounds:
         notes.append(f"only an average was published, so its error is an upper bound: {', '.join(bounds)}")

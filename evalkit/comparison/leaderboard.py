@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,7 @@ class Standing:
         is_run: True for a run, False for a published baseline.
         caveats: why a run's numbers are no scores to compare; empty if they are.
         humaneval_note: how the published pass@1 was measured, as far as it is known; empty if it has none.
+        why_absent: why it has no score at all; empty if it has one.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Standing:
     is_run: bool = False
     humaneval_note: str = ""
     caveats: tuple[str, ...] = ()
+    why_absent: str = ""
 
     def comparable(self, key: str, *, across_protocols: bool) -> bool:
         """Tell whether the score of a suite (or the average) may be ranked among nous-2023's."""
@@ -84,7 +86,18 @@ def standing_of_baseline(baseline: Baseline) -> Standing:
         scores[suite.name] = found.estimate
         marks[suite.name] = _marks(baseline, suite, found)
     note = baseline.humaneval.note if baseline.humaneval is not None else ""
-    return Standing(baseline.name, baseline.slug, scores, marks, humaneval_note=note)
+    why = "" if scores else _why_absent({task: set(rows) for task, rows in baseline.tasks.items()})
+    return Standing(baseline.name, baseline.slug, scores, marks, humaneval_note=note, why_absent=why)
+
+
+def _why_absent(metrics: Mapping[str, Collection[str]], what: str = "") -> str:
+    """Say why tasks (name -> metrics with a score) make no suite's score: what of each suite is there."""
+    parts = []
+    for suite in load_suites().values():
+        has = [task for task in suite.tasks if task.headline in metrics.get(task.name, ())]
+        if any(task.name in metrics for task in suite.tasks):
+            parts.append(f"{len(has)} of {len(suite.tasks)} tasks of {suite.title}")
+    return f"no suite is complete ({', '.join(parts)}{what})" if parts else "no task of a suite"
 
 
 def _marks(baseline: Baseline, suite: Suite, found: SuiteScore) -> str:
@@ -113,7 +126,13 @@ def standing_of_run(record: RunRecord) -> Standing:
         )
         for name in scores
     }
-    return Standing(record.model.name, str(record.folder), scores, marks, is_run=True, caveats=caveats)
+    there = {
+        task: {name for name, value in values.items() if value.value is not None and value.stderr is not None}
+        for task, values in record.metrics.items()
+    }
+    why = "" if scores else _why_absent(there, " with a score and its error")
+    name, slug = record.model.name, str(record.folder)
+    return Standing(name, slug, scores, marks, is_run=True, caveats=caveats, why_absent=why)
 
 
 def standing_of(name: str) -> Standing:
@@ -184,7 +203,7 @@ def _ranked(
     ranked.sort(key=lambda pair: (-pair[1].value, pair[0].title))
     intervals = rank_intervals([estimate for _, estimate in ranked])
     places = {id(model) for model, _ in ranked}
-    unranked = sorted((m for m in models if id(m) not in places and m.scores), key=lambda m: m.title)
+    unranked = sorted((m for m in models if id(m) not in places), key=lambda m: m.title)
     return [(model, ranks) for (model, _), ranks in zip(ranked, intervals, strict=True)], unranked
 
 
@@ -277,7 +296,17 @@ def leaderboard(
     if any(not m.caveats for m in others):
         notes.append("Without a rank: measured by another protocol; --across-protocols ranks them all the same")
     notes += [f"Without a rank: {model.title}: {', '.join(model.caveats)}" for model in others if model.caveats]
+    notes += _without_scores(models)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
+
+
+def _without_scores(models: Sequence[Standing]) -> list[str]:
+    """Say who has no score at all: its model, what it is called by, and why."""
+    return [
+        f"No score: {_title(m)} ({m.slug}): {m.why_absent or 'no suite of it is complete'}"
+        for m in models
+        if not m.scores
+    ]
 
 
 def _title(model: Standing) -> str:

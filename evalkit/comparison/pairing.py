@@ -311,12 +311,17 @@ def pair(
         found = pair_samples(task, left.get(task.name, []), right.get(task.name, []), by_content=by_content)
         if not by_content:
             _check_content(candidate, baseline, found)
+        in_both = len(found.candidate)
         if drop_failed:
             found = _without_failed(found)
         of_one = [len(of_run.get(task.name, ())) for of_run in (left, right)]
         # All documents of a task that the candidate lost are lost like any; without the baseline's there is no task.
         if not found.candidate and not (allow_missing and not of_one[0]):
-            why = "their data differ and no document is the same" if by_content else "none has a score in both"
+            why = "none has a score in both"
+            if by_content and not in_both:
+                both = [*left.get(task.name, []), *right.get(task.name, [])]
+                what = "hash of lm-eval's" if have_hashes(both) else "requests and the same gold answer"
+                why = f"none has the same {what} in both"
             if not all(of_one):
                 why = f"the {'baseline' if of_one[0] else 'candidate'}'s samples of it are missing, rerun it"
             raise DataError(f"{task.name}: the two runs have no document in common; {why}")
@@ -354,8 +359,10 @@ def _check_content(candidate: RunRecord, baseline: RunRecord, found: TaskPair) -
 
 def pair_samples(task: Task, left: Sequence[Sample], right: Sequence[Sample], *, by_content: bool) -> TaskPair:
     """Pair one task's documents: by position, or by what was asked."""
-    hashed = have_hashes([*left, *right])
-    a, b = (dict(document_keys(samples, by_content=by_content, hashed=hashed)) for samples in (left, right))
+    hashed, shared = have_hashes([*left, *right]), shared_metrics([*left, *right])
+    a, b = (
+        dict(document_keys(samples, by_content=by_content, hashed=hashed, shared=shared)) for samples in (left, right)
+    )
     common = [name for name in a if name in b]
     return TaskPair(
         task,
@@ -372,27 +379,47 @@ def have_hashes(samples: Iterable[Sample]) -> bool:
     return all(sample.details.get("doc_hash") for sample in samples)
 
 
-def document_keys(samples: Iterable[Sample], *, by_content: bool, hashed: bool) -> Iterator[tuple[Hashable, Sample]]:
+def shared_metrics(samples: Iterable[Sample]) -> frozenset[str]:
+    """Return the metrics that all documents of a task have: of lm-eval's two tasks of TruthfulQA one may be there."""
+    found = [sample.metrics.keys() for sample in samples]
+    return frozenset(set(found[0]).intersection(*found[1:])) if found else frozenset()
+
+
+def document_keys(
+    samples: Iterable[Sample], *, by_content: bool, hashed: bool, shared: frozenset[str]
+) -> Iterator[tuple[Hashable, Sample]]:
     """Yield each document of one task with what tells it apart: its position, its hash, or what was asked.
 
     Args:
         samples: a run's documents.
         by_content: not by position.
         hashed: what `have_hashes` says of all runs; the hash of one run is no key for another that has none.
+        shared: what `shared_metrics` says of all runs; requests that only other metrics see do not count.
     """
-    return _occurrences(samples, hashed=hashed) if by_content else _positions(samples)
+    return _occurrences(samples, hashed=hashed, shared=shared) if by_content else _positions(samples)
 
 
 def _positions(samples: Iterable[Sample]) -> Iterator[tuple[Hashable, Sample]]:
     return ((sample.doc_id, sample) for sample in samples)
 
 
-def _occurrences(samples: Iterable[Sample], *, hashed: bool) -> Iterator[tuple[Hashable, Sample]]:
+def _asked(sample: Sample, shared: frozenset[str]) -> list[str]:
+    """Return the continuations that the shared metrics see: of two groups the one, where only its metric is shared."""
+    start, known = sample.second_group, load_tasks().get(sample.task)
+    seen = [metric in shared for metric in (known.metrics if known is not None else ())]
+    if start is None or seen.count(True) != 1 or len(seen) != 2:
+        return sample.continuations
+    return sample.continuations[:start] if seen[0] else sample.continuations[start:]
+
+
+def _occurrences(
+    samples: Iterable[Sample], *, hashed: bool, shared: frozenset[str]
+) -> Iterator[tuple[Hashable, Sample]]:
     """Key documents by content; the second of two equal ones is another document than the first."""
     seen: dict[str, int] = {}
     for sample in samples:
         # lm-eval writes a target as text, evalkit as what it is.
-        asked = [sample.context, sample.continuations, str(sample.target)]
+        asked = [sample.context, _asked(sample, shared), str(sample.target)]
         content = str(sample.details["doc_hash"]) if hashed else json.dumps(asked, sort_keys=True)
         seen[content] = seen.get(content, 0) + 1
         yield (content, seen[content]), sample

@@ -28,6 +28,7 @@ from evalkit.comparison.run_scores import RunScores
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
+from evalkit.results.reading import has_samples
 from evalkit.stats.estimates import (
     Estimate,
     independent_mean,
@@ -37,7 +38,7 @@ from evalkit.stats.estimates import (
 )
 from evalkit.stats.paired import PairedTest
 from evalkit.stats.unpaired import limits, observed
-from evalkit.suites import Suite, load_suites, load_tasks
+from evalkit.suites import Suite, Task, is_graded, load_suites, load_tasks
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,17 @@ class RunData:
 
     Attributes:
         record: the run.
-        samples: task -> its documents, in the data's order.
+        samples: task -> its documents, in the data's order; empty for a results file without samples files.
     """
 
     record: RunRecord
     samples: Mapping[str, Sequence[Sample]]
+
+    def documents(self, task: str) -> int:
+        """Return how many documents of a task were scored; where they are not there, by what the record says."""
+        if self.samples:
+            return len(self.samples.get(task, ()))
+        return max((value.n for value in self.record.metrics.get(task, {}).values()), default=0)
 
     def values(self, task: str, metric: str) -> list[float | None]:
         """Return one value a document; None where it failed."""
@@ -104,12 +111,12 @@ class RunData:
 
 
 def read_data(record: RunRecord) -> RunData:
-    """Read a run's documents.
+    """Read a run's documents; of another harness's results file, which need not have any, those that are there.
 
     Raises:
         StoreError: they are missing or damaged.
     """
-    return RunData(record, samples_by_task(record))
+    return RunData(record, {} if record.foreign is not None and not has_samples(record) else samples_by_task(record))
 
 
 def _point(estimate: Estimate, note: str = "") -> Point:
@@ -135,20 +142,39 @@ def task_point(values: Sequence[float | None], clusters: Sequence[Hashable], tr:
     return Point(estimate.value, 100 * low, 100 * high, estimate)
 
 
+def _recorded_point(data: RunData, task: Task, tr: Language) -> Point:
+    """Return a task's score and error as the record says them, where its documents are not there."""
+    found = data.record.metrics[task.name].get(task.headline)
+    if found is None:
+        return Point(None, note=tr("not recorded"))
+    if found.value is None:
+        return Point(None, note=tr("{failed} of {n} failed", failed=found.failed, n=found.n))
+    if found.n and task.passages is None and not is_graded(task.name, task.headline):
+        low, high = wilson_interval(round(found.value * found.n), found.n)
+        return Point(100 * found.value, 100 * low, 100 * high)
+    if found.stderr is None:
+        return Point(100 * found.value, note=tr("too few documents for an interval"))
+    note = tr("shared passages are not allowed for") if task.passages is not None else ""
+    return _point(Estimate(found.value, found.stderr, found.n).scaled(100), note)
+
+
 def _suite_point(data: RunData, suite: Suite, tasks: Mapping[str, Point], tr: Language) -> Point:
-    missing = sum(task.name not in data.samples for task in suite.tasks)
+    missing = sum(not data.documents(task.name) for task in suite.tasks)
     if missing:
         return Point(None, note=tr("{missing} of {count} tasks not run", missing=missing, count=len(suite.tasks)))
     values = [value for task in suite.tasks if (value := tasks[task.name].value) is not None]
     if len(values) < len(suite.tasks):
         return Point(None, note=tr("failed samples"))
-    scores = RunScores(data.record, data.samples)
+    scores = RunScores(data.record, data.samples or None)
     estimate = scores.suite(suite)
     if estimate is None:
         return Point(math.fsum(values) / len(values), note=tr("too few documents for an interval"))
     if len(suite.tasks) == 1:  # its interval is the task's
         return replace(tasks[suite.tasks[0].name], estimate=estimate)
-    return Point(estimate.value, *scores.interval(suite), estimate)
+    if data.samples:
+        return Point(estimate.value, *scores.interval(suite), estimate)
+    has_passages = any(task.passages for task in suite.tasks)
+    return _point(estimate, tr("shared passages are not allowed for") if has_passages else "")
 
 
 def _average(suites: Mapping[str, Point]) -> Point | None:
@@ -184,8 +210,11 @@ def scores_of_run(data: RunData, tr: Language = ENGLISH) -> Scores:
     suites: dict[str, Point] = {}
     tasks: dict[str, Point] = {}
     for suite in load_suites().values():
-        ran = [task for task in suite.tasks if task.name in data.samples]
+        ran = [task for task in suite.tasks if data.documents(task.name)]
         for task in ran:
+            if not data.samples:
+                tasks[task.name] = _recorded_point(data, task, tr)
+                continue
             keys = cluster_keys(data.samples[task.name])
             tasks[task.name] = task_point(data.values(task.name, task.headline), keys, tr)
         if ran:

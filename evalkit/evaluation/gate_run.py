@@ -99,7 +99,8 @@ def gate_model(
 
     tasks = Tasks(names, sources)
     loaded: Answerer = load_to_score(config.model, config.seed, say)
-    described, theirs = identified(model.name, loaded).described, record.model
+    itself, theirs = identified(model.name, loaded), record.model
+    described = itself.described
     # The baseline's dtype is no wish of the user's.
     as_asked = replace(config, model=replace(config.model, dtype=model.dtype))
     for finding in check_answerer(as_asked, loaded, chat=False, needs_numbers=True):
@@ -110,9 +111,10 @@ def gate_model(
     if config.apply_chat_template:
         templates = described.get("chat_template_sha256"), comparable.template_of(record)
         differences += comparable.other_template(*templates)
-    granted = comparable.split(differences, allowed, f"{model.name} and {record.folder}")
+    others = comparable.other_identity(itself.facts.identity, record.identity)
+    granted = comparable.split([*differences, *others], allowed, f"{model.name} and {record.folder}")
 
-    is_other = not _is_known_to_be(described, theirs)
+    is_other = bool(others) or not _is_known_to_be(described, theirs)
     gate = SequentialGate(recorded, chosen, margin, alpha, seed, is_other=is_other)
     asker = _Asker(loaded, config, tasks, answers)
     while batch := gate.batch():

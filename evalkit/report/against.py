@@ -14,7 +14,7 @@ from evalkit.errors import ConfigError
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.report.card import ModelScores, column_of, comparison_table
-from evalkit.report.run_report import run_report, suite_average, warnings
+from evalkit.report.run_report import run_report, said_version, suite_average, warnings
 from evalkit.results.reading import read_run
 from evalkit.suites import load_suites, rows_of_card
 from evalkit.tables import Column, Table, render, rounded, to_markdown
@@ -29,7 +29,11 @@ def column_of_run(record: RunRecord, tr: Language = ENGLISH) -> ModelScores:
     names = ", ".join(protocol_changes(record) + sampling_changes(record))
     changed = tr(", changed: {changes}", changes=names) if names else ""
     values = {"protocol": f"{record.protocol}{changed}", "dtype": model.dtype, "device": model.device}
-    notes = [tr("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values), *warnings(record, tr)]
+    said = tr("measured by evalkit, protocol {protocol}, {dtype} on {device}", **values)
+    if record.foreign is not None:
+        values["harness"] = record.foreign.harness
+        said = tr("measured by {harness}, protocol {protocol}, {dtype} on {device}", **values)
+    notes = [said, *warnings(record, tr)]
     missing = ", ".join(suite.title for suite in rows_of_card() if exact[suite.name] is None)
     notes += [tr("no score for {suites}: tasks are missing or failed", suites=missing)] if missing else []
     others = sorted(name for name, entry in record.data.items() if entry.verdict == "other")
@@ -84,7 +88,8 @@ def run_table(record: RunRecord, tr: Language = ENGLISH) -> Table:
                     continue
                 value = None if found.value is None else rounded(found.value, 4)
                 stderr = None if found.stderr is None else rounded(found.stderr, 4)
-                rows.append((suite.title, task.name, task.version, name, value, stderr, found.n))
+                version = said_version(task, name, record)
+                rows.append((suite.title, task.name, version, name, value, stderr, found.n))
         if present:
             average = suite_average(suite, record.metrics)
             shown = None if average is None else rounded(average)

@@ -144,6 +144,15 @@ def read_models(folders: Sequence[Path], against: Sequence[str]) -> tuple[list[R
     return [read_run(folder) for folder in (*others, *folders)], baselines
 
 
+def without_documents(run: RunData, tr: Language = ENGLISH) -> str:
+    """Return what to say of results whose documents are not there."""
+    return tr(
+        "no documents: there are no samples files beside {file} (lm_eval --log_samples writes them), so nothing is "
+        "shown or paired document by document; intervals come from its scores, counts and standard errors.",
+        file=run.record.folder,
+    )
+
+
 def axis_for(points: Iterable[Point], low: float = 0.0, high: float = 100.0) -> Axis | None:
     """Return a scale with round ticks that holds all intervals, inside ``low..high``; None for no points."""
     ends = [end for p in points if p.value is not None for end in (p.low, p.high, p.value) if end is not None]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from evalkit.comparison.pairing import document_keys, have_hashes, same_data
+from evalkit.comparison.pairing import document_keys, have_hashes, same_data, shared_metrics
 from evalkit.comparison.points import RunData
 from evalkit.records.samples import Sample
 from evalkit.records.values import plain
@@ -43,10 +43,12 @@ def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:
             )
             having = [run for run in runs if task.name in run.samples]
             by_content = not all(same_data(run.record, having[0].record, task.name) for run in having)
-            hashed = have_hashes(s for run in having for s in run.samples[task.name])
+            everyone = [s for run in having for s in run.samples[task.name]]
+            hashed, shared = have_hashes(everyone), shared_metrics(everyone)
             documents: dict[Hashable, dict[str, Any]] = {}
             for position, run in enumerate(runs):
-                for key, sample in document_keys(run.samples.get(task.name, ()), by_content=by_content, hashed=hashed):
+                own = run.samples.get(task.name, ())
+                for key, sample in document_keys(own, by_content=by_content, hashed=hashed, shared=shared):
                     if key not in documents:
                         documents[key] = _document(sample, len(tasks) - 1, len(runs))
                     documents[key]["r"][position] = _result(sample, metrics, documents[key])

@@ -31,7 +31,15 @@ from evalkit.comparison.gate import AVERAGE
 from evalkit.comparison.points import Point, RunData, change_from, paired_samples, read_data, suite_changes
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
-from evalkit.report.charts import Model, models_of, read_models, run_labels, suite_groups, task_groups
+from evalkit.report.charts import (
+    Model,
+    models_of,
+    read_models,
+    run_labels,
+    suite_groups,
+    task_groups,
+    without_documents,
+)
 from evalkit.report.explorer import explorer_data
 from evalkit.report.html_tables import comparison, facts, number, signed, task_table, trend
 from evalkit.report.run_report import warnings
@@ -119,8 +127,10 @@ def script_messages(tr: Language) -> dict[str, str]:
     )
 
 
-def _warnings(record: RunRecord, tr: Language) -> list[str]:
+def _warnings(run: RunData, tr: Language) -> list[str]:
+    record = run.record
     found = warnings(record, tr)
+    found += [without_documents(run, tr)] if not run.samples else []
     changes = protocol_changes(record) + sampling_changes(record)
     if changes:
         names = ", ".join(changes)
@@ -171,10 +181,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         data=as_json_block(data),
         dates=sorted({record.started[:10] for record in records}),
         protocols=sorted({record.protocol for record in records}),
-        runs=[
-            {"label": label, "warnings": _warnings(record, tr)}
-            for (_, label), record in zip(labels, records, strict=True)
-        ],
+        runs=[{"label": label, "warnings": _warnings(run, tr)} for (_, label), run in zip(labels, runs, strict=True)],
         models=models,
         caveats=models[-1].caveats,
         caveated=bool(models[-1].caveats),
@@ -187,6 +194,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         comparison=comparison(models, runs, baselines, tr),
         **task_table(models, runs, baselines, tr),
         documents=f"{len(explored['docs']):,}",
+        has_documents=bool(explored["docs"]),
         facts=facts(runs, tr),
         version=__version__,
     )

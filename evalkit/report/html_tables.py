@@ -80,14 +80,15 @@ def task_table(
         headings.append({"title": tr("p (Holm)"), "align": "right", "sort": "number"})
         notes.append(
             tr(
-                "Change over the documents that both runs share. p: exact McNemar test for right and wrong, else "
-                "Student's t over the documents' differences; adjusted for all tasks (Holm); headline metrics only."
+                "Change over the documents that both runs share. p: McNemar's exact test for right and wrong answers "
+                "of independent documents, else the test that the change's interval inverts; adjusted for all tasks "
+                "(Holm); headline metrics only."
             )
         )
     else:
         headings.append({"title": tr("95 % interval"), "align": "right", "sort": None})
     listed = [(s, t, m) for s in load_suites().values() for t in s.tasks for m in t.metrics]
-    listed = [row for row in listed if any(row[1].name in run.samples for run in runs)]
+    listed = [row for row in listed if any(run.documents(row[1].name) for run in runs)]
     changes = {(t.name, m): task_change(pairs[t.name], m) for _, t, m in listed if t.name in pairs}
     tested = {
         task.name: change.p_value
@@ -97,7 +98,7 @@ def task_table(
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     rows = []
     for suite, task, metric in listed:
-        n = max(len(run.samples.get(task.name, ())) for run in runs)
+        n = max(run.documents(task.name) for run in runs)
         headline = metric == task.headline
         cells = [_Cell(suite.title, suite.title, "left"), _Cell(metric, metric, "left"), _Cell(f"{n:,}", n)]
         cells += [_baseline_cell(baseline, task.name, metric) for baseline in baselines]

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 from evalkit.comparison.points import read_data
 from evalkit.errors import ConfigError, StoreError
 from evalkit.language import ENGLISH, Language, load_language
-from evalkit.report.charts import Group, Model, Row, models_of, read_models, suite_groups, task_groups
+from evalkit.report.charts import (
+    Group,
+    Model,
+    Row,
+    models_of,
+    read_models,
+    suite_groups,
+    task_groups,
+    without_documents,
+)
 from evalkit.tables import visible
 
 if TYPE_CHECKING:
@@ -130,7 +139,8 @@ def plot_runs(folders: Sequence[Path], against: Sequence[str], path: Path, kind:
     models = models_of(runs, baselines, tr)
     groups = suite_groups(models, tr) if kind == "suites" else task_groups(models, runs)
     write_plot(path, groups, models, kind, tr)
-    return note
+    notes = [*([note] if note else []), *(without_documents(run) for run in runs if not run.samples)]
+    return "; ".join(notes) or None
 
 
 def _label(model: Model) -> str:

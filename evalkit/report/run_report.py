@@ -10,7 +10,7 @@ from evalkit.language import ENGLISH, Language
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
 from evalkit.results.lm_eval_settings import printed_version
-from evalkit.suites import Suite, load_suites
+from evalkit.suites import Suite, Task, load_suites
 from evalkit.tables import escape_markdown, rounded
 
 SHOWN_PROBLEMS = 10
@@ -56,15 +56,18 @@ def percent(value: Decimal | float | None) -> str:
     return "n/a" if value is None else str(rounded(value))
 
 
-def suite_table(
-    suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]], versions: Mapping[str, str] | None = None
-) -> str:
+def said_version(task: Task, metric: str, record: RunRecord) -> int | str | None:
+    """Return the version of a task that a run measured; another harness's as its file says it, None if it does not."""
+    return task.version if record.foreign is None else printed_version(record.lm_eval, task.name, metric)
+
+
+def suite_table(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]], record: RunRecord | None = None) -> str:
     """Return the published-layout table of the suite's tasks that were run.
 
     Args:
         suite: whose tasks.
         metrics: task to metric to value.
-        versions: of the tasks, where another harness's file says its own; a task that is not among them has none.
+        record: the run that they are of, whose versions are printed; without it those of the published tables.
     """
     rows = []
     for task in suite.tasks:
@@ -72,20 +75,15 @@ def suite_table(
             continue
         # pass@10 and pass@100 are there only where enough samples were drawn.
         further = (name for name in metrics[task.name] if name not in task.metrics)
+        above = ""
         for position, name in enumerate([*task.metrics, *further]):
             value, stderr = score_text(metrics[task.name].get(name))
-            first = position == 0
-            version = str(task.version) if versions is None else versions.get(task.name, "")
-            rows.append((task.name if first else "", version if first else "", name, value, "±", stderr))
+            said = task.version if record is None else said_version(task, name, record)
+            first, version = position == 0, "" if said is None else str(said)
+            shown = version if first or version != above else ""  # two tasks of lm-eval may be one here
+            above = version
+            rows.append((task.name if first else "", shown, name, value, "±", stderr))
     return published_layout(rows)
-
-
-def _versions(record: RunRecord) -> dict[str, str] | None:
-    """Return the tasks' versions as another harness's file says them; None for a run of evalkit."""
-    if record.foreign is None:
-        return None
-    said = {task: printed_version(record.lm_eval, task) for task in record.metrics}
-    return {task: version for task, version in said.items() if version is not None}
 
 
 def suite_average(suite: Suite, metrics: Mapping[str, Mapping[str, MetricValue]]) -> float | None:
@@ -286,7 +284,7 @@ def run_report(record: RunRecord, tr: Language = ENGLISH) -> str:
         average = suite_average(suite, record.metrics) if partial is None else None
         lines += [f"## {suite.title}", ""]
         lines += [_partial_note(suite, partial, tr), ""] if partial is not None else []
-        lines += [suite_table(suite, record.metrics, _versions(record)), ""]
+        lines += [suite_table(suite, record.metrics, record), ""]
         missing = sum(task.name not in record.metrics for task in suite.tasks)
         note = ""
         if missing:

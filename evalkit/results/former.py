@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from evalkit.records.model import RunFacts
 from evalkit.records.samples import Sample
-from evalkit.suites import BY_CHARACTERS
+from evalkit.suites import BY_CHARACTERS, MASS
 from evalkit.tasks.choosing import characters, chooser_of
 
 
@@ -63,16 +63,19 @@ def with_choices(sample: Sample) -> Sample:
     chooser, lengths = chooser_of(sample.task), characters([_choice(text) for text in sample.continuations])
     second, true = sample.details.get("mc1_choices"), sample.details.get("mc2_true")
     is_grouped = type(second) is int and type(true) is int and 0 < second <= second + true <= len(lengths)
-    start = second if is_grouped else None
+    start = second if is_grouped else sample.second_group
     known = [value for value in sample.logprobs if value is not None]
     picked: dict[str, int] = {}
     if chooser is not None and known and len(known) == len(sample.logprobs) == len(lengths):
         found = chooser.picks(np.array(known[:start], dtype=np.float64), lengths[:start])
         picked = {metric: place for metric, place in found.items() if metric in sample.metrics}
-    if start is not None:  # mc1's first choice is right, and mc2's right ones come first
-        gold: list[int] | None = [0, *range(start, start + true)]
+    gold: list[int] | None
+    if sample.gold is not None:
+        gold = sample.gold
+    elif is_grouped and start is not None:  # mc1's first choice is right, and mc2's right ones come first
+        gold = [0, *range(start, start + int(true or 0))]
     else:
-        gold = None if "mc1" in sample.metrics else _gold(sample, picked)
+        gold = None if MASS in sample.metrics else _gold(sample, picked)
     return replace(
         sample,
         details={name: value for name, value in sample.details.items() if name not in ("mc1_choices", "mc2_true")},

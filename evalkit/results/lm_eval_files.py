@@ -27,11 +27,11 @@ from evalkit.records.model import MetricValue, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_folders import TIME, left_out_samples, results_files, together
 from evalkit.results.lm_eval_folders import sample_files as samples_of
-from evalkit.results.lm_eval_numbers import check_numbers, counted, error_of, is_ours, is_share, number, shown
+from evalkit.results.lm_eval_numbers import FACTS, check_numbers, counted, error_of, is_ours, is_share, number, shown
 from evalkit.results.lm_eval_protocol import counts_of, dtype_of, limit_of, measured, model_name, scored_names
 from evalkit.results.lm_eval_protocol import together as protocol_together
 from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
-from evalkit.suites import EXACT, load_tasks
+from evalkit.suites import EXACT, MASS, load_tasks
 from evalkit.task_names import is_no_share, task_and_metric
 
 _MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
@@ -113,7 +113,7 @@ def _metrics(
             continue
         for key, value in values.items():
             base, _, filtered = key.partition(",")
-            if base == "alias" or base.endswith("_stderr") or not base.strip():
+            if base in FACTS or base.endswith("_stderr") or not base.strip():
                 continue
             share = number(value)
             task, metric = task_and_metric(names[name], key)
@@ -295,14 +295,36 @@ def read_foreign_samples(path: Path) -> Iterator[Sample]:
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
                 raise StoreError(f"{file}:{place}: damaged line") from None
             known = joined.get((sample.task, sample.doc_id))
-            if known is None:
-                joined[sample.task, sample.doc_id] = sample
-            elif known.metrics.keys() & sample.metrics.keys():
+            if known is not None and known.metrics.keys() & sample.metrics.keys():
                 raise StoreError(f"{file}:{place}: document {sample.doc_id} again")
-            else:
-                known.metrics.update(sample.metrics)
+            joined[sample.task, sample.doc_id] = sample if known is None else _as_one(known, sample)
     order = {task: place for place, task in enumerate(load_tasks())}
     yield from sorted(joined.values(), key=lambda s: (order.get(s.task, len(order)), s.task, s.doc_id))
+
+
+def _as_one(first: Sample, second: Sample) -> Sample:
+    """Return one document of two tasks of lm-eval that are one of evalkit's: TruthfulQA's mc1 and mc2.
+
+    Its requests are those of both, in the order of the task's metrics, as a run of evalkit asks them.
+    """
+    known = load_tasks().get(first.task)
+    order = {metric: place for place, metric in enumerate(known.metrics if known is not None else ())}
+    places = [min((order.get(metric, len(order)) for metric in s.metrics), default=len(order)) for s in (first, second)]
+    if places[1] < places[0]:
+        first, second = second, first
+    one = replace(first, metrics={**first.metrics, **second.metrics})
+    # Two filters of one task make two lines of one document, too, but of the same requests.
+    is_split = max(places) < len(order)
+    if not is_split or first.context != second.context or str(first.target) != str(second.target):
+        return one
+    return replace(
+        one,
+        continuations=[*first.continuations, *second.continuations],
+        logprobs=[*first.logprobs, *second.logprobs],
+        greedy=[*first.greedy, *second.greedy],
+        second_group=len(first.continuations) if first.continuations and second.continuations else None,
+        gold=[0, *(len(first.continuations) + place for place in second.gold)] if second.gold is not None else None,
+    )
 
 
 class _BeyondError(Exception):
@@ -359,7 +381,15 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
         greedy=[g for _, g in numbers],
         generated=[] if scored else [str(resp) for resp in resps],
         details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)},
+        gold=_mc2_gold(found.get("doc")) if MASS in metrics else None,
     )
+
+
+def _mc2_gold(doc: Any) -> list[int] | None:
+    """Return the positions of mc2's true choices, where the document says them."""
+    targets = doc.get("mc2_targets") if isinstance(doc, dict) else None
+    labels = targets.get("labels") if isinstance(targets, dict) else None
+    return [place for place, label in enumerate(labels) if label == 1] if isinstance(labels, list) else None
 
 
 def _cluster(task: str, doc: Any) -> str | None:

@@ -21,6 +21,9 @@ from evalkit.task_names import task_and_metric
 ROUNDED = 6e-5
 """Results files may print four decimals."""
 
+FACTS = frozenset({"name", "alias", "sample_len", "sample_count"})
+"""What lm-eval writes of a task beside its metrics: how it is called, how many documents it has."""
+
 SAME_SHARE = 0.02
 """Relative: errors over n or n - 1 documents, or over a few more or less, differ by less."""
 

@@ -97,6 +97,12 @@ def counts_of(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**_mapping(found, COUNTED), **_mapping(found, "n-samples")}
 
 
+def is_counted(found: Mapping[str, Any], task: str) -> bool:
+    """Tell whether a file says how many documents of a task were scored: it counts them, or has a place for a limit."""
+    names = [name for name, plain in scored_names(found).items() if task_and_metric(plain, "acc")[0] == task]
+    return "limit" in _mapping(found, "config") or any(name in counts_of(found) for name in names)
+
+
 def _limit_counted(found: Mapping[str, Any]) -> int | float | None:
     """Return the limit that the numbers of documents show: the same number of each task, else the same share."""
     cut: list[tuple[int, int]] = []
@@ -189,7 +195,12 @@ def model_name(found: Mapping[str, Any], file: Path) -> str:
 
 def dtype_of(found: Mapping[str, Any]) -> str:
     """Return the weights' number format, or ``unknown``."""
-    arguments = _mapping(found, "config").get("model_args")
+    config = _mapping(found, "config")
+    arguments = config.get("model_args")
     text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
     dtype = re.search(r"dtype[\"']?\s*[=:]\s*[\"']?([\w.]+)", text)
-    return dtype[1] if dtype is not None else "unknown"
+    asked = dtype[1] if dtype is not None else "unknown"
+    loaded = config.get("model_dtype")  # the 0.4 line: what it came to
+    return (
+        loaded.removeprefix("torch.") if asked in ("unknown", "auto") and isinstance(loaded, str) and loaded else asked
+    )

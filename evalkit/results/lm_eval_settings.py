@@ -112,6 +112,23 @@ def model_arguments(found: Mapping[str, Any]) -> dict[str, str]:
     return {n: v for n, v in kept.items() if n in ASKING or not _SECRET.search(n)}
 
 
+def asked_with(found: Mapping[str, Any]) -> dict[str, bool | None]:
+    """Return whether requests had a BOS token, a chat template, a system prompt, by evalkit's names of these options.
+
+    None where the file does not say: a model's own default of the BOS token is nowhere in it.
+    """
+    arguments = _mapping(found, "config").get("model_args")
+    text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
+    bos = re.search(r"add_bos_token[\"']?\s*[=:]\s*[\"']?(true|false|0|1)\b", text, re.IGNORECASE)
+    said: dict[str, bool | None] = {"add_bos": None if bos is None else bos[1].lower() in ("true", "1")}
+    for option, keys in {
+        "apply_chat_template": ("chat_template", "chat_template_sha"),
+        "system": ("system_instruction", "system_instruction_sha"),
+    }.items():
+        said[option] = any(found.get(key) for key in keys) if any(key in found for key in keys) else None
+    return said
+
+
 def of_file(found: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings of the whole file, without those that say nothing: name -> text."""
     config = _mapping(found, "config")
@@ -168,10 +185,14 @@ def version_of(found: Mapping[str, Any], name: str) -> str | None:
         return str(said)
 
 
-def printed_version(found: Mapping[str, Any], task: str) -> str | None:
-    """Return the version of a task as the file writes it, e.g. ``1.0``; None where it says none."""
+def printed_version(found: Mapping[str, Any], task: str, metric: str) -> str | None:
+    """Return the version of the task that a metric is of, as the file writes it, e.g. ``1.0``; None where it says none.
+
+    TruthfulQA's mc1 and mc2 are two tasks there, each with its version.
+    """
     for name, plain in scored_names(found).items():
-        if task_and_metric(plain, "acc")[0] == task and version_of(found, name) is not None:
+        own, split = task_and_metric(plain, "acc")
+        if own == task and split in ("acc", metric) and version_of(found, name) is not None:
             said = _mapping(found, "versions").get(name)
             return str(said) if said is not None else version_of(found, name)
     return None

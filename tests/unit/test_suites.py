@@ -149,6 +149,7 @@ def test_each_task_has_an_lm_eval_config_that_agrees(suite: Any) -> None:
             },
             "tasks: v: same_questions_as: 'u' has a twin itself; name that one",
         ),
+        ({**SUITE, "graded": ["f1"]}, "graded: 'f1' is no metric of its tasks"),
         ([], "expected a mapping of keys such as 'suite' and 'tasks'"),
     ],
 )

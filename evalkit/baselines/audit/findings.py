@@ -29,7 +29,7 @@ from evalkit.baselines.audit.standard_errors import documents_of, rows_of, stder
 from evalkit.baselines.published import Log, ModelScores, Note, PrintedScore, Row
 from evalkit.baselines.reading.averages import one_a_task
 from evalkit.baselines.reading.logs import read_log
-from evalkit.suites import GRADED, Suite, load_suites, load_tasks, same_documents
+from evalkit.suites import Suite, is_graded, load_suites, load_tasks, same_documents
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,7 +269,7 @@ def _from_counts(rows: Sequence[Row], counts: Mapping[str, int]) -> Fraction | N
     shares = []
     for row in rows:
         documents = documents_of(row, counts)
-        right = right_answers(row.value, documents) if documents > 1 and row.metric not in GRADED else None
+        right = right_answers(row.value, documents) if documents > 1 and not is_graded(row.task, row.metric) else None
         if right is None:
             return None
         shares.append(Fraction(right, documents))

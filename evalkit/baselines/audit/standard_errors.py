@@ -14,7 +14,7 @@ from evalkit.baselines.audit.checks import (
     is_possible_share,
 )
 from evalkit.baselines.published import ModelScores, Row
-from evalkit.suites import GRADED
+from evalkit.suites import is_graded
 
 
 def rows_of(model: ModelScores) -> dict[tuple[str, str], Row]:
@@ -57,14 +57,14 @@ def _limited_to(found: Sequence[tuple[Row, int, Verdict]]) -> int | None:
 def stderr_findings(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Finding]:
     checked = [
         (row, documents, check_stderr(row.value, row.stderr, documents, graded=False)[0])
-        for (_, metric), row in rows_of(model).items()
-        if row.stderr is not None and (documents := documents_of(row, counts)) > 1 and metric not in GRADED
+        for (task, metric), row in rows_of(model).items()
+        if row.stderr is not None and (documents := documents_of(row, counts)) > 1 and not is_graded(task, metric)
     ]
     limit = _limited_to(checked)
     for (task, metric), row in rows_of(model).items():
         documents = documents_of(row, counts)
         what = f"{task} {metric}"
-        binary = metric not in GRADED
+        binary = not is_graded(task, metric)
         if documents > 1 and binary and not is_possible_share(row.value, documents):
             reason = f"no whole number of right answers among {documents} documents is this share"
             yield Finding(row.line, what, str(row.value), "", Verdict.REMARK, reason, from_counts=True)

@@ -37,6 +37,7 @@ from evalkit.baselines.reading.table_lines import (
 )
 from evalkit.baselines.reading.text import read_lines
 from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another
+from evalkit.results.lm_eval_folders import results_files
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -414,7 +415,7 @@ class _Reader:
             self.note(number, f"row not read: {row.metric} without a task above it", unread=True)
             return
         self.task = task
-        if row.metric.lower().split(",")[0] == "alias":
+        if row.metric.lower().split(",")[0] in ("alias", "name"):
             return  # lm-eval's display name, printed as a metric by some tools
         if row.score is None:
             metric = "" if row.metric == NO_METRIC else f" {row.metric}"
@@ -545,7 +546,7 @@ def read_log(path: Path) -> Log:
     Raises:
         DataError: the file cannot be read at all.
     """
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" or (path.is_dir() and results_files(path)):
         return read_results_file(path)
     lines, notes = read_lines(path)
     return parse_log(path.name, lines, notes)

@@ -27,7 +27,7 @@ from evalkit.baselines.reading.vocabulary import (
     settings_of,
     takes_no_part,
 )
-from evalkit.suites import GRADED, load_suites, load_tasks
+from evalkit.suites import is_graded, load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
     comparison_role,
@@ -348,7 +348,7 @@ class Claims:
 
 def _documents_at_most(row: Row) -> int | None:
     """Return of how many documents at most a printed standard error is; None where it does not say."""
-    if row.stderr is None or row.metric in GRADED or not 0 < row.value < 1:
+    if row.stderr is None or is_graded(row.task, row.metric) or not 0 < row.value < 1:
         return None
     half, error_half = (Decimal(5).scaleb(int(x.as_tuple().exponent) - 1) for x in (row.value, row.stderr))
     error = row.stderr - error_half

@@ -123,6 +123,8 @@
     cell.append(button);
   }
 
+  if (!data.docs.length) return; // results without documents: nothing to explore
+
   // ---- Samples: what a document's numbers say -------------------------------------------------------------------
 
   const SHOWN = 100;

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evalkit import suites
 from evalkit.baselines.audit.checks import Verdict
 from evalkit.baselines.audit.findings import audit_file, audit_log
 from evalkit.baselines.audit.text import audit_lines
@@ -224,3 +225,25 @@ def test_an_average_row_beyond_all_rows_of_its_table() -> None:
     assert wrong(table.format("0.8210", "0.9455")) == [5]
     assert wrong(table.format("0.8210", "0.8455")) == []
     assert wrong(table.format("n/a", "0.9455")) == []  # of rows that are not read, nobody knows
+
+
+@pytest.mark.parametrize(
+    ("graded", "impossible"), [(["confidence"], False), (None, False), ([], True)], ids=["graded", "unsaid", "right"]
+)
+def test_a_suites_own_file_says_which_metrics_are_graded(
+    graded: list[str] | None, impossible: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 0.3419 of 24 documents is no whole number of right answers: 8/24 = 0.3333, 9/24 = 0.3750.
+    facts = {"version": 1, "metrics": ["confidence"], "headline": "confidence", "documents": 24}
+    suite = {"suite": "factual", "title": "Factual", "order": 9, "protocol": "factual-1", "in_total": False}
+    suite |= {"default": False, "average": "mean", "tasks": {"factual_quiz": facts}}
+    suite |= {} if graded is None else {"graded": graded}
+    folder = tmp_path / "configs" / "suites"
+    folder.mkdir(parents=True)
+    (folder / "factual.yaml").write_text(json.dumps(suite))
+    monkeypatch.setattr(suites, "configs_dir", lambda: tmp_path / "configs")
+    table = "|Task|Version|Metric|Value| |Stderr|\n|---|--:|---|--:|---|--:|\n"
+    log = parse_log("r.md", numbered_lines(table + "|factual_quiz|1|confidence|0.3419|±|0.0568|\n"))
+    found = audit_log(log, strict=True).findings
+    said = [finding.reason for finding in found if finding.verdict not in (Verdict.EXACT, Verdict.UNCHECKED)]
+    assert any("no whole number of right answers among 24" in reason for reason in said) is impossible

@@ -163,7 +163,7 @@ def test_other_documents_are_matched_by_content_and_it_is_said(tmp_path: Path) -
     write_samples(
         tmp_path / "c", [document("boolq", 0, 1.0, context="x")], data={"boolq": data_entry(sha256="ef" * 32)}
     )
-    with pytest.raises(DataError, match="boolq: the two runs have no document in common; their data differ"):
+    with pytest.raises(DataError, match="boolq: the two runs have no document in common; none has the same requests"):
         compare(tmp_path / "a", tmp_path / "c")
 
 

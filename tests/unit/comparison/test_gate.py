@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from evalkit.cli import main
 from evalkit.comparison import gate_text
+from evalkit.comparison.compare import compare
 from evalkit.comparison.gate import Gate, gate, judge, paired_tests
 from evalkit.comparison.gate_noise import noise_between, noise_table
 from evalkit.comparison.gate_policy import read_policy
@@ -321,6 +322,20 @@ def test_remarks_stand_beside_a_verdict_without_refusing_it(tmp_path: Path) -> N
         "torch 2.2 -> 2.1",
     ):
         assert words in notes
+
+
+@pytest.mark.parametrize("theirs", [{"version": "1.0", "url": "http://a"}, {}], ids=["another", "none"])
+def test_what_an_adapter_says_besides_must_agree(theirs: dict[str, str], tmp_path: Path) -> None:
+    values = {"boolq": draw(50, 0.5, 1)}
+    for name, other in (("a", {"version": "2.0", "url": "http://a"}), ("b", theirs)):
+        write_values(tmp_path / name, values, identity={"other": other})
+    with pytest.raises(ConfigError, match=r"other: .*version='2.0', baseline .*version=.*--allow-different other"):
+        gate(tmp_path / "a", str(tmp_path / "b"))
+    granted = gate(tmp_path / "a", str(tmp_path / "b"), allow_different=["other"]).allowed
+    assert [difference.field for difference in granted] == ["other"]
+    settings = {name: (a, b) for name, a, b in compare(tmp_path / "a", tmp_path / "b").settings}
+    assert settings["identity.other.version"] == ("2.0", theirs.get("version", "unknown"))
+    assert gate(tmp_path / "a", str(tmp_path / "a")).verdict == "pass"
 
 
 # What it says
