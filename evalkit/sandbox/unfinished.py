@@ -135,4 +135,7 @@ class UnfinishedCheck:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._journal.close()
+        if self.verdicts or self.begun:
+            self._journal.close()
+        else:  # no sample was begun: the check did not start
+            self.remove()
