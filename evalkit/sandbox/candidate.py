@@ -11,25 +11,21 @@ import contextlib
 import copy
 import functools
 import gc
-import os
 import sys
 from _thread import RLock
 from _thread import _count as count_threads
 from collections.abc import Callable
-from json import loads  # these names, and the next, are ours, whatever the program makes of the modules
-from os import read as read_fd
-from os import write as write_fd
 from time import monotonic, sleep
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from . import raised
+from .abilities import abilities_of, kind_of, perform
 from .depth import ABOVE_ENTRY, BELOW, BELOW_CALLS, FRAMES, ROOM, TOO_DEEP, Depth
-from .entry import CHECK_NAME
 from .heap import MAX_GIVEN, Heap
 from .interpreter import compile_alike
 from .one_process import run_whole
-from .remote import abilities_of, kind_of, perform
+from .talking import MAX_MESSAGE_CHARACTERS, PROGRAM_NAME, REPLIES_FD, REQUESTS_FD, Requests, describe, send, write
 from .values import (
     CrossingError,
     Decoder,
@@ -45,65 +41,9 @@ from .values import (
     renew,
     restored,
 )
-from .wire import MAX_FRAME_BYTES, frame, frame_length
+from .wire import CHECK_NAME, MAX_FRAME_BYTES, frame
 
-REQUESTS_FD, REPLIES_FD = 3, 4
-PROGRAM_NAME = "<candidate>"
-MAX_MESSAGE_CHARACTERS = 500
 BATCH_SECONDS = 0.001  # items of an iterator are sent together for so long
-
-
-class Requests:
-    """Frames from the tester, read in as few calls as possible. Mutable: what was read beyond the last frame."""
-
-    def __init__(self, fd: int = REQUESTS_FD) -> None:
-        self._fd = fd
-        self._held = b""
-
-    def receive(self) -> Any:
-        """Return the next message; ``EOFError`` when the tester has closed the pipe."""
-        length = 4 + frame_length(self._at_least(4)[:4])
-        data = self._at_least(length)
-        self._held = data[length:]
-        return loads(str(data[4:length], "ascii"))
-
-    def _at_least(self, count: int) -> bytes:
-        parts, size = [self._held], len(self._held)
-        while size < count:
-            part = read_fd(self._fd, max(1 << 16, count - size))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            size += len(part)
-        self._held = b"".join(parts)
-        return self._held
-
-
-def send(message: Any, fd: int = REPLIES_FD) -> None:
-    """Write one frame to the tester."""
-    write(frame(message), fd)
-
-
-def write(message: bytes, fd: int = REPLIES_FD) -> None:
-    """Write all of a frame to the tester."""
-    data = memoryview(message)
-    while data:
-        data = data[write_fd(fd, data) :]
-
-
-def describe(error: BaseException, encoder: Encoder | None = None) -> dict[str, Any]:
-    """An exception as plain data."""
-    encoder = encoder or Encoder()
-
-    def encoded(value: Any) -> Any:
-        mark = len(encoder.heap.fresh)
-        try:
-            return encode(value, encoder)
-        except BaseException:
-            encoder.heap.undo(mark)
-            raise
-
-    return raised.describe(error, encoded, PROGRAM_NAME)
 
 
 class Objects:
@@ -505,46 +445,3 @@ def _converse(frames: int, request: dict[str, Any], requests: Requests, replies_
             reply = answer(objects, requests.receive(), -ROOM)
     finally:
         objects.depth.add(-ROOM)  # a nursery goes this way, too, to warm up
-
-
-# A program of the usual kind, and what tests ask of it.
-_USUAL = """
-from typing import List
-
-def first(values: List[int], text: str = "") -> List[int]:
-    \"\"\"A docstring.\"\"\"
-    found = []
-    for value in sorted(values):
-        if value % 2 == 0 and value not in found:
-            found.append(value)
-    return found if len(text) < 3 else str(max(found))
-"""
-_ARGUMENTS: tuple[tuple[Any, ...], ...] = (
-    ([3, 2, 6, 2],),
-    ([1, 2], "ab"),
-    ([4, 2], "a longer text"),
-    ([1.5, 2.0],),
-    ([],),
-)
-WARMING_ROUNDS = 8  # Python 3.11 and later adapt a function's code to what it meets after so many calls
-
-
-def warm_up() -> None:
-    """Go the way of a program a few times in this process, the nursery, which runs no other program than this one.
-
-    Each child would else adapt the same code anew, and copy the memory pages that this changes.
-    """
-    for _ in range(WARMING_ROUNDS):
-        pipes = (*os.pipe(), *os.pipe())
-        heap = Heap(0, parts_of)  # the tests' side
-        requests: list[dict[str, Any]] = [{"program": _USUAL, "entry_point": "first", "classes": []}]
-        for number, arguments in enumerate(_ARGUMENTS):
-            values = encode_arguments(arguments, {}, functools.partial(Encoder, heap=heap))
-            requests.append({"id": number, "do": "call", "on": 0, "values": values})
-        write_fd(pipes[1], b"".join(map(frame, requests)))
-        os.close(pipes[1])
-        with contextlib.suppress(EOFError):
-            serve(pipes[0], pipes[3])
-        for fd in (pipes[0], pipes[2], pipes[3]):
-            os.close(fd)
-    gc.disable()

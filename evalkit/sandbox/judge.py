@@ -23,27 +23,16 @@ from time import monotonic
 from types import CodeType
 from typing import Any, NamedTuple
 
-from .calls import (
-    CallNamespace,
-    Channel,
-    FailedWhole,
-    Fault,
-    Gone,
-    Lacking,
-    Malformed,
-    Namespace,
-    Proxy,
-    Session,
-    TimeIsUp,
-    Uncrossed,
-)
-from .entry import CHECK_NAME, Entry, defined_anew, entry_of, goes_on
+from .calls import Session
+from .channel import Channel, FailedWhole, Fault, Gone, Lacking, Malformed, TimeIsUp, Uncrossed
+from .entry import Entry, defined_anew, entry_of, goes_on
 from .interpreter import compile_alike
 from .one_process import whole_program
 from .plain import PlainTests, is_plain
+from .proxy import CallNamespace, Namespace, Proxy
 from .settings import names_in, settings_of
 from .stock import NotHereError
-from .wire import END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
+from .wire import CHECK_NAME, END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
 TELLING_SHARE = 0.2  # of the time limit: so often, and of so much more, the tester is told what crossing has taken
 DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
