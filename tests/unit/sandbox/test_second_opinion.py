@@ -184,11 +184,11 @@ def test_the_recursion_limit_is_human_evals(checker: Checker, body: str) -> None
     assert "RecursionError" in deep.detail
 
 
-def test_a_program_that_waits_for_the_recursion_limit_is_named(checker: Checker) -> None:
+def test_a_program_that_waits_for_the_recursion_limit_finds_it_where_one_process_has_it(checker: Checker) -> None:
     body = "def f(n):\n    def g(k): return k and 1 + g(k - 1)\n    try: return g(n)\n"
     body += "    except RecursionError: return -1\n"
     (verdict,) = checker.check(Problem("Test/0", "", "def check(f):\n    assert f(988) == -1\n", "f"), [body])
-    assert verdict.is_disputed
+    assert (verdict.label, verdict.in_one_process) == ("passed", "passed")
 
 
 def test_memory_that_one_process_does_not_have_is_named(checker: Checker) -> None:
