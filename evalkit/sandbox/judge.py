@@ -7,6 +7,7 @@ sample. Only tests that can do nothing of the kind (``traceless.py``) share one 
 
 from __future__ import annotations
 
+import ast
 import builtins
 import contextlib
 import functools
@@ -20,27 +21,18 @@ from os import pread  # these names, and the next, are ours, whatever the tests 
 from signal import ITIMER_REAL, setitimer
 from time import monotonic
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
-from .calls import (
-    Channel,
-    FailedWhole,
-    Fault,
-    Gone,
-    Lacking,
-    Malformed,
-    Namespace,
-    Proxy,
-    Session,
-    TimeIsUp,
-    Uncrossed,
-)
+from .calls import Session
+from .channel import Channel, FailedWhole, Fault, Gone, Lacking, Malformed, TimeIsUp, Uncrossed
+from .entry import Entry, defined_anew, entry_of, goes_on
 from .interpreter import compile_alike
 from .one_process import whole_program
 from .plain import PlainTests, is_plain
-from .settings import settings_of
+from .proxy import CallNamespace, Namespace, Proxy
+from .settings import names_in, settings_of
 from .stock import NotHereError
-from .wire import END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
+from .wire import CHECK_NAME, END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
 TELLING_SHARE = 0.2  # of the time limit: so often, and of so much more, the tester is told what crossing has taken
 DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
@@ -53,9 +45,21 @@ _DECORATED = re.compile(r"^@[^\n]*\n\s*\Z", re.MULTILINE)
 _DEFINITION = re.compile(r"\s*^(?:def|class|async def|@)\b", re.MULTILINE)
 
 
+class Texts(NamedTuple):
+    """Prompt and tests of a problem."""
+
+    prompt: CodeType
+    """Its helpers and imports are used by tests."""
+    test: CodeType
+    names: tuple[str, ...]
+    """Those that the prompt defines."""
+    last: str
+    """The function or class that the prompt ends in, "" where it ends in something else."""
+
+
 @functools.lru_cache(maxsize=512)
-def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...]]:
-    """Byte code of the prompt (its helpers and imports are used by tests) and of the tests, and the prompt's names."""
+def compiled(prompt: str, test: str) -> Texts:
+    """What tests and their prompt come to; raises :class:`Fault`."""
     lines = prompt.rstrip().split("\n")
     for text in (
         prompt,
@@ -64,24 +68,51 @@ def compiled(prompt: str, test: str) -> tuple[CodeType, CodeType, tuple[str, ...
     ):
         try:
             prompt_code = compile_alike(text, PROMPT_NAME)
+            last = ast.parse(text).body[-1:]
             break
         except (SyntaxError, ValueError):
             continue
     else:
-        prompt_code = compile("", PROMPT_NAME, "exec")  # prose, or an open prompt: the tests can use nothing of it
+        prompt_code, last = (
+            compile("", PROMPT_NAME, "exec"),
+            [],
+        )  # prose, or an open prompt: the tests can use nothing of it
     try:
         test_code = compile_alike(test, TEST_NAME)
     except (SyntaxError, ValueError) as error:
         raise Fault(f"the tests are not Python: {error}") from None
-    return prompt_code, test_code, tuple(re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE))
+    names = re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE)
+    ends_in = (
+        last[0].name if last and isinstance(last[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else ""
+    )
+    return Texts(prompt_code, test_code, tuple(names), ends_in)
 
 
-def run_tests(job: dict[str, Any], session: Session) -> None:
+def own_definitions(job: dict[str, Any]) -> set[str]:
+    """Names that the prompt only begins to define, so that the tests ask the program for them: the entry's, and what
+    the completion goes on with."""
+    texts, entry = compiled(job["prompt"], job["test"]), _entry(job)
+    continued = {texts.last} if texts.last and goes_on(job["prompt"], job["completion"]) else set()
+    return continued | ({entry.first} if entry.is_name else {entry.first} & {*texts.names})
+
+
+def _entry(job: dict[str, Any]) -> Entry:
+    try:
+        return entry_of(job["entry_point"])
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Fault(f"the entry point {job['entry_point']!r} is not Python: {error}") from None
+
+
+def run_tests(job: dict[str, Any], session: Session, *, has_entry: bool) -> None:
     """Define the prompt's helpers and the tests, then call ``check``; returns only if the tests ran to their end.
 
     Tests without ``check`` are statements; they count if they called the entry.
+
+    Args:
+        has_entry: the entry is a name, of something that the program has and that can be called.
     """
-    prompt, test, names = compiled(job["prompt"], job["test"])
+    prompt, test, names, _ = compiled(job["prompt"], job["test"])
+    entry, asked = _entry(job), own_definitions(job)
     namespace = Namespace(session, {"check", *names})
     namespace["__builtins__"] = builtins
     try:
@@ -89,16 +120,46 @@ def run_tests(job: dict[str, Any], session: Session) -> None:
     except Exception as error:
         raise Fault(f"the prompt cannot be run: {type(error).__name__}: {error}") from None
     session.namespace.update((name, namespace[name]) for name in names if isinstance(namespace.get(name), type))
-    session.entry_is_class = session.namespace.pop(job["entry_point"], None) is not None
-    namespace[job["entry_point"]] = session.entry = proxy = Proxy(session, job["entry_point"])
+    for name in asked:
+        namespace.ask_for(name)
+        session.asks_for_class |= session.namespace.pop(name, None) is not None
+    session.entry = Proxy(session, entry.last)
+    if has_entry:
+        namespace[entry.first] = session.entry
+    before = dict(namespace)
     exec(test, namespace)
     check = namespace.get("check")  # never the program's own
-    if check is not None:
-        check(proxy)
+    if check is not None and has_entry and namespace.get(entry.first) is session.entry:
+        check(session.entry)
+    elif check is not None or not session.calls:
+        call_check(entry, session, namespace, before)
     if session.spoilt:  # they may have looked at what takes no trap: a length, the bytes of an array
         raise Uncrossed(session.spoilt)
     if check is None and not session.calls:
         raise Fault(f"the tests define no function named check and do not call {job['entry_point']}")
+
+
+def call_check(entry: Entry, session: Session, namespace: Namespace, before: dict[str, Any]) -> None:
+    """Call ``check`` with what the entry point says; where the tests have no ``check``, only find that.
+
+    Args:
+        before: what the tests' namespace held before they were run.
+    """
+    missing = object()
+
+    def is_bound(name: str) -> bool:
+        return namespace.get(name, missing) is not before.get(name, missing)
+
+    check = namespace.get("check")
+    if entry.is_the_programs({name for name in entry.names if is_bound(name)}):
+        session.place = entry.call
+        value = session.entry_value(str(entry.value))
+        session.place = ""
+        if check is not None:
+            check(value)
+    elif check is not None:
+        session.is_told_here = False
+        exec(compile(entry.call, CHECK_NAME, "exec", dont_inherit=True), CallNamespace(session, namespace, is_bound))
 
 
 def test_line(error: BaseException, test: str) -> str:
@@ -115,8 +176,17 @@ def test_line(error: BaseException, test: str) -> str:
 def _note_settings(notes: dict[str, None], job: dict[str, Any], text: str, what: str = "") -> None:
     """Name the settings that a verdict may rest on."""
     with contextlib.suppress(Exception):  # whatever the tests have made of this interpreter
-        for setting in settings_of(compiled(job["prompt"], job["test"])[1], text):
+        for setting in settings_of(compiled(job["prompt"], job["test"]).test, text):
             notes.setdefault(setting + what)
+
+
+def _note_defined_anew(notes: dict[str, None], job: dict[str, Any]) -> None:
+    """Name what the tests have of the prompt, which the completion replaces."""
+    with contextlib.suppress(Exception):
+        texts = compiled(job["prompt"], job["test"])
+        replaced = frozenset(texts.prompt.co_names) & names_in(texts.test) - own_definitions(job)
+        for name in defined_anew(replaced, job["completion"]):
+            notes.setdefault(f"{name} of the completion, for the tests have the prompt's")
 
 
 class Lost(Fault):
@@ -187,7 +257,9 @@ class Judge:
             return False
         names, has_many = job["plain_tests"]
         tests = PlainTests(frozenset(names), has_many)
-        return is_plain(tests, job["prompt"] + job["completion"], job["entry_point"])
+        entry = entry_of(job["entry_point"])
+        program = job["prompt"] + job["completion"]
+        return is_plain(tests, program if entry.is_name else f"{program}\n({entry.value})\n", job["entry_point"])
 
     def _waited(self) -> float:
         """Seconds that this process was ready and had no CPU, since its start; -1 if the kernel does not tell."""
@@ -238,8 +310,8 @@ class Judge:
                     if job["in_one_process"]:
                         self._run_whole(job, channel)
                         return "passed", "", KILL
-                    self._load_program(job, channel, program, session)
-                    run_tests(job, session)
+                    has_entry = self._load_program(job, channel, program, session)
+                    run_tests(job, session, has_entry=has_entry)
                 finally:
                     self._used = monotonic() - begun
                     self._crossing = self._crossed()
@@ -269,8 +341,9 @@ class Judge:
         except NotHereError as error:
             return "failed", f"could not cross: {error}", KILL
         except BaseException as error:
-            label, detail = self._described(error, job["test"], program)
+            label, detail = self._described(error, job, program)
             if label == "failed":
+                _note_defined_anew(session.notes, job)
                 _note_settings(session.notes, job, f"{program}\n{detail}")
             if session.notes and label == "failed":
                 detail += f" (could not cross: {'; '.join([*session.notes][:5])})"
@@ -288,43 +361,47 @@ class Judge:
             raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
 
     @staticmethod
-    def _load_program(job: dict[str, Any], channel: Channel, program: str, session: Session) -> None:
-        names = [name for name in compiled(job["prompt"], job["test"])[2] if name != job["entry_point"]]
-        channel.send({"program": program, "entry_point": job["entry_point"], "classes": names})
+    def _load_program(job: dict[str, Any], channel: Channel, program: str, session: Session) -> bool:
+        """Have the program run; whether it has an entry of that name, which can be called."""
+        asked, entry = own_definitions(job), _entry(job)
+        names = [name for name in compiled(job["prompt"], job["test"]).names if name not in asked]
+        entry_name = entry.first if entry.is_name else ""
+        channel.send({"program": program, "entry_point": entry_name, "classes": names})
         ready = channel.receive()
         if "malformed" in ready:
             raise Malformed(str(ready["malformed"])[:500])
         if "raised" in ready:
             raise session.raised(ready["raised"])
-        if ready != {"ready": True}:
+        if ready not in ({"ready": True}, {"ready": False}):
             raise Malformed("no sign that the program was loaded")
+        return ready["ready"] is True and entry.is_name
 
     @staticmethod
     def _run_whole(job: dict[str, Any], channel: Channel) -> None:
         """Have the candidate run program and tests together; returns where it says that they ran to their end."""
-        channel.send({"whole": whole_program(job, compiled(job["prompt"], job["test"])[1])})
+        channel.send({"whole": whole_program(job, compiled(job["prompt"], job["test"]).test)})
         ended = channel.receive()
         if ended != {"finished": True}:
             raise FailedWhole(str(ended.get("failed"))[:800])
 
-    def _described(self, error: BaseException, test: str, program: str) -> tuple[str, str]:
+    def _described(self, error: BaseException, job: dict[str, Any], program: str) -> tuple[str, str]:
         """Label and detail of an exception that ended the tests. Its text may hold a value of the program, which then
         answers (or does not) once more."""
         self._bound = self._told = 0.0
         try:
             try:
                 setitimer(ITIMER_REAL, DESCRIBING_SECONDS)
-                return self._failure(error, test, program)
+                return self._failure(error, job, program, self.session.place if self.session is not None else "")
             finally:
                 setitimer(ITIMER_REAL, 0)
         except BaseException as another:
-            why = f"{type(error).__name__} in the tests: {test_line(error, test)}"
+            why = f"{type(error).__name__} in the tests: {test_line(error, job['test'])}"
             return "failed", f"{why} (its text could not be had: {type(another).__name__})"
 
     @staticmethod
-    def _failure(error: BaseException, test: str, program: str) -> tuple[str, str]:
-        """Label and detail of an exception that ended the tests."""
-        line = test_line(error, test)
+    def _failure(error: BaseException, job: dict[str, Any], program: str, place: str) -> tuple[str, str]:
+        """Label and detail of an exception that ended the tests; ``place`` is where, if no line of a text is."""
+        line = test_line(error, job["test"])
         if not hasattr(error, "from_candidate"):
             if isinstance(error, ImportError):
                 return "unjudged", f"the tests need a module that is not here: {error}"
@@ -332,10 +409,12 @@ class Judge:
                 where = f"in the tests, on what the program returned: {line}" if line else "of the tests' process"
                 return "out of memory", where
             text = reprlib.repr(str(error)) if str(error) else ""
+            line = line or entry_of(job["entry_point"]).call[:300]
             return "failed", f"{type(error).__name__} {text} in the tests: {line}".replace("  ", " ")
         name, message, number = error.from_candidate
         lines = program.splitlines()
         where = f" (line {number}: {lines[number - 1].strip()[:200]})" if number and 0 < number <= len(lines) else ""
+        where = where or (f" (in {place[:200]})" if place else "")
         detail = f"{name[:100]}: {message[:500]}{where}"
         if isinstance(error, MemoryError):
             return "out of memory", detail

@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from . import kernel
-from .candidate import send, serve, warm_up
+from .candidate import serve
 from .interpreter import ENVIRONMENT, prepare_builtins, prepare_sealed, prepare_streams
 from .lacking import stop_at_imports
 from .packages import allow_packages, extension_libraries, preload_everything, standard_library
 from .probe import probe
 from .semaphores import prepare_semaphores
+from .talking import send
 from .threads import COUNTING_MILLISECONDS
 from .walls import WallError, Walls, raise_cpu_limit
+from .warming import warm_up
 from .wire import DONE, END, KILL, MORE, OUTCOME, RUN, SECONDS
 
 EXIT_GRACE_SECONDS = 0.1

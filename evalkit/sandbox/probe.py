@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from . import kernel
-from .candidate import REPLIES_FD, REQUESTS_FD
 from .interpreter import ENVIRONMENT
 from .syscalls import ALLOWED, OTHERS
+from .talking import REPLIES_FD, REQUESTS_FD
 from .walls import MAX_DESCRIPTORS, WallError, Walls, cpu_limits
 from .wire import NO_THREADS
 

@@ -1,94 +1,24 @@
 """Stand-ins for objects that stay with the candidate: what tests ask of them is asked there, answers are plain data.
 
-What may be asked (:data:`UNARY`, items, attributes, also new ones, calls) carries inputs, never what the tests expect.
-So comparisons with a value of the tests are not asked: an ``__eq__`` of the program's own could always say yes. Such an
-object equals only itself, another object of the candidate that says so, and nothing of the tests; the verdict's detail
-then names it.
+What may be asked (:data:`abilities.UNARY`, items, attributes, also new ones, calls) carries inputs, never what the
+tests expect. So comparisons with a value of the tests are not asked: an ``__eq__`` of the program's own could always
+say yes. Such an object equals only itself, another object of the candidate that says so, and nothing of the tests; the
+verdict's detail then names it.
 ``in`` is answered by iterating, with the tests' own ==.
 """
 
 from __future__ import annotations
 
-import builtins
-import copy
 import functools
 import itertools
-import math
-import operator
-import re
-import types
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from .abilities import ASYNCHRONOUS, KINDS, OPERATORS, REFLECTED, UNARY
 
 if TYPE_CHECKING:
     from .calls import Session
 
-# Question -> (the method that must be there for it, what asks it). None of them has an operand.
-UNARY: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "iter": ("__iter__", iter),
-    "reversed": ("__reversed__", reversed),
-    "len": ("__len__", len),
-    "bool": ("__bool__", bool),
-    "str": ("__str__", str),
-    "repr": ("__repr__", repr),
-    "hash": ("__hash__", hash),
-    "int": ("__int__", int),
-    "float": ("__float__", float),
-    "complex": ("__complex__", complex),
-    "index": ("__index__", operator.index),
-    "abs": ("__abs__", abs),
-    "neg": ("__neg__", operator.neg),
-    "pos": ("__pos__", operator.pos),
-    "invert": ("__invert__", operator.invert),
-    "round": ("__round__", round),
-    "trunc": ("__trunc__", math.trunc),
-    "floor": ("__floor__", math.floor),
-    "ceil": ("__ceil__", math.ceil),
-}
-ABILITIES = {name: method for name, (method, _) in UNARY.items()} | {
-    "next": "__next__",
-    "call": "__call__",
-    "item": "__getitem__",
-    "eq": "__eq__",
-    "lt": "__lt__",
-    "gt": "__gt__",
-    "le": "__le__",
-    "ge": "__ge__",
-    "ne": "__ne__",
-    "contains": "__contains__",
-    "setitem": "__setitem__",
-    "delitem": "__delitem__",
-    "enter": "__enter__",
-    "format": "__format__",
-    "missing": "__missing__",
-}
-# With a second object of the candidate only.
-OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    name: getattr(operator, name)
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "xor")
-} | {"and": operator.and_, "or": operator.or_, "divmod": divmod}
-OPERATORS |= {f"i{name}": getattr(operator, f"i{name}") for name in OPERATORS if name != "divmod"}
-COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
-    name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")
-}
-ABILITIES |= {name: f"__{name}__" for name in OPERATORS}
-# With a value of the tests at the left, which is not shown; and what is asynchronous.
-REFLECTED = frozenset(f"r{name}" for name in OPERATORS if name[:1] != "i" or name == "invert")
-ASYNCHRONOUS = frozenset(("aiter", "anext", "await", "aenter"))
-ABILITIES |= {name: f"__{name}__" for name in REFLECTED | ASYNCHRONOUS}
-ABLE = frozenset(ABILITIES.values())
-# Types that a stand-in may claim in isinstance(); none of a value that a test compares.
-KINDS: dict[str, type] = {
-    str(kind.__name__): kind
-    for kind in (
-        *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.CoroutineType),
-        *(types.GeneratorType, map, filter, zip, enumerate, reversed, functools.partial, re.Match, re.Pattern),
-        *(itertools.chain, itertools.islice, itertools.count, itertools.cycle, itertools.permutations),
-        *(itertools.combinations, itertools.product, itertools.accumulate, type(iter([])), type(iter(()))),
-        *(type(iter(range(0))), type(iter("")), type(iter({})), type(iter(set()))),
-    )
-}
-_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)
 # Methods of stock types that compare with their argument: with one, only classes that the prompt asks for have them.
 COMPARING = frozenset(
     name
@@ -255,7 +185,7 @@ def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
     """An attribute of an object of the candidate; what has the name of a comparing method can be called without operand
     only, whatever it is: ``len`` or a function of the tests, bound to that name, would say yes as well."""
     value = session.ask("attr", handle, [name])
-    if name in COMPARING and callable(value) and not session.entry_is_class:
+    if name in COMPARING and callable(value) and not session.asks_for_class:
         return functools.partial(session.call_without_operand, value, f"{owner}.{name}")
     return value
 
@@ -481,168 +411,3 @@ def is_ahead(remote: Any) -> bool:
 def _note_ahead(session: Session, taken: int) -> None:
     if taken > SINGLE_ITEMS:
         session.notes.setdefault(f"send and throw after {SINGLE_ITEMS} items of a generator, which is ahead then")
-
-
-# Of a subclass of a base type, these are its base type's: its own are never asked, see the module.
-_OF_THE_BASE = frozenset((*COMPARISONS, "contains", "hash", "next"))
-
-
-def derived(session: Session, handle: int, name: str, base: Any, replaced: frozenset[str]) -> Any:
-    """A value of a subclass: its base type's value, whose comparisons are its base type's, too. Methods that the
-    subclass has in the place of its base type's (``replaced``), and other attributes, are asked for.
-
-    Raises:
-        TypeError: the value is of no base type.
-    """
-    kind: Any = type(base)
-    if kind not in (int, float, str, tuple, list, dict, set, frozenset, bytes, bytearray):
-        raise TypeError("not a base type")
-    made = _derived_class(name, kind, replaced)(base)
-    made.__dict__.update(_session=session, _handle=handle, _numbers={})
-    return made
-
-
-@functools.lru_cache(maxsize=512)
-def _derived_class(name: str, kind: type, replaced: frozenset[str]) -> Any:
-    def __getattr__(self: Any, wanted: str) -> Any:  # noqa: N807 - the method of the class to be made
-        if wanted.startswith("__") or "_handle" not in self.__dict__:
-            raise AttributeError(f"{name!r} object has no attribute {wanted!r}")
-        return attribute(self._session, self._handle, name, wanted)
-
-    def asked(wanted: str) -> Any:
-        return property(lambda self: attribute(self._session, self._handle, name, wanted))
-
-    abilities = frozenset(ability for ability, method in ABILITIES.items() if method in replaced) - _OF_THE_BASE
-    methods = {"__getattr__": __getattr__, **_methods(abilities)}
-    methods |= {wanted: asked(wanted) for wanted in replaced if not wanted.startswith("__")}
-    compared = replaced & {"__contains__", "__hash__", *(f"__{sign}__" for sign in COMPARISONS)}
-    methods |= {method: _compares_as(method.strip("_"), kind) for method in compared if hasattr(kind, method)}
-    methods |= {f"__{sign}__": _reflects_as(sign, kind) for sign in abilities & REFLECTED}
-    plain = {sign[1:] for sign in REFLECTED if hasattr(kind, f"__{sign[1:]}__")} - abilities
-    if kind in (list, bytearray):
-        plain.discard("mul")  # with a ``__mul__`` of its own, ``*=`` would make a new object
-    methods |= {f"__{sign}__": _left_of(sign, kind) for sign in plain}
-    if "__hash__" in compared and vars(kind).get("__hash__") is None:
-        methods["__hash__"] = _typed("hash", int)
-    if "__eq__" in compared and "__hash__" not in compared:
-        methods["__hash__"] = kind.__hash__
-    return type(name, (Derived, kind), methods)
-
-
-def _compares_as(sign: str, kind: type) -> Any:
-    """A comparison of the subclass: asked for two objects of the candidate, the base type's with a value of the
-    tests, which the verdict then says."""
-    by_value = getattr(kind, f"__{sign}__")
-
-    def compares(self: Any, *others: Any) -> Any:
-        if others and sign in COMPARISONS and handle_of(others[0]) >= 0:
-            return self._session.compare(sign, self, others[0])
-        self._session.doubts.setdefault(f"__{sign}__ of the program's own class {type(self).__name__} was not asked")
-        return by_value(self, *others)
-
-    return None if by_value is None else compares
-
-
-def _reflects_as(sign: str, kind: type) -> Any:
-    """An operator of the subclass with a value at its left: asked where that may be shown, else the base type's, which
-    the verdict then says."""
-    by_value = getattr(kind, f"__{sign}__", None)
-
-    def reflects(self: Any, other: object, *more: object) -> Any:
-        if (answer := _asked_reflected(sign, self, other)) is not None:
-            return answer[0]
-        self._session.note_operator(self)
-        self._session.doubts.setdefault(f"__{sign}__ of the program's own class {type(self).__name__} was not asked")
-        return NotImplemented if by_value is None else by_value(self, other, *more)
-
-    return reflects
-
-
-def _left_of(sign: str, kind: type) -> Any:
-    """An operator that the subclass has from its base type: that one's, but asked for where the right side is an object
-    of the candidate whose class has its own reflected one, which may come first."""
-    by_value, reflected = getattr(kind, f"__{sign}__"), f"__r{sign}__"
-
-    def operates(self: Any, other: object, *more: object) -> Any:
-        if handle_of(other) >= 0 and reflected in vars(type(other)):
-            return self._session.operate(sign, self, other)
-        return by_value(self, other, *more)
-
-    return operates
-
-
-_OF_FLAGS = frozenset(f"__{name}__" for name in ("or", "and", "xor", "ror", "rand", "rxor", "invert"))
-
-
-def replaced_in(kind: type, base: type) -> list[str]:
-    """Names of the methods that a subclass has in the place of its base type's, or beside them if they are Python's."""
-    own: set[str] = set()
-    for between in kind.__mro__[: kind.__mro__.index(base)]:
-        for name, method in list(between.__dict__.items()):
-            # A Flag's operators are those of its values.
-            if type(name) is not str or (name in _OF_FLAGS and getattr(method, "__module__", "") == "enum"):
-                continue
-            if name != "__hash__" or method is not None or base.__hash__ is not None:
-                own.add(name)
-    names = ({*dir(base)} - {*dir(object)}) | ABLE | {f"__{sign}__" for sign in COMPARISONS}
-    return sorted(own & names)[:100]
-
-
-def abilities_of(kind: type) -> list[str]:
-    """What an object of the candidate can do, for :func:`remote_class` on the other side."""
-    found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if base is not object:
-            found.update(base.__dict__)
-    able = [name for name, method in ABILITIES.items() if found.get(method) is not None]
-    if kind in _FUNCTIONS:
-        able = [name for name in able if name not in COMPARISONS]
-    if isinstance(found.get("__next__"), types.FunctionType):
-        able.append("step")
-    if "__hash__" in found and found["__hash__"] is None:
-        able.append("unhashable")
-    return able
-
-
-def kind_of(value: Any) -> str:
-    """The key of :data:`KINDS` that tells an object's type, or an empty string."""
-    name = type(value).__name__
-    return name if KINDS.get(name) is type(value) else ""
-
-
-def perform(question: str, value: Any, arguments: list[Any]) -> Any:
-    """Ask an object of the candidate, in the candidate."""
-    if question == "round":
-        return round(value, *[digits for digits in arguments if digits is not None])
-    if question in UNARY:
-        return UNARY[question][1](value)
-    if question == "attr":
-        return getattr(value, arguments[0])
-    if question == "item":
-        return value[arguments[0]]
-    if question == "setattr":
-        return setattr(value, *arguments)
-    if question == "delattr":
-        return delattr(value, arguments[0])
-    if question == "setitem":
-        return operator.setitem(value, *arguments)
-    if question == "delitem":
-        return operator.delitem(value, arguments[0])
-    if question == "enter":
-        return type(value).__enter__(value)
-    if question == "exit":
-        error = arguments[0]
-        return type(value).__exit__(value, None if error is None else type(error), error, None)
-    if question == "format":
-        return format(value, arguments[0])
-    if question == "close":
-        return value.close()
-    if question == "copy":
-        return copy.copy(value)
-    if question == "sum":
-        return 0 + value
-    if question in OPERATORS:
-        return OPERATORS[question](value, arguments[0])
-    if question in COMPARISONS:
-        return COMPARISONS[question](value, arguments[0])
-    raise builtins.ValueError(f"unknown question {question!r}")

