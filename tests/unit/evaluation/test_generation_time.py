@@ -86,6 +86,8 @@ def test_few_texts_have_the_lengths_that_were_seen_not_a_draws(count: int) -> No
     """Together they have as many steps as their mean length says."""
     from evalkit.evaluation.generation_time import TextTimes
 
-    seen = TextTimes(1, 4, 0, 96, lengths=[2, 5, 5, 2, 5, 2], ended=[True, False, False, True, False, True], texts=count)
+    seen = TextTimes(
+        1, 4, 0, 96, lengths=[2, 5, 5, 2, 5, 2], ended=[True, False, False, True, False, True], texts=count
+    )
     steps = sum(rows * times for rows, times in seen.flow().items())
     assert steps == pytest.approx(count * sum(seen._survival()), rel=0.1)
