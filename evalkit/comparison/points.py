@@ -36,8 +36,8 @@ from evalkit.stats.estimates import (
     unpaired_difference,
     wilson_interval,
 )
-from evalkit.stats.paired import PairedTest
-from evalkit.stats.unpaired import limits, observed
+from evalkit.stats.paired import PairedTest, of_interval
+from evalkit.stats.unpaired import limits
 from evalkit.suites import Suite, Task, is_graded, load_suites, load_tasks
 
 
@@ -138,7 +138,7 @@ def task_point(values: Sequence[float | None], clusters: Sequence[Hashable], tr:
         return Point(100 * sum(known) / len(known), note=tr("too few documents for an interval"))
     scores, keys = {"": known}, {"": clusters}
     low, high = limits(scores, keys, alpha=0.025)
-    estimate = observed(mean(known, clusters), scores, keys).scaled(100)
+    estimate = of_interval(mean(known, clusters), low, high).scaled(100)
     return Point(estimate.value, 100 * low, 100 * high, estimate)
 
 

@@ -58,6 +58,15 @@ LARGEST_FACTOR = 1e6
 """More documents than so many times those that are there are "no number of documents"."""
 
 
+def of_interval(estimate: Estimate, low: float, high: float) -> Estimate:
+    """Return an estimate with the error to show beside its 95 % interval: its own, or half the interval's over 1.96.
+
+    The latter where the interval is too wide to come from the error (`OF_INTERVAL`), so that the two say one thing.
+    """
+    error = (high - low) / 2 / t_quantile(0.975, math.inf)
+    return estimate if error <= OF_INTERVAL * estimate.stderr else replace(estimate, stderr=error)
+
+
 FEWEST_BESIDE = 40
 """Clusters of several tasks together below which the gate decides nothing: an exact sum over all outcomes of 8 + 8
 documents, one task gaining 47 points and one losing 83, passed a margin of 18 in 7.8 % of runs; of 14 + 14 in 5.6."""
@@ -103,14 +112,7 @@ class PairedTest:
         `difference` has the spread of the clusters seen, which is 0 for two that moved alike, and far too little
         wherever few moved. The interval does not come from it then, and half of it over 1.96 is what is known.
         """
-        low, high = self.interval()
-        of_interval = (high - low) / 2 / t_quantile(0.975, math.inf)
-        seen = self.difference.stderr
-        return (
-            self.difference
-            if of_interval <= OF_INTERVAL * seen
-            else Estimate(self.difference.value, of_interval, self.difference.documents)
-        )
+        return of_interval(self.difference, *self.interval())
 
     @property
     def is_too_few(self) -> bool:
