@@ -352,3 +352,11 @@ def test_the_page_names_the_test_whose_p_it_prints(tmp_path: Path) -> None:
     assert printed == {task: p_text(change.p_holm) for task, change in compared.items()}
     assert "McNemar&#39;s exact test for right and wrong answers of independent documents" in html
     assert "Student" not in html
+
+
+def test_the_command_that_explain_names_for_two_runs_works() -> None:
+    code, text = cli("explain", A, "--against", OURS)
+    assert code == 2
+    named = re.search(r"`evalkit (compare [^`]+)` says", text)
+    assert named is not None
+    assert cli(*named[1].split())[0] == 0
