@@ -197,6 +197,10 @@ def cases() -> Iterator[Case]:
     for shared in (1.0, 0.5):
         yield Case(f"sequential, 30 clusters of 30, shared {shared:g}, -10 %", (of((30, 30)),), 0.0, 0.10, shared, True)
     yield Case("sequential, 600 independent, +4 -6 %", (of((1, 600)),), 0.04, 0.06, 0.0, True)
+    for count, size, beside in ((3, 100, 0.0), (20, 12, 0.02)):
+        name = f"sequential, {count} of {size} beside 400 +{100 * beside:g} -{100 * beside:g} %, only the large"
+        huge = Case(name, (of((size, count), (1, 400)),), 0, 0, 1.0, True, least=size, noise=beside)
+        yield huge.losing(0.3 * count * size / (count * size + 400))
     sat = Case("sequential, AGIEval, only sat_en's passages", AGIEVAL, 0, 0, 1.0, True, only=(6, 7), tied=2, noise=0.01)
     yield sat.losing(0.03)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, KeysView, ValuesView
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -68,7 +68,7 @@ def plain(function: str, name: str, value: Any) -> Any:
     # Of what NumPy has and Python has not, tolist gives the same again.
     if hasattr(value, "tolist") and type(found := value.tolist()) is not type(value):
         return plain(function, name, found)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range, Iterator, KeysView, ValuesView)):
         return [plain(function, name, item) for item in value]
     if isinstance(value, int) and value.bit_length() > 64:
         raise ConfigError(f"evalkit.{function}: {name}: a number of more than 64 bits")

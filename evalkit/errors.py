@@ -58,10 +58,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def message_of(error: BaseException) -> str:
+    """Return what an exception says; nothing where it fails to say it, as exceptions of other libraries may."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def first_line(error: BaseException) -> str:
     """Return an exception as one short line: its class and its message up to the first line that ends a sentence."""
     text = ""
-    for line in filter(None, map(str.strip, str(error).splitlines())):
+    for line in filter(None, map(str.strip, message_of(error).splitlines())):
         text = f"{text} {line}".strip()
         if not line.endswith((":", ",", "-", "(")):
             break

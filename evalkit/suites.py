@@ -6,7 +6,8 @@ headline metric that enters the suite's average. Everything that prints or avera
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,9 @@ class TaskFacts(Entry, frozen=True, kw_only=True):
     passages: dict[int, int] | None = None
     """Documents that share a passage -> number of such passages; without it, no two documents share one. For planning
     alone: what is compared has its own."""
+    passages_in_order: tuple[Annotated[int, Meta(ge=1)], ...] | None = None
+    """Documents of each passage, in the order of the published data, in place of `passages`: for what is compared
+    without the passages, as its twin's questions are (`same_questions_as`)."""
     same_documents_as: str | None = None
     """The task that holds the same documents (a defect of the original data): they count once for errors."""
     same_questions_as: str | None = None
@@ -113,7 +117,11 @@ def _read_suite(path: Path) -> tuple[YamlFile, Suite]:
             twin = getattr(task, key)
             if twin is not None and (twin not in found.tasks or twin == name):
                 raise file.fault(("tasks", name, key), f"'{twin}' is no other task of this suite")
-        held = sum(size * number for size, number in (task.passages or {1: task.documents}).items())
+            if twin is not None and (found.tasks[twin].same_documents_as or found.tasks[twin].same_questions_as):
+                raise file.fault(("tasks", name, key), f"'{twin}' has a twin itself; name that one")
+        if task.passages is not None and task.passages_in_order is not None:
+            raise file.fault(("tasks", name, "passages"), "'passages_in_order' says it already; give one of both")
+        held = sum(size * number for size, number in (_passages(task, found.tasks) or {1: task.documents}).items())
         if held != task.documents:
             raise file.fault(("tasks", name, "passages"), f"they hold {held} documents, not {task.documents}")
         if task.headline not in task.metrics:
@@ -121,8 +129,19 @@ def _read_suite(path: Path) -> tuple[YamlFile, Suite]:
     for metric in found.graded or ():
         if not any(metric in task.metrics for task in found.tasks.values()):
             raise file.fault(("graded",), f"'{metric}' is no metric of its tasks")
-    tasks = tuple(Task(**asdict(task), name=name, suite=found.name) for name, task in found.tasks.items())
+    tasks = tuple(
+        Task(**{**asdict(task), "passages": _passages(task, found.tasks)}, name=name, suite=found.name)
+        for name, task in found.tasks.items()
+    )
     return file, Suite(**{**asdict(found), "tasks": tasks})
+
+
+def _passages(task: TaskFacts, tasks: Mapping[str, TaskFacts]) -> dict[int, int] | None:
+    """Return how many passages of each size a task has: as it says, or as the task does whose questions it asks."""
+    twin = tasks[task.same_questions_as] if task.same_questions_as else None
+    if task.passages_in_order is not None:
+        return dict(sorted(Counter(task.passages_in_order).items()))
+    return _passages(twin, tasks) if task.passages is None and twin is not None else task.passages
 
 
 @lru_cache(maxsize=4)

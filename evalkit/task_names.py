@@ -142,6 +142,24 @@ def names_other_benchmark(text: str) -> bool:
     return _FOREIGN.search(text.replace("_", " ")) is not None
 
 
+_SCORE_OF_ITS_OWN = re.compile(
+    r"[\W_]*(?P<name>[A-Za-z][\w .+/-]{1,30}?)\s*(?:\((?:[0-9]{1,2}[ -]?shots?|[\w@]+)\))?\s*[:=]\s*"
+    r"[0-9]{1,3}(?:[.,][0-9]+)?\s*%?[\W_]*"
+)
+
+
+def is_score_of_another(text: str) -> bool:
+    """Tell whether a line is one score of a benchmark that is no suite of evalkit: it says nothing of others' scores.
+
+    >>> [is_score_of_another(text) for text in ("IFEval: 45.2", "- **GSM8K** (5-shot): 61.1 %")]
+    [True, True]
+    >>> [is_score_of_another(text) for text in ("BigBench: 41.2", "IFEval: 45.2, others 5-shot")]
+    [False, False]
+    """
+    found = _SCORE_OF_ITS_OWN.fullmatch(text.replace("*", ""))
+    return found is not None and any_suite(text) is None and names_other_benchmark(found["name"])
+
+
 _OTHER_SCALE = re.compile(r"mt[\s_-]*bench|\barena|\belo\b|wikitext|\bc4\b|perplexity|\bppl\b", re.IGNORECASE)
 
 
@@ -240,9 +258,22 @@ def model_of_heading(name: str) -> str:
     ).strip()
 
 
+_ARROWS = r"[↑↓⬆⬇⇑⇓⇧⇩▲▼△▽🔼🔽]"
+
+
+def without_arrows(label: str) -> str:
+    """Return a heading without the arrows that only say which way is better.
+
+    >>> [without_arrows(label) for label in ("GPT4All↑", "AGIEval (↑)", "BigBench ⬆ (%)", "Value (%, ↑)")]
+    ['GPT4All', 'AGIEval', 'BigBench (%)', 'Value (%)']
+    """
+    plain = re.sub(rf"\s*[(\[]\s*{_ARROWS}+\s*[)\]]|\s*[,;]?\s*{_ARROWS}+", "", label.replace("\ufe0f", ""))
+    return plain.strip() if plain != label else label
+
+
 def comparison_role(label: str) -> str:
     """Return the role of a comparison table's row: a suite's name, ``total``, ``average`` or ``other``."""
-    text = re.sub(r"\s*[(\[]\s*%\s*[)\]]|\s*%\s*$", "", label.strip().lower())
+    text = re.sub(r"\s*[(\[]\s*%\s*[)\]]|\s*%\s*$", "", without_arrows(label.strip().lower()))
     found = leading_suite(text)
     if found is not None and len(found[1].strip()) <= 24 and not re.match(r"[_\w]", found[1]):
         task = _tasks_by_bare_name().get(bare(text))

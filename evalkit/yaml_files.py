@@ -47,6 +47,8 @@ class UniqueKeyLoader(_SafeLoader):
     """YAML without a key given twice, of which only the last would count."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):  # a tag that says so of something else
+            raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
         seen = set()
         for key_node, _ in node.value:
             key = (key_node.tag, key_node.value) if isinstance(key_node, yaml.ScalarNode) else None
@@ -62,12 +64,17 @@ class UniqueKeyLoader(_SafeLoader):
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?")
 """A number as every version of YAML reads it."""
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_OTHER_BASES = re.compile(r"[-+]?0(x[0-9a-fA-F_]+|b[01_]+)")
+_LONGEST = 80
+"""Characters of an integer below 2^63, in any base, with room for underscores."""
 _BOOLEANS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 
 def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
     """Return a number; what only YAML 1.1 takes for one (``1:30``, ``010``, ``0x10``, ``1_000``) is refused."""
     text = str(loader.construct_scalar(node))
+    if NUMBER.fullmatch(text) or _OTHER_BASES.fullmatch(text):
+        _check_size(node, text)
     if NUMBER.fullmatch(text):
         number = int(text) if _INTEGER.fullmatch(text) else float(text)
         if math.isfinite(number):
@@ -77,14 +84,28 @@ def _number(loader: _SafeLoader, node: yaml.ScalarNode) -> int | float:
             yaml.SafeLoader.construct_yaml_int if node.tag.endswith(":int") else yaml.SafeLoader.construct_yaml_float
         )
         found = of_kind(loader, node)
-    except ValueError:
+        math.isfinite(found)  # an integer may be beyond what a float can hold
+    except (ValueError, OverflowError):
         found = math.nan
     if NUMBER.fullmatch(text) or re.fullmatch(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", text):
-        raise _unclear(node, f"{text} is not finite; write a finite number, or '{text}' for a text")
+        raise _unclear(node, f"{_short(text)} is not finite; write a finite number, or '{_short(text)}' for a text")
     hint = f"write {found}" if math.isfinite(found) else "write a finite number"
     if re.fullmatch(r"[-+]?0[0-9]+", text):
         hint = f"write {int(text)}" + (f" (or {found}, if it is octal)" if math.isfinite(found) else "")
-    raise _unclear(node, f"{text} is a number in some versions of YAML only; {hint}, or '{text}' for a text")
+    raise _unclear(
+        node, f"{_short(text)} is a number in some versions of YAML only; {hint}, or '{_short(text)}' for a text"
+    )
+
+
+def _check_size(node: yaml.ScalarNode, text: str) -> None:
+    """Refuse integers that no computer's are as large as; Python's own have no end, and what they meet has."""
+    is_integer = _INTEGER.fullmatch(text) or _OTHER_BASES.fullmatch(text)
+    if is_integer and (len(text) > _LONGEST or abs(int(text.replace("_", ""), 0)) >= 1 << 63):
+        raise _unclear(node, f"{_short(text)} is too large for an integer; write a smaller number")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _boolean(loader: _SafeLoader, node: yaml.ScalarNode) -> bool:
@@ -97,6 +118,15 @@ def _boolean(loader: _SafeLoader, node: yaml.ScalarNode) -> bool:
     raise _unclear(node, f"{text} is a boolean in some versions of YAML only; write {hint}, or '{text}' for a text")
 
 
+def _date(loader: _SafeLoader, node: yaml.ScalarNode) -> Any:
+    """Return a date as PyYAML does; what only looks like one, or is called one, is refused with its line."""
+    try:
+        return yaml.SafeLoader.construct_yaml_timestamp(loader, node)
+    except (AttributeError, ValueError):
+        text = loader.construct_scalar(node)
+        raise _unclear(node, f"{text} is no date; write '{text}' for a text") from None
+
+
 def _unclear(node: yaml.ScalarNode, what: str) -> yaml.MarkedYAMLError:
     return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
 
@@ -104,6 +134,7 @@ def _unclear(node: yaml.ScalarNode, what: str) -> yaml.MarkedYAMLError:
 for _tag in ("int", "float"):
     UniqueKeyLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _number)
 UniqueKeyLoader.add_constructor("tag:yaml.org,2002:bool", _boolean)
+UniqueKeyLoader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 # YAML 1.1 takes 1e3, which has no point and no sign, for a text.
 UniqueKeyLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(f"^(?:{NUMBER.pattern})$"), list("-+0123456789.")

@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
+from evalkit.answering.asked import Call, text_as_asked
 from evalkit.errors import ModelError
 from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, score
@@ -80,7 +81,7 @@ class Scores:
     Attributes:
         answers: (log-probability in nats, is greedy), in the order of the requests; nan where there is none.
         marks: by mark the positions of the requests that it is about.
-        numerics: what an audit in float32 found; None without one.
+        numerics: what a second look in float32 found (`evalkit.scoring.recheck`); None without one.
     """
 
     answers: Sequence[Score]
@@ -253,6 +254,7 @@ class Session:
         threads: to compute with on the CPU; None: as many as there are now.
         rows: of a generated batch; None: the answerer's own.
         on_text: told of each finished text, once, as soon as it is there (also of those that were kept).
+        call: what is asked in this call, which `scored` or `written` is then given; `asking` sets it.
     """
 
     ledger: Ledger | None = None
@@ -260,6 +262,7 @@ class Session:
     threads: int | None = None
     rows: int | None = None
     on_text: Callable[[TextRequest, str], None] = _nobody
+    call: Call | None = None
 
     def scored(
         self, requests: Sequence[ScoreRequest], encoded: Sequence[TokenRequest], scorer: Scorer
@@ -267,14 +270,17 @@ class Session:
         """Score what is not kept, and keep it pack by pack.
 
         Args:
-            requests: all of them.
+            requests: all of them, as they came.
             encoded: the same as ids; whatever ids stand for, equal ones must mean equal requests.
-            scorer: plans packs and computes them.
+            scorer: plans packs and computes them, in any order.
 
         Returns:
             The scores, and the positions of those that came from another run.
+
+        Raises:
+            ModelError: the requests are not those asked for in this call, or not in their order.
         """
-        _check_count("scored", requests, encoded)
+        self._check("session.scored", requests, encoded)
         if self.ledger is None:
             return score(scorer, encoded), []
         scores = self.ledger.score(encoded, scorer, _documents(requests))
@@ -290,13 +296,18 @@ class Session:
         """Write what is not kept, and keep it batch by batch; tells ``on_text``.
 
         Args:
-            requests: all of them.
+            requests: all of them, as they came.
             prompts: the same as the model sees them; equal ones must mean equal requests.
             plan: groups prompts into batches: lists of positions.
-            compute: continues the prompts at these positions of ``requests``; None for one that fails.
+            compute: continues the prompts at these positions of ``requests``; None for one that fails. What follows a
+                stop string (``until``) is cut off here.
 
         Returns:
             The texts, and the positions of those that came from another run.
+
+        Raises:
+            ModelError: the requests are not those asked for in this call, or not in their order; a text is longer than
+                ``max_gen_toks`` tokens can be.
         """
 
         def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
@@ -319,7 +330,8 @@ class Session:
             stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
                 each when it is finished, in any order.
         """
-        _check_count("written", requests, prompts)
+        self._check("session.written", requests, prompts)
+        requests = tuple(requests)  # the answerer may change its list
         told: set[int] = set()
 
         def tell(positions: Iterable[int], texts: Sequence[str | None]) -> None:
@@ -343,7 +355,12 @@ class Session:
                 if number not in asked:
                     raise ModelError(f"session.written: texts of batch {number!r}, which is not asked for or was given")
                 positions = asked.pop(number)
-                texts = checked_texts("session.written", found, len(positions))
+                texts = [
+                    text_as_asked("session.written", text, requests[position].settings)
+                    for position, text in zip(
+                        positions, checked_texts("session.written", found, len(positions)), strict=True
+                    )
+                ]
                 tell(positions, texts)
                 yield number, texts
             if next(source, None) is not None or asked:
@@ -363,10 +380,11 @@ class Session:
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused
 
-
-def _check_count(what: str, requests: Sequence[Request], given: Sequence[object]) -> None:
-    if len(given) != len(requests):
-        raise ModelError(f"session.{what}: {len(requests)} requests, but {len(given)} of them as the model sees them")
+    def _check(self, who: str, requests: Sequence[Request], given: Sequence[object]) -> None:
+        if self.call is not None:
+            self.call.check(who, requests, None if self.ledger is None else self.ledger.called)
+        if len(given) != len(requests):
+            raise ModelError(f"{who}: {len(requests)} requests, but {len(given)} of them as the model sees them")
 
 
 def _documents(requests: Iterable[Request]) -> list[tuple[str, int]]:

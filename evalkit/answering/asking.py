@@ -6,13 +6,14 @@ anything wrong is kept; what was kept before stays good.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
 import operator
 import sys
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ import msgspec
 from evalkit.answering import (
     Answerer,
     Answers,
+    Capabilities,
     Described,
     FullyDescribed,
     Identity,
@@ -32,11 +34,16 @@ from evalkit.answering import (
     Texts,
     Work,
 )
-from evalkit.errors import EvalkitError, ModelError
+from evalkit.answering.asked import Call
+from evalkit.errors import EvalkitError, ModelError, message_of
 from evalkit.scoring.checked import checked_scores, checked_texts
 from evalkit.store.ledger import Ledger
+from evalkit.yaml_files import shown
 
 _MARKS = typing.get_args(Mark)
+_METHODS = ("scores", "texts", "describe", "work", "check_in_use", "apply_chat_template")
+# Characters that are shown of what an adapter says in an exception.
+_SHOWN = 300
 
 
 def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Session) -> Scores:
@@ -46,9 +53,9 @@ def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Ses
         ModelError: the answerer failed, or what it gave is no answer to these requests, or not what it had kept.
     """
     who = f"{type(answerer).__name__}.scores"
-    with _explained(answerer, who):
+    with explained(answerer, who):
         before = _called(session.ledger)
-        found = answerer.scores(requests, session)
+        found = answerer.scores(list(requests), dataclasses.replace(session, call=Call(tuple(requests), before)))
         if not isinstance(found, Scores):
             raise ModelError(f"{who}: expected Scores, found {type(found).__name__}")
         if found.numerics is not None:
@@ -67,9 +74,11 @@ def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Ses
 def ask_texts(answerer: Answers, requests: Sequence[TextRequest], session: Session) -> Texts:
     """Have prompts continued; errors as of `ask_scores`."""
     who = f"{type(answerer).__name__}.texts"
-    with _explained(answerer, who):
+    with explained(answerer, who):
         before = _called(session.ledger)
-        found = answerer.texts(requests, session)
+        # The answerer has copies: settings that it changes are not the request's.
+        own = [dataclasses.replace(r, settings=copy.deepcopy(dict(r.settings))) for r in requests]
+        found = answerer.texts(own, dataclasses.replace(session, call=Call(tuple(requests), before)))
         if not isinstance(found, Texts):
             raise ModelError(f"{who}: expected Texts, found {type(found).__name__}")
         answers = checked_texts(who, found.answers, len(requests))
@@ -87,15 +96,22 @@ def description_of(answerer: Answerer) -> FullyDescribed:
         ModelError: it fails, says too little, or nothing that JSON can hold.
     """
     who = f"{type(answerer).__name__}.describe"
-    with _explained(answerer, who):
+    with explained(answerer, who):
         found = answerer.describe()
         _check_keys(who, found, Described, "")
         _check_keys(who, found["identity"], Identity, "identity.")
+        for name in ("loader", "device", "dtype"):
+            _check_word(who, name, found[name])
         try:
             # As the journal gives it back, where a tuple is a list: a resumed run compares the two.
             identity = json.loads(json.dumps(found["identity"], allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
             raise ModelError(f"{who}: identity: {error}; give JSON values") from None
+        for group in ("model", "tokenizer", "generation", "other"):
+            if not isinstance(identity.get(group, {}), dict):
+                raise ModelError(f"{who}: identity.{group}: no mapping of keys, but {type(identity[group]).__name__}")
+        for name in ("model_fingerprint", "loader"):
+            _check_word(who, f"identity.model.{name}", identity["model"].get(name))
     return {**found, "identity": identity}
 
 
@@ -106,7 +122,7 @@ def work_of(answerer: Answerer) -> Work:
         ModelError: it fails, or a field is of another type.
     """
     who = f"{type(answerer).__name__}.work"
-    with _explained(answerer, who):
+    with explained(answerer, who):
         found = answerer.work()
         if not isinstance(found, Work):
             raise ModelError(f"{who}: expected Work, found {type(found).__name__}")
@@ -114,6 +130,7 @@ def work_of(answerer: Answerer) -> Work:
             msgspec.convert(dataclasses.asdict(found), Work)
         except msgspec.ValidationError as error:
             raise ModelError(f"{who}: {error}") from None
+        _check_word(who, "scorer", found.scorer)
         if found.rows < 1 or (found.threads is not None and found.threads < 1):
             raise ModelError(f"{who}: rows and threads are numbers from 1, found {found.rows} and {found.threads}")
         if found.max_difference is not None and not 0 <= found.max_difference < math.inf:
@@ -121,20 +138,86 @@ def work_of(answerer: Answerer) -> Work:
     return found
 
 
+def abilities_of(answerer: Answerer) -> Capabilities:
+    """Return what an answerer can do.
+
+    Raises:
+        ModelError: it does not say so as `Capabilities`, or has not all methods of an `Answerer`.
+    """
+    who = type(answerer).__name__
+    with explained(answerer, f"{who}.capabilities"):
+        lacking = [name for name in _METHODS if not callable(getattr(answerer, name, None))]
+        if lacking:
+            raise ModelError(f"{who}: has no method {lacking[0]}, which an Answerer has (evalkit/answering)")
+        if not hasattr(answerer, "in_process"):
+            raise ModelError(
+                f"{who}: has no in_process, which an Answerer has (None, where no model is in this process)"
+            )
+        found = answerer.capabilities
+        if not isinstance(found, Capabilities):
+            raise ModelError(f"{who}.capabilities: expected Capabilities, found {shown(found)}")
+        for name in ("scores", "texts", "chat_template"):
+            if not isinstance(getattr(found, name), bool):
+                raise ModelError(
+                    f"{who}.capabilities: {name}: expected True or False, found {shown(getattr(found, name))}"
+                )
+        if isinstance(found.options, str) or not all(isinstance(option, str) for option in found.options):
+            raise ModelError(f"{who}.capabilities: options: expected keys, found {shown(found.options)}")
+    return found
+
+
+def in_use_check(answerer: Answerer) -> Callable[[], None]:
+    """Return what asks an answerer whether it is still what it said; `ModelError` where it is not."""
+
+    def check() -> None:
+        with explained(answerer, f"{type(answerer).__name__}.check_in_use"):
+            answerer.check_in_use()
+
+    return check
+
+
+def chat_template_of(answerer: Answerer) -> Callable[..., str]:
+    """Return what makes a conversation a text, as `Answerer.apply_chat_template`; `ModelError` where it fails."""
+    who = f"{type(answerer).__name__}.apply_chat_template"
+
+    def apply(chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        with explained(answerer, who):
+            text = answerer.apply_chat_template(chat_history, add_generation_prompt=add_generation_prompt)
+            if not isinstance(text, str):
+                raise ModelError(f"{who}: expected a text, found {shown(text)}")
+        return text
+
+    return apply
+
+
 @contextmanager
-def _explained(answerer: Answers, who: str) -> Iterator[None]:
-    """Make one line of whatever an adapter raises; the model in this process is evalkit's own, and its faults stay."""
+def explained(answerer: Answers | None, who: str) -> Iterator[None]:
+    """Make one line of whatever an adapter raises; the model in this process is evalkit's own, and its faults stay.
+
+    What would end the process without a word (SystemExit, which a library may raise, GeneratorExit) is a fault as well;
+    KeyboardInterrupt is the user's wish.
+
+    Args:
+        answerer: the adapter; None where it is only being made.
+        who: its method, for the message.
+    """
     try:
         yield
-    except EvalkitError:
+    except (EvalkitError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        if getattr(answerer, "in_process", answerer) is not None:
+    except BaseException as error:
+        if isinstance(error, Exception) and _is_here(answerer):
             raise
-        said = " ".join(str(error).split())
-        raise ModelError(
-            f"{who}: failed with {type(error).__name__}{': ' if said else ''}{said} (the traceback: evalkit --debug)"
-        ) from error
+        said = " ".join(message_of(error).split())
+        said = f": {said[:_SHOWN]}{'...' if len(said) > _SHOWN else ''}" if said else ""
+        raise ModelError(f"{who}: failed with {type(error).__name__}{said} (the traceback: evalkit --debug)") from error
+
+
+def _is_here(answerer: Answers | None) -> bool:
+    try:
+        return getattr(answerer, "in_process", answerer) is not None
+    except Exception:  # a property of an adapter
+        return False
 
 
 def _check_keys(who: str, found: Any, kind: Any, trail: str) -> None:
@@ -143,6 +226,12 @@ def _check_keys(who: str, found: Any, kind: Any, trail: str) -> None:
     missing = sorted(key for key in kind.__required_keys__ if key not in found)
     if missing:
         raise ModelError(f"{who}: key '{trail}{missing[0]}' is missing")
+
+
+def _check_word(who: str, name: str, value: object) -> None:
+    """Refuse what names nothing, or what a line of a report cannot show."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ModelError(f"{who}: {name}: expected a text of one line, found {shown(value)}")
 
 
 def _marks(
@@ -162,6 +251,8 @@ def _marks(
     for mark, positions in given.items():
         if mark not in _MARKS:
             raise ModelError(f"{who}: unknown mark {mark!r}; known are {', '.join(_MARKS)}")
+        if not isinstance(positions, Iterable):
+            raise ModelError(f"{who}: mark '{mark}': expected positions, found {shown(positions)}")
         marks[mark] = found = [_position(who, mark, place, len(lacking)) for place in positions]
         if len(set(found)) < len(found):
             twice = next(place for place in found if found.count(place) > 1)

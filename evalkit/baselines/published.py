@@ -200,6 +200,7 @@ class ModelScores:
         other_averages: averages of rows that are no suite.
         protocols: suite -> protocol, for suites that were not measured as nous-2023.
         protocol: of the tasks that are in no suite; None if nothing says that it is not nous-2023.
+        doubts: suite -> why nobody knows how it was measured, where that is so.
     """
 
     name: str | None
@@ -211,6 +212,7 @@ class ModelScores:
     other_averages: tuple[RowsAverage, ...] = ()
     protocols: Mapping[str, str] = field(default_factory=dict)
     protocol: str | None = None
+    doubts: Mapping[str, Note] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

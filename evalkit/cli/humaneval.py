@@ -86,10 +86,13 @@ def check(
     problems = read_problems(data or SAMPLE_DATA)
     rows = read_samples(samples, problems)
     asked = [(problems[row["task_id"]], row["completion"]) for row in rows]
+    taken = [texts.extract(*one) if extract else texts.Taken(one[1]) for one in asked]
     if extract:
-        rows = [{**row, "completion": texts.extract(*one)} for row, one in zip(rows, asked, strict=True)]
+        rows = [{**row, "completion": one.completion} for row, one in zip(rows, taken, strict=True)]
         changed = sum(row["completion"] != completion for row, (_, completion) in zip(rows, asked, strict=True))
         click.echo(f"--extract: {changed} of {len(rows)} completions were changed", err=True)
+        for warning in texts.remark_lines((row["task_id"], one.remark) for row, one in zip(rows, taken, strict=True)):
+            click.echo(f"warning: {warning}", err=True)
         asked = [(problems[row["task_id"]], row["completion"]) for row in rows]
     elif (line := texts.hint(asked)) is not None:
         click.echo(f"hint: {line}", err=True)
@@ -138,7 +141,7 @@ def check(
                 err=True,
             )
             sys.exit(stop.exit_code)
-        verdicts = [unfinished.verdicts[place] for place in range(len(asked))]
+        verdicts = [texts.remarked(unfinished.verdicts[place], one.remark) for place, one in enumerate(taken)]
         write_results(output, map(result_row, rows, verdicts))
         if all(verdict.label != "harness error" for verdict in verdicts):
             unfinished.remove()

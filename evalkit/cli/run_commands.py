@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def gate(
     """
     from evalkit.comparison import gate_text
 
+    _check_files({"--junit": junit, "--markdown": markdown, "--json": json_file})
     if aa is not None:
         from evalkit.comparison.gate_noise import noise_between, noise_text
         from evalkit.errors import ConfigError
@@ -128,6 +130,16 @@ def gate(
             gate_text.write_text(path, write(found))
     _print(gate_text.gate_markdown(found))
     sys.exit(found.exit_code)
+
+
+def _check_files(named: Mapping[str, Path | None]) -> None:
+    """Raise `ConfigError` if two options name one file, of which only the last would be there."""
+    from evalkit.errors import ConfigError
+
+    seen: dict[Path, str] = {}
+    for option, path in named.items():
+        if path is not None and (other := seen.setdefault(path.resolve(), option)) != option:
+            raise ConfigError(f"{other} and {option} name one file, {path}; give each its own")
 
 
 @click.command()

@@ -436,7 +436,7 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         if candidate.config.apply_chat_template and None in templates and any(templates):
             found.append("chat_template: one of the runs does not say which it used")
         if same_protocol(candidate.identity, baseline.identity) is False:
-            found.append("protocol: the task configurations changed between the runs; `evalkit verify` checks them")
+            found.append("protocol: the task configurations changed between the runs; evalkit verify checks them")
         tokenizers = [record.model.tokenizer_fingerprint for record in records]
         tokenizer_files = [record.identity and record.identity.tokenizer.tokenizer_files for record in records]
         if all(tokenizers) and tokenizers[0] != tokenizers[1]:

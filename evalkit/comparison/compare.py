@@ -8,7 +8,6 @@ Holm's correction goes over the tasks, and over the suites with their average.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -21,13 +20,13 @@ from evalkit.comparison import comparable
 from evalkit.comparison.flips import GRADED_CHANGE, Flip, flips_markdown, flips_of, shown_first
 from evalkit.comparison.gate import model_name
 from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
-from evalkit.comparison.questions import AVERAGE, margin_test, paired_tests
+from evalkit.comparison.questions import AVERAGE, margin_test, p_of, paired_tests, suite_p_values
 from evalkit.errors import ConfigError
 from evalkit.records.facts import Generation
 from evalkit.records.identity import Identity
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
-from evalkit.stats.estimates import Estimate, holm, mcnemar, t_quantile
+from evalkit.stats.estimates import Estimate, holm
 from evalkit.stats.paired import PairedTest
 from evalkit.suites import Suite, find_suite, find_task, load_suites
 from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_frame, to_markdown
@@ -50,7 +49,7 @@ class TaskChange:
         metric: its headline metric.
         a: A's score in per cent, over the common documents.
         b: B's.
-        difference: B minus A in percentage points, with its (clustered) error.
+        difference: B minus A in percentage points; its error is `PairedTest.shown`'s.
         low, high: ends of its 95 % interval.
         gained: documents that B scores higher; for right and wrong: that only B has right.
         lost: documents that A scores higher.
@@ -129,7 +128,7 @@ class Comparison:
         changes: list[TaskChange | SuiteChange] = [*self.tasks, *self.suites]
         for c in changes:
             d = c.difference
-            numbers = (c.a, c.b, d.value, _stderr(c), c.low, c.high, d.documents)
+            numbers = (c.a, c.b, d.value, d.stderr, c.low, c.high, d.documents)
             if isinstance(c, TaskChange):
                 rows.append(("task", c.task, c.metric, *numbers, c.gained, c.lost, c.p_value, c.p_holm))
             else:
@@ -282,9 +281,8 @@ def _task_changes(scores: Mapping[str, TaskScores]) -> list[TaskChange]:
             raise ConfigError(f"{name}: one common document is too few to compare; leave the task out with --task")
         test = margin_test({name: found})
         gained, lost = int((found.differences > 0).sum()), int((found.differences < 0).sum())
-        is_exact = found.is_right_or_wrong and not found.is_clustered
-        p_value = mcnemar(gained, lost).p_value if is_exact else test.p_value
-        rows.append((found, test, gained, lost, p_value, "McNemar" if is_exact else "clusters"))
+        kind = "McNemar" if found.is_exact else "clusters"
+        rows.append((found, test, gained, lost, p_of([found], test), kind))
     adjusted = holm([row[4] for row in rows])
     return [
         TaskChange(
@@ -292,7 +290,7 @@ def _task_changes(scores: Mapping[str, TaskScores]) -> list[TaskChange]:
             found.task.headline,
             100 * float(found.baseline.mean()),
             100 * float(found.candidate.mean()),
-            test.difference.scaled(100),
+            test.shown.scaled(100),
             100 * test.interval()[0],
             100 * test.interval()[1],
             gained,
@@ -309,20 +307,21 @@ def _suite_changes(scores: Mapping[str, TaskScores], suites: Sequence[Suite]) ->
     # The margin does not matter here: only the differences and their errors are used.
     asked = paired_tests(scores, suites, margin=1.0)
     tests = [cast(PairedTest, question.source) for question in asked]
-    adjusted = holm([test.p_value for test in tests])
+    p_values = suite_p_values(scores, asked)
+    adjusted = holm(p_values)
     return [
         SuiteChange(
             q.key,
             q.title,
             q.baseline,
             q.candidate,
-            test.difference.scaled(100),
+            test.shown.scaled(100),
             100 * test.interval()[0],
             100 * test.interval()[1],
-            test.p_value,
+            p_value,
             p_holm,
         )
-        for q, test, p_holm in zip(asked, tests, adjusted, strict=True)
+        for q, test, p_value, p_holm in zip(asked, tests, p_values, adjusted, strict=True)
     ]
 
 
@@ -342,7 +341,7 @@ def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Ma
         notes.append(f"in one run only: {', '.join(only)}")
     notes.append(
         "p: McNemar's exact test for right and wrong answers of independent documents, else the test that the interval "
-        "inverts; Holm: corrected over the rows"
+        "inverts; Holm: corrected over the rows of a kind: the tasks, and the suites with their average"
     )
     clustered = [name for name, found in scores.items() if found.is_clustered]
     if clustered:
@@ -414,7 +413,7 @@ def numbers_table(comparison: Comparison) -> Table:
     changes: list[TaskChange | SuiteChange] = [*comparison.tasks, *comparison.suites]
     for change in changes:
         found = change.difference
-        values = (change.a, change.b, found.value, change.low, change.high, _stderr(change))
+        values = (change.a, change.b, found.value, change.low, change.high, found.stderr)
         rows.append(
             (
                 change.task if isinstance(change, TaskChange) else change.title,
@@ -428,11 +427,6 @@ def numbers_table(comparison: Comparison) -> Table:
     return Table(
         "", tuple(Column(n, "left" if n in ("task", "metric") else "right", key=n) for n in names), tuple(rows)
     )
-
-
-def _stderr(change: TaskChange | SuiteChange) -> float:
-    """Return the error seen; where nothing differs there is none, and the interval's half width says it."""
-    return change.difference.stderr or (change.high - change.low) / 2 / t_quantile(0.975, math.inf)
 
 
 def compare_markdown(comparison: Comparison, flips: int) -> str:
@@ -451,7 +445,7 @@ def compare_json(comparison: Comparison, flips: int | None) -> str:
     """Return everything, with unrounded numbers; all documents that flipped if `flips` is None."""
 
     def numbers(change: TaskChange | SuiteChange) -> dict[str, Any]:
-        found = asdict(change) | {"difference": change.difference.value, "stderr": _stderr(change)}
+        found = asdict(change) | {"difference": change.difference.value, "stderr": change.difference.stderr}
         return found | {"documents": change.difference.documents}
 
     found = {

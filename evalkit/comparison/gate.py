@@ -21,7 +21,7 @@ from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate_missing import counted, in_neither, lost_of, with_lost, with_wrong
 from evalkit.comparison.gate_policy import Policy, Rule
 from evalkit.comparison.gate_sides import published_side, sides_of
-from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
+from evalkit.comparison.pairing import LostDocumentsError, TaskPair, TaskScores, pair, scores_of
 from evalkit.comparison.questions import (
     AVERAGE,
     Judged,
@@ -34,7 +34,7 @@ from evalkit.comparison.questions import (
     unpaired_tests,
 )
 from evalkit.comparison.run_scores import RunScores, run_scores
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
 from evalkit.results.reading import has_samples, read_run
 from evalkit.results.reading import is_run as is_run_path
@@ -94,6 +94,10 @@ class Gate:
     def exit_code(self) -> int:
         """0 pass, 1 worse, 3 undecided."""
         return EXIT_CODES[self.verdict]
+
+    def __bool__(self) -> bool:
+        """Whether it is passed: ``assert evalkit.gate(...)`` must not hold for a model that got worse."""
+        return self.verdict == "pass"
 
     def __repr__(self) -> str:
         return f"<evalkit.Gate of {self.candidate} against {self.baseline}: {self.verdict}>"
@@ -198,11 +202,29 @@ class _Asking:
         is_refused = self.policy.rule(suite.name).missing == "refuse"
         return len(own) == len(theirs) or (bool(own) and (is_refused or "tasks" in self.allowed))
 
-    def without_average(self, chosen: Sequence[Suite]) -> list[str]:
-        """Return a note if the policy asks for the average and there is none."""
-        if not self.policy.asks_average or sum(suite.in_total for suite in chosen) > 1:
+    def averaged(self, chosen: Sequence[Suite]) -> list[Suite]:
+        """Return the suites that the average is of: an advisory one has no say in an average that decides."""
+        average = self.policy.rule(AVERAGE)
+        return [
+            suite
+            for suite in chosen
+            if suite.in_total and (average.tier == "advisory" or self.policy.rule(suite.name).tier == "blocking")
+        ]
+
+    def of_average(self, chosen: Sequence[Suite]) -> list[str]:
+        """Return a note if the average leaves suites out, or if the policy asks for it and there is none."""
+        if self.policy.average is None:
             return []
-        return [f"not judged: the average that {self.policy.source} asks for, because it takes two suites"]
+        averaged = self.averaged(chosen)
+        out = [suite.title for suite in chosen if suite.in_total and suite not in averaged]
+        are = f"{', '.join(out)} {'is' if len(out) == 1 else 'are'} advisory"
+        if len(averaged) > 1:
+            titles = ", ".join(suite.title for suite in averaged)
+            return [f"the average is that of {titles}: {are}, without a part in what decides"] if out else []
+        if not self.policy.asks_average and not (out and len(averaged) + len(out) > 1):
+            return []
+        asked = f" that {self.policy.source} asks for" if self.policy.asks_average else ""
+        return [f"not judged: the average{asked}, because it takes two suites{f', and {are}' if out else ''}"]
 
     def with_rules(self, questions: Sequence[Question]) -> list[Question]:
         """Give each question its rule's margin and tier; leave the average out if the policy does."""
@@ -267,26 +289,29 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
             )
         raise ConfigError(f"{both} {what}")
     notes = [*comparable.remarks(candidate, baseline), *comparable.named(candidate, baseline), *notes, *more_notes]
-    notes += asking.without_average(chosen)
+    notes += asking.of_average(chosen)
     extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
     if extra and not asking.suites and not policy.suites:
         notes.append(f"not judged, because the baseline lacks it: {', '.join(suite.title for suite in extra)}")
     paired = all(has_samples(record) for record in (candidate, baseline))
     if paired:
-        pairs = pair(
-            candidate, baseline, tasks, drop_failed="failed" in asking.allowed, allow_missing=asking.allow_missing
-        )
+        try:
+            pairs = pair(
+                candidate, baseline, tasks, drop_failed="failed" in asking.allowed, allow_missing=asking.allow_missing
+            )
+        except LostDocumentsError as error:
+            raise StoreError(f"{error}, or see --allow-missing (takes what the candidate lacks as wrong)") from None
         scores = _checked_scores(asking, baseline, pairs, notes)
-        tests = [*paired_tests(scores, chosen, policy.default.margin)]
+        tests = [*paired_tests(scores, chosen, policy.default.margin, asking.averaged(chosen))]
         tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
     else:
-        known = [run_scores(record) for record in (candidate, baseline)]
+        known = [_run_scores(asking, record) for record in (candidate, baseline)]
         notes.append(_without_samples(known))
         if singles:
             raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
         parts = [_part_of(suite, tasks) for suite in chosen]
         own, other = (sides_of(scores, parts, beside) for scores, beside in zip(known, reversed(known), strict=True))
-        tests = unpaired_tests(own, other, parts, policy.default.margin)
+        tests = unpaired_tests(own, other, parts, policy.default.margin, asking.averaged(parts))
     return Gate(
         model_name(candidate),
         f"{model_name(baseline)} (run {baseline.folder.name})",
@@ -357,7 +382,7 @@ def _checked_scores(
 def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
     """Return the question about one task, by the metric that its rule names."""
     name, metric = found.task.name, rule.metric or found.task.headline
-    scores = replace(found.scores(metric), clusters=scores_of({name: found})[name].clusters)
+    scores = found.scores(metric)
     if asking.allow_missing:
         wrong = float(rule.lower_is_better)
         scores = with_wrong(found, scores, metric, {name: found}, wrong)
@@ -401,8 +426,8 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     if unasked and not policy.suites:
         titles = ", ".join(load_suites()[name].title for name in unasked)
         notes.append(f"not judged, because the candidate did not run it: {titles}")
-    notes += [*comparable.remarks(candidate), *notes_missing, *asking.without_average(chosen)]
-    scores = run_scores(candidate)
+    notes += [*comparable.remarks(candidate), *notes_missing, *asking.of_average(chosen)]
+    scores = _run_scores(asking, candidate)
     own = sides_of(scores, chosen)
     other = {
         suite.name: published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
@@ -410,7 +435,7 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     }
     if scores.samples is None:
         notes.append(_without_samples([scores]))
-    tests = unpaired_tests(own, other, chosen, policy.default.margin)
+    tests = unpaired_tests(own, other, chosen, policy.default.margin, asking.averaged(chosen))
     return Gate(
         model_name(candidate),
         baseline.name,
@@ -422,6 +447,17 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         tuple(notes),
         absent=tuple(absent),
     )
+
+
+def _run_scores(asking: _Asking, record: RunRecord) -> RunScores:
+    """Return a run's scores for an unpaired comparison, where nothing says which documents are lost."""
+    try:
+        return run_scores(record)
+    except LostDocumentsError as error:
+        if not asking.allow_missing:
+            raise
+        why = "--allow-missing needs both runs' documents, to say which are missing"
+        raise StoreError(f"{error} ({why})") from None
 
 
 def _without_samples(known: Sequence[RunScores]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.comparison.pairing import TaskPair, TaskScores, linked_keys
+from evalkit.comparison.pairing import TaskPair, TaskScores, paired_clusters
 from evalkit.records.model import RunRecord
 
 
@@ -54,12 +54,12 @@ def with_wrong(
 ) -> TaskScores:
     """Add the documents that the candidate lacks, as wrong; their passages are those of all `pairs`."""
     name = found.task.name
-    there = {of_task: (*other.baseline, *other.missing) for of_task, other in pairs.items()}
-    missing = [sample for sample in found.missing if sample.metrics.get(metric) is not None]
+    missing = tuple(sample for sample in found.missing if sample.metrics.get(metric) is not None)
+    keys = paired_clusters({**pairs, name: replace(found, missing=missing)})
     return replace(
         scores,
         candidate=np.concatenate([scores.candidate, np.full(len(missing), wrong)]),
         baseline=np.concatenate([scores.baseline, [float(s.metrics[metric] or 0.0) for s in missing]]),
-        clusters=(*scores.clusters, *linked_keys({**there, name: missing})[name]),
+        clusters=(*keys[name][0], *keys[name][1]),
         same=scores.same and not missing,
     )

@@ -82,6 +82,9 @@ def noise_between(
     if left_out and not allowed & {"data", "limit", "failed"}:
         raise ConfigError(f"--aa: {first} and {second}: {left_out:,} documents are in one run only; rerun it")
     chosen = [suite for suite in chosen if any(task.name in pairs for task in suite.tasks)]
+    extra = [suite.title for name, suite in suites_in(right).items() if name not in suites_in(left)]
+    if extra and not suites:
+        notes.append(f"not compared, because run 1 lacks it: {', '.join(extra)}")
     scores = scores_of(pairs)
     parts = paired_tests(scores, chosen, 1.0)
     totalled = {task.name for suite in chosen if suite.in_total for task in suite.tasks}
@@ -139,7 +142,7 @@ def noise_table(noise: Noise) -> Table:
                 rounded(part.baseline),
                 rounded(part.candidate),
                 rounded(100 * test.difference.value),
-                rounded(100 * test.difference.stderr),
+                rounded(100 * test.shown.stderr),
                 rose,
                 fell,
                 test.difference.documents,
@@ -179,7 +182,7 @@ def noise_text(noise: Noise, form: str) -> str:
                 "run_1": part.baseline,
                 "run_2": part.candidate,
                 "difference": 100 * test.difference.value,
-                "stderr": 100 * test.difference.stderr,
+                "stderr": 100 * test.shown.stderr,
                 "rose": rose,
                 "fell": fell,
                 "documents": test.difference.documents,

@@ -150,15 +150,23 @@ def _average(file: YamlFile, said: Any, suites: Mapping[str, Rule], default: Rul
     """Return the average's rule; None where it is not judged."""
     if said is False:
         return None
-    if AVERAGE in file.content and suites and sum(find_suite(name).in_total for name in suites) < 2:
-        raise file.fault(
-            (AVERAGE,),
-            "it is the average of the suites below 'suites', and takes two of the total; name more, or say "
-            f"'{AVERAGE}: false'",
-        )
     if not isinstance(said, (bool, dict)):
         raise file.fault((AVERAGE,), f"expected true, false or a mapping such as {{margin: 0.5}}, found {shown(said)}")
-    return default if said is True else _rule(file, (AVERAGE,), _Judged, default)
+    rule = default if said is True else _rule(file, (AVERAGE,), _Judged, default)
+    averaged = [
+        name
+        for name, of_suite in suites.items()
+        if find_suite(name).in_total and (rule.tier == "advisory" or of_suite.tier == "blocking")
+    ]
+    if AVERAGE in file.content and suites and len(averaged) < 2:
+        advisory = any(of_suite.tier == "advisory" for of_suite in suites.values())
+        raise file.fault(
+            (AVERAGE,),
+            f"it is the average of the{' blocking' if advisory else ''} suites below 'suites', and takes two of the "
+            f"total; name more, or say '{AVERAGE}: false'"
+            + (f" ('{AVERAGE}: {{tier: advisory}}' is of advisory suites, too)" if advisory else ""),
+        )
+    return rule
 
 
 def _rule(file: YamlFile, trail: Trail, kind: type[_Judged], default: Rule) -> Rule:

@@ -1,20 +1,23 @@
 """The gate while documents still come in: which to score next, and when the verdict is certain.
 
-Documents come in a random order that a seed fixes, a growing share of every task at each look, documents of one passage
-together. The test is that of a whole run (`stats.paired`), at a level that is split between the looks: half of alpha
-is for the last one, the other half is shared equally by those before it. The levels add up to alpha, so whatever the
-looks have in common, the verdict errs with probability alpha at most (Bonferroni). A suite that is decided gets no more
-documents, and everything ends once the verdict as a whole is certain.
+Documents come in a random order that a seed fixes, a growing share of every task at each look: documents of one passage
+together, and of every size of passage the same share, so that no look is of other sizes than the task. The test is that
+of a whole run (`stats.paired`), at a level that is split between the looks: half of alpha is for the last one, the
+other half is shared equally by those before it. The levels add up to alpha, so whatever the looks have in common, the
+verdict errs with probability alpha at most (Bonferroni). A suite that is decided gets no more documents, and everything
+ends once the verdict as a whole is certain.
 
 The average is not tested: it loses no more than the margin if no suite does.
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +26,7 @@ import numpy as np
 from evalkit.comparison.pairing import TaskScores
 from evalkit.comparison.questions import Judged, Verdict, answer, paired_tests
 from evalkit.stats.estimates import FloatArray
+from evalkit.stats.strata import BAND
 from evalkit.suites import Suite, Task, question_group
 
 FIRST_SHARE = 1 / 16
@@ -53,8 +57,7 @@ class Recorded:
 @dataclass
 class _TaskState:
     recorded: Recorded
-    order: list[int]
-    """Indices into the recorded documents, in the order of scoring."""
+    order: Order
     values: list[float] = field(default_factory=list)
     is_same: bool = True
 
@@ -107,7 +110,8 @@ class SequentialGate:
         self.seed = seed
         self.is_other = is_other
         self.looks: list[Look] = []
-        self._tasks = {name: _TaskState(found, document_order(found, seed)) for name, found in recorded.items()}
+        orders = document_orders(recorded, seed)
+        self._tasks = {name: _TaskState(found, orders[name]) for name, found in recorded.items()}
         self._share = FIRST_SHARE
         self._judged: dict[str, Judged] = {}
 
@@ -132,7 +136,7 @@ class SequentialGate:
                 continue
             for name in self._names(suite):
                 state = self._tasks[name]
-                chosen = state.order[len(state.values) : prefix_end(state.recorded, state.order, self._share)]
+                chosen = state.order.indices[len(state.values) : state.order.end(self._share)]
                 if chosen:
                     wanted[name] = [int(state.recorded.doc_ids[index]) for index in chosen]
         return wanted
@@ -160,11 +164,11 @@ class SequentialGate:
     def documents(self) -> tuple[int, int]:
         """Return how many documents were scored, and of how many."""
         states = self._tasks.values()
-        return sum(len(state.values) for state in states), sum(len(state.order) for state in states)
+        return sum(len(state.values) for state in states), sum(len(state.order.indices) for state in states)
 
     def order_sha256(self) -> str:
         """Return a digest of the order of all documents, for the record."""
-        order = {name: [int(s.recorded.doc_ids[i]) for i in s.order] for name, s in self._tasks.items()}
+        order = {name: [int(s.recorded.doc_ids[i]) for i in s.order.indices] for name, s in self._tasks.items()}
         return hashlib.sha256(json.dumps(order, sort_keys=True).encode()).hexdigest()
 
     def _names(self, suite: Suite) -> list[str]:
@@ -174,19 +178,20 @@ class SequentialGate:
         states = [self._tasks[name] for name in self._names(suite)]
         judged = self._judged.get(suite.name)
         decided = judged is not None and judged.verdict != "undecided"
-        return not decided and any(len(state.values) < len(state.order) for state in states)
+        return not decided and any(len(state.values) < len(state.order.indices) for state in states)
 
     def _scores(self, suite: Suite) -> dict[str, TaskScores]:
         found = {}
         for name in self._names(suite):
             state = self._tasks[name]
-            seen = state.order[: len(state.values)]
+            seen = list(state.order.indices[: len(state.values)])
             found[name] = TaskScores(
                 state.recorded.task,
                 np.array(state.values, dtype=np.float64),
                 np.asarray(state.recorded.values, dtype=np.float64)[seen],
                 tuple(state.recorded.clusters[index] for index in seen),
                 state.is_same,
+                state.order.scales(len(seen)),
             )
         return found
 
@@ -194,7 +199,7 @@ class SequentialGate:
         question = paired_tests(self._scores(suite), [suite], self.margin)[0]
         test = question.test
         documents = test.difference.documents
-        is_last = documents == sum(len(self._tasks[name].order) for name in self._names(suite))
+        is_last = documents == sum(len(self._tasks[name].order.indices) for name in self._names(suite))
         if not is_last and (self.is_other or documents < MIN_SAME):
             question = replace(question, same=False)
         level = self.alpha / 2 / (1 if is_last else LOOKS - 1)
@@ -205,24 +210,78 @@ class SequentialGate:
         self.looks.append(Look(suite.name, documents, test.difference.value, judged.lowest, judged.verdict))
 
 
-def document_order(recorded: Recorded, seed: int) -> list[int]:
-    """Return the documents' indices in a random order, those of one cluster together.
+@dataclass(frozen=True)
+class Order:
+    """In which order a task's documents are scored.
 
-    Tasks that hold the same documents get the same order, so that both are scored on the same ones.
+    Attributes:
+        indices: of the recorded documents, those of one cluster together. shape (documents,)
+        due: each of these is scored as soon as more than this share of the task is. shape (documents,), rising
+        strata: which of them stand for each other: those in clusters of one size. shape (documents,)
     """
-    group = question_group(recorded.task.name)
-    units: dict[Hashable, list[int]] = {}
-    for index, key in enumerate(recorded.clusters):
-        units.setdefault(key, []).append(index)
-    shuffled = list(units.values())
-    random.Random(f"{seed} {group}").shuffle(shuffled)
-    return [index for unit in shuffled for index in unit]
+
+    indices: Sequence[int]
+    due: Sequence[float]
+    strata: Sequence[int]
+
+    def end(self, share: float) -> int:
+        """Return how many documents to score for a share of every size of cluster, of each one cluster at least."""
+        return bisect.bisect_left(self.due, share)
+
+    def scales(self, end: int) -> FloatArray | None:
+        """Return how much each of the first documents counts, so that each size has its whole part; None: all alike."""
+        strata = np.asarray(self.strata)
+        whole, seen = np.bincount(strata), np.bincount(strata[:end], minlength=max(self.strata) + 1)
+        factors = whole / np.maximum(1, seen) * (end / strata.size)
+        found: FloatArray = factors[strata[:end]]
+        return None if np.allclose(found, 1.0, rtol=0, atol=1e-12) else found
 
 
-def prefix_end(recorded: Recorded, order: Sequence[int], share: float) -> int:
-    """Return how many documents of an order are `share` of them: whole clusters, and two of these at least."""
-    keys = [recorded.clusters[index] for index in order]
-    end = min(len(keys), math.ceil(share * len(keys)))
-    while end < len(keys) and (keys[end] == keys[end - 1] or keys[end - 1] == keys[0]):
-        end += 1
-    return end
+def document_orders(recorded: Mapping[str, Recorded], seed: int) -> dict[str, Order]:
+    """Return each task's documents in a random order: clusters whole, and a like share of every size at any time.
+
+    A random part of the clusters alone has other sizes than the whole: where three hold half of all documents, most
+    first looks would see none of them, and pass what they lose. So clusters of one size are a stratum, each look has
+    as large a share of each, and one of each at least. Tasks that ask the same questions are scored on the same ones.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in recorded:
+        groups.setdefault(question_group(name), []).append(name)
+    found: dict[str, Order] = {}
+    for group, names in groups.items():
+        units: dict[Hashable, dict[str, list[int]]] = {}
+        for name in names:
+            for index, key in enumerate(recorded[name].clusters):
+                units.setdefault(key, {}).setdefault(name, []).append(index)
+        shuffled = list(units.values())
+        random.Random(f"{seed} {group}").shuffle(shuffled)
+        strata = _strata(shuffled)
+        count, reached = Counter(strata), Counter[int]()
+        due = []
+        for stratum in strata:
+            due.append(reached[stratum] / count[stratum])
+            reached[stratum] += 1
+        _second_with_the_first(due)
+        order = sorted(range(len(shuffled)), key=due.__getitem__)
+        for name in names:
+            rows = [(index, due[u], strata[u]) for u in order for index in shuffled[u].get(name, ())]
+            found[name] = Order(*map(list, zip(*rows, strict=True)))
+    return found
+
+
+def _strata(units: Sequence[Mapping[str, Sequence[int]]]) -> list[int]:
+    """Return of each cluster its stratum: clusters of one size (`BAND`) in the same tasks."""
+    kinds = [tuple(sorted(unit)) for unit in units]
+    sizes = [sum(map(len, unit.values())) for unit in units]
+    found, stratum, largest, last = [0] * len(units), -1, 0, None
+    for u in sorted(range(len(units)), key=lambda u: (kinds[u], -sizes[u])):
+        if kinds[u] != last or sizes[u] * BAND < largest:
+            stratum, largest, last = stratum + 1, sizes[u], kinds[u]
+        found[u] = stratum
+    return found
+
+
+def _second_with_the_first(due: list[float]) -> None:
+    """Let two clusters at least be scored at the first look: one says nothing about others."""
+    if due.count(0.0) == 1 and len(due) > 1:
+        due[min((u for u in range(len(due)) if due[u] > 0), key=due.__getitem__)] = 0.0

@@ -11,7 +11,7 @@ from evalkit.comparison.run_scores import RunScores
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
 from evalkit.stats.estimates import binomial_stderr
-from evalkit.stats.unpaired import Side, observed, widened
+from evalkit.stats.unpaired import Side, widened
 from evalkit.suites import Suite
 
 
@@ -34,18 +34,9 @@ def sides_of(scores: RunScores, suites: Sequence[Suite], beside: RunScores | Non
         estimate = scores.suite(suite)
         if estimate is None:
             raise ConfigError(f"{scores.record.folder}: {suite.title}: {why_no_score(scores.record, suite)}")
-        counts = scores.clusters(suite)
-        if scores.samples is not None:
-            side = Side(observed(estimate.scaled(0.01), *scores.columns(suite)), _independent(counts))
-            found[suite.name] = side
-            continue
-        tasks = [
-            (float(value.value or 0.0), float(value.stderr or 0.0), count)
-            for task, count in zip(suite.tasks, counts, strict=True)
-            if (value := scores.record.metrics[task.name][task.headline])
-        ]
-        side = Side(widened(estimate.scaled(0.01), tasks), _independent(counts))
-        found[suite.name] = side.widened((beside or scores).design_effect(suite))
+        side = Side(estimate.scaled(0.01), _independent(scores.clusters(suite)))
+        known = scores.samples is not None
+        found[suite.name] = side if known else side.widened((beside or scores).design_effect(suite))
     return found
 
 

@@ -256,15 +256,16 @@ def _xml_text(text: str) -> str:
 
 
 def gate_junit(gate: Gate) -> str:
-    """Return a JUnit report: a test case a suite; ``worse`` is a failure, ``undecided`` an error."""
+    """Return a JUnit report: a test case a suite; ``worse`` is a failure, ``undecided`` an error, and so is what the
+    policy wants and a run lacks."""
     root = ElementTree.Element("testsuites", name="evalkit gate")
     failures = sum(item.verdict == "worse" for item in gate.blocking)
-    errors = sum(item.verdict == "undecided" for item in gate.blocking)
+    errors = sum(item.verdict == "undecided" for item in gate.blocking) + len(gate.absent)
     suite = ElementTree.SubElement(
         root,
         "testsuite",
         name=_xml_text(one_line(f"{gate.candidate} against {gate.baseline}")),
-        tests=str(len(gate.judged)),
+        tests=str(len(gate.judged) + len(gate.absent)),
         failures=str(failures),
         errors=str(errors),
         skipped="0",
@@ -281,6 +282,10 @@ def gate_junit(gate: Gate) -> str:
             message = f"{remedy(item)}; {text}"
             ElementTree.SubElement(case, "error", type="undecided", message=_xml_text(message))
         ElementTree.SubElement(case, "system-out").text = _xml_text(text)
+    for name in gate.absent:
+        case = ElementTree.SubElement(suite, "testcase", classname="evalkit.gate", name=_xml_text(name))
+        message = f"not judged, because a run lacks it, and the policy says 'missing: undecided': {name}"
+        ElementTree.SubElement(case, "error", type="undecided", message=_xml_text(message))
     ElementTree.SubElement(suite, "system-out").text = _xml_text("\n".join([headline(gate), *notes(gate)]))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 AVERAGE = "average"
 """Sorting key of the mean over the four suites of the total score."""
 
-OTHER_PROTOCOL, BY_ROWS, BOUND, NO_SCORE = "*", "†", "‡", "§"
+OTHER_PROTOCOL, BY_ROWS, BOUND, NO_SCORE = "¶", "†", "‡", "§"
 _MARKS = {
     OTHER_PROTOCOL: "measured by another protocol than nous-2023, so not comparable in the strict sense",
     BY_ROWS: "the average of the published rows; the printed average does not follow from them",
@@ -249,7 +249,12 @@ class Leaderboard:
         rows = []
         for *ranks, model in [*places, *((None, None, None, model) for model in unranked)]:
             scores = [model.score(key) for key in sort_keys()]
-            numbers = [(None,) * 4 if e is None else (e.value, e.stderr, *e.interval()) for e in scores]
+            numbers = [
+                (None,) * 4
+                if e is None
+                else (e.value, e.stderr, max(0.0, e.interval()[0]), min(100.0, e.interval()[1]))
+                for e in scores
+            ]
             rows.append((*ranks, model.title, model.slug, model.is_run, *(x for four in numbers for x in four)))
         return to_frame(columns, rows)
 

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from evalkit.comparison.clusters import Keys, paired_keys, with_passages
 from evalkit.errors import DataError, StoreError
 from evalkit.records.identity import same_protocol
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
@@ -23,7 +24,7 @@ from evalkit.results.agreement import check_documents, check_errors, check_marks
 from evalkit.results.lm_eval_files import mean_metrics
 from evalkit.results.reading import has_samples, read_samples
 from evalkit.stats.estimates import FloatArray
-from evalkit.suites import Task, load_tasks, question_group
+from evalkit.suites import Task, load_tasks
 
 SAME_MEAN = 1e-6
 """A record's score and the mean of its documents differ by rounding alone."""
@@ -33,6 +34,10 @@ ROUNDED_MEAN = 6e-5
 
 SAME_LOGPROB = 0.01
 """Nats. Sums in another order move a log-probability in float32 by less than this, another model by more."""
+
+
+class LostDocumentsError(StoreError):
+    """A run has fewer documents than its record counts."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class TaskPair:
             self.task,
             _column(self.candidate, name, "the candidate"),
             _column(self.baseline, name, "the baseline"),
-            cluster_keys(self.candidate),
+            paired_clusters({self.task.name: self})[self.task.name][0],
             all(same_answers(a, b) for a, b in zip(self.candidate, self.baseline, strict=True)),
         )
 
@@ -81,6 +86,7 @@ class TaskScores:
         baseline: the same documents' scores. shape (documents,)
         clusters: one key a document; documents with one key are not independent, also across tasks.
         same: True if both runs gave every document the same log-probabilities and texts.
+        scales: how much each document counts beside the others, 1 in the mean; None: all the same. shape (documents,)
     """
 
     task: Task
@@ -88,6 +94,11 @@ class TaskScores:
     baseline: FloatArray
     clusters: tuple[Hashable, ...]
     same: bool = False
+    scales: FloatArray | None = None
+
+    def mean(self, column: FloatArray) -> float:
+        """Return the task's mean of one value a document."""
+        return float(column.mean() if self.scales is None else (self.scales * column).mean())
 
     @cached_property
     def differences(self) -> FloatArray:
@@ -100,39 +111,14 @@ class TaskScores:
         return bool(np.isin(self.candidate, (0, 1)).all() and np.isin(self.baseline, (0, 1)).all())
 
     @property
+    def is_exact(self) -> bool:
+        """True if McNemar's test holds: independent documents that are right or wrong."""
+        return self.is_right_or_wrong and not self.is_clustered
+
+    @property
     def is_clustered(self) -> bool:
         """True if some documents of the task share a cluster."""
         return len(set(self.clusters)) < len(self.clusters)
-
-
-def cluster_keys(samples: Sequence[Sample]) -> tuple[Hashable, ...]:
-    """Return a key for each document of one task; equal for documents that are not independent.
-
-    Where all documents share one passage (the first few of a task, with ``--limit``), they count as independent: one
-    cluster says nothing about others, and no error at all would be worse. Paired tests take `linked_keys` instead.
-    """
-    shared = {sample.cluster for sample in samples}
-    use_clusters = len(shared) > 1 or None in shared
-    return tuple((sample.cluster if use_clusters else None) or _question(sample) for sample in samples)
-
-
-def _question(sample: Sample) -> Hashable:
-    return question_group(sample.task), sample.doc_id
-
-
-def linked_keys(samples: Mapping[str, Sequence[Sample]]) -> dict[str, tuple[Hashable, ...]]:
-    """Return task -> a key for each document; equal for documents that are not independent, also across tasks.
-
-    Documents of one passage belong together, and so do the documents of two tasks that ask the same question
-    (`question_group`): a question of sat_en_without_passage falls to the passage of its twin in sat_en.
-    """
-    passage: dict[Hashable, Hashable] = {}
-    for of_task in samples.values():
-        passage |= {_question(sample): sample.cluster for sample in of_task if sample.cluster}
-    return {
-        task: tuple(passage.get(_question(sample), _question(sample)) for sample in of_task)
-        for task, of_task in samples.items()
-    }
 
 
 def _column(samples: Iterable[Sample], metric: str, whose: str) -> FloatArray:
@@ -162,7 +148,7 @@ def same_numbers(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
 def samples_by_task(
     record: RunRecord, tasks: Iterable[str] | None = None, *, allow_missing: bool = False
 ) -> dict[str, list[Sample]]:
-    """Read a run's documents by task, and check that they are all there, each once.
+    """Read a run's documents by task, each with its passage, and check that they are all there, each once.
 
     Args:
         record: the run.
@@ -185,6 +171,7 @@ def samples_by_task(
             check_marks(record, [sample for samples in found.values() for sample in samples])
         except ValueError as error:
             raise StoreError(f"{record.folder / RUN_FILE}: {error}; a file was changed, rerun it") from None
+    found = with_passages(record, found)
     return {task: samples for task, samples in found.items() if wanted is None or task in wanted}
 
 
@@ -216,9 +203,9 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}; the files are not of one run"
         )
     if len(samples) < counted and not allow_missing:
-        raise StoreError(
+        raise LostDocumentsError(
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
-            "lost; copy the run's folder again or rerun it (`gate --allow-missing` takes them as wrong)"
+            "lost; copy the run's folder again or rerun it"
         )
     data, limit = record.data.get(task), record.config.limit
     read = None if record.foreign is not None or data is None else data.documents
@@ -455,14 +442,11 @@ def _without_failed(pair: TaskPair) -> TaskPair:
 
 
 def scores_of(pairs: Mapping[str, TaskPair]) -> dict[str, TaskScores]:
-    """Return the headline scores of all pairs, with the clusters that go across tasks.
+    """Return the headline scores of all pairs, with the clusters that go across tasks."""
+    keys = paired_clusters(pairs)
+    return {name: replace(found.scores(), clusters=keys[name][0]) for name, found in pairs.items()}
 
-    Where the two runs know different passages, those of the run with fewer clusters count.
-    """
-    # What the candidate lacks tells of passages too.
-    both = (
-        linked_keys({name: (*found.candidate, *found.missing) for name, found in pairs.items()}),
-        linked_keys({name: (*found.baseline, *found.missing) for name, found in pairs.items()}),
-    )
-    keys = min(both, key=lambda of_run: len({key for of_task in of_run.values() for key in of_task}))
-    return {name: replace(found.scores(), clusters=keys[name][: len(found.candidate)]) for name, found in pairs.items()}
+
+def paired_clusters(pairs: Mapping[str, TaskPair]) -> dict[str, tuple[Keys, Keys]]:
+    """Return of each pair the keys of its documents and of those that the candidate lacks; see `paired_keys`."""
+    return paired_keys({name: (found.candidate, found.baseline, found.missing) for name, found in pairs.items()})

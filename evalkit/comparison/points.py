@@ -1,8 +1,8 @@
 """What charts and the HTML report show of a model: scores in per cent with 95 % intervals, and what limits them.
 
-Intervals of runs come from their documents: clustered where documents share a passage, Wilson's where right and wrong
-answers are independent (honest for few documents and for shares near 0 and 1). Those of published results come from
-their standard errors.
+Intervals of runs come from their documents: Wilson's for a task of independent right and wrong answers, else what the
+paired test says of how far they are from all right and all wrong (`stats.unpaired.limits`): both are honest for few
+documents or passages and for shares near 0 and 1. Those of published results come from their standard errors.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from evalkit.baselines import Baseline
+from evalkit.comparison.clusters import cluster_keys
 from evalkit.comparison.comparable import protocol_changes
 from evalkit.comparison.pairing import (
     TaskPair,
     TaskScores,
-    cluster_keys,
-    linked_keys,
     pair_samples,
+    paired_clusters,
     same_data,
     samples_by_task,
 )
-from evalkit.comparison.questions import AVERAGE, margin_test, paired_tests
+from evalkit.comparison.questions import AVERAGE, margin_test, p_of, paired_tests, suite_p_values
 from evalkit.comparison.run_scores import RunScores
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
@@ -32,12 +32,12 @@ from evalkit.results.reading import has_samples
 from evalkit.stats.estimates import (
     Estimate,
     independent_mean,
-    mcnemar,
     mean,
     unpaired_difference,
     wilson_interval,
 )
 from evalkit.stats.paired import PairedTest
+from evalkit.stats.unpaired import limits, observed
 from evalkit.suites import Suite, Task, is_graded, load_suites, load_tasks
 
 
@@ -136,7 +136,10 @@ def task_point(values: Sequence[float | None], clusters: Sequence[Hashable], tr:
         return Point(100 * right / len(known), 100 * low, 100 * high)
     if groups < 2:
         return Point(100 * sum(known) / len(known), note=tr("too few documents for an interval"))
-    return _point(mean(known, clusters).scaled(100))
+    scores, keys = {"": known}, {"": clusters}
+    low, high = limits(scores, keys, alpha=0.025)
+    estimate = observed(mean(known, clusters), scores, keys).scaled(100)
+    return Point(estimate.value, 100 * low, 100 * high, estimate)
 
 
 def _recorded_point(data: RunData, task: Task, tr: Language) -> Point:
@@ -162,13 +165,16 @@ def _suite_point(data: RunData, suite: Suite, tasks: Mapping[str, Point], tr: La
     values = [value for task in suite.tasks if (value := tasks[task.name].value) is not None]
     if len(values) < len(suite.tasks):
         return Point(None, note=tr("failed samples"))
-    estimate = RunScores(data.record, data.samples or None).suite(suite)
+    scores = RunScores(data.record, data.samples or None)
+    estimate = scores.suite(suite)
     if estimate is None:
         return Point(math.fsum(values) / len(values), note=tr("too few documents for an interval"))
     if len(suite.tasks) == 1:  # its interval is the task's
         return replace(tasks[suite.tasks[0].name], estimate=estimate)
-    is_alone = data.samples or not any(task.passages for task in suite.tasks)
-    return _point(estimate, "" if is_alone else tr("shared passages are not allowed for"))
+    if not data.samples:
+        is_shared = any(task.passages for task in suite.tasks)
+        return _point(estimate, tr("shared passages are not allowed for") if is_shared else "")
+    return Point(estimate.value, *scores.interval(suite), estimate)
 
 
 def _average(suites: Mapping[str, Point]) -> Point | None:
@@ -284,30 +290,31 @@ def task_change(found: TaskPair, metric: str) -> Point | None:
     scores = _scores(found, metric)
     if scores is None:
         return None
-    change = _paired(margin_test({found.task.name: scores}))
-    if scores.is_right_or_wrong and not scores.is_clustered:
-        gained, lost = int((scores.differences > 0).sum()), int((scores.differences < 0).sum())
-        change = replace(change, p_value=mcnemar(gained, lost).p_value)
-    return change
+    test = margin_test({found.task.name: scores})
+    return _paired(test, p_of([scores], test))
 
 
-def _paired(test: PairedTest) -> Point:
+def _paired(test: PairedTest, p_value: float) -> Point:
     low, high = test.interval()
-    estimate = test.difference.scaled(100)
-    return Point(estimate.value, 100 * low, 100 * high, estimate, p_value=test.p_value)
+    estimate = test.shown.scaled(100)
+    return Point(estimate.value, 100 * low, 100 * high, estimate, p_value=p_value)
 
 
 def suite_changes(pairs: Mapping[str, TaskPair]) -> dict[str, Point]:
     """Return the changes of the suites that both runs have in whole, and of their average under ``average``."""
-    keys = linked_keys({name: pair.candidate for name, pair in pairs.items()})
+    keys = paired_clusters(pairs)
     scores = {
-        name: replace(found, clusters=keys[name])
+        name: replace(found, clusters=keys[name][0])
         for name, pair in pairs.items()
         if (found := _scores(pair, pair.task.headline)) is not None
     }
     whole = [suite for suite in load_suites().values() if all(task.name in scores for task in suite.tasks)]
     # The margin does not matter here: only the differences and their errors are used.
-    changes = {q.key: _paired(cast(PairedTest, q.source)) for q in paired_tests(scores, whole, margin=1.0)}
+    asked = paired_tests(scores, whole, margin=1.0)
+    changes = {
+        q.key: _paired(cast(PairedTest, q.source), p_value)
+        for q, p_value in zip(asked, suite_p_values(scores, asked), strict=True)
+    }
     if not all(suite.name in changes for suite in load_suites().values() if suite.in_total):
         changes.pop(AVERAGE, None)
     return changes

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from evalkit.baselines import Baseline
 from evalkit.errors import ConfigError
 from evalkit.stats.estimates import smallest_detectable, suite_stderr
-from evalkit.stats.paired import PairedTest, PlannedTask, planned_test
+from evalkit.stats.planning import AtLoss, PlannedTask, factor_to_detect, planned_test, smallest_loss
 from evalkit.suites import Suite, Task, load_suites, question_group
 from evalkit.tables import Cell, Column, Table, rounded
 
@@ -109,7 +110,7 @@ def plan(
 
     def detectable(limit: int | None = None) -> float:
         if flips is not None:
-            return 100 * planned(suite, of_document, limit).smallest_detectable(alpha, power)
+            return 100 * smallest_loss(planned(suite, of_document, limit), alpha, power)
         return smallest_detectable(_stderr(suite, of_document, limit), alpha, power)
 
     smallest = detectable()
@@ -117,15 +118,15 @@ def plan(
         return Plan(suite.name, flips is not None, documents, smallest)
     share: float | None = (smallest / effect) ** 2
     if flips is not None:
-        share = planned(suite, of_document).factor_to_detect(effect / 100, alpha, power)
+        share = factor_to_detect(planned(suite, of_document), effect / 100, alpha, power)
     needed = None if share is None else sum(math.ceil(share * task.documents) for task in suite.tasks)
     limit = _smallest_limit(suite, lambda limit: detectable(limit) <= effect)
     used = None if limit is None else sum(min(limit, task.documents) for task in suite.tasks)
     return Plan(suite.name, flips is not None, documents, smallest, needed, limit, used)
 
 
-def planned(suite: Suite, of_document: Mapping[str, float], limit: int | None = None) -> PairedTest:
-    """Return the test that `compare` makes of two runs whose documents flip so often, as many each way.
+def planned(suite: Suite, of_document: Mapping[str, float], limit: int | None = None) -> AtLoss:
+    """Return, for any true loss, the test that `compare` makes of two runs whose documents flip so often.
 
     Args:
         suite: the suite.
@@ -143,8 +144,8 @@ def planned(suite: Suite, of_document: Mapping[str, float], limit: int | None = 
         share = min(1.0, (limit or first.documents) / first.documents)
         clusters = {size: share * n for size, n in (first.passages or {1: first.documents}).items()}
         flips = math.fsum(of_document[task.name] for task in tasks) / len(tasks)
-        parts.append(PlannedTask(len(tasks) / len(suite.tasks), clusters, flips))
-    return planned_test(parts)
+        parts.append(PlannedTask(len(tasks) / len(suite.tasks), clusters, flips, len(tasks)))
+    return partial(planned_test, parts)
 
 
 def _smallest_limit(suite: Suite, detects: Callable[[int], bool]) -> int | None:
@@ -182,6 +183,6 @@ def power_table(plans: Sequence[Plan], effect: float | None, alpha: float, power
         rows.append(row)
     basis = (
         f"Percentage points of the suite's average, detected with probability {power:g} at the two-sided level "
-        f"{alpha:g}: paired by the test of `compare`, unpaired by a z-test"
+        f"{alpha:g}: paired by the test of evalkit compare, unpaired by a z-test"
     )
     return Table("", tuple(columns), tuple(rows), (basis, *notes))

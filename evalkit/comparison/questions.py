@@ -15,10 +15,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from evalkit.comparison.pairing import TaskScores
-from evalkit.stats.estimates import Estimate, NonInferiority, holm, t_quantile
+from evalkit.stats.estimates import Estimate, NonInferiority, holm, mcnemar, t_quantile
 from evalkit.stats.paired import FEWEST_BESIDE, PairedTest, paired_test
 from evalkit.stats.unpaired import Side, UnpairedTest
 from evalkit.suites import Suite, load_suites
@@ -134,20 +134,23 @@ class Judged:
         return (self.test.difference.value - self.lowest) / t_quantile(1 - self.alpha, math.inf)
 
 
-def paired_tests(scores: Mapping[str, TaskScores], suites: Sequence[Suite], margin: float) -> list[Question]:
+def paired_tests(
+    scores: Mapping[str, TaskScores], suites: Sequence[Suite], margin: float, averaged: Sequence[Suite] | None = None
+) -> list[Question]:
     """Return the paired tests of suites and, for two or more of those in the total, of their average.
 
     Args:
         scores: task -> both runs' scores of the same documents; a suite is judged by those of its tasks that are here.
         suites: the suites.
         margin: in percentage points.
+        averaged: those of them that the average is of; None: all in the total.
     """
     tests = []
     for suite in suites:
         own = {task.name: scores[task.name] for task in suite.tasks if task.name in scores}
         weights = dict.fromkeys(own, 1 / len(own))
         tests.append(paired_question(suite.name, part_title(suite, len(own)), own, weights, margin))
-    totalled = [suite for suite in suites if suite.in_total]
+    totalled = [suite for suite in (suites if averaged is None else averaged) if suite.in_total]
     if len(totalled) > 1:
         own, weights = {}, {}
         for suite in totalled:
@@ -165,8 +168,8 @@ def paired_question(
     return Question(
         key,
         title,
-        100 * math.fsum(weights[name] * float(s.candidate.mean()) for name, s in scores.items()),
-        100 * math.fsum(weights[name] * float(s.baseline.mean()) for name, s in scores.items()),
+        100 * math.fsum(weights[name] * s.mean(s.candidate) for name, s in scores.items()),
+        100 * math.fsum(weights[name] * s.mean(s.baseline) for name, s in scores.items()),
         margin_test(scores, weights),
         margin,
         same=all(s.same for s in scores.values()),
@@ -177,11 +180,36 @@ def paired_question(
 def margin_test(scores: Mapping[str, TaskScores], weights: Mapping[str, float] | None = None) -> PairedTest:
     """Return the paired test of a weighted mean of tasks; by default all tasks weigh the same."""
     differences = {name: found.differences for name, found in scores.items()}
-    return paired_test(differences, {name: found.clusters for name, found in scores.items()}, weights)
+    clusters = {name: found.clusters for name, found in scores.items()}
+    scales = {name: found.scales for name, found in scores.items() if found.scales is not None}
+    return paired_test(differences, clusters, weights, scales)
+
+
+def p_of(scores: Sequence[TaskScores], test: PairedTest) -> float:
+    """Return the two-sided p-value of "no difference": McNemar's exact one for a single task that allows it."""
+    if len(scores) == 1 and scores[0].is_exact:
+        moved = scores[0].differences
+        return mcnemar(int((moved > 0).sum()), int((moved < 0).sum())).p_value
+    return test.p_value
+
+
+def suite_p_values(scores: Mapping[str, TaskScores], asked: Sequence[Question]) -> list[float]:
+    """Return the p-values of `paired_tests`; a suite of one task has its task's."""
+    suites = load_suites()
+    found = []
+    for question in asked:
+        tasks = suites[question.key].tasks if question.key in suites else ()
+        own = [scores[task.name] for task in tasks if task.name in scores]
+        found.append(p_of(own, cast(PairedTest, question.source)))
+    return found
 
 
 def unpaired_tests(
-    candidate: Mapping[str, Side], baseline: Mapping[str, Side], suites: Sequence[Suite], margin: float
+    candidate: Mapping[str, Side],
+    baseline: Mapping[str, Side],
+    suites: Sequence[Suite],
+    margin: float,
+    averaged: Sequence[Suite] | None = None,
 ) -> list[Question]:
     """Return the tests of two sets of suite scores of which documents are not known together.
 
@@ -190,6 +218,7 @@ def unpaired_tests(
         baseline: likewise.
         suites: the suites.
         margin: in percentage points.
+        averaged: as for `paired_tests`.
     """
 
     def question(key: str, title: str, own: Side, other: Side, of_suites: Sequence[Suite]) -> Question:
@@ -199,7 +228,7 @@ def unpaired_tests(
         return Question(key, title, 100 * share, 100 * theirs, test, margin, existing=existing)
 
     tests = [question(s.name, s.title, candidate[s.name], baseline[s.name], [s]) for s in suites]
-    totalled = [suite for suite in suites if suite.in_total]
+    totalled = [suite for suite in (suites if averaged is None else averaged) if suite.in_total]
     if len(totalled) > 1:
         own, other = (mean_side([side[s.name] for s in totalled]) for side in (candidate, baseline))
         tests.append(question(AVERAGE, average_title(totalled), own, other, totalled))

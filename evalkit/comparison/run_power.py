@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +20,16 @@ from evalkit.comparison.run_scores import RunScores, run_scores
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
-from evalkit.stats.estimates import Estimate, independent_mean, smallest_detectable
-from evalkit.stats.paired import PairedTest, PlannedTask, planned_test
+from evalkit.stats.estimates import Estimate, independent_mean, smallest_detectable, t_cdf, t_quantile
+from evalkit.stats.paired import PairedTest
+from evalkit.stats.planning import (
+    AtLoss,
+    PlannedTask,
+    factor_to_detect,
+    planned_test,
+    smallest_loss,
+    tilted_test,
+)
 from evalkit.suites import Suite, Task, load_suites, question_group
 from evalkit.tables import Cell, Column, Table, rounded
 
@@ -36,9 +45,11 @@ class Detectable:
         title: the suite.
         kind: ``paired`` or ``unpaired``.
         documents: documents that the run has scored.
-        stderr: standard error of the difference, in percentage points; None where too little changed to know it.
+        stderr: standard error of the difference, in percentage points, paired as `compare` has it (`PairedTest.shown`);
+            None where too little changed to know it.
         fixed: the part of it that more documents do not make smaller: a publication's.
-        test: the paired comparison's test; None: a z-test.
+        at_loss: the paired comparison's test at any true loss; None: a z-test.
+        changes: how many clusters changed between two runs, where that was measured.
     """
 
     title: str
@@ -46,22 +57,23 @@ class Detectable:
     documents: int
     stderr: float | None
     fixed: float = 0.0
-    test: PairedTest | None = None
+    at_loss: AtLoss | None = None
+    changes: float | None = None
 
     def smallest(self, alpha: float, power: float) -> float | None:
         """Return the smallest change, in points, that is detected; None where too little is known."""
         if self.stderr is None:
             return None
-        if self.test is not None:
-            return 100 * self.test.smallest_detectable(alpha, power)
+        if self.at_loss is not None:
+            return 100 * smallest_loss(self.at_loss, alpha, power)
         return smallest_detectable(self.stderr, alpha, power)
 
     def needed(self, effect: float, alpha: float, power: float) -> int | None:
         """Return how many documents detect a change of `effect` points; None if no number does, or none is known."""
         if self.stderr is None:
             return None
-        if self.test is not None:
-            factor = self.test.factor_to_detect(effect / 100, alpha, power)
+        if self.at_loss is not None:
+            factor = factor_to_detect(self.at_loss, effect / 100, alpha, power)
             return None if factor is None else math.ceil(self.documents * factor)
         room = (effect / smallest_detectable(1.0, alpha, power)) ** 2 - self.fixed**2
         return math.ceil(self.documents * (self.stderr**2 - self.fixed**2) / room) if room > 0 else None
@@ -116,8 +128,8 @@ def run_power(
     rows = [*paired, *_unpaired(scores, whole, baseline)]
     notes = [
         f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
-        f"{alpha:g}: paired by the test of `compare`, unpaired by a z-test; errors are those of the run's documents",
-        f"Paired: the differences to {runs[1]} as they are"
+        f"{alpha:g}: paired by the test of evalkit compare, unpaired by a z-test; errors are from the run's documents",
+        f"Paired: the differences to {runs[1]} as they are{_ranges(paired, alpha, power)}"
         if second is not None
         else f"Paired: assumed, not measured: {flips:g} % of documents flip (--flips; a second --run measures it)",
         *(
@@ -154,6 +166,7 @@ def _assumed(scores: RunScores, suites: Sequence[Suite], flips: float) -> Iterat
                 len(tasks) / len(suite.tasks),
                 sizes[tasks[0].name],
                 math.fsum(min(flips, _most_flips(scores, task)) for task in tasks) / len(tasks),
+                len(tasks),
             )
             for tasks in same.values()
         ]
@@ -172,8 +185,9 @@ def _most_flips(scores: RunScores, task: Task) -> float:
 
 
 def _planned(title: str, documents: int, parts: Sequence[PlannedTask]) -> Detectable:
-    test = planned_test(parts)
-    return Detectable(title, "paired", documents, 100 * test.difference.stderr, test=test)
+    return Detectable(
+        title, "paired", documents, 100 * planned_test(parts).shown.stderr, at_loss=partial(planned_test, parts)
+    )
 
 
 def _measured(scores: RunScores, other: RunRecord, suites: Sequence[Suite]) -> Iterator[Detectable]:
@@ -184,10 +198,12 @@ def _measured(scores: RunScores, other: RunRecord, suites: Sequence[Suite]) -> I
             suite for suite in suites if suite.name == question.key or (question.key == AVERAGE and suite.in_total)
         ]
         changes = _changes([found[task.name] for suite in judged for task in suite.tasks])
-        test = question.source.difference
-        stderr = 100 * test.stderr if changes >= FEW_CHANGES else None
-        source = cast(PairedTest, question.source)
-        yield Detectable(question.title, "paired", test.documents, stderr, test=source)
+        test = cast(PairedTest, question.source)
+        stderr = 100 * test.shown.stderr if changes >= FEW_CHANGES else None
+        documents = test.difference.documents
+        yield Detectable(
+            question.title, "paired", documents, stderr, at_loss=partial(tilted_test, test), changes=changes
+        )
 
 
 def _changes(scores: Sequence[TaskScores]) -> float:
@@ -197,6 +213,25 @@ def _changes(scores: Sequence[TaskScores]) -> float:
         for key, difference in zip(of_task.clusters, of_task.differences, strict=True):
             moved[key] = moved.get(key, 0.0) + abs(float(difference))
     return math.fsum(min(1.0, change) for change in moved.values())
+
+
+def _ranges(rows: Sequence[Detectable], alpha: float, power: float) -> str:
+    """Say between which probabilities each suite detects its smallest change, given how many changes were seen.
+
+    So many changes are a Poisson variable, of which the 95 % limits count; the smallest change goes with its root.
+    """
+    from scipy import special
+
+    critical = t_quantile(1 - alpha / 2, math.inf)
+    reach, texts = critical + t_quantile(power, math.inf), []
+    for row in rows:
+        if row.stderr is None or not row.changes:
+            continue
+        limits = special.chdtri(2 * row.changes + 2, 0.025) / 2, special.chdtri(2 * row.changes, 0.975) / 2
+        low, high = (100 * t_cdf(reach * math.sqrt(row.changes / n) - critical, math.inf) for n in limits)
+        texts.append(f"{low:.0f} to {high:.0f} % ({row.title}, {row.changes:.0f} changes)")
+    said = f"; how many change is a matter of chance as well, so that {100 * power:g} % may truly be "
+    return said + ", ".join(texts) if texts else ""
 
 
 def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iterator[Detectable]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.comparison.pairing import cluster_keys, linked_keys, samples_by_task
+from evalkit.comparison.clusters import cluster_keys, linked_keys
+from evalkit.comparison.pairing import samples_by_task
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.reading import has_samples
 from evalkit.stats.estimates import Estimate, Values, suite_mean, suite_stderr
+from evalkit.stats.unpaired import limits, observed, widened
 from evalkit.suites import Suite, question_group
 
 
@@ -32,7 +34,8 @@ class RunScores:
     def suite(self, suite: Suite) -> Estimate | None:
         """Return a suite's average in per cent; None if a task was not run, or has failed documents.
 
-        Without documents the tasks' own standard errors are used, which take documents for independent.
+        Its error is not less than its documents allow: a task that is all right beside others hides its own. Without
+        documents the tasks' own standard errors are used, which take documents for independent.
         """
         values = [self.record.metrics.get(task.name, {}).get(task.headline) for task in suite.tasks]
         known = [v for v in values if v is not None and v.value is not None and v.stderr is not None]
@@ -40,11 +43,17 @@ class RunScores:
             return None
         if self.samples is not None:
             scores, clusters = self.columns(suite)
-            return suite_mean(scores, clusters, scale=100)
+            return observed(suite_mean(scores, clusters), scores, clusters).scaled(100)
         groups = [question_group(task.name) for task in suite.tasks]
         stderr = suite_stderr([float(v.stderr or 0) for v in known], groups)
         mean = sum(float(v.value or 0) for v in known) / len(known)
-        return Estimate(100 * mean, 100 * stderr, sum(v.n for v in known))
+        tasks = [(float(v.value or 0), float(v.stderr or 0), v.n) for v in known]
+        return widened(Estimate(mean, stderr, sum(v.n for v in known)), tasks).scaled(100)
+
+    def interval(self, suite: Suite) -> tuple[float, float]:
+        """Return the ends of the 95 % interval of a suite's average, in per cent, from its documents."""
+        low, high = limits(*self.columns(suite), alpha=0.025)
+        return 100 * low, 100 * high
 
     def cluster_sizes(self, suite: Suite) -> dict[str, Counter[int]]:
         """Return task -> documents that share a cluster -> number of such clusters; without documents all are alone."""

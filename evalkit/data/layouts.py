@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from evalkit.errors import did_you_mean
@@ -185,33 +186,50 @@ def content_sha256(contents: Iterable[list[Any]]) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Passage:
+    """What documents of a layout may share, so that they are not independent.
+
+    Attributes:
+        of: returns it, or "" where a document stands alone. A column that is missing is a `KeyError`.
+        ends: in a context, it stands at the head, up to one of these marks, which may stand in it, too.
+    """
+
+    of: Callable[[Mapping[str, Any]], str]
+    ends: tuple[str, ...]
+
+
+PASSAGES: dict[str, Passage] = {
+    "agieval": Passage(
+        lambda doc: str(doc["query"].partition("Q: ")[0] if "query" in doc else doc["passage"] or ""), ("Q: ",)
+    ),
+    # A page of Wikipedia: what stands before the passage is its title.
+    "boolq": Passage(lambda doc: str(doc["passage"].partition(" -- ")[0]), (" -- ", "\nQuestion: ")),
+}
+"""Layout -> its passage. Documents of other layouts are independent."""
+
+
 def cluster_key(layout: str, doc: Mapping[str, Any]) -> str | None:
     """Return a key shared by documents that are not independent, or None for a document of its own.
 
-    AGIEval questions share a passage, BoolQ questions a Wikipedia page (the passage's title). Standard errors that
-    ignore this are too small (arXiv 2411.00640, section 2.2).
+    AGIEval questions share a passage, BoolQ questions a Wikipedia page. Standard errors that ignore this are too small
+    (arXiv 2411.00640, section 2.2).
     """
-    if layout == "agieval":
-        shared = doc["query"].partition("Q: ")[0] if "query" in doc else doc["passage"] or ""
-    elif layout == "boolq":
-        shared = doc["passage"].partition(" -- ")[0]
-    else:
-        return None
-    return _key(shared)
+    passage = PASSAGES.get(layout)
+    return _key(passage.of(doc)) if passage is not None else None
 
 
 def possible_clusters(layout: str, context: object) -> frozenset[str | None] | None:
     """Return the keys that `cluster_key` can have given to the document of a context; None where it is none of these.
 
-    The passage stands at the head of the context, up to a mark that may stand in the passage, too. A layout without
-    passages gives none, whatever its context is: a text, one a choice (winogrande), or unknown (None).
+    A layout without passages gives none, whatever its context is: a text, one a choice (winogrande), or unknown (None).
     """
-    marks = {"agieval": ("Q: ",), "boolq": (" -- ", "\nQuestion: ")}.get(layout)
-    if marks is None:
+    passage = PASSAGES.get(layout)
+    if passage is None:
         return frozenset([None])
     if not isinstance(context, str):
         return None
-    ends = [found.start() for mark in marks for found in re.finditer(re.escape(mark), context)]
+    ends = [found.start() for mark in passage.ends for found in re.finditer(re.escape(mark), context)]
     if not ends:
         return None
     return frozenset(_key(context[:end]) for end in ends)

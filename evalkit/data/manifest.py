@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from msgspec.structs import asdict
 
-from evalkit.data.layouts import LAYOUTS
+from evalkit.data.layouts import LAYOUTS, PASSAGES
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import SAMPLES, configs_dir, user_path
 from evalkit.suites import load_suites, load_tasks
@@ -101,6 +101,11 @@ def _faults(name: str, facts: DatasetFacts) -> Iterator[tuple[tuple[str, ...], s
     task = load_tasks().get(name)
     if task is not None and task.suite != facts.suite:
         yield ("suite",), f"'{facts.suite}', but the task is one of {task.suite}"
+    if task is not None and max(task.passages or {1: 0}) > 1 and facts.layout not in PASSAGES:
+        what = (
+            "the suite's file gives the task passages, but evalkit/data/layouts.py (PASSAGES) names none of this layout"
+        )
+        yield ("layout",), f"'{facts.layout}': {what}; without it their documents would count as independent"
     parts = PurePosixPath(facts.file).parts
     if not parts or facts.file.startswith("/") or ".." in parts or "\\" in facts.file:
         yield ("file",), f"expected a path inside a folder of data, found '{facts.file}'"

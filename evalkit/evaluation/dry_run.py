@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from evalkit.answering import Request, ScoreRequest, TextRequest
 from evalkit.evaluation.generation_time import measure_texts
-from evalkit.evaluation.preflight import Asked, asked_of
+from evalkit.evaluation.preflight import Requested, asked_of
 from evalkit.evaluation.progress import duration_text
 from evalkit.models.generation import generation_requests
 from evalkit.scoring.generate import MAX_ROWS
@@ -81,7 +81,7 @@ def _table(requests: Mapping[str, Sequence[Request]]) -> str:
     return str(tabulate(rows, headings, tablefmt="github", intfmt=","))
 
 
-def _scoring(model: ScoredLM, asked: Asked, seconds: list[float]) -> Iterator[str]:
+def _scoring(model: ScoredLM, asked: Requested, seconds: list[float]) -> Iterator[str]:
     chosen, share = _some_pairs([task for task, _, _ in asked.pairs])
     requests = model.encode([asked.pairs[k][1:] for k in chosen]).requests
     scale = [share[asked.pairs[k][0]] for k in chosen]

@@ -14,12 +14,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
-from evalkit.answering.asking import ask_scores
+from evalkit.answering.asking import ask_scores, in_use_check
 from evalkit.comparison import comparable
+from evalkit.comparison.clusters import linked_keys
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
 from evalkit.comparison.gate_sequential import Recorded, SequentialGate
-from evalkit.comparison.pairing import data_sha256, linked_keys, same_numbers, samples_by_task
+from evalkit.comparison.pairing import data_sha256, same_numbers, samples_by_task
 from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
@@ -226,7 +227,7 @@ class _Asker:
 
         requests = [r for of_document in built.values() for r in of_document if isinstance(r, ScoreRequest)]
         check_can(self._config.model.name, self._answerer, requests)
-        ledger = Ledger(Nowhere(), before=self._answerer.check_in_use)
+        ledger = Ledger(Nowhere(), before=in_use_check(self._answerer))
         scores = iter(ask_scores(self._answerer, requests, Session(ledger)).answers)
         found: dict[str, list[tuple[float, bool]]] = {name: [] for name in batch}
         for (name, doc_id), of_document in built.items():

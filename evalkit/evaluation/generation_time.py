@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from evalkit.scoring.generate import Generator
-from evalkit.scoring.schedule import READ_TOKENS, Row, common_prefix, in_families
+from evalkit.scoring.schedule import READ_TOKENS, GenerationRow, common_prefix, in_families
 
 # The measurement ends once it has taken so long.
 MEASURED_SECONDS = 1.0
@@ -25,7 +25,7 @@ ENDS = 1 / 100
 
 
 @dataclass
-class Texts:
+class TextTimes:
     """What the first steps of some batches say about all texts of a task.
 
     Attributes:
@@ -70,14 +70,17 @@ class Texts:
 
     def flow(self) -> Counter[int]:
         """Return how many steps will be of how many rows, were the texts as long as drawn by what was seen."""
-        rng, below = random.Random(0), [-survives for survives in self._survival()]
+        below = [-survives for survives in self._survival()]
+        # One from each equal share of the lengths: of few texts, draws would be all short or all long by chance.
+        shares = [(number + 0.5) / self.texts for number in range(self.texts)]
+        random.Random(0).shuffle(shares)
         found: Counter[int] = Counter()
         ends: list[int] = []
         now, left = 0, self.texts
         while left or ends:
             while left and len(ends) < self.rows:
                 left -= 1
-                steps = bisect.bisect_left(below, -rng.random())  # the first token comes with the prompt
+                steps = bisect.bisect_left(below, -shares[left])  # the first token comes with the prompt
                 if steps:
                     heapq.heappush(ends, now + steps)
             if ends:
@@ -121,35 +124,37 @@ def line_through(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
     return y - slope * x, slope
 
 
-def _measure_slots(generator: Generator, rows: Sequence[Row], batch: int, *, warm_up: bool) -> Texts:
+def _measure_slots(generator: Generator, rows: Sequence[GenerationRow], batch: int, *, warm_up: bool) -> TextTimes:
     """Do as `measure_texts` does where rows have slots: few prompts are read, and steps are of as many rows as in the
     run, copies of theirs."""
     tokens = max(row.tokens for row in rows)
     size = min(batch, generator.runner.rows_that_fit(tokens), len(rows))
     ordered = in_families(rows, lambda row: row.prompt_ids, READ_TOKENS)
     most = max(row.request.max_new_tokens for row in rows)
-    found = Texts(1, size, _read_tokens(ordered), most, texts=len(rows))
+    found = TextTimes(1, size, _read_tokens(ordered), most, texts=len(rows))
     if warm_up:
         row = min(rows, key=lambda row: len(row.prompt_ids))
         next(generator.steps([row]))
     chosen = random.Random(0).sample(rows, min(len(rows), MEASURED_BATCHES * MEASURED_PROMPTS))
     for start in range(0, len(chosen), MEASURED_PROMPTS):
         some = chosen[start : start + MEASURED_PROMPTS]
-        copies = [[Row(row.request, row.prompt_ids, []) for _ in range(-(-size // len(some)))] for row in some]
+        copies = [
+            [GenerationRow(row.request, row.prompt_ids, []) for _ in range(-(-size // len(some)))] for row in some
+        ]
         _time_steps(generator, [row for of_one in copies for row in of_one][: max(size, len(some))], found)
         kept = [of_one[0] for of_one in copies]
         found.lengths += [len(row.generated) for row in kept if row.generated]
         found.ended += [row.is_finished for row in kept if row.generated]
         if not start and size > 2:
             # How much of a step's time is the rows'.
-            few = [Row(row.request, row.prompt_ids, []) for row in some[:1] for _ in range(2)]
+            few = [GenerationRow(row.request, row.prompt_ids, []) for row in some[:1] for _ in range(2)]
             _time_steps(generator, few, found)
         if found.seconds > MEASURED_SECONDS and max(found.lengths) > 1:
             break
     return found
 
 
-def _time_steps(generator: Generator, rows: list[Row], found: Texts) -> None:
+def _time_steps(generator: Generator, rows: list[GenerationRow], found: TextTimes) -> None:
     """Run some steps and note their times."""
     clock, active = time.perf_counter(), len(rows)
     begun = found.seconds
@@ -167,7 +172,7 @@ def _time_steps(generator: Generator, rows: list[Row], found: Texts) -> None:
         clock = time.perf_counter()
 
 
-def _read_tokens(rows: Sequence[Row]) -> int:
+def _read_tokens(rows: Sequence[GenerationRow]) -> int:
     """Return how many tokens are read of prompts in this order: not what one has in common with that before it."""
     tokens = 0
     before: tuple[int, ...] = ()
@@ -179,16 +184,17 @@ def _read_tokens(rows: Sequence[Row]) -> int:
     return tokens
 
 
-def measure_texts(generator: Generator, rows: Sequence[Row], batch: int, *, warm_up: bool) -> Texts:
+def measure_texts(generator: Generator, rows: Sequence[GenerationRow], batch: int, *, warm_up: bool) -> TextTimes:
     """Begin some texts of a task, as the run would, and stop them after a few tokens."""
     if generator.uses_slots:
         return _measure_slots(generator, rows, batch, warm_up=warm_up)
-    batch = min(batch, len(rows))
+    # Rows that are run alone (`rotary`) take a pass over the weights each.
+    batch = 1 if any(map(generator.is_alone, rows)) else min(batch, len(rows))
     starts = range(0, len(rows), batch)
     distinct = {row.prompt_ids: None for row in rows}
     mean = sum(map(len, distinct)) / len(distinct)
     most = max(row.request.max_new_tokens for row in rows)
-    found = Texts(len(starts), batch, round(mean * max(len(distinct), len(starts))), most)
+    found = TextTimes(len(starts), batch, round(mean * max(len(distinct), len(starts))), most)
     if warm_up:
         row = min(rows, key=lambda row: len(row.prompt_ids))
         next(generator.steps([row]))

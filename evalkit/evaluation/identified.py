@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.answering import Answerer, FullyDescribed, Work
-from evalkit.answering.asking import description_of, work_of
+from evalkit.answering.asking import abilities_of, description_of, explained, work_of
 from evalkit.errors import ModelError, StoreError
 from evalkit.records.facts import ModelFacts
 from evalkit.records.model import RunFacts, RunRecord
@@ -39,9 +39,11 @@ def identified(name: str, answerer: Answerer) -> Identified:
         answerer: whom to ask.
 
     Raises:
-        ModelError: it fails, says too little, or contradicts itself.
+        ModelError: it is no `Answerer`, fails, says too little, or contradicts itself.
         StoreError: it says what has no place in a record.
     """
+    abilities_of(answerer)
+    _check_in_process(answerer)
     described = description_of(answerer)
     facts = part(ModelFacts, {"name": name, **described}, f"{type(answerer).__name__}.describe")
     try:
@@ -50,6 +52,18 @@ def identified(name: str, answerer: Answerer) -> Identified:
     except ValueError as error:
         raise _contradiction(answerer, error) from None
     return Identified(described, facts, work_of(answerer))
+
+
+def _check_in_process(answerer: Answerer) -> None:
+    who = f"{type(answerer).__name__}.in_process"
+    with explained(answerer, who):
+        found = answerer.in_process
+        if found is None:
+            return
+        from evalkit.models.scored import ScoredLM
+
+        if not isinstance(found, ScoredLM):
+            raise ModelError(f"{who}: expected a ScoredLM (evalkit/models) or None, found {type(found).__name__}")
 
 
 def check_readable(answerer: Answerer, facts: RunFacts) -> None:

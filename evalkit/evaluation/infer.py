@@ -163,8 +163,9 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
         The generated ids, and the clock (seconds) when the prompt was sent and when each of them was known.
     """
     from evalkit.scoring.completion import Decoder
+    from evalkit.scoring.generate_transformers import generate_row
     from evalkit.scoring.requests import GenerationRequest
-    from evalkit.scoring.schedule import Row
+    from evalkit.scoring.schedule import GenerationRow
 
     most = min(prompt.max_new_tokens, lm.max_length - len(ids))
     generator = lm.generator
@@ -181,8 +182,12 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
             repetition_penalty=prompt.repetition_penalty,
             seed=prompt.seed,
         )
-        row = Row(request, tuple(ids), [0])
+        row = GenerationRow(request, tuple(ids), [0])
         with lm.running():
+            if generator.is_alone(row):
+                generate_row(lm.model, row, generator.stopping, writer.push)
+                writer.end()
+                return row.generated, writer.times
             known = 0
             for _ in generator.steps([row], has_drafts=True):
                 for token in row.generated[known:]:

@@ -29,6 +29,7 @@ from evalkit.options import settings_of
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import text_config, vocabulary_size
 from evalkit.scoring.parts import is_out_of_memory
+from evalkit.scoring.rotary import rotary_length
 from evalkit.suites import load_suites
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _FIRST_WORD = re.compile(r"\s*\S*")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """The requests of one run, apart by kind.
 
     Attributes:
@@ -80,12 +81,13 @@ def _always_chat() -> str:
 
 def model_here(answerer: Answerer) -> ScoredLM | None:
     """Return the model itself, if it is in this process."""
-    if answerer.in_process is None:
+    found = answerer.in_process
+    if found is None:
         return None
     from evalkit.models.scored import ScoredLM
 
-    assert isinstance(answerer.in_process, ScoredLM), "in_process: the model of models/scored.py, or None"
-    return answerer.in_process
+    assert isinstance(found, ScoredLM)  # `identified` has looked
+    return found
 
 
 def check_asked(name: str, answerer: Answerer, requests: Mapping[str, Sequence[Request]]) -> list[str]:
@@ -168,7 +170,7 @@ def check_alone(
     ]
 
 
-def check_requests(name: str, model: ScoredLM, asked: Asked) -> list[str]:
+def check_requests(name: str, model: ScoredLM, asked: Requested) -> list[str]:
     """Look at the requests.
 
     Args:
@@ -187,10 +189,15 @@ def check_requests(name: str, model: ScoredLM, asked: Asked) -> list[str]:
     _reachable_tokens(name, model, asked)
     _empty_contexts(name, model, asked)
     _long_continuations(model, asked)
-    return [*_cut_prompts(model, asked), *_cut_requests(model, asked), *_joins(model, asked)]
+    return [
+        *_cut_prompts(model, asked),
+        *_cut_requests(model, asked),
+        *_long_rows(model, asked),
+        *_joins(model, asked),
+    ]
 
 
-def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Asked:
+def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Requested:
     """Return requests as the model will see them; a text that is wanted several times is there once."""
     pairs, prompts = [], []
     for name, of_task in requests.items():
@@ -200,7 +207,7 @@ def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Aske
             elif request.sample == 0:
                 shown = model.in_chat_template(request)
                 prompts.append((name, shown.prompt, int(shown.settings.get("max_gen_toks", model.max_gen_toks))))
-    return Asked(tuple(pairs), tuple(prompts))
+    return Requested(tuple(pairs), tuple(prompts))
 
 
 # --- the model alone -------------------------------------------------------------------------------------------------
@@ -354,7 +361,7 @@ def _is_gemma(model: ScoredLM) -> bool:
 # --- the requests ----------------------------------------------------------------------------------------------------
 
 
-def _room(model: ScoredLM, asked: Asked) -> None:
+def _room(model: ScoredLM, asked: Requested) -> None:
     """Raise ConfigError where the new tokens of a task leave no room for a prompt."""
     context = int(model.max_length)
     wanted = {task: new for task, _, new in asked.prompts}
@@ -371,7 +378,7 @@ def _room(model: ScoredLM, asked: Asked) -> None:
     )
 
 
-def _reachable_tokens(name: str, model: ScoredLM, asked: Asked) -> None:
+def _reachable_tokens(name: str, model: ScoredLM, asked: Requested) -> None:
     texts = dict.fromkeys(text for _, *pair in asked.pairs for text in pair)
     check_texts(name, model, texts | dict.fromkeys(prompt for _, prompt, _ in asked.prompts))
 
@@ -388,7 +395,7 @@ def check_texts(name: str, model: ScoredLM, texts: Iterable[str]) -> None:
             )
 
 
-def _empty_contexts(name: str, model: ScoredLM, asked: Asked) -> None:
+def _empty_contexts(name: str, model: ScoredLM, asked: Requested) -> None:
     """Raise ModelError where an empty context needs a BOS or EOS token that is not there or has no embedding."""
     prefix = model.prefix_token_id
     empty = sorted({task for task, context, _ in asked.pairs if not context.strip()})
@@ -401,7 +408,7 @@ def _empty_contexts(name: str, model: ScoredLM, asked: Asked) -> None:
     )
 
 
-def _long_continuations(model: ScoredLM, asked: Asked) -> None:
+def _long_continuations(model: ScoredLM, asked: Requested) -> None:
     """Raise ConfigError where a continuation alone is longer than the context: it cannot be scored at all."""
     context = int(model.max_length)
     near = {(c, k): task for task, c, k in asked.pairs if _bytes(k) > context}
@@ -417,7 +424,7 @@ def _long_continuations(model: ScoredLM, asked: Asked) -> None:
         )
 
 
-def _cut_prompts(model: ScoredLM, asked: Asked) -> Iterable[str]:
+def _cut_prompts(model: ScoredLM, asked: Requested) -> Iterable[str]:
     """Prompts of generation that are longer than context minus new tokens."""
     context = int(model.max_length)
     by_task: dict[tuple[str, int], list[str]] = {}
@@ -436,7 +443,7 @@ def _cut_prompts(model: ScoredLM, asked: Asked) -> Iterable[str]:
             )
 
 
-def _cut_requests(model: ScoredLM, asked: Asked) -> Iterable[str]:
+def _cut_requests(model: ScoredLM, asked: Requested) -> Iterable[str]:
     """Log-likelihood requests with more tokens than the context: their beginning is cut."""
     context = int(model.max_length)
     near = [(task, c + k) for task, c, k in asked.pairs if _bytes(c) + _bytes(k) > context]
@@ -464,7 +471,24 @@ def _cut_requests(model: ScoredLM, asked: Asked) -> Iterable[str]:
     )
 
 
-def _joins(model: ScoredLM, asked: Asked) -> Iterable[str]:
+def _long_rows(model: ScoredLM, asked: Requested) -> Iterable[str]:
+    """Rows beyond the length at which the model's rotary embeddings change: each is run alone."""
+    length = rotary_length(text_config(model.model))
+    if length is None or length >= int(model.max_length):
+        return
+    pairs = [c + k for _, c, k in asked.pairs if _bytes(c) + _bytes(k) > length]
+    prompts = [(prompt, new) for _, prompt, new in asked.prompts if _bytes(prompt) + 2 + new > length]
+    found = _encoded(model, [*pairs, *(prompt for prompt, _ in prompts)], bool(model.add_bos_token))
+    long = sum(len(found[text]) - 1 > length for text in pairs)
+    long += sum(len(found[prompt]) + new > length for prompt, new in prompts)
+    if long:
+        yield (
+            f"{long:,} of {len(asked.pairs) + len(asked.prompts):,} requests may become longer than {length:,} tokens, "
+            "where this model's rotary embeddings change with the longest row of a batch: each of them is run alone"
+        )
+
+
+def _joins(model: ScoredLM, asked: Requested) -> Iterable[str]:
     """Requests in which one token reaches over the join of context and continuation."""
     joins: dict[tuple[str, str], list[str]] = {}
     for task, context, continuation in asked.pairs:

@@ -20,13 +20,25 @@ _SECONDS = 3.0
 
 
 def check_ready(
-    config: RunConfig, names: Iterable[str], sources: Mapping[str, DataSource], say: Callable[[str], None]
+    config: RunConfig,
+    names: Iterable[str],
+    sources: Mapping[str, DataSource],
+    say: Callable[[str], None],
+    *,
+    is_made: bool = False,
 ) -> None:
     """Check what a run needs before any data is loaded.
 
+    Args:
+        config: the run.
+        names: its tasks.
+        sources: of their documents, by suite.
+        say: receives one line of progress at a time.
+        is_made: the caller makes who answers, whatever the model is called.
+
     Raises:
         ConfigError: a system prompt that no template would take.
-        ModelError: packages are missing, no such model folder, no such device.
+        ModelError: packages are missing, no such model folder, no such device, no such engine here.
         DataError: a source does not have one of the tasks.
     """
     chat = with_chat(names)
@@ -34,16 +46,25 @@ def check_ready(
         raise ConfigError(f"--system with the suite {chat[0]} needs --apply-chat-template: it is the template's")
     check_packages()
     check_sources(names, sources)
+    from evalkit.models.adapters import adapter_of
+
+    is_elsewhere = is_made or adapter_of(config.model.name) is not None
+    if (not is_elsewhere and _needs_hub(config)) or any(source.kind == "hub" for source in sources.values()):
+        go_offline_without_hub(say)
+
+
+def _needs_hub(config: RunConfig) -> bool:
+    """Check device and name of a model for this process; return whether the Hugging Face hub is to be asked for it."""
     from evalkit.models import devices
     from evalkit.models.checkpoints import find_local
-    from evalkit.models.openmind import activate_npu, choose_loader
+    from evalkit.models.openmind import activate_npu, check_engine, choose_loader
 
-    devices.choose(config.model.device, activate_npu)
+    device = devices.choose(config.model.device, activate_npu)
+    if config.model.engine == "vllm":
+        check_engine(config.model, device.type)
     names_of_model = (config.model.name, config.model.tokenizer)
     remote = [name for name in names_of_model if name and name != TINY and find_local(name) is None]
-    loader = choose_loader(config.model.loader) if remote else "transformers"
-    if any(source.kind == "hub" for source in sources.values()) or (remote and loader == "transformers"):
-        go_offline_without_hub(say)
+    return bool(remote) and choose_loader(config.model.loader) == "transformers"
 
 
 def check_sources(names: Iterable[str], sources: Mapping[str, DataSource]) -> None:

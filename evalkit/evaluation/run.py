@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from evalkit.answering import Answerer, Session, Work
+from evalkit.answering.asking import in_use_check
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import StoreError
@@ -32,12 +33,14 @@ from evalkit.records.model import Work as WorkDone
 from evalkit.records.samples import Sample, disputed_programs
 from evalkit.report.run_report import disputed_text, requests_text, run_report
 from evalkit.results.writing import part, write_run
+from evalkit.sandbox.extract import remark_lines
 from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import SCORES, Source
 from evalkit.suites import load_suites, with_chat, with_programs
 from evalkit.tasks.documents import load_all
+from evalkit.tasks.humaneval import CHAT
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
@@ -92,7 +95,7 @@ def run(
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
     if config.reuse:
         runs.check_source(user_path(config.reuse))
-    check_ready(config, names, sources, say)
+    check_ready(config, names, sources, say, is_made=load is not None)
     data = load_all(names, sources, config.limit, say)
     tasks = _tasks(names, sources)
     parent = _folder_of_runs(config)
@@ -124,7 +127,8 @@ def run(
             work=WorkDone(reused_from=wanted["reuse"]),
         )
         check_readable(answerer, facts)
-        plan, findings = _look(config, tasks, answerer, say, clock, chat=bool(with_chat(names)))
+        remarks = source.remarks if source is not None else ()
+        plan, findings = _look(config, tasks, answerer, say, clock, remarks, chat=bool(with_chat(names)))
         if plan is not None:
             return Finished(None, plan)
 
@@ -146,7 +150,7 @@ def run(
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
         disputed = disputed_programs(samples)
-        for line in disputed_text(disputed):
+        for line in [*disputed_text(disputed), *remark_lines(_chat_details(samples))]:
             say(line)
         sessions = runs.read_sessions(opened.folder)
         facts = replace(
@@ -177,12 +181,13 @@ def _tasks(names: Sequence[str], sources: Mapping[str, DataSource]) -> Tasks:
 
 
 def _look(
-    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, *, chat: bool
+    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, remarks: Sequence[str], *, chat: bool
 ) -> tuple[str | None, list[str]]:
     """Build all requests; return the plan where only that is wanted, and the warnings.
 
     Args:
         clock: `time.monotonic` at the beginning.
+        remarks: warnings that there are already.
         chat: whether some task always asks through the chat template.
 
     Raises:
@@ -190,7 +195,7 @@ def _look(
     """
     from evalkit.evaluation.preflight import check_answerer, check_asked, model_here
 
-    findings = check_answerer(config, answerer, chat=chat)
+    findings = [*remarks, *check_answerer(config, answerer, chat=chat)]
     tasks.build(config, answerer)
     requests = tasks.requests()
     findings += check_asked(config.model.name, answerer, requests)
@@ -280,7 +285,7 @@ def _open_run(
             ),
             held=signals.held,
             check=signals.check,
-            before=answerer.check_in_use,
+            before=in_use_check(answerer),
         )
     except BaseException:
         opened.journal.close()
@@ -322,6 +327,13 @@ def _protocol(names: Sequence[str]) -> str:
 
 def _numerics(found: Recheck | None) -> Numerics | None:
     return None if found is None else Numerics(**found.to_dict(), summary=found.describe())
+
+
+def _chat_details(samples: Iterable[Sample]) -> Iterator[tuple[str, str]]:
+    """Yield task id and verdict's detail of each program that was taken out of a chat model's answer."""
+    for sample in samples:
+        if sample.task == CHAT:
+            yield from ((verdict["task_id"], verdict["detail"]) for verdict in sample.details.get("verdicts", ()))
 
 
 def _isolation(samples: Sequence[Sample]) -> str | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ModelIdentity:
+class LoadedIdentity:
     """What answers depend on, on the model's side.
 
     Attributes:
@@ -82,12 +82,12 @@ class ModelIdentity:
         }
 
 
-def of(lm: OpenMindLM, quantization: str | None) -> ModelIdentity:
+def of(lm: OpenMindLM, quantization: str | None) -> LoadedIdentity:
     """Return the identity of a loaded model; reads its files, as `fingerprint` says."""
     folder = lm.checkpoint.folder if lm.checkpoint else None
     tokenizer_folder = lm.tokenizer_checkpoint.folder if lm.tokenizer_checkpoint else None
     adapter = fingerprint.of_listing(lm.adapter_files) if lm.adapter_files else None
-    return ModelIdentity(
+    return LoadedIdentity(
         model_fingerprint=tiny.fingerprint()
         if folder is None
         else fingerprint.of_folder(folder, lm.weights.files, lm.adapter_files),

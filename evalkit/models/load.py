@@ -7,26 +7,24 @@ from collections.abc import Callable
 import torch
 
 from evalkit.answering import Answerer
-from evalkit.answering.asking import description_of, work_of
+from evalkit.answering.asking import description_of, explained, work_of
 from evalkit.config import ModelConfig
 from evalkit.errors import ModelError
+from evalkit.models.adapters import adapter_of
 from evalkit.models.openmind import OpenMindLM
 
 
 def answerer_of(config: ModelConfig, say: Callable[[str], None]) -> Answerer:
-    """Return who answers in a model's name: the one place where other adapters than the model here are hooked in.
-
-    An adapter is imported by the branch that wants it, so that nobody else needs its library::
-
-        if config.name == "bigrams":
-            from evalkit.models.bigrams import bigrams
-
-            return bigrams()
+    """Return who answers in a model's name: an adapter (`evalkit.models.adapters`), or the model in this process.
 
     Raises:
         ModelError: in one line, why the model cannot be used here.
     """
-    return _load(config, say)
+    make = adapter_of(config.name)
+    if make is None:
+        return _load(config, say)
+    with explained(None, f"{config.name}: its adapter"):
+        return make(config, say)
 
 
 def load(config: ModelConfig, say: Callable[[str], None]) -> OpenMindLM:
@@ -35,10 +33,9 @@ def load(config: ModelConfig, say: Callable[[str], None]) -> OpenMindLM:
     Raises:
         ModelError: in one line, why the model cannot be used here; it answers elsewhere.
     """
-    answerer = answerer_of(config, say)
-    if not isinstance(answerer, OpenMindLM):
+    if adapter_of(config.name) is not None:
         raise ModelError(f"{config.name}: answers elsewhere, and this needs a model in this process; use evalkit run")
-    return answerer
+    return _load(config, say)
 
 
 def _load(config: ModelConfig, say: Callable[[str], None]) -> OpenMindLM:

@@ -103,7 +103,7 @@ class OpenMindLM(ScoredLM):
             hide_broken_torch_npu()
         chosen_dtype = devices.choose_dtype(config.dtype, target)
         if config.engine == "vllm":
-            _check_engine(config, target.type)
+            check_engine(config, target.type)
         if config.name == TINY:
             self.loader = "built-in"
             self.checkpoint: Checkpoint | None = None
@@ -274,7 +274,7 @@ class OpenMindLM(ScoredLM):
         return text
 
 
-def _check_engine(config: ModelConfig, device: str) -> None:
+def check_engine(config: ModelConfig, device: str) -> None:
     """Raise `ModelError` where it is known before anything is loaded that vLLM cannot generate for this model."""
     from evalkit.models import vllm_engine
 

@@ -41,7 +41,7 @@ from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.parts import is_out_of_memory
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
-from evalkit.scoring.schedule import Row
+from evalkit.scoring.schedule import GenerationRow
 from evalkit.store.sections import FailedText, Prompt, plan_batches, plan_texts
 from evalkit.streams import redirected, target_of
 
@@ -56,13 +56,13 @@ CPU_BATCH_BYTES = 1 << 30
 class Streams(Protocol):
     """Who generates texts that are begun while others are under way: `Generator`, or an engine beside the model."""
 
-    def rows(self, requests: Sequence[GenerationRequest]) -> list[Row]:
+    def rows(self, requests: Sequence[GenerationRequest]) -> list[GenerationRow]:
         """Return the completions to be made."""
         ...
 
     def stream(
-        self, rows: Sequence[Row], *, waiting: Iterable[Row] | None = None, max_rows: int = MAX_ROWS
-    ) -> Iterator[tuple[Row, str | None]]:
+        self, rows: Sequence[GenerationRow], *, waiting: Iterable[GenerationRow] | None = None, max_rows: int = MAX_ROWS
+    ) -> Iterator[tuple[GenerationRow, str | None]]:
         """Yield each row that is finished, with its text."""
         ...
 
@@ -333,7 +333,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         texts: dict[int, str | None] = {}
         seen: set[int] = set()
 
-        def waiting() -> Iterator[Row]:
+        def waiting() -> Iterator[GenerationRow]:
             for number, positions in batches:
                 begun[number] = positions
                 for row in dict.fromkeys(row_of[position] for position in positions):

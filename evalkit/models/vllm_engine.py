@@ -29,8 +29,8 @@ from evalkit.scoring.generate_choice import PROBE_TOKENS, difference, probe_prom
 from evalkit.scoring.memory import free_bytes, model_device
 from evalkit.scoring.parts import release_cache
 from evalkit.scoring.requests import GenerationRequest
-from evalkit.scoring.schedule import READ_TOKENS, Row, in_families, make_rows
-from evalkit.scoring.stopping import Stopping, Watch
+from evalkit.scoring.schedule import READ_TOKENS, GenerationRow, in_families, make_rows
+from evalkit.scoring.stopping import EndWatch, Stopping
 
 # Set where the user has not: one process, so that the order of work is always the same; nothing on standard output,
 # which is the report's.
@@ -119,7 +119,7 @@ class VllmGenerator:
                 f"{self._device}; choose the same with --device, or install the vllm that is made for it"
             )
 
-    def rows(self, requests: Sequence[GenerationRequest]) -> list[Row]:
+    def rows(self, requests: Sequence[GenerationRequest]) -> list[GenerationRow]:
         """Return the completions to be made; their token ids are those that the model in this process would get.
 
         Raises:
@@ -140,8 +140,8 @@ class VllmGenerator:
         return make_rows(requests, encoded, self._max_length)
 
     def stream(
-        self, rows: Sequence[Row], *, waiting: Iterable[Row] | None = None, max_rows: int = 64
-    ) -> Iterator[tuple[Row, str | None]]:
+        self, rows: Sequence[GenerationRow], *, waiting: Iterable[GenerationRow] | None = None, max_rows: int = 64
+    ) -> Iterator[tuple[GenerationRow, str | None]]:
         """Generate for rows; yields each as soon as it is finished, with its text, None where vLLM gave no numbers.
 
         Args:
@@ -154,7 +154,7 @@ class VllmGenerator:
         """
         source = iter(in_families(rows, lambda row: row.prompt_ids, READ_TOKENS) if waiting is None else waiting)
         engine: Any = None
-        active: dict[str, tuple[Row, Watch]] = {}
+        active: dict[str, tuple[GenerationRow, EndWatch]] = {}
         try:
             while True:
                 while len(active) < max_rows and (row := next(source, None)) is not None:
@@ -192,7 +192,7 @@ class VllmGenerator:
             if active:
                 engine.abort_request(list(active))
 
-    def _text(self, row: Row) -> str | None:
+    def _text(self, row: GenerationRow) -> str | None:
         if row.has_failed:
             return None
         whole = self._stopping.decoder.completion(row.prompt_ids, row.generated)
@@ -256,7 +256,7 @@ class VllmGenerator:
                 f"{found:.2g} nats on a probe), so that its texts would be another model's; leave --engine out"
             )
 
-    def _add(self, engine: Any, row: Row) -> str:
+    def _add(self, engine: Any, row: GenerationRow) -> str:
         request = row.request
         wish: dict[str, Any] = {
             "temperature": request.temperature,

@@ -43,7 +43,7 @@ def baselines_table(warn: Callable[[str], None] | None = None) -> Table:
         )
         for baseline in found
     )
-    notes = ["Averages as printed by the source; `evalkit audit` checks them"]
+    notes = ["Averages as printed by the source; evalkit audit checks them"]
     notes += [f"HumanEval of {b.slug}: {b.humaneval.note}" for b in found if b.humaneval is not None]
     return Table("", tuple(columns), rows, tuple(notes))
 

@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import ConfigError
 from evalkit.records.samples import Sample
 from evalkit.results.reading import read_run, read_samples
+from evalkit.sandbox.extract import remark_lines
 from evalkit.sandbox.verdict import disputed_lines, is_disputed
 
 # Lines of a program's own output that are shown.
@@ -37,7 +38,7 @@ def completions(folder: Path, *, failed_only: bool = False, problems: Iterable[s
     if wanted - known:
         raise ConfigError(f"{folder}: no problem '{sorted(wanted - known)[0]}' in this run")
     shown = passed = total = 0
-    disputed = []
+    disputed, remarks = [], []
     for sample in samples:
         for number, verdict in enumerate(sample.details["verdicts"]):
             if wanted and verdict["task_id"] not in wanted:
@@ -45,11 +46,12 @@ def completions(folder: Path, *, failed_only: bool = False, problems: Iterable[s
             total += 1
             passed += verdict["passed"]
             disputed.append((verdict["task_id"], is_disputed(verdict)))
+            remarks.append((verdict["task_id"], verdict["detail"]))
             if failed_only and verdict["passed"]:
                 continue
             shown += 1
             yield _block(sample, number, verdict)
-    yield "\n".join([*disputed_lines(disputed), f"{passed} of {total} passed; {shown} shown"])
+    yield "\n".join([*remark_lines(remarks), *disputed_lines(disputed), f"{passed} of {total} passed; {shown} shown"])
 
 
 def _block(sample: Sample, number: int, verdict: dict[str, Any]) -> str:

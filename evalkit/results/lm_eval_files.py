@@ -397,9 +397,10 @@ def _cluster(task: str, doc: Any) -> str | None:
     known = load_tasks().get(task)
     if known is None or not isinstance(doc, dict):
         return None
-    layout = find_dataset(task).layout
-    has = isinstance(doc.get("passage"), str) or (layout == "agieval" and isinstance(doc.get("query"), str))
-    return cluster_key(layout, doc) if has else None
+    try:
+        return cluster_key(find_dataset(task).layout, doc)
+    except (KeyError, AttributeError):
+        return None  # columns of another form of the data
 
 
 def _logprob(resp: Any) -> tuple[float | None, bool]:

@@ -14,7 +14,8 @@
     choice.py    choose_scorer: the forest where it is exact for this model, else plain, with the reason
     attention.py which mask a model should be given; blocks.py: attention without one
     head.py      logits of the wanted positions only, for any causal model
-    memory.py    how many tokens fit
+    rotary.py    rotary embeddings that change with the length of a row
+    memory.py    how many tokens fit; host_memory.py: what this process may have
     soundness.py whether this is a causal model that gives numbers
     recheck.py   a share of the requests again in float32: what the dtype and the packing changed
 

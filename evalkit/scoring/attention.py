@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evalkit.scoring.memory import model_device, text_config
+from evalkit.scoring.rotary import rotary_length
 
 TREE_TOKENS = 4096
 """Greatest tree. With dense masks the cost of attention keeps trees well below it."""
@@ -41,7 +42,7 @@ def attention_of(model: Any) -> Attention:
     """Read from the configuration which mask a model should be given.
 
     Sliding windows: a window in all layers goes into the mask; mixed layers get a mask each. Rotary embeddings that
-    change with the length (``longrope``, ``dynamic``) and chunked attention: trees stay below the length at which
+    change with the length (``rotary``) and chunked attention: trees stay below the length at which
     they change, and longer rows are scored by the model's own causal attention.
     """
     config = text_config(model)
@@ -50,11 +51,7 @@ def attention_of(model: Any) -> Attention:
     if getattr(config, "use_sliding_window", True) is False or (kinds and "sliding_attention" not in kinds):
         window = None
     limit = TREE_TOKENS
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    if str(rope.get("rope_type", rope.get("type", ""))) in {"longrope", "su", "dynamic"}:
-        original = rope.get("original_max_position_embeddings")
-        original = original or getattr(config, "original_max_position_embeddings", None)
-        limit = min(limit, int(original or config.max_position_embeddings))
+    limit = min(limit, rotary_length(config) or limit)
     chunk = getattr(config, "attention_chunk_size", None)
     if chunk:
         limit = min(limit, int(chunk))

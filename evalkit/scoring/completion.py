@@ -12,6 +12,9 @@ What is decoded and what is not: special tokens are left out; the tokenizer's "c
 b``) is off, since the tokens do not say it. The ids of special tokens are dropped before anything is decoded, since
 ``skip_special_tokens`` compares texts: tokenizers 0.23 keeps a special token whose ``normalized`` is true where the
 normalizer changes its text (Llama 2's puts a mark before it).
+
+Stop strings are looked for in what the model wrote, special tokens included, as lm-eval's ``hf`` looks for them: a
+task may stop at ``<|im_end|>``, which is no text and need not be the tokenizer's end token.
 """
 
 from __future__ import annotations
@@ -35,11 +38,15 @@ class Decoder:
 
     Args:
         tokenizer: a transformers tokenizer.
+
+    Attributes:
+        special: ids of its special tokens, which are no text.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._special = special_ids(tokenizer)
+        self.special = special_ids(tokenizer)
+        self._written: dict[int, str] = {}
         self._options: dict[str, Any] = {"skip_special_tokens": True}
         try:
             known = inspect.signature(tokenizer.decode).parameters
@@ -54,15 +61,23 @@ class Decoder:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens that begin a text, without those that are special."""
-        text_ids = [token for token in ids if token not in self._special]
+        return self._decoded([token for token in ids if token not in self.special])
+
+    def written(self, token: int) -> str:
+        """Return how the tokenizer writes a special token."""
+        if token not in self._written:
+            self._written[token] = self._decoded([token], skip_special_tokens=False)
+        return self._written[token]
+
+    def _decoded(self, ids: Sequence[int], **options: Any) -> str:
         try:
-            return str(self._tokenizer.decode(text_ids, **self._options))
+            return str(self._tokenizer.decode(ids, **self._options | options))
         except (TypeError, ValueError):
             if len(self._options) == 1:
                 raise
             # Tokenizers of a model's own code may take fewer arguments than they say.
             self._options = {"skip_special_tokens": True}
-            return str(self._tokenizer.decode(text_ids, **self._options))
+            return str(self._tokenizer.decode(ids, **self._options | options))
 
     def end_of(self, prompt_ids: Sequence[int]) -> list[int]:
         """Return the last tokens of a prompt, as many as new tokens must be decoded with.
@@ -114,7 +129,6 @@ class Stream:
     Args:
         decoder: of the tokenizer.
         prompt_ids: the prompt's tokens, as the model was given them.
-
     """
 
     def __init__(self, decoder: Decoder, prompt_ids: Sequence[int]) -> None:
@@ -125,6 +139,8 @@ class Stream:
         # The text up to the last border, in pieces, and what may still change.
         self._settled: list[str] = []
         self._piece = ""
+        # What stop strings are looked for in, settled likewise: special tokens as they are written, too.
+        self._searched: list[str] = []
 
     @property
     def text(self) -> str:
@@ -132,25 +148,35 @@ class Stream:
         return "".join(self._settled) + self._piece
 
     def push(self, token: int, stops: Sequence[str] = ()) -> bool:
-        """Add a token; returns whether the text now has one of the stop strings that it did not have before."""
+        """Add a token; returns whether one of the stop strings now is in what was written that was not before.
+
+        Special tokens count there, and are left out of `text`.
+        """
+        near = self._end(max(map(len, stops), default=1) - 1)
+        if token in self._decoder.special:
+            mark = self._decoder.written(token)
+            # Bytes of a character that come before it are none there, whatever `text` makes of them later.
+            self._searched += [self._piece, mark]
+            near += self._piece + mark
+            return any(stop in near for stop in stops)
         self._ids.append(token)
         border = self._borders[-1]
         begin = next((b for b in reversed(self._borders) if border - b >= CONTEXT_TOKENS), 0)
         self._piece = self._decoder.added(self._ids[begin:border], self._ids[border:])
         # What came before may hold all but the last character of a stop string.
-        near = self._end(max(map(len, stops), default=1) - 1) + self._piece
-        found = any(stop in near for stop in stops)
+        near += self._piece
         is_waiting = (not self._piece or self._piece.endswith(_REPLACEMENT)) and len(self._ids) - border < _LONGEST_WAIT
         if not is_waiting:
             self._settled.append(self._piece)
+            self._searched.append(self._piece)
             self._piece = ""
             self._borders.append(len(self._ids))
-        return found
+        return any(stop in near for stop in stops)
 
     def _end(self, length: int) -> str:
-        """Return the last characters of the settled text; looks at no more pieces than they lie in."""
+        """Return the last characters that are searched and settled; looks at no more pieces than they lie in."""
         pieces: list[str] = []
-        for piece in reversed(self._settled):
+        for piece in reversed(self._searched):
             if length <= 0:
                 break
             pieces.append(piece[-length:])

@@ -8,6 +8,7 @@ instead of once a stop string over the whole batch (``completion.Stream``).
 
 Models that slots are not for (their positions come from a mask, or change with the batch's longest row) are generated
 for batch by batch, with keys and values that grow (``runner``): there rows that are finished leave, and none joins.
+Rows that may become longer than the model's rotary embeddings stay the same for are run alone (``rotary``).
 
 As in lm-eval: prompts are cut on the left to max_length - max_new_tokens; the text ends before the first stop string,
 the stop strings being applied in their order; special tokens are not part of the text. Not as in lm-eval's ``hf``: the
@@ -28,14 +29,16 @@ import torch
 from evalkit.errors import ModelError
 from evalkit.scoring.drafts import Drafts, Text
 from evalkit.scoring.encode import encode_strings
+from evalkit.scoring.generate_transformers import generate_row
 from evalkit.scoring.parts import Budget, halved, in_parts, is_out_of_memory, release_cache
 from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.requests import GenerationRequest
+from evalkit.scoring.rotary import Rotary
 from evalkit.scoring.runner import ModelRunner
 from evalkit.scoring.sampling import choose
-from evalkit.scoring.schedule import READ_TOKENS, Batch, Flow, Row, in_families, make_rows
+from evalkit.scoring.schedule import READ_TOKENS, Batch, Flow, GenerationRow, in_families, make_rows
 from evalkit.scoring.slots import Slots, why_no_slots
-from evalkit.scoring.stopping import Stopping, Watch
+from evalkit.scoring.stopping import EndWatch, Stopping
 
 MAX_ROWS = 64
 """Greatest number of rows of a batch."""
@@ -52,8 +55,8 @@ class Making:
         match: tokens before the draft that agreed with where it is from.
     """
 
-    row: Row
-    watch: Watch
+    row: GenerationRow
+    watch: EndWatch
     text: Text | None = None
     draft: list[int] = field(default_factory=list)
     match: int = 0
@@ -77,6 +80,7 @@ class Generator:
     Attributes:
         is_invariant: a row's numbers were seen not to depend on what else is in the batch, to the bit; for whoever
             tried it to set.
+        rotary: says which rows are run alone.
         drafts: several tokens of a row may be looked at in one step, since that, too, was seen to change no bit.
         guesses: what the drafts are from.
     """
@@ -97,6 +101,7 @@ class Generator:
         self.stopping = Stopping(model, tokenizer)
         self._add_special_tokens = add_special_tokens
         self._budget = Budget(max_rows)
+        self.rotary = Rotary(model)
         self.uses_slots = uses_slots and why_no_slots(model) is None
         self.is_invariant = False
         self.drafts = False
@@ -115,6 +120,10 @@ class Generator:
         multiple = 1 if self.prepacked or not on_cpu else 4 * torch.get_num_threads()
         return Slots(self.runner.model, rows, tokens, row_multiple=multiple)
 
+    def is_alone(self, row: GenerationRow) -> bool:
+        """Whether a row is run alone, since the model's positions change with its length."""
+        return self.rotary.is_long(row.tokens)
+
     def generate(self, requests: Sequence[GenerationRequest]) -> list[str | None]:
         """Return the completions, in the order of the requests; None where the model's logits were not finite.
 
@@ -129,8 +138,8 @@ class Generator:
         return texts
 
     def stream(
-        self, rows: Sequence[Row], *, waiting: Iterable[Row] | None = None, max_rows: int = MAX_ROWS
-    ) -> Iterator[tuple[Row, str | None]]:
+        self, rows: Sequence[GenerationRow], *, waiting: Iterable[GenerationRow] | None = None, max_rows: int = MAX_ROWS
+    ) -> Iterator[tuple[GenerationRow, str | None]]:
         """Generate for rows; yields each as soon as it is finished, with its text.
 
         Args:
@@ -142,7 +151,10 @@ class Generator:
         if not rows:
             return
         if not self.uses_slots:
-            for row in self._finished(list(rows)):
+            for row in self._finished([row for row in rows if not self.is_alone(row)]):
+                yield row, self._text(row)
+            for row in filter(self.is_alone, rows):
+                generate_row(self.runner.model, row, self.stopping)
                 yield row, self._text(row)
             return
         if waiting is None:
@@ -173,7 +185,7 @@ class Generator:
             flow.start_again()
 
     @torch.inference_mode()
-    def _flow(self, flow: Flow, slots: Slots, *, has_drafts: bool) -> Iterator[list[Row]]:
+    def _flow(self, flow: Flow, slots: Slots, *, has_drafts: bool) -> Iterator[list[GenerationRow]]:
         """Generate a token a step, or more, for each row of a flow in slots; yields the rows that this finishes."""
         making: dict[int, Making] = {}
         while True:
@@ -208,7 +220,7 @@ class Generator:
                 finished.append(row)
             yield finished
 
-    def _begin(self, row: Row, *, has_drafts: bool) -> Making:
+    def _begin(self, row: GenerationRow, *, has_drafts: bool) -> Making:
         watch = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
         return Making(row, watch, self.guesses.begin(row.prompt_ids) if has_drafts else None)
 
@@ -264,13 +276,13 @@ class Generator:
         if one.text is not None:
             self.guesses.push(one.text, token)
 
-    def _text(self, row: Row) -> str | None:
+    def _text(self, row: GenerationRow) -> str | None:
         if row.has_failed:
             return None
         whole = self.stopping.decoder.completion(row.prompt_ids, row.generated)
         return self.stopping.cut(whole, row.request.until)
 
-    def rows(self, requests: Sequence[GenerationRequest]) -> list[Row]:
+    def rows(self, requests: Sequence[GenerationRequest]) -> list[GenerationRow]:
         """Return the completions to be made, the longest prompts first; see `make_rows`."""
         encoded = encode_strings(
             self.tokenizer,
@@ -280,7 +292,7 @@ class Generator:
         )
         return make_rows(requests, encoded, self.max_length)
 
-    def _finished(self, rows: list[Row]) -> Iterator[Row]:
+    def _finished(self, rows: list[GenerationRow]) -> Iterator[GenerationRow]:
         """Generate for all rows, in batches that fit, and in parts of these where memory runs out."""
         while rows:
             size = min(self._budget.size, self.runner.rows_that_fit(rows[0].tokens))
@@ -296,13 +308,13 @@ class Generator:
             ):
                 yield from done
 
-    def _generate(self, rows: list[Row]) -> list[Row]:
+    def _generate(self, rows: list[GenerationRow]) -> list[GenerationRow]:
         for _ in self.steps(rows):
             pass
         return rows
 
     @torch.inference_mode()
-    def steps(self, rows: Sequence[Row], *, has_drafts: bool = False) -> Iterator[int]:
+    def steps(self, rows: Sequence[GenerationRow], *, has_drafts: bool = False) -> Iterator[int]:
         """Generate a token a step for every unfinished row, and yield how many are left; the first reads the prompts.
 
         Args:

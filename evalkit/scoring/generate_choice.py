@@ -45,7 +45,9 @@ def choose_generator(
         if uses_slots != generator.uses_slots:
             continue
         try:
-            difference = probe_slots(generator, max_length) if uses_slots else probe(generator.runner, max_length)
+            # Longer rows are left to transformers, one by one.
+            most = min(max_length, generator.rotary.length or max_length)
+            difference = probe_slots(generator, most) if uses_slots else probe_steps(generator.runner, most)
         except Exception as error:
             # Whatever the model's code raises means that it cannot be driven in this way.
             line = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -70,7 +72,7 @@ _PROBE_TOLERANCE_HALF = 0.05 * PROBE_TOKENS
 
 
 @torch.inference_mode()
-def probe(runner: ModelRunner, max_length: int) -> float:
+def probe_steps(runner: ModelRunner, max_length: int) -> float:
     """Generate a little from random prompts and return how far the plain scorer disagrees, in nats.
 
     The prompts differ in length, share a prefix, repeat, and exceed a sliding window that is short enough.

@@ -7,7 +7,7 @@ not know (beams, penalties that a task asks for). The text is the same function 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,10 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from evalkit.scoring.memory import model_device
 from evalkit.scoring.parts import Budget, halved, in_parts
-from evalkit.scoring.schedule import check_room
-from evalkit.scoring.stopping import Stopping, Watch
+from evalkit.scoring.rotary import Rotary
+from evalkit.scoring.sampling import choose
+from evalkit.scoring.schedule import GenerationRow, check_room
+from evalkit.scoring.stopping import EndWatch, Stopping
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,27 @@ class _Look(LogitsProcessor):  # type: ignore[misc]  # transformers has no type 
         return scores
 
 
+class _Choice(LogitsProcessor):  # type: ignore[misc]
+    """Leaves only the token that a row's request makes of the logits, and gives it to the row."""
+
+    def __init__(self, row: GenerationRow, on_token: Callable[[int], None] | None) -> None:
+        self._row, self._on_token = row, on_token
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        row = self._row
+        text = (*row.prompt_ids, *row.generated)
+        (token,), (is_finite,) = choose(scores, [row.request], [len(row.generated)], [text])
+        row.generated.append(token)
+        row.has_failed = row.has_failed or not is_finite
+        if self._on_token is not None:
+            self._on_token(token)
+        return torch.full_like(scores, -torch.inf).index_fill_(1, torch.tensor([token], device=scores.device), 0.0)
+
+
 class _Ends(StoppingCriteria):  # type: ignore[misc]
     """Ends each row where its watch says so."""
 
-    def __init__(self, watches: list[Watch]) -> None:
+    def __init__(self, watches: list[EndWatch]) -> None:
         self._watches = watches
         self._is_done = [False] * len(watches)
 
@@ -93,8 +112,15 @@ def generate(
     stopping, budget = Stopping(model, tokenizer), Budget(rows)
 
     def run(batch: list[int]) -> list[tuple[int, str | None]]:
-        found = _batch(model, tokenizer, [wishes[index] for index in batch], stopping, max_length, think_end)
+        with rotary.fresh(max(map(tokens, batch))):
+            found = _batch(model, tokenizer, [wishes[index] for index in batch], stopping, max_length, think_end)
         return list(zip(batch, found, strict=True))
+
+    rotary = Rotary(model)
+
+    def tokens(index: int) -> int:
+        wish = wishes[index]
+        return min(len(wish.prompt_ids), max_length - wish.max_new_tokens) + wish.max_new_tokens
 
     # A recurrent state would read the padding.
     is_stateful = bool(getattr(model, "_is_stateful", False))
@@ -105,6 +131,8 @@ def generate(
             if is_stateful:
                 longest = len(wishes[group[0]].prompt_ids)
                 size = next((k for k in range(size) if len(wishes[group[k]].prompt_ids) != longest), size)
+            if rotary.is_long(tokens(group[0])):
+                size = 1
             batch, group = group[:size], group[size:]
             for done in in_parts(
                 batch,
@@ -162,12 +190,45 @@ def _batch(
     texts: list[str | None] = []
     for k, prompt in enumerate(prompts):
         new = whole[k, width:].tolist()
-        if not has_beams:
-            new = new[: watches[k].count]
-        last = next((place for place, token in enumerate(new) if token in ends), len(new))
-        new = new[: last + 1]
+        if has_beams:
+            any(watches[k].push(token) for token in new)  # up to the end that it finds
+        new = new[: watches[k].count]
         texts.append(_text(stopping, first.until, prompt, new, think_end) if look.is_finite[k] else None)
     return texts
+
+
+@torch.inference_mode()
+def generate_row(
+    model: Any, row: GenerationRow, stopping: Stopping, on_token: Callable[[int], None] | None = None
+) -> None:
+    """Generate a row alone, the model being run as transformers' ``generate`` runs it; the tokens are chosen as ever.
+
+    Some models compute all of a row anew when it becomes longer than their rotary embeddings' first length
+    (``rotary``); their own code for ``generate`` says when.
+
+    Args:
+        model: a transformers causal language model in evaluation mode.
+        row: is begun anew; its ``generated`` is filled in.
+        stopping: the ends of the model's texts.
+        on_token: is given each token as soon as it is known.
+    """
+    row.begin()
+    ids = torch.tensor([row.prompt_ids], device=model_device(model))
+    watch = stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
+    ends = sorted(stopping.end_ids)
+    with Rotary(model).fresh(row.tokens):
+        model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=row.request.max_new_tokens,
+            eos_token_id=ends or None,
+            pad_token_id=min(ends, default=0),
+            use_cache=True,
+            logits_processor=LogitsProcessorList([_Choice(row, on_token)]),
+            stopping_criteria=StoppingCriteriaList([_Ends([watch])]),
+            do_sample=False,
+        )
+    row.is_finished = True
 
 
 def _text(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from evalkit.scoring.host_memory import available_bytes
 
 LOGIT_BYTES = {"cpu": 256 << 20}
 """Ceiling for the logits of one pack by device type; ``LOGIT_BYTES_DEFAULT`` elsewhere."""
@@ -20,10 +21,7 @@ BATCH_TOKENS_DEFAULT = 16384
 def free_bytes(device: torch.device) -> int | None:
     """Return the free memory of a device in bytes, or None where it cannot be asked."""
     if device.type == "cpu":
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, OSError, ValueError):
-            return None
+        return available_bytes()
     backend = getattr(torch, device.type, None)
     if backend is None or not hasattr(backend, "mem_get_info"):
         return None
@@ -46,6 +44,19 @@ def text_config(model: Any) -> Any:
     """Return the part of the model's configuration that describes its text decoder."""
     config = model.config
     return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def cache_token_bytes(model: Any) -> int:
+    """Return what a token's keys and values take in all layers, in bytes: four a number, whatever the dtype."""
+    config = text_config(model)
+    heads = int(getattr(config, "num_attention_heads", 0) or 32)
+    kept_heads = int(getattr(config, "num_key_value_heads", 0) or heads)
+    # Wider than their share of the hidden states in Gemma and Qwen3; of layers that differ, the widest.
+    layer_configs = getattr(config, "per_layer_config", None) or [config]
+    own = max(int(getattr(layer, "head_dim", 0) or 0) for layer in layer_configs)
+    width = own or int(getattr(config, "hidden_size", 0) or 4096) // heads
+    layers = int(getattr(config, "num_hidden_layers", 0) or 32)
+    return layers * kept_heads * width * 2 * 4
 
 
 def vocabulary_size(model: Any) -> int:

@@ -23,8 +23,9 @@ from evalkit.scoring.forest import Layout, Pack, Rows, build_rows, lay_out
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import batch_tokens, max_scored_positions, model_device
 from evalkit.scoring.packs import Scored
-from evalkit.scoring.plan import Plan, plan_packs
+from evalkit.scoring.plan import PackPlan, plan_packs
 from evalkit.scoring.requests import TokenRequest
+from evalkit.scoring.rotary import Rotary
 
 
 class ForestScorer:
@@ -54,6 +55,7 @@ class ForestScorer:
         self.attention = attention or attention_of(model)
         self._max_scored = max_scored_positions(model, self.device)
         self._options = call_options(model)
+        self._rotary = Rotary(model)
         # Quantised models may report an integer dtype; their activations are half precision.
         self._mask_dtype = model.dtype if model.dtype.is_floating_point else torch.float16
 
@@ -61,7 +63,7 @@ class ForestScorer:
         """Return the forest's rows, in the order of their tokens."""
         return build_rows(requests, self.max_length)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         """Return the packs for these requests, without touching the model."""
         return plan_packs(
             requests,
@@ -75,7 +77,8 @@ class ForestScorer:
 
     def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
         """Start one forward pass over a pack; what is returned waits for its scores."""
-        return self._forward(lay_out(rows, pack), pack.is_causal).fetch
+        with self._rotary.fresh(pack.width if pack.is_causal else 0):
+            return self._forward(lay_out(rows, pack), pack.is_causal).fetch
 
     @torch.inference_mode()
     def _forward(self, layout: Layout, is_causal: bool) -> _Part:

@@ -12,7 +12,7 @@ from evalkit.errors import ModelError
 from evalkit.scoring.checked import checked_scores
 from evalkit.scoring.forest import Pack, Rows
 from evalkit.scoring.parts import Budget, Device, in_parts
-from evalkit.scoring.plan import PackResult, Plan, split_pack
+from evalkit.scoring.plan import PackPlan, PackResult, split_pack
 from evalkit.scoring.requests import Score, TokenRequest
 
 
@@ -56,7 +56,7 @@ class Scorer(Protocol):
         """
         ...
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         """Return the packs for these requests, without touching the model.
 
         Args:
@@ -96,7 +96,7 @@ def score(
 def iter_packs(
     scorer: Scorer,
     requests: Sequence[TokenRequest],
-    plan: Plan | None = None,
+    plan: PackPlan | None = None,
     packs: Iterable[int] | None = None,
     budget_tokens: int | None = None,
 ) -> Iterator[PackResult]:

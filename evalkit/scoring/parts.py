@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, message_of
 
 Part = TypeVar("Part")
 Done = TypeVar("Done")
@@ -80,7 +80,7 @@ def in_parts(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            message = (message_of(error).splitlines() or [type(error).__name__])[0]
         else:
             yield done
             continue
@@ -106,9 +106,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that the host or the device has no memory left."""
     if isinstance(error, MemoryError):
         return True
-    if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"} and "memory" in str(error).lower():
+    message = message_of(error).lower()
+    if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"} and "memory" in message:
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MESSAGES)
+    return isinstance(error, RuntimeError) and any(text in message for text in _MESSAGES)
 
 
 def release_cache(device: Device) -> None:

@@ -15,8 +15,9 @@ from evalkit.scoring.forest import Pack, Rows, Tree, build_rows
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import batch_tokens, max_scored_positions, model_device
 from evalkit.scoring.packs import Scored
-from evalkit.scoring.plan import Plan, requests_sha256
+from evalkit.scoring.plan import PackPlan, requests_sha256
 from evalkit.scoring.requests import TokenRequest
+from evalkit.scoring.rotary import Rotary
 
 
 class PlainScorer:
@@ -37,12 +38,13 @@ class PlainScorer:
         self.max_batch_tokens = max_batch_tokens or batch_tokens(model, self.device)
         self._max_scored = max_scored_positions(model, self.device)
         self._options = call_options(model)
+        self._rotary = Rotary(model)
 
     def rows(self, requests: Sequence[TokenRequest]) -> Rows:
         """Return the distinct inputs, the longest first; what they share is computed again."""
         return build_rows(requests, self.max_length, longest_first=True)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         """Return the batches for these requests, the longest rows first, without touching the model.
 
         A batch's trees are single rows.
@@ -55,9 +57,11 @@ class PlainScorer:
             trees = (Tree(start + k, start + k + 1, length) for k, length in enumerate(lengths))
             packs.append(Pack(tuple(trees), lengths[0]))
             start += len(lengths)
-        return Plan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
+        return PackPlan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
 
     def _batch_size(self, rows: Rows, start: int) -> int:
+        if self._rotary.is_long(int(rows.lengths[start])):
+            return 1
         size = max(1, self.max_batch_tokens // int(rows.lengths[start]))
         scored = 0
         for k, positions in enumerate(rows.scored[start : start + size].tolist()):
@@ -68,7 +72,8 @@ class PlainScorer:
 
     def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
         """Start one forward pass over a batch; what is returned waits for its scores."""
-        return self._forward(rows, [tree.start for tree in pack.trees], pack.width)
+        with self._rotary.fresh(pack.width):
+            return self._forward(rows, [tree.start for tree in pack.trees], pack.width)
 
     @torch.inference_mode()
     def _forward(self, rows: Rows, batch: Sequence[int], width: int) -> Callable[[], Scored]:

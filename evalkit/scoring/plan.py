@@ -25,7 +25,7 @@ from evalkit.scoring.requests import TokenRequest
 
 
 @dataclass(frozen=True)
-class Plan:
+class PackPlan:
     """All packs of one run, and what they were made from.
 
     Attributes:
@@ -57,7 +57,7 @@ class Plan:
         return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
-    def from_json(text: str) -> Plan:
+    def from_json(text: str) -> PackPlan:
         """Read what ``to_json`` wrote.
 
         Raises:
@@ -68,7 +68,7 @@ class Plan:
             packs = tuple(
                 Pack(tuple(Tree(*map(int, tree)) for tree in trees), int(width)) for width, trees in body["packs"]
             )
-            return Plan(packs, int(body["requests"]), int(body["forest_tokens"]), str(body["requests_sha256"]))
+            return PackPlan(packs, int(body["requests"]), int(body["forest_tokens"]), str(body["requests_sha256"]))
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"plan: not a plan of evalkit ({error}); start the run anew") from None
 
@@ -93,7 +93,7 @@ class PackResult:
     """Scores of one finished pack.
 
     Attributes:
-        pack: index into ``Plan.packs``.
+        pack: index into ``PackPlan.packs``.
         requests: indices of the requests scored.
         logprobs: nats, in the order of ``requests``.
         is_greedy: in the order of ``requests``.
@@ -193,7 +193,7 @@ def plan_packs(
     attention_scale: float,
     max_scored: int,
     width_multiple: int = 1,
-) -> Plan:
+) -> PackPlan:
     """Put the whole forest into packs.
 
     Args:
@@ -221,7 +221,7 @@ def plan_packs(
     if width_multiple > 1:
         packs = [replace(pack, width=-(-pack.width // width_multiple) * width_multiple) for pack in packs]
     packs.sort(key=lambda pack: (-pack.tokens, pack.trees[0].start))
-    return Plan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
+    return PackPlan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
 
 
 def requests_sha256(requests: Sequence[TokenRequest]) -> str:

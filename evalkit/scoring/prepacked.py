@@ -13,13 +13,13 @@ ends: as much memory again, so only where the machine has plenty, and never olde
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from evalkit.scoring.host_memory import whole_bytes
 from evalkit.scoring.memory import model_device
 
 MEMORY_SHARE = 0.25
@@ -45,7 +45,7 @@ class Prepacked:
             and module.weight.dtype == torch.float32
         ]
         sizes = {id(layer.weight): layer.weight.numel() * layer.weight.element_size() for layer in layers}
-        fits = sum(sizes.values()) <= MEMORY_SHARE * _memory_bytes()
+        fits = sum(sizes.values()) <= MEMORY_SHARE * (whole_bytes() or 0)
         is_here = model_device(model).type == "cpu" and _has_products()
         self._layers: list[Any] = layers if fits and is_here else []
 
@@ -97,11 +97,3 @@ def _has_products() -> bool:
             return bool((product(weight) == 2.0).all())
     except (AttributeError, RuntimeError, NotImplementedError, TypeError):
         return False
-
-
-def _memory_bytes() -> int:
-    """Return how much memory the machine has."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 0

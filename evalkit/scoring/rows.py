@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.errors import ModelError
 from evalkit.scoring.checked import checked_scores
 from evalkit.scoring.forest import Pack, Rows, Tree
 from evalkit.scoring.packs import Scored
-from evalkit.scoring.plan import Plan, requests_sha256
+from evalkit.scoring.plan import PackPlan, requests_sha256
 from evalkit.scoring.requests import Score, TokenRequest
 
 
@@ -19,10 +20,15 @@ class Elsewhere:
     """The device of whoever has no memory here that could run out.
 
     Attributes:
+        name: of whoever answers.
         type: "cpu": a pack's results are there when it was launched.
     """
 
+    name: str
     type: str = "cpu"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RowScorer:
@@ -33,15 +39,21 @@ class RowScorer:
         score_rows: scores up to ``rows`` requests.
         rows: of a pack.
         max_length: longest input in tokens, as ids count them.
+
+    Raises:
+        ModelError: ``rows`` or ``max_length`` is no number from 1.
     """
 
     def __init__(
         self, name: str, score_rows: Callable[[Sequence[TokenRequest]], Sequence[Score]], rows: int, max_length: int
     ) -> None:
+        for what, number in (("rows", rows), ("max_length", max_length)):
+            if number < 1:
+                raise ModelError(f"{name}: {what} of its scorer is a number from 1, found {number}")
         self.name = name
         self.max_length = max_length
         self.max_batch_tokens = rows * max_length
-        self.device = Elsewhere()
+        self.device = Elsewhere(name)
         self._score_rows = score_rows
         self._rows = rows
 
@@ -58,13 +70,13 @@ class RowScorer:
             scored=np.array([row.size for row in targets], dtype=np.int64),
         )
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         """Return the packs; a tree is a row here."""
         rows = self.rows(requests) if rows is None else rows
         trees = [Tree(row, row + 1, length) for row, length in enumerate(rows.lengths.tolist())]
         parts = [tuple(trees[start : start + self._rows]) for start in range(0, len(trees), self._rows)]
         packs = tuple(Pack(part, max(tree.nodes for tree in part)) for part in parts)
-        return Plan(packs, len(requests), rows.forest_tokens, requests_sha256(requests))
+        return PackPlan(packs, len(requests), rows.forest_tokens, requests_sha256(requests))
 
     def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
         """Score a pack's rows."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from evalkit.scoring.head import selected_logits
-from evalkit.scoring.memory import free_bytes, model_device, text_config
+from evalkit.scoring.memory import cache_token_bytes, free_bytes, model_device, text_config
 from evalkit.scoring.schedule import plan_reading
 
 CACHE_BYTES = 1 << 30
@@ -51,15 +51,10 @@ class ModelRunner:
 
     def rows_that_fit(self, tokens: int) -> int:
         """Return how many rows of so many tokens, new ones included, a batch may have; at least one."""
-        config = text_config(self.model)
-        heads = int(getattr(config, "num_attention_heads", 0) or 32)
-        kept_heads = int(getattr(config, "num_key_value_heads", 0) or heads)
-        width = int(getattr(config, "hidden_size", 0) or 4096) // heads * kept_heads
-        layers = int(getattr(config, "num_hidden_layers", 0) or 32)
         free = free_bytes(self.device)
         usable = CACHE_BYTES if free is None else free // 4
-        # Keys and values, twice: the cache is copied when rows leave.
-        return max(1, usable // (tokens * layers * width * 4 * 2 * 2))
+        # Twice: the cache is copied when rows leave.
+        return max(1, usable // (tokens * cache_token_bytes(self.model) * 2))
 
     def read(self, prompts: Sequence[tuple[int, ...]], tokens: int) -> tuple[State, torch.Tensor]:
         """Run the prompts of a batch, each distinct one once.

@@ -25,7 +25,7 @@ SHORTEST_SHARED_PREFIX = 16
 
 
 @dataclass(eq=False)
-class Row:
+class GenerationRow:
     """A completion in the making.
 
     Attributes:
@@ -66,7 +66,7 @@ def check_room(max_new_tokens: int, max_length: int) -> None:
 
 def make_rows(
     requests: Sequence[GenerationRequest], encoded: Mapping[str, tuple[int, ...]], max_length: int
-) -> list[Row]:
+) -> list[GenerationRow]:
     """Return the completions to be made, the longest prompts first; equal requests share one.
 
     Args:
@@ -83,7 +83,7 @@ def make_rows(
         check_room(request.max_new_tokens, max_length)
         jobs.setdefault(request, []).append(index)
     rows = [
-        Row(request, encoded[request.prompt][-(max_length - request.max_new_tokens) :], indices)
+        GenerationRow(request, encoded[request.prompt][-(max_length - request.max_new_tokens) :], indices)
         for request, indices in jobs.items()
     ]
     return sorted(rows, key=lambda row: (-len(row.prompt_ids), row.prompt_ids, row.request.sample))
@@ -172,7 +172,7 @@ class Batch:
         active: those that go on, in the order in which the model has them.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[GenerationRow]) -> None:
         for row in rows:
             row.begin()
         self.active = list(rows)
@@ -193,19 +193,19 @@ class Flow:
         active: those in slots 0, 1, 2 ..., without gaps.
     """
 
-    def __init__(self, waiting: Iterable[Row], slots: int) -> None:
+    def __init__(self, waiting: Iterable[GenerationRow], slots: int) -> None:
         self._waiting = iter(waiting)
         self.slots = slots
-        self.active: list[Row] = []
+        self.active: list[GenerationRow] = []
 
-    def join(self) -> Iterator[tuple[int, Row]]:
+    def join(self) -> Iterator[tuple[int, GenerationRow]]:
         """Let waiting rows join while there is a slot for them; yields each with its slot."""
         while len(self.active) < self.slots and (row := next(self._waiting, None)) is not None:
             row.begin()
             self.active.append(row)
             yield len(self.active) - 1, row
 
-    def leave(self) -> Iterator[tuple[Row, int, int]]:
+    def leave(self) -> Iterator[tuple[GenerationRow, int, int]]:
         """Let the finished rows go; yields each with its slot, and the slot of the row that moves there.
 
         The last row moves into the gap, so that one row is moved for one that leaves, at most. Slots are equal where

@@ -29,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 from evalkit.scoring.attention import attention_of
 from evalkit.scoring.head import selected_logits
 from evalkit.scoring.memory import model_device, text_config
+from evalkit.scoring.rotary import rotary_length
 from evalkit.scoring.schedule import READ_TOKENS, common_prefix
 
 PLACES = 16
@@ -46,8 +47,7 @@ def why_no_slots(model: Any) -> str | None:
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return "the model's forward takes no position_ids"
     config = text_config(model)
-    ropes = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    if any(kind in str(ropes) for kind in ("longrope", "'su'", "dynamic")):
+    if rotary_length(config) is not None:
         return "the model's positions change with the longest row of a batch"
     if getattr(config, "attention_chunk_size", None):
         return "the model's attention looks at chunks"

@@ -30,16 +30,16 @@ class Stopping:
         end = self._end_text
         return [stop for stop in (*until, *([end] if end is not None and end not in until else [])) if stop]
 
-    def watch(self, prompt_ids: Sequence[int], until: Sequence[str], max_new_tokens: int) -> Watch:
+    def watch(self, prompt_ids: Sequence[int], until: Sequence[str], max_new_tokens: int) -> EndWatch:
         """Return what watches a completion of a prompt."""
-        return Watch(Stream(self.decoder, prompt_ids), self.strings(until), self.end_ids, max_new_tokens)
+        return EndWatch(Stream(self.decoder, prompt_ids), self.strings(until), self.end_ids, max_new_tokens)
 
     def cut(self, text: str, until: Sequence[str]) -> str:
         """Return what of a text comes before the first string that ends it."""
         return first_stop(text, self.strings(until))
 
 
-class Watch:
+class EndWatch:
     """Watches a completion for its end.
 
     Attributes:

@@ -27,8 +27,9 @@ that probability by itself (`hidden.unseen_size`); how far between was found by 
 - For many clusters it is the normal test with the cluster-robust error.
 
 The probability is that of a weighted sum of exponentials, by Lugannani and Rice, Advances in Applied Probability 12
-(1980), which is within 2 % of the exact p-value from three clusters on (the tests say where). Its saddlepoint solves
-the equation of Owen's empirical likelihood, Biometrika 75 (1988); the added cluster is the pseudo-observation of Chen,
+(1980). For clusters of one size it is within 2 % of the exact p-value from three on; for 3 to 8 weights that differ by
+factors up to 13 % too large, the safe side, and 2 % too small (1,100 drawn ones). Its saddlepoint solves the
+equation of Owen's empirical likelihood, Biometrika 75 (1988); the added cluster is the pseudo-observation of Chen,
 Variyath and Abraham, J. Computational and Graphical Statistics 17 (2008), put at the worst case.
 """
 
@@ -47,9 +48,12 @@ from evalkit.stats.estimates import Estimate, FloatArray, Values, t_quantile
 from evalkit.stats.hidden import hidden_probability, unseen_size
 from evalkit.stats.strata import Melded, melded, tail_probabilities
 
-_MOST_TILTED = 40.0
 TOWARDS_WORST = 0.75
 """How far the unseen cluster's size goes from the typical towards the worst one, in their logarithms."""
+USUAL = 0.95
+"""Confidence of the intervals that are shown."""
+OF_INTERVAL = 1.25
+"""An interval so many times as wide as the error of what was seen makes it does not come from that error."""
 LARGEST_FACTOR = 1e6
 """More documents than so many times those that are there are "no number of documents"."""
 
@@ -67,7 +71,8 @@ class PairedTest:
     """The losses of a suite's clusters, and what they say about any margin. All in shares, 0 to 1.
 
     Attributes:
-        difference: candidate minus baseline, with the cluster-robust standard error (0 if nothing changed).
+        difference: candidate minus baseline, with the cluster-robust standard error of what was seen (0 if all moved
+            alike); `shown` has the one for readers.
         residuals: each cluster's summed weighted loss beyond its tasks' means, so long that their squares add up to the
             variance of the difference: of several tasks times sqrt(n / (n - 1)), n the task's clusters, because a mean
             of each task's own was taken off. shape (clusters,), equal ones once
@@ -90,6 +95,22 @@ class PairedTest:
     is_clustered: bool = False
     tasks: int = 1
     fewest: int = 2
+
+    @cached_property
+    def shown(self) -> Estimate:
+        """The difference with the error that is shown: the one seen if the 95 % interval is of it, else the interval's.
+
+        `difference` has the spread of the clusters seen, which is 0 for two that moved alike, and far too little
+        wherever few moved. The interval does not come from it then, and half of it over 1.96 is what is known.
+        """
+        low, high = self.interval()
+        of_interval = (high - low) / 2 / t_quantile(0.975, math.inf)
+        seen = self.difference.stderr
+        return (
+            self.difference
+            if of_interval <= OF_INTERVAL * seen
+            else Estimate(self.difference.value, of_interval, self.difference.documents)
+        )
 
     @property
     def is_too_few(self) -> bool:
@@ -160,8 +181,15 @@ class PairedTest:
         """Return the bound below which the difference lies with confidence 1 - alpha: what `p_worse` inverts."""
         return -boundary(lambda margin: self.p_worse(margin) - alpha)
 
-    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+    def interval(self, confidence: float = USUAL) -> tuple[float, float]:
         """Return the two-sided interval; never of width 0, never beyond -1 or 1."""
+        return self._usual if confidence == USUAL else self._interval(confidence)
+
+    @cached_property
+    def _usual(self) -> tuple[float, float]:
+        return self._interval(USUAL)
+
+    def _interval(self, confidence: float) -> tuple[float, float]:
         alpha = (1 - confidence) / 2
         return self.lowest(alpha), self.highest(alpha)
 
@@ -185,106 +213,6 @@ class PairedTest:
             return shifted.p_worse(margin) <= alpha_worse if below else shifted.p_fine(margin) <= alpha
 
         return None if self.difference.value + margin == 0 else smallest_factor(decides)
-
-    def at_loss(self, loss: float) -> PairedTest:
-        """Return the test if the same clusters changed, but so many of them for the worse that the loss is `loss`.
-
-        More of them change only if a loss of all that changed is not enough.
-        """
-        changed = self.losses != 0
-        mean = np.zeros_like(self.losses)
-        mean[changed] = self.losses[changed] / self.weights[changed]
-        moving = float(self.counts[changed].sum())
-
-        def tilted(strength: float) -> FloatArray:
-            weighted: FloatArray = self.counts[changed] * np.exp(strength * mean[changed] - abs(strength))
-            scaled: FloatArray = weighted * (moving / float(weighted.sum()))
-            return scaled
-
-        def lost(strength: float) -> float:
-            return float(tilted(strength) @ self.losses[changed]) - loss
-
-        counts = self.counts.copy()
-        if moving and lost(_MOST_TILTED) >= 0 >= lost(-_MOST_TILTED):
-            from scipy import optimize
-
-            counts[changed] = tilted(optimize.brentq(lost, -_MOST_TILTED, _MOST_TILTED, xtol=1e-9))
-        elif moving:
-            most = tilted(math.copysign(_MOST_TILTED, loss))
-            counts[changed] = most * (loss / float(most @ self.losses[changed]))
-            counts[~changed] *= max(0.0, self.clusters - float(counts[changed].sum())) / max(
-                1e-9, self.clusters - moving
-            )
-        residuals = self.losses - self.weights * loss
-        stderr = math.sqrt(float(counts @ residuals**2))
-        return replace(
-            self, difference=replace(self.difference, value=-loss, stderr=stderr), residuals=residuals, counts=counts
-        )
-
-    def detects(self, loss: float, alpha: float, power: float, factor: float = 1.0) -> bool:
-        """Return whether `factor` times these clusters show a true loss at the two-sided level alpha so probably."""
-        error = self.at_loss(loss).difference.stderr / math.sqrt(factor)
-        seen = self.at_loss(loss - t_quantile(power, math.inf) * error)
-        return replace(seen, counts=seen.counts * factor).p_worse(0.0) <= alpha / 2
-
-    def smallest_detectable(self, alpha: float, power: float) -> float:
-        """Return the smallest true loss that is detected with probability `power` by the two-sided test; 1 if none."""
-        low, high = 0.0, 1.0
-        if not self.detects(high, alpha, power):
-            return 1.0
-        while high - low > 1e-3 * high:
-            middle = (low + high) / 2
-            low, high = (low, middle) if self.detects(middle, alpha, power) else (middle, high)
-        return high
-
-    def factor_to_detect(self, loss: float, alpha: float, power: float) -> float | None:
-        """Return how many times as many clusters of the same kinds detect a true loss; None if no number does."""
-        return smallest_factor(lambda factor: self.detects(loss, alpha, power, factor))
-
-
-@dataclass(frozen=True)
-class PlannedTask:
-    """A task of a comparison that nobody has made yet.
-
-    Attributes:
-        weight: its weight in the mean.
-        clusters: number of documents in a cluster -> number of such clusters.
-        flips: share of the documents that flip, as many each way, each for itself.
-    """
-
-    weight: float
-    clusters: Mapping[int, float]
-    flips: float
-
-    @property
-    def documents(self) -> float:
-        """Their number."""
-        return math.fsum(size * number for size, number in self.clusters.items())
-
-
-def planned_test(parts: Sequence[PlannedTask]) -> PairedTest:
-    """Return the test of two runs of which only the share of documents that flip is known."""
-    rows, typical = [], 0.0
-    for part in parts:
-        of_document = part.weight / part.documents
-        for size, number in part.clusters.items():
-            losses = _summed(np.array([part.flips / 2, 1 - part.flips, part.flips / 2]), size)
-            for lost, probability in enumerate(losses, -size):
-                rows.append((lost * of_document, size * of_document, number * float(probability)))
-        sizes = of_document * np.array(list(part.clusters), dtype=np.float64)
-        typical = max(typical, _typical(sizes, np.array(list(part.clusters.values()))))
-    losses, weights, counts = np.array(rows).T
-    documents = round(math.fsum(part.documents for part in parts))
-    estimate = Estimate(0.0, math.sqrt(float(counts @ losses**2)), documents)
-    return PairedTest(estimate, losses, losses, weights, counts, typical, any(max(part.clusters) > 1 for part in parts))
-
-
-def _summed(of_one: FloatArray, number: int) -> FloatArray:
-    """Return the probabilities of the sum of so many independent variables, each on -1, 0, 1; shape (2 number + 1,)."""
-    found = np.ones(1)
-    for _ in range(number):
-        found = np.convolve(found, of_one)
-    return found
 
 
 def boundary(rising: Callable[[float], float]) -> float:
@@ -315,6 +243,7 @@ def paired_test(
     differences: Mapping[str, Values],
     clusters: Mapping[str, Sequence[Hashable]] | None = None,
     weights: Mapping[str, float] | None = None,
+    scales: Mapping[str, FloatArray] | None = None,
 ) -> PairedTest:
     """Make the test of a weighted mean over tasks.
 
@@ -323,6 +252,8 @@ def paired_test(
         clusters: task -> one key a document; a key in two tasks is one cluster. None, or a task that is missing: every
             document is a cluster of its own.
         weights: task -> its weight in the mean; they add up to 1. None: the same for all.
+        scales: task -> for each document how much it counts beside the task's others, 1 in the mean. None, or a task
+            that is missing: all count the same.
 
     Raises:
         DataError: no documents, or a difference that is not finite or beyond the bounds.
@@ -344,24 +275,29 @@ def paired_test(
         named.append(keys)
     index: dict[Hashable, int] = {key: code for code, key in enumerate(dict.fromkeys(chain.from_iterable(named)))}
     codes = [np.fromiter(map(index.__getitem__, keys), np.int64, len(keys)) for keys in named]
-    return _assembled(columns, shares, codes, len(index))
+    return _assembled(columns, shares, codes, len(index), [(scales or {}).get(task) for task in differences])
 
 
 def _assembled(
-    columns: Sequence[FloatArray], shares: Sequence[float], codes: Sequence[np.ndarray], groups: int
+    columns: Sequence[FloatArray],
+    shares: Sequence[float],
+    codes: Sequence[np.ndarray],
+    groups: int,
+    scales: Sequence[FloatArray | None],
 ) -> PairedTest:
     residuals, losses, parts, corrected = (np.zeros(groups) for _ in range(4))
     value, variance_parts, typical, fewest = 0.0, [], 0.0, groups
     # One mean for all is estimated in any case, and the unseen cluster answers for it.
     of_all = (groups - 1) / groups
-    for array, share, code in zip(columns, shares, codes, strict=True):
-        centre = float(array.mean())
+    for array, share, code, scale in zip(columns, shares, codes, scales, strict=True):
+        centre = float(array.mean()) if scale is None else float(scale @ array) / array.size
         value += share * array.size * centre
-        own = share * np.bincount(code, weights=centre - array, minlength=groups)
-        sizes = share * np.bincount(code, minlength=groups)
+        moved = centre - array
+        own = share * np.bincount(code, weights=moved if scale is None else scale * moved, minlength=groups)
+        sizes = share * np.bincount(code, weights=scale, minlength=groups)
         count = int(np.count_nonzero(sizes))
         fewest = min(fewest, count)
-        typical = max(typical, _typical_size(sizes))
+        typical = max(typical, _typical_listed(sizes))
         factor = count / (count - 1) if count > 1 else 1.0
         residuals += (math.sqrt(factor * of_all) if len(columns) > 1 and count > 1 else 1.0) * own
         losses += own - centre * sizes
@@ -375,19 +311,19 @@ def _assembled(
     stderr = math.sqrt(float(corrected @ corrected)) if groups > 1 else 1.0
     estimate = Estimate(value, stderr, documents, 1 / freedom if freedom else math.inf)
     rows, counts = np.unique(np.round(np.stack([residuals, losses, parts]), 14), axis=1, return_counts=True)
-    typical = max(typical, _typical_size(parts))
+    typical = max(typical, _typical_listed(parts))
     residuals, losses, parts = rows
     return PairedTest(
         estimate, residuals, losses, parts, counts.astype(np.float64), typical, groups < documents, len(columns), fewest
     )
 
 
-def _typical_size(sizes: np.ndarray) -> float:
-    """Return `_typical` of clusters that are listed one by one."""
-    return _typical(sizes, np.ones_like(sizes))
+def _typical_listed(sizes: np.ndarray) -> float:
+    """Return `typical_size` of clusters that are listed one by one."""
+    return typical_size(sizes, np.ones_like(sizes))
 
 
-def _typical(sizes: FloatArray, counts: FloatArray) -> float:
+def typical_size(sizes: FloatArray, counts: FloatArray) -> float:
     """Return the geometric mean of sum(a^2) / sum(a), the size of the cluster that a random document is in, and of
     sum(a^3) / sum(a^2), the step of the Poisson variable with the variance and skewness of losses of whole clusters."""
     return math.sqrt(float(counts @ sizes**3) / float(counts @ sizes))

@@ -60,25 +60,7 @@ def tail_probabilities(weights: FloatArray, counts: FloatArray) -> FloatArray:
     if not rows.size:
         return found
     scaled = weights[rows]
-    low, high = low[rows], high[rows]
-    left, right, point = 1 / low, 1 / high, np.zeros(rows.size)
-    precision = 1e-12 * np.minimum(-left, right)
-    # The saddlepoint: the root of the cumulant function's derivative, which increases between its two poles. Newton's
-    # method on the derivative times both poles, which is a line where there are two values.
-    with np.errstate(divide="ignore", invalid="ignore"):  # what is no number is not inside
-        for _ in range(_STEPS):
-            terms = scaled / (1 - point[:, None] * scaled)
-            slope, curvature = terms @ counts, terms**2 @ counts
-            is_above = slope > 0
-            left, right = np.where(is_above, left, point), np.where(is_above, point, right)
-            to_left, to_right = 1 - point * low, 1 - point * high
-            following = point - slope / (curvature - slope * (low / to_left + high / to_right))
-            is_inside = (left <= following) & (following <= right) & (1 / low < following) & (following < 1 / high)
-            following = np.where(is_inside, following, (left + right) / 2)
-            is_found = np.abs(following - point) <= precision
-            point = following
-            if is_found.all():
-                break
+    point = saddlepoints(scaled, counts)
     terms = scaled / (1 - point[:, None] * scaled)
     curvature = terms**2 @ counts
     root = np.copysign(np.sqrt(np.maximum(0.0, 2 * (np.log1p(-point[:, None] * scaled) @ counts))), point)
@@ -90,6 +72,33 @@ def tail_probabilities(weights: FloatArray, counts: FloatArray) -> FloatArray:
     tail = np.where(is_central, central, special.ndtr(-safe) + density * (1 / steep - 1 / safe))
     found[rows] = np.clip(tail, 0.0, 1.0)
     return found
+
+
+def saddlepoints(weights: FloatArray, counts: FloatArray) -> FloatArray:
+    """Return the saddlepoint of sum of E_i * weights_i at 0, for many sets of weights that have both signs each.
+
+    It is the root of the cumulant function's derivative, which increases between its two poles; found by Newton's
+    method on the derivative times both poles, which is a line where there are two values.
+    shapes: (sets, values), (values,) -> (sets,)
+    """
+    low, high = weights.min(axis=1), weights.max(axis=1)
+    left, right, point = 1 / low, 1 / high, np.zeros(len(weights))
+    precision = 1e-12 * np.minimum(-left, right)
+    with np.errstate(divide="ignore", invalid="ignore"):  # what is no number is not inside
+        for _ in range(_STEPS):
+            terms = weights / (1 - point[:, None] * weights)
+            slope, curvature = terms @ counts, terms**2 @ counts
+            is_above = slope > 0
+            left, right = np.where(is_above, left, point), np.where(is_above, point, right)
+            to_left, to_right = 1 - point * low, 1 - point * high
+            following = point - slope / (curvature - slope * (low / to_left + high / to_right))
+            is_inside = (left <= following) & (following <= right) & (1 / low < following) & (following < 1 / high)
+            following = np.where(is_inside, following, (left + right) / 2)
+            is_found = np.abs(following - point) <= precision
+            point = following
+            if is_found.all():
+                break
+    return point
 
 
 @dataclass(frozen=True)
@@ -195,7 +204,7 @@ class Melded:
 
 def melded(losses: FloatArray, weights: FloatArray, counts: FloatArray) -> Melded | None:
     """Return the distribution of the loss of all strata; None where there is one stratum: `paired` has it."""
-    is_there = counts > 0  # none of a kind where losses are only imagined (`PairedTest.at_loss`)
+    is_there = counts > 0  # none of a kind where losses are only imagined (`evalkit.stats.planning`)
     losses, weights, counts = losses[is_there], weights[is_there], counts[is_there]
     whole = float(counts @ weights)  # other than 1 where more clusters of the same kinds are asked about
     strata = list(strata_of(losses / whole, weights / whole, counts))

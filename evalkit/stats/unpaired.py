@@ -62,11 +62,27 @@ def observed(estimate: Estimate, scores: Mapping[str, Values], clusters: Mapping
         scores: task -> one score a document, within 0..1.
         clusters: task -> one key a document.
     """
+    low, high = limits(scores, clusters, _ONE_SIDED)
+    furthest = max(estimate.value - low, high - estimate.value)
+    return replace(estimate, stderr=max(estimate.stderr, furthest / t_quantile(1 - _ONE_SIDED, math.inf)))
+
+
+def limits(
+    scores: Mapping[str, Values], clusters: Mapping[str, Sequence[Hashable]], alpha: float
+) -> tuple[float, float]:
+    """Return two bounds of a mean over tasks, as shares, each with confidence 1 - alpha.
+
+    They are what the paired test says of how far the documents are from all right and from all wrong, so they are
+    never the score itself, and never beyond 0 and 1.
+
+    Args:
+        scores: task -> one score a document, within 0..1.
+        clusters: task -> one key a document.
+        alpha: level of each; 0.025 for an interval of 95 %.
+    """
     missing = paired_test({task: np.asarray(values) - 1 for task, values in scores.items()}, clusters)
     reached = paired_test({task: -np.asarray(values) for task, values in scores.items()}, clusters)
-    below = estimate.value - (1 + missing.lowest(_ONE_SIDED))
-    above = -reached.lowest(_ONE_SIDED) - estimate.value
-    return replace(estimate, stderr=max(estimate.stderr, max(below, above) / t_quantile(1 - _ONE_SIDED, math.inf)))
+    return 1 + missing.lowest(alpha), -reached.lowest(alpha)
 
 
 @dataclass(frozen=True)

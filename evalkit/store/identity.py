@@ -40,6 +40,9 @@ ANSWERING = (
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on. How a
 # task makes its requests is no part of it: only the same request (tokens, or prompt and settings) is ever taken over.
 REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "other", "scorer")
+# Groups that may differ there, and that are then named: an answer depends on how it was computed, but an evalkit or a
+# library that computes nothing otherwise must not cost a run. Only the user knows whether a fault was mended between.
+COMPUTED = ("code", "versions", "device")
 _SHOWN_DIFFERENCES = 5
 
 
@@ -112,7 +115,7 @@ def identity(
         config: the run's configuration.
         protocol: name of the protocol(s).
         data: by task what the record says of the data.
-        model: the model's description (``OpenMindLM.describe``), with its `ModelIdentity` under ``identity``.
+        model: the model's description (``OpenMindLM.describe``), with its `LoadedIdentity` under ``identity``.
         reuse: name of the run that results are taken over from.
     """
     versions = model.get("versions") or {}

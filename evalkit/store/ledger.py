@@ -34,7 +34,7 @@ from evalkit.errors import StoreError
 from evalkit.records.model import Work, WorkSection
 from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, iter_packs
-from evalkit.scoring.plan import Plan
+from evalkit.scoring.plan import PackPlan
 from evalkit.scoring.requests import Score, TokenRequest
 from evalkit.store.journal import Record
 from evalkit.store.sections import (
@@ -54,7 +54,7 @@ TextStream = Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Seq
 """Generates the batches that it is given; see `Ledger.generate_stream`."""
 
 
-class Watch(Protocol):
+class ProgressWatch(Protocol):
     """Who is told of the progress, as `evalkit.evaluation.progress.Progress` is."""
 
     def advance(self, units: int, tasks: Mapping[str, int]) -> None:
@@ -108,7 +108,7 @@ class Ledger:
         records: Iterable[Record] = (),
         *,
         source: Source | None = None,
-        watch: Callable[[str, int, int, Mapping[str, tuple[int, int]]], Watch] | None = None,
+        watch: Callable[[str, int, int, Mapping[str, tuple[int, int]]], ProgressWatch] | None = None,
         held: Callable[[], AbstractContextManager[None]] = nullcontext,
         check: Callable[[], None] = lambda: None,
         before: Callable[[], None] = lambda: None,
@@ -120,7 +120,7 @@ class Ledger:
         self._held = held
         self._check = check
         self._before = before
-        self._watching: Watch = _Nobody()
+        self._watching: ProgressWatch = _Nobody()
         self.called = 0
         self.reused: list[int] = []
 
@@ -148,7 +148,7 @@ class Ledger:
         plan = self._plan(number, section, rest_keys, lambda: _of_plan(scorer.plan(todo))) if rest else None
         if plan is None:
             return [found[position] for position in range(len(keys))]
-        packs = Plan.from_json(_text(plan["plan"]))
+        packs = PackPlan.from_json(_text(plan["plan"]))
         if _sha256(plan["plan"]) != plan["sha256"]:
             raise StoreError(f"{self._journal.path}: the plan is not the one that was hashed; start anew with --fresh")
         tokens = [pack.tokens for pack in packs.packs]
@@ -363,7 +363,7 @@ class Ledger:
         self._journal.append(whole)
         return whole
 
-    def _watcher(self, section: Section, total: int, done: int) -> Watch:
+    def _watcher(self, section: Section, total: int, done: int) -> ProgressWatch:
         if self._watch is None:
             return _Nobody()
         documents = section.documents()
@@ -394,9 +394,9 @@ def _by_task(documents: Sequence[tuple[str, int]] | None, positions: Iterable[in
     return Counter(documents[position][0] for position in positions) if documents else Counter()
 
 
-def _of_plan(plan: Plan) -> Record:
+def _of_plan(plan: PackPlan) -> Record:
     body = json.loads(plan.to_json())
-    # The hash is that of ``to_json``, `Plan.digest`.
+    # The hash is that of ``to_json``, `PackPlan.digest`.
     return {"plan": body, "sha256": _sha256(body), "packs": len(plan.packs)}
 
 

@@ -31,13 +31,14 @@ from evalkit.errors import StoreError
 from evalkit.records.identity import MOVING
 from evalkit.records.model import RUN_FILE, Session
 from evalkit.store import files, journal
-from evalkit.store.identity import REUSED, differences, in_one_line
+from evalkit.store.identity import COMPUTED, REUSED, differences, in_one_line
 from evalkit.store.journal import Journal, Record
 from evalkit.store.sections import SCORES, TEXTS, Section, Source, read_sections
 
 JOURNAL_FILE = "journal.jsonl"
 SESSIONS_FILE = "sessions.jsonl"
 
+_IF_MENDED = "which is right if a fault that moved answers was mended since"
 _NAME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)(?:-(\d+))?")
 
 
@@ -103,6 +104,8 @@ def open_run(
                 anew = "--fresh starts anew and leaves it as it is"
                 if not _changed_for_reuse(header["identity"], identity):
                     anew = f"--fresh --reuse {folder} starts anew with its answers to equal requests"
+                    if _computed_otherwise(header["identity"], identity):
+                        anew += f", computed as they were; --fresh alone computes all, {_IF_MENDED}"
                 raise StoreError(f"{folder}: this unfinished run cannot be continued: {in_one_line(changed)}; {anew}")
         if resume:
             raise StoreError(f"{parent}: no unfinished run to resume; leave --resume out to start one")
@@ -246,7 +249,25 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     changed = _changed_for_reuse(contents.header["identity"], identity)
     if changed:
         raise StoreError(f"{folder}: its scores cannot be taken over: {in_one_line(changed)}; leave --reuse out")
-    return Source.of(folder.resolve().name, read_sections(contents.records, path))
+    remarks = []
+    otherwise = _computed_otherwise(contents.header["identity"], identity)
+    if otherwise:
+        remarks.append(
+            f"--reuse {folder}: its answers were computed otherwise: {in_one_line(otherwise)}; without --reuse all are "
+            f"computed, {_IF_MENDED}"
+        )
+    earlier = contents.header["identity"].get("reuse")
+    if earlier:
+        remarks.append(
+            f"--reuse {folder}: some of its answers are those of the run {earlier}, computed as they were there"
+        )
+    return Source.of(folder.resolve().name, read_sections(contents.records, path), remarks)
+
+
+def _computed_otherwise(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs of how answers are computed, and does not keep them from being taken over."""
+    theirs, ours = ({group: which.get(group) for group in COMPUTED} for which in (then, now))
+    return differences(theirs, ours)
 
 
 def _changed_for_reuse(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -169,20 +169,22 @@ class Source:
     Attributes:
         name: how the record calls it.
         results: for SCORES and TEXTS the results by request key.
+        remarks: what a user should know of them, one line each.
     """
 
     name: str
     results: Mapping[str, Mapping[str, Any]]
+    remarks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, name: str, sections: Iterable[Section]) -> Source:
+    def of(cls, name: str, sections: Iterable[Section], remarks: Iterable[str] = ()) -> Source:
         """Collect a run's results; failed ones are left out."""
         results: dict[str, dict[str, Any]] = {SCORES: {}, TEXTS: {}}
         for section in sections:
             for _, key, value in section.results():
                 if value is not None and (section.what == TEXTS or math.isfinite(value[0])):
                     results[section.what][key] = value
-        return cls(name, results)
+        return cls(name, results, tuple(remarks))
 
 
 class FailedText(str):

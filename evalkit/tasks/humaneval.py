@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evalkit.sandbox.extract import answered_code
+from evalkit.sandbox.extract import take_code
 from evalkit.tasks.metrics import NOT_SCORED
 
 if TYPE_CHECKING:
@@ -47,12 +47,15 @@ def target(doc: Doc) -> str:
     return str(doc["test"])
 
 
-def program_of(task: str, doc: Doc, text: str) -> tuple[Problem, str]:
-    """Return the problem of a document and what a model's text adds to its prompt."""
+def program_of(task: str, doc: Doc, text: str) -> tuple[Problem, str, str]:
+    """Return the problem of a document, what a model's text adds to its prompt, and what is to say of the taking."""
     from evalkit.sandbox import Problem
 
     problem = Problem(task_id=doc["task_id"], prompt=doc["prompt"], test=doc["test"], entry_point=doc["entry_point"])
-    return problem, answered_code(text, doc["entry_point"]) if task == CHAT else text
+    if task != CHAT:
+        return problem, text, ""
+    taken = take_code(problem, text)
+    return problem, taken.completion, taken.remark
 
 
 def results(_doc: Doc, results: Sequence[Any]) -> dict[str, float]:

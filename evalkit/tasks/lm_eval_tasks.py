@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.answering import Answerer, Answers, Request, Session, TextRequest, score_requests, text_requests
-from evalkit.answering.asking import ask_scores, ask_texts
+from evalkit.answering.asking import ask_scores, ask_texts, chat_template_of
 from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
@@ -36,6 +36,7 @@ from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.tasks.programs import Programs, VerdictFilter
+from evalkit.yaml_files import shown
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
@@ -55,7 +56,7 @@ class Evaluated:
         results: lm-eval's part of a record: ``results``, ``configs``, ``versions``, ``n-samples`` ...
         samples: by task lm-eval's entry of each document; texts that are programs bring their verdicts.
         marks: what happened to requests.
-        numerics: what the answerer's audit found; None without one.
+        numerics: what the answerer's second look found; None without one.
     """
 
     results: dict[str, Any]
@@ -101,7 +102,7 @@ class Tasks:
         """
         task, doc = self._tasks[name], self.documents(name)[doc_id]
         chat = config is not None and config.apply_chat_template
-        template = answerer.apply_chat_template if chat and answerer is not None else None
+        template = chat_template_of(answerer) if chat and answerer is not None else None
         context = task.fewshot_context(
             doc,
             num_fewshot=0,
@@ -141,7 +142,7 @@ class Tasks:
                 world_size=1,
                 system_instruction=config.system,
                 apply_chat_template=chat,
-                chat_template=answerer.apply_chat_template if chat and answerer is not None else None,
+                chat_template=chat_template_of(answerer) if chat and answerer is not None else None,
             )
             task.build_all_requests = _built_before
             if config.max_new_tokens is not None:
@@ -284,12 +285,24 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
 def _check_agreement(name: str, config: Any) -> None:
     """Refuse a task whose file and whose suite's file disagree: the one makes the scores, the other names them."""
     ours = find_task(name)
+    where = f"configs/tasks/{ours.suite}/{name}.yaml"
     theirs = (config.metadata or {}).get("version"), tuple(entry["metric"] for entry in config.metric_list or ())
     for what, suite, task in zip(("version", "metrics"), (ours.version, ours.metrics), theirs, strict=True):
         if suite != task:
             said, theirs_said = (f"[{', '.join(x)}]" if isinstance(x, tuple) else x for x in (suite, task))
-            where = f"configs/tasks/{ours.suite}/{name}.yaml"
             raise suite_fault(ours, what, f"{said}, but {where} says {theirs_said}; make them equal")
+    if config.num_fewshot:
+        raise ConfigError(
+            f"{where}: num_fewshot: {config.num_fewshot}, but documents are asked without examples here; leave it out, "
+            "and let the function of the context write the examples"
+        )
+    for entry in config.metric_list or ():
+        for key, wanted in (("aggregation", "mean"), ("higher_is_better", True)):
+            if (said := entry.get(key, wanted)) != wanted:
+                what = "errors, averages and comparisons are of means of which more is better"
+                remedy = f"make it such a one, with {key}: {str(wanted).lower()}"
+                found = f"{key}: {str(said).lower() if isinstance(said, bool) else shown(said)}"
+                raise ConfigError(f"{where}: metric '{entry['metric']}' has {found}, but {what}; {remedy}")
 
 
 def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]:

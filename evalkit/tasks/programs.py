@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from evalkit.sandbox.extract import remarked
 from evalkit.tasks.humaneval import CHAT, COMPLETION, JudgedText, program_of
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ class Programs:
 
     def __init__(self, checker: Checker) -> None:
         self._checker = checker
-        self._begun: dict[Key, tuple[str, Future[Verdict]]] = {}
+        self._begun: dict[Key, tuple[str, Future[Verdict], str]] = {}
 
     def begin(self, key: Key, doc: Doc, text: str) -> None:
         """Start checking a text that was just written; returns at once."""
-        self._begun[key] = (text, self._checker.submit(*program_of(key[0], doc, text)))
+        problem, completion, remark = program_of(key[0], doc, text)
+        self._begun[key] = (text, self._checker.submit(problem, completion), remark)
 
     def judge(
         self, documents: Sequence[tuple[str, int]], docs: Sequence[Doc], texts: Sequence[Sequence[str]]
@@ -46,16 +48,16 @@ class Programs:
             docs: the documents.
             texts: by document its samples, in their order.
         """
-        futures = [
-            [self._future((*document, sample), doc, text) for sample, text in enumerate(of_document)]
+        begun = [
+            [self._begun_one((*document, sample), doc, text) for sample, text in enumerate(of_document)]
             for document, doc, of_document in zip(documents, docs, texts, strict=True)
         ]
-        return [[future.result() for future in of_document] for of_document in futures]
+        return [[remarked(future.result(), remark) for future, remark in of_document] for of_document in begun]
 
-    def _future(self, key: Key, doc: Doc, text: str) -> Future[Verdict]:
+    def _begun_one(self, key: Key, doc: Doc, text: str) -> tuple[Future[Verdict], str]:
         if self._begun.get(key, (None,))[0] != text:
             self.begin(key, doc, text)
-        return self._begun.pop(key)[1]
+        return self._begun.pop(key)[1:]
 
 
 def with_verdicts(texts: Sequence[Sequence[str]], verdicts: Sequence[Sequence[Verdict]]) -> list[list[str]]:

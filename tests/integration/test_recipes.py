@@ -94,14 +94,11 @@ def test_an_adapter_that_is_hooked_in_answers_every_command(tmp_path: Path) -> N
     root = copy(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", RECIPES, re.DOTALL)
     (root / "evalkit" / "models" / "bigrams.py").write_text(code, encoding="utf-8")
-    (branch,) = re.findall(
-        r"::\n\n((?: {8}.*\n|\n)+)", (root / "evalkit" / "models" / "load.py").read_text(encoding="utf-8")
-    )
-    inserted(
-        root / "evalkit" / "models" / "load.py",
-        "    return _load(config, say)\n",
-        re.sub("^    ", "", branch, flags=re.M),
-    )
+    hook = root / "evalkit" / "models" / "adapters.py"
+    (branch,) = re.findall(r"::\n\n((?: {8}.*\n|\n)+)", hook.read_text(encoding="utf-8"))
+    by_address = branch.replace('name == "bigrams"', 'name.startswith("http://")')
+    assert by_address != branch
+    inserted(hook, "        return None\n", branch + by_address)
 
     dry = evalkit(root, "run", "--model", "bigrams", *ASK, "--dry-run")
     assert (dry.returncode, "the model is not in this process" in dry.stdout) == (0, True), dry.stderr
@@ -114,9 +111,21 @@ def test_an_adapter_that_is_hooked_in_answers_every_command(tmp_path: Path) -> N
     told = evalkit(root, "infer", "--model", "bigrams", "--prompt", "x")
     assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
     assert "bigrams: answers elsewhere" in told.stderr
+
+    # A name that is no folder and no hub's is looked for nowhere.
+    address = "http://127.0.0.1:1/v1/"
+    dry = evalkit(root, "run", "--model", address, *ASK, "--dry-run")
+    assert (dry.returncode, "the model is not in this process" in dry.stdout) == (0, True), dry.stderr
+    done = evalkit(root, "run", "--model", address, *ASK, "--output", "address")
+    assert done.returncode == 0, done.stderr
+    assert run_of(root, "address")["evalkit"]["model"]["name"] == address
+    judged = evalkit(root, "gate", "--run-model", address, "--baseline", folder)
+    assert judged.returncode in (0, 3), judged.stderr
+    told = evalkit(root, "infer", "--model", address, "--prompt", "x")
+    assert (told.returncode, f"{address}: answers elsewhere" in told.stderr) == (2, True), told.stderr
     configuration = str(REPOSITORY / "pyproject.toml")
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file", configuration, "evalkit/models/load.py"],
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", configuration, "evalkit/models/adapters.py"],
         capture_output=True,
         text=True,
         cwd=root,

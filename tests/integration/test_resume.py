@@ -287,6 +287,18 @@ def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
 # --- reuse and partial ------------------------------------------------------------------------------------------------
 
 
+def test_answers_of_other_code_are_named_where_they_are_taken_over(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.store.identity.code_sha256", lambda: "0" * 64)
+    result = run(tmp_path, "--reuse", whole)
+    assert result.exit_code == 0, result.output
+    said = "its answers were computed otherwise: code.sha256: "
+    assert f"warning: --reuse {whole}: {said}" in result.stderr
+    record = json.loads((newest(tmp_path) / "run.json").read_text())["evalkit"]
+    assert any(said in finding for finding in record["preflight"])
+
+
 def test_scores_of_a_smaller_run_are_taken_over(tmp_path: Path, whole: Path) -> None:
     result = run(tmp_path, "--reuse", whole, limit=5)
     assert result.exit_code == 0, result.output

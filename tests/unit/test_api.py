@@ -47,6 +47,12 @@ def test_every_public_name_says_what_it_is(name: str) -> None:
         assert "olumns:" in str(inspect.getdoc(found.to_frame)) or "row each" in str(inspect.getdoc(found.to_frame))
 
 
+def test_it_shows_its_own_names_alone() -> None:
+    assert [name for name in dir(evalkit) if not name.startswith("__")] == sorted(
+        set(evalkit.__all__) - {"__version__"}
+    )
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'walk'"):
         _ = evalkit.walk  # type: ignore[attr-defined]
@@ -172,6 +178,22 @@ def test_an_argument_of_another_type_is_one_line(tmp_path: Path, call: Callable[
     with pytest.raises(evalkit.EvalkitError, match=re.escape(says)) as refused:
         call(record)
     assert "\n" not in str(refused.value)
+
+
+def test_what_yields_texts_is_a_list_of_them() -> None:
+    for tasks in ((name for name in ["boolqq"]), {"boolqq": 1}.keys(), iter(["boolqq"]), {1: "boolqq"}.values()):
+        with pytest.raises(evalkit.ConfigError, match="boolqq"):
+            evalkit.run(model="tiny", task=tasks)  # type: ignore[arg-type]
+
+
+def test_a_gate_is_true_where_it_is_passed(tmp_path: Path) -> None:
+    good = write_record(tmp_path / "good", {"boolq": {"acc": [1.0] * 400}})
+    bad = write_record(tmp_path / "bad", {"boolq": {"acc": [0.0] * 400}})
+    few = write_record(tmp_path / "few", {"boolq": {"acc": [1.0, 0.0] * 4}})
+    new = write_record(tmp_path / "new", {"boolq": {"acc": [0.0, 1.0] * 4}})
+    for candidate, baseline, verdict in ((good, good, "pass"), (bad, good, "worse"), (new, few, "undecided")):
+        found = evalkit.gate(candidate, baseline)
+        assert (found.verdict, bool(found)) == (verdict, verdict == "pass")
 
 
 def test_nothing_given_and_numbers_of_numpy_are_taken(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,16 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_configs" not in path.
 HEAVY = {"torch", "transformers", "lm_eval", "datasets", "openmind", "openmind_hub", "torch_npu", "ray", "vllm"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports, anywhere in it, also through importlib and for types only."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -84,7 +91,7 @@ def import_graph() -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        names = own_imports(ast.parse(path.read_text(encoding="utf-8")), package)
+        names = own_imports(parsed(path), package)
         graph[module] = {name if name in modules else name.rpartition(".")[0] for name in names} - {module}
     graph["evalkit"] = set()  # the users' door: it imports `api` when one of its names is asked for
     return graph
@@ -123,6 +130,18 @@ def test_the_guide_shows_the_rooms_in_their_order() -> None:
     assert re.findall(r"^([a-z_]+)/ ", block, re.MULTILINE) == ROOMS
 
 
+def test_the_guides_arrows_are_those_of_the_code() -> None:
+    graph: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for module, names in import_graph().items():
+        if (room := room_of(module)) in graph:
+            graph[room] |= {room_of(name) for name in names} & set(ROOMS) - {room}
+    guide = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = guide.split("## Where things are")[1].split("```")[3]
+    drawn = {line.split("<-")[0].strip(): line.split("<-")[1].split() for line in block.splitlines() if "<-" in line}
+    alone = {"data": {"records"}}  # said in words
+    assert alone | {room: set(names) for room, names in drawn.items()} == {r: n for r, n in graph.items() if n}
+
+
 def test_only_the_adapter_imports_openmind_and_torch_npu() -> None:
     assert importers("openmind") == {"models/openmind.py"}
     assert importers("torch_npu") == {"models/openmind.py"}
@@ -135,7 +154,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
     modules = {
         path.relative_to(PACKAGE).as_posix(): {
             name
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for node in ast.walk(parsed(path))
             for name in (
                 [node.module or ""]
                 if isinstance(node, ast.ImportFrom) and not node.level
@@ -160,7 +179,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
 def test_the_main_loop_sets_nothing_on_a_model_from_outside() -> None:
     """Nobody assigns to an attribute of what answers; a `Session` says what there is to say."""
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             targets = node.targets if isinstance(node, ast.Assign) else []
             for target in (t for each in targets for t in ast.walk(each) if isinstance(t, ast.Attribute)):
                 owner = target.value.id if isinstance(target.value, ast.Name) else ""
@@ -172,7 +191,7 @@ def test_the_main_loop_sets_nothing_on_a_model_from_outside() -> None:
 def test_no_task_keeps_anything_in_its_module() -> None:
     for path in FILES:
         if path.parent == PACKAGE / "tasks":
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = parsed(path)
             assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Global)], path
 
 

@@ -42,6 +42,13 @@ def test_the_published_suites() -> None:
     assert all(not suite.in_total for suite in load_suites().values() if not suite.default)
 
 
+def test_a_twin_has_the_passages_of_the_task_whose_questions_it_asks() -> None:
+    # Counted in the published files of both tasks, whose questions are the same in the same order.
+    published = {2: 1, 3: 4, 4: 16, 5: 12, 6: 9, 7: 2}
+    assert find_task("agieval_sat_en").passages == published
+    assert find_task("agieval_sat_en_without_passage").passages == published
+
+
 def test_versions_metrics_and_headlines_are_those_of_the_protocol() -> None:
     tasks = {task.name: task for suite in load_suites().values() if suite.default for task in suite.tasks}
     assert {name for name, task in tasks.items() if task.version == 1} == {"boolq", "truthfulqa_mc", "humaneval"}
@@ -124,6 +131,25 @@ def test_each_task_has_an_lm_eval_config_that_agrees(suite: Any) -> None:
         ({**SUITE, "card_row": None}, "in_total: and card_row belong together"),
         ({**SUITE, "tasks": {"t": {**TASK, "metrics": ["acc", "acc"]}}}, "tasks: t: metrics: 'acc' is there twice"),
         ({**SUITE, "graded": ["f1"]}, "graded: 'f1' is no metric of its tasks"),
+        (
+            {**SUITE, "tasks": {"t": {**TASK, "passages": {3: 1}, "passages_in_order": [3]}}},
+            "tasks: t: passages: 'passages_in_order' says it already; give one of both",
+        ),
+        (
+            {**SUITE, "tasks": {"t": {**TASK, "passages_in_order": [1, 1]}}},
+            "tasks: t: passages: they hold 2 documents, not 3",
+        ),
+        (
+            {
+                **SUITE,
+                "tasks": {
+                    "t": TASK,
+                    "u": {**TASK, "same_questions_as": "t"},
+                    "v": {**TASK, "same_questions_as": "u"},
+                },
+            },
+            "tasks: v: same_questions_as: 'u' has a twin itself; name that one",
+        ),
         ([], "expected a mapping of keys such as 'suite' and 'tasks'"),
     ],
 )

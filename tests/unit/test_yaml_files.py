@@ -144,3 +144,42 @@ def test_numbers_are_those_of_yaml_1_2(text: str, number: float) -> None:
     found = parse_yaml(f"margin: {text}\n", "gate.yaml", "'margin'").content["margin"]
     assert found == number
     assert type(found) is type(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: !!map [1]", "expected a mapping"),
+        ("a: !!set [1]", "expected a mapping"),
+        ("a: !!seq {b: 1}", "expected a sequence node, but found mapping"),
+        ("a: !!timestamp x", "x is no date; write 'x' for a text"),
+        ("a: 2023-13-45", "2023-13-45 is no date; write '2023-13-45' for a text"),
+    ],
+)
+def test_a_tag_that_does_not_fit_is_named_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^run\.yaml:2: not valid YAML \({re.escape(said)}\)$"):
+        parse_yaml(f"b: 1\n{text}\n", "run.yaml", "'a'")
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 30, "1" + "0" * 5000, "1e999", "0x" + "f" * 400])
+@pytest.mark.parametrize("kind", READERS)
+def test_a_number_too_large_for_any_computer_is_named(tmp_path: Path, kind: str, number: str) -> None:
+    read, content, name = READERS[kind]
+    path = tmp_path / name
+    of_numbers = [t for t in places(content) if type(value_at(content, t)) in (int, float)]
+    assert of_numbers
+    for trail in {t[-1]: t for t in of_numbers}.values():
+        text = yaml.safe_dump(with_value(content, trail, "NUMBER")).replace("NUMBER", number)
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            read(path)
+        line = next(i for i, of_text in enumerate(text.splitlines(), 1) if number in of_text)
+        assert f":{line}: " in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+        assert len(str(caught.value)) < 400
+
+
+def value_at(content: Any, trail: tuple[Any, ...]) -> Any:
+    for step in trail:
+        content = content[step]
+    return content

@@ -11,7 +11,7 @@ from itertools import combinations
 
 from evalkit.baselines.audit.checks import Finding, Verdict, as_decimal, classify, places_of
 from evalkit.baselines.published import Comparison, ComparisonRow
-from evalkit.baselines.reading.units import SHARE, UNCLEAR, names_no_model, units_of
+from evalkit.baselines.reading.units import SHARE, UNCLEAR, names_no_model, says_only_numbers, units_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -93,7 +93,7 @@ def _headings(grid: _Grid) -> Iterable[Finding]:
     seen: dict[str, int] = {}
     for column, heading in enumerate(grid.headings):
         key = " ".join(heading.strip("*_` ").split())
-        if not bare(heading) or (column not in grid.models and column not in grid.changes):
+        if not bare(heading) or says_only_numbers(key) or (column not in grid.models and column not in grid.changes):
             continue
         first = seen.setdefault(key, column)
         if first == column:
@@ -407,6 +407,13 @@ def _pairs(grid: _Grid, column: int) -> list[tuple[int, int]]:
 def _changes(grid: _Grid) -> Iterable[Finding]:
     rows = grid.table.rows
     slack = 2 * grid.slack
+    # A number of layers beside the scores has no change that anybody claims.
+    parts = _parts(grid) if grid.changes else []
+    facts = {
+        r
+        for r, row in enumerate(rows)
+        if not (row.role in ("average", "total") or r in parts or is_benchmark(row.label) or has_other_scale(row.label))
+    }
     for column in grid.changes:
         best: tuple[int, tuple[int, int]] | None = None
         for pair in _pairs(grid, column):
@@ -415,13 +422,13 @@ def _changes(grid: _Grid) -> Iterable[Finding]:
                 best = (fits, pair)
         if best is None or best[0] == 0:
             for r, row in enumerate(rows):
-                if (cell := grid.cells.get((r, column))) is not None:
+                if (cell := grid.cells.get((r, column))) is not None and r not in facts:
                     what = f"{row.label}, {grid.headings[column]}"
                     reason = "no two columns of the table differ by these numbers"
                     yield Finding(row.line_of(column), what, f"{cell.printed:+f}", "", Verdict.UNCHECKED, reason)
             continue
         for r, row in enumerate(rows):
-            finding = _change(grid, r, row, column, best[1], slack)
+            finding = _change(grid, r, row, column, best[1], slack) if r not in facts else None
             if finding is not None:
                 yield finding
 

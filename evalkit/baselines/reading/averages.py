@@ -57,6 +57,15 @@ def other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None
     return None
 
 
+def is_mean_of(average: PrintedScore, rows: list[Row], suite: str) -> bool:
+    """Tell whether an average is the mean of rows that are all of a suite's, and no others."""
+    chosen = one_a_task(rows)
+    if {row.task for row in chosen} != {task.name for task in load_suites()[suite].tasks}:
+        return False
+    mean = 100 * sum((row.value for row in chosen), Decimal(0)) / len(chosen)
+    return abs(mean - average.percent) <= Decimal("0.0151")
+
+
 def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
     """Return the row of each task that an average takes: of the headline metric, else of acc_norm, else the first."""
     chosen: dict[str, Row] = {}

@@ -15,6 +15,7 @@ from evalkit.task_names import (
     is_metric,
     is_no_share,
     names_other_benchmark,
+    shots_named,
     suite_of_task,
     task_and_metric,
     task_and_shots,
@@ -38,6 +39,7 @@ def comparison_of(
     `rules` are the lines of the rules between its rows, `above` the heading that it stands below.
     """
     notes: list[Note] = []
+    heading, body = _labels_first(heading, body)
     by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
     corner = heading[0] if heading else ""
 
@@ -66,9 +68,39 @@ def comparison_of(
     ):
         text = f"table not read, not all of its columns are known: {title[:80]}"
         return None, [*notes, Note(line, text, unread=True)]
-    named = any(is_benchmark(cell) for cell in (*heading, *(c[0] for _, c in body)))
+    named = any(is_benchmark(cell) for cell in (*heading, *(cell for _, c in body for cell in c if len(cell) <= 40)))
     why = "its columns are not understood" if named else "it holds neither tasks nor suites"
     return None, [*notes, Note(line, f"table not read, {why}: {title[:80]}", unread=named)]
+
+
+_SHOTS_COLUMN = re.compile(
+    r"\W*(?:(?:num(?:ber)?|no\.?)\s*(?:of\s*)?|n[-_ ]?|few[-_ ]?)?shots?\W*|样本数", re.IGNORECASE
+)
+
+
+def _labels_first(heading: tuple[str, ...], body: Body) -> tuple[tuple[str, ...], Body]:
+    """Return a table with its benchmarks in the first column, and with what a column of shots says in their labels.
+
+    What stands left of them and holds no number groups the rows ("English", "Code") and says nothing of a score.
+    """
+    if len(heading) < 3 or not body:
+        return heading, body
+    columns = [[cells[i].strip() if i < len(cells) else "" for _, cells in body] for i in range(len(heading))]
+    named = [sum(is_benchmark(cell) for cell in column) for column in columns]
+    numbers = [any(score_of(cell) is not None for cell in column) for column in columns]
+    shots = next((i for i in range(1, len(heading)) if _SHOTS_COLUMN.fullmatch(heading[i])), None)
+    label = next((i for i, count in enumerate(named) if count > 1 and not any(numbers[: i + 1])), 0)
+    if any(named[:label]) or named[label] < 2 or (label == 0 and shots is None):
+        return heading, body
+    kept = [i for i in range(label + 1, len(heading)) if i != shots]
+    rows = []
+    for number, cells in body:
+        said = cells[shots].strip() if shots is not None and shots < len(cells) else ""
+        found = re.fullmatch(r"([0-9]{1,3})(?:[\s-]*shots?)?", said, re.IGNORECASE)
+        text = cells[label].strip() if label < len(cells) else ""
+        text += f" ({found[1]}-shot)" if found is not None and shots_named(text) == (None, False) else ""
+        rows.append((number, (text, *(cells[i] if i < len(cells) else "" for i in kept))))
+    return (heading[label], *(heading[i] for i in kept)), rows
 
 
 def _lists_models(heading: tuple[str, ...], body: Body) -> bool:
@@ -111,6 +143,9 @@ def _row(
     lines: tuple[int, ...] = (),
 ) -> ComparisonRow:
     """Return a row of a comparison from its (line, printed cell); a cell that is not understood is noted."""
+    if "~~" in label:
+        notes.append(Note(line, f"'{label[:40]}': struck out; not read", unread=True))
+        cells = [(number, "") for number, _ in cells]
     scores = [score_of(cell) for _, cell in cells]
     benchmark = is_benchmark(label) or role == "average"
     for (number, cell), score in zip(cells, scores, strict=True):

@@ -60,7 +60,7 @@ def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[st
             continue
         why = claims.doubt(model, suite, several=several)
         if why is None and suite in others:
-            why = Note(model.line, "the file does not say how it was measured")
+            why = model.doubts.get(suite) or Note(model.line, "the file does not say how it was measured")
         if why is not None:
             others[suite] = UNKNOWN
             notes.setdefault(why, []).append(load_suites()[suite].title)
@@ -168,6 +168,11 @@ def import_log(
             for c in log.comparisons
         ]
     )
+    grouped = [model for model in log.models if _holds_groups_only(model)]
+    log = replace(log, models=tuple(model for model in log.models if model not in grouped))
+    notes += [Note(model.line, "only scores of groups stand here; no baseline is made of them") for model in grouped]
+    if not log.models:
+        raise DataError(f"{path}: no per-task scores and no suite averages were read, only scores of groups of tasks")
     baselines: list[Baseline] = []
     claims = Claims(log)
     more_notes: list[Note] = []
@@ -195,6 +200,12 @@ def import_log(
         texts = (f"line {note.line}: {note.message}" if note.line else note.message for note in kept)
         baselines.append(replace(baseline, notes=tuple(texts)))
     return Imported(tuple(baselines), tuple(sorted([*notes, *more_notes], key=lambda note: note.line)), log)
+
+
+def _holds_groups_only(model: ModelScores) -> bool:
+    """Tell whether a model has nothing but scores of groups of tasks, which an import does not take."""
+    rows = any(table.rows for table in model.tables)
+    return not rows and not model.averages and model.humaneval is None and any(t.groups for t in model.tables)
 
 
 def is_called(name: str, wanted: str) -> bool:

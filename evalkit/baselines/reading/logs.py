@@ -36,7 +36,7 @@ from evalkit.baselines.reading.table_lines import (
     table_line,
 )
 from evalkit.baselines.reading.text import read_lines
-from evalkit.baselines.reading.vocabulary import label_of, names_another
+from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another
 from evalkit.results.lm_eval_folders import results_files
 from evalkit.suites import load_suites
 from evalkit.task_names import (
@@ -83,12 +83,30 @@ _CODE = frozenset(("yaml", "yml", "json", "toml", "ini", "python", "py", "bash",
 """Languages of blocks of code that hold no log."""
 
 
+# What a program's log puts before its text: a time, a level, a file and line.
+_LEVEL = r"(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR)"
+_LOGGED = re.compile(
+    r"^[\s>]*(?:\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[T: _][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]+)?"
+    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?\]?"
+    rf"(?:\s*\|\s*{_LEVEL}\s*\|\s*[\w.:<>]+\s+-|[\s:-]*(?:\[?{_LEVEL}\]?)?)|{_LEVEL}:[\w.-]+:)"
+    r"(?:\s*-?\s*[\w.]+\s+-(?=\s))?\s*(?:\[[\w./-]+:[0-9]+\]|[\w./-]+\.py:[0-9]+)?\s*:?\s*"
+)
+
+
+def _without_prefixes(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], set[int]]:
+    """Return the lines without what a program's log puts before them, and the numbers of those that had it."""
+    found = {number: match.end() for number, text in lines if (match := _LOGGED.match(text)) is not None}
+    return [(number, text[found.get(number, 0) :]) for number, text in lines], set(found)
+
+
 class _Reader:
     """State of the first pass: where in the file we are, and what was found so far."""
 
-    def __init__(self, lines: list[tuple[int, str]]) -> None:
+    def __init__(self, lines: list[tuple[int, str]], logged: set[int]) -> None:
         self.lines = lines
         self.code = _code(lines)
+        self.logged = logged
+        self.bare_error = False  # the heading of rows without bars has errors right behind the values
         self.events: list[Event] = []
         self.comparisons: list[Comparison] = []
         self.notes: list[Note] = []
@@ -282,7 +300,8 @@ class _Reader:
     def _score_line(self, position: int, number: int, text: str, line: Line) -> int:
         """Read a line of a score table; return how many lines it took."""
         said = [c for c in (line.before, *line.cells, line.after) if c]
-        if len(line.cells) == len(said) == 1 and label_of(said[0]) is not None and names_another(said[0], said[0]):
+        label = label_of(said[0]) if len(line.cells) == len(said) == 1 else None
+        if label is not None and names_another(said[0], label):
             self._prose(number, said[0])  # "| Mistral-7B |" heads what is below it
             return 1
         used = 1
@@ -331,7 +350,11 @@ class _Reader:
         cells = tuple(cell for cell in re.split(r"[\t;\s]+|,(?=\D)|(?<=\D),", text.strip("` ")) if cell)
         if not 2 <= len(cells) <= 10:
             return False
-        found = rows_by_meaning(cells)
+        columns = columns_of(Line("", cells, ""))
+        if columns is not None and columns.value is not None:
+            self.bare_error = columns.stderr == columns.value + 1
+            return False
+        found = rows_by_meaning(cells, bare_error=self.bare_error)
         rows = [row for row in found if row.score is not None]
         named = bool(found) and (suite_of_task(task_and_metric(found[0].task, "")[0]) is not None)
         if not found or not (named or (not found[0].task and self.task and self.rows)):
@@ -348,6 +371,11 @@ class _Reader:
                 self._row(number, row)
             else:
                 self.note(number, f"row not read: '{row.task[:40]}' {row.metric}: is it a task?", unread=True)
+        if len(rows) == 1 and rows[0].stderr is None and rows[0].score is not None and not self.bare_error:
+            behind = cells[cells.index(rows[0].printed) + 1 :]
+            if behind and score_of(behind[0]) is not None:
+                what = f"{rows[0].task or self.task} {rows[0].metric}"
+                self.note(number, f"{what}: '{behind[0]}' beside it: an error, or what? not read", unread=True)
         for cell in cells:
             if re.fullmatch(r"[(\[].*[0-9].*[)\]],?", cell):
                 self.note(number, f"in brackets, not read: '{cell}'", unread=True)
@@ -369,6 +397,10 @@ class _Reader:
 
     def _row(self, number: int, row: RawRow) -> None:
         task = re.sub(r"^[\s\-*└├|>`]+|[\s:*`]+$", "", row.task)
+        if "~~" in task:
+            self.task = ""
+            self.note(number, f"row not read, struck out: {task[:40]} {row.metric}", unread=True)
+            return
         if is_average(task):
             if row.score is not None:
                 self.table_averages.append((number, row.score.value, row.score.percent))
@@ -395,7 +427,6 @@ class _Reader:
             self._error_of(number, task, base[: -len("_stderr")] + (f",{filtered}" if filtered else ""), row)
             return
         if self.columns is not None and self.columns.groups:
-            self.note(number, f"group average not read: {task} {row.metric}")
             self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr, row.shots, row.printed, -1)))
             return
         name, _ = task_and_metric(task, row.metric)
@@ -440,6 +471,8 @@ class _Reader:
             events = [event for event in events if not (isinstance(event, ModelHeading) and event.certain)]
         if number in self.code:
             events = [event for event in events if not isinstance(event, (ModelHeading, Label))]
+        if number in self.logged:  # what a program says of its work, unless it names a model
+            events = [event for event in events if not isinstance(event, Label) or is_name(event.text)]
         if found := re.match(r"\s*#{1,6}\s+(.*\S)", text):
             self.above = found[1].rstrip("# ")
         if any(isinstance(event, (SuiteHeading, OtherHeading)) for event in events):
@@ -521,7 +554,8 @@ def read_log(path: Path) -> Log:
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:
     """Return what numbered lines say; `notes` are those of reading the file."""
-    reader = _Reader(lines)
+    lines, logged = _without_prefixes(lines)
+    reader = _Reader(lines, logged)
     reader.read()
     models, more = models_of(reader.events)
     found = sorted([*(notes or []), *reader.notes, *more], key=lambda note: note.line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from evalkit.baselines.published import ModelScores, PrintedScore, Row, RowsAverage, ScoreTable
+from evalkit.baselines.published import ModelScores, Note, PrintedScore, Row, RowsAverage, ScoreTable
 
 
 @dataclass
@@ -14,6 +14,13 @@ class Conditions:
     harnesses: set[str] = field(default_factory=set)
     shots: set[int] = field(default_factory=set)
     limits: set[str] = field(default_factory=set)
+    doubt: Note | None = None  # why one of the harnesses is unknown
+
+    def doubted(self, why: Note | None) -> None:
+        """Take that nobody knows how some of the numbers were measured, if there is a reason why."""
+        if why is not None:
+            self.harnesses.add("unknown")
+            self.doubt = self.doubt or why
 
     def protocol(self) -> str | None:
         """Return the protocol's name; None if nothing says that it is another one than nous-2023."""
@@ -42,6 +49,7 @@ class OpenModel:
     pretrained: str | None = None  # what the harness's own line says was loaded
     identity: tuple[tuple[str, str], ...] | None = None  # all that the line says of the model and the way to measure
     label: str | None = None  # what stands above its first table
+    doubt: Note | None = None  # the line that names it says that its scores were taken from somewhere
 
     @property
     def empty(self) -> bool:
@@ -53,6 +61,7 @@ class OpenModel:
     def done(self) -> ModelScores:
         protocols = {s: p for s, c in self.conditions.items() if s is not None and (p := c.protocol()) is not None}
         rest = self.conditions.get(None)
+        doubts = {s: c.doubt for s, c in self.conditions.items() if s is not None and c.doubt is not None}
         return ModelScores(
             self.name,
             self.line,
@@ -63,4 +72,5 @@ class OpenModel:
             tuple(self.other_averages),
             protocols,
             rest.protocol() if rest is not None else None,
+            doubts,
         )

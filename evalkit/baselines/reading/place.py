@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from evalkit.baselines.published import Row
+from evalkit.baselines.published import Note, Row
 from evalkit.baselines.reading.prose import Aside, OtherHeading, Settings, Shots, SuiteHeading
 from evalkit.baselines.reading.vocabulary import settings_of
 from evalkit.suites import load_tasks
-from evalkit.task_names import names_other_benchmark
+from evalkit.task_names import is_score_of_another, names_other_benchmark
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
 
@@ -23,9 +23,11 @@ class Place:
     heading: str | None = None  # the suite named last by a heading or a table
     level: int = 0  # of that heading
     elsewhere: str | None = None  # the heading of something else that we are below
+    elsewhere_line: int = 0
     parent: tuple[int, str] | None = None  # level and harness of a section of a leaderboard
     section: list[Row] = field(default_factory=list)  # rows since the last heading
     settled: bool = False  # an average of these rows was read
+    left: tuple[str, list[Row]] | None = None  # the suite, and its rows, that a single score of something else follows
     apart: Aside | None = None  # what stands between the rows above and an average
     listed: list[str] = field(default_factory=list)  # beside the suites listed right above, see `SuiteHeading.beside`
     settings: str | None = None
@@ -60,12 +62,15 @@ class Place:
             self.parent = (event.level or 7, "open-llm-leaderboard")
         # A smaller heading below a suite's is part of it, unless it names another benchmark.
         if self.heading is None or not event.level > self.level > 0 or names_other_benchmark(event.text):
-            self.heading, self.elsewhere = None, event.text
+            own = (self.heading, self.section) if self.heading is not None and not self.settled else self.left
+            self.left = own if is_score_of_another(event.text) else None
+            self.heading, self.elsewhere, self.elsewhere_line = None, event.text, event.line
             self.leave_rows()
 
     def go_below_suite(self, event: SuiteHeading) -> None:
         self._leave_parent(event.level)
         self.heading, self.level, self.elsewhere = event.suite, event.level, None
+        self.left = None
         self.leave_rows()
 
     def read_settings(self, event: Settings) -> dict[str, str]:
@@ -89,15 +94,17 @@ class Place:
         wanted = Decimal(self.limit) if Decimal(self.limit) >= 1 else Decimal(self.limit) * known.documents
         return min(math.ceil(wanted), known.documents)
 
-    def harness_of(self, harness: str) -> str:
-        """Return what a table was measured by: its own harness, unless the headings above name another way."""
+    def harness_of(self, harness: str) -> tuple[str, Note | None]:
+        """Return what a table was measured by, its own harness unless the headings above name another way, and why."""
         if harness != "lm-eval-0.3":
-            return harness
+            return harness, None
         if self.parent is not None:
-            return self.parent[1]
+            return self.parent[1], None
         if self.elsewhere is not None and names_other_benchmark(self.elsewhere):
-            return "unknown"
-        return "unknown" if self.shots[1] else harness  # some examples, nobody knows how many
+            return "unknown", Note(self.elsewhere_line, f"it stands below '{self.elsewhere[:40]}', another benchmark")
+        if self.shots[1]:
+            return "unknown", Note(self._below[-1].line, "examples in the prompt, and nobody knows how many")
+        return harness, None
 
     def _leave_parent(self, level: int) -> None:
         if self.parent is not None and 0 < level <= self.parent[0]:

@@ -10,7 +10,8 @@ from typing import TypeAlias
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
 from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
-from evalkit.baselines.reading.vocabulary import is_version, label_of, names_another, settings_of
+from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
+from evalkit.baselines.reading.vocabulary import is_name, is_version, label_of, name_in, names_another, settings_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -124,8 +125,23 @@ class Label:
     item: bool = False
 
 
+@dataclass(frozen=True)
+class Taken:
+    """The line says that the scores below it were taken from somewhere: a card, a leaderboard, another model's page.
+
+    Attributes:
+        line: line number in the file.
+        text: the words that say so.
+        level: 1 to 6 for a heading, 0 for plain text.
+    """
+
+    line: int
+    text: str
+    level: int = 0
+
+
 Event: TypeAlias = (
-    Label | Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+    Taken | Label | Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
 )
 
 _NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
@@ -245,20 +261,30 @@ def _beside(text: str) -> str:
 def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     events, notes = _events(line, text)
-    label = label_of(text)
+    label, raw = label_of(text), text.strip()
+    level = len(raw) - len(raw.lstrip("#"))
+    level = level if level <= 6 else 0
+    certain = any(isinstance(event, ModelHeading) and event.certain for event in events)
+    names_model = certain or (label is not None and is_name(name_in(label)))
+    scored = any(isinstance(event, PrintedScore) for event in events)  # "70.0, up from 68.8 in Foo-1"
+    source = taken_from(raw, names_model=names_model) if len(raw) <= 100 and not scored else None
+    if source is not None:
+        events = [Taken(line, source, level), *events]
     short = (
         len(text.strip()) <= 50 and any_suite(text) is None and not text.rstrip().endswith((".", ",", ";", "。", "，"))
     )
     if label is None:
         return events, notes
-    raw = text.strip()
-    level = len(raw) - len(raw.lstrip("#"))
+    if made_from(raw) and re.search(r"\bfrom\b", raw, re.IGNORECASE):
+        if not raw.endswith(":"):
+            return events, notes  # what the model was made from, and not whose the scores are
+        short = False
     item = re.match(r"[-+•]\s|[0-9]{1,2}[.)]\s", raw) is not None
     if is_version(label) and not is_version(raw.strip("#*_>: ")):
         short = False  # of what is it a version?
     headed = any_suite(text) is not None and label[0].isalnum() and (raw.startswith("#") or raw.endswith(":"))
     names = (short or (headed and len(raw) <= 60 and not is_version(label))) and names_another(raw, label)
-    return [Label(line, label, short, level if level <= 6 else 0, names, item), *events], notes
+    return [Label(line, label, short, level, names, item), *events], notes
 
 
 def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
@@ -271,7 +297,7 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
         return [], []
     if settings_of(text) is not None:
         return [Settings(line, text)], []
-    if (model := _MODEL_LINE.match(text)) is not None:
+    if (model := _MODEL_LINE.match(without_source(text))) is not None:
         return [ModelHeading(line, model["name"].strip(), certain=True)], []
     passed = pass_at_1(text)
     if passed is not None and passed[3]:
@@ -315,7 +341,7 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
             r"(?:模型\s*[:：]?\s*)?([\w./+-]+)\s*(?:模型)?(?:评测|评估|测试)?(?:结果|报告)?|([\w./+-]+)\s+results?",
             name,
         )
-        name_of_model = model_of_heading((named[1] or named[2]) if named is not None else name)
+        name_of_model = model_of_heading((named[1] or named[2]) if named is not None else without_source(name))
         marked = raw.startswith("#")
         shown = re.sub(r"[`>#*\s]+", " ", rest).strip()
         # A heading, a short line that ends in a colon, or one that is the name of another benchmark.
@@ -324,10 +350,11 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
             or (rest.rstrip().endswith(":") and len(shown) <= 50 and not _GENERIC.search(shown))
             or (len(shown) <= 60 and names_other_benchmark(shown) and not shown.endswith((".", ",", ";")))
         ) and name:
-            events.append(OtherHeading(line, name, level))
+            events.append(OtherHeading(line, name if marked else without_source(name), level))
         single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name_of_model) is not None
         shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
-        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not names_other_benchmark(name):
+        other = names_other_benchmark(without_source(name))
+        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not other:
             events.append(ModelHeading(line, name_of_model, certain=False))
     labelled = _METRIC_LINE.match(rest)
     if not events and labelled is not None and is_metric(labelled["metric"]):

@@ -17,8 +17,10 @@ from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.table_lines import is_rule, split_line
 from evalkit.baselines.reading.vocabulary import (
+    KINDS,
     is_name,
     label_of,
+    names_another,
     odd_setting,
     odd_word,
     other_way,
@@ -30,10 +32,12 @@ from evalkit.task_names import (
     any_suite,
     comparison_role,
     is_benchmark,
+    is_score_of_another,
     leading_suite,
     names_something_else,
     suite_of_task,
     task_and_metric,
+    without_arrows,
 )
 
 NOUS_2023 = "nous-2023"
@@ -110,6 +114,11 @@ def _holds_table(lines: tuple[tuple[int, str], ...], index: int) -> bool:
     return False
 
 
+def _cut(text: str, most: int = 60) -> str:
+    """Return the beginning of a text, and that it is one."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class Claims:
     """Tells for each score of a file whether it may be called nous-2023."""
 
@@ -127,7 +136,7 @@ class Claims:
         if not self._text.lines:
             return None  # a results file: its own reader says how it was measured
         if several and model.name is not None and not is_name(model.name):
-            return Note(model.line, f"'{model.name[:40]}' is not certainly a model")
+            return Note(model.line, f"'{_cut(model.name)}' is not certainly a model")
         for table in model.tables:
             if any(suite_of_task(row.task) == suite for row in table.rows) and (found := self._of_table(table, suite)):
                 return found
@@ -140,10 +149,14 @@ class Claims:
 
     def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
         for heading in table.headings:
-            if not _LOG_COLUMN.fullmatch(heading.strip(" :*_`")):
-                return Note(table.line, f"column '{heading.strip()[:40]}' is not known")
+            if not _LOG_COLUMN.fullmatch(without_arrows(heading).strip(" :*_`")):
+                return Note(table.line, f"column '{_cut(heading.strip())}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
         version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
+        if table.harness == "lm-eval-0.3" and version is None and not self._has_versions(table):
+            return Note(
+                table.line, "its rows have no versions and no line of the harness, so lm-eval 0.4 may have made them"
+            )
         for row in table.rows:
             if suite_of_task(row.task) != suite:
                 continue
@@ -160,9 +173,26 @@ class Claims:
             said = cells[version].strip() if version is not None and len(cells) == len(plain) else ""
             if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said) and float(said) > float(known):
                 return Note(row.line, f"version {said} of {row.task}, newer than {known}")
+            if said and not (holds_nothing(said) or re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said)):
+                return Note(row.line, f"version '{said[:20]}' of {row.task}, which is none of then")
             if (note := self._around(row.line, suite)) is not None or (note := self._misplaced(row.line, suite)):
                 return note
         return None
+
+    def _has_versions(self, table: ScoreTable) -> bool:
+        """Tell whether a table without a column of versions is of the 0.3 line: its rows name them, or its harness did.
+
+        A row without a heading above has its version between the task's name and the metric's.
+        """
+        for row in table.rows if not table.headings else ():
+            text = self._line(row.line)
+            if re.search(rf"{re.escape(row.printed_task)}[\s|`]+[0-9](?:\.0)?[\s|]+{re.escape(row.metric)}", text):
+                return True
+        index = self._places.get(table.line, 0)
+        for above in range(index, -1, -1):
+            if (settings := settings_of(self._text.lines[above][1])) is not None:
+                return settings.get("kind") in KINDS or "provide_description" in settings
+        return False
 
     def _misplaced(self, number: int, suite: str) -> Note | None:
         """Return a note if the heading right above a table of tasks is that of another suite."""
@@ -175,7 +205,7 @@ class Claims:
         named = any_suite(text.lines[index][1]) if not text.tables[index] else None
         if named in (None, suite) or (index == 0 and not text.leads(0)):
             return None
-        return Note(number, f"it stands below '{text.lines[index][1].strip()[:40]}'")
+        return Note(number, f"it stands below '{_cut(text.lines[index][1].strip())}'")
 
     def _line(self, number: int) -> str:
         index = self._places.get(number)
@@ -227,11 +257,24 @@ class Claims:
             blank = not text.lines[below][1].strip("`~ \t")
             if settings_of(text.lines[below][1]) is not None and any(text.tables[below:]):
                 break  # of the next table
+            if self._labels_what_follows(below):
+                break
             if blank and began:
                 break
             began = began or not blank
             yield below
             below += 1
+
+    def _labels_what_follows(self, index: int) -> bool:
+        """Tell whether a line right above a heading speaks of what follows: it ends in a colon or names a model."""
+        text, said = self._text, self._text.lines[index][1].strip()
+        label = label_of(said)
+        names = label is not None and names_another(said, label) and not re.search(r"\babove\b", said, re.IGNORECASE)
+        if not (names or said.endswith(":") or re.match(r"model(?:[ _]name)?\s*:", said, re.IGNORECASE)):
+            return False
+        rest = range(index + 1, len(text.lines))
+        following = next((i for i in rest if text.lines[i][1].strip("`~ \t")), None)
+        return following is not None and (text.is_heading(following) or text.leads(following))
 
     def _label_above(self, index: int) -> Iterator[int]:
         """Yield the line right above a suite's heading if it is a short one that says something, as "Teacher:" does."""
@@ -246,7 +289,7 @@ class Claims:
 
     def _said(self, index: int) -> Iterator[Note]:
         number, line = self._text.lines[index]
-        if self._text.tables[index]:
+        if self._text.tables[index] or is_score_of_another(line):
             return
         found = odd_setting(line)
         if found is None:
@@ -254,7 +297,7 @@ class Claims:
         if found == "":
             found = odd_word(line, title=self._text.is_heading(index) and re.match(r"\s*#\s", line) is not None)
         if found:
-            yield Note(number, f"'{found}' in '{' '.join(line.split())[:60]}' is not known")
+            yield Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}' is not known")
 
     def _in_table(self, first: int, last: int, suite: str) -> Iterator[Note]:
         rows = []
@@ -270,20 +313,20 @@ class Claims:
                 if score_of(cell) is not None or (role in load_suites() and role != suite) or _is_task(cell):
                     continue  # a number, or the label of another suite, which says nothing of this one
                 if way := other_way(cell):
-                    yield Note(number, f"'{way}' in the table: '{cell[:40]}'")
+                    yield Note(number, f"'{way}' in the table: '{_cut(cell)}'")
         head = rows[0][1] if rows else ()
         suites = [cell for cell in head if any_suite(cell) is not None or comparison_role(cell) in load_suites()]
         if len(suites) > 1:  # models by suites: all other columns have to be known
             for cell in head:
                 other = comparison_role(cell) in load_suites() and comparison_role(cell) != suite
                 if not (other or _is_plain_label(cell) or _FACT_COLUMN.fullmatch(cell)):
-                    yield Note(rows[0][0], f"column '{cell[:40]}' is not known")
+                    yield Note(rows[0][0], f"column '{_cut(cell)}' is not known")
         elif not any(_is_task(cells[0]) for _, cells in rows if cells):
             for number, cells in rows[1:]:
                 label = cells[0] if cells else ""
                 other = comparison_role(label) in load_suites() and comparison_role(label) != suite
                 if not (other or _is_plain_label(label) or _FACT_COLUMN.fullmatch(label) or is_name(label)):
-                    yield Note(number, f"row '{label[:40]}' is not known")
+                    yield Note(number, f"row '{_cut(label)}' is not known")
 
     def _elsewhere(self) -> Note | None:
         """Return what the file says of all its scores in another place: examples in the prompts, a limit."""
@@ -299,7 +342,7 @@ class Claims:
             if inside or text.leads(index) or text.is_heading(index):
                 continue  # it speaks of its own section, which is judged with its scores
             if (found := other_way(line, wide=True)) is not None:
-                return Note(number, f"'{found}' in '{' '.join(line.split())[:60]}'")
+                return Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}'")
         return None
 
 

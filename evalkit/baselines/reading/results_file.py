@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
 from evalkit.baselines.published import NO_SHARE, Log, ModelScores, Note, Row, ScoreTable
 from evalkit.suites import load_suites
-from evalkit.task_names import suite_of_task
+from evalkit.task_names import suite_of_task, task_and_metric
 
 
 def read_results_file(path: Path) -> Log:
@@ -23,13 +24,14 @@ def read_results_file(path: Path) -> Log:
     if foreign is None:
         raise AssertionError("a results file of lm-eval says how it was measured")
     rows = []
+    lines = _lines_of(path) if path.is_file() else {}
     for task, metrics in record.metrics.items():
         n = foreign.shots.get(task)
         for metric, found in metrics.items():
             if found.value is not None:
-                value = Decimal(repr(found.value))
-                error = None if found.stderr is None else Decimal(repr(found.stderr))
-                rows.append(Row(1, task, task, metric, value, error, n, found.n or None))
+                error = None if found.stderr is None else _decimal(found.stderr)
+                value, line = _decimal(found.value), lines.get((task, metric), 1)
+                rows.append(Row(line, task, task, metric, value, error, n, found.n or None))
     no_shares: dict[str, list[str]] = {}
     for task, metric in foreign.ignored:
         no_shares.setdefault(metric, []).append(task)
@@ -44,6 +46,33 @@ def read_results_file(path: Path) -> Log:
     table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
     model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol)
     return Log(path.name, (model,), (), tuple(ignored))
+
+
+def _decimal(number: float) -> Decimal:
+    """Return a number of a results file; what a double's arithmetic adds to one of few places is left out.
+
+    >>> _decimal(0.32989999999999997), _decimal(0.5622866894197952)
+    (Decimal('0.3299'), Decimal('0.5622866894197952'))
+    """
+    short = Decimal(f"{number:.15g}")
+    return short if len(short.as_tuple().digits) <= 12 else Decimal(repr(number))
+
+
+def _lines_of(path: Path) -> dict[tuple[str, str], int]:
+    """Return (task, metric) -> the line of its number in a results file of one key a line."""
+    found: dict[tuple[str, str], int] = {}
+    inside, name = False, ""
+    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        key = re.match(r'\s*"((?:[^"\\]|\\.)+)"\s*:\s*(.*)$', text)
+        if key is None:
+            continue
+        if key[1] == "results" and not inside:
+            inside = True
+        elif inside and key[2].startswith("{"):
+            name = key[1]
+        elif inside and name and "_stderr" not in key[1]:
+            found.setdefault(task_and_metric(name, key[1]), number)
+    return found
 
 
 def _counted(tasks: list[str]) -> str:

@@ -103,6 +103,7 @@ class ScoreTables:
             task, metric = task_and_metric(printed, row.metric)
             members = _members(shares, place)
             if row.level < 0 or (members and load_tasks().get(row.task) is None):
+                self._note(number, f"score of a group, not imported: {row.task} {metric}")
                 groups.append(GroupScore(number, row.task, metric, value, members))
                 continue
             self._name(number, row.task, task, shots)

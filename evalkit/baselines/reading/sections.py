@@ -11,6 +11,7 @@ from evalkit.baselines.reading.averages import (
     OVERALL,
     average_of_list,
     averages_come_first,
+    is_mean_of,
     leading,
     one_a_task,
     other_rows,
@@ -30,6 +31,7 @@ from evalkit.baselines.reading.prose import (
     Settings,
     Shots,
     SuiteHeading,
+    Taken,
 )
 from evalkit.baselines.reading.whose import (
     is_of_humaneval,
@@ -43,8 +45,11 @@ _PUBLISHED = "lm-eval-0.3"
 """The harness whose tables are the published ones'."""
 
 
-def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note]) -> ScoreTable | None:
-    """Add a table's new rows to a model; a row that the model has already is noted."""
+def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note], why: Note | None) -> ScoreTable | None:
+    """Add a table's new rows to a model; a row that the model has already is noted.
+
+    `why` says why nobody knows how the table was measured, where that is so.
+    """
     rows = []
     for row in table.rows:
         known, harness = model.rows.get((row.task, row.metric), (None, ""))
@@ -71,6 +76,7 @@ def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note]) -> ScoreT
     for row in rows:
         found = model.measured(suite_of_task(row.task))
         found.harnesses.add(table.harness)
+        found.doubted(why)
         found.shots.add(row.shots or 0)
         found.limits |= {table.limit} if table.limit is not None else set()
     return kept
@@ -161,6 +167,8 @@ class _Reader:
             pass
         elif isinstance(event, Label):
             self._owners.label(event)
+        elif isinstance(event, Taken):
+            self._owners.take(event)
         elif isinstance(event, Aside):
             if event.kind != "sentence" or names_something_else(event.text, place.heading):
                 place.apart = event
@@ -194,18 +202,22 @@ class _Reader:
 
     def _table(self, event: ScoreTable) -> None:
         place = self._place
+        place.left = None
         named = _named_metrics(event, place.heading, self._notes)
         rows = [row if row.shots is not None else replace(row, shots=place.shots[0]) for row in named.rows]
         rows = [replace(row, documents=place.documents(row.task)) for row in rows]
-        table = replace(named, rows=tuple(rows), harness=place.harness_of(named.harness), limit=place.limit)
+        harness, why = place.harness_of(named.harness)
+        table = replace(named, rows=tuple(rows), harness=harness, limit=place.limit)
         self._owners.settle(table)
+        if table.harness == _PUBLISHED and (taken := self._owners.taken) is not None:
+            table, why = replace(table, harness="unknown"), taken
         candidate = self._owners.candidate
         if _is_another_model(self._model, table, candidate):
             self._owners.begin(candidate.name if candidate is not None else None, event.line, new=True)
             self._notes.append(Note(event.line, "the same tasks again with other numbers: read as another model"))
         if self._model.settings is None:
             self._model.settings = place.settings
-        _add_table(self._model, table, self._notes)
+        _add_table(self._model, table, self._notes, why)
         place.section += table.rows
         self._heading_of_rows(table)
         if place.heading is not None:
@@ -253,6 +265,7 @@ class _Reader:
                 self._notes.append(Note(score.line, text, unread=True))
             else:
                 self._model.humaneval = PrintedScore(score.line, "humaneval", score.percent)
+                self._model.measured("humaneval").doubted(self._owners.taken)
         elif score.suite is None:
             self._average(score)
         elif place.parent is None or score.suite in load_suites():
@@ -272,6 +285,9 @@ class _Reader:
             place.apart = replace(place.apart, kind="comparison")  # it has its average; one of the suites may follow
         elif self._before_tables:
             self._waiting.append(score)
+        elif place.left is not None and not place.section and is_mean_of(score, place.left[1], place.left[0]):
+            self._keep(score, place.left[0])
+            place.left = None
         elif (of_list := average_of_list(listed, {a.suite for a in self._model.averages}, place.heading)) is not None:
             place.listed = []
             if (of_list or overall) and place.parent is None:
@@ -326,6 +342,7 @@ class _Reader:
                 shots, some = place.shots
                 found.shots |= {shots} if shots else set()
                 found.harnesses |= {"unknown"} if some else set()
+                found.doubted(self._owners.taken)
                 found.limits |= {place.limit} if place.limit is not None else set()
 
     def _average_of_rows(self, score: PrintedScore, rows: list[Row], what: str) -> None:

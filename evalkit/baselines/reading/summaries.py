@@ -14,7 +14,15 @@ from itertools import combinations
 from evalkit.baselines.published import Comparison, ComparisonRow, ModelScores, Note, PrintedScore, Row, ScoreTable
 from evalkit.baselines.reading.statements import other_than_a_suites_average
 from evalkit.baselines.reading.text import MARK
-from evalkit.baselines.reading.units import PERCENT, SHARE, UNCLEAR, model_columns, names_no_model, units_of
+from evalkit.baselines.reading.units import (
+    PERCENT,
+    SHARE,
+    UNCLEAR,
+    model_columns,
+    names_no_model,
+    says_only_numbers,
+    units_of,
+)
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -27,11 +35,11 @@ from evalkit.task_names import (
     suite_of_task,
     task_and_metric,
     task_and_shots,
+    without_arrows,
 )
 
-_NUMBERS = re.compile(
-    r"(?:values?|scores?|results?|accuracy|acc|分数|得分|值|数值|成绩|结果|准确率)\s*[(\[]?%?[)\]]?", re.IGNORECASE
-)
+# Which metric it is is printed too shortly to say: "(Acc.)" may be acc or acc_norm.
+_METRIC = re.compile(r"\s*\(\s*(?:acc(?:uracy)?\.?|em|exact[\s_]match|f1|pass\s*@\s*1)\s*\)", re.IGNORECASE)
 _THIS = re.compile(r"\s*\((?:this model|ours|este modelo|本模型)\)\s*$", re.IGNORECASE)
 # How a model was made smaller or written down; which model it is then stands in the heading above the table.
 _WAY = re.compile(
@@ -60,13 +68,42 @@ def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], l
     for model in sorted(named, key=lambda known: bool(known.tables)):  # what is said of suites comes first
         name = model.name or ""
         if name in models:
-            known = models[name]
-            same = (_numbers(model), model.protocols) == (_numbers(known), known.protocols)
-            text = f"{name or 'the model'} again, {'as' if same else 'other than'} on line {known.line}, which is kept"
-            notes.append(Note(model.line, text, unread=not same))
+            models[name], note = _again(models[name], model)
+            notes.append(note)
         else:
             models[name] = model
     return sorted(models.values(), key=lambda model: model.line), notes
+
+
+def _again(known: ModelScores, model: ModelScores) -> tuple[ModelScores, Note]:
+    """Return a model of which a second table speaks, with what that says of other suites, and a note about it."""
+    name, first, second = model.name or "the model", _numbers(known), _numbers(model)
+    if any(first[key] != second[key] for key in first.keys() & second.keys()):
+        return known, Note(model.line, f"{name} again, other than on line {known.line}, which is kept", unread=True)
+    shared = _suites(known) & _suites(model)
+    otherwise = {suite for suite in shared if known.protocols.get(suite) != model.protocols.get(suite)}
+    if second.keys() <= first.keys() and not otherwise:
+        return known, Note(model.line, f"{name} again, as on line {known.line}, which is kept")
+    if shared:
+        titles = ", ".join(suite.title for key, suite in load_suites().items() if key in shared)
+        text = f"{name} again: {titles} measured otherwise, or with more rows, than on line {known.line}, which is kept"
+        return known, Note(model.line, text, unread=True)
+    merged = replace(
+        known,
+        tables=(*known.tables, *model.tables),
+        averages=(*known.averages, *(average for average in model.averages if (str(average.suite), "") not in first)),
+        humaneval=known.humaneval or model.humaneval,
+        protocols={**model.protocols, **known.protocols},
+        protocol=known.protocol if known.protocol is not None else model.protocol,
+    )
+    return merged, Note(model.line, f"{name} again: other scores than on line {known.line}, read as the same model's")
+
+
+def _suites(model: ModelScores) -> set[str]:
+    """Return the suites that anything is said of."""
+    found = {str(average.suite) for average in model.averages} & load_suites().keys()
+    found |= {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task)) is not None}
+    return found | ({"humaneval"} if model.humaneval is not None else set())
 
 
 def _left_out(table: Comparison) -> list[Note]:
@@ -95,7 +132,8 @@ def _left_out(table: Comparison) -> list[Note]:
             place = "row" if table.on_its_side else "column"
             notes.append(Note(numbers[0].line_of(column), f"{place} without a model's name; not read", unread=True))
         elif numbers and names_no_model(heading, table.headings):
-            notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': no model; not imported"))
+            why = "struck out" if "~~" in heading else "no model"
+            notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': {why}; not imported"))
     return notes
 
 
@@ -146,7 +184,7 @@ def _model(
     unmarked = name.replace(MARK, "").strip()
     if sum(bare(heading) == bare(unmarked) for heading in table.headings) == 1:
         name = unmarked  # a footnote's mark is no part of a name, unless it tells two apart
-    name = "" if _NUMBERS.fullmatch(name) else name
+    name = "" if says_only_numbers(name) else name
     line = table.rows[0].line_of(column)
     places = [(r, row) for r, row in enumerate(table.rows) if column < len(row.cells) and row.cells[column] is not None]
     scores = [(row, value) for r, row in places if (r, column) in units and (value := row.cells[column]) is not None]
@@ -177,8 +215,10 @@ def _model(
             notes.append(Note(row.line_of(column), text, unread=True))
     labels = [row for row in table.rows if is_benchmark(row.label)]
     in_total = {row.role for row in labels if row.role in load_suites() and load_suites()[row.role].in_total}
-    if len(in_total) > 1 and all(row.role in load_suites() for row in labels):
-        found = _of_suites(name, line, column, known)
+    others = [row for row in labels if row.role not in load_suites()]
+    # GPT4All is the name of no single benchmark: beside it, the suites' names are those of suites.
+    if len(in_total) > 1 and ("gpt4all" in in_total or not others):
+        found = _of_suites(name, line, column, known, others)
         suites = [average for average in found.averages if average.suite in load_suites()]
         return found if suites or found.humaneval is not None else None
     return _of_benchmarks(name, line, column, known)
@@ -196,8 +236,12 @@ def _why_not(row: ComparisonRow) -> str:
     return "its scale is not per cent" if has_other_scale(row.label) else "no benchmark that is known"
 
 
-def _of_suites(name: str, line: int, column: int, known: list[tuple[ComparisonRow, Decimal]]) -> ModelScores:
+def _of_suites(
+    name: str, line: int, column: int, known: list[tuple[ComparisonRow, Decimal]], others: list[ComparisonRow]
+) -> ModelScores:
+    """Return a model of a table of suites; `others` are benchmarks beside them, of which nothing says how they ran."""
     averages: dict[str, PrintedScore] = {}
+    doubts: dict[str, Note] = {}
     protocols: dict[str, str] = {}
     humaneval = None
     for row, value in known:
@@ -214,22 +258,38 @@ def _of_suites(name: str, line: int, column: int, known: list[tuple[ComparisonRo
         rest = (leading_suite(row.label) or ("", ""))[1]
         if row.role in load_suites() and (shots or some or re.search(r"[^\W_]", re.sub(r"\(.*?\)", "", rest))):
             protocols[row.role] = f"lm-eval-0.3, {shots}-shot" if shots else "unknown"
-    return ModelScores(name, line, (), tuple(averages.values()), humaneval, None, (), protocols, None)
+            doubts[row.role] = Note(row.line, f"'{row.label[:40]}' says more than the suite's name")
+        if row.role in load_suites() and others:
+            protocols.setdefault(row.role, "unknown")
+            doubts[row.role] = Note(row.line, f"'{others[0].label[:40]}' stands beside it, which is of no suite")
+    beside = _of_benchmarks(name, line, column, [(row, value) for row, value in known if row in others], alone=False)
+    tables = beside.tables if beside is not None else ()
+    protocol = "unknown" if tables else None
+    return ModelScores(
+        name, line, tables, tuple(averages.values()), humaneval, None, (), protocols, protocol, doubts=doubts
+    )
 
 
-def _of_benchmarks(name: str, line: int, column: int, known: list[tuple[ComparisonRow, Decimal]]) -> ModelScores | None:
+def _of_benchmarks(
+    name: str, line: int, column: int, known: list[tuple[ComparisonRow, Decimal]], *, alone: bool = True
+) -> ModelScores | None:
+    """Return a model of a table of benchmarks; None if none is known and they stand `alone`."""
     rows = []
     for row, value in known:
         if row.role in ("average", "total"):
             continue
-        printed = re.sub(r"(?<=shot),[^)]*|(?<=shots),[^)]*", "", row.label)  # (5-shot, strict-match)
+        printed = re.sub(r"(?<=shot),[^)]*|(?<=shots),[^)]*", "", without_arrows(row.label))  # (5-shot, strict-match)
         label, shots, _ = task_and_shots(printed)
-        task, metric = task_and_metric(re.sub(r"\(\s*\)", "", label.replace("%", "")).strip(), "score")
+        label = re.sub(r"\(\s*\)", "", _METRIC.sub("", label).replace("%", "")).strip()
+        task, metric = task_and_metric(label, "score")
         rows.append(Row(row.line_of(column), task, row.label, metric, value.scaleb(-2), None, shots))
-    if not any(suite_of_task(row.task) for row in rows):
+    if not rows or (alone and not any(suite_of_task(row.task) for row in rows)):
         return None
     has_average = any(row.role == "average" for row, _ in known)
     protocol = "open-llm-leaderboard" if has_average and any(row.shots for row in rows) else "unknown"
     table = ScoreTable(line, None, (), tuple(rows), protocol, labelled=True)
     suites = {suite for row in rows if (suite := suite_of_task(row.task)) is not None}
-    return ModelScores(name, line, (table,), (), None, None, (), dict.fromkeys(suites, protocol), protocol)
+    why = Note(line, "its table names no metrics, and nothing says how they were measured")
+    return ModelScores(
+        name, line, (table,), (), None, None, (), dict.fromkeys(suites, protocol), protocol, dict.fromkeys(suites, why)
+    )

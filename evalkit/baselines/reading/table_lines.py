@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from evalkit.baselines.reading.cells import NO_METRIC, Score, holds_nothing, score_of, value_of, without_marks
 from evalkit.baselines.reading.text import ESCAPED_BAR
-from evalkit.task_names import is_metric
+from evalkit.task_names import is_metric, without_arrows
 
 _LETTER = re.compile(r"[^\W\d_]")
 _RULE = re.compile(r"^:?-+:?$")
@@ -183,7 +183,7 @@ def is_rule(cells: tuple[str, ...]) -> bool:
 
 
 def _label(cell: str) -> str:
-    return cell.lower().strip(" :*_`")
+    return without_arrows(cell.lower().strip(" :*_`")).strip(" :*_`")
 
 
 def split_heading(line: Line) -> tuple[Line, Line]:

@@ -60,7 +60,23 @@ class _Page(html.parser.HTMLParser):
     """
 
     _BREAKS = frozenset(
-        {"p", "div", "br", "li", "pre", "table", "thead", "tbody", "ul", "ol", "section", "article", "hr"}
+        {
+            "p",
+            "div",
+            "br",
+            "details",
+            "summary",
+            "li",
+            "pre",
+            "table",
+            "thead",
+            "tbody",
+            "ul",
+            "ol",
+            "section",
+            "article",
+            "hr",
+        }
     )
     _HEADINGS = frozenset(f"h{level}" for level in range(1, 7))
 
@@ -187,7 +203,8 @@ _POWER = re.compile(r"(?<=[×xX*·]10)([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|
 _RAISED_WHOLE = re.compile(r"(?<=[0-9])(?<![.,][0-9])(?<![.,][0-9]{2})(?<![.,][0-9]{3})(?<![.,][0-9]{4})[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _RAISED_TAG = re.compile(r"<(sup|sub)\b[^>]*>\s*(.*?)\s*</\1>", re.IGNORECASE)
 _TAG = re.compile(
-    r"</?(?:b|strong|em|i|u|s|del|code|sub|sup|span|font|a|small|big|mark|tt|center)\b[^>]*>", re.IGNORECASE
+    r"</?(?:b|strong|em|i|u|s|del|code|sub|sup|span|font|a|small|big|mark|tt|center|details|summary)\b[^>]*>",
+    re.IGNORECASE,
 )
 _STRUCK = re.compile(r"</?(?:s|del|strike)\b[^>]*>", re.IGNORECASE)  # a number struck out was withdrawn
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()]*\))*(?:\s+\"[^\"]*\")?\)")

@@ -55,6 +55,16 @@ _NO_NAME = re.compile(
 )
 
 
+_NUMBERS = re.compile(
+    r"(?:values?|scores?|results?|accuracy|acc|分数|得分|值|数值|成绩|结果|准确率)\s*[(\[]?%?[)\]]?", re.IGNORECASE
+)
+
+
+def says_only_numbers(heading: str) -> bool:
+    """Tell whether a column's heading says only that numbers stand below it, and not whose."""
+    return _NUMBERS.fullmatch(heading) is not None
+
+
 def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
     """Tell whether the heading of a column (of a row, in a table on its side) is no model's name.
 
@@ -64,6 +74,8 @@ def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
     plain = heading.strip("*_` ")
     if not plain:
         return False
+    if "~~" in plain:
+        return True  # struck out
     said = _NO_MODEL.search(plain)
     if is_statistic(plain) and not (said and _IN_NAMES.search(plain)):
         return True

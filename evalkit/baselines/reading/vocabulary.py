@@ -6,6 +6,7 @@ import re
 import shlex
 
 from evalkit.baselines.reading.cells import holds_nothing
+from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     METRICS,
@@ -42,6 +43,8 @@ _WORDS = frozenset(
     inference copy results.json scoring section contents note notes humaneval pass pass1 pass@1 glaive
 
     very much almost quite really slightly still good great strong nice fine useful usefull lovers enjoy check out
+    now up down highest lowest seen every achieving currently us place list top position comparing supplanting
+    1st 2nd 3rd
     notebook colab preference tuned fine-tune fine-tuned finetune finetuned recipe pairs thank big happy excited
     welcome special kudos feel free hope work community friend friends awesome amazing impressive competitive size
     sized class despite being while even though like similarly mlabonne maxime labonne teknium distilabel capybara
@@ -78,6 +81,10 @@ _MODEL_WORDS = frozenset(
     checkpoint intermediate-step token awq gptq gguf exl2 bf16 fp16 fp8 int8 int4 nf4 quantized
     """,
     )
+)
+# Those of them that name no model where no other word does.
+_NOT_ALONE = frozenset(
+    ("base", "model", "the", "this", "gpt", "open", "it", "our", "step", "token", "checkpoint", "final", "preview")
 )
 _LANGUAGES = (
     r"english|german|french|spanish|italian|portuguese|dutch|polish|russian|chinese|mandarin|japanese|korean|arabic|hindi"
@@ -182,7 +189,7 @@ def is_name(text: str) -> bool:
         return False
     words = [word.strip(".,:;*_`\"'†‡§") for word in outside.split()]
     words = [word for word in words if re.search(r"\w", word)]
-    known = [word for word in words if _shaped(word) or word.lower() in _MODEL_WORDS - {"base", "model", "the", "this"}]
+    known = [word for word in words if _shaped(word) or word.lower() in _MODEL_WORDS - _NOT_ALONE]
     rest = [word for word in words if not _shaped(word) and word.lower() not in _MODEL_WORDS]
     ours = text.lower() in ("this model", "ours", "our model", "base model", "base", "本模型")
     if any(_STATISTIC.fullmatch(word) for word in rest) or any(
@@ -260,9 +267,13 @@ def label_of(line: str) -> str | None:
     if takes_no_part(line) or holds_nothing(line.strip()) or settings_of(line) is not None:
         return None
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
-    text = re.sub(r"^[0-9]{1,2}[.)]\s+", "", text)
+    text = without_source(re.sub(r"^[0-9]{1,2}[.)]\s+", "", text))
     if names_other_benchmark(text) and len(text) <= 60:
         return None
+    took = _DURATION.fullmatch(text)
+    if took is not None and not is_name(took["where"] or ""):
+        return None
+    text = _HARNESS.sub(" ", re.sub(r"(?<=\w)['’]s\b", " ", text))
     rest = _ZERO.sub(
         " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
     )
@@ -278,6 +289,20 @@ def label_of(line: str) -> str | None:
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
 
 
+# What the harness was, and the time that it took on a machine, say nothing of a model; nor does GPT4All's short name.
+_HARNESS = re.compile(
+    r"[(\[][^()\[\]]*(?:lm[\s_-]*eval|harness|lighteval|opencompass)[^()\[\]]*[)\]]"
+    r"|(?:lm[\s_-]*eval(?:uation)?(?:[\s_-]*harness)?|harness)(?:\s+[\w./-]+){0,2}\s+(?:branch|commit|fork|tag)\b"
+    r"|(?:[\w./`-]+\s+)?(?:branch|commit|fork|tag)\s+of\s+(?:the\s+)?(?:lm[\s_-]*eval|harness|eleuther)[\w-]*"
+    r"|(?<![\w-])gpt\s+(?=(?:evaluations?|evals?|benchmarks?|bench|suite|tasks?|set)\b)",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(
+    r"(?:(?:took|time|runtime|duration|elapsed|total|in|about|~)\W*){0,3}"
+    r"(?:(?:[0-9]+(?:[.,][0-9]+)?\s*(?:h(?:ou)?rs?|min(?:ute)?s?|sec(?:ond)?s?|days?)[\s,]*){1,4}"
+    r"|(?:[0-9]+\s*h\s*)?[0-9]+\s*m\s*[0-9]+\s*s)\s*(?:[(\[](?P<where>[^()\[\]]*)[)\]])?\W*|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]+)?",
+    re.IGNORECASE,
+)
 _TELLING = {"old", "new", "before", "after", "previous", "original", "merged", "base", "ours"}
 """Known words that tell one model from another where they stand above its scores."""
 _OF_SCORES = re.compile(
@@ -311,15 +336,8 @@ def names_another(line: str, label: str) -> bool:
         r"compar|reference|result|score|eval|bench|结果|对比|比较|参考", key, re.IGNORECASE
     )
     own = " ".join(word for word in label.split() if word.lower().strip(".:") not in _ANOTHERS)
-    return bool(said) and _MADE_FROM.search(line) is None and is_name(own)
-
-
-_MADE_FROM = re.compile(
-    r"\b(?:from|based|built|\w*train\w*|\w*tun(?:ed?|ing)|merg\w*|mix\w*|blend\w*|deriv\w*|distil\w*|quanti\w*|teacher|student"
-    r"|sources?|parents?|adapters?|loras?|tokenizers?|datasets?|init\w*|continu\w*|upscal\w*|thanks|credits?)\b|基于|微调|训练|合并",
-    re.IGNORECASE,
-)
-"""What a line says that names what a model was made from, and not whose the scores below are."""
+    whose = bool(said) or taken_from(line, names_model=False) is not None
+    return whose and not made_from(line) and is_name(own)
 
 
 def is_version(label: str) -> bool:
@@ -350,7 +368,7 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
     """
     if takes_no_part(line):
         return None
-    if (found := other_way(line)) is not None:
+    if (found := other_way(line) or taken_from(line, names_model=False)) is not None:
         return found
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|")
     if is_name(text.rstrip(": ")) or (
@@ -359,13 +377,13 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
         return None
     if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
         return None
+    text = re.sub(r"(?<=\w)['’]s\b", " ", text)
     rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
     rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
     # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
-    rest = re.sub(r"(?<=\w)['’]s\b", " ", rest)
     rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)
     rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", rest)
-    rest = re.sub(r"\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
+    rest = re.sub(r"\bpass\s*@?\s*1\b|@|#[0-9]{1,2}\b", " ", rest, flags=re.IGNORECASE)
     for word in re.findall(r"[^\s,;:!?()\[\]{}\"'/|=*`~<>+&•–—-][^\s,;:!?()\[\]{}\"'/|=*`~<>&]*", rest):
         plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
         if not re.search(r"\w", plain) or plain in _WORDS or _CJK.fullmatch(plain) or plain in METRICS - {"mc1"}:
@@ -391,7 +409,7 @@ _COMMAND = re.compile(
     r"(?:^|\s)(?:python3?\s+\S*main\.py|lm[_-]eval(?:uate)?|accelerate\s+launch|lm-eval)\s.*--|(?:^|\s)--\w[\w-]*",
     re.IGNORECASE,
 )
-_KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
+KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
 """Kinds of models of the 0.3 line of the harness."""
 # Arguments that say what is loaded and how it is run, and nothing about requests.
 _LOADING = frozenset(
@@ -505,7 +523,7 @@ def odd_setting(line: str) -> str | None:
         nothing = _NOTHING.fullmatch(value.strip()) is not None
         shown = f"{key}: {value}"[:60]
         if key == "kind":
-            if value not in _KINDS and value != "hf":
+            if value not in KINDS and value != "hf":
                 return shown
         elif key == "num_fewshot":
             if not nothing and value != "0":

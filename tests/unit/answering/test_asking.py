@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from evalkit.answering import ScoreRequest, Scores, Session, TextRequest, Texts, Work
-from evalkit.answering.asking import ask_scores, ask_texts, description_of, work_of
+from evalkit.answering import Capabilities, ScoreRequest, Scores, Session, TextRequest, Texts, Work
+from evalkit.answering.asking import abilities_of, ask_scores, ask_texts, chat_template_of, description_of, work_of
 from evalkit.errors import ModelError
 from evalkit.scoring.requests import TokenRequest
 from evalkit.scoring.rows import RowScorer
@@ -81,6 +82,18 @@ def results_in(folder: Path) -> int:
     return text.count('"kind":"pack"') + text.count('"kind":"texts"')
 
 
+class SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def raising(error: BaseException) -> Rows:
+    def fails(_: Any) -> Any:
+        raise error
+
+    return fails
+
+
 def fail(_: Any) -> Any:
     raise RuntimeError("the server\nis gone")
 
@@ -102,6 +115,10 @@ WRONG_ROWS = {
     "no flag": lambda given: [(-3.0, "yes"), *given[1:]],
     "above 0": lambda given: [(5.0, True), *given[1:]],
     "raised": fail,
+    "ended": raising(SystemExit(0)),
+    "closed": raising(GeneratorExit()),
+    "raised without a message": raising(SpeechlessError()),
+    "out of memory": raising(MemoryError()),
 }
 
 
@@ -193,6 +210,127 @@ def test_an_answerer_that_has_nothing_kept_is_refused(tmp_path: Path) -> None:
     assert list(ask_scores(Forgetful(), SCORES, Session()).answers) == RIGHT_SCORES  # where nothing is to be kept
 
 
+def in_place(change: Callable[[list[Any]], object]) -> Rows:
+    def changed(requests: list[Any]) -> list[Any]:
+        change(requests)
+        return requests
+
+    return changed
+
+
+OTHERS: dict[str, Rows] = {
+    "sorted": lambda asked: sorted(asked, key=repr, reverse=True),
+    "reversed in place": in_place(list.reverse),
+    "one left out": lambda asked: asked[:-1],
+    "one twice": lambda asked: [*asked, asked[0]],
+    "one for another": lambda asked: [asked[1], *asked[1:]],
+    "of another document": lambda asked: [dataclasses.replace(r, doc_id=r.doc_id + 1) for r in asked],
+    "one popped": in_place(list.pop),
+}
+# What n samples of a problem are: equal but for their number.
+SAMPLES = [TextRequest("t", k // 4, k % 4, f"p {k // 4}", {"until": ["x"], "max_gen_toks": 4}) for k in range(8)]
+
+
+@pytest.mark.parametrize("brought", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("asked", [SCORES, TEXTS, SAMPLES], ids=["scores", "texts", "samples"])
+def test_requests_come_to_the_session_as_they_were_asked(tmp_path: Path, asked: Any, brought: Rows) -> None:
+    class Sorting(Elsewhere):
+        def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Any:
+            return super().scores(brought(requests), session)  # type: ignore[arg-type]
+
+        def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
+            return super().texts(brought(requests), session)  # type: ignore[arg-type]
+
+    ask_them: Any = ask_scores if asked is SCORES else ask_texts
+    before = list(asked)
+    for ledger in (None, Ledger(Journal.create(tmp_path / "journal.jsonl", {}))):
+        with pytest.raises(ModelError, match=r"^session\.(scored|written): ") as error:
+            ask_them(Sorting(), asked, Session(ledger))
+        assert "\n" not in str(error.value)
+    assert asked == before
+    assert results_in(tmp_path) == 0
+    assert (tmp_path / "journal.jsonl").read_text().count("\n") == 1  # the header: no plan of wrong requests
+
+
+def test_requests_that_are_equal_are_the_same_ones() -> None:
+    """An adapter may make its own of the same values."""
+
+    class Copying(Elsewhere):
+        def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
+            own = [TextRequest(r.task, r.doc_id, r.sample, r.prompt, dict(r.settings)) for r in requests]
+            return super().texts(own, session)
+
+    assert list(ask_texts(Copying(), SAMPLES, Session(Ledger(Nowhere()))).answers) == ["0"] * 4 + ["1"] * 4
+
+
+def test_settings_that_an_answerer_changes_are_not_those_of_the_request() -> None:
+    class Changing(Elsewhere):
+        def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
+            for request in requests:
+                request.settings["until"].clear()
+            return super().texts(requests, session)
+
+    with pytest.raises(ModelError, match=r"^session\.written: request 1 of 8 is not the one asked for"):
+        ask_texts(Changing(), SAMPLES, Session(Ledger(Nowhere())))
+    assert SAMPLES[0].settings["until"] == ["x"]
+
+
+def test_a_second_call_of_the_session_begins_nothing(tmp_path: Path) -> None:
+    class Twice(Elsewhere):
+        def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Any:
+            super().scores(requests, session)
+            return super().scores(requests, session)
+
+    with pytest.raises(ModelError, match=r"session\.scored: called a second time"):
+        ask(tmp_path, Twice())
+    repaired = Elsewhere()
+    assert ask(tmp_path, repaired) == RIGHT_SCORES
+    assert repaired.asked == 0
+
+
+def test_what_a_user_stops_is_no_fault_of_the_answerer(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        ask(tmp_path, Elsewhere(rows=raising(KeyboardInterrupt())))
+
+
+def test_out_of_memory_names_who_answers(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"^out of memory on ours for one row of 2 tokens \(MemoryError\); "):
+        ask(tmp_path, Elsewhere(rows=raising(MemoryError())))
+
+
+# By hand: what comes before the first stop string, applied in their order.
+CUTS = [
+    ("A\n\nB. C", ["\n\n"], "A"),
+    ("A. C", ["C", "."], "A"),
+    ("A", ["\n"], "A"),
+    ("\nA", ["\n"], ""),
+    ("A\nB", "\n", "A"),
+    ("A\nB", [], "A\nB"),
+    ("A\nB", [""], "A\nB"),
+    ("A\nB", None, "A\nB"),
+    (None, ["\n"], None),
+]
+
+
+@pytest.mark.parametrize(("written", "until", "kept"), CUTS)
+def test_a_text_ends_at_its_stop_string_whoever_wrote_it(tmp_path: Path, written: Any, until: Any, kept: Any) -> None:
+    asked = [TextRequest("t", 0, 0, "p", {"until": until, "max_gen_toks": 4})]
+    told: list[str] = []
+    journal = Journal.create(tmp_path / "journal.jsonl", {})
+    for ledger in (None, Ledger(journal)):
+        session = Session(ledger, on_text=lambda _, text: told.append(text))
+        assert list(ask_texts(Elsewhere(batch=lambda _: [written]), asked, session).answers) == [kept]
+    journal.close()
+    assert told == [] if kept is None else [kept, kept]
+
+
+def test_a_text_is_no_longer_than_its_tokens_can_be(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"^session\.written: a text of 200,000 characters, where 4 tokens"):
+        ask(tmp_path, Elsewhere(batch=lambda _: ["x" * 200_000]), "texts")
+    assert results_in(tmp_path) == 0
+    assert ask(tmp_path, Elsewhere(batch=lambda _: [" " * 400]), "texts") == [" " * 400] * 5
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -201,6 +339,7 @@ def test_an_answerer_that_has_nothing_kept_is_refused(tmp_path: Path) -> None:
         {"batch": lambda _: [3]},
         {"batch": lambda _: None},
         {"batch": fail},
+        {"batch": raising(SystemExit(0))},
         {"plan": lambda batches: batches[:-1]},
         {"plan": lambda batches: [*batches, [0]]},
     ],
@@ -232,6 +371,18 @@ DESCRIBED = {"loader": "y", "device": "cpu", "dtype": "float64", "versions": {},
         ({key: value for key, value in DESCRIBED.items() if key != "identity"}, "key 'identity' is missing"),
         (DESCRIBED | {"identity": {}}, "key 'identity.chat_template' is missing"),
         (DESCRIBED | {"identity": IDENTITY | {"model": {1, 2}}}, "Object of type set is not JSON serializable"),
+        (DESCRIBED | {"identity": IDENTITY | {"model": {}}}, "identity.model.model_fingerprint: expected a text"),
+        (DESCRIBED | {"identity": IDENTITY | {"model": {"loader": "y"}}}, "model_fingerprint: expected a text"),
+        (
+            DESCRIBED | {"identity": IDENTITY | {"model": {"loader": "y", "model_fingerprint": " "}}},
+            "model_fingerprint: expected a text of one line, found ' '",
+        ),
+        (DESCRIBED | {"identity": IDENTITY | {"model": {"model_fingerprint": "x"}}}, "identity.model.loader: expected"),
+        (DESCRIBED | {"identity": IDENTITY | {"model": ["x"]}}, "identity.model: no mapping of keys, but list"),
+        (DESCRIBED | {"identity": IDENTITY | {"other": [1]}}, "identity.other: no mapping of keys, but list"),
+        (DESCRIBED | {"loader": ""}, "loader: expected a text of one line, found ''"),
+        (DESCRIBED | {"device": "a\nb"}, "device: expected a text of one line, found 'a\\nb'"),
+        (DESCRIBED | {"dtype": None}, "dtype: expected a text of one line, found null"),
         (DESCRIBED | {"identity": IDENTITY | {"other": {"p": float("nan")}}}, "not JSON compliant"),
     ],
 )
@@ -247,6 +398,7 @@ def test_a_description_says_what_a_run_depends_on(said: Any, says: str) -> None:
 
 WRONG_WORK = [
     None,
+    Work("", "b"),
     Work("a", "b", rows=0),
     Work("a", "b", rows="many"),  # type: ignore[arg-type]
     Work("a", "b", max_difference=math.nan),
@@ -262,6 +414,51 @@ def test_how_it_works_is_looked_at(work: Any) -> None:
 
     with pytest.raises(ModelError, match=r"Working\.work: "):
         work_of(Working())  # type: ignore[arg-type]
+
+
+class Whole(Elsewhere):
+    """Has all that an Answerer has."""
+
+    capabilities: Any = Capabilities()
+
+    def describe(self) -> Any:
+        return DESCRIBED
+
+    def work(self) -> Work:
+        return Work("ours", "there is no other")
+
+    def check_in_use(self) -> None:
+        pass
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> Any:
+        return {"said": chat_history, "open": add_generation_prompt}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"capabilities": None}, "capabilities: expected Capabilities, found null"),
+        ({"capabilities": {"scores": True}}, "capabilities: expected Capabilities, found {'scores': True}"),
+        ({"capabilities": property(fail)}, "failed with RuntimeError: the server is gone"),
+        ({"capabilities": property(raising(SystemExit(0)))}, "failed with SystemExit: 0"),
+        ({"capabilities": Capabilities(options="dtype")}, "options: expected keys, found 'dtype'"),
+        ({"capabilities": Capabilities(options=(3,))}, "options: expected keys"),  # type: ignore[arg-type]
+        ({"capabilities": Capabilities(texts=1)}, "texts: expected True or False, found 1"),  # type: ignore[arg-type]
+        ({"scores": None}, "has no method scores"),
+        ({"work": 3}, "has no method work"),
+    ],
+)
+def test_what_it_can_do_is_looked_at(wrong: dict[str, Any], says: str) -> None:
+    assert abilities_of(Whole()) == Capabilities()
+    with pytest.raises(ModelError) as error:
+        abilities_of(type("Wrong", (Whole,), wrong)())
+    assert str(error.value).startswith("Wrong")
+    assert says in str(error.value)
+
+
+def test_a_conversation_becomes_a_text() -> None:
+    with pytest.raises(ModelError, match=r"^Whole\.apply_chat_template: expected a text, found {'said': "):
+        chat_template_of(Whole())([])
 
 
 def test_a_fault_of_the_model_in_this_process_keeps_its_traceback(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_newer_columns_names_and_group_averages() -> None:
         ("truthfulqa_mc", "mc2", "0.5304", "0.0153"),
     ]
     assert {table.harness for table in log.models[0].tables} == {"lm-eval-0.4"}
-    assert (10, "group average not read: agieval acc") in [(n.line, n.message) for n in log.notes]
+    assert (10, "score of a group, not imported: agieval acc") in [(n.line, n.message) for n in log.notes]
 
 
 @pytest.mark.parametrize("sign", ["±", "+-", "+/-", "_", r"\pm", ""])

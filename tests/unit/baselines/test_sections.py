@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from evalkit.baselines import import_log
 from evalkit.baselines.published import Log
 from evalkit.baselines.reading.logs import parse_log
 from evalkit.baselines.reading.text import numbered_lines
@@ -123,3 +126,32 @@ def test_a_configuration_names_no_model(configuration: str) -> None:
     assert all("Source" not in (model.name or "") for model in log.models)
     (named,) = read(f"```\nModel: a/Mine-7B\n{GPT4ALL}```\n").models
     assert named.name == "a/Mine-7B"
+
+
+OF_TRUTHFUL = TRUTHFUL.replace("### TruthfulQA\n", "TruthfulQA:\n")
+
+
+@pytest.mark.parametrize("line", ["IFEval: 45.2", "- **IFEval**: 45.2 %", "IFEval (0-shot): 45.2", "GSM8K = 61"])
+@pytest.mark.parametrize("average", ["41.20", "43.20"])
+def test_a_single_score_of_another_benchmark_is_no_heading(line: str, average: str) -> None:
+    """An average below it is the suite's if the suite's rows give it, and else nobody knows of what it is."""
+    (model,) = read(f"# Foo-7B\n\n{OF_TRUTHFUL}{line}\n\nAverage: {average}\n").models
+    assert [(a.suite, str(a.percent)) for a in model.averages] == (
+        [("truthfulqa", "41.20")] if average[1] == "1" else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "protocol"),
+    [
+        ("IFEval: 45.2", "nous-2023"),
+        ("GSM8K (5-shot): 45.2", "nous-2023"),
+        ("IFEval: 45.2, the others 5-shot", "unknown"),
+        ("Upstream says so", "unknown"),
+    ],
+)
+def test_another_benchmarks_score_says_nothing_of_a_suites_protocol(line: str, protocol: str, tmp_path: Path) -> None:
+    path = tmp_path / "card.md"
+    path.write_text(f"# Foo-7B\n\n{OF_TRUTHFUL}Average: 41.20\n\n{line}\n")
+    (baseline,) = import_log(path, retrieved="2026-01-01").baselines
+    assert baseline.protocol_of("truthfulqa") == protocol

@@ -197,3 +197,63 @@ def test_an_average_that_its_rounded_rows_give_is_the_suites(tmp_path: Path) -> 
     )
     (baseline,) = import_log(card, retrieved="2026-11-28").baselines
     assert baseline.averages == {"truthfulqa": Decimal("43.68")}
+
+
+CHECKPOINTS = """# Evaluate Tiny
+
+### GPT4All Benchmarks
+
+| Model | Pretrain Tokens | HellaSwag | Obqa | WinoGrande | ARC_c | ARC_e | boolq | piqa | avg |
+|---|---|---|---|---|---|---|---|---|---|
+| Pythia-1.0B | 300B | 47.16 | 31.40 | 53.43 | 27.05 | 48.99 | 60.83 | 69.21 | 48.30 |
+| Tiny-1.1B-intermediate-step-50K-104b | 103B | 43.50 | 29.80 | 53.28 | 24.32 | 44.91 | 59.66 | 67.30 | 46.11 |
+
+### Instruct-Eval Benchmarks
+
+| Model | MMLU | BBH | HumanEval | DROP |
+|---|---|---|---|---|
+| Pythia-1.0B | 25.70 | 28.19 | 1.83 | 4.25 |
+| Tiny-1.1B-intermediate-step-50K-104b | 26.45 | 28.82 | 5.49 | 11.42 |
+"""
+
+
+def test_a_second_table_of_other_benchmarks_says_more_of_the_same_models(tmp_path: Path) -> None:
+    """As the EVAL.md of a model's checkpoints has it: the rows of the second table were dropped as "other than"."""
+    found = import_log(write(tmp_path, CHECKPOINTS), retrieved="2026-01-01")
+    first, second = found.baselines
+    assert [first.name, second.name] == ["Pythia-1.0B", "Tiny-1.1B-intermediate-step-50K-104b"]
+    assert {task: str(rows["score"].value) for task, rows in second.tasks.items()} == {
+        "arc_challenge": "0.2432", "arc_easy": "0.4491", "boolq": "0.5966", "hellaswag": "0.4350",
+        "openbookqa": "0.2980", "piqa": "0.6730", "winogrande": "0.5328", "humaneval": "0.0549",
+        "MMLU": "0.2645", "BBH": "0.2882", "DROP": "0.1142",
+    }  # fmt: skip
+    assert not any(note.unread for note in found.notes)
+    assert any("other scores than on line 7" in note.message for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said", "unread"),
+    [
+        ("| GPT4All | 73.00 |\n| AGIEval | 43.00 |", "as on line 5", False),
+        ("| GPT4All | 72.00 |\n| AGIEval | 43.00 |", "other than on line 5", True),
+        (
+            "| hellaswag | 80.00 |\n| piqa | 81.00 |",
+            "GPT4All measured otherwise, or with more rows, than on line 5",
+            True,
+        ),
+    ],
+)
+def test_what_is_said_of_a_models_second_table_is_true(cells: str, said: str, unread: bool, tmp_path: Path) -> None:
+    head = "| Benchmark | Foo-7B |\n|---|---|\n"
+    suites = "| GPT4All | 73.00 |\n| AGIEval | 43.00 |\n| BigBench | 41.00 |\n| TruthfulQA | 55.00 |\n"
+    found = import_log(write(tmp_path, f"# Foo-7B\n\n{head}{suites}\n{head}{cells}\n"), retrieved="2026-01-01")
+    (baseline,) = found.baselines
+    assert {suite: str(value) for suite, value in baseline.averages.items()} == {
+        "gpt4all": "73.00", "agieval": "43.00", "bigbench": "41.00", "truthfulqa": "55.00",
+    }  # fmt: skip
+    assert [(said in note.message, note.unread) for note in found.notes if "again" in note.message] == [(True, unread)]
+
+
+def test_two_columns_of_numbers_are_no_model_twice() -> None:
+    text = "| Task | Value | Value |\n|---|---|---|\n| GPT4All | 73.0 | 71.0 |\n| AGIEval | 43.0 | 42.0 |\n"
+    assert audit_log(parse_log("card.md", numbered_lines(text))).inconsistent == ()

@@ -139,7 +139,7 @@ def test_leaderboard_and_power() -> None:
     assert run("leaderboard", "--format", "latex", "--sort", "bigbench").output.startswith(r"\begin{table}")
     planned = run("power", "--suite", "gpt4all", "--effect", "1.0")
     assert planned.exit_code == 0
-    assert "18638" in planned.output
+    assert "18669" in planned.output
     assert len(json.loads(run("power", "--format", "json").output)["rows"]) == 2 * len(load_suites())
     assert "did you mean 'gpt4all'" in error_of(run("power", "--suite", "gpt4al"))
 

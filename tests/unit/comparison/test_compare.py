@@ -59,7 +59,9 @@ def test_graded_scores_are_tested_with_paired_differences(tmp_path: Path) -> Non
     (change,) = found.tasks
     assert change.test == "clusters"
     expected = stats.mean(after - before, keys["truthfulqa_mc"])
-    assert change.difference.stderr == pytest.approx(100 * expected.stderr)
+    # ... so that its interval is not made of the spread that was seen, and the error shown is the interval's.
+    assert change.difference.stderr > 1.25 * 100 * expected.stderr
+    assert change.difference.stderr == pytest.approx((change.high - change.low) / 2 / scipy_stats.norm.ppf(0.975))
     # One unseen passage could change by a whole point: of 20 passages that says more than their spread.
     assert change.p_value >= expected.p_value()
     assert any("documents share passages in truthfulqa_mc" in note for note in found.notes)
@@ -207,6 +209,28 @@ def test_a_choice_of_suites_and_tasks(tmp_path: Path) -> None:
         compare(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.parametrize("lost", [[5, 5], [5, 0], [1, 1, 1, 1], [2] * 12, [4, 4, 0, 0]], ids=str)
+def test_the_error_shown_is_the_one_of_the_interval_however_passages_moved(tmp_path: Path, lost: list[int]) -> None:
+    """Two passages that lose as much each have no spread at all, and say nothing about a third."""
+    keys = {"truthfulqa_mc": [str(passage) for passage in range(len(lost)) for _ in range(10)]}
+    write_values(tmp_path / "a", {"truthfulqa_mc": [1.0] * len(keys["truthfulqa_mc"])}, keys)
+    after = [float(question >= number) for number in lost for question in range(10)]
+    write_values(tmp_path / "b", {"truthfulqa_mc": after}, keys)
+    found = compare(tmp_path / "a", tmp_path / "b")
+    rows = list(csv.DictReader(io.StringIO(compare_text(found, "csv", None))))
+    written = json.loads(compare_text(found, "json", None))
+    frame = found.to_frame().to_dict("records")
+    for row, of_json, of_frame in zip(rows, written["tasks"] + written["suites"], frame, strict=True):
+        half = (float(row["high"]) - float(row["low"])) / 2
+        # A normal interval of 95 % is 1.96 errors either way, and those of few documents a quarter more at most.
+        assert 1 / 1.26 < float(row["stderr"]) / (half / 1.95996) < 1.001
+        assert of_json["stderr"] == of_frame["stderr"] == pytest.approx(float(row["stderr"]), abs=1e-4)
+        assert half > 20
+    # Where nobody saw a third, all of it may be lost or won: the interval of Clopper and Pearson for none of so many.
+    if lost == [5, 5]:
+        assert found.tasks[0].difference.stderr > 40
+
+
 def test_csv_has_no_error_and_no_p_value_of_zero(tmp_path: Path) -> None:
     values = draw(800, 0.5, 1)
     write_values(tmp_path / "a", {"boolq": values})
@@ -218,3 +242,13 @@ def test_csv_has_no_error_and_no_p_value_of_zero(tmp_path: Path) -> None:
     )
     lost = list(csv.DictReader(io.StringIO(compare_text(compare(tmp_path / "a", tmp_path / "c"), "csv", None))))
     assert 0 < float(lost[0]["p"]) < 1e-6
+
+
+def test_a_suite_of_one_task_has_its_tasks_p(tmp_path: Path) -> None:
+    before = [1.0] * 6 + [0.0] * 194
+    write_values(tmp_path / "a", {"truthfulqa_mc": before})
+    write_values(tmp_path / "b", {"truthfulqa_mc": [0.0] * 200})
+    found = compare(tmp_path / "a", tmp_path / "b")
+    # Six of six flips in one direction: twice a half to the power of six.
+    assert found.tasks[0].p_value == found.suites[0].p_value == pytest.approx(2 * 0.5**6)
+    assert "Holm: corrected over the rows of a kind" in " ".join(found.notes)

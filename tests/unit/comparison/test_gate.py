@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from evalkit.cli import main
 from evalkit.comparison import gate_text
 from evalkit.comparison.compare import compare
 from evalkit.comparison.gate import Gate, gate, judge, paired_tests
@@ -510,6 +512,11 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
         ("alpha: 0.1\naverage: {missing: refuse}", "2: average: unknown key 'missing'"),
         ("average: 3", "1: average: expected true, false or a mapping"),
         ("alpha: 0.1\naverage: true\nsuites: {gpt4all: {}}", "2: average: it is the average of the suites below"),
+        (
+            "average: true\nsuites: {gpt4all: {}, agieval: {tier: advisory}}",
+            "1: average: it is the average of the blocking suites below 'suites', and takes two of the total",
+        ),
+        ("margin: 1" + "0" * 400, "1: not valid YAML (1000"),
     ],
 )
 def test_a_mistake_in_a_policy_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -535,6 +542,102 @@ def test_what_a_policy_does_not_say_is_the_default(tmp_path: Path) -> None:
     assert (found.average, found.asks_average) == (found.default, False)
     file.write_text("average: false")
     assert read_policy(file).average is None
+
+
+def three_suites(folder: Path, *, lost: str) -> Path:
+    """Two runs of which one suite has lost every second right answer; returns where a policy may be."""
+    values = {
+        name: column
+        for seed, suite in enumerate(("gpt4all", "agieval", "truthfulqa"))
+        for name, column in suite_values(suite, 300, 0.6, 50 * seed).items()
+    }
+    mine = {task.name for task in find_suite(lost).tasks}
+    write_values(folder / "b", values)
+    write_values(
+        folder / "a", {name: flipped(c, 0.0, 0.3, 7) if name in mine else list(c) for name, c in values.items()}
+    )
+    return folder / "gate.yaml"
+
+
+def test_an_advisory_suite_has_no_say_through_the_average(tmp_path: Path) -> None:
+    file = three_suites(tmp_path, lost="agieval")
+    suites = "suites: {gpt4all: {margin: 2}, truthfulqa: {margin: 6}, agieval: {margin: 90, tier: advisory}}"
+
+    def judged(text: str) -> Gate:
+        file.write_text(text)
+        return gate(tmp_path / "a", str(tmp_path / "b"), policy=read_policy(file))
+
+    found = judged(suites)
+    average = found.judged[-1]
+    assert (found.verdict, average.asked.title) == ("pass", "Average of 2 suites")
+    parts = {item.asked.key: item.test.difference.value for item in found.judged}
+    assert parts["average"] == pytest.approx((parts["gpt4all"] + parts["truthfulqa"]) / 2)
+    said = "the average is that of GPT4All, TruthfulQA: AGIEval is advisory, without a part in what decides"
+    assert said in gate_text.gate_markdown(found)
+    # An average that decides nothing is of all.
+    every = judged(suites + "\naverage: {tier: advisory}")
+    assert (every.verdict, every.judged[-1].asked.title, every.judged[-1].verdict) == (
+        "pass",
+        "Average of 3 suites",
+        "worse",
+    )
+    assert every.judged[-1].test.difference.value == pytest.approx(
+        sum(v for k, v in parts.items() if k != "average") / 3
+    )
+    one = judged("suites: {gpt4all: {margin: 2}, agieval: {margin: 90, tier: advisory}}")
+    assert [item.asked.key for item in one.judged] == ["gpt4all", "agieval"]
+    assert "not judged: the average, because it takes two suites, and AGIEval is advisory" in one.notes
+
+
+def test_what_leaves_the_verdict_open_is_an_error_for_ci(tmp_path: Path) -> None:
+    values = suite_values("gpt4all", 300, 0.6, 1)
+    for name in ("a", "b"):
+        write_values(tmp_path / name, values)
+    file = tmp_path / "gate.yaml"
+    file.write_text(
+        "margin: 5\nmissing: undecided\nsuites: {gpt4all: {}, agieval: {}, bigbench: {missing: ignore}}\n"
+        "tasks: {truthfulqa_mc: {}, bigbench_snarks: {tier: advisory}}"
+    )
+    found = gate(tmp_path / "a", str(tmp_path / "b"), policy=read_policy(file))
+    assert (found.verdict, [item.verdict for item in found.judged]) == ("undecided", ["pass"])
+    (suite,) = ElementTree.fromstring(gate_text.gate_junit(found))
+    cases = {case.get("name"): [part.tag for part in case] for case in suite.iter("testcase")}
+    assert cases == {"GPT4All": ["system-out"], "agieval": ["error"], "truthfulqa_mc": ["error"]}
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "0", "2")
+
+
+def test_no_option_is_recommended_that_was_given_or_does_not_help(tmp_path: Path) -> None:
+    values = suite_values("gpt4all", 30, 0.6, 1)
+    for name in ("a", "b", "c"):
+        write_values(tmp_path / name, values)
+    lines = (tmp_path / "a" / "samples.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "a" / "samples.jsonl").write_text("".join(lines[:-3]))
+    (tmp_path / "c" / "samples.jsonl").unlink()
+    with pytest.raises(StoreError, match="or see --allow-missing"):
+        gate(tmp_path / "a", str(tmp_path / "b"))
+    with pytest.raises(StoreError, match=r"rerun it$"):
+        gate(tmp_path / "a", str(tmp_path / "c"))
+    with pytest.raises(StoreError, match="needs both runs' documents"):
+        gate(tmp_path / "a", str(tmp_path / "c"), allow_missing=True)
+    with pytest.raises(StoreError, match=r"rerun it$"):
+        noise_between(tmp_path / "b", tmp_path / "a")
+
+
+def test_two_reports_have_two_files(tmp_path: Path) -> None:
+    write_values(tmp_path / "b", suite_values("gpt4all", 30, 0.6, 1))
+    same = str(tmp_path / "report")
+    asked = ["gate", str(tmp_path / "b"), "--baseline", str(tmp_path / "b"), "--junit", same, "--json"]
+    found = CliRunner().invoke(main, [*asked, f"{tmp_path}/./report"])
+    assert (found.exit_code, Path(same).exists()) == (2, False)
+    assert "--junit and --json name one file" in found.output
+    assert CliRunner().invoke(main, [*asked, f"{same}.json"]).exit_code == 0
+
+
+def test_suites_that_only_the_second_run_has_are_named(tmp_path: Path) -> None:
+    values, more = suite_values("gpt4all", 30, 0.6, 1), suite_values("truthfulqa", 30, 0.6, 1)
+    write_values(tmp_path / "1", values)
+    write_values(tmp_path / "2", {**values, **more})
+    assert "not compared, because run 1 lacks it: TruthfulQA" in noise_between(tmp_path / "1", tmp_path / "2").notes
 
 
 def test_two_runs_of_one_model_show_its_noise(tmp_path: Path) -> None:

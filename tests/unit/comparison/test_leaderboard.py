@@ -54,7 +54,7 @@ def test_all_baselines_are_ranked_once() -> None:
     assert "Mixtral-7x8-Base" in text
     # Printed as 41.85, which does not follow from the rows. Both tasks of sat_en ask the same questions.
     assert "36.62 ± 1.16†" in text
-    assert "71.16 ± 0.47\\*" in text
+    assert "71.16 ± 0.47¶" in text
     assert "prompt format, temperature and other settings were not published" in text
     assert len(standings(all_records=True)) == 29
 
@@ -103,10 +103,10 @@ def test_a_run_takes_part(tmp_path: Path) -> None:
     standing = standing_of_run(record)
     assert set(standing.scores) == set(load_suites()) - {"gpt4all"}  # a failed task leaves no score
     assert standing.scores["agieval"].value == pytest.approx(60.0)
-    # Both tasks of sat_en ask the same questions.
-    assert standing.scores["agieval"].stderr == pytest.approx(math.sqrt(6 + 2**2) / 8)
+    # Both tasks of sat_en ask the same questions. Limits are a little further away than the error says.
+    assert 1 < standing.scores["agieval"].stderr / (math.sqrt(6 + 2**2) / 8) < 1.06
     # The two three-objects tasks hold the same documents, so their errors add up.
-    assert standing.scores["bigbench"].stderr == pytest.approx(math.sqrt(16 + 4) / 18)
+    assert 1 < standing.scores["bigbench"].stderr / (math.sqrt(16 + 4) / 18) < 1.06
     rows = leaderboard([standing, *standings()], "agieval").rows
     assert any(row[2] == "mine (run)" for row in rows)
 

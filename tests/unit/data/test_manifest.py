@@ -95,6 +95,12 @@ def manifest_file(folder: Path, entry: dict[str, object]) -> Path:
             {**ENTRY, "layout": "bolq"},
             "configs/datasets.yaml:4: boolq: layout: unknown layout 'bolq'; did you mean 'boolq'?",
         ),
+        (
+            {**ENTRY, "layout": "piqa"},
+            "configs/datasets.yaml:4: boolq: layout: 'piqa': the suite's file gives the task passages, but "
+            "evalkit/data/layouts.py (PASSAGES) names none of this layout; without it their documents would count as "
+            "independent",
+        ),
         ({**ENTRY, "row": 1}, "configs/datasets.yaml:6: boolq: unknown key 'row'; did you mean 'rows'?"),
         ({k: v for k, v in ENTRY.items() if k != "split"}, "configs/datasets.yaml:1: boolq: missing key 'split'"),
         (

@@ -24,7 +24,7 @@ def test_the_steps_of_a_batch_are_those_of_simulated_texts(rows: int, chance: fl
         return made
 
     truth = sum(max(length(300) for _ in range(rows)) - 1 for _ in range(4000)) / 4000
-    texts = generation_time.Texts(batches=1, rows=rows, prompts=0, most=300)
+    texts = generation_time.TextTimes(batches=1, rows=rows, prompts=0, most=300)
     for _ in range(60):
         whole = length(300)
         texts.lengths.append(min(16, whole))
@@ -33,7 +33,7 @@ def test_the_steps_of_a_batch_are_those_of_simulated_texts(rows: int, chance: fl
 
 
 def test_texts_that_all_end_at_once_take_no_steps() -> None:
-    texts = generation_time.Texts(batches=3, rows=2, prompts=100, most=512, lengths=[1, 1], ended=[True, True])
+    texts = generation_time.TextTimes(batches=3, rows=2, prompts=100, most=512, lengths=[1, 1], ended=[True, True])
     texts.read_tokens, texts.read_seconds = 50, 2.0
     assert texts.expected_steps() == 0
     assert texts.whole_seconds() == 4.0
@@ -41,7 +41,7 @@ def test_texts_that_all_end_at_once_take_no_steps() -> None:
 
 def test_rows_that_are_finished_make_room_at_once() -> None:
     """Ten texts of five tokens each in four slots: twice four rows, then the last two; a first token needs no step."""
-    texts = generation_time.Texts(1, 4, 100, 50, lengths=[5, 5, 5], ended=[True] * 3, texts=10)
+    texts = generation_time.TextTimes(1, 4, 100, 50, lengths=[5, 5, 5], ended=[True] * 3, texts=10)
     assert texts.flow() == Counter({4: 8, 2: 4})
     texts.read_tokens, texts.read_seconds = 10, 1.0
     texts.costs = [(4, 0.5), (2, 0.3)]
@@ -65,7 +65,7 @@ def test_steps_are_those_of_texts_in_slots(slots: int) -> None:
             active += [left] if (left := waiting.pop()) else []
         steps += bool(active)
         active = [left - 1 for left in active if left > 1]
-    texts = generation_time.Texts(1, slots, 0, 200, texts=500)
+    texts = generation_time.TextTimes(1, slots, 0, 200, texts=500)
     for _ in range(60):
         whole = length()
         texts.lengths.append(min(16, whole))
@@ -79,3 +79,13 @@ def test_a_line_is_never_below_nought() -> None:
     assert generation_time.line_through([(2, 1.0), (4, 2.0)]) == pytest.approx((0, 0.5))
     assert generation_time.line_through([(2, 3.0), (4, 1.0)]) == (2.0, 0)
     assert generation_time.line_through([(2, 0.0), (4, 3.0)]) == pytest.approx((0, 0.5))
+
+
+@pytest.mark.parametrize("count", [12, 40, 164])
+def test_few_texts_have_the_lengths_that_were_seen_not_a_draws(count: int) -> None:
+    """Together they have as many steps as their mean length says."""
+    from evalkit.evaluation.generation_time import Texts
+
+    seen = Texts(1, 4, 0, 96, lengths=[2, 5, 5, 2, 5, 2], ended=[True, False, False, True, False, True], texts=count)
+    steps = sum(rows * times for rows, times in seen.flow().items())
+    assert steps == pytest.approx(count * sum(seen._survival()), rel=0.1)

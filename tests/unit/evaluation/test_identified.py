@@ -33,6 +33,11 @@ class Said:
     def work(self) -> Work:
         return Work("ours", "there is no other")
 
+    def scores(self) -> None:
+        """Is not asked here, as those below."""
+
+    texts = check_in_use = apply_chat_template = scores
+
 
 def test_one_that_agrees_with_itself_is_taken() -> None:
     more = {"device": "cuda:1", "device_name": "card", "vocabulary": 7, "model_fingerprint": "x"}
@@ -53,7 +58,10 @@ def test_one_that_agrees_with_itself_is_taken() -> None:
         ({"add_bos": True}, "evalkit.model.add_bos: True"),
         ({"chat_template_sha256": "abc"}, "evalkit.model.chat_template_sha256: 'abc'"),
         ({"identity": IDENTITY | {"chat_template": "abc"}}, "evalkit.identity.chat_template says 'abc'"),
-        ({"identity": IDENTITY | {"model": {}}}, "evalkit.identity.model.loader says None"),
+        (
+            {"identity": IDENTITY | {"model": {"loader": "z", "model_fingerprint": "x"}}},
+            "evalkit.identity.model.loader says 'z'",
+        ),
         ({"parameters": -1}, "evalkit.model.parameters: -1"),
         ({"generation": {"a": 1}}, "generation: unknown key 'a'"),
     ],
@@ -64,6 +72,14 @@ def test_one_that_contradicts_itself_is_refused_before_any_work(more: dict[str, 
     assert says in str(error.value)
     assert str(error.value).startswith("Said.describe: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("here", [object(), "a model", False])
+def test_the_model_in_this_process_is_one(here: object) -> None:
+    wrong = Said()
+    wrong.in_process = here  # type: ignore[assignment]
+    with pytest.raises(ModelError, match=r"^Said\.in_process: expected a ScoredLM \(evalkit/models\) or None, found "):
+        identified("m", wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

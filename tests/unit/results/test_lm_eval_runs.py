@@ -195,7 +195,9 @@ def test_without_samples_all_but_documents_is_shown(tmp_path: Path) -> None:
     scores = scores_of_run(read_data(read_run(a)))
     point, known = scores.suites["truthfulqa"], said(A)["results"]["truthfulqa_mc2"]
     assert point.value == pytest.approx(100 * known["acc,none"])
-    assert point.stderr == pytest.approx(100 * known["acc_stderr,none"])
+    assert point.stderr is not None
+    # The file's error, or wider: what ten documents could hide.
+    assert 1 <= point.stderr / (100 * known["acc_stderr,none"]) < 1.1
 
 
 def test_a_plot_without_samples_says_so(tmp_path: Path) -> None:

@@ -165,6 +165,24 @@ def test_tests_that_cannot_run_are_a_verdict_of_their_sample_and_said(folder: Pa
     assert "50.0" in found.stdout
 
 
+def test_answers_without_code_and_with_several_versions_are_counted_and_named(folder: Path) -> None:
+    whole = f'```python title="s.py"\n{PROBLEM.prompt}{SOLVE}```\n'
+    wrong = f"```\n{PROBLEM.prompt}    return 0\n```\n"
+    answers = [("Test/0", whole), ("Test/0", "I cannot."), ("Test/1", wrong + whole), ("Test/1", "")]
+    given = samples(folder / "s.jsonl", *({"task_id": task, "completion": text} for task, text in answers))
+    found = run(given, "--data", folder, "--extract", "-k", "1")
+    assert found.exit_code == 0, found.output
+    assert "warning: 2 of 4 answers: no code found in the answer (Test/0, Test/1)\n" in found.stderr
+    assert "warning: 1 of 4 answers: several blocks of the answer define what was asked for" in found.stderr
+    rows = [json.loads(line) for line in (folder / "s_results.jsonl").read_text().splitlines()]
+    assert [row["passed"] for row in rows] == [True, False, False, False]
+    assert [row["detail"].partition(";")[0].partition(",")[0] for row in rows][1:] == [
+        "no code found in the answer",
+        "several blocks of the answer define what was asked for",
+        "no code found in the answer",
+    ]
+
+
 def test_a_harness_error_refuses_the_score_and_is_all_that_the_same_command_tries(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

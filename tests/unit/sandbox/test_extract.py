@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.sandbox.extract import extract, hint, is_python
+from evalkit.sandbox.continuation import is_python
+from evalkit.sandbox.extract import extract, hint
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems, read_samples
 
 pytestmark = pytest.mark.torch_free
@@ -42,12 +43,12 @@ def behaves(completion: str) -> bool:
 @pytest.mark.parametrize("kind", WRAPPED)
 def test_the_code_is_found(kind: str) -> None:
     assert not is_python(PROBLEM, WRAPPED[kind])
-    assert behaves(extract(PROBLEM, WRAPPED[kind]))
+    assert behaves(extract(PROBLEM, WRAPPED[kind]).completion)
 
 
 def test_what_is_python_is_left_alone() -> None:
     for problem in PROBLEMS.values():
-        assert extract(problem, problem.canonical_solution or "") == problem.canonical_solution
+        assert extract(problem, problem.canonical_solution or "").completion == problem.canonical_solution
 
 
 def test_the_hint_comes_only_where_most_are_no_python() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError, StoreError
 from evalkit.scoring.forest import build_rows, lay_out, truncate, visible
-from evalkit.scoring.plan import Plan, cut_trees, plan_packs, split_pack
+from evalkit.scoring.plan import PackPlan, cut_trees, plan_packs, split_pack
 from evalkit.scoring.requests import TokenRequest
 
 ids = st.lists(st.integers(0, 2), min_size=1, max_size=7).map(tuple)
@@ -121,8 +121,8 @@ def test_the_plan_depends_on_requests_and_limits_only(requests: list[TokenReques
     plan = plan_packs(requests, build_rows(requests, 10), **limit)
     again = plan_packs(requests, build_rows(requests, 10), **limit)
     assert plan == again
-    assert Plan.from_json(plan.to_json()) == plan
-    assert Plan.from_json(plan.to_json()).digest == plan.digest
+    assert PackPlan.from_json(plan.to_json()) == plan
+    assert PackPlan.from_json(plan.to_json()).digest == plan.digest
 
 
 def test_another_order_of_requests_gives_the_same_packs_and_another_hash() -> None:
@@ -176,7 +176,7 @@ def test_requests_that_cannot_be_scored_are_named(request_: TokenRequest, messag
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"packs": 3}', "null"])
 def test_a_damaged_plan_is_refused(text: str) -> None:
     with pytest.raises(StoreError, match="not a plan"):
-        Plan.from_json(text)
+        PackPlan.from_json(text)
 
 
 def test_no_requests_make_an_empty_plan() -> None:

@@ -51,7 +51,7 @@ def tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 
-def lm_eval_texts(model: Any, requests: list[GenerationRequest]) -> list[str]:
+def lm_eval_texts(model: Any, requests: list[GenerationRequest], batch_size: int = 3) -> list[str]:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
@@ -59,7 +59,7 @@ def lm_eval_texts(model: Any, requests: list[GenerationRequest]) -> list[str]:
         pretrained=model,
         tokenizer=tokenizer(),
         backend="causal",
-        batch_size=3,
+        batch_size=batch_size,
         max_length=MAX_LENGTH,
         add_bos_token=False,
     )
@@ -119,6 +119,38 @@ def test_the_end_token_ends_the_text(mistral: Any) -> None:
     found = Generator(model, tokenizer(), max_length=MAX_LENGTH).generate([request])
     assert found == lm_eval_texts(model, [request])
     assert len(found[0]) < len(whole)
+
+
+@pytest.mark.parametrize(
+    "until",
+    [("<s>",), ("<pad>", "o"), ("<s><pad>", "<pad><s>", "<s><s>", "<pad><pad>"), ("o<s>", "<pad>e"), ("x",), ()],
+)
+def test_a_special_token_may_be_a_stop_string(mistral: Any, until: tuple[str, ...]) -> None:
+    """Alone, beside letters, beside another; in every loop. lm-eval goes on in batches until all rows have ended."""
+    import torch
+
+    from evalkit.scoring import generate_transformers
+    from evalkit.scoring.generate import Generator
+
+    model = copy.deepcopy(mistral)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[:2] *= 2
+    requests = [GenerationRequest(prompt, until, 20) for prompt in [*prompts(), "<s>a", "b<pad>"]]
+    expected = lm_eval_texts(model, requests, batch_size=1)
+    makers = [Generator(model, tokenizer(), max_length=MAX_LENGTH, uses_slots=slots) for slots in (True, False)]
+    makers[0].drafts = True
+    for maker in makers:
+        found = {row.request: row for row, _ in maker.stream(maker.rows(requests))}
+        assert maker.generate(requests) == expected
+        written = [tokenizer().decode(found[request].generated) for request in requests]
+        assert any("<s>" in text or "<pad>" in text for text in written)
+        if until and until != ("x",):
+            assert any(len(found[request].generated) < 20 for request in requests)
+            for text in written:
+                assert sum(text.count(stop) for stop in until) <= 1
+    encoded = [tuple(tokenizer()(request.prompt, add_special_tokens=False)["input_ids"]) for request in requests]
+    wishes = [generate_transformers.Wish(ids, until, 20, {"do_sample": False}) for ids in encoded]
+    assert generate_transformers.generate(model, tokenizer(), wishes, max_length=MAX_LENGTH, rows=4) == expected
 
 
 def test_equal_prompts_are_prefilled_once_and_shared_prefixes_too(mistral: Any) -> None:

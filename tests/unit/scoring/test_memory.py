@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,6 +73,24 @@ def test_a_device_that_cannot_be_asked_gets_the_ceiling(npu: Any, monkeypatch: p
     monkeypatch.setattr(backend, "mem_get_info", fail)
     assert free_bytes(device) is None
     assert batch_tokens(model(4096), device) == BATCH_TOKENS_DEFAULT
+
+
+@pytest.mark.parametrize("name", ["mistral", "qwen3", "gemma2", "gemma3"])
+def test_a_tokens_keys_and_values_are_as_large_as_the_models(name: str, build_model: Callable[[str], Any]) -> None:
+    """Also where heads are wider than their share of the hidden states."""
+    import torch
+    from transformers import DynamicCache
+
+    from evalkit.scoring.memory import cache_token_bytes
+
+    model, cache = build_model(name), DynamicCache()
+    with torch.inference_mode():
+        model(torch.tensor([[5]]), past_key_values=cache, use_cache=True)
+    numbers = [layer.keys.numel() + layer.values.numel() for layer in cache.layers]
+    assert cache_token_bytes(model) == 4 * sum(numbers)
+    config = copy.deepcopy(model.config)
+    config.head_dim = 8 * 3
+    assert cache_token_bytes(SimpleNamespace(config=config)) == 4 * sum(numbers) * 3
 
 
 def test_the_cpu_says_what_is_free() -> None:

@@ -15,7 +15,7 @@ from evalkit.scoring.schedule import (
     SHORTEST_SHARED_PREFIX,
     Batch,
     Flow,
-    Row,
+    GenerationRow,
     in_families,
     make_rows,
     plan_reading,
@@ -90,7 +90,10 @@ def test_prompts_keep_their_end_where_the_context_is_short() -> None:
 @given(ends=st.lists(st.integers(1, 6), min_size=1, max_size=8))
 def test_rows_leave_when_they_are_finished_and_the_others_keep_their_places(ends: list[int]) -> None:
     """The model's rows, moved as the batch says, stay those of the batch."""
-    rows = [Row(GenerationRequest("p"), (k,), [k], [9], has_failed=True, is_finished=True) for k in range(len(ends))]
+    rows = [
+        GenerationRow(GenerationRequest("p"), (k,), [k], [9], has_failed=True, is_finished=True)
+        for k in range(len(ends))
+    ]
     batch = Batch(rows)
     assert all(not row.generated and not row.has_failed and not row.is_finished for row in rows)
     of_model = list(range(len(ends)))
@@ -129,10 +132,10 @@ def test_what_a_prompt_shares_with_any_before_it_it_shares_with_the_one_right_be
 @given(ends=st.lists(st.integers(1, 6), max_size=12), slots=st.integers(1, 5), again=st.integers(0, 8))
 def test_a_flow_has_no_gaps_and_every_row_once(ends: list[int], slots: int, again: int) -> None:
     """A list of what is in each slot, kept by what the flow says, is the flow's; an accident in between or not."""
-    rows = [Row(GenerationRequest("p"), (k,), [k]) for k in range(len(ends))]
+    rows = [GenerationRow(GenerationRequest("p"), (k,), [k]) for k in range(len(ends))]
     flow = Flow(iter(rows), slots)
-    in_slot: dict[int, Row] = {}
-    finished: list[Row] = []
+    in_slot: dict[int, GenerationRow] = {}
+    finished: list[GenerationRow] = []
     for step in range(1000):
         if step == again:
             flow.slots = slots = max(1, slots // 2)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import ConfigError, ModelError, StoreError
 from evalkit.scoring.packs import iter_packs, score
-from evalkit.scoring.plan import PackResult, Plan
+from evalkit.scoring.plan import PackPlan, PackResult
 from evalkit.scoring.requests import Score, TokenRequest
 
 pytestmark = pytest.mark.model
@@ -146,7 +146,7 @@ def test_packs_can_be_scored_apart_by_a_stored_plan(mistral: Any, make_requests:
     scorer = ForestScorer(mistral, max_length=MAX_LENGTH, max_batch_tokens=128)
     results: list[PackResult] = []
     whole = score(scorer, requests, on_pack=results.append)
-    plan = Plan.from_json(scorer.plan(requests).to_json())
+    plan = PackPlan.from_json(scorer.plan(requests).to_json())
     assert [result.pack for result in results] == list(range(len(plan.packs)))
     assert sum(result.tokens for result in results) == plan.tokens
     assert len(plan.packs) > 2

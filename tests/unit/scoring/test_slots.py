@@ -115,10 +115,10 @@ def test_no_more_memory_than_a_share_is_taken_for_ordered_weights(
 
     weights = {id(m.weight): m.weight for m in mistral.modules() if type(m).__name__ == "Linear"}
     size = sum(weight.numel() * 4 for weight in weights.values())
-    monkeypatch.setattr(prepacked, "_memory_bytes", lambda: 4 * size - 4)
+    monkeypatch.setattr(prepacked, "whole_bytes", lambda: 4 * size - 4)
     assert not prepacked.Prepacked(mistral)
     # Layers whose forward is another's are left alone.
-    monkeypatch.setattr(prepacked, "_memory_bytes", lambda: 100 * size)
+    monkeypatch.setattr(prepacked, "whole_bytes", lambda: 100 * size)
     model = copy.deepcopy(mistral)
     whole = len(prepacked.Prepacked(model))
     model.model.layers[0].mlp.up_proj.forward = lambda hidden: hidden

@@ -47,6 +47,30 @@ def test_the_end_token_ends_a_text_as_letters_too() -> None:
     assert Stopping(model(None), nameless).strings(("x",)) == ["x"]
 
 
+class Marked(Letters):
+    """Token 1 is special, too, and written ``<1>``."""
+
+    all_special_ids = (0, 1)
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        shown = (token for token in ids if token > 1 or not skip_special_tokens)
+        return "".join({0: "$", 1: "<1>"}.get(token, chr(token)) for token in shown)
+
+
+@given(
+    text=st.text("ab<1>\1", min_size=1, max_size=30),
+    until=st.lists(st.sampled_from(["<1>", "a<1>", "<1>b", "<1><1>", "ab", "b<1>a"]), max_size=3),
+)
+def test_stop_strings_are_looked_for_in_what_was_written_special_tokens_included(text: str, until: list[str]) -> None:
+    """The oracle reads the whole text again; the prompt's special token does not count."""
+    watch = Stopping(model(None), Marked()).watch([ord("a"), 1], until, 100)
+    for count, letter in enumerate(text, start=1):
+        expected = any(stop in text[:count].replace("\1", "<1>") for stop in until)
+        assert watch.push(ord(letter)) == expected
+        if expected:
+            break
+
+
 @given(
     text=st.text("abc$", min_size=1, max_size=30).map(lambda text: text.replace("$", "\0")),
     until=st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),

@@ -1,4 +1,4 @@
-"""Strata against draws of random weights; the level with uneven tasks, exactly; what `power` says, tried."""
+"""Strata against draws of random weights; the level with uneven tasks, exactly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from evalkit.stats.paired import PairedTest, PlannedTask, paired_test, planned_test
+from evalkit.stats.paired import PairedTest, paired_test
 from evalkit.stats.strata import melded, tail_probabilities
 
 
@@ -89,41 +89,6 @@ def test_the_level_beside_a_small_task_is_kept_exactly(
             low, high = (middle, high) if middle <= n and passes(middle, few) else (low, middle)
         level += weight * stats.binom.cdf(low, n, p)
     assert 0.0 < level <= 0.05
-
-
-@pytest.mark.parametrize(
-    ("tasks", "flips"), [((400,), 0.1), ((1500,), 0.02), ((60, 800), 0.1)], ids=["400", "1,500", "60 + 800"]
-)
-def test_the_smallest_detectable_change_is_detected_so_often(tasks: tuple[int, ...], flips: float) -> None:
-    planned = planned_test([PlannedTask(1 / len(tasks), {1: n}, flips) for n in tasks])
-    loss = planned.smallest_detectable(0.05, 0.8)
-    rng = np.random.default_rng(1)
-    pairs, found = 300, 0
-    for _ in range(pairs):
-        drawn = [rng.multinomial(n, [(flips + loss) / 2, (flips - loss) / 2, 1 - flips]) for n in tasks]
-        found += of_counts(*((n, int(d[0]), int(d[1])) for n, d in zip(tasks, drawn, strict=True))).p_value <= 0.05
-    # Within 5 points, and three standard errors of so few pairs.
-    assert found / pairs == pytest.approx(0.8, abs=0.05 + 3 * 0.023)
-
-
-def test_documents_for_an_effect_detect_it() -> None:
-    planned = planned_test([PlannedTask(1.0, {1: 5000}, 0.1)])
-    factor = planned.factor_to_detect(0.02, 0.05, 0.8)
-    assert factor is not None
-    documents = round(5000 * factor)
-    # Exactly, by McNemar's test: the losses among the documents that flip.
-    flips = np.arange(1, documents)
-    of_flips = stats.binom.pmf(flips, documents, 0.1)
-    least = stats.binom.isf(0.025, flips, 0.5) + 1
-    assert float(of_flips @ stats.binom.sf(least - 1, flips, 0.6)) == pytest.approx(0.8, abs=0.03)
-
-
-def test_a_loss_beyond_what_flips_changes_more() -> None:
-    planned = planned_test([PlannedTask(1.0, {1: 1000}, 0.02)])
-    for loss in (0.0, 0.01, 0.05):
-        found = planned.at_loss(loss)
-        assert float(found.counts @ found.losses) == pytest.approx(loss, abs=1e-6)
-        assert found.clusters == 1000
 
 
 @pytest.mark.parametrize(
@@ -212,19 +177,3 @@ def test_unchanged_answers_pass_from_the_margin_that_is_said_and_not_below(sizes
     said = of_counts(*((size, size // 10, size // 20) for size in sizes)).smallest_margin()
     unchanged = of_counts(*((size, 0, 0) for size in sizes))
     assert unchanged.p_fine(said + 1e-5) <= 0.05 < unchanged.p_fine(said - 1e-4)
-
-
-def test_what_a_plan_says_of_passages_is_detected_so_often() -> None:
-    sizes = {1: 150, 5: 20, 6: 10}
-    planned = planned_test([PlannedTask(1.0, sizes, 0.1)])
-    loss = planned.smallest_detectable(0.05, 0.8)
-    of_clusters = np.repeat(list(sizes), list(sizes.values()))
-    keys = np.repeat(np.arange(of_clusters.size), of_clusters)
-    rng = np.random.default_rng(2)
-    found = 0
-    for _ in range(200):
-        drawn = rng.random(keys.size)
-        values = np.where(drawn < (0.1 - loss) / 2, 1.0, np.where(drawn < 0.1, -1.0, 0.0))
-        found += paired_test({"t": values}, {"t": list(keys)}).p_value <= 0.05
-    # A plan may promise too little, by what the tests of clusters keep in hand, and never much too much.
-    assert 0.8 - 3 * 0.028 <= found / 200 <= 0.97

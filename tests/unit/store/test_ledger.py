@@ -20,7 +20,7 @@ from evalkit.errors import StoreError
 from evalkit.evaluation.interrupt import Interrupted
 from evalkit.scoring.forest import Pack, Rows, Tree, build_rows
 from evalkit.scoring.packs import Scored, iter_packs
-from evalkit.scoring.plan import Plan, requests_sha256
+from evalkit.scoring.plan import PackPlan, requests_sha256
 from evalkit.scoring.requests import Score, TokenRequest
 from evalkit.store import journal
 from evalkit.store.journal import Journal
@@ -61,14 +61,14 @@ class FakeScorer:
     def rows(self, requests: Sequence[TokenRequest]) -> Rows:
         return build_rows(requests, self.max_length)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> Plan:
+    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
         assert rows is None
         starts = range(0, len(requests), self.pack_size)
         packs = [
             Pack(tuple(Tree(k, k + 1, 4) for k in range(start, min(start + self.pack_size, len(requests)))), 4)
             for start in starts
         ]
-        return Plan(tuple(packs), len(requests), 4 * len(requests), requests_sha256(requests))
+        return PackPlan(tuple(packs), len(requests), 4 * len(requests), requests_sha256(requests))
 
     def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
         if len(self.computed) == self.dies_at:

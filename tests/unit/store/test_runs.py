@@ -93,9 +93,38 @@ def test_where_only_metrics_were_mended_the_answers_can_be_kept(tmp_path: Path) 
     mended = {**IDENTITY, "code": {"sha256": "e" * 64}}
     assert refusal(tmp_path, identity=mended) == (
         f"{folder}: this unfinished run cannot be continued: code.sha256: {'d' * 12}, now {'e' * 12}; "
-        f"--fresh --reuse {folder} starts anew with its answers to equal requests"
+        f"--fresh --reuse {folder} starts anew with its answers to equal requests, computed as they were; "
+        "--fresh alone computes all, which is right if a fault that moved answers was mended since"
     )
-    assert runs.source_run(folder, mended).name == folder.name
+    found = runs.source_run(folder, mended)
+    assert found.name == folder.name
+    assert found.remarks == (
+        f"--reuse {folder}: its answers were computed otherwise: code.sha256: {'d' * 12}, now {'e' * 12}; "
+        "without --reuse all are computed, which is right if a fault that moved answers was mended since",
+    )
+    assert runs.source_run(folder, before).remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("group", "then", "now", "says"),
+    [
+        ("code", {"evalkit": "0.1.0"}, {"evalkit": "0.2.0"}, "code.evalkit: 0.1.0, now 0.2.0"),
+        ("versions", {"torch": "2.12"}, {"torch": "2.13"}, "versions.torch: 2.12, now 2.13"),
+        ("device", {"kind": "npu"}, {"kind": "cpu"}, "device.kind: npu, now cpu"),
+    ],
+)
+def test_how_reused_answers_were_computed_is_named(
+    tmp_path: Path, group: str, then: dict[str, str], now: dict[str, str], says: str
+) -> None:
+    folder = begin(tmp_path, identity={**IDENTITY, group: then}).folder
+    (remark,) = runs.source_run(folder, {**IDENTITY, group: now}).remarks
+    assert f"computed otherwise: {says}; without --reuse" in remark
+
+
+def test_a_run_that_took_answers_over_itself_says_so(tmp_path: Path) -> None:
+    folder = begin(tmp_path, identity={**IDENTITY, "reuse": "2026-01-01T00-00-00Z"}).folder
+    (remark,) = runs.source_run(folder, IDENTITY).remarks
+    assert "some of its answers are those of the run 2026-01-01T00-00-00Z" in remark
 
 
 def test_another_command_starts_anew_and_says_so(tmp_path: Path) -> None:

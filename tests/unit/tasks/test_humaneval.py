@@ -12,8 +12,9 @@ import pytest
 
 from evalkit.records.values import finite
 from evalkit.sandbox import Problem, Verdict
-from evalkit.sandbox.extract import answered_code
+from evalkit.sandbox.extract import NO_CODE, SEVERAL, take_code
 from evalkit.tasks import humaneval
+from evalkit.tasks.humaneval import program_of
 from evalkit.tasks.programs import Programs, with_verdicts
 
 pytestmark = pytest.mark.torch_free
@@ -25,6 +26,11 @@ DOC = {
     "entry_point": "total",
 }
 WHOLE = "def total(xs):\n    return sum(xs)\n"
+
+
+def code_of(answer: str) -> str:
+    """The completion that an answer to DOC is."""
+    return take_code(program_of("humaneval", DOC, "")[0], answer).completion
 
 
 def runs(completion: str) -> bool:
@@ -51,7 +57,7 @@ def runs(completion: str) -> bool:
     ],
 )
 def test_the_code_of_a_chat_answer_follows_the_prompt_as_a_program(answer: str) -> None:
-    assert runs(answered_code(answer, "total"))
+    assert runs(code_of(answer))
 
 
 WRONG = "```python\ndef total(xs):\n    return 0\n```\n"
@@ -70,13 +76,13 @@ RIGHT = f"```python\n{WHOLE}```\n"
     ],
 )
 def test_what_was_thought_before_is_no_answer(answer: str) -> None:
-    assert runs(answered_code(answer, "total"))
+    assert runs(code_of(answer))
 
 
 @pytest.mark.parametrize("answer", [f"<think>\n{WRONG}</think>\n", f"{WRONG}</think>"])
 def test_a_thought_without_an_answer_fails(answer: str) -> None:
     with pytest.raises((AssertionError, SyntaxError, NameError)):
-        runs(answered_code(answer, "total"))
+        runs(code_of(answer))
 
 
 @pytest.mark.parametrize(
@@ -91,18 +97,18 @@ def test_a_thought_without_an_answer_fails(answer: str) -> None:
     ],
 )
 def test_blocks_between_other_lines_and_the_first_of_several(answer: str) -> None:
-    assert runs(answered_code(answer, "total"))
+    assert runs(code_of(answer))
 
 
 @pytest.mark.parametrize("answer", ["", "I cannot help with that.", "```python\n```"])
 def test_an_answer_without_code_is_a_completion_that_fails(answer: str) -> None:
     with pytest.raises((AssertionError, SyntaxError, NameError)):
-        runs(answered_code(answer, "total"))
+        runs(code_of(answer))
 
 
 def test_a_function_whose_name_begins_alike_is_another_one() -> None:
     answer = "```python\ndef totals(xs):\n    return 0\n```\n```python\n" + WHOLE + "```"
-    assert "def totals" not in answered_code(answer, "total")
+    assert "def totals" not in code_of(answer)
 
 
 class FakeChecker:
@@ -164,6 +170,11 @@ def test_a_chat_models_code_is_taken_out_before_it_is_checked() -> None:
     checker = FakeChecker()
     judged([RIGHT], checker, "humaneval_chat")
     assert checker.submitted == ["\n" + WHOLE]
+
+
+def test_a_verdict_says_that_an_answer_had_no_code_or_several_versions() -> None:
+    (verdicts,) = judged(["No.", RIGHT + WRONG, RIGHT], task="humaneval_chat")
+    assert [text.verdict.detail for text in verdicts] == [NO_CODE, SEVERAL, ""]
 
 
 def test_texts_that_nobody_judged_have_no_score_and_no_verdicts() -> None:

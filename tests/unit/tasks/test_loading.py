@@ -199,6 +199,23 @@ def test_a_tasks_own_file_that_is_wrong_is_one_line_of_its_suite(old: str, new: 
         load_lm_eval_tasks(["boolq"], SAMPLES)
 
 
+MEAN = "errors, averages and comparisons are of means of which more is better; make it such a one, with "
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("higher_is_better: true", "higher_is_better: false", f"metric 'acc' has higher_is_better: false, but {MEAN}"),
+        ("aggregation: mean", "aggregation: median", f"metric 'acc' has aggregation: 'median', but {MEAN}"),
+        ("include: ../_template", "include: ../_template\nnum_fewshot: 2", "num_fewshot: 2, but documents are asked"),
+    ],
+)
+def test_what_no_score_is_made_for_is_refused_before_the_work(old: str, new: str, what: str, configs: Path) -> None:
+    change(configs / "tasks/gpt4all/boolq.yaml", old, new)
+    with pytest.raises(ConfigError, match=f"^configs/tasks/gpt4all/boolq.yaml: {re.escape(what)}"):
+        load_lm_eval_tasks(["piqa", "boolq"], SAMPLES)
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [("doc_to_text:", "doc_to_txt:"), ("boolq_text", "bolq_text"), ("metric: acc,", "metrik: acc,")]
 )

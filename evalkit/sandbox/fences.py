@@ -1,0 +1,97 @@
+"""Blocks of code in an answer: fenced as in CommonMark or nearly so, as models write them, or in CodeLlama's tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+_TOKEN = r"(?:<\|[\w ./-]{1,40}\|>|</s>|<eos>|<end_of_turn>|<pad>|\[/?INST\])"
+END_TOKEN = re.compile(_TOKEN)
+"""A token that ends a turn, or begins one, written out by the harness that took the answer down."""
+
+# What may stand before a fence: block quotes, list items, blanks. One way to match each text, so linear.
+_BEFORE = r"^(?P<before>(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*)"
+_OPENING = re.compile(
+    rf"{_BEFORE}(?:(?P<fence>`{{3,}}(?=[^`\n]*$)|~{{3,}})[^\n]*(?:\n|\Z)|(?P<tag>\[PYTHON\])\n?)", re.M
+)
+# No opening fence in CommonMark, which wants a line of its own; models write one behind a few words.
+_LATE_OPENING = re.compile(r"(?<!`)(?P<fence>`{3,})(?:[ \t]*[\w+.-]+)?[ \t]*\n|(?P<tag>\[PYTHON\])\n?")
+# Where code may end that has no closing fence: fences anywhere, tags, end tokens.
+_POSSIBLE_END = re.compile(rf"`{{3,}}|^[ \t>]*~{{3,}}|\[/PYTHON\]|{_TOKEN}", re.M)
+_MOST = 20
+"""So many ends of one block, and so many openings, are looked at; an answer is written by a stranger."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where a block of code is in an answer; ``answer[start:stop]`` is its text, fences left out."""
+
+    begin: int
+    """Where its opening fence's line begins."""
+    start: int
+    stop: int
+    after: int
+    """Where the answer goes on, behind the closing fence."""
+    before: str
+    """What stands before the opening fence in its line."""
+    is_closed: bool
+
+    def code(self, answer: str, stop: int | None = None) -> str:
+        """Return the text up to `stop`, without the quote marks and the indentation that the opening fence has too."""
+        text = answer[self.start : self.stop if stop is None else stop]
+        if not self.before:
+            return text
+        quotes = self.before.count(">")
+        indentation = len(self.before.rpartition(">")[2])
+        strip = re.compile(rf"^(?:[ \t]*>){{0,{quotes}}}[ \t]{{0,{indentation}}}", re.M)
+        return strip.sub("", text)
+
+    def readings(self, answer: str) -> Iterator[str]:
+        """Yield the code as CommonMark delimits it; then as it is if a later or earlier mark in the text ends it."""
+        yield self.code(answer)
+        for end in islice(_POSSIBLE_END.finditer(answer, self.start), _MOST):
+            if end.start() not in (self.start, self.stop):
+                yield self.code(answer, end.start())
+
+
+def blocks(answer: str) -> list[Block]:
+    """Return the blocks of an answer in their order, as CommonMark has them.
+
+    An opening fence is three or more backticks or tildes and any text (the info string); its block ends at a line with
+    a fence of the same sign at least as long, where end tokens may follow, or with the answer. Lists and block quotes
+    are not parsed: a fence may stand behind any number of their marks.
+    """
+    found: list[Block] = []
+    at = 0
+    while (opening := _OPENING.search(answer, at)) is not None:
+        found.append(_block(answer, opening, opening["before"]))
+        at = found[-1].after
+    return found
+
+
+def outside(answer: str, fenced: list[Block]) -> str:
+    """Return an answer without its blocks."""
+    ends = [0, *(block.after for block in fenced)]
+    begins = [*(block.begin for block in fenced), len(answer)]
+    return "".join(answer[end:begin] for end, begin in zip(ends, begins, strict=True))
+
+
+def late_blocks(answer: str) -> list[Block]:
+    """Return what may be blocks too: those that begin within a line, or within another block."""
+    openings = [(opening, opening["before"]) for opening in islice(_OPENING.finditer(answer), _MOST)]
+    openings += [(opening, "") for opening in islice(_LATE_OPENING.finditer(answer), _MOST)]
+    return [_block(answer, *one) for one in sorted(openings, key=lambda one: one[0].end())]
+
+
+def _block(answer: str, opening: re.Match[str], before: str) -> Block:
+    if opening["tag"]:
+        closing = re.compile(r"\[/PYTHON\]")
+    else:
+        sign, length = re.escape(opening["fence"][0]), len(opening["fence"])
+        closing = re.compile(rf"^[ \t>]*{sign}{{{length},}}[ \t]*(?=$|{_TOKEN})", re.M)
+    end = closing.search(answer, opening.end())
+    if end is None:
+        return Block(opening.start(), opening.end(), len(answer), len(answer), before, is_closed=False)
+    return Block(opening.start(), opening.end(), end.start(), end.end(), before, is_closed=True)

@@ -1,0 +1,93 @@
+"""Scores that were taken from a card or a leaderboard are the model's that it names; how measured, nobody knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evalkit.baselines import Baseline, import_log
+
+pytestmark = pytest.mark.torch_free
+HEAD = "|Task|Version|Metric|Value||Stderr|\n|---|--:|---|--:|---|--:|\n"
+OWN = f"### GPT4All\n{HEAD}|boolq|1|acc|0.8700|±|0.0059|\n|piqa|0|acc_norm|0.8300|±|0.0088|\n\nAverage: 70.59\n\n"
+THEIRS = f"### TruthfulQA\n{HEAD}|truthfulqa_mc|1|mc1|0.5680|±|0.0173|\n|||mc2|0.7325|±|0.0145|\n"
+
+LABELS = {
+    "Bar-13B, from the leaderboard:": "Bar-13B",
+    "Bar-13B (from its card):": "Bar-13B",
+    "From the Bar-13B card:": "Bar-13B",
+    "From Bar-13B:": "Bar-13B",
+    "Mistral-7B-v0.1, from the leaderboard:": "Mistral-7B-v0.1",
+    "Eval of the original Foo-7B (from its card):": "Foo-7B",
+    "Original Foo-7B, from its card:": "Foo-7B",
+    "Model: Bar-13B, from the Open LLM Leaderboard": "Bar-13B",
+    "Bar-13B on the leaderboard:": "Bar-13B",
+    "Bar-13B (as reported):": "Bar-13B",
+    "For comparison, Bar-13B from its paper:": "Bar-13B",
+    "**Bar-13B** (numbers from its model card)": "Bar-13B",
+    "Bar-13B's scores, copied from its README:": "Bar-13B",
+    "### Bar-13B (from its card)": "Bar-13B",
+    "| Bar-13B, from the leaderboard |": "Bar-13B",
+    "Bar-13B（来自其模型卡）：": "Bar-13B",
+}
+
+
+def models(text: str, folder: Path) -> dict[str, Baseline]:
+    path = folder / "card.md"
+    path.write_text(f"# Merged-7B\n\n{text}", encoding="utf-8")
+    return {found.name: found for found in import_log(path, retrieved="2026-01-01").baselines}
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("own", [OWN, ""], ids=["after its own", "alone"])
+def test_taken_scores_are_of_the_model_that_the_line_names(label: str, own: str, tmp_path: Path) -> None:
+    found = models(f"{own}{label}\n\n{THEIRS}", tmp_path)
+    ((name, theirs),) = ((n, b) for n, b in found.items() if "truthfulqa_mc" in b.tasks)
+    assert name.removeprefix("Original ").removeprefix("original ") == LABELS[label]
+    assert theirs.protocol_of("truthfulqa") == "unknown"
+    assert any("TruthfulQA: protocol unknown" in note for note in theirs.notes)
+    if own:
+        (mine,) = (b for b in found.values() if "boolq" in b.tasks)
+        assert mine.name in ("card", "Merged-7B")
+        assert mine.protocol_of("gpt4all") == "nous-2023"
+        assert set(mine.tasks) == {"boolq", "piqa"}
+
+
+@pytest.mark.parametrize("label", ["From the leaderboard:", "Scores taken from its card:", "摘自论文："])
+def test_without_a_model_the_scores_are_the_files_and_no_claim_is_made(label: str, tmp_path: Path) -> None:
+    (found,) = models(f"{OWN}{label}\n\n{THEIRS}\n### AGIEval\nAverage: 44.12\n", tmp_path).values()
+    assert found.protocol_of("gpt4all") == "nous-2023"
+    assert found.protocol_of("truthfulqa") == "unknown"
+    assert found.protocol_of("agieval") == "unknown"  # it stands below the same line, as no heading above it ends it
+
+
+def test_a_heading_of_sources_holds_down_to_the_next_of_its_level(tmp_path: Path) -> None:
+    text = (
+        f"## From the leaderboard\n\n### Bar-13B\n{HEAD}|boolq|1|acc|0.8500|±|0.0062|\n\n## Merged-7B\n\n{OWN}{THEIRS}"
+    )
+    found = models(text, tmp_path)
+    assert {name: b.protocol_of("gpt4all") for name, b in found.items()} == {
+        "Bar-13B": "open-llm-leaderboard",
+        "Merged-7B": "nous-2023",
+    }
+    assert found["Merged-7B"].protocol_of("truthfulqa") == "nous-2023"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("Finetuned from Bar-13B", "Trained from Bar-13B from scratch", "Results from LLM AutoEval:"),
+        *("Scores from our runs of the Nous suite:", "Evaluated with the harness from EleutherAI:"),
+        "Forked from a/Bar-13B",
+    ],
+)
+def test_what_a_model_was_made_from_or_measured_with_takes_no_scores(line: str, tmp_path: Path) -> None:
+    for text in (f"{line}\n\n{OWN}", f"{OWN}{line}\n\n{THEIRS}"):
+        assert list(models(text, tmp_path)) == ["card"]
+
+
+def test_a_label_of_the_next_section_says_nothing_of_the_scores_above_it(tmp_path: Path) -> None:
+    found = models(f"{OWN}Bar-13B from Meta:\n\n{THEIRS}", tmp_path)
+    (mine,) = (b for b in found.values() if "boolq" in b.tasks)
+    assert mine.protocol_of("gpt4all") == "nous-2023"
