@@ -139,10 +139,9 @@ def _of_two_runs(record: RunRecord, other: RunRecord) -> str:
     listed = ", ".join(more[:_LISTED]) + (f" and {len(more) - _LISTED} more" if len(more) > _LISTED else "")
     besides = f"recorded besides with other values: {listed}" if more else ""
     causes = "; ".join([*map(str, found), *([besides] if besides else [])]) or "none; chance is left"
-    allowed = "".join(f" --allow-different {name}" for name in dict.fromkeys(item.field for item in found))
     return (
         f"--against {other.folder}: that is a run; what differs in settings: {causes}. `evalkit compare "
-        f"{record.folder} {other.folder}{allowed}` says document by document what came of it"
+        f"{record.folder} {other.folder}` says document by document what came of it"
     )
 
 

@@ -195,7 +195,9 @@ def test_without_samples_all_but_documents_is_shown(tmp_path: Path) -> None:
     scores = scores_of_run(read_data(read_run(a)))
     point, known = scores.suites["truthfulqa"], said(A)["results"]["truthfulqa_mc2"]
     assert point.value == pytest.approx(100 * known["acc,none"])
-    assert point.stderr == pytest.approx(100 * known["acc_stderr,none"])
+    assert point.stderr is not None
+    # The file's error, or wider: what ten documents could hide.
+    assert 1 <= point.stderr / (100 * known["acc_stderr,none"]) < 1.1
 
 
 def test_a_plot_without_samples_says_so(tmp_path: Path) -> None:
@@ -352,3 +354,11 @@ def test_the_page_names_the_test_whose_p_it_prints(tmp_path: Path) -> None:
     assert printed == {task: p_text(change.p_holm) for task, change in compared.items()}
     assert "McNemar&#39;s exact test for right and wrong answers of independent documents" in html
     assert "Student" not in html
+
+
+def test_the_command_that_explain_names_for_two_runs_works() -> None:
+    code, text = cli("explain", A, "--against", OURS)
+    assert code == 2
+    named = re.search(r"`evalkit (compare [^`]+)` says", text)
+    assert named is not None
+    assert cli(*named[1].split())[0] == 0
