@@ -130,7 +130,7 @@ def test_a_misspelled_column_gets_a_hint() -> None:
         ),
         ("truthfulqa", {"mc2_targets": {"choices": ["x", "y"], "labels": [1, 2]}}, "label 2 is not one of 0, 1"),
         ("truthfulqa", {"mc2_targets": {"choices": ["x", "y"], "labels": [1]}}, "'labels' is not a list of 2 labels"),
-        ("humaneval", {"entry_point": "f g"}, "column 'entry_point' 'f g' is not a Python name"),
+        ("humaneval", {"entry_point": "f g"}, "column 'entry_point' 'f g' is not what a Python call takes"),
     ],
 )
 def test_a_value_that_does_not_fit(layout: str, change: dict[str, Any], message: str) -> None:
@@ -168,3 +168,9 @@ def test_documents_of_one_passage_are_one_cluster() -> None:
     assert cluster_key("agieval", {"query": "Q: q"}) is None
     assert cluster_key("boolq", {"passage": "Title -- text"}) == cluster_key("boolq", {"passage": "Title -- other"})
     assert cluster_key("piqa", GOOD["piqa"]) is None
+
+
+@pytest.mark.parametrize("entry", ["Solution().add", "D['f']", "f"])
+def test_an_entry_point_may_be_any_value(entry: str) -> None:
+    doc = {**GOOD["humaneval"], "entry_point": entry}
+    assert normal("humaneval", doc)[3] == entry
