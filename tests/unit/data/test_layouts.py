@@ -130,6 +130,7 @@ def test_a_misspelled_column_gets_a_hint() -> None:
         ),
         ("truthfulqa", {"mc2_targets": {"choices": ["x", "y"], "labels": [1, 2]}}, "label 2 is not one of 0, 1"),
         ("truthfulqa", {"mc2_targets": {"choices": ["x", "y"], "labels": [1]}}, "'labels' is not a list of 2 labels"),
+        ("humaneval", {"entry_point": " "}, "column 'entry_point' is empty"),
         ("humaneval", {"entry_point": "f g"}, "column 'entry_point' 'f g' is not what a Python call takes"),
     ],
 )
