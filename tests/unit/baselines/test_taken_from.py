@@ -62,6 +62,21 @@ def test_without_a_model_the_scores_are_the_files_and_no_claim_is_made(label: st
     assert found.protocol_of("agieval") == "unknown"  # it stands below the same line, as no heading above it ends it
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(numbers taken from https://huggingface.co/org/Bar-13B)",
+        "These are the scores of https://huggingface.co/org/Bar-13B",
+        "Copied from https://huggingface.co/org/Bar-13B/blob/main/README.md",
+        "(Open LLM Leaderboard)",
+        "via HF leaderboard",
+    ],
+)
+def test_a_pages_address_and_the_bare_place_say_it_too(line: str, tmp_path: Path) -> None:
+    (found,) = models(f"{OWN}{line}\n\n{THEIRS}", tmp_path).values()
+    assert found.protocol_of("truthfulqa") == "unknown"
+
+
 def test_a_heading_of_sources_holds_down_to_the_next_of_its_level(tmp_path: Path) -> None:
     text = (
         f"## From the leaderboard\n\n### Bar-13B\n{HEAD}|boolq|1|acc|0.8500|±|0.0062|\n\n## Merged-7B\n\n{OWN}{THEIRS}"
