@@ -40,11 +40,26 @@ def estimate(samples: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
+def _of_problems(values: Sequence[float]) -> tuple[float, float]:
+    """Return a 95 % interval of the mean of values from 0 to 1, one a problem, that is never of width 0.
+
+    That of Agresti and Coull, The American Statistician 52 (1998), for values between 0 and 1: to the problems seen come
+    z^2 / 2 that are all right and as many that are all wrong. Problems that all pass hide some that do not.
+    """
+    added = Z95**2 / 2
+    count = len(values) + 2 * added
+    centre = (math.fsum(values) + added) / count
+    spread = math.fsum((v - centre) ** 2 for v in values) + added * ((1 - centre) ** 2 + centre**2)
+    half = Z95 * math.sqrt(spread) / count
+    mean = math.fsum(values) / len(values)
+    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+
+
 def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
     """pass@k for each k that every problem has samples enough for.
 
-    The interval covers the draw of problems: with one sample a problem it is Wilson's, else normal with the standard
-    error of the mean over problems (samples of a problem are not independent, so a problem counts once).
+    The interval covers the draw of problems: with one sample a problem it is Wilson's, else Agresti and
+    Coull's with the spread over problems (samples of a problem are not independent, so a problem counts once).
 
     Raises:
         SandboxError: a verdict is a harness error, so there is no score.
@@ -71,9 +86,8 @@ def pass_at_k(verdicts: Iterable[Verdict], ks: Sequence[int]) -> list[PassAtK]:
             low, high = wilson_interval(round(math.fsum(values)), problems)
             method = "Wilson"
         elif problems > 1:
-            variance = math.fsum((value - mean) ** 2 for value in values) / (problems - 1)
-            half = Z95 * math.sqrt(variance / problems)
-            low, high, method = max(0.0, mean - half), min(1.0, mean + half), "normal, clustered by problem"
+            low, high = _of_problems(values)
+            method = "Agresti-Coull, clustered by problem"
         else:
             low, high, method = 0.0, 1.0, "none: one problem"
         found.append(PassAtK(k, mean, low, high, problems, method))

@@ -52,9 +52,10 @@ def test_several_samples_are_clustered_by_problem() -> None:
 
 
 def test_the_clustered_interval_is_of_the_mean_over_problems() -> None:
-    # Values 1, 1/2, 1/2, 0 fourfold: mean 1/2, sample variance 16 * (1/8) / 15.
+    # Values 1, 1/2, 1/2, 0 fourfold: mean 1/2, squares about it 16 / 8 = 2, and those of z^2 / 2 ones and as many zeros.
     (score,) = pass_at_k(verdicts({f"T/{i}": row for i, row in enumerate([[1, 1], [1, 0], [0, 1], [0, 0]] * 4)}), [1])
-    half = 1.959963984540054 * math.sqrt(2 / 15 / 16)
+    square = 1.959963984540054**2
+    half = math.sqrt(square * (2 + square / 4)) / (16 + square)
     assert (score.low, score.high) == (pytest.approx(0.5 - half), pytest.approx(0.5 + half))
 
 
@@ -62,3 +63,11 @@ def test_a_harness_error_leaves_no_score() -> None:
     rows = [*verdicts({"T/0": [True]}), Verdict("T/1", False, "harness error", "fork: out", 0, 0, "seccomp")]
     with pytest.raises(SandboxError, match=r"no score: 1 of 2 samples .*T/1"):
         pass_at_k(rows, [1])
+
+
+def test_problems_that_all_pass_hide_some_that_do_not() -> None:
+    """Samples that agree are one: Agresti and Coull's interval of 20 of 20 and of 15 of 20, worked out by hand."""
+    (score,) = pass_at_k(verdicts({f"T/{i}": [1, 1, 1] for i in range(20)}), [1])
+    assert (score.low, score.high) == (pytest.approx(0.81019, abs=1e-5), 1.0)
+    (score,) = pass_at_k(verdicts({f"T/{i}": [i < 15] * 3 for i in range(20)}), [1])
+    assert (score.low, score.high) == (pytest.approx(0.527525, abs=1e-6), pytest.approx(0.891913, abs=1e-6))
