@@ -43,7 +43,7 @@ def estimate(samples: int, correct: int, k: int) -> float:
 def _of_problems(values: Sequence[float]) -> tuple[float, float]:
     """Return a 95 % interval of the mean of values from 0 to 1, one a problem, that is never of width 0.
 
-    That of Agresti and Coull, The American Statistician 52 (1998), for values between 0 and 1: to the problems seen come
+    That of Agresti and Coull, The American Statistician 52 (1998), for values between 0 and 1: to the problems come
     z^2 / 2 that are all right and as many that are all wrong. Problems that all pass hide some that do not.
     """
     added = Z95**2 / 2

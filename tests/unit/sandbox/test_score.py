@@ -52,7 +52,7 @@ def test_several_samples_are_clustered_by_problem() -> None:
 
 
 def test_the_clustered_interval_is_of_the_mean_over_problems() -> None:
-    # Values 1, 1/2, 1/2, 0 fourfold: mean 1/2, squares about it 16 / 8 = 2, and those of z^2 / 2 ones and as many zeros.
+    # Values 1, 1/2, 1/2, 0 fourfold: mean 1/2, squares about it 16 / 8 = 2 and those of z^2 / 2 ones and zeros.
     (score,) = pass_at_k(verdicts({f"T/{i}": row for i, row in enumerate([[1, 1], [1, 0], [0, 1], [0, 0]] * 4)}), [1])
     square = 1.959963984540054**2
     half = math.sqrt(square * (2 + square / 4)) / (16 + square)
