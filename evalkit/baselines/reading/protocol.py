@@ -16,11 +16,13 @@ from decimal import Decimal
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.table_lines import is_rule, split_line
+from evalkit.baselines.reading.taken_from import taken_from
 from evalkit.baselines.reading.vocabulary import (
     KINDS,
     is_name,
     label_of,
     names_another,
+    names_harness,
     odd_setting,
     odd_word,
     other_way,
@@ -235,6 +237,10 @@ class Claims:
             yield from self._said(first)
         for index in self._near(first, last):
             yield from self._said(index)
+        for index in self._paragraph_above(first):
+            number, line = text.lines[index]
+            if (found := other_way(line) or taken_from(line, names_model=False)) is not None:
+                yield Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}'")
         settings = next((i for i in range(first - 1, -1, -1) if settings_of(text.lines[i][1]) is not None), None)
         if settings is not None:
             yield from self._said(settings)  # it holds until the next one
@@ -287,6 +293,22 @@ class Claims:
         if said and short and not (text.fenced[above] or text.leads(above)) and label_of(said) is not None:
             yield above
 
+    def _paragraph_above(self, first: int) -> Iterator[int]:
+        """Yield the lines of text right above the heading of a suite that a line of scores stands right below."""
+        text, above = self._text, first - 1
+        while above >= 0 and not (text.tables[above] or text.is_heading(above) or text.leads(above)):
+            above -= 1
+        if above < 0 or text.tables[above] or any_suite(text.lines[above][1]) is None:
+            return
+        above -= 1
+        while above >= 0 and not text.tables[above] and not text.lines[above][1].strip("`~ \t"):
+            above -= 1
+        while above >= 0 and text.lines[above][1].strip("`~ \t"):
+            if text.tables[above] or text.fenced[above] or text.leads(above) or text.is_heading(above):
+                return
+            yield above
+            above -= 1
+
     def _said(self, index: int) -> Iterator[Note]:
         number, line = self._text.lines[index]
         if self._text.tables[index] or is_score_of_another(line):
@@ -336,7 +358,8 @@ class Claims:
                 continue
             others = [i for i in text.above[index] if names_something_else(text.lines[i][1], None)]
             others = [i for i in others if any_suite(text.lines[i][1]) is None]
-            if others or (names_something_else(line, None) and any_suite(line) is None):
+            of_another = names_something_else(line, None) and any_suite(line) is None
+            if others or (of_another and not names_harness(line)):
                 continue
             inside = [i for i in text.above[index] if any_suite(text.lines[i][1]) is not None]
             if inside or text.leads(index) or text.is_heading(index):

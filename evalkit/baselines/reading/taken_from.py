@@ -19,7 +19,8 @@ _FROM_A_PLACE = re.compile(
     r"|(?:来自|摘自|引自|取自|来源|根据)[^,，。:：]{0,12}?(?:模型卡|排行榜|榜单|论文|报告|官方|官网|博客)"
     # A page's address says it with these words, and a line that says nothing but the place.
     r"|\b(?:taken|copied|quoted|cited|borrowed|scores?|numbers?|figures?|results?|values?|sources?|via)\b[^.;]{0,30}?\bhttps?://\S+"
-    r"|\A[\s>*_(\[]*(?:the\s+)?(?:hf\s+|hugging\s*face\s+)?(?:open[\s_-]*llm[\s_-]*)?leader[\s_-]*boards?[\s*_)\].:]*\Z",
+    r"|\A[\s>*_(\[]*(?:the\s+)?(?:hf\s+|hugging\s*face\s+)?(?:open[\s_-]*llm[\s_-]*)?leader[\s_-]*boards?[\s*_)\].:]*\Z"
+    r"|\A\W*(?:official|(?:self[\s-]*)?reported|published|claimed|stated)(?:\s+(?:results?|scores?|numbers?|figures?|values?))?\W*\Z",
     re.IGNORECASE,
 )
 # Beside a model's name less says it as well.

@@ -99,8 +99,10 @@ _OTHER_WAY = re.compile(
     r"|chat[\s_-]*templates?|chatml|templates?|templated|prompt(?:s|ed|ing)?|prompt[\s-]*formats?|system\s+(?:prompt|message)s?"
     r"|cot|chain[\s-]*of[\s-]*thoughts?|self[\s-]*consistency|maj(?:ority)?@?[0-9]*|best[\s-]*of[\s-]*[0-9n]+|pass@(?!1(?![0-9]))[0-9k]+"
     r"|temperature|greedy|generative|generation|seeds?|splits?|train(?:ing)?[\s-]*(?:set|split)|dev(?:[\s-]*set)?|validation"
-    rf"|thinking|tools?|{_LANGUAGES})(?![a-z])"
-    r"|样本|提示|模板|思维链|子集|抽样|随机|温度|种子",
+    rf"|thinking|tools?|open[\s_-]*compass|light[\s_-]*eval|{_LANGUAGES})(?![a-z])"
+    r"|样本|提示|模板|思维链|子集|抽样|随机|温度|种子"
+    r"|\A\W*[0-9.]+\s?[BM]\s+(?:models?|variants?|versions?)\W*\Z|\bover\s+all\s+models\b"
+    r"|\A\W*(?:below|above|here|next|now|this\s+is|these\s+are)\b.*\b(?:parent|teacher|student|source|original|base)\s+model\b",
     re.IGNORECASE,
 )
 # "The scores below are those of the base model": another model's, whose name may not be known.
@@ -116,9 +118,12 @@ _WIDE = re.compile(
     r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)"
     r"|(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)\w*\W+(?:\w+\W+){0,8}?(?:evaluat|measur|benchmark|scor)\w*"
     r"|(?:lm[\s_-]*eval\w*|harness)\W+(?:\w+\W+){0,3}?v?(?:0\.[4-9]|[1-9]\.[0-9])[0-9.]*"
+    r"|(?<![a-z])(?:open[\s_-]*compass|light[\s_-]*eval|[nk][\s_-]?shots?\s*[:=]\s*[1-9]|limit\s*=\s*[0-9.]+)(?![a-z])"
+    r"|chat[\s_-]*template\W+(?:is\W+)?(?:on|yes|true|used|applied|enabled)(?![a-z])"
     rf"|{_THEIRS}",
     re.IGNORECASE,
 )
+_HARNESSES = re.compile(r"(?<![a-z])(?:open[\s_-]*compass|light[\s_-]*eval)(?![a-z])", re.IGNORECASE)
 _ZERO = re.compile(r"(?<![0-9a-z])(?:0|zero)[\s_-]*shots?(?![a-z])|零样本", re.IGNORECASE)
 
 
@@ -136,8 +141,13 @@ def other_way(text: str, *, wide: bool = False) -> str | None:
         return found[0] if found is not None else None
     if count or some:
         return f"{count}-shot" if count else "few-shot"
-    found = _OTHER_WAY.search(plain)
+    found = _OTHER_WAY.search(plain) or _WIDE.search(plain)
     return str(found[0]) if found is not None else None
+
+
+def names_harness(line: str) -> bool:
+    """Tell whether a line names another harness than lm-eval: it speaks of scores, whatever else it names."""
+    return _HARNESSES.search(line) is not None
 
 
 def without_task_counts(text: str) -> str:

@@ -106,3 +106,58 @@ def test_a_label_of_the_next_section_says_nothing_of_the_scores_above_it(tmp_pat
     found = models(f"{OWN}Bar-13B from Meta:\n\n{THEIRS}", tmp_path)
     (mine,) = (b for b in found.values() if "boolq" in b.tasks)
     assert mine.protocol_of("gpt4all") == "nous-2023"
+
+
+OTHERS = [
+    "Below, the parent model.",
+    "vs. Bar-13B",
+    "GPT-3.5 for reference",
+    "Without the adapter:",
+    "13B:",
+    "70B model:",
+    "Official results:",
+    "Reported:",
+    "Published numbers",
+    "Self-reported",
+    "What the authors report:",
+    "Average over all models:",
+    "Human performance:",
+    "State of the art:",
+    "Using the chat template:",
+    "Evaluation of checkpoints/step-1000",
+    "LoRA r=16:",
+    "上一版本:",
+    "官方结果:",
+    "微调前:",
+    "教师模型",
+    "引用自论文的结果",
+]
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_below_a_line_that_may_speak_of_others_the_file_has_no_score_of_nous_2023(line: str, tmp_path: Path) -> None:
+    found = [b for b in models(f"{OWN}{line}\n\n{THEIRS}", tmp_path).values() if "truthfulqa_mc" in b.tasks]
+    assert len(found) == 1
+    assert found[0].name not in ("card", "Merged-7B") or found[0].protocol_of("truthfulqa") == "unknown"
+
+
+WAYS = [
+    *("with lm-eval 0.4.2", "lm-evaluation-harness v0.4.3", "lm_eval==0.4.2", "All scores use 5-shot."),
+    *("transformers 4.40, lm-eval 0.4.2", "(n-shot: 5)", "Settings: chat template on", "Evaluated by OpenCompass"),
+    *("Measured with lighteval", "limit=100", "num_fewshot=5"),
+]
+
+
+@pytest.mark.parametrize("line", WAYS)
+@pytest.mark.parametrize("place", ["top", "above the heading", "below the heading", "below", "at the end"])
+def test_another_way_to_measure_is_heeded_wherever_it_is_said(line: str, place: str, tmp_path: Path) -> None:
+    heading, table = THEIRS.split("\n", 1)
+    text = {
+        "top": f"{line}\n\n{OWN}{THEIRS}",
+        "above the heading": f"{OWN}{line}\n\n{THEIRS}",
+        "below the heading": f"{OWN}{heading}\n{line}\n\n{table}",
+        "below": f"{OWN}{THEIRS}\n{line}\n",
+        "at the end": f"{OWN}{THEIRS}\n## Notes\n\n{line}\n",
+    }[place]
+    (found,) = (b for b in models(text, tmp_path).values() if "truthfulqa_mc" in b.tasks)
+    assert found.protocol_of("truthfulqa") != "nous-2023"
