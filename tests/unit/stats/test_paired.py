@@ -17,6 +17,7 @@ from evalkit.errors import DataError
 from evalkit.stats.estimates import Estimate, suite_mean
 from evalkit.stats.hidden import hidden_probability
 from evalkit.stats.paired import paired_test
+from evalkit.stats.strata import tail_probabilities
 from evalkit.stats.unpaired import Side, UnpairedTest, limits_error, observed, restricted_share, widened
 
 pytestmark = pytest.mark.torch_free
@@ -238,3 +239,13 @@ def test_the_error_of_independent_documents_is_as_it_was() -> None:
     alone = {"t": list(range(2000))}
     seen = suite_mean(scores, alone)
     assert observed(seen, scores, alone).stderr == pytest.approx(seen.stderr, rel=0.03)
+
+
+@pytest.mark.parametrize("groups", [3, 8, 40])
+def test_the_saddlepoint_is_as_near_to_the_exact_limits_as_the_module_says(groups: int) -> None:
+    for lost in range(groups):
+        for exact in (0.001, 0.01, 0.025, 0.05, 0.2):
+            margin = scipy_stats.beta.isf(exact, lost + 1, groups - lost)  # Clopper and Pearson's
+            weights = np.array([[1 - margin, -margin]])
+            found = tail_probabilities(weights, np.array([lost + 1.0, float(groups - lost)]))[0]
+            assert 0.998 <= found / exact <= 1.07
