@@ -58,6 +58,8 @@ def _code(lines: list[tuple[int, str]]) -> set[int]:
 
     A block of code without a language that holds a table or names a suite is a log, and may name one.
     """
+    if any(_OWN_REPORT.match(text) for _, text in lines):  # its title names the model, and nothing else does
+        return {number for number, text in lines if not text.startswith("# ")}
     found: set[int] = set()
     block: list[tuple[int, str]] = []
     language: str | None = None  # of the block that we are in; "" if it says none
@@ -79,6 +81,8 @@ def _code(lines: list[tuple[int, str]]) -> set[int]:
     return found
 
 
+_OWN_REPORT = re.compile(r"- [^:：]{1,10}[:：]\s*evalkit [0-9]")
+"""The line of evalkit's own report that says which versions made it."""
 _CODE = frozenset(("yaml", "yml", "json", "toml", "ini", "python", "py", "bash", "sh", "shell"))
 """Languages of blocks of code that hold no log."""
 

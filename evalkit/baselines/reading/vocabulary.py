@@ -415,6 +415,7 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
 _SETTINGS = re.compile(
     r"^[\s>*`-]*(?P<kind>[\w.-]+)\s*\((?P<args>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*,\s*(?P<rest>.*(?:num_fewshot|limit|batch_size|provide_description).*)$"
 )
+_OWN_LIMIT = re.compile(r"- Documents: first ([0-9]+) of each task|- [^:：]{1,8}[:：]\s*每个任务的前 ([0-9]+) 题")
 _COMMAND = re.compile(
     r"(?:^|\s)(?:python3?\s+\S*main\.py|lm[_-]eval(?:uate)?|accelerate\s+launch|lm-eval)\s.*--|(?:^|\s)--\w[\w-]*",
     re.IGNORECASE,
@@ -478,7 +479,11 @@ def settings_of(line: str) -> dict[str, str] | None:
     'b'
     >>> settings_of("python main.py --model_args pretrained=a/Foo --num_fewshot 5")["num_fewshot"]
     '5'
+    >>> settings_of("- Documents: first 4 of each task")  # evalkit's own report
+    {'limit': '4'}
     """
+    if (own := _OWN_LIMIT.fullmatch(line.strip())) is not None:
+        return {"limit": own[1] or own[2]}
     found = _SETTINGS.match(line)
     if found is not None:
         settings = {"kind": found["kind"]}

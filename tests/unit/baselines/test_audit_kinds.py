@@ -247,3 +247,11 @@ def test_a_suites_own_file_says_which_metrics_are_graded(
     found = audit_log(log, strict=True).findings
     said = [finding.reason for finding in found if finding.verdict not in (Verdict.EXACT, Verdict.UNCHECKED)]
     assert any("no whole number of right answers among 24" in reason for reason in said) is impossible
+
+
+@pytest.mark.parametrize("said", ["- Documents: first 4 of each task", "- 文档：每个任务的前 4 题"])
+def test_evalkits_own_report_of_a_part_is_judged_by_that_part(said: str) -> None:
+    """0.25 +- 0.25 is what one right answer of four gives: sqrt(0.25 * 0.75 / 3)."""
+    table = f"{HEADING}|piqa|0|acc|0.2500|±|0.2500|"
+    assert wrong(f"# tiny\n\n{said}\n- Date: 2026-11-29\n\n## GPT4All\n\n{table}") == []
+    assert len(wrong(f"# tiny\n\n## GPT4All\n\n{table}")) == 1

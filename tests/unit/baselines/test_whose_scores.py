@@ -6,9 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from evalkit.baselines import Baseline, import_log
+from evalkit.cli import main
 from evalkit.errors import DataError
+from evalkit.results.reading import read_run
 
 pytestmark = pytest.mark.torch_free
 HEAD = "|Task|Version|Metric|Value||Stderr|\n|---|--:|---|--:|---|--:|\n"
@@ -216,3 +219,14 @@ def test_pictures_behind_a_name_are_no_part_of_it(tmp_path: Path) -> None:
         "| [**a/Bar-8B**](https://x.y) [📄](https://x.z) | **55.06** | **43.29** | 73.33 | 57.47 | 46.17 |\n"
     )
     assert set(card(text, tmp_path)) == {"a/Foo-8B", "a/Bar-8B"}
+
+
+def test_evalkits_own_report_is_of_one_model(tmp_path: Path) -> None:
+    """Its head has a line for each fact ("Duration: 51 s"), its tables others for what was not run: no names."""
+    golden = Path(__file__).parents[2] / "golden" / "runs" / "tiny-samples"
+    shown = CliRunner().invoke(main, ["report", str(golden)])
+    assert "- Versions: evalkit" in shown.output
+    path = tmp_path / "mine.md"
+    path.write_text(shown.output, encoding="utf-8")
+    (found,) = import_log(path, retrieved="2026-01-01").baselines
+    assert (found.name, set(found.tasks)) == ("mine", set(read_run(golden).metrics))

@@ -88,9 +88,8 @@ def test_a_twins_clusters_are_its_passages_wherever_they_are_known(tmp_path: Pat
     # and in the interval of one run: the error of its own answers in 44 passages
     residuals = np.bincount(NUMBERS, weights=np.array(after) - np.mean(after))
     own = scores_of_run(data[1]).tasks[TWIN]
-    seen = 100 * np.sqrt(44 / 43 * (residuals**2).sum()) / 206
-    assert own.stderr is not None
-    assert seen <= own.stderr < 1.35 * seen  # its limits are further away than what was seen
+    assert own.estimate is not None
+    assert own.estimate.stderr == pytest.approx(100 * np.sqrt(44 / 43 * (residuals**2).sum()) / 206)
 
 
 def test_the_level_holds_for_a_twin_alone(tmp_path: Path) -> None:
