@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from evalkit.baselines.published import Comparison, ComparisonRow, Note
 from evalkit.baselines.reading.cells import holds_nothing, score_of, value_of
-from evalkit.baselines.reading.telling_apart import names_of, ways_of
+from evalkit.baselines.reading.table_lines import is_version_column
+from evalkit.baselines.reading.telling_apart import model_column, names_of, ways_of
 from evalkit.task_names import (
     any_suite,
     comparison_role,
@@ -26,6 +27,9 @@ _NO_MODELS = {
     *("stderr", "指标", "数值", "分数", "得分", "版本", "标准误"),
 }
 """Headings of a table of one model that are no model's name."""
+
+ONLY_NUMBERS = "Score"
+"""The heading of the one row of numbers in a table without a column of names."""
 
 Body = Sequence[tuple[int, tuple[str, ...]]]
 """The rows of a table: their lines and cells."""
@@ -57,7 +61,7 @@ def comparison_of(
         if sum(any(cell is not None for cell in row.cells) for row in found.rows) > 2:
             return found, notes
     # Columns that say how and how much are of one model: OpenCompass's, or two values, nobody knows which counts.
-    of_one = any(cell.lower().strip("*_ ") in _NO_MODELS or is_metric(cell.lower()) for cell in heading[1:])
+    of_one = any(_names_no_model(cell) or is_metric(cell.lower()) for cell in heading[1:])
     if heading and not of_one and sum(names_other_benchmark(c[0]) for _, c, _ in by_row) > 1:
         found = by_models()
         if sum(cell is not None for row in found.rows for cell in row.cells) > 1:
@@ -119,10 +123,9 @@ def _on_its_side(
     line: int, heading: tuple[str, ...], body: Body, rules: Sequence[int], above: str, notes: list[Note]
 ) -> Comparison:
     """Return a table of models by suites. A cell's line is the line of its model."""
-    found = (i for i, cell in enumerate(heading) if re.fullmatch(r"models?|模型(?:名称?)?", cell.lower().strip()))
-    model = next(found, 0)
+    model = model_column(heading, body)
     lines = tuple(number for number, _ in body)
-    ways = ways_of(heading, body, model)
+    ways = ways_of(heading, body, model) if model is not None else []
     rows = [
         _row(line, label, comparison_role(label), [(n, c[i] if i < len(c) else "") for n, c in body], notes, lines)
         for i, label in enumerate(heading)
@@ -130,8 +133,12 @@ def _on_its_side(
     ]
     # A column of which no cell is a number is no column of scores.
     rows = [row for row in rows if any(row.cells) or is_benchmark(row.label)]
-    names = names_of(heading, body, model, ways)
-    return Comparison(line, names, tuple(rows), tuple(rules), True, corner=heading[model], above=above)
+    if model is None:  # without names: the one row is of whom the file is of, of several nobody knows whose they are
+        names = (ONLY_NUMBERS,) if len(body) == 1 else ("",) * len(body)
+    else:
+        names = names_of(heading, body, model, ways)
+    corner = heading[model] if model is not None else ""
+    return Comparison(line, names, tuple(rows), tuple(rules), True, corner=corner, above=above)
 
 
 def _row(
@@ -168,4 +175,8 @@ def _row(
 def _says_how(heading: str) -> bool:
     """Tell whether a heading belongs to a table of one model; a perplexity may stand beside benchmarks of several."""
     name = heading.lower().strip("*_ ")
-    return name in _NO_MODELS or (is_metric(name) and not is_no_share(name))
+    return _names_no_model(heading) or (is_metric(name) and not is_no_share(name))
+
+
+def _names_no_model(heading: str) -> bool:
+    return heading.lower().strip("*_ ") in _NO_MODELS or is_version_column(heading)

@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.logs import read_log
+from evalkit.baselines.reading.names import is_number
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
 from evalkit.baselines.reading.text import read_lines
@@ -177,8 +178,12 @@ def import_log(
     claims = Claims(log)
     more_notes: list[Note] = []
     unnamed = sum(model.name is None for model in log.models)
+    stem = path.name if is_number(path.stem) else path.stem
     for number, model in enumerate(log.models, start=1):
-        title = name or model.name or (path.stem if unnamed == 1 else f"{path.stem} {number}")
+        own_name = stem if unnamed == 1 else f"{stem} {number}"
+        if unnamed == 1 and number > 1:
+            own_name = f"unnamed (line {model.line})"  # the file's name may well be that of the first scores
+        title = name or model.name or own_name
         following = log.models[number].line if number < len(log.models) else None
         own = [
             note

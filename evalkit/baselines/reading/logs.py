@@ -14,11 +14,22 @@ from pathlib import Path
 from evalkit.baselines.published import (
     Comparison,
     Log,
+    ModelScores,
     Note,
 )
 from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of
 from evalkit.baselines.reading.comparisons import comparison_of
-from evalkit.baselines.reading.prose import Aside, Event, Label, ModelHeading, OtherHeading, SuiteHeading, read_prose
+from evalkit.baselines.reading.names import is_number, may_be_a_name, stands_alone
+from evalkit.baselines.reading.prose import (
+    Aside,
+    Event,
+    Label,
+    ModelHeading,
+    OtherHeading,
+    Settings,
+    SuiteHeading,
+    read_prose,
+)
 from evalkit.baselines.reading.results_file import read_results_file
 from evalkit.baselines.reading.score_tables import ScoreTables
 from evalkit.baselines.reading.sections import models_of
@@ -36,7 +47,7 @@ from evalkit.baselines.reading.table_lines import (
     table_line,
 )
 from evalkit.baselines.reading.text import read_lines
-from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another
+from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another, settings_of
 from evalkit.results.lm_eval_folders import results_files
 from evalkit.suites import load_suites
 from evalkit.task_names import (
@@ -544,6 +555,25 @@ class _Reader:
         return position
 
 
+def _really_named(model: ModelScores, named: set[str], loaded: set[str], lines: list[tuple[int, str]]) -> ModelScores:
+    """Return a model, named by its line where its name is a piece of prose; `named` and `loaded`: what lines call models.
+
+    Its scores are not those of the file's own model, so the file's name is not theirs.
+    """
+    name = model.name
+    if name is None:
+        return model
+    if not is_number(name) and (name in named or any(v and name.startswith(v.strip("/ ")) for v in loaded)):
+        return model
+    words = name.split()
+    said = next((text for n, text in reversed(lines) if n <= model.line and all(w in text for w in words)), name)
+    return (
+        model
+        if may_be_a_name(name) and stands_alone(name, said)
+        else replace(model, name=f"unnamed (line {model.line})")
+    )
+
+
 def read_log(path: Path) -> Log:
     """Read a published log, model card or saved web page.
 
@@ -562,5 +592,8 @@ def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None 
     reader = _Reader(lines, logged)
     reader.read()
     models, more = models_of(reader.events)
+    named = {event.name for event in reader.events if isinstance(event, ModelHeading) and event.certain}
+    loaded = {v for e in reader.events if isinstance(e, Settings) for v in (settings_of(e.text) or {}).values()}
+    models = [_really_named(model, named, loaded, lines) for model in models]
     found = sorted([*(notes or []), *reader.notes, *more], key=lambda note: note.line)
     return Log(name, tuple(models), tuple(reader.comparisons), tuple(found), tuple(lines))

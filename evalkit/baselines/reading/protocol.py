@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
-from evalkit.baselines.reading.table_lines import is_rule, split_line
+from evalkit.baselines.reading.table_lines import is_rule, is_version_column, split_line
 from evalkit.baselines.reading.taken_from import taken_from
 from evalkit.baselines.reading.vocabulary import (
     KINDS,
@@ -46,8 +46,8 @@ NOUS_2023 = "nous-2023"
 
 # Headings of the published layout. "%" may stand beside the value's, "#" counts rows.
 _LOG_COLUMN = re.compile(
-    r"(?:tasks?(?: name)?|datasets?|benchmarks?|versions?|metrics?|%?\s*(?:values?|scores?|accuracy)\s*(?:\(?%\)?)?"
-    r"|std[\s._]*err(?:or)?\.?|standard error|±|\+/?-|#|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?|版本"
+    r"(?:tasks?(?: name)?|datasets?|benchmarks?|metrics?|%?\s*(?:values?|scores?|accuracy)\s*(?:\(?%\)?)?"
+    r"|std[\s._]*err(?:or)?\.?|standard error|±|\+/?-|#|任务(?:名称?)?|数据集|基准(?:测试)?|测试集?"
     r"|指标|评价指标|度量|分数|得分|值|数值|成绩|结果|准确率|标准误差?|(?:acc|acc_norm|mc1|mc2|multiple_choice_grade|exact_str_match)(?:_stderr)?)?",
     re.IGNORECASE,
 )
@@ -151,10 +151,10 @@ class Claims:
 
     def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
         for heading in table.headings:
-            if not _LOG_COLUMN.fullmatch(without_arrows(heading).strip(" :*_`")):
+            if not (is_version_column(heading) or _LOG_COLUMN.fullmatch(without_arrows(heading).strip(" :*_`"))):
                 return Note(table.line, f"column '{_cut(heading.strip())}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
-        version = next((i for i, heading in enumerate(plain) if heading in ("version", "versions", "版本")), None)
+        version = next((i for i, heading in enumerate(plain) if is_version_column(heading)), None)
         if table.harness == "lm-eval-0.3" and version is None and not self._has_versions(table):
             return Note(
                 table.line, "its rows have no versions and no line of the harness, so lm-eval 0.4 may have made them"

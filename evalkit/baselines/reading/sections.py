@@ -213,6 +213,9 @@ class _Reader:
             table, why = replace(table, harness="unknown"), taken
         candidate = self._owners.candidate
         if _is_another_model(self._model, table, candidate):
+            before = self._model
+            if candidate is not None and before.tables and candidate.line < before.tables[-1].line:
+                before.name, candidate = before.name or candidate.name, None  # it stands above the former scores
             self._owners.begin(candidate.name if candidate is not None else None, event.line, new=True)
             self._notes.append(Note(event.line, "the same tasks again with other numbers: read as another model"))
         if self._model.settings is None:

@@ -30,7 +30,7 @@ _COLUMN = {
     "stderr": re.compile(r"std[\s._]*err(?:or)?\.?|standard error|std\.? error|s\.?e\.?|标准误差?"),
     "shots": re.compile(r"n[-_ ]?shots?|num_fewshot|few-?shot|shots?|样本数"),
     "filter": re.compile(r"filters?|过滤器?"),
-    "other": re.compile(r"versions?|版本"),
+    "other": re.compile(r"(?:tasks?[\s_-]*)?(?:versions?|vers?|v)\.?(?:\s*\(s\))?|(?:任务)?版本号?"),
 }
 
 
@@ -319,6 +319,15 @@ def _chunks(cells: tuple[str, ...], width: int) -> list[tuple[str, ...]] | None:
         return None
     step = width + 1 if with_gaps else width
     return [cells[i : i + width] for i in range(0, count, step)]
+
+
+def is_version_column(heading: str) -> bool:
+    """Tell whether a column's heading says that the versions of tasks stand below it.
+
+    >>> [is_version_column(heading) for heading in ("Version", "Ver.", "*V*", "Task Version", "Value", "Model")]
+    [True, True, True, True, False, False]
+    """
+    return _COLUMN["other"].fullmatch(_label(heading)) is not None
 
 
 def is_average(label: str) -> bool:

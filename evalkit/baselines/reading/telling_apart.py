@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evalkit.baselines.reading.cells import holds_nothing, score_of
+from evalkit.baselines.reading.names import is_number
 from evalkit.task_names import bare, comparison_role, is_benchmark
 
 _WAY_COLUMN = re.compile(
@@ -18,6 +19,16 @@ _WAY_COLUMN = re.compile(
 
 # Columns that number the rows and would tell any two apart.
 _ORDER = re.compile(r"\W*(?:rank(?:ing)?|positions?|places?|no\.?|nr\.?|id|index|排名|序号|编号)?\W*", re.IGNORECASE)
+
+
+def model_column(heading: tuple[str, ...], body: Sequence[tuple[int, tuple[str, ...]]]) -> int | None:
+    """Return the column with the models' names: the one that says so, or the first; None if that is one of scores."""
+    for i, title in enumerate(heading):
+        if re.fullmatch(r"models?(?:\s+names?)?|模型(?:名称?)?", title.lower().strip("*_` :")):
+            return i
+    first = [cells[0].strip() for _, cells in body if cells and cells[0].strip()]
+    scored = bool(first) and all(score_of(cell) is not None for cell in first)
+    return None if scored and heading and (is_benchmark(heading[0]) or comparison_role(heading[0]) != "other") else 0
 
 
 def ways_of(heading: tuple[str, ...], body: Sequence[tuple[int, tuple[str, ...]]], model: int) -> list[int]:
@@ -55,6 +66,11 @@ def names_of(
     names, above = [], ""
     for _, cells in body:
         name = cells[model].strip() if model < len(cells) else ""
+        if name and is_number(name):  # a step says what it is of; a rank is nobody's name
+            told = re.search(r"[^\W\d_]", heading[model]) is not None and not _ORDER.fullmatch(
+                heading[model].strip("*_` ")
+            )
+            name = f"{heading[model].strip('*_` ')} {name}" if told else ""
         if not ways:
             names.append(name)
             continue

@@ -268,11 +268,23 @@ _SUITE_NAMES = re.compile(
 )
 
 
+_COUNTED = r"(?:re-?)?run|seed|epoch|checkpoint|ckpt|step|trial|attempt|iteration|round|repeat|repetition|replicate|replication"
+_ORDINAL = r"first|second|third|fourth|fifth|last|final|other|another|1st|2nd|3rd|[4-9]th|[1-9][0-9]th"
+RUN_LABEL = re.compile(
+    rf"\b(?:(?:{_COUNTED})(?:\s*(?:no\.?|number|nr\.?|[#:=№])?\s*|-)[0-9][0-9,._]*[km]?|(?:{_COUNTED})\s+(?-i:[A-Z])"
+    rf"|(?:{_ORDINAL})\s+(?:{_COUNTED})s?|re-?run)(?=[^\w]*$|\s*[,;:)\]|]|\s+-+\s|\s+(?:of|results?|scores?)\b)",
+    re.IGNORECASE,
+)
+"""Which of several runs, seeds or checkpoints it is: what follows is not the same measurement as what came before."""
+
+
 def label_of(line: str) -> str | None:
     """Return what a line between two tables says beside the words that say nothing of a model; None if it says nothing.
 
     >>> [label_of(line) for line in ("Results for Foo-7B", "=== Epoch 2 ===", "## AGIEval", "Average: 44.12")]
     ['Foo-7B', 'Epoch 2', None, None]
+    >>> [label_of(line) for line in ("**Run 2**", "Results of the second run:", "Foo-7B, seed 1", "We run 3 suites")]
+    ['Run 2', 'second run', 'Foo-7B seed 1', None]
     """
     if takes_no_part(line) or holds_nothing(line.strip()) or settings_of(line) is not None:
         return None
@@ -284,8 +296,10 @@ def label_of(line: str) -> str | None:
     if took is not None and not is_name(took["where"] or ""):
         return None
     text = _HARNESS.sub(" ", re.sub(r"(?<=\w)['’]s\b", " ", text))
+    run = RUN_LABEL.search(text)
+    rest = text if run is None else f"{text[: run.start()]} {text[run.end() :]}"
     rest = _ZERO.sub(
-        " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
+        " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", rest, flags=re.I))
     )
     rest = re.sub(r"(?<![\w.-])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
     words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
@@ -294,6 +308,8 @@ def label_of(line: str) -> str | None:
     telling |= {"other"} if re.search(r"\bother\s+models?\b", text, re.IGNORECASE) else set()
     telling |= {"reference", "comparison"} if re.match(r"\W*for\s+(?:reference|comparison)\W*$", text, re.I) else set()
     own = [word for word in words if not _says_nothing(word, telling)]
+    if run is not None:
+        own = [*(word for word in own if not re.fullmatch(r"[0-9.]+", word)), run[0].strip()]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
         return None
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
