@@ -556,7 +556,7 @@ class _Reader:
 
 
 def _really_named(model: ModelScores, named: set[str], loaded: set[str], lines: list[tuple[int, str]]) -> ModelScores:
-    """Return a model, named by its line where its name is a piece of prose; `named` and `loaded`: what lines call models.
+    """Return a model, named by its line where its name is prose; `named` and `loaded` are what lines call models.
 
     Its scores are not those of the file's own model, so the file's name is not theirs.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from evalkit.baselines.reading.cells import score_of
 from evalkit.baselines.reading.vocabulary import RUN_LABEL, is_name
 

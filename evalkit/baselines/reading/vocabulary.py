@@ -268,7 +268,7 @@ _SUITE_NAMES = re.compile(
 )
 
 
-_COUNTED = r"(?:re-?)?run|seed|epoch|checkpoint|ckpt|step|trial|attempt|iteration|round|repeat|repetition|replicate|replication"
+_COUNTED = r"(?:re-?)?run|seed|epoch|checkpoint|ckpt|step|trial|attempt|iteration|round|repeat|repetition|replicate"
 _ORDINAL = r"first|second|third|fourth|fifth|last|final|other|another|1st|2nd|3rd|[4-9]th|[1-9][0-9]th"
 RUN_LABEL = re.compile(
     rf"\b(?:(?:{_COUNTED})(?:\s*(?:no\.?|number|nr\.?|[#:=№])?\s*|-)[0-9][0-9,._]*[km]?|(?:{_COUNTED})\s+(?-i:[A-Z])"
