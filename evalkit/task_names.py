@@ -79,7 +79,7 @@ def _tasks_by_bare_name() -> dict[str, str]:
 
 def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     """Return evalkit's task and metric; names that evalkit does not know stay as printed (metric in lower case)."""
-    metric, _, filtered = printed_metric.strip().lower().partition(",")
+    metric, _, filtered = without_arrows(printed_metric.strip().lower()).partition(",")
     metric = metric.strip().replace(" ", "_")
     if filtered.strip() not in ("", "none"):
         metric = f"{metric},{filtered.strip()}"
@@ -97,7 +97,7 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
 
 def is_metric(cell: str) -> bool:
     """Tell whether a cell is the name of a metric."""
-    name = cell.strip().lower().split(",")[0].replace(" ", "_")
+    name = without_arrows(cell.strip().lower()).split(",")[0].replace(" ", "_")
     return name in METRICS or re.fullmatch(r"pass@\d+|(?:bleu|rouge(?:[12l]|lsum))_(?:max|acc|diff)", name) is not None
 
 
@@ -258,7 +258,8 @@ def model_of_heading(name: str) -> str:
     ).strip()
 
 
-_ARROWS = r"[↑↓⬆⬇⇑⇓⇧⇩▲▼△▽🔼🔽]"
+ARROWS = r"[↑↓⬆⬇⇑⇓⇧⇩▲▼△▽🔼🔽]"
+"""Signs that say which way is better, or which way a number went."""
 
 
 def without_arrows(label: str) -> str:
@@ -267,7 +268,7 @@ def without_arrows(label: str) -> str:
     >>> [without_arrows(label) for label in ("GPT4All↑", "AGIEval (↑)", "BigBench ⬆ (%)", "Value (%, ↑)")]
     ['GPT4All', 'AGIEval', 'BigBench (%)', 'Value (%)']
     """
-    plain = re.sub(rf"\s*[(\[]\s*{_ARROWS}+\s*[)\]]|\s*[,;]?\s*{_ARROWS}+", "", label.replace("\ufe0f", ""))
+    plain = re.sub(rf"\s*[(\[]\s*{ARROWS}+\s*[)\]]|\s*[,;]?\s*{ARROWS}+", "", label.replace("\ufe0f", ""))
     return plain.strip() if plain != label else label
 
 

@@ -20,6 +20,7 @@ from evalkit.task_names import (
     suite_of_task,
     task_and_metric,
     task_and_shots,
+    without_arrows,
 )
 
 _NO_MODELS = {
@@ -43,6 +44,8 @@ def comparison_of(
     `rules` are the lines of the rules between its rows, `above` the heading that it stands below.
     """
     notes: list[Note] = []
+    plain = [without_arrows(cell) for cell in heading]
+    heading = tuple(p if plain.count(p) == 1 else cell for p, cell in zip(plain, heading, strict=True))
     heading, body = _labels_first(heading, body)
     by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
     corner = heading[0] if heading else ""

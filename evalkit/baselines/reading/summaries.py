@@ -180,7 +180,7 @@ def _model(
     table: Comparison, column: int, units: Mapping[tuple[int, int], str], notes: list[Note]
 ) -> ModelScores | None:
     name = _THIS.sub("", table.headings[column].strip("*_` "))
-    name = _PICTURES.sub("", name) or name
+    name = re.sub(r"\s*[(\[]\s*%\s*[)\]]$", "", _PICTURES.sub("", name)) or name
     unmarked = name.replace(MARK, "").strip()
     if sum(bare(heading) == bare(unmarked) for heading in table.headings) == 1:
         name = unmarked  # a footnote's mark is no part of a name, unless it tells two apart

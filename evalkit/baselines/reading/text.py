@@ -14,7 +14,7 @@ from pathlib import Path
 
 from evalkit.baselines.published import Note
 from evalkit.errors import DataError
-from evalkit.task_names import any_suite
+from evalkit.task_names import ARROWS, any_suite
 
 MAX_BYTES = 20_000_000
 """A log is a few kilobytes and a saved web page a few hundred; anything above this is the wrong file."""
@@ -227,6 +227,32 @@ def _marks(line: str) -> str:
     return "".join(MARK if unicodedata.category(c) == "No" and unicodedata.numeric(c, 0) % 1 == 0 else c for c in line)
 
 
+_BETTER = r"(?:the\s+)?(?:higher|larger|bigger|greater|more)(?:\s+(?:values?|scores?|numbers?))?"
+_IS_BETTER = rf"(?:{_BETTER}\s*(?:\b(?:is|are|means?)\b|=|,?\s*\bthe\b)\s*better|越[高大]越好)"
+_BRACKETED = re.compile(
+    rf"\s*[(\[](?P<before>[^()\[\]]{{0,20}}?)(?:{_IS_BETTER}|{_BETTER}\s+better)(?P<behind>[^()\[\]]{{0,20}})[)\]]",
+    re.IGNORECASE,
+)
+_UNBRACKETED = re.compile(rf"\s*(?:[-,;:/]\s+)?\b{_IS_BETTER}", re.IGNORECASE)
+_LAST_ARROWS = re.compile(rf"(?<=[^\W\d_)\]BKM])(?:\s*[(\[]\s*{ARROWS}+\s*[)\]]|\s*{ARROWS}+)(?=[\s*_:]*$)")
+
+
+def _without_direction(line: str) -> str:
+    """Return a line without what says only that more is better, in a heading, a label or a cell.
+
+    >>> _without_direction("## GPT4All (%, higher is better ↑)"), _without_direction("### AGIEval ↑")
+    ('## GPT4All (%)', '### AGIEval')
+    """
+
+    def rest(found: re.Match[str]) -> str:
+        kept = f"{found['before']} {found['behind']}"
+        kept = re.sub(rf"{ARROWS}|^[\s,;:]+|[\s,;:]+$", "", kept)
+        return f" ({kept})" if kept else ""
+
+    line = _UNBRACKETED.sub("", _BRACKETED.sub(rest, line))
+    return line if "|" in line else _LAST_ARROWS.sub("", line)
+
+
 def _plain(line: str) -> str:
     """Return the line with one spelling of bars, spaces and digits, and without Markdown's escapes and emphasis."""
     line = re.sub(r"&(?:#124|#x7c|vert|verbar|VerticalLine);", ESCAPED_BAR, line.replace("\\|", ESCAPED_BAR))
@@ -240,14 +266,20 @@ def _plain(line: str) -> str:
     line = re.sub(r"\\([_*#%~`+-])", r"\1", re.sub(r"<br\s*/?>", " ", line, flags=re.IGNORECASE))
     # A pipe-free emphasis only: underscores belong to task names.
     line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", line))
-    return _TAG.sub("", _STRUCK.sub("~~", line))
+    return _without_direction(_TAG.sub("", _STRUCK.sub("~~", line)))
 
 
 # What no reader sees as a result: comments of HTML, text struck out, comments and literals of programs.
+# A tag that begins or ends a line, or stands before a table, strikes out whole tables; one inside a row a cell. A
+# comment that begins a line goes on to the file's end where nothing ends it.
 _HIDDEN = re.compile(
-    r"<!--(?P<comment>.*?)-->|<(?P<tag>s|del|strike)\b[^<>]*>(?P<struck>[^|]*?)</(?P=tag)\s*>|~~(?P<tilde>[^~|\n]+)~~",
-    re.IGNORECASE | re.DOTALL,
+    r"(?:<!--(?P<comment>.*?)-->|^[ \t]{0,3}<!--(?P<unclosed>.*)\Z)"
+    r"|^[ \t>]*<(?P<first>s|del|strike)\b[^<>]*>(?P<whole>.*?)</(?P=first)\s*>"
+    r"|<(?P<tag>s|del|strike)\b[^<>]*>(?P<struck>(?:\s*(?:\n|<table\b).*?|[^|]*?))</(?P=tag)\s*>"
+    r"|^[ \t]*~~[ \t]*(?P<lines>\n.*?)^[ \t]*~~[ \t]*$|~~(?P<tilde>[^~|\n]+)~~",
+    re.IGNORECASE | re.DOTALL | re.MULTILINE,
 )
+_NEVER_CLOSED = re.compile(r"^[ \t>]*(?P<tag><(?:s|del|strike)\b[^<>\n]*>)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _PROGRAM = re.compile(
     r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*\{?\.?(?:i?python[23]?|py|javascript|js|typescript|ts|java|kotlin|swift|c|cpp"
     r"|c\+\+|csharp|cs|rust|rs|go|r|julia|ruby|rb|perl|php|lua|scala|sql|html|xml|css)\b[^\n]*\n"
@@ -268,17 +300,21 @@ def without_hidden(text: str) -> tuple[str, list[Note]]:
         first = text.count("\n", 0, offset) + 1
         for line, part in enumerate(hidden.split("\n"), first):
             scored = re.search(r"[0-9][.,][0-9]|[0-9]\s*%", part) is not None
-            if scored and ("|" in part or any_suite(part) is not None or re.search(r"average|\bavg|pass@", part, re.I)):
+            if scored and (
+                "|" in part
+                or "<t" in part
+                or any_suite(part) is not None
+                or re.search(r"average|\bavg|pass@", part, re.I)
+            ):
                 notes.append(Note(line, f"not read, {why}: {' '.join(part.split())[:60]}"))
 
     def blank(found: re.Match[str]) -> str:
-        inner = found["comment"] or found["struck"] or found["tilde"] or ""
+        comment = found["comment"] if found["comment"] is not None else found["unclosed"]
+        inner = comment or found["whole"] or found["struck"] or found["lines"] or found["tilde"] or ""
         line = text[text.rfind("\n", 0, found.start()) + 1 :].split("\n", 1)[0]
-        if found["comment"] is None and line.strip().startswith("|"):
+        if comment is None and line.strip().startswith("|"):
             return found[0]
-        if "<table" in inner and found["comment"] is None:
-            return found[0]
-        note(found.start(), inner, "in a comment" if found["comment"] is not None else "struck out")
+        note(found.start(), inner, "in a comment" if comment is not None else "struck out")
         return "\n" * found[0].count("\n")
 
     def program(found: re.Match[str]) -> str:
@@ -291,8 +327,11 @@ def without_hidden(text: str) -> tuple[str, list[Note]]:
             start += len(line) + 1
         return found[0].replace(found["program"], "\n".join(kept), 1) if found["program"] else found[0]
 
-    text = _PROGRAM.sub(program, text)
-    return _HIDDEN.sub(blank, text), notes
+    text = _HIDDEN.sub(blank, _PROGRAM.sub(program, text))
+    for found in _NEVER_CLOSED.finditer(text):
+        line = text.count("\n", 0, found.start("tag")) + 1
+        notes.append(Note(line, f"'{found['tag']}' is never closed; what stands below it is read all the same"))
+    return text, notes
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
