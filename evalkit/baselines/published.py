@@ -42,7 +42,8 @@ class Row:
         value: score as a share, 0 to 1.
         stderr: its standard error as a share, or None where the table has none.
         shots: number of examples in the prompt, or None where the file does not say.
-        documents: how many documents the file says were scored, where it is not the whole task.
+        documents: how many documents the file says were scored, where it is not the whole task; 0 where it says only
+            that they are others than the published data's.
     """
 
     line: int

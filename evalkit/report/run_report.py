@@ -10,7 +10,7 @@ from evalkit.language import ENGLISH, Language
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
 from evalkit.results.lm_eval_settings import printed_version
-from evalkit.suites import Suite, Task, load_suites
+from evalkit.suites import Suite, Task, load_suites, load_tasks
 from evalkit.tables import escape_markdown, rounded
 
 SHOWN_PROBLEMS = 10
@@ -125,7 +125,6 @@ def header_rows(record: RunRecord, tr: Language = ENGLISH) -> list[tuple[str, st
     """Return (name, value): what was run, on what, how and when."""
     model, versions = record.model, record.environment.versions
     shown = ("evalkit", "lm_eval", "transformers", "torch", "torch_npu", "openmind", "python")
-    limit = record.config.limit
     changes = protocol_changes(record) + sampling_changes(record)
     changed = tr(" (changed: {changes})", changes=", ".join(changes)) if changes else ""
     rows = [
@@ -137,7 +136,7 @@ def header_rows(record: RunRecord, tr: Language = ENGLISH) -> list[tuple[str, st
         (tr("Loader"), model.loader),
         (tr("Scorer"), f"{record.scorer.name} ({record.scorer.reason})"),
         (tr("Data"), _data_text(record.data, tr)),
-        (tr("Documents"), tr("first {limit} of each task", limit=limit) if limit else tr("all")),
+        (tr("Documents"), _documents_text(record, tr)),
         (tr("Versions"), ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)),
         (tr("Date"), record.started),
         (tr("Duration"), _duration(record.duration_seconds, tr)),
@@ -177,6 +176,29 @@ def model_rows(record: RunRecord, tr: Language) -> list[tuple[str, str]]:
 
 def _duration(seconds: float | None, tr: Language) -> str:
     return tr("unfinished") if seconds is None else tr("{seconds} s", seconds=f"{seconds:.0f}")
+
+
+def _documents_text(record: RunRecord, tr: Language) -> str:
+    """Return which documents were scored, with their numbers where they are not those of the published data.
+
+    `evalkit.baselines.reading.own_reports` reads it: an audit judges a report by the documents that it states.
+    """
+    limit, tasks = record.config.limit, load_tasks()
+    text = tr("first {limit} of each task", limit=limit) if limit else tr("all")
+    counts = {name: max((value.n for value in of_task.values()), default=0) for name, of_task in record.metrics.items()}
+    unpublished = {name for name, entry in record.data.items() if entry.verdict in ("samples", "other")}
+    others = {
+        name: count
+        for name, count in counts.items()
+        if name not in tasks
+        or name in unpublished
+        or count != min(limit or tasks[name].documents, tasks[name].documents)
+    }
+    if not others:
+        return text
+    if len(others) == len(counts) and len(set(counts.values())) == 1:
+        return f"{text} ({tr('{count} of each task', count=next(iter(counts.values())))})"
+    return f"{text} ({', '.join(f'{name} {count}' for name, count in others.items())})"
 
 
 def _data_text(data: Mapping[str, DataFacts], tr: Language) -> str:

@@ -332,6 +332,7 @@ def _duplicates(model: ModelScores) -> Iterable[Finding]:
     for task, rows in by_task.items():
         key = tuple((row.metric, row.value, row.stderr) for row in rows)
         telling = any(0 < row.value < 1 for row in rows) and (len(rows) > 1 or rows[0].stderr is not None)
+        telling = telling and all(row.documents is None for row in rows)  # of few documents many have equal numbers
         other = seen.setdefault(key, task) if telling else task
         if other == task:
             continue

@@ -22,7 +22,8 @@ def rows_of(model: ModelScores) -> dict[tuple[str, str], Row]:
 
 
 def documents_of(row: Row, counts: Mapping[str, int]) -> int:
-    return row.documents or counts.get(row.task, 0)
+    """Return the number of documents that a row is to be judged by; 0 if nobody knows it."""
+    return row.documents if row.documents is not None else counts.get(row.task, 0)
 
 
 def _documents_that_fit(row: Row) -> tuple[float, float] | None:

@@ -20,6 +20,7 @@ from evalkit.baselines.published import (
 from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of
 from evalkit.baselines.reading.comparisons import comparison_of
 from evalkit.baselines.reading.names import is_number, may_be_a_name, stands_alone
+from evalkit.baselines.reading.own_reports import is_own_report, stated_documents, with_documents
 from evalkit.baselines.reading.prose import (
     Aside,
     Event,
@@ -69,7 +70,7 @@ def _code(lines: list[tuple[int, str]]) -> set[int]:
 
     A block of code without a language that holds a table or names a suite is a log, and may name one.
     """
-    if any(_OWN_REPORT.match(text) for _, text in lines):  # its title names the model, and nothing else does
+    if is_own_report(lines):  # its title names the model, and nothing else does
         return {number for number, text in lines if not text.startswith("# ")}
     found: set[int] = set()
     block: list[tuple[int, str]] = []
@@ -92,8 +93,6 @@ def _code(lines: list[tuple[int, str]]) -> set[int]:
     return found
 
 
-_OWN_REPORT = re.compile(r"- [^:：]{1,10}[:：]\s*evalkit [0-9]")
-"""The line of evalkit's own report that says which versions made it."""
 _CODE = frozenset(("yaml", "yml", "json", "toml", "ini", "python", "py", "bash", "sh", "shell"))
 """Languages of blocks of code that hold no log."""
 
@@ -595,5 +594,7 @@ def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None 
     named = {event.name for event in reader.events if isinstance(event, ModelHeading) and event.certain}
     loaded = {v for e in reader.events if isinstance(e, Settings) for v in (settings_of(e.text) or {}).values()}
     models = [_really_named(model, named, loaded, lines) for model in models]
+    if documents := stated_documents(lines):
+        models = [with_documents(model, documents) for model in models]
     found = sorted([*(notes or []), *reader.notes, *more], key=lambda note: note.line)
     return Log(name, tuple(models), tuple(reader.comparisons), tuple(found), tuple(lines))

@@ -255,3 +255,38 @@ def test_evalkits_own_report_of_a_part_is_judged_by_that_part(said: str) -> None
     table = f"{HEADING}|piqa|0|acc|0.2500|±|0.2500|"
     assert wrong(f"# tiny\n\n{said}\n- Date: 2026-11-29\n\n## GPT4All\n\n{table}") == []
     assert len(wrong(f"# tiny\n\n## GPT4All\n\n{table}")) == 1
+
+
+OWN = "# tiny\n\n- Versions: evalkit 0.1.0, python 3.11.7\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "verdicts"),
+    [
+        # one right answer of ten: 0.1000 +- sqrt(0.1 * 0.9 / 9) = 0.1000; of 1838 documents it would be 0.0070
+        ("- Data: samples\n- Documents: all (10 of each task)", [Verdict.EXACT]),
+        ("- Data: folder\n- Documents: all (boolq 3270, piqa 10)", [Verdict.EXACT]),
+        ("- Data: folder; not the published content: piqa\n- Documents: all (piqa 10)", [Verdict.EXACT]),
+        ("- 数据：samples\n- 题目数：全部 (每个任务 10 题)", [Verdict.EXACT]),
+        ("- Data: samples\n- Documents: first 20 of each task (10 of each task)", [Verdict.EXACT]),
+        # as reports were printed before: not how many
+        ("- Data: samples\n- Documents: all", [Verdict.UNCHECKED]),
+        ("- Data: samples\n- Documents: first 20 of each task", [Verdict.UNCHECKED]),
+        ("- Data: hub; not the published content: boolq, piqa\n- Documents: all", [Verdict.UNCHECKED]),
+        # the full data, and a number that is none of theirs
+        ("- Data: hub\n- Documents: all", [Verdict.REMARK, Verdict.INCONSISTENT]),
+        ("- Data: hub; not the published content: boolq\n- Documents: all", [Verdict.REMARK, Verdict.INCONSISTENT]),
+        ("- Data: samples\n- Documents: all (20 of each task)", [Verdict.INCONSISTENT]),
+    ],
+)
+def test_evalkits_own_report_is_judged_by_the_documents_that_it_states(said: str, verdicts: list[Verdict]) -> None:
+    text = f"{OWN}{said}\n\n## GPT4All\n\n{HEADING}|piqa|0|acc|0.1000|±|0.1000|"
+    log = parse_log("report.md", list(enumerate(text.split("\n"), 1)))
+    assert [finding.verdict for finding in audit_log(log).findings] == verdicts
+
+
+def test_equal_numbers_of_few_documents_are_no_copies() -> None:
+    rows = "|piqa|0|acc|0.3000|±|0.1528|\n|boolq|1|acc|0.3000|±|0.1528|"
+    text = f"{OWN}- Data: samples\n- Documents: all (10 of each task)\n\n## GPT4All\n\n{HEADING}{rows}"
+    log = parse_log("report.md", list(enumerate(text.split("\n"), 1)))
+    assert {finding.verdict for finding in audit_log(log).findings} == {Verdict.EXACT}

@@ -180,7 +180,7 @@ def test_a_report(tmp_path: Path) -> None:
 - Loader: openmind
 - Scorer: forest (as fast as can be)
 - Data: folder
-- Documents: all
+- Documents: all (2 of each task)
 - Versions: evalkit 0.1.0, torch 2.13.0, python 3.11.7
 - Date: 2026-01-02T03:04:05+00:00
 - Duration: 62 s
@@ -224,7 +224,7 @@ def test_samples_and_limits_are_no_score(tmp_path: Path) -> None:
     report = run_report(record)
     assert "**samples: not a score." in report
     assert "**limited: only the first documents of each task were scored;" in report
-    assert "- Documents: first 5 of each task" in report
+    assert "- Documents: first 5 of each task (2 of each task)\n" in report
     assert "- Data: samples" in report
 
 
