@@ -300,7 +300,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
                 candidate, baseline, tasks, drop_failed="failed" in asking.allowed, allow_missing=asking.allow_missing
             )
         except LostDocumentsError as error:
-            raise StoreError(f"{error}, or see --allow-missing (takes what the candidate lacks as wrong)") from None
+            raise StoreError(f"{error}, or see --allow-missing ({_MISSING})") from None
         scores = _checked_scores(asking, baseline, pairs, notes)
         tests = [*paired_tests(scores, chosen, policy.default.margin, asking.averaged(chosen))]
         tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
@@ -333,19 +333,23 @@ def _part_of(suite: Suite, tasks: Sequence[str]) -> Suite:
     return msgspec.structs.replace(suite, tasks=common, title=part_title(suite, len(common)))
 
 
+_MISSING = "what the candidate lacks is wrong, what the baseline lacks is left out"
+"""What ``--allow-missing`` does."""
+
+
 def _checked_scores(
     asking: _Asking, baseline: RunRecord, pairs: Mapping[str, TaskPair], notes: list[str]
 ) -> dict[str, TaskScores]:
     """Return both runs' scores of the same documents; what one run lacks refuses, counts as wrong, or is said."""
     scores = scores_of(pairs)
     may_differ = bool({"data", "limit"} & asking.allowed)
-    failed = "failed" in asking.allowed
     lacking = {name: found for name, found in pairs.items() if found.left_out}
     lost = {name: len(found.missing) for name, found in lacking.items() if found.missing}
+    failed = {name: found.failed for name, found in lacking.items() if found.failed}
     extra = {
-        name: found.left_out - len(found.missing)
+        name: count
         for name, found in lacking.items()
-        if found.left_out > lost.get(name, 0)
+        if (count := found.left_out - len(found.missing) - found.failed) > 0
     }
     if lost and asking.allow_missing:
         # Other data may lack documents; those that the candidate's own record counts are lost all the same.
@@ -356,28 +360,30 @@ def _checked_scores(
         if wrong:
             notes.append(f"missing: the candidate lacks {counted(wrong)}, which count as wrong (--allow-missing)")
         lost = {name: rest for name, count in lost.items() if (rest := count - wrong.get(name, 0))}
-    if (lost or (extra and not failed)) and not may_differ:
+    if (lost or extra) and not may_differ:
         parts = [f"the candidate lacks {counted(lost)}"] if lost else []
         parts += [f"the baseline lacks {counted(extra)}"] if extra else []
         if lost or not asking.allow_missing:
             raise ConfigError(
                 f"{asking.candidate.folder} and {baseline.folder}: other documents: {'; '.join(parts)}; rerun what is "
-                "incomplete, or see --allow-missing (what the candidate lacks is wrong, what the baseline lacks is "
-                "left out)"
+                f"incomplete, or see --allow-missing ({_MISSING})"
             )
     if asking.allow_missing:
         neither = {name: count for name, found in pairs.items() if (count := in_neither(asking.candidate, found))}
         for name, count in neither.items():
             scores[name] = with_lost(scores[name], count)
         if neither:
-            notes.append(f"missing: neither run has {counted(neither)}, which count as lost (--allow-missing)")
+            what = "which count as right in the baseline and wrong in the candidate (--allow-missing)"
+            notes.append(f"missing: neither run has {counted(neither)}, {what}")
     empty = [name for name, found in scores.items() if not len(found.candidate)]
     if empty:
         raise ConfigError(f"{', '.join(empty)}: nothing to compare, the runs have no document of it in common")
-    left_out = sum(lost.values()) + sum(extra.values())
+    left_out = [f"{counted(lost)} that the candidate lacks"] if lost else []
+    left_out += [f"{counted(extra)} that the baseline lacks"] if extra else []
+    left_out += [f"{counted(failed)} without a score in a run"] if failed else []
     if left_out:
         used = sum(len(found.differences) for found in scores.values())
-        notes.append(f"{used:,} documents are compared; {left_out:,} without a score in both runs are left out")
+        notes.append(f"{used:,} documents are judged; left out: {'; '.join(left_out)}")
     return scores
 
 

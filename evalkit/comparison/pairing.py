@@ -48,9 +48,10 @@ class TaskPair:
         task: the task.
         candidate: the candidate's documents, in the candidate's order.
         baseline: the same documents of the baseline, in the same order.
-        left_out: documents of either run that the other one does not have.
+        left_out: documents of either run that are not paired.
         missing: documents that the baseline has and the candidate lacks; part of `left_out`.
         by_content: True if documents were matched by content because the data differ.
+        failed: documents that both have and that have no score in one of them; part of `left_out`.
     """
 
     task: Task
@@ -59,6 +60,7 @@ class TaskPair:
     left_out: int = 0
     by_content: bool = False
     missing: tuple[Sample, ...] = ()
+    failed: int = 0
 
     def scores(self, metric: str | None = None) -> TaskScores:
         """Return the values of a metric, by default the headline metric.
@@ -438,6 +440,7 @@ def _without_failed(pair: TaskPair) -> TaskPair:
         candidate=tuple(a for a, _ in kept),
         baseline=tuple(b for _, b in kept),
         left_out=pair.left_out + dropped,
+        failed=dropped,
     )
 
 

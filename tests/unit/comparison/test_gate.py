@@ -259,7 +259,7 @@ def test_failed_documents_are_refused_and_left_out_only_when_told_to(tmp_path: P
     refused(tmp_path / "candidate", tmp_path / "baseline", "failed: 1 documents without a score, baseline none")
     found = gate(tmp_path / "candidate", str(tmp_path / "baseline"), allow_different=["failed"])
     assert found.judged[0].asked.test.difference.documents == 49
-    assert any("1 without a score in both runs are left out" in note for note in found.notes)
+    assert any(note.endswith("left out: 1 document (1 of boolq) without a score in a run") for note in found.notes)
 
 
 def test_missing_tasks_cannot_pass_silently(tmp_path: Path) -> None:
@@ -436,6 +436,54 @@ def test_a_damaged_record_is_refused_with_the_counts(tmp_path: Path, change: str
     damage(tmp_path / "a", change)
     with pytest.raises(StoreError, match=words):
         gate(tmp_path / "a", str(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "said"),
+    [
+        (
+            range(100),
+            range(60),
+            ["60 documents are judged; left out: 40 documents (40 of boolq) that the baseline lacks"],
+        ),
+        (
+            range(60),
+            range(100),
+            ["missing: the candidate lacks 40 documents (40 of boolq), which count as wrong (--allow-missing)"],
+        ),
+        (
+            range(60),
+            range(60),
+            [
+                "missing: neither run has 40 documents (40 of boolq), which count as right in the baseline and wrong "
+                "in the candidate (--allow-missing)"
+            ],
+        ),
+        (
+            range(60),
+            range(20, 80),
+            [
+                "missing: the candidate lacks 20 documents (20 of boolq), which count as wrong (--allow-missing)",
+                "missing: neither run has 20 documents (20 of boolq), which count as right in the baseline and wrong "
+                "in the candidate (--allow-missing)",
+                "80 documents are judged; left out: 20 documents (20 of boolq) that the baseline lacks",
+            ],
+        ),
+    ],
+    ids=["baseline", "candidate", "both the same", "both, others"],
+)
+def test_each_run_that_lacks_documents_is_named(
+    candidate: range, baseline: range, said: list[str], tmp_path: Path
+) -> None:
+    """Of 100 documents; counted by hand: what is in which run, and what is in none."""
+    for name, kept in (("a", candidate), ("b", baseline)):
+        write_samples(tmp_path / name, [document("boolq", i, float(i % 3 > 0)) for i in range(100)])
+        lines = (tmp_path / name / "samples.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / name / "samples.jsonl").write_text("".join(lines[i] for i in kept))
+    with pytest.raises(StoreError, match="what the candidate lacks is wrong, what the baseline lacks is left out"):
+        gate(tmp_path / "a", str(tmp_path / "b"))
+    found = gate(tmp_path / "a", str(tmp_path / "b"), allow_missing=True)
+    assert [note for note in found.notes if "documents" in note] == said
 
 
 def test_lost_documents_are_refused_or_count_as_wrong(tmp_path: Path) -> None:

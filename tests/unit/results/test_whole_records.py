@@ -114,7 +114,7 @@ def test_what_neither_run_has_is_lost(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, asked).exit_code == 2
     found = CliRunner().invoke(main, [*asked, "--allow-missing"])
     assert found.exit_code == 3
-    assert "missing: neither run has 3 documents (3 of boolq), which count as lost (--allow-missing)" in found.output
+    assert "missing: neither run has 3 documents (3 of boolq), which count as right in the baseline" in found.output
 
 
 @pytest.mark.parametrize(("rule", "code"), [("refuse", 2), ("undecided", 3), ("ignore", 0)])
@@ -265,7 +265,7 @@ def test_a_task_that_neither_run_or_only_the_candidate_has_samples_of(tmp_path: 
     without_task(a, "boolq")
     found = CliRunner().invoke(main, asked)
     assert found.exit_code in (1, 3), found.output
-    assert "missing: neither run has 10 documents (10 of boolq), which count as lost" in found.output
+    assert "missing: neither run has 10 documents (10 of boolq), which count as right in the baseline" in found.output
 
 
 def test_a_task_of_another_harness_without_any_samples_is_wrong_as_a_whole(tmp_path: Path) -> None:
