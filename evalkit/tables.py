@@ -116,9 +116,31 @@ def escape_markdown(text: str) -> str:
 
     Underscores inside words are none, nor is a less-than sign before a number, or an ampersand before a space.
     """
-    text = re.sub(r"&(?=[#\w])", "&amp;", one_line(text))
+    return _escaped(one_line(text))
+
+
+def _escaped(text: str) -> str:
+    text = re.sub(r"&(?=[#\w])", "&amp;", text)
     text = re.sub(r"<(?![\s\d=.-])", "&lt;", text)
     return re.sub(r"([\\|`*\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+_PATH = re.compile(r"(?<![\w/.~-])(?:https?://)?[\w.~-]*/[\w.~/@+=-]*[\w/]")
+
+
+def escape_note(text: str) -> str:
+    """Escape a remark as `escape_markdown` does, but keep paths as they are: who reads it in a terminal copies them.
+
+    >>> print(escape_note("No score: a*b (/runs/_old_/x_1): see run_1/_a"))
+    No score: a\\*b (`/runs/_old_/x_1`): see `run_1/_a`
+    """
+    text = one_line(text)
+    parts, end = [], 0
+    for found in _PATH.finditer(text):
+        path = found[0]
+        parts += [_escaped(text[end : found.start()]), path if _escaped(path) == path else f"`{path}`"]
+        end = found.end()
+    return "".join([*parts, _escaped(text[end:])])
 
 
 def _tabulate(table: Table, rows: list[list[str]], headings: list[str], form: str) -> str:
@@ -138,7 +160,7 @@ def to_markdown(table: Table) -> str:
     headings = [escape_markdown(column.heading) for column in table.columns]
     body = _tabulate(table, [[escape_markdown(text) for text in row] for row in _texts(table)], headings, "pipe")
     title = f"**{escape_markdown(table.title)}**\n\n" if table.title else ""
-    notes = "".join(f"\n- {escape_markdown(note)}" for note in table.notes)
+    notes = "".join(f"\n- {escape_note(note)}" for note in table.notes)
     return f"{title}{body}\n{notes}\n" if notes else f"{title}{body}\n"
 
 

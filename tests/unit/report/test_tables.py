@@ -223,3 +223,15 @@ def test_what_turns_the_direction_of_writing_is_shown_by_its_code(form: str) -> 
     assert not set(shown) & set("\u202e\u2066\u200f\u061c")
     assert "U+202E" in shown
     assert "U+200F" in shown
+
+
+def test_paths_in_notes_stay_as_they_are_and_names_are_escaped() -> None:
+    """A terminal shows the Markdown itself: a path that is copied from it must be one; markup in names is none."""
+    notes = ("No score: *a* _b_ (/runs/_old_/x_1): see run_1/_a", "a_b in runs/my_1", "<b>/x_ and `c`")
+    shown = to_markdown(Table("", (Column("Model", "left"),), (("_org_/x_1",),), notes))
+    assert shown.splitlines()[-3:] == [
+        r"- No score: \*a\* \_b\_ (`/runs/_old_/x_1`): see `run_1/_a`",
+        "- a_b in runs/my_1",
+        r"- &lt;b>`/x_` and \`c\`",
+    ]
+    assert r"| \_org\_/x_1 |" in shown
