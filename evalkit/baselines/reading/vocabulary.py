@@ -162,7 +162,7 @@ def without_task_counts(text: str) -> str:
         return found[1] if suite is not None and len(load_suites()[suite[0]].tasks) == int(found[2]) else found[0]
 
     return re.sub(
-        rf"({_SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE
+        rf"({SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE
     )
 
 
@@ -207,6 +207,18 @@ def is_name(text: str) -> bool:
     ):
         return False
     return ours or (bool(known) and all(re.fullmatch(r"[A-Z][A-Za-z]*|v?[0-9][0-9.]*[a-zA-Z]?", w) for w in rest))
+
+
+def is_plain_name(text: str) -> bool:
+    """Tell whether a text is a model's name and holds no word beside it that models are not named with.
+
+    >>> is_plain_name("Nous Hermes 2 Mistral 7B"), is_plain_name("Leaderboard Bar-13B")
+    (True, False)
+    """
+    words = [word.strip(".,:;*_`\"'†‡§") for word in re.findall(r"[^\s,;()\[\]]+", text)]
+    return is_name(text) and all(
+        _shaped(word) or word.lower() in _MODEL_WORDS or re.fullmatch(r"\W*|v?[0-9.]+[a-zA-Z]?", word) for word in words
+    )
 
 
 def is_statistic(text: str) -> bool:
@@ -262,7 +274,7 @@ def _shaped(word: str) -> bool:
     return digits or joined or re.search(r"[a-z][A-Z]", word) is not None
 
 
-_SUITE_NAMES = re.compile(
+SUITE_NAMES = re.compile(
     r"gpt[\s_-]*4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench(?:[\s_-]*hard)?|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval",
     re.IGNORECASE,
 )
@@ -278,14 +290,14 @@ def label_of(line: str) -> str | None:
         return None
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
     text = without_source(re.sub(r"^[0-9]{1,2}[.)]\s+", "", text))
-    if names_other_benchmark(text) and len(text) <= 60:
+    if names_other_benchmark(_BOARD.sub(" ", text)) and len(text) <= 60:
         return None
     took = _DURATION.fullmatch(text)
     if took is not None and not is_name(took["where"] or ""):
         return None
     text = _HARNESS.sub(" ", re.sub(r"(?<=\w)['’]s\b", " ", text))
     rest = _ZERO.sub(
-        " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
+        " ", SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", text, flags=re.I))
     )
     rest = re.sub(r"(?<![\w.-])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
     words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
@@ -293,10 +305,15 @@ def label_of(line: str) -> str | None:
     telling |= {"others"} if re.search(r"\b(?:of|for|by)\s+(?:the\s+)?others\b", text, re.IGNORECASE) else set()
     telling |= {"other"} if re.search(r"\bother\s+models?\b", text, re.IGNORECASE) else set()
     telling |= {"reference", "comparison"} if re.match(r"\W*for\s+(?:reference|comparison)\W*$", text, re.I) else set()
-    own = [word for word in words if not _says_nothing(word, telling)]
+    own = [word for word in words if not _says_nothing(word, telling) and word.lower() not in _PLACES]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
         return None
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
+
+
+# A place where scores were taken from is no model, and what is said of it may be.
+_BOARD = re.compile(r"(?:open[\s_-]*llm[\s_-]*)?leader[\s_-]*board(?:['’]s|s)?", re.IGNORECASE)
+_PLACES = frozenset(("source", "sources", "scratch", "via", "lists", "leaderboards"))
 
 
 # What the harness was, and the time that it took on a machine, say nothing of a model; nor does GPT4All's short name.
@@ -388,7 +405,7 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
     if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
         return None
     text = re.sub(r"(?<=\w)['’]s\b", " ", text)
-    rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
+    rest = _ZERO.sub(" ", SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
     rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
     # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
     rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)
