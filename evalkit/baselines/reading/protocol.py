@@ -16,6 +16,7 @@ from decimal import Decimal
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.table_lines import is_rule, split_line
+from evalkit.baselines.reading.taken_from import taken_from
 from evalkit.baselines.reading.understood import is_short, left_over
 from evalkit.baselines.reading.vocabulary import (
     KINDS,
@@ -46,6 +47,7 @@ from evalkit.task_names import (
 )
 
 NOUS_2023 = "nous-2023"
+_NAMELESS = ("base", "base model", "ours", "our model", "this model", "本模型")
 _IF_KNOWN = f"; if you know that it was measured so: --protocol {NOUS_2023}"
 
 # Headings of the published layout. "%" may stand beside the value's, "#" counts rows.
@@ -162,7 +164,7 @@ class Claims:
         return self._wide
 
     def _title_line(self) -> int | None:
-        """Return the index of the file's title: its first heading, above all scores; only its name, if it is a lower one."""
+        """Return the index of the file's title: its first heading, above all scores, of level 1 or a model's name."""
         text = self._text
         first = next((i for i in range(len(text.lines)) if text.tables[i] or text.is_heading(i)), None)
         if first is None or text.tables[first]:
@@ -173,7 +175,7 @@ class Claims:
     def _names(self, model: ModelScores) -> frozenset[str]:
         """Return what a model is called: by the file's title too, if it is the file's own."""
         loaded = (settings_of(model.settings or "") or {}).get("pretrained", "").strip("/ ")
-        names = {name for name in (model.name, loaded) if name}
+        names = {name for name in (model.name, loaded) if name and is_name(name) and name.lower() not in _NAMELESS}
         keys = {name_key(name) for name in self._own}
         own = model.name is None or name_key(model.name) in keys or name_key(model.name.split("/")[-1]) in keys
         return frozenset(names | self._own if own else names)
@@ -195,14 +197,8 @@ class Claims:
             if (most := _documents_at_most(row)) is not None and 2 * most < load_tasks()[row.task].documents:
                 text = f"the standard error of {row.task} {row.metric} is that of about {most} documents, a limited run"
                 return Note(row.line, text)
-            found = split_line(self._line(row.line))
-            cells = (
-                (*([found.before] if found.before else []), *found.cells, *([found.after] if found.after else []))
-                if found
-                else ()
-            )
             known = load_tasks()[row.task].version
-            said = cells[version].strip() if version is not None and len(cells) == len(plain) else ""
+            said = self._version(row, version, len(plain)) if version is not None else ""
             if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said) and float(said) > float(known):
                 return Note(row.line, f"version {said} of {row.task}, newer than {known}")
             if re.fullmatch(r"[0-9]+(?:\.0)?", said):
@@ -215,6 +211,17 @@ class Claims:
             if suite_of_task(row.task) == suite and row.task not in versioned:
                 return Note(row.line, f"no version of {row.task}, though the table has a column of them")
         return None
+
+    def _version(self, row: Row, column: int, columns: int) -> str:
+        """Return what stands in a row's column of versions; behind the task's name, where the line is no whole row."""
+        lines = [line for number, line in self._text.lines if number == row.line]
+        found = split_line(lines[0]) if len(lines) == 1 else None
+        if found is not None:
+            cells = (*([found.before] if found.before else []), *found.cells, *([found.after] if found.after else []))
+            if len(cells) == columns:
+                return cells[column].strip()
+        behind = rf"(?<!\w){re.escape(row.printed_task)}[ `]*\|\s*([^|\s]*)\s*\|"
+        return next((said[1] for line in lines if (said := re.search(behind, line))), "")
 
     def _has_versions(self, table: ScoreTable, names: frozenset[str]) -> bool:
         """Tell whether a table without a column of versions is of the 0.3 line: its rows name them, or its harness did.
@@ -278,8 +285,10 @@ class Claims:
             yield from self._in_table(first, last, suite)
         else:
             yield from self._said(first, names)
-        for index in (*self._above(first), *self._below(last)):
-            yield from self._said(index, names)
+        above = list(self._above(first))
+        heading = max((i for i in above if text.is_heading(i) or text.leads(i)), default=-1)
+        for index in (*above, *self._below(last)):
+            yield from self._said(index, names, prose=index < heading)
         settings = next((i for i in range(first - 1, -1, -1) if settings_of(text.lines[i][1]) is not None), None)
         if settings is not None:
             yield from self._said(settings, names)  # it holds until the next one
@@ -292,14 +301,28 @@ class Claims:
         for index in range(first - 1, -1, -1):
             if text.tables[index]:
                 break
-            if not text.fenced[index] or settings_of(text.lines[index][1]) is None:
-                yield index
+            if heading is not None and text.is_heading(index):
+                if self._is_smaller(index, heading):
+                    yield index
+                break
+            yield index
             if text.is_heading(index) or text.leads(index):
                 if heading is not None or any_suite(text.lines[index][1]) is None:
                     break
                 heading = index
         if heading is not None:
             yield from self._label_of_all(heading)
+
+    def _is_smaller(self, index: int, heading: int) -> bool:
+        """Tell whether a smaller heading with nothing below it stands right above another one."""
+        text = self._text
+        empty = not any(line.strip("`~ \t") for _, line in text.lines[index + 1 : heading])
+        return (
+            empty
+            and text.is_heading(heading)
+            and index not in text.above[heading]
+            and _level(text, index) > _level(text, heading)
+        )
 
     def _label_of_all(self, heading: int) -> Iterator[int]:
         """Yield the label that stands right above a suite's heading, or above the first of those that follow it."""
@@ -336,13 +359,18 @@ class Claims:
         text, said = self._text, self._text.lines[index][1].strip()
         label = label_of(said)
         names = label is not None and names_another(said, label) and not re.search(r"\babove\b", said, re.IGNORECASE)
-        if not (names or said.endswith(":") or re.match(r"model(?:[ _]name)?\s*:", said, re.IGNORECASE)):
+        colon = said.strip("`*_ \t").endswith(":")
+        if not (names or colon or re.match(r"model(?:[ _]name)?\s*:", said, re.IGNORECASE)):
             return False
         rest = range(index + 1, len(text.lines))
+        ends = [i for i in rest if text.tables[i] or text.is_heading(i) or text.leads(i)]
+        if colon:
+            return bool(ends)
         following = next((i for i in rest if text.lines[i][1].strip("`~ \t")), None)
-        return following is not None and (text.is_heading(following) or text.leads(following))
+        return following is not None and following in ends[:1]
 
-    def _said(self, index: int, names: frozenset[str]) -> Iterator[Note]:
+    def _said(self, index: int, names: frozenset[str], *, prose: bool = False) -> Iterator[Note]:
+        """Yield a note about a line that is not understood; in long `prose` above headings certain words count."""
         number, line = self._text.lines[index]
         if self._text.tables[index] or is_score_of_another(line):
             return
@@ -352,6 +380,8 @@ class Claims:
         heading = self._text.is_heading(index)
         if found == "" and index != self._title and is_short(line, heading=heading):
             found = other_way(line) or left_over(line, self._named(index, names), heading=heading)
+        elif found == "" and prose:
+            found = other_way(line) or taken_from(line, names_model=False)
         elif found == "":
             found = odd_word(line, title=index == self._title)
         if found:
@@ -407,6 +437,12 @@ class Claims:
             if (found := other_way(line, wide=True)) is not None:
                 return Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}'")
         return None
+
+
+def _level(text: _Text, index: int) -> int:
+    """Return the level of a heading of Markdown."""
+    said = text.lines[index][1].strip()
+    return len(said) - len(said.lstrip("#"))
 
 
 def _documents_at_most(row: Row) -> int | None:

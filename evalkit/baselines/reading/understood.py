@@ -1,8 +1,8 @@
 """Is a line near scores understood? A closed rule: after all that is known is taken away, nothing may be left.
 
 What is known is short on purpose: suites and tasks, the file's own model, words that say "results of the evaluation",
-the harness that nous-2023 was measured with, numbers and dates. Whose scores a line speaks of, and where they were taken
-from, can be said in more ways than a list can hold; so a line that says anything else makes them ``unknown``.
+the harness that nous-2023 was measured with, numbers and dates. Whose scores a line speaks of, and where they were
+taken from, can be said in more ways than a list can hold; so a line that says anything else makes them ``unknown``.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ _WORDS = frozenset(
     re.findall(
         r"\S+",
         """
-    a about above achieved all an and are as at be been below can combined complete details each evaluate evaluated
-    evaluating evaluation evaluations eval evals final find follow follows following for found four full general get gets
-    has have here i in information is it its link measured metadata more my obtained of on our overall overview own
-    performance performed please reached reaches report run runs see show shown shows some summary that the these this to
-    total used using was we were which with yet you detailed complete entire
-    average averaged averages avg mean macro unweighted percent accuracy acc result results score scored scores value
-    values metric metrics table tables section appendix notes note row rows column columns test tests tested set sets
-    benchmark benchmarks benchmarked benchmarking bench suite suites task tasks subtasks dataset datasets model quality
-    reasoning knowledge coding common sense understanding language elapsed time update updated status
-    nous nousresearch research eleuther eleutherai eleutherai's harness lm lm-eval lm_eval lm-evaluation-harness
-    lm-eval-harness language-model-evaluation-harness llm autoeval auto-eval llm-autoeval gist colab notebook
-    mc1 mc2 pass
+    a about above achieved all also an and are as at be been below can combined complete detailed details done each
+    evaluate evaluated evaluating evaluation evaluations eval evals final find follow follows following for found
+    four full general get gets has have here i in information is it its link measured metadata more my none now
+    obtained of on our overall overview own performance performed please reached reaches report run runs see show
+    shown shows some summary that the these this to total update updated used useful using value values was we were
+    which with yet you average averaged averages avg mean macro unweighted percent accuracy acc result results score
+    scored scores metric metrics table tables section appendix notes note row rows column columns test tests tested
+    set sets bench benchmark benchmarks benchmarked benchmarking suite suites task tasks subtasks dataset datasets
+    model models quality reasoning reading comprehension knowledge coding common sense understanding language
+    elapsed time json mc1 mc2 pass nous nousresearch research eleuther eleutherai harness lm lm-eval lm_eval lm-
+    evaluation-harness llm autoeval auto-eval llm-autoeval mlabonne gist colab notebook
     """,
     )
 )
-_IN_HEADINGS = frozenset(("comparison", "comparisons", "compared", "compare", "models", "other", "others", "contents"))
+_IN_HEADINGS = frozenset(("comparison", "comparisons", "compared", "compare"))
 """What a heading of Markdown may say as well: a table below "Benchmarks Compared" names its models itself."""
 _CJK = re.compile(
     r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
     r"|本|我们|与|和|及|是|为|所有|汇总|能力|准确率|指标)+"
 )
 _PHRASES = re.compile(
-    r"\bsee the entire leaderboard here\b|\byall\b|\byet[\s_]+another[\s_]+llm[\s_]+leaderboard\b|\bby teknium\b|\bcommon[\s-]sense\b"
+    r"\bsee the entire leaderboard here\b|\bcheck out the alternative leaderboard at\b"
+    # Behind a model's own average: what an earlier one had.
+    r"|(?:\bup\s+|\bdown\s+)?\bfrom\s+[0-9.]+\s*%?\s+(?:in|on|with)\s+[\w./-]+\s*\Z"
+    r"|\byall\b|\byet[\s_]+another[\s_]+llm[\s_]+leaderboard\b|\bby teknium\b|\bcommon[\s-]sense\b"
     r"|\bbig[\s-]*bench[\s-]+hard\b(?=\W*\Z)|\bzero[\s-]*shots?\b|(?<![0-9])0[\s-]*shots?\b|\bpass\s*@?\s*1\b"
     r"|\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b|\b[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}\b"
     r"|\b(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
@@ -66,7 +68,8 @@ def is_short(line: str, *, heading: bool) -> bool:
     (True, False)
     """
     said = line.strip("`*_ \t")
-    return heading or said.endswith((":", "：")) or len(said.split()) <= SHORT or _ADDRESS.search(said) is not None
+    words = len(said.split()) + len(re.findall(r"[\u3400-\u9fff]", said)) // 2
+    return heading or said.endswith((":", "：")) or words <= SHORT or _ADDRESS.search(said) is not None
 
 
 def left_over(line: str, names: Iterable[str], *, heading: bool = False) -> str | None:
@@ -105,7 +108,7 @@ def _is_known(word: str, known: frozenset[str]) -> bool:
     plain = word.strip(".*_-†‡§%↑↓⬆⬇#@").lower()
     if not re.search(r"\w", plain) or plain in known or plain in METRICS or _CJK.fullmatch(plain):
         return True
-    parts = plain.split("-")
+    parts = [part for part in re.split(r"[-_.]+", plain) if part]
     return (len(parts) > 1 and all(part in known for part in parts)) or (
         suite_of_task(task_and_metric(plain, "")[0]) is not None or plain in load_suites()
     )
@@ -122,4 +125,4 @@ def _pattern(name: str) -> re.Pattern[str]:
     parts = [re.escape(part) for part in re.findall(r"[^\W_]+", own)]
     said = r"(?:[^\w/,;:]|_){0,3}".join(parts) if parts else "(?!)"
     before = re.escape(owner) if owner else r"[\w.-]+"
-    return re.compile(rf"(?<![\w-])(?:{before}/)?{said}(?![\w-]|\.\d)", re.IGNORECASE)
+    return re.compile(rf"(?<![\w-])(?:{before}/)?{said}(?![^\W_]|-|\.\d)", re.IGNORECASE)

@@ -290,7 +290,9 @@ def label_of(line: str) -> str | None:
         return None
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
     text = without_source(re.sub(r"^[0-9]{1,2}[.)]\s+", "", text))
-    if names_other_benchmark(_BOARD.sub(" ", text)) and len(text) <= 60:
+    board = len(text) <= 60 and _BOARD.search(line) is not None
+    text = _BOARD.sub(" ", text)
+    if names_other_benchmark(text) and len(text) <= 60:
         return None
     took = _DURATION.fullmatch(text)
     if took is not None and not is_name(took["where"] or ""):
@@ -308,11 +310,13 @@ def label_of(line: str) -> str | None:
     own = [word for word in words if not _says_nothing(word, telling) and word.lower() not in _PLACES]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
         return None
+    if board and not is_name(" ".join(own)):
+        return None  # a leaderboard, and no model of it
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
 
 
 # A place where scores were taken from is no model, and what is said of it may be.
-_BOARD = re.compile(r"(?:open[\s_-]*llm[\s_-]*)?leader[\s_-]*board(?:['’]s|s)?", re.IGNORECASE)
+_BOARD = re.compile(r"(?:open[\s_-]*llm[\s_-]*)?leader[\s_-]*board(?:['’]s|s)?|排行榜上?的?", re.IGNORECASE)
 _PLACES = frozenset(("source", "sources", "scratch", "via", "lists", "leaderboards"))
 
 
