@@ -175,7 +175,8 @@ class Claims:
     def _names(self, model: ModelScores) -> frozenset[str]:
         """Return what a model is called: by the file's title too, if it is the file's own."""
         loaded = (settings_of(model.settings or "") or {}).get("pretrained", "").strip("/ ")
-        names = {name for name in (model.name, loaded) if name and is_name(name) and name.lower() not in _NAMELESS}
+        name = model.name or loaded
+        names = {name} if name and is_name(name) and name.lower() not in _NAMELESS else set()
         keys = {name_key(name) for name in self._own}
         own = model.name is None or name_key(model.name) in keys or name_key(model.name.split("/")[-1]) in keys
         return frozenset(names | self._own if own else names)
@@ -302,7 +303,7 @@ class Claims:
             if text.tables[index]:
                 break
             if heading is not None and text.is_heading(index):
-                if self._is_smaller(index, heading):
+                if self._is_empty(index, heading):
                     yield index
                 break
             yield index
@@ -313,15 +314,15 @@ class Claims:
         if heading is not None:
             yield from self._label_of_all(heading)
 
-    def _is_smaller(self, index: int, heading: int) -> bool:
-        """Tell whether a smaller heading with nothing below it stands right above another one."""
+    def _is_empty(self, index: int, heading: int) -> bool:
+        """Tell whether a heading of no larger level, with nothing below it, stands right above another one."""
         text = self._text
         empty = not any(line.strip("`~ \t") for _, line in text.lines[index + 1 : heading])
         return (
             empty
             and text.is_heading(heading)
             and index not in text.above[heading]
-            and _level(text, index) > _level(text, heading)
+            and _level(text, index) >= _level(text, heading)
         )
 
     def _label_of_all(self, heading: int) -> Iterator[int]:
@@ -389,7 +390,11 @@ class Claims:
 
     def _named(self, index: int, names: frozenset[str]) -> frozenset[str]:
         """Return the models that a line may name: of another model than the file's only a heading may be."""
-        return names if self._text.is_heading(index) or not self._own or names & self._own else frozenset()
+        if not self._text.is_heading(index):
+            return names if not self._own or names & self._own else frozenset()
+        said = model_of_heading(self._text.lines[index][1].strip(" #*_`:"))
+        nobody = not any(is_name(name) for name in (*names, *self._own))
+        return names | {said} if nobody and is_plain_name(said) else names
 
     def _in_table(self, first: int, last: int, suite: str) -> Iterator[Note]:
         rows = []

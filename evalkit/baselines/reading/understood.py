@@ -19,16 +19,16 @@ _WORDS = frozenset(
         r"\S+",
         """
     a about above achieved all also an and are as at be been below can combined complete detailed details done each
-    evaluate evaluated evaluating evaluation evaluations eval evals final find follow follows following for found
-    four full general get gets has have here i in information is it its link measured metadata more my none now
-    obtained of on our overall overview own performance performed please reached reaches report run runs see show
-    shown shows some summary that the these this to total update updated used useful using value values was we were
-    which with yet you average averaged averages avg mean macro unweighted percent accuracy acc result results score
-    scored scores metric metrics table tables section appendix notes note row rows column columns test tests tested
-    set sets bench benchmark benchmarks benchmarked benchmarking suite suites task tasks subtasks dataset datasets
-    model models quality reasoning reading comprehension knowledge coding common sense understanding language
-    elapsed time json mc1 mc2 pass nous nousresearch research eleuther eleutherai harness lm lm-eval lm_eval lm-
-    evaluation-harness llm autoeval auto-eval llm-autoeval mlabonne gist colab notebook
+    evaluate evaluated evaluating evaluation evaluations eval evals final find follow follows following for four
+    full general get gets has have i in information is it its measured metadata more my none now obtained of on our
+    overall overview own performance performed please reached reaches report run runs show shown shows some summary
+    that the these this to total update updated used useful using value values was we were which with yet you
+    average averaged averages avg mean macro unweighted percent accuracy acc result results score scored scores
+    metric metrics table tables section appendix notes note row rows column columns test tests tested set sets bench
+    benchmark benchmarks benchmarked benchmarking suite suites task tasks subtasks dataset datasets model models
+    quality reasoning reading comprehension knowledge coding common sense understanding language elapsed time json
+    mc1 mc2 pass nous harness lm lm-eval lm_eval lm-evaluation-harness llm autoeval auto-eval llm-autoeval gist
+    colab notebook
     """,
     )
 )
@@ -39,10 +39,12 @@ _CJK = re.compile(
     r"|本|我们|与|和|及|是|为|所有|汇总|能力|准确率|指标)+"
 )
 _PHRASES = re.compile(
-    r"\bsee the entire leaderboard here\b|\bcheck out the alternative leaderboard at\b"
+    r"\bsee the entire leaderboard here\b|\bsee\s+(?:the\s+)?(?:tables?|below)\b|\bhere(?=\s+(?:are|is|the)\b)"
+    r"|\bcheck out the alternative leaderboard at\b|\bmlabonne\s+useful\s+colab\s+notebook\b"
+    r"|\beleuther(?:ai)?\b(?=[\s/]+(?:lm|language|eval|harness))"
     # Behind a model's own average: what an earlier one had.
     r"|(?:\bup\s+|\bdown\s+)?\bfrom\s+[0-9.]+\s*%?\s+(?:in|on|with)\s+[\w./-]+\s*\Z"
-    r"|\byall\b|\byet[\s_]+another[\s_]+llm[\s_]+leaderboard\b|\bby teknium\b|\bcommon[\s-]sense\b"
+    r"|\byall\b|\byet[\s_]+another[\s_]+llm[\s_]+leaderboard\b|\bcommon[\s-]sense\b"
     r"|\bbig[\s-]*bench[\s-]+hard\b(?=\W*\Z)|\bzero[\s-]*shots?\b|(?<![0-9])0[\s-]*shots?\b|\bpass\s*@?\s*1\b"
     r"|\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b|\b[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}\b"
     r"|\b(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
@@ -85,7 +87,7 @@ def left_over(line: str, names: Iterable[str], *, heading: bool = False) -> str 
     >>> left_over("Leaderboard scores of Bar-13B:", ["Foo-7B"]), left_over("Source: https://x.y/z", [])
     ('Leaderboard Bar-13B', 'Source https://x.y/z')
     """
-    text = re.sub(r"<[^>]*>|```\w*|!\[[^\]]*\]\([^)]*\)|!\[\]\S*", " ", line)
+    text = re.sub(r"<(?!https?:)[^>]*>|```\w*|!\[[^\]]*\]\([^)]*\)|!\[\]\S*", " ", line)
     addresses = [found[0] for found in _ADDRESS.finditer(_HOME.sub(" ", text))]
     addresses = [a for a in addresses if not any(_pattern(name).fullmatch(_last(a)) for name in names)]
     text = _ADDRESS.sub(" ", text)

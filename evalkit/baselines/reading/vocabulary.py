@@ -310,8 +310,10 @@ def label_of(line: str) -> str | None:
     own = [word for word in words if not _says_nothing(word, telling) and word.lower() not in _PLACES]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
         return None
-    if board and not is_name(" ".join(own)):
-        return None  # a leaderboard, and no model of it
+    if board:  # of a leaderboard, only a model says something
+        own = [word for word in own if _shaped(word) or word.lower() in _MODEL_WORDS]
+        if not is_name(" ".join(own)):
+            return None
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
 
 
