@@ -101,7 +101,7 @@ def _text_of(lines: Iterable[tuple[int, str]]) -> _Text:
     inside = False
     for index, (_, text) in enumerate(known):
         fence = text.strip().startswith(("```", "~~~"))
-        table = split_line(text) is not None
+        table = split_line(text) is not None and not _labels(text)
         found = re.match(r"\s*(#{1,6})\s+\S", text)
         if found is not None and not table and not (inside and not _holds_table(known, index)):
             stack = [(level, i) for level, i in stack if level < len(found[1])] + [(len(found[1]), index)]
@@ -110,6 +110,14 @@ def _text_of(lines: Iterable[tuple[int, str]]) -> _Text:
         above.append(tuple(i for _, i in stack))
         inside = inside != fence
     return _Text(known, tuple(tables), tuple(fenced), tuple(above))
+
+
+def _labels(text: str) -> bool:
+    """Tell whether a line with bars is no row of a table, but a model's name in a frame: "| Bar-13B |"."""
+    line = split_line(text)
+    said = [cell for cell in (line.before, *line.cells, line.after) if cell] if line is not None else []
+    label = label_of(said[0]) if len(said) == 1 else None
+    return label is not None and names_another(said[0], label)
 
 
 def _holds_table(lines: tuple[tuple[int, str], ...], index: int) -> bool:

@@ -50,6 +50,7 @@ FOREIGN = {
     "The Bar-13B model card reports:": "Bar-13B",
     "Bar-13B:": "Bar-13B",
     "**Bar-13B**": "Bar-13B",
+    "| Bar-13B |": "Bar-13B",
     "Scores of [Bar-13B](https://huggingface.co/a/Bar-13B):": "Bar-13B",
     "[Bar-13B](https://huggingface.co/a/Bar-13B)": "Bar-13B",
     "Results for Bar-13B": "Bar-13B",
