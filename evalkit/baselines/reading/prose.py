@@ -11,6 +11,7 @@ from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
 from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
 from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
+from evalkit.baselines.reading.understood import left_over
 from evalkit.baselines.reading.vocabulary import is_name, is_version, label_of, name_in, names_another, settings_of
 from evalkit.suites import load_suites
 from evalkit.task_names import (
@@ -262,6 +263,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     events, notes = _events(line, text)
     label, raw = label_of(text), text.strip()
+    label = label if label is None or left_over(text, ()) is not None else None  # all of it is known
     level = len(raw) - len(raw.lstrip("#"))
     level = level if level <= 6 else 0
     certain = any(isinstance(event, ModelHeading) and event.certain for event in events)

@@ -17,9 +17,11 @@ from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.table_lines import is_rule, is_version_column, split_line
 from evalkit.baselines.reading.taken_from import taken_from
+from evalkit.baselines.reading.understood import is_short, left_over
 from evalkit.baselines.reading.vocabulary import (
     KINDS,
     is_name,
+    is_plain_name,
     label_of,
     names_another,
     names_harness,
@@ -29,6 +31,7 @@ from evalkit.baselines.reading.vocabulary import (
     settings_of,
     takes_no_part,
 )
+from evalkit.baselines.reading.whose import name_key
 from evalkit.suites import is_graded, load_suites, load_tasks
 from evalkit.task_names import (
     any_suite,
@@ -36,6 +39,7 @@ from evalkit.task_names import (
     is_benchmark,
     is_score_of_another,
     leading_suite,
+    model_of_heading,
     names_something_else,
     suite_of_task,
     task_and_metric,
@@ -43,6 +47,8 @@ from evalkit.task_names import (
 )
 
 NOUS_2023 = "nous-2023"
+_NAMELESS = ("base", "base model", "ours", "our model", "this model", "本模型")
+_IF_KNOWN = f"; if you know that it was measured so: --protocol {NOUS_2023}"
 
 # Headings of the published layout. "%" may stand beside the value's, "#" counts rows.
 _LOG_COLUMN = re.compile(
@@ -95,7 +101,7 @@ def _text_of(lines: Iterable[tuple[int, str]]) -> _Text:
     inside = False
     for index, (_, text) in enumerate(known):
         fence = text.strip().startswith(("```", "~~~"))
-        table = split_line(text) is not None
+        table = split_line(text) is not None and not _labels(text)
         found = re.match(r"\s*(#{1,6})\s+\S", text)
         if found is not None and not table and not (inside and not _holds_table(known, index)):
             stack = [(level, i) for level, i in stack if level < len(found[1])] + [(len(found[1]), index)]
@@ -104,6 +110,14 @@ def _text_of(lines: Iterable[tuple[int, str]]) -> _Text:
         above.append(tuple(i for _, i in stack))
         inside = inside != fence
     return _Text(known, tuple(tables), tuple(fenced), tuple(above))
+
+
+def _labels(text: str) -> bool:
+    """Tell whether a line with bars is no row of a table, but a model's name in a frame: "| Bar-13B |"."""
+    line = split_line(text)
+    said = [cell for cell in (line.before, *line.cells, line.after) if cell] if line is not None else []
+    label = label_of(said[0]) if len(said) == 1 else None
+    return label is not None and names_another(said[0], label)
 
 
 def _holds_table(lines: tuple[tuple[int, str], ...], index: int) -> bool:
@@ -127,8 +141,13 @@ class Claims:
     def __init__(self, log: Log) -> None:
         self._text = _text_of(log.lines)
         self._places = {number: index for index, (number, _) in reversed(list(enumerate(self._text.lines)))}
-        self._blocks: dict[tuple[int, str], Note | None] = {}
+        self._blocks: dict[tuple[int, str, frozenset[str]], Note | None] = {}
         self._wide: Note | None = self._elsewhere()
+        self._title = self._title_line()
+        title = self._text.lines[self._title][1].strip(" #*_`") if self._title is not None else ""
+        stem = re.sub(r"\.\w{2,4}$", "", log.name)
+        self._own = frozenset({title, model_of_heading(title), *([stem] if is_name(stem) else [])} - {""})
+        self._all = frozenset(str(model.name) for model in log.models if model.name is not None)
 
     def doubt(self, model: ModelScores, suite: str, *, several: bool) -> Note | None:
         """Return why a model's score of a suite is not to be called nous-2023, with its line; None if it is.
@@ -137,62 +156,101 @@ class Claims:
         """
         if not self._text.lines:
             return None  # a results file: its own reader says how it was measured
-        if several and model.name is not None and not is_name(model.name):
+        if several and model.name is not None and not is_plain_name(model.name):
             return Note(model.line, f"'{_cut(model.name)}' is not certainly a model")
+        names = self._own | self._all if several else self._names(model)
         for table in model.tables:
-            if any(suite_of_task(row.task) == suite for row in table.rows) and (found := self._of_table(table, suite)):
+            if any(suite_of_task(row.task) == suite for row in table.rows) and (
+                found := self._of_table(table, suite, names)
+            ):
                 return found
         scores = [score for score in model.averages if score.suite == suite]
         scores += [model.humaneval] if model.humaneval is not None and suite == "humaneval" else []
         for score in scores:
-            if (found := self._around(score.line, suite)) is not None:
+            if (found := self._around(score.line, suite, names)) is not None:
                 return found
         return self._wide
 
-    def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
+    def _title_line(self) -> int | None:
+        """Return the index of the file's title: its first heading, above all scores, of level 1 or a model's name."""
+        text = self._text
+        first = next((i for i in range(len(text.lines)) if text.tables[i] or text.is_heading(i)), None)
+        if first is None or text.tables[first]:
+            return None
+        said = text.lines[first][1]
+        return first if re.match(r"\s*#\s", said) or is_name(said) else None
+
+    def _names(self, model: ModelScores) -> frozenset[str]:
+        """Return what a model is called: by the file's title too, if it is the file's own."""
+        loaded = (settings_of(model.settings or "") or {}).get("pretrained", "").strip("/ ")
+        name = model.name or loaded
+        names = {name} if name and is_name(name) and name.lower() not in _NAMELESS else set()
+        keys = {name_key(name) for name in self._own}
+        own = model.name is None or name_key(model.name) in keys or name_key(model.name.split("/")[-1]) in keys
+        return frozenset(names | self._own if own else names)
+
+    def _of_table(self, table: ScoreTable, suite: str, names: frozenset[str]) -> Note | None:
         for heading in table.headings:
             if not (is_version_column(heading) or _LOG_COLUMN.fullmatch(without_arrows(heading).strip(" :*_`"))):
                 return Note(table.line, f"column '{_cut(heading.strip())}' is not known")
         plain = [heading.lower().strip(" :*_`") for heading in table.headings]
         version = next((i for i, heading in enumerate(plain) if is_version_column(heading)), None)
-        if table.harness == "lm-eval-0.3" and version is None and not self._has_versions(table):
+        if table.harness == "lm-eval-0.3" and version is None and not self._has_versions(table, names):
             return Note(
                 table.line, "its rows have no versions and no line of the harness, so lm-eval 0.4 may have made them"
             )
+        versioned: set[str] = set()
         for row in table.rows:
             if suite_of_task(row.task) != suite:
                 continue
             if (most := _documents_at_most(row)) is not None and 2 * most < load_tasks()[row.task].documents:
                 text = f"the standard error of {row.task} {row.metric} is that of about {most} documents, a limited run"
                 return Note(row.line, text)
-            found = split_line(self._line(row.line))
-            cells = (
-                (*([found.before] if found.before else []), *found.cells, *([found.after] if found.after else []))
-                if found
-                else ()
-            )
             known = load_tasks()[row.task].version
-            said = cells[version].strip() if version is not None and len(cells) == len(plain) else ""
+            said = self._version(row, version, len(plain)) if version is not None else ""
             if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said) and float(said) > float(known):
                 return Note(row.line, f"version {said} of {row.task}, newer than {known}")
-            if said and not (holds_nothing(said) or re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said)):
+            if re.fullmatch(r"[0-9]+(?:\.0)?", said):
+                versioned.add(row.task)
+            elif said and not holds_nothing(said):
                 return Note(row.line, f"version '{said[:20]}' of {row.task}, which is none of then")
-            if (note := self._around(row.line, suite)) is not None or (note := self._misplaced(row.line, suite)):
+            if (note := self._around(row.line, suite, names)) or (note := self._misplaced(row.line, suite)):
                 return note
+        for row in table.rows if table.harness == "lm-eval-0.3" and version is not None else ():
+            if suite_of_task(row.task) == suite and row.task not in versioned:
+                return Note(row.line, f"no version of {row.task}, though the table has a column of them")
         return None
 
-    def _has_versions(self, table: ScoreTable) -> bool:
+    def _version(self, row: Row, column: int, columns: int) -> str:
+        """Return what stands in a row's column of versions; behind the task's name, where the line is no whole row."""
+        lines = [line for number, line in self._text.lines if number == row.line]
+        found = split_line(lines[0]) if len(lines) == 1 else None
+        if found is not None:
+            cells = (*([found.before] if found.before else []), *found.cells, *([found.after] if found.after else []))
+            if len(cells) == columns:
+                return cells[column].strip()
+        behind = rf"(?<!\w){re.escape(row.printed_task)}[ `]*\|\s*([^|\s]*)\s*\|"
+        return next((said[1] for line in lines if (said := re.search(behind, line))), "")
+
+    def _has_versions(self, table: ScoreTable, names: frozenset[str]) -> bool:
         """Tell whether a table without a column of versions is of the 0.3 line: its rows name them, or its harness did.
 
-        A row without a heading above has its version between the task's name and the metric's.
+        A row without a heading above has its version between the task's name and the metric's. The harness's line is
+        the table's if no other table stands between them, or if it names its model.
         """
         for row in table.rows if not table.headings else ():
             text = self._line(row.line)
             if re.search(rf"{re.escape(row.printed_task)}[\s|`]+[0-9](?:\.0)?[\s|]+{re.escape(row.metric)}", text):
                 return True
-        index = self._places.get(table.line, 0)
-        for above in range(index, -1, -1):
+        first = self._places.get(table.line, 0)
+        while first > 0 and self._text.tables[first - 1]:
+            first -= 1
+        for above in range(self._places.get(table.line, 0), -1, -1):
             if (settings := settings_of(self._text.lines[above][1])) is not None:
+                loaded = name_key(settings.get("pretrained", "").strip("/ ").split("/")[-1])
+                theirs = any(self._text.tables[above:first]) and (names or self._all)
+                if theirs and loaded not in {name_key(name.split("/")[-1]) for name in names}:
+                    return False
                 return settings.get("kind") in KINDS or "provide_description" in settings
         return False
 
@@ -213,7 +271,7 @@ class Claims:
         index = self._places.get(number)
         return self._text.lines[index][1] if index is not None else ""
 
-    def _around(self, number: int, suite: str) -> Note | None:
+    def _around(self, number: int, suite: str, names: frozenset[str]) -> Note | None:
         """Return what is not understood around a line with scores, and in the table that it is a line of."""
         index = self._places.get(number)
         if index is None:
@@ -225,101 +283,126 @@ class Claims:
                 first -= 1
             while last + 1 < len(is_table) and is_table[last + 1]:
                 last += 1
-        if (first, suite) not in self._blocks:
-            self._blocks[first, suite] = next(self._doubts(first, last, suite), None)
-        return self._blocks[first, suite]
+        key = (first, suite, names)
+        if key not in self._blocks:
+            self._blocks[key] = next(self._doubts(first, last, suite, names), None)
+        return self._blocks[key]
 
-    def _doubts(self, first: int, last: int, suite: str) -> Iterator[Note]:
+    def _doubts(self, first: int, last: int, suite: str, names: frozenset[str]) -> Iterator[Note]:
         text = self._text
         if text.tables[first]:
             yield from self._in_table(first, last, suite)
         else:
-            yield from self._said(first)
-        for index in self._near(first, last):
-            yield from self._said(index)
-        for index in self._paragraph_above(first):
-            number, line = text.lines[index]
-            if (found := other_way(line) or taken_from(line, names_model=False)) is not None:
-                yield Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}'")
+            yield from self._said(first, names)
+        above = list(self._above(first))
+        heading = max((i for i in above if text.is_heading(i) or text.leads(i)), default=-1)
+        for index in (*above, *self._below(last)):
+            yield from self._said(index, names, prose=index < heading)
         settings = next((i for i in range(first - 1, -1, -1) if settings_of(text.lines[i][1]) is not None), None)
         if settings is not None:
-            yield from self._said(settings)  # it holds until the next one
+            yield from self._said(settings, names)  # it holds until the next one
         for index in {*text.above[first]} | {i for i in text.above[last] if i > first}:
-            yield from self._said(index)
+            yield from self._said(index, names)
 
-    def _near(self, first: int, last: int) -> Iterator[int]:
-        """Yield what stands above a table, up to a heading or a table, and the text right below it."""
+    def _above(self, first: int) -> Iterator[int]:
+        """Yield what stands above scores: up to a table or a heading, and above the heading of a suite as far again."""
+        text, heading = self._text, None
+        for index in range(first - 1, -1, -1):
+            if text.tables[index]:
+                break
+            if heading is not None and text.is_heading(index):
+                if self._is_empty(index, heading):
+                    yield index
+                break
+            yield index
+            if text.is_heading(index) or text.leads(index):
+                if heading is not None or any_suite(text.lines[index][1]) is None:
+                    break
+                heading = index
+        if heading is not None:
+            yield from self._label_of_all(heading)
+
+    def _is_empty(self, index: int, heading: int) -> bool:
+        """Tell whether a heading of no larger level, with nothing below it, stands right above another one."""
         text = self._text
-        above = first - 1
-        while above >= 0 and not text.tables[above]:
-            yield above
-            if text.is_heading(above) or text.leads(above):
-                if any_suite(text.lines[above][1]) is not None:
-                    yield from self._label_above(above)
-                break
-            above -= 1
-        below, began = last + 1, False
-        while below < len(text.lines) and not (text.tables[below] or text.is_heading(below) or text.leads(below)):
-            blank = not text.lines[below][1].strip("`~ \t")
-            if settings_of(text.lines[below][1]) is not None and any(text.tables[below:]):
-                break  # of the next table
-            if self._labels_what_follows(below):
-                break
-            if blank and began:
-                break
+        empty = not any(line.strip("`~ \t") for _, line in text.lines[index + 1 : heading])
+        return (
+            empty
+            and text.is_heading(heading)
+            and index not in text.above[heading]
+            and _level(text, index) >= _level(text, heading)
+        )
+
+    def _label_of_all(self, heading: int) -> Iterator[int]:
+        """Yield the label that stands right above a suite's heading, or above the first of those that follow it."""
+        text = self._text
+        for index in range(heading, 0, -1):
+            if text.tables[index] or not (text.is_heading(index) or text.leads(index)):
+                continue
+            if any_suite(text.lines[index][1]) is None:
+                return
+            above = index - 1
+            while above >= 0 and not text.tables[above] and not text.lines[above][1].strip("`~ \t"):
+                above -= 1
+            said = text.lines[above][1] if above >= 0 and not text.tables[above] else ""
+            if said.rstrip("`*_ \t").endswith((":", "：")) and not (text.is_heading(above) or text.leads(above)):
+                yield above
+                return
+
+    def _below(self, last: int) -> Iterator[int]:
+        """Yield the text right below scores, except what speaks of the next ones."""
+        text, began = self._text, False
+        for index in range(last + 1, len(text.lines)):
+            if text.tables[index] or text.is_heading(index) or text.leads(index):
+                return
+            blank = not text.lines[index][1].strip("`~ \t")
+            if settings_of(text.lines[index][1]) is not None and any(text.tables[index:]):
+                return  # of the next table
+            if self._labels_what_follows(index) or (blank and began):
+                return
             began = began or not blank
-            yield below
-            below += 1
+            yield index
 
     def _labels_what_follows(self, index: int) -> bool:
         """Tell whether a line right above a heading speaks of what follows: it ends in a colon or names a model."""
         text, said = self._text, self._text.lines[index][1].strip()
         label = label_of(said)
         names = label is not None and names_another(said, label) and not re.search(r"\babove\b", said, re.IGNORECASE)
-        if not (names or said.endswith(":") or re.match(r"model(?:[ _]name)?\s*:", said, re.IGNORECASE)):
+        colon = said.strip("`*_ \t").endswith(":")
+        if not (names or colon or re.match(r"model(?:[ _]name)?\s*:", said, re.IGNORECASE)):
             return False
         rest = range(index + 1, len(text.lines))
+        ends = [i for i in rest if text.tables[i] or text.is_heading(i) or text.leads(i)]
+        if colon:
+            return bool(ends)
         following = next((i for i in rest if text.lines[i][1].strip("`~ \t")), None)
-        return following is not None and (text.is_heading(following) or text.leads(following))
+        return following is not None and following in ends[:1]
 
-    def _label_above(self, index: int) -> Iterator[int]:
-        """Yield the line right above a suite's heading if it is a short one that says something, as "Teacher:" does."""
-        text = self._text
-        above = index - 1
-        while above >= 0 and not text.tables[above] and not text.lines[above][1].strip("`~ \t"):
-            above -= 1
-        said = text.lines[above][1].strip() if above >= 0 and not text.tables[above] else ""
-        short = len(said) <= 50 and not re.match(r"[-+•#]|.*[.,;。]$|.*\w\s*[:=]\s*\w|.*[0-9][.,][0-9]", said)
-        if said and short and not (text.fenced[above] or text.leads(above)) and label_of(said) is not None:
-            yield above
-
-    def _paragraph_above(self, first: int) -> Iterator[int]:
-        """Yield the lines of text right above the heading of a suite that a line of scores stands right below."""
-        text, above = self._text, first - 1
-        while above >= 0 and not (text.tables[above] or text.is_heading(above) or text.leads(above)):
-            above -= 1
-        if above < 0 or text.tables[above] or any_suite(text.lines[above][1]) is None:
-            return
-        above -= 1
-        while above >= 0 and not text.tables[above] and not text.lines[above][1].strip("`~ \t"):
-            above -= 1
-        while above >= 0 and text.lines[above][1].strip("`~ \t"):
-            if text.tables[above] or text.fenced[above] or text.leads(above) or text.is_heading(above):
-                return
-            yield above
-            above -= 1
-
-    def _said(self, index: int) -> Iterator[Note]:
+    def _said(self, index: int, names: frozenset[str], *, prose: bool = False) -> Iterator[Note]:
+        """Yield a note about a line that is not understood; in long `prose` above headings certain words count."""
         number, line = self._text.lines[index]
         if self._text.tables[index] or is_score_of_another(line):
             return
         found = odd_setting(line)
         if found is None:
             return  # the harness's own line, and all of it is as it was then
-        if found == "":
-            found = odd_word(line, title=self._text.is_heading(index) and re.match(r"\s*#\s", line) is not None)
+        heading = self._text.is_heading(index)
+        if found == "" and index != self._title and is_short(line, heading=heading):
+            found = other_way(line) or left_over(line, self._named(index, names), heading=heading)
+        elif found == "" and prose:
+            found = other_way(line) or taken_from(line, names_model=False)
+        elif found == "":
+            found = odd_word(line, title=index == self._title)
         if found:
-            yield Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}' is not known")
+            yield Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}' is not known{_IF_KNOWN}")
+
+    def _named(self, index: int, names: frozenset[str]) -> frozenset[str]:
+        """Return the models that a line may name: of another model than the file's only a heading may be."""
+        if not self._text.is_heading(index):
+            return names if not self._own or names & self._own else frozenset()
+        said = model_of_heading(self._text.lines[index][1].strip(" #*_`:"))
+        nobody = not any(is_name(name) for name in (*names, *self._own))
+        return names | {said} if nobody and is_plain_name(said) else names
 
     def _in_table(self, first: int, last: int, suite: str) -> Iterator[Note]:
         rows = []
@@ -367,6 +450,12 @@ class Claims:
             if (found := other_way(line, wide=True)) is not None:
                 return Note(number, f"'{found}' in '{_cut(' '.join(line.split()))}'")
         return None
+
+
+def _level(text: _Text, index: int) -> int:
+    """Return the level of a heading of Markdown."""
+    said = text.lines[index][1].strip()
+    return len(said) - len(said.lstrip("#"))
 
 
 def _documents_at_most(row: Row) -> int | None:

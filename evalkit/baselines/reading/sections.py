@@ -218,8 +218,8 @@ class _Reader:
                 before.name, candidate = before.name or candidate.name, None  # it stands above the former scores
             self._owners.begin(candidate.name if candidate is not None else None, event.line, new=True)
             self._notes.append(Note(event.line, "the same tasks again with other numbers: read as another model"))
-        if self._model.settings is None:
-            self._model.settings = place.settings
+        if self._model.settings is None and all(m.settings != place.settings for m in self._owners.models):
+            self._model.settings = place.settings  # the harness's line is the first model's below it
         _add_table(self._model, table, self._notes, why)
         place.section += table.rows
         self._heading_of_rows(table)

@@ -253,6 +253,9 @@ def _without_direction(line: str) -> str:
     return line if "|" in line else _LAST_ARROWS.sub("", line)
 
 
+_IMAGE = re.compile(r"!\[[^\]|]*\]\(https?://[^()\s|]*\)")
+
+
 def _plain(line: str) -> str:
     """Return the line with one spelling of bars, spaces and digits, and without Markdown's escapes and emphasis."""
     line = re.sub(r"&(?:#124|#x7c|vert|verbar|VerticalLine);", ESCAPED_BAR, line.replace("\\|", ESCAPED_BAR))
@@ -265,7 +268,7 @@ def _plain(line: str) -> str:
     line = re.sub(r"(?<=[\w)\]])\\\*(?!\\?\*)", STAR, line)  # "Foo\\*" is another name than "Foo"
     line = re.sub(r"\\([_*#%~`+-])", r"\1", re.sub(r"<br\s*/?>", " ", line, flags=re.IGNORECASE))
     # A pipe-free emphasis only: underscores belong to task names.
-    line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", line))
+    line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", _IMAGE.sub("", line)))
     return _without_direction(_TAG.sub("", _STRUCK.sub("~~", line)))
 
 

@@ -162,7 +162,7 @@ def without_task_counts(text: str) -> str:
         return found[1] if suite is not None and len(load_suites()[suite[0]].tasks) == int(found[2]) else found[0]
 
     return re.sub(
-        rf"({_SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE
+        rf"({SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE
     )
 
 
@@ -207,6 +207,18 @@ def is_name(text: str) -> bool:
     ):
         return False
     return ours or (bool(known) and all(re.fullmatch(r"[A-Z][A-Za-z]*|v?[0-9][0-9.]*[a-zA-Z]?", w) for w in rest))
+
+
+def is_plain_name(text: str) -> bool:
+    """Tell whether a text is a model's name and holds no word beside it that models are not named with.
+
+    >>> is_plain_name("Nous Hermes 2 Mistral 7B"), is_plain_name("Leaderboard Bar-13B")
+    (True, False)
+    """
+    words = [word.strip(".,:;*_`\"'†‡§") for word in re.findall(r"[^\s,;()\[\]]+", text)]
+    return is_name(text) and all(
+        _shaped(word) or word.lower() in _MODEL_WORDS or re.fullmatch(r"\W*|v?[0-9.]+[a-zA-Z]?", word) for word in words
+    )
 
 
 def is_statistic(text: str) -> bool:
@@ -262,7 +274,7 @@ def _shaped(word: str) -> bool:
     return digits or joined or re.search(r"[a-z][A-Z]", word) is not None
 
 
-_SUITE_NAMES = re.compile(
+SUITE_NAMES = re.compile(
     r"gpt[\s_-]*4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench(?:[\s_-]*hard)?|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval",
     re.IGNORECASE,
 )
@@ -290,6 +302,8 @@ def label_of(line: str) -> str | None:
         return None
     text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
     text = without_source(re.sub(r"^[0-9]{1,2}[.)]\s+", "", text))
+    board = len(text) <= 60 and _BOARD.search(line) is not None
+    text = _BOARD.sub(" ", text)
     if names_other_benchmark(text) and len(text) <= 60:
         return None
     took = _DURATION.fullmatch(text)
@@ -299,7 +313,7 @@ def label_of(line: str) -> str | None:
     run = RUN_LABEL.search(text)
     rest = text if run is None else f"{text[: run.start()]} {text[run.end() :]}"
     rest = _ZERO.sub(
-        " ", _SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", rest, flags=re.I))
+        " ", SUITE_NAMES.sub(" ", re.sub(r"[0-9]+[\s-]*shots?\b|(?:num_)?few[\s_-]*shots?", " ", rest, flags=re.I))
     )
     rest = re.sub(r"(?<![\w.-])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)|\bpass\s*@?\s*1\b|@", " ", rest, flags=re.IGNORECASE)
     words = [word for word in re.findall(r"[^\s,;:!?()\[\]{}\"'|=*`~<>&]+", rest) if re.search(r"\w", word)]
@@ -307,12 +321,21 @@ def label_of(line: str) -> str | None:
     telling |= {"others"} if re.search(r"\b(?:of|for|by)\s+(?:the\s+)?others\b", text, re.IGNORECASE) else set()
     telling |= {"other"} if re.search(r"\bother\s+models?\b", text, re.IGNORECASE) else set()
     telling |= {"reference", "comparison"} if re.match(r"\W*for\s+(?:reference|comparison)\W*$", text, re.I) else set()
-    own = [word for word in words if not _says_nothing(word, telling)]
+    own = [word for word in words if not _says_nothing(word, telling) and word.lower() not in _PLACES]
     if run is not None:
         own = [*(word for word in own if not re.fullmatch(r"[0-9.]+", word)), run[0].strip()]
     if not own or all(re.fullmatch(r"[0-9.]+", word) for word in own):
         return None
+    if board:  # of a leaderboard, only a model says something
+        own = [word for word in own if _shaped(word) or word.lower() in _MODEL_WORDS]
+        if not is_name(" ".join(own)):
+            return None
     return " ".join(own) if len(own) <= 6 else " ".join(line.split())[:60]
+
+
+# A place where scores were taken from is no model, and what is said of it may be.
+_BOARD = re.compile(r"(?:open[\s_-]*llm[\s_-]*)?leader[\s_-]*board(?:['’]s|s)?|排行榜上?的?", re.IGNORECASE)
+_PLACES = frozenset(("source", "sources", "scratch", "via", "lists", "leaderboards"))
 
 
 # What the harness was, and the time that it took on a machine, say nothing of a model; nor does GPT4All's short name.
@@ -404,7 +427,7 @@ def odd_word(line: str, *, title: bool = False) -> str | None:
     if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
         return None
     text = re.sub(r"(?<=\w)['’]s\b", " ", text)
-    rest = _ZERO.sub(" ", _SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
+    rest = _ZERO.sub(" ", SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
     rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
     # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
     rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)

@@ -54,9 +54,9 @@ def baselines(folder: Path, text: str) -> tuple[Baseline, ...]:
         ("## mpt-7b_common_sense_reasoning_0-shot.json", "nous-2023"),
         ("## GPT4All, zero-shot", "nous-2023"),
         ("# MMLU, 5-shot\n\nNone.\n\n# GPT4All", "nous-2023"),
-        ("# A few-shot learner\n\n# GPT4All", "nous-2023"),
+        ("# A few-shot learner\n\nNone.\n\n# GPT4All", "nous-2023"),
         ("# GPT4All\n\nIt was trained on 8-shot prompts.", "unknown"),
-        ("# 5-shot\n\n## Screenshots\n\n# GPT4All", "nous-2023"),
+        ("# 5-shot\n\n## Screenshots\n\nNone.\n\n# GPT4All", "nous-2023"),
     ],
 )
 def test_examples_that_a_heading_names_are_part_of_the_protocol(tmp_path: Path, heading: str, protocol: str) -> None:
