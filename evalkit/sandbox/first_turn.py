@@ -22,7 +22,7 @@ _OPENS_A_TURN = re.compile(
     rf"(?:<[|｜]?[^<>\n]*{_ROLES}(?![a-z])[^<>\n]*>|{TOKEN}\s*(?:{TOKEN}\s*)*{_ROLES}\b)", re.IGNORECASE
 )
 _OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|observation|ipython)\b", re.IGNORECASE)
-_ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|SYS", re.IGNORECASE)
+_ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
 # What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
 _THOUGHT = re.compile(
     r"\A\s*[<\[◁](?P<name>think|thinking|reasoning|thought)[>\]▷].*?[<\[◁]/(?P=name)[>\]▷]"

@@ -22,7 +22,8 @@ _INDENTED_DEFINITION = re.compile(r"^(?P<indentation>[ \t]+)(?:async )?(?:def \w
 _INDENTED_LINE = re.compile(r"^[ \t]+\S", re.MULTILINE)
 # A word, or one in brackets, as a line of its own: a title, a language, a role, a mark.
 _WORD = re.compile(r"\[?(?P<word>[^\W\d]\w*)\]?[ \t]*")
-_PADDING = re.compile(r"\[(?:PAD|EOS|BOS|UNK|SEP|CLS|MASK)\]\s*\Z")
+# Tokens at the end that are Python, as an index or a comparison.
+_PADDING = re.compile(r"(?:\[(?P<name>PAD|EOS|BOS|UNK|SEP|CLS|MASK)\]|<\w{1,20}>(?:model|assistant)?)\s*\Z")
 _TOKENS_BEHIND = re.compile(r"(?:<[^<>\n]{1,40}>|\[[^\[\]\n]{1,40}\])[ \t]*\Z")
 _MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
@@ -54,7 +55,10 @@ def without_words(code: str) -> str:
 
     Such a line is Python, and does nothing but fail where the word is no name.
     """
-    while (padding := _PADDING.search(code, max(0, len(code) - 40))) is not None:
+    for _ in range(_MOST):
+        padding = _PADDING.search(code, max(0, len(code) - 60))
+        if padding is None or (padding["name"] and re.search(rf"(?<!\[){padding['name']}\b", code)):
+            break
         code = code[: padding.start()]
     lines = code.split("\n")
     first, last = 0, len(lines)
@@ -188,6 +192,8 @@ def _beginning(text: str, prompt: str = "", join: Callable[[str], str] = str, fl
 
 
 def _without_tokens(line: str) -> str:
-    while (token := _TOKENS_BEHIND.search(line)) is not None:
+    for _ in range(_MOST):
+        if (token := _TOKENS_BEHIND.search(line, max(0, len(line) - 100))) is None:
+            break
         line = line[: token.start()]
     return line
