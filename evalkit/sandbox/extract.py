@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 
-from evalkit.sandbox.continuation import Kind, continuations, error_line, is_code, is_python, kind_of, returns
-from evalkit.sandbox.fences import END_TOKEN, Block, blocks, late_blocks, outside
+from evalkit.sandbox import raw
+from evalkit.sandbox.continuation import (
+    continuations,
+    does_something,
+    error_line,
+    filled_stub,
+    is_code,
+    is_python,
+    joined,
+    returns,
+)
+from evalkit.sandbox.definitions import How, Kind, meaning_of
+from evalkit.sandbox.fences import Block, blocks, late_blocks, outside
+from evalkit.sandbox.first_turn import END_TOKEN, first_turn
+from evalkit.sandbox.raw import CODE_LINE, Version, without_words
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 from evalkit.sandbox.wire import NOT_JUDGED
 
@@ -20,15 +33,13 @@ SEVERAL = "several blocks of the answer define what was asked for, and differ; t
 NOTHING = "the answer's code neither defines what was asked for nor returns anything; it was taken for the body"
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
-# What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
-_THOUGHT = re.compile(r"\A\s*<(?P<name>think|thinking|reasoning|thought)>.*?</(?P=name)>", re.DOTALL | re.IGNORECASE)
-_THOUGHT_OPENED_BEFORE = re.compile(r"\A(?:(?!<think>).)*?</think>", re.DOTALL | re.IGNORECASE)
-# Lines that code without a fence may begin with.
-_CODE_LINE = re.compile(r"^(?:(?:async )?def |from \w|import \w|@\w|class |\w+(?: *:[^=\n]+)? *=[^=])", re.MULTILINE)
-_INDENTED_LINE = re.compile(r"^[ \t]+\S", re.MULTILINE)
+_ANOTHER_LANGUAGE = re.compile(
+    r"(?:js|jsx|javascript|tsx?|typescript|java|c|cpp|c\+\+|cs|csharp|go|rust|ruby|php|kotlin|swift|scala|(?:ba|z)?sh|shell"
+    r"|console|pycon|json|ya?ml|html|sql|diff|haskell|lua|perl|r|julia)\b",
+    re.IGNORECASE,
+)
+_ATTEMPT = re.compile(r"^[ \t]*return\b", re.MULTILINE)
 _MOST_BLOCKS = 50
-_MOST = 20
-"""So many beginnings of code without a fence are tried, and so many ends of each."""
 
 
 @dataclass(frozen=True)
@@ -41,44 +52,63 @@ class Taken:
     """`NO_CODE`, `SEVERAL`, `NOTHING`, or no text."""
 
 
-def take_code(problem: Problem, answer: str) -> Taken:
+def take_code(problem: Problem, answer: str, *, may_be_cut: bool = False) -> Taken:
     """Take the code out of an answer, as a continuation of the prompt.
 
-    1. What was thought aloud before the answer (``<think>`` ... ``</think>``) is left out.
-    2. So is what follows an end token, unless a block of code holds it.
-    3. An answer that goes on in a block that the harness opened is what stands before its first fence.
-    4. Of the blocks, the first counts that defines what is asked for.
-    5. Where none does: the text outside of them, if it defines that.
-    6. Where neither does: the first block that is a body of what the prompt began; else the text, if it is one.
-    7. Where nothing is Python: the first block that seems to define it, else the first, so that the verdict says so.
+    1. The answer is one turn, without what was thought aloud before it (`first_turn`).
+    2. An answer that goes on in a block that the harness opened is what stands before its first fence.
+    3. Of the blocks, the first counts that really defines what is asked for; a lambda or the like only where none does.
+       One that seems to, and is no Python, counts too: the verdict names the error.
+    4. Where none does: the text outside of them, if it does.
+    5. Where neither does: the first body of what the prompt began, or a stub in the answer: of the blocks, then the
+       text. One that returns something is preferred to one that only does something.
+    6. Else what only imports what is asked for, or is a stub of it; else any code.
 
     Each piece is joined to the prompt as what it is: definitions of their own, methods of the prompt's class, a body.
+
+    Args:
+        problem: what was asked for.
+        answer: the model's text.
+        may_be_cut: pass over another definition's beginning, behind code without fences, at the end of the answer.
     """
-    text = _without_end(without_thought(re.sub(r"\r\n?", "\n", answer)))
+    text = first_turn(re.sub(r"\r\n?", "\n", answer))
     fenced = [block for block in islice(blocks(text), _MOST_BLOCKS) if block.code(text).strip()]
-    unfenced = outside(text, fenced)
-    found = (
-        _continued(problem, text)
-        or _defining_block(fenced, problem, text)
-        or _plain(_definition_without_fence(problem, unfenced))
-        or _as_body(problem, next(filter(None, (_body_in(block, problem, text) for block in fenced)), None))
-        or _as_body(problem, _body_without_fence(problem, unfenced))
-        or _plain(_broken(fenced, problem, text))
-    )
-    return found or Taken(answer, NO_CODE)
+    unfenced = without_words(outside(text, fenced))
+    if (continued := _continued(problem, text)) is not None:
+        return Taken(continued)
+    versions = _versions_in_blocks(fenced, problem, text)
+    found = [one for one in versions if one.how is How.BY_DEFINITION]
+    found = found or [one for one in versions if one.how is How.BY_VALUE]
+    if found:
+        named = {one.completion.strip() for one in versions if one.how in (How.BY_DEFINITION, How.BY_VALUE)}
+        return Taken(found[0].completion, SEVERAL if len(named) > 1 else "")
+    versions += raw.definitions(problem, unfenced, may_be_cut=may_be_cut)
+    for how in (How.BY_DEFINITION, How.BY_VALUE):
+        if (first := _first(versions, how)) is not None:
+            return Taken(first.completion)
+    stub = _first(versions, How.AS_STUB)
+    bodies = _bodies(fenced, problem, text, unfenced, may_be_cut=may_be_cut)
+    if (body := next((one for one in bodies if returns(problem, one.completion)), None)) is not None:
+        return Taken(_filled(problem, stub, body))
+    if (body := next((one for one in bodies if does_something(one.code, problem)), None)) is not None:
+        return Taken(_filled(problem, stub, body), NOTHING)
+    if (last := _first(versions, How.BY_IMPORT) or stub) is not None:
+        return Taken(last.completion, NOTHING if last is stub else "")
+    if bodies:
+        return Taken(bodies[0].completion, NOTHING)
+    broken = _broken(fenced, problem, text)
+    return Taken(answer, NO_CODE) if broken is None else Taken(broken)
 
 
 def extract(problem: Problem, completion: str) -> Taken:
-    """Take the code out of a completion that is no Python; one that is Python as it stands is left alone."""
-    if completion.strip() and is_python(problem, completion):
-        return Taken(completion)
-    return take_code(problem, completion)
+    """Take the code out of a completion that is no Python; one that is Python as it stands is left alone.
 
-
-def without_thought(answer: str) -> str:
-    """Return what follows a thought that an answer begins with; all of it where there is none, or it has no end."""
-    thought = _THOUGHT.match(answer) or _THOUGHT_OPENED_BEFORE.match(answer)
-    return answer[thought.end() :] if thought else answer
+    But for a line of one word at its head or its end, which is Python, and no code.
+    """
+    code = without_words(completion)
+    if code.strip() and is_python(problem, completion) and is_python(problem, code):
+        return Taken(code)
+    return take_code(problem, completion, may_be_cut=True)
 
 
 def remarked(verdict: Verdict, remark: str) -> Verdict:
@@ -131,131 +161,102 @@ def _looks_like(completion: str) -> str:
     return "without the function's indentation" if first[:1] not in (" ", "\t", "") else "otherwise"
 
 
-def _without_end(text: str) -> str:
-    """Return a text up to the first end token that follows something, and neither a block nor a string holds it."""
-    text = re.sub(rf"\A(?:\s*{END_TOKEN.pattern}(?:assistant\b)?)+\n?", "", text)
-    held = iter(blocks(text))
-    block = next(held, None)
-    for token in END_TOKEN.finditer(text):
-        while block is not None and block.after <= token.start():
-            block = next(held, None)
-        line = text[text.rfind("\n", 0, token.start()) + 1 : token.start()]
-        in_string = line.count("'") % 2 or line.count('"') % 2
-        if not in_string and (block is None or token.start() < block.start):
-            return text[: token.start()]
-    return text
+def _first(versions: Iterable[Version], how: How) -> Version | None:
+    return next((one for one in versions if one.how is how), None)
 
 
-def _joined(problem: Problem, code: str, kind: Kind) -> str | None:
-    """Return code as a completion; None where no way to join it to the prompt gives Python."""
-    return next((one for one in continuations(problem, code, kind) if is_python(problem, one)), None)
+def _filled(problem: Problem, stub: Version | None, body: Version) -> str:
+    filled = filled_stub(problem, stub.code, body.code) if stub is not None else None
+    return body.completion if filled is None else filled
 
 
-def _plain(completion: str | None) -> Taken | None:
-    return None if completion is None else Taken(completion)
-
-
-def _as_body(problem: Problem, completion: str | None) -> Taken | None:
-    if completion is None:
-        return None
-    return Taken(completion, "" if returns(problem, completion) else NOTHING)
-
-
-def _continued(problem: Problem, text: str) -> Taken | None:
+def _continued(problem: Problem, text: str) -> str | None:
     """Return what stands before a closing fence that nothing opened."""
     fence = _FENCES.search(text)
-    code = text[: fence.start()] if fence else ""
-    goes_on = code.lstrip("\n")[:1] in (" ", "\t") or kind_of(code, problem) is not Kind.BODY
-    return Taken(code) if code.strip() and goes_on and is_code(code) and is_python(problem, code) else None
+    code = without_words(text[: fence.start()]) if fence else ""
+    if not code.strip() or not is_code(code) or not is_python(problem, code):
+        return None
+    meaning = meaning_of(code, problem)
+    if meaning.kind is not Kind.BODY:
+        return code if meaning.how is How.BY_DEFINITION else None
+    return code if code.lstrip("\n")[:1] in (" ", "\t") and returns(problem, code) else None
 
 
-def _defining_block(fenced: list[Block], problem: Problem, text: str) -> Taken | None:
-    """Return the first block that defines what is asked for; if that one is no Python, it is returned all the same."""
-    taken: list[str] = []
+def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> list[Version]:
+    """Return what the blocks define of what is asked for, in their order, to the first that is no Python, if any."""
+    versions: list[Version] = []
     broken: Block | None = None
     reach = 0
     every = {block.start: block for block in [*late_blocks(text), *fenced]}
     for start, block in sorted(every.items()):
-        if start < reach:
+        if start < reach or (broken is not None and start >= broken.after):
             continue
-        completion = _definition_in(block, problem, text)
-        if completion is not None and (taken or broken is None or start < broken.after):
-            taken.append(completion)
-            reach = block.after
-        elif broken is None and block in fenced and kind_of(block.code(text), problem) is not Kind.BODY:
-            broken = block
-    if taken:
-        return Taken(taken[0], SEVERAL if len({one.strip() for one in taken}) > 1 else "")
-    return _plain(_broken([broken], problem, text)) if broken else None
+        around = next((one for one in fenced if one.start < start < one.after), None)
+        if around is not None and _is_attempt(text[around.start : block.begin], problem):
+            continue  # the answer's first attempt is what stands before
+        found = _version_in(block, problem, text)
+        if found is not None:
+            stop, version = found
+            versions.append(version)
+            reach = block.after if version.how is not How.AS_STUB or stop == block.stop else stop
+        elif block in fenced and broken is None:
+            code = block.code(text)
+            if error_line(textwrap.dedent(code), ast.PyCF_ONLY_AST) is None:
+                reach = block.after  # Python of another kind; what it holds is in its strings
+            elif not _ANOTHER_LANGUAGE.match(block.info) and _defines(code, problem):
+                broken = block
+    if broken is not None and not any(one.how is How.BY_DEFINITION for one in versions):
+        code = broken.code(text)
+        kind = meaning_of(code, problem).kind
+        versions.append(Version(How.BY_DEFINITION, next(continuations(problem, code, kind)), code))
+    return versions
 
 
-def _definition_in(block: Block, problem: Problem, text: str) -> str | None:
-    """Return the completion that a block is; None where it does not define what is asked for, or is no Python."""
-    for code in block.readings(text):
-        kind = kind_of(code, problem)
-        if kind is not Kind.BODY and (completion := _joined(problem, code, kind)) is not None:
-            return completion
+def _version_in(block: Block, problem: Problem, text: str) -> tuple[int, Version] | None:
+    """Return where a block stops and what it defines; None where that is nothing asked for, or it is no Python."""
+    for stop, reading in block.readings(text):
+        code = without_words(reading)
+        meaning = meaning_of(code, problem)
+        if meaning.kind is not Kind.BODY and (completion := joined(problem, code, meaning.kind)) is not None:
+            return stop, Version(meaning.how, completion, code)
     return None
 
 
-def _body_in(block: Block, problem: Problem, text: str) -> str | None:
-    for code in block.readings(text):
-        if is_code(code) and (completion := _joined(problem, code, Kind.BODY)) is not None:
-            return completion
+def _defines(code: str, problem: Problem) -> bool:
+    return meaning_of(code, problem).how is How.BY_DEFINITION
+
+
+def _is_attempt(code: str, problem: Problem) -> bool:
+    """Return whether code that may be no Python is meant to answer: it defines what is asked for, or returns."""
+    return _defines(code, problem) or (bool(_ATTEMPT.search(code)) and ">>>" not in code)
+
+
+def _bodies(fenced: list[Block], problem: Problem, text: str, unfenced: str, *, may_be_cut: bool) -> list[Version]:
+    """Return what may be a body of what the prompt began, in the blocks and then in the text outside of them."""
+    found = [_body_in(block, problem, text) for block in fenced]
+    found.append(raw.body(problem, unfenced, may_be_cut=may_be_cut))
+    return [one for one in found if one is not None]
+
+
+def _body_in(block: Block, problem: Problem, text: str) -> Version | None:
+    for _, reading in block.readings(text):
+        code = without_words(reading)
+        if meaning_of(code, problem).kind is Kind.BODY and is_code(code):
+            completion = joined(problem, code, Kind.BODY)
+            if completion is not None:
+                return Version(How.NOT, completion, code)
+    code = block.code(text)
+    if not _ANOTHER_LANGUAGE.match(block.info) and _is_attempt(code, problem):
+        return Version(How.NOT, next(continuations(problem, code, Kind.BODY)), code)
     return None
-
-
-def _definition_without_fence(problem: Problem, text: str) -> str | None:
-    for start in islice(_CODE_LINE.finditer(text), _MOST):
-        code = _beginning(text[start.start() :], flags=ast.PyCF_ONLY_AST)
-        kind = kind_of(code, problem)
-        if kind is not Kind.BODY and (completion := _joined(problem, code, kind)) is not None:
-            return completion
-    return None
-
-
-def _body_without_fence(problem: Problem, text: str) -> str | None:
-    """Return a text, or its lines from the first indented one on, as a body; without the prose behind it."""
-    indented = _INDENTED_LINE.search(text)
-    for start in dict.fromkeys((0, indented.start() if indented else 0)):
-        body = text[start:].strip("\n")
-        ways = len(list(continuations(problem, body, Kind.BODY)))
-        found = [_beginning(body, problem.prompt, partial(_nth_body, problem, way)) for way in range(ways)]
-        way = max(range(ways), key=lambda way: len(found[way]))
-        if is_code(found[way]):
-            return _nth_body(problem, way, found[way])
-    return None
-
-
-def _nth_body(problem: Problem, way: int, code: str) -> str:
-    return list(continuations(problem, code, Kind.BODY))[way]
-
-
-def _beginning(text: str, prompt: str = "", join: Callable[[str], str] = str, flags: int = 0) -> str:
-    """Return a text if its program is Python, else its lines before the error's, if these are; and so on.
-
-    Args:
-        text: code, and prose behind it.
-        prompt: what the program begins with.
-        join: makes the text follow it, line by line.
-        flags: of `error_line`.
-    """
-    lines, before = text.split("\n"), prompt.count("\n")
-    for _ in range(_MOST):
-        code = "\n".join(lines) + "\n"
-        wrong = error_line(prompt + join(code), flags) if code.strip() else None
-        if wrong is None:
-            return code
-        lines = lines[: max(0, min(wrong - 1 - before, len(lines) - 1))]
-    return ""
 
 
 def _broken(fenced: list[Block], problem: Problem, text: str) -> str | None:
     """Return what looks like the code where none of it is Python: its verdict will name the error."""
     codes = [block.code(text) for block in fenced]
     if not codes:
-        rests = (text[line.start() :] for line in islice(_CODE_LINE.finditer(text), _MOST))
-        codes = [rest for rest in rests if kind_of(rest, problem) is not Kind.BODY][:1]
-    kinds = [(kind_of(code, problem), code) for code in codes]
-    defining = [one for one in kinds if one[0] is not Kind.BODY] or kinds
-    return next(continuations(problem, defining[0][1], defining[0][0])) if defining else None
+        rests = (text[line.start() :] for line in islice(CODE_LINE.finditer(text), _MOST_BLOCKS))
+        codes = [rest for rest in rests if _defines(rest, problem)][:1]
+    meanings = [(meaning_of(code, problem), code) for code in codes]
+    defining = [one for one in meanings if one[0].how is How.BY_DEFINITION] or meanings
+    return next(continuations(problem, defining[0][1], defining[0][0].kind)) if defining else None

@@ -7,19 +7,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-_TOKEN = r"(?:<\|[\w ./-]{1,40}\|>|</s>|<eos>|<end_of_turn>|<pad>|\[/?INST\])"
-END_TOKEN = re.compile(_TOKEN)
-"""A token that ends a turn, or begins one, written out by the harness that took the answer down."""
+# Tokens of tokenizers written out, in the forms that they have: ChatML's, DeepSeek's wide bars, Llama's, Gemma's ...
+TOKEN = (
+    r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[\w ]{1,40}\|\]|</?s>|<(?:bos|eos|pad|unk|sep|eot|eod|turn\||\|turn)>"
+    r"|<(?:start|end)_of_\w{1,20}>|\[/?INST\]|<</?SYS>>)"
+)
 
 # What may stand before a fence: block quotes, list items, blanks. One way to match each text, so linear.
 _BEFORE = r"^(?P<before>(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*)"
 _OPENING = re.compile(
-    rf"{_BEFORE}(?:(?P<fence>`{{3,}}(?=[^`\n]*$)|~{{3,}})[^\n]*(?:\n|\Z)|(?P<tag>\[PYTHON\])\n?)", re.M
+    rf"{_BEFORE}(?:(?P<fence>`{{3,}}(?=[^`\n]*$)|~{{3,}})(?P<info>[^\n]*)(?:\n|\Z)|(?P<tag>\[PYTHON\])\n?)", re.M
 )
+INNER_OPENING = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[ \t]*\w[^`\n]*$", re.M)
+"""A fence that can only open a block: where one stands within a block, that one was not closed before it."""
 # No opening fence in CommonMark, which wants a line of its own; models write one behind a few words.
-_LATE_OPENING = re.compile(r"(?<!`)(?P<fence>`{3,})(?:[ \t]*[\w+.-]+)?[ \t]*\n|(?P<tag>\[PYTHON\])\n?")
+_LATE_OPENING = re.compile(r"(?<!`)(?P<fence>`{3,})(?P<info>(?:[ \t]*[\w+.-]+)?)[ \t]*\n|(?P<tag>\[PYTHON\])\n?")
 # Where code may end that has no closing fence: fences anywhere, tags, end tokens.
-_POSSIBLE_END = re.compile(rf"`{{3,}}|^[ \t>]*~{{3,}}|\[/PYTHON\]|{_TOKEN}", re.M)
+_POSSIBLE_END = re.compile(rf"`{{3,}}|^[ \t>]*~{{3,}}|\[/PYTHON\]|{TOKEN}", re.M)
 _MOST = 20
 """So many ends of one block, and so many openings, are looked at; an answer is written by a stranger."""
 
@@ -36,6 +40,8 @@ class Block:
     """Where the answer goes on, behind the closing fence."""
     before: str
     """What stands before the opening fence in its line."""
+    info: str
+    """What stands behind the opening fence: mostly the language."""
     is_closed: bool
 
     def code(self, answer: str, stop: int | None = None) -> str:
@@ -48,12 +54,15 @@ class Block:
         strip = re.compile(rf"^(?:[ \t]*>){{0,{quotes}}}[ \t]{{0,{indentation}}}", re.M)
         return strip.sub("", text)
 
-    def readings(self, answer: str) -> Iterator[str]:
-        """Yield the code as CommonMark delimits it; then as it is if a later or earlier mark in the text ends it."""
-        yield self.code(answer)
+    def readings(self, answer: str) -> Iterator[tuple[int, str]]:
+        """Yield the code as CommonMark delimits it; then as it is if a later or earlier mark in the text ends it.
+
+        Each with where it stops in the answer.
+        """
+        yield self.stop, self.code(answer)
         for end in islice(_POSSIBLE_END.finditer(answer, self.start), _MOST):
             if end.start() not in (self.start, self.stop):
-                yield self.code(answer, end.start())
+                yield end.start(), self.code(answer, end.start())
 
 
 def blocks(answer: str) -> list[Block]:
@@ -90,8 +99,8 @@ def _block(answer: str, opening: re.Match[str], before: str) -> Block:
         closing = re.compile(r"\[/PYTHON\]")
     else:
         sign, length = re.escape(opening["fence"][0]), len(opening["fence"])
-        closing = re.compile(rf"^[ \t>]*{sign}{{{length},}}[ \t]*(?=$|{_TOKEN})", re.M)
+        closing = re.compile(rf"^[ \t>]*{sign}{{{length},}}[ \t]*(?=$|{TOKEN})", re.M)
     end = closing.search(answer, opening.end())
-    if end is None:
-        return Block(opening.start(), opening.end(), len(answer), len(answer), before, is_closed=False)
-    return Block(opening.start(), opening.end(), end.start(), end.end(), before, is_closed=True)
+    stop, after = (len(answer), len(answer)) if end is None else end.span()
+    info = (opening["info"] or "").strip()
+    return Block(opening.start(), opening.end(), stop, after, before, info, is_closed=end is not None)

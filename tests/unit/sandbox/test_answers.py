@@ -188,7 +188,7 @@ def test_an_answer_without_code_is_said_to_have_none(answer: str) -> None:
     taken = take_code(SQUARE, answer)
     assert taken.remark == NO_CODE
     assert taken.completion == answer
-    assert extract(SQUARE, answer).remark == (NO_CODE if answer != "Sure" else "")
+    assert extract(SQUARE, answer).remark == NO_CODE
 
 
 def test_of_several_versions_the_first_counts_and_it_is_said() -> None:

@@ -1,0 +1,152 @@
+"""The part of a text that is a model's answer: without its thought, and without the turns behind it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator
+from itertools import islice
+
+from evalkit.sandbox.fences import INNER_OPENING, TOKEN, Block, blocks
+
+END_TOKEN = re.compile(TOKEN)
+"""A token that ends a turn, or begins one, written out by the harness that took the answer down."""
+
+_ROLES = r"(?:user|human|system|assistant|model|tool|developer|function|observation|ipython|prompter)"
+_OURS = r"(?:assistant|model|final|chatbot|analysis|commentary)\b"
+_BEGINS_A_THOUGHT = r"<\|(?:START|begin_of)_(?:thinking|thought)\|>"
+_LEADING = re.compile(rf"\A(?:\s*(?!{_BEGINS_A_THOUGHT}){TOKEN}(?:{_OURS})?)+\n?", re.IGNORECASE)
+_OPENS_A_TURN = re.compile(
+    rf"(?:<[|｜]?[^<>\n]*{_ROLES}(?![a-z])[^<>\n]*>|{TOKEN}\s*(?:{TOKEN}\s*)*{_ROLES}\b)", re.IGNORECASE
+)
+_OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|observation|ipython)\b", re.IGNORECASE)
+_ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
+# What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
+_THOUGHT = re.compile(
+    r"\A\s*[<\[◁](?P<name>think|thinking|reasoning|thought)[>\]▷].*?[<\[◁]/(?P=name)[>\]▷]"
+    r"|\A\s*<\|(?:START|begin_of)_(?P<word>thinking|thought)\|>.*?<\|END(?:_of)?_(?P=word)\|>"
+    r"|\A(?:(?!<think>).)*?</think>",
+    re.DOTALL | re.IGNORECASE,
+)
+# Harmony's answers have channels, of which the final one is for the reader; the template may have opened the first.
+_CHANNEL = re.compile(
+    r"\A\s*<\|channel\|>(?:analysis|commentary)\b[^<\n]*<\|message\|>(?:(?!<\|end\|>).)*<\|end\|>"
+    r"(?=\s*(?:<\|start\|>assistant|\Z))"
+    r"|\A(?:(?!<\|(?:start|channel|end)\|>).)+<\|end\|>\s*(?=<\|start\|>assistant\s*<\|channel\|>)",
+    re.DOTALL,
+)
+_LONGEST_LINE = 400
+_MOST = 200
+"""So many tokens are looked at; the one behind them ends the answer."""
+
+
+def first_turn(text: str) -> str:
+    """Return a model's answer: what it thought before is left out, and so is what follows the end of its turn.
+
+    A token ends the turn wherever it stands, but for those that the answer only speaks of: in a string of code that is
+    Python, in quotes or backticks within a line, or between the words of a line, where it opens no turn.
+    """
+    text = _without_head(text)
+    if (thought := _THOUGHT.match(text)) is not None:
+        text = _without_head(text[thought.end() :])
+    end = _end(text)
+    return text if end is None else text[:end]
+
+
+def _without_head(text: str) -> str:
+    """Leave out the channels and tokens that a text begins with; nothing is left where another's turn begins."""
+    for _ in range(_MOST):
+        if (channel := _CHANNEL.match(text)) is not None:
+            text = text[channel.end() :]
+            # The next channel may be one of thought, too.
+            text = re.sub(r"\A\s*<\|start\|>assistant\s*(?=<\|channel\|>)", "", text)
+            continue
+        leading = _LEADING.match(text)
+        if leading is None:
+            return text
+        rest = text[leading.end() :]
+        is_anothers = not leading[0].endswith("\n") and _OF_ANOTHER.match(rest)
+        if is_anothers or _ANOTHERS_TOKEN.search(leading[0]):
+            return ""
+        text = rest
+    return text
+
+
+def _end(text: str) -> int | None:
+    """Return where the turn ends; None where it does not."""
+    held = iter(blocks(text))
+    block = next(held, None)
+    quoted: dict[int, int] = {}  # up to where each block is Python or an example of another kind
+    for token in islice(END_TOKEN.finditer(text), _MOST):
+        while block is not None and block.after <= token.start():
+            block = next(held, None)
+        if block is not None and block.start <= token.start():
+            if block.start not in quoted:
+                quoted[block.start] = _held(block, text)
+            if token.start() < quoted[block.start]:
+                continue
+        if not _is_named(text, token):
+            return token.start()
+    late = next(islice(END_TOKEN.finditer(text), _MOST, None), None)
+    return None if late is None else late.start()
+
+
+def _held(block: Block, text: str) -> int:
+    """Return up to where tokens in a block are its own: it is Python there, or closed and no code at all."""
+    for stop, code in islice(block.readings(text), _MOST):
+        if _is_python(code):
+            return stop
+    code = block.code(text)
+    is_example = (
+        block.is_closed and not INNER_OPENING.search(code) and not re.search(r"^\s*(?:def|return)\b", code, re.M)
+    )
+    return block.stop if is_example and not _OPENS_A_TURN.search(code) else block.start
+
+
+def _is_python(code: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(textwrap.dedent(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _is_named(text: str, token: re.Match[str]) -> bool:
+    """Return whether a line only speaks of a token."""
+    at, after = token.span()
+    before = text[max(text.rfind("\n", 0, at) + 1, at - _LONGEST_LINE) : at]
+    behind = text[after : after + _LONGEST_LINE].partition("\n")[0]
+    if before.count("`") % 2 and "`" in behind:
+        return True
+    if any(start < len(before) < stop for start, stop in _strings(before + token[0] + behind)):
+        return True
+    if token[0] == "[INST]" and (not before.strip() or "[/INST]" in text[after:]):
+        return False
+    if _OPENS_A_TURN.match(text, at) or not re.match(r"[ \t]*[.,;:!?)]|[ \t]+\S", behind):
+        return False
+    if END_TOKEN.match(behind.lstrip()) or re.match(rf"\s*{_ROLES}\b", behind, re.IGNORECASE):
+        return False
+    is_apart = not before.strip() or before[-1] in " \t("
+    return is_apart and (not before.strip() or "#" in before or not _has_statement(before))
+
+
+def _strings(line: str) -> Iterator[tuple[int, int]]:
+    """Yield where a line has strings; an apostrophe within a word begins none."""
+    for found in re.finditer(
+        r"(?<![^\W\d])[rbfuRBFU]{0,2}(?P<quote>['\"])(?:\\.|(?!(?P=quote))[^\\])*(?P=quote)", line
+    ):
+        yield found.span()
+
+
+def _has_statement(line: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(line.strip())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(not isinstance(one, ast.Expr) or not isinstance(one.value, ast.Name | ast.Constant) for one in tree.body)
