@@ -190,7 +190,7 @@ def _names_of(kinds: Kinds) -> tuple[set[str], set[str]]:
     for kind in (ast.Global, ast.Nonlocal):
         for node in kinds.get(kind, ()):
             bound.update(node.names)
-    loaded = set()
+    loaded: set[str] = set()
     for node in kinds.get(ast.Name, ()):
         (loaded if type(node.ctx) is ast.Load else bound).add(node.id)
     return loaded | bound, bound
