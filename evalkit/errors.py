@@ -14,7 +14,6 @@ A message says what, where, and what to do, in one line. Anything that is not an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -54,6 +53,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("gpt4al", ["gpt4all", "agieval"])
     "; did you mean 'gpt4all'?"
     """
+    import difflib  # only for an error's sake
+
     near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
 

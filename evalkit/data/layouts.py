@@ -7,7 +7,6 @@ a document that requests and metrics are made of, so that ids or the spelling of
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -184,6 +183,8 @@ def normal(layout: str, doc: Mapping[str, Any]) -> list[Any]:
 
 def content_sha256(contents: Iterable[list[Any]]) -> str:
     """Hash normalised documents, in order: sha256 over one JSON line (UTF-8, no spaces) for each."""
+    import hashlib  # brings OpenSSL, which most readers do not need
+
     digest = hashlib.sha256()
     for content in contents:
         digest.update(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
@@ -241,4 +242,6 @@ def possible_clusters(layout: str, context: object) -> frozenset[str | None] | N
 
 
 def _key(shared: str) -> str | None:
+    import hashlib
+
     return hashlib.sha256(shared.encode("utf-8")).hexdigest()[:16] if shared else None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +19,26 @@ BIGBENCH_DEFAULTS: dict[str, Any] = {
 }
 
 
+def _decompressed(path: Path, raw: bytes) -> bytes:
+    import gzip
+    import zlib
+
+    try:
+        return gzip.decompress(raw)
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error}); copy it again") from None
+
+
 def _read_text(path: Path, *, may_be_empty: bool = False) -> str:
     try:
         raw = path.read_bytes()
         if path.suffix == ".gz":
-            raw = gzip.decompress(raw)
+            raw = _decompressed(path, raw)
     except FileNotFoundError:
         here = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file{did_you_mean(path.name, here)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); copy it again") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-from json import loads  # these names, and the next, are ours, whatever the tests make of the modules
-from os import read, write
+from os import read, write  # these names, and the next, are ours, whatever the tests make of the modules
 from time import monotonic
 from typing import Any
 
-from .wire import MAX_FRAME_BYTES, frame, frame_length
+from .wire import MAX_FRAME_BYTES, frame, frame_length, parsed
 
 MAX_OUTPUT_BYTES = 64 << 10
 
@@ -173,7 +172,7 @@ class Channel:
         self._held = data[4 + length :]
         self.start_work()
         try:
-            message = loads(str(data[4 : 4 + length], "ascii"))
+            message = parsed(data[4 : 4 + length])
         except (ValueError, RecursionError):
             raise Malformed("a reply that is not JSON") from None
         finally:

@@ -16,9 +16,8 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.demanded import NotIsolatedError, demand
@@ -38,6 +37,9 @@ from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.verdict import Problem, Verdict
 from evalkit.sandbox.worker import Level, Settings, Worker, WorkerDiedError, fork_servers
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 ISOLATIONS = ("require", "best", "off")
 MAX_TIMEOUT_SECONDS = 86_400.0
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
@@ -47,6 +49,22 @@ GIVING_UP = 5  # after so many lost samples in a row, a worker tries each furthe
 
 Note = Callable[[str], None]
 _Job = tuple[Problem, str, "Future[Verdict]", Note, Mapping[str, int]]
+
+
+class _ClosingError(Exception):
+    """The checker is closed before the sample has its verdict."""
+
+
+class _Start:
+    """How the start of a worker went. Mutable: set once, in the worker's thread."""
+
+    def __init__(self) -> None:
+        self.is_over = threading.Event()
+        self.error: BaseException | None = None
+
+    def end(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.is_over.set()
 
 
 class Checker:
@@ -95,7 +113,7 @@ class Checker:
         self._ignores_children = False
         self.level = Level((), {}, (), ())
         """The walls of the first worker (each verdict names those of its own)."""
-        self._starting: list[Future[Level]] = []
+        self._starting: list[_Start] = []
 
     def __enter__(self) -> Checker:
         _keep_low_descriptors()
@@ -114,17 +132,22 @@ class Checker:
             self._ignores_children = True
         try:
             for number in range(self.jobs):
-                future: Future[Level] = Future()
-                self._starting.append(future)
-                thread = threading.Thread(target=self._work, args=(future,), name=f"sandbox-{number}", daemon=True)
+                start = _Start()
+                self._starting.append(start)
+                thread = threading.Thread(target=self._work, args=(start,), name=f"sandbox-{number}", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError as error:  # no more threads
-                    future.set_exception(error)
+                    start.end(error)
                 else:
                     self._threads.append(thread)
                 if number == 0:
-                    self.level = future.result()  # the others are spared a start that cannot succeed
+                    from concurrent.futures import Future  # noqa: F401 - while the worker starts: submit() needs it
+
+                    start.is_over.wait()  # the others are spared a start that cannot succeed
+                    if start.error is not None:
+                        raise start.error
+                    self.level = self._workers[0].level
         except (OSError, RuntimeError) as error:
             self.close()
             raise SandboxError(
@@ -140,8 +163,7 @@ class Checker:
     def not_started(self) -> list[str]:
         """Why some of the workers did not start (no process ids, no descriptors), as far as is known by now; those that
         did do all the work. All but the first start while samples are checked already."""
-        ended = [future for future in self._starting if future.done()]
-        return [_in_words(failure) for future in ended if (failure := future.exception()) is not None]
+        return [_in_words(start.error) for start in self._starting if start.error is not None]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -228,11 +250,13 @@ class Checker:
         """
         if not self._threads:
             raise SandboxError("the checker is not running; use it as a context manager: with Checker() as checker")
+        from concurrent.futures import Future
+
         future: Future[Verdict] = Future()
         self._queue.put((problem, completion, future, note, tried or {}))
         return future
 
-    def _work(self, started: Future[Level]) -> None:
+    def _work(self, start: _Start) -> None:
         """One thread: owns one worker from start to end, because the helper processes die with the thread."""
         worker = Worker(self._settings, self._servers)
         self._workers.append(worker)
@@ -244,15 +268,15 @@ class Checker:
                 finally:
                     self._turns.end(token)
             except BaseException as error:
-                started.set_exception(error)
+                start.end(error)
                 return
-            started.set_result(worker.level)
+            start.end()
             lost_in_a_row = 0
             while (job := self._queue.get()) is not None:
                 future = job[2]
                 try:
                     verdict = self._verdict(worker, job, patient=lost_in_a_row < GIVING_UP)
-                except CancelledError:
+                except _ClosingError:
                     future.cancel()
                 except BaseException as error:
                     future.set_exception(error)
@@ -329,7 +353,7 @@ class Checker:
         attempts, killed_for_memory = made.total(), False
         while True:
             if self._closing.is_set():
-                raise CancelledError
+                raise _ClosingError
             attempts += 1
             outcome, was_alone, kernel_killed = self._attempt_in_turn(
                 worker, problem, completion, alone=attempts > 1, in_one_process=in_one_process

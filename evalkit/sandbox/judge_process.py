@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -14,7 +13,7 @@ from typing import Any
 
 from . import kernel
 from .channel import Channel
-from .wire import END, KILL, NOT_JUDGED, frame, frame_length
+from .wire import END, KILL, NOT_JUDGED, frame, frame_length, parsed
 
 MAX_REPORT_BYTES = 4 << 20
 MAX_REPORTED = 1e6  # seconds
@@ -127,7 +126,7 @@ class JudgeProcess:
                     return None
         data, self._data = self._data, b""
         try:
-            return json.loads(data[4:])
+            return parsed(data[4:])
         except (ValueError, RecursionError):
             return None
 

@@ -49,6 +49,8 @@ SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 MACHINE = os.uname().machine
+_WORD = struct.Struct("<I")
+_DIE = (ctypes.c_int(PR_SET_PDEATHSIG), *map(ctypes.c_ulong, (signal.SIGKILL, 0, 0, 0)))  # made before any fork
 
 
 def syscall(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
@@ -73,7 +75,9 @@ def prctl(option: int, *arguments: int | ctypes.Array[ctypes.c_char]) -> int:
 
 def die_with_parent() -> None:
     """Ask for SIGKILL when the *thread* that started this process ends (prctl(2), PR_SET_PDEATHSIG)."""
-    prctl(PR_SET_PDEATHSIG, 9)
+    if _libc.prctl(*_DIE) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def fork_beside() -> int:
@@ -150,9 +154,28 @@ def install_seccomp(program: bytes) -> None:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(fprog))
 
 
-def types_for_seccomp(program: bytes) -> list[ctypes.Array[ctypes.c_char]]:
-    """Buffers of :func:`install_seccomp`'s types. While they are kept, children need not make these types anew."""
-    return [ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(struct.pack("@HP", 0, 0))]
+class SeccompFilter:
+    """A BPF program, ready to be put over a child as :func:`install_seccomp` does: all that can be made before the fork
+    is, since a child copies each page of memory that it changes.
+
+    Args:
+        program: of :func:`evalkit.sandbox.filter.build`.
+        own_pid: the four bytes in it that stand for the id of the process.
+    """
+
+    def __init__(self, program: bytes, own_pid: bytes) -> None:
+        self._code = ctypes.create_string_buffer(program, len(program))
+        address = ctypes.addressof(self._code)
+        self._fprog = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, address))
+        self._places = [place for place in range(len(program) - 3) if program[place : place + 4] == own_pid]
+        self._call = (ctypes.c_long(SYS_SECCOMP[MACHINE]), ctypes.c_long(SECCOMP_SET_MODE_FILTER), ctypes.c_long(0))
+
+    def install(self, pid: int) -> None:
+        """Put it over this thread, whose process has this id."""
+        for place in self._places:
+            _WORD.pack_into(self._code, place, pid)
+        if _libc.syscall(*self._call, self._fprog) < 0:
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(self._fprog))
 
 
 def install_listener(program: bytes) -> int:

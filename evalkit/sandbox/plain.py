@@ -17,7 +17,7 @@ import re
 import symtable
 from typing import NamedTuple
 
-from .traceless import is_traceless, nodes_of, parsed_test
+from .traceless import Kinds, by_kind, is_traceless, nodes_of, parsed_test
 
 _WORD = re.compile(r"[^\W\d]\w*")
 # Words of a program, those of its strings too, that may reach names, settings of the interpreter or statements beyond
@@ -51,8 +51,10 @@ _MODULES = frozenset(_ALLOWED_MODULES.split())
 _ELSEWHERE = "attrgetter methodcaller get_type_hints sys os threading types warnings contextvars"
 _LEADING = frozenset(_ELSEWHERE.split())
 _NOT_ALLOWED = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
-_LOOKED_AT = frozenset((ast.Import, ast.ImportFrom, ast.Global, *_NOT_ALLOWED))
-_LOOPS = frozenset((ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp))
+# Nodes that bind what they name: a definition, a handler, a pattern, a type (Python 3.12).
+_BINDING = "FunctionDef ClassDef ExceptHandler MatchAs MatchStar TypeVar TypeVarTuple ParamSpec"
+_NAMED = tuple(getattr(ast, name) for name in _BINDING.split() if hasattr(ast, name))
+_LOOPS = (ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _MANY = 100
 """A number from which on a function that calls itself may come near the recursion limit."""
 
@@ -76,37 +78,34 @@ def plain_tests(prompt: str, test: str, entry_point: str) -> PlainTests | None:
     """
     if not is_traceless(prompt, test, entry_point):
         return None
-    tree, nodes = parsed_test(test)
+    tree, kinds = parsed_test(test)
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     entries = {entry_point}
-    for function in tree.body:
-        if isinstance(function, ast.FunctionDef) and function.name == "check":
+    for function in functions:
+        if function.name == "check":
             entries |= {argument.arg for argument in (*function.args.posonlyargs, *function.args.args)[:1]}
-    calling = entries | {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    called = {id(node.func) for node in nodes if type(node) is ast.Call}
-    for node in nodes:
-        kind = type(node)
-        if isinstance(node, ast.Name):
-            if node.id in entries and id(node) not in called:
-                return None
-        elif isinstance(node, ast.FunctionDef):
-            if node.name == entry_point or hasattr(builtins, node.name):
-                return None
-        elif isinstance(node, ast.Compare):
-            if not _asks_for_values(node):
-                return None
-        elif kind in _LOOPS and _may_change_what_it_iterates(node, calling):
+        if function.name == entry_point or hasattr(builtins, function.name):
             return None
+    calling = entries | {function.name for function in functions}
+    called = {id(node.func) for node in kinds.get(ast.Call, ())}
+    if any(node.id in entries and id(node) not in called for node in kinds.get(ast.Name, ())):
+        return None
+    if not all(map(_asks_for_values, kinds.get(ast.Compare, ()))):
+        return None
+    loops = (loop for kind in _LOOPS for loop in kinds.get(kind, ()))
+    if any(_may_change_what_it_iterates(loop, calling) for loop in loops):
+        return None
     try:
         names, bound = _globals_of(test)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if any(hasattr(builtins, name) for name in bound):
         return None
-    return PlainTests(frozenset(names - {entry_point}), _has_many(nodes))
+    return PlainTests(frozenset(names - {entry_point}), _has_many(kinds))
 
 
 def _asks_for_values(node: ast.Compare) -> bool:
-    if not any(isinstance(operator, ast.Is | ast.IsNot) for operator in node.ops):
+    if not any(type(operator) in (ast.Is, ast.IsNot) for operator in node.ops):
         return True
     operands = [node.left, *node.comparators]
     for operator, pair in zip(node.ops, itertools.pairwise(operands), strict=True):
@@ -144,43 +143,57 @@ def has_its_own_names(tests: frozenset[str], program: str, entry_point: str, *, 
         entry_point: which the program binds when it is loaded, and not later.
         many: whether numbers of the tests may lead a function that calls itself near the recursion limit.
     """
-    if set(_WORD.findall(program)) & _REACHING or program.rstrip().endswith("\\"):  # the tests' first line would be its
-        return False
+    if not _REACHING.isdisjoint(_WORD.findall(program)) or program.rstrip().endswith("\\"):
+        return False  # the tests' first line would be its own
     try:
-        tree = ast.parse(program)
-        nodes = nodes_of(tree)
-        mentioned, bound = _globals_of(program)
-        if not _is_of_allowed(nodes, entry_point) or ((many or _has_many(nodes)) and _calls_itself(nodes)):
+        nodes = nodes_of(ast.parse(program))
+        kinds = by_kind(nodes)
+        if not _is_of_allowed(kinds, entry_point) or ((many or _has_many(kinds)) and _calls_itself(nodes)):
             return False
+        own = {name for name in tests if not hasattr(builtins, name)}
+        mentioned, bound = _names_of(kinds)
+        if not any(name.startswith("__") for name in mentioned):  # else a class may make another name of it
+            foreign = {name for name in mentioned if hasattr(builtins, name)} - _BUILTINS
+            if not (foreign or bound & tests or mentioned & own):
+                return True  # whatever of it is local
+        mentioned, bound = _globals_of(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     foreign = {name for name in mentioned - bound if hasattr(builtins, name)} - _BUILTINS
-    own = {name for name in tests if not hasattr(builtins, name)}
     return not (foreign or bound & tests or mentioned & own)
 
 
-def _is_of_allowed(nodes: list[ast.AST], entry_point: str) -> bool:
+def _is_of_allowed(kinds: Kinds, entry_point: str) -> bool:
     """Whether a program imports only what is allowed, reaches no name but by its spelling, binds its entry only once it
     is loaded, and is not async."""
-    for node in nodes:
-        kind = type(node)
-        if kind is ast.Attribute:
-            names = {node.attr} if _leads_on(node.attr) else set()  # type: ignore[attr-defined]
-        elif kind not in _LOOKED_AT:
-            continue
-        elif isinstance(node, ast.Import):
-            names = {alias.name for alias in node.names} - _MODULES
-        elif isinstance(node, ast.ImportFrom):
-            names = {alias.name for alias in node.names if _leads_on(alias.name) or alias.name == "*"}
-            if node.level or node.module not in _MODULES:
-                return False
-        elif isinstance(node, ast.Global):
-            names = {entry_point} & set(node.names)
-        else:
+    if any(kind in kinds for kind in _NOT_ALLOWED):
+        return False
+    if any(_leads_on(node.attr) for node in kinds.get(ast.Attribute, ())):
+        return False
+    if any({alias.name for alias in node.names} - _MODULES for node in kinds.get(ast.Import, ())):
+        return False
+    for node in kinds.get(ast.ImportFrom, ()):
+        if node.level or node.module not in _MODULES:
             return False
-        if names:
+        if any(_leads_on(alias.name) or alias.name == "*" for alias in node.names):
             return False
-    return True
+    return not any(entry_point in node.names for node in kinds.get(ast.Global, ()))
+
+
+def _names_of(kinds: Kinds) -> tuple[set[str], set[str]]:
+    """Names that a text mentions, those of functions' arguments aside, and those of them that it binds or deletes,
+    wherever: all of :func:`_globals_of`, and local ones, in a tenth of its time."""
+    bound = {alias.asname or alias.name.partition(".")[0] for alias in kinds.get(ast.alias, ())}
+    for kind in _NAMED:
+        bound.update(node.name for node in kinds.get(kind, ()) if node.name is not None)
+    bound.update(node.rest for node in kinds.get(ast.MatchMapping, ()) if node.rest is not None)
+    for kind in (ast.Global, ast.Nonlocal):
+        for node in kinds.get(kind, ()):
+            bound.update(node.names)
+    loaded: set[str] = set()
+    for node in kinds.get(ast.Name, ()):
+        (loaded if type(node.ctx) is ast.Load else bound).add(node.id)
+    return loaded | bound, bound
 
 
 def _leads_on(attribute: str) -> bool:
@@ -189,18 +202,13 @@ def _leads_on(attribute: str) -> bool:
     return attribute.startswith("__") and attribute not in ("__init__", "__name__", "__doc__", "__len__", "__eq__")
 
 
-def _has_many(nodes: list[ast.AST]) -> bool:
+def _has_many(kinds: Kinds) -> bool:
     """Whether a whole number of a text is that high; those that are only compared do not count."""
-    compared: set[int] = set()
-    for node in nodes:  # a comparison comes before its operands
-        kind = type(node)
-        if kind is ast.Constant:
-            value = node.value  # type: ignore[attr-defined]
-            if type(value) is int and value >= _MANY and id(node) not in compared:
-                return True
-        elif kind is ast.Compare:
-            compared.update(map(id, (node.left, *node.comparators)))  # type: ignore[attr-defined]
-    return False
+    high = [node for node in kinds.get(ast.Constant, ()) if type(node.value) is int and node.value >= _MANY]
+    if not high:
+        return False
+    compared = {id(part) for node in kinds.get(ast.Compare, ()) for part in (node.left, *node.comparators)}
+    return not all(id(node) in compared for node in high)
 
 
 def _calls_itself(nodes: list[ast.AST]) -> bool:

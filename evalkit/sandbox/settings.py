@@ -21,6 +21,9 @@ SETTINGS = {
 }
 
 
+_SETTING = frozenset().union(*(names for names, _ in SETTINGS.values()))
+
+
 @functools.lru_cache(maxsize=512)
 def names_in(code: CodeType) -> frozenset[str]:
     """Names of globals, attributes and modules that a code object and those in it use."""
@@ -36,6 +39,8 @@ def names_in(code: CodeType) -> frozenset[str]:
 def settings_of(tests: CodeType, text: str) -> list[str]:
     """Keys of :data:`SETTINGS` that these tests use and this text, of a program and how it failed, speaks of."""
     used = names_in(tests)
+    if used.isdisjoint(_SETTING):
+        return []
     return [
         f"{what} that the tests set"
         for what, (names, words) in SETTINGS.items()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from json import loads  # these names, and the next, are ours, whatever the program makes of the modules
-from os import read as read_fd
+from os import read as read_fd  # these names, and the next, are ours, whatever the program makes of the modules
 from os import write as write_fd
 from typing import Any
 
 from . import raised
 from .values import Encoder, encode
-from .wire import frame, frame_length
+from .wire import frame, frame_length, parsed
 
 REQUESTS_FD, REPLIES_FD = 3, 4
 PROGRAM_NAME = "<candidate>"
@@ -28,7 +27,7 @@ class Requests:
         length = 4 + frame_length(self._at_least(4)[:4])
         data = self._at_least(length)
         self._held = data[length:]
-        return loads(str(data[4:length], "ascii"))
+        return parsed(data[4:length])
 
     def _at_least(self, count: int) -> bytes:
         parts, size = [self._held], len(self._held)

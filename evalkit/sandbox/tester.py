@@ -30,7 +30,7 @@ from .judge_walls import JudgeWalls
 from .plain import plain_tests
 from .threads import MAX_THREADS
 from .traceless import is_traceless
-from .wire import DONE, KILL, MAX_CROSSING, MORE, OUTCOME, RUN, SECONDS, frame, frame_length
+from .wire import DONE, KILL, MAX_CROSSING, MORE, OUTCOME, RUN, SECONDS, frame, frame_length, parsed
 
 CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
@@ -163,7 +163,7 @@ class Tester:
                 if len(pipes) < 3:
                     return  # the tester is gone
                 text = link.recv(frame_length(header), socket.MSG_WAITALL)
-                channel, job = Channel((pipes[0], pipes[1], pipes[2])), json.loads(text)
+                channel, job = Channel((pipes[0], pipes[1], pipes[2])), parsed(text)
                 stays = True
                 if last is not None:  # not before: its candidate would wake up at that, and is to be killed
                     last.close()
@@ -303,7 +303,7 @@ def main() -> None:
     gc.enable()
     while text := received():
         try:
-            verdict = tester.run(json.loads(text))
+            verdict = tester.run(parsed(text))
         except (Fault, OSError, MemoryError) as error:
             verdict = {"label": "harness error", "detail": f"{type(error).__name__}: {error}", "is_lost": True}
         data = memoryview(frame(verdict))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from typing import Any
 
 from .entry import entry_of
 
@@ -63,22 +64,40 @@ def nodes_of(tree: ast.AST) -> list[ast.AST]:
     return nodes
 
 
+Kinds = dict[type[ast.AST], list[Any]]
+
+
+def by_kind(nodes: list[ast.AST]) -> Kinds:
+    """Nodes by their class, in order."""
+    kinds: Kinds = {}
+    for node in nodes:
+        kind = type(node)
+        if kind in kinds:
+            kinds[kind].append(node)
+        else:
+            kinds[kind] = [node]
+    return kinds
+
+
 @functools.lru_cache(maxsize=1)
-def parsed_test(test: str) -> tuple[ast.Module, list[ast.AST]]:
-    """The tree of a problem's tests and its nodes, neither to be changed.
+def parsed_test(test: str) -> tuple[ast.Module, Kinds]:
+    """The tree of a problem's tests and its nodes by their class, neither to be changed.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: as ``ast.parse``.
     """
     tree = ast.parse(test)
-    return tree, nodes_of(tree)
+    return tree, by_kind(nodes_of(tree))
 
 
 def _is_traceless_test(test: str, entry_point: str) -> bool:
-    tree, nodes = parsed_test(test)
-    known = {entry_point, "check"}
-    known.update(node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Store)
+    tree, kinds = parsed_test(test)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if not kinds.keys() <= _NODES | {ast.FunctionDef} or len(kinds.get(ast.FunctionDef, ())) > len(functions):
+        return False
+    names = kinds.get(ast.Name, ())
+    known = {entry_point, "check"}
+    known.update(node.id for node in names if type(node.ctx) is ast.Store)
     if not entry_of(entry_point).is_the_programs(known - {entry_point} | {function.name for function in functions}):
         return False  # it would be run with the tests
     for function in functions:
@@ -87,22 +106,13 @@ def _is_traceless_test(test: str, entry_point: str) -> bool:
         known |= {argument.arg for argument in nodes_of(function.args) if isinstance(argument, ast.arg)}
     if known & _BUILTINS or any(argument.startswith("__") for argument in known):
         return False
-    for node in nodes:
-        kind = type(node)
-        if kind not in _NODES:
-            if kind is not ast.FunctionDef or node not in functions:
-                return False
-        elif isinstance(node, ast.Name):
-            if node.id not in known and node.id not in _BUILTINS:
-                return False
-        elif isinstance(node, ast.arg):
-            if node.annotation is not None:
-                return False
-        elif isinstance(node, ast.Assign | ast.AugAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(part, ast.Subscript) for target in targets for part in nodes_of(target)):
-                return False
-    return True
+    if not {node.id for node in names} <= known | _BUILTINS:
+        return False
+    if any(argument.annotation is not None for argument in kinds.get(ast.arg, ())):
+        return False
+    targets = [target for node in kinds.get(ast.Assign, ()) for target in node.targets]
+    targets += [node.target for node in kinds.get(ast.AugAssign, ())]
+    return not any(isinstance(part, ast.Subscript) for target in targets for part in nodes_of(target))
 
 
 def _is_annotation(tree: ast.AST | None) -> bool:

@@ -22,8 +22,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from . import kernel
-from .filter import build, for_process
-from .syscalls import AUDIT_ARCH
+from .filter import build
+from .syscalls import AUDIT_ARCH, OWN_PID
 from .talking import REPLIES_FD, REQUESTS_FD
 from .threads import ThreadBound
 from .wire import MAX_CROSSING
@@ -82,8 +82,7 @@ class Walls:
         self.threads = ThreadBound(is_on="threads" not in without, only_count="listener" in without)
         """The bound on threads, which the nursery keeps."""
         self._ruleset = -1
-        self._filter = b""
-        self._types: list[Any] = []
+        self._filter: kernel.SeccompFilter  # where there is seccomp
 
     def enter_namespaces(self) -> None:
         """Move to new user, PID, network, IPC and host-name namespaces where that is allowed. Call before any thread.
@@ -169,8 +168,8 @@ class Walls:
         self.sealed = self.seccomp and not self.landlock and "sealed" not in self.without
         if self.seccomp:
             extra = [item[8:] for item in self.without if item.startswith("seccomp:")]
-            self._filter = build(kernel.MACHINE, extra=extra, without=OPENING if self.sealed else ())
-            self._types = kernel.types_for_seccomp(self._filter)
+            program = build(kernel.MACHINE, extra=extra, without=OPENING if self.sealed else ())
+            self._filter = kernel.SeccompFilter(program, OWN_PID.to_bytes(4, "little"))
 
     def raise_in_candidate(self, pipes: Sequence[int], nursery: int) -> None:
         """Raise the walls of one candidate, in it. ``pipes``: requests to read, replies to write, output to write.
@@ -196,7 +195,7 @@ class Walls:
             # Without seccomp this is what holds a fork bomb, where it holds: not for root. Threads count too.
             resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if self.seccomp:
-            _wall("seccomp", kernel.install_seccomp, for_process(self._filter, os.getpid()))
+            _wall("seccomp", self._filter.install, os.getpid())
 
     def in_force(self) -> list[str]:
         """The walls that distinguish the levels of isolation."""

@@ -23,7 +23,7 @@ from evalkit.sandbox.forkserver import LINK_FD
 from evalkit.sandbox.kernel import is_stopped, process_cpu_seconds
 from evalkit.sandbox.servers import LOOK_SECONDS, Forked, ForkServers
 from evalkit.sandbox.verdict import Problem, with_lack
-from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length
+from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length, parsed
 
 FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
@@ -258,7 +258,7 @@ class Worker:
         assert self._tester.stdout is not None
         try:
             _write(self._tester.stdin, frame(job), deadline, self._processes)
-            verdict: dict[str, Any] = json.loads(_message(self._tester.stdout, deadline, self._processes))
+            verdict: dict[str, Any] = parsed(_message(self._tester.stdout, deadline, self._processes))
             died = verdict.get("died")
         except StoppedError:
             self.kill()

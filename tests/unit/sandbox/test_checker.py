@@ -650,8 +650,8 @@ def test_workers_that_do_not_start_are_told(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Worker, "start_nursery", one_only)
     with Checker(jobs=3) as three:
-        for future in three._starting:
-            future.exception()
+        for worker in three._starting:
+            worker.is_over.wait()
         assert three.not_started == ["no process ids"] * 2
         assert [verdict.label for verdict in three.check(PROBLEM, [SOLVE] * 3)] == ["passed"] * 3
 
