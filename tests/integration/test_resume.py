@@ -297,6 +297,12 @@ def test_answers_of_other_code_are_named_where_they_are_taken_over(
     assert f"warning: --reuse {whole}: {said}" in result.stderr
     record = json.loads((newest(tmp_path) / "run.json").read_text())["evalkit"]
     assert any(said in finding for finding in record["preflight"])
+    for shown in (
+        (newest(tmp_path) / "report.md").read_text(encoding="utf-8"),
+        evalkit("gate", newest(tmp_path), "--baseline", whole).stdout,
+        evalkit("compare", whole, newest(tmp_path)).stdout,
+    ):
+        assert shown.count(said) == 1
 
 
 def test_scores_of_a_smaller_run_are_taken_over(tmp_path: Path, whole: Path) -> None:

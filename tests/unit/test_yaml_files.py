@@ -167,6 +167,14 @@ def test_a_tag_that_does_not_fit_is_named_with_its_line(text: str, said: str) ->
         parse_yaml(f"b: 1\n{text}\n", "run.yaml", "'a'")
 
 
+def error_of(read: Callable[[Path], Any], path: Path) -> str | None:
+    try:
+        read(path)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 TAGS = (
     "int",
     "float",
@@ -183,10 +191,14 @@ TAGS = (
     "merge",
     "x",
 )
-FOUND = ('""', '"-"', '"+"', '"_"', '"."', '":"', '"1:"', '"0x"', '"0b"', '"0b_"', '"-0x"', '"0o7"', "x", "\u00e4", "2024-1-1",
-         '"2024-99-99"', '"2024-01-01T99:00:00"', '"=="', '"A"', "[]", "[1]", "[[1]]", "[{a: 1}, 2]", "{}", "{a: 1}", "{[]: 1}",
-         "&c [*c]", "&c {a: *c}", "&c {<<: *c}", "{<<: 3}", "{<<: [3]}", "{<<: [{a: 1}, {a: 2}]}", "{=: 3}", "[" * 90 + "]" * 90,
-         "9" * 5000, '"' + "9" * 5000 + '"')  # fmt: skip
+# fmt: off
+FOUND = (
+    '""', '"-"', '"+"', '"_"', '"."', '":"', '"1:"', '"0x"', '"0b"', '"0b_"', '"-0x"', '"0o7"', "x", "\u00e4", "2024-1-1",
+    '"2024-99-99"', '"2024-01-01T99:00:00"', '"=="', '"A"', "[]", "[1]", "[[1]]", "[{a: 1}, 2]", "{}", "{a: 1}",
+    "{[]: 1}", "&c [*c]", "&c {a: *c}", "&c {<<: *c}", "{<<: 3}", "{<<: [3]}", "{<<: [{a: 1}, {a: 2}]}", "{=: 3}",
+    "[" * 90 + "]" * 90, "9" * 5000, '"' + "9" * 5000 + '"',
+)
+# fmt: on
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -208,11 +220,8 @@ def test_no_value_with_any_tag_is_more_than_one_line(kind: str, tag: str, tmp_pa
             if found.startswith("&") and tag:  # an anchor stands before the tag
                 text = text.replace(f"{tag}&c ", f"&c {tag}")
             path.write_text(text, encoding="utf-8")
-            try:
-                read(path)
-            except ConfigError as error:
-                assert "\n" not in str(error)
-                assert name in str(error)
+            said = error_of(read, path)
+            assert said is None or (name in said and "\n" not in said)
 
 
 @pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 30, "1" + "0" * 5000, "1e999", "0x" + "f" * 400])
