@@ -253,8 +253,8 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     otherwise = _computed_otherwise(contents.header["identity"], identity)
     if otherwise:
         remarks.append(
-            f"{REUSE_REMARK}{folder}: its answers were computed otherwise: {in_one_line(otherwise)}; without --reuse all "
-            f"are computed, {_IF_MENDED}"
+            f"{REUSE_REMARK}{folder}: its answers were computed otherwise: {in_one_line(otherwise)}; without --reuse "
+            f"all are computed, {_IF_MENDED}"
         )
     earlier = contents.header["identity"].get("reuse")
     if earlier:
