@@ -30,6 +30,7 @@ _Fault = tuple[Trail, str, "str | int | None"]
 _NAMES = {"bool": "true or false", "int": "an integer", "float": "a number", "decimal": "a number", "str": "a text",
           "array": "a list", "object": "a mapping", "null": "null"}  # fmt: skip
 _SHOWN = 60
+_DEEPEST = 100
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,11 +45,34 @@ else:
 
 
 class UniqueKeyLoader(_SafeLoader):
-    """YAML without a key given twice, of which only the last would count."""
+    """YAML without a key given twice, of which only the last would count.
+
+    Whatever goes wrong while values are made of the text is an error with a place: PyYAML's constructors trust that a
+    tag fits, and raise what Python does where it does not (``!!int ""``).
+    """
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        _check_depth(node)
+        self._at = node
+        try:
+            return super().construct_document(node)
+        except (yaml.YAMLError, MemoryError):
+            raise
+        except Exception:
+            at = self._at
+            tag = at.tag.replace("tag:yaml.org,2002:", "!!")
+            text = f", found {_short(at.value)!r}" if isinstance(at, yaml.ScalarNode) else ""
+            what = f"{tag} does not fit{text}; leave the tag out"
+            raise yaml.constructor.ConstructorError(None, None, what, at.start_mark) from None
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        self._at = node
+        return super().construct_object(node, deep=deep)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         if not isinstance(node, yaml.MappingNode):  # a tag that says so of something else
             raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
+        self._at = node
         seen = set()
         for key_node, _ in node.value:
             key = (key_node.tag, key_node.value) if isinstance(key_node, yaml.ScalarNode) else None
@@ -59,6 +83,23 @@ class UniqueKeyLoader(_SafeLoader):
             if key is not None:
                 seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+def _check_depth(top: yaml.Node) -> None:
+    """Refuse what is nested deeper than any file of ours: what walks it, if only to print it, may be recursive."""
+    level, seen = [top], {id(top)}
+    for _ in range(_DEEPEST):
+        inner = [node for parent in level if not isinstance(parent, yaml.ScalarNode) for node in _children(parent)]
+        level = [node for node in inner if id(node) not in seen]
+        seen.update(map(id, level))
+    if level:
+        mark = level[0].start_mark
+        raise yaml.constructor.ConstructorError(None, None, f"nested deeper than {_DEEPEST} levels", mark)
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    for item in node.value:
+        yield from item if isinstance(item, tuple) else (item,)
 
 
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?")
@@ -189,7 +230,7 @@ class YamlFile:
         return ConfigError(f"{self.where}:{line}: {keys}{what}")
 
     def _line(self, trail: Trail) -> int:
-        node = yaml.compose(self.text, Loader=yaml.SafeLoader)
+        node = yaml.compose(self.text, Loader=_SafeLoader)
         line = node.start_mark.line if node is not None else 0
         for step in trail:
             inner = None

@@ -5,7 +5,7 @@ A field that differs refuses the comparison unless the user allows it by name; w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from evalkit.options import Setting
 from evalkit.records.facts import RequestCounts
 from evalkit.records.identity import MOVING, ModelIdentity, same_protocol
 from evalkit.records.model import Foreign, RunRecord
+from evalkit.records.samples import Sample
+from evalkit.results.agreement import lacks_passages
 from evalkit.results.lm_eval_settings import ASKING, REFUSED
 from evalkit.suites import Suite, find_task, load_suites, with_chat, with_programs
 
@@ -430,6 +432,7 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         more = f" (and of {len(errors) - 1} more scores)" if len(errors) > 1 else ""
         found += [f"{record.folder}: {errors[0][1]}{more}"] if errors else []
     found += _of_model(candidate, "candidate")
+    found += [f"{record.folder}: {remark}" for record in records for remark in record.reuse_remarks]
     if baseline is not None:
         found += _of_model(baseline, "baseline")
         templates = [record.model.chat_template_sha256 for record in records]
@@ -458,6 +461,25 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         ]
         found += one_sided(candidate, baseline)
     return found
+
+
+def without_passages(sides: Mapping[str, Sequence[tuple[RunRecord, Sequence[Sample]]]]) -> list[str]:
+    """Return a note on tasks whose errors are too small, since no run says which of their documents share a passage.
+
+    Args:
+        sides: by task the documents of each run that is compared; of two runs one that says it is enough.
+    """
+    found = [
+        task
+        for task, of_task in sides.items()
+        if all(lacks_passages(record, task, samples) for record, samples in of_task)
+    ]
+    if not found:
+        return []
+    return [
+        f"passages: recorded before evalkit knew that documents of {_some(found)} share some, so they count as "
+        "independent: errors are too small; run it anew"
+    ]
 
 
 def _same_content(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:

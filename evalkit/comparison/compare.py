@@ -346,6 +346,7 @@ def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Ma
     clustered = [name for name, found in scores.items() if found.is_clustered]
     if clustered:
         notes.append(f"documents share passages in {', '.join(clustered)}: intervals and p allow for it")
+    notes += comparable.without_passages({name: ((a, p.baseline), (b, p.candidate)) for name, p in pairs.items()})
     notes += [_graded_note(found) for found in scores.values() if not found.is_right_or_wrong]
     return notes + comparable.remarks(b, a)
 

@@ -8,7 +8,7 @@ tasks margins of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ from evalkit.comparison.questions import (
 from evalkit.comparison.run_scores import RunScores, run_scores
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
+from evalkit.records.samples import Sample
 from evalkit.results.reading import has_samples, read_run
 from evalkit.results.reading import is_run as is_run_path
 from evalkit.suites import Suite, find_suite, load_suites
@@ -301,12 +302,17 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
             )
         except LostDocumentsError as error:
             raise StoreError(f"{error}, or see --allow-missing ({_MISSING})") from None
+        notes += comparable.without_passages(
+            {name: ((candidate, found.candidate), (baseline, found.baseline)) for name, found in pairs.items()}
+        )
         scores = _checked_scores(asking, baseline, pairs, notes)
         tests = [*paired_tests(scores, chosen, policy.default.margin, asking.averaged(chosen))]
         tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
     else:
         known = [_run_scores(asking, record) for record in (candidate, baseline)]
         notes.append(_without_samples(known))
+        for record, scores_of_run in zip((candidate, baseline), known, strict=True):
+            notes += comparable.without_passages(_one_side(record, scores_of_run, tasks))
         if singles:
             raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
         parts = [_part_of(suite, tasks) for suite in chosen]
@@ -441,6 +447,7 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         suite.name: published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
         for suite in chosen
     }
+    notes += comparable.without_passages(_one_side(candidate, scores, tasks_of(candidate, chosen)))
     if scores.samples is None:
         notes.append(_without_samples([scores]))
     tests = unpaired_tests(own, other, chosen, policy.default.margin, asking.averaged(chosen))
@@ -466,6 +473,14 @@ def _run_scores(asking: _Asking, record: RunRecord) -> RunScores:
             raise
         why = "--allow-missing needs both runs' documents, to say which are missing"
         raise StoreError(f"{error} ({why})") from None
+
+
+def _one_side(
+    record: RunRecord, scores: RunScores, tasks: Iterable[str]
+) -> dict[str, tuple[tuple[RunRecord, Sequence[Sample]]]]:
+    """Return by task a run's own documents, as far as they are there."""
+    samples = scores.samples or {}
+    return {name: ((record, samples[name]),) for name in tasks if name in samples}
 
 
 def _without_samples(known: Sequence[RunScores]) -> str:

@@ -97,7 +97,8 @@ def check_finished_run(record: RunRecord, samples: Sequence[Sample]) -> None:
     except ValueError as error:
         raise StoreError(
             f"{record.folder}: not finished, since its record could not be read again: {error}; what was computed is "
-            "kept, and the same command goes on once that is mended"
+            "kept: once that is mended, give the same command with "
+            f"--fresh --reuse {record.folder}, which takes over the answers to equal requests"
         ) from None
 
 

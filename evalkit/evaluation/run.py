@@ -39,7 +39,7 @@ from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import SCORES, Source
 from evalkit.suites import load_suites, with_chat, with_programs
-from evalkit.tasks.documents import load_all
+from evalkit.tasks.documents import check_passages, load_all
 from evalkit.tasks.humaneval import CHAT
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def run(
         )
         check_readable(answerer, facts)
         remarks = source.remarks if source is not None else ()
-        plan, findings = _look(config, tasks, answerer, say, clock, remarks, chat=bool(with_chat(names)))
+        plan, findings = _look(config, tasks, data, answerer, say, clock, remarks, chat=bool(with_chat(names)))
         if plan is not None:
             return Finished(None, plan)
 
@@ -181,7 +181,15 @@ def _tasks(names: Sequence[str], sources: Mapping[str, DataSource]) -> Tasks:
 
 
 def _look(
-    config: RunConfig, tasks: Tasks, answerer: Answerer, say: Say, clock: float, remarks: Sequence[str], *, chat: bool
+    config: RunConfig,
+    tasks: Tasks,
+    data: Mapping[str, LoadedData],
+    answerer: Answerer,
+    say: Say,
+    clock: float,
+    remarks: Sequence[str],
+    *,
+    chat: bool,
 ) -> tuple[str | None, list[str]]:
     """Build all requests; return the plan where only that is wanted, and the warnings.
 
@@ -198,6 +206,8 @@ def _look(
     findings = [*remarks, *check_answerer(config, answerer, chat=chat)]
     tasks.build(config, answerer)
     requests = tasks.requests()
+    if not (config.apply_chat_template or config.system):
+        check_passages(data, requests)
     findings += check_asked(config.model.name, answerer, requests)
     for finding in findings:
         say(f"warning: {finding}")

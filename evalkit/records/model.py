@@ -121,6 +121,10 @@ class Foreign(Part, frozen=True, kw_only=True):
     """By task a digest of each document's requests and gold answer, in the order of `doc_hashes`."""
 
 
+REUSE_REMARK = "--reuse "
+"""What a warning about answers that were taken over begins with."""
+
+
 class RunFacts(Part, frozen=True, kw_only=True):
     """The key ``evalkit`` of ``run.json``."""
 
@@ -164,6 +168,11 @@ class RunFacts(Part, frozen=True, kw_only=True):
     """The processes that worked on the run."""
     metrics: dict[str, dict[str, MetricValue]] = field(name="tasks", default_factory=dict)
     """Task -> metric -> value."""
+
+    @property
+    def reuse_remarks(self) -> list[str]:
+        """What a reader should know of answers that were taken over from another run, those of other code above all."""
+        return [finding for finding in self.preflight if finding.startswith(REUSE_REMARK)]
 
 
 class RunRecord(RunFacts, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from evalkit.records.identity import MOVING, Identity, ModelIdentity
 from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.samples import Sample, disputed_programs
 from evalkit.records.values import summarise
+from evalkit.store.identity import code_sha256
 from evalkit.suites import BY_CHARACTERS, EXACT, MASS
 from evalkit.tasks.choosing import characters, chooser_of
 from evalkit.tasks.metrics import probability_mass
@@ -226,7 +227,9 @@ def _check_passages(record: RunRecord, task: str, samples: Sequence[Sample]) -> 
     data = load_manifest().get(task)
     if data is None:
         return
-    is_plain = not (record.config.apply_chat_template or record.config.system)
+    if lacks_passages(record, task, samples) and not _is_of_this_code(record):
+        return
+    is_plain = _is_plain(record)
     for sample in samples:
         # A template may put anything before the passage, but a document without passages has none in any.
         possible = possible_clusters(data.layout, sample.context if is_plain else None)
@@ -237,6 +240,27 @@ def _check_passages(record: RunRecord, task: str, samples: Sequence[Sample]) -> 
             continue
         if named if possible is None else sample.cluster not in possible:
             raise ValueError(f"document {sample.doc_id}: cluster {sample.cluster!r} is not that of its passage")
+
+
+def lacks_passages(record: RunRecord, task: str, samples: Sequence[Sample]) -> bool:
+    """Tell whether no document says its passage, though documents of the layout share some.
+
+    So it is in a record from before the layout's passages were known (`evalkit.data.layouts.PASSAGES`). Its documents
+    are taken as they were recorded, for independent ones.
+    """
+    data = load_manifest().get(task)
+    if data is None or not _is_plain(record) or any(sample.cluster for sample in samples):
+        return False
+    possible = [possible_clusters(data.layout, sample.context) for sample in samples]
+    return any(keys is not None and None not in keys for keys in possible)
+
+
+def _is_plain(record: RunRecord) -> bool:
+    return not (record.config.apply_chat_template or record.config.system)
+
+
+def _is_of_this_code(record: RunRecord) -> bool:
+    return record.identity is not None and record.identity.code.sha256 == code_sha256()
 
 
 def _says_all(record: RunRecord) -> bool:

@@ -29,7 +29,7 @@ import msgspec
 
 from evalkit.errors import StoreError
 from evalkit.records.identity import MOVING
-from evalkit.records.model import RUN_FILE, Session
+from evalkit.records.model import REUSE_REMARK, RUN_FILE, Session
 from evalkit.store import files, journal
 from evalkit.store.identity import COMPUTED, REUSED, differences, in_one_line
 from evalkit.store.journal import Journal, Record
@@ -253,13 +253,13 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
     otherwise = _computed_otherwise(contents.header["identity"], identity)
     if otherwise:
         remarks.append(
-            f"--reuse {folder}: its answers were computed otherwise: {in_one_line(otherwise)}; without --reuse all are "
-            f"computed, {_IF_MENDED}"
+            f"{REUSE_REMARK}{folder}: its answers were computed otherwise: {in_one_line(otherwise)}; without --reuse "
+            f"all are computed, {_IF_MENDED}"
         )
     earlier = contents.header["identity"].get("reuse")
     if earlier:
         remarks.append(
-            f"--reuse {folder}: some of its answers are those of the run {earlier}, computed as they were there"
+            f"{REUSE_REMARK}{folder}: some of its answers are those of the run {earlier}, computed as they were there"
         )
     return Source.of(folder.resolve().name, read_sections(contents.records, path), remarks)
 

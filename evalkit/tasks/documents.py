@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from evalkit.answering import Request, ScoreRequest
 from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
-from evalkit.data.layouts import Document
+from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
+from evalkit.errors import ConfigError
 from evalkit.suites import find_task, load_suites
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
@@ -86,3 +88,30 @@ def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_met
 
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Documents", "custom_dataset", "load", "load_all", "parse_source"]
+
+
+def check_passages(data: Mapping[str, LoadedData], requests: Mapping[str, Iterable[Request]]) -> None:
+    """Check that contexts have their passages where a record's readers look for them, before work is spent.
+
+    Args:
+        data: by task its documents.
+        requests: by task, without a system prompt and a chat template.
+
+    Raises:
+        ConfigError: the context of a document whose layout has passages does not begin with its own.
+    """
+    for name, of_task in requests.items():
+        loaded = data[name]
+        contexts: dict[int, set[str]] = {}
+        for request in of_task:
+            text = request.context if isinstance(request, ScoreRequest) else request.prompt
+            contexts.setdefault(request.doc_id, set()).add(text)
+        for doc_id, texts in contexts.items():
+            layout = loaded.dataset.layout
+            possible = possible_clusters(layout, texts.pop() if len(texts) == 1 else None)
+            if possible is not None and cluster_key(layout, loaded.documents[doc_id]) not in possible:
+                raise ConfigError(
+                    f"{name}: document {doc_id}: its context does not begin with the passage that documents of the "
+                    f"layout '{layout}' share (PASSAGES in evalkit/data/layouts.py), so no record of it could be read; "
+                    "have the task's function of the context begin with it, or have PASSAGES say it as it stands there"
+                )

@@ -5,8 +5,9 @@ here, so that a new release is checked in one place:
 
     public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata): load, task_index
               lm_eval.evaluator.evaluate (calls ``loglikelihood`` and ``generate_until`` of what it takes for a model)
-              lm_eval.api.metrics.mean, mean_stderr
-    of tasks  eval_docs, fewshot_context, construct_requests, process_results, set_config, config, instances
+              lm_eval.api.metrics.mean, mean_stderr; lm_eval.api.registry: names of aggregations, metrics of its own
+    of tasks  eval_docs, fewshot_context, construct_requests, process_results, set_config, config, instances,
+              aggregation, higher_is_better
     private   task._filters          replaced where texts are programs: verdicts come with the texts
               task.UNSAFE_CODE       which tasks those are, as their YAML says
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
@@ -36,7 +37,7 @@ from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.tasks.programs import Programs, VerdictFilter
-from evalkit.yaml_files import shown
+from evalkit.tasks.stated import check_loaded, check_written
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
@@ -269,6 +270,7 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
             folder = f"configs/tasks/{known[name].suite}"
             raise suite_fault(known[name], None, f"no file in {folder}/ that can be read says 'task: {name}'")
         try:
+            _check_written(name, manager.task_index.get(name))
             found = manager.load(name)
         except EvalkitError:
             raise
@@ -276,33 +278,47 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
             what = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(f"configs/tasks: lm-eval cannot load '{name}': {what}") from error
         for task_name, task in found["tasks"].items():
-            _check_agreement(task_name, task.config)
+            _check_loaded(task_name, manager.task_index.get(task_name), task)
         for key, part in found.items():
             loaded[key] |= part
     return loaded
 
 
-def _check_agreement(name: str, config: Any) -> None:
-    """Refuse a task whose file and whose suite's file disagree: the one makes the scores, the other names them."""
-    ours = find_task(name)
-    where = f"configs/tasks/{ours.suite}/{name}.yaml"
-    theirs = (config.metadata or {}).get("version"), tuple(entry["metric"] for entry in config.metric_list or ())
-    for what, suite, task in zip(("version", "metrics"), (ours.version, ours.metrics), theirs, strict=True):
-        if suite != task:
-            said, theirs_said = (f"[{', '.join(x)}]" if isinstance(x, tuple) else x for x in (suite, task))
-            raise suite_fault(ours, what, f"{said}, but {where} says {theirs_said}; make them equal")
-    if config.num_fewshot:
-        raise ConfigError(
-            f"{where}: num_fewshot: {config.num_fewshot}, but documents are asked without examples here; leave it out, "
-            "and let the function of the context write the examples"
-        )
-    for entry in config.metric_list or ():
-        for key, wanted in (("aggregation", "mean"), ("higher_is_better", True)):
-            if (said := entry.get(key, wanted)) != wanted:
-                what = "errors, averages and comparisons are of means of which more is better"
-                remedy = f"make it such a one, with {key}: {str(wanted).lower()}"
-                found = f"{key}: {str(said).lower() if isinstance(said, bool) else shown(said)}"
-                raise ConfigError(f"{where}: metric '{entry['metric']}' has {found}, but {what}; {remedy}")
+def _check_written(name: str, entry: Any) -> None:
+    """Refuse what stands in a task's file, before lm-eval builds the task from it; groups have no such keys."""
+    if entry is not None and "group" not in (entry.cfg or {}):
+        check_written(_file_of(name, entry), entry.cfg or {}, _registered())
+
+
+def _check_loaded(name: str, entry: Any, task: Any) -> None:
+    """Refuse a loaded task by what it says itself, lm-eval's defaults for what its file leaves out among it."""
+    from lm_eval.api.registry import aggregation_registry
+
+    names = {function: known for known, function in aggregation_registry.items()}
+    entries = {metric["metric"]: metric for metric in task.config.metric_list}
+    made = {metric: names.get(how) or getattr(how, "__name__", None) for metric, how in task.aggregation().items()}
+    check_loaded(
+        name,
+        _file_of(name, entry),
+        (task.config.metadata or {}).get("version"),
+        [metric["metric"] for metric in task.config.metric_list],
+        {metric: how or str(entries[metric].get("aggregation")) for metric, how in made.items()},
+        task.higher_is_better(),
+        _registered(),
+    )
+
+
+def _registered() -> dict[str, bool | None]:
+    """Return by metric of lm-eval's own whether more of it is better."""
+    import lm_eval.api.metrics  # noqa: F401  # registers them
+    from lm_eval.api.registry import is_higher_better, metric_registry
+
+    return {str(metric): is_higher_better(metric) for metric in metric_registry}
+
+
+def _file_of(name: str, entry: Any) -> str:
+    path = None if entry is None else entry.yaml_path
+    return f"configs/tasks/{find_task(name).suite}/{name}.yaml" if path is None else "/".join(path.parts[-4:])
 
 
 def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]:

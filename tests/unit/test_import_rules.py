@@ -171,7 +171,13 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
         "models/__init__.py": {"lm_eval.models", "lm_eval.api"},
         "models/generation.py": {"lm_eval.models.utils"},
         "models/scored.py": {"lm_eval.models.huggingface", "lm_eval.models.utils"},
-        "tasks/lm_eval_tasks.py": {"lm_eval.api.metrics", "lm_eval.api.task", "lm_eval.evaluator", "lm_eval.tasks"},
+        "tasks/lm_eval_tasks.py": {
+            "lm_eval.api.metrics",
+            "lm_eval.api.registry",
+            "lm_eval.api.task",
+            "lm_eval.evaluator",
+            "lm_eval.tasks",
+        },
         "tasks/mixed.py": {"lm_eval.api.instance", "lm_eval.api.task"},
     }
 

@@ -154,11 +154,75 @@ def test_numbers_are_those_of_yaml_1_2(text: str, number: float) -> None:
         ("a: !!seq {b: 1}", "expected a sequence node, but found mapping"),
         ("a: !!timestamp x", "x is no date; write 'x' for a text"),
         ("a: 2023-13-45", "2023-13-45 is no date; write '2023-13-45' for a text"),
+        ('a: !!int ""', "!!int does not fit, found ''; leave the tag out"),
+        ('a: [x, {b: !!int "-"}]', "!!int does not fit, found '-'; leave the tag out"),
+        ('!!float "_": 3', "!!float does not fit, found '_'; leave the tag out"),
+        ("a: &a {<<: [*a, 3]}", "while constructing a mapping; expected a mapping for merging, but found scalar"),
+        ("a: " + "[" * 101 + "]" * 101, "nested deeper than 100 levels"),
+        ("a: " + "{b: " * 101 + "3" + "}" * 101, "nested deeper than 100 levels"),
     ],
 )
 def test_a_tag_that_does_not_fit_is_named_with_its_line(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=rf"^run\.yaml:2: not valid YAML \({re.escape(said)}\)$"):
         parse_yaml(f"b: 1\n{text}\n", "run.yaml", "'a'")
+
+
+def error_of(read: Callable[[Path], Any], path: Path) -> str | None:
+    try:
+        read(path)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+TAGS = (
+    "int",
+    "float",
+    "bool",
+    "null",
+    "timestamp",
+    "binary",
+    "str",
+    "map",
+    "seq",
+    "set",
+    "omap",
+    "pairs",
+    "merge",
+    "x",
+)
+# fmt: off
+FOUND = (
+    '""', '"-"', '"+"', '"_"', '"."', '":"', '"1:"', '"0x"', '"0b"', '"0b_"', '"-0x"', '"0o7"', "x", "\u00e4",
+    "2024-1-1",
+    '"2024-99-99"', '"2024-01-01T99:00:00"', '"=="', '"A"', "[]", "[1]", "[[1]]", "[{a: 1}, 2]", "{}", "{a: 1}",
+    "{[]: 1}", "&c [*c]", "&c {a: *c}", "&c {<<: *c}", "{<<: 3}", "{<<: [3]}", "{<<: [{a: 1}, {a: 2}]}", "{=: 3}",
+    "[" * 90 + "]" * 90, "9" * 5000, '"' + "9" * 5000 + '"',
+)
+# fmt: on
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("tag", [*(f"!!{tag} " for tag in TAGS), "!function ", "! ", ""])
+def test_no_value_with_any_tag_is_more_than_one_line(kind: str, tag: str, tmp_path: Path) -> None:
+    """PyYAML's constructors raise what Python does (IndexError, TypeError ...) where a tag does not fit."""
+    read, content, name = READERS[kind]
+    path = tmp_path / name
+    right = yaml.safe_dump(content, sort_keys=False)
+    first = next(iter(content))
+    for found in FOUND if kind == "run" else FOUND[::6]:
+        for text in (
+            f"{right}zzz: {tag}{found}\n",
+            f"{right}? {tag}{found}\n: 1\n",
+            f"{right}zzz: [1, {{a: {tag}{found}}}]\n",
+            f"{tag}{found}\n",
+            yaml.safe_dump({first: "PLACE"}).replace("PLACE", f"{tag}{found}"),
+        ):
+            if found.startswith("&") and tag:  # an anchor stands before the tag
+                text = text.replace(f"{tag}&c ", f"&c {tag}")
+            path.write_text(text, encoding="utf-8")
+            said = error_of(read, path)
+            assert said is None or (name in said and "\n" not in said)
 
 
 @pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 30, "1" + "0" * 5000, "1e999", "0x" + "f" * 400])

@@ -324,6 +324,19 @@ def test_remarks_stand_beside_a_verdict_without_refusing_it(tmp_path: Path) -> N
         assert words in notes
 
 
+def test_answers_of_other_code_are_said_beside_a_verdict_and_a_comparison(tmp_path: Path) -> None:
+    values = {"boolq": draw(50, 0.5, 1)}
+    taken = "--reuse r: its answers were computed otherwise: code.sha256: 1, now 2; without --reuse all are computed"
+    write_values(tmp_path / "a", values, preflight=[taken, "a warning of another kind"])
+    write_values(tmp_path / "b", values)
+    for one, other in ("ab", "ba"):
+        judged, compared = gate(tmp_path / one, str(tmp_path / other)), compare(tmp_path / one, tmp_path / other)
+        assert judged.verdict == "pass"
+        for notes in (judged.notes, compared.notes):
+            assert [note for note in notes if "reuse" in note] == [f"{tmp_path / 'a'}: {taken}"]
+            assert "another kind" not in "".join(notes)
+
+
 @pytest.mark.parametrize("theirs", [{"version": "1.0", "url": "http://a"}, {}], ids=["another", "none"])
 def test_what_an_adapter_says_besides_must_agree(theirs: dict[str, str], tmp_path: Path) -> None:
     values = {"boolq": draw(50, 0.5, 1)}

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.cli import main
-from evalkit.data.layouts import possible_clusters
+from evalkit.data.layouts import PASSAGES, Passage, cluster_key, possible_clusters
 from evalkit.data.manifest import load_manifest
 from evalkit.errors import StoreError
 from evalkit.results.reading import read_run, read_samples
@@ -298,7 +298,10 @@ def changed(folder: Path, task: str, change: Callable[[dict[str, Any]], None]) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda line: line.update(cluster=None), "boolq: document 0: cluster None is not that of its passage"),
+        (
+            lambda line: line.update(cluster=line["cluster"] if line["doc_id"] else None),
+            "boolq: document 0: cluster None is not that of its passage",
+        ),
         (lambda line: line.update(cluster="0" * 16), "cluster '0000000000000000' is not that of its passage"),
         (lambda line: line["metrics"].update(extra=1.0), "document 0 has the metrics acc, extra, the record acc"),
         (lambda line: line.update(doc_id=line["doc_id"] + 7), "document 0 is missing, and there is a document 8 of 2"),
@@ -311,6 +314,60 @@ def test_documents_that_the_record_does_not_fit(
     folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
     changed(folder, "boolq", change)
     assert said in refused(folder)
+
+
+NO_PASSAGES = "passages: recorded before evalkit knew that documents of {} share some"
+
+
+def outputs(*commands: list[str]) -> list[str]:
+    found = [CliRunner().invoke(main, command) for command in commands]
+    assert [(result.exit_code, result.stderr) for result in found] == [(0, "")] * len(found), found[0].output
+    return [result.stdout for result in found]
+
+
+def test_a_run_from_before_its_layout_had_passages_is_read_as_it_was_recorded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = (["report", str(folder)], ["compare", str(RECORDED), str(folder)])
+    gate = ["gate", str(folder), "--baseline", str(RECORDED)]
+    before = outputs(*commands, gate)
+    goal = Passage(lambda doc: f"Question: {doc['goal']}", ("\nAnswer:",))
+    monkeypatch.setitem(PASSAGES, "piqa", goal)
+    note = NO_PASSAGES.format("piqa")
+    report, compared, judged = outputs(*commands, gate)
+    assert report == before[0]
+    assert note in compared
+    assert note in judged
+    (folder / "samples.jsonl").write_text(
+        "".join(
+            json.dumps(
+                line | ({"cluster": cluster_key("piqa", {"goal": goal_in(line)})} if line["task"] == "piqa" else {})
+            )
+            + "\n"
+            for line in map(json.loads, (RECORDED / "samples.jsonl").read_text(encoding="utf-8").splitlines())
+        ),
+        encoding="utf-8",
+    )
+    compared, judged = outputs(commands[1], gate)  # one of both runs says it: that is enough
+    assert note not in compared + judged
+    monkeypatch.setattr("evalkit.results.agreement.code_sha256", lambda: read_run(RECORDED).identity.code.sha256)
+    shutil.copy(RECORDED / "samples.jsonl", folder)
+    found = CliRunner().invoke(main, gate)  # what this code writes says its passages
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert "piqa: document 0: cluster None is not that of its passage" in found.output
+
+
+def goal_in(line: dict[str, Any]) -> str:
+    return line["context"].removeprefix("Question: ").removesuffix("\nAnswer:")
+
+
+def test_documents_without_the_passages_that_they_share_are_said_beside_the_verdict(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SCHEMA_3, tmp_path / "run"))
+    changed(folder, "boolq", lambda line: line.update(cluster=None))
+    (judged,) = outputs(["compare", str(folder), str(folder)])
+    assert NO_PASSAGES.format("boolq") in judged
+    (judged,) = outputs(["compare", str(SCHEMA_3), str(folder)])
+    assert NO_PASSAGES.format("boolq") not in judged
 
 
 def test_a_record_of_schema_3_that_calls_itself_2_is_judged_as_3(tmp_path: Path) -> None:

@@ -207,7 +207,24 @@ MEAN = "errors, averages and comparisons are of means of which more is better; m
     [
         ("higher_is_better: true", "higher_is_better: false", f"metric 'acc' has higher_is_better: false, but {MEAN}"),
         ("aggregation: mean", "aggregation: median", f"metric 'acc' has aggregation: 'median', but {MEAN}"),
+        ("higher_is_better: true", "higher_is_better: 1", f"metric 'acc' has higher_is_better: 1, but {MEAN}"),
+        ("higher_is_better: true", "higher_is_better: null", f"metric 'acc' has higher_is_better: null, but {MEAN}"),
+        (
+            "higher_is_better: true",
+            "higher_is_better: 'true'",
+            f"metric 'acc' has higher_is_better: 'true', but {MEAN}",
+        ),
+        ("aggregation: mean", "aggregation: maen", f"metric 'acc' has aggregation: 'maen', but {MEAN}"),
+        ("aggregation: mean", "aggregation: !function math.fsum", f"metric 'acc' has aggregation: 'fsum', but {MEAN}"),
         ("include: ../_template", "include: ../_template\nnum_fewshot: 2", "num_fewshot: 2, but documents are asked"),
+        (
+            "include: ../_template",
+            'include: ../_template\nnum_fewshot: "2"',
+            "num_fewshot: '2', but documents are asked",
+        ),
+        ("include: ../_template", "include: ../_template\nnum_fewshot: true", "num_fewshot: true, but documents are"),
+        ("metric: acc,", "metrik: acc,", "metric_list: item 1: expected 'metric: <its name>', found {'metrik': 'acc'"),
+        ("metric: acc,", "metric: 3,", "metric_list: item 1: expected 'metric: <its name>', found {'metric': 3"),
     ],
 )
 def test_what_no_score_is_made_for_is_refused_before_the_work(old: str, new: str, what: str, configs: Path) -> None:
@@ -216,9 +233,63 @@ def test_what_no_score_is_made_for_is_refused_before_the_work(old: str, new: str
         load_lm_eval_tasks(["piqa", "boolq"], SAMPLES)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [("doc_to_text:", "doc_to_txt:"), ("boolq_text", "bolq_text"), ("metric: acc,", "metrik: acc,")]
-)
+# Of lm-eval 0.4.13's own metrics, by its documentation: what its default is where a task's file says nothing.
+LESS_IS_BETTER = ("brier_score", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "ter")
+OF_THE_CORPUS = {"f1": "f1", "mcc": "matthews_corrcoef", "bleu": "bleu", "chrf": "chrf"}
+KEYS = {"aggregation": "aggregation: mean", "higher_is_better": "higher_is_better: true"}
+
+
+def use_metric(configs: Path, metric: str, *keys: str) -> None:
+    """Have a task and its suite name a metric; its entry says these keys alone."""
+    entry = ", ".join([f"metric: {metric}", *(KEYS[key] for key in keys)])
+    change(
+        configs / "tasks/gpt4all/boolq.yaml", "{metric: acc, aggregation: mean, higher_is_better: true}", f"{{{entry}}}"
+    )
+    change(
+        configs / "suites/gpt4all.yaml",
+        "boolq: {version: 1, metrics: [acc], headline: acc",
+        f"boolq: {{version: 1, metrics: [{metric}], headline: {metric}",
+    )
+
+
+def refused(configs: Path) -> str:
+    with pytest.raises(ConfigError, match=r"^configs/tasks/gpt4all/boolq.yaml: ") as error:
+        load_lm_eval_tasks(["boolq"], SAMPLES)
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix("configs/tasks/gpt4all/boolq.yaml: ")
+
+
+@pytest.mark.parametrize("metric", LESS_IS_BETTER)
+def test_of_what_is_left_out_lm_evals_own_default_is_asked(metric: str, configs: Path) -> None:
+    use_metric(configs, metric, "aggregation")
+    assert refused(configs) == (f"metric '{metric}' has higher_is_better: false, but {MEAN}higher_is_better: true")
+
+
+@pytest.mark.parametrize("metric", LESS_IS_BETTER)
+def test_lm_evals_own_metric_of_which_less_is_better_is_not_believed_the_other_way(metric: str, configs: Path) -> None:
+    use_metric(configs, metric, "aggregation", "higher_is_better")
+    assert refused(configs).startswith(f"metric '{metric}' is lm-eval's own, of which less is better, but ")
+
+
+@pytest.mark.parametrize(("metric", "aggregation"), OF_THE_CORPUS.items())
+def test_a_default_that_is_no_mean_is_refused(metric: str, aggregation: str, configs: Path) -> None:
+    use_metric(configs, metric, "higher_is_better")
+    assert refused(configs) == f"metric '{metric}' has aggregation: '{aggregation}', but {MEAN}aggregation: mean"
+
+
+@pytest.mark.parametrize("said", ["aggregation", "higher_is_better"])
+def test_a_metric_that_lm_eval_does_not_know_says_both(said: str, configs: Path) -> None:
+    use_metric(configs, "mc3", said)
+    lacking = next(key for key in KEYS if key != said)
+    assert refused(configs).startswith(f"metric_list: 'mc3' says no {lacking}, and is no metric of lm-eval's")
+
+
+def test_a_metric_whose_default_is_a_mean_of_which_more_is_better_need_not_say_so(configs: Path) -> None:
+    use_metric(configs, "acc_norm")
+    assert set(load_lm_eval_tasks(["boolq"], SAMPLES)["tasks"]) == {"boolq"}
+
+
+@pytest.mark.parametrize(("old", "new"), [("doc_to_text:", "doc_to_txt:"), ("boolq_text", "bolq_text")])
 def test_what_lm_eval_cannot_load_is_one_line(old: str, new: str, configs: Path) -> None:
     change(configs / "tasks/gpt4all/boolq.yaml", old, new)
     with pytest.raises(ConfigError, match=r"^configs/tasks: lm-eval cannot load 'boolq': .") as error:
