@@ -240,7 +240,7 @@ def verify(data: tuple[str, ...], task: tuple[str, ...], as_json: bool) -> None:
 @options(
     ModelConfig,
     Prompt,
-    without=("batch_size", "scorer", "engine", "max_batch_tokens", "audit_fraction", "max_length"),
+    without=("batch_size", "scorer", "max_batch_tokens", "audit_fraction", "max_length"),
     says={"add_bos": "With --raw: put the tokenizer's BOS token before the prompt."},
 )
 def infer(**flags: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -63,13 +64,15 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
         raise ConfigError("--add-bos is for --raw; a chat template writes all special tokens itself")
     if config.system_in_user and prompt.system is None:
         raise ConfigError("--system-in-user says where the chat template has --system; add it, or leave both out")
-    if config.engine != "evalkit":
-        raise ConfigError("--engine: infer asks the model in this process; leave it out")
     check_packages()
     from evalkit.evaluation.preflight import check_alone, check_texts
+    from evalkit.models import vllm_engine
     from evalkit.models.load import load
     from evalkit.scoring.completion import Decoder
     from evalkit.scoring.encode import encode_strings
+
+    if config.engine == "vllm":
+        vllm_engine.check_temperature(prompt.temperature)
 
     output = output if output is not None else sys.stdout
     notes = notes if notes is not None else sys.stderr
@@ -102,7 +105,8 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
     from evalkit.models.devices import product_name
 
     where = f"{lm.device} ({product_name(lm.device)}), {str(lm.model.dtype).removeprefix('torch.')}"
-    notes.write(f"{where}, loader {lm.loader}; {answer.speed()}\n")
+    engine = "" if lm.engine_name is None else f", text by {lm.engine_name}"
+    notes.write(f"{where}, loader {lm.loader}{engine}; {answer.speed()}\n")
     return answer
 
 
@@ -168,34 +172,38 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
     from evalkit.scoring.schedule import GenerationRow
 
     most = min(prompt.max_new_tokens, lm.max_length - len(ids))
-    generator = lm.generator
     writer = _Writer(Decoder(lm.tokenizer), ids, output)
-    if generator is None:
-        generated = _generate_by_transformers(lm, ids, prompt, most, writer)
-    else:
-        request = GenerationRequest(
-            prompt.text,
-            max_new_tokens=most,
-            temperature=prompt.temperature,
-            top_p=prompt.top_p,
-            top_k=prompt.top_k,
-            repetition_penalty=prompt.repetition_penalty,
-            seed=prompt.seed,
-        )
-        row = GenerationRow(request, tuple(ids), [0])
-        with lm.running():
-            if generator.is_alone(row):
-                generate_row(lm.model, row, generator.stopping, writer.push)
-                writer.end()
-                return row.generated, writer.times
-            known = 0
-            for _ in generator.steps([row], has_drafts=True):
-                for token in row.generated[known:]:
-                    writer.push(token)
-                known = len(row.generated)
-        generated = row.generated
+    request = GenerationRequest(
+        prompt.text,
+        max_new_tokens=most,
+        temperature=prompt.temperature,
+        top_p=prompt.top_p,
+        top_k=prompt.top_k,
+        repetition_penalty=prompt.repetition_penalty,
+        seed=prompt.seed,
+    )
+    row = GenerationRow(request, tuple(ids), [0])
+    generator = lm.generator if lm.engine is None else None
+    with lm.running():
+        if lm.engine is not None:
+            steps: Iterable[object] = lm.engine.grow(iter([row]))
+        elif generator is None:
+            row.generated = _generate_by_transformers(lm, ids, prompt, most, writer)
+            steps = ()
+        elif generator.is_alone(row):
+            generate_row(lm.model, row, generator.stopping, writer.push)
+            steps = ()
+        else:
+            steps = generator.steps([row], has_drafts=True)
+        known = 0
+        for _ in steps:
+            for token in row.generated[known : len(row.generated) - row.has_failed]:
+                writer.push(token)
+            known = len(row.generated)
     writer.end()
-    return generated, writer.times
+    if row.has_failed:
+        raise ModelError(f"{lm.pretrained}: computes NaN instead of numbers after {len(row.generated) - 1} new tokens")
+    return row.generated, writer.times
 
 
 def _generate_by_transformers(lm: OpenMindLM, ids: list[int], prompt: Prompt, most: int, writer: _Writer) -> list[int]:
@@ -224,7 +232,7 @@ def _generate_by_transformers(lm: OpenMindLM, ids: list[int], prompt: Prompt, mo
         sampling["repetition_penalty"] = prompt.repetition_penalty
     torch.manual_seed(prompt.seed)
     row = torch.tensor([ids], device=lm.device)
-    with lm.running(), torch.no_grad():
+    with torch.no_grad():
         generated = lm.model.generate(
             input_ids=row,
             attention_mask=torch.ones_like(row),

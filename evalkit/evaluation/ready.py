@@ -37,7 +37,7 @@ def check_ready(
         is_made: the caller makes who answers, whatever the model is called.
 
     Raises:
-        ConfigError: a system prompt that no template would take.
+        ConfigError: a system prompt that no template would take; a temperature that the engine does not.
         ModelError: packages are missing, no such model folder, no such device, no such engine here.
         DataError: a source does not have one of the tasks.
     """
@@ -61,7 +61,7 @@ def _needs_hub(config: RunConfig) -> bool:
 
     device = devices.choose(config.model.device, activate_npu)
     if config.model.engine == "vllm":
-        check_engine(config.model, device.type)
+        check_engine(config.model, device.type, config.temperature)
     names_of_model = (config.model.name, config.model.tokenizer)
     remote = [name for name in names_of_model if name and name != TINY and find_local(name) is None]
     return bool(remote) and choose_loader(config.model.loader) == "transformers"

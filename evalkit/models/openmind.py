@@ -274,8 +274,13 @@ class OpenMindLM(ScoredLM):
         return text
 
 
-def check_engine(config: ModelConfig, device: str) -> None:
-    """Raise `ModelError` where it is known before anything is loaded that vLLM cannot generate for this model."""
+def check_engine(config: ModelConfig, device: str, temperature: float = 0.0) -> None:
+    """Look, before anything is loaded, whether vLLM can generate.
+
+    Raises:
+        ModelError: it cannot for this model, or is not there.
+        ConfigError: it cannot draw at this temperature.
+    """
     from evalkit.models import vllm_engine
 
     if config.name == TINY:
@@ -283,6 +288,7 @@ def check_engine(config: ModelConfig, device: str) -> None:
     if config.adapter is not None:
         raise ModelError("--engine vllm: the adapter would not be applied there; merge it into the weights first")
     vllm_engine.version(device)
+    vllm_engine.check_temperature(temperature)
 
 
 def from_lm_eval(name: str, arguments: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:

@@ -67,6 +67,14 @@ class Streams(Protocol):
         ...
 
 
+class Engine(Streams, Protocol):
+    """An engine beside the model."""
+
+    def grow(self, source: Iterator[GenerationRow], max_rows: int = 1) -> Iterator[GenerationRow]:
+        """Yield each row whenever it has new tokens, for who shows them as they come."""
+        ...
+
+
 class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     """A model and a tokenizer that are loaded and on their device."""
 
@@ -96,7 +104,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         self._rendered: set[int] = set()
         self._is_batch_auto = str(batch_size).startswith("auto")
         # What generates instead of this model, by its name and version; set by who loads.
-        self.engine: Streams | None = None
+        self.engine: Engine | None = None
         self.engine_name: str | None = None
         if self._is_batch_auto and self.device.type == "cpu":
             # For lm-eval's own loops, which have scores of every position.

@@ -47,6 +47,14 @@ _TOLERANCE = 1e-2
 _TOLERANCE_HALF = 0.1 * PROBE_TOKENS
 
 
+def check_temperature(temperature: float) -> None:
+    """Raise ConfigError for a temperature that vLLM would raise."""
+    if 0 < temperature < _LEAST_TEMPERATURE:
+        raise ConfigError(
+            f"temperature: vllm takes {temperature:g} for {_LEAST_TEMPERATURE}; give that, or 0, or leave --engine out"
+        )
+
+
 def version(device: str) -> str:
     """Return what is installed, for records: ``vllm 0.32.0``; on an NPU with its plug-in.
 
@@ -125,12 +133,8 @@ class VllmGenerator:
         Raises:
             ConfigError: a temperature that vLLM would raise.
         """
-        low = next((request.temperature for request in requests if 0 < request.temperature < _LEAST_TEMPERATURE), None)
-        if low is not None:
-            raise ConfigError(
-                f"temperature: {self.version} takes {low:g} for {_LEAST_TEMPERATURE}; give that, or 0, or leave "
-                "--engine out"
-            )
+        for request in requests:
+            check_temperature(request.temperature)
         encoded = encode_strings(
             self._tokenizer,
             (request.prompt for request in requests),
@@ -153,6 +157,12 @@ class VllmGenerator:
             ModelError: vLLM failed, or is not this model.
         """
         source = iter(in_families(rows, lambda row: row.prompt_ids, READ_TOKENS) if waiting is None else waiting)
+        for row in self.grow(source, max_rows):
+            if row.is_finished:
+                yield row, self._text(row)
+
+    def grow(self, source: Iterator[GenerationRow], max_rows: int = 1) -> Iterator[GenerationRow]:
+        """Generate for rows as `stream` does; yields each whenever it has new tokens, the last time finished."""
         engine: Any = None
         active: dict[str, tuple[GenerationRow, EndWatch]] = {}
         try:
@@ -177,17 +187,17 @@ class VllmGenerator:
                         row.is_finished = row.has_failed or watch.push(token)
                         if row.is_finished:
                             break
-                    if not row.is_finished and not is_last:
-                        continue
-                    del active[name]
-                    if not row.is_finished:
+                    if row.is_finished:
+                        del active[name]
+                        if not is_last:
+                            engine.abort_request([name])
+                    elif is_last:
+                        del active[name]
                         raise ModelError(
                             f"{self._name}: {self.version} ended a text after {len(row.generated)} tokens, which is "
                             "before its end"
                         )
-                    if not is_last:
-                        engine.abort_request([name])
-                    yield row, self._text(row)
+                    yield row
         finally:
             if active:
                 engine.abort_request(list(active))

@@ -139,8 +139,11 @@ class Stream:
         # The text up to the last border, in pieces, and what may still change.
         self._settled: list[str] = []
         self._piece = ""
-        # What stop strings are looked for in, settled likewise: special tokens as they are written, too.
+        # What stop strings are looked for in, settled likewise: special tokens as they are written, too. Tokens behind
+        # a special one complete no character that was begun before it there, though they do so in the text.
         self._searched: list[str] = []
+        self._unsettled = ""
+        self._behind = 0
 
     @property
     def text(self) -> str:
@@ -154,22 +157,24 @@ class Stream:
         """
         near = self._end(max(map(len, stops), default=1) - 1)
         if token in self._decoder.special:
-            mark = self._decoder.written(token)
-            # Bytes of a character that come before it are none there, whatever `text` makes of them later.
-            self._searched += [self._piece, mark]
-            near += self._piece + mark
+            self._searched += [self._unsettled, self._decoder.written(token)]
+            near += self._unsettled + self._searched[-1]
+            self._unsettled, self._behind = "", len(self._ids)
             return any(stop in near for stop in stops)
         self._ids.append(token)
         border = self._borders[-1]
         begin = next((b for b in reversed(self._borders) if border - b >= CONTEXT_TOKENS), 0)
-        self._piece = self._decoder.added(self._ids[begin:border], self._ids[border:])
+        before, new = self._ids[begin:border], self._ids[border:]
+        self._piece = self._unsettled = self._decoder.added(before, new)
+        if self._behind > border:
+            self._unsettled = self._decoder.added(before, self._ids[self._behind :])
         # What came before may hold all but the last character of a stop string.
-        near += self._piece
-        is_waiting = (not self._piece or self._piece.endswith(_REPLACEMENT)) and len(self._ids) - border < _LONGEST_WAIT
+        near += self._unsettled
+        is_waiting = (not self._piece or self._piece.endswith(_REPLACEMENT)) and len(new) < _LONGEST_WAIT
         if not is_waiting:
             self._settled.append(self._piece)
-            self._searched.append(self._piece)
-            self._piece = ""
+            self._searched.append(self._unsettled)
+            self._piece = self._unsettled = ""
             self._borders.append(len(self._ids))
         return any(stop in near for stop in stops)
 

@@ -1,7 +1,8 @@
 """How much memory this process may have on its host: what is there, what its control groups and its limits leave.
 
 No torch. A container's or a batch system's share is a limit of its control group (v1 or v2, or of a group above it);
-``ulimit -v`` is a limit of the process. Page cache counts as free where the kernel would give it up.
+``ulimit -v`` (address space) and ``ulimit -d`` (private, writable memory) are limits of the process. Page cache counts
+as free where the kernel would give it up.
 """
 
 from __future__ import annotations
@@ -21,16 +22,14 @@ def available_bytes(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
     """Return how many bytes can still be had, or None where the system does not say."""
     left = [_meminfo(proc, "MemAvailable")]
     left += [max(0, limit - used) for limit, used in _groups(proc, cgroup)]
-    limit = _address_space()
-    used = _mapped(proc)
-    if limit is not None and used is not None:
-        left.append(max(0, limit - used))
+    left += [max(0, limit - used) for limit, used in _process(proc) if used is not None]
     return min((one for one in left if one is not None), default=None)
 
 
 def whole_bytes(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
     """Return how many bytes this process could have if nobody else had any, or None where the system does not say."""
-    whole = [_meminfo(proc, "MemTotal"), _address_space(), *(limit for limit, _ in _groups(proc, cgroup))]
+    whole = [_meminfo(proc, "MemTotal")]
+    whole += [limit for limit, _ in (*_groups(proc, cgroup), *_process(proc))]
     return min((one for one in whole if one is not None), default=None)
 
 
@@ -74,20 +73,18 @@ def _group(folder: Path, limit_name: str, used_name: str, cache_name: str) -> tu
     return int(limit), max(0, int(used) - (int(cache.group(1)) if cache else 0))
 
 
-def _address_space() -> int | None:
-    """Return the limit of this process's address space."""
+def _process(proc: Path) -> Iterator[tuple[int, int | None]]:
+    """Yield (limit, use) of each of this process's own limits; the use is None where the system does not say."""
     try:
         import resource
     except ImportError:
-        return None
-    soft, _hard = resource.getrlimit(resource.RLIMIT_AS)
-    return None if soft == resource.RLIM_INFINITY else int(soft)
-
-
-def _mapped(proc: Path) -> int | None:
-    """Return how much address space this process has."""
+        return
     pages = _read(proc / "self" / "statm").split()
-    return int(pages[0]) * os.sysconf("SC_PAGE_SIZE") if pages else None
+    # The places in proc(5)'s statm: all that is mapped; data, with the stack, which RLIMIT_DATA leaves out.
+    for kind, place in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
+        soft, _hard = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            yield int(soft), int(pages[place]) * os.sysconf("SC_PAGE_SIZE") if pages else None
 
 
 def _read(file: Path) -> str:

@@ -41,7 +41,7 @@ PROMISED: dict[str, dict[str, str | None]] = {
     "infer": LOADING | {
         "--model": None, "--prompt": None, "--system": "none", "--system-in-user": None, "--max-new-tokens": "128",
         "--temperature": "0", "--top-p": "1", "--top-k": "0", "--repetition-penalty": "1", "--seed": "1234",
-        "--raw": None, "--add-bos": "no",
+        "--raw": None, "--add-bos": "no", "--engine": "evalkit",
     },
     "gate": LOADING | {"--data": "the baseline's", "--dtype": "the baseline's"},
 }  # fmt: skip

@@ -18,6 +18,8 @@ from vllm.sampling_params import SamplingParams
 __all__ = ["LLM", "SamplingParams"]
 STARTED: list[dict[str, Any]] = []
 """Arguments of each engine that was made."""
+SCRIPT: list[int] = []
+"""What every text says, but the probe's; empty: what the model says."""
 
 
 @dataclass
@@ -80,7 +82,9 @@ class _Engine:
         logits = self.model(torch.tensor([request.ids])).logits[0, -1].float()
         if self.fault == "nan" and not is_probe and request.count >= 2:
             logits = logits * float("nan")
-        if request.params.temperature == 0:
+        if SCRIPT and not is_probe:
+            token = SCRIPT[request.count]
+        elif request.params.temperature == 0:
             token = int(logits.nan_to_num().argmax())
         else:
             chances = torch.softmax(logits / request.params.temperature, -1)

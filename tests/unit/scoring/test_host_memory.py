@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,8 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "self").mkdir(parents=True)
     lines = [f"{name}: {gib << 20:>12} kB" for name, gib in (("MemTotal", 64), ("MemFree", 2), ("MemAvailable", 40))]
     (folder / "meminfo").write_text("\n".join(lines) + "\n")
-    (folder / "self" / "statm").write_text(f"{3 * GIB // os.sysconf('SC_PAGE_SIZE')} 1 1 1 0 1 0\n")
+    mapped, data = (gib * GIB // os.sysconf("SC_PAGE_SIZE") for gib in (3, 2))
+    (folder / "self" / "statm").write_text(f"{mapped} 1 1 1 0 {data} 0\n")
     return folder
 
 
@@ -70,9 +73,41 @@ def test_control_groups_of_version_1(proc: Path, tmp_path: Path) -> None:
     assert (available_bytes(proc, group), whole_bytes(proc, group)) == (3 * GIB, 10 * GIB)
 
 
-def test_the_limit_of_the_address_space(proc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (12 * GIB, 20 * GIB) if kind == resource.RLIMIT_AS else 0)
-    assert (available_bytes(proc, tmp_path), whole_bytes(proc, tmp_path)) == (9 * GIB, 12 * GIB)
+@pytest.mark.parametrize(
+    ("limits", "available", "whole"),
+    [
+        ({resource.RLIMIT_AS: 12}, 9, 12),
+        ({resource.RLIMIT_DATA: 7}, 5, 7),
+        ({resource.RLIMIT_AS: 12, resource.RLIMIT_DATA: 10}, 8, 10),
+        ({resource.RLIMIT_DATA: 1}, 0, 1),
+    ],
+)
+def test_the_limits_of_the_process(
+    proc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[int, int], available: int, whole: int
+) -> None:
+    no = resource.RLIM_INFINITY
+    soft = {kind: gib * GIB for kind, gib in limits.items()}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft.get(kind, no), no))
+    assert (available_bytes(proc, tmp_path), whole_bytes(proc, tmp_path)) == (available * GIB, whole * GIB)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="the use of memory is read from Linux's /proc")
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_what_is_available_under_a_limit_can_be_had_and_no_more(limit: str) -> None:
+    """The oracle is the kernel."""
+    code = f"""
+import mmap, resource
+from evalkit.scoring.host_memory import available_bytes
+resource.setrlimit(resource.{limit}, (1 << 30, 1 << 30))
+left, flags = available_bytes(), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+mmap.mmap(-1, left - (16 << 20), flags=flags).close()
+try:
+    mmap.mmap(-1, left + (16 << 20), flags=flags)
+except OSError:
+    print("no more")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "no more\n", done.stderr
 
 
 def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
