@@ -217,7 +217,14 @@ def _version_in(block: Block, problem: Problem, text: str) -> tuple[int, Version
     for stop, reading in block.readings(text):
         code = without_words(reading)
         meaning = meaning_of(code, problem)
-        if meaning.kind is not Kind.BODY and (completion := joined(problem, code, meaning.kind)) is not None:
+        if meaning.kind is Kind.BODY:
+            continue
+        completion = joined(problem, code, meaning.kind)
+        if meaning.how is How.AS_STUB:
+            if stop != block.stop and text[:stop].rstrip(" \t")[-1:] != "\n":
+                continue  # what the mark ends is no block, but a line
+            completion = completion or next(continuations(problem, code, meaning.kind))
+        if completion is not None:
             return stop, Version(meaning.how, completion, code)
     return None
 

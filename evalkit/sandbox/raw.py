@@ -152,11 +152,16 @@ def is_broken_code(rest: str, problem: Problem, *, may_be_cut: bool) -> bool:
 
 
 def _is_incomplete(code: str) -> bool:
+    """Return whether code that is no Python only lacks its end."""
+    code = code.rstrip("\n")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return codeop.compile_command(code.rstrip("\n"), symbol="exec") is None
-    except (SyntaxError, ValueError, OverflowError):
+            return codeop.compile_command(code, symbol="exec") is None
+    except SyntaxError as error:
+        lines = code.split("\n")
+        return error.lineno == len(lines) and (error.offset or 0) > len(lines[-1])
+    except (ValueError, OverflowError, RecursionError, MemoryError):
         return False
 
 

@@ -86,7 +86,7 @@ PASS: dict[str, Answer] = {
     "a token named in a sentence": lambda t: f"I follow the [INST] format.\n{fenced(t.whole)}",
     "a token in a docstring": lambda t: fenced(t.whole.replace('"""\n', ' Until\n    <|im_end|>\n    """\n', 1)),
     "a token in a comment": lambda t: fenced(f"# as <|im_end|> says\n{t.whole}"),
-    "an example of a chat before": lambda t: f"{fenced('hello</s>', 'text')}\n{fenced(t.whole)}",
+    "an example of a chat before": lambda t: fenced("hello</s>\n", "text") + fenced(t.whole),
     **{
         f"{token} behind {kind}": (lambda t, token=token, code=code: code(t).rstrip() + token)  # type: ignore[misc]
         for token in (
