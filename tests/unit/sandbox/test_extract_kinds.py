@@ -245,6 +245,12 @@ def test_a_method_alone_is_one_where_the_prompt_ends_within_it() -> None:
             assert space["Account"](3).n == 3
 
 
+def test_an_index_that_looks_like_a_token_is_kept_where_its_name_is_known() -> None:
+    prompt = "PAD = 1\n\n\ndef pad(xs):\n    'The pad.'\n"
+    for code in ("    return xs[PAD]\n", "    return xs[PAD][PAD]\n"):
+        assert extract(Problem("pad", prompt, "", "pad"), code).completion == code
+
+
 def test_an_import_alone_defines_what_was_asked_for() -> None:
     problem = Problem("prose", '"""Write a function add(a, b)."""\n', "", "add")
     space: dict[str, Callable[[int, int], int]] = {}
