@@ -125,6 +125,9 @@ def _is_named(text: str, token: re.Match[str]) -> bool:
         return True
     if any(start < len(before) < stop for start, stop in _strings(before + token[0] + behind)):
         return True
+    is_html = (token[0] == "<s>" and "</s>" in behind) or (token[0] == "</s>" and "<s>" in before)
+    if is_html or (before[-1:] == "*" and behind[:1] == "*"):
+        return True
     if token[0] == "[INST]" and (not before.strip() or "[/INST]" in text[after:]):
         return False
     if _OPENS_A_TURN.match(text, at) or not re.match(r"[ \t]*[.,;:!?)]|[ \t]+\S", behind):

@@ -34,9 +34,11 @@ _MORE_CODE = re.compile(
     r"|class \w+ *(?:\([^\n]*\))? *:|import [\w.]+(?: as\b.*|,.*)?$|from [\w.]+ import\b)",
     re.MULTILINE,
 )
+_OPERATOR = r"(?:not|in|is|and|or|if|else|for|lambda|await)\b"
+_TWO_WORDS = rf"\b(?!{_OPERATOR})[^\W\d]\w* (?!{_OPERATOR})[^\W\d]\w*"  # prose, where no keyword is one of them
 _STATEMENT = re.compile(
-    r"[ \t]+(?:(?:return|yield|raise|pass|break|continue)\b|(?:if|elif|while)\b.*:|for\b.*\bin\b.*:"
-    r"|(?:else|try|finally) *:|(?:except|with)\b.*:|[\w.\[\]]+ *[-+*/]?=[^=])"
+    rf"[ \t]+(?:(?:return|yield|raise|pass|break|continue)\b|(?:if|elif|while)\b *(?![^:]*{_TWO_WORDS}).*:"
+    r"|for\b.*\bin\b.*:|(?:else|try|finally) *:|(?:except|with)\b.*:|[\w.\[\]]+ *[-+*/]?=[^=])"
 )
 
 

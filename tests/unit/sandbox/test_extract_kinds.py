@@ -84,6 +84,9 @@ PASS: dict[str, Answer] = {
     "a token named in backticks": lambda t: f"Stop at `</s>`\n{fenced(t.whole)}",
     "a token named between words": lambda t: f"The <|endoftext|> token or </s> is unused.\n{fenced(t.whole)}",
     "a token named in a sentence": lambda t: f"I follow the [INST] format.\n{fenced(t.whole)}",
+    "HTML's strike": lambda t: f"<b>Now</b> <s>old</s> new:\n{fenced(t.whole)}",
+    "a token in bold": lambda t: f"It is **</s>** now.\n{fenced(t.whole)}",
+    "a token in a list": lambda t: f"- `</s>`\n- <|endoftext|>: the end\n{fenced(t.whole)}",
     "a token in a docstring": lambda t: fenced(t.whole.replace('"""\n', ' Until\n    <|im_end|>\n    """\n', 1)),
     "a token in a comment": lambda t: fenced(f"# as <|im_end|> says\n{t.whole}"),
     "an example of a chat before": lambda t: fenced("hello</s>\n", "text") + fenced(t.whole),
@@ -148,6 +151,7 @@ PASS: dict[str, Answer] = {
     # Prose behind.
     "prose behind": lambda t: f"{t.whole}\nThis is it, if you like.\n",
     "indented prose behind": lambda t: f"{t.body}\n    This is it.\n",
+    "indented prose that begins like code": lambda t: f"{t.whole}\n    if you want, change it:\n",
     "a whole test and prose behind": lambda t: f"{t.whole}\ndef test():\n    assert {t.name}\n\nIt's done.\n",
     "indented as a whole": lambda t: (
         f"Here:\n\n{textwrap.indent(t.whole, '    ')}\n" if '"""\n  ' not in t.body else t.whole
@@ -180,6 +184,10 @@ FAIL: dict[str, Answer] = {
     "an import alone": lambda t: fenced(f"from m import {t.name}\n"),
     "a lambda alone": lambda t: fenced(f"{t.name} = lambda *a: None\n"),
     "a broken statement behind the body": lambda t: f"{t.body}    return x y z\n    more\n",
+    "a broken branch behind the body": lambda t: f"{t.body}    if x = 3: return 4\n",
+    "a token after an apostrophe": lambda t: f"I can't do 'it'<|im_end|>\n{fenced(t.whole)}",
+    "a token after an open quote": lambda t: f'He said "no<|im_end|>\n<|im_start|>user\n"x"{fenced(t.whole)}',
+    "a token after an open backtick": lambda t: f"Use `x<|im_end|>\n<|im_start|>user `\n{fenced(t.whole)}",
     "the function again, broken": lambda t: f"{t.whole}\n{t.head}{BREAK}",
     "another function, broken": lambda t: f"{t.whole}\ndef other(x):\n    return x x\n\nDone.\n",
     "a class, broken": lambda t: f"{t.whole}\nclass Other:\n    x = = 1\n\nDone.\n",
