@@ -53,24 +53,24 @@ def error_line(program: str, flags: int = 0) -> int | None:
 
 
 def is_code(text: str) -> bool:
-    """Return whether a text that is a body is more than words: ``Sure`` and ``"Hello"`` are Python too."""
+    """Return whether a text that is a body is more than words and values: ``Sure`` and ``[1, 2]`` are Python too."""
     tree = parsed(textwrap.dedent(text).strip() + "\n")
-    if tree is None:
-        return bool(text.strip())
-    return any(not isinstance(one, ast.Expr) or not isinstance(one.value, ast.Name | ast.Constant) for one in tree.body)
+    return bool(text.strip()) if tree is None else any(map(_acts, tree.body))
 
 
 def does_something(code: str, problem: Problem) -> bool:
-    """Return whether code, as a body, changes anything: is neither an example of use nor what one prints."""
+    """Return whether code, as a body, changes anything, and is no example of how to use what is asked for."""
     tree = parsed(textwrap.dedent(code).strip() + "\n")
     if tree is None:
         return True  # not known
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return not names & Entry.of(problem).names and any(
-        not isinstance(one, ast.Import | ast.ImportFrom | ast.Pass | ast.Assert)
-        and not (isinstance(one, ast.Expr) and not isinstance(one.value, ast.Call | ast.Await))
-        for one in tree.body
-    )
+    idle = (ast.Import, ast.ImportFrom, ast.Pass, ast.Assert)
+    return not names & Entry.of(problem).names and any(_acts(one) and not isinstance(one, idle) for one in tree.body)
+
+
+def _acts(statement: ast.stmt) -> bool:
+    acting = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)
+    return not isinstance(statement, ast.Expr) or isinstance(statement.value, acting)
 
 
 def returns(problem: Problem, completion: str) -> bool:

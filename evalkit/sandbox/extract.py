@@ -73,7 +73,7 @@ def take_code(problem: Problem, answer: str, *, may_be_cut: bool = False) -> Tak
     """
     text = first_turn(re.sub(r"\r\n?", "\n", answer))
     fenced = [block for block in islice(blocks(text), _MOST_BLOCKS) if block.code(text).strip()]
-    unfenced = without_words(outside(text, fenced))
+    unfenced = without_words(problem, outside(text, fenced))
     if (continued := _continued(problem, text)) is not None:
         return Taken(continued)
     versions = _versions_in_blocks(fenced, problem, text)
@@ -105,7 +105,7 @@ def extract(problem: Problem, completion: str) -> Taken:
 
     But for a line of one word at its head or its end, which is Python, and no code.
     """
-    code = without_words(completion)
+    code = without_words(problem, completion)
     if code.strip() and is_python(problem, completion) and is_python(problem, code):
         return Taken(code)
     return take_code(problem, completion, may_be_cut=True)
@@ -173,7 +173,7 @@ def _filled(problem: Problem, stub: Version | None, body: Version) -> str:
 def _continued(problem: Problem, text: str) -> str | None:
     """Return what stands before a closing fence that nothing opened."""
     fence = _FENCES.search(text)
-    code = without_words(text[: fence.start()]) if fence else ""
+    code = without_words(problem, text[: fence.start()]) if fence else ""
     if not code.strip() or not is_code(code) or not is_python(problem, code):
         return None
     meaning = meaning_of(code, problem)
@@ -215,9 +215,16 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
 def _version_in(block: Block, problem: Problem, text: str) -> tuple[int, Version] | None:
     """Return where a block stops and what it defines; None where that is nothing asked for, or it is no Python."""
     for stop, reading in block.readings(text):
-        code = without_words(reading)
+        code = without_words(problem, reading)
         meaning = meaning_of(code, problem)
-        if meaning.kind is not Kind.BODY and (completion := joined(problem, code, meaning.kind)) is not None:
+        if meaning.kind is Kind.BODY:
+            continue
+        completion = joined(problem, code, meaning.kind)
+        if meaning.how is How.AS_STUB:
+            if stop != block.stop and text[:stop].rstrip(" \t")[-1:] != "\n":
+                continue  # what the mark ends is no block, but a line
+            completion = completion or next(continuations(problem, code, meaning.kind))
+        if completion is not None:
             return stop, Version(meaning.how, completion, code)
     return None
 
@@ -240,7 +247,7 @@ def _bodies(fenced: list[Block], problem: Problem, text: str, unfenced: str, *, 
 
 def _body_in(block: Block, problem: Problem, text: str) -> Version | None:
     for _, reading in block.readings(text):
-        code = without_words(reading)
+        code = without_words(problem, reading)
         if meaning_of(code, problem).kind is Kind.BODY and is_code(code):
             completion = joined(problem, code, Kind.BODY)
             if completion is not None:

@@ -33,9 +33,11 @@ _THOUGHT = re.compile(
 # Harmony's answers have channels, of which the final one is for the reader; the template may have opened the first.
 _CHANNEL = re.compile(
     r"\A\s*<\|channel\|>(?:analysis|commentary)\b[^<\n]*<\|message\|>(?:(?!<\|end\|>).)*<\|end\|>"
-    r"(?=\s*(?:<\|start\|>assistant|\Z))"
-    r"|\A(?:(?!<\|(?:start|channel|end)\|>).)+<\|end\|>\s*(?=<\|start\|>assistant\s*<\|channel\|>)",
+    r"(?:\s*<\|start\|>assistant\s*(?=<\|channel\|>)|\s*\Z)",
     re.DOTALL,
+)
+_CHANNEL_OPENED_BEFORE = re.compile(
+    r"\A(?:(?!<\|(?:start|channel|end)\|>).)+<\|end\|>\s*<\|start\|>assistant\s*(?=<\|channel\|>)", re.DOTALL
 )
 _LONGEST_LINE = 400
 _MOST = 200
@@ -48,7 +50,7 @@ def first_turn(text: str) -> str:
     A token ends the turn wherever it stands, but for those that the answer only speaks of: in a string of code that is
     Python, in quotes or backticks within a line, or between the words of a line, where it opens no turn.
     """
-    text = _without_head(text)
+    text = _without_head(_CHANNEL_OPENED_BEFORE.sub("", text))
     if (thought := _THOUGHT.match(text)) is not None:
         text = _without_head(text[thought.end() :])
     end = _end(text)
@@ -60,8 +62,6 @@ def _without_head(text: str) -> str:
     for _ in range(_MOST):
         if (channel := _CHANNEL.match(text)) is not None:
             text = text[channel.end() :]
-            # The next channel may be one of thought, too.
-            text = re.sub(r"\A\s*<\|start\|>assistant\s*(?=<\|channel\|>)", "", text)
             continue
         leading = _LEADING.match(text)
         if leading is None:
@@ -95,8 +95,9 @@ def _end(text: str) -> int | None:
 
 def _held(block: Block, text: str) -> int:
     """Return up to where tokens in a block are its own: it is Python there, or closed and no code at all."""
-    for stop, code in islice(block.readings(text), _MOST):
-        if _is_python(code):
+    token = END_TOKEN.search(text, block.start)
+    for stop, code in block.readings(text):
+        if token is not None and stop > token.start() and _is_python(code):
             return stop
     code = block.code(text)
     is_example = (
@@ -123,6 +124,9 @@ def _is_named(text: str, token: re.Match[str]) -> bool:
     if before.count("`") % 2 and "`" in behind:
         return True
     if any(start < len(before) < stop for start, stop in _strings(before + token[0] + behind)):
+        return True
+    is_html = (token[0] == "<s>" and "</s>" in behind) or (token[0] == "</s>" and "<s>" in before)
+    if is_html or (before[-1:] == "*" and behind[:1] == "*"):
         return True
     if token[0] == "[INST]" and (not before.strip() or "[/INST]" in text[after:]):
         return False

@@ -34,9 +34,11 @@ _MORE_CODE = re.compile(
     r"|class \w+ *(?:\([^\n]*\))? *:|import [\w.]+(?: as\b.*|,.*)?$|from [\w.]+ import\b)",
     re.MULTILINE,
 )
+_OPERATOR = r"(?:not|in|is|and|or|if|else|for|lambda|await)\b"
+_TWO_WORDS = rf"\b(?!{_OPERATOR})[^\W\d]\w* (?!{_OPERATOR})[^\W\d]\w*"  # prose, where no keyword is one of them
 _STATEMENT = re.compile(
-    r"[ \t]+(?:(?:return|yield|raise|pass|break|continue)\b|(?:if|elif|while)\b.*:|for\b.*\bin\b.*:"
-    r"|(?:else|try|finally) *:|(?:except|with)\b.*:|[\w.\[\]]+ *[-+*/]?=[^=])"
+    rf"[ \t]+(?:(?:return|yield|raise|pass|break|continue)\b|(?:if|elif|while)\b *(?![^:]*{_TWO_WORDS}).*:"
+    r"|for\b.*\bin\b.*:|(?:else|try|finally) *:|(?:except|with)\b.*:|[\w.\[\]]+ *[-+*/]?=[^=])"
 )
 
 
@@ -50,14 +52,14 @@ class Version:
     """As the answer has it."""
 
 
-def without_words(code: str) -> str:
+def without_words(problem: Problem, code: str) -> str:
     """Return code without the lines of one word at its margin, at its head and its end, and without padding tokens.
 
     Such a line is Python, and does nothing but fail where the word is no name.
     """
     for _ in range(_MOST):
         padding = _PADDING.search(code, max(0, len(code) - 60))
-        if padding is None or (padding["name"] and re.search(rf"(?<!\[){padding['name']}\b", code)):
+        if padding is None or (padding["name"] and re.search(rf"(?<!\[)\b{padding['name']}\b", problem.prompt + code)):
             break
         code = code[: padding.start()]
     lines = code.split("\n")
@@ -82,7 +84,7 @@ def definitions(problem: Problem, text: str, *, may_be_cut: bool) -> Iterator[Ve
     """Yield what a text defines of what is asked for, as far as the first real definition."""
     for start in _starts(text):
         code, rest = _beginning(start, flags=ast.PyCF_ONLY_AST)
-        code = without_words(code)
+        code = without_words(problem, code)
         meaning = meaning_of(code, problem)
         completion = joined(problem, code, meaning.kind) if meaning.kind is not Kind.BODY else None
         if completion is None:
@@ -117,7 +119,7 @@ def body(problem: Problem, text: str, *, may_be_cut: bool) -> Version | None:
         found = [_beginning(code, problem.prompt, partial(_nth_body, problem, way)) for way in range(ways)]
         way = max(range(ways), key=lambda way: len(found[way][0]))
         taken, rest = found[way]
-        taken = without_words(taken)
+        taken = without_words(problem, taken)
         if is_code(taken):
             if is_broken_code(rest, problem, may_be_cut=may_be_cut):
                 taken = code
@@ -152,11 +154,16 @@ def is_broken_code(rest: str, problem: Problem, *, may_be_cut: bool) -> bool:
 
 
 def _is_incomplete(code: str) -> bool:
+    """Return whether code that is no Python only lacks its end."""
+    code = code.rstrip("\n")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return codeop.compile_command(code.rstrip("\n"), symbol="exec") is None
-    except (SyntaxError, ValueError, OverflowError):
+            return codeop.compile_command(code, symbol="exec") is None
+    except SyntaxError as error:
+        lines = code.split("\n")
+        return error.lineno == len(lines) and (error.offset or 0) > len(lines[-1])
+    except (ValueError, OverflowError, RecursionError, MemoryError):
         return False
 
 

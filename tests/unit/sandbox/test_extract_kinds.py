@@ -1,0 +1,320 @@
+"""What of an answer counts: CPython runs the program, and one right (or wrong) solution must pass (or fail)."""
+
+from __future__ import annotations
+
+import random
+import textwrap
+from collections.abc import Callable
+
+import pytest
+
+from evalkit.sandbox import Problem
+from evalkit.sandbox.extract import NO_CODE, SEVERAL, extract, take_code
+from tests.unit.sandbox.test_answers import fenced
+
+pytestmark = pytest.mark.torch_free
+
+
+class Task:
+    """A problem with a right and a wrong body; written by hand."""
+
+    def __init__(self, head: str, name: str, right: str, wrong: str, test: str) -> None:
+        """`head` ends with the docstring; the bodies have its indentation."""
+        self.head, self.name, self.body, self.wrong_body = head, name, right, wrong
+        self.problem = Problem(name, head, f"def check(candidate):\n    {test}\n", name)
+        self.whole, self.wrong = head + right, head + wrong
+
+    def passes(self, completion: str) -> bool:
+        """Whether the tests pass in CPython."""
+        program = f"{self.head}{completion}\n{self.problem.test}\ncheck({self.name})\n"
+        try:
+            exec(compile(program, "program", "exec", dont_inherit=True), {"__name__": "program"})
+        except BaseException:
+            return False
+        return True
+
+
+TASKS = [
+    Task(
+        'def double(xs):\n    """Twice each."""\n',
+        "double",
+        "    return [2 * x for x in xs]\n",
+        "    return [x for x in xs]\n",
+        "assert candidate([1, 2]) == [2, 4]",
+    ),
+    Task(
+        'from typing import List\n\n\ndef runs(xs: List[int]) -> int:\n    """Count the runs.\n\n'
+        '    >>> runs([1, 1])\n    1\n    """\n',
+        "runs",
+        "    count, last = 0, None\n    for x in xs:\n        if x != last:\n            count += 1\n        last = x\n"
+        "    return count\n",
+        "    count = 0\n    for x in xs:\n        count += 1\n    return count\n",
+        "assert candidate([1, 1, 2]) == 2",
+    ),
+    Task(
+        'import math\n\n\ndef text(n):\n    """Describe."""\n',
+        "text",
+        '    lines = """\n  of\n"""\n    def part(m):\n        return math.isqrt(m)\n    return f"{part(n)}{lines}"\n',
+        '    return f"{n} of"\n',
+        "assert candidate(9) == '3\\n  of\\n'",
+    ),
+]
+
+Answer = Callable[[Task], str]
+BREAK = "    return (\n"
+IM_END = "<|im_end|>\n<|im_start|>user\nFix it.<|im_end|>\n<|im_start|>assistant\n"
+FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
+
+PASS: dict[str, Answer] = {
+    # Turns, channels and tokens.
+    "the first of two turns": lambda t: f"{fenced(t.whole)}{IM_END}{fenced(t.wrong)}",
+    "the first of two turns, unclosed": lambda t: f"```python\n{t.whole}{IM_END}{fenced(t.wrong)}",
+    "the final channel": lambda t: f"<|channel|>analysis<|message|>Maybe {fenced(t.wrong)}{FINAL}{fenced(t.whole)}",
+    "the final channel, no fence": lambda t: f"<|channel|>analysis<|message|>So.{FINAL}{t.whole}<|return|>",
+    "the final channel alone": lambda t: f"<|channel|>final<|message|>{fenced(t.whole)}<|return|>",
+    "the final of three channels": lambda t: (
+        "<|channel|>analysis<|message|>A.<|end|><|start|>assistant<|channel|>commentary<|message|>B."
+        f"{FINAL}{fenced(t.whole)}<|end|>"
+    ),
+    "a channel that the template opened": lambda t: f"We need it.{FINAL}{fenced(t.whole)}",
+    "Cohere's thought": lambda t: (
+        f"<|START_THINKING|>{fenced(t.wrong)}<|END_THINKING|><|START_RESPONSE|>{fenced(t.whole)}<|END_RESPONSE|>"
+    ),
+    "a thought with other marks": lambda t: f"◁think▷{fenced(t.wrong)}◁/think▷{fenced(t.whole)}",
+    "a token named in backticks": lambda t: f"Stop at `</s>`\n{fenced(t.whole)}",
+    "a token named between words": lambda t: f"The <|endoftext|> token or </s> is unused.\n{fenced(t.whole)}",
+    "a token named in a sentence": lambda t: f"I follow the [INST] format.\n{fenced(t.whole)}",
+    "HTML's strike": lambda t: f"<b>Now</b> <s>old</s> new:\n{fenced(t.whole)}",
+    "a token in bold": lambda t: f"It is **</s>** now.\n{fenced(t.whole)}",
+    "a token in a list": lambda t: f"- `</s>`\n- <|endoftext|>: the end\n{fenced(t.whole)}",
+    "a token in a docstring": lambda t: fenced(t.whole.replace('"""\n', ' Until\n    <|im_end|>\n    """\n', 1)),
+    "a token in a comment": lambda t: fenced(f"# as <|im_end|> says\n{t.whole}"),
+    "an example of a chat before": lambda t: fenced("hello</s>\n", "text") + fenced(t.whole),
+    **{
+        f"{token} behind {kind}": (lambda t, token=token, code=code: code(t).rstrip() + token)  # type: ignore[misc]
+        for token in (
+            *("<｜end▁of▁sentence｜>", "<s>", "<bos>", "<unk>", "<end>", "[|endofturn|]", "[PAD]", "[PAD][PAD]"),
+            *("<|END_OF_TURN_TOKEN|>", "<end_of_turn>", "<start_of_turn>model\n", "<turn|>", "<｜User｜>Fix it."),
+        )
+        for kind, code in {"a body": lambda t: t.body, "a function": lambda t: t.whole}.items()
+    },
+    **{
+        f"{token} before": (lambda t, token=token: token + fenced(t.whole))  # type: ignore[misc]
+        for token in ("<s>", "<bos>", "<|begin_of_text|>", "<｜Assistant｜>", "[/INST]", "<start_of_turn>model\n")
+    },
+    "<s> before a body": lambda t: f"<s>{t.body}</s>",
+    # What defines.
+    "a test's import before": lambda t: fenced(f"from solution import {t.name}\nassert {t.name}\n") + fenced(t.whole),
+    "a test's import before a body": lambda t: fenced(f"from m import {t.name}\n") + fenced(t.body),
+    "a test's import behind a body": lambda t: fenced(t.body) + fenced(f"from m import {t.name}\n"),
+    "an import in prose before": lambda t: f"from m import {t.name}\n\nThe code is:\n\n{t.whole}",
+    "a lambda of a usage before": lambda t: fenced(f"{t.name} = lambda *a: None\n") + fenced(t.whole),
+    "assigned to itself before": lambda t: fenced(f"{t.name} = {t.name}\n") + fenced(t.whole),
+    "another name for it": lambda t: fenced(f"{t.whole.replace(t.name, 'other')}\n{t.name} = other\n"),
+    **{
+        f"a stub of {rest!r} before {kind}": (  # type: ignore[misc]
+            lambda t, rest=rest, code=code: f"Fill in:\n{fenced(t.head + rest)}so:\n{fenced(code(t))}"
+        )
+        for rest in (
+            *("", "    pass\n", "    ...\n", "    # your code here\n", "    raise NotImplementedError\n"),
+            "    raise NotImplementedError('later')\n",
+        )
+        for kind, code in {
+            "the whole": lambda t: t.whole,
+            "the body": lambda t: t.body,
+            "the body at the margin": lambda t: textwrap.dedent(t.body) if '"""' not in t.body else t.body,
+        }.items()
+    },
+    "a signature before": lambda t: fenced(f"def {t.name}(xs):\n") + fenced(t.whole),
+    "an unclosed stub before": lambda t: f"```python\n{t.head}    pass\n{fenced(t.whole)}",
+    # Words.
+    **{
+        f"{word!r} before {kind}": (lambda t, word=word, code=code: f"{word}\n{code(t)}")  # type: ignore[misc]
+        for word in ("Solution", "assistant\n", "python", "Python3", "Code", "[BEGIN]")
+        for kind, code in {"a function": lambda t: t.whole, "a body": lambda t: t.body}.items()
+    },
+    **{
+        f"{word!r} behind {kind}": (lambda t, word=word, code=code: f"{code(t)}\n{word}\n")  # type: ignore[misc]
+        for word in ("[DONE]", "Explanation", "Wait")
+        for kind, code in {"a function": lambda t: t.whole, "a body": lambda t: t.body}.items()
+    },
+    "MBPP's marks": lambda t: f"[BEGIN]\n{t.whole}[DONE]\n",
+    "a word before a fence behind code": lambda t: f"{t.whole}\n\nWait\n\n{fenced('print(1)')}",
+    "a word within a fence": lambda t: f"```\npython\n{t.whole}```",
+    "a title and an example behind a body": lambda t: f"{t.body}\nExample\n{fenced('print(1)')}",
+    # Bodies.
+    "an output before a body": lambda t: fenced("[1, 2, 3]\n", "") + fenced(t.body),
+    "True before a body": lambda t: fenced("True\n", "") + fenced(t.body),
+    "values before a body": lambda t: fenced("x = 0\ny = x\n", "") + fenced(t.body),
+    "a usage before a body": lambda t: fenced(f"print({t.name}(1))\n") + fenced(t.body),
+    "another language before": lambda t: fenced(f"function {t.name}(a) {{\n  return a;\n}}\n", "js") + fenced(t.body),
+    # Prose behind.
+    "prose behind": lambda t: f"{t.whole}\nThis is it, if you like.\n",
+    "indented prose behind": lambda t: f"{t.body}\n    This is it.\n",
+    "indented prose that begins like code": lambda t: f"{t.whole}\n    if you want, change it:\n",
+    "a whole test and prose behind": lambda t: f"{t.whole}\ndef test():\n    assert {t.name}\n\nIt's done.\n",
+    "indented as a whole": lambda t: (
+        f"Here:\n\n{textwrap.indent(t.whole, '    ')}\n" if '"""\n  ' not in t.body else t.whole
+    ),
+}
+
+FAIL: dict[str, Answer] = {
+    "a right second turn": lambda t: f"{fenced(t.wrong)}{IM_END}{fenced(t.whole)}",
+    "a right second turn after a broken block": lambda t: f"```python\n{t.head}{BREAK}{IM_END}{fenced(t.whole)}",
+    "a right second turn after a broken body": lambda t: f"```python\n{BREAK}{IM_END}{fenced(t.whole)}",
+    "a right second turn after a broken body, closed late": lambda t: f"```\n{BREAK}{IM_END}```\n{t.whole}```\n",
+    "a right second turn after words": lambda t: f"That's all I can't do.{IM_END}{fenced(t.whole)}",
+    "a right second turn, other tokens": lambda t: f"No.</s>[INST] Try. [/INST]{fenced(t.whole)}",
+    "a right second turn, no end token": lambda t: f"No.\n<|user|>\nTry.\n<|assistant|>\n{fenced(t.whole)}",
+    "a right second turn, Gemma": lambda t: f"No.<end_of_turn>\n<start_of_turn>user\nTry.\n{fenced(t.whole)}",
+    "a right second turn, DeepSeek": lambda t: f"No.<｜end▁of▁sentence｜><｜User｜>Try.\n{fenced(t.whole)}",
+    "a turn of the user first": lambda t: f"<|im_start|>user\n{fenced(t.whole)}<|im_end|>",
+    "a right turn after the final channel": lambda t: (
+        f"<|channel|>final<|message|>{fenced(t.wrong)}{FINAL}{fenced(t.whole)}"
+    ),
+    "right in the analysis alone": lambda t: f"<|channel|>analysis<|message|>{fenced(t.whole)}{FINAL}No.",
+    "begun again in an unclosed block": lambda t: f"```python\n{t.head}{BREAK}\nWait.\n{fenced(t.whole)}",
+    "a broken first block": lambda t: f"{fenced(t.head + BREAK)}{fenced(t.whole)}",
+    "a broken first body": lambda t: f"{fenced(BREAK)}{fenced(t.body)}",
+    "a wrong first block": lambda t: f"{fenced(t.wrong)}{fenced(t.whole)}",
+    "a wrong first block behind a stub": lambda t: f"{fenced(t.head)}{fenced(t.wrong)}{fenced(t.whole)}",
+    "a broken first block behind a stub": lambda t: f"{fenced(t.head)}{fenced(t.head + BREAK)}{fenced(t.whole)}",
+    "a wrong first body": lambda t: f"{fenced(t.wrong_body)}{fenced(t.body)}",
+    "a stub alone": lambda t: fenced(t.head),
+    "an import alone": lambda t: fenced(f"from m import {t.name}\n"),
+    "a lambda alone": lambda t: fenced(f"{t.name} = lambda *a: None\n"),
+    "a broken statement behind the body": lambda t: f"{t.body}    return x y z\n    more\n",
+    "a broken branch behind the body": lambda t: f"{t.body}    if x = 3: return 4\n",
+    "a token after an apostrophe": lambda t: f"I can't do 'it'<|im_end|>\n{fenced(t.whole)}",
+    "a token after an open quote": lambda t: f'He said "no<|im_end|>\n<|im_start|>user\n"x"{fenced(t.whole)}',
+    "a token after an open backtick": lambda t: f"Use `x<|im_end|>\n<|im_start|>user `\n{fenced(t.whole)}",
+    "the function again, broken": lambda t: f"{t.whole}\n{t.head}{BREAK}",
+    "another function, broken": lambda t: f"{t.whole}\ndef other(x):\n    return x x\n\nDone.\n",
+    "a class, broken": lambda t: f"{t.whole}\nclass Other:\n    x = = 1\n\nDone.\n",
+    "an import, broken": lambda t: f"{t.whole}\nfrom other import (a b)\n",
+}
+
+
+@pytest.mark.parametrize("kind", PASS)
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_right_solution_is_found(task: Task, kind: str) -> None:
+    answer = PASS[kind](task)
+    for take in (take_code, extract):
+        taken = take(task.problem, answer)
+        assert task.passes(taken.completion), taken
+
+
+@pytest.mark.parametrize("kind", FAIL)
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_nothing_else_is_taken_for_it(task: Task, kind: str) -> None:
+    answer = FAIL[kind](task)
+    for take in (take_code, extract):
+        taken = take(task.problem, answer)
+        assert not task.passes(taken.completion), taken
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_code_that_the_length_limit_cut_is_no_code_of_a_completion(task: Task) -> None:
+    """A model without chat goes on with another function until it is stopped; the first one is whole."""
+    for rest in ("\ndef tail(x):\n    y = (1 +", '\ndef tail(x):\n    """ abc\n    de', "\nclass Tail:\n    def"):
+        answer = task.body + rest
+        assert task.passes(extract(task.problem, answer).completion)
+        assert not task.passes(take_code(task.problem, answer).completion)
+    cut = f"{task.body}\n{task.head}    x = ("
+    assert not task.passes(extract(task.problem, cut).completion)
+
+
+def test_a_definition_is_preferred_to_a_lambda_and_it_is_said() -> None:
+    task = TASKS[0]
+    taken = take_code(task.problem, fenced("double = lambda xs: xs\n") + fenced(task.whole))
+    assert taken.remark == SEVERAL
+    assert take_code(task.problem, fenced(task.head) + fenced(task.whole)).remark == ""
+    assert take_code(task.problem, f"Sorry.<|im_end|>\n{fenced(task.whole)}").remark == NO_CODE
+
+
+def test_a_body_joins_the_stub_that_the_answer_gave() -> None:
+    prose = Problem("prose", '"""Write a function add(a, b)."""\n', "", "add")
+    other = Problem("other", "def add(a, b):\n    '''Add.'''\n", "", "add")
+    for problem in (prose, other):
+        for rest in ("", "    pass\n", "    '''Add.'''\n", "    raise NotImplementedError\n"):
+            answer = fenced(f"def add(x, y):\n{rest}") + fenced("return x + y\n")
+            space: dict[str, Callable[[int, int], int]] = {}
+            exec(problem.prompt + take_code(problem, answer).completion, space)
+            assert space["add"](2, 3) == 5
+
+
+def test_a_method_alone_is_one_where_the_prompt_ends_within_it() -> None:
+    prompt = 'class Account:\n    """An account."""\n\n    def __init__(self, n):\n        """Begin with n."""\n'
+    problem = Problem("class", prompt, "", "Account")
+    for code in ("def __init__(self, n):\n    self.n = n\n", "self.n = n\n", f"{prompt}        self.n = n\n"):
+        for answer in (fenced(code), fenced("a = Account(3)\nprint(a.n)\n") + fenced(code)):
+            space: dict[str, type] = {}
+            exec(prompt + take_code(problem, answer).completion, space)
+            assert space["Account"](3).n == 3
+
+
+def test_an_index_that_looks_like_a_token_is_kept_where_its_name_is_known() -> None:
+    prompt = "PAD = 1\n\n\ndef pad(xs):\n    'The pad.'\n"
+    for code in ("    return xs[PAD]\n", "    return xs[PAD][PAD]\n"):
+        assert extract(Problem("pad", prompt, "", "pad"), code).completion == code
+
+
+def test_an_import_alone_defines_what_was_asked_for() -> None:
+    problem = Problem("prose", '"""Write a function add(a, b)."""\n', "", "add")
+    space: dict[str, Callable[[int, int], int]] = {}
+    exec(take_code(problem, fenced("from operator import add\n") + fenced("print(add(1, 2))\n")).completion, space)
+    assert space["add"](2, 3) == 5
+
+
+SOLUTIONS: list[Callable[[str, str], str]] = [
+    lambda whole, _: fenced(whole),
+    lambda whole, _: fenced(whole, ""),
+    lambda whole, _: f"[PYTHON]\n{whole}[/PYTHON]\n",
+    lambda whole, _: whole,
+    lambda _, body: fenced(body),
+    lambda _, body: fenced(body, ""),
+]
+PROSE = [
+    *(
+        "Sure!\n",
+        "Here is the code:\n\n",
+        "The idea is to use a loop.\n",
+        "Explanation\n",
+        "Note: it's fast\n",
+        "---\n",
+    ),
+    *("`x = 1` is used.\n", "\n\n", "**Usage**\n", "The </s> token\n", "It isn't `<|im_end|>` yet.\n", "1. Do x\n"),
+]
+OTHERS: list[Callable[[Task], str]] = [
+    lambda t: fenced(f"print({t.name})\n"),
+    lambda _: fenced("pip install x\n", "bash"),
+    lambda _: fenced("[1, 2]\n", ""),
+    lambda _: fenced("import math\n"),
+    lambda t: fenced(f"from solution import {t.name}\n"),
+    lambda t: fenced(f"def test_it():\n    assert {t.name}\n"),
+    lambda t: fenced(f">>> {t.name}(1)\n2\n", ""),
+    lambda t: fenced(f"result = {t.name}\n"),
+    lambda t: fenced(t.head),
+    lambda t: fenced(f"{t.head}    pass\n"),
+    lambda t: fenced(f"{t.head}    raise NotImplementedError\n"),
+]
+ENDS = ["", "<|im_end|>", "</s>", "<｜end▁of▁sentence｜>", "[PAD]", "<end_of_turn>\n<start_of_turn>user\nThanks"]
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_one_solution_among_anything_is_judged(seed: int) -> None:
+    draw = random.Random(seed)
+    task, solution = draw.choice(TASKS), draw.choice(SOLUTIONS)
+    around = [
+        "".join(draw.choice(PROSE) if draw.random() < 0.6 else draw.choice(OTHERS)(task) for _ in range(number))
+        for number in (draw.choice((0, 0, 1, 2, 3)), draw.choice((0, 0, 1, 2)))
+    ]
+    end = draw.choice(ENDS)
+    for whole, body, is_right in ((task.whole, task.body, True), (task.wrong, task.wrong_body, False)):
+        answer = f"{around[0]}{solution(whole, body)}{around[1]}{end}"
+        for take in (take_code, extract):
+            taken = take(task.problem, answer)
+            assert task.passes(taken.completion) is is_right, (answer, taken)
+        if end and is_right:
+            behind = f"{answer}\n<|im_start|>user\nAgain.<|im_end|>\n<|im_start|>assistant\n{fenced(task.wrong)}"
+            assert task.passes(take_code(task.problem, behind).completion), behind
