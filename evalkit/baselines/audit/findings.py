@@ -332,11 +332,13 @@ def _duplicates(model: ModelScores) -> Iterable[Finding]:
     for task, rows in by_task.items():
         key = tuple((row.metric, row.value, row.stderr) for row in rows)
         telling = any(0 < row.value < 1 for row in rows) and (len(rows) > 1 or rows[0].stderr is not None)
-        telling = telling and all(row.documents is None for row in rows)  # of few documents many have equal numbers
         other = seen.setdefault(key, task) if telling else task
         if other == task:
             continue
-        if same_documents().get(task) == other or same_documents().get(other) == task:
+        twins = same_documents().get(task) == other or same_documents().get(other) == task
+        if any(row.documents is not None for row in rows) and not (twins and any(t.limit for t in model.tables)):
+            continue  # of few documents many have equal numbers
+        if twins:
             reason = f"the original data hold the documents of {other} again, so the average counts them twice"
         else:
             reason = f"the same numbers as {other}, line {by_task[other][0].line}: copied?"

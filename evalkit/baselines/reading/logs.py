@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 
 from evalkit.baselines.published import (
@@ -268,6 +269,10 @@ class _Reader:
             return True
         if len(cells) > 1 and sum(self._benchmark_by_models(next_line) for _, _, next_line in following) > 1:
             return True  # a table of HTML has no rule below its heading
+        if sum(is_benchmark(cell) for cell in cells) > 1 and any(
+            sum(score_of(cell) is not None for cell in below.cells) > 1 for _, _, below in following[:1]
+        ):
+            return True  # models by benchmarks, in HTML
         return any(
             comparison_role(next_line.before or next_line.cells[0]) != "other"
             and not any(is_metric(c) for c in next_line.cells)
@@ -554,6 +559,19 @@ class _Reader:
         return position
 
 
+def _model_index(lines: list[tuple[int, str]]) -> list[Note]:
+    """Return a note about the scores in what a hub reads of a card; they have neither version nor error."""
+    if not lines or lines[0][1].strip() != "---":
+        return []
+    front = list(takewhile(lambda line: line[1].strip() != "---", lines[1:]))
+    start = next((number for number, text in front if text.startswith("model-index:")), None)
+    if start is None:
+        return []
+    count = sum(number > start and re.match(r"[\s-]*value:\s*\S", text) is not None for number, text in front)
+    text = f"model-index: {count} score{'' if count == 1 else 's'} of the hub's metadata; not read"
+    return [Note(start, text, unread=True)] if count else []
+
+
 def _really_named(model: ModelScores, named: set[str], loaded: set[str], lines: list[tuple[int, str]]) -> ModelScores:
     """Return a model, named by its line where its name is prose; `named` and `loaded` are what lines call models.
 
@@ -594,7 +612,8 @@ def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None 
     named = {event.name for event in reader.events if isinstance(event, ModelHeading) and event.certain}
     loaded = {v for e in reader.events if isinstance(e, Settings) for v in (settings_of(e.text) or {}).values()}
     models = [_really_named(model, named, loaded, lines) for model in models]
+    unread_metadata = _model_index(lines)
     if documents := stated_documents(lines):
         models = [with_documents(model, documents) for model in models]
-    found = sorted([*(notes or []), *reader.notes, *more], key=lambda note: note.line)
+    found = sorted([*(notes or []), *unread_metadata, *reader.notes, *more], key=lambda note: note.line)
     return Log(name, tuple(models), tuple(reader.comparisons), tuple(found), tuple(lines))

@@ -128,3 +128,27 @@ def test_which_way_is_better_ends_no_suite(said: str, tmp_path: Path) -> None:
         "mc1": "0.3500",
         "mc2": "0.5050",
     }
+
+
+def test_scores_of_the_hubs_metadata_are_said_not_to_be_read(tmp_path: Path) -> None:
+    metrics = "    metrics:\n    - type: mc2\n      value: 55.4\n"
+    found = read(f"---\nlicense: mit\nmodel-index:\n- name: Foo-7B\n  results:\n{metrics}---\n{OWN}", tmp_path)
+    assert [(note.line, note.message) for note in found.notes if note.unread] == [
+        (3, "model-index: 1 score of the hub's metadata; not read")
+    ]
+    assert tasks(found) == ["piqa"]
+
+
+def test_a_saved_page_of_a_leaderboard_is_a_table_of_models(tmp_path: Path) -> None:
+    """HTML has no rule below a table's heading."""
+    cells = (
+        ("", "Model", "Average", "AGIEval", "GPT4All", "TruthfulQA", "Bigbench"),
+        ("0", "a/Foo-7B", "55.0", "45.1", "73.2", "60.1", "41.6"),
+        ("1", "a/Bar-7B", "54.0", "44.1", "72.2", "59.1", "40.6"),
+    )
+    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in cells)
+    found = read(f"<html><body><table>{rows}</table></body></html>", tmp_path).baselines
+    assert {b.name: {suite: str(value) for suite, value in b.averages.items()} for b in found} == {
+        "a/Foo-7B": {"gpt4all": "73.2", "agieval": "45.1", "bigbench": "41.6", "truthfulqa": "60.1"},
+        "a/Bar-7B": {"gpt4all": "72.2", "agieval": "44.1", "bigbench": "40.6", "truthfulqa": "59.1"},
+    }
