@@ -62,6 +62,24 @@ def _empty(value: str | None) -> str | None:
     return "holds a NUL character, which no name has" if value.strip() else "is empty; leave it out, or say which"
 
 
+# In an address, or where one is meant: "http://user:secret@host", "//token@host", "user:secret@host".
+_LOGIN = re.compile(r"//[^/?#\s]*@|^[^/?#\s@]+:[^/?#\s@]+@")
+
+
+def _login(value: str | None) -> str | None:
+    """Refuse a password, which names end up beside: folders, records, reports, and the machine's list of processes."""
+    if value is None or not _LOGIN.search(value):
+        return None
+    return (
+        "holds a user's name or password, which would stand in folders, records and reports; give the address without "
+        "it, and have the adapter read it from the environment or a file of yours"
+    )
+
+
+def _no_name(value: str | None) -> str | None:
+    return _empty(value) or _login(value)
+
+
 def _half_a_character(value: str | None) -> str | None:
     found = None if value is None else re.search("[\ud800-\udfff]", value)
     return f"{found[0]!r} is half a character (a lone surrogate), which no tokenizer takes" if found else None
@@ -69,7 +87,9 @@ def _half_a_character(value: str | None) -> str | None:
 
 def _empty_source(values: tuple[str, ...]) -> str | None:
     empty = any(not value.rpartition("=")[2].strip() for value in values)
-    return "is empty; give hub, openmind, samples or a folder" if empty else None
+    if empty:
+        return "is empty; give hub, openmind, samples or a folder"
+    return next(filter(None, map(_login, (value.rpartition("=")[2] for value in values))), None)
 
 
 def _no_text(value: str) -> str | None:
@@ -97,14 +117,18 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
         str,
         Option(
             "Local folder, hub id, or 'tiny' (the built-in model).",
+            refuse=_login,
             missing="give --model FOLDER, --model HUB/ID or --model tiny (the built-in model)",
         ),
     ] = field(name="model")
-    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True, refuse=_empty, gate=True)] = None
+    revision: Annotated[str | None, Option("Revision of a hub model.", or_number=True, refuse=_no_name, gate=True)] = (
+        None
+    )
     adapter: Annotated[
-        str | None, Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER", refuse=_empty, gate=True)
+        str | None,
+        Option("PEFT adapter (LoRA ...) to apply to the model.", metavar="FOLDER", refuse=_no_name, gate=True),
     ] = None
-    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.", refuse=_empty, gate=True)] = None
+    tokenizer: Annotated[str | None, Option("Another tokenizer than the model's.", refuse=_no_name, gate=True)] = None
     loader: Annotated[
         Literal["auto", "openmind", "transformers"], Option("auto, openmind or transformers.", gate=True)
     ] = "auto"

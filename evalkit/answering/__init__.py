@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from evalkit.answering.asked import Call, text_as_asked
 from evalkit.errors import ModelError
-from evalkit.scoring.checked import check_batches, checked_texts
+from evalkit.scoring.checked import by_request, check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.requests import Score, TokenRequest
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
-    from evalkit.store.ledger import Ledger, TextStream
+    from evalkit.store.ledger import Ledger
     from evalkit.store.sections import Prompt
 
 Mark = Literal["cut", "apart", "reused", "missing"]
@@ -240,6 +240,19 @@ class Answerer(Answers, Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class PendingText:
+    """A text that is to be written now; it is itself alone, even where another asks the same.
+
+    Attributes:
+        request: what was asked.
+        prompt: the same as the model sees it.
+    """
+
+    request: TextRequest
+    prompt: Prompt
+
+
 def _nobody(_request: TextRequest, _text: str) -> None:
     """Stand for nobody who wants to be told."""
 
@@ -265,13 +278,13 @@ class Session:
     call: Call | None = None
 
     def scored(
-        self, requests: Sequence[ScoreRequest], encoded: Sequence[TokenRequest], scorer: Scorer
+        self, requests: Sequence[ScoreRequest], encode: Callable[[ScoreRequest], TokenRequest], scorer: Scorer
     ) -> tuple[list[Score], list[int]]:
         """Score what is not kept, and keep it pack by pack.
 
         Args:
             requests: all of them, as they came.
-            encoded: the same as ids; whatever ids stand for, equal ones must mean equal requests.
+            encode: returns one of them as ids; whatever ids stand for, equal ones must mean equal requests.
             scorer: plans packs and computes them, in any order.
 
         Returns:
@@ -280,7 +293,8 @@ class Session:
         Raises:
             ModelError: the requests are not those asked for in this call, or not in their order.
         """
-        self._check("session.scored", requests, encoded)
+        self._check("session.scored", requests)
+        encoded = [encode(request) for request in requests]
         if self.ledger is None:
             return score(scorer, encoded), []
         scores = self.ledger.score(encoded, scorer, _documents(requests))
@@ -289,18 +303,18 @@ class Session:
     def written(
         self,
         requests: Sequence[TextRequest],
-        prompts: Sequence[Prompt],
+        prompt_of: Callable[[TextRequest], Prompt],
         plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
-        compute: Callable[[Sequence[int]], Sequence[str | None]],
+        compute: Callable[[Sequence[PendingText]], Mapping[PendingText, str | None]],
     ) -> tuple[list[str | None], list[int]]:
         """Write what is not kept, and keep it batch by batch; tells ``on_text``.
 
         Args:
             requests: all of them, as they came.
-            prompts: the same as the model sees them; equal ones must mean equal requests.
+            prompt_of: returns one of them as the model sees it; equal prompts must mean equal requests.
             plan: groups prompts into batches: lists of positions.
-            compute: continues the prompts at these positions of ``requests``; None for one that fails. What follows a
-                stop string (``until``) is cut off here.
+            compute: returns the text of each of a batch; None for one that fails. What follows a stop string
+                (``until``) is cut off here.
 
         Returns:
             The texts, and the positions of those that came from another run.
@@ -310,28 +324,35 @@ class Session:
                 ``max_gen_toks`` tokens can be.
         """
 
-        def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
-            for number, positions in batches:
-                yield number, compute(positions)
+        def one_by_one(
+            batches: Iterator[tuple[int, list[PendingText]]],
+        ) -> Iterator[tuple[int, Mapping[PendingText, str | None]]]:
+            for number, batch in batches:
+                yield number, compute(batch)
 
-        return self.written_stream(requests, prompts, plan, one_by_one)
+        return self.written_stream(requests, prompt_of, plan, one_by_one)
 
     def written_stream(
         self,
         requests: Sequence[TextRequest],
-        prompts: Sequence[Prompt],
+        prompt_of: Callable[[TextRequest], Prompt],
         plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
-        stream: TextStream,
+        stream: Callable[
+            [Iterator[tuple[int, list[PendingText]]]], Iterator[tuple[int, Mapping[PendingText, str | None]]]
+        ],
     ) -> tuple[list[str | None], list[int]]:
         """Do as `written` does, for whoever begins batches before others are finished.
 
         Args:
-            requests, prompts, plan: as there; a batch's texts must not depend on what is generated beside it.
-            stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
-                each when it is finished, in any order.
+            requests, prompt_of, plan: as there; a batch's texts must not depend on what is generated beside it.
+            stream: is given (number, batch) when it asks for the next, and yields (number, text of each of that batch)
+                when it is finished, in any order.
         """
-        self._check("session.written", requests, prompts)
+        who = "session.written"
+        self._check(who, requests)
         requests = tuple(requests)  # the answerer may change its list
+        pending = [PendingText(request, prompt_of(request)) for request in requests]
+        prompts = [each.prompt for each in pending]
         told: set[int] = set()
 
         def tell(positions: Iterable[int], texts: Sequence[str | None]) -> None:
@@ -345,26 +366,25 @@ class Session:
         ) -> Iterator[tuple[int, Sequence[str | None]]]:
             asked: dict[int, list[int]] = {}
 
-            def noted() -> Iterator[tuple[int, list[int]]]:
+            def noted() -> Iterator[tuple[int, list[PendingText]]]:
                 for number, positions in batches:
                     asked[number] = positions
-                    yield number, positions
+                    yield number, [pending[position] for position in positions]
 
             source = noted()
             for number, found in stream(source):
                 if number not in asked:
-                    raise ModelError(f"session.written: texts of batch {number!r}, which is not asked for or was given")
+                    raise ModelError(f"{who}: texts of batch {number!r}, which is not asked for or was given")
                 positions = asked.pop(number)
+                given = checked_texts(who, by_request(who, found, [pending[p] for p in positions]), len(positions))
                 texts = [
-                    text_as_asked("session.written", text, requests[position].settings)
-                    for position, text in zip(
-                        positions, checked_texts("session.written", found, len(positions)), strict=True
-                    )
+                    text_as_asked(who, text, requests[position].settings)
+                    for position, text in zip(positions, given, strict=True)
                 ]
                 tell(positions, texts)
                 yield number, texts
             if next(source, None) is not None or asked:
-                raise ModelError(f"session.written: no texts of batch {min(asked)}, and no more come")
+                raise ModelError(f"{who}: no texts of batch {min(asked)}, and no more come")
 
         reused: list[int] = []
         if self.ledger is None:
@@ -380,11 +400,9 @@ class Session:
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused
 
-    def _check(self, who: str, requests: Sequence[Request], given: Sequence[object]) -> None:
+    def _check(self, who: str, requests: Sequence[Request]) -> None:
         if self.call is not None:
             self.call.check(who, requests, None if self.ledger is None else self.ledger.called)
-        if len(given) != len(requests):
-            raise ModelError(f"{who}: {len(requests)} requests, but {len(given)} of them as the model sees them")
 
 
 def _documents(requests: Iterable[Request]) -> list[tuple[str, int]]:

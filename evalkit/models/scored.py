@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.answering import (
     Capabilities,
+    PendingText,
     ScoreRequest,
     Scores,
     Session,
@@ -143,13 +144,15 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Scores:
         """Score all requests of all tasks together, so that they share prefixes across tasks."""
         self._keep_to(session)
-        whole = self.encode([(request.context, request.continuation) for request in requests])
+        pairs = [(request.context, request.continuation) for request in requests]
+        whole = self.encode(pairs)
         encoded = whole.requests
+        ids = dict(zip(pairs, encoded, strict=True))
         # The last token of a request is only predicted, never read.
         longest = int(self.max_length) + 1
         cut = [k for k, ids in enumerate(encoded) if len(ids.context_ids) + len(ids.continuation_ids) > longest]
         with self.running():
-            scores, reused = session.scored(requests, encoded, self.scorer)
+            scores, reused = session.scored(requests, lambda r: ids[r.context, r.continuation], self.scorer)
         numerics = None
         if self._audit_fraction and requests:
             documents = [(request.task, request.doc_id) for request in requests]
@@ -165,35 +168,37 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         shown = [self.in_chat_template(request) for request in requests]
         wanted = generation_requests(shown, session.seed, int(self.max_gen_toks))
         numbered = session.ledger is not None and (self.engine or self._chosen_generator[0]) is not None
-        prompts = [
-            Prompt(
-                request.prompt,
-                {**request.settings, "seed": ours.seed, "sample": ours.sample}
-                if numbered and ours is not None and ours.temperature
-                else request.settings,
-            )
-            for request, ours in zip(shown, wanted, strict=True)
-        ]
+        place = {id(request): position for position, request in enumerate(requests)}
+
+        def prompt_of(request: TextRequest) -> Prompt:
+            position = place[id(request)]
+            seen, ours = shown[position], wanted[position]
+            if numbered and ours is not None and ours.temperature:
+                return Prompt(seen.prompt, {**seen.settings, "seed": ours.seed, "sample": ours.sample})
+            return Prompt(seen.prompt, seen.settings)
+
         rows = session.rows or self.generation_rows
 
-        def generate_batch(positions: Sequence[int]) -> list[str | None]:
+        def generate_batch(batch: Sequence[PendingText]) -> dict[PendingText, str | None]:
+            positions = [place[id(each.request)] for each in batch]
             if session.ledger is not None:
                 # Draws must not depend on how many batches this process has generated before.
                 torch.manual_seed(session.seed + min(positions))
-            return self._generate([shown[p] for p in positions], [wanted[p] for p in positions], rows)
+            texts = self._generate([shown[p] for p in positions], [wanted[p] for p in positions], rows)
+            return dict(zip(batch, texts, strict=True))
 
         cut = self._cut_prompts(shown)
         streams = self._streams(requests, wanted) if requests else None
         if streams is not None:
-            one_each = [request for request in wanted if request is not None]
+            one_each = {id(asked): ours for asked, ours in zip(requests, wanted, strict=True) if ours is not None}
             most = rows
             if self._is_batch_auto:
                 most = MAX_ROWS if self.engine is None else ENGINE_ROWS
             texts, reused = session.written_stream(
-                requests, prompts, plan_texts, lambda batches: self._stream(streams, batches, one_each, most)
+                requests, prompt_of, plan_texts, lambda batches: self._stream(streams, batches, one_each, most)
             )
         else:
-            texts, reused = session.written(requests, prompts, lambda todo: plan_batches(todo, rows), generate_batch)
+            texts, reused = session.written(requests, prompt_of, lambda todo: plan_batches(todo, rows), generate_batch)
         return Texts(texts, {"cut": cut, "reused": reused})
 
     def _keep_to(self, session: Session) -> None:
@@ -323,37 +328,38 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     def _stream(
         self,
         streams: Streams,
-        batches: Iterator[tuple[int, list[int]]],
-        wanted: Sequence[GenerationRequest],
+        batches: Iterator[tuple[int, list[PendingText]]],
+        wanted: Mapping[int, GenerationRequest],
         max_rows: int,
-    ) -> Iterator[tuple[int, list[str | None]]]:
+    ) -> Iterator[tuple[int, dict[PendingText, str | None]]]:
         """Generate batches side by side; yields (number, texts) of each that is finished.
 
         Args:
             streams: generates.
-            batches: (number, positions among ``wanted``), asked for when there is room.
-            wanted: all requests.
+            batches: (number, what is pending), asked for when there is room.
+            wanted: all requests, by the id of what was asked, in their order.
             max_rows: greatest number of texts at once.
         """
-        rows = streams.rows(wanted)
-        row_of = {index: row for row in rows for index in row.indices}
-        begun: dict[int, list[int]] = {}
+        rows = streams.rows(list(wanted.values()))
+        keys = list(wanted)
+        row_of = {keys[index]: row for row in rows for index in row.indices}
+        begun: dict[int, list[PendingText]] = {}
         texts: dict[int, str | None] = {}
         seen: set[int] = set()
 
         def waiting() -> Iterator[GenerationRow]:
-            for number, positions in batches:
-                begun[number] = positions
-                for row in dict.fromkeys(row_of[position] for position in positions):
+            for number, batch in batches:
+                begun[number] = batch
+                for row in dict.fromkeys(row_of[id(each.request)] for each in batch):
                     if id(row) not in seen:
                         seen.add(id(row))
                         yield row
 
-        def finished() -> Iterator[tuple[int, list[str | None]]]:
-            for number, positions in list(begun.items()):
-                if all(id(row_of[position]) in texts for position in positions):
+        def finished() -> Iterator[tuple[int, dict[PendingText, str | None]]]:
+            for number, batch in list(begun.items()):
+                if all(id(row_of[id(each.request)]) in texts for each in batch):
                     del begun[number]
-                    yield number, [texts[id(row_of[position])] for position in positions]
+                    yield number, {each: texts[id(row_of[id(each.request)])] for each in batch}
 
         with self.running():
             for row, text in streams.stream(rows, waiting=waiting(), max_rows=max_rows):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from evalkit.errors import ModelError
 from evalkit.scoring.requests import Score
+
+K = TypeVar("K", bound=Hashable)
 
 ROUNDING_NATS = 0.01
 """How far above 0 rounding can bring the log-probability of a long continuation; more is no log-probability."""
@@ -47,6 +49,32 @@ def checked_texts(who: str, found: Any, count: int) -> list[str | None]:
                 f"{who}: text {place + 1} of {count} is {_shown(text)}; expected a text, or None where it failed"
             )
     return texts
+
+
+def by_request(who: str, found: Any, asked: Sequence[K]) -> list[Any]:
+    """Return answers in the order of what was asked, from a mapping of what was asked to its answer.
+
+    Answers are given by request, not by place: whoever sorts requests on its way cannot give one another's answer.
+
+    Args:
+        who: names for the message who gave them.
+        found: the mapping.
+        asked: its keys.
+
+    Raises:
+        ModelError: it is none, an answer lacks, or is to something else.
+    """
+    if not isinstance(found, Mapping):
+        raise ModelError(
+            f"{who}: expected each request with its answer, as a mapping, found {_shown(found)}; "
+            "return {request: answer, ...}"
+        )
+    lacking = sum(key not in found for key in asked)
+    if lacking:
+        raise ModelError(f"{who}: {lacking} of {len(asked)} request(s) without an answer; each needs one")
+    if len(found) > len(set(asked)):
+        raise ModelError(f"{who}: {len(found)} answers for {len(set(asked))} request(s); give those asked for alone")
+    return [found[key] for key in asked]
 
 
 def check_batches(who: str, batches: Sequence[Sequence[int]], count: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from evalkit.errors import ModelError
-from evalkit.scoring.checked import checked_scores
+from evalkit.scoring.checked import by_request, checked_scores
 from evalkit.scoring.forest import Pack, Rows, Tree
 from evalkit.scoring.packs import Scored
 from evalkit.scoring.plan import PackPlan, requests_sha256
@@ -36,7 +36,7 @@ class RowScorer:
 
     Args:
         name: as the record calls it.
-        score_rows: scores up to ``rows`` requests.
+        score_rows: returns the score of each of up to ``rows`` requests, by request.
         rows: of a pack.
         max_length: longest input in tokens, as ids count them.
 
@@ -45,7 +45,11 @@ class RowScorer:
     """
 
     def __init__(
-        self, name: str, score_rows: Callable[[Sequence[TokenRequest]], Sequence[Score]], rows: int, max_length: int
+        self,
+        name: str,
+        score_rows: Callable[[Sequence[TokenRequest]], Mapping[TokenRequest, Score]],
+        rows: int,
+        max_length: int,
     ) -> None:
         for what, number in (("rows", rows), ("max_length", max_length)):
             if number < 1:
@@ -86,5 +90,6 @@ class RowScorer:
             target = tuple(rows.targets[row].tolist())
             whole = (*rows.inputs[row].tolist(), target[-1])
             asked.append(TokenRequest(whole[: len(whole) - len(target)], target))
-        scores = checked_scores(self.name, self._score_rows(asked), len(asked))
+        given = by_request(self.name, self._score_rows(tuple(asked)), asked)
+        scores = checked_scores(self.name, given, len(asked))
         return lambda: Scored(chosen, [logprob for logprob, _ in scores], [greedy for _, greedy in scores])

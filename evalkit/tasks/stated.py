@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, did_you_mean
 from evalkit.suites import find_task, suite_fault
 from evalkit.yaml_files import shown
 
@@ -37,11 +37,17 @@ def check_written(where: str, written: Mapping[str, Any], registered: Mapping[st
     entries = written.get("metric_list")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{where}: metric_list: expected a list of metrics, found {shown(entries)}")
+    has_own = written.get("process_results") is not None
     for place, entry in enumerate(entries, start=1):
         metric = entry.get("metric") if isinstance(entry, dict) else None
         if not isinstance(metric, str) or not metric:
             raise ConfigError(
                 f"{where}: metric_list: item {place}: expected 'metric: <its name>', found {shown(entry)}"
+            )
+        if not has_own and metric not in registered and not entry.get("hf_evaluate"):
+            raise ConfigError(
+                f"{where}: metric_list: '{metric}' is no metric of lm-eval's{did_you_mean(metric, registered)}; name "
+                "one, or make it in a function of your own (process_results)"
             )
         lacking = next((key for key in ("aggregation", "higher_is_better") if key not in entry), None)
         if lacking is not None and metric not in registered:

@@ -318,9 +318,9 @@ def test_a_run_whose_record_cannot_be_read_says_how_to_go_on_once_that_is_mended
     folder = newest(tmp_path)
     assert not (folder / "run.json").exists()
     assert said == (
-        f"error: {folder}: not finished, since its record could not be read again: boolq: a document is wrong; what "
-        f"was computed is kept: once that is mended, give the same command with --fresh --reuse {folder}, which takes over "
-        "the answers to equal requests"
+        f"error: {folder}: not finished, since its record could not be read again: boolq: a document is wrong; "
+        f"what was computed is kept: once that is mended, give the same command with --fresh --reuse {folder}, which "
+        "takes over the answers to equal requests"
     )
     # It is mended where it was wrong: in evalkit's code, or in a task's or a suite's file.
     monkeypatch.setattr(f"evalkit.store.identity.{digest}", lambda *_: "0" * 64)

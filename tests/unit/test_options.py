@@ -220,6 +220,31 @@ def test_a_program_is_refused_as_a_file_is() -> None:
             make()
 
 
+LOGINS = ("http://user:secret@host:8000/v1", "https://secret@host", "//user:secret@host", "user:secret@host/v1")
+
+
+@pytest.mark.parametrize("address", LOGINS)
+@pytest.mark.parametrize("option", ["--model", "--tokenizer", "--adapter", "--revision", "--data", "gate", "file"])
+def test_a_password_in_an_address_is_refused_and_stands_nowhere(tmp_path: Path, option: str, address: str) -> None:
+    output = tmp_path / "out"
+    words = ["run", "--model", "m", option, address, "--output", str(output)]
+    if option == "gate":
+        words = ["gate", "--run-model", address, "--baseline", str(tmp_path)]
+    elif option == "file":
+        (tmp_path / "run.yaml").write_text(f"suite: gpt4all\nmodel: {address}\n", encoding="utf-8")
+        words = ["run", "--config", str(tmp_path / "run.yaml"), "--output", str(output)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "holds a user's name or password" in result.stderr
+    assert (result.stderr.count("\n"), "secret" in result.output) == (1, False)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["http://host:8000/v1@2", "org/name", "me@work/model", "C:/a/b@c", "http://[::1]:80"])
+def test_an_address_without_a_password_is_a_name(name: str) -> None:
+    assert ModelConfig(name=name).name == name
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.answering import Capabilities, ScoreRequest, Scores, Session, TextRequest, Texts, Work
+from evalkit.answering import Capabilities, PendingText, ScoreRequest, Scores, Session, TextRequest, Texts, Work
 from evalkit.answering.asking import abilities_of, ask_scores, ask_texts, chat_template_of, description_of, work_of
 from evalkit.errors import ModelError
 from evalkit.scoring.requests import TokenRequest
@@ -44,24 +44,28 @@ class Elsewhere:
         self.asked = 0
 
     def scores(self, requests: Sequence[ScoreRequest], session: Session) -> Any:
-        ids = [TokenRequest((1,), tuple(r.continuation.encode())) for r in requests]
-        found, reused = session.scored(requests, ids, RowScorer("ours", self._rows, rows=4, max_length=99))
+        scorer = RowScorer("ours", self._rows, rows=4, max_length=99)
+        found, reused = session.scored(requests, lambda r: TokenRequest((1,), tuple(r.continuation.encode())), scorer)
         return self.wrong_scores(Scores(found, {"reused": reused}))
 
     def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
-        prompts = [Prompt(request.prompt, request.settings) for request in requests]
         found, reused = session.written(
             requests,
-            prompts,
+            lambda request: Prompt(request.prompt, request.settings),
             lambda todo: self.plan([[k] for k in range(len(todo))]),
-            lambda batch: self.batch([requests[k].prompt[-1] for k in batch]),
+            lambda batch: by_key(batch, self.batch([pending.prompt.context[-1] for pending in batch])),
         )
         return Texts(found, {"reused": reused})
 
     def _rows(self, rows: Sequence[TokenRequest]) -> Any:
         self.asked += len(rows)
         numbers = [int(bytes(row.continuation_ids)) for row in rows]
-        return self.rows([(-float(k), k % 2 == 0) for k in numbers])
+        return by_key(rows, self.rows([(-float(k), k % 2 == 0) for k in numbers]))
+
+
+def by_key(keys: Sequence[Any], given: Any) -> Any:
+    """Answers by what was asked; one too many is to something else, and what is no list is handed over as it is."""
+    return dict(zip([*keys, "something else"], given, strict=False)) if isinstance(given, list) else given
 
 
 def ask(folder: Path, answerer: Any, what: str = "scores") -> list[Any]:
@@ -250,6 +254,77 @@ def test_requests_come_to_the_session_as_they_were_asked(tmp_path: Path, asked: 
     assert asked == before
     assert results_in(tmp_path) == 0
     assert (tmp_path / "journal.jsonl").read_text().count("\n") == 1  # the header: no plan of wrong requests
+
+
+class Shuffling(Elsewhere):
+    """Sorts whatever it is given on its way, and says whose each answer is."""
+
+    def __init__(self, order: Callable[[Any], list[Any]]) -> None:
+        super().__init__()
+        self.order = order
+
+    def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
+        return Texts(
+            session.written(
+                requests,
+                lambda request: Prompt(request.prompt, request.settings),
+                lambda todo: self.order([self.order(range(len(todo)))]),
+                lambda batch: {pending: pending.request.prompt[-1] for pending in self.order(batch)},
+            )[0]
+        )
+
+    def _rows(self, rows: Sequence[TokenRequest]) -> Any:
+        numbers = {row: int(bytes(row.continuation_ids)) for row in self.order(rows)}
+        return {row: (-float(number), number % 2 == 0) for row, number in numbers.items()}
+
+
+@pytest.mark.parametrize("order", [lambda x: list(reversed(x)), lambda x: sorted(x, key=repr), list])
+@pytest.mark.parametrize("kept", [True, False])
+def test_answers_are_taken_by_request_in_whatever_order_they_come(
+    order: Callable[[Any], list[Any]], *, kept: bool
+) -> None:
+    session = Session(Ledger(Nowhere())) if kept else Session()
+    assert list(ask_scores(Shuffling(order), SCORES, session).answers) == RIGHT_SCORES
+    session = Session(Ledger(Nowhere())) if kept else Session()
+    # Equal prompts are themselves alone: each of the samples has its own text.
+    assert list(ask_texts(Shuffling(order), SAMPLES, session).answers) == ["0"] * 4 + ["1"] * 4
+
+
+def test_equal_prompts_are_different_requests() -> None:
+    written: list[int] = []
+
+    class Drawing(Elsewhere):
+        def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
+            def compute(batch: Sequence[PendingText]) -> dict[PendingText, str | None]:
+                written.append(len({*batch}))
+                return {pending: str(pending.request.sample) for pending in reversed(batch)}
+
+            prompt = Prompt("p", {})
+            return Texts(session.written(requests, lambda _: prompt, lambda todo: [range(len(todo))], compute)[0])
+
+    assert list(ask_texts(Drawing(), SAMPLES, Session()).answers) == ["0", "1", "2", "3"] * 2
+    assert written == [8]
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        (lambda batch: ["a"] * len(batch), "expected each request with its answer, as a mapping, found ['a', 'a']"),
+        (lambda batch: {pending.prompt.context: "a" for pending in batch}, "2 of 2 request(s) without an answer"),
+        (lambda batch: {batch[0]: "a"}, "1 of 2 request(s) without an answer"),
+        (lambda batch: {**dict.fromkeys(batch, "a"), 3: "a"}, "3 answers for 2 request(s); give those asked for alone"),
+    ],
+)
+def test_answers_that_do_not_say_whose_they_are_are_refused(answers: Callable[[Any], Any], says: str) -> None:
+    class Listing(Elsewhere):
+        def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
+            prompt_of = lambda r: Prompt(r.prompt, r.settings)  # noqa: E731
+            return Texts(session.written(requests, prompt_of, lambda todo: [range(len(todo))], answers)[0])
+
+    with pytest.raises(ModelError) as error:
+        ask_texts(Listing(), TEXTS[:2], Session(Ledger(Nowhere())))
+    assert str(error.value).startswith(f"session.written: {says}")
+    assert "\n" not in str(error.value)
 
 
 def test_requests_that_are_equal_are_the_same_ones() -> None:

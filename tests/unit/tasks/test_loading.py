@@ -284,6 +284,12 @@ def test_a_metric_that_lm_eval_does_not_know_says_both(said: str, configs: Path)
     assert refused(configs).startswith(f"metric_list: 'mc3' says no {lacking}, and is no metric of lm-eval's")
 
 
+def test_a_metric_that_nobody_makes_is_named(configs: Path) -> None:
+    use_metric(configs, "accc", "aggregation", "higher_is_better")
+    change(configs / "tasks/gpt4all/boolq.yaml", "process_results: !function evalkit.tasks.gpt4all.boolq_results\n", "")
+    assert refused(configs).startswith("metric_list: 'accc' is no metric of lm-eval's; did you mean 'acc'?; name one")
+
+
 def test_a_metric_whose_default_is_a_mean_of_which_more_is_better_need_not_say_so(configs: Path) -> None:
     use_metric(configs, "acc_norm")
     assert set(load_lm_eval_tasks(["boolq"], SAMPLES)["tasks"]) == {"boolq"}
