@@ -395,7 +395,7 @@ class Session:
                 for position, text in zip(batches[number], found, strict=True):
                     texts[position] = text
         else:
-            texts = self.ledger.generate_stream(prompts, plan, stream_and_tell, _documents(requests))
+            texts = self.ledger.generate(prompts, plan, stream_and_tell, _documents(requests))
             reused = list(self.ledger.reused)
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused

@@ -50,9 +50,6 @@ from evalkit.store.sections import (
     stored_values,
 )
 
-TextStream = Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Sequence[str | None]]]]
-"""Generates the batches that it is given; see `Ledger.generate_stream`."""
-
 
 class ProgressWatch(Protocol):
     """Who is told of the progress, as `evalkit.evaluation.progress.Progress` is."""
@@ -177,7 +174,7 @@ class Ledger:
         self,
         prompts: Sequence[Prompt],
         plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
-        compute: Callable[[Sequence[int]], Sequence[str | None]],
+        stream: Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Sequence[str | None]]]],
         documents: Sequence[tuple[str, int]] = (),
     ) -> list[str | None]:
         """Return the continuations of all prompts, in their order; None where generation failed.
@@ -185,33 +182,9 @@ class Ledger:
         Args:
             prompts: all of them; repetitions are generated separately.
             plan: groups prompts into batches: lists of positions.
-            compute: generates one batch, given as positions among ``prompts``; None where that fails.
-            documents: (task, doc_id) of each prompt; see `score`.
-
-        Raises:
-            StoreError: the journal belongs to other prompts, or the disk failed.
-        """
-
-        def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
-            for number, positions in batches:
-                yield number, compute(positions)
-
-        return self.generate_stream(prompts, plan, one_by_one, documents)
-
-    def generate_stream(
-        self,
-        prompts: Sequence[Prompt],
-        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
-        stream: TextStream,
-        documents: Sequence[tuple[str, int]] = (),
-    ) -> list[str | None]:
-        """Do as `generate` does, with batches that are begun before others are finished.
-
-        Args:
-            prompts: all of them.
-            plan: as there; a batch's texts must not depend on what is generated beside it.
-            stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
-                each when it is finished, in any order. What it has begun is given up where the run shall stop.
+            stream: is given (number, positions among ``prompts``) of each batch when it asks for the next, and yields
+                (number, texts) of each when it is finished, in any order; a text is None where that fails. What it has
+                begun is given up where the run shall stop.
             documents: (task, doc_id) of each prompt; see `score`.
 
         Raises:

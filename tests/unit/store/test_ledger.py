@@ -6,7 +6,7 @@ import errno
 import math
 import random
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,6 +99,16 @@ def answer(positions: Sequence[int]) -> list[str | None]:
     return [f"{PROMPTS[position].context} answered with {positions}\n\u2028" for position in positions]
 
 
+def one_by_one(compute: Callable[[Sequence[int]], Sequence[str | None]]) -> Any:
+    """A stream that makes each batch when it is asked for."""
+
+    def stream(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
+        for number, positions in batches:
+            yield number, compute(positions)
+
+    return stream
+
+
 def open_ledger(path: Path, **options: Any) -> tuple[Journal, Ledger]:
     if path.exists():
         found, records = Journal.open_(path)
@@ -112,7 +122,7 @@ def work(path: Path, scorer: FakeScorer | None = None, **options: Any) -> tuple[
     opened, ledger = open_ledger(path, **options)
     with opened:
         scores = ledger.score(make_requests(20), scorer or FakeScorer())
-        return scores, ledger.generate(PROMPTS, plan_pairs, answer)
+        return scores, ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
 
 
 @pytest.fixture
@@ -159,7 +169,7 @@ def test_finished_journal_computes_nothing(path: Path) -> None:
     opened, ledger = open_ledger(path)
     with opened:
         assert ledger.score(make_requests(20), scorer) == whole[0]
-        assert ledger.generate(PROMPTS, plan_pairs, never) == whole[1]
+        assert ledger.generate(PROMPTS, plan_pairs, one_by_one(never)) == whole[1]
     assert path.read_bytes() == before
 
 
@@ -238,7 +248,7 @@ def test_failed_generation_is_kept_as_failed(path: Path) -> None:
     for _ in range(2):
         opened, ledger = open_ledger(path)
         with opened:
-            texts = ledger.generate(PROMPTS[:3], plan_pairs, lambda positions: [None for _ in positions])
+            texts = ledger.generate(PROMPTS[:3], plan_pairs, one_by_one(lambda positions: [None for _ in positions]))
         assert texts == [None, None, None]
 
 
@@ -254,14 +264,14 @@ def test_other_requests_are_refused(path: Path) -> None:
     with opened:
         ledger.score(make_requests(20), FakeScorer())
         with pytest.raises(StoreError, match="made for other requests"):
-            ledger.generate(PROMPTS[1:], plan_pairs, answer)
+            ledger.generate(PROMPTS[1:], plan_pairs, one_by_one(answer))
 
 
 def test_other_order_of_calls_is_refused(path: Path) -> None:
     work(path)
     opened, ledger = open_ledger(path)
     with opened, pytest.raises(StoreError, match="has log-likelihoods where texts are wanted"):
-        ledger.generate(PROMPTS, plan_pairs, answer)
+        ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
 
 
 def rewrite(path: Path, change: Any) -> None:
@@ -281,7 +291,7 @@ def test_a_plan_that_does_not_fit_its_hash_is_refused(path: Path) -> None:
         with pytest.raises(StoreError, match="not the one that was hashed"):
             ledger.score(make_requests(20), FakeScorer())
         with pytest.raises(StoreError, match="not the one that was hashed"):
-            ledger.generate(PROMPTS, plan_pairs, answer)
+            ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
 
 
 @pytest.mark.parametrize(
@@ -347,13 +357,13 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     opened, ledger = open_ledger(old)
     with opened:
         taken = ledger.score(make_requests(10), FakeScorer(bad=[4]))
-        ledger.generate(PROMPTS[:4], plan_pairs, answer)
+        ledger.generate(PROMPTS[:4], plan_pairs, one_by_one(answer))
     path = tmp_path / "new"
     scorer = FakeScorer()
     opened, ledger = open_ledger(path, source=source_of(old))
     with opened:
         scores = ledger.score(make_requests(20), scorer)
-        texts = ledger.generate(PROMPTS, plan_pairs, answer)
+        texts = ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
     assert [scores[n] for n in range(10) if n != 4] == [taken[n] for n in range(10) if n != 4]
     assert not math.isnan(scores[4][0]), "a failed score is computed anew"
     assert len(scorer.computed) == 4  # 11 requests in packs of 3
@@ -364,7 +374,7 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     opened, ledger = open_ledger(path)
     with opened:
         assert ledger.score(make_requests(20), again) == scores
-        assert ledger.generate(PROMPTS, plan_pairs, answer) == texts
+        assert ledger.generate(PROMPTS, plan_pairs, one_by_one(answer)) == texts
     assert [section.reused for section in ledger.describe().sections] == [9, 4]
     assert ledger.reused == [0, 1, 2, 3]
 
@@ -382,7 +392,7 @@ def test_sampled_texts_are_not_reused(tmp_path: Path) -> None:
             options = {"source": source_of(tmp_path / "old")}
         opened, ledger = open_ledger(tmp_path / name, **options)
         with opened:
-            ledger.generate(prompts, plan_pairs, answer)
+            ledger.generate(prompts, plan_pairs, one_by_one(answer))
     assert ledger.reused == [2]
 
 
@@ -463,11 +473,11 @@ def test_texts_that_are_finished_in_any_order_are_kept_and_made_once(
         with opened:
             if 0 <= stop < len(PROMPTS) - kept or stop == 0:
                 with pytest.raises(KeyboardInterrupt):
-                    ledger.generate_stream(PROMPTS, lambda _, plan=plan: plan, stream)
+                    ledger.generate(PROMPTS, lambda _, plan=plan: plan, stream)
                 assert len(finished) == kept + stop, number
             else:
                 try:
-                    texts = ledger.generate_stream(PROMPTS, lambda _, plan=plan: plan, stream)
+                    texts = ledger.generate(PROMPTS, lambda _, plan=plan: plan, stream)
                 except KeyboardInterrupt:  # it stops where it is finished
                     assert len(finished) == len(PROMPTS)
     assert texts == alone(range(len(PROMPTS)))
