@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.errors import StoreError
-from evalkit.records.model import Work, WorkSection
+from evalkit.records.model import WorkDone, WorkSection
 from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, iter_packs
 from evalkit.scoring.plan import PackPlan
@@ -40,7 +40,7 @@ from evalkit.store.journal import Record
 from evalkit.store.sections import (
     SCORES,
     TEXTS,
-    Prompt,
+    RenderedPrompt,
     Section,
     Source,
     prompt_keys,
@@ -172,8 +172,8 @@ class Ledger:
 
     def generate(
         self,
-        prompts: Sequence[Prompt],
-        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        prompts: Sequence[RenderedPrompt],
+        plan: Callable[[Sequence[RenderedPrompt]], Sequence[Sequence[int]]],
         stream: Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Sequence[str | None]]]],
         documents: Sequence[tuple[str, int]] = (),
     ) -> list[str | None]:
@@ -242,9 +242,9 @@ class Ledger:
         """Tell who watches that the run ends before its end."""
         self._watching.stop()
 
-    def describe(self) -> Work:
+    def describe(self) -> WorkDone:
         """Return what the record says about the work: by section how many requests, batches and splits."""
-        return Work(
+        return WorkDone(
             reused_from=next((section.reused["from"] for section in self.sections if section.reused), None),
             sections=tuple(
                 WorkSection(

@@ -26,7 +26,7 @@ from evalkit.store import journal
 from evalkit.store.journal import Journal
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import (
-    Prompt,
+    RenderedPrompt,
     Section,
     Source,
     plan_batches,
@@ -87,10 +87,10 @@ def make_requests(count: int, first: int = 0) -> list[TokenRequest]:
     return [TokenRequest((1, 2, n % 7), (n + 10, 5)) for n in range(first, first + count)]
 
 
-PROMPTS = [Prompt(f"prompt {n % 5}", {"until": ["\n"], "max_gen_toks": 8}) for n in range(8)]
+PROMPTS = [RenderedPrompt(f"prompt {n % 5}", {"until": ["\n"], "max_gen_toks": 8}) for n in range(8)]
 
 
-def plan_pairs(prompts: Sequence[Prompt]) -> list[list[int]]:
+def plan_pairs(prompts: Sequence[RenderedPrompt]) -> list[list[int]]:
     order = sorted(range(len(prompts)), key=lambda n: -len(prompts[n].context))
     return [order[k : k + 2] for k in range(0, len(order), 2)]
 
@@ -386,7 +386,11 @@ def test_everything_reused_computes_nothing(tmp_path: Path) -> None:
 
 
 def test_sampled_texts_are_not_reused(tmp_path: Path) -> None:
-    prompts = [Prompt("a", {"do_sample": True}), Prompt("a", {"temperature": 0.8}), Prompt("a", {"do_sample": False})]
+    prompts = [
+        RenderedPrompt("a", {"do_sample": True}),
+        RenderedPrompt("a", {"temperature": 0.8}),
+        RenderedPrompt("a", {"do_sample": False}),
+    ]
     for name, options in (("old", {}), ("new", {"source": None})):
         if name == "new":
             options = {"source": source_of(tmp_path / "old")}
@@ -422,7 +426,7 @@ def test_keys_tell_requests_apart() -> None:
 
 
 def test_repeated_prompts_have_keys_of_their_own() -> None:
-    keys = prompt_keys([*PROMPTS, Prompt("prompt 0", {"until": []})])
+    keys = prompt_keys([*PROMPTS, RenderedPrompt("prompt 0", {"until": []})])
     assert len(set(keys)) == len(keys)
 
 
@@ -487,10 +491,16 @@ def test_texts_that_are_finished_in_any_order_are_kept_and_made_once(
 def test_a_text_a_batch_but_equal_ones_together() -> None:
     long = "the same beginning " * 20
     prompts = [
-        Prompt("short", {}), Prompt(long + "b", {}), Prompt("a longer one", {}), Prompt(long + "a", {}),
-        Prompt("short", {}), Prompt("short", {"temperature": 1.0}), Prompt("short", {"temperature": 1.0}),
-        Prompt("short", {"temperature": 1.0, "sample": 1}), Prompt("short", {"temperature": 1.0, "sample": 1}),
-    ]  # fmt: skip
+        RenderedPrompt("short", {}),
+        RenderedPrompt(long + "b", {}),
+        RenderedPrompt("a longer one", {}),
+        RenderedPrompt(long + "a", {}),
+        RenderedPrompt("short", {}),
+        RenderedPrompt("short", {"temperature": 1.0}),
+        RenderedPrompt("short", {"temperature": 1.0}),
+        RenderedPrompt("short", {"temperature": 1.0, "sample": 1}),
+        RenderedPrompt("short", {"temperature": 1.0, "sample": 1}),
+    ]
     batches = plan_texts(prompts)
     assert [batch for batch in batches if len(batch) > 1] == [[0, 4], [7, 8]]
     assert sorted(position for batch in batches for position in batch) == list(range(len(prompts)))
@@ -499,7 +509,7 @@ def test_a_text_a_batch_but_equal_ones_together() -> None:
 
 
 def test_batches_hold_every_prompt_once_and_one_kind_of_settings() -> None:
-    prompts = [Prompt("x" * (n % 6), {"until": ["a" if n % 3 else "b"]}) for n in range(23)]
+    prompts = [RenderedPrompt("x" * (n % 6), {"until": ["a" if n % 3 else "b"]}) for n in range(23)]
     batches = plan_batches(prompts, 4)
     assert sorted(position for batch in batches for position in batch) == list(range(23))
     assert all(len(batch) <= 4 for batch in batches)
