@@ -13,7 +13,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,13 @@ def install(clock: Clock) -> None:
         clock.ledger += time.perf_counter() - started
         return scores
 
-    def timed_generate(self: Ledger, prompts: Any, plan: Any, compute: Any, documents: Any) -> Any:
+    def timed_generate(self: Ledger, prompts: Any, plan: Any, stream: Any, documents: Any) -> Any:
+        def timed_stream(batches: Any) -> Iterator[Any]:
+            made = stream(batches)
+            yield from iter(lambda: clock.timed_model(next)(made, None), None)
+
         started = time.perf_counter()
-        texts = generate(self, prompts, plan, clock.timed_model(compute), documents)
+        texts = generate(self, prompts, plan, timed_stream, documents)
         clock.ledger += time.perf_counter() - started
         return texts
 

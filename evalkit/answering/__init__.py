@@ -29,7 +29,7 @@ from evalkit.scoring.requests import Score, TokenRequest
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
     from evalkit.store.ledger import Ledger
-    from evalkit.store.sections import Prompt
+    from evalkit.store.sections import RenderedPrompt
 
 Mark = Literal["cut", "apart", "reused", "missing"]
 """What happened to a request: ``cut``: its beginning had no place in the context. ``apart``: context and continuation
@@ -142,7 +142,7 @@ class Work:
 
 
 class ModelsIdentity(TypedDict):
-    """What every answerer says of that which its answers depend on; `Identity` has what not all have."""
+    """What every answerer says of that which its answers depend on; `AnswererIdentity` has what not all have."""
 
     model: Mapping[str, object]  # with "model_fingerprint" and "loader"
     tokenizer: Mapping[str, object]
@@ -151,7 +151,7 @@ class ModelsIdentity(TypedDict):
     dtype: str
 
 
-class Identity(ModelsIdentity, total=False):
+class AnswererIdentity(ModelsIdentity, total=False):
     """What answers depend on, in the groups that `evalkit.store.identity.REUSED` names; JSON values.
 
     ``model``, ``tokenizer`` and ``generation`` have the keys that `evalkit.records.identity` declares, or some of them.
@@ -166,7 +166,7 @@ class Described(TypedDict):
     loader: str
     device: str
     dtype: str
-    identity: Identity
+    identity: AnswererIdentity
     versions: Mapping[str, str | None]
 
 
@@ -250,7 +250,7 @@ class PendingText:
     """
 
     request: TextRequest
-    prompt: Prompt
+    prompt: RenderedPrompt
 
 
 def _nobody(_request: TextRequest, _text: str) -> None:
@@ -303,8 +303,8 @@ class Session:
     def written(
         self,
         requests: Sequence[TextRequest],
-        prompt_of: Callable[[TextRequest], Prompt],
-        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        prompt_of: Callable[[TextRequest], RenderedPrompt],
+        plan: Callable[[Sequence[RenderedPrompt]], Sequence[Sequence[int]]],
         compute: Callable[[Sequence[PendingText]], Mapping[PendingText, str | None]],
     ) -> tuple[list[str | None], list[int]]:
         """Write what is not kept, and keep it batch by batch; tells ``on_text``.
@@ -335,8 +335,8 @@ class Session:
     def written_stream(
         self,
         requests: Sequence[TextRequest],
-        prompt_of: Callable[[TextRequest], Prompt],
-        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
+        prompt_of: Callable[[TextRequest], RenderedPrompt],
+        plan: Callable[[Sequence[RenderedPrompt]], Sequence[Sequence[int]]],
         stream: Callable[
             [Iterator[tuple[int, list[PendingText]]]], Iterator[tuple[int, Mapping[PendingText, str | None]]]
         ],
@@ -395,7 +395,7 @@ class Session:
                 for position, text in zip(batches[number], found, strict=True):
                     texts[position] = text
         else:
-            texts = self.ledger.generate_stream(prompts, plan, stream_and_tell, _documents(requests))
+            texts = self.ledger.generate(prompts, plan, stream_and_tell, _documents(requests))
             reused = list(self.ledger.reused)
         tell(range(len(texts)), texts)  # those that were there before
         return texts, reused

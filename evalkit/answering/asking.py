@@ -21,11 +21,11 @@ import msgspec
 
 from evalkit.answering import (
     Answerer,
+    AnswererIdentity,
     Answers,
     Capabilities,
     Described,
     FullyDescribed,
-    Identity,
     Mark,
     ScoreRequest,
     Scores,
@@ -99,7 +99,7 @@ def description_of(answerer: Answerer) -> FullyDescribed:
     with explained(answerer, who):
         found = answerer.describe()
         _check_keys(who, found, Described, "")
-        _check_keys(who, found["identity"], Identity, "identity.")
+        _check_keys(who, found["identity"], AnswererIdentity, "identity.")
         for name in ("loader", "device", "dtype"):
             _check_word(who, name, found[name])
         try:

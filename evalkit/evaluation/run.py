@@ -28,8 +28,7 @@ from evalkit.paths import user_path
 from evalkit.records.asked import Asked
 from evalkit.records.facts import Numerics, RequestCounts, ScorerFacts
 from evalkit.records.identity import Identity
-from evalkit.records.model import RunFacts, RunRecord
-from evalkit.records.model import Work as WorkDone
+from evalkit.records.model import RunFacts, RunRecord, WorkDone
 from evalkit.records.samples import Sample, disputed_programs
 from evalkit.report.run_report import disputed_text, requests_text, run_report
 from evalkit.results.writing import part, write_run

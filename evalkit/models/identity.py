@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evalkit.answering import Identity
+from evalkit.answering import AnswererIdentity
 from evalkit.models import fingerprint, tiny
 from evalkit.scoring.stopping import end_ids
 
@@ -57,7 +57,7 @@ class LoadedIdentity:
     ignored: tuple[str, ...]
     engine: str | None
 
-    def to_dict(self) -> Identity:
+    def to_dict(self) -> AnswererIdentity:
         """Return it in named groups of JSON values; `evalkit.store.identity.REUSED` names those groups."""
         return {
             "model": {

@@ -43,7 +43,7 @@ from evalkit.scoring.parts import is_out_of_memory
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
 from evalkit.scoring.schedule import GenerationRow
-from evalkit.store.sections import FailedText, Prompt, plan_batches, plan_texts
+from evalkit.store.sections import FailedText, RenderedPrompt, plan_batches, plan_texts
 from evalkit.streams import redirected, target_of
 
 # Rows of a generated batch where the batch size is ``auto``.
@@ -170,12 +170,12 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         numbered = session.ledger is not None and (self.engine or self._chosen_generator[0]) is not None
         place = {id(request): position for position, request in enumerate(requests)}
 
-        def prompt_of(request: TextRequest) -> Prompt:
+        def prompt_of(request: TextRequest) -> RenderedPrompt:
             position = place[id(request)]
             seen, ours = shown[position], wanted[position]
             if numbered and ours is not None and ours.temperature:
-                return Prompt(seen.prompt, {**seen.settings, "seed": ours.seed, "sample": ours.sample})
-            return Prompt(seen.prompt, seen.settings)
+                return RenderedPrompt(seen.prompt, {**seen.settings, "seed": ours.seed, "sample": ours.sample})
+            return RenderedPrompt(seen.prompt, seen.settings)
 
         rows = session.rows or self.generation_rows
 

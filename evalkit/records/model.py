@@ -57,7 +57,7 @@ class WorkSection(Part, frozen=True, kw_only=True):
     """Pack number to number of parts, for packs that were split because memory ran out."""
 
 
-class Work(Part, frozen=True, kw_only=True):
+class WorkDone(Part, frozen=True, kw_only=True):
     """How the work was done."""
 
     reused_from: str | None = None
@@ -66,7 +66,7 @@ class Work(Part, frozen=True, kw_only=True):
     """In the order of the calls."""
 
 
-class Session(Part, frozen=True, kw_only=True, omit_defaults=True):
+class RunSession(Part, frozen=True, kw_only=True, omit_defaults=True):
     """A process that worked on the run: a line of ``sessions.jsonl``."""
 
     started: str
@@ -162,9 +162,9 @@ class RunFacts(Part, frozen=True, kw_only=True):
     """What happened to requests before the model saw them."""
     identity: Identity | None = None
     """What the scores depend on; null where it is not known."""
-    work: Work | None = None
+    work: WorkDone | None = None
     """How the work was done."""
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[RunSession, ...] = ()
     """The processes that worked on the run."""
     metrics: dict[str, dict[str, MetricValue]] = field(name="tasks", default_factory=dict)
     """Task -> metric -> value."""

@@ -78,7 +78,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Row:
+class ChartRow:
     """A row of a chart.
 
     Attributes:
@@ -103,7 +103,7 @@ class Group:
     """Rows with one scale; `axis` is None where there is nothing to draw."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[ChartRow, ...]
     axis: Axis | None
 
 
@@ -204,7 +204,7 @@ def _models_group(title: str, points: Sequence[tuple[Model, Point | None]]) -> G
         if point is None:
             continue
         marks = (Mark(model, point, 12),) if point.value is not None else ()
-        rows.append(Row(model.label, marks, point, caveats=model.caveats))
+        rows.append(ChartRow(model.label, marks, point, caveats=model.caveats))
     return Group(title, tuple(rows), axis)
 
 
@@ -222,7 +222,9 @@ def task_groups(models: Sequence[Model], runs: Sequence[RunData]) -> list[Group]
             marks = tuple(Mark(model, point, 10 + 12 * place) for place, (model, point) in enumerate(found))
             point = main.scores.tasks.get(task.name, Point(None))
             height = 20 + 12 * max(0, len(found) - 1)
-            rows.append(Row(short_name(task.name), marks, point, height, chance_of(runs, task.name, task.headline)))
+            rows.append(
+                ChartRow(short_name(task.name), marks, point, height, chance_of(runs, task.name, task.headline))
+            )
         if rows:
             groups.append(Group(suite.title, tuple(rows), axis))
     return groups

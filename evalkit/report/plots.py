@@ -15,9 +15,9 @@ from evalkit.comparison.points import read_data
 from evalkit.errors import ConfigError, StoreError
 from evalkit.language import ENGLISH, Language, load_language
 from evalkit.report.charts import (
+    ChartRow,
     Group,
     Model,
-    Row,
     models_of,
     read_models,
     suite_groups,
@@ -148,7 +148,7 @@ def _label(model: Model) -> str:
     return "\n".join([visible(model.label), *(f"({visible(caveat)})" for caveat in model.caveats)])
 
 
-def _draw(axes: Axes, row: Row, y: float, step: float) -> None:
+def _draw(axes: Axes, row: ChartRow, y: float, step: float) -> None:
     for place, mark in enumerate(row.marks):
         model, point = mark.model, mark.point
         if point.value is None:

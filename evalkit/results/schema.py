@@ -26,7 +26,7 @@ def schema_text(kind: type[msgspec.Struct]) -> str:
     said = _descriptions()
     # evalkit writes every key; records before a key was added lack it.
     younger = {(name, key): minor for name, key, minor, _ in fields_of(kind)}
-    omitting = {kind.__name__ for kind in (model.Session,)}
+    omitting = {kind.__name__ for kind in (model.RunSession,)}
     for name, definition in definitions.items():
         if name not in omitting and "properties" in definition:
             definition["required"] = [key for key in definition["properties"] if not younger.get((name, key))]

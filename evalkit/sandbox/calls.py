@@ -36,7 +36,7 @@ from .values import (
 from .wire import CROSSING_SHARE, WAKING_SECONDS
 
 
-class Session:
+class CandidateSession:
     """What is said with one candidate. Mutable: numbers of messages, stand-ins, functions of the tests, the ending."""
 
     def __init__(self, channel: Channel, first_number: int) -> None:

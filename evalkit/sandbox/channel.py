@@ -14,7 +14,7 @@ MAX_OUTPUT_BYTES = 64 << 10
 
 
 class Ending(BaseException):
-    """Ends the sample, whatever the tests catch: :class:`Session` raises it again at every further call."""
+    """Ends the sample, whatever the tests catch: :class:`CandidateSession` raises it again at every further call."""
 
 
 class TimeIsUp(Ending):

@@ -35,7 +35,7 @@ from evalkit.sandbox.outcomes import (
 )
 from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.verdict import Problem, Verdict
-from evalkit.sandbox.worker import Level, Settings, Worker, WorkerDiedError, fork_servers
+from evalkit.sandbox.worker import Level, Worker, WorkerDiedError, WorkerSettings, fork_servers
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -103,7 +103,7 @@ class Checker:
             )
         self.isolation = isolation
         self.jobs = jobs or len(os.sched_getaffinity(0))
-        self._settings = Settings(isolation, timeout_seconds, memory_bytes, tuple(sorted(_without)))
+        self._settings = WorkerSettings(isolation, timeout_seconds, memory_bytes, tuple(sorted(_without)))
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._turns = Turns()
         self._threads: list[threading.Thread] = []

@@ -9,14 +9,14 @@ from .abilities import ABILITIES, COMPARISONS, REFLECTED
 from .remote import Derived, _asked_reflected, _methods, _typed, attribute, handle_of
 
 if TYPE_CHECKING:
-    from .calls import Session
+    from .calls import CandidateSession
 
 
 # Of a subclass of a base type, these are its base type's: its own are never asked, see the module.
 _OF_THE_BASE = frozenset((*COMPARISONS, "contains", "hash", "next"))
 
 
-def derived(session: Session, handle: int, name: str, base: Any, replaced: frozenset[str]) -> Any:
+def derived(session: CandidateSession, handle: int, name: str, base: Any, replaced: frozenset[str]) -> Any:
     """A value of a subclass: its base type's value, whose comparisons are its base type's, too. Methods that the
     subclass has in the place of its base type's (``replaced``), and other attributes, are asked for.
 

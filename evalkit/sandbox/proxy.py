@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import remote
 
 if TYPE_CHECKING:
-    from .calls import Session
+    from .calls import CandidateSession
 
 
 class Proxy:
     """What the tests call: each call goes to the candidate's entry, and its value or exception comes back."""
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: CandidateSession, name: str) -> None:
         self._session = session
         self.__name__ = name
 
@@ -59,7 +59,7 @@ Proxy.__doc__ = property(lambda self: self._session.ask("attr", 0, ["__doc__"]))
 class Namespace(dict[str, Any]):
     """The tests' global names; one that neither prompt nor tests define is the program's own, as in one process."""
 
-    def __init__(self, session: Session, hidden: set[str]) -> None:
+    def __init__(self, session: CandidateSession, hidden: set[str]) -> None:
         super().__init__()
         self._session = session
         self._hidden = hidden
@@ -81,7 +81,7 @@ class Namespace(dict[str, Any]):
 class CallNamespace(Namespace):
     """The names of the text that calls ``check``: what the tests have bound, then the program's."""
 
-    def __init__(self, session: Session, tests: dict[str, Any], bound: Callable[[str], bool]) -> None:
+    def __init__(self, session: CandidateSession, tests: dict[str, Any], bound: Callable[[str], bool]) -> None:
         super().__init__(session, set())
         self._tests = tests
         self._bound = bound

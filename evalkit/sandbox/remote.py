@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .abilities import ASYNCHRONOUS, KINDS, OPERATORS, REFLECTED, UNARY
 
 if TYPE_CHECKING:
-    from .calls import Session
+    from .calls import CandidateSession
 
 # Methods of stock types that compare with their argument: with one, only classes that the prompt asks for have them.
 COMPARING = frozenset(
@@ -36,7 +36,7 @@ SINGLE_ITEMS = 16  # asked for one by one; then in growing numbers, to save time
 class Kind(type):
     """A class of stand-ins, for one class of the candidate: calls and attributes are asked of that."""
 
-    _class: tuple[Session, int]
+    _class: tuple[CandidateSession, int]
 
     def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         session, handle = cls._class
@@ -68,7 +68,7 @@ class Remote(metaclass=Kind):
 
     __slots__ = ("__weakref__", "_handle", "_kind", "_more", "_numbers", "_session")
 
-    def __init__(self, session: Session, handle: int, kind: str) -> None:
+    def __init__(self, session: CandidateSession, handle: int, kind: str) -> None:
         self._session = session
         self._handle = handle
         self._kind = kind
@@ -132,7 +132,7 @@ class Derived:
     """An instance of a subclass of a base type that the program made: a base type's value here, the rest is there."""
 
     __slots__ = ()
-    _session: Session
+    _session: CandidateSession
     _handle: int
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -152,7 +152,7 @@ class Derived:
         cannot_pickle(self)
 
 
-def note_hidden(session: Session, owner: str, name: str) -> None:
+def note_hidden(session: CandidateSession, owner: str, name: str) -> None:
     """Name an attribute that is not asked for."""
     if name in _NAMED:
         session.notes.setdefault(f"{name} of {owner}")
@@ -160,7 +160,7 @@ def note_hidden(session: Session, owner: str, name: str) -> None:
 
 def copied(value: Any, memo: dict[Any, Any] | None = None) -> Any:
     """``copy.copy`` of an object of the candidate, made there; with a memo, ``copy.deepcopy``."""
-    session: Session = value._session
+    session: CandidateSession = value._session
     if memo is None:
         return session.ask("copy", handle_of(value), [])
     return session.deep_copy(handle_of(value), memo)
@@ -181,7 +181,7 @@ def handle_of(value: Any) -> int:
     return int(object.__getattribute__(value, "_handle")) if Remote in bases or Derived in bases else -1
 
 
-def attribute(session: Session, handle: int, owner: str, name: str) -> Any:
+def attribute(session: CandidateSession, handle: int, owner: str, name: str) -> Any:
     """An attribute of an object of the candidate; what has the name of a comparing method can be called without operand
     only, whatever it is: ``len`` or a function of the tests, bound to that name, would say yes as well."""
     value = session.ask("attr", handle, [name])
@@ -220,7 +220,7 @@ def _iter(self: Remote) -> Any:
     return iterator
 
 
-def _items(session: Session, handle: int) -> Generator[Any, None, Any]:
+def _items(session: CandidateSession, handle: int) -> Generator[Any, None, Any]:
     for count in itertools.count():
         reply = session.ask("next", handle, [1 if count < SINGLE_ITEMS else min(1 << (count - 15), 4096)])
         if type(reply) is not list or len(reply) < 2 or [*map(type, reply[:2])] != [list, bool]:
@@ -296,7 +296,7 @@ def _reflected(sign: str) -> Callable[[Remote, object], Any]:
 def _asked_reflected(sign: str, right: Any, left: object) -> tuple[Any] | None:
     """The answer, where an operator's left side may be shown: it is the candidate's, or the 0 that ``sum`` begins with,
     which tells nothing. None where it may not."""
-    session: Session = right._session
+    session: CandidateSession = right._session
     if handle_of(left) >= 0:
         return (session.operate(sign[1:], left, right),)
     if sign == "radd" and type(left) is int and left == 0:
@@ -316,7 +316,7 @@ def _itself(self: Remote) -> Remote:
     return self
 
 
-def remote_class(name: str, abilities: frozenset[str], session: Session, handle: int) -> Any:
+def remote_class(name: str, abilities: frozenset[str], session: CandidateSession, handle: int) -> Any:
     """A class of stand-ins with these abilities (keys of :data:`ABILITIES`, and "unhashable"), for a class of the
     candidate."""
     doc = property(lambda self: attribute(self._session, self._handle, name, "__doc__"))
@@ -326,7 +326,7 @@ def remote_class(name: str, abilities: frozenset[str], session: Session, handle:
     return Kind(name, (Remote,), methods | {"_class": (session, handle)})
 
 
-def stand_in(kind_here: Any, session: Session, handle: int, kind: str) -> Any:
+def stand_in(kind_here: Any, session: CandidateSession, handle: int, kind: str) -> Any:
     """An instance of a class of :func:`remote_class`; calling that would ask the candidate for one."""
     made = object.__new__(kind_here)
     Remote.__init__(made, session, handle, kind)
@@ -408,6 +408,6 @@ def is_ahead(remote: Any) -> bool:
     return int(remote._numbers.get("taken", 0)) > SINGLE_ITEMS
 
 
-def _note_ahead(session: Session, taken: int) -> None:
+def _note_ahead(session: CandidateSession, taken: int) -> None:
     if taken > SINGLE_ITEMS:
         session.notes.setdefault(f"send and throw after {SINGLE_ITEMS} items of a generator, which is ahead then")

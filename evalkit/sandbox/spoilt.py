@@ -8,13 +8,13 @@ import io
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from .calls import Session
+    from .calls import CandidateSession
 
 
 class Spoilt:
     """Stands in an object whose new content could not cross: whoever looks at it ends the sample."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: CandidateSession) -> None:
         self._session = session
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -46,7 +46,7 @@ BUSY_SHARE, IDLE_SHARE = 0.5, 0.05
 
 
 @dataclass(frozen=True)
-class Settings:
+class WorkerSettings:
     """What a worker needs to know."""
 
     isolation: str
@@ -158,7 +158,7 @@ class Worker:
 
     _libraries: list[str] | None = None  # found by the first nursery, the same for all
 
-    def __init__(self, settings: Settings, servers: ForkServers | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, servers: ForkServers | None = None) -> None:
         self.settings = settings
         self.servers = servers if "environment" not in settings.without else None
         """What its processes are forked from, as long as that goes well; else they are started."""

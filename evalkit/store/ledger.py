@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.errors import StoreError
-from evalkit.records.model import Work, WorkSection
+from evalkit.records.model import WorkDone, WorkSection
 from evalkit.scoring.checked import check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, iter_packs
 from evalkit.scoring.plan import PackPlan
@@ -40,7 +40,7 @@ from evalkit.store.journal import Record
 from evalkit.store.sections import (
     SCORES,
     TEXTS,
-    Prompt,
+    RenderedPrompt,
     Section,
     Source,
     prompt_keys,
@@ -49,9 +49,6 @@ from evalkit.store.sections import (
     stored_number,
     stored_values,
 )
-
-TextStream = Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Sequence[str | None]]]]
-"""Generates the batches that it is given; see `Ledger.generate_stream`."""
 
 
 class ProgressWatch(Protocol):
@@ -175,9 +172,9 @@ class Ledger:
 
     def generate(
         self,
-        prompts: Sequence[Prompt],
-        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
-        compute: Callable[[Sequence[int]], Sequence[str | None]],
+        prompts: Sequence[RenderedPrompt],
+        plan: Callable[[Sequence[RenderedPrompt]], Sequence[Sequence[int]]],
+        stream: Callable[[Iterator[tuple[int, list[int]]]], Iterator[tuple[int, Sequence[str | None]]]],
         documents: Sequence[tuple[str, int]] = (),
     ) -> list[str | None]:
         """Return the continuations of all prompts, in their order; None where generation failed.
@@ -185,33 +182,9 @@ class Ledger:
         Args:
             prompts: all of them; repetitions are generated separately.
             plan: groups prompts into batches: lists of positions.
-            compute: generates one batch, given as positions among ``prompts``; None where that fails.
-            documents: (task, doc_id) of each prompt; see `score`.
-
-        Raises:
-            StoreError: the journal belongs to other prompts, or the disk failed.
-        """
-
-        def one_by_one(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
-            for number, positions in batches:
-                yield number, compute(positions)
-
-        return self.generate_stream(prompts, plan, one_by_one, documents)
-
-    def generate_stream(
-        self,
-        prompts: Sequence[Prompt],
-        plan: Callable[[Sequence[Prompt]], Sequence[Sequence[int]]],
-        stream: TextStream,
-        documents: Sequence[tuple[str, int]] = (),
-    ) -> list[str | None]:
-        """Do as `generate` does, with batches that are begun before others are finished.
-
-        Args:
-            prompts: all of them.
-            plan: as there; a batch's texts must not depend on what is generated beside it.
-            stream: is given (number, positions) of each batch when it asks for the next, and yields (number, texts) of
-                each when it is finished, in any order. What it has begun is given up where the run shall stop.
+            stream: is given (number, positions among ``prompts``) of each batch when it asks for the next, and yields
+                (number, texts) of each when it is finished, in any order; a text is None where that fails. What it has
+                begun is given up where the run shall stop.
             documents: (task, doc_id) of each prompt; see `score`.
 
         Raises:
@@ -269,9 +242,9 @@ class Ledger:
         """Tell who watches that the run ends before its end."""
         self._watching.stop()
 
-    def describe(self) -> Work:
+    def describe(self) -> WorkDone:
         """Return what the record says about the work: by section how many requests, batches and splits."""
-        return Work(
+        return WorkDone(
             reused_from=next((section.reused["from"] for section in self.sections if section.reused), None),
             sections=tuple(
                 WorkSection(

@@ -29,7 +29,7 @@ import msgspec
 
 from evalkit.errors import StoreError
 from evalkit.records.identity import MOVING
-from evalkit.records.model import REUSE_REMARK, RUN_FILE, Session
+from evalkit.records.model import REUSE_REMARK, RUN_FILE, RunSession
 from evalkit.store import files, journal
 from evalkit.store.identity import COMPUTED, REUSED, differences, in_one_line
 from evalkit.store.journal import Journal, Record
@@ -183,7 +183,7 @@ def begin_session(folder: Path, command: Sequence[str], started: str, last_writt
         StoreError: the folder cannot be written.
     """
     until = None if last_written is None else datetime.fromtimestamp(last_written, timezone.utc)
-    entry = Session(
+    entry = RunSession(
         started=started,
         host=platform.node(),
         pid=os.getpid(),
@@ -201,7 +201,7 @@ def begin_session(folder: Path, command: Sequence[str], started: str, last_writt
         raise StoreError(f"{path}: cannot be written ({error.strerror}); {files.remedy(error)}") from None
 
 
-def read_sessions(folder: Path) -> list[Session]:
+def read_sessions(folder: Path) -> list[RunSession]:
     """Return the sessions of a run; lines that a crash left unfinished are skipped, for no score depends on them."""
     try:
         lines = (folder / SESSIONS_FILE).read_bytes().split(b"\n")
@@ -210,13 +210,13 @@ def read_sessions(folder: Path) -> list[Session]:
     sessions = []
     for line in lines:
         try:
-            sessions.append(msgspec.convert(json.loads(line), Session))
+            sessions.append(msgspec.convert(json.loads(line), RunSession))
         except ValueError:  # msgspec's are too
             continue
     return sessions
 
 
-def earlier_seconds(sessions: Sequence[Session]) -> float:
+def earlier_seconds(sessions: Sequence[RunSession]) -> float:
     """Return how long all sessions but the last worked, each from its start to the last result that it wrote."""
     total = 0.0
     for session, following in itertools.pairwise(sessions):

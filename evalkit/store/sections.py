@@ -28,7 +28,7 @@ TEXTS = "texts"
 
 
 @dataclass(frozen=True)
-class Prompt:
+class RenderedPrompt:
     """One text to be continued.
 
     Attributes:
@@ -151,7 +151,7 @@ def request_key(request: TokenRequest, max_length: int, index: int = 0) -> str:
     return digest.hexdigest()[:_KEY_DIGITS]
 
 
-def prompt_keys(prompts: Sequence[Prompt]) -> list[str]:
+def prompt_keys(prompts: Sequence[RenderedPrompt]) -> list[str]:
     """Return a digest of each prompt and its settings; where one is repeated, each time another."""
     seen: dict[str, int] = {}
     keys = []
@@ -191,7 +191,7 @@ class FailedText(str):
     """What lm-eval gets for a text that could not be generated; the sample then has no score."""
 
 
-def plan_batches(prompts: Sequence[Prompt], rows: int) -> list[list[int]]:
+def plan_batches(prompts: Sequence[RenderedPrompt], rows: int) -> list[list[int]]:
     """Group prompts of equal settings into batches of at most ``rows``, the longest first."""
     groups: dict[str, list[int]] = {}
     for position, prompt in enumerate(prompts):
@@ -203,7 +203,7 @@ def plan_batches(prompts: Sequence[Prompt], rows: int) -> list[list[int]]:
     return batches
 
 
-def plan_texts(prompts: Sequence[Prompt]) -> list[list[int]]:
+def plan_texts(prompts: Sequence[RenderedPrompt]) -> list[list[int]]:
     """Make each text a batch of its own, for whoever generates equally whatever is beside it.
 
     Equal prompts that have one answer are one batch. Prompts that begin alike follow one another.

@@ -17,7 +17,7 @@ from evalkit.scoring.requests import TokenRequest
 from evalkit.scoring.rows import RowScorer
 from evalkit.store.journal import Journal
 from evalkit.store.ledger import Ledger, Nowhere
-from evalkit.store.sections import Prompt, Source, read_sections
+from evalkit.store.sections import RenderedPrompt, Source, read_sections
 
 pytestmark = pytest.mark.torch_free
 
@@ -51,7 +51,7 @@ class Elsewhere:
     def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
         found, reused = session.written(
             requests,
-            lambda request: Prompt(request.prompt, request.settings),
+            lambda request: RenderedPrompt(request.prompt, request.settings),
             lambda todo: self.plan([[k] for k in range(len(todo))]),
             lambda batch: by_key(batch, self.batch([pending.prompt.context[-1] for pending in batch])),
         )
@@ -267,7 +267,7 @@ class Shuffling(Elsewhere):
         return Texts(
             session.written(
                 requests,
-                lambda request: Prompt(request.prompt, request.settings),
+                lambda request: RenderedPrompt(request.prompt, request.settings),
                 lambda todo: self.order([self.order(range(len(todo)))]),
                 lambda batch: {pending: pending.request.prompt[-1] for pending in self.order(batch)},
             )[0]
@@ -299,7 +299,7 @@ def test_equal_prompts_are_different_requests() -> None:
                 written.append(len({*batch}))
                 return {pending: str(pending.request.sample) for pending in reversed(batch)}
 
-            prompt = Prompt("p", {})
+            prompt = RenderedPrompt("p", {})
             return Texts(session.written(requests, lambda _: prompt, lambda todo: [range(len(todo))], compute)[0])
 
     assert list(ask_texts(Drawing(), SAMPLES, Session()).answers) == ["0", "1", "2", "3"] * 2
@@ -318,7 +318,7 @@ def test_equal_prompts_are_different_requests() -> None:
 def test_answers_that_do_not_say_whose_they_are_are_refused(answers: Callable[[Any], Any], says: str) -> None:
     class Listing(Elsewhere):
         def texts(self, requests: Sequence[TextRequest], session: Session) -> Any:
-            prompt_of = lambda r: Prompt(r.prompt, r.settings)  # noqa: E731
+            prompt_of = lambda r: RenderedPrompt(r.prompt, r.settings)  # noqa: E731
             return Texts(session.written(requests, prompt_of, lambda todo: [range(len(todo))], answers)[0])
 
     with pytest.raises(ModelError) as error:

@@ -22,11 +22,14 @@ pytestmark = pytest.mark.torch_free
 
 # Written down when the schema was made, and not to be changed while it is the present one.
 FIRST = Path(__file__).parents[2] / "golden" / "schema_3_keys.txt"
+# What types are called now that had another name then; no file has their names in it.
+RENAMED = {"Session": "RunSession", "Work": "WorkDone"}
 
 
 def test_every_key_that_was_added_to_the_schema_says_so_and_has_a_default() -> None:
     assert SCHEMA_VERSION == 3, "write down the keys of the new schema beside those of the former one"
-    first = set(FIRST.read_text(encoding="utf-8").split())
+    written = (key.partition(".") for key in FIRST.read_text(encoding="utf-8").split())
+    first = {f"{RENAMED.get(kind, kind)}.{key}" for kind, _, key in written}
     found = {f"{kind}.{key}": (minor, has_default) for kind, key, minor, has_default in fields_of(RunFacts, Sample)}
     added = {key: said for key, said in found.items() if key not in first}
     numbers = sorted({minor for minor, _ in added.values()})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evalkit.sandbox import Checker, Problem, remote
-from evalkit.sandbox.calls import Session
+from evalkit.sandbox.calls import CandidateSession
 from evalkit.sandbox.channel import Channel, Malformed, Over
 from evalkit.sandbox.traceless import is_traceless, nodes_of
 from evalkit.sandbox.wire import NOT_JUDGED
@@ -101,7 +101,7 @@ def test_a_prompt_that_does_something_is_not(prompt: str) -> None:
 # --- What is left of a sample says nothing in the next one ---------------------------------------------------------
 
 
-def an_iterator(session: Session) -> Any:
+def an_iterator(session: CandidateSession) -> Any:
     return remote.stand_in(remote.remote_class("it", frozenset({"next"}), session, 8), session, 7, "generator")
 
 
@@ -111,7 +111,7 @@ def test_a_finished_session_has_no_voice() -> None:
     os.set_blocking(requests[0], False)
     channel = Channel((requests[1], replies[0], prints[0]))
     channel.open()
-    session = Session(channel, 0)
+    session = CandidateSession(channel, 0)
     iterator = remote.generator(an_iterator(session))
     session.close()
     for question in (lambda: session.ask("len", 1, []), lambda: next(iterator), lambda: session.call(0, (), {})):
@@ -125,8 +125,8 @@ def test_a_finished_session_has_no_voice() -> None:
 
 @pytest.mark.parametrize("reply", [{"a": 1}, [1], [[1], 0], ["ab", True], 5, None, [[], False, 1]])
 def test_an_iterator_that_answers_with_no_items_ends_the_sample(monkeypatch: pytest.MonkeyPatch, reply: object) -> None:
-    session = Session(Channel((-1, -1, -1)), 0)
-    monkeypatch.setattr(Session, "ask", lambda *_: reply)
+    session = CandidateSession(Channel((-1, -1, -1)), 0)
+    monkeypatch.setattr(CandidateSession, "ask", lambda *_: reply)
     with pytest.raises(Malformed):
         next(remote.generator(an_iterator(session)))
     assert isinstance(session.ending, Malformed)

@@ -6,7 +6,7 @@ import errno
 import math
 import random
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ from evalkit.store import journal
 from evalkit.store.journal import Journal
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import (
-    Prompt,
+    RenderedPrompt,
     Section,
     Source,
     plan_batches,
@@ -87,16 +87,26 @@ def make_requests(count: int, first: int = 0) -> list[TokenRequest]:
     return [TokenRequest((1, 2, n % 7), (n + 10, 5)) for n in range(first, first + count)]
 
 
-PROMPTS = [Prompt(f"prompt {n % 5}", {"until": ["\n"], "max_gen_toks": 8}) for n in range(8)]
+PROMPTS = [RenderedPrompt(f"prompt {n % 5}", {"until": ["\n"], "max_gen_toks": 8}) for n in range(8)]
 
 
-def plan_pairs(prompts: Sequence[Prompt]) -> list[list[int]]:
+def plan_pairs(prompts: Sequence[RenderedPrompt]) -> list[list[int]]:
     order = sorted(range(len(prompts)), key=lambda n: -len(prompts[n].context))
     return [order[k : k + 2] for k in range(0, len(order), 2)]
 
 
 def answer(positions: Sequence[int]) -> list[str | None]:
     return [f"{PROMPTS[position].context} answered with {positions}\n\u2028" for position in positions]
+
+
+def one_by_one(compute: Callable[[Sequence[int]], Sequence[str | None]]) -> Any:
+    """A stream that makes each batch when it is asked for."""
+
+    def stream(batches: Iterator[tuple[int, list[int]]]) -> Iterator[tuple[int, Sequence[str | None]]]:
+        for number, positions in batches:
+            yield number, compute(positions)
+
+    return stream
 
 
 def open_ledger(path: Path, **options: Any) -> tuple[Journal, Ledger]:
@@ -112,7 +122,7 @@ def work(path: Path, scorer: FakeScorer | None = None, **options: Any) -> tuple[
     opened, ledger = open_ledger(path, **options)
     with opened:
         scores = ledger.score(make_requests(20), scorer or FakeScorer())
-        return scores, ledger.generate(PROMPTS, plan_pairs, answer)
+        return scores, ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
 
 
 @pytest.fixture
@@ -159,7 +169,7 @@ def test_finished_journal_computes_nothing(path: Path) -> None:
     opened, ledger = open_ledger(path)
     with opened:
         assert ledger.score(make_requests(20), scorer) == whole[0]
-        assert ledger.generate(PROMPTS, plan_pairs, never) == whole[1]
+        assert ledger.generate(PROMPTS, plan_pairs, one_by_one(never)) == whole[1]
     assert path.read_bytes() == before
 
 
@@ -238,7 +248,7 @@ def test_failed_generation_is_kept_as_failed(path: Path) -> None:
     for _ in range(2):
         opened, ledger = open_ledger(path)
         with opened:
-            texts = ledger.generate(PROMPTS[:3], plan_pairs, lambda positions: [None for _ in positions])
+            texts = ledger.generate(PROMPTS[:3], plan_pairs, one_by_one(lambda positions: [None for _ in positions]))
         assert texts == [None, None, None]
 
 
@@ -254,14 +264,14 @@ def test_other_requests_are_refused(path: Path) -> None:
     with opened:
         ledger.score(make_requests(20), FakeScorer())
         with pytest.raises(StoreError, match="made for other requests"):
-            ledger.generate(PROMPTS[1:], plan_pairs, answer)
+            ledger.generate(PROMPTS[1:], plan_pairs, one_by_one(answer))
 
 
 def test_other_order_of_calls_is_refused(path: Path) -> None:
     work(path)
     opened, ledger = open_ledger(path)
     with opened, pytest.raises(StoreError, match="has log-likelihoods where texts are wanted"):
-        ledger.generate(PROMPTS, plan_pairs, answer)
+        ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
 
 
 def rewrite(path: Path, change: Any) -> None:
@@ -281,7 +291,7 @@ def test_a_plan_that_does_not_fit_its_hash_is_refused(path: Path) -> None:
         with pytest.raises(StoreError, match="not the one that was hashed"):
             ledger.score(make_requests(20), FakeScorer())
         with pytest.raises(StoreError, match="not the one that was hashed"):
-            ledger.generate(PROMPTS, plan_pairs, answer)
+            ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
 
 
 @pytest.mark.parametrize(
@@ -347,13 +357,13 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     opened, ledger = open_ledger(old)
     with opened:
         taken = ledger.score(make_requests(10), FakeScorer(bad=[4]))
-        ledger.generate(PROMPTS[:4], plan_pairs, answer)
+        ledger.generate(PROMPTS[:4], plan_pairs, one_by_one(answer))
     path = tmp_path / "new"
     scorer = FakeScorer()
     opened, ledger = open_ledger(path, source=source_of(old))
     with opened:
         scores = ledger.score(make_requests(20), scorer)
-        texts = ledger.generate(PROMPTS, plan_pairs, answer)
+        texts = ledger.generate(PROMPTS, plan_pairs, one_by_one(answer))
     assert [scores[n] for n in range(10) if n != 4] == [taken[n] for n in range(10) if n != 4]
     assert not math.isnan(scores[4][0]), "a failed score is computed anew"
     assert len(scorer.computed) == 4  # 11 requests in packs of 3
@@ -364,7 +374,7 @@ def test_reused_scores_are_taken_over_and_marked(tmp_path: Path) -> None:
     opened, ledger = open_ledger(path)
     with opened:
         assert ledger.score(make_requests(20), again) == scores
-        assert ledger.generate(PROMPTS, plan_pairs, answer) == texts
+        assert ledger.generate(PROMPTS, plan_pairs, one_by_one(answer)) == texts
     assert [section.reused for section in ledger.describe().sections] == [9, 4]
     assert ledger.reused == [0, 1, 2, 3]
 
@@ -376,13 +386,17 @@ def test_everything_reused_computes_nothing(tmp_path: Path) -> None:
 
 
 def test_sampled_texts_are_not_reused(tmp_path: Path) -> None:
-    prompts = [Prompt("a", {"do_sample": True}), Prompt("a", {"temperature": 0.8}), Prompt("a", {"do_sample": False})]
+    prompts = [
+        RenderedPrompt("a", {"do_sample": True}),
+        RenderedPrompt("a", {"temperature": 0.8}),
+        RenderedPrompt("a", {"do_sample": False}),
+    ]
     for name, options in (("old", {}), ("new", {"source": None})):
         if name == "new":
             options = {"source": source_of(tmp_path / "old")}
         opened, ledger = open_ledger(tmp_path / name, **options)
         with opened:
-            ledger.generate(prompts, plan_pairs, answer)
+            ledger.generate(prompts, plan_pairs, one_by_one(answer))
     assert ledger.reused == [2]
 
 
@@ -412,7 +426,7 @@ def test_keys_tell_requests_apart() -> None:
 
 
 def test_repeated_prompts_have_keys_of_their_own() -> None:
-    keys = prompt_keys([*PROMPTS, Prompt("prompt 0", {"until": []})])
+    keys = prompt_keys([*PROMPTS, RenderedPrompt("prompt 0", {"until": []})])
     assert len(set(keys)) == len(keys)
 
 
@@ -463,11 +477,11 @@ def test_texts_that_are_finished_in_any_order_are_kept_and_made_once(
         with opened:
             if 0 <= stop < len(PROMPTS) - kept or stop == 0:
                 with pytest.raises(KeyboardInterrupt):
-                    ledger.generate_stream(PROMPTS, lambda _, plan=plan: plan, stream)
+                    ledger.generate(PROMPTS, lambda _, plan=plan: plan, stream)
                 assert len(finished) == kept + stop, number
             else:
                 try:
-                    texts = ledger.generate_stream(PROMPTS, lambda _, plan=plan: plan, stream)
+                    texts = ledger.generate(PROMPTS, lambda _, plan=plan: plan, stream)
                 except KeyboardInterrupt:  # it stops where it is finished
                     assert len(finished) == len(PROMPTS)
     assert texts == alone(range(len(PROMPTS)))
@@ -477,10 +491,16 @@ def test_texts_that_are_finished_in_any_order_are_kept_and_made_once(
 def test_a_text_a_batch_but_equal_ones_together() -> None:
     long = "the same beginning " * 20
     prompts = [
-        Prompt("short", {}), Prompt(long + "b", {}), Prompt("a longer one", {}), Prompt(long + "a", {}),
-        Prompt("short", {}), Prompt("short", {"temperature": 1.0}), Prompt("short", {"temperature": 1.0}),
-        Prompt("short", {"temperature": 1.0, "sample": 1}), Prompt("short", {"temperature": 1.0, "sample": 1}),
-    ]  # fmt: skip
+        RenderedPrompt("short", {}),
+        RenderedPrompt(long + "b", {}),
+        RenderedPrompt("a longer one", {}),
+        RenderedPrompt(long + "a", {}),
+        RenderedPrompt("short", {}),
+        RenderedPrompt("short", {"temperature": 1.0}),
+        RenderedPrompt("short", {"temperature": 1.0}),
+        RenderedPrompt("short", {"temperature": 1.0, "sample": 1}),
+        RenderedPrompt("short", {"temperature": 1.0, "sample": 1}),
+    ]
     batches = plan_texts(prompts)
     assert [batch for batch in batches if len(batch) > 1] == [[0, 4], [7, 8]]
     assert sorted(position for batch in batches for position in batch) == list(range(len(prompts)))
@@ -489,7 +509,7 @@ def test_a_text_a_batch_but_equal_ones_together() -> None:
 
 
 def test_batches_hold_every_prompt_once_and_one_kind_of_settings() -> None:
-    prompts = [Prompt("x" * (n % 6), {"until": ["a" if n % 3 else "b"]}) for n in range(23)]
+    prompts = [RenderedPrompt("x" * (n % 6), {"until": ["a" if n % 3 else "b"]}) for n in range(23)]
     batches = plan_batches(prompts, 4)
     assert sorted(position for batch in batches for position in batch) == list(range(23))
     assert all(len(batch) <= 4 for batch in batches)

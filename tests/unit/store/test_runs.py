@@ -21,7 +21,7 @@ from evalkit.errors import StoreError
 from evalkit.paths import configs_dir
 from evalkit.records.facts import DataFacts
 from evalkit.records.identity import MOVING
-from evalkit.records.model import Session
+from evalkit.records.model import RunSession
 from evalkit.store import identity as identities
 from evalkit.store import runs
 from evalkit.store.identity import asked, differences, identity, in_one_line
@@ -492,15 +492,15 @@ def test_many_differences_stay_one_line() -> None:
 
 def test_the_time_of_a_run_is_that_of_its_sessions() -> None:
     sessions = [
-        Session(started="2026-01-01T10:00:00+00:00"),
+        RunSession(started="2026-01-01T10:00:00+00:00"),
         # killed, went on later
-        Session(started="2026-01-01T12:00:00+00:00", previous_until="2026-01-01T10:30:00+00:00"),
-        Session(started="2026-01-02T09:00:00+00:00", previous_until="2026-01-01T12:00:05+00:00"),
+        RunSession(started="2026-01-01T12:00:00+00:00", previous_until="2026-01-01T10:30:00+00:00"),
+        RunSession(started="2026-01-02T09:00:00+00:00", previous_until="2026-01-01T12:00:05+00:00"),
     ]
     assert runs.earlier_seconds(sessions[:1]) == 0
     assert runs.earlier_seconds(sessions) == 30 * 60 + 5
-    assert runs.earlier_seconds([Session(started="unknown"), Session(started="2026-01-01T12:00:00+00:00")]) == 0
-    back = [sessions[1], Session(started="t", previous_until="2026-01-01T11:00:00+00:00")]  # the clock was set back
+    assert runs.earlier_seconds([RunSession(started="unknown"), RunSession(started="2026-01-01T12:00:00+00:00")]) == 0
+    back = [sessions[1], RunSession(started="t", previous_until="2026-01-01T11:00:00+00:00")]  # the clock was set back
     assert runs.earlier_seconds(back) == 0
 
 
