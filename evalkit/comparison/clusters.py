@@ -43,15 +43,26 @@ def _with_passages(
     data = record.data.get(task)
     is_published = data is None or data.verdict == "published"
     starts = [f"{group} {number}" for number, size in enumerate(sizes) for _ in range(size)]
-    block = BLOCK * max(sizes)
 
     def cluster(sample: Sample) -> str:
         known = sample.cluster or passage.get(_question(sample))
         if known is None and is_published and sample.doc_id < len(starts):
             return starts[sample.doc_id]
-        return known or f"{group} block {sample.doc_id // block}"
+        return known or _block(sample)
 
     return [replace(sample, cluster=cluster(sample)) for sample in samples]
+
+
+def _block(sample: Sample) -> str | None:
+    """Return the cluster of a document of a task with passages of which nothing says the passage; None of others."""
+    group = question_group(sample.task)
+    sizes = load_tasks()[group].passages_in_order if group in load_tasks() else None
+    return f"{group} block {sample.doc_id // (BLOCK * max(sizes))}" if sizes else None
+
+
+def _has_passage(sample: Sample) -> bool:
+    """Tell whether a document's cluster is its passage, and not the block that stands for an unknown one."""
+    return sample.cluster is not None and sample.cluster != _block(sample)
 
 
 def _passages(samples: Mapping[str, Iterable[Sample]]) -> dict[Hashable, str]:
@@ -91,6 +102,9 @@ def paired_keys(
 ) -> dict[str, tuple[Keys, Keys]]:
     """Return task -> a key for each document of two runs; equal for those that either run says are not independent.
 
+    A passage that one run knows takes the place of the other's block, which only says that none is known: joined with
+    blocks, passages that have nothing to do with one another would count as one.
+
     Args:
         documents: task -> the candidate's documents, the same ones of the baseline, and those of the baseline alone.
 
@@ -106,15 +120,16 @@ def paired_keys(
             node = parent[node]
         return node
 
-    def joined(run: int, sample: Sample) -> Hashable:
+    def joined(run: int, sample: Sample, *, known: bool = False) -> Hashable:
         question = (run, _question(sample))
-        if sample.cluster:
+        if sample.cluster and (not known or _has_passage(sample)):
             parent[root(question)] = root((run, sample.cluster))
         return question
 
     for candidate, baseline, missing in documents.values():
         for own, theirs in zip(candidate, baseline, strict=True):
-            left, right = joined(0, own), joined(1, theirs)
+            left = joined(0, own, known=_has_passage(theirs))
+            right = joined(1, theirs, known=_has_passage(own))
             parent[root(left)] = root(right)
         for sample in missing:
             joined(1, sample)

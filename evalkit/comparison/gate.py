@@ -179,29 +179,54 @@ class _Asking:
     allow_missing: bool
 
     def without_missing(
-        self, wanted: Mapping[str, Rule], has: Mapping[str, object], what: str
+        self, wanted: Mapping[str, Rule], lacking: Mapping[str, str]
     ) -> tuple[list[str], list[str], list[str]]:
-        """Return which of the wanted are there, notes about the others, and which of them leave it undecided."""
+        """Return which of the wanted are there, notes about the others, and which of them leave it undecided.
+
+        Args:
+            wanted: suites or tasks.
+            lacking: those that are missing -> who lacks what.
+        """
         there, notes, absent = [], [], []
         for name, rule in wanted.items():
-            if name in has:
+            if name not in lacking:
                 there.append(name)
             elif rule.missing == "refuse":
                 raise ConfigError(
-                    f"{self.policy.source}: {name} is judged, but {what} lacks it; run it, or say "
+                    f"{self.policy.source}: {name} is judged, but {lacking[name]}; run it, or say "
                     "'missing: undecided' or 'missing: ignore' in the policy"
                 )
             else:
-                notes.append(f"not judged, because {what} lacks it: {name} (policy: {rule.missing})")
+                notes.append(f"not judged, because {lacking[name]}: {name} (policy: {rule.missing})")
                 if rule.missing == "undecided" and rule.tier == "blocking":
                     absent.append(name)
         return there, notes, absent
 
-    def takes(self, candidate: RunRecord, baseline: RunRecord, suite: Suite) -> bool:
-        """True if the candidate has enough of a suite to be judged by it, so that its rule for missing ones rests."""
-        theirs, own = tasks_of(baseline, [suite]), tasks_of(candidate, [suite])
-        is_refused = self.policy.rule(suite.name).missing == "refuse"
-        return len(own) == len(theirs) or (bool(own) and (is_refused or "tasks" in self.allowed))
+    def lacking(self, wanted: Iterable[str], theirs: Mapping[str, Sequence[str]], whose: str) -> dict[str, str]:
+        """Return which suites are missing, and who lacks what of them.
+
+        A suite is judged by the baseline's tasks of it: what the candidate has besides takes nothing from it. One of
+        which the candidate has a part is missing only where its rule says what that means; otherwise the comparison
+        refuses the missing tasks by name, unless the user lets them differ.
+
+        Args:
+            wanted: the suites.
+            theirs: the baseline's suites -> its tasks of each.
+            whose: the baseline, for the message.
+        """
+        found = {}
+        for name in wanted:
+            tasks = theirs.get(name, ())
+            gone = [task for task in tasks if task not in self.candidate.metrics]
+            takes_part = self.policy.rule(name).missing == "refuse" or "tasks" in self.allowed
+            if not tasks:
+                found[name] = f"{whose} lacks it"
+            elif len(gone) == len(tasks):
+                found[name] = "the candidate lacks it"
+            elif gone and not takes_part:
+                tasks_gone = f"{gone[0]} of its tasks" if len(gone) == 1 else f"{len(gone)} of its {len(tasks)} tasks"
+                found[name] = f"the candidate lacks {tasks_gone}"
+        return found
 
     def averaged(self, chosen: Sequence[Suite]) -> list[Suite]:
         """Return the suites that the average is of: an advisory one has no say in an average that decides."""
@@ -270,10 +295,24 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     both = f"{candidate.folder} and {baseline.folder}"
     theirs = suites_in(baseline)
     wanted = policy.suites or (dict.fromkeys(theirs, policy.default) if policy.source else {})
-    has = {name: 0 for name, suite in theirs.items() if asking.takes(candidate, baseline, suite)}
-    names, notes, absent = asking.without_missing(wanted, has, "a run")
-    tasks_there = {n: 0 for n in baseline.metrics if n in candidate.metrics}
-    singles, more_notes, more_absent = asking.without_missing(policy.tasks, tasks_there, "a run")
+    of_suites = {name: tasks_of(baseline, [suite]) for name, suite in theirs.items()}
+    lacking = asking.lacking(wanted, of_suites, "the baseline")
+    names, notes, absent = asking.without_missing(wanted, lacking)
+    lacking_tasks = {
+        name: f"the {whose} lacks it"
+        for whose, record in (("candidate", candidate), ("baseline", baseline))
+        for name in policy.tasks
+        if name not in record.metrics
+    }
+    singles, more_notes, more_absent = asking.without_missing(policy.tasks, lacking_tasks)
+    if wanted and not names and not singles:
+        return _nothing_judged(
+            asking,
+            both,
+            f"{model_name(baseline)} (run {baseline.folder.name})",
+            [*notes, *more_notes],
+            [*absent, *more_absent],
+        )
     chosen = []
     if names or not wanted:
         chosen = chosen_suites(names or asking.suites, theirs, str(baseline.folder))
@@ -282,18 +321,18 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     tasks = [task for task in tasks if task in candidate.metrics]
     chosen = [suite for suite in chosen if any(task.name in tasks for task in suite.tasks)]
     if not tasks:
-        what = "have no task in common"
+        what = ""
         if any(task in baseline.metrics for task in candidate.metrics):
-            asked = [*policy.suites, *policy.tasks] or [suite.name for suite in chosen]
-            what = (
-                f"have no task of {', '.join(asked) or 'the suites asked for'} in common, so there is nothing to judge"
-            )
-        raise ConfigError(f"{both} {what}")
+            what = f" of {', '.join(asking.suites) or 'the suites asked for'}"
+        raise ConfigError(f"{both} have no task{what} in common, so there is nothing to judge")
     notes = [*comparable.remarks(candidate, baseline), *comparable.named(candidate, baseline), *notes, *more_notes]
     notes += asking.of_average(chosen)
     extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
     if extra and not asking.suites and not policy.suites:
         notes.append(f"not judged, because the baseline lacks it: {', '.join(suite.title for suite in extra)}")
+    more_tasks = [task for task in tasks_of(candidate, chosen) if task not in baseline.metrics]
+    if more_tasks:
+        notes.append(f"not judged, because the baseline lacks it: {', '.join(more_tasks)}")
     paired = all(has_samples(record) for record in (candidate, baseline))
     if paired:
         try:
@@ -330,6 +369,17 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         tuple(granted),
         tuple(notes),
         absent=(*absent, *more_absent),
+    )
+
+
+def _nothing_judged(asking: _Asking, both: str, baseline: str, notes: Sequence[str], absent: Sequence[str]) -> Gate:
+    """Return the verdict where all that the policy wants is missing: open where it says so, else there is none."""
+    if not absent:
+        raise ConfigError(f"{both}: nothing is left to judge: {'; '.join(notes)}")
+    policy = asking.policy
+    candidate = model_name(asking.candidate)
+    return Gate(
+        candidate, baseline, False, policy.default.margin, policy.alpha, (), notes=tuple(notes), absent=tuple(absent)
     )
 
 
@@ -415,8 +465,12 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     if policy.tasks:
         raise ConfigError(f"{policy.source}: tasks: single tasks are judged against a run, not against a publication")
     published = {name: score for name, suite in load_suites().items() if (score := baseline.score(suite)) is not None}
-    has = {name: 0 for name in published if name in suites_in(candidate)}
-    wanted, notes_missing, absent = asking.without_missing(policy.suites, has, "the run or the publication")
+    of_suites = {name: [task.name for task in load_suites()[name].tasks] for name in published}
+    lacking = asking.lacking(policy.suites, of_suites, "the publication")
+    wanted, notes_missing, absent = asking.without_missing(policy.suites, lacking)
+    if policy.suites and not wanted:
+        both = f"{candidate.folder} and {baseline.slug}"
+        return _nothing_judged(asking, both, baseline.name, notes_missing, absent)
     names = tuple(wanted) or names
     available = {name: score for name, score in published.items() if names or name in suites_in(candidate)}
     chosen = chosen_suites(names, available, baseline.slug) if wanted or not policy.suites else []

@@ -138,6 +138,8 @@ def _has_rules(gate: Gate) -> bool:
 def notes(gate: Gate) -> list[str]:
     """Return the remarks below the table: how it was tested, what is missing, what was allowed."""
     how = "paired, document by document" if gate.paired else "unpaired, against aggregates"
+    if not gate.judged:
+        how = "nothing was compared"
     # Where parts have margins of their own, the table's column says them.
     margin = "" if _has_margins(gate) else f"margin {gate.judged[0].asked.margin if gate.judged else gate.margin:g}, "
     found = [f"{gate.candidate} against {gate.baseline}; {how}; percentage points, {margin}alpha {gate.alpha:g}"]
@@ -284,7 +286,7 @@ def gate_junit(gate: Gate) -> str:
         ElementTree.SubElement(case, "system-out").text = _xml_text(text)
     for name in gate.absent:
         case = ElementTree.SubElement(suite, "testcase", classname="evalkit.gate", name=_xml_text(name))
-        message = f"not judged, because a run lacks it, and the policy says 'missing: undecided': {name}"
+        message = f"not judged, because it is missing (see the notes), and the policy says 'missing: undecided': {name}"
         ElementTree.SubElement(case, "error", type="undecided", message=_xml_text(message))
     ElementTree.SubElement(suite, "system-out").text = _xml_text("\n".join([headline(gate), *notes(gate)]))
     ElementTree.indent(root)

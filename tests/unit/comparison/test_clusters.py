@@ -27,6 +27,8 @@ PASSAGES = [
     *(6, 7, 4, 5, 4, 5, 6, 5, 2, 6, 7, 6, 3, 4, 3, 4, 6, 4, 5, 4, 4, 3),
 ]
 NUMBERS = np.repeat(np.arange(44), PASSAGES)
+LACKING = {"both have it": (), "a lacks": (0,), "b lacks": (1,), "none has it": (0, 1)}
+"""Which of two runs lack sat_en."""
 KEYS = [f"p{number}" for number in NUMBERS]
 
 
@@ -56,12 +58,24 @@ def robust(before: Sequence[float], after: Sequence[float]) -> float:
     return float(100 * np.sqrt(44 / 43 * (totals**2).sum()) / 206)
 
 
-@pytest.mark.parametrize("without", [(), (0,), (1,), (0, 1)], ids=["both have it", "a lacks", "b lacks", "none has it"])
-def test_a_twins_clusters_are_its_passages_wherever_they_are_known(tmp_path: Path, without: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("without", "verdict"),
+    [
+        *(pytest.param(lacking, "published", id=name) for name, lacking in LACKING.items()),
+        *(
+            pytest.param(lacking, "other", id=f"{name}, other data")
+            for name, lacking in LACKING.items()
+            if len(lacking) < 2
+        ),
+    ],
+)
+def test_a_twins_clusters_are_its_passages_wherever_they_are_known(
+    tmp_path: Path, without: tuple[int, ...], verdict: str
+) -> None:
     before, after = pair_of(3, 0.2)
     folders = [tmp_path / "a", tmp_path / "b"]
     records = [
-        write(folder, column, with_sat_en=number not in without)
+        write(folder, column, with_sat_en=number not in without, verdict=verdict)
         for number, (folder, column) in enumerate(zip(folders, (before, after), strict=True))
     ]
     expected = robust(before, after)
@@ -135,3 +149,21 @@ def test_a_documents_place_in_one_run_is_not_that_in_another() -> None:
     right = [document(SAT_EN, i, 1.0) for i in (1, 0)]  # matched by content
     keys, _ = paired_keys({SAT_EN: (left, right, [])})[SAT_EN]
     assert len(set(keys)) == 2
+
+
+def test_a_known_passage_takes_the_place_of_the_other_runs_block(tmp_path: Path) -> None:
+    """Matched by content, in another order: the blocks of the run that knows no passages join none of the other's."""
+    order = np.random.default_rng(4).permutation(206)
+    known = [document(TWIN, i, 1.0, cluster=KEYS[i]) for i in order]
+    record = write(tmp_path, [1.0] * 206, with_sat_en=False, verdict="other")
+    blocks = with_passages(record, {TWIN: [document(TWIN, i, 1.0) for i in range(206)]})[TWIN]
+    expected = [KEYS[i] for i in order]
+    for left, right in ((known, blocks), (blocks, known)):
+        keys, _ = paired_keys({TWIN: (left, right, [])})[TWIN]
+        assert same_partition(keys, expected)
+    # Where neither knows one, their blocks stand, and where one knows a part, the block of the rest.
+    keys, _ = paired_keys({TWIN: (blocks, blocks, [])})[TWIN]
+    assert same_partition(keys, [i // 14 for i in range(206)])
+    part = [document(TWIN, i, 1.0, cluster=KEYS[i]) for i in range(9)] + blocks[9:]
+    keys, _ = paired_keys({TWIN: (part, blocks, [])})[TWIN]
+    assert same_partition(keys, [*KEYS[:9], *(i // 14 for i in range(9, 206))])

@@ -539,7 +539,7 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
     file.write_text("suites: {gpt4all: {}, agieval: {missing: undecided}}")
     assert gate(tmp_path / "a", str(tmp_path / "b"), margin=2.0, policy=read_policy(file)).exit_code == 3
     for text, words in (
-        ("suites: {agieval: {}}", "agieval is judged, but a run lacks it"),
+        ("suites: {agieval: {}}", "agieval is judged, but the baseline lacks it"),
         ("margins: 1", "unknown key 'margins'; did you mean 'margin'"),
         ("suites: {}", "suites: names none; name those to judge, or leave the key out .all suites are judged"),
         ("suites:", "suites: names none"),
@@ -665,6 +665,58 @@ def test_what_leaves_the_verdict_open_is_an_error_for_ci(tmp_path: Path) -> None
     cases = {case.get("name"): [part.tag for part in case] for case in suite.iter("testcase")}
     assert cases == {"GPT4All": ["system-out"], "agieval": ["error"], "truthfulqa_mc": ["error"]}
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "0", "2")
+
+
+@pytest.mark.parametrize("missing", ["refuse", "undecided", "ignore"])
+def test_a_suite_is_missing_only_where_the_candidate_lacks_the_baselines_tasks(tmp_path: Path, missing: str) -> None:
+    """A loss does not pass because the candidate ran a task more, and another task is none in place of one lacking."""
+    tasks = suite_values("agieval", 200, 0.6, 1)
+    beside = {"truthfulqa_mc": draw(300, 0.5, 70)}
+    fewer = {name: values for name, values in tasks.items() if name != "agieval_sat_math"}
+    others = {name: values for name, values in tasks.items() if name != "agieval_aqua_rat"}
+    write_values(tmp_path / "b", {**fewer, **beside})
+    write_values(tmp_path / "all", {**shifted(tasks, 0.0, 0.3), **beside})
+    write_values(tmp_path / "others", {**shifted(others, 0.0, 0.3), **beside})
+    file = tmp_path / "gate.yaml"
+    file.write_text(f"margin: 9\nsuites: {{truthfulqa: {{}}, agieval: {{missing: {missing}}}}}\n")
+    found = gate(tmp_path / "all", str(tmp_path / "b"), policy=read_policy(file))
+    assert (found.verdict, [item.asked.key for item in found.judged][:2]) == ("worse", ["agieval", "truthfulqa"])
+    part = found.judged[0]
+    assert part.test.difference.value == pytest.approx(-30.0)
+    assert part.test.difference.documents == 200 * len(fewer)
+    assert "not judged, because the baseline lacks it: agieval_sat_math" in found.notes
+    if missing == "refuse":
+        refused(tmp_path / "others", tmp_path / "b", "tasks: without agieval_aqua_rat", policy=read_policy(file))
+        return
+    found = gate(tmp_path / "others", str(tmp_path / "b"), policy=read_policy(file))
+    assert [item.asked.key for item in found.judged] == ["truthfulqa"]
+    assert found.verdict == ("undecided" if missing == "undecided" else "pass")
+    assert any("because the candidate lacks agieval_aqua_rat of its tasks: agieval" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("against", ["run", "openhermes-2.5-mistral-7b"])
+def test_where_all_that_is_asked_for_is_missing_the_policy_says_what_that_means(tmp_path: Path, against: str) -> None:
+    tasks = suite_values("agieval", 40, 0.6, 1)
+    twin = "agieval_sat_en_without_passage"
+    write_values(tmp_path / "run", tasks)
+    write_values(tmp_path / "twin", {twin: tasks[twin]})
+    baseline = str(tmp_path / "run") if against == "run" else against
+    file = tmp_path / "gate.yaml"
+    lacks = f"the candidate lacks {len(tasks) - 1} of its {len(tasks)} tasks"
+    file.write_text("suites: {agieval: {missing: undecided}}")
+    found = gate(tmp_path / "twin", baseline, policy=read_policy(file))
+    assert (found.verdict, found.exit_code, found.judged, found.absent) == ("undecided", 3, (), ("agieval",))
+    assert f"not judged, because {lacks}: agieval (policy: undecided)" in found.notes
+    text = gate_text.gate_markdown(found)
+    assert "UNDECIDED: not judged: agieval" in text
+    assert lacks in text
+    assert "nothing was compared" in text
+    (suite,) = ElementTree.fromstring(gate_text.gate_junit(found))
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    assert found.to_frame().empty
+    file.write_text("suites: {agieval: {missing: ignore}}")
+    with pytest.raises(ConfigError, match=f"nothing is left to judge: not judged, because {lacks}: agieval"):
+        gate(tmp_path / "twin", baseline, policy=read_policy(file))
 
 
 def test_no_option_is_recommended_that_was_given_or_does_not_help(tmp_path: Path) -> None:
