@@ -44,7 +44,7 @@ def _with_passages(
     is_published = data is None or data.verdict == "published"
     starts = [f"{group} {number}" for number, size in enumerate(sizes) for _ in range(size)]
 
-    def cluster(sample: Sample) -> str:
+    def cluster(sample: Sample) -> str | None:
         known = sample.cluster or passage.get(_question(sample))
         if known is None and is_published and sample.doc_id < len(starts):
             return starts[sample.doc_id]

@@ -31,6 +31,7 @@ from evalkit.records.samples import Sample
 from evalkit.results.reading import has_samples
 from evalkit.stats.estimates import (
     Estimate,
+    holm,
     independent_mean,
     mean,
     unpaired_difference,
@@ -51,6 +52,7 @@ class Point:
         estimate: what the interval comes from; None for intervals of Wilson and where there is none.
         note: why there is no score, or what must be said about it.
         p_value: of a difference being 0; None for scores.
+        p_holm: the same, corrected over what is compared with it (Holm); None where nothing says with what.
     """
 
     value: float | None
@@ -59,6 +61,7 @@ class Point:
     estimate: Estimate | None = None
     note: str = ""
     p_value: float | None = None
+    p_holm: float | None = None
 
     @property
     def stderr(self) -> float | None:
@@ -301,20 +304,26 @@ def _paired(test: PairedTest, p_value: float) -> Point:
 
 
 def suite_changes(pairs: Mapping[str, TaskPair]) -> dict[str, Point]:
-    """Return the changes of the suites that both runs have in whole, and of their average under ``average``."""
+    """Return the changes of the suites that both runs have in whole, and of their average under ``average``.
+
+    Corrected p-values are those of `evalkit compare`: over all suites of which both have a task, with their average.
+    """
     keys = paired_clusters(pairs)
     scores = {
         name: replace(found, clusters=keys[name][0])
         for name, pair in pairs.items()
         if (found := _scores(pair, pair.task.headline)) is not None
     }
-    whole = [suite for suite in load_suites().values() if all(task.name in scores for task in suite.tasks)]
+    suites = load_suites().values()
+    present = [suite for suite in suites if any(task.name in scores for task in suite.tasks)]
+    whole = {suite.name for suite in present if all(task.name in scores for task in suite.tasks)}
+    if all(suite.name in whole for suite in suites if suite.in_total):
+        whole.add(AVERAGE)
     # The margin does not matter here: only the differences and their errors are used.
-    asked = paired_tests(scores, whole, margin=1.0)
-    changes = {
-        q.key: _paired(cast(PairedTest, q.source), p_value)
-        for q, p_value in zip(asked, suite_p_values(scores, asked), strict=True)
+    asked = paired_tests(scores, present, margin=1.0)
+    p_values = suite_p_values(scores, asked)
+    return {
+        q.key: replace(_paired(cast(PairedTest, q.source), p_value), p_holm=p_holm)
+        for q, p_value, p_holm in zip(asked, p_values, holm(p_values), strict=True)
+        if q.key in whole
     }
-    if not all(suite.name in changes for suite in load_suites().values() if suite.in_total):
-        changes.pop(AVERAGE, None)
-    return changes

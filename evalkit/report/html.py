@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from evalkit.report.charts import (
 from evalkit.report.explorer import explorer_data
 from evalkit.report.html_tables import comparison, facts, number, signed, task_table, trend
 from evalkit.report.run_report import warnings
+from evalkit.stats.estimates import holm
 from evalkit.store.files import write_atomically
 from evalkit.suites import load_suites
 from evalkit.tables import visible
@@ -84,8 +85,9 @@ def _tiles(models: Sequence[Model], runs: Sequence[RunData], tr: Language) -> li
     paired = suite_changes(paired_samples(runs[0], runs[-1])) if len(runs) > 1 else {}
     first = next(model for model in models if model.is_run)
     tiles: list[dict[str, Any]] = []
+    others = [(m, changes_from(models[-1], m)) for m in models[:-1]]
     if own.average is not None:
-        changes = [(m, change_from(own.average, m.scores.average), False) for m in models[:-1]]
+        changes = [(m, found.get(AVERAGE), False) for m, found in others]
         if AVERAGE in paired:
             changes = [(first, paired[AVERAGE], True), *changes[: len(models) - len(runs)]]
         tiles.append(
@@ -95,11 +97,20 @@ def _tiles(models: Sequence[Model], runs: Sequence[RunData], tr: Language) -> li
         point = own.suites.get(name)
         if point is None:
             continue
-        changes = [(m, change_from(point, m.scores.suites.get(name)), False) for m in models[:-1]]
+        changes = [(m, found.get(name), False) for m, found in others]
         if name in paired:
             changes = [(first, paired[name], True), *changes[: len(models) - len(runs)]]
         tiles.append({"title": suite.title, "total": False, "point": point, "changes": _shown(changes, name)})
     return tiles
+
+
+def changes_from(own: Model, other: Model) -> dict[str, Point]:
+    """Return the unpaired changes of all suites and of their average; p-values are corrected over them (Holm)."""
+    scores = [{AVERAGE: model.scores.average, **model.scores.suites} for model in (own, other)]
+    found = {key: change for key, point in scores[0].items() if (change := change_from(point, scores[1].get(key)))}
+    tested = {key: change.p_value for key, change in found.items() if change.p_value is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return {key: replace(change, p_holm=adjusted.get(key)) for key, change in found.items()}
 
 
 def _shown(changes: Sequence[tuple[Model, Point | None, bool]], suite: str) -> list[_Change]:

@@ -31,10 +31,10 @@ def signed(value: float) -> str:
 
 
 def trend(change: Point) -> str:
-    """Return ``up`` or ``down`` if a change's interval excludes 0, else ``level``."""
-    if change.low is not None and change.low > 0:
-        return "up"
-    return "down" if change.high is not None and change.high < 0 else "level"
+    """Return ``up`` or ``down`` if a change's corrected p-value is at most 0.05, else ``level``."""
+    if change.value is None or change.p_holm is None or change.p_holm > 0.05:
+        return "level"
+    return "up" if change.value > 0 else "down"
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,8 @@ def _run_cell(run: RunData, task: str, metric: str, tr: Language) -> _Cell:
 def _change_cells(change: Point | None, p_value: float | None) -> list[_Cell]:
     if change is None or change.value is None:
         return [_Cell("-", ""), _Cell("", "")]
-    significant = p_value is not None and p_value <= 0.05
     return [
-        _Cell(signed(change.value), round(change.value, 6), trend=trend(change) if significant else "level"),
+        _Cell(signed(change.value), round(change.value, 6), trend=trend(replace(change, p_holm=p_value))),
         _Cell("" if p_value is None else p_text(p_value), "" if p_value is None else p_value),
     ]
 

@@ -149,10 +149,11 @@
   };
   function preview(doc) {
     const text = doc.c[0] ?? "";
-    const at = Math.max(text.lastIndexOf("\nQ: ") + 4, text.lastIndexOf(".Q: ") + 4, text.lastIndexOf("Question: ") + 10);
-    const found = at > 9 || /^Q: /.test(text) ? text.slice(at, at + 2000) : text.slice(-400);
+    const after = (mark) => { const found = text.lastIndexOf(mark); return found < 0 ? 0 : found + mark.length; };
+    const at = Math.max(text.startsWith("Q: ") ? 3 : 0, ...["\nQ: ", ".Q: ", "Question: "].map(after));
+    const found = at ? text.slice(at, at + 2000) : text.slice(-400);
     // What was cut off begins at a word, unless it has none.
-    const tail = at > 9 || text.length <= 400 || /^Q: /.test(text) ? found : found.replace(/^\S{0,80}\s+(?=\S)/, "");
+    const tail = at || text.length <= 400 ? found : found.replace(/^\S{0,80}\s+(?=\S)/, "");
     return tail.replace(/\s+/g, " ").replace(/ (Answer|A):.{0,60}$/, "").trim().slice(0, 220) || tr("(empty)");
   }
   const haystacks = new Map();

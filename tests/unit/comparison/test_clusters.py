@@ -99,7 +99,9 @@ def test_a_twins_clusters_are_its_passages_wherever_they_are_known(
     assert point is not None
     assert (point.low, point.high) == (change.low, change.high)
     assert pair(records[1], records[0], [TWIN])[TWIN].scores("acc").clusters
-    # and in the interval of one run: the error of its own answers in 44 passages
+    # and in the interval of one run: the error of its own answers in 44 passages, if it knows them
+    if verdict == "other" and 1 in without:
+        return
     residuals = np.bincount(NUMBERS, weights=np.array(after) - np.mean(after))
     own = scores_of_run(data[1]).tasks[TWIN]
     assert own.estimate is not None

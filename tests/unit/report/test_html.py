@@ -7,6 +7,8 @@ import hashlib
 import html.parser
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from evalkit.baselines import load_baseline
 from evalkit.cli import main
+from evalkit.comparison.compare import compare
 from evalkit.comparison.points import (
     Point,
+    Scores,
     caveats_of,
     paired_samples,
     read_data,
@@ -33,13 +37,15 @@ from evalkit.comparison.points import (
 from evalkit.language import load_language
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
-from evalkit.report.charts import axis_for, models_of, suite_groups
+from evalkit.report.charts import Model, axis_for, models_of, suite_groups
 from evalkit.report.explorer import explorer_data
-from evalkit.report.html import PAGE, as_json_block, html_report
-from evalkit.report.html_tables import number, signed
+from evalkit.report.html import PAGE, as_json_block, changes_from, html_report
+from evalkit.report.html_tables import number, signed, trend
 from evalkit.report.run_report import suite_average
+from evalkit.stats.estimates import Estimate
 from evalkit.suites import load_suites, load_tasks
 from evalkit.tables import visible
+from tests.support.pairs import write_values
 from tests.support.report_runs import HOSTILE, choice_sample, hostile_run, random_samples, write_samples
 
 GPT4ALL = [task.name for task in load_suites()["gpt4all"].tasks]
@@ -283,6 +289,52 @@ def test_changes_are_paired(tmp_path: Path) -> None:
     assert (change.stderr or 0.0) < unpaired
 
 
+@pytest.mark.parametrize(("lost", "colour"), [(26, "level"), (40, "down")])
+def test_a_tiles_colour_follows_the_p_value_that_compare_corrects(tmp_path: Path, lost: int, colour: str) -> None:
+    """Of 400 documents 26 lost, 11 gained: p is 0.02 (McNemar), and 0.10 for one of four suites and their average."""
+    tasks = [task for task in load_tasks().values() if load_suites()[task.suite].in_total]
+    before = {task.name: [float(i % 3 > 0) for i in range(20)] for task in tasks}
+    before["truthfulqa_mc"] = [float(i >= 100) for i in range(400)]
+    after = {**before, "truthfulqa_mc": [float(i < 11 or i >= 100 + lost) for i in range(400)]}
+    folders = [tmp_path / "a", tmp_path / "b"]
+    records = [write_values(folder, values) for folder, values in zip(folders, (before, after), strict=True)]
+    p_value = binomtest(11, 11 + lost).pvalue
+    corrected = min(1.0, 5 * p_value)  # the smallest of five
+    assert (corrected <= 0.05) == (colour == "down")
+    assert p_value < 0.05
+    found = suite_changes(paired_samples(*map(read_data, records)))["truthfulqa"]
+    assert found.p_holm == pytest.approx(corrected)
+    said = next(change for change in compare(*folders).suites if change.key == "truthfulqa")
+    assert said.p_holm == pytest.approx(corrected)
+    page = html_report(records)
+    tiles = re.findall(r'<p class="change"><span class="(\w+)">([-+.0-9]+)</span>', page)
+    assert tiles[-1] == (colour, signed((11 - lost) / 4))
+    assert "A change is grey unless its p-value, corrected for" in Page(page).text
+
+
+@pytest.mark.parametrize(("loss", "colour"), [(3.2, "level"), (5.0, "down")])
+def test_changes_from_a_publication_are_corrected_over_suites_and_average(loss: float, colour: str) -> None:
+    """3.2 points with an error of 1.41: p is 0.024, and 0.12 for one of five."""
+
+    def model(truthfulqa: float) -> Model:
+        suites = {
+            name: Point(50.0, 48.04, 51.96, Estimate(50.0, 1.0, 900)) for name in ("gpt4all", "agieval", "bigbench")
+        }
+        suites["truthfulqa"] = Point(truthfulqa, 0.0, 100.0, Estimate(truthfulqa, 1.0, 900))
+        return Model(
+            "m", Scores("m", True, suites=suites, average=Point(50.0, 49.0, 51.0, Estimate(50.0, 0.5, 9000))), 0, 0
+        )
+
+    found = changes_from(model(60.0 - loss), model(60.0))
+    p_value = 2 * norm.sf(loss / 2**0.5)
+    assert found["truthfulqa"].p_value == pytest.approx(p_value, rel=0.1)  # Student's t of many documents
+    assert found["truthfulqa"].p_holm == pytest.approx(5 * (found["truthfulqa"].p_value or 0.0))
+    assert {name: trend(change) for name, change in found.items()} == {
+        **dict.fromkeys(("average", "gpt4all", "agieval", "bigbench"), "level"),
+        "truthfulqa": colour,
+    }
+
+
 @pytest.mark.parametrize(("seed", "shared"), [(1, 4), (2, 0)])
 def test_other_data_is_paired_by_content(tmp_path: Path, seed: int, shared: int) -> None:
     runs = [
@@ -387,6 +439,35 @@ def test_requests_that_differ_are_kept(tmp_path: Path) -> None:
 
 
 # ---- Command line ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node to run the page's script")
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        (
+            "Q: A baker sells 3 loaves. Answer Choices: (A)1 (B)2\nA: Among A through B, the answer is",
+            "A baker sells 3",
+        ),
+        ("Q: one\nA: 1\n\nQ: What is it?\nA:", "What is it?"),
+        ("abc\nQ: What is it?\nA:", "What is it?"),
+        ("A.Q: Why?\nA:", "Why?"),
+        ("Question: Is it so?\nAnswer:", "Is it so?"),
+        ("Text. Question: Is it so?\nAnswer:", "Is it so?"),
+        ("def f(): return 1", "def f(): return 1"),
+        ("A man cooks. He", "A man cooks. He"),
+        ("word " * 300 + "end", "word word"),
+        ("x" * 400 + " words and so on " * 20, "words and so on"),
+        ("Q: ", "(empty)"),
+    ],
+)
+def test_a_preview_begins_at_a_word(context: str, expected: str) -> None:
+    script = (PAGE / "report.js").read_text(encoding="utf-8")
+    start = script.index("  function preview(doc) {")
+    function = script[start : script.index("\n  }\n", start) + 5]
+    code = f"const tr = (text) => text;\n{function}\nconsole.log(preview({{c: [{json.dumps(context)}]}}));"
+    found = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert found.startswith(expected)
 
 
 def test_the_command(tmp_path: Path) -> None:
