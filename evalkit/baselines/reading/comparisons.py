@@ -111,8 +111,8 @@ def _labels_first(heading: tuple[str, ...], body: Body) -> tuple[tuple[str, ...]
 
 
 _STATISTIC = re.compile(
-    r"\W*(?:p(?:[-\s]?values?| 值)?(?:\s*[(（].*[)）])?|[0-9]+(?:\.[0-9]+)?\s*%\s*(?:confidence )?(?:intervals?|置信区间|CIs?)"
-    r"|gained|lost)\W*",
+    r"\W*(?:p(?:[-\s]?values?| 值)?(?:\s*[(（].*[)）])?|gained|lost"
+    r"|[0-9]+(?:\.[0-9]+)?\s*%\s*(?:confidence )?(?:intervals?|置信区间|CIs?))\W*",
     re.IGNORECASE,
 )
 
