@@ -127,7 +127,8 @@ class GroupScore:
         name: the group.
         metric: e.g. ``acc``.
         value: score as a share.
-        members: its tasks as far as the table shows them by setting them in; empty if it does not.
+        members: its tasks (or groups) as far as the table shows them by setting them in; empty if it does not.
+        whole: True if `members` are all of its tasks, as a results file says it.
     """
 
     line: int
@@ -135,6 +136,7 @@ class GroupScore:
     metric: str
     value: Decimal
     members: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)

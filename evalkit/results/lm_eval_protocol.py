@@ -58,6 +58,27 @@ def scored_names(found: Mapping[str, Any]) -> dict[str, str]:
     return {name: task if times[task_and_metric(task, "")[0]] == 1 else name for name, task in plain.items()}
 
 
+def members_of(found: Mapping[str, Any], group: str) -> tuple[str, ...]:
+    """Return the tasks of a group of a results file, also those of groups below it; empty if the file lacks any."""
+    below, results = _mapping(found, "group_subtasks"), _mapping(found, "results")
+    members: dict[str, None] = {}
+    waiting, seen = [group], {group}
+    while waiting:
+        for name in _names(below.get(waiting.pop())):
+            if _names(below.get(name)):
+                waiting += [name] if name not in seen else []
+                seen.add(name)
+            elif name in results:
+                members[name] = None
+            else:
+                return ()
+    return tuple(members)
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():  # a file that was written or edited by others
         return int(value)

@@ -119,7 +119,7 @@ def _headings(grid: _Grid) -> Iterable[Finding]:
 
 
 def _apart(grid: _Grid, first: int, second: int) -> bool:
-    """Tell whether a row without cells stands between two models' rows: they belong to groups, of a model each."""
+    """Tell whether a row of no model stands between two models' rows, empty or a label alone: each is of a group."""
     if not grid.table.on_its_side or not grid.table.rows:
         return False
     row = grid.table.rows[0]

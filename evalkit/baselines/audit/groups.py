@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 
 from evalkit.baselines.audit.checks import (
@@ -59,14 +60,19 @@ def group_findings(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Fi
             yield Finding(group.line, what, printed, "", Verdict.UNCHECKED, reason)
             continue
         values = [Fraction(row.value) for row in found]
-        slack = max(half_unit(row.value) for row in found)
+        score, slack = group.value, max(half_unit(row.value) for row in found)
+        if group.whole:  # a program leaves out zeros at the end: the number of most places tells how all were rounded
+            places = min(11, max(map(places_of, (score, *(row.value for row in found)))))  # further ones a double loses
+            score = score.quantize(Decimal(1).scaleb(-places))
+            slack = half_unit(score)
         mean = sum(values, Fraction(0)) / len(values)
-        verdict, exact = classify(group.value, mean, slack), mean
+        verdict, exact = classify(score, mean, slack), mean
         sizes = [documents_of(row, counts) for row in found]
         if verdict is Verdict.INCONSISTENT and all(sizes):
             exact = sum((v * n for v, n in zip(values, sizes, strict=True)), Fraction(0)) / sum(sizes)
-            verdict = classify(group.value, exact, slack)
+            verdict = classify(score, exact, slack)
         whole = max(_tasks_of_group(group.name, names), _GROUPS.get(bare(group.name), 2))  # one member makes no group
+        whole = len(names) if group.whole else whole
         if verdict is Verdict.INCONSISTENT and len(found) < whole:
             verdict, reason = Verdict.UNCHECKED, f"the file shows {len(found)} of its {whole} members"
             if bare(group.name) not in _GROUPS and whole == 2:
@@ -77,12 +83,12 @@ def group_findings(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Fi
         if verdict is Verdict.INCONSISTENT:
             if all(sizes):
                 reason += f", weighted by documents {as_decimal(exact, 4)}"
-            elif min(values) - slack <= group.value <= max(values) + slack:
+            elif min(values) - slack <= score <= max(values) + slack:
                 verdict = Verdict.UNCHECKED
                 reason += ", and weighted by unknown numbers of documents it may be another"
             else:
                 reason += "; no weights of theirs give it"
-        yield Finding(group.line, what, printed, str(as_decimal(exact, places_of(group.value))), verdict, reason)
+        yield Finding(group.line, what, printed, str(as_decimal(exact, places_of(score))), verdict, reason)
 
 
 def _tasks_of_group(group: str, shown: Sequence[str]) -> int:

@@ -46,7 +46,7 @@ def comparison_of(
     notes: list[Note] = []
     plain = [without_arrows(cell) for cell in heading]
     heading = tuple(p if plain.count(p) == 1 else cell for p, cell in zip(plain, heading, strict=True))
-    heading, body = _labels_first(heading, body)
+    heading, body = _without_statistics(*_labels_first(heading, body))
     by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
     corner = heading[0] if heading else ""
 
@@ -110,6 +110,27 @@ def _labels_first(heading: tuple[str, ...], body: Body) -> tuple[tuple[str, ...]
     return (heading[label], *(heading[i] for i in kept)), rows
 
 
+_STATISTIC = re.compile(
+    r"\W*(?:p(?:[-\s]?values?| 值)?(?:\s*[(（].*[)）])?|gained|lost"
+    r"|[0-9]+(?:\.[0-9]+)?\s*%\s*(?:confidence )?(?:intervals?|置信区间|CIs?))\W*",
+    re.IGNORECASE,
+)
+
+
+def _without_statistics(heading: tuple[str, ...], body: Body) -> tuple[tuple[str, ...], Body]:
+    """Return a table of two models without what says how sure their difference is, and in which metric a row is.
+
+    Those columns hold no scores: p, a confidence interval, documents gained and lost, as evalkit's own `compare` has.
+    """
+    if sum(map(bool, map(_STATISTIC.fullmatch, heading))) < 2:
+        return heading, body
+    out = {i for i, title in enumerate(heading) if i and (_STATISTIC.fullmatch(title) or title in ("Metric", "指标"))}
+    return (
+        tuple(title for i, title in enumerate(heading) if i not in out),
+        [(number, tuple(cell for i, cell in enumerate(cells) if i not in out)) for number, cells in body],
+    )
+
+
 def _lists_models(heading: tuple[str, ...], body: Body) -> bool:
     """Tell whether the rows of a table are models and its columns benchmarks."""
     roles = [comparison_role(cell) for cell in heading]
@@ -127,6 +148,8 @@ def _on_its_side(
 ) -> Comparison:
     """Return a table of models by suites. A cell's line is the line of its model."""
     model = model_column(heading, body)
+    if model is not None:  # a row of a label alone is no model: it names the group of those below it
+        body = [(n, c) for n, c in body if not (c[model].strip() and sum(map(bool, map(str.strip, c))) == 1)] or body
     lines = tuple(number for number, _ in body)
     ways = ways_of(heading, body, model) if model is not None else []
     rows = [

@@ -180,7 +180,7 @@ class _Reader:
 
         A model, a language, a seed: rows that differ in it are no scores of one thing.
         """
-        said: dict[int, list[str]] = {i: [] for i in columns.unknown}
+        said: dict[int, list[str]] = {i: [] for i in columns.unknown if i != columns.documents}
         for _, text in self.lines[position + 1 :] if said else []:
             line = split_line(text)
             if line is None:
@@ -197,7 +197,9 @@ class _Reader:
                 # Numbers with places are values, or errors: they are of the row, and do not say what it is of.
                 if cell and not (score_of(cell) is not None and re.search(r"[.,%]", cell)) and cell not in values:
                     values.append(cell)
-        found = next((i for i, values in said.items() if len(values) > 1), None)
+        # A column that says of which suite a task is, as in evalkit's own tables, tells apart what differs anyway.
+        told = (i for i, values in said.items() if len(values) > 1 and not all(map(_is_suite, values)))
+        found = next(told, None)
         if found is None:
             return None
         shown = ", ".join(said[found][:3]) + (", ..." if len(said[found]) > 3 else "")
@@ -446,7 +448,7 @@ class _Reader:
             self._error_of(number, task, base[: -len("_stderr")] + (f",{filtered}" if filtered else ""), row)
             return
         if self.columns is not None and self.columns.groups:
-            self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr, row.shots, row.printed, -1)))
+            self.rows.append((number, replace(row, task=task, level=-1)))
             return
         name, _ = task_and_metric(task, row.metric)
         suite = suite_of_task(name)
@@ -455,7 +457,7 @@ class _Reader:
             if before is not None and before != suite:
                 self._close()
                 self.task = task
-        self.rows.append((number, RawRow(task, row.metric, row.score, row.stderr, row.shots, row.printed, level)))
+        self.rows.append((number, replace(row, task=task, level=level)))
 
     def _error_of(self, number: int, task: str, metric: str, row: RawRow) -> None:
         """Keep a row ``acc_stderr`` as the standard error of the row ``acc`` above it."""
@@ -557,6 +559,10 @@ class _Reader:
         if after is not None:
             self._prose(*after)
         return position
+
+
+def _is_suite(cell: str) -> bool:
+    return comparison_role(cell) in load_suites()
 
 
 def _model_index(lines: list[tuple[int, str]]) -> list[Note]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from evalkit.baselines.published import NO_SHARE, Log, ModelScores, Note, Row, ScoreTable
+from evalkit.baselines.published import NO_SHARE, GroupScore, Log, ModelScores, Note, Row, ScoreTable
 from evalkit.suites import load_suites
 from evalkit.task_names import suite_of_task, task_and_metric
 
@@ -43,9 +45,27 @@ def read_results_file(path: Path) -> Log:
     others = {
         name: protocol for name, protocol in foreign.protocols.items() if protocol != load_suites()[name].protocol
     }
-    table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval))
+    groups = tuple(_groups(record.lm_eval, {row.metric for row in rows}, lines))
+    ignored += [Note(group.line, f"score of a group, not imported: {group.name} {group.metric}") for group in groups]
+    table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval), groups=groups)
     model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol)
     return Log(path.name, (model,), (), tuple(ignored))
+
+
+def _groups(found: Mapping[str, Any], metrics: set[str], lines: Mapping[tuple[str, str], int]) -> Iterable[GroupScore]:
+    """Return the scores of groups of which the file has all tasks; `metrics` are those that tasks have."""
+    from evalkit.results.lm_eval_numbers import number
+    from evalkit.results.lm_eval_protocol import members_of, scored_names
+
+    names, groups = scored_names(found), found.get("groups")
+    for name, values in groups.items() if isinstance(groups, dict) else ():
+        members = members_of(found, name)
+        for key, printed in values.items() if isinstance(values, dict) else ():
+            metric = task_and_metric("", key)[1]
+            value = number(printed)
+            if metric in metrics and members and value is not None and 0 <= value <= 1:
+                tasks = tuple(task_and_metric(names.get(task, task), key)[0] for task in members)
+                yield GroupScore(lines.get((name, metric), 1), name, metric, _decimal(value), tasks, whole=True)
 
 
 def _decimal(number: float) -> Decimal:

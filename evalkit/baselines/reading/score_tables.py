@@ -107,7 +107,8 @@ class ScoreTables:
                 groups.append(GroupScore(number, row.task, metric, value, members))
                 continue
             self._name(number, row.task, task, shots)
-            kept.append(Row(number, task, row.task, metric, value, stderr, shots if shots is not None else row.shots))
+            shown = shots if shots is not None else row.shots
+            kept.append(Row(number, task, row.task, metric, value, stderr, shown, row.documents))
         if not kept and not groups:
             return None
         suites = [suite for row in kept if (suite := suite_of_task(row.task)) is not None]

@@ -205,7 +205,7 @@ class _Reader:
         place.left = None
         named = _named_metrics(event, place.heading, self._notes)
         rows = [row if row.shots is not None else replace(row, shots=place.shots[0]) for row in named.rows]
-        rows = [replace(row, documents=place.documents(row.task)) for row in rows]
+        rows = [row if row.documents is not None else replace(row, documents=place.documents(row.task)) for row in rows]
         harness, why = place.harness_of(named.harness)
         table = replace(named, rows=tuple(rows), harness=harness, limit=place.limit)
         self._owners.settle(table)

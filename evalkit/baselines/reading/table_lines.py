@@ -54,6 +54,7 @@ class RawRow:
         shots: number of examples in the prompt, or None where the row does not say.
         printed: the value's cell as printed, for a note about it.
         level: how far the task is set in below its group; 0 for a group and for a task of none.
+        documents: how many documents the row says were scored, or None where it does not say.
     """
 
     task: str
@@ -63,6 +64,7 @@ class RawRow:
     shots: int | None = None
     printed: str = ""
     level: int = 0
+    documents: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ class Columns:
             for i, heading in enumerate(self.headings)
             if i not in used and re.search(r"\w", heading) and not _KNOWN_COLUMN.fullmatch(_label(heading))
         )
+
+    @property
+    def documents(self) -> int | None:
+        """The column of numbers of documents, as evalkit's own report has it; None without one."""
+        return next((i for i in self.unknown if _label(self.headings[i]) in ("documents", "题目数")), None)
 
     @property
     def adjoining(self) -> bool:
@@ -267,7 +274,9 @@ def _by_heading(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
         metric = f"{metric},{filtered}"
     if score is not None and score.shots is not None:
         shots = score.shots
-    return [RawRow(task, metric, score, stderr, shots, cells[columns.value])]
+    said = cells[columns.documents] if columns.documents is not None else ""
+    documents = int(said) if re.fullmatch(r"[0-9]{1,9}", said) else None
+    return [RawRow(task, metric, score, stderr, shots, cells[columns.value], documents=documents)]
 
 
 def rows_by_meaning(cells: tuple[str, ...], *, bare_error: bool = False) -> list[RawRow]:
