@@ -80,6 +80,7 @@ class Generator:
     Attributes:
         is_invariant: a row's numbers were seen not to depend on what else is in the batch, to the bit; for whoever
             tried it to set.
+        one_thread: steps compute their attention on one thread, since that was seen to be needed for it.
         rotary: says which rows are run alone.
         drafts: several tokens of a row may be looked at in one step, since that, too, was seen to change no bit.
         guesses: what the drafts are from.
@@ -104,6 +105,7 @@ class Generator:
         self.rotary = Rotary(model)
         self.uses_slots = uses_slots and why_no_slots(model) is None
         self.is_invariant = False
+        self.one_thread = False
         self.drafts = False
         self.guesses = Drafts()
 
@@ -118,7 +120,7 @@ class Generator:
         # kernels of their own.
         on_cpu = self.runner.device.type == "cpu"
         multiple = 1 if self.prepacked or not on_cpu else 4 * torch.get_num_threads()
-        return Slots(self.runner.model, rows, tokens, row_multiple=multiple)
+        return Slots(self.runner.model, rows, tokens, row_multiple=multiple, one_thread=self.one_thread)
 
     def is_alone(self, row: GenerationRow) -> bool:
         """Whether a row is run alone, since the model's positions change with its length."""

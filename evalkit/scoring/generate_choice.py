@@ -48,6 +48,11 @@ def choose_generator(
             # Longer rows are left to transformers, one by one.
             most = min(max_length, generator.rotary.length or max_length)
             difference = probe_slots(generator, most) if uses_slots else probe_steps(generator.runner, most)
+            if uses_slots and not generator.is_invariant and generator.runner.device.type == "cpu":
+                generator.one_thread = torch.get_num_threads() > 1
+                if generator.one_thread:
+                    difference = probe_slots(generator, most)
+                    generator.one_thread = generator.is_invariant
         except Exception as error:
             # Whatever the model's code raises means that it cannot be driven in this way.
             line = str(error).strip().splitlines()[0] if str(error).strip() else ""

@@ -9,6 +9,8 @@ the processor's kernels allow (``generate_choice`` tries it):
 - Attention sees a number of places that is a multiple of ``PLACES``; those that a row has not filled are masked.
 - A step has at least two rows: products of a matrix with one vector have kernels of their own.
 
+Where several threads share a step's attention by then still makes a difference, one computes it (``one_thread``).
+
 A slot is a view of one tensor a layer, [slots, heads, places, width]: a step writes one place of each row instead of
 copying all, as growing tensors are.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -144,6 +147,24 @@ def _parts(rows: int, lengths: Sequence[int], drafts: Sequence[Sequence[int]]) -
     return found
 
 
+class _OneThread(TorchFunctionMode):
+    """Answers ``scaled_dot_product_attention`` on one thread.
+
+    Its threads have buffers of different alignment, and MKL adds up in an order that depends on that: which thread
+    has a row, and so its last bits, would change with the number of rows.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            torch.set_num_threads(threads)
+
+
 class _Drafted(TorchFunctionMode):
     """Answers ``scaled_dot_product_attention`` for a step with drafts: several of its tokens look at one slot.
 
@@ -191,17 +212,19 @@ class Slots:
         slots: greatest number of rows.
         tokens: the most that a row can become, prompt included.
         row_multiple: a step's rows are filled up to a multiple of it, and to two at least.
+        one_thread: the attention of a step is computed on one thread, its products on all.
 
     Attributes:
         takes_drafts: steps may have drafts, which make the number of their rows any.
     """
 
-    def __init__(self, model: Any, slots: int, tokens: int, *, row_multiple: int = 1) -> None:
+    def __init__(self, model: Any, slots: int, tokens: int, *, row_multiple: int = 1, one_thread: bool = False) -> None:
         self.model = model
         self.device = model_device(model)
         self._attention = attention_of(model)
         self._dtype = model.dtype if model.dtype.is_floating_point else torch.float16
         self._multiple = row_multiple
+        self._one_thread = one_thread
         # Drafts make the number of rows any.
         self.takes_drafts = row_multiple == 1
         rows = max(2, -(-slots // row_multiple) * row_multiple)
@@ -290,10 +313,9 @@ class Slots:
             "use_cache": True,
         }
         everything = torch.arange(len(ids), device=self.device)
-        if not parts:
-            return selected_logits(self.model, inputs, everything[:count])
-        with _Drafted(rows, parts):
-            return selected_logits(self.model, inputs, torch.cat([everything[:count], everything[rows:]]))
+        wanted = everything[:count] if not parts else torch.cat([everything[:count], everything[rows:]])
+        with _OneThread() if self._one_thread else nullcontext(), _Drafted(rows, parts) if parts else nullcontext():
+            return selected_logits(self.model, inputs, wanted)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first places of a slot to another."""

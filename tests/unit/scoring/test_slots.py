@@ -133,3 +133,74 @@ def test_a_model_whose_attention_changes_with_the_batch_has_no_slots(mistral: An
     model = copy.deepcopy(mistral)
     model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     assert "longest row" in str(why_no_slots(model))
+
+
+def test_a_step_can_compute_its_attention_on_one_thread(build_model: Callable[[str], Any]) -> None:
+    """With drafts and without; the products keep their threads, and the numbers are the same."""
+    import torch
+    import torch.nn.functional as F
+    from torch.overrides import TorchFunctionMode
+
+    from evalkit.scoring.slots import Slots
+
+    attend, before = F.scaled_dot_product_attention, torch.get_num_threads()
+    threads: list[int] = []
+
+    class Seen(TorchFunctionMode):
+        """Stands where attention is computed, outside of what answers for it."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is attend:
+                threads.append(torch.get_num_threads())
+            return func(*args, **(kwargs or {}))
+
+    model = build_model("mistral")
+    torch.set_num_threads(2)
+    try:
+        for drafts, calls in ((None, 1), ([[7, 8], []], 2)):
+            found = []
+            for one_thread in (False, True):
+                slots = Slots(model, 2, 20, one_thread=one_thread)
+                with torch.inference_mode():
+                    slots.read(0, (3, 4, 5))
+                    slots.read(1, (6, 7))
+                    threads.clear()
+                    with Seen():
+                        found.append(slots.step([9, 9], [3, 2], drafts))
+                assert set(threads) == {1 if one_thread else 2}
+                assert len(threads) == calls * model.config.num_hidden_layers
+                assert torch.get_num_threads() == 2
+            torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("threads", "is_needed", "expected"),
+    [(2, True, (True, True)), (2, False, (True, False)), (1, True, (False, False))],
+)
+def test_one_thread_computes_the_attention_where_several_give_rows_other_bits(
+    mistral: Any, monkeypatch: pytest.MonkeyPatch, threads: int, is_needed: bool, expected: tuple[bool, bool]
+) -> None:
+    import torch
+
+    from evalkit.models import tiny
+    from evalkit.scoring import generate_choice
+
+    probe, before = generate_choice.probe_slots, torch.get_num_threads()
+
+    def probed(generator: Any, max_length: int) -> float:
+        found = probe(generator, max_length)
+        generator.is_invariant = generator.one_thread or not is_needed
+        return found
+
+    monkeypatch.setattr(generate_choice, "probe_slots", probed)
+    torch.set_num_threads(threads)
+    try:
+        generator, _ = generate_choice.choose_generator(mistral, tiny.tokenizer(False), max_length=64)
+    finally:
+        torch.set_num_threads(before)
+    assert generator is not None
+    if not generator.uses_slots:
+        pytest.skip("this version of transformers has no layers of caches")
+    assert (generator.is_invariant, generator.one_thread) == expected
