@@ -68,6 +68,7 @@ class Meaning:
 def meaning_of(code: str, problem: Problem) -> Meaning:
     """Tell what code is: by its syntax tree, by its first words where it is no Python."""
     entry = Entry.of(problem)
+    at_margin = re.match(r"(?:[ \t]*\n)*[^ \t\n]", code) is not None
     code = textwrap.dedent(code)
     scopes = open_scopes(problem.prompt)
     within = [scope.node for scope in scopes if isinstance(scope.node, DEFINITIONS)]
@@ -82,6 +83,9 @@ def meaning_of(code: str, problem: Problem) -> Meaning:
         return Meaning(Kind.BODY, How.NOT)
     statements = list(statements_of(tree.body))
     if any(leaves(statement) for statement in statements):
+        # A whole function at the margin and a `return` beside it are no body that begins with a helper of that name.
+        if at_margin and _how(entry.names, statements) is How.BY_DEFINITION:
+            return Meaning(Kind.WHOLE, How.BY_DEFINITION)
         return Meaning(Kind.BODY, How.NOT)
     for names, kind in ((entry.names, Kind.WHOLE), (methods, Kind.METHOD)):
         if (how := _how(names, statements)) is not How.NOT:

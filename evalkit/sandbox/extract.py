@@ -201,10 +201,11 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
             reach = block.after if version.how is not How.AS_STUB or stop == block.stop else stop
         elif block in fenced and broken is None:
             code = block.code(text)
-            if error_line(textwrap.dedent(code), ast.PyCF_ONLY_AST) is None:
+            defines = not _ANOTHER_LANGUAGE.match(block.info) and _defines(code, problem)
+            if error_line(textwrap.dedent(code), ast.PyCF_ONLY_AST) is None and not defines:
                 reach = block.after  # Python of another kind; what it holds is in its strings
-            elif not _ANOTHER_LANGUAGE.match(block.info) and _defines(code, problem):
-                broken = block
+            elif defines:
+                broken = block  # no Python, or none that follows the prompt, as with a `return` beside its function
     if broken is not None and not any(one.how is How.BY_DEFINITION for one in versions):
         code = broken.code(text)
         kind = meaning_of(code, problem).kind

@@ -25,7 +25,8 @@ _OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|obser
 _ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
 # What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
 _THOUGHT = re.compile(
-    r"\A\s*[<\[◁](?P<name>think|thinking|reasoning|thought)[>\]▷].*?[<\[◁]/(?P=name)[>\]▷]"
+    r"\A\s*[<\[◁](?P<name>(?:\w{1,20}:)?(?:think|thinking|reasoning|thought|reason|scratchpad)) ?[>\]▷]"
+    r".*?[<\[◁]/(?P=name)[>\]▷]"
     r"|\A\s*<\|(?:START|begin_of)_(?P<word>thinking|thought)\|>.*?<\|END(?:_of)?_(?P=word)\|>"
     r"|\A(?:(?!<think>).)*?</think>",
     re.DOTALL | re.IGNORECASE,

@@ -22,6 +22,8 @@ _INDENTED_DEFINITION = re.compile(r"^(?P<indentation>[ \t]+)(?:async )?(?:def \w
 _INDENTED_LINE = re.compile(r"^[ \t]+\S", re.MULTILINE)
 # A word, or one in brackets, as a line of its own: a title, a language, a role, a mark.
 _WORD = re.compile(r"\[?(?P<word>[^\W\d]\w*)\]?[ \t]*")
+# "Complexity: O(n)" is a declaration to Python, which does nothing but fail where its names are none.
+_REMARK = re.compile(r"[A-Z]\w*: +[^=\n]*[^=\s:{(\[,\\][ \t]*")
 # Tokens at the end that are Python, as an index or a comparison.
 _PADDING = re.compile(r"(?:\[(?P<name>PAD|EOS|BOS|UNK|SEP|CLS|MASK)\]|<\w{1,20}>(?:model|assistant)?)\s*\Z")
 _TOKENS_BEHIND = re.compile(r"(?:<[^<>\n]{1,40}>|\[[^\[\]\n]{1,40}\])[ \t]*\Z")
@@ -53,9 +55,9 @@ class Version:
 
 
 def without_words(problem: Problem, code: str) -> str:
-    """Return code without the lines of one word at its margin, at its head and its end, and without padding tokens.
+    """Return code without the words and remarks at its margin, at its head and its end, and without padding tokens.
 
-    Such a line is Python, and does nothing but fail where the word is no name.
+    Such a line is Python, and does nothing but fail where its words are no names.
     """
     for _ in range(_MOST):
         padding = _PADDING.search(code, max(0, len(code) - 60))
@@ -77,7 +79,7 @@ def without_words(problem: Problem, code: str) -> str:
 
 def _is_word(line: str) -> bool:
     word = _WORD.fullmatch(line)
-    return word is not None and not keyword.iskeyword(word["word"])
+    return (word is not None and not keyword.iskeyword(word["word"])) or _REMARK.fullmatch(line) is not None
 
 
 def definitions(problem: Problem, text: str, *, may_be_cut: bool) -> Iterator[Version]:
@@ -87,6 +89,11 @@ def definitions(problem: Problem, text: str, *, may_be_cut: bool) -> Iterator[Ve
         code = without_words(problem, code)
         meaning = meaning_of(code, problem)
         completion = joined(problem, code, meaning.kind) if meaning.kind is not Kind.BODY else None
+        undefined = completion is None or meaning.how is How.AS_STUB
+        if undefined and _begins_with_broken_definition(start, problem):
+            first = meaning_of(_chunk(start), problem)
+            yield Version(How.BY_DEFINITION, next(continuations(problem, start, first.kind)), start)
+            return  # the answer's first attempt; what it says below is another one
         if completion is None:
             continue
         if meaning.how is How.BY_DEFINITION and is_broken_code(rest, problem, may_be_cut=may_be_cut):
@@ -94,6 +101,23 @@ def definitions(problem: Problem, text: str, *, may_be_cut: bool) -> Iterator[Ve
         yield Version(meaning.how, completion, code)
         if meaning.how is How.BY_DEFINITION:
             return
+
+
+def _chunk(text: str) -> str:
+    """Return the statement that a text begins with: up to the next line at the margin, no Python perhaps."""
+    lines = text.split("\n")
+    end = next((n for n, line in enumerate(lines) if n and line.strip() and line[0] not in " \t)]}#"), len(lines))
+    return "\n".join(lines[:end]) + "\n"
+
+
+def _begins_with_broken_definition(text: str, problem: Problem) -> bool:
+    """Tell whether a text begins with a definition of what is asked for that is no Python, and no signature alone."""
+    chunk = _chunk(text)
+    return (
+        meaning_of(chunk, problem).how is How.BY_DEFINITION
+        and error_line(chunk, ast.PyCF_ONLY_AST) is not None
+        and any(_STATEMENT.match(line) for line in chunk.split("\n")[1:])
+    )
 
 
 def _starts(text: str) -> Iterator[str]:

@@ -120,11 +120,6 @@ TABLE = {
     # Bodies.
     "body": (SQUARE, fenced(BODY), BODY),
     "body at the margin": (SQUARE, fenced("return x * x\n"), BODY),
-    "body with a helper of the same name": (
-        SQUARE,
-        fenced(f"{CODE}return sq(x)\n"),
-        quoted(CODE, "    ") + "    return sq(x)\n",
-    ),
     "a string over lines keeps its blanks": (
         SQUARE,
         's = """\n  a\n"""\nreturn x * x\n',

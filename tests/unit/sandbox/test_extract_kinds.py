@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.sandbox import Problem
-from evalkit.sandbox.extract import NO_CODE, SEVERAL, extract, take_code
+from evalkit.sandbox.extract import NO_CODE, SEVERAL, Taken, extract, take_code
 from tests.unit.sandbox.test_answers import fenced
 
 pytestmark = pytest.mark.torch_free
@@ -318,3 +318,41 @@ def test_one_solution_among_anything_is_judged(seed: int) -> None:
         if end and is_right:
             behind = f"{answer}\n<|im_start|>user\nAgain.<|im_end|>\n<|im_start|>assistant\n{fenced(task.wrong)}"
             assert task.passes(take_code(task.problem, behind).completion), behind
+
+
+MARGIN_RETURN = (
+    "```python\ndef add(a, b):\n    total = a + b\n    return total\nresult = add(a, b)\nreturn result\n```\n"
+)
+BROKEN_THEN_RIGHT = [
+    f"from typing import List\n\n\ndef add(a, b):\n    '''Add.'''\n    return (a +\n\n{said}\n\n"
+    "def add(a, b):\n    return a + b\n"
+    for said in ("Oops, that was wrong. Corrected:", "Human: fix it\n\nAssistant: here it is:", "Second try")
+]
+
+
+@pytest.mark.parametrize("answer", [MARGIN_RETURN, *BROKEN_THEN_RIGHT], ids=["return beside", "oops", "turn", "try"])
+@pytest.mark.parametrize("take", [extract, take_code])
+def test_a_first_attempt_that_is_no_python_is_the_answer(answer: str, take: Callable[[Problem, str], Taken]) -> None:
+    """Seen in a real chat model's answer: a whole function and a ``return`` at the margin, which CPython refuses."""
+    problem = Problem("T/0", "def add(a, b):\n    '''Add.'''\n", "def check(f):\n    assert f(1, 2) == 3\n", "add")
+    with pytest.raises(SyntaxError):
+        compile(problem.prompt + take(problem, answer).completion, "answer", "exec")
+
+
+@pytest.mark.parametrize("said", ["Complexity: O(n)", "Time: O(n)\nSpace: O(1)", "Explanation: simple", "User: thanks"])
+@pytest.mark.parametrize("take", [extract, take_code])
+def test_a_remark_that_is_python_is_no_code(said: str, take: Callable[[Problem, str], Taken]) -> None:
+    problem = Problem("T/0", "def add(a, b):\n    '''Add.'''\n", "", "add")
+    for answer in (f"def add(a, b):\n    return a + b\n\n{said}\n", f"{said}\n\ndef add(a, b):\n    return a + b\n"):
+        names: dict[str, Callable[[int, int], int]] = {}
+        exec(problem.prompt + take(problem, answer).completion, names)
+        assert names["add"](1, 2) == 3
+
+
+@pytest.mark.parametrize("name", ["seed:think", "think", "scratchpad", "reason"])
+def test_what_was_thought_is_no_answer(name: str) -> None:
+    problem = Problem("T/0", "def add(a, b):\n    '''Add.'''\n", "", "add")
+    thought = f"<{name}>\n```python\ndef add(a, b):\n    return a - b\n```\n</{name}>\n"
+    taken = take_code(problem, f"{thought}```python\ndef add(a, b):\n    return a + b\n```\n")
+    assert "a + b" in taken.completion
+    assert "a - b" not in taken.completion
