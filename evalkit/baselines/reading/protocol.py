@@ -135,6 +135,18 @@ def _cut(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
+# Repositories of quantised weights repeat the card of the whole model, with its scores.
+_REPEATED_CARD = re.compile(
+    r"\b(?:original|upstream|base|source)\s+(?:model(?:['’]s)?\s+)?(?:card|readme|description)\b"
+    r"|\boriginal\s+model\s*:|\bquanti[sz](?:ed|ation)\s+(?:made\s+)?by\b",
+    re.IGNORECASE,
+)
+_QUANTISED = re.compile(
+    r"(?<![a-z])(?:gptq|gguf|ggml|awq|exl2|[2-8](?:\.[0-9]+)?[-_]?bpw|[2-8][-_]?bits?|int[48]|q[2-8]_[0-9k]\w*)(?![a-z])",
+    re.IGNORECASE,
+)
+
+
 class Claims:
     """Tells for each score of a file whether it may be called nous-2023."""
 
@@ -142,7 +154,7 @@ class Claims:
         self._text = _text_of(log.lines)
         self._places = {number: index for index, (number, _) in reversed(list(enumerate(self._text.lines)))}
         self._blocks: dict[tuple[int, str, frozenset[str]], Note | None] = {}
-        self._wide: Note | None = self._elsewhere()
+        self._wide: Note | None = self._of_another_model(log.name) or self._elsewhere()
         self._title = self._title_line()
         title = self._text.lines[self._title][1].strip(" #*_`") if self._title is not None else ""
         stem = re.sub(r"\.\w{2,4}$", "", log.name)
@@ -432,6 +444,15 @@ class Claims:
                 other = comparison_role(label) in load_suites() and comparison_role(label) != suite
                 if not (other or _is_plain_label(label) or _FACT_COLUMN.fullmatch(label) or is_name(label)):
                     yield Note(number, f"row '{_cut(label)}' is not known")
+
+    def _of_another_model(self, name: str) -> Note | None:
+        """Return why the scores may be those of the model that the file's own was made from: its card is repeated."""
+        for number, line in self._text.lines:
+            if (found := _REPEATED_CARD.search(line)) is not None:
+                return Note(number, f"'{found[0]}': the scores may be the original model's{_IF_KNOWN}")
+        if (found := _QUANTISED.search(re.sub(r"\.\w{2,4}$", "", name))) is not None:
+            return Note(1, f"'{found[0]}' in the file's name: the scores may be the original model's{_IF_KNOWN}")
+        return None
 
     def _elsewhere(self) -> Note | None:
         """Return what the file says of all its scores in another place: examples in the prompts, a limit."""

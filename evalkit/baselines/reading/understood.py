@@ -18,25 +18,25 @@ _WORDS = frozenset(
     re.findall(
         r"\S+",
         """
-    a about above achieved all also an and are as at be been below can combined complete detailed details done each
-    evaluate evaluated evaluating evaluation evaluations eval evals final find follow follows following for four
-    full general get gets has have i in information is it its measured metadata more my none now obtained of on our
-    overall overview own performance performed please reached reaches report run runs show shown shows some summary
-    that the these this to total update updated used useful using value values was we were which with yet you
+    a about above achieved all also an and are as at be been below can complete detailed details done each
+    evaluate evaluated evaluating evaluation evaluations eval evals find follow follows following for
+    general get gets has have i in information is it its measured metadata more my now obtained of on our
+    overall overview performance performed please reached reaches report show shown shows summary
+    the these this to total useful value values was we were which with you
     average averaged averages avg mean macro unweighted percent accuracy acc result results score scored scores
-    metric metrics table tables section appendix notes note row rows column columns test tests tested set sets bench
-    benchmark benchmarks benchmarked benchmarking suite suites task tasks subtasks dataset datasets model models
+    metric metrics table tables section appendix notes note row rows column columns test tests tested bench
+    benchmark benchmarks benchmarked benchmarking suite suites task tasks subtasks
     quality reasoning reading comprehension knowledge coding common sense understanding language elapsed time json
     mc1 mc2 pass nous harness lm lm-eval lm_eval lm-evaluation-harness llm autoeval auto-eval llm-autoeval gist
     colab notebook
     """,
     )
 )
-_IN_HEADINGS = frozenset(("comparison", "comparisons", "compared", "compare"))
+_IN_HEADINGS = frozenset(("comparison", "comparisons", "compared", "compare", "model", "models"))
 """What a heading of Markdown may say as well: a table below "Benchmarks Compared" names its models itself."""
 _CJK = re.compile(
-    r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
-    r"|本|我们|与|和|及|是|为|所有|汇总|能力|准确率|指标)+"
+    r"(?:基准(?:测试|评测)集?|测试集?|测评|评测|评估|评价|推理|结果|(?:本|我们的?)模型|平均|分数?|得分|成绩|总|任务|性能|表现|以?下|如|的|在|各项|套件|综合"
+    r"|值|我们|和|及|汇总|能力|准确率|指标)+"
 )
 _PHRASES = re.compile(
     r"\bsee the entire leaderboard here\b|\bsee\s+(?:the\s+)?(?:tables?|below)\b|\bhere(?=\s+(?:are|is|the)\b)"
@@ -44,6 +44,8 @@ _PHRASES = re.compile(
     r"|\beleuther(?:ai)?\b(?=[\s/]+(?:lm|language|eval|harness))"
     # Behind a model's own average: what an earlier one had.
     r"|(?:\bup\s+|\bdown\s+)?\bfrom\s+[0-9.]+\s*%?\s+(?:in|on|with)\s+[\w./-]+\s*\Z"
+    r"|\b(?:using|with|on|by)\s+(?:the\s+)?nous(?:['’]s?)?(?:\s+research(?:['’]s?)?)?\s+bench\w*(?:\s+suites?)?\b|\bnous\s+bench\w*"
+    r"|\bbench\w*\s+sets?\b|\busing(?=\s+(?:mlabonne|llm[\s-]*autoeval|(?:the\s+)?(?:eleuther|lm[\s_-]*eval)))"
     r"|\byall\b|\byet[\s_]+another[\s_]+llm[\s_]+leaderboard\b|\bcommon[\s-]sense\b"
     r"|\bbig[\s-]*bench[\s-]+hard\b(?=\W*\Z)|\bzero[\s-]*shots?\b|(?<![0-9])0[\s-]*shots?\b|\bpass\s*@?\s*1\b"
     r"|\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b|\b[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}\b"
@@ -59,6 +61,8 @@ _HOME = re.compile(
 """Pages of the harness and of the published logs themselves."""
 _ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>()\[\]\"']+", re.IGNORECASE)
 _WORD = re.compile(r"[^\s,;:!?()\[\]{}\"'/|=*`~<>+&•–—-][^\s,;:!?()\[\]{}\"'/|=*`~<>&]*")
+# A score has two digits before its point or two behind it; "1.1" may be a version, and "10%" a share of the documents.
+_AVERAGE = re.compile(r"(?<![\w.])(?:[0-9]{2,3}[.,][0-9]+|[0-9][.,][0-9]{2,})(?![\w.]*\d)\s*%?")
 SHORT = 12
 """Words that a line has at most that is a label or a caption more than prose."""
 
@@ -99,7 +103,7 @@ def left_over(line: str, names: Iterable[str], *, heading: bool = False) -> str 
         " ", _PHRASES.sub(" ", without_task_counts(re.sub(r"(?<=\w)['’]s?\b|['’](?=\s)", " ", text)))
     )
     text = re.sub(r"^[\s#>*_-]*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", text)
-    text = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", text)
+    text = _AVERAGE.sub(" ", text)
     telling = re.match(r"\W*for\s+(?:comparison|reference)", text, re.IGNORECASE) is not None
     known = _WORDS | (_IN_HEADINGS if heading and not telling else frozenset())
     left = [word for word in _WORD.findall(text) if not _is_known(word, known)]

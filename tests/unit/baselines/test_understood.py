@@ -237,3 +237,52 @@ def test_a_models_name_is_known_only_as_a_whole() -> None:
     assert left_over("Results of teknium/OpenHermes-2.5-Mistral-7B:", names) is None
     for other in ("Mistral-7B", "OpenHermes-2.5-Mistral-7B-DPO", "OpenHermes-2.5-Mistral-7B.1", "b/Mistral 7B"):
         assert left_over(f"Results of {other}", names) is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Below is the original model card of a/Foo-7B:",
+        "***Original model card***",
+        "## Original README",
+        "## Upstream model card",
+        "<summary>Original model card</summary>",
+        "Original model description:",
+        "Original model: https://huggingface.co/a/Foo-7B/",
+        "Quantization made by Somebody.",
+    ],
+)
+def test_a_repeated_card_has_the_original_models_scores(line: str, tmp_path: Path) -> None:
+    found = models(f"{line}\n\n# Foo-7B\n\n## Results\n\n{GPT4ALL}{TRUTHFUL}", tmp_path)
+    assert found
+    for baseline in found.values():
+        assert "nous-2023" not in {baseline.protocol_of(suite) for suite in ("gpt4all", "truthfulqa")}
+
+
+@pytest.mark.parametrize("name", ["Foo-7B-GPTQ", "Foo-7B-4.0bpw-exl2", "Foo-7B.Q4_K_M", "Foo-7B-4bits", "Foo-7B-GGUF"])
+def test_a_quantised_models_file_may_have_the_original_models_scores(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.md"
+    path.write_text(f"# Foo-7B\n\n{GPT4ALL}{TRUTHFUL}", encoding="utf-8")
+    for found in import_log(path, retrieved="2026-01-01").baselines:
+        assert "nous-2023" not in {found.protocol_of(suite) for suite in ("gpt4all", "truthfulqa")}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Foo-7B 1.1:",
+        "Foo-7B (2.0)",
+        "Evaluated on 10% of each benchmark.",
+        "基准模型的得分：",
+        "上个模型的得分：",
+        "四个模型的平均：",
+        "Results on our own test set:",
+        "Evaluated with our own harness:",
+        "Average of four runs:",
+        "Combined model:",
+        "Nous model:",
+    ],
+)
+def test_known_words_make_no_unknown_statement(line: str, tmp_path: Path) -> None:
+    found = models(f"{GPT4ALL}{line}\n\n{TRUTHFUL}", tmp_path)
+    assert having(found, "truthfulqa_mc")[1].protocol_of("truthfulqa") != "nous-2023"
