@@ -46,7 +46,7 @@ _PHRASES = re.compile(
     r"|(?:\bup\s+|\bdown\s+)?\bfrom\s+[0-9.]+\s*%?\s+(?:in|on|with)\s+[\w./-]+\s*\Z"
     r"|\b(?:using|with|on|by)\s+(?:the\s+)?nous(?:['’]s?)?(?:\s+research(?:['’]s?)?)?\s+bench\w*(?:\s+suites?)?\b|\bnous\s+bench\w*"
     r"|\bbench\w*\s+sets?\b|\busing(?=\s+(?:mlabonne|llm[\s-]*autoeval|(?:the\s+)?(?:eleuther|lm[\s_-]*eval)))"
-    r"|\byall\b|\byet[\s_]+another[\s_]+llm[\s_]+leaderboard\b|\bcommon[\s-]sense\b"
+    r"|\bthe\s+models?\s+(?:was|were)\s+(?:also\s+)?evaluated\b|\A\W*none\W*\Z|\byall\b|\byet[\s_]+another[\s_]+llm[\s_]+leaderboard\b|\bcommon[\s-]sense\b"
     r"|\bbig[\s-]*bench[\s-]+hard\b(?=\W*\Z)|\bzero[\s-]*shots?\b|(?<![0-9])0[\s-]*shots?\b|\bpass\s*@?\s*1\b"
     r"|\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b|\b[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}\b"
     r"|\b(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
