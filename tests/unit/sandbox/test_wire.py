@@ -34,7 +34,7 @@ def test_a_body_is_read_as_the_library_reads_it(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"", b" ", b"{", b"[1,]", b"1 2", b'{"a":1}x', b"\xff", b"'a'", b"nul"])
 def test_what_is_no_json_is_a_value_error(body: bytes) -> None:
-    with pytest.raises(ValueError, match="Expecting|Extra data|Illegal|codec"):
+    with pytest.raises(ValueError, match=r"Expecting|Extra data|codec"):
         parsed(body)
 
 
