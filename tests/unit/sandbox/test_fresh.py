@@ -44,6 +44,57 @@ def test_what_one_sample_changes_the_next_does_not_see(checker: Checker, changin
     assert [(verdict.label, verdict.detail) for verdict in verdicts] == [("passed", "")] * 4
 
 
+STATE = """
+import builtins, gc, json.encoder, os, resource, signal, sys, _thread
+def state():
+    fds = [fd for fd in range(64) if not _closed(fd)]
+    names = ("evalkit_sandbox.wire", "evalkit_sandbox.kernel", "evalkit_sandbox.candidate")
+    return [
+        sorted(vars(builtins)), sorted(sys.modules), dict(os.environ), os.getcwd(), fds, sys.path, sys.argv,
+        gc.isenabled(),
+        [resource.getrlimit(n) for n in range(16)], [repr(signal.getsignal(n)) for n in range(1, 32)], _thread._count(),
+        sys.getrecursionlimit(), [sorted(vars(sys.modules[n])) for n in names],
+        pow.__name__, json.encoder.c_make_encoder.__name__,
+    ]
+def _closed(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return True
+"""
+SPOILING = """
+import builtins, gc, json.encoder, os, resource, signal, sys, _thread, time
+os.environ["SEEN"] = "1"
+os.chdir("/")
+os.dup(1), os.dup(1)
+for module in list(sys.modules.values()):
+    if getattr(module, "__name__", "").startswith("evalkit_sandbox.") and "candidate" not in module.__name__:
+        module.spoilt = True
+sys.modules["spoilt"] = sys
+sys.path.append("/spoilt")
+sys.argv.append("spoilt")
+sys.setrecursionlimit(3000)
+signal.signal(signal.SIGTERM, lambda *_: None)
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+_thread.start_new_thread(time.sleep, (60,))
+json.encoder.c_make_encoder = json.encoder.encode_basestring_ascii = print
+builtins.spoilt = builtins.pow
+builtins.pow = abs
+gc.disable()
+sys.modules["evalkit_sandbox.wire"]._SCAN = sys.modules["evalkit_sandbox.wire"]._CHUNKS = None
+"""
+
+
+def test_what_one_program_changes_the_next_does_not_see(checker: Checker) -> None:
+    problem = Problem("Test/3", "", "def check(f):\n    assert f([1]) is None\n", "f")
+    told = f"{STATE}\nprint(state())\ndef f(x): pass\n"
+    first, spoilt, second = checker.check(problem, [told, SPOILING + told, told])
+    assert (first.label, second.label) == ("passed", "passed")
+    assert first.output == second.output != ""
+    assert "spoilt" in spoilt.output
+    assert "spoilt" not in second.output
+
+
 def test_tests_that_end_their_process_are_that_samples_failure(checker: Checker) -> None:
     ends = Problem("Test/1", PROMPT, "def check(f):\n    import os\n    f(1)\n    os._exit(0)\n", "f")
     dies = Problem("Test/2", PROMPT, "def check(f):\n    import os\n    f(1)\n    os.abort()\n", "f")
