@@ -144,10 +144,15 @@ def stored_number(value: float) -> float | str:
 
 
 def request_key(request: TokenRequest, max_length: int, index: int = 0) -> str:
-    """Return a digest of what the model is given and has to predict: equal for equal requests of any run."""
+    """Return a digest of what the model is given and has to predict: equal for equal requests of any run.
+
+    What is longer than the model takes is part of it, since a scorer of another adapter may cut nothing.
+    """
     inputs, targets = truncate(request, max_length, index)
     digest = hashlib.sha256(array("I", inputs).tobytes())
     digest.update(b"|" + array("I", targets).tobytes())
+    if len(request.context_ids) + len(request.continuation_ids) - 1 > len(inputs):
+        digest.update(b"|" + array("I", request.context_ids).tobytes())
     return digest.hexdigest()[:_KEY_DIGITS]
 
 

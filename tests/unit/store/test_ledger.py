@@ -422,7 +422,9 @@ def test_keys_tell_requests_apart() -> None:
     assert len(set(keys)) == len(keys)
     assert request_key(requests[0], 64) == keys[0]
     # What the model is given is what counts: beyond its length, the front of the context is cut off.
-    assert request_key(TokenRequest((9, 1, 2), (3,)), 2) == request_key(TokenRequest((1, 2), (3,)), 2)
+    # A head that this model does not see may be seen by a scorer that cuts nothing: other requests, other keys.
+    assert request_key(TokenRequest((9, 1, 2), (3,)), 2) != request_key(TokenRequest((8, 1, 2), (3,)), 2)
+    assert request_key(TokenRequest((9, 1, 2), (3,)), 2) == request_key(TokenRequest((9, 1, 2), (3,)), 2)
 
 
 def test_repeated_prompts_have_keys_of_their_own() -> None:
