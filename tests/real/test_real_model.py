@@ -216,11 +216,15 @@ def test_drafts_change_no_bit_of_the_logits(model: str, monkeypatch: pytest.Monk
         found: dict[tuple[GenerationRequest, int], bytes] = {}
 
         def watched(
-            logits: torch.Tensor, of: list[GenerationRequest], positions: list[int], found: Any = found
+            logits: torch.Tensor,
+            of: list[GenerationRequest],
+            positions: list[int],
+            before: Any = (),
+            found: Any = found,
         ) -> tuple[list[int], list[bool]]:
             for row, request, position in zip(logits, of, positions, strict=True):
                 found[request, position] = hashlib.sha256(row.numpy().tobytes()).digest()
-            return choose(logits, of, positions)
+            return choose(logits, of, positions, before)
 
         monkeypatch.setattr(module, "choose", watched)
         made = list(generator.stream(generator.rows(requests)))
