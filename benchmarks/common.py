@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from evalkit.data import parse_source
 from evalkit.suites import find_task, load_tasks
 from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
+from tests.real.make_model import TOKENIZER, cache_folder, make_tokenizer
 
 
 class BenchmarkRequest(NamedTuple):
@@ -22,7 +22,7 @@ class BenchmarkRequest(NamedTuple):
 
 
 def mistral_tokenizer() -> Any:
-    """Build Mistral's 32000-token tokenizer from the sentencepiece file that mistral-common ships.
+    """Build Mistral's 32000-token tokenizer from the file that `make real-model` keeps, fetched if it is not there.
 
     Written out with the ``tokenizers`` library because transformers' converter drops the leading-space mark; checked
     against sentencepiece itself here, so that a wrong conversion stops the benchmark.
@@ -31,7 +31,14 @@ def mistral_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers
     from transformers import PreTrainedTokenizerFast
 
-    file = importlib.resources.files("mistral_common") / "data" / "tokenizer.model.v1"
+    try:
+        file = make_tokenizer(cache_folder())
+    except RuntimeError as error:
+        kept = cache_folder() / TOKENIZER
+        raise SystemExit(
+            f"tokenizer: {error}; bring the file to {kept} from where there is an index, or give --model "
+            "where a benchmark takes one"
+        ) from None
     reference = sentencepiece.SentencePieceProcessor(model_file=str(file))
     pieces = [reference.id_to_piece(i) for i in range(reference.get_piece_size())]
     ids = {piece: i for i, piece in enumerate(pieces)}
