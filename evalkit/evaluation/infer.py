@@ -210,6 +210,8 @@ def _generate_by_transformers(lm: OpenMindLM, ids: list[int], prompt: Prompt, mo
     """Generate with the loop of transformers, for models that ours is not for; returns the generated ids."""
     import torch
 
+    from evalkit.scoring.generate_transformers import LEAST_TEMPERATURE
+
     class Streamer:
         """What transformers hands its tokens to, the prompt first."""
 
@@ -227,7 +229,8 @@ def _generate_by_transformers(lm: OpenMindLM, ids: list[int], prompt: Prompt, mo
     # All of them are named: a checkpoint's generation_config.json may hold other defaults.
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if prompt.temperature > 0:
-        sampling = {"do_sample": True, "temperature": prompt.temperature, "top_p": prompt.top_p, "top_k": prompt.top_k}
+        temperature = max(prompt.temperature, LEAST_TEMPERATURE)
+        sampling = {"do_sample": True, "temperature": temperature, "top_p": prompt.top_p, "top_k": prompt.top_k}
     if prompt.repetition_penalty != 1:
         sampling["repetition_penalty"] = prompt.repetition_penalty
     torch.manual_seed(prompt.seed)

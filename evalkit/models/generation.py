@@ -109,6 +109,7 @@ def generation_requests(
             continue
         # transformers' own temperature is 1.
         temperature = float(settings.get("temperature", 1.0 if settings["do_sample"] else 0.0))
+        top_p, penalty = settings.get("top_p"), settings.get("repetition_penalty")
         translated.append(
             GenerationRequest(
                 prompt=context,
@@ -116,9 +117,9 @@ def generation_requests(
                 max_new_tokens=int(settings["max_gen_toks"]),
                 temperature=temperature,
                 # Without draws there is nothing for them to change.
-                top_p=float(settings.get("top_p") or 1.0) if temperature else 1.0,
+                top_p=float(top_p) if temperature and top_p is not None else 1.0,
                 top_k=max(0, int(settings.get("top_k") or 0)) if temperature else 0,
-                repetition_penalty=float(settings.get("repetition_penalty") or 1.0),
+                repetition_penalty=1.0 if penalty is None else float(penalty),
                 seed=seed if temperature else 0,
                 sample=sample if temperature else 0,
             )

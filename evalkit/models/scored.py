@@ -36,7 +36,7 @@ from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
 from evalkit.scoring.generate import MAX_ROWS, Generator
 from evalkit.scoring.generate_choice import choose_generator
-from evalkit.scoring.generate_transformers import Wish
+from evalkit.scoring.generate_transformers import LEAST_TEMPERATURE, Wish
 from evalkit.scoring.generate_transformers import generate as generate_by_transformers
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.parts import is_out_of_memory
@@ -397,6 +397,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 settings = {**settings, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
             else:
                 settings.setdefault("top_k", 0)
+                if settings.get("temperature"):
+                    settings["temperature"] = max(float(settings["temperature"]), LEAST_TEMPERATURE)
             ids = encoded[request.prompt] or (int(self.prefix_token_id),)
             wishes.append(Wish(ids, tuple(until), int(count), settings))
         return generate_by_transformers(

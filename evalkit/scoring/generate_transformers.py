@@ -21,6 +21,9 @@ from evalkit.scoring.sampling import choose
 from evalkit.scoring.schedule import GenerationRow, check_room
 from evalkit.scoring.stopping import EndWatch, Stopping
 
+LEAST_TEMPERATURE = 1e-30
+"""transformers divides in float32, which has no smaller numbers to divide by; by this one draws are greedy already."""
+
 
 @dataclass(frozen=True)
 class Wish:

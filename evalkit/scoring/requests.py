@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from evalkit.errors import ConfigError
 
 Score = tuple[float, bool]
 """Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""
@@ -37,6 +40,9 @@ class GenerationRequest:
             multiplied where they are negative, before anything else (Keskar et al., 2019); 1: none.
         seed: with a temperature: this and ``sample`` determine the draws, whatever else is in the batch.
         sample: number of this completion among those of one prompt.
+
+    Raises:
+        ConfigError: a setting by which no probabilities can be had.
     """
 
     prompt: str
@@ -48,3 +54,12 @@ class GenerationRequest:
     repetition_penalty: float = 1.0
     seed: int = 0
     sample: int = 0
+
+    def __post_init__(self) -> None:
+        # Whatever asks (options, task files, notebooks) comes through here; NaN fails each comparison.
+        if not 0 <= self.temperature < math.inf:
+            raise ConfigError(f"temperature: {self.temperature} is not 0 (greedy) or a finite number above")
+        if not 0 <= self.top_p <= 1:
+            raise ConfigError(f"top_p: {self.top_p} is not a probability (1: draw among all)")
+        if not 0.01 <= self.repetition_penalty <= 100:
+            raise ConfigError(f"repetition_penalty: {self.repetition_penalty} is not between 0.01 and 100 (1 is none)")

@@ -18,6 +18,10 @@ from evalkit.scoring.requests import GenerationRequest
 LIKELY = 64
 """So many of the most probable tokens are looked at before all are sorted."""
 
+LEAST_TEMPERATURE = 1e-300
+"""Smaller ones draw as this does, which is as in the limit: no two logits that differ are near enough for both to have
+a probability above nought. A device that multiplies by the reciprocal would have infinity for it."""
+
 
 def choose(
     logits: torch.Tensor,
@@ -34,10 +38,7 @@ def choose(
         before: for each row its tokens so far, prompt included; empty, also as a whole, where there is no penalty.
     """
     logits = penalised(logits, [request.repetition_penalty for request in requests], before)
-    best = logits.max(dim=-1)
-    tokens: list[int] = best.indices.tolist()
-    # The maximum of a row with NaN is NaN.
-    is_finite: list[bool] = torch.isfinite(best.values).tolist()
+    tokens, is_finite = greatest(logits)
     drawn = [k for k, request in enumerate(requests) if is_finite[k] and request.temperature > 0]
     if drawn:
         # What is rarely beyond the most probable tokens is looked for among these first: sorting a vocabulary for each
@@ -45,15 +46,33 @@ def choose(
         likely = logits[drawn].topk(min(LIKELY, logits.shape[-1])).indices.cpu().numpy()
         for k, few in zip(drawn, likely, strict=True):
             request, at = requests[k], uniform(requests[k], positions[k])
-            chances = torch.softmax(logits[k].double() / request.temperature, dim=-1)
+            # Less the greatest: what a tiny temperature makes of the others is minus infinity then, never NaN.
+            scores = logits[k].double()
+            temperature = max(request.temperature, LEAST_TEMPERATURE)
+            chances = torch.softmax((scores - scores[tokens[k]]) / temperature, dim=-1)
             if request.top_k:
-                chances = chances.masked_fill(
-                    ~among_likeliest(logits[k].float() / request.temperature, request.top_k), 0
-                )
+                # The temperature changes no order, but could make scores equal that are not.
+                chances = chances.masked_fill(~among_likeliest(scores, request.top_k), 0)
             probabilities = chances.cpu().numpy()
             token = pick_likely(probabilities, request.top_p, at, few)
             tokens[k] = pick(probabilities, request.top_p, at) if token is None else token
     return tokens, is_finite
+
+
+def greatest(logits: torch.Tensor) -> tuple[list[int], list[bool]]:
+    """Return where each row of [rows, vocabulary] is greatest, the lower id of equal ones, and whether it is finite.
+
+    The maximum of a row with NaN is NaN.
+    """
+    if logits.device.type == "cpu":
+        # torch's search for a place is not vectorised: 1.8 ms for 64 rows of 32,000 (one thread), numpy's 0.17.
+        half = logits.dtype in (torch.float16, torch.bfloat16)
+        values = (logits.float() if half else logits).detach().numpy()
+        places = values.argmax(axis=-1)
+        found = np.take_along_axis(values, places[:, None], axis=-1)[:, 0]
+        return places.tolist(), np.isfinite(found).tolist()
+    best = logits.max(dim=-1)
+    return best.indices.tolist(), torch.isfinite(best.values).tolist()
 
 
 def penalised(logits: torch.Tensor, penalties: Sequence[float], before: Sequence[Sequence[int]]) -> torch.Tensor:

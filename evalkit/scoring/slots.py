@@ -18,6 +18,8 @@ copying all, as growing tensors are.
 from __future__ import annotations
 
 import inspect
+import math
+import mmap
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -89,7 +91,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # see above
         """Make the tensors. Zeros: what is masked must be numbers, since nought times none is none."""
         window = self._window
         self.keys, self.values = (
-            new.new_zeros(window.slots, new.shape[1], window.places, new.shape[3]) for new in (key_states, value_states)
+            zeros((window.slots, new.shape[1], window.places, new.shape[3]), new) for new in (key_states, value_states)
         )
         self.is_initialized = True
 
@@ -197,6 +199,24 @@ class _Drafted(TorchFunctionMode):
             mask = attn_mask[part.rows, :, :, :length]
             found.append(attend(query[part.rows], keys, values, attn_mask=mask, **more))
         return torch.cat(found)
+
+
+def zeros(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """Return zeros of the dtype and on the device of a tensor; on a CPU pages that were never written take no memory.
+
+    Slots are as long as the longest text may become, and most texts end early. ``torch.zeros`` writes everything.
+
+    Raises:
+        MemoryError: not even the addresses can be had.
+    """
+    size = math.prod(shape) * like.element_size()
+    if like.device.type != "cpu" or not hasattr(mmap, "MAP_ANONYMOUS") or not size:
+        return like.new_zeros(shape)
+    try:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"{size} bytes of keys and values: {error.strerror}") from error
+    return torch.frombuffer(pages, dtype=like.dtype).view(shape)
 
 
 def _whole(places: int) -> int:

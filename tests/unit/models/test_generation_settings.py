@@ -20,6 +20,8 @@ pytestmark = pytest.mark.model
         ({"temperature": 0.7, "top_k": None, "top_p": None}, (0.7, 1.0, 0, 1.0)),
         ({"temperature": 0.7, "top_k": -1}, (0.7, 1.0, 0, 1.0)),  # vLLM's word for all
         ({"do_sample": True, "temperature": 0.2, "top_k": 5, "top_p": 0.5}, (0.2, 0.5, 5, 1.0)),
+        ({"temperature": 0.7, "top_p": 0.0}, (0.7, 0.0, 0, 1.0)),  # the likeliest token alone
+        ({"temperature": 5e-324}, (5e-324, 1.0, 0, 1.0)),
         ({"repetition_penalty": 1.2}, (0.0, 1.0, 0, 1.2)),
     ],
 )
@@ -32,6 +34,15 @@ def test_settings_mean_what_they_mean_to_transformers(
     assert found is not None
     assert (found.temperature, found.top_p, found.top_k, found.repetition_penalty) == expected
     assert (found.until, found.max_new_tokens, found.seed) == (("x",), 16, 7 if expected[0] else 0)
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": -0.5}, {"temperature": 1, "top_p": 2}, {"repetition_penalty": 0}])
+def test_settings_of_a_task_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    from evalkit.errors import ConfigError
+    from evalkit.models.generation import generation_requests
+
+    with pytest.raises(ConfigError, match=f"^{list(wrong)[-1]}: "):
+        generation_requests([TextRequest("t", 0, 0, "p", {"until": ["x"], **wrong})], 7, 16)
 
 
 def test_other_settings_are_left_to_transformers_loop() -> None:

@@ -7,9 +7,10 @@ import statistics
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from evalkit.errors import ConfigError
 from evalkit.scoring.requests import GenerationRequest
 
 pytestmark = pytest.mark.model
@@ -150,6 +151,111 @@ def test_the_distribution_is_that_of_transformers_processors(
     ]
     for token, probability in enumerate(expected):
         assert abs(drawn.count(token) - 3000 * probability) <= 1.01, token
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    logits=st.lists(st.floats(-60, 60, width=32), min_size=2, max_size=40),
+    temperature=st.one_of(st.sampled_from([5e-324, 1e-308, 1e-45, 1e-37, 1e300]), st.floats(5e-324, 1e300)),
+    top_p=st.one_of(st.sampled_from([0.0, 5e-324, 1 - 2**-53, 1.0]), st.floats(0, 1)),
+    top_k=st.sampled_from([0, 1, 2, 7, 10**18]),
+    penalty=st.sampled_from([1.0, 0.01, 1.5, 100.0]),
+    sample=st.integers(0, 9),
+)
+def test_every_setting_that_is_taken_draws_a_token_that_it_allows(
+    logits: list[float], temperature: float, top_p: float, top_k: int, penalty: float, sample: int
+) -> None:
+    import torch
+
+    from evalkit.scoring.sampling import choose, penalised
+
+    request = GenerationRequest(
+        "p", temperature=temperature, top_p=top_p, top_k=top_k, repetition_penalty=penalty, sample=sample
+    )
+    rows = torch.tensor([logits])
+    (token,), (is_finite,) = choose(rows, [request], [0], [(0,)])
+    scores = penalised(rows, [penalty], [(0,)])[0].tolist()
+    assert is_finite == math.isfinite(max(scores))
+    if not is_finite:
+        return
+    ranked = sorted(scores, reverse=True)
+    if top_k:
+        assert scores[token] >= ranked[min(top_k, len(ranked)) - 1]
+    # float32 numbers that differ do so by 2**-149 at least, which is 745 temperatures (where exp is nought) and more.
+    if top_p <= 5e-324:
+        assert (ranked[0] - scores[token]) / temperature <= 1e-12  # as probable, to rounding
+    if temperature <= 1e-300 or top_k == 1:
+        assert scores[token] == ranked[0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    temperature=st.floats(0.05, 5),
+    top_p=st.floats(0.01, 1),
+    top_k=st.integers(0, 80),
+    penalty=st.floats(0.5, 2),
+)
+def test_a_draw_is_where_transformers_probabilities_have_it(
+    seed: int, temperature: float, top_p: float, top_k: int, penalty: float
+) -> None:
+    """The draw's number lies, to 1e-6, in the token's part of the cumulated probabilities of transformers' chain."""
+    import torch
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+    from evalkit.scoring.sampling import choose, uniform
+
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(1, 60, generator=generator) * 4
+    before = torch.randint(0, 60, (1, 12), generator=generator)
+    config = GenerationConfig(
+        do_sample=True, temperature=temperature, top_p=top_p, top_k=top_k, repetition_penalty=penalty
+    )
+    shape = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=60, **shape))
+    chain = model._get_logits_processor(generation_config=config, input_ids_seq_length=12)
+    expected = torch.softmax(chain(before, logits.clone()).double(), -1)[0].tolist()
+    for sample in range(20):
+        request = GenerationRequest(
+            "p", temperature=temperature, top_p=top_p, top_k=top_k, repetition_penalty=penalty, sample=sample
+        )
+        (token,), _ = choose(logits, [request], [3], before.tolist())
+        ranked = sorted(range(60), key=lambda k: (-expected[k], k))
+        below = sum(expected[k] for k in ranked[: ranked.index(token)])
+        assert below - 1e-6 <= uniform(request, 3) <= below + expected[token] + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"temperature": -1.0}, "temperature: -1.0 is not 0"),
+        ({"temperature": math.nan}, "temperature: nan is not 0"),
+        ({"temperature": math.inf}, "temperature: inf is not 0"),
+        ({"top_p": -0.1}, "top_p: -0.1 is not a probability"),
+        ({"top_p": 1.1}, "top_p: 1.1 is not a probability"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty: 0.0 is not between 0.01 and 100"),
+    ],
+)
+def test_settings_without_probabilities_are_refused(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GenerationRequest("p", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_the_greatest_is_found_as_by_torch(dtype: str) -> None:
+    import torch
+
+    from evalkit.scoring.sampling import greatest
+
+    torch.manual_seed(0)
+    rows = torch.randn(40, 301).to(getattr(torch, dtype))
+    rows[3, 5], rows[4, :], rows[5, 7], rows[6, 9] = math.nan, -math.inf, math.inf, -math.inf
+    rows[7, 20:40] = 9.0
+    places, is_finite = greatest(rows)
+    best = rows.max(dim=-1)
+    assert is_finite == torch.isfinite(best.values).tolist()
+    assert rows[range(40), places].nan_to_num(77).tolist() == best.values.nan_to_num(77).tolist()
+    assert (places[4], places[7]) == (0, 20)  # the lower id of equal ones
 
 
 def test_top_k_keeps_what_equals_its_last() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
+import resource
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,3 +206,21 @@ def test_one_thread_computes_the_attention_where_several_give_rows_other_bits(
     if not generator.uses_slots:
         pytest.skip("this version of transformers has no layers of caches")
     assert (generator.is_invariant, generator.one_thread) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_places_that_were_never_written_take_no_memory() -> None:
+    import torch
+
+    from evalkit.scoring.slots import zeros
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
+
+    shape, before = (64, 1 << 20), resident()
+    made = zeros(shape, torch.empty(0, dtype=torch.bfloat16))
+    assert (made.shape, made.dtype, made.data_ptr() % 64) == (shape, torch.bfloat16, 0)
+    assert not made[:, ::512].any()  # looking at them makes none either
+    made[3] = 1
+    assert (made[3].sum(), made[2].any(), made[4].any()) == (1 << 20, False, False)
+    assert resident() - before < 32 << 20
