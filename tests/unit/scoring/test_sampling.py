@@ -181,9 +181,9 @@ def test_every_setting_that_is_taken_draws_a_token_that_it_allows(
     ranked = sorted(scores, reverse=True)
     if top_k:
         assert scores[token] >= ranked[min(top_k, len(ranked)) - 1]
-    # float32 numbers that differ do so by 2**-149 at least, which is 745 temperatures (where exp is nought) and more.
     if top_p <= 5e-324:
         assert (ranked[0] - scores[token]) / temperature <= 1e-12  # as probable, to rounding
+    # float32 numbers that differ do so by 2**-149 at least, which is 745 temperatures (where exp is nought) and more.
     if temperature <= 1e-300 or top_k == 1:
         assert scores[token] == ranked[0]
 
