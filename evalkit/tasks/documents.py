@@ -18,10 +18,29 @@ ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
 
 class Documents(list[Document]):
-    """A list of documents with the one attribute of ``datasets.Dataset`` that lm-eval reads besides.
+    """A list of documents with what lm-eval and a task's ``process_docs`` read of ``datasets.Dataset`` besides.
 
     Arrow tables would add null columns to documents with different keys (BigBench's ``target_scores``).
     """
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.features)
+
+    def map(self, function: Callable[[Document], Document], *, remove_columns: Iterable[str] = ()) -> Documents:
+        """Return each document with the columns that a function makes of it."""
+        without = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns or ())
+        kept = [{key: value for key, value in doc.items() if key not in without} for doc in self]
+        return Documents({**left, **function(dict(doc))} for left, doc in zip(kept, self, strict=True))
+
+    def filter(self, function: Callable[[Document], bool]) -> Documents:
+        """Return those of which a function says so."""
+        return Documents(doc for doc in self if function(doc))
+
+    def select(self, positions: Iterable[int]) -> Documents:
+        """Return those at some positions."""
+        return Documents(self[position] for position in positions)
 
     @property
     def features(self) -> dict[str, None]:

@@ -25,6 +25,7 @@ def entry(doc_id: int, *answers: Any, **metrics: float) -> dict[str, Any]:
         "doc_id": doc_id,
         "doc": DOC,
         "target": 0,
+        "choices": DOC["choices"]["text"],
         "arguments": [("context", f" choice {n}") for n in range(len(answers))],
         "resps": [[answer] for answer in answers],
         "filtered_resps": list(answers),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evalkit import paths, suites
+from evalkit import paths, suites, task_files
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
@@ -146,7 +146,7 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of configs/ that is read in its place."""
     configs = tmp_path / "configs"
     shutil.copytree(paths.configs_dir(), configs)
-    for module in (lm_eval_tasks, suites):
+    for module in (lm_eval_tasks, suites, task_files):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
     return configs
 
