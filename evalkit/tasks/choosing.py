@@ -1,8 +1,8 @@
 """What a task's metrics choose among its continuations, and which are right: said by the functions beside its metrics.
 
-The one rule of names. A task's file names the function that makes its metrics (``process_results``), and beside it may
-stand, with its name's end ``results`` replaced (``boolq_results``: ``boolq_picks``; without that end, added: ``score``:
-``score_picks``):
+The one rule of names. A task's file names the function that makes its metrics (``process_results``); what stands before
+``results`` in its name is that of the functions beside it (``boolq_results``: ``boolq_picks``), and where the name has
+no ``results``, all of it (``score``: ``score_picks``):
 
 - ``*_picks(logprobs, characters)``, which the metrics themselves call: metric -> position chosen. Without it the rule
   is that of acc and acc_norm;
@@ -121,7 +121,8 @@ def chooser_of(task: str) -> Chooser | None:
     except Exception as error:  # whatever a module may raise that a person wrote
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(f"{shown_path(path)}: process_results: {function.module} cannot be loaded ({what})") from None
-    stem = function.name.removesuffix("results") if function.name.endswith("results") else f"{function.name}_"
+    first, results, _ = function.name.partition("results")
+    stem = first if results else f"{function.name}_"
     return Chooser(
         picks=getattr(beside, f"{stem}picks", accuracy_picks),
         gold=getattr(beside, f"{stem}gold", None),

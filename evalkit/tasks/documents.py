@@ -48,6 +48,13 @@ class Documents(list[Document]):
         return dict.fromkeys(self[0]) if self else {}
 
 
+class _Splits(dict[str, Documents]):
+    """One split under any name: there is no other, and no examples are drawn from one."""
+
+    def __missing__(self, _name: str) -> Documents:
+        return self["eval"]
+
+
 @lru_cache(maxsize=128)
 def load(dataset: str, source: DataSource) -> LoadedData:
     """Load a data set once a process; ``evalkit run`` records what this returned."""
@@ -92,7 +99,7 @@ def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
 
 
 def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Documents]:
-    """Return ``{"eval": documents}`` for lm-eval.
+    """Return the documents for lm-eval, as the split ``eval`` and whatever else a task's file calls its splits.
 
     Args:
         dataset: name in ``configs/datasets.yaml``.
@@ -103,7 +110,7 @@ def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_met
     Raises:
         ConfigError, DataError: see ``evalkit.data``.
     """
-    return {"eval": Documents(load(dataset, _source(data, find_dataset(dataset).suite)).documents)}
+    return _Splits({"eval": Documents(load(dataset, _source(data, find_dataset(dataset).suite)).documents)})
 
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Documents", "custom_dataset", "load", "load_all", "parse_source"]
