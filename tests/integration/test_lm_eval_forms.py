@@ -18,7 +18,7 @@ import yaml
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MANY = {"choices": {"text": ["red", "green", "blue", "an old car", "tea"], "label": list("ABCDE")}}
+MANY = {"choices": {"text": ["red", "green", "blue", "an old car", "t"], "label": list("ABCDE")}}
 GLUE = {"sentence1": "It rains.", "sentence2": "It is wet.", "label": 1}
 COPA = {"premise": "It rained.", "question": "effect", "choice1": "It was wet.", "choice2": "It was dry.", "label": 0}
 MMLU = {"question": "Which?", "choices": ["one", "two", "three", "four"], "answer": 2}
@@ -70,10 +70,10 @@ FORMS: dict[str, tuple[str, dict[str, Any], dict[str, float] | str]] = {
     "triviaqa": (
         "triviaqa/default.yaml", {"question": "q", "answer": {"aliases": ["six", "6"]}}, {"exact_match": 0.0},
     ),
-    "coqa": (
-        "coqa/default.yaml",
-        {"story": "s", "questions": {"input_text": ["q"], "turn_id": [1]},
-         "answers": {"input_text": ["a"], "turn_id": [1]}, "additional_answers": {}},
+    "drop": (
+        "drop/default.yaml",
+        {"query_id": "1", "passage": "p", "question": "q", "answer": {"number": "3", "date": {}, "spans": []},
+         "validated_answers": {"number": [], "date": [], "spans": []}},
         {"em": 0.0, "f1": 0.0},
     ),
     "truthfulqa_mc1": (
