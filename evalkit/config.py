@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import field
 
@@ -60,6 +60,12 @@ def _empty(value: str | None) -> str | None:
     if value is None or (value.strip() and "\0" not in value):
         return None
     return "holds a NUL character, which no name has" if value.strip() else "is empty; leave it out, or say which"
+
+
+Isolation = Literal["require", "best", "off"]
+"""How model-written programs may run: with every wall proved, with those that there are, with none at all."""
+ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
+_ISOLATION_HELP = f"Model-written programs: {', '.join(ISOLATIONS[:-1])} or {ISOLATIONS[-1]}."
 
 
 # In an address, or where one is meant: "http://user:secret@host", "//token@host", "user:secret@host".
@@ -295,9 +301,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
         str | None,
         Option("System prompt.", default="none", refuse=_half_a_character, moves_scores=True, in_requests=True),
     ] = None
-    isolation: Annotated[Literal["require", "best", "off"], Option("Model-written programs: require, best or off.")] = (
-        "require"
-    )
+    isolation: Annotated[Isolation, Option(_ISOLATION_HELP)] = "require"
     unsafe_code_execution: Annotated[bool, Option("Permits --isolation off.")] = False
     seed: Annotated[
         int, Option("Seed of torch, numpy and random.", refuse=_SEED, moves_scores=True, in_requests=True)

@@ -32,7 +32,7 @@ SEED = 42
 GENERATED_TEXT = "lol"
 SCORE_TOLERANCE = 1e-12
 
-Verdict = Literal["ok", "mismatch", "unrecorded"]
+Outcome = Literal["ok", "mismatch", "unrecorded"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Verification:
     requests: int
     sha256: str
     scores: dict[str, float]
-    verdict: Verdict
+    verdict: Outcome
     differences: tuple[str, ...]
 
 
@@ -131,7 +131,7 @@ def verify(
         suite = find_task(name).suite
         documents, requests, sha256, scores = _figures(Tasks([name], {suite: sources[suite]}), name)
         differences: list[str] = []
-        verdict: Verdict = "unrecorded"
+        verdict: Outcome = "unrecorded"
         if name in recorded and sources[suite].kind != "samples":
             differences = _differences(recorded[name], requests, sha256, scores)
             verdict = "mismatch" if differences else "ok"
