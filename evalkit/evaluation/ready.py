@@ -102,7 +102,7 @@ def go_offline_without_hub(say: Callable[[str], None]) -> None:
         socket.create_connection((endpoint.hostname or "", port), timeout=_SECONDS).close()
     except OSError as error:
         say(
-            f"{public_address(endpoint.geturl())} cannot be reached ({error.strerror or error}); only what is cached is "
-            "used (HF_ENDPOINT names a mirror)"
+            f"{public_address(endpoint.geturl())} cannot be reached ({error.strerror or error}); only what is cached "
+            "is used (HF_ENDPOINT names a mirror)"
         )
         go_offline()
