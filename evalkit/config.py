@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import field
 
@@ -62,17 +62,30 @@ def _empty(value: str | None) -> str | None:
     return "holds a NUL character, which no name has" if value.strip() else "is empty; leave it out, or say which"
 
 
+Isolation = Literal["require", "best", "off"]
+"""How model-written programs may run: with every wall proved, with those that there are, with none at all."""
+ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
+_ISOLATION_HELP = f"Model-written programs: {', '.join(ISOLATIONS[:-1])} or {ISOLATIONS[-1]}."
+
+
 # In an address, or where one is meant: "http://user:secret@host", "//token@host", "user:secret@host".
 _LOGIN = re.compile(r"//[^/?#\s]*@|^[^/?#\s@]+:[^/?#\s@]+@")
+# What an address asks for: "http://host/v1?key=secret", "host/v1?key=secret", "https://host#token".
+_QUERY = re.compile(r"//[^\s]*[?#]|\?[^\s?=]+=")
 
 
 def _login(value: str | None) -> str | None:
-    """Refuse a password, which names end up beside: folders, records, reports, and the machine's list of processes."""
-    if value is None or not _LOGIN.search(value):
+    """Refuse what may be a secret: names end up in folders, records, reports, and the machine's list of processes.
+
+    Which keys of a query hold one nobody can list (token, key, api-key, sig ...), so none is taken.
+    """
+    what = {"a user's name or password": _LOGIN, "a query (?...), which may hold a key": _QUERY}
+    found = next((kind for kind, pattern in what.items() if value is not None and pattern.search(value)), None)
+    if found is None:
         return None
     return (
-        "holds a user's name or password, which would stand in folders, records and reports; give the address without "
-        "it, and have the adapter read it from the environment or a file of yours"
+        f"holds {found}, which would stand in folders, records and reports; give the address without it, and have the "
+        "adapter read it from the environment or a file of yours"
     )
 
 
@@ -89,7 +102,9 @@ def _empty_source(values: tuple[str, ...]) -> str | None:
     empty = any(not value.rpartition("=")[2].strip() for value in values)
     if empty:
         return "is empty; give hub, openmind, samples or a folder"
-    return next(filter(None, map(_login, (value.rpartition("=")[2] for value in values))), None)
+    return next(
+        filter(None, map(_login, (part for value in values for part in (value, value.rpartition("=")[2])))), None
+    )
 
 
 def _no_text(value: str) -> str | None:
@@ -286,9 +301,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
         str | None,
         Option("System prompt.", default="none", refuse=_half_a_character, moves_scores=True, in_requests=True),
     ] = None
-    isolation: Annotated[Literal["require", "best", "off"], Option("Model-written programs: require, best or off.")] = (
-        "require"
-    )
+    isolation: Annotated[Isolation, Option(_ISOLATION_HELP)] = "require"
     unsafe_code_execution: Annotated[bool, Option("Permits --isolation off.")] = False
     seed: Annotated[
         int, Option("Seed of torch, numpy and random.", refuse=_SEED, moves_scores=True, in_requests=True)

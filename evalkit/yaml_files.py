@@ -73,15 +73,14 @@ class UniqueKeyLoader(_SafeLoader):
         if not isinstance(node, yaml.MappingNode):  # a tag that says so of something else
             raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
         self._at = node
-        seen = set()
+        seen: dict[tuple[str, str], int] = {}
         for key_node, _ in node.value:
             key = (key_node.tag, key_node.value) if isinstance(key_node, yaml.ScalarNode) else None
             if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key_node.value!r} is there twice", key_node.start_mark
-                )
+                what = f"key {key_node.value!r} is there twice, first in line {seen[key]}"
+                raise yaml.constructor.ConstructorError(None, None, what, key_node.start_mark)
             if key is not None:
-                seen.add(key)
+                seen[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep=deep)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.config import ISOLATIONS
 from evalkit.errors import ConfigError, EvalkitError, SandboxError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def humaneval() -> None:
 @click.option("--jobs", type=click.IntRange(1), help="Programs at a time.  [one a CPU]")
 @click.option(
     "--isolation",
-    type=click.Choice(["require", "best", "off"]),
+    type=click.Choice(ISOLATIONS),
     default="require",
     show_default=True,
     help="require: refuse unless every wall is proved; best: what there is; off: none.",

@@ -96,9 +96,10 @@ def code_revision() -> Code:
     return Code(commit=commit, dirty=None if status is None else bool(status))
 
 
-def _without_password(value: str) -> str:
-    """Cut user and password out of a mirror's address."""
-    return re.sub(r"(?<=://)[^/@]*@", "", value)
+def public_address(value: str) -> str:
+    """Return an address without user, password and query; in a text, every one."""
+    plain = re.sub(r"(?<=://)[^/@\s]*@", "", value)
+    return re.sub(r"((?<=://)[^\s?#]*)[?#]\S*|\?[^\s?=]+=\S*", r"\1", plain)
 
 
 def driver_versions() -> dict[str, str]:
@@ -126,7 +127,7 @@ def driver_versions() -> dict[str, str]:
 
 def without_secrets(command: Iterable[str]) -> list[str]:
     """Return a command line with access tokens and passwords in addresses blotted out."""
-    return [_TOKEN.sub("***", _without_password(word)) for word in command]
+    return [_TOKEN.sub("***", public_address(word)) for word in command]
 
 
 def describe_environment() -> Environment:
@@ -138,5 +139,5 @@ def describe_environment() -> Environment:
         platform=platform.platform(),
         machine=platform.machine(),
         cpu_count=os.cpu_count(),
-        variables={name: _without_password(os.environ[name]) for name in VARIABLES if name in os.environ},
+        variables={name: public_address(os.environ[name]) for name in VARIABLES if name in os.environ},
     )

@@ -11,9 +11,9 @@ from evalkit.data import LoadedData
 from evalkit.data.layouts import cluster_key
 from evalkit.records.facts import SystemPrompt
 from evalkit.records.samples import Sample
-from evalkit.records.values import finite, is_share
+from evalkit.records.values import finite
 from evalkit.store.sections import FailedText
-from evalkit.suites import find_task, suite_fault, with_chat
+from evalkit.suites import find_task, with_chat
 from evalkit.tasks.choosing import chosen
 from evalkit.tasks.humaneval import verdicts_of
 
@@ -85,11 +85,7 @@ def sample_of(
     layout: str,
     marks: Callable[[str, int], Sequence[str]] = _no_marks,
 ) -> Sample:
-    """Turn one of lm-eval's logged samples into ours; see `samples_of`.
-
-    Raises:
-        ConfigError: a metric of it is no share from 0 to 1: averages and intervals would be nonsense.
-    """
+    """Turn one of lm-eval's logged samples into ours; see `samples_of`."""
     scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
     contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
     doc = entry["doc"]
@@ -100,15 +96,11 @@ def sample_of(
     texts_failed = any(isinstance(text, FailedText) for response in entry["resps"] for text in response)
     if None in logprobs or texts_failed:
         details["failed"] = "generation" if texts_failed else "log-probability"
-    for metric in entry["metrics"]:
-        if (value := finite(float(entry[metric]))) is not None and not is_share(value):
-            what = f"'{metric}' is {value:g} for document {entry['doc_id']}, but a metric is a share from 0 to 1"
-            raise suite_fault(find_task(task), "metrics", f"{what}; mend the task's function")
-    choices = chosen(task, doc, entry["target"], logprobs, entry["metrics"])
+    choices = chosen(task, doc, entry["target"], logprobs, entry["metrics"], entry.get("choices") or ())
     return Sample(
         task=task,
         doc_id=int(entry["doc_id"]),
-        cluster=cluster_key(layout, doc),
+        cluster=cluster_key(layout, entry.get("document", doc)),
         # No metric gets to make a score of a request that failed.
         metrics={m: None if "failed" in details else finite(float(entry[m])) for m in entry["metrics"]},
         target=entry["target"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from evalkit.answering import Answerer, FullyDescribed, Work
 from evalkit.answering.asking import abilities_of, description_of, explained, work_of
@@ -96,10 +97,16 @@ def check_finished_run(record: RunRecord, samples: Sequence[Sample]) -> None:
             check_errors(record, task, of_task)
     except ValueError as error:
         raise StoreError(
-            f"{record.folder}: not finished, since its record could not be read again: {error}; what was computed is "
-            "kept: once that is mended, give the same command with "
-            f"--fresh --reuse {record.folder}, which takes over the answers to equal requests"
+            f"{record.folder}: not finished, since its record could not be read again: {error}; {kept(record.folder)}"
         ) from None
+
+
+def kept(folder: Path) -> str:
+    """Say how to go on where all is computed, but no record can be made of it yet."""
+    return (
+        "what was computed is kept: once that is mended, give the same command with "
+        f"--fresh --reuse {folder}, which takes over the answers to equal requests"
+    )
 
 
 def _check_sample(sample: Sample) -> None:

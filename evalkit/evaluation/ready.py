@@ -12,6 +12,7 @@ from evalkit.data import DataSource
 from evalkit.data.manifest import find_dataset
 from evalkit.data.offline import go_offline
 from evalkit.errors import ConfigError, DataError
+from evalkit.evaluation.environment import public_address
 from evalkit.requirements import check_packages
 from evalkit.suites import find_task, with_chat
 
@@ -101,7 +102,7 @@ def go_offline_without_hub(say: Callable[[str], None]) -> None:
         socket.create_connection((endpoint.hostname or "", port), timeout=_SECONDS).close()
     except OSError as error:
         say(
-            f"{endpoint.geturl()} cannot be reached ({error.strerror or error}); only what is cached is used "
-            "(HF_ENDPOINT names a mirror)"
+            f"{public_address(endpoint.geturl())} cannot be reached ({error.strerror or error}); only what is cached "
+            "is used (HF_ENDPOINT names a mirror)"
         )
         go_offline()

@@ -17,10 +17,10 @@ from evalkit.answering import Answerer, Session, Work
 from evalkit.answering.asking import in_use_check
 from evalkit.config import RunConfig, model_folder_name, suites_of
 from evalkit.data import DataSource, LoadedData, resolve_sources
-from evalkit.errors import StoreError
+from evalkit.errors import ConfigError, StoreError
 from evalkit.evaluation.environment import describe_environment, without_secrets
 from evalkit.evaluation.evaluated import samples_of, system_of
-from evalkit.evaluation.identified import Identified, check_finished_run, check_readable, identified
+from evalkit.evaluation.identified import Identified, check_finished_run, check_readable, identified, kept
 from evalkit.evaluation.interrupt import Interrupted, StopSignals
 from evalkit.evaluation.progress import Progress
 from evalkit.evaluation.ready import check_ready
@@ -229,6 +229,9 @@ def _explained_stop(folder: Path, ledger: Ledger, say: Say) -> Iterator[None]:
         ledger.stop()
         stop.is_explained = True
         raise
+    except ConfigError as error:  # a task's function, of answers that are all there
+        ledger.stop()
+        raise ConfigError(f"{error}; {kept(folder)}") from error.__cause__
     except BaseException:
         ledger.stop()
         raise

@@ -32,7 +32,7 @@ SEED = 42
 GENERATED_TEXT = "lol"
 SCORE_TOLERANCE = 1e-12
 
-Verdict = Literal["ok", "mismatch", "unrecorded"]
+Outcome = Literal["ok", "mismatch", "unrecorded"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Verification:
     requests: int
     sha256: str
     scores: dict[str, float]
-    verdict: Verdict
+    verdict: Outcome
     differences: tuple[str, ...]
 
 
-def recorded_values(protocol: str = "nous-2023") -> dict[str, dict[str, Any]]:
+def recorded_values() -> dict[str, dict[str, Any]]:
     """Return the recorded figures by task: ``requests``, ``sha256``, ``scores``."""
-    path = configs_dir() / "protocols" / f"{protocol}.yaml"
+    path = configs_dir() / "protocols" / "nous-2023.yaml"
     found: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["tasks"]
     return found
 
@@ -131,7 +131,7 @@ def verify(
         suite = find_task(name).suite
         documents, requests, sha256, scores = _figures(Tasks([name], {suite: sources[suite]}), name)
         differences: list[str] = []
-        verdict: Verdict = "unrecorded"
+        verdict: Outcome = "unrecorded"
         if name in recorded and sources[suite].kind != "samples":
             differences = _differences(recorded[name], requests, sha256, scores)
             verdict = "mismatch" if differences else "ok"

@@ -153,8 +153,8 @@ def without_documents(run: RunData, tr: Language = ENGLISH) -> str:
     )
 
 
-def axis_for(points: Iterable[Point], low: float = 0.0, high: float = 100.0) -> Axis | None:
-    """Return a scale with round ticks that holds all intervals, inside ``low..high``; None for no points."""
+def axis_for(points: Iterable[Point]) -> Axis | None:
+    """Return a scale with round ticks that holds all intervals, inside 0..100; None for no points."""
     ends = [end for p in points if p.value is not None for end in (p.low, p.high, p.value) if end is not None]
     if not ends:
         return None
@@ -162,8 +162,8 @@ def axis_for(points: Iterable[Point], low: float = 0.0, high: float = 100.0) -> 
     spread = max(most - least, 1.0)
     step = 10.0 ** math.floor(math.log10(spread))
     step = next(step * factor for factor in (0.2, 0.5, 1, 2, 5, 10) if spread / (step * factor) <= 5)
-    bottom = max(low, step * math.floor((least - 0.02 * spread) / step))
-    top = min(high, step * math.ceil((most + 0.02 * spread) / step))
+    bottom = max(0.0, step * math.floor((least - 0.02 * spread) / step))
+    top = min(100.0, step * math.ceil((most + 0.02 * spread) / step))
     count = round((top - bottom) / step)
     ticks = tuple(round(bottom + i * step, 6) for i in range(count + 1))
     return Axis(ticks[0], ticks[-1], ticks)

@@ -280,7 +280,7 @@ def check_choices(sample: Sample) -> None:
     if sample.picked is None:
         raise ValueError("picked: null")
     for metric, value in sample.metrics.items():
-        if value is not None and metric in EXACT and sample.continuations and metric not in sample.picked:
+        if value is not None and metric in EXACT and len(sample.continuations) > 1 and metric not in sample.picked:
             raise ValueError(f"picked: no {metric}, but metrics has it")
     if sample.metrics.get(BY_CHARACTERS) is not None and sample.characters is None:
         raise ValueError(f"characters: null, but {BY_CHARACTERS} divides by them")

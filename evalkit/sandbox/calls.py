@@ -171,7 +171,7 @@ class CandidateSession:
         return self._exchange(question, handle, arguments, {})
 
     def entry_value(self, text: str) -> Any:
-        """What the program makes of an entry point (:attr:`Entry.value`): the entry itself where it is a function."""
+        """What the program makes of an entry point (:attr:`EntryPoint.value`): the text itself for a function."""
         reply = self.ask("entry", 0, [text])
         if reply == (True,):
             return self.entry

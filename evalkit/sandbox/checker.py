@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from evalkit.config import ISOLATIONS
 from evalkit.errors import SandboxError
 from evalkit.sandbox.demanded import NotIsolatedError, demand
 from evalkit.sandbox.outcomes import (
@@ -40,7 +41,6 @@ from evalkit.sandbox.worker import Level, Worker, WorkerDiedError, WorkerSetting
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-ISOLATIONS = ("require", "best", "off")
 MAX_TIMEOUT_SECONDS = 86_400.0
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
 PAUSE_SECONDS = 0.1

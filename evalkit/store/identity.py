@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evalkit import __version__
 from evalkit.config import RunConfig
-from evalkit.paths import configs_dir
 from evalkit.records.facts import DataFacts
 from evalkit.records.identity import MOVING
 from evalkit.suites import find_suite, find_task
+from evalkit.task_files import content_of, task_file
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
@@ -35,6 +33,7 @@ ANSWERING = (
     "scoring",
     "store",
     "suites.py",
+    "task_files.py",
     "tasks",
 )
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on. How a
@@ -60,38 +59,19 @@ def code_sha256() -> str:
 def protocol_sha256(name: str) -> str:
     """Return a digest of how a task makes requests and metrics: what its file and those included say of it.
 
-    Comments and layout, other tasks, and how a suite is shown do not count. Functions of `evalkit.tasks` and layouts of
-    `evalkit.data` do, in `code_sha256`: a suite that brings some ends the runs that are interrupted.
+    Comments and layout, other tasks, and how a suite is shown do not count. Python files that a task's file names do,
+    byte by byte; functions of `evalkit.tasks` and layouts of `evalkit.data` do in `code_sha256`: a suite that brings
+    some ends the runs that are interrupted.
     """
     task = find_task(name)
     suite = find_suite(task.suite)
+    file = task_file(task.suite, name)
     said = {
         "task": [name, task.version, list(task.metrics)],
         "suite": [suite.name, suite.protocol, suite.runs_programs, suite.always_chat],
-        "files": _content(configs_dir() / "tasks" / task.suite / f"{name}.yaml"),
+        "files": [] if file is None else content_of(file),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def _content(path: Path) -> list[Any]:
-    """Return what a task's file says, tags (``!function``) included, then what those say that it includes."""
-    if not path.is_file():
-        return []
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    found = [_said(node)]
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.value == "include":
-            names = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            found += [part for name in names for part in _content(path.parent / str(name.value))]
-    return found
-
-
-def _said(node: yaml.Node | None) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return [node.tag, sorted(([_said(key), _said(value)] for key, value in node.value), key=json.dumps)]
-    if isinstance(node, yaml.SequenceNode):
-        return [node.tag, [_said(item) for item in node.value]]
-    return None if node is None else [node.tag, node.value]
 
 
 def _digest_of_files(root: Path, files: Iterable[Path]) -> str:

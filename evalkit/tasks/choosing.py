@@ -1,25 +1,30 @@
 """What a task's metrics choose among its continuations, and which are right: said by the functions beside its metrics.
 
-A task's file names the function that makes its metrics, ``evalkit.tasks.gpt4all.boolq_results``. Beside it may stand
-``boolq_picks``, which the metrics themselves call; ``boolq_gold``, where the target is no position; and
-``boolq_second_group``, where a second group of continuations starts that another metric sees. Without ``picks`` it is
-the rule of acc and acc_norm. Nothing here needs lm-eval.
+The one rule of names. A task's file names the function that makes its metrics (``process_results``); what stands before
+``results`` in its name is that of the functions beside it (``boolq_results``: ``boolq_picks``), and where the name has
+no ``results``, all of it (``score``: ``score_picks``):
+
+- ``*_picks(logprobs, characters)``, which the metrics themselves call: metric -> position chosen. Without it the rule
+  is that of acc and acc_norm;
+- ``*_gold(doc)``: positions of the right continuations, where the target says none;
+- ``*_second_group(doc)``: where a second group of continuations starts that another metric sees.
+
+A task without ``process_results`` has lm-eval's own metrics, which choose as acc and acc_norm do. Nothing here needs
+lm-eval.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from evalkit.paths import configs_dir
+from evalkit.errors import ConfigError
 from evalkit.suites import BY_CHARACTERS, load_tasks
+from evalkit.task_files import Function, read_task_file, shown_path, task_file
 from evalkit.tasks.metrics import accuracy_picks, characters
 
 Doc = Mapping[str, Any]
@@ -34,13 +39,11 @@ class Chooser:
 
     Attributes:
         picks: (log-probabilities in nats, shape [choices]; characters of the choices) -> metric -> position chosen.
-        choices: the choices as they stand in the data.
         gold: positions of the right continuations; None where the target says them.
         second_group: where the second group of continuations starts; None for one group.
     """
 
     picks: Callable[[np.ndarray, Sequence[int]], Picks]
-    choices: Callable[[Doc], Sequence[str]]
     gold: Callable[[Doc], Sequence[int]] | None
     second_group: Callable[[Doc], int] | None
 
@@ -62,7 +65,14 @@ class Chosen:
     characters: list[int] | None = None
 
 
-def chosen(task: str, doc: Doc, target: Any, logprobs: Sequence[float | None], metrics: Sequence[str]) -> Chosen:
+def chosen(
+    task: str,
+    doc: Doc,
+    target: Any,
+    logprobs: Sequence[float | None],
+    metrics: Sequence[str],
+    choices: Sequence[str],
+) -> Chosen:
     """Return what the metrics of a document chose.
 
     Args:
@@ -71,15 +81,18 @@ def chosen(task: str, doc: Doc, target: Any, logprobs: Sequence[float | None], m
         target: its gold answer, as the task defines it.
         logprobs: of its continuations, in nats; None where missing.
         metrics: those that the sample has.
+        choices: as they stand in the data; there may be fewer than continuations (acc_mutual_info asks each twice).
     """
     chooser = chooser_of(task)
     if chooser is None or not logprobs:
         return Chosen({})
     start = chooser.second_group(doc) if chooser.second_group is not None else None
     places = chooser.gold(doc) if chooser.gold is not None else target if isinstance(target, list) else [target]
-    lengths = characters(chooser.choices(doc))
+    lengths = characters(choices)
+    if start is None and len(logprobs) == 2 * len(lengths):
+        start = len(lengths)
     picked: Picks = {}
-    if None not in logprobs and len(lengths) == len(logprobs):
+    if None not in logprobs and len(lengths) in (len(logprobs), start):
         found = chooser.picks(np.array(logprobs[:start], dtype=np.float64), lengths[:start])
         picked = {metric: place for metric, place in found.items() if metric in metrics}
     gold = list(places) if all(type(place) is int for place in places) else None
@@ -88,33 +101,30 @@ def chosen(task: str, doc: Doc, target: Any, logprobs: Sequence[float | None], m
 
 @cache
 def chooser_of(task: str) -> Chooser | None:
-    """Return how a task's metrics choose; None for a task of no suite, or without choices."""
+    """Return how a task's metrics choose; None for a task of no suite, without a file, or without choices.
+
+    Raises:
+        ConfigError: its file, or the module of its function, cannot be read.
+    """
     known = load_tasks().get(task)
-    if known is None:
+    path = None if known is None else task_file(known.suite, task)
+    if path is None:
         return None
-    said = _task_file(configs_dir() / "tasks" / known.suite / f"{task}.yaml")
-    if not {"process_results", "doc_to_choice"} <= said.keys():
+    said = read_task_file(path)
+    if said.get("doc_to_choice") is None:
         return None
-    module, _, name = str(said["process_results"]).rpartition(".")
-    beside, first = importlib.import_module(module), name.partition("results")[0]
-    choices = said["doc_to_choice"]  # a function's name, or the choices of all documents
+    function = said.get("process_results")
+    if not isinstance(function, Function):
+        return Chooser(accuracy_picks, None, None)
+    try:
+        beside = function.load()
+    except Exception as error:  # whatever a module may raise that a person wrote
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{shown_path(path)}: process_results: {function.module} cannot be loaded ({what})") from None
+    first, results, _ = function.name.partition("results")
+    stem = first if results else f"{function.name}_"
     return Chooser(
-        picks=getattr(beside, f"{first}picks", accuracy_picks),
-        choices=getattr(beside, choices.rpartition(".")[2]) if isinstance(choices, str) else lambda _: choices,
-        gold=getattr(beside, f"{first}gold", None),
-        second_group=getattr(beside, f"{first}second_group", None),
+        picks=getattr(beside, f"{stem}picks", accuracy_picks),
+        gold=getattr(beside, f"{stem}gold", None),
+        second_group=getattr(beside, f"{stem}second_group", None),
     )
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which ``!function`` gives the function's name."""
-
-
-_Loader.add_constructor("!function", lambda _, node: node.value)
-
-
-def _task_file(path: Path) -> dict[str, Any]:
-    """Return a task's file with what it includes."""
-    said: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    included = said.get("include")
-    return _task_file(path.parent / included) | said if included else said

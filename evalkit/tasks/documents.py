@@ -18,15 +18,41 @@ ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
 
 class Documents(list[Document]):
-    """A list of documents with the one attribute of ``datasets.Dataset`` that lm-eval reads besides.
+    """A list of documents with what lm-eval and a task's ``process_docs`` read of ``datasets.Dataset`` besides.
 
     Arrow tables would add null columns to documents with different keys (BigBench's ``target_scores``).
     """
 
     @property
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.features)
+
+    def map(self, function: Callable[[Document], Document], *, remove_columns: Iterable[str] = ()) -> Documents:
+        """Return each document with the columns that a function makes of it."""
+        without = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns or ())
+        kept = [{key: value for key, value in doc.items() if key not in without} for doc in self]
+        return Documents({**left, **function(dict(doc))} for left, doc in zip(kept, self, strict=True))
+
+    def filter(self, function: Callable[[Document], bool]) -> Documents:
+        """Return those of which a function says so."""
+        return Documents(doc for doc in self if function(doc))
+
+    def select(self, positions: Iterable[int]) -> Documents:
+        """Return those at some positions."""
+        return Documents(self[position] for position in positions)
+
+    @property
     def features(self) -> dict[str, None]:
         """Names of the columns (lm-eval asks for the keys only)."""
         return dict.fromkeys(self[0]) if self else {}
+
+
+class _Splits(dict[str, Documents]):
+    """One split under any name: there is no other, and no examples are drawn from one."""
+
+    def __missing__(self, _name: str) -> Documents:
+        return self["eval"]
 
 
 @lru_cache(maxsize=128)
@@ -73,7 +99,7 @@ def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
 
 
 def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Documents]:
-    """Return ``{"eval": documents}`` for lm-eval.
+    """Return the documents for lm-eval, as the split ``eval`` and whatever else a task's file calls its splits.
 
     Args:
         dataset: name in ``configs/datasets.yaml``.
@@ -84,7 +110,7 @@ def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_met
     Raises:
         ConfigError, DataError: see ``evalkit.data``.
     """
-    return {"eval": Documents(load(dataset, _source(data, find_dataset(dataset).suite)).documents)}
+    return _Splits({"eval": Documents(load(dataset, _source(data, find_dataset(dataset).suite)).documents)})
 
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Documents", "custom_dataset", "load", "load_all", "parse_source"]

@@ -6,11 +6,13 @@ here, so that a new release is checked in one place:
     public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata): load, task_index
               lm_eval.evaluator.evaluate (calls ``loglikelihood`` and ``generate_until`` of what it takes for a model)
               lm_eval.api.metrics.mean, mean_stderr; lm_eval.api.registry: names of aggregations, metrics of its own
-    of tasks  eval_docs, fewshot_context, construct_requests, process_results, set_config, config, instances,
-              aggregation, higher_is_better
+    of tasks  eval_docs, fewshot_context, construct_requests, process_results, doc_to_choice, doc_to_target,
+              doc_to_text, set_config, config, instances, aggregation, higher_is_better, OUTPUT_TYPE
     private   task._filters          replaced where texts are programs: verdicts come with the texts
               task.UNSAFE_CODE       which tasks those are, as their YAML says
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
+              task.process_results   what it gives is looked at (`evalkit.tasks.values`)
+              task.multiple_input    whether the choices are in the contexts
               instance.arguments     replaced where --max-new-tokens lowers a length
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
     loggers   `_QUIET`
@@ -21,12 +23,22 @@ Besides, `evalkit.tasks.mixed` is a task class of lm-eval's own kind, and `evalk
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evalkit.answering import Answerer, Answers, Request, Session, TextRequest, score_requests, text_requests
+from evalkit.answering import (
+    Answerer,
+    Answers,
+    Request,
+    ScoreRequest,
+    Session,
+    TextRequest,
+    score_requests,
+    text_requests,
+)
 from evalkit.answering.asking import ask_scores, ask_texts, chat_template_of
 from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
@@ -36,14 +48,21 @@ from evalkit.paths import configs_dir
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
+from evalkit.task_files import read_task_file, shown_path, task_file
+from evalkit.tasks.documents import load
+from evalkit.tasks.forms import check_documents, choices_of, explained, is_judged, target_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.stated import check_loaded, check_written
+from evalkit.tasks.values import try_choices, values_of
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
 
 # lm-eval warns once a task about metadata that it passes to custom_dataset, which is what it is there for.
 _QUIET = ("lm_eval.api.task", "lm_eval.tasks", "lm_eval.config.task")
+
+_TRIED = 4
+"""Documents of each task that its functions are tried on before any work."""
 
 Document = Mapping[str, Any]
 Answer = Score | str
@@ -55,7 +74,8 @@ class Evaluated:
 
     Attributes:
         results: lm-eval's part of a record: ``results``, ``configs``, ``versions``, ``n-samples`` ...
-        samples: by task lm-eval's entry of each document; texts that are programs bring their verdicts.
+        samples: by task lm-eval's entry of each document; texts that are programs bring their verdicts. Besides its
+            ``choices``, and its ``document`` as the data have it (``doc`` is what the task made of it).
         marks: what happened to requests.
         numerics: what the answerer's second look found; None without one.
     """
@@ -75,14 +95,18 @@ class Tasks:
 
     Raises:
         DataError: documents are missing, incomplete or malformed.
-        ConfigError: a task's own file is missing or wrong, or states another version or other metrics than its
-            suite's.
+        ConfigError: a task's own file is missing or wrong, states another version or other metrics than its suite's,
+            or its functions give for the first documents what no record could hold.
     """
 
     def __init__(self, names: Iterable[str], sources: Mapping[str, DataSource]) -> None:
         self._loaded = load_lm_eval_tasks(names, sources)
         self._tasks: dict[str, Any] = self._loaded["tasks"]
         self._documents: dict[str, list[Document]] = {}
+        self._data: dict[str, list[Document]] = {}
+        for name in self._tasks:
+            self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
+            self._try(name)
 
     def documents(self, name: str) -> list[Document]:
         """Return a task's documents, in the data's order."""
@@ -117,8 +141,36 @@ class Tasks:
         return _requests(built if isinstance(built, list) else [built])
 
     def results_of(self, name: str, doc_id: int, answers: Sequence[Answer]) -> dict[str, float]:
-        """Return the metric values of one document; ``answers`` in the order of its requests."""
-        return dict(self._tasks[name].process_results(self.documents(name)[doc_id], list(answers)))
+        """Return the metric values of one document; ``answers`` in the order of its requests.
+
+        Raises:
+            ConfigError: see `evalkit.tasks.values.values_of`.
+        """
+        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        given = list(answers)
+        judged = is_judged(task)
+        return values_of(name, doc_id, lambda: task.process_results(doc, given), given, is_judged=judged)
+
+    def _try(self, name: str) -> None:
+        """Refuse a task whose functions give, for made-up answers, what no record could hold; before any work."""
+        task, documents = self._tasks[name], self.documents(name)
+        check_documents(name, task, documents, self._data[name])
+        if is_judged(task):
+            return
+        for doc_id, doc in enumerate(documents[:_TRIED]):
+            with explained(name, doc_id, "its requests cannot be made"):
+                requests = self.requests_of(name, doc_id)
+            is_scored = [isinstance(request, ScoreRequest) for request in requests]
+            answers: list[Answer] = [(-1.0 - place / 8, False) if it else "" for place, it in enumerate(is_scored)]
+            try:
+                values: dict[str, float] | None = self.results_of(name, doc_id, answers)
+            except ConfigError:
+                if all(is_scored):
+                    raise
+                values = None  # of a text that no model wrote, a function may well make nothing
+            with explained(name, doc_id, "its choices cannot be made"):
+                choices, target = choices_of(task, doc), target_of(task, doc)
+            try_choices(name, doc_id, doc, target, choices, answers, values)
 
     def build(self, config: RunConfig, answerer: Answerer | None) -> None:
         """Build the requests of all documents that the configuration wants.
@@ -133,7 +185,7 @@ class Tasks:
         numpy.random.seed(config.seed)
         for task in self._tasks.values():
             sampling = _sampling(config)
-            if sampling and getattr(task, "UNSAFE_CODE", False):
+            if sampling and is_judged(task):
                 task.set_config(key="generation_kwargs", value=sampling, update=True)
                 task.set_config(key="repeats", value=config.samples)
             chat = config.apply_chat_template and answerer is not None
@@ -174,26 +226,47 @@ class Tasks:
         if programs is not None:
             session = dataclasses.replace(session, on_text=self._checked_by(programs))
         for task in self._tasks.values():
-            if getattr(task, "UNSAFE_CODE", False):
+            if is_judged(task):
                 task._filters = [VerdictFilter(programs)]
+        kept = {name: task.process_results for name, task in self._tasks.items()}
+        for name, task in self._tasks.items():
+            task.process_results = self._checked_results(name, task)
         asked = _AsModel(answerer, session, marks)
-        evaluated = dict(
-            evaluate(
-                asked,
-                self._loaded,
-                limit=config.limit,
-                bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
-                log_samples=True,
-                system_instruction=config.system,
-                apply_chat_template=config.apply_chat_template,
-                confirm_run_unsafe_code=True,  # the sandbox was proven before, or switched off by the user
+        try:
+            evaluated = dict(
+                evaluate(
+                    asked,
+                    self._loaded,
+                    limit=config.limit,
+                    bootstrap_iters=1,  # above 0, so that lm-eval gives standard errors; means need no bootstrap
+                    log_samples=True,
+                    system_instruction=config.system,
+                    apply_chat_template=config.apply_chat_template,
+                    confirm_run_unsafe_code=True,  # the sandbox was proven before, or switched off by the user
+                )
             )
-        )
+        finally:
+            for name, task in self._tasks.items():
+                task.process_results = kept[name]
         samples = evaluated.pop("samples")
+        for name, entries in samples.items():
+            task, data = self._tasks[name], self._data[name]
+            for entry in entries:
+                entry["choices"], entry["target"] = choices_of(task, entry["doc"]), target_of(task, entry["doc"])
+                entry["document"] = data[int(entry["doc_id"])]
         return Evaluated(evaluated, samples, marks, asked.numerics)
 
+    def _checked_results(self, name: str, task: Any) -> Callable[[Document, Sequence[Any]], dict[str, float]]:
+        """Return a task's ``process_results``, looked at; lm-eval calls it once a document, in the data's order."""
+        make, judged, ids = task.process_results, is_judged(task), itertools.count()
+
+        def checked(doc: Document, answers: Sequence[Any]) -> dict[str, float]:
+            return values_of(name, next(ids), lambda: make(doc, answers), answers, is_judged=judged)
+
+        return checked
+
     def _checked_by(self, programs: Programs) -> Callable[[TextRequest, str], None]:
-        runs = {name for name, task in self._tasks.items() if getattr(task, "UNSAFE_CODE", False)}
+        runs = {name for name, task in self._tasks.items() if is_judged(task)}
 
         def begin(request: TextRequest, text: str) -> None:
             if request.task in runs:
@@ -268,6 +341,8 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
     for name in tasks:
         if name in known and name not in manager.task_index:
             folder = f"configs/tasks/{known[name].suite}"
+            if (path := task_file(known[name].suite, name)) is not None:
+                read_task_file(path)  # which says what is wrong with it
             raise suite_fault(known[name], None, f"no file in {folder}/ that can be read says 'task: {name}'")
         try:
             _check_written(name, manager.task_index.get(name))
@@ -287,6 +362,8 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
 def _check_written(name: str, entry: Any) -> None:
     """Refuse what stands in a task's file, before lm-eval builds the task from it; groups have no such keys."""
     if entry is not None and "group" not in (entry.cfg or {}):
+        if entry.yaml_path is not None:
+            read_task_file(entry.yaml_path)  # lm-eval takes the last of a key that is there twice
         check_written(_file_of(name, entry), entry.cfg or {}, _registered())
 
 
@@ -318,7 +395,7 @@ def _registered() -> dict[str, bool | None]:
 
 def _file_of(name: str, entry: Any) -> str:
     path = None if entry is None else entry.yaml_path
-    return f"configs/tasks/{find_task(name).suite}/{name}.yaml" if path is None else "/".join(path.parts[-4:])
+    return f"configs/tasks/{find_task(name).suite}/{name}.yaml" if path is None else shown_path(path)
 
 
 def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]:

@@ -6,7 +6,7 @@ lm-eval's own default, is refused when the task is loaded: after the work it wou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evalkit.errors import ConfigError, did_you_mean
@@ -14,6 +14,34 @@ from evalkit.suites import find_task, suite_fault
 from evalkit.yaml_files import shown
 
 _MEANS = "errors, averages and comparisons are of means of which more is better"
+
+
+_REQUESTS = ("multiple_choice", "loglikelihood", "generate_until")
+
+
+def _is_given(value: Any) -> bool:
+    return value not in (None, [], "")
+
+
+# What of lm-eval's forms is not asked here: by key whether a value is such a one, and what to do.
+_NOT_HERE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "custom_dataset": (
+        lambda value: value is None,
+        "documents come through configs/datasets.yaml here, so that they are those of the record; write 'include: "
+        "../_template' and 'dataset_kwargs: {dataset: <the task>}' in place of dataset_path",
+    ),
+    "output_type": (
+        lambda value: value not in (*_REQUESTS, None),
+        f"requests are {', '.join(_REQUESTS[:-1])} or {_REQUESTS[-1]} here; write one of these",
+    ),
+    "doc_to_image": (_is_given, "there are no images here; leave the task out"),
+    "doc_to_audio": (_is_given, "there are no sounds here; leave the task out"),
+    "use_prompt": (_is_given, "promptsource is not used here; write the prompt as doc_to_text"),
+    "filter_list": (
+        lambda value: isinstance(value, list) and len(value) > 1,
+        "a metric has one value of a document; keep one filter, and make the others tasks of their own",
+    ),
+}
 
 
 def check_written(where: str, written: Mapping[str, Any], registered: Mapping[str, bool | None]) -> None:
@@ -34,6 +62,9 @@ def check_written(where: str, written: Mapping[str, Any], registered: Mapping[st
             f"{where}: num_fewshot: {_as_yaml(shots)}, but documents are asked without examples here; leave it out, "
             "and let the function of the context write the examples"
         )
+    for key, (is_such, remedy) in _NOT_HERE.items():
+        if is_such(written.get(key)):
+            raise ConfigError(f"{where}: {key}: {shown(written.get(key))}, but {remedy}")
     entries = written.get("metric_list")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{where}: metric_list: expected a list of metrics, found {shown(entries)}")

@@ -221,9 +221,10 @@ def test_a_program_is_refused_as_a_file_is() -> None:
 
 
 LOGINS = ("http://user:secret@host:8000/v1", "https://secret@host", "//user:secret@host", "user:secret@host/v1")
+QUERIES = ("https://host/v1?token=secret", "https://host?a=1&sig=secret", "host/v1?key=secret", "//host/v1#secret")
 
 
-@pytest.mark.parametrize("address", LOGINS)
+@pytest.mark.parametrize("address", [*LOGINS, *QUERIES])
 @pytest.mark.parametrize("option", ["--model", "--tokenizer", "--adapter", "--revision", "--data", "gate", "file"])
 def test_a_password_in_an_address_is_refused_and_stands_nowhere(tmp_path: Path, option: str, address: str) -> None:
     output = tmp_path / "out"
@@ -235,12 +236,15 @@ def test_a_password_in_an_address_is_refused_and_stands_nowhere(tmp_path: Path, 
         words = ["run", "--config", str(tmp_path / "run.yaml"), "--output", str(output)]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
-    assert "holds a user's name or password" in result.stderr
+    what = "a user's name or password" if address in LOGINS else "a query (?...), which may hold a key"
+    assert f"holds {what}, which would stand in" in result.stderr
     assert (result.stderr.count("\n"), "secret" in result.output) == (1, False)
     assert not output.exists()
 
 
-@pytest.mark.parametrize("name", ["http://host:8000/v1@2", "org/name", "me@work/model", "C:/a/b@c", "http://[::1]:80"])
+@pytest.mark.parametrize(
+    "name", ["http://host:8000/v1@2", "org/name", "me@work/model", "C:/a/b@c", "what?", "a#b", "http://[::1]:80"]
+)
 def test_an_address_without_a_password_is_a_name(name: str) -> None:
     assert ModelConfig(name=name).name == name
 

@@ -106,7 +106,9 @@ def test_what_is_no_such_file_is_one_line(kind: str, text: str, tmp_path: Path) 
 
 
 def test_what_is_no_yaml_is_named_with_its_line() -> None:
-    with pytest.raises(ConfigError, match=r"^run\.yaml:3: not valid YAML \(key 'limit' is there twice\)$"):
+    with pytest.raises(
+        ConfigError, match=r"^run\.yaml:3: not valid YAML \(key 'limit' is there twice, first in line 2\)$"
+    ):
         parse_yaml("model: m\nlimit: 3\nlimit: 4\n", "run.yaml", "'model'")
     with pytest.raises(ConfigError, match=r"^run\.yaml:2: not valid YAML \(mapping values are not allowed"):
         parse_yaml("model: m\nlimit: 3: 4\n", "run.yaml", "'model'")

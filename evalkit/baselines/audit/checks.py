@@ -21,7 +21,7 @@ from enum import Enum
 from fractions import Fraction
 
 
-class Verdict(str, Enum):
+class Agreement(str, Enum):
     """What an audit says about a number."""
 
     EXACT = "exact"
@@ -41,7 +41,7 @@ class Finding:
         what: what it is, e.g. ``BigBench average``.
         printed: as printed.
         recomputed: what the numbers beside it give, or empty.
-        verdict: see `Verdict`.
+        verdict: see `Agreement`.
         reason: why, or what else is worth knowing; may be empty.
         from_counts: True for a remark that rests on the number of documents; inconsistent in a strict audit.
     """
@@ -50,7 +50,7 @@ class Finding:
     what: str
     printed: str
     recomputed: str
-    verdict: Verdict
+    verdict: Agreement
     reason: str = ""
     from_counts: bool = False
 
@@ -84,7 +84,7 @@ def as_decimal(exact: Fraction, places: int = 2) -> Decimal:
     return (whole if exact >= 0 else -whole).scaleb(-places)
 
 
-def classify(printed: Decimal, exact: Fraction, slack: Fraction, known: Fraction | None = None) -> Verdict:
+def classify(printed: Decimal, exact: Fraction, slack: Fraction, known: Fraction | None = None) -> Agreement:
     """Return how a printed number relates to what it should be.
 
     Args:
@@ -94,25 +94,25 @@ def classify(printed: Decimal, exact: Fraction, slack: Fraction, known: Fraction
         known: what the unrounded inputs give, where they can be reconstructed.
     """
     if rounds_to(exact, printed):
-        return Verdict.EXACT
+        return Agreement.EXACT
     if known is not None and abs(known - exact) <= slack:
         if rounds_to(known, printed):
-            return Verdict.ROUNDED
+            return Agreement.ROUNDED
         if cut_to(known, printed):
-            return Verdict.TRUNCATED
+            return Agreement.TRUNCATED
     elif cut_to(exact, printed):
         # Nearly every rounding error of the inputs would have to point the same way to use up all of the slack; a
         # quarter of it is what several of them usually leave.
         near = abs(exact - Fraction(printed)) - half_unit(printed) <= slack / 4
-        return Verdict.ROUNDED if near else Verdict.TRUNCATED
+        return Agreement.ROUNDED if near else Agreement.TRUNCATED
     if abs(exact - Fraction(printed)) <= slack + half_unit(printed):
-        return Verdict.ROUNDED
+        return Agreement.ROUNDED
     low, high = exact - slack, exact + slack
     unit = 2 * half_unit(printed)
     start, end = (
         (Fraction(printed) - unit, Fraction(printed)) if printed < 0 else (Fraction(printed), Fraction(printed) + unit)
     )
-    return Verdict.TRUNCATED if low < end and high >= start else Verdict.INCONSISTENT
+    return Agreement.TRUNCATED if low < end and high >= start else Agreement.INCONSISTENT
 
 
 FLOAT_PLACES = 12
@@ -150,7 +150,7 @@ def _prints_as(low: float, high: float, printed: Decimal) -> bool:
     return low - half <= float(printed) <= high + half
 
 
-def check_stderr(value: Decimal, stderr: Decimal, documents: int, *, graded: bool) -> tuple[Verdict, str, str]:
+def check_stderr(value: Decimal, stderr: Decimal, documents: int, *, graded: bool) -> tuple[Agreement, str, str]:
     """Return verdict, recomputed number and reason for a standard error printed beside a share.
 
     Args:
@@ -170,21 +170,21 @@ def check_stderr(value: Decimal, stderr: Decimal, documents: int, *, graded: boo
     shown = str(expected.quantize(step, rounding=ROUND_HALF_UP))
     if graded:
         if float(stderr) > most + float(half_unit(stderr)) + 1e-12:
-            return Verdict.INCONSISTENT, f"at most {shown}", f"larger than scores of {documents} documents allow"
-        return Verdict.UNCHECKED, f"at most {shown}", "graded metric: the share only bounds its error"
+            return Agreement.INCONSISTENT, f"at most {shown}", f"larger than scores of {documents} documents allow"
+        return Agreement.UNCHECKED, f"at most {shown}", "graded metric: the share only bounds its error"
     if places >= FLOAT_PLACES and abs(float(stderr) - float(expected)) < 1e-9:
-        return Verdict.EXACT, shown, ""
+        return Agreement.EXACT, shown, ""
     if stderr in (expected.quantize(step, rounding=ROUND_HALF_UP), expected.quantize(step, rounding=ROUND_HALF_EVEN)):
-        return Verdict.EXACT, shown, ""
+        return Agreement.EXACT, shown, ""
     if _prints_as(min(spreads), most, stderr):
-        return Verdict.ROUNDED, shown, ""
+        return Agreement.ROUNDED, shown, ""
     # Some tools divide by n instead of n - 1, which is another definition and no mistake.
     others = [_binomial(share, documents) for share in (low, high)]
     if _prints_as(min(others), max(others), stderr):
-        return Verdict.ROUNDED, shown, "with n in place of n - 1"
+        return Agreement.ROUNDED, shown, "with n in place of n - 1"
     if stderr == expected.quantize(step, rounding=ROUND_FLOOR):
-        return Verdict.TRUNCATED, shown, ""
-    return Verdict.INCONSISTENT, shown, _why_not(value, stderr, documents)
+        return Agreement.TRUNCATED, shown, ""
+    return Agreement.INCONSISTENT, shown, _why_not(value, stderr, documents)
 
 
 def _why_not(value: Decimal, stderr: Decimal, documents: int) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations
 
-from evalkit.baselines.audit.checks import Finding, Verdict, as_decimal, classify, places_of
+from evalkit.baselines.audit.checks import Agreement, Finding, as_decimal, classify, places_of
 from evalkit.baselines.published import Comparison, ComparisonRow
 from evalkit.baselines.reading.units import SHARE, UNCLEAR, names_no_model, says_only_numbers, units_of
 from evalkit.suites import load_suites
@@ -114,7 +114,7 @@ def _headings(grid: _Grid) -> Iterable[Finding]:
                 f"the rows of lines {grid.table.rows[0].line_of(first)} and {line} have the same name",
             )
         reason = places + (" and the same numbers" if same else " but other numbers")
-        verdict = Verdict.REMARK if same else Verdict.INCONSISTENT
+        verdict = Agreement.REMARK if same else Agreement.INCONSISTENT
         yield Finding(line, what, heading, "", verdict, reason)
 
 
@@ -133,14 +133,14 @@ def _unclear_units(grid: _Grid) -> Iterable[Finding]:
             row = grid.table.rows[r]
             reason = "a share or per cent? the numbers beside it are per cent"
             what, printed = f"{row.label} of {grid.label(column)}", str(grid.cells[r, column].printed)
-            yield Finding(row.line_of(column), what, printed, "", Verdict.REMARK, reason)
+            yield Finding(row.line_of(column), what, printed, "", Agreement.REMARK, reason)
 
 
 def _body_rules(table: Comparison) -> Iterable[Finding]:
     if table.body_rules:
         lines = ", ".join(map(str, table.body_rules))
         reason = f"rows of dashes inside the body are shown as text by most renderers (lines {lines})"
-        yield Finding(table.body_rules[0], "layout", "", "", Verdict.REMARK, reason)
+        yield Finding(table.body_rules[0], "layout", "", "", Agreement.REMARK, reason)
 
 
 def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]:
@@ -164,7 +164,7 @@ def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]
         row = grid.table.rows[r]
         scale = 100 if grid.units.get((r, column)) == SHARE else 1
         verdict = classify(cell.printed, Fraction(score) / scale, Fraction(0))
-        reason = "" if verdict is Verdict.EXACT else "the per-task table of this file says otherwise"
+        reason = "" if verdict is Agreement.EXACT else "the per-task table of this file says otherwise"
         what = f"{row.label} of {grid.label(column)}"
         yield Finding(
             row.line_of(column),
@@ -174,7 +174,7 @@ def _sections(grid: _Grid, sections: Mapping[str, Decimal]) -> Iterable[Finding]
             verdict,
             reason,
         )
-        if verdict is Verdict.INCONSISTENT and agrees:
+        if verdict is Agreement.INCONSISTENT and agrees:
             cell.should = Fraction(score) / scale
 
 
@@ -235,7 +235,7 @@ def _parts(grid: _Grid) -> list[int]:
                 divisor = len(known) if row.role == "average" else 1
                 exact = sum(known, Fraction(0)) / divisor
                 verdict = classify(printed.printed, exact, grid.slack * len(known) / divisor)
-                fits += verdict is not Verdict.INCONSISTENT
+                fits += verdict is not Agreement.INCONSISTENT
         return fits
 
     if not ways:
@@ -254,7 +254,7 @@ def _fits_mean(grid: _Grid, chosen: list[int]) -> list[bool]:
             parts = [p.should for c in chosen if (p := grid.cells.get((c, column))) is not None]
             if cell is not None and len(parts) == len(chosen) > 1:
                 exact = sum(parts, Fraction(0)) / (len(parts) if row.role == "average" else 1)
-                found.append(classify(cell.printed, exact, grid.slack) is not Verdict.INCONSISTENT)
+                found.append(classify(cell.printed, exact, grid.slack) is not Agreement.INCONSISTENT)
     return found
 
 
@@ -355,11 +355,11 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
             line = row.line_of(column)
             if len(parts) < 2 or len(parts) < len(chosen):
                 reason = f"not every one of its {kind} has a number"
-                yield Finding(line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
+                yield Finding(line, what, str(cell.printed), "", Agreement.UNCHECKED, reason)
                 continue
             if grid.unclear(column, chosen):
                 reason = f"some of the {kind} may be shares and others per cent"
-                yield Finding(line, what, str(cell.printed), "", Verdict.UNCHECKED, reason)
+                yield Finding(line, what, str(cell.printed), "", Agreement.UNCHECKED, reason)
                 continue
             divisor = len(parts) if row.role == "average" else 1
             exact = sum((part.should for part in parts), Fraction(0)) / divisor
@@ -372,19 +372,19 @@ def _totals(grid: _Grid) -> Iterable[Finding]:
             exact *= scale
             verdict = classify(cell.printed, exact, scale * grid.slack * len(parts) / divisor)
             reason = ""
-            if verdict is not Verdict.EXACT:
+            if verdict is not Agreement.EXACT:
                 reason = f"the {len(parts)} {kind} add up to {as_decimal(exact * divisor)}"
                 reason += f", divided by {divisor} {as_decimal(exact, 4)}" if divisor > 1 else ""
             weighted = _by_documents(grid, chosen, column) if row.role == "average" else None
-            if verdict is Verdict.INCONSISTENT and weighted is not None:
+            if verdict is Agreement.INCONSISTENT and weighted is not None:
                 by_documents = classify(cell.printed, weighted * scale, scale * grid.slack)
-                if by_documents is not Verdict.INCONSISTENT:
+                if by_documents is not Agreement.INCONSISTENT:
                     verdict, exact = by_documents, weighted * scale
                     reason = f"weighted by the documents beside the scores {as_decimal(exact, 4)}"
             why = _doubt_by_label(row, len(parts)) or doubt
-            if verdict is Verdict.INCONSISTENT and why:
-                verdict, reason = Verdict.UNCHECKED, f"{reason}; {why}"
-            if verdict is Verdict.INCONSISTENT:
+            if verdict is Agreement.INCONSISTENT and why:
+                verdict, reason = Agreement.UNCHECKED, f"{reason}; {why}"
+            if verdict is Agreement.INCONSISTENT:
                 cell.should = exact
             yield Finding(line, what, str(cell.printed), _as_printed(exact, cell.printed), verdict, reason)
 
@@ -425,7 +425,7 @@ def _changes(grid: _Grid) -> Iterable[Finding]:
                 if (cell := grid.cells.get((r, column))) is not None and r not in facts:
                     what = f"{row.label}, {grid.headings[column]}"
                     reason = "no two columns of the table differ by these numbers"
-                    yield Finding(row.line_of(column), what, f"{cell.printed:+f}", "", Verdict.UNCHECKED, reason)
+                    yield Finding(row.line_of(column), what, f"{cell.printed:+f}", "", Agreement.UNCHECKED, reason)
             continue
         for r, row in enumerate(rows):
             finding = _change(grid, r, row, column, best[1], slack) if r not in facts else None
@@ -438,7 +438,7 @@ def _fits(grid: _Grid, r: int, column: int, pair: tuple[int, int], slack: Fracti
     if cell is None or model is None or reference is None:
         return False
     exact = Fraction(model.printed) - Fraction(reference.printed)
-    return classify(cell.printed, exact, slack) is not Verdict.INCONSISTENT
+    return classify(cell.printed, exact, slack) is not Agreement.INCONSISTENT
 
 
 def _change(
@@ -449,17 +449,17 @@ def _change(
         return None
     what, printed = f"{row.label}, {grid.headings[column]}", f"{cell.printed:+f}"
     if model is None or reference is None:
-        return Finding(row.line_of(column), what, printed, "", Verdict.UNCHECKED, "one of the two scores is missing")
+        return Finding(row.line_of(column), what, printed, "", Agreement.UNCHECKED, "one of the two scores is missing")
     exact = model.should - reference.should
     verdict = classify(cell.printed, exact, slack)
     if UNCLEAR in (grid.units.get((r, c)) for c in pair):
         reason = "one of the two scores may be a share or per cent"
-        return Finding(row.line_of(column), what, printed, "", Verdict.UNCHECKED, reason)
+        return Finding(row.line_of(column), what, printed, "", Agreement.UNCHECKED, reason)
     reason = ""
-    if verdict is not Verdict.EXACT:
+    if verdict is not Agreement.EXACT:
         reason = f"{model.printed} - {reference.printed} = {model.printed - reference.printed:+f}"
         wrong = [c for c in (model, reference) if c.should != Fraction(c.printed)]
-        if verdict is Verdict.INCONSISTENT and wrong:
+        if verdict is Agreement.INCONSISTENT and wrong:
             reason += "; " + ", ".join(f"{c.printed} should be {as_decimal(c.should)}" for c in wrong)
     recomputed = as_decimal(exact, max(2, places_of(cell.printed)))
     return Finding(row.line_of(column), what, printed, f"{recomputed:+f}", verdict, reason)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.baselines.audit.checks import (
+    Agreement,
     Finding,
-    Verdict,
     as_decimal,
     classify,
     half_unit,
@@ -52,9 +52,9 @@ class Audit:
     @property
     def inconsistent(self) -> tuple[Finding, ...]:
         """The findings that make the audit fail."""
-        return tuple(finding for finding in self.findings if finding.verdict is Verdict.INCONSISTENT)
+        return tuple(finding for finding in self.findings if finding.verdict is Agreement.INCONSISTENT)
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: Agreement) -> int:
         """Return how many findings have a verdict."""
         return sum(finding.verdict is verdict for finding in self.findings)
 
@@ -119,7 +119,7 @@ def audit_log(log: Log, documents: Mapping[str, int] | None = None, *, strict: b
     for comparison in log.comparisons:
         findings += check_comparison(comparison, sections)
     if strict:
-        findings = [replace(f, verdict=Verdict.INCONSISTENT) if f.from_counts else f for f in findings]
+        findings = [replace(f, verdict=Agreement.INCONSISTENT) if f.from_counts else f for f in findings]
     return Audit(log.name, tuple(sorted(findings, key=lambda finding: finding.line)), log)
 
 
@@ -168,7 +168,7 @@ def _beyond_its_rows(average: PrintedScore, model: ModelScores, notes: Sequence[
     mean = sum(values, Fraction(0)) / len(values)
     reason = f"the {len(rows)} rows of its table give {as_decimal(mean, 4)}, and all of them lie on one side of it"
     what, printed = f"{suite.title} average", str(average.percent)
-    return Finding(average.line, what, printed, str(as_decimal(mean)), Verdict.INCONSISTENT, reason)
+    return Finding(average.line, what, printed, str(as_decimal(mean)), Agreement.INCONSISTENT, reason)
 
 
 def _other_averages(model: ModelScores) -> Iterable[Finding]:
@@ -178,11 +178,11 @@ def _other_averages(model: ModelScores) -> Iterable[Finding]:
         exact = 100 * sum((Fraction(row.value) for row in average.rows), Fraction(0)) / count
         slack = 100 * sum((half_unit(row.value) for row in average.rows), Fraction(0)) / count
         verdict = classify(average.percent, exact, slack)
-        reason = "" if verdict is Verdict.EXACT else f"the {count} rows give {as_decimal(exact, 4)}"
-        if verdict is Verdict.INCONSISTENT and _are_subjects(average.rows):
+        reason = "" if verdict is Agreement.EXACT else f"the {count} rows give {as_decimal(exact, 4)}"
+        if verdict is Agreement.INCONSISTENT and _are_subjects(average.rows):
             low, high = (100 * pick(Fraction(row.value) for row in average.rows) for pick in (min, max))
             if low - slack <= Fraction(average.percent) <= high + slack:
-                verdict = Verdict.UNCHECKED
+                verdict = Agreement.UNCHECKED
                 reason += ", but an average over subjects is usually weighted by their questions"
         what = f"average of {average.what}"
         yield Finding(average.line, what, str(average.percent), str(as_decimal(exact)), verdict, reason)
@@ -204,7 +204,7 @@ def _overall(printed: PrintedScore, scores: Mapping[str, Decimal], rows: Mapping
     needed = sum(suite.in_total for suite in load_suites().values())
     if len(known) < needed:
         reason = f"only {len(known)} of {needed} suites have a score in the file"
-        return Finding(printed.line, what, str(printed.percent), "", Verdict.UNCHECKED, reason)
+        return Finding(printed.line, what, str(printed.percent), "", Agreement.UNCHECKED, reason)
     divisor = 1 if printed.suite == "total" else needed
     values, slacks, wrong = [], [], []
     for suite in (suite for suite in load_suites().values() if suite.in_total):
@@ -213,7 +213,7 @@ def _overall(printed: PrintedScore, scores: Mapping[str, Decimal], rows: Mapping
         if len(heads) == len(suite.tasks):
             mean = 100 * sum((Fraction(row.value) for row in heads), Fraction(0)) / len(heads)
             spread = 100 * sum((half_unit(row.value) for row in heads), Fraction(0)) / len(heads)
-            if classify(scores[suite.name], mean, spread) is Verdict.INCONSISTENT:
+            if classify(scores[suite.name], mean, spread) is Agreement.INCONSISTENT:
                 value, slack = mean, spread
                 wrong.append(suite.title)
         values.append(value)
@@ -221,7 +221,7 @@ def _overall(printed: PrintedScore, scores: Mapping[str, Decimal], rows: Mapping
     exact = sum(values, Fraction(0)) / divisor
     verdict = classify(printed.percent, exact, sum(slacks, Fraction(0)) / divisor)
     reason = f"with the rows of {', '.join(wrong)} in place of the printed average" if wrong else ""
-    reason = reason if verdict is not Verdict.EXACT else ""
+    reason = reason if verdict is not Agreement.EXACT else ""
     return Finding(printed.line, what, str(printed.percent), str(as_decimal(exact)), verdict, reason)
 
 
@@ -234,7 +234,7 @@ def _average(
     number = str(printed.percent)
     places = max(2, places_of(printed.percent))
     if not found:
-        yield Finding(printed.line, what, number, "", Verdict.UNCHECKED, "the file has no rows of this suite")
+        yield Finding(printed.line, what, number, "", Agreement.UNCHECKED, "the file has no rows of this suite")
         return
     exact = 100 * sum((Fraction(row.value) for row in found), Fraction(0)) / len(found)
     slack = 100 * sum((half_unit(row.value) for row in found), Fraction(0)) / len(found)
@@ -244,24 +244,24 @@ def _average(
     if absent:
         yield _partial(printed, what, verdict, exact, found, absent)
         return
-    reason = _explain(printed.percent, suite, rows, exact) if verdict is Verdict.INCONSISTENT else ""
+    reason = _explain(printed.percent, suite, rows, exact) if verdict is Agreement.INCONSISTENT else ""
     recomputed = str(as_decimal(exact, places))
-    if verdict is not Verdict.EXACT and places_of(as_decimal(exact, places)) == 2:
+    if verdict is not Agreement.EXACT and places_of(as_decimal(exact, places)) == 2:
         reason = "; ".join(filter(None, (f"the rows give {as_decimal(exact, 4)}", reason)))
     yield Finding(printed.line, what, number, recomputed, verdict, reason)
     contradicted = known is not None and not rounds_to_or_cut(known, printed.percent)
-    if verdict is Verdict.ROUNDED and contradicted and known is not None:
+    if verdict is Agreement.ROUNDED and contradicted and known is not None:
         reason = (
             f"the rows' numbers of right answers are known and give {as_decimal(known, 4)}, "
             f"so unrounded rows of these documents do not explain {number} either"
         )
         recomputed = str(as_decimal(known, places))
-        yield Finding(printed.line, what, number, recomputed, Verdict.REMARK, reason, from_counts=True)
+        yield Finding(printed.line, what, number, recomputed, Agreement.REMARK, reason, from_counts=True)
 
 
 def rounds_to_or_cut(exact: Fraction, printed: Decimal) -> bool:
     """Tell whether a number prints as given, rounded or cut off."""
-    return classify(printed, exact, Fraction(0)) is not Verdict.INCONSISTENT
+    return classify(printed, exact, Fraction(0)) is not Agreement.INCONSISTENT
 
 
 def _from_counts(rows: Sequence[Row], counts: Mapping[str, int]) -> Fraction | None:
@@ -277,12 +277,12 @@ def _from_counts(rows: Sequence[Row], counts: Mapping[str, int]) -> Fraction | N
 
 
 def _partial(
-    printed: PrintedScore, what: str, verdict: Verdict, exact: Fraction, found: Sequence[Row], absent: Sequence[str]
+    printed: PrintedScore, what: str, verdict: Agreement, exact: Fraction, found: Sequence[Row], absent: Sequence[str]
 ) -> Finding:
     """Judge an average of a suite of which rows are missing: is there any value of theirs that explains it?"""
     missing = f"no rows of {', '.join(absent)}"
     number = str(printed.percent)
-    if verdict is not Verdict.INCONSISTENT:
+    if verdict is not Agreement.INCONSISTENT:
         reason = f"over the {len(found)} tasks that are there; {missing}"
         return Finding(printed.line, what, number, str(as_decimal(exact)), verdict, reason)
     everything = len(found) + len(absent)
@@ -290,7 +290,7 @@ def _partial(
     margin = half_unit(printed.percent) * everything / len(absent)
     if -margin <= needed <= 100 + margin:
         reason = f"{missing}, which would have to score {as_decimal(needed)} on average"
-        return Finding(printed.line, what, number, "", Verdict.UNCHECKED, reason)
+        return Finding(printed.line, what, number, "", Agreement.UNCHECKED, reason)
     return Finding(printed.line, what, number, str(as_decimal(exact)), verdict, f"{missing}, and no score explains it")
 
 
@@ -343,4 +343,4 @@ def _duplicates(model: ModelScores) -> Iterable[Finding]:
         else:
             reason = f"the same numbers as {other}, line {by_task[other][0].line}: copied?"
         printed = ", ".join(str(row.value) for row in rows)
-        yield Finding(rows[0].line, f"{task} repeats another task", printed, "", Verdict.REMARK, reason)
+        yield Finding(rows[0].line, f"{task} repeats another task", printed, "", Agreement.REMARK, reason)

@@ -7,8 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from evalkit.baselines.audit.checks import (
+    Agreement,
     Finding,
-    Verdict,
     as_decimal,
     classify,
     half_unit,
@@ -40,7 +40,7 @@ def group_findings(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Fi
         if first.value != group.value:
             reason = f"{first.value} on line {first.line}: two scores of one group"
             what = f"{group.name} {group.metric} (group)"
-            yield Finding(group.line, what, str(group.value), "", Verdict.INCONSISTENT, reason)
+            yield Finding(group.line, what, str(group.value), "", Agreement.INCONSISTENT, reason)
         if first is not group:
             continue  # the table of groups repeats what the table of tasks says
         named = leading_suite(group.name)
@@ -57,7 +57,7 @@ def group_findings(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Fi
         what, printed = f"{group.name} {group.metric} (group)", str(group.value)
         if len(found) < max(1, len(names)):
             reason = "its members have no rows of this metric" if not found else "some members have no such row"
-            yield Finding(group.line, what, printed, "", Verdict.UNCHECKED, reason)
+            yield Finding(group.line, what, printed, "", Agreement.UNCHECKED, reason)
             continue
         values = [Fraction(row.value) for row in found]
         score, slack = group.value, max(half_unit(row.value) for row in found)
@@ -68,23 +68,23 @@ def group_findings(model: ModelScores, counts: Mapping[str, int]) -> Iterable[Fi
         mean = sum(values, Fraction(0)) / len(values)
         verdict, exact = classify(score, mean, slack), mean
         sizes = [documents_of(row, counts) for row in found]
-        if verdict is Verdict.INCONSISTENT and all(sizes):
+        if verdict is Agreement.INCONSISTENT and all(sizes):
             exact = sum((v * n for v, n in zip(values, sizes, strict=True)), Fraction(0)) / sum(sizes)
             verdict = classify(score, exact, slack)
         whole = max(_tasks_of_group(group.name, names), _GROUPS.get(bare(group.name), 2))  # one member makes no group
         whole = len(names) if group.whole else whole
-        if verdict is Verdict.INCONSISTENT and len(found) < whole:
-            verdict, reason = Verdict.UNCHECKED, f"the file shows {len(found)} of its {whole} members"
+        if verdict is Agreement.INCONSISTENT and len(found) < whole:
+            verdict, reason = Agreement.UNCHECKED, f"the file shows {len(found)} of its {whole} members"
             if bare(group.name) not in _GROUPS and whole == 2:
                 reason = "the file shows one member, and a group has more"
             yield Finding(group.line, what, printed, "", verdict, reason)
             continue
-        reason = "" if verdict is Verdict.EXACT else f"the mean of its {len(found)} members is {as_decimal(mean, 4)}"
-        if verdict is Verdict.INCONSISTENT:
+        reason = "" if verdict is Agreement.EXACT else f"the mean of its {len(found)} members is {as_decimal(mean, 4)}"
+        if verdict is Agreement.INCONSISTENT:
             if all(sizes):
                 reason += f", weighted by documents {as_decimal(exact, 4)}"
             elif min(values) - slack <= score <= max(values) + slack:
-                verdict = Verdict.UNCHECKED
+                verdict = Agreement.UNCHECKED
                 reason += ", and weighted by unknown numbers of documents it may be another"
             else:
                 reason += "; no weights of theirs give it"

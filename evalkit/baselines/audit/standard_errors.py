@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from evalkit.baselines.audit.checks import (
+    Agreement,
     Finding,
-    Verdict,
     check_stderr,
     half_unit,
     is_possible_share,
@@ -36,20 +36,20 @@ def _documents_that_fit(row: Row) -> tuple[float, float] | None:
     return min(variances) / (error + half) ** 2 + 1, max(variances) / (error - half) ** 2 + 1
 
 
-def _limited_to(found: Sequence[tuple[Row, int, Verdict]]) -> int | None:
+def _limited_to(found: Sequence[tuple[Row, int, Agreement]]) -> int | None:
     """Return the limit that a whole run seems to have had, where its errors contradict the tasks' documents.
 
     One number of documents, smaller than each of theirs, fits every error of several tasks that would be wrong; and
     tasks of more documents have none that is right.
     """
-    wrong = [(row, documents) for row, documents, verdict in found if verdict is Verdict.INCONSISTENT]
+    wrong = [(row, documents) for row, documents, verdict in found if verdict is Agreement.INCONSISTENT]
     ranges = [fit for row, _ in wrong if (fit := _documents_that_fit(row)) is not None]
     if len({row.task for row, _ in wrong}) < 2 or len(ranges) < len(wrong):
         return None
     low, high = max(fit[0] for fit in ranges), min(fit[1] for fit in ranges)
     if low > high or high >= min(documents for _, documents in wrong):
         return None
-    if any(verdict is Verdict.EXACT and documents > high for _, documents, verdict in found):
+    if any(verdict is Agreement.EXACT and documents > high for _, documents, verdict in found):
         return None
     likely = [n for n in range(math.ceil(low), math.floor(high) + 1) if n % 50 == 0]
     return likely[0] if likely else round((low + high) / 2)
@@ -68,19 +68,19 @@ def stderr_findings(model: ModelScores, counts: Mapping[str, int]) -> Iterable[F
         binary = not is_graded(task, metric)
         if documents > 1 and binary and not is_possible_share(row.value, documents):
             reason = f"no whole number of right answers among {documents} documents is this share"
-            yield Finding(row.line, what, str(row.value), "", Verdict.REMARK, reason, from_counts=True)
+            yield Finding(row.line, what, str(row.value), "", Agreement.REMARK, reason, from_counts=True)
         if row.stderr is None:
             continue
         what = f"{what} standard error"
         if documents > 1:
             verdict, recomputed, reason = check_stderr(row.value, row.stderr, documents, graded=not binary)
-            if limit is not None and verdict is Verdict.INCONSISTENT and binary:
-                verdict, recomputed = Verdict.UNCHECKED, ""
+            if limit is not None and verdict is Agreement.INCONSISTENT and binary:
+                verdict, recomputed = Agreement.UNCHECKED, ""
                 reason = f"not of {documents} documents; these errors all fit about {limit}: a limited run?"
             yield Finding(row.line, what, str(row.stderr), recomputed, verdict, reason)
         elif row.stderr > Decimal("0.5"):
             reason = "larger than any number of documents allows"
-            yield Finding(row.line, what, str(row.stderr), "", Verdict.INCONSISTENT, reason)
+            yield Finding(row.line, what, str(row.stderr), "", Agreement.INCONSISTENT, reason)
         else:
             reason = "the number of documents is not known"
-            yield Finding(row.line, what, str(row.stderr), "", Verdict.UNCHECKED, reason)
+            yield Finding(row.line, what, str(row.stderr), "", Agreement.UNCHECKED, reason)

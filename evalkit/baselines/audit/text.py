@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from evalkit.baselines.audit.checks import Finding, Verdict
+from evalkit.baselines.audit.checks import Agreement, Finding
 from evalkit.baselines.audit.findings import Audit
 from evalkit.baselines.published import NO_SHARE, ModelScores
 from evalkit.suites import load_suites
@@ -15,7 +15,7 @@ from evalkit.tables import Column, Table, escape_markdown, to_frame, to_markdown
 if TYPE_CHECKING:
     import pandas as pd
 
-_QUIET = (Verdict.EXACT, Verdict.UNCHECKED)
+_QUIET = (Agreement.EXACT, Agreement.UNCHECKED)
 
 
 def _shown(audit: Audit, *, everything: bool) -> list[Finding]:
@@ -26,7 +26,7 @@ def _shown(audit: Audit, *, everything: bool) -> list[Finding]:
         if everything
         or not (
             finding.verdict in _QUIET
-            or (finding.verdict is Verdict.ROUNDED and finding.what.endswith("standard error"))
+            or (finding.verdict is Agreement.ROUNDED and finding.what.endswith("standard error"))
         )
     ]
 
@@ -47,7 +47,7 @@ def audit_lines(audits: Sequence[Audit], *, everything: bool) -> Iterator[str]:
 
 
 def _summary(audit: Audit) -> str:
-    counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Verdict if audit.count(verdict)]
+    counts = [f"{audit.count(verdict)} {verdict.value}" for verdict in Agreement if audit.count(verdict)]
     return ", ".join(counts) or ("scores read, nothing to check" if audit.read else "no scores read")
 
 
@@ -116,4 +116,4 @@ def copied_between(audits: Sequence[Audit]) -> Iterator[str]:
             same = sum(first[key] == second[key] for key in common)
             if len(common) >= 2 and 2 * same > len(common):
                 text = f"{suite.title}: {same} of {len(common)} rows of {left} and {right} are the same"
-                yield f"{text}: {Verdict.REMARK.value} (the same model, or copied?)"
+                yield f"{text}: {Agreement.REMARK.value} (the same model, or copied?)"

@@ -12,7 +12,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from evalkit.baselines import load_baseline
-from evalkit.baselines.audit.checks import Verdict, as_decimal, check_stderr, classify, cut_to, right_answers, rounds_to
+from evalkit.baselines.audit.checks import (
+    Agreement,
+    as_decimal,
+    check_stderr,
+    classify,
+    cut_to,
+    right_answers,
+    rounds_to,
+)
 from evalkit.baselines.audit.findings import Audit, audit_file, audit_log, document_counts
 from evalkit.baselines.audit.text import audit_lines, audit_table, copied_between
 from evalkit.baselines.reading.logs import parse_log
@@ -34,7 +42,7 @@ def audit(text: str, *, strict: bool = False, name: str = "log.md") -> Audit:
     return audit_log(parse_log(name, numbered_lines(text)), strict=strict)
 
 
-def verdicts(found: Audit) -> dict[str, tuple[str, str, Verdict]]:
+def verdicts(found: Audit) -> dict[str, tuple[str, str, Agreement]]:
     return {finding.what: (finding.printed, finding.recomputed, finding.verdict) for finding in found.findings}
 
 
@@ -77,13 +85,13 @@ def check_card(found: Audit) -> None:
     ]
     by_name = [f for f in found.findings if f.what == "BigBench average"]
     assert [(f.printed, f.recomputed, f.verdict) for f in by_name] == [
-        ("40.96", "40.95", Verdict.ROUNDED),
-        ("40.96", "40.95", Verdict.REMARK),
+        ("40.96", "40.95", Agreement.ROUNDED),
+        ("40.96", "40.95", Agreement.REMARK),
     ]
     repeated = [f for f in found.findings if "repeats another task" in f.what]
     assert [f.what.split()[0] for f in repeated] == ["bigbench_tracking_shuffled_objects_three_objects"]
     assert any(f.what == "layout" and "rows of dashes" in f.reason for f in found.findings)
-    exact = {f.what for f in found.findings if f.verdict is Verdict.EXACT}
+    exact = {f.what for f in found.findings if f.verdict is Agreement.EXACT}
     assert {"GPT4All average", "AGIEval average", "GPT4All of column 3 (OpenHermes-2 Mistral 7B)"} <= exact
 
 
@@ -105,18 +113,18 @@ def test_logs_are_told_apart() -> None:
         (stem, f.what.split()[0], f.printed): f.verdict
         for stem, a in found.items()
         for f in a.findings
-        if f.what.endswith("average") and f.verdict not in (Verdict.EXACT, Verdict.REMARK)
+        if f.what.endswith("average") and f.verdict not in (Agreement.EXACT, Agreement.REMARK)
     }
     assert averages == {
-        ("Llama-2-7B-Base", "AGIEval", "26.90"): Verdict.INCONSISTENT,
-        ("Mixtral-7x8-Base", "AGIEval", "41.85"): Verdict.INCONSISTENT,
-        ("Llama-2-7B-Base", "BigBench", "32.24"): Verdict.TRUNCATED,
-        ("Mistral-7B-Base", "AGIEval", "30.65"): Verdict.TRUNCATED,
-        ("Nous-Hermes-2-Mistral-7B-DPO", "GPT4All", "73.72"): Verdict.TRUNCATED,
-        ("SOLAR-10.7b-v1-Base", "GPT4All", "71.99"): Verdict.TRUNCATED,
-        ("Nous-Hermes-2-Mixtral-8x7B-SFT", "AGIEval", "44.89"): Verdict.ROUNDED,
-        ("OpenHermes-2.5-Mistral-7B", "BigBench", "40.96"): Verdict.ROUNDED,
-        ("Hermes-2-Pro-Llama-3-8B-SFT", "TruthfulQA", "56.81"): Verdict.UNCHECKED,
+        ("Llama-2-7B-Base", "AGIEval", "26.90"): Agreement.INCONSISTENT,
+        ("Mixtral-7x8-Base", "AGIEval", "41.85"): Agreement.INCONSISTENT,
+        ("Llama-2-7B-Base", "BigBench", "32.24"): Agreement.TRUNCATED,
+        ("Mistral-7B-Base", "AGIEval", "30.65"): Agreement.TRUNCATED,
+        ("Nous-Hermes-2-Mistral-7B-DPO", "GPT4All", "73.72"): Agreement.TRUNCATED,
+        ("SOLAR-10.7b-v1-Base", "GPT4All", "71.99"): Agreement.TRUNCATED,
+        ("Nous-Hermes-2-Mixtral-8x7B-SFT", "AGIEval", "44.89"): Agreement.ROUNDED,
+        ("OpenHermes-2.5-Mistral-7B", "BigBench", "40.96"): Agreement.ROUNDED,
+        ("Hermes-2-Pro-Llama-3-8B-SFT", "TruthfulQA", "56.81"): Agreement.UNCHECKED,
     }
     reasons = [f.reason for f in found["Mixtral-7x8-Base"].inconsistent]
     assert reasons == ["the rows give 36.6188; it is the sum divided by 7 in place of 8"]
@@ -174,9 +182,9 @@ def test_no_false_alarms_however_an_average_was_made(
     assert inconsistent(found) == []
     verdict = verdicts(found)[f"{suite.title} average"][2]
     if way == "rows":
-        assert verdict is Verdict.EXACT
+        assert verdict is Agreement.EXACT
     elif way == "unrounded":
-        assert verdict in (Verdict.EXACT, Verdict.ROUNDED)
+        assert verdict in (Agreement.EXACT, Agreement.ROUNDED)
 
 
 @given(tables(), st.integers(3, 500).map(lambda n: Decimal(n).scaleb(-2)), st.booleans())
@@ -234,7 +242,7 @@ def comparison_text(models: list[dict[str, Decimal]], change: Decimal = Decimal(
 def test_a_right_comparison_raises_no_alarm(models: list[dict[str, Decimal]]) -> None:
     found = audit(comparison_text(models))
     assert inconsistent(found) == []
-    assert found.count(Verdict.EXACT) >= 2 * len(models)
+    assert found.count(Agreement.EXACT) >= 2 * len(models)
 
 
 @given(st.lists(model_scores, min_size=2, max_size=3, unique_by=lambda m: tuple(m.values())))
@@ -255,20 +263,20 @@ HEADING = "|Task|Version|Metric|Value||Stderr|\n|---|---|---|---|---|---|\n"
 @pytest.mark.parametrize(
     ("value", "stderr", "documents", "graded", "verdict"),
     [
-        ("0.5623", "0.0145", 1172, False, Verdict.EXACT),
-        ("0.2217", "0.0275", 230, False, Verdict.ROUNDED),  # 51 of 230 gives 0.02745
-        ("0.5316", "0.0362", 190, False, Verdict.ROUNDED),  # with n in place of n - 1: 0.03620
-        ("0.5623", "0.0144", 1172, False, Verdict.TRUNCATED),  # 0.014497
-        ("0.5623", "0.0154", 1172, False, Verdict.INCONSISTENT),
-        ("0.5623", "0.0000", 1172, False, Verdict.INCONSISTENT),
-        ("0.0000", "0.0000", 359, False, Verdict.EXACT),
-        ("1.0000", "0.0000", 359, False, Verdict.EXACT),
-        ("0.5304", "0.0153", 817, True, Verdict.UNCHECKED),
-        ("0.5304", "0.0176", 817, True, Verdict.INCONSISTENT),
-        ("0.5000", "0.9000", 817, False, Verdict.INCONSISTENT),
+        ("0.5623", "0.0145", 1172, False, Agreement.EXACT),
+        ("0.2217", "0.0275", 230, False, Agreement.ROUNDED),  # 51 of 230 gives 0.02745
+        ("0.5316", "0.0362", 190, False, Agreement.ROUNDED),  # with n in place of n - 1: 0.03620
+        ("0.5623", "0.0144", 1172, False, Agreement.TRUNCATED),  # 0.014497
+        ("0.5623", "0.0154", 1172, False, Agreement.INCONSISTENT),
+        ("0.5623", "0.0000", 1172, False, Agreement.INCONSISTENT),
+        ("0.0000", "0.0000", 359, False, Agreement.EXACT),
+        ("1.0000", "0.0000", 359, False, Agreement.EXACT),
+        ("0.5304", "0.0153", 817, True, Agreement.UNCHECKED),
+        ("0.5304", "0.0176", 817, True, Agreement.INCONSISTENT),
+        ("0.5000", "0.9000", 817, False, Agreement.INCONSISTENT),
     ],
 )
-def test_standard_errors(value: str, stderr: str, documents: int, graded: bool, verdict: Verdict) -> None:
+def test_standard_errors(value: str, stderr: str, documents: int, graded: bool, verdict: Agreement) -> None:
     assert check_stderr(Decimal(value), Decimal(stderr), documents, graded=graded)[0] is verdict
 
 
@@ -277,7 +285,7 @@ def test_a_true_standard_error_is_never_inconsistent(counts: tuple[int, int]) ->
     right, documents = counts
     value, stderr = right / documents, binomial_stderr(right / documents, documents)
     printed = check_stderr(Decimal(f"{value:.4f}"), Decimal(f"{stderr:.4f}"), documents, graded=False)
-    assert printed[0] in (Verdict.EXACT, Verdict.ROUNDED)
+    assert printed[0] in (Agreement.EXACT, Agreement.ROUNDED)
 
 
 def test_rounding_and_cutting() -> None:
@@ -287,11 +295,11 @@ def test_rounding_and_cutting() -> None:
     assert not cut_to(Fraction("-1.239"), Decimal("-1.24"))
     assert str(as_decimal(Fraction("-0.005"))) == "-0.01"
     exact = Fraction("30.6575")
-    assert classify(Decimal("30.66"), exact, Fraction(1, 200)) is Verdict.EXACT
-    assert classify(Decimal("30.65"), exact, Fraction(1, 200)) is Verdict.TRUNCATED
-    assert classify(Decimal("30.65"), exact, Fraction(1, 200), known=Fraction("30.6549")) is Verdict.ROUNDED
-    assert classify(Decimal("30.67"), exact, Fraction(1, 100)) is Verdict.ROUNDED
-    assert classify(Decimal("30.67"), exact, Fraction(1, 1000)) is Verdict.INCONSISTENT
+    assert classify(Decimal("30.66"), exact, Fraction(1, 200)) is Agreement.EXACT
+    assert classify(Decimal("30.65"), exact, Fraction(1, 200)) is Agreement.TRUNCATED
+    assert classify(Decimal("30.65"), exact, Fraction(1, 200), known=Fraction("30.6549")) is Agreement.ROUNDED
+    assert classify(Decimal("30.67"), exact, Fraction(1, 100)) is Agreement.ROUNDED
+    assert classify(Decimal("30.67"), exact, Fraction(1, 1000)) is Agreement.INCONSISTENT
     assert right_answers(Decimal("0.5316"), 190) == 101
     assert right_answers(Decimal("0.5317"), 190) is None
 
@@ -328,20 +336,20 @@ def test_missing_rows_make_an_average_uncheckable_not_wrong() -> None:
     ]
     found = [f for f in audit(text_of(find_suite("gpt4all"), rows, Decimal("73.12"))).findings if "average" in f.what]
     assert [(f.verdict, f.reason) for f in found] == [
-        (Verdict.UNCHECKED, "no rows of boolq, which would have to score 86.54 on average")
+        (Agreement.UNCHECKED, "no rows of boolq, which would have to score 86.54 on average")
     ]
     found = [f for f in audit(text_of(find_suite("gpt4all"), rows, Decimal("99.00"))).findings if "average" in f.what]
-    assert found[0].verdict is Verdict.INCONSISTENT
+    assert found[0].verdict is Agreement.INCONSISTENT
 
 
 def test_totals_in_the_text() -> None:
     suites = "GPT4All: 73.12\nAGIEval: 43.07\nBigBench: 40.96\nTruthfulQA: 53.04\n"
     text = f"{suites}Total Score: 210.19\nAverage Total: 52.38\n"
     found = verdicts(audit(text))
-    assert found["Total over suites"] == ("210.19", "210.19", Verdict.EXACT)
-    assert found["Average over suites"] == ("52.38", "52.55", Verdict.INCONSISTENT)
+    assert found["Total over suites"] == ("210.19", "210.19", Agreement.EXACT)
+    assert found["Average over suites"] == ("52.38", "52.55", Agreement.INCONSISTENT)
     part = verdicts(audit("GPT4All: 73.12\nAverage Total: 52.38\n"))
-    assert part["Average over suites"][2] is Verdict.UNCHECKED
+    assert part["Average over suites"][2] is Agreement.UNCHECKED
 
 
 def test_rows_of_other_tasks_and_impossible_values() -> None:
@@ -351,9 +359,9 @@ def test_rows_of_other_tasks_and_impossible_values() -> None:
         + "|openbookqa|0|acc|0.3451|±|0.0213|\n|boolq|1|acc|0.8|||\n"
     )
     found = verdicts(audit(text))
-    assert found["mmlu acc standard error"][2] is Verdict.INCONSISTENT
-    assert found["mmlu_pro acc standard error"][2] is Verdict.UNCHECKED
-    assert found["openbookqa acc"][2] is Verdict.REMARK  # 172.55 of 500
+    assert found["mmlu acc standard error"][2] is Agreement.INCONSISTENT
+    assert found["mmlu_pro acc standard error"][2] is Agreement.UNCHECKED
+    assert found["openbookqa acc"][2] is Agreement.REMARK  # 172.55 of 500
     assert ("openbookqa acc", "0.3451", "") in inconsistent(audit(text, strict=True))
 
 
@@ -361,7 +369,7 @@ def test_copied_rows_are_named() -> None:
     row = "|0|acc|0.3451|±|0.0331|\n|||acc_norm|0.3252|±|0.0327|\n"
     found = audit(f"{HEADING}|agieval_sat_en{row}|agieval_sat_en_without_passage{row}")
     (finding,) = [f for f in found.findings if "repeats" in f.what]
-    assert finding.verdict is Verdict.REMARK
+    assert finding.verdict is Agreement.REMARK
     assert "the same numbers as agieval_sat_en, line 3: copied?" in finding.reason
 
 
@@ -375,14 +383,14 @@ def test_comparisons_with_gaps_and_changes_that_fit_nothing() -> None:
     text = "|Bench|A-1|B-2|Change/C|\n|---|---|---|---|\n|GPT4All|70.00|71.00|+9.00|\n|AGIEval|30.00|-|+7.00|\n"
     text += "|Total|100.00|71.00|+3|\n"
     found = verdicts(audit(text))
-    assert found["Total of column 1 (A-1)"][2] is Verdict.EXACT
-    assert found["Total of column 2 (B-2)"][2] is Verdict.UNCHECKED
-    assert found["GPT4All, Change/C"][2] is Verdict.UNCHECKED
+    assert found["Total of column 1 (A-1)"][2] is Agreement.EXACT
+    assert found["Total of column 2 (B-2)"][2] is Agreement.UNCHECKED
+    assert found["GPT4All, Change/C"][2] is Agreement.UNCHECKED
     side = "|Model|AGIEval|GPT4All|TruthfulQA|Bigbench|Average|\n|---|---|---|---|---|---|\n"
     side += "|A|43.07|73.12|53.04|40.96|52.55|\n|B|39.77|72.68|50.92|42.30|53.42|\n"
     assert inconsistent(audit(side)) == [("Average of row 2 (B)", "53.42", "51.42")]
     twins = "|Bench|A|A|\n|---|---|---|\n|GPT4All|70.00|70.00|\n|AGIEval|30.00|30.00|\n"
-    assert [f.verdict for f in audit(twins).findings] == [Verdict.REMARK]
+    assert [f.verdict for f in audit(twins).findings] == [Agreement.REMARK]
 
 
 def test_what_is_printed() -> None:

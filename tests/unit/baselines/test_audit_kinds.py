@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evalkit import suites
-from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.checks import Agreement
 from evalkit.baselines.audit.findings import audit_file, audit_log
 from evalkit.baselines.audit.text import audit_lines
 from evalkit.baselines.reading.logs import parse_log
@@ -125,7 +125,7 @@ BENCHMARKS = """| Model | ARC | HellaSwag | PIQA | BoolQ | Average |
 def test_an_average_over_subjects_is_not_checkable() -> None:
     found = audit_log(parse_log("log.md", numbered_lines(SUBJECTS)))
     assert found.inconsistent == ()
-    assert found.count(Verdict.UNCHECKED) == 4
+    assert found.count(Agreement.UNCHECKED) == 4
     one = "".join(SUBJECTS.splitlines(keepends=True)[:3])  # of a single model nobody can tell the rule
     assert wrong(one) == []
 
@@ -160,7 +160,7 @@ def test_shares_in_full_precision_are_of_whole_numbers(tmp_path: Path, task: str
     for shown in (value, value + 2e-16, value - 2e-16):
         file = results(tmp_path, {task: {"acc": shown, "acc_stderr": stderr * (1 + 1e-15)}})
         found = audit_file(file, strict=True)
-        assert [f.verdict for f in found.findings] == [Verdict.EXACT]
+        assert [f.verdict for f in found.findings] == [Agreement.EXACT]
     file = results(tmp_path, {task: {"acc": value + 0.3 / documents, "acc_stderr": stderr}})
     assert audit_file(file, strict=True).inconsistent
 
@@ -245,7 +245,7 @@ def test_a_suites_own_file_says_which_metrics_are_graded(
     table = "|Task|Version|Metric|Value| |Stderr|\n|---|--:|---|--:|---|--:|\n"
     log = parse_log("r.md", numbered_lines(table + "|factual_quiz|1|confidence|0.3419|±|0.0568|\n"))
     found = audit_log(log, strict=True).findings
-    said = [finding.reason for finding in found if finding.verdict not in (Verdict.EXACT, Verdict.UNCHECKED)]
+    said = [finding.reason for finding in found if finding.verdict not in (Agreement.EXACT, Agreement.UNCHECKED)]
     assert any("no whole number of right answers among 24" in reason for reason in said) is impossible
 
 
@@ -264,22 +264,22 @@ OWN = "# tiny\n\n- Versions: evalkit 0.1.0, python 3.11.7\n"
     ("said", "verdicts"),
     [
         # one right answer of ten: 0.1000 +- sqrt(0.1 * 0.9 / 9) = 0.1000; of 1838 documents it would be 0.0070
-        ("- Data: samples\n- Documents: all (10 of each task)", [Verdict.EXACT]),
-        ("- Data: folder\n- Documents: all (boolq 3270, piqa 10)", [Verdict.EXACT]),
-        ("- Data: folder; not the published content: piqa\n- Documents: all (piqa 10)", [Verdict.EXACT]),
-        ("- 数据：samples\n- 题目数：全部 (每个任务 10 题)", [Verdict.EXACT]),
-        ("- Data: samples\n- Documents: first 20 of each task (10 of each task)", [Verdict.EXACT]),
+        ("- Data: samples\n- Documents: all (10 of each task)", [Agreement.EXACT]),
+        ("- Data: folder\n- Documents: all (boolq 3270, piqa 10)", [Agreement.EXACT]),
+        ("- Data: folder; not the published content: piqa\n- Documents: all (piqa 10)", [Agreement.EXACT]),
+        ("- 数据：samples\n- 题目数：全部 (每个任务 10 题)", [Agreement.EXACT]),
+        ("- Data: samples\n- Documents: first 20 of each task (10 of each task)", [Agreement.EXACT]),
         # as reports were printed before: not how many
-        ("- Data: samples\n- Documents: all", [Verdict.UNCHECKED]),
-        ("- Data: samples\n- Documents: first 20 of each task", [Verdict.UNCHECKED]),
-        ("- Data: hub; not the published content: boolq, piqa\n- Documents: all", [Verdict.UNCHECKED]),
+        ("- Data: samples\n- Documents: all", [Agreement.UNCHECKED]),
+        ("- Data: samples\n- Documents: first 20 of each task", [Agreement.UNCHECKED]),
+        ("- Data: hub; not the published content: boolq, piqa\n- Documents: all", [Agreement.UNCHECKED]),
         # the full data, and a number that is none of theirs
-        ("- Data: hub\n- Documents: all", [Verdict.REMARK, Verdict.INCONSISTENT]),
-        ("- Data: hub; not the published content: boolq\n- Documents: all", [Verdict.REMARK, Verdict.INCONSISTENT]),
-        ("- Data: samples\n- Documents: all (20 of each task)", [Verdict.INCONSISTENT]),
+        ("- Data: hub\n- Documents: all", [Agreement.REMARK, Agreement.INCONSISTENT]),
+        ("- Data: hub; not the published content: boolq\n- Documents: all", [Agreement.REMARK, Agreement.INCONSISTENT]),
+        ("- Data: samples\n- Documents: all (20 of each task)", [Agreement.INCONSISTENT]),
     ],
 )
-def test_evalkits_own_report_is_judged_by_the_documents_that_it_states(said: str, verdicts: list[Verdict]) -> None:
+def test_evalkits_own_report_is_judged_by_the_documents_that_it_states(said: str, verdicts: list[Agreement]) -> None:
     text = f"{OWN}{said}\n\n## GPT4All\n\n{HEADING}|piqa|0|acc|0.1000|±|0.1000|"
     log = parse_log("report.md", list(enumerate(text.split("\n"), 1)))
     assert [finding.verdict for finding in audit_log(log).findings] == verdicts
@@ -289,4 +289,4 @@ def test_equal_numbers_of_few_documents_are_no_copies() -> None:
     rows = "|piqa|0|acc|0.3000|±|0.1528|\n|boolq|1|acc|0.3000|±|0.1528|"
     text = f"{OWN}- Data: samples\n- Documents: all (10 of each task)\n\n## GPT4All\n\n{HEADING}{rows}"
     log = parse_log("report.md", list(enumerate(text.split("\n"), 1)))
-    assert {finding.verdict for finding in audit_log(log).findings} == {Verdict.EXACT}
+    assert {finding.verdict for finding in audit_log(log).findings} == {Agreement.EXACT}

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.baselines import import_log, list_baselines, read_baseline, to_yaml
-from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.checks import Agreement
 from evalkit.baselines.audit.findings import audit_log
 from evalkit.baselines.published import Log
 from evalkit.baselines.reading.logs import parse_log, read_log
@@ -655,7 +655,7 @@ def test_the_audit_takes_a_row_named_average_for_what_it_is(label: str) -> None:
     scores += "|PIQA|68.4|68.4|\n|Winogrande|51.3|51.3|\n"
 
     def wrong(text: str) -> list[int]:
-        return [f.line for f in audit_log(read(text)).findings if f.verdict is Verdict.INCONSISTENT]
+        return [f.line for f in audit_log(read(text)).findings if f.verdict is Agreement.INCONSISTENT]
 
     assert wrong(scores) == []
     assert wrong(scores + "|Average|51.4|50.8|\n") == []  # of all four

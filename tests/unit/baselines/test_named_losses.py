@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.checks import Agreement
 from evalkit.baselines.audit.findings import audit_log
 from evalkit.baselines.published import Log
 from evalkit.baselines.reading.importer import import_log
@@ -173,8 +173,8 @@ def test_an_error_in_another_unit_than_its_percentage_says_so() -> None:
     ]
 
 
-@pytest.mark.parametrize(("shown", "verdict"), [(2, Verdict.UNCHECKED), (8, Verdict.INCONSISTENT)])
-def test_a_group_of_which_a_part_is_shown_is_not_accused(shown: int, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("shown", "verdict"), [(2, Agreement.UNCHECKED), (8, Agreement.INCONSISTENT)])
+def test_a_group_of_which_a_part_is_shown_is_not_accused(shown: int, verdict: Agreement) -> None:
     heading = "|Tasks|Version|Filter|n-shot|Metric|   |Value|   |Stderr|\n|---|---|---|---|---|---|---|---|---|\n"
     tasks = [task.name for task in load_suites()["agieval"].tasks][:shown]
     rows = "".join(f"| - {name}|1|none|0|acc_norm|↑|0.30{n}0|±|0.0200|\n" for n, name in enumerate(tasks))

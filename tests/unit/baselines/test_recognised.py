@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.checks import Agreement
 from evalkit.baselines.audit.findings import Audit, audit_log
 from evalkit.baselines.reading.importer import Imported, import_log
 from evalkit.baselines.reading.logs import parse_log
@@ -57,11 +57,11 @@ def test_a_setting_is_no_score_and_tells_rows_of_one_name_apart(
     )
     found = audited(text)
     assert found.inconsistent == ()
-    assert found.count(Verdict.EXACT) == 2
+    assert found.count(Agreement.EXACT) == 2
     right = f"{(second + first + 3) / 2}"
     wrong = text[: text.rindex(right)] + f"{(second + first + 3) / 2 + 4}" + text[text.rindex(right) + len(right) :]
     # Of two averages one fits, so the columns that count are known, and the other is wrong.
-    assert {finding.line for finding in audited(wrong).findings if finding.verdict is not Verdict.EXACT} == {4}
+    assert {finding.line for finding in audited(wrong).findings if finding.verdict is not Agreement.EXACT} == {4}
 
 
 def test_two_rows_of_one_name_that_nothing_tells_apart_are_named() -> None:

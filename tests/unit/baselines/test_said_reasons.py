@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.baselines import Baseline, import_log
-from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.checks import Agreement
 from evalkit.baselines.audit.findings import audit_file
 from evalkit.errors import DataError
 
@@ -157,7 +157,7 @@ def test_a_group_that_a_log_was_cut_within_is_not_judged(tmp_path: Path) -> None
     found = audit_file(path)
     groups = {f.what: f.verdict for f in found.findings if "(group)" in f.what}
     assert groups == dict.fromkeys(
-        ("mmlu acc (group)", "humanities acc (group)", "any_group acc (group)"), Verdict.UNCHECKED
+        ("mmlu acc (group)", "humanities acc (group)", "any_group acc (group)"), Agreement.UNCHECKED
     )
     assert not found.inconsistent
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.baselines.audit.checks import Verdict
+from evalkit.baselines.audit.checks import Agreement
 from evalkit.baselines.audit.findings import audit_log
 from evalkit.baselines.model import Baseline
 from evalkit.baselines.published import Note
@@ -31,7 +31,7 @@ def read(folder: Path, text: str) -> tuple[dict[str, Baseline], list[Note]]:
     return {baseline.name: baseline for baseline in found.baselines}, [n for n in found.notes if n.unread]
 
 
-def verdicts(text: str) -> list[Verdict]:
+def verdicts(text: str) -> list[Agreement]:
     return [finding.verdict for finding in audit_log(parse_log("card.md", numbered_lines(text))).findings]
 
 
@@ -57,7 +57,7 @@ def test_what_stands_beside_suites_in_shares_leaves_them_shares(tmp_path: Path, 
     }
     assert found["Bar"].averages["gpt4all"] == Decimal("72.01")
     assert unread == []
-    assert verdicts(text) == [Verdict.EXACT, Verdict.EXACT]
+    assert verdicts(text) == [Agreement.EXACT, Agreement.EXACT]
 
 
 @pytest.mark.parametrize("beside", BESIDE)
@@ -77,7 +77,7 @@ def test_what_stands_beside_benchmarks_in_shares_leaves_them_shares(tmp_path: Pa
     found, _ = read(tmp_path, text)
     assert found["Foo-7B"].tasks["arc_challenge"]["score"].value == Decimal("0.5401")
     assert found["Bar-7B"].tasks["hellaswag"]["score"].value == Decimal("0.7812")
-    assert Verdict.INCONSISTENT not in verdicts(text)
+    assert Agreement.INCONSISTENT not in verdicts(text)
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,7 +135,7 @@ def test_a_number_below_1_among_percentages_is_named_and_not_read(
     if lines:
         missing = {"agieval", "gpt4all", "truthfulqa", "bigbench"} - set(wanted["Foo"])
         assert not missing & set(found["Foo"].averages)
-    assert Verdict.INCONSISTENT not in verdicts(text)
+    assert Agreement.INCONSISTENT not in verdicts(text)
 
 
 def test_a_pass_at_1_in_another_unit_than_the_suites_is_not_read(tmp_path: Path) -> None:
@@ -155,12 +155,12 @@ def test_a_pass_at_1_in_another_unit_than_the_suites_is_not_read(tmp_path: Path)
 
 def test_an_average_in_per_cent_of_shares_is_checked_in_its_unit() -> None:
     table = "| Model | AGIEval | GPT4All | Average |\n|---|---|---|---|\n| Foo | 0.4412 | 0.7302 | {} |\n"
-    assert verdicts(table.format("58.57")) == [Verdict.EXACT]
-    assert verdicts(table.format("0.5857")) == [Verdict.EXACT]
-    assert verdicts(table.format("59.57")) == [Verdict.INCONSISTENT]
+    assert verdicts(table.format("58.57")) == [Agreement.EXACT]
+    assert verdicts(table.format("0.5857")) == [Agreement.EXACT]
+    assert verdicts(table.format("59.57")) == [Agreement.INCONSISTENT]
     log = parse_log("card.md", numbered_lines(table.format("0.5867")))
     (finding,) = audit_log(log).findings
-    assert (finding.verdict, finding.recomputed) == (Verdict.INCONSISTENT, "0.5857")
+    assert (finding.verdict, finding.recomputed) == (Agreement.INCONSISTENT, "0.5857")
 
 
 @pytest.mark.parametrize("label", ["*Rank*", "Ranking", "Average", "Δ", "Improvement", "Std"])
@@ -184,7 +184,7 @@ def test_cells_models_and_rows_that_are_not_read_are_named(tmp_path: Path) -> No
     assert "bigbench" not in found["Foo"].averages
     assert [note.line for note in unread] == [3, 5, 6]
     log = parse_log("card.md", numbered_lines(f"{SUITES} |\n|---|---|---|---|---|\n{rows}"))
-    (same,) = [f for f in audit_log(log).findings if f.verdict is Verdict.INCONSISTENT]
+    (same,) = [f for f in audit_log(log).findings if f.verdict is Agreement.INCONSISTENT]
     assert (same.line, "lines 3 and 6" in same.reason) == (6, True)
 
 
@@ -293,7 +293,7 @@ def test_a_second_label_column_is_part_of_the_name(tmp_path: Path) -> None:
     rows = "| Llama | FP16 | 54.0 | 80.0 | 87.0 | 73.67 |\n| Llama | GPTQ | 53.0 | 79.0 | 86.0 | 72.67 |\n"
     for column in ("Method", "Quant", "Precision", "Setting", "Format", "Anything", "量化方法"):
         assert list(read(tmp_path, head.format(column) + rows)[0]) == ["Llama FP16", "Llama GPTQ"]
-        assert verdicts(head.format(column) + rows) == [Verdict.EXACT, Verdict.EXACT]
+        assert verdicts(head.format(column) + rows) == [Agreement.EXACT, Agreement.EXACT]
     merged = rows.replace("FP16", "16").replace("| Llama | GPTQ", "| | 4")
     assert list(read(tmp_path, head.format("Bits") + merged)[0]) == ["Llama 16-bit", "Llama 4-bit"]
 
@@ -301,11 +301,11 @@ def test_a_second_label_column_is_part_of_the_name(tmp_path: Path) -> None:
 def test_one_name_with_other_numbers_stays_an_accusation() -> None:
     text = "| Model | ARC-C | HellaSwag | BoolQ | Avg. |\n|---|---|---|---|---|\n"
     text += "| Llama | 54.0 | 80.0 | 87.0 | 73.67 |\n| Llama | 53.0 | 79.0 | 86.0 | 72.67 |\n"
-    assert Verdict.INCONSISTENT in verdicts(text)
+    assert Agreement.INCONSISTENT in verdicts(text)
 
 
-@pytest.mark.parametrize(("total", "verdict"), [("2.1945", Verdict.EXACT), ("2.2945", Verdict.INCONSISTENT)])
-def test_a_total_of_shares_below_percentages(total: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("total", "verdict"), [("2.1945", Agreement.EXACT), ("2.2945", Agreement.INCONSISTENT)])
+def test_a_total_of_shares_below_percentages(total: str, verdict: Agreement) -> None:
     assert verdicts(f"{SUITES} | Total |\n{RULE}| Foo | 44.12 | 73.01 | 57.22 | 45.10 | {total} |\n") == [verdict]
 
 

@@ -15,6 +15,7 @@ from evalkit.evaluation.environment import (
     describe_environment,
     driver_versions,
     package_versions,
+    public_address,
     without_secrets,
 )
 from evalkit.records.facts import Code
@@ -100,3 +101,14 @@ def test_commands_are_recorded_without_secrets() -> None:
         "x=***",
         "a=1,token=***,b=2",
     ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:secret@h/v1", "https://h/v1?token=secret", "https://h/v1?a=1&api-key=secret", "https://h/v1#secret"],
+)
+def test_an_address_is_shown_without_what_may_be_a_secret(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert public_address(address) == "https://h/v1"
+    assert "secret" not in str(without_secrets(["evalkit", "run", "--model", address, f"x={address}"]))
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert describe_environment().variables["HF_ENDPOINT"] == "https://h/v1"

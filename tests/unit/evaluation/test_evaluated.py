@@ -10,7 +10,6 @@ import pytest
 
 from evalkit.answering import ScoreRequest
 from evalkit.answering.marks import Marks
-from evalkit.errors import ConfigError
 from evalkit.evaluation.evaluated import sample_of, samples_of
 from evalkit.records.values import summarise_samples
 from evalkit.store.sections import FailedText
@@ -25,6 +24,7 @@ def entry(doc_id: int, *answers: Any, **metrics: float) -> dict[str, Any]:
         "doc_id": doc_id,
         "doc": DOC,
         "target": 0,
+        "choices": DOC["choices"]["text"],
         "arguments": [("context", f" choice {n}") for n in range(len(answers))],
         "resps": [[answer] for answer in answers],
         "filtered_resps": list(answers),
@@ -84,10 +84,3 @@ def test_documents_without_result_are_failed_samples() -> None:
     assert samples[1].details == {"failed": "missing"}
     value = summarise_samples(samples)["arc_easy"]["acc"]
     assert (value.value, value.n, value.failed) == (None, 3, 1)
-
-
-@pytest.mark.parametrize("value", [3.7, -0.1, 50.0])
-def test_a_metric_that_is_no_share_is_refused_with_the_suites_line(value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"suites/gpt4all\.yaml:\d+: tasks: arc_easy: metrics: 'acc' is {value:g}"):
-        sample((-1.5, True), (-2.5, False), acc=value)
-    assert sample((-1.5, True), (-2.5, False), acc=1 + 1e-12).metrics["acc"] == pytest.approx(1.0)

@@ -60,7 +60,7 @@ def test_published_standard_errors_follow_from_value_and_documents() -> None:
 @given(st.lists(st.lists(shares, min_size=2, max_size=12), min_size=1, max_size=5))
 def test_suite_of_independent_tasks_adds_variances(tasks: list[list[float]]) -> None:
     scores = {f"task{i}": values for i, values in enumerate(tasks)}
-    found = stats.suite_mean(scores, scale=100)
+    found = stats.suite_mean(scores).scaled(100)
     singles = [stats.mean(values) for values in tasks]
     assert found.value == pytest.approx(100 * sum(s.value for s in singles) / len(singles), abs=1e-9)
     assert found.stderr == pytest.approx(100 * stats.suite_stderr([s.stderr for s in singles]), abs=1e-9)

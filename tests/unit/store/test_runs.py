@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from evalkit import task_files
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.paths import configs_dir
@@ -388,7 +389,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the configuration that evalkit reads from now on."""
     root = tmp_path / "configs"
     shutil.copytree(configs_dir(), root)
-    monkeypatch.setattr(identities, "configs_dir", lambda: root)
+    monkeypatch.setattr(task_files, "configs_dir", lambda: root)
     return root
 
 

@@ -46,7 +46,8 @@ def test_a_metric_is_right_exactly_where_it_chose_a_right_continuation(
     expected = protocol.metrics(task, doc, scores)
     metrics = load_tasks()[task].metrics
     target = loaded[task].doc_to_target(doc)
-    found = chosen(task, doc, target, scores, metrics)
+    choices = loaded[task].doc_to_choice(doc)
+    found = chosen(task, doc, target, scores, metrics, choices)
     assert found.gold
     assert set(found.picked) == set(metrics) & {"acc", "acc_norm", "multiple_choice_grade", "mc1"}
     for metric, place in found.picked.items():
@@ -81,7 +82,7 @@ def test_a_metric_is_right_exactly_where_it_chose_a_right_continuation(
 def test_what_chooses_nothing_says_so() -> None:
     assert chooser_of("humaneval") is None
     assert chooser_of("a task of lm-eval") is None
-    assert chosen("humaneval", {}, "", [], ["pass@1"]).picked == {}
+    assert chosen("humaneval", {}, "", [], ["pass@1"], []).picked == {}
     doc = documents("arc_easy")[0]
-    failed = chosen("arc_easy", doc, 1, [None, *[-1.0] * 3], ["acc", "acc_norm"])
+    failed = chosen("arc_easy", doc, 1, [None, *[-1.0] * 3], ["acc", "acc_norm"], list("abcd"))
     assert (failed.picked, failed.gold) == ({}, [1])
