@@ -188,14 +188,17 @@ class _Asking:
             lacking: those that are missing -> who lacks what.
         """
         there, notes, absent = [], [], []
+        refused = [name for name, rule in wanted.items() if name in lacking and rule.missing == "refuse"]
+        if refused:
+            are = "; ".join(f"{name} is judged, but {lacking[name]}" for name in refused)
+            named = "" if self.policy.suites or self.policy.tasks else ", or name what is judged below 'suites'"
+            raise ConfigError(
+                f"{self.policy.source}: {are}; run {'it' if len(refused) == 1 else 'them'}, or say "
+                f"'missing: undecided' or 'missing: ignore' in the policy{named}"
+            )
         for name, rule in wanted.items():
             if name not in lacking:
                 there.append(name)
-            elif rule.missing == "refuse":
-                raise ConfigError(
-                    f"{self.policy.source}: {name} is judged, but {lacking[name]}; run it, or say "
-                    "'missing: undecided' or 'missing: ignore' in the policy"
-                )
             else:
                 notes.append(f"not judged, because {lacking[name]}: {name} (policy: {rule.missing})")
                 if rule.missing == "undecided" and rule.tier == "blocking":
@@ -349,7 +352,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
     else:
         known = [_run_scores(asking, record) for record in (candidate, baseline)]
-        notes.append(_without_samples(known))
+        notes += _without_samples(known, chosen)
         for record, scores_of_run in zip((candidate, baseline), known, strict=True):
             notes += comparable.without_passages(_one_side(record, scores_of_run, tasks))
         if singles:
@@ -466,14 +469,15 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         raise ConfigError(f"{policy.source}: tasks: single tasks are judged against a run, not against a publication")
     published = {name: score for name, suite in load_suites().items() if (score := baseline.score(suite)) is not None}
     of_suites = {name: [task.name for task in load_suites()[name].tasks] for name in published}
-    lacking = asking.lacking(policy.suites, of_suites, "the publication")
-    wanted, notes_missing, absent = asking.without_missing(policy.suites, lacking)
-    if policy.suites and not wanted:
+    rules = policy.suites or (dict.fromkeys(published, policy.default) if policy.source else {})
+    lacking = asking.lacking(rules, of_suites, "the publication")
+    wanted, notes_missing, absent = asking.without_missing(rules, lacking)
+    if rules and not wanted:
         both = f"{candidate.folder} and {baseline.slug}"
         return _nothing_judged(asking, both, baseline.name, notes_missing, absent)
     names = tuple(wanted) or names
     available = {name: score for name, score in published.items() if names or name in suites_in(candidate)}
-    chosen = chosen_suites(names, available, baseline.slug) if wanted or not policy.suites else []
+    chosen = chosen_suites(names, available, baseline.slug)
     if not chosen:
         raise ConfigError(f"{candidate.folder} has no suite for which {baseline.slug} has a score")
     differences = comparable.with_published(candidate, baseline, [suite.name for suite in chosen])
@@ -491,9 +495,12 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         notes.append(f"only an average was published, so its error is an upper bound: {', '.join(bounds)}")
     notes += [f"HumanEval: {found.note}" for suite in chosen if (found := baseline.pass_at_1(suite)) is not None]
     unasked = [name for name in published if name not in available]
-    if unasked and not policy.suites:
+    if unasked:
         titles = ", ".join(load_suites()[name].title for name in unasked)
         notes.append(f"not judged, because the candidate did not run it: {titles}")
+    extra = [suite.title for name, suite in suites_in(candidate).items() if name not in published]
+    if extra and not asking.suites and not policy.suites:
+        notes.append(f"not judged, because the publication lacks it: {', '.join(extra)}")
     notes += [*comparable.remarks(candidate), *notes_missing, *asking.of_average(chosen)]
     scores = _run_scores(asking, candidate)
     own = sides_of(scores, chosen)
@@ -502,8 +509,7 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         for suite in chosen
     }
     notes += comparable.without_passages(_one_side(candidate, scores, tasks_of(candidate, chosen)))
-    if scores.samples is None:
-        notes.append(_without_samples([scores]))
+    notes += _without_samples([scores], chosen)
     tests = unpaired_tests(own, other, chosen, policy.default.margin, asking.averaged(chosen))
     return Gate(
         model_name(candidate),
@@ -537,16 +543,21 @@ def _one_side(
     return {name: ((record, samples[name]),) for name in tasks if name in samples}
 
 
-def _without_samples(known: Sequence[RunScores]) -> str:
-    """Say what is not known without the documents, and what that does to the errors."""
-    folders = " and ".join(str(scores.record.folder) for scores in known if scores.samples is None)
-    errors = (
-        "so errors of suites with passages (AGIEval, GPT4All) are the largest that passages can make: all questions "
-        "of one right or wrong together"
-    )
-    if any(scores.samples is not None for scores in known):
-        errors = "so documents cannot be paired, which makes errors larger"
-    return f"unpaired: no {SAMPLES_FILE} in {folders}, {errors}"
+def _without_samples(known: Sequence[RunScores], judged: Sequence[Suite]) -> list[str]:
+    """Say what is not known without the documents of a run or two, and what that does to the judged suites' errors."""
+    lacking = [scores.record for scores in known if scores.samples is None]
+    if not lacking:
+        return []
+    tasks = set.intersection(*(set(scores.record.metrics) for scores in known))
+    passages = [suite.title for suite in judged if any(task.passages and task.name in tasks for task in suite.tasks)]
+    errors = ["so documents cannot be paired, which makes errors larger"] if len(known) > 1 else []
+    if passages and len(lacking) == len(known):
+        errors.append(
+            f"so errors of suites with passages ({', '.join(passages)}) are the largest that passages can make: all "
+            "questions of one right or wrong together"
+        )
+    folders = " and ".join(str(record.folder) for record in lacking)
+    return [f"unpaired: no {SAMPLES_FILE} in {folders}, {', and '.join(errors)}"] if errors else []
 
 
 def model_name(record: RunRecord) -> str:
