@@ -18,6 +18,7 @@ import msgspec
 from evalkit.baselines import Baseline, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
+from evalkit.comparison.gate_asking import Asking
 from evalkit.comparison.gate_missing import counted, in_neither, lost_of, with_lost, with_wrong
 from evalkit.comparison.gate_policy import Policy, Rule
 from evalkit.comparison.gate_sides import published_side, sides_of
@@ -160,110 +161,10 @@ def gate(
         check_levels(margin, alpha)
         rule = Rule(margin)
         policy = Policy(alpha, rule, average=rule)
-    asking = _Asking(
-        read_run(candidate), policy, tuple(suites), comparable.parse_fields(allow_different), allow_missing
-    )
+    asking = Asking(read_run(candidate), policy, tuple(suites), comparable.parse_fields(allow_different), allow_missing)
     if is_run(baseline):
         return _against_run(asking, read_run(Path(baseline)))
     return _against_published(asking, load_baseline(baseline))
-
-
-@dataclass(frozen=True)
-class _Asking:
-    """What the user asked for."""
-
-    candidate: RunRecord
-    policy: Policy
-    suites: tuple[str, ...]
-    allowed: frozenset[str]
-    allow_missing: bool
-
-    def without_missing(
-        self, wanted: Mapping[str, Rule], lacking: Mapping[str, str]
-    ) -> tuple[list[str], list[str], list[str]]:
-        """Return which of the wanted are there, notes about the others, and which of them leave it undecided.
-
-        Args:
-            wanted: suites or tasks.
-            lacking: those that are missing -> who lacks what.
-        """
-        there, notes, absent = [], [], []
-        refused = [name for name, rule in wanted.items() if name in lacking and rule.missing == "refuse"]
-        if refused:
-            are = "; ".join(f"{name} is judged, but {lacking[name]}" for name in refused)
-            named = "" if self.policy.suites or self.policy.tasks else ", or name what is judged below 'suites'"
-            raise ConfigError(
-                f"{self.policy.source}: {are}; run {'it' if len(refused) == 1 else 'them'}, or say "
-                f"'missing: undecided' or 'missing: ignore' in the policy{named}"
-            )
-        for name, rule in wanted.items():
-            if name not in lacking:
-                there.append(name)
-            else:
-                notes.append(f"not judged, because {lacking[name]}: {name} (policy: {rule.missing})")
-                if rule.missing == "undecided" and rule.tier == "blocking":
-                    absent.append(name)
-        return there, notes, absent
-
-    def lacking(self, wanted: Iterable[str], theirs: Mapping[str, Sequence[str]], whose: str) -> dict[str, str]:
-        """Return which suites are missing, and who lacks what of them.
-
-        A suite is judged by the baseline's tasks of it: what the candidate has besides takes nothing from it. One of
-        which the candidate has a part is missing only where its rule says what that means; otherwise the comparison
-        refuses the missing tasks by name, unless the user lets them differ.
-
-        Args:
-            wanted: the suites.
-            theirs: the baseline's suites -> its tasks of each.
-            whose: the baseline, for the message.
-        """
-        found = {}
-        for name in wanted:
-            tasks = theirs.get(name, ())
-            gone = [task for task in tasks if task not in self.candidate.metrics]
-            takes_part = self.policy.rule(name).missing == "refuse" or "tasks" in self.allowed
-            if not tasks:
-                found[name] = f"{whose} lacks it"
-            elif len(gone) == len(tasks):
-                found[name] = "the candidate lacks it"
-            elif gone and not takes_part:
-                tasks_gone = f"{gone[0]} of its tasks" if len(gone) == 1 else f"{len(gone)} of its {len(tasks)} tasks"
-                found[name] = f"the candidate lacks {tasks_gone}"
-        return found
-
-    def averaged(self, chosen: Sequence[Suite]) -> list[Suite]:
-        """Return the suites that the average is of: an advisory one has no say in an average that decides."""
-        average = self.policy.rule(AVERAGE)
-        return [
-            suite
-            for suite in chosen
-            if suite.in_total and (average.tier == "advisory" or self.policy.rule(suite.name).tier == "blocking")
-        ]
-
-    def of_average(self, chosen: Sequence[Suite]) -> list[str]:
-        """Return a note if the average leaves suites out, or if the policy asks for it and there is none."""
-        if self.policy.average is None:
-            return []
-        averaged = self.averaged(chosen)
-        out = [suite.title for suite in chosen if suite.in_total and suite not in averaged]
-        are = f"{', '.join(out)} {'is' if len(out) == 1 else 'are'} advisory"
-        if len(averaged) > 1:
-            titles = ", ".join(suite.title for suite in averaged)
-            return [f"the average is that of {titles}: {are}, without a part in what decides"] if out else []
-        if not self.policy.asks_average and not (out and len(averaged) + len(out) > 1):
-            return []
-        asked = f" that {self.policy.source} asks for" if self.policy.asks_average else ""
-        return [f"not judged: the average{asked}, because it takes two suites{f', and {are}' if out else ''}"]
-
-    def with_rules(self, questions: Sequence[Question]) -> list[Question]:
-        """Give each question its rule's margin and tier; leave the average out if the policy does."""
-        found = []
-        for asked in questions:
-            if asked.key == AVERAGE and self.policy.average is None:
-                continue
-            rule = self.policy.rule(asked.key)
-            found.append(replace(asked, margin=rule.margin, tier=rule.tier))
-        return found
 
 
 def is_run(name: str) -> bool:
@@ -293,7 +194,7 @@ def suites_in(record: RunRecord) -> dict[str, Suite]:
     return {name: suite for name, suite in load_suites().items() if tasks_of(record, [suite])}
 
 
-def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
+def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
     candidate, policy = asking.candidate, asking.policy
     both = f"{candidate.folder} and {baseline.folder}"
     theirs = suites_in(baseline)
@@ -375,7 +276,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     )
 
 
-def _nothing_judged(asking: _Asking, both: str, baseline: str, notes: Sequence[str], absent: Sequence[str]) -> Gate:
+def _nothing_judged(asking: Asking, both: str, baseline: str, notes: Sequence[str], absent: Sequence[str]) -> Gate:
     """Return the verdict where all that the policy wants is missing: open where it says so, else there is none."""
     if not absent:
         raise ConfigError(f"{both}: nothing is left to judge: {'; '.join(notes)}")
@@ -397,7 +298,7 @@ _MISSING = "what the candidate lacks is wrong, what the baseline lacks is left o
 
 
 def _checked_scores(
-    asking: _Asking, baseline: RunRecord, pairs: Mapping[str, TaskPair], notes: list[str]
+    asking: Asking, baseline: RunRecord, pairs: Mapping[str, TaskPair], notes: list[str]
 ) -> dict[str, TaskScores]:
     """Return both runs' scores of the same documents; what one run lacks refuses, counts as wrong, or is said."""
     scores = scores_of(pairs)
@@ -446,7 +347,7 @@ def _checked_scores(
     return scores
 
 
-def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
+def _single(asking: Asking, found: TaskPair, rule: Rule) -> Question:
     """Return the question about one task, by the metric that its rule names."""
     name, metric = found.task.name, rule.metric or found.task.headline
     scores = found.scores(metric)
@@ -463,7 +364,7 @@ def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
     return replace(asked, candidate=-asked.candidate, baseline=-asked.baseline)
 
 
-def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
+def _against_published(asking: Asking, baseline: Baseline) -> Gate:
     candidate, policy, names = asking.candidate, asking.policy, asking.suites
     if policy.tasks:
         raise ConfigError(f"{policy.source}: tasks: single tasks are judged against a run, not against a publication")
@@ -524,7 +425,7 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     )
 
 
-def _run_scores(asking: _Asking, record: RunRecord) -> RunScores:
+def _run_scores(asking: Asking, record: RunRecord) -> RunScores:
     """Return a run's scores for an unpaired comparison, where nothing says which documents are lost."""
     try:
         return run_scores(record)
