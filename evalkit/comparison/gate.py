@@ -34,6 +34,7 @@ from evalkit.comparison.questions import (
     part_title,
     unpaired_tests,
 )
+from evalkit.comparison.remarks import remarks, without_passages
 from evalkit.comparison.run_scores import RunScores, run_scores
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
@@ -229,7 +230,7 @@ def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
         if any(task in baseline.metrics for task in candidate.metrics):
             what = f" of {', '.join(asking.suites) or 'the suites asked for'}"
         raise ConfigError(f"{both} have no task{what} in common, so there is nothing to judge")
-    notes = [*comparable.remarks(candidate, baseline), *comparable.named(candidate, baseline), *notes, *more_notes]
+    notes = [*remarks(candidate, baseline), *comparable.named(candidate, baseline), *notes, *more_notes]
     notes += asking.of_average(chosen)
     extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
     if extra and not asking.suites and not policy.suites:
@@ -245,7 +246,7 @@ def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
             )
         except LostDocumentsError as error:
             raise StoreError(f"{error}, or see --allow-missing ({_MISSING})") from None
-        notes += comparable.without_passages(
+        notes += without_passages(
             {name: ((candidate, found.candidate), (baseline, found.baseline)) for name, found in pairs.items()}
         )
         scores = _checked_scores(asking, baseline, pairs, notes)
@@ -255,7 +256,7 @@ def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
         known = [_run_scores(asking, record) for record in (candidate, baseline)]
         notes += _without_samples(known, chosen)
         for record, scores_of_run in zip((candidate, baseline), known, strict=True):
-            notes += comparable.without_passages(_one_side(record, scores_of_run, tasks))
+            notes += without_passages(_one_side(record, scores_of_run, tasks))
         if singles:
             raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
         parts = [_part_of(suite, tasks) for suite in chosen]
@@ -402,14 +403,14 @@ def _against_published(asking: Asking, baseline: Baseline) -> Gate:
     extra = [suite.title for name, suite in suites_in(candidate).items() if name not in published]
     if extra and not asking.suites and not policy.suites:
         notes.append(f"not judged, because the publication lacks it: {', '.join(extra)}")
-    notes += [*comparable.remarks(candidate), *notes_missing, *asking.of_average(chosen)]
+    notes += [*remarks(candidate), *notes_missing, *asking.of_average(chosen)]
     scores = _run_scores(asking, candidate)
     own = sides_of(scores, chosen)
     other = {
         suite.name: published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
         for suite in chosen
     }
-    notes += comparable.without_passages(_one_side(candidate, scores, tasks_of(candidate, chosen)))
+    notes += without_passages(_one_side(candidate, scores, tasks_of(candidate, chosen)))
     notes += _without_samples([scores], chosen)
     tests = unpaired_tests(own, other, chosen, policy.default.margin, asking.averaged(chosen))
     return Gate(
