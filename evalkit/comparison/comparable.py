@@ -5,7 +5,7 @@ A field that differs refuses the comparison unless the user allows it by name; w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,8 @@ from evalkit.comparison.pairing import cut_from, data_sha256
 from evalkit.config import RunConfig
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.options import Setting
-from evalkit.records.facts import RequestCounts
-from evalkit.records.identity import MOVING, ModelIdentity, same_protocol
+from evalkit.records.identity import MOVING, ModelIdentity
 from evalkit.records.model import Foreign, RunRecord
-from evalkit.records.samples import Sample
-from evalkit.results.agreement import lacks_passages
 from evalkit.results.lm_eval_settings import ASKING, REFUSED
 from evalkit.suites import Suite, find_task, load_suites, with_chat, with_programs
 
@@ -125,15 +122,15 @@ def between_runs(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]
     found += other_template(template_of(candidate), template_of(baseline))
     missing = [task for task in tasks if task not in candidate.metrics]
     if missing:
-        found.append(Difference("tasks", f"without {_some(missing)}", f"{len(tasks)} tasks"))
+        found.append(Difference("tasks", f"without {some(missing)}", f"{len(tasks)} tasks"))
     common = [task for task in tasks if task not in missing]
     other = [task for task in common if not _same_content(candidate, baseline, task)]
     if other and (candidate.foreign is None) != (baseline.foreign is None):
-        text = f"not known to be the same for {_some(other)}: lm-eval and evalkit hash documents in different ways"
+        text = f"not known to be the same for {some(other)}: lm-eval and evalkit hash documents in different ways"
         found.append(Difference("data", text, ""))
     elif other:
         sides = [_content(record, other[0]) for record in (candidate, baseline)]
-        found.append(Difference("data", f"{sides[0]} for {_some(other)}", sides[1]))
+        found.append(Difference("data", f"{sides[0]} for {some(other)}", sides[1]))
     found += other_identity(candidate.identity, baseline.identity)
     found += _foreign(candidate, baseline, common, found)
     failed = [(_failed(candidate, common), _failed(baseline, common))]
@@ -159,16 +156,16 @@ def with_published(candidate: RunRecord, baseline: Baseline, suites: Sequence[st
         found.append(Difference("limit", f"first {config.limit} of each task", "all"))
     missing = [name for name in names if name not in candidate.metrics]
     if missing:
-        found.append(Difference("tasks", f"without {_some(missing)}", f"{len(names)} tasks"))
+        found.append(Difference("tasks", f"without {some(missing)}", f"{len(names)} tasks"))
     present = [name for name in names if name not in missing]
     data = candidate.data
     verdicts = {name: data[name].verdict if name in data else "unknown" for name in present}
     samples = [name for name, verdict in verdicts.items() if verdict == "samples"]
     other = [name for name, verdict in verdicts.items() if verdict == "other"]
     if samples:
-        found.append(Difference("data", f"built-in samples for {_some(samples)}", "the published data"))
+        found.append(Difference("data", f"built-in samples for {some(samples)}", "the published data"))
     if other:
-        found.append(Difference("data", f"other content for {_some(other)}", "the published data"))
+        found.append(Difference("data", f"other content for {some(other)}", "the published data"))
     failed = _failed(candidate, present)
     return [*found, *([Difference("failed", _documents(failed), "none known")] if failed else [])]
 
@@ -181,10 +178,10 @@ def not_recorded(candidate: RunRecord, suites: Sequence[Suite]) -> list[str]:
     unknown = [name for name, entry in data.items() if entry.verdict == "unknown"]
     found = []
     if unknown:
-        found.append(f"data: not recorded whether {_some(unknown)} had the published content")
+        found.append(f"data: not recorded whether {some(unknown)} had the published content")
     if candidate.foreign is not None:
         said = {name: value for name, value in candidate.foreign.settings.items() if _field(name)}
-        found += [f"{name}: {_brief(value)}; the publication does not say its own" for name, value in said.items()]
+        found += [f"{name}: {brief(value)}; the publication does not say its own" for name, value in said.items()]
     return found
 
 
@@ -210,7 +207,7 @@ def _protocols(candidate: RunRecord, baseline: RunRecord, tasks: Sequence[str]) 
             if a != b:
                 other.setdefault((a, b), []).append(task)
     whole = len(other) == 1
-    return [Difference("protocol", a if whole else f"{a} for {_some(n)}", b) for (a, b), n in other.items()]
+    return [Difference("protocol", a if whole else f"{a} for {some(n)}", b) for (a, b), n in other.items()]
 
 
 def settings(record: RunRecord, tasks: Iterable[str]) -> dict[str, str]:
@@ -296,7 +293,7 @@ def one_sided(candidate: RunRecord, baseline: RunRecord) -> list[str]:
             kind = {"configured": "configuration", "task_version": "version", "task_hash": "hash"}.get(name.split()[0])
             if kind is not None:
                 found.setdefault((kind, "candidate" if name in a[task] else "baseline"), []).append(task)
-    return [f"{kind}: only the {side} records that of {_some(tasks)}" for (kind, side), tasks in found.items()]
+    return [f"{kind}: only the {side} records that of {some(tasks)}" for (kind, side), tasks in found.items()]
 
 
 def _field(name: str) -> str:
@@ -354,12 +351,12 @@ def _foreign(
 def _recorded_difference(field: str, what: str, a: str, b: str, tasks: Sequence[str]) -> Difference:
     named = [task for task in tasks if task]
     if field == "requests" and not what.startswith("hash"):
-        return Difference(field, f"others than the baseline's, or other gold answers, in {a} of {_some(named)}", "")
+        return Difference(field, f"others than the baseline's, or other gold answers, in {a} of {some(named)}", "")
     label = "" if what in (field, field.removeprefix("task_")) else f"{what} "
-    return Difference(field, label + _brief(a) + (f" for {_some(named)}" if named else ""), _brief(b))
+    return Difference(field, label + brief(a) + (f" for {some(named)}" if named else ""), brief(b))
 
 
-def _brief(text: str) -> str:
+def brief(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 40 else text[:37] + "..."
 
@@ -393,95 +390,6 @@ def _agree(candidate: ModelIdentity, baseline: ModelIdentity, name: str) -> bool
     return all(has) and bool(candidate.other[name] == baseline.other[name])
 
 
-def _of_model(record: RunRecord, whose: str) -> list[str]:
-    """Return what of a run's model and requests belongs beside its numbers."""
-    model, counts = record.model, record.requests or RequestCounts()
-    ignored = {} if model.generation is None else model.generation.ignored
-    found = []
-    if model.adapter is not None:
-        found.append(f"adapter: the {whose} is {model.name} with {model.adapter.name}")
-    if ignored:
-        settings = ", ".join(f"{name}={value}" for name, value in ignored.items())
-        found.append(f"generation: {settings} of the {whose}'s generation_config.json is not applied")
-    if model.generation is not None and model.generation.engine is not None:
-        found.append(
-            f"engine: texts of the {whose} were made by {model.generation.engine}, whose last bits are its own, "
-            "and so are its draws"
-        )
-    if counts.cut:
-        found.append(f"cut: {counts.cut:,} requests of the {whose} lost their beginning")
-    if counts.apart:
-        found.append(f"apart: in {counts.apart:,} requests of the {whose} a token spans context and continuation")
-    return found
-
-
-def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str]:
-    """Return what does not refuse a comparison but belongs beside its result."""
-    found = []
-    records = [candidate] if baseline is None else [candidate, baseline]
-    data = [entry for record in records for entry in record.data.values()]
-    if any(entry.verdict == "samples" for entry in data):
-        found.append("samples: the built-in samples are no benchmark, so no number here is a score")
-    elif any(entry.verdict == "other" for entry in data):
-        found.append("data: some of it is not the published content")
-    if candidate.config.limit:
-        found.append(f"limited: only the first {candidate.config.limit} documents of each task")
-    found += [why for record in records if record.foreign is not None and (why := record.foreign.unpaired_because)]
-    for record in records:
-        errors = () if record.foreign is None else record.foreign.errors
-        more = f" (and of {len(errors) - 1} more scores)" if len(errors) > 1 else ""
-        found += [f"{record.folder}: {errors[0][1]}{more}"] if errors else []
-    found += _of_model(candidate, "candidate")
-    found += [f"{record.folder}: {remark}" for record in records for remark in record.reuse_remarks]
-    if baseline is not None:
-        found += _of_model(baseline, "baseline")
-        templates = [record.model.chat_template_sha256 for record in records]
-        if candidate.config.apply_chat_template and None in templates and any(templates):
-            found.append("chat_template: one of the runs does not say which it used")
-        if same_protocol(candidate.identity, baseline.identity) is False:
-            found.append("protocol: the task configurations changed between the runs; evalkit verify checks them")
-        tokenizers = [record.model.tokenizer_fingerprint for record in records]
-        tokenizer_files = [record.identity and record.identity.tokenizer.tokenizer_files for record in records]
-        if all(tokenizers) and tokenizers[0] != tokenizers[1]:
-            found.append("tokenizer: the two runs' tokenizers encode differently")
-        elif all(tokenizer_files) and tokenizer_files[0] != tokenizer_files[1]:
-            found.append("tokenizer: the files of the two runs' tokenizers differ")
-        libraries = [record.environment.versions for record in records]
-        absent = ["absent" if record.foreign is None else "not recorded" for record in records]
-        changed = [
-            f"{name} {libraries[1].get(name, absent[1])} -> {libraries[0].get(name, absent[0])}"
-            for name in ("lm_eval", "transformers", "torch", "torch_npu")
-            if libraries[0].get(name) != libraries[1].get(name)
-        ]
-        found += [f"versions: {', '.join(changed)}"] if changed else []
-        found += [
-            f"{name}: {_brief(a)}, baseline {_brief(b)}"
-            for field, name, a, b in recorded(candidate, baseline, ())
-            if not field
-        ]
-        found += one_sided(candidate, baseline)
-    return found
-
-
-def without_passages(sides: Mapping[str, Sequence[tuple[RunRecord, Sequence[Sample]]]]) -> list[str]:
-    """Return a note on tasks whose errors are too small, since no run says which of their documents share a passage.
-
-    Args:
-        sides: by task the documents of each run that is compared; of two runs one that says it is enough.
-    """
-    found = [
-        task
-        for task, of_task in sides.items()
-        if all(lacks_passages(record, task, samples) for record, samples in of_task)
-    ]
-    if not found:
-        return []
-    return [
-        f"passages: recorded before evalkit knew that documents of {_some(found)} share some, so they count as "
-        "independent: errors are too small; run it anew"
-    ]
-
-
 def _same_content(candidate: RunRecord, baseline: RunRecord, task: str) -> bool:
     # Two records without hashes are matched by the documents' content, which settles it as well.
     # A file that lost documents is no other data: pairing counts them.
@@ -502,7 +410,7 @@ def _documents(count: int) -> str:
     return f"{count} documents without a score" if count else "none"
 
 
-def _some(names: Sequence[str], shown: int = 3) -> str:
+def some(names: Sequence[str], shown: int = 3) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
 

@@ -21,6 +21,7 @@ from evalkit.comparison.flips import GRADED_CHANGE, Flip, flips_markdown, flips_
 from evalkit.comparison.gate import model_name
 from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.comparison.questions import AVERAGE, margin_test, p_of, paired_tests, suite_p_values
+from evalkit.comparison.remarks import remarks, without_passages
 from evalkit.errors import ConfigError
 from evalkit.records.facts import Generation
 from evalkit.records.identity import Identity
@@ -346,9 +347,9 @@ def _notes(a: RunRecord, b: RunRecord, pairs: Mapping[str, TaskPair], scores: Ma
     clustered = [name for name, found in scores.items() if found.is_clustered]
     if clustered:
         notes.append(f"documents share passages in {', '.join(clustered)}: intervals and p allow for it")
-    notes += comparable.without_passages({name: ((a, p.baseline), (b, p.candidate)) for name, p in pairs.items()})
+    notes += without_passages({name: ((a, p.baseline), (b, p.candidate)) for name, p in pairs.items()})
     notes += [_graded_note(found) for found in scores.values() if not found.is_right_or_wrong]
-    return notes + comparable.remarks(b, a)
+    return notes + remarks(b, a)
 
 
 def _graded_note(found: TaskScores) -> str:

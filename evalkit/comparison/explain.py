@@ -27,6 +27,7 @@ from evalkit.comparison.explain_figures import (
 )
 from evalkit.comparison.gate import chosen_suites, is_run, model_name, suites_in
 from evalkit.comparison.gate_sides import why_no_score
+from evalkit.comparison.remarks import remarks
 from evalkit.comparison.run_scores import run_scores
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
@@ -290,7 +291,7 @@ def gaps_table(explained: Explained) -> Table:
     baseline = explained.baseline
     about = f"{model_name(explained.record)} minus {baseline.name} ({baseline.source}, {baseline.retrieved})"
     said = (f"about the publication: {note}" for note in baseline.notes)
-    return Table("", columns, rows, (about, *explained.notes, *said, *comparable.remarks(explained.record)))
+    return Table("", columns, rows, (about, *explained.notes, *said, *remarks(explained.record)))
 
 
 def causes_table(items: Sequence[Explanation]) -> Table:

@@ -18,6 +18,7 @@ import msgspec
 from evalkit.baselines import Baseline, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
+from evalkit.comparison.gate_asking import Asking
 from evalkit.comparison.gate_missing import counted, in_neither, lost_of, with_lost, with_wrong
 from evalkit.comparison.gate_policy import Policy, Rule
 from evalkit.comparison.gate_sides import published_side, sides_of
@@ -33,6 +34,7 @@ from evalkit.comparison.questions import (
     part_title,
     unpaired_tests,
 )
+from evalkit.comparison.remarks import remarks, without_passages
 from evalkit.comparison.run_scores import RunScores, run_scores
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
@@ -160,107 +162,10 @@ def gate(
         check_levels(margin, alpha)
         rule = Rule(margin)
         policy = Policy(alpha, rule, average=rule)
-    asking = _Asking(
-        read_run(candidate), policy, tuple(suites), comparable.parse_fields(allow_different), allow_missing
-    )
+    asking = Asking(read_run(candidate), policy, tuple(suites), comparable.parse_fields(allow_different), allow_missing)
     if is_run(baseline):
         return _against_run(asking, read_run(Path(baseline)))
     return _against_published(asking, load_baseline(baseline))
-
-
-@dataclass(frozen=True)
-class _Asking:
-    """What the user asked for."""
-
-    candidate: RunRecord
-    policy: Policy
-    suites: tuple[str, ...]
-    allowed: frozenset[str]
-    allow_missing: bool
-
-    def without_missing(
-        self, wanted: Mapping[str, Rule], lacking: Mapping[str, str]
-    ) -> tuple[list[str], list[str], list[str]]:
-        """Return which of the wanted are there, notes about the others, and which of them leave it undecided.
-
-        Args:
-            wanted: suites or tasks.
-            lacking: those that are missing -> who lacks what.
-        """
-        there, notes, absent = [], [], []
-        for name, rule in wanted.items():
-            if name not in lacking:
-                there.append(name)
-            elif rule.missing == "refuse":
-                raise ConfigError(
-                    f"{self.policy.source}: {name} is judged, but {lacking[name]}; run it, or say "
-                    "'missing: undecided' or 'missing: ignore' in the policy"
-                )
-            else:
-                notes.append(f"not judged, because {lacking[name]}: {name} (policy: {rule.missing})")
-                if rule.missing == "undecided" and rule.tier == "blocking":
-                    absent.append(name)
-        return there, notes, absent
-
-    def lacking(self, wanted: Iterable[str], theirs: Mapping[str, Sequence[str]], whose: str) -> dict[str, str]:
-        """Return which suites are missing, and who lacks what of them.
-
-        A suite is judged by the baseline's tasks of it: what the candidate has besides takes nothing from it. One of
-        which the candidate has a part is missing only where its rule says what that means; otherwise the comparison
-        refuses the missing tasks by name, unless the user lets them differ.
-
-        Args:
-            wanted: the suites.
-            theirs: the baseline's suites -> its tasks of each.
-            whose: the baseline, for the message.
-        """
-        found = {}
-        for name in wanted:
-            tasks = theirs.get(name, ())
-            gone = [task for task in tasks if task not in self.candidate.metrics]
-            takes_part = self.policy.rule(name).missing == "refuse" or "tasks" in self.allowed
-            if not tasks:
-                found[name] = f"{whose} lacks it"
-            elif len(gone) == len(tasks):
-                found[name] = "the candidate lacks it"
-            elif gone and not takes_part:
-                tasks_gone = f"{gone[0]} of its tasks" if len(gone) == 1 else f"{len(gone)} of its {len(tasks)} tasks"
-                found[name] = f"the candidate lacks {tasks_gone}"
-        return found
-
-    def averaged(self, chosen: Sequence[Suite]) -> list[Suite]:
-        """Return the suites that the average is of: an advisory one has no say in an average that decides."""
-        average = self.policy.rule(AVERAGE)
-        return [
-            suite
-            for suite in chosen
-            if suite.in_total and (average.tier == "advisory" or self.policy.rule(suite.name).tier == "blocking")
-        ]
-
-    def of_average(self, chosen: Sequence[Suite]) -> list[str]:
-        """Return a note if the average leaves suites out, or if the policy asks for it and there is none."""
-        if self.policy.average is None:
-            return []
-        averaged = self.averaged(chosen)
-        out = [suite.title for suite in chosen if suite.in_total and suite not in averaged]
-        are = f"{', '.join(out)} {'is' if len(out) == 1 else 'are'} advisory"
-        if len(averaged) > 1:
-            titles = ", ".join(suite.title for suite in averaged)
-            return [f"the average is that of {titles}: {are}, without a part in what decides"] if out else []
-        if not self.policy.asks_average and not (out and len(averaged) + len(out) > 1):
-            return []
-        asked = f" that {self.policy.source} asks for" if self.policy.asks_average else ""
-        return [f"not judged: the average{asked}, because it takes two suites{f', and {are}' if out else ''}"]
-
-    def with_rules(self, questions: Sequence[Question]) -> list[Question]:
-        """Give each question its rule's margin and tier; leave the average out if the policy does."""
-        found = []
-        for asked in questions:
-            if asked.key == AVERAGE and self.policy.average is None:
-                continue
-            rule = self.policy.rule(asked.key)
-            found.append(replace(asked, margin=rule.margin, tier=rule.tier))
-        return found
 
 
 def is_run(name: str) -> bool:
@@ -290,7 +195,7 @@ def suites_in(record: RunRecord) -> dict[str, Suite]:
     return {name: suite for name, suite in load_suites().items() if tasks_of(record, [suite])}
 
 
-def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
+def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
     candidate, policy = asking.candidate, asking.policy
     both = f"{candidate.folder} and {baseline.folder}"
     theirs = suites_in(baseline)
@@ -325,7 +230,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         if any(task in baseline.metrics for task in candidate.metrics):
             what = f" of {', '.join(asking.suites) or 'the suites asked for'}"
         raise ConfigError(f"{both} have no task{what} in common, so there is nothing to judge")
-    notes = [*comparable.remarks(candidate, baseline), *comparable.named(candidate, baseline), *notes, *more_notes]
+    notes = [*remarks(candidate, baseline), *comparable.named(candidate, baseline), *notes, *more_notes]
     notes += asking.of_average(chosen)
     extra = [suite for name, suite in suites_in(candidate).items() if name not in theirs]
     if extra and not asking.suites and not policy.suites:
@@ -341,7 +246,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
             )
         except LostDocumentsError as error:
             raise StoreError(f"{error}, or see --allow-missing ({_MISSING})") from None
-        notes += comparable.without_passages(
+        notes += without_passages(
             {name: ((candidate, found.candidate), (baseline, found.baseline)) for name, found in pairs.items()}
         )
         scores = _checked_scores(asking, baseline, pairs, notes)
@@ -349,9 +254,9 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
         tests += [_single(asking, pairs[name], policy.tasks[name]) for name in singles]
     else:
         known = [_run_scores(asking, record) for record in (candidate, baseline)]
-        notes.append(_without_samples(known))
+        notes += _without_samples(known, chosen)
         for record, scores_of_run in zip((candidate, baseline), known, strict=True):
-            notes += comparable.without_passages(_one_side(record, scores_of_run, tasks))
+            notes += without_passages(_one_side(record, scores_of_run, tasks))
         if singles:
             raise ConfigError(f"{policy.source}: tasks: single tasks are judged by documents; a run lacks its own")
         parts = [_part_of(suite, tasks) for suite in chosen]
@@ -372,7 +277,7 @@ def _against_run(asking: _Asking, baseline: RunRecord) -> Gate:
     )
 
 
-def _nothing_judged(asking: _Asking, both: str, baseline: str, notes: Sequence[str], absent: Sequence[str]) -> Gate:
+def _nothing_judged(asking: Asking, both: str, baseline: str, notes: Sequence[str], absent: Sequence[str]) -> Gate:
     """Return the verdict where all that the policy wants is missing: open where it says so, else there is none."""
     if not absent:
         raise ConfigError(f"{both}: nothing is left to judge: {'; '.join(notes)}")
@@ -394,7 +299,7 @@ _MISSING = "what the candidate lacks is wrong, what the baseline lacks is left o
 
 
 def _checked_scores(
-    asking: _Asking, baseline: RunRecord, pairs: Mapping[str, TaskPair], notes: list[str]
+    asking: Asking, baseline: RunRecord, pairs: Mapping[str, TaskPair], notes: list[str]
 ) -> dict[str, TaskScores]:
     """Return both runs' scores of the same documents; what one run lacks refuses, counts as wrong, or is said."""
     scores = scores_of(pairs)
@@ -443,7 +348,7 @@ def _checked_scores(
     return scores
 
 
-def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
+def _single(asking: Asking, found: TaskPair, rule: Rule) -> Question:
     """Return the question about one task, by the metric that its rule names."""
     name, metric = found.task.name, rule.metric or found.task.headline
     scores = found.scores(metric)
@@ -460,20 +365,21 @@ def _single(asking: _Asking, found: TaskPair, rule: Rule) -> Question:
     return replace(asked, candidate=-asked.candidate, baseline=-asked.baseline)
 
 
-def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
+def _against_published(asking: Asking, baseline: Baseline) -> Gate:
     candidate, policy, names = asking.candidate, asking.policy, asking.suites
     if policy.tasks:
         raise ConfigError(f"{policy.source}: tasks: single tasks are judged against a run, not against a publication")
     published = {name: score for name, suite in load_suites().items() if (score := baseline.score(suite)) is not None}
     of_suites = {name: [task.name for task in load_suites()[name].tasks] for name in published}
-    lacking = asking.lacking(policy.suites, of_suites, "the publication")
-    wanted, notes_missing, absent = asking.without_missing(policy.suites, lacking)
-    if policy.suites and not wanted:
+    rules = policy.suites or (dict.fromkeys(published, policy.default) if policy.source else {})
+    lacking = asking.lacking(rules, of_suites, "the publication")
+    wanted, notes_missing, absent = asking.without_missing(rules, lacking)
+    if rules and not wanted:
         both = f"{candidate.folder} and {baseline.slug}"
         return _nothing_judged(asking, both, baseline.name, notes_missing, absent)
     names = tuple(wanted) or names
     available = {name: score for name, score in published.items() if names or name in suites_in(candidate)}
-    chosen = chosen_suites(names, available, baseline.slug) if wanted or not policy.suites else []
+    chosen = chosen_suites(names, available, baseline.slug)
     if not chosen:
         raise ConfigError(f"{candidate.folder} has no suite for which {baseline.slug} has a score")
     differences = comparable.with_published(candidate, baseline, [suite.name for suite in chosen])
@@ -491,19 +397,21 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
         notes.append(f"only an average was published, so its error is an upper bound: {', '.join(bounds)}")
     notes += [f"HumanEval: {found.note}" for suite in chosen if (found := baseline.pass_at_1(suite)) is not None]
     unasked = [name for name in published if name not in available]
-    if unasked and not policy.suites:
+    if unasked:
         titles = ", ".join(load_suites()[name].title for name in unasked)
         notes.append(f"not judged, because the candidate did not run it: {titles}")
-    notes += [*comparable.remarks(candidate), *notes_missing, *asking.of_average(chosen)]
+    extra = [suite.title for name, suite in suites_in(candidate).items() if name not in published]
+    if extra and not asking.suites and not policy.suites:
+        notes.append(f"not judged, because the publication lacks it: {', '.join(extra)}")
+    notes += [*remarks(candidate), *notes_missing, *asking.of_average(chosen)]
     scores = _run_scores(asking, candidate)
     own = sides_of(scores, chosen)
     other = {
         suite.name: published_side(baseline, suite, published[suite.name]).widened(scores.design_effect(suite))
         for suite in chosen
     }
-    notes += comparable.without_passages(_one_side(candidate, scores, tasks_of(candidate, chosen)))
-    if scores.samples is None:
-        notes.append(_without_samples([scores]))
+    notes += without_passages(_one_side(candidate, scores, tasks_of(candidate, chosen)))
+    notes += _without_samples([scores], chosen)
     tests = unpaired_tests(own, other, chosen, policy.default.margin, asking.averaged(chosen))
     return Gate(
         model_name(candidate),
@@ -518,7 +426,7 @@ def _against_published(asking: _Asking, baseline: Baseline) -> Gate:
     )
 
 
-def _run_scores(asking: _Asking, record: RunRecord) -> RunScores:
+def _run_scores(asking: Asking, record: RunRecord) -> RunScores:
     """Return a run's scores for an unpaired comparison, where nothing says which documents are lost."""
     try:
         return run_scores(record)
@@ -537,16 +445,21 @@ def _one_side(
     return {name: ((record, samples[name]),) for name in tasks if name in samples}
 
 
-def _without_samples(known: Sequence[RunScores]) -> str:
-    """Say what is not known without the documents, and what that does to the errors."""
-    folders = " and ".join(str(scores.record.folder) for scores in known if scores.samples is None)
-    errors = (
-        "so errors of suites with passages (AGIEval, GPT4All) are the largest that passages can make: all questions "
-        "of one right or wrong together"
-    )
-    if any(scores.samples is not None for scores in known):
-        errors = "so documents cannot be paired, which makes errors larger"
-    return f"unpaired: no {SAMPLES_FILE} in {folders}, {errors}"
+def _without_samples(known: Sequence[RunScores], judged: Sequence[Suite]) -> list[str]:
+    """Say what is not known without the documents of a run or two, and what that does to the judged suites' errors."""
+    lacking = [scores.record for scores in known if scores.samples is None]
+    if not lacking:
+        return []
+    tasks = set.intersection(*(set(scores.record.metrics) for scores in known))
+    passages = [suite.title for suite in judged if any(task.passages and task.name in tasks for task in suite.tasks)]
+    errors = ["so documents cannot be paired, which makes errors larger"] if len(known) > 1 else []
+    if passages and len(lacking) == len(known):
+        errors.append(
+            f"so errors of suites with passages ({', '.join(passages)}) are the largest that passages can make: all "
+            "questions of one right or wrong together"
+        )
+    folders = " and ".join(str(record.folder) for record in lacking)
+    return [f"unpaired: no {SAMPLES_FILE} in {folders}, {', and '.join(errors)}"] if errors else []
 
 
 def model_name(record: RunRecord) -> str:

@@ -16,6 +16,7 @@ from evalkit.comparison.gate import chosen_suites, model_name, suites_in, tasks_
 from evalkit.comparison.gate_text import too_few_text
 from evalkit.comparison.pairing import TaskPair, pair, scores_of
 from evalkit.comparison.questions import Question, is_too_few, paired_tests, passing_margin
+from evalkit.comparison.remarks import remarks
 from evalkit.errors import ConfigError
 from evalkit.results.reading import read_run
 from evalkit.stats.paired import PairedTest
@@ -67,7 +68,7 @@ def noise_between(
             f"--aa: {first} and {second} are runs of two models ({a[:12]} and {b[:12]}); "
             "`evalkit compare` says what differs"
         )
-    notes = comparable.remarks(right, left)
+    notes = remarks(right, left)
     if not (a and b):
         notes.append("the records do not say whether the weights are the same; the names are taken for it")
         if model_name(left) != model_name(right):

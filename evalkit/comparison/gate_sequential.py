@@ -113,6 +113,7 @@ class SequentialGate:
         orders = document_orders(recorded, seed)
         self._tasks = {name: _TaskState(found, orders[name]) for name, found in recorded.items()}
         self._share = FIRST_SHARE
+        self._first = {suite.name: self._first_share(suite) for suite in self.suites}
         self._judged: dict[str, Judged] = {}
 
     @property
@@ -136,7 +137,8 @@ class SequentialGate:
                 continue
             for name in self._names(suite):
                 state = self._tasks[name]
-                chosen = state.order.indices[len(state.values) : state.order.end(self._share)]
+                end = state.order.end(max(self._share, self._first[suite.name]))
+                chosen = state.order.indices[len(state.values) : end]
                 if chosen:
                     wanted[name] = [int(state.recorded.doc_ids[index]) for index in chosen]
         return wanted
@@ -148,7 +150,9 @@ class SequentialGate:
             scored: task -> for each document of the batch, in its order, the score and whether log-probabilities and
                 texts equal the baseline's.
         """
-        asked = [suite for suite in self.suites if self._is_open(suite)]
+        asked = [
+            suite for suite in self.suites if self._is_open(suite) and not scored.keys().isdisjoint(self._names(suite))
+        ]
         for name, found in scored.items():
             state = self._tasks[name]
             state.values.extend(value for value, _ in found)
@@ -173,6 +177,12 @@ class SequentialGate:
 
     def _names(self, suite: Suite) -> list[str]:
         return [task.name for task in suite.tasks if task.name in self._tasks]
+
+    def _first_share(self, suite: Suite) -> float:
+        """Return the share of a suite's first look: so many documents that its model can be recognised by them."""
+        orders = [self._tasks[name].order for name in self._names(suite)]
+        due = sorted(share for order in orders for share in order.due)
+        return 1.0 if len(due) < MIN_SAME else max(math.nextafter(due[MIN_SAME - 1], 2), FIRST_SHARE)
 
     def _is_open(self, suite: Suite) -> bool:
         states = [self._tasks[name] for name in self._names(suite)]

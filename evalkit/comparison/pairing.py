@@ -21,7 +21,7 @@ from evalkit.records.identity import same_protocol
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.agreement import check_documents, check_errors, check_marks
-from evalkit.results.lm_eval_files import mean_metrics
+from evalkit.results.lm_eval_files import mean_metrics, why_lost
 from evalkit.results.reading import has_samples, read_samples
 from evalkit.stats.estimates import FloatArray
 from evalkit.suites import Task, load_tasks
@@ -205,6 +205,8 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}; the files are not of one run"
         )
     if len(samples) < counted and not allow_missing:
+        if record.foreign is not None and (why := why_lost(record.folder, task)) is not None:
+            raise StoreError(why)
         raise LostDocumentsError(
             f"{where}: {len(samples):,} documents, but {counts} counts {counted:,}: {counted - len(samples):,} are "
             "lost; copy the run's folder again or rerun it"
@@ -326,6 +328,13 @@ def pair(
                 why = f"none has the same {what} in both"
             if not all(of_one):
                 why = f"the {'baseline' if of_one[0] else 'candidate'}'s samples of it are missing, rerun it"
+            for record, of_run in ((candidate, left), (baseline, right)):
+                own = of_run.get(task.name, ())
+                if record.foreign is not None and not any(task.headline in sample.metrics for sample in own):
+                    lost = (
+                        f"{record.folder}: {task.name}: no samples file has its {task.headline}; copy all of them again"
+                    )
+                    raise StoreError(why_lost(record.folder, task.name) or lost)
             raise DataError(f"{task.name}: the two runs have no document in common; {why}")
         pairs[task.name] = found
     return pairs

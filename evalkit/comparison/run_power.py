@@ -45,8 +45,10 @@ class Detectable:
         title: the suite.
         kind: ``paired`` or ``unpaired``.
         documents: documents that the run has scored.
-        stderr: standard error of the difference, in percentage points, paired as `compare` has it (`PairedTest.shown`);
-            None where too little changed to know it.
+        deciding: the error that the smallest change is made of, in percentage points: paired that of the interval of
+            `compare` (`PairedTest.shown`); None where too little changed to know it.
+        stderr: the difference's own standard error, from the spread of its documents or passages; None where that is
+            not known, or 0 (passages that all moved alike have none).
         fixed: the part of it that more documents do not make smaller: a publication's.
         at_loss: the paired comparison's test at any true loss; None: a z-test.
         changes: how many clusters changed between two runs, where that was measured.
@@ -55,6 +57,7 @@ class Detectable:
     title: str
     kind: str
     documents: int
+    deciding: float | None
     stderr: float | None
     fixed: float = 0.0
     at_loss: AtLoss | None = None
@@ -62,21 +65,21 @@ class Detectable:
 
     def smallest(self, alpha: float, power: float) -> float | None:
         """Return the smallest change, in points, that is detected; None where too little is known."""
-        if self.stderr is None:
+        if self.deciding is None:
             return None
         if self.at_loss is not None:
             return 100 * smallest_loss(self.at_loss, alpha, power)
-        return smallest_detectable(self.stderr, alpha, power)
+        return smallest_detectable(self.deciding, alpha, power)
 
     def needed(self, effect: float, alpha: float, power: float) -> int | None:
         """Return how many documents detect a change of `effect` points; None if no number does, or none is known."""
-        if self.stderr is None:
+        if self.deciding is None:
             return None
         if self.at_loss is not None:
             factor = factor_to_detect(self.at_loss, effect / 100, alpha, power)
             return None if factor is None else math.ceil(self.documents * factor)
         room = (effect / smallest_detectable(1.0, alpha, power)) ** 2 - self.fixed**2
-        return math.ceil(self.documents * (self.stderr**2 - self.fixed**2) / room) if room > 0 else None
+        return math.ceil(self.documents * (self.deciding**2 - self.fixed**2) / room) if room > 0 else None
 
 
 def run_power(
@@ -124,7 +127,8 @@ def run_power(
     whole = [part for part in parts if len(part.tasks) == len(load_suites()[part.name].tasks)]
     cut = [part.title for part in parts if part not in whole]
     paired = list(_measured(scores, second, parts) if second is not None else _assumed(scores, parts, flips / 100))
-    few = [row.title for row in paired if row.stderr is None]
+    few = [row.title for row in paired if row.deciding is None]
+    wide = [row.title for row in paired if row.deciding != row.stderr]
     rows = [*paired, *_unpaired(scores, whole, baseline)]
     notes = [
         f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
@@ -135,6 +139,14 @@ def run_power(
         *(
             [f"{', '.join(few)}: the two runs differ too little to say (fewer than {FEW_CHANGES} changes)"]
             if few
+            else []
+        ),
+        *(
+            [
+                f"{', '.join(wide)}: passages or changes are few, so the interval is wider than the stderr alone "
+                "would have it; 'Error that decides' is half its width over 1.96"
+            ]
+            if wide
             else []
         ),
         *([f"left out, because a run has no score of any task: {', '.join(lacking)}"] if lacking else []),
@@ -185,9 +197,14 @@ def _most_flips(scores: RunScores, task: Task) -> float:
 
 
 def _planned(title: str, documents: int, parts: Sequence[PlannedTask]) -> Detectable:
-    return Detectable(
-        title, "paired", documents, 100 * planned_test(parts).shown.stderr, at_loss=partial(planned_test, parts)
-    )
+    test = planned_test(parts)
+    return Detectable(title, "paired", documents, *_errors(test), at_loss=partial(planned_test, parts))
+
+
+def _errors(test: PairedTest) -> tuple[float, float | None]:
+    """Return the error that decides and the difference's own, in percentage points."""
+    stderr = 100 * test.difference.stderr
+    return 100 * test.shown.stderr, stderr if stderr > 1e-9 else None
 
 
 def _measured(scores: RunScores, other: RunRecord, suites: Sequence[Suite]) -> Iterator[Detectable]:
@@ -199,10 +216,15 @@ def _measured(scores: RunScores, other: RunRecord, suites: Sequence[Suite]) -> I
         ]
         changes = _changes([found[task.name] for suite in judged for task in suite.tasks])
         test = cast(PairedTest, question.source)
-        stderr = 100 * test.shown.stderr if changes >= FEW_CHANGES else None
-        documents = test.difference.documents
+        deciding, stderr = _errors(test) if changes >= FEW_CHANGES else (None, None)
         yield Detectable(
-            question.title, "paired", documents, stderr, at_loss=partial(tilted_test, test), changes=changes
+            question.title,
+            "paired",
+            test.difference.documents,
+            deciding,
+            stderr,
+            at_loss=partial(tilted_test, test),
+            changes=changes,
         )
 
 
@@ -225,7 +247,7 @@ def _ranges(rows: Sequence[Detectable], alpha: float, power: float) -> str:
     critical = t_quantile(1 - alpha / 2, math.inf)
     reach, texts = critical + t_quantile(power, math.inf), []
     for row in rows:
-        if row.stderr is None or not row.changes:
+        if row.deciding is None or not row.changes:
             continue
         limits = special.chdtri(2 * row.changes + 2, 0.025) / 2, special.chdtri(2 * row.changes, 0.975) / 2
         low, high = (100 * t_cdf(reach * math.sqrt(row.changes / n) - critical, math.inf) for n in limits)
@@ -246,12 +268,13 @@ def _unpaired(scores: RunScores, suites: Sequence[Suite], baseline: str) -> Iter
     for suite in suites:
         if suite.name in stderrs:
             found = stderrs[suite.name]
-            yield Detectable(suite.title, "unpaired", found.documents, found.stderr, fixed[suite.name].stderr)
+            error = found.stderr
+            yield Detectable(suite.title, "unpaired", found.documents, error, error, fixed[suite.name].stderr)
     names = _totalled(suites, stderrs)
     if names:
         mean = independent_mean([stderrs[name] for name in names])
         part = independent_mean([fixed[name] for name in names]).stderr
-        yield Detectable(AVERAGE.title(), "unpaired", mean.documents, mean.stderr, part)
+        yield Detectable(AVERAGE.title(), "unpaired", mean.documents, mean.stderr, mean.stderr, part)
 
 
 def _totalled(suites: Sequence[Suite], found: Container[str]) -> list[str]:
@@ -270,6 +293,7 @@ def _table(rows: Sequence[Detectable], effect: float | None, alpha: float, power
         Column("Comparison", "left", key="comparison"),
         Column("Documents", key="documents"),
         Column("Stderr of the difference", key="stderr"),
+        Column("Error that decides", key="deciding"),
         Column("Smallest detectable change", key="smallest_detectable"),
     ]
     if effect is not None:
@@ -277,9 +301,10 @@ def _table(rows: Sequence[Detectable], effect: float | None, alpha: float, power
     cells: list[tuple[Cell, ...]] = []
     for row in rows:
         smallest = row.smallest(alpha, power)
-        line: tuple[Cell, ...] = (row.title, row.kind, row.documents, *(_cell(x) for x in (row.stderr, smallest)))
+        numbers = (_cell(x) for x in (row.stderr, row.deciding, smallest))
+        line: tuple[Cell, ...] = (row.title, row.kind, row.documents, *numbers)
         if effect is not None:
             needed = row.needed(effect, alpha, power)
-            line = (*line, None if row.stderr is None else "no number" if needed is None else needed)
+            line = (*line, None if row.deciding is None else "no number" if needed is None else needed)
         cells.append(line)
     return Table("", tuple(columns), tuple(cells), tuple(notes))

@@ -21,6 +21,7 @@ from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
 from evalkit.comparison.gate_sequential import Recorded, SequentialGate
 from evalkit.comparison.pairing import data_sha256, same_numbers, samples_by_task
+from evalkit.comparison.remarks import remarks
 from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
@@ -260,7 +261,7 @@ def _result(
         summary = f"sequential: stopped after {done:,} of {whole:,} documents, {100 * (1 - done / whole):.0f} % saved"
     else:
         summary = f"sequential: all {whole:,} documents were needed, nothing saved"
-    notes = [note for note in comparable.remarks(record) if not note.startswith("limited")]
+    notes = [note for note in remarks(record) if not note.startswith("limited")]
     if record.config.limit:
         notes.append(f"limited: the baseline has the first {record.config.limit} documents of each task")
     notes.append("bounds hold at all looks together; the average loses at most the margin if no suite loses more")

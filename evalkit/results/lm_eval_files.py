@@ -7,10 +7,12 @@ give the documents, which pair by the hash of the document. How the tasks were m
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +27,15 @@ from evalkit.records.asked import Asked
 from evalkit.records.facts import DataFacts, Environment, ModelFacts, ScorerFacts
 from evalkit.records.model import MetricValue, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.lm_eval_folders import TIME, left_out_samples, results_files, together
+from evalkit.results.lm_eval_folders import (
+    GZIP,
+    TIME,
+    left_out_samples,
+    not_unpacked,
+    packed_samples,
+    results_files,
+    together,
+)
 from evalkit.results.lm_eval_folders import sample_files as samples_of
 from evalkit.results.lm_eval_numbers import FACTS, check_numbers, counted, error_of, is_ours, is_share, number, shown
 from evalkit.results.lm_eval_protocol import counts_of, dtype_of, limit_of, measured, model_name, scored_names
@@ -279,6 +289,12 @@ def sample_files(path: Path) -> list[tuple[str, Path]]:
     return [named for file in results_files(path) for named in samples_of(file)]
 
 
+def why_lost(path: Path, task: str) -> str | None:
+    """Say why a task has no samples at a path although a file of them is there; None if none is."""
+    packed = [named for file in results_files(path) for named in packed_samples(file)]
+    return next((not_unpacked(file) for name, file in packed if task_and_metric(name, "acc,none")[0] == task), None)
+
+
 def read_foreign_samples(path: Path) -> Iterator[Sample]:
     """Yield the documents of lm-eval's samples files, task by task; metrics of one document in two tasks are joined.
 
@@ -337,6 +353,11 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
         content = file.read_bytes()
     except OSError as error:
         raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
+    if file.suffix == GZIP:
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise StoreError(f"{file}: damaged, not whole as gzip ({error}); copy it again") from None
     if content.lstrip()[:1] == b"[":
         try:
             yield from enumerate(json.loads(content.decode("utf-8")), 1)

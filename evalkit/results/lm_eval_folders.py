@@ -2,7 +2,7 @@
 
 lm-eval writes ``OUT/<model>/results_<time>.json`` and ``samples_<task>_<time>.jsonl`` of the same time; 0.4.0 to 0.4.2
 wrote ``OUT/results.json`` and ``OUT/<model_args>_<task>.jsonl``. Runs of one model, task by task, into one folder are
-one run; whatever else lies there together is named and left to the user.
+one run; whatever else lies there together is named and left to the user. Samples files may be packed by gzip.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from evalkit.results.lm_eval_settings import model_arguments, of_file
 
 TIME = re.compile(r"_(\d{4}-\d{2}-\d{2}T[\d.:-]+)\.json$")
 
+GZIP = ".gz"
+_SAMPLES = ".jsonl"
 _BY_TASK = ("results", "configs", "versions", "n-shot", "n-samples", "higher_is_better", "group_subtasks", "groups")
 _VERSIONS = ("lm_eval_version", "transformers_version", "git_hash")
 
@@ -49,8 +51,7 @@ def sample_files(file: Path, found: Mapping[str, Any] | None = None) -> list[tup
     """Return (task as lm-eval names it, file) of the samples that belong to a results file."""
     stamp = TIME.search(file.name)
     if stamp is not None:
-        files = sorted(file.parent.glob(f"samples_*_{stamp[1]}.jsonl"))
-        return [(sample.name[len("samples_") : -len(f"_{stamp[1]}.jsonl")], sample) for sample in files]
+        return [(name, sample) for name, sample in _of_time(file.parent, stamp[1]) if _is_read(sample)]
     if file.name != "results.json":
         return []
     if found is None:
@@ -65,30 +66,67 @@ def sample_files(file: Path, found: Mapping[str, Any] | None = None) -> list[tup
     names: dict[str, Any] = results if isinstance(results, dict) else {}
     taken = []
     for name in names:
-        exact = file.parent / f"{prefix}_{name}.jsonl"
-        others = [f for f in sorted(file.parent.glob(f"*_{name}.jsonl")) if _task_of(f, names) == name]
+        exact = f"{prefix}_{name}{_SAMPLES}"
+        others = {
+            _unpacked(f): f
+            for f in sorted(file.parent.glob(f"*_{name}{_SAMPLES}*"), reverse=True)
+            if _is_read(f) and _task_of(_unpacked(f), names) == name
+        }
         if exact in others:
-            taken.append((name, exact))
+            taken.append((name, others[exact]))
         elif len(others) == 1:
-            taken.append((name, others[0]))
+            taken.append((name, next(iter(others.values()))))
     return taken
 
 
-def _task_of(file: Path, names: Mapping[str, Any]) -> str:
-    """Return the longest name of a task that a samples file of 0.4.0 to 0.4.2 ends with."""
-    return max((name for name in names if file.name.endswith(f"_{name}.jsonl")), key=len)
+def _unpacked(sample: Path) -> str:
+    """Return the name that a samples file has or had before it was packed."""
+    head, end, _ = sample.name.rpartition(_SAMPLES)
+    return head + end
+
+
+def _is_read(sample: Path) -> bool:
+    return sample.name.endswith((_SAMPLES, _SAMPLES + GZIP))
+
+
+def _of_time(folder: Path, time: str) -> list[tuple[str, Path]]:
+    """Return (task, file) of the samples of a time, packed or not; of a file in several forms the one that is read."""
+    found: dict[str, Path] = {}
+    for sample in sorted(folder.glob(f"samples_*_{time}{_SAMPLES}*"), key=lambda f: (not _is_read(f), f.name)):
+        found.setdefault(_unpacked(sample)[len("samples_") : -len(f"_{time}{_SAMPLES}")], sample)
+    return sorted(found.items())
+
+
+def packed_samples(file: Path) -> list[tuple[str, Path]]:
+    """Return (task, file) of the samples of a results file that are packed in a form that is not read."""
+    stamp = TIME.search(file.name)
+    found = _of_time(file.parent, stamp[1]) if stamp is not None else []
+    return [(name, sample) for name, sample in found if not _is_read(sample)]
+
+
+def not_unpacked(sample: Path) -> str:
+    """Say what to do about a samples file that is packed in a form that is not read."""
+    return f"{sample}: packed in a form that is not read; unpack it there, or pack it by gzip"
+
+
+def _task_of(unpacked: str, names: Mapping[str, Any]) -> str:
+    """Return the longest name of a task that the name of a samples file of 0.4.0 to 0.4.2 ends with."""
+    return max((name for name in names if unpacked.endswith(f"_{name}{_SAMPLES}")), key=len)
 
 
 def left_out_samples(file: Path) -> str | None:
-    """Say that samples files of other times lie beside a results file that has none of its own."""
+    """Say that samples files of other times, or packed ones, lie beside a results file that has none to read."""
     stamp = TIME.search(file.name)
     if stamp is None or sample_files(file):
         return None
+    packed = packed_samples(file)
+    if packed:
+        return not_unpacked(packed[0][1])
     times = {match[1] for other in _in(file.parent) if (match := TIME.search(other.name)) is not None}
     others = sorted(
         sample.name
-        for sample in file.parent.glob("samples_*.jsonl")
-        if not any(sample.name.endswith(f"_{time}.jsonl") for time in times)
+        for sample in file.parent.glob(f"samples_*{_SAMPLES}*")
+        if not any(_unpacked(sample).endswith(f"_{time}{_SAMPLES}") for time in times)
     )
     if not others:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -665,6 +666,60 @@ def test_what_leaves_the_verdict_open_is_an_error_for_ci(tmp_path: Path) -> None
     cases = {case.get("name"): [part.tag for part in case] for case in suite.iter("testcase")}
     assert cases == {"GPT4All": ["system-out"], "agieval": ["error"], "truthfulqa_mc": ["error"]}
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "0", "2")
+
+
+def test_a_policy_without_suites_judges_all_that_a_publication_has(tmp_path: Path) -> None:
+    """What the candidate did not run is missing by the policy's word, as against a run: not a pass without it."""
+    write_values(tmp_path / "run", {task.name: draw(task.documents, 0.9, i) for i, task in enumerate(GPT4ALL.tasks)})
+    file, hermes = tmp_path / "gate.yaml", "openhermes-2.5-mistral-7b"
+
+    def judged(text: str) -> Gate:
+        file.write_text(text)
+        return gate(tmp_path / "run", hermes, policy=read_policy(file))
+
+    said = (
+        "gate.yaml: agieval is judged, but the candidate lacks it; bigbench is judged, but the candidate lacks it; "
+        "truthfulqa is judged, but the candidate lacks it; humaneval is judged, but the candidate lacks it; run them, "
+        "or say 'missing: undecided' or 'missing: ignore' in the policy, or name what is judged below 'suites'"
+    )
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        judged("margin: 3")
+    left_open = judged("missing: undecided")
+    assert (left_open.exit_code, left_open.absent) == (3, ("agieval", "bigbench", "truthfulqa", "humaneval"))
+    passed = judged("missing: ignore")
+    assert [item.asked.key for item in passed.judged] == ["gpt4all"]
+    assert passed.exit_code == 0
+    assert "not judged, because the candidate lacks it: agieval (policy: ignore)" in passed.notes
+    assert judged("suites: {gpt4all: }").exit_code == 0
+
+
+def test_what_is_said_of_a_run_without_samples_is_of_what_is_judged(tmp_path: Path) -> None:
+    values = {
+        **suite_values("gpt4all", 60, 0.6, 1),
+        **suite_values("agieval", 60, 0.6, 50),
+        "truthfulqa_mc": [1.0] * 60,
+    }
+    for name in ("a", "b"):
+        write_values(tmp_path / name, values, config={"model": "m", "limit": 60})
+        (tmp_path / name / "samples.jsonl").unlink()
+    for suites, titles in (
+        (("agieval", "truthfulqa"), "(AGIEval)"),
+        (("gpt4all", "agieval"), "(GPT4All, AGIEval)"),
+        (("truthfulqa",), None),
+    ):
+        (note,) = [n for n in gate(tmp_path / "a", str(tmp_path / "b"), suites=suites).notes if "no samples" in n]
+        assert "documents cannot be paired" in note
+        assert (f"suites with passages {titles} are" in note) if titles else ("passages" not in note)
+    limited = {"suites": ("truthfulqa",), "allow_different": ["limit"]}
+    alone = gate(tmp_path / "a", "openhermes-2.5-mistral-7b", **limited)  # type: ignore[arg-type]
+    assert not any("no samples" in note for note in alone.notes)
+
+
+def test_suites_that_a_publication_lacks_are_named(tmp_path: Path) -> None:
+    values = {**suite_values("bigbench", 40, 0.6, 1), "truthfulqa_mc": draw(40, 0.5, 2)}
+    write_values(tmp_path / "run", values, config={"model": "m", "limit": 40})
+    found = gate(tmp_path / "run", "collectivecognition-v1-mistral-7b", allow_different=["limit"])
+    assert "not judged, because the publication lacks it: TruthfulQA" in found.notes
 
 
 @pytest.mark.parametrize("missing", ["refuse", "undecided", "ignore"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.comparison.gate import Gate
-from evalkit.comparison.gate_sequential import Order, Recorded, SequentialGate, document_orders
+from evalkit.comparison.gate_sequential import LOOKS, Order, Recorded, SequentialGate, document_orders
 from evalkit.comparison.gate_text import notes
 from evalkit.suites import Suite, find_suite, find_task
 
@@ -223,3 +223,30 @@ def test_power_is_hardly_lost_and_documents_are_saved() -> None:
     failed, scored = errors(1500, 0.0, 0.12, "worse", 60)
     assert failed >= 0.98
     assert scored <= 0.35
+
+
+@pytest.mark.parametrize("documents", [8, 20, 60, 200, 817])
+def test_an_identical_model_is_recognised_at_the_first_look_of_any_run(documents: int) -> None:
+    """A limited run's first sixteenth may be 4 documents, by which no model is known."""
+    values = [float(i % 2) for i in range(documents)]
+    gate = play(
+        {"truthfulqa_mc": recorded("truthfulqa_mc", values)}, {"truthfulqa_mc": values}, [TRUTHFULQA], same=True
+    )
+    assert [(look.documents, look.verdict) for look in gate.looks] == [
+        (max(min(20, documents), -(-documents // 16)), "pass")
+    ]
+
+
+def test_a_larger_first_look_of_one_suite_is_no_look_more_of_another() -> None:
+    tasks = {"truthfulqa_mc": 60, "boolq": 900}
+    baseline = {name: recorded(name, [float(i % 2) for i in range(n)]) for name, n in tasks.items()}
+    gate = play(
+        baseline,
+        {name: list(map(float, found.values)) for name, found in baseline.items()},
+        [find_suite("gpt4all"), TRUTHFULQA],
+    )
+    for suite in ("gpt4all", "truthfulqa"):
+        seen = [look.documents for look in gate.looks if look.suite == suite]
+        assert len(seen) <= LOOKS
+        assert sorted(set(seen)) == seen
+    assert [look.documents for look in gate.looks][:2] == [57, 20]

@@ -130,15 +130,16 @@ def test_what_a_run_detects(tmp_path: Path) -> None:
     truthfulqa = paired["TruthfulQA"]
     assert (truthfulqa[0], float(str(truthfulqa[1]))) == (100, pytest.approx(stderr, abs=0.005))
     # Ten documents flip: next to all must be losses, 10 of 10 or 9 of 10, for the exact test to see it.
-    assert 8.9 < float(str(truthfulqa[2])) <= 10
+    assert 8.9 < float(str(truthfulqa[3])) <= 10
     # About what the z-test asks for; the exact test asks for more, by less than a tenth.
-    assert 1 < float(str(truthfulqa[3])) / (100 * (smallest_detectable(stderr) / 3) ** 2) < 1.1
+    assert 1 < float(str(truthfulqa[4])) / (100 * (smallest_detectable(stderr) / 3) ** 2) < 1.1
     assert set(paired) == {"GPT4All", "AGIEval", "BigBench", "TruthfulQA", "Average"}
     unpaired = cells(table, "unpaired")
-    assert float(str(unpaired["TruthfulQA"][2])) > 10
+    assert unpaired["TruthfulQA"][1] == unpaired["TruthfulQA"][2]
+    assert float(str(unpaired["TruthfulQA"][3])) > 10
     assert cells(run_power([tmp_path / "run"], ["gpt4all"], **POWER), "paired").keys() == {"GPT4All"}  # type: ignore[arg-type]
     tiny = run_power([tmp_path / "run"], [], **(POWER | {"effect": 0.1}))  # type: ignore[arg-type]
-    assert cells(tiny, "unpaired")["GPT4All"][3] == "no number"
+    assert cells(tiny, "unpaired")["GPT4All"][4] == "no number"
 
 
 def test_a_second_run_measures_what_flips(tmp_path: Path) -> None:
@@ -158,12 +159,12 @@ def test_runs_that_hardly_differ_do_not_say_what_is_detected(flips: int, tmp_pat
     write_values(tmp_path / "a", {"truthfulqa_mc": values})
     write_values(tmp_path / "b", {"truthfulqa_mc": other})
     table = run_power([tmp_path / "a", tmp_path / "b"], [], **(POWER | {"effect": 1.0}))  # type: ignore[arg-type]
-    documents, stderr, smallest, needed = cells(table, "paired")["TruthfulQA"]
+    documents, stderr, deciding, smallest, needed = cells(table, "paired")["TruthfulQA"]
     assert documents == 500
     said = "TruthfulQA: the two runs differ too little to say (fewer than 10 changes)"
     assert (said in table.notes) == (flips < 10)
-    assert [cell is None for cell in (stderr, smallest, needed)] == [flips < 10] * 3
-    assert cells(table, "unpaired")["TruthfulQA"][2] is not None
+    assert [cell is None for cell in (stderr, deciding, smallest, needed)] == [flips < 10] * 4
+    assert cells(table, "unpaired")["TruthfulQA"][3] is not None
 
 
 def test_a_passage_that_flips_is_one_change_and_noise_of_graded_scores_none(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_passage_that_flips_is_one_change_and_noise_of_graded_scores_none(tmp_
         values = [0.5 + moved if i < 450 or name == "noise" else 0.5 for i in range(500)]
         write_values(tmp_path / name / "b", {"truthfulqa_mc": values}, passages if name == "passages" else None)
         table = run_power([tmp_path / name / "a", tmp_path / name / "b"], [], **POWER)  # type: ignore[arg-type]
-        assert cells(table, "paired")["TruthfulQA"][2] is None
+        assert cells(table, "paired")["TruthfulQA"][3] is None
 
 
 @pytest.mark.parametrize("lost", [[1] * 12, [10] * 12 + [0] * 3, [10, 9] * 7, [20] * 15 + [0] * 30], ids=len)
@@ -184,9 +185,14 @@ def test_the_error_beside_a_smallest_change_is_the_one_that_it_is_made_of(lost: 
     after = [float(question >= number) for number in lost for question in range(20)]
     write_values(tmp_path / "b", {"truthfulqa_mc": after}, keys)
     table = run_power([tmp_path / "a", tmp_path / "b"], [], **POWER)  # type: ignore[arg-type]
-    _, stderr, smallest = cells(table, "paired")["TruthfulQA"]
+    _, stderr, deciding, smallest = cells(table, "paired")["TruthfulQA"]
     # A z-test needs 1.96 + 0.84 errors for 80 %.
-    assert 2.8 * float(str(stderr)) == pytest.approx(float(str(smallest)), rel=0.3)
+    assert 2.8 * float(str(deciding)) == pytest.approx(float(str(smallest)), rel=0.3)
+    # The stderr is that of the passages' mean loss, whatever decides; of passages that moved alike there is none.
+    spread = 100 * stats.sem([number / 20 for number in lost])
+    assert (stderr is None) if spread < 0.005 else float(str(stderr)) == pytest.approx(spread, abs=0.006)
+    said = "TruthfulQA: passages or changes are few, so the interval is wider than the stderr alone would have it"
+    assert any(note.startswith(said) for note in table.notes) == (stderr != deciding)
 
 
 def test_the_changes_that_were_measured_are_a_sample(tmp_path: Path) -> None:
@@ -209,10 +215,11 @@ def test_power_of_two_runs_of_a_part_of_a_suite_is_that_of_the_tasks_that_both_h
         {"boolq": flipped(boolq, 0.05, 0.05, 1), "piqa": flipped(piqa, 0.1, 0.1, 1), "arc_easy": draw(30, 0.5, 4)},
     )
     table = run_power([tmp_path / "a", tmp_path / "b"], [], **POWER)  # type: ignore[arg-type]
-    ((title, kind, documents, stderr, smallest),) = table.rows
+    ((title, kind, documents, stderr, deciding, smallest),) = table.rows
     assert (title, kind, documents) == ("GPT4All (2 of 7 tasks)", "paired", 500)
     # Each task weighs one half; a task's variance is its share of flips over its documents.
     assert float(str(stderr)) == pytest.approx(100 * math.sqrt(0.1 / 400 / 4 + 0.2 / 100 / 4), rel=0.1)
+    assert deciding == stderr
     assert 2.8 * float(str(stderr)) == pytest.approx(float(str(smallest)), rel=0.1)
     notes = "\n".join(table.notes)
     assert "left out, because a run has no score of any task: TruthfulQA" in notes

@@ -6,6 +6,7 @@ The right values are those that stand in the files, read here by json alone.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -13,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
@@ -362,3 +364,43 @@ def test_the_command_that_explain_names_for_two_runs_works() -> None:
     named = re.search(r"`evalkit (compare [^`]+)` says", text)
     assert named is not None
     assert cli(*named[1].split())[0] == 0
+
+
+def test_samples_packed_by_gzip_are_read_as_they_are(tmp_path: Path) -> None:
+    shutil.copytree(A, tmp_path / "a")
+    for file in sorted(tmp_path.rglob("samples_*.jsonl")):
+        Path(f"{file}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert [msgspec.to_builtins(s) for s in read_samples(tmp_path / "a")] == [
+        msgspec.to_builtins(s) for s in read_samples(A)
+    ]
+    code, text = cli("compare", tmp_path / "a", B)
+    assert (code, "TruthfulQA" in text) == (0, True)
+    # Beside the file that was packed, it is not a second one; a cut one is named.
+    (whole_one,) = A.rglob("samples_openbookqa_*.jsonl")
+    (packed,) = tmp_path.rglob("samples_openbookqa_*.gz")
+    shutil.copy(whole_one, packed.with_suffix(""))
+    assert cli("compare", tmp_path / "a", A)[0] == 0
+    packed.with_suffix("").unlink()
+    packed.write_bytes(packed.read_bytes()[:-20])
+    code, text = cli("compare", tmp_path / "a", B)
+    assert (code, f"{packed}: damaged, not whole as gzip" in text) == (2, True)
+
+
+@pytest.mark.parametrize("tasks", ["truthfulqa_mc2", "*"])
+def test_samples_packed_otherwise_are_named_not_lost(tasks: str, tmp_path: Path) -> None:
+    shutil.copytree(A, tmp_path / "a")
+    for file in sorted(tmp_path.rglob(f"samples_{tasks}_*.jsonl")):
+        file.rename(f"{file}.zst")
+    code, text = cli("compare", tmp_path / "a", B)
+    (named,) = re.findall(r"error: (\S+): packed in a form that is not read; unpack it there, or pack it by gzip", text)
+    assert (code, Path(named).is_file(), named.endswith(".jsonl.zst")) == (2, True, True)
+    assert cli("report", tmp_path / "a")[0] == 0
+
+
+def test_half_of_truthfulqas_samples_is_named_by_the_metric_that_is_lost(tmp_path: Path) -> None:
+    shutil.copytree(A, tmp_path / "a")
+    (lost,) = tmp_path.rglob("samples_truthfulqa_mc2_*.jsonl")
+    lost.unlink()
+    code, text = cli("compare", tmp_path / "a", B)
+    assert (code, "truthfulqa_mc: no samples file has its mc2; copy all of them again" in text) == (2, True)
