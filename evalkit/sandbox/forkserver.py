@@ -13,11 +13,11 @@ import fcntl
 import gc
 import importlib
 import os
-import socket
 import struct
 import sys
 
 from . import kernel
+from .sockets import MSG_WAITALL, Socket, receive_fds
 from .wire import frame_length
 
 ANSWER = struct.Struct("<i")  # the process, or the error with a minus
@@ -38,13 +38,13 @@ def main() -> None:
     module = importlib.import_module(f".{kind}", __package__)
     module.load()
     sys.dont_write_bytecode = True  # not before: else each start compiles these modules
-    control = socket.socket(fileno=os.dup(0))
+    control = Socket(fileno=os.dup(0))
     gc.freeze()
     while True:
-        header, fds, _, _ = socket.recv_fds(control, 4, MAX_FDS)
+        header, fds = receive_fds(control, 4, MAX_FDS)
         if not header:
             return
-        text = control.recv(frame_length(header), socket.MSG_WAITALL)
+        text = control.recv(frame_length(header), MSG_WAITALL)
         try:
             answer = pid = kernel.fork_beside()
         except OSError as error:

@@ -14,7 +14,6 @@ import os
 import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 
 _NOT_READABLE = {"site-packages", "dist-packages"}
 # Modules that do something when imported (open a browser, print, start a window) or are the interpreter's own tests.
@@ -53,7 +52,7 @@ class _PackageFinder:
             return None
         folder = self.folders[fullname]
         return importlib.util.spec_from_file_location(
-            fullname, Path(folder, "__init__.py"), submodule_search_locations=[folder]
+            fullname, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
         )
 
 
@@ -61,7 +60,7 @@ def allow_packages(folders: Mapping[str, str]) -> list[str]:
     """Make packages (name -> folder) importable; return what must be readable for it."""
     sys.meta_path.append(_PackageFinder(folders))
     beside = [f"{folder}.libs" for folder in folders.values()]  # where wheels keep their shared libraries
-    return [*folders.values(), *(folder for folder in beside if Path(folder).is_dir())]
+    return [*folders.values(), *(folder for folder in beside if os.path.isdir(folder))]
 
 
 def standard_library() -> list[str]:
@@ -72,13 +71,13 @@ def standard_library() -> list[str]:
     """
     importlib.util.find_spec("a_name_that_no_folder_has")
     readable = ["/etc/ld.so.cache", "/dev/urandom", "/dev/null", *TIME_ZONES]
-    for folder in map(Path, sys.path):
-        if str(folder) in readable:
+    for folder in map(os.path.normpath, sys.path):
+        if folder in readable:
             continue  # with all below: fewer rules, which every program's wall is made of
-        if folder.is_dir():
-            readable += [f"{folder}/{name}" for name in os.listdir(folder) if name not in _NOT_READABLE]  # noqa: PTH208
-        elif folder.exists():
-            readable.append(str(folder))
+        if os.path.isdir(folder):
+            readable += [f"{folder}/{name}" for name in os.listdir(folder) if name not in _NOT_READABLE]
+        elif os.path.exists(folder):
+            readable.append(folder)
     return readable
 
 
@@ -91,7 +90,7 @@ def extension_libraries(folders: Iterable[str]) -> list[str]:
     pid = os.fork()
     if pid == 0:
         try:
-            own = [*map(Path, sys.path), *map(Path, folders)]
+            own = [*map(os.path.normpath, sys.path), *map(os.path.normpath, folders)]
             suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
             for place, root in enumerate(own):
                 for folder, below, files in os.walk(root):
@@ -101,7 +100,8 @@ def extension_libraries(folders: Iterable[str]) -> list[str]:
                         if name.endswith(suffixes):
                             with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it
                                 ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
-            lines = Path("/proc/self/maps").read_text().splitlines()
+            with open("/proc/self/maps", encoding="utf-8") as file:
+                lines = file.read().splitlines()
             paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
             inside = tuple(f"{folder}/" for folder in own)
             os.write(write, "\n".join(sorted(path for path in paths if not path.startswith(inside))).encode())
@@ -109,7 +109,7 @@ def extension_libraries(folders: Iterable[str]) -> list[str]:
             os._exit(0)
     os.close(write)
     with os.fdopen(read) as names:
-        libraries = [name for name in names.read().split("\n") if ".so" in Path(name).name]
+        libraries = [name for name in names.read().split("\n") if ".so" in os.path.basename(name)]
     os.waitpid(pid, 0)
     return libraries
 
