@@ -17,6 +17,7 @@ import struct
 import sys
 
 from . import kernel
+from .packages import library_search
 from .sockets import MSG_WAITALL, Socket, receive_fds
 from .wire import frame_length
 
@@ -27,16 +28,19 @@ _HIGH_FD = 16  # above all that are in use
 
 
 def main() -> None:
-    """Entry point; the arguments are the kind, "nursery" or "tester", and the process that asks."""
-    kind, parent = sys.argv[1:]
+    """Entry point; the arguments are the kind, "nursery" or "tester", the process that asks, the packages' folders."""
+    kind, parent, *folders = sys.argv[1:]
     kernel.start_afresh()
     kernel.die_with_parent()
     if os.getppid() != int(parent):
         return
     kernel.set_name(b"evalkit-forks")
     kernel.be_killed_first()
+    search = library_search(tuple(folders)) if kind == "nursery" else None
     module = importlib.import_module(f".{kind}", __package__)
     module.load()
+    if search is not None:
+        search.found()
     sys.dont_write_bytecode = True  # not before: else each start compiles these modules
     control = Socket(fileno=os.dup(0))
     gc.freeze()

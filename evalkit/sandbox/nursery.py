@@ -25,7 +25,7 @@ from . import kernel
 from .candidate import serve
 from .interpreter import ENVIRONMENT, prepare_builtins, prepare_sealed, prepare_streams
 from .lacking import stop_at_imports
-from .packages import allow_packages, extension_libraries, preload_everything, standard_library
+from .packages import allow_packages, library_search, preload_everything, standard_library
 from .probe import probe
 from .semaphores import prepare_semaphores
 from .sockets import MSG_WAITALL, Socket, receive_fds
@@ -295,7 +295,7 @@ def main() -> None:
     else:
         libraries = settings["libraries"]
         if libraries is None:
-            libraries = extension_libraries(packages)
+            libraries = library_search(tuple(settings["packages"].values())).found()
         settings["libraries"] = libraries
         os.chdir(WORKPLACE)
         walls.find_kernel_walls([*standard_library(), *packages, *libraries, WORKPLACE])

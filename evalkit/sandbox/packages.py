@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.machinery
 import importlib.util
 import os
 import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from . import kernel
 
 _NOT_READABLE = {"site-packages", "dist-packages"}
 # Modules that do something when imported (open a browser, print, start a window) or are the interpreter's own tests.
@@ -81,37 +84,59 @@ def standard_library() -> list[str]:
     return readable
 
 
-def extension_libraries(folders: Iterable[str]) -> list[str]:
-    """The shared libraries that extension modules of the standard library and of packages need from the system.
+class LibrarySearch:
+    """Finds the shared libraries that extension modules of the standard library and of packages need from the system.
 
-    A child loads all extension modules, without running them, and looks at its own memory map (proc(5)).
+    A child loads all extension modules, without running them, and looks at its own memory map (proc(5)); this process
+    can do something else meanwhile.
+
+    Args:
+        folders: of the packages.
     """
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            own = [*map(os.path.normpath, sys.path), *map(os.path.normpath, folders)]
-            suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-            for place, root in enumerate(own):
-                for folder, below, files in os.walk(root):
-                    if place < len(sys.path):
-                        below.clear()  # folders of packages are looked through, those of the search path not
-                    for name in files:
-                        if name.endswith(suffixes):
-                            with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it
-                                ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
-            with open("/proc/self/maps", encoding="utf-8") as file:
-                lines = file.read().splitlines()
-            paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
-            inside = tuple(f"{folder}/" for folder in own)
-            os.write(write, "\n".join(sorted(path for path in paths if not path.startswith(inside))).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as names:
-        libraries = [name for name in names.read().split("\n") if ".so" in os.path.basename(name)]
-    os.waitpid(pid, 0)
-    return libraries
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self._own = [*map(os.path.normpath, sys.path), *map(os.path.normpath, folders)]
+        self._names: list[str] | None = None
+        self._read, write = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                kernel.die_with_parent()
+                os.environ["OPENBLAS_NUM_THREADS"] = "1"
+                os.write(write, "\n".join(self._mapped()).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+
+    def _mapped(self) -> list[str]:
+        """In the child: what is in its memory once all extension modules are."""
+        suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+        for place, root in enumerate(self._own):
+            for folder, below, files in os.walk(root):
+                if place < len(sys.path):
+                    below.clear()  # folders of packages are looked through, those of the search path not
+                for name in files:
+                    if name.endswith(suffixes):
+                        with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it
+                            ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
+        with open("/proc/self/maps", encoding="utf-8") as file:
+            paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in file if "/" in line}
+        inside = tuple(folder + end for folder in self._own for end in ("/", ".libs/"))  # see allow_packages
+        return sorted(path for path in paths if not path.startswith(inside))
+
+    def found(self) -> list[str]:
+        """Wait for the child, the first time; the libraries' paths."""
+        if self._names is None:
+            with os.fdopen(self._read) as names:
+                self._names = [name for name in names.read().split("\n") if ".so" in os.path.basename(name)]
+            os.waitpid(self._pid, 0)
+        return self._names
+
+
+@functools.cache
+def library_search(folders: tuple[str, ...]) -> LibrarySearch:
+    """Begin a search, or go on with the one that a fork server began."""
+    return LibrarySearch(folders)
 
 
 def _import_with_submodules(name: str) -> None:

@@ -116,7 +116,9 @@ def spawn(
 
 def fork_servers() -> ForkServers:
     """Where the processes of several workers are forked from."""
-    return ForkServers(lambda module, arguments, control: spawn(module, arguments, control, quiet=True))
+    return ForkServers(
+        lambda module, arguments, control: spawn(module, arguments, control, quiet=True), [*packages().values()]
+    )
 
 
 class StoppedError(TimeoutError):
