@@ -35,6 +35,7 @@ from .stock import NotHereError
 from .wire import CHECK_NAME, END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
 TELLING_SHARE = 0.2  # of the time limit: so often, and of so much more, the tester is told what crossing has taken
+MAX_READ_ASIDE = 8_000  # characters of a program that are looked at while it is loaded, on its time
 DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
 TEST_NAME = "<tests>"
 PROMPT_NAME = "<prompt>"
@@ -45,21 +46,19 @@ _DECORATED = re.compile(r"^@[^\n]*\n\s*\Z", re.MULTILINE)
 _DEFINITION = re.compile(r"\s*^(?:def|class|async def|@)\b", re.MULTILINE)
 
 
-class Texts(NamedTuple):
-    """Prompt and tests of a problem."""
+class Prompt(NamedTuple):
+    """The prompt of a problem, whose helpers and imports tests use."""
 
-    prompt: CodeType
-    """Its helpers and imports are used by tests."""
-    test: CodeType
+    code: CodeType
     names: tuple[str, ...]
-    """Those that the prompt defines."""
+    """Those that it defines."""
     last: str
-    """The function or class that the prompt ends in, "" where it ends in something else."""
+    """The function or class that it ends in, "" where it ends in something else."""
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(prompt: str, test: str) -> Texts:
-    """What tests and their prompt come to; raises :class:`Fault`."""
+def compiled_prompt(prompt: str) -> Prompt:
+    """What a prompt comes to; of prose, or an open one, tests can use nothing."""
     lines = prompt.rstrip().split("\n")
     for text in (
         prompt,
@@ -67,33 +66,35 @@ def compiled(prompt: str, test: str) -> Texts:
         *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1)),
     ):
         try:
-            prompt_code = compile_alike(text, PROMPT_NAME)
+            code = compile_alike(text, PROMPT_NAME)
             last = ast.parse(text).body[-1:]
             break
         except (SyntaxError, ValueError):
             continue
     else:
-        prompt_code, last = (
-            compile("", PROMPT_NAME, "exec"),
-            [],
-        )  # prose, or an open prompt: the tests can use nothing of it
-    try:
-        test_code = compile_alike(test, TEST_NAME)
-    except (SyntaxError, ValueError) as error:
-        raise Fault(f"the tests are not Python: {error}") from None
+        code, last = compile("", PROMPT_NAME, "exec"), []
     names = re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE)
     ends_in = (
         last[0].name if last and isinstance(last[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else ""
     )
-    return Texts(prompt_code, test_code, tuple(names), ends_in)
+    return Prompt(code, tuple(names), ends_in)
+
+
+@functools.lru_cache(maxsize=512)
+def compiled_test(test: str) -> CodeType:
+    """The byte code of tests; raises :class:`Fault`."""
+    try:
+        return compile_alike(test, TEST_NAME)
+    except (SyntaxError, ValueError) as error:
+        raise Fault(f"the tests are not Python: {error}") from None
 
 
 def own_definitions(job: dict[str, Any]) -> set[str]:
     """Names that the prompt only begins to define, so that the tests ask the program for them: the entry's, and what
     the completion goes on with."""
-    texts, entry = compiled(job["prompt"], job["test"]), _entry(job)
-    continued = {texts.last} if texts.last and goes_on(job["prompt"], job["completion"]) else set()
-    return continued | ({entry.first} if entry.is_name else {entry.first} & {*texts.names})
+    prompt, entry = compiled_prompt(job["prompt"]), _entry(job)
+    continued = {prompt.last} if prompt.last and goes_on(job["prompt"], job["completion"]) else set()
+    return continued | ({entry.first} if entry.is_name else {entry.first} & {*prompt.names})
 
 
 def _entry(job: dict[str, Any]) -> Entry:
@@ -111,7 +112,7 @@ def run_tests(job: dict[str, Any], session: CandidateSession, *, has_entry: bool
     Args:
         has_entry: the entry is a name, of something that the program has and that can be called.
     """
-    prompt, test, names, _ = compiled(job["prompt"], job["test"])
+    (prompt, names, _), test = compiled_prompt(job["prompt"]), compiled_test(job["test"])
     entry, asked = _entry(job), own_definitions(job)
     namespace = Namespace(session, {"check", *names})
     namespace["__builtins__"] = builtins
@@ -176,15 +177,15 @@ def test_line(error: BaseException, test: str) -> str:
 def _note_settings(notes: dict[str, None], job: dict[str, Any], text: str, what: str = "") -> None:
     """Name the settings that a verdict may rest on."""
     with contextlib.suppress(Exception):  # whatever the tests have made of this interpreter
-        for setting in settings_of(compiled(job["prompt"], job["test"]).test, text):
+        for setting in settings_of(compiled_test(job["test"]), text):
             notes.setdefault(setting + what)
 
 
 def _note_defined_anew(notes: dict[str, None], job: dict[str, Any]) -> None:
     """Name what the tests have of the prompt, which the completion replaces."""
     with contextlib.suppress(Exception):
-        texts = compiled(job["prompt"], job["test"])
-        replaced = frozenset(texts.prompt.co_names) & names_in(texts.test) - own_definitions(job)
+        used = names_in(compiled_test(job["test"]))
+        replaced = frozenset(compiled_prompt(job["prompt"]).code.co_names) & used - own_definitions(job)
         for name in defined_anew(replaced, job["completion"]):
             notes.setdefault(f"{name} of the completion, for the tests have the prompt's")
 
@@ -210,6 +211,8 @@ class Judge:
             self._schedstat = -1
         self._used = self._waited_at_start = self._crossing = self._told = self._bound = 0.0
         self._limit = 1.0
+        self._has_plain_texts: bool | None = None
+        """Of the sample in hand; None: not looked at."""
         self._tell: Callable[[dict[str, float]], None] = lambda _: None
         signal.signal(signal.SIGALRM, self._on_alarm)
 
@@ -222,7 +225,7 @@ class Judge:
             tell: meanwhile told that the candidate is up, ``{"up": True}``, after which nothing that ends the sample is
                 the processes' fault; and of the seconds that crossing has taken, ``{"more": seconds}``.
         """
-        before = self._waited()
+        before, self._has_plain_texts = self._waited(), None
         self._used, self._waited_at_start, self._crossing, self._told, self._tell = 0.0, before, 0.0, 0.0, tell
         self._limit = job["bound_seconds"] - WALL_SLACK_SECONDS
         channel.open()
@@ -253,7 +256,14 @@ class Judge:
 
     def _is_plain(self, job: dict[str, Any]) -> bool:
         """Whether the sample in hand needs no second opinion."""
-        if job["plain_tests"] is None or self.session is None or not self.session.is_plain:
+        if self.session is None or not self.session.is_plain:
+            return False
+        return self._are_plain(job) if self._has_plain_texts is None else self._has_plain_texts
+
+    @staticmethod
+    def _are_plain(job: dict[str, Any]) -> bool:
+        """Whether the texts of tests and program are such that it needs none."""
+        if job["plain_tests"] is None:
             return False
         names, has_many = job["plain_tests"]
         tests = PlainTests(frozenset(names), has_many)
@@ -360,13 +370,15 @@ class Judge:
         if up != {"up": True}:
             raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
 
-    @staticmethod
-    def _load_program(job: dict[str, Any], channel: Channel, program: str, session: CandidateSession) -> bool:
+    def _load_program(self, job: dict[str, Any], channel: Channel, program: str, session: CandidateSession) -> bool:
         """Have the program run; whether it has an entry of that name, which can be called."""
         asked, entry = own_definitions(job), _entry(job)
-        names = [name for name in compiled(job["prompt"], job["test"]).names if name not in asked]
+        names = [name for name in compiled_prompt(job["prompt"]).names if name not in asked]
         entry_name = entry.first if entry.is_name else ""
         channel.send({"program": program, "entry_point": entry_name, "classes": names})
+        compiled_test(job["test"])  # now, while the program is loaded, as what follows
+        if len(program) <= MAX_READ_ASIDE:
+            self._has_plain_texts = self._are_plain(job)
         ready = channel.receive()
         if "malformed" in ready:
             raise Malformed(str(ready["malformed"])[:500])
@@ -379,7 +391,7 @@ class Judge:
     @staticmethod
     def _run_whole(job: dict[str, Any], channel: Channel) -> None:
         """Have the candidate run program and tests together; returns where it says that they ran to their end."""
-        channel.send({"whole": whole_program(job, compiled(job["prompt"], job["test"]).test)})
+        channel.send({"whole": whole_program(job, compiled_test(job["test"]))})
         ended = channel.receive()
         if ended != {"finished": True}:
             raise FailedWhole(str(ended.get("failed"))[:800])

@@ -23,7 +23,7 @@ from typing import Any
 from . import kernel
 from .channel import Channel, Fault
 from .interpreter import prepare_builtins
-from .judge import Judge, Lost, compiled
+from .judge import Judge, Lost, compiled_prompt, compiled_test
 from .judge_process import NO_REPORT, WRITTEN, DiedError, JudgeProcess
 from .judge_walls import JudgeWalls
 from .plain import plain_tests
@@ -109,7 +109,8 @@ class Tester:
             job["plain_tests"] = tests and [sorted(tests.names), tests.has_many]
         if not stays:
             with contextlib.suppress(Fault):  # then the judge says so
-                compiled(job["prompt"], job["test"])
+                compiled_prompt(job["prompt"])
+                compiled_test(job["test"])
         try:
             judge = self.staying if stays else None
             if judge is None:
