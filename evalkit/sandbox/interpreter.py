@@ -134,14 +134,19 @@ def compile_alike(text: str, name: str) -> CodeType:
     :raises SyntaxError, ValueError, RecursionError, OverflowError: as ``compile``.
     """
     code = compile(text, name, "exec", dont_inherit=True)
+    return compile(text, name, "exec", dont_inherit=True) if holds_set(code) else code
+
+
+def holds_set(code: CodeType) -> bool:
+    """Whether a set is among the constants of byte code."""
     todo: list[Any] = [code]
     while todo:
         for constant in todo.pop().co_consts:
             if isinstance(constant, CodeType):
                 todo.append(constant)
             elif isinstance(constant, frozenset):
-                return compile(text, name, "exec", dont_inherit=True)
-    return code
+                return True
+    return False
 
 
 def prepare_builtins() -> None:

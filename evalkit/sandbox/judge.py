@@ -11,11 +11,14 @@ import ast
 import builtins
 import contextlib
 import functools
+import marshal
 import os
 import re
 import reprlib
 import signal
 import sys
+import warnings
+from binascii import b2a_base64
 from collections.abc import Callable
 from os import pread  # these names, and the next, are ours, whatever the tests make of the modules
 from signal import ITIMER_REAL, setitimer
@@ -26,16 +29,17 @@ from typing import Any, NamedTuple
 from .calls import CandidateSession
 from .channel import Channel, FailedWhole, Fault, Gone, Lacking, Malformed, TimeIsUp, Uncrossed
 from .entry import Entry, defined_anew, entry_of, goes_on
-from .interpreter import compile_alike
+from .interpreter import compile_alike, holds_set
 from .one_process import whole_program
 from .plain import PlainTests, is_plain
 from .proxy import CallNamespace, Namespace, Proxy
 from .settings import names_in, settings_of
 from .stock import NotHereError
+from .talking import PROGRAM_NAME
 from .wire import CHECK_NAME, END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
 TELLING_SHARE = 0.2  # of the time limit: so often, and of so much more, the tester is told what crossing has taken
-MAX_READ_ASIDE = 8_000  # characters of a program that are looked at while it is loaded, on its time
+MAX_READ_ASIDE = 8_000  # characters of a program that is compiled, and looked at, while its process is made
 DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
 TEST_NAME = "<tests>"
 PROMPT_NAME = "<prompt>"
@@ -87,6 +91,23 @@ def compiled_test(test: str) -> CodeType:
         return compile_alike(test, TEST_NAME)
     except (SyntaxError, ValueError) as error:
         raise Fault(f"the tests are not Python: {error}") from None
+
+
+def packed(program: str) -> str | None:
+    """A program's byte code, for its candidate, which would compile it later and in memory of its own.
+
+    None where that is to compile it: a long text, one whose compilation fails, or warns, which its output tells, and
+    one with a set among its constants, whose order would be another one.
+    """
+    if len(program) > MAX_READ_ASIDE:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            code = compile(program, PROGRAM_NAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError, Warning):
+        return None
+    return None if holds_set(code) else b2a_base64(marshal.dumps(code), newline=False).decode("ascii")
 
 
 def own_definitions(job: dict[str, Any]) -> set[str]:
@@ -313,6 +334,7 @@ class Judge:
             try:
                 self._bound = monotonic() + job["bound_seconds"]
                 setitimer(ITIMER_REAL, TELLING_SHARE * self._limit)
+                code = None if job["in_one_process"] else packed(program)
                 self._start_candidate(channel)
                 self._tell({"up": True})
                 begun, self._waited_at_start = monotonic(), self._waited()
@@ -320,7 +342,7 @@ class Judge:
                     if job["in_one_process"]:
                         self._run_whole(job, channel)
                         return "passed", "", KILL
-                    has_entry = self._load_program(job, channel, program, session)
+                    has_entry = self._load_program(job, channel, program, code, session)
                     run_tests(job, session, has_entry=has_entry)
                 finally:
                     self._used = monotonic() - begun
@@ -370,12 +392,15 @@ class Judge:
         if up != {"up": True}:
             raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
 
-    def _load_program(self, job: dict[str, Any], channel: Channel, program: str, session: CandidateSession) -> bool:
-        """Have the program run; whether it has an entry of that name, which can be called."""
+    def _load_program(
+        self, job: dict[str, Any], channel: Channel, program: str, code: str | None, session: CandidateSession
+    ) -> bool:
+        """Have the program run, or its byte code; whether it has an entry of that name, which can be called."""
         asked, entry = own_definitions(job), _entry(job)
         names = [name for name in compiled_prompt(job["prompt"]).names if name not in asked]
         entry_name = entry.first if entry.is_name else ""
-        channel.send({"program": program, "entry_point": entry_name, "classes": names})
+        what = {"program": program} if code is None else {"code": code}
+        channel.send({**what, "entry_point": entry_name, "classes": names})
         compiled_test(job["test"])  # now, while the program is loaded, as what follows
         if len(program) <= MAX_READ_ASIDE:
             self._has_plain_texts = self._are_plain(job)
