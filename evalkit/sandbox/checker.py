@@ -36,7 +36,7 @@ from evalkit.sandbox.outcomes import (
 )
 from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.verdict import Problem, Verdict
-from evalkit.sandbox.worker import Level, Worker, WorkerDiedError, WorkerSettings, fork_servers
+from evalkit.sandbox.worker import NO_LEVEL, Worker, WorkerDiedError, WorkerSettings, fork_servers
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -61,6 +61,7 @@ class _Start:
     def __init__(self) -> None:
         self.is_over = threading.Event()
         self.error: BaseException | None = None
+        self.level = NO_LEVEL
 
     def end(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -70,8 +71,8 @@ class _Start:
 class Checker:
     """Runs model-written programs so that they can harm nothing and fake nothing.
 
-    Use as a context manager. At entry the first worker starts and its walls are tried, then the others do so while
-    samples are checked; no sample runs in a worker before that one's walls are proved.
+    Use as a context manager. At entry all workers start; it is over when the first one's walls are proved, and no
+    sample runs in a worker before that one's are.
 
     Args:
         isolation: "require" refuses to start unless every wall is proved; "best" runs with what there is and says so in
@@ -111,7 +112,7 @@ class Checker:
         self._servers = fork_servers()
         self._closing = threading.Event()
         self._ignores_children = False
-        self.level = Level((), {}, (), ())
+        self.level = NO_LEVEL
         """The walls of the first worker (each verdict names those of its own)."""
         self._starting: list[_Start] = []
 
@@ -141,13 +142,13 @@ class Checker:
                     start.end(error)
                 else:
                     self._threads.append(thread)
-                if number == 0:
-                    from concurrent.futures import Future  # noqa: F401 - while the worker starts: submit() needs it
+            from concurrent.futures import Future  # noqa: F401 - while the workers start: submit() needs it
 
-                    start.is_over.wait()  # the others are spared a start that cannot succeed
-                    if start.error is not None:
-                        raise start.error
-                    self.level = self._workers[0].level
+            first = self._starting[0]
+            first.is_over.wait()
+            if first.error is not None:
+                raise first.error
+            self.level = first.level
         except (OSError, RuntimeError) as error:
             self.close()
             raise SandboxError(
@@ -270,6 +271,7 @@ class Checker:
             except BaseException as error:
                 start.end(error)
                 return
+            start.level = worker.level
             start.end()
             lost_in_a_row = 0
             while (job := self._queue.get()) is not None:

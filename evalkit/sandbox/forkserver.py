@@ -13,11 +13,12 @@ import fcntl
 import gc
 import importlib
 import os
-import socket
 import struct
 import sys
 
 from . import kernel
+from .packages import library_search
+from .sockets import MSG_WAITALL, Socket, receive_fds
 from .wire import frame_length
 
 ANSWER = struct.Struct("<i")  # the process, or the error with a minus
@@ -27,24 +28,27 @@ _HIGH_FD = 16  # above all that are in use
 
 
 def main() -> None:
-    """Entry point; the arguments are the kind, "nursery" or "tester", and the process that asks."""
-    kind, parent = sys.argv[1:]
+    """Entry point; the arguments are the kind, "nursery" or "tester", the process that asks, the packages' folders."""
+    kind, parent, *folders = sys.argv[1:]
     kernel.start_afresh()
     kernel.die_with_parent()
     if os.getppid() != int(parent):
         return
     kernel.set_name(b"evalkit-forks")
     kernel.be_killed_first()
+    search = library_search(tuple(folders)) if kind == "nursery" else None
     module = importlib.import_module(f".{kind}", __package__)
     module.load()
+    if search is not None:
+        search.found()
     sys.dont_write_bytecode = True  # not before: else each start compiles these modules
-    control = socket.socket(fileno=os.dup(0))
+    control = Socket(fileno=os.dup(0))
     gc.freeze()
     while True:
-        header, fds, _, _ = socket.recv_fds(control, 4, MAX_FDS)
+        header, fds = receive_fds(control, 4, MAX_FDS)
         if not header:
             return
-        text = control.recv(frame_length(header), socket.MSG_WAITALL)
+        text = control.recv(frame_length(header), MSG_WAITALL)
         try:
             answer = pid = kernel.fork_beside()
         except OSError as error:

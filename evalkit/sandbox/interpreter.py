@@ -11,7 +11,6 @@ import errno
 import functools
 import io
 import os
-import pathlib
 import sys
 from os import write  # ours, whatever a program makes of the module
 from types import CodeType
@@ -115,17 +114,12 @@ def _tell_missing(real: Any) -> Any:
     return act
 
 
-def _put_in_pathlib(**acts: Any) -> None:
-    """Python 3.10's ``pathlib`` keeps what ``io`` and ``os`` had when it was imported."""
-    accessor = getattr(pathlib, "_NormalAccessor", None)
-    for name, act in acts.items() if accessor else ():
-        setattr(accessor, name, staticmethod(act))
-
-
 def prepare_sealed() -> None:
-    """Give the nursery, where every open is refused, calls of ``os`` that tell what is missing from what is refused."""
+    """Give the nursery, where every open is refused, calls of ``os`` that tell what is missing from what is refused.
+
+    Before ``pathlib`` is loaded: in Python 3.10 it keeps what ``io`` and ``os`` had then.
+    """
     acts = {name: _tell_missing(getattr(os, name)) for name in ("listdir", "scandir")}
-    _put_in_pathlib(**acts)
     for name, act in {**acts, "open": _tell_missing(os.open)}.items():
         setattr(os, name, act)
 
@@ -140,14 +134,19 @@ def compile_alike(text: str, name: str) -> CodeType:
     :raises SyntaxError, ValueError, RecursionError, OverflowError: as ``compile``.
     """
     code = compile(text, name, "exec", dont_inherit=True)
+    return compile(text, name, "exec", dont_inherit=True) if holds_set(code) else code
+
+
+def holds_set(code: CodeType) -> bool:
+    """Whether a set is among the constants of byte code."""
     todo: list[Any] = [code]
     while todo:
         for constant in todo.pop().co_consts:
             if isinstance(constant, CodeType):
                 todo.append(constant)
             elif isinstance(constant, frozenset):
-                return compile(text, name, "exec", dont_inherit=True)
-    return code
+                return True
+    return False
 
 
 def prepare_builtins() -> None:
@@ -161,4 +160,3 @@ def prepare_builtins() -> None:
     builtins.license = _sitebuiltins._Printer("license", "See https://www.python.org/psf/license/")
     builtins.help = _sitebuiltins._Helper()
     builtins.open = io.open = _open_null(io.open)
-    _put_in_pathlib(open=io.open)

@@ -11,11 +11,14 @@ import ast
 import builtins
 import contextlib
 import functools
+import marshal
 import os
 import re
 import reprlib
 import signal
 import sys
+import warnings
+from binascii import b2a_base64
 from collections.abc import Callable
 from os import pread  # these names, and the next, are ours, whatever the tests make of the modules
 from signal import ITIMER_REAL, setitimer
@@ -26,15 +29,17 @@ from typing import Any, NamedTuple
 from .calls import CandidateSession
 from .channel import Channel, FailedWhole, Fault, Gone, Lacking, Malformed, TimeIsUp, Uncrossed
 from .entry import EntryPoint, defined_anew, entry_of, goes_on
-from .interpreter import compile_alike
+from .interpreter import compile_alike, holds_set
 from .one_process import whole_program
 from .plain import PlainTests, is_plain
 from .proxy import CallNamespace, Namespace, Proxy
 from .settings import names_in, settings_of
 from .stock import NotHereError
+from .talking import PROGRAM_NAME
 from .wire import CHECK_NAME, END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
 
 TELLING_SHARE = 0.2  # of the time limit: so often, and of so much more, the tester is told what crossing has taken
+MAX_READ_ASIDE = 8_000  # characters of a program that is compiled, and looked at, while its process is made
 DESCRIBING_SECONDS = 0.5  # for the text of an exception that ended the tests
 TEST_NAME = "<tests>"
 PROMPT_NAME = "<prompt>"
@@ -45,21 +50,19 @@ _DECORATED = re.compile(r"^@[^\n]*\n\s*\Z", re.MULTILINE)
 _DEFINITION = re.compile(r"\s*^(?:def|class|async def|@)\b", re.MULTILINE)
 
 
-class Texts(NamedTuple):
-    """Prompt and tests of a problem."""
+class Prompt(NamedTuple):
+    """The prompt of a problem, whose helpers and imports tests use."""
 
-    prompt: CodeType
-    """Its helpers and imports are used by tests."""
-    test: CodeType
+    code: CodeType
     names: tuple[str, ...]
-    """Those that the prompt defines."""
+    """Those that it defines."""
     last: str
-    """The function or class that the prompt ends in, "" where it ends in something else."""
+    """The function or class that it ends in, "" where it ends in something else."""
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(prompt: str, test: str) -> Texts:
-    """What tests and their prompt come to; raises :class:`Fault`."""
+def compiled_prompt(prompt: str) -> Prompt:
+    """What a prompt comes to; of prose, or an open one, tests can use nothing."""
     lines = prompt.rstrip().split("\n")
     for text in (
         prompt,
@@ -67,33 +70,52 @@ def compiled(prompt: str, test: str) -> Texts:
         *("\n".join(lines[:n]) for n in range(len(lines) - 1, 0, -1)),
     ):
         try:
-            prompt_code = compile_alike(text, PROMPT_NAME)
+            code = compile_alike(text, PROMPT_NAME)
             last = ast.parse(text).body[-1:]
             break
         except (SyntaxError, ValueError):
             continue
     else:
-        prompt_code, last = (
-            compile("", PROMPT_NAME, "exec"),
-            [],
-        )  # prose, or an open prompt: the tests can use nothing of it
-    try:
-        test_code = compile_alike(test, TEST_NAME)
-    except (SyntaxError, ValueError) as error:
-        raise Fault(f"the tests are not Python: {error}") from None
+        code, last = compile("", PROMPT_NAME, "exec"), []
     names = re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE)
     ends_in = (
         last[0].name if last and isinstance(last[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else ""
     )
-    return Texts(prompt_code, test_code, tuple(names), ends_in)
+    return Prompt(code, tuple(names), ends_in)
+
+
+@functools.lru_cache(maxsize=512)
+def compiled_test(test: str) -> CodeType:
+    """The byte code of tests; raises :class:`Fault`."""
+    try:
+        return compile_alike(test, TEST_NAME)
+    except (SyntaxError, ValueError) as error:
+        raise Fault(f"the tests are not Python: {error}") from None
+
+
+def packed(program: str) -> str | None:
+    """A program's byte code, for its candidate, which would compile it later and in memory of its own.
+
+    None where that is to compile it: a long text, one whose compilation fails, or warns, which its output tells, and
+    one with a set among its constants, whose order would be another one.
+    """
+    if len(program) > MAX_READ_ASIDE:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            code = compile(program, PROGRAM_NAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError, Warning):
+        return None
+    return None if holds_set(code) else b2a_base64(marshal.dumps(code), newline=False).decode("ascii")
 
 
 def own_definitions(job: dict[str, Any]) -> set[str]:
     """Names that the prompt only begins to define, so that the tests ask the program for them: the entry's, and what
     the completion goes on with."""
-    texts, entry = compiled(job["prompt"], job["test"]), _entry(job)
-    continued = {texts.last} if texts.last and goes_on(job["prompt"], job["completion"]) else set()
-    return continued | ({entry.first} if entry.is_name else {entry.first} & {*texts.names})
+    prompt, entry = compiled_prompt(job["prompt"]), _entry(job)
+    continued = {prompt.last} if prompt.last and goes_on(job["prompt"], job["completion"]) else set()
+    return continued | ({entry.first} if entry.is_name else {entry.first} & {*prompt.names})
 
 
 def _entry(job: dict[str, Any]) -> EntryPoint:
@@ -111,7 +133,7 @@ def run_tests(job: dict[str, Any], session: CandidateSession, *, has_entry: bool
     Args:
         has_entry: the entry is a name, of something that the program has and that can be called.
     """
-    prompt, test, names, _ = compiled(job["prompt"], job["test"])
+    (prompt, names, _), test = compiled_prompt(job["prompt"]), compiled_test(job["test"])
     entry, asked = _entry(job), own_definitions(job)
     namespace = Namespace(session, {"check", *names})
     namespace["__builtins__"] = builtins
@@ -176,15 +198,15 @@ def test_line(error: BaseException, test: str) -> str:
 def _note_settings(notes: dict[str, None], job: dict[str, Any], text: str, what: str = "") -> None:
     """Name the settings that a verdict may rest on."""
     with contextlib.suppress(Exception):  # whatever the tests have made of this interpreter
-        for setting in settings_of(compiled(job["prompt"], job["test"]).test, text):
+        for setting in settings_of(compiled_test(job["test"]), text):
             notes.setdefault(setting + what)
 
 
 def _note_defined_anew(notes: dict[str, None], job: dict[str, Any]) -> None:
     """Name what the tests have of the prompt, which the completion replaces."""
     with contextlib.suppress(Exception):
-        texts = compiled(job["prompt"], job["test"])
-        replaced = frozenset(texts.prompt.co_names) & names_in(texts.test) - own_definitions(job)
+        used = names_in(compiled_test(job["test"]))
+        replaced = frozenset(compiled_prompt(job["prompt"]).code.co_names) & used - own_definitions(job)
         for name in defined_anew(replaced, job["completion"]):
             notes.setdefault(f"{name} of the completion, for the tests have the prompt's")
 
@@ -210,6 +232,8 @@ class Judge:
             self._schedstat = -1
         self._used = self._waited_at_start = self._crossing = self._told = self._bound = 0.0
         self._limit = 1.0
+        self._has_plain_texts: bool | None = None
+        """Of the sample in hand; None: not looked at."""
         self._tell: Callable[[dict[str, float]], None] = lambda _: None
         signal.signal(signal.SIGALRM, self._on_alarm)
 
@@ -222,7 +246,7 @@ class Judge:
             tell: meanwhile told that the candidate is up, ``{"up": True}``, after which nothing that ends the sample is
                 the processes' fault; and of the seconds that crossing has taken, ``{"more": seconds}``.
         """
-        before = self._waited()
+        before, self._has_plain_texts = self._waited(), None
         self._used, self._waited_at_start, self._crossing, self._told, self._tell = 0.0, before, 0.0, 0.0, tell
         self._limit = job["bound_seconds"] - WALL_SLACK_SECONDS
         channel.open()
@@ -253,7 +277,14 @@ class Judge:
 
     def _is_plain(self, job: dict[str, Any]) -> bool:
         """Whether the sample in hand needs no second opinion."""
-        if job["plain_tests"] is None or self.session is None or not self.session.is_plain:
+        if self.session is None or not self.session.is_plain:
+            return False
+        return self._are_plain(job) if self._has_plain_texts is None else self._has_plain_texts
+
+    @staticmethod
+    def _are_plain(job: dict[str, Any]) -> bool:
+        """Whether the texts of tests and program are such that it needs none."""
+        if job["plain_tests"] is None:
             return False
         names, has_many = job["plain_tests"]
         tests = PlainTests(frozenset(names), has_many)
@@ -303,6 +334,7 @@ class Judge:
             try:
                 self._bound = monotonic() + job["bound_seconds"]
                 setitimer(ITIMER_REAL, TELLING_SHARE * self._limit)
+                code = None if job["in_one_process"] else packed(program)
                 self._start_candidate(channel)
                 self._tell({"up": True})
                 begun, self._waited_at_start = monotonic(), self._waited()
@@ -310,7 +342,7 @@ class Judge:
                     if job["in_one_process"]:
                         self._run_whole(job, channel)
                         return "passed", "", KILL
-                    has_entry = self._load_program(job, channel, program, session)
+                    has_entry = self._load_program(job, channel, program, code, session)
                     run_tests(job, session, has_entry=has_entry)
                 finally:
                     self._used = monotonic() - begun
@@ -360,13 +392,18 @@ class Judge:
         if up != {"up": True}:
             raise Lost(f"the walls could not be raised: {str(up.get('fault'))[:200]}")
 
-    @staticmethod
-    def _load_program(job: dict[str, Any], channel: Channel, program: str, session: CandidateSession) -> bool:
-        """Have the program run; whether it has an entry of that name, which can be called."""
+    def _load_program(
+        self, job: dict[str, Any], channel: Channel, program: str, code: str | None, session: CandidateSession
+    ) -> bool:
+        """Have the program run, or its byte code; whether it has an entry of that name, which can be called."""
         asked, entry = own_definitions(job), _entry(job)
-        names = [name for name in compiled(job["prompt"], job["test"]).names if name not in asked]
+        names = [name for name in compiled_prompt(job["prompt"]).names if name not in asked]
         entry_name = entry.first if entry.is_name else ""
-        channel.send({"program": program, "entry_point": entry_name, "classes": names})
+        what = {"program": program} if code is None else {"code": code}
+        channel.send({**what, "entry_point": entry_name, "classes": names})
+        compiled_test(job["test"])  # now, while the program is loaded, as what follows
+        if len(program) <= MAX_READ_ASIDE:
+            self._has_plain_texts = self._are_plain(job)
         ready = channel.receive()
         if "malformed" in ready:
             raise Malformed(str(ready["malformed"])[:500])
@@ -379,7 +416,7 @@ class Judge:
     @staticmethod
     def _run_whole(job: dict[str, Any], channel: Channel) -> None:
         """Have the candidate run program and tests together; returns where it says that they ran to their end."""
-        channel.send({"whole": whole_program(job, compiled(job["prompt"], job["test"]).test)})
+        channel.send({"whole": whole_program(job, compiled_test(job["test"]))})
         ended = channel.receive()
         if ended != {"finished": True}:
             raise FailedWhole(str(ended.get("failed"))[:800])

@@ -6,13 +6,13 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from . import kernel
 from .channel import Channel
+from .sockets import Socket, send_fds
 from .wire import END, KILL, NOT_JUDGED, frame, frame_length, parsed
 
 MAX_REPORT_BYTES = 4 << 20
@@ -32,7 +32,7 @@ class JudgeProcess:
     """A judge and the link to it, for one job that it was forked with, or for many that are sent to it. Mutable: what
     it has sent of its report."""
 
-    def __init__(self, pid: int, link: socket.socket) -> None:
+    def __init__(self, pid: int, link: Socket) -> None:
         self.pid = pid
         self.link = link
         self._data = b""
@@ -41,7 +41,7 @@ class JudgeProcess:
         """Send a job and the pipes to its candidate. What it does with them, its report tells."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             text = frame(job)
-            socket.send_fds(self.link, [text[:4]], list(channel.ours))
+            send_fds(self.link, text[:4], channel.ours)
             self.link.sendall(text[4:])
 
     def report(self, bound: float, more: Callable[[float], None], most: float) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class JudgeProcess:
     def _state(self) -> str:
         """The letter of its state: R runs or waits for a CPU, S sleeps, T is stopped."""
         try:
-            with open(f"/proc/{self.pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - pathlib is not loaded here
+            with open(f"/proc/{self.pid}/stat", encoding="utf-8") as file:
                 return file.read().rpartition(")")[2].split()[0]
         except (OSError, IndexError):
             return ""

@@ -30,7 +30,7 @@ class JudgeWalls:
         self._memory_bytes = max(settings["memory_bytes"] // 2, LEAST_MEMORY_BYTES)
         self._ruleset = -1
         self._filters = (b"", b"")
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else -1  # noqa: PTH110
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else -1
         for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
             resource.setrlimit(limit, (0, 0))
         readable = [*standard_library(), *allow_packages(settings["packages"]), *settings["libraries"]]

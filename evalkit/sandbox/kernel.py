@@ -20,7 +20,6 @@ import stat
 import struct
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -110,8 +109,8 @@ def start_afresh() -> None:
 
 def be_killed_first() -> None:
     """Under memory pressure this process and its children go before the evaluation, the largest first (proc(5))."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
 
 
 def set_name(name: bytes) -> None:
@@ -257,7 +256,7 @@ def is_dying(pid: int) -> bool:
             return True
         if not (state in b"ZX" or flags & _PF_EXITING):
             return False
-        others = [name for name in os.listdir(f"/proc/{pid}/task") if name != str(pid)]  # noqa: PTH208
+        others = [name for name in os.listdir(f"/proc/{pid}/task") if name != str(pid)]
     except (OSError, ValueError, IndexError):
         return False
     return all(map(functools.partial(_thread_is_dying, pid), others))
@@ -280,6 +279,6 @@ def _thread_is_dying(pid: int, thread: str) -> bool:
 
 
 def _state_and_flags(path: str) -> tuple[bytes, int]:
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded here
+    with open(path, "rb") as file:
         state, *fields = file.read().rpartition(b")")[2].split()
     return state, int(fields[5])

@@ -16,20 +16,19 @@ import math
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from . import kernel
 from .candidate import serve
 from .interpreter import ENVIRONMENT, prepare_builtins, prepare_sealed, prepare_streams
 from .lacking import stop_at_imports
-from .packages import allow_packages, extension_libraries, preload_everything, standard_library
+from .packages import allow_packages, library_search, preload_everything, standard_library
 from .probe import probe
 from .semaphores import prepare_semaphores
+from .sockets import MSG_WAITALL, Socket, receive_fds
 from .talking import send
 from .threads import COUNTING_MILLISECONDS
 from .walls import WallError, Walls, raise_cpu_limit
@@ -40,7 +39,7 @@ EXIT_GRACE_SECONDS = 0.1
 DYING_SECONDS = (
     10.0  # that a process which is ending anyway may take: the kernel frees a gigabyte of shared memory first
 )
-WORKPLACE = Path(__file__).parent / "workplace"
+WORKPLACE = os.path.join(os.path.dirname(__file__), "workplace")
 
 # Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
 KEPT_OUT_WHEN_OFF = frozenset(("caps", "nnp", "dumpable")).union(
@@ -54,7 +53,7 @@ PRELOADED = (
     *("copy", "operator", "contextlib", "time", "datetime"),
 )
 # The same where no file can be opened later; elsewhere the few that need it do not make every fork dearer.
-PRELOADED_SEALED = ("hashlib",)
+PRELOADED_SEALED = ("hashlib", "pathlib", "socket")
 
 
 def waited_seconds(pid: int) -> float:
@@ -92,7 +91,7 @@ def _start(walls: Walls, pipes: list[int], packages: Collection[str]) -> int:
         os._exit(0)
 
 
-def _poller(control: socket.socket, walls: Walls) -> Any:
+def _poller(control: Socket, walls: Walls) -> Any:
     """What :func:`_watch` waits for: the tester's word, and questions for more threads."""
     poller = select.poll()
     poller.register(control, select.POLLIN)
@@ -101,7 +100,7 @@ def _poller(control: socket.socket, walls: Walls) -> Any:
     return poller
 
 
-def _watch(control: socket.socket, pid: int, walls: Walls, poller: Any) -> tuple[bytes, bool, bool]:
+def _watch(control: Socket, pid: int, walls: Walls, poller: Any) -> tuple[bytes, bool, bool]:
     """Wait for the tester's word while holding the program to its CPU time and threads.
 
     Returns (the word, whether it was killed for its time, whether for its threads).
@@ -131,7 +130,7 @@ def _watch(control: socket.socket, pid: int, walls: Walls, poller: Any) -> tuple
         if control.fileno() in ready:
             if (word := control.recv(1)) != MORE:
                 return word, over, crowded
-            (more,) = SECONDS.unpack(control.recv(SECONDS.size, socket.MSG_WAITALL))
+            (more,) = SECONDS.unpack(control.recv(SECONDS.size, MSG_WAITALL))
             if "watch" not in walls.without:
                 limit = walls.timeout_seconds + more
             raise_cpu_limit(pid, walls.timeout_seconds + more)
@@ -203,10 +202,10 @@ def _family(pid: int, walls: Walls) -> list[int]:
 
 def _descendants(root: int) -> list[int]:
     parents = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
+                parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
     family, grown = {root}, True
     while grown:
         more = {pid for pid, parent in parents.items() if parent in family} - family
@@ -215,11 +214,11 @@ def _descendants(root: int) -> list[int]:
     return sorted(family - {root})
 
 
-def loop(control: socket.socket, walls: Walls, packages: Collection[str], *, off: bool) -> None:
+def loop(control: Socket, walls: Walls, packages: Collection[str], *, off: bool) -> None:
     """Fork, watch, end, one program after the other, until the tester is gone."""
     poller = _poller(control, walls)
     while True:
-        word, pipes, _, _ = socket.recv_fds(control, 1, 3)
+        word, pipes = receive_fds(control, 1, 3)
         if word != RUN:
             return
         try:
@@ -296,11 +295,11 @@ def main() -> None:
     else:
         libraries = settings["libraries"]
         if libraries is None:
-            libraries = extension_libraries(packages)
+            libraries = library_search(tuple(settings["packages"].values())).found()
         settings["libraries"] = libraries
         os.chdir(WORKPLACE)
-        walls.find_kernel_walls([*standard_library(), *packages, *libraries, str(WORKPLACE)])
-    control = socket.socket(fileno=os.dup(0))
+        walls.find_kernel_walls([*standard_library(), *packages, *libraries, WORKPLACE])
+    control = Socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)  # written to as well: it is what programs get for os.devnull
     os.dup2(null, 0)
     os.close(null)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.machinery
 import importlib.util
 import os
 import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+
+from . import kernel
 
 _NOT_READABLE = {"site-packages", "dist-packages"}
 # Modules that do something when imported (open a browser, print, start a window) or are the interpreter's own tests.
@@ -53,7 +55,7 @@ class _PackageFinder:
             return None
         folder = self.folders[fullname]
         return importlib.util.spec_from_file_location(
-            fullname, Path(folder, "__init__.py"), submodule_search_locations=[folder]
+            fullname, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
         )
 
 
@@ -61,7 +63,7 @@ def allow_packages(folders: Mapping[str, str]) -> list[str]:
     """Make packages (name -> folder) importable; return what must be readable for it."""
     sys.meta_path.append(_PackageFinder(folders))
     beside = [f"{folder}.libs" for folder in folders.values()]  # where wheels keep their shared libraries
-    return [*folders.values(), *(folder for folder in beside if Path(folder).is_dir())]
+    return [*folders.values(), *(folder for folder in beside if os.path.isdir(folder))]
 
 
 def standard_library() -> list[str]:
@@ -72,46 +74,69 @@ def standard_library() -> list[str]:
     """
     importlib.util.find_spec("a_name_that_no_folder_has")
     readable = ["/etc/ld.so.cache", "/dev/urandom", "/dev/null", *TIME_ZONES]
-    for folder in map(Path, sys.path):
-        if str(folder) in readable:
+    for folder in map(os.path.normpath, sys.path):
+        if folder in readable:
             continue  # with all below: fewer rules, which every program's wall is made of
-        if folder.is_dir():
-            readable += [f"{folder}/{name}" for name in os.listdir(folder) if name not in _NOT_READABLE]  # noqa: PTH208
-        elif folder.exists():
-            readable.append(str(folder))
+        if os.path.isdir(folder):
+            readable += [f"{folder}/{name}" for name in os.listdir(folder) if name not in _NOT_READABLE]
+        elif os.path.exists(folder):
+            readable.append(folder)
     return readable
 
 
-def extension_libraries(folders: Iterable[str]) -> list[str]:
-    """The shared libraries that extension modules of the standard library and of packages need from the system.
+class LibrarySearch:
+    """Finds the shared libraries that extension modules of the standard library and of packages need from the system.
 
-    A child loads all extension modules, without running them, and looks at its own memory map (proc(5)).
+    A child loads all extension modules, without running them, and looks at its own memory map (proc(5)); this process
+    can do something else meanwhile.
+
+    Args:
+        folders: of the packages.
     """
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            own = [*map(Path, sys.path), *map(Path, folders)]
-            suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-            for place, root in enumerate(own):
-                for folder, below, files in os.walk(root):
-                    if place < len(sys.path):
-                        below.clear()  # folders of packages are looked through, those of the search path not
-                    for name in files:
-                        if name.endswith(suffixes):
-                            with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it
-                                ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
-            lines = Path("/proc/self/maps").read_text().splitlines()
-            paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
-            inside = tuple(f"{folder}/" for folder in own)
-            os.write(write, "\n".join(sorted(path for path in paths if not path.startswith(inside))).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as names:
-        libraries = [name for name in names.read().split("\n") if ".so" in Path(name).name]
-    os.waitpid(pid, 0)
-    return libraries
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self._own = [*map(os.path.normpath, sys.path), *map(os.path.normpath, folders)]
+        self._names: list[str] | None = None
+        self._read, write = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                kernel.die_with_parent()
+                os.environ["OPENBLAS_NUM_THREADS"] = "1"
+                os.write(write, "\n".join(self._mapped()).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+
+    def _mapped(self) -> list[str]:
+        """In the child: what is in its memory once all extension modules are."""
+        suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+        for place, root in enumerate(self._own):
+            for folder, below, files in os.walk(root):
+                if place < len(sys.path):
+                    below.clear()  # folders of packages are looked through, those of the search path not
+                for name in files:
+                    if name.endswith(suffixes):
+                        with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it
+                            ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
+        with open("/proc/self/maps", encoding="utf-8") as file:
+            paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in file if "/" in line}
+        inside = tuple(folder + end for folder in self._own for end in ("/", ".libs/"))  # see allow_packages
+        return sorted(path for path in paths if not path.startswith(inside))
+
+    def found(self) -> list[str]:
+        """Wait for the child, the first time; the libraries' paths."""
+        if self._names is None:
+            with os.fdopen(self._read) as names:
+                self._names = [name for name in names.read().split("\n") if ".so" in os.path.basename(name)]
+            os.waitpid(self._pid, 0)
+        return self._names
+
+
+@functools.cache
+def library_search(folders: tuple[str, ...]) -> LibrarySearch:
+    """Begin a search, or go on with the one that a fork server began."""
+    return LibrarySearch(folders)
 
 
 def _import_with_submodules(name: str) -> None:

@@ -54,7 +54,8 @@ _NOT_ALLOWED = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
 # Nodes that bind what they name: a definition, a handler, a pattern, a type (Python 3.12).
 _BINDING = "FunctionDef ClassDef ExceptHandler MatchAs MatchStar TypeVar TypeVarTuple ParamSpec"
 _NAMED = tuple(getattr(ast, name) for name in _BINDING.split() if hasattr(ast, name))
-_LOOPS = (ast.For, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_LOOPS = (ast.For, *_COMPREHENSIONS)
 _MANY = 100
 """A number from which on a function that calls itself may come near the recursion limit."""
 
@@ -96,7 +97,7 @@ def plain_tests(prompt: str, test: str, entry_point: str) -> PlainTests | None:
     if any(_may_change_what_it_iterates(loop, calling) for loop in loops):
         return None
     try:
-        names, bound = _globals_of(test)
+        names, bound = _globals_of_tests(tree, functions, kinds) or _globals_of(test)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if any(hasattr(builtins, name) for name in bound):
@@ -231,6 +232,22 @@ def _calls_itself(nodes: list[ast.AST]) -> bool:
         for spoken in calls.values():
             spoken.update(*(calls[name] for name in spoken & calls.keys()))
     return any(name in spoken for name, spoken in calls.items())
+
+
+def _globals_of_tests(
+    tree: ast.Module, functions: list[ast.FunctionDef], kinds: Kinds
+) -> tuple[set[str], set[str]] | None:
+    """:func:`_globals_of` of the usual traceless tests, in a tenth of its time; None where it has to tell."""
+    if len(functions) != 1 or any(kind in kinds for kind in _COMPREHENSIONS):
+        return None
+    above = [node for part in tree.body if part is not functions[0] for node in nodes_of(part)]
+    top = [node for node in above if isinstance(node, ast.Name)]
+    at_top = set(map(id, top))
+    below = [node for node in kinds.get(ast.Name, ()) if id(node) not in at_top]
+    local = {node.arg for node in kinds.get(ast.arg, ())}
+    local.update(node.id for node in below if type(node.ctx) is not ast.Load)
+    bound = {functions[0].name, *(node.id for node in top if type(node.ctx) is not ast.Load)}
+    return bound | {node.id for node in top} | {node.id for node in below} - local, bound
 
 
 def _globals_of(text: str) -> tuple[set[str], set[str]]:

@@ -13,12 +13,11 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 import time
+from _socket import AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_STREAM, socketpair
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from . import kernel
@@ -48,9 +47,9 @@ def _calls() -> Iterator[tuple[str, Callable[[], Any]]]:
 
     yield "new processes (clone)", fork
     yield "new programs (execve)", call("execve", MISSING, None, None)
-    yield "sockets (socket AF_INET)", call("socket", socket.AF_INET, socket.SOCK_STREAM, 0)
-    yield "sockets (socket AF_UNIX)", call("socket", socket.AF_UNIX, socket.SOCK_DGRAM, 0)
-    yield "sockets (socketpair of datagrams)", lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    yield "sockets (socket AF_INET)", call("socket", AF_INET, SOCK_STREAM, 0)
+    yield "sockets (socket AF_UNIX)", call("socket", AF_UNIX, SOCK_DGRAM, 0)
+    yield "sockets (socketpair of datagrams)", lambda: socketpair(AF_UNIX, SOCK_DGRAM)
     yield "sockets (sendto with an address)", call("sendto", -1, b"", 0, 0, b"\1\0", 2)
     yield "sockets (sendmsg)", call("sendmsg", -1, None, 0)
     yield "signals to others (kill)", call("kill", 0, 0)
@@ -100,7 +99,7 @@ def _leaks(walls: Walls) -> Iterator[str]:
     if walls.landlock or walls.sealed:
         expected = (errno.EPERM,) if walls.sealed else (errno.EACCES,)
         for path in (__file__, "/etc/passwd", "/proc/self/status", "/"):
-            if Path(path).exists() and not _denied(partial(os.open, path, os.O_RDONLY), expected):
+            if os.path.exists(path) and not _denied(partial(os.open, path, os.O_RDONLY), expected):
                 yield f"reading files ({path})"
     if not _denied(partial(kernel.map_memory, walls.memory_bytes), (errno.ENOMEM,)):
         yield "memory beyond the limit"
@@ -150,7 +149,7 @@ def _faults(walls: Walls) -> Iterator[str]:
         if not _start_threads(2):
             yield f"{NO_THREADS}; raise the limit on processes (ulimit -u, the container's pids limit)"
         try:
-            for end in socket.socketpair():
+            for end in socketpair():
                 end.close()
         except OSError as error:
             yield f"asyncio's socket pair: {error}"
@@ -163,7 +162,8 @@ def _faults(walls: Walls) -> Iterator[str]:
 def _kernel_account(pid: int, walls: Walls) -> Iterator[str]:
     """What the kernel says of the child, which the child cannot forge: /proc/PID/status."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            lines = file.read().splitlines()
         status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
     except OSError:
         return  # no /proc here: the acts must do

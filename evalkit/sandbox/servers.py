@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO
 
 from evalkit.sandbox.forkserver import ANSWER
@@ -72,10 +72,14 @@ class ForkServers:
 
     Args:
         spawn: starts a server: the module's name, its arguments and its end of the socket.
+        folders: of the packages that programs may import.
     """
 
-    def __init__(self, spawn: Callable[[str, list[str], socket.socket], subprocess.Popen[bytes]]) -> None:
+    def __init__(
+        self, spawn: Callable[[str, list[str], socket.socket], subprocess.Popen[bytes]], folders: Sequence[str]
+    ) -> None:
         self._spawn = spawn
+        self._folders = folders
         self._lock = threading.Lock()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._controls: dict[str, socket.socket | None] = {}
@@ -138,7 +142,7 @@ class ForkServers:
         near, far = socket.socketpair()
         with far:
             try:
-                self._processes[kind] = self._spawn("forkserver", [kind, str(os.getpid())], far)
+                self._processes[kind] = self._spawn("forkserver", [kind, str(os.getpid()), *self._folders], far)
             except OSError:
                 near.close()
                 return None

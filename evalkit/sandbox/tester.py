@@ -16,7 +16,6 @@ import importlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from typing import Any
@@ -24,10 +23,11 @@ from typing import Any
 from . import kernel
 from .channel import Channel, Fault
 from .interpreter import prepare_builtins
-from .judge import Judge, Lost, compiled
+from .judge import Judge, Lost, compiled_prompt, compiled_test
 from .judge_process import NO_REPORT, WRITTEN, DiedError, JudgeProcess
 from .judge_walls import JudgeWalls
 from .plain import plain_tests
+from .sockets import MSG_WAITALL, Socket, receive_fds, send_fds, socketpair
 from .threads import MAX_THREADS
 from .traceless import is_traceless
 from .wire import DONE, KILL, MAX_CROSSING, MORE, OUTCOME, RUN, SECONDS, frame, frame_length, parsed
@@ -46,7 +46,7 @@ PRELOADED = (
 class Tester:
     """Has jobs judged. Mutable: the judge of traceless tests, whether numpy is loaded."""
 
-    def __init__(self, nursery: socket.socket, settings: dict[str, Any], private: list[int]) -> None:
+    def __init__(self, nursery: Socket, settings: dict[str, Any], private: list[int]) -> None:
         self.nursery = nursery
         self.settings = settings
         self.private = [nursery.fileno(), *private]
@@ -64,14 +64,14 @@ class Tester:
         channel = Channel.new()
         died = None
         try:
-            socket.send_fds(self.nursery, [RUN], list(channel.theirs))
+            send_fds(self.nursery, RUN, channel.theirs)
             channel.close_theirs()
             try:
                 report = self.judged(job, channel, started + job["bound_seconds"])
             except DiedError as error:
                 report, died = NO_REPORT, list(error.args)
             self.nursery.sendall(self.word(report))
-            ended = self.nursery.recv(OUTCOME.size, socket.MSG_WAITALL)
+            ended = self.nursery.recv(OUTCOME.size, MSG_WAITALL)
             if len(ended) < OUTCOME.size:
                 raise Lost("the nursery died")
             if died is not None:
@@ -109,7 +109,8 @@ class Tester:
             job["plain_tests"] = tests and [sorted(tests.names), tests.has_many]
         if not stays:
             with contextlib.suppress(Fault):  # then the judge says so
-                compiled(job["prompt"], job["test"])
+                compiled_prompt(job["prompt"])
+                compiled_test(job["test"])
         try:
             judge = self.staying if stays else None
             if judge is None:
@@ -131,8 +132,8 @@ class Tester:
 
     def fork_judge(self, job: dict[str, Any] | None, channel: Channel) -> JudgeProcess:
         """Fork a judge for a job, whose pipes it has; without one, for those that are sent to it."""
-        ours, theirs = socket.socketpair()
-        with theirs:
+        ours, theirs = socketpair()
+        with contextlib.closing(theirs):
             mapped = self.walls.mapped_bytes()
             self.staying_bytes = mapped if job is None else self.staying_bytes
             pid = os.fork()
@@ -151,7 +152,7 @@ class Tester:
             finally:
                 os._exit(0)
 
-    def be_judge(self, job: dict[str, Any] | None, channel: Channel, link: socket.socket, mapped: int) -> None:
+    def be_judge(self, job: dict[str, Any] | None, channel: Channel, link: Socket, mapped: int) -> None:
         """Judge, in a process of its own."""
         judge = Judge(self.without)
         self.walls.raise_here(mapped, stays=job is None)
@@ -159,10 +160,10 @@ class Tester:
         last: Channel | None = None
         while True:
             if job is None:
-                header, pipes, _, _ = socket.recv_fds(link, 4, 3)
+                header, pipes = receive_fds(link, 4, 3)
                 if len(pipes) < 3:
                     return  # the tester is gone
-                text = link.recv(frame_length(header), socket.MSG_WAITALL)
+                text = link.recv(frame_length(header), MSG_WAITALL)
                 channel, job = Channel((pipes[0], pipes[1], pipes[2])), parsed(text)
                 stays = True
                 if last is not None:  # not before: its candidate would wake up at that, and is to be killed
@@ -297,7 +298,7 @@ def main() -> None:
         return
     settings |= json.loads(first)
     settings["tester"] = os.getpid()
-    nursery = socket.socket(fileno=settings["nursery_fd"])
+    nursery = Socket(fileno=settings["nursery_fd"])
     tester = Tester(nursery, settings, [jobs, verdicts])
     gc.freeze()
     gc.enable()

@@ -19,7 +19,6 @@ import select
 import struct
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from . import kernel
 from .filter import pack
@@ -59,7 +58,7 @@ def threads_of(pid: int) -> int:
     Raises:
         OSError: it is gone, or there is no /proc.
     """
-    return Path(f"/proc/{pid}/task").stat().st_nlink - 2
+    return os.stat(f"/proc/{pid}/task").st_nlink - 2
 
 
 class ThreadBound:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import marshal
 import os
+from binascii import b2a_base64
 from os import write as write_fd
 from typing import Any
 
@@ -41,10 +43,11 @@ def warm_up() -> None:
 
     Each child would else adapt the same code anew, and copy the memory pages that this changes.
     """
+    code = b2a_base64(marshal.dumps(compile(_USUAL, "<usual>", "exec", dont_inherit=True))).decode("ascii")
     for _ in range(WARMING_ROUNDS):
         pipes = (*os.pipe(), *os.pipe())
         heap = Heap(0, parts_of)  # the tests' side
-        requests: list[dict[str, Any]] = [{"program": _USUAL, "entry_point": "first", "classes": []}]
+        requests: list[dict[str, Any]] = [{"code": code, "entry_point": "first", "classes": []}]
         for number, arguments in enumerate(_ARGUMENTS):
             values = encode_arguments(arguments, {}, functools.partial(Encoder, heap=heap))
             requests.append({"id": number, "do": "call", "on": 0, "values": values})

@@ -71,6 +71,9 @@ class Level:
         return f"{text} (not enforced: {', '.join(self.leaks)})" if self.leaks else text
 
 
+NO_LEVEL = Level((), {}, (), ())
+
+
 @functools.cache
 def packages() -> dict[str, str]:
     """Name -> folder of those of :data:`PACKAGES` that are installed here. Imports none of them."""
@@ -116,7 +119,9 @@ def spawn(
 
 def fork_servers() -> ForkServers:
     """Where the processes of several workers are forked from."""
-    return ForkServers(lambda module, arguments, control: spawn(module, arguments, control, quiet=True))
+    return ForkServers(
+        lambda module, arguments, control: spawn(module, arguments, control, quiet=True), [*packages().values()]
+    )
 
 
 class StoppedError(TimeoutError):
@@ -162,7 +167,7 @@ class Worker:
         self.settings = settings
         self.servers = servers if "environment" not in settings.without else None
         """What its processes are forked from, as long as that goes well; else they are started."""
-        self.level = Level((), {}, (), ())
+        self.level = NO_LEVEL
         self._processes: list[subprocess.Popen[bytes] | Forked] = []
         self.fuller: Worker | None = None
         """Where programs are sealed, and some needed more modules: the worker for these."""

@@ -250,3 +250,16 @@ def test_a_report_needs_neither_torch_nor_lm_eval(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["suites", "tasks", "models", "data"])
 def test_a_listing_needs_neither_torch_nor_lm_eval(what: str) -> None:
     assert loaded_by(f"from evalkit.cli import main\nmain(['list', '{what}'], standalone_mode=False)") & HEAVY == set()
+
+
+@pytest.mark.parametrize("kind", ["nursery", "tester"])
+def test_a_helper_of_the_sandbox_loads_neither_socket_nor_pathlib(kind: str) -> None:
+    """They bring a dozen modules, which each start would import and each fork map (``sandbox/sockets.py``)."""
+    code = (
+        "import sys, types; package = types.ModuleType('evalkit_sandbox'); package.__path__ = [sys.argv[1]]\n"
+        "sys.modules[package.__name__] = package\n"
+        f"from evalkit_sandbox import forkserver, {kind}; {kind}.load(); print(*sys.modules)"
+    )
+    command = [sys.executable, "-I", "-S", "-c", code, str(PACKAGE / "sandbox")]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {"socket", "pathlib", "selectors", "dataclasses", "inspect", "threading", "random"}.isdisjoint(loaded)

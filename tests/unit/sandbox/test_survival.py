@@ -256,7 +256,8 @@ def test_helpers_killed_at_random_lose_no_sample() -> None:
             verdicts.append(verdict)
             helpers = children(os.getpid())
             if len(verdicts) % 4 == 0 and helpers:
-                os.kill(rng.choice(helpers), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it was of a worker that has ended just now
+                    os.kill(rng.choice(helpers), signal.SIGKILL)
     assert len(verdicts) == 150
     # Whatever was killed was tried again; never a wrong verdict about the program.
     assert {verdict.label for verdict in verdicts} == {"passed"}
