@@ -24,7 +24,17 @@ from evalkit.sandbox.continuation import (
 from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
 from evalkit.sandbox.fences import WORD_TOKEN, Block, blocks, late_blocks, outside
 from evalkit.sandbox.first_turn import END_TOKEN, first_turn
-from evalkit.sandbox.raw import BROKEN, CODE_LINE, CUT, WORDS, Version, without_cut_end, without_words, words_in
+from evalkit.sandbox.raw import (
+    BROKEN,
+    CODE_LINE,
+    CUT,
+    WORDS,
+    Version,
+    is_outline,
+    without_cut_end,
+    without_words,
+    words_in,
+)
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 from evalkit.sandbox.wire import NOT_JUDGED
 
@@ -36,6 +46,7 @@ REMARKS = (NO_CODE, NO_ANSWER, BROKEN, SEVERAL, CUT, WORDS, NOTHING)
 """What may be said of an answer, whether its program passes or fails; one of them is said of it."""
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
+_CLOSING = re.compile(r"```(?!\w|[ \t]*\w|.*[{`])|^[ \t]*~~~(?![ \t]*\w)|\[PYTHON\]", re.MULTILINE)
 _ANOTHER_LANGUAGE = re.compile(
     r"(?:js|jsx|javascript|tsx?|typescript|java|c|cpp|c\+\+|cs|csharp|go|rust|ruby|php|kotlin|swift|scala|(?:ba|z)?sh|shell"
     r"|console|pycon|json|ya?ml|html|sql|diff|haskell|lua|perl|r|julia)\b",
@@ -76,25 +87,30 @@ def take_code(problem: Problem, answer: str) -> Taken:
         return Taken(answer, NO_ANSWER)
     fenced = [block for block in islice(blocks(text), _MOST_BLOCKS) if block.code(text).strip()]
     unfenced = without_words(problem, outside(text, fenced))
+    words = words_in(problem, outside(text, fenced))
     if (continued := _continued(problem, text)) is not None:
         return Taken(continued)
     versions = _versions_in_blocks(fenced, problem, text)
     if (first := _before(problem, text[: fenced[0].begin] if fenced else unfenced, is_all=not fenced)) is not None:
-        return _of_several(first, versions)
+        return _of_several(replace(first, remark=first.remark or words), versions)
     for how in (How.BY_DEFINITION, How.BY_VALUE):
         if (first := _first(versions, how)) is not None:
             others = [one for one in versions if one.how in (How.BY_DEFINITION, How.BY_VALUE)]
-            bodies = [] if how is How.BY_VALUE else [_body_in(one, problem, text) for one in fenced]
-            before = [one for one in bodies if one is not None and returns(problem, one.completion)]
-            return _of_several(first, [*others, *before])
+            own = first.code.strip()
+            at = text.find(own)
+            apart = [one for one in fenced if own not in one.code(text) and not at <= one.begin < at + len(own)]
+            apart = [one for one in apart if one.code(text).strip() not in own]
+            bodies = [body for one in apart if (body := _body_in(one, problem, text)) is not None]
+            return _of_several(first, [*others, *(one for one in bodies if returns(problem, one.completion))])
+    in_blocks = len(versions)
     versions += raw.definitions(problem, unfenced)
     for how in (How.BY_DEFINITION, How.BY_VALUE):
         if (first := _first(versions, how)) is not None:
-            return Taken(first.completion, first.remark)
+            return Taken(first.completion, first.remark or ("" if first in versions[:in_blocks] else words))
     stub = _first(versions, How.AS_STUB)
     bodies_of = _bodies(fenced, problem, text, unfenced)
     if (body := next((one for one in bodies_of if returns(problem, one.completion)), None)) is not None:
-        return Taken(_filled(problem, stub, body), body.remark)
+        return Taken(_filled(problem, stub, body), body.remark or ("" if fenced else words))
     if (body := next((one for one in bodies_of if does_something(one.code, problem)), None)) is not None:
         return Taken(_filled(problem, stub, body), body.remark or NOTHING)
     if (last := _first(versions, How.BY_IMPORT) or stub) is not None:
@@ -122,8 +138,8 @@ def _of_several(first: Version, others: Iterable[Version]) -> Taken:
 def extract(problem: Problem, completion: str) -> Taken:
     """Take the code out of a completion that is no Python; one that is Python as it stands is left alone.
 
-    But for words at the margin, at its head or its end, which are Python, and no code; for a text within quotes; and for
-    a token that Python reads as two comparisons.
+    But for words at the margin, at its head or its end, which are Python, and no code; for a text within quotes; and
+    for a token that Python reads as two comparisons.
     """
     code = without_words(problem, completion)
     if not code.strip() or _is_text(completion) or not is_python(problem, completion) or not is_python(problem, code):
@@ -201,7 +217,7 @@ def _filled(problem: Problem, stub: Version | None, body: Version) -> str:
 
 def _continued(problem: Problem, text: str) -> str | None:
     """Return what stands before a closing fence that nothing opened."""
-    fence = _FENCES.search(text)
+    fence = _CLOSING.search(text)
     code = without_words(problem, text[: fence.start()]) if fence else ""
     if not code.strip() or not is_code(code) or not is_python(problem, code):
         return None
@@ -230,7 +246,7 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
             reach = block.after if version.how is not How.AS_STUB or stop == block.stop else stop
         elif block in fenced and broken is None:
             code = block.code(text)
-            defines = not _ANOTHER_LANGUAGE.match(block.info) and _defines(code, problem)
+            defines = not _ANOTHER_LANGUAGE.match(block.info) and _defines(code, problem) and not is_outline(code)
             if error_line(textwrap.dedent(code), ast.PyCF_ONLY_AST) is None and not defines:
                 reach = block.after  # Python of another kind; what it holds is in its strings
             elif defines:

@@ -10,12 +10,14 @@ from itertools import islice
 # Words in angle brackets that are tokens, and no HTML: of two words or more, with a number, or one of a few; Python can
 # read one as two comparisons.
 WORD_TOKEN = (
-    r"<(?!h[1-6]>)(?:_[^\W\d_]\w{0,30}|[^\W\d_]{1,20}(?:_[^\W\d_]{1,20})+|[^\W\d_]{1,20}(?:_[^\W\d_]{1,20}){0,3}_?\d{1,5}|0x[0-9A-F]{2}"
+    r"<(?!h[1-6]>)(?:_[^\W\d_]\w{0,30}|[^\W\d_]{1,20}(?:_[^\W\d_]{1,20})+|[^\W\d_]{1,20}(?:_[^\W\d_]{1,20}){0,3}_?\d{1,5}"
+    r"|0x[0-9A-F]{2}"
     r"|filename|role|human|user|system|assistant|bot|AI|EOT|PRE|SUF|MID|step|用户|助手|人类)>"
 )
 # Tokens of tokenizers written out, in the forms that they have: ChatML's, DeepSeek's wide bars, Llama's, Gemma's ...
 TOKEN = (
-    r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[\w ]{1,40}\|\]|</?s>|<(?:bos|eos|pad|unk|sep|eot|eod)>|<\|\w{1,40}>|<\w{1,40}\|>"
+    r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[\w ]{1,40}\|\]|</?s>|<(?:bos|eos|pad|unk|sep|eot|eod)>"
+    r"|<\|\w{1,40}>|<\w{1,40}\|>"
     rf"|\[/?INST\]|<</?SYS>>|\[unused\d{{1,4}}\]|{WORD_TOKEN})"
 )
 

@@ -19,9 +19,10 @@ _ROLES = r"(?:user|human|system|assistant|model|tool|developer|function|observat
 _OURS = r"(?:assistant|model|final|chatbot|analysis|commentary)\b"
 _LEADING = re.compile(rf"\A\s*{TOKEN}(?:{_OURS})?\n?", re.IGNORECASE)
 # Another's turn in plain text, at the margin: a speaker and a colon, a heading, a round's number, a role alone.
+_ANOTHER = "Human|HUMAN|User|USER|Instruction|INSTRUCTION"
 _SPEAKER = (
-    r"^(?:\*\*|__|@@ ?|#{2,4} |\[)?(?:GPT4 Correct )?(?:Human|HUMAN|User|USER|Instruction|INSTRUCTION|Q|问|用户|人类)\]?(?:\*\*|__)?[ \t]*[:：]"
-    r"|^(?:@@|#{2,4}) (?:Human|HUMAN|User|USER|Instruction)[ \t]*$|^\[Round \d+\]|^(?:user|human|system|assistant)[ \t]*$"
+    rf"^(?:\*\*|__|@@ ?|#{{2,4}} |\[)?(?:GPT4 Correct )?(?:{_ANOTHER}|Q|问|用户|人类)\]?(?:\*\*|__)?[ \t]*[:\uff1a]"
+    rf"|^(?:@@|#{{2,4}}) (?:{_ANOTHER})[ \t]*$|^\[Round \d+\]|^(?:user|human|system|assistant)[ \t]*$"
 )
 _MARK = re.compile(rf"{TOKEN}|(?P<speaker>{_SPEAKER})", re.MULTILINE)
 _WORD_TOKEN = re.compile(WORD_TOKEN)

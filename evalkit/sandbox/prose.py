@@ -11,11 +11,12 @@ import warnings
 # Words that Python gives a meaning at the beginning of a statement, and those that Python 2 or a later one gave it.
 _KEYWORDS = frozenset(keyword.kwlist) - {"None", "True", "False"} | {"print", "exec", "match", "case"}
 _MARK = re.compile(
-    r"(?:[=\-*_~#]{3,}|`.*|[$!?\\|<>].*|&\w+;.*|\*\*[^\W\d].*|__[^\W\d].* .*|\[/?[A-Z_ ]+\].*|\d{1,3}[.)] .*|\(?[a-z]\) .*)"
+    r"(?:[=\-*_~#]{3,}|`.*|[$!?\\|<>].*|&\w+;.*|\*\*[^\W\d].*|__[^\W\d].* .*"
+    r"|\[/?g?[A-Z_ ]+\].*|\d{1,3}[.)] .*|\(?[a-z]\) .*)"
 )
 _LABEL = re.compile(r"(?:[-*+•>] |#+ |[*_(\"'“‘])+")
 _ONE_WORD = re.compile(r"[A-Z][\w'’-]*(?: ?[.!:?,;…]+| [\d.]+[.:]?)")
-_FIRST_WORD = re.compile(r"[A-Z][\w'’-]*[,.:;!?]?[*_]* +[*_\"'`“(]*[^\W_]")
+_FIRST_WORD = re.compile(r"[A-Z][\w'’-]*[,.:;!?]?[*_]* +[*_\"'`“(]*(?:[^\W_]|<[/|])")
 _QUOTE = re.compile(r"(?<![^\W\d_])['\"]")
 _ARGUMENT = re.compile(r"[(=\[,{] *[rbfuRBFU]{0,2}['\"]")
 _PLAIN = re.compile(r"[*_\"'`“(]*(?P<word>[A-Za-z]+(?:['’-][A-Za-z]+)*)[*_\"'`”)]*(?P<end>[,.:;!?…]*)")

@@ -27,6 +27,8 @@ _TOKENS_BEHIND = re.compile(r"(?:<[^<>\n]{1,40}>|\[[^\[\]\n]{1,40}\])[ \t]*\Z")
 _MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
 
+_STATEMENT = re.compile(r"(?:return|yield)\b|[ \t]+(?!def |class |from |import |async |@)(?:\w+ *[^\w\s'\"]|[a-z]+ )")
+_DEFINITION = re.compile(r"^(?:@\w.*\n)*(?:(?:async )?def|class)\b", re.MULTILINE)
 _RETURN = re.compile(r"^[ \t]*(?:return|yield)\b", re.MULTILINE)
 
 BROKEN = "the first attempt at what was asked for is no Python"
@@ -83,9 +85,26 @@ def _known(problem: Problem, code: str) -> frozenset[str]:
     prompt = parsed(problem.prompt) or parsed(f"{problem.prompt}\n    pass")
     tree = parsed(textwrap.dedent(code)) or parsed(f"{problem.prompt}{code}")
     if tree is None:
-        bound = re.findall(r"\b(\w+)\b(?=[^\n:]*(?<![=!<>])=(?!=))|(?:def|class|import|as|for)[ \t]+(\w+)", code)
-        return bound_names(prompt) | {word for pair in bound for word in pair}
+        bound = re.findall(r"^[ \t]*(?:([\w, ]+)=(?!=)|(?:def|class|import|for) (\w+))", code, re.MULTILINE)
+        return bound_names(prompt) | {word for pair in bound for one in pair for word in re.findall(r"\w+", one)}
+    if re.search(r"^[ \t]+return\b", code, re.MULTILINE):  # the margin is not the function's
+        return bound_names(*(child for one in (prompt, tree) if one is not None for child in _outside(one)))
     return bound_names(prompt, tree)
+
+
+def _outside(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the statements of a module, its functions without what is in them."""
+    for one in tree.body:
+        yield ast.alias(one.name) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else one
+
+
+def is_outline(code: str) -> bool:
+    """Return whether code only shows a signature: without its colon and anything behind, or with ``(...)`` for it."""
+    text = textwrap.dedent(code).rstrip()
+    if re.search(r"^(?:async )?def \w+ *\( *(?:\.\.\.|…) *\)", text, re.MULTILINE) is not None:
+        return True
+    tree = parsed(f"{text}: pass")
+    return tree is not None and bool(tree.body) and isinstance(tree.body[-1], ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def definitions(problem: Problem, text: str) -> Iterator[Version]:
@@ -94,7 +113,7 @@ def definitions(problem: Problem, text: str) -> Iterator[Version]:
     Broken code is what a definition or an import at the margin begins, and is no Python; the first attempt is then it.
     """
     for start in _starts(text):
-        taken, rest = _beginning(start, flags=ast.PyCF_ONLY_AST)
+        taken, rest = _up_to_cut(*_beginning(start, flags=ast.PyCF_ONLY_AST), partial(_defines, problem))
         code = without_words(problem, taken)
         meaning = meaning_of(code, problem)
         completion = joined(problem, code, meaning.kind) if meaning.kind is not Kind.BODY else None
@@ -156,7 +175,7 @@ def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | Non
         ways = len(list(continuations(problem, code, Kind.BODY)))
         found = [_beginning(code, problem.prompt, partial(_nth_body, problem, way)) for way in range(ways)]
         way = max(range(ways), key=lambda way: len(found[way][0]))
-        every, rest = found[way]
+        every, rest = _up_to_cut(*found[way], lambda one, way=way: returns(problem, _nth_body(problem, way, one)))
         taken = without_words(problem, every)
         if is_code(taken):
             remark = behind(rest)
@@ -165,7 +184,7 @@ def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | Non
             completion = _nth_body(problem, way, taken)
             if not at_head or (remark == BROKEN and _RETURN.search(code)) or returns(problem, completion):
                 return Version(How.NOT, completion, taken, remark or words_in(problem, every))
-        elif at_head and code[:1] in (" ", "\t", "r") and _RETURN.search(code) and not is_prose(code.split("\n")[0]):
+        elif at_head and _STATEMENT.match(code) and _RETURN.search(code) and not is_prose(code.split("\n")[0]):
             return Version(How.NOT, _nth_body(problem, 0, code), code, BROKEN)
     return None
 
@@ -194,9 +213,27 @@ def behind(rest: str) -> str:
     return BROKEN
 
 
+def _defines(problem: Problem, code: str) -> bool:
+    return meaning_of(code, problem).how is How.BY_DEFINITION
+
+
+def _up_to_cut(code: str, rest: str, is_enough: Callable[[str], bool]) -> tuple[str, str]:
+    """Return code, and the rest, parted before the definition that the rest is in, where the length limit cut that.
+
+    The lines of it that are Python were the code's: a function of a docstring alone, say.
+    """
+    if rest[:1] not in (" ", "\t"):
+        return code, rest
+    last = [found.start() for found in _DEFINITION.finditer(code)][-1:]
+    if not last or not code[: last[0]].strip():
+        return code, rest
+    parted = code[: last[0]], code[last[0] :] + rest
+    return parted if behind(parted[1]) == CUT and is_enough(parted[0]) else (code, rest)
+
+
 def without_cut_end(problem: Problem, code: str) -> Version | None:
     """Return code that defines what is asked for, without the statement at its end that the length limit cut."""
-    taken, rest = _beginning(code, flags=ast.PyCF_ONLY_AST)
+    taken, rest = _up_to_cut(*_beginning(code, flags=ast.PyCF_ONLY_AST), partial(_defines, problem))
     meaning = meaning_of(taken, problem)
     completion = joined(problem, taken, meaning.kind)
     if meaning.how is not How.BY_DEFINITION or completion is None or behind(rest) != CUT:
@@ -206,14 +243,15 @@ def without_cut_end(problem: Problem, code: str) -> Version | None:
 
 def _is_incomplete(code: str) -> bool:
     """Return whether code that is no Python only lacks its end."""
-    code = code.rstrip("\n")
+    code = code.rstrip()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return codeop.compile_command(code, symbol="exec") is None
     except SyntaxError as error:
         lines = code.split("\n")
-        return error.lineno == len(lines) and (error.offset or 0) > len(lines[-1])
+        is_open = (error.msg or "").startswith(("unterminated string", "unterminated f-string", "'{' was never closed"))
+        return error.lineno == len(lines) and (is_open or (error.offset or 0) > len(lines[-1]))
     except (ValueError, OverflowError, RecursionError, MemoryError):
         return False
 
