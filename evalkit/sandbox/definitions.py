@@ -150,6 +150,7 @@ def _is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> boo
     return all(
         isinstance(one, ast.Pass)
         or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+        or (isinstance(one, ast.Return) and isinstance(one.value, ast.Constant) and one.value.value is ...)
         or (isinstance(one, ast.Raise) and _names_not_implemented(one.exc))
         or (isinstance(node, ast.ClassDef) and isinstance(one, DEFINITIONS) and _is_stub(one))
         for one in node.body

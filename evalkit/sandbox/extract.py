@@ -21,24 +21,39 @@ from evalkit.sandbox.continuation import (
     joined,
     returns,
 )
-from evalkit.sandbox.definitions import How, Kind, meaning_of
-from evalkit.sandbox.fences import Block, blocks, late_blocks, outside
+from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
+from evalkit.sandbox.fences import WORD_TOKEN, Block, blocks, late_blocks, outside
 from evalkit.sandbox.first_turn import END_TOKEN, first_turn
-from evalkit.sandbox.raw import CODE_LINE, Version, without_words
+from evalkit.sandbox.raw import (
+    BROKEN,
+    CODE_LINE,
+    CUT,
+    WORDS,
+    Version,
+    is_outline,
+    without_cut_end,
+    without_words,
+    words_in,
+)
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 from evalkit.sandbox.wire import NOT_JUDGED
 
 NO_CODE = "no code found in the answer"
 SEVERAL = "several blocks of the answer define what was asked for, and differ; the first was taken"
+NO_ANSWER = "no answer behind the thought"
 NOTHING = "the answer's code neither defines what was asked for nor returns anything; it was taken for the body"
+REMARKS = (NO_CODE, NO_ANSWER, BROKEN, SEVERAL, CUT, WORDS, NOTHING)
+"""What may be said of an answer, whether its program passes or fails; one of them is said of it."""
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
+_CLOSING = re.compile(r"```(?!\w|[ \t]*\w|.*[{`])|^[ \t]*~~~(?![ \t]*\w)|\[PYTHON\]", re.MULTILINE)
 _ANOTHER_LANGUAGE = re.compile(
     r"(?:js|jsx|javascript|tsx?|typescript|java|c|cpp|c\+\+|cs|csharp|go|rust|ruby|php|kotlin|swift|scala|(?:ba|z)?sh|shell"
     r"|console|pycon|json|ya?ml|html|sql|diff|haskell|lua|perl|r|julia)\b",
     re.IGNORECASE,
 )
 _ATTEMPT = re.compile(r"^[ \t]*return\b", re.MULTILINE)
+_WORD_BEHIND = re.compile(WORD_TOKEN)
 _MOST_BLOCKS = 50
 
 
@@ -49,74 +64,104 @@ class Taken:
     completion: str
     """Follows the prompt. The answer itself where no code was found."""
     remark: str = ""
-    """`NO_CODE`, `SEVERAL`, `NOTHING`, or no text."""
+    """One of `REMARKS`, or no text."""
 
 
-def take_code(problem: Problem, answer: str, *, may_be_cut: bool = False) -> Taken:
+def take_code(problem: Problem, answer: str) -> Taken:
     """Take the code out of an answer, as a continuation of the prompt.
 
     1. The answer is one turn, without what was thought aloud before it (`first_turn`).
     2. An answer that goes on in a block that the harness opened is what stands before its first fence.
-    3. Of the blocks, the first counts that really defines what is asked for; a lambda or the like only where none does.
+    3. What stands before the first block, where it is a body from its first line on, or defines what is asked for.
+    4. Of the blocks, the first counts that really defines what is asked for; a lambda or the like only where none does.
        One that seems to, and is no Python, counts too: the verdict names the error.
-    4. Where none does: the text outside of them, if it does.
-    5. Where neither does: the first body of what the prompt began, or a stub in the answer: of the blocks, then the
+    5. Where none does: the text outside of them, if it does.
+    6. Where neither does: the first body of what the prompt began, or a stub in the answer: of the blocks, then the
        text. One that returns something is preferred to one that only does something.
-    6. Else what only imports what is asked for, or is a stub of it; else any code.
+    7. Else what only imports what is asked for, or is a stub of it; else any code.
 
     Each piece is joined to the prompt as what it is: definitions of their own, methods of the prompt's class, a body.
-
-    Args:
-        problem: what was asked for.
-        answer: the model's text.
-        may_be_cut: pass over another definition's beginning, behind code without fences, at the end of the answer.
     """
-    text = first_turn(re.sub(r"\r\n?", "\n", answer))
+    text = first_turn(re.sub(r"\r\n?", "\n", answer), problem.prompt)
+    if text is None:
+        return Taken(answer, NO_ANSWER)
     fenced = [block for block in islice(blocks(text), _MOST_BLOCKS) if block.code(text).strip()]
     unfenced = without_words(problem, outside(text, fenced))
+    words = words_in(problem, outside(text, fenced))
     if (continued := _continued(problem, text)) is not None:
         return Taken(continued)
     versions = _versions_in_blocks(fenced, problem, text)
-    found = [one for one in versions if one.how is How.BY_DEFINITION]
-    found = found or [one for one in versions if one.how is How.BY_VALUE]
-    if found:
-        named = {one.completion.strip() for one in versions if one.how in (How.BY_DEFINITION, How.BY_VALUE)}
-        return Taken(found[0].completion, SEVERAL if len(named) > 1 else "")
-    versions += raw.definitions(problem, unfenced, may_be_cut=may_be_cut)
+    if (first := _before(problem, text[: fenced[0].begin] if fenced else unfenced, is_all=not fenced)) is not None:
+        return _of_several(replace(first, remark=first.remark or words), versions)
     for how in (How.BY_DEFINITION, How.BY_VALUE):
         if (first := _first(versions, how)) is not None:
-            return Taken(first.completion)
+            others = [one for one in versions if one.how in (How.BY_DEFINITION, How.BY_VALUE)]
+            own = first.code.strip()
+            at = text.find(own)
+            apart = [one for one in fenced if own not in one.code(text) and not at <= one.begin < at + len(own)]
+            apart = [one for one in apart if one.code(text).strip() not in own]
+            bodies = [body for one in apart if (body := _body_in(one, problem, text)) is not None]
+            return _of_several(first, [*others, *(one for one in bodies if returns(problem, one.completion))])
+    in_blocks = len(versions)
+    versions += raw.definitions(problem, unfenced)
+    for how in (How.BY_DEFINITION, How.BY_VALUE):
+        if (first := _first(versions, how)) is not None:
+            return Taken(first.completion, first.remark or ("" if first in versions[:in_blocks] else words))
     stub = _first(versions, How.AS_STUB)
-    bodies = _bodies(fenced, problem, text, unfenced, may_be_cut=may_be_cut)
-    if (body := next((one for one in bodies if returns(problem, one.completion)), None)) is not None:
-        return Taken(_filled(problem, stub, body))
-    if (body := next((one for one in bodies if does_something(one.code, problem)), None)) is not None:
-        return Taken(_filled(problem, stub, body), NOTHING)
+    bodies_of = _bodies(fenced, problem, text, unfenced)
+    if (body := next((one for one in bodies_of if returns(problem, one.completion)), None)) is not None:
+        return Taken(_filled(problem, stub, body), body.remark or ("" if fenced else words))
+    if (body := next((one for one in bodies_of if does_something(one.code, problem)), None)) is not None:
+        return Taken(_filled(problem, stub, body), body.remark or NOTHING)
     if (last := _first(versions, How.BY_IMPORT) or stub) is not None:
         return Taken(last.completion, NOTHING if last is stub else "")
-    if bodies:
-        return Taken(bodies[0].completion, NOTHING)
+    if bodies_of:
+        return Taken(bodies_of[0].completion, NOTHING)
     broken = _broken(fenced, problem, text)
-    return Taken(answer, NO_CODE) if broken is None else Taken(broken)
+    return Taken(answer, NO_CODE) if broken is None else Taken(broken, BROKEN)
+
+
+def _before(problem: Problem, text: str, *, is_all: bool) -> Version | None:
+    """Return the attempt that an answer begins with, before its first block, if any."""
+    body = raw.body(problem, without_words(problem, text), at_head=True)
+    if body is not None or is_all:
+        return body
+    return next((one for one in raw.definitions(problem, text) if one.how is How.BY_DEFINITION), None)
+
+
+def _of_several(first: Version, others: Iterable[Version]) -> Taken:
+    """Return the version that counts, and whether there are others that differ."""
+    differ = any(one.completion.strip() != first.completion.strip() for one in others)
+    return Taken(first.completion, first.remark or (SEVERAL if differ else ""))
 
 
 def extract(problem: Problem, completion: str) -> Taken:
     """Take the code out of a completion that is no Python; one that is Python as it stands is left alone.
 
-    But for a line of one word at its head or its end, which is Python, and no code.
+    But for words at the margin, at its head or its end, which are Python, and no code; for a text within quotes; and
+    for a token that Python reads as two comparisons.
     """
     code = without_words(problem, completion)
-    if code.strip() and is_python(problem, completion) and is_python(problem, code):
-        return Taken(code)
-    return take_code(problem, completion, may_be_cut=True)
+    if not code.strip() or _is_text(completion) or not is_python(problem, completion) or not is_python(problem, code):
+        return take_code(problem, completion)
+    turn = first_turn(code, problem.prompt)
+    if turn is not None and _WORD_BEHIND.match(code[len(turn) :]) and is_python(problem, turn):
+        return Taken(turn, WORDS)
+    return Taken(code, words_in(problem, completion))
+
+
+def _is_text(completion: str) -> bool:
+    tree = parsed(completion.strip() + "\n")
+    is_alone = tree is not None and len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr)
+    return is_alone and completion.lstrip()[:3] in ("'''", '"""')
 
 
 def remarked(verdict: Verdict, remark: str) -> Verdict:
     """Return the verdict on a program with what was remarked when it was taken out of an answer.
 
-    One that passed needs none; a harness error, or tests that could not judge, say nothing about the answer.
+    A harness error, or tests that could not judge, say nothing about the answer.
     """
-    if not remark or verdict.passed or verdict.label == "harness error" or verdict.detail.startswith(NOT_JUDGED):
+    if not remark or verdict.label == "harness error" or verdict.detail.startswith(NOT_JUDGED):
         return verdict
     return replace(verdict, detail=f"{remark}; {verdict.detail}" if verdict.detail else remark)
 
@@ -128,7 +173,7 @@ def remark_lines(remarks: Iterable[tuple[str, str]]) -> list[str]:
         remarks: task id, and a text that begins with the remark: `Taken.remark`, or a verdict's detail.
     """
     lines, all_of_them = [], list(remarks)
-    for remark in (NO_CODE, SEVERAL, NOTHING):
+    for remark in REMARKS:
         ids = [task_id for task_id, text in all_of_them if text.startswith(remark)]
         if ids:
             different = list(dict.fromkeys(ids))
@@ -172,7 +217,7 @@ def _filled(problem: Problem, stub: Version | None, body: Version) -> str:
 
 def _continued(problem: Problem, text: str) -> str | None:
     """Return what stands before a closing fence that nothing opened."""
-    fence = _FENCES.search(text)
+    fence = _CLOSING.search(text)
     code = without_words(problem, text[: fence.start()]) if fence else ""
     if not code.strip() or not is_code(code) or not is_python(problem, code):
         return None
@@ -201,7 +246,7 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
             reach = block.after if version.how is not How.AS_STUB or stop == block.stop else stop
         elif block in fenced and broken is None:
             code = block.code(text)
-            defines = not _ANOTHER_LANGUAGE.match(block.info) and _defines(code, problem)
+            defines = not _ANOTHER_LANGUAGE.match(block.info) and _defines(code, problem) and not is_outline(code)
             if error_line(textwrap.dedent(code), ast.PyCF_ONLY_AST) is None and not defines:
                 reach = block.after  # Python of another kind; what it holds is in its strings
             elif defines:
@@ -209,7 +254,7 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
     if broken is not None and not any(one.how is How.BY_DEFINITION for one in versions):
         code = broken.code(text)
         kind = meaning_of(code, problem).kind
-        versions.append(Version(How.BY_DEFINITION, next(continuations(problem, code, kind)), code))
+        versions.append(Version(How.BY_DEFINITION, next(continuations(problem, code, kind)), code, BROKEN))
     return versions
 
 
@@ -226,7 +271,9 @@ def _version_in(block: Block, problem: Problem, text: str) -> tuple[int, Version
                 continue  # what the mark ends is no block, but a line
             completion = completion or next(continuations(problem, code, meaning.kind))
         if completion is not None:
-            return stop, Version(meaning.how, completion, code)
+            return stop, Version(meaning.how, completion, code, words_in(problem, reading))
+    if not block.is_closed and (version := without_cut_end(problem, block.code(text))) is not None:
+        return block.stop, version
     return None
 
 
@@ -239,10 +286,10 @@ def _is_attempt(code: str, problem: Problem) -> bool:
     return _defines(code, problem) or (bool(_ATTEMPT.search(code)) and ">>>" not in code)
 
 
-def _bodies(fenced: list[Block], problem: Problem, text: str, unfenced: str, *, may_be_cut: bool) -> list[Version]:
+def _bodies(fenced: list[Block], problem: Problem, text: str, unfenced: str) -> list[Version]:
     """Return what may be a body of what the prompt began, in the blocks and then in the text outside of them."""
     found = [_body_in(block, problem, text) for block in fenced]
-    found.append(raw.body(problem, unfenced, may_be_cut=may_be_cut))
+    found.append(raw.body(problem, unfenced))
     return [one for one in found if one is not None]
 
 
@@ -252,10 +299,10 @@ def _body_in(block: Block, problem: Problem, text: str) -> Version | None:
         if meaning_of(code, problem).kind is Kind.BODY and is_code(code):
             completion = joined(problem, code, Kind.BODY)
             if completion is not None:
-                return Version(How.NOT, completion, code)
+                return Version(How.NOT, completion, code, words_in(problem, reading))
     code = block.code(text)
     if not _ANOTHER_LANGUAGE.match(block.info) and _is_attempt(code, problem):
-        return Version(How.NOT, next(continuations(problem, code, Kind.BODY)), code)
+        return Version(How.NOT, next(continuations(problem, code, Kind.BODY)), code, BROKEN)
     return None
 
 

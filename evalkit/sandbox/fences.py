@@ -7,16 +7,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+# Words in angle brackets that are tokens, and no HTML: of two words or more, with a number, or one of a few; Python can
+# read one as two comparisons.
+WORD_TOKEN = (
+    r"<(?!h[1-6]>)(?:_[^\W\d_]\w{0,30}|[^\W\d_]{1,20}(?:_[^\W\d_]{1,20})+|[^\W\d_]{1,20}(?:_[^\W\d_]{1,20}){0,3}_?\d{1,5}"
+    r"|0x[0-9A-F]{2}"
+    r"|filename|role|human|user|system|assistant|bot|AI|EOT|PRE|SUF|MID|step|用户|助手|人类)>"
+)
 # Tokens of tokenizers written out, in the forms that they have: ChatML's, DeepSeek's wide bars, Llama's, Gemma's ...
 TOKEN = (
-    r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[\w ]{1,40}\|\]|</?s>|<(?:bos|eos|pad|unk|sep|eot|eod|turn\||\|turn)>"
-    r"|<(?:start|end)_of_\w{1,20}>|\[/?INST\]|<</?SYS>>)"
+    r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[\w ]{1,40}\|\]|</?s>|<(?:bos|eos|pad|unk|sep|eot|eod)>"
+    r"|<\|\w{1,40}>|<\w{1,40}\|>"
+    rf"|\[/?INST\]|<</?SYS>>|\[unused\d{{1,4}}\]|{WORD_TOKEN})"
 )
 
 # What may stand before a fence: block quotes, list items, blanks. One way to match each text, so linear.
 _BEFORE = r"^(?P<before>(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*)"
 _OPENING = re.compile(
-    rf"{_BEFORE}(?:(?P<fence>`{{3,}}(?=[^`\n]*$)|~{{3,}})(?P<info>[^\n]*)(?:\n|\Z)|(?P<tag>\[PYTHON\])\n?)", re.M
+    rf"{_BEFORE}(?:(?P<fence>`{{3,}}(?=[^`\n]*$)|~{{3,}})(?P<info>[^\n]*)(?:\n|\Z)"
+    r"|(?P<tag>\[PYTHON\])\n?|^(?P<quotes>'''|\"\"\")(?:python|py)[ \t]*\n)",
+    re.M,
 )
 INNER_OPENING = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[ \t]*\w[^`\n]*$", re.M)
 """A fence that can only open a block: where one stands within a block, that one was not closed before it."""
@@ -97,6 +107,8 @@ def late_blocks(answer: str) -> list[Block]:
 def _block(answer: str, opening: re.Match[str], before: str) -> Block:
     if opening["tag"]:
         closing = re.compile(r"\[/PYTHON\]")
+    elif opening.groupdict().get("quotes"):
+        closing = re.compile(rf"^{opening['quotes']}[ \t]*$", re.M)
     else:
         sign, length = re.escape(opening["fence"][0]), len(opening["fence"])
         closing = re.compile(rf"^[ \t>]*{sign}{{{length},}}[ \t]*(?=$|{TOKEN})", re.M)

@@ -9,28 +9,28 @@ import warnings
 from collections.abc import Iterator
 from itertools import islice
 
-from evalkit.sandbox.fences import INNER_OPENING, TOKEN, Block, blocks
+from evalkit.sandbox.fences import INNER_OPENING, TOKEN, WORD_TOKEN, Block, blocks
+from evalkit.sandbox.thoughts import opens_a_thought, without_thought
 
 END_TOKEN = re.compile(TOKEN)
 """A token that ends a turn, or begins one, written out by the harness that took the answer down."""
 
 _ROLES = r"(?:user|human|system|assistant|model|tool|developer|function|observation|ipython|prompter)"
 _OURS = r"(?:assistant|model|final|chatbot|analysis|commentary)\b"
-_BEGINS_A_THOUGHT = r"<\|(?:START|begin_of)_(?:thinking|thought)\|>"
-_LEADING = re.compile(rf"\A(?:\s*(?!{_BEGINS_A_THOUGHT}){TOKEN}(?:{_OURS})?)+\n?", re.IGNORECASE)
+_LEADING = re.compile(rf"\A\s*{TOKEN}(?:{_OURS})?\n?", re.IGNORECASE)
+# Another's turn in plain text, at the margin: a speaker and a colon, a heading, a round's number, a role alone.
+_ANOTHER = "Human|HUMAN|User|USER|Instruction|INSTRUCTION"
+_SPEAKER = (
+    rf"^(?:\*\*|__|@@ ?|#{{2,4}} |\[)?(?:GPT4 Correct )?(?:{_ANOTHER}|Q|问|用户|人类)\]?(?:\*\*|__)?[ \t]*[:\uff1a]"
+    rf"|^(?:@@|#{{2,4}}) (?:{_ANOTHER})[ \t]*$|^\[Round \d+\]|^(?:user|human|system|assistant)[ \t]*$"
+)
+_MARK = re.compile(rf"{TOKEN}|(?P<speaker>{_SPEAKER})", re.MULTILINE)
+_WORD_TOKEN = re.compile(WORD_TOKEN)
 _OPENS_A_TURN = re.compile(
     rf"(?:<[|｜]?[^<>\n]*{_ROLES}(?![a-z])[^<>\n]*>|{TOKEN}\s*(?:{TOKEN}\s*)*{_ROLES}\b)", re.IGNORECASE
 )
 _OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|observation|ipython)\b", re.IGNORECASE)
 _ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
-# What a model thought before it answered: at the beginning, closed; or opened by the chat template already.
-_THOUGHT = re.compile(
-    r"\A\s*[<\[◁](?P<name>(?:\w{1,20}:)?(?:think|thinking|reasoning|thought|reason|scratchpad)) ?[>\]▷]"
-    r".*?[<\[◁]/(?P=name)[>\]▷]"
-    r"|\A\s*<\|(?:START|begin_of)_(?P<word>thinking|thought)\|>.*?<\|END(?:_of)?_(?P=word)\|>"
-    r"|\A(?:(?!<think>).)*?</think>",
-    re.DOTALL | re.IGNORECASE,
-)
 # Harmony's answers have channels, of which the final one is for the reader; the template may have opened the first.
 _CHANNEL = re.compile(
     r"\A\s*<\|channel\|>(?:analysis|commentary)\b[^<\n]*<\|message\|>(?:(?!<\|end\|>).)*<\|end\|>"
@@ -45,16 +45,26 @@ _MOST = 200
 """So many tokens are looked at; the one behind them ends the answer."""
 
 
-def first_turn(text: str) -> str:
+def first_turn(text: str, prompt: str = "") -> str | None:
     """Return a model's answer: what it thought before is left out, and so is what follows the end of its turn.
 
     A token ends the turn wherever it stands, but for those that the answer only speaks of: in a string of code that is
-    Python, in quotes or backticks within a line, or between the words of a line, where it opens no turn.
+    Python, in quotes or backticks within a line, or between the words of a line, where it opens no turn. A line that
+    another's turn begins with in plain text ends it too, but at the head, where a role alone is a title.
+
+    Args:
+        text: what the model wrote.
+        prompt: its names in angle brackets are comparisons.
+
+    Returns:
+        None where a thought was begun, and never ended.
     """
     text = _without_head(_CHANNEL_OPENED_BEFORE.sub("", text))
-    if (thought := _THOUGHT.match(text)) is not None:
-        text = _without_head(text[thought.end() :])
-    end = _end(text)
+    thought_out = without_thought(text)
+    if thought_out is None:
+        return None
+    text = text if thought_out == text else _without_head(thought_out)
+    end = _end(text, prompt)
     return text if end is None else text[:end]
 
 
@@ -64,7 +74,7 @@ def _without_head(text: str) -> str:
         if (channel := _CHANNEL.match(text)) is not None:
             text = text[channel.end() :]
             continue
-        leading = _LEADING.match(text)
+        leading = None if opens_a_thought(text) else _LEADING.match(text)
         if leading is None:
             return text
         rest = text[leading.end() :]
@@ -75,28 +85,43 @@ def _without_head(text: str) -> str:
     return text
 
 
-def _end(text: str) -> int | None:
+def _end(text: str, prompt: str) -> int | None:
     """Return where the turn ends; None where it does not."""
     held = iter(blocks(text))
     block = next(held, None)
     quoted: dict[int, int] = {}  # up to where each block is Python or an example of another kind
-    for token in islice(END_TOKEN.finditer(text), _MOST):
-        while block is not None and block.after <= token.start():
+    for mark in islice(_MARK.finditer(text), _MOST):
+        while block is not None and block.after <= mark.start():
             block = next(held, None)
-        if block is not None and block.start <= token.start():
+        if block is not None and block.start <= mark.start():
             if block.start not in quoted:
                 quoted[block.start] = _held(block, text)
-            if token.start() < quoted[block.start]:
+            if mark.start() < quoted[block.start]:
                 continue
-        if not _is_named(text, token):
-            return token.start()
-    late = next(islice(END_TOKEN.finditer(text), _MOST, None), None)
+        if mark["speaker"] is not None:
+            is_title = not text[: mark.start()].strip() and mark["speaker"].strip().islower()
+            if not is_title:
+                return mark.start()
+        elif not _is_named(text, mark) and not _is_comparison(text, mark, prompt):
+            return mark.start()
+    late = next(islice(_MARK.finditer(text), _MOST, None), None)
     return None if late is None else late.start()
+
+
+def _is_comparison(text: str, token: re.Match[str], prompt: str) -> bool:
+    """Return whether a word in angle brackets is a name: its line is Python, and it stands elsewhere without them."""
+    if _WORD_TOKEN.fullmatch(token[0]) is None:
+        return False
+    stop = text.find("\n", token.end())
+    line = text[text.rfind("\n", 0, token.start()) + 1 : len(text) if stop < 0 else stop].strip()
+    if not any(map(_is_python, (line, f"{line} pass"))):
+        return False
+    return re.search(rf"(?<![<\w]){re.escape(token[0][1:-1])}(?![>\w])", prompt + text) is not None
 
 
 def _held(block: Block, text: str) -> int:
     """Return up to where tokens in a block are its own: it is Python there, or closed and no code at all."""
-    token = END_TOKEN.search(text, block.start)
+    token = _MARK.search(text, block.start)
     for stop, code in block.readings(text):
         if token is not None and stop > token.start() and _is_python(code):
             return stop

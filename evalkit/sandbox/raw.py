@@ -4,44 +4,36 @@ from __future__ import annotations
 
 import ast
 import codeop
-import keyword
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from evalkit.sandbox.continuation import continuations, error_line, is_code, joined
-from evalkit.sandbox.definitions import How, Kind, meaning_of
+from evalkit.sandbox.continuation import continuations, error_line, is_code, joined, returns
+from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
+from evalkit.sandbox.prose import bound_names, is_idle, is_prose
 from evalkit.sandbox.verdict import Problem
 
 # Lines that code without a fence may begin with.
 CODE_LINE = re.compile(r"^(?:(?:async )?def |from \w|import \w|@\w|class |\w+(?: *:[^=\n]+)? *=[^=])", re.MULTILINE)
 _INDENTED_DEFINITION = re.compile(r"^(?P<indentation>[ \t]+)(?:async )?(?:def \w+ *\(|class \w+ *[:(])", re.MULTILINE)
 _INDENTED_LINE = re.compile(r"^[ \t]+\S", re.MULTILINE)
-# A word, or one in brackets, as a line of its own: a title, a language, a role, a mark.
-_WORD = re.compile(r"\[?(?P<word>[^\W\d]\w*)\]?[ \t]*")
-# "Complexity: O(n)" is a declaration to Python, which does nothing but fail where its names are none.
-_REMARK = re.compile(r"[A-Z]\w*: +[^=\n]*[^=\s:{(\[,\\][ \t]*")
 # Tokens at the end that are Python, as an index or a comparison.
 _PADDING = re.compile(r"(?:\[(?P<name>PAD|EOS|BOS|UNK|SEP|CLS|MASK)\]|<\w{1,20}>(?:model|assistant)?)\s*\Z")
 _TOKENS_BEHIND = re.compile(r"(?:<[^<>\n]{1,40}>|\[[^\[\]\n]{1,40}\])[ \t]*\Z")
 _MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
 
-# Lines behind code that are code too: what another definition or import begins with; a statement of the function.
-_MORE_CODE = re.compile(
-    r"^(?:(?:async )?def \w+ *\(.*(?::|[^.\w\s])[ \t]*(?:#.*)?$|(?:async )?def \w+ *\(.*\n[ \t]+\S"
-    r"|class \w+ *(?:\([^\n]*\))? *:|import [\w.]+(?: as\b.*|,.*)?$|from [\w.]+ import\b)",
-    re.MULTILINE,
-)
-_OPERATOR = r"(?:not|in|is|and|or|if|else|for|lambda|await)\b"
-_TWO_WORDS = rf"\b(?!{_OPERATOR})[^\W\d]\w* (?!{_OPERATOR})[^\W\d]\w*"  # prose, where no keyword is one of them
-_STATEMENT = re.compile(
-    rf"[ \t]+(?:(?:return|yield|raise|pass|break|continue)\b|(?:if|elif|while)\b *(?![^:]*{_TWO_WORDS}).*:"
-    r"|for\b.*\bin\b.*:|(?:else|try|finally) *:|(?:except|with)\b.*:|[\w.\[\]]+ *[-+*/]?=[^=])"
-)
+_STATEMENT = re.compile(r"(?:return|yield)\b|[ \t]+(?!def |class |from |import |async |@)(?:\w+ *[^\w\s'\"]|[a-z]+ )")
+_DEFINITION = re.compile(r"^(?:@\w.*\n)*(?:(?:async )?def|class)\b", re.MULTILINE)
+_RETURN = re.compile(r"^[ \t]*(?:return|yield)\b", re.MULTILINE)
+
+BROKEN = "the first attempt at what was asked for is no Python"
+WORDS = "lines at the margin of the code that Python reads, and that are words without a meaning to it, were left out"
+CUT = "what was cut at the end of the answer, behind its code, was left out"
 
 
 @dataclass(frozen=True)
@@ -52,12 +44,14 @@ class Version:
     completion: str
     code: str
     """As the answer has it."""
+    remark: str = ""
+    """`BROKEN`, `CUT`, `WORDS`, or no text."""
 
 
 def without_words(problem: Problem, code: str) -> str:
-    """Return code without the words and remarks at its margin, at its head and its end, and without padding tokens.
+    """Return code without the words at its margin, at its head and its end, and without padding tokens.
 
-    Such a line is Python, and does nothing but fail where its words are no names.
+    Such a line is Python, and does nothing but fail, since its words are no names.
     """
     for _ in range(_MOST):
         padding = _PADDING.search(code, max(0, len(code) - 60))
@@ -65,40 +59,74 @@ def without_words(problem: Problem, code: str) -> str:
             break
         code = code[: padding.start()]
     lines = code.split("\n")
+    if not any(line and line[0] not in " \t" for line in lines):
+        return code
+    known = _known(problem, code)
     first, last = 0, len(lines)
-    while first < last and (not lines[first].strip() or _is_word(lines[first])):
+    while first < last and (not lines[first].strip() or is_idle(lines[first], known)):
         first += 1
-    while last > first and (not lines[last - 1].strip() or _is_word(lines[last - 1])):
+    while last > first and (not lines[last - 1].strip() or is_idle(lines[last - 1], known)):
         if last - 1 > first and lines[last - 2].endswith("\\"):
             break
         last -= 1
-    if not any(map(_is_word, lines[:first] + lines[last:])):
+    if not any(line.strip() for line in lines[:first] + lines[last:]):
         return code
     return "\n".join(lines[first:last]) + "\n"
 
 
-def _is_word(line: str) -> bool:
-    word = _WORD.fullmatch(line)
-    return (word is not None and not keyword.iskeyword(word["word"])) or _REMARK.fullmatch(line) is not None
+def words_in(problem: Problem, code: str) -> str:
+    """Return `WORDS` if `without_words` leaves lines of code out, and not tokens alone; no text elsewhere."""
+    left = without_words(problem, code).strip().split("\n")
+    return WORDS if len(left) < len(code.strip().split("\n")) else ""
 
 
-def definitions(problem: Problem, text: str, *, may_be_cut: bool) -> Iterator[Version]:
-    """Yield what a text defines of what is asked for, as far as the first real definition."""
+def _known(problem: Problem, code: str) -> frozenset[str]:
+    """Return the names that a prompt and code behind it bind; of code that is no Python, all its words that may be."""
+    prompt = parsed(problem.prompt) or parsed(f"{problem.prompt}\n    pass")
+    tree = parsed(textwrap.dedent(code)) or parsed(f"{problem.prompt}{code}")
+    if tree is None:
+        bound = re.findall(r"^[ \t]*(?:([\w, ]+)=(?!=)|(?:def|class|import|for) (\w+))", code, re.MULTILINE)
+        return bound_names(prompt) | {word for pair in bound for one in pair for word in re.findall(r"\w+", one)}
+    if re.search(r"^[ \t]+return\b", code, re.MULTILINE):  # the margin is not the function's
+        return bound_names(*(child for one in (prompt, tree) if one is not None for child in _outside(one)))
+    return bound_names(prompt, tree)
+
+
+def _outside(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the statements of a module, its functions without what is in them."""
+    for one in tree.body:
+        yield ast.alias(one.name) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else one
+
+
+def is_outline(code: str) -> bool:
+    """Return whether code only shows a signature: without its colon and anything behind, or with ``(...)`` for it."""
+    text = textwrap.dedent(code).rstrip()
+    if re.search(r"^(?:async )?def \w+ *\( *(?:\.\.\.|…) *\)", text, re.MULTILINE) is not None:
+        return True
+    tree = parsed(f"{text}: pass")
+    return tree is not None and bool(tree.body) and isinstance(tree.body[-1], ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def definitions(problem: Problem, text: str) -> Iterator[Version]:
+    """Yield what a text defines of what is asked for, as far as the first real definition, or the first broken code.
+
+    Broken code is what a definition or an import at the margin begins, and is no Python; the first attempt is then it.
+    """
     for start in _starts(text):
-        code, rest = _beginning(start, flags=ast.PyCF_ONLY_AST)
-        code = without_words(problem, code)
+        taken, rest = _up_to_cut(*_beginning(start, flags=ast.PyCF_ONLY_AST), partial(_defines, problem))
+        code = without_words(problem, taken)
         meaning = meaning_of(code, problem)
         completion = joined(problem, code, meaning.kind) if meaning.kind is not Kind.BODY else None
-        undefined = completion is None or meaning.how is How.AS_STUB
-        if undefined and _begins_with_broken_definition(start, problem):
+        if (completion is None or meaning.how is How.AS_STUB) and _begins_with_broken_definition(start):
             first = meaning_of(_chunk(start), problem)
-            yield Version(How.BY_DEFINITION, next(continuations(problem, start, first.kind)), start)
+            yield Version(How.BY_DEFINITION, next(continuations(problem, start, first.kind)), start, BROKEN)
             return  # the answer's first attempt; what it says below is another one
         if completion is None:
             continue
-        if meaning.how is How.BY_DEFINITION and is_broken_code(rest, problem, may_be_cut=may_be_cut):
+        remark = behind(rest) if meaning.how is How.BY_DEFINITION else ""
+        if remark == BROKEN:
             completion = next(continuations(problem, start, meaning.kind))
-        yield Version(meaning.how, completion, code)
+        yield Version(meaning.how, completion, code, remark or words_in(problem, taken))
         if meaning.how is How.BY_DEFINITION:
             return
 
@@ -110,14 +138,13 @@ def _chunk(text: str) -> str:
     return "\n".join(lines[:end]) + "\n"
 
 
-def _begins_with_broken_definition(text: str, problem: Problem) -> bool:
-    """Tell whether a text begins with a definition of what is asked for that is no Python, and no signature alone."""
+def _begins_with_broken_definition(text: str) -> bool:
+    """Tell whether a text begins with a definition that is no Python, and no signature or pseudo-code alone."""
+    if re.match(r"(?:async )?def \w+ *\((?! *\.\.\. *\))|class \w+ *[:(]", text) is None:
+        return False
     chunk = _chunk(text)
-    return (
-        meaning_of(chunk, problem).how is How.BY_DEFINITION
-        and error_line(chunk, ast.PyCF_ONLY_AST) is not None
-        and any(_STATEMENT.match(line) for line in chunk.split("\n")[1:])
-    )
+    code = [line for line in chunk.split("\n")[1:] if line.strip() and not is_prose(line)]
+    return bool(code) and error_line(chunk, ast.PyCF_ONLY_AST) is not None
 
 
 def _starts(text: str) -> Iterator[str]:
@@ -134,59 +161,97 @@ def _starts(text: str) -> Iterator[str]:
         yield text[start.start() :]
 
 
-def body(problem: Problem, text: str, *, may_be_cut: bool) -> Version | None:
-    """Return a text, or its lines from the first indented one on, as a body; without the prose behind it."""
+def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | None:
+    """Return a text, or its lines from the first indented one on, as a body; without the prose behind it.
+
+    Args:
+        problem: what is asked for.
+        text: of an answer, without its blocks.
+        at_head: only what begins with the text's first line, returns, or is meant to.
+    """
     indented = _INDENTED_LINE.search(text)
-    for start in dict.fromkeys((0, indented.start() if indented else 0)):
-        code = text[start:].strip("\n")
+    for start in (0,) if at_head else dict.fromkeys((0, indented.start() if indented else 0)):
+        code = text[start:].lstrip("\n")
         ways = len(list(continuations(problem, code, Kind.BODY)))
         found = [_beginning(code, problem.prompt, partial(_nth_body, problem, way)) for way in range(ways)]
         way = max(range(ways), key=lambda way: len(found[way][0]))
-        taken, rest = found[way]
-        taken = without_words(problem, taken)
+        every, rest = _up_to_cut(*found[way], lambda one, way=way: returns(problem, _nth_body(problem, way, one)))
+        taken = without_words(problem, every)
         if is_code(taken):
-            if is_broken_code(rest, problem, may_be_cut=may_be_cut):
+            remark = behind(rest)
+            if remark == BROKEN:
                 taken = code
-            return Version(How.NOT, _nth_body(problem, way, taken), taken)
+            completion = _nth_body(problem, way, taken)
+            if not at_head or (remark == BROKEN and _RETURN.search(code)) or returns(problem, completion):
+                return Version(How.NOT, completion, taken, remark or words_in(problem, every))
+        elif at_head and _STATEMENT.match(code) and _RETURN.search(code) and not is_prose(code.split("\n")[0]):
+            return Version(How.NOT, _nth_body(problem, 0, code), code, BROKEN)
     return None
 
 
-def is_broken_code(rest: str, problem: Problem, *, may_be_cut: bool) -> bool:
-    """Return whether what stands behind code, from its first error on, is code too, and not prose.
+def behind(rest: str) -> str:
+    """Return what is to be said of the lines behind code, from its first error on: nothing where they are prose.
 
-    Args:
-        rest: the lines from the error on.
-        problem: what is asked for.
-        may_be_cut: pass over the beginning of another definition at the end, where the model ran out of tokens.
+    `CUT` where they are the beginning of another definition, or of a last statement, that the length limit cut;
+    `BROKEN` where they are neither: Python would not run them.
     """
-    lines = rest.split("\n")
-    first = next((line for line in lines if line.strip()), "")
-    if _STATEMENT.match(first):
-        return True
-    for start in islice(_MORE_CODE.finditer(rest), _MOST):
-        behind = rest[start.start() :].split("\n")
-        count = next(
-            (n for n, line in enumerate(behind) if n and line.strip() and line[0] not in " \t)]}#"), len(behind)
-        )
-        chunk = "\n".join(behind[:count]) + "\n"
-        if error_line(chunk, ast.PyCF_ONLY_AST) is None:
-            continue
-        is_cut = count == len(behind) and may_be_cut and meaning_of(chunk, problem).kind is Kind.BODY
-        if not (is_cut and _is_incomplete(chunk)):
-            return True
-    return False
+    lines = [line for line in rest.split("\n") if line.strip()]
+    lines = lines[next((n for n, line in enumerate(lines) if line.lstrip()[0] != "#"), len(lines)) :]
+    if not lines:
+        return ""
+    if is_prose(lines[0]):
+        indented = next((n for n, line in enumerate(lines) if line[0] not in " \t"), len(lines))
+        return "" if all(map(is_prose, lines[:indented])) else BROKEN
+    first = re.search(r"^[^\s#].*", rest, re.MULTILINE)
+    if first is None or first[0].split("\n")[0] != lines[0].split("\n")[0]:
+        return BROKEN
+    chunk = _chunk(rest[first.start() :])
+    is_last = rest[first.start() :].rstrip("\n") == chunk.rstrip("\n")
+    is_definition = re.match(r"(?:async )?def\b|class\b|@\w", chunk) is not None
+    if is_last and (is_definition or not rest.endswith("\n")) and _is_incomplete(chunk):
+        return CUT
+    return BROKEN
+
+
+def _defines(problem: Problem, code: str) -> bool:
+    return meaning_of(code, problem).how is How.BY_DEFINITION
+
+
+def _up_to_cut(code: str, rest: str, is_enough: Callable[[str], bool]) -> tuple[str, str]:
+    """Return code, and the rest, parted before the definition that the rest is in, where the length limit cut that.
+
+    The lines of it that are Python were the code's: a function of a docstring alone, say.
+    """
+    if rest[:1] not in (" ", "\t"):
+        return code, rest
+    last = [found.start() for found in _DEFINITION.finditer(code)][-1:]
+    if not last or not code[: last[0]].strip():
+        return code, rest
+    parted = code[: last[0]], code[last[0] :] + rest
+    return parted if behind(parted[1]) == CUT and is_enough(parted[0]) else (code, rest)
+
+
+def without_cut_end(problem: Problem, code: str) -> Version | None:
+    """Return code that defines what is asked for, without the statement at its end that the length limit cut."""
+    taken, rest = _up_to_cut(*_beginning(code, flags=ast.PyCF_ONLY_AST), partial(_defines, problem))
+    meaning = meaning_of(taken, problem)
+    completion = joined(problem, taken, meaning.kind)
+    if meaning.how is not How.BY_DEFINITION or completion is None or behind(rest) != CUT:
+        return None
+    return Version(meaning.how, completion, taken, CUT)
 
 
 def _is_incomplete(code: str) -> bool:
     """Return whether code that is no Python only lacks its end."""
-    code = code.rstrip("\n")
+    code = code.rstrip()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return codeop.compile_command(code, symbol="exec") is None
     except SyntaxError as error:
         lines = code.split("\n")
-        return error.lineno == len(lines) and (error.offset or 0) > len(lines[-1])
+        is_open = (error.msg or "").startswith(("unterminated string", "unterminated f-string", "'{' was never closed"))
+        return error.lineno == len(lines) and (is_open or (error.offset or 0) > len(lines[-1]))
     except (ValueError, OverflowError, RecursionError, MemoryError):
         return False
 

@@ -211,8 +211,8 @@ def test_the_verdict_says_what_became_of_the_answer() -> None:
     assert remarked(VERDICT, NO_CODE).detail == f"{NO_CODE}; AssertionError"
     assert remarked(replace(VERDICT, detail=""), NO_CODE).detail == NO_CODE
     assert remarked(VERDICT, "") == VERDICT
+    assert remarked(replace(VERDICT, passed=True, label="passed", detail=""), SEVERAL).detail == SEVERAL
     for other in (
-        replace(VERDICT, passed=True, label="passed"),
         replace(VERDICT, label="harness error"),
         replace(VERDICT, detail="could not be judged: the tests need a module"),
     ):

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.sandbox import Problem
-from evalkit.sandbox.extract import NO_CODE, SEVERAL, Taken, extract, take_code
+from evalkit.sandbox.extract import NO_ANSWER, NO_CODE, SEVERAL, Taken, extract, take_code
+from evalkit.sandbox.raw import BROKEN, CUT, WORDS
 from tests.unit.sandbox.test_answers import fenced
 
 pytestmark = pytest.mark.torch_free
@@ -61,6 +62,7 @@ TASKS = [
 ]
 
 Answer = Callable[[Task], str]
+Take = Callable[[Problem, str], Taken]
 BREAK = "    return (\n"
 IM_END = "<|im_end|>\n<|im_start|>user\nFix it.<|im_end|>\n<|im_start|>assistant\n"
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
@@ -188,7 +190,7 @@ FAIL: dict[str, Answer] = {
     "a token after an apostrophe": lambda t: f"I can't do 'it'<|im_end|>\n{fenced(t.whole)}",
     "a token after an open quote": lambda t: f'He said "no<|im_end|>\n<|im_start|>user\n"x"{fenced(t.whole)}',
     "a token after an open backtick": lambda t: f"Use `x<|im_end|>\n<|im_start|>user `\n{fenced(t.whole)}",
-    "the function again, broken": lambda t: f"{t.whole}\n{t.head}{BREAK}",
+    "the function again, broken": lambda t: f"{t.whole}\n{t.head}    return x x\n",
     "another function, broken": lambda t: f"{t.whole}\ndef other(x):\n    return x x\n\nDone.\n",
     "a class, broken": lambda t: f"{t.whole}\nclass Other:\n    x = = 1\n\nDone.\n",
     "an import, broken": lambda t: f"{t.whole}\nfrom other import (a b)\n",
@@ -213,15 +215,196 @@ def test_nothing_else_is_taken_for_it(task: Task, kind: str) -> None:
         assert not task.passes(taken.completion), taken
 
 
+@pytest.mark.parametrize("take", [take_code, extract])
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_code_that_the_length_limit_cut_is_no_code_of_a_completion(task: Task) -> None:
+def test_a_further_definition_that_the_length_limit_cut_is_left_out_and_said(task: Task, take: Take) -> None:
     """A model without chat goes on with another function until it is stopped; the first one is whole."""
-    for rest in ("\ndef tail(x):\n    y = (1 +", '\ndef tail(x):\n    """ abc\n    de', "\nclass Tail:\n    def"):
-        answer = task.body + rest
-        assert task.passes(extract(task.problem, answer).completion)
-        assert not task.passes(take_code(task.problem, answer).completion)
-    cut = f"{task.body}\n{task.head}    x = ("
-    assert not task.passes(extract(task.problem, cut).completion)
+    for rest in (
+        *(
+            "def tail(x):\n    y = (1 +",
+            'def tail(x):\n    """ abc\n    de',
+            "class Tail:\n    def",
+            "def tail(x):\n    y = 'ab",
+        ),
+        *(
+            f"{task.head}    x = (",
+            f"def {task.name}(x):\n    for c in x:\n       ",
+            f"print({task.name}([1, 2",
+            "print('ab",
+        ),
+    ):
+        for answer in (f"{task.body}\n{rest}", f"{task.whole}\n{rest}", f"```python\n{task.whole}\n{rest}"):
+            taken = take(task.problem, answer)
+            assert task.passes(taken.completion), (answer, taken)
+            assert taken.remark == CUT
+
+
+BROKEN_LINES = [
+    *(
+        "    print 'x'",
+        "    assert (x",
+        "    foo(bar",
+        "    x.append(",
+        "    global",
+        "    import",
+        "    @x",
+        "    exec 'x'",
+    ),
+    *("    lambda", "    }", "    ))", "        x = 1 (", "    (a, b) = ", "    x: int = (", "    match x", "    else"),
+    *(
+        "    elif x",
+        "    return x y",
+        "    # ok\n    print x",
+        "print 'x'",
+        "x = (",
+        "x = = 1",
+        "for x in",
+        "if x y:",
+        "del",
+    ),
+    *(
+        "try\n    x",
+        "with open('x') as",
+        "assert f(",
+        "print(f(1)",
+        "@",
+        "lambda:",
+        "def y(:\n    pass",
+        "    count count + 1",
+    ),
+]
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_code_behind_the_function_that_python_would_not_run_is_its_own(line: str, take: Take) -> None:
+    for task in TASKS:
+        for code in (task.whole, task.body):
+            with pytest.raises(SyntaxError):
+                compile(f"{task.whole}{line}\n", "program", "exec")
+            taken = take(task.problem, f"{code}{line}\n")
+            assert not task.passes(taken.completion), taken
+            assert taken.remark == BROKEN
+
+
+THOUGHTS = [
+    *(("<seed:think>", "</seed:think>"), ("<inner_monologue>", "</inner_monologue>"), ("Well.\n<think>", "</think>")),
+    *(("<|channel>thought\n", "<channel|>"), ("<unused94>thought\n", "<unused95>"), ("<reflection>", "</reflection>")),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ('<details type="reasoning" done="true">\n', "\n</details>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<｜begin▁of▁thinking｜>", "<｜end▁of▁thinking｜>"),
+    ("[THINK]", "[/THINK]"),
+    ("Here is my thought process:\n", "\nHere is my response:\n"),
+]
+
+
+@pytest.mark.parametrize(("opening", "closing"), THOUGHTS)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_a_thought_is_no_answer(opening: str, closing: str, take: Take) -> None:
+    for task in TASKS:
+        for dress in (fenced, str):
+            for first, second, is_right in ((task.wrong, task.whole, True), (task.whole, task.wrong, False)):
+                answer = f"{opening}\nFirst:\n{dress(first)}\nno.\n{closing}\n\n{dress(second)}"
+                assert task.passes(take(task.problem, answer).completion) is is_right
+        unclosed = take(task.problem, f"{opening}\nFirst:\n{fenced(task.whole)}")
+        assert unclosed.remark == NO_ANSWER
+        assert not task.passes(unclosed.completion)
+
+
+TURNS = [
+    *(
+        "\n\nHuman: x\n\nAssistant:\n",
+        "\nUser: x\nAssistant:\n",
+        "\n**User:** x\n",
+        "\n### Instruction:\nx\n### Response:\n",
+    ),
+    *(
+        "\n### Human: x\n",
+        "\n<human>: x\n<bot>:\n",
+        "\nQ: x\nA:\n",
+        "\n\u95ee\uff1ax\n",
+        "\n[Round 2]\n\n",
+        "<reserved_106>x",
+        "<role>x",
+    ),
+    *(
+        "<extra_id_1>User\nx\n",
+        "<SPECIAL_11>User\n",
+        "[unused9]x",
+        "[INST] x [/INST]",
+        "<_user>x",
+        "\nuser\nx\nassistant\n",
+        "<AI>",
+    ),
+]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_another_turn_in_plain_text_ends_the_answer(turn: str, take: Take) -> None:
+    for task in TASKS:
+        right = fenced(task.whole)
+        refused = take(task.problem, f"I cannot do that.{turn}{right}")
+        assert not task.passes(refused.completion)
+        assert refused.remark == NO_CODE
+        for begun in (
+            task.wrong,
+            f"{task.head}    return (\n",
+            fenced(task.wrong),
+            f"```python\n{task.head}    return (\n",
+        ):
+            for again in (right,) if "#" in turn else (right, task.whole):  # to Python a comment
+                assert not task.passes(take(task.problem, f"{begun}{turn}{again}").completion), (begun, turn)
+        for behind in (f"{turn}def other(:\n", f"{turn}{fenced(task.wrong)}"):
+            assert task.passes(take(task.problem, f"{task.body.rstrip()}{behind}").completion), behind
+
+
+WORDS_BEHIND = [
+    "Time: O(n)\nSpace: O(1)",
+    "- O(n)",
+    "O(n)",
+    "(end)",
+    "Explanation: simple",
+    "Thanks, bye",
+    "Q.E.D",
+    "end;",
+]
+
+
+@pytest.mark.parametrize("words", WORDS_BEHIND)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_words_that_python_reads_are_left_out_and_said(words: str, take: Take) -> None:
+    for task in TASKS:
+        for code in (task.whole, task.body):
+            taken = take(task.problem, f"{code}\n{words}\n")
+            assert task.passes(taken.completion)
+            assert taken.remark == WORDS
+
+
+@pytest.mark.parametrize("take", [take_code, extract])
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_first_attempt_counts_wherever_it_stands(task: Task, take: Take) -> None:
+    for said in ("", "\nOops. Corrected:\n\n", "\n# Corrected\n"):
+        for first in (task.wrong, task.wrong_body):
+            taken = take(task.problem, f"{first}{said}\n{fenced(task.whole)}")
+            assert not task.passes(taken.completion)
+            assert taken.remark == SEVERAL
+        for broken in (f"{task.head}    return (\n", "    return (1 +\n"):
+            for again in (task.whole, fenced(task.whole)):
+                taken = take(task.problem, f"{broken}{said}\n{again}")
+                assert not task.passes(taken.completion)
+                assert taken.remark == BROKEN
+
+
+@pytest.mark.parametrize("take", [take_code, extract])
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_an_outline_is_no_attempt(task: Task, take: Take) -> None:
+    for outline in (f"def {task.name}(xs)\n", f"def {task.name}(...):\n  loop over x\n  return y\n"):
+        assert task.passes(take(task.problem, f"So:\n{fenced(outline)}Then:\n{fenced(task.whole)}").completion)
+    assert task.passes(take(task.problem, f"{task.body.rstrip()}\n<filename>x.py\ndef y(:\n").completion)
+    assert task.passes(take(task.problem, f"'''python\n{task.whole}'''").completion)
+    assert task.passes(take(task.problem, f"{task.body.rstrip()}<file_sep>test.py\n").completion)
 
 
 def test_a_definition_is_preferred_to_a_lambda_and_it_is_said() -> None:

@@ -1,0 +1,111 @@
+"""Whether a line is prose: a closed list of what it may look like, and whatever else is code, or meant to be."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import keyword
+import re
+import warnings
+
+# Words that Python gives a meaning at the beginning of a statement, and those that Python 2 or a later one gave it.
+_KEYWORDS = frozenset(keyword.kwlist) - {"None", "True", "False"} | {"print", "exec", "match", "case"}
+_MARK = re.compile(
+    r"(?:[=\-*_~#]{3,}|`.*|[$!?\\|<>].*|&\w+;.*|\*\*[^\W\d].*|__[^\W\d].* .*"
+    r"|\[/?g?[A-Z_ ]+\].*|\d{1,3}[.)] .*|\(?[a-z]\) .*)"
+)
+_LABEL = re.compile(r"(?:[-*+•>] |#+ |[*_(\"'“‘])+")
+_ONE_WORD = re.compile(r"[A-Z][\w'’-]*(?: ?[.!:?,;…]+| [\d.]+[.:]?)")
+_FIRST_WORD = re.compile(r"[A-Z][\w'’-]*[,.:;!?]?[*_]* +[*_\"'`“(]*(?:[^\W_]|<[/|])")
+_QUOTE = re.compile(r"(?<![^\W\d_])['\"]")
+_ARGUMENT = re.compile(r"[(=\[,{] *[rbfuRBFU]{0,2}['\"]")
+_PLAIN = re.compile(r"[*_\"'`“(]*(?P<word>[A-Za-z]+(?:['’-][A-Za-z]+)*)[*_\"'`”)]*(?P<end>[,.:;!?…]*)")
+
+
+def is_prose(line: str) -> bool:
+    """Return whether a line that is no Python, with whatever stands before it, is prose.
+
+    It is a mark of Markdown or LaTeX, a numbered item, one capital word with its stop; or it begins with what begins no
+    token of Python; or it is a sentence: a capital word and another, or two pairs of neighbouring words, no keywords.
+    A line that a keyword begins is a sentence by its pairs alone.
+    """
+    text = line.strip()
+    if not text:
+        return True
+    if text[0] > "\x7f" and (not text[0].isidentifier() or re.match(r"\w+\s*[=(\[.]", text) is None):
+        return True
+    is_indented = line[0] in " \t"
+    if not is_indented and _MARK.fullmatch(text):
+        return True
+    bare = text[label.end() :] if (label := _LABEL.match(text)) else text
+    first = re.match(r"\w*", bare)
+    begins = first[0] if first is not None else ""
+    # Words in a string are no sentence's.
+    words = (_QUOTE if begins in _KEYWORDS else _ARGUMENT).split(bare, maxsplit=1)[0].split()
+    pairs = _pairs(words)
+    if begins in _KEYWORDS:
+        return pairs > 1 or re.match(r"for (?:example|instance)\b", bare) is not None
+    if pairs > 1 or (pairs and len(words) > 2 and not re.search(r"[=({\[\])}@+*/%<>]", bare)):
+        return True
+    if not is_indented and label is not None and len(words) > 1 and pairs:
+        return True
+    if _ONE_WORD.fullmatch(bare):
+        return True
+    return _FIRST_WORD.match(bare) is not None and not re.search(r"(?<![=!<>])=(?!=)", bare)
+
+
+def _pairs(words: list[str]) -> int:
+    """Count the neighbouring words of two letters or more that are no keywords."""
+    found, before = 0, False
+    for word in words:
+        plain = _PLAIN.fullmatch(word)
+        is_word = plain is not None and len(plain["word"]) > 1 and plain["word"] not in _KEYWORDS
+        found += before and is_word
+        before = is_word
+    return found
+
+
+def is_idle(line: str, known: frozenset[str]) -> bool:
+    """Return whether a line at the margin that is Python is words: an expression or a declaration of no known name.
+
+    Python would end with a NameError there: ``Time: O(n)``, ``Q.E.D``, ``Thanks, bye``.
+
+    Args:
+        line: a line of its own.
+        known: the names that the program binds.
+    """
+    if line[:1] in (" ", "\t"):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            body = ast.parse(line).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    values: list[ast.expr] = []
+    for one in body:
+        if isinstance(one, ast.AnnAssign) and one.value is None:
+            values += [one.annotation]
+        elif isinstance(one, ast.Expr):
+            values += [one.value]
+        else:
+            return False
+    names = {node.id for value in values for node in ast.walk(value) if isinstance(node, ast.Name)}
+    return bool(names) and not any(name in known or hasattr(builtins, name) for name in names)
+
+
+def bound_names(*trees: ast.AST | None) -> frozenset[str]:
+    """Return the names that programs bind: by an assignment, a definition, an import, a parameter."""
+    found: set[str] = set()
+    for node in (node for tree in trees if tree is not None for node in ast.walk(tree)):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            found.add(node.name)
+    return frozenset(found)
