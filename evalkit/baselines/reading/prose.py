@@ -9,10 +9,11 @@ from typing import TypeAlias
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
+from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
 from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
 from evalkit.baselines.reading.understood import left_over
-from evalkit.baselines.reading.vocabulary import is_name, is_version, label_of, name_in, names_another, settings_of
+from evalkit.baselines.reading.vocabulary import is_name, is_version, label_of, name_in, names_another
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
