@@ -80,10 +80,12 @@ _AVERAGE = re.compile(
 )
 _ELAPSED = re.compile(r"\W*(?:metadata\W*)?elapsed[ _]time\W*[0-9:.]+\W*", re.IGNORECASE)
 _SUITE = re.compile(
-    r"gpt[\s_-]*4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval|nous[\s_-]*bench(?:mark)?",
+    r"gpt4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval|nous[\s_-]*bench(?:mark)?",
     re.IGNORECASE,
 )
 _CELL_NUMBER = re.compile(r"[+-]?[0-9]{1,6}(?:[.,][0-9]+)?(?P<percent>\s?%)?(?:\s*(?:±|\+/?-)\s*[0-9.]+\s?%?)?")
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:[_:|,-][a-zA-Z0-9]+)+|[a-z][a-z0-9]+")
+"""A task or a metric in a row of numbers."""
 _PLUS_MINUS = re.compile(rf"±|\+/?-|_|-+|{ARROWS}+")
 _FACT = re.compile(
     r"\W*(?:models?|names?|base(?:\W*models?)?|licen[cs]es?|(?:(?:total|active|#)\W*)?(?:params?|parameters?)|sizes?(?:\W*b)?"
@@ -120,7 +122,7 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     for number, text in body:
         if number not in titles and not _is_known(text):
             found.setdefault(number, text)
-    for number, text in _odd_cells(body):
+    for number, text in (*_odd_cells(body), *_of_another(body, titles, re.sub(r"\.\w{2,4}$", "", name))):
         found.setdefault(number, text)
     return sorted((number, " ".join(text.split())) for number, text in found.items())
 
@@ -175,17 +177,60 @@ def _titles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         first = first and (found is None or _label_rest(found[2]) == "")
 
 
+def title_of(lines: Lines) -> str | None:
+    """Return the model's name that a file's title, or its front matter, gives; None without one."""
+    known = list(lines)
+    start = 0
+    if known and known[0][1].strip() == "---":
+        start = next((i + 1 for i, (_, text) in enumerate(known[1:], 1) if text.strip() == "---"), 0)
+    said = (re.fullmatch(r"model_name\s*:\s*(\S+)\s*", text) for _, text in known[:start])
+    titles = (_bare_title(title) for _, title in _titles(known[start:]) if is_title(title))
+    return next(titles, None) or next((found[1] for found in said if found is not None), None)
+
+
+def _of_another(lines: list[tuple[int, str]], titles: dict[int, str], stem: str) -> Iterator[tuple[int, str]]:
+    """Yield the harness's lines about another model than the file's: whose are the tables without such a line?"""
+    title, scored = None, False
+    for number, text in lines:
+        title = titles.get(number, title)
+        scored = scored or split_line(text) is not None
+        loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
+        if loaded and (title or scored) and not same_model(loaded, title or stem):
+            yield number, f"pretrained={loaded}"
+
+
+def same_model(one: str, other: str) -> bool:
+    """Tell whether two names may be one model's: the same words and numbers, in any order and spelling.
+
+    >>> same_model("mistralAI/Mixtral-8x7B-Instruct-v0.1", "Mixtral-7x8-Instruct-v0.1")
+    True
+    >>> same_model("a/Foo-13B", "Foo-7B")
+    False
+    """
+
+    def parts(name: str) -> list[str]:
+        words = re.findall(r"[0-9]+|[a-z]+", name.split("/")[-1].lower())
+        return sorted(word for word in words if word not in ("b", "v", "x", "hf", "base", "0"))
+
+    return parts(one) == parts(other)
+
+
 def is_title(text: str) -> bool:
     """Tell whether a title is a model's name and nothing else.
 
     >>> [is_title(text) for text in ("Nous Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo-7B", "Foo-7B in 4 bits")]
     [True, True, True, False]
     """
+    said = _bare_title(text)
+    return _DERIVED.search(said) is None and is_plain_name(said.replace(" - ", " "))
+
+
+def _bare_title(text: str) -> str:
+    """Return a title without what it says beside the name: "Model card for", "评测结果", pictures."""
     said = re.sub(
         r"^model card (?:for|of)\s+|^模型\s*[:：]?\s*|\s*(?:评测|评估|测试)?(?:结果)?$", "", text.strip(), flags=re.I
     )
-    said = re.sub(r"^[^\w(]+|[^\w)]+$", "", said)
-    return _DERIVED.search(said) is None and is_plain_name(said.replace(" - ", " "))
+    return re.sub(r"^[^\w(]+|[^\w)]+$", "", said)
 
 
 def _is_known(text: str) -> bool:
@@ -262,7 +307,7 @@ def _odd_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         if is_rule(cells):
             continue
         numbers = {i: found for i, cell in enumerate(cells) if (found := _CELL_NUMBER.fullmatch(cell)) is not None}
-        odd = [cell for cell in cells if not _is_cell(cell)]
+        odd = [cell for cell in cells if not (_is_cell(cell) or (numbers and _IDENTIFIER.fullmatch(cell)))]
         if not numbers:
             heading, units = (cells if len(cells) > 1 else None), {}
         elif heading is not None and len(heading) >= len(cells):
@@ -287,13 +332,7 @@ def _is_cell(cell: str) -> bool:
         return True
     if re.search(r"[†‡§*?!^\u2217]", plain):
         return False
-    return (
-        _is_label(plain)
-        or is_metric(plain)
-        or re.fullmatch(r"[a-z][a-z0-9]*(?:[_:|,-][a-zA-Z0-9]+)+|[a-z][a-z0-9]+", plain) is not None  # a task, a metric
-        or _FACT_VALUE.fullmatch(plain) is not None
-        or is_plain_name(plain)
-    )
+    return _is_label(plain) or is_metric(plain) or _FACT_VALUE.fullmatch(plain) is not None or is_plain_name(plain)
 
 
 def _is_heading(cell: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.commands import who
+from evalkit.baselines.reading.grammar import same_model
 from evalkit.baselines.reading.open_models import OpenModel
 from evalkit.baselines.reading.place import Place
 from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHeading, SuiteHeading, Taken
@@ -22,7 +23,7 @@ def _taken(source: Taken | None) -> Note | None:
 class Owners:
     """The models of a file, and the one that the next scores are of."""
 
-    def __init__(self, events: list[Event], place: Place, notes: list[Note]) -> None:
+    def __init__(self, events: list[Event], place: Place, notes: list[Note], own: str) -> None:
         self.current = OpenModel(None, events[0].line if events else 0)
         self.models = [self.current]
         self.candidate: ModelHeading | None = None  # last heading that may be a model's name
@@ -31,6 +32,7 @@ class Owners:
         self._title = title_line(events)
         titles = (e.name for e in events if isinstance(e, ModelHeading) and e.line == self._title)
         self._titled = next(titles, None)
+        self._own = own  # the name of the file
         self._labels: list[Label] = []  # lines since the last table that say something beside the known words
         self._short_labels: set[str] = set()  # what those of the file's labels say that are no sentences
         self._headed: list[Label] = []  # those of the labels that the next scores stand below
@@ -109,10 +111,19 @@ class Owners:
                 others = [m.identity for m in self.models if m.identity is not None and m.pretrained == loaded]
                 own = [f"{k}={v}" for k, v in identity if others and (k, v) not in others[-1]]
                 self.begin(" ".join([loaded or "", *own]).strip() or None, line, new=True, inside=True)
+        elif loaded and current.identity is None and current.name is None and self._is_strange(loaded):
+            if not current.empty:
+                self.begin(loaded, line, inside=True)
+            self.current.name = loaded
+            self._notes.append(Note(line, f"pretrained={loaded}: read as that model's"))
         elif not current.tables and current.pretrained not in (None, loaded) and not current.empty:
             current.name = current.name or current.pretrained
             self.begin(loaded, line, inside=True)
         self.current.pretrained, self.current.identity = loaded or self.current.pretrained, identity
+
+    def _is_strange(self, loaded: str) -> bool:
+        """Tell whether the harness loaded another model than the one that the file is called after."""
+        return not same_model(loaded, self._titled or self._own)
 
     def settle(self, score: ScoreTable | PrintedScore) -> None:
         """Begin another model where what stands above a table says something that did not stand above the last one.

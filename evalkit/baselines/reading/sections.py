@@ -117,9 +117,9 @@ def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) ->
     return replace(table, rows=tuple(rows), suite=suite)
 
 
-def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
-    """Return the models of a file in its order, and notes about scores that found no place."""
-    reader = _Reader(events)
+def models_of(events: list[Event], own: str) -> tuple[list[ModelScores], list[Note]]:
+    """Return the models of a file in its order, and notes about scores that found no place; `own` is the file's name."""
+    reader = _Reader(events, own)
     for index in range(len(events)):
         reader.read(index)
     return reader.done()
@@ -128,11 +128,11 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
 class _Reader:
     """Goes through a file's events in their order, and gives each table and each average to a model."""
 
-    def __init__(self, events: list[Event]) -> None:
+    def __init__(self, events: list[Event], own: str) -> None:
         self._events = events
         self._notes: list[Note] = []
         self._place = Place()
-        self._owners = Owners(events, self._place, self._notes)
+        self._owners = Owners(events, self._place, self._notes, own)
         self._boundaries = model_lines(events)
         self._labels = unnamed_labels(events)
         headings = (event for i in self._boundaries if isinstance(event := events[i], ModelHeading))

@@ -63,7 +63,7 @@ def still_below(label: Label, heading: SuiteHeading | OtherHeading, *, adjacent:
         return True
     if label.level:
         return label.level < heading.level or (adjacent and isinstance(heading, SuiteHeading))
-    return isinstance(heading, SuiteHeading) and not label.item
+    return isinstance(heading, SuiteHeading) and (label.names or not label.item)
 
 
 def _is_score(event: Event, heading: Event) -> bool:
