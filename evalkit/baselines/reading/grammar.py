@@ -33,6 +33,7 @@ from evalkit.task_names import (
     leading_suite,
     suite_of_task,
     task_and_metric,
+    without_arrows,
 )
 
 Lines = Iterable[tuple[int, str]]
@@ -120,7 +121,7 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     body = plain[start:]
     titles = dict(_titles(body))
     for number, text in body:
-        if number not in titles and not _is_known(text):
+        if number not in titles and not is_known(text):
             found.setdefault(number, text)
     for number, text in (*_odd_cells(body), *_of_another(body, titles, re.sub(r"\.\w{2,4}$", "", name))):
         found.setdefault(number, text)
@@ -233,12 +234,12 @@ def _bare_title(text: str) -> str:
     return re.sub(r"^[^\w(]+|[^\w)]+$", "", said)
 
 
-def _is_known(text: str) -> bool:
+def is_known(text: str) -> bool:
     """Tell whether a line is of the grammar and no title; rows of tables are judged cell by cell elsewhere."""
     line = split_line(text)
     if line is not None:
         around = (line.before, line.after) if line.cells else ()
-        return all(not said or _is_cell(said) or _is_known(said) for said in around)
+        return all(not said or _is_cell(said) or is_known(said) for said in around)
     said = re.sub(
         r"^\s*(?:```+|~~~+)\s*(?:text|txt|markdown|md|log|console|plaintext)?(?![\w-])|(?:```+|~~~+)\s*$", "", text
     )
@@ -313,6 +314,9 @@ def _odd_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         elif heading is not None and len(heading) >= len(cells):
             # A column that no heading names holds plus-minus signs, or the labels of a table's rows.
             odd += [c for i, c in enumerate(cells) if i and not heading[i].strip() and not _is_sign(c)]
+        filled = [cell for cell in cells if cell.strip()]
+        if len(filled) == 1 and not numbers and is_plain_name(filled[0]):
+            odd += filled  # a label in a frame
         for i, found in numbers.items():
             signed = found["percent"] is not None
             if units.setdefault(i, signed) != signed and found[0].strip("0.%") != "":
@@ -327,7 +331,7 @@ def _is_sign(cell: str) -> bool:
 
 def _is_cell(cell: str) -> bool:
     """Tell whether a cell is a number, a sign, a heading, or the name of a task, a metric, a suite or a model."""
-    plain = cell.strip().strip("`").strip()
+    plain = without_arrows(cell.strip()).strip("`").strip()
     if _is_sign(plain) or _CELL_NUMBER.fullmatch(plain) or holds_nothing(plain) or _is_heading(plain):
         return True
     if re.search(r"[†‡§*?!^\u2217]", plain):

@@ -209,7 +209,7 @@ def import_log(
 
 
 def _own_name(path: Path, log: Log) -> str:
-    """Return the name of scores that nothing in a file names: the file's, or, of a README.md, its title's or folder's."""
+    """Return the name of scores that nothing in a file names: the file's; of a README.md the title or the folder."""
     if path.stem.lower() in ("readme", "model", "index"):
         return title_of(log.lines) or path.resolve().parent.name
     return path.name if is_number(path.stem) else path.stem

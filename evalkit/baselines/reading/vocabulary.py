@@ -7,10 +7,8 @@ import re
 from evalkit.baselines.reading.cells import holds_nothing
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
-from evalkit.suites import load_suites
 from evalkit.task_names import (
     METRICS,
-    leading_suite,
     names_other_benchmark,
     shots_named,
     suite_of_task,
@@ -51,15 +49,6 @@ _WORDS = frozenset(
     orca yall vs versus reference gets reaches
     """,
     )
-)
-# What a model is made of says nothing of how it was measured: "only two experts are selected during inference". These
-# are phrases and no words, since "a smaller set" and "another harness" would say much.
-_MADE_OF = re.compile(
-    r"(?:\bonly\s+)?(?:[0-9.]+\s?[BM]|[0-9]+|two|four|eight|many|fewer|more|active)\s+(?:params?\b\.?|parameters?|experts?)"
-    r"(?:\s+(?:are|is)\s+(?:selected|active|activated|used))?(?:\s+(?:during\s+inference|per\s+token))?(?:\s*\(so\s+~?[0-9.]+[BM]\))?"
-    r"|\b(?:bigger|smaller|larger|similar|comparable)\s+(?:sized?\s+)?models?\b|\b(?:yet\s+another\s+llm|alternative)\s+leaderboard\b"
-    r"|\bmix\s+of\b(?!\s+(?:[\w-]+\s+){0,2}(?:tasks?|bench\w*|sets?|suites?|prompts?|metrics?|evals?|versions?|harness\w*))",
-    re.IGNORECASE,
 )
 _CJK = re.compile(
     r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|对比|比较|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
@@ -105,65 +94,17 @@ _OTHER_WAY = re.compile(
     r"|\A\W*(?:below|above|here|next|now|this\s+is|these\s+are)\b.*\b(?:parent|teacher|student|source|original|base)\s+model\b",
     re.IGNORECASE,
 )
-# "The scores below are those of the base model": another model's, whose name may not be known.
-_THEIRS = (
-    r"\b(?:scores?|results?|numbers|figures|tables?|benchmarks?|evaluations?)\s+(?:\w+\s+){0,3}?(?:are|is|were|was)\s+"
-    r"(?:(?:those|that|the\s+ones?|taken|copied|reported|only)\s+){0,2}(?:of|from|for|by)\s+(?:the\s+|its\s+|an?\s+)?"
-    r"(?:base|original|teacher|student|parent|source|previous|earlier|older|other|unquanti[sz]ed|full|half|bf16|fp16|fp32|merged|un\w+)\b"
-)
-_WIDE = re.compile(
-    r"--limit[\s=]+[0-9.]+|(?<![a-z])limit:\s*[0-9.]+|num_fewshot[\s=:]+[1-9]|(?:subset|sample)\s+of\s+[0-9,]+"
-    r"|first\s+[0-9,]+\s+(?:samples|examples|questions|documents|docs|items)"
-    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:subset|sample)\b"
-    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)"
-    r"|(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)\w*\W+(?:\w+\W+){0,8}?(?:evaluat|measur|benchmark|scor)\w*"
-    r"|(?:lm[\s_-]*eval\w*|harness)\W+(?:\w+\W+){0,3}?v?(?:0\.[4-9]|[1-9]\.[0-9])[0-9.]*"
-    r"|(?<![a-z])(?:open[\s_-]*compass|light[\s_-]*eval|[nk][\s_-]?shots?\s*[:=]\s*[1-9]|limit\s*=\s*[0-9.]+)(?![a-z])"
-    r"|chat[\s_-]*template\W+(?:is\W+)?(?:on|yes|true|used|applied|enabled)(?![a-z])"
-    rf"|{_THEIRS}",
-    re.IGNORECASE,
-)
-_HARNESSES = re.compile(r"(?<![a-z])(?:open[\s_-]*compass|light[\s_-]*eval)(?![a-z])", re.IGNORECASE)
 _ZERO = re.compile(r"(?<![0-9a-z])(?:0|zero)[\s_-]*shots?(?![a-z])|零样本", re.IGNORECASE)
 
 
-def other_way(text: str, *, wide: bool = False) -> str | None:
-    """Return the words of a text that say, or may say, that scores were not measured as nous-2023; None if none do.
-
-    `wide`: the text stands far from the scores; only what can be said of nothing else counts.
-    """
+def other_way(text: str) -> str | None:
+    """Return the words of a label that say that something was measured otherwise than nous-2023; None if none do."""
     plain = _ZERO.sub(" ", text)
     count, some = shots_named(plain)
-    if wide:
-        if (count or some) and not re.search(r"\b(?:train|tun|learn)", plain, re.IGNORECASE):
-            return f"{count}-shot" if count else "few-shot"
-        found = _WIDE.search(plain)
-        return found[0] if found is not None else None
     if count or some:
         return f"{count}-shot" if count else "few-shot"
-    found = _OTHER_WAY.search(plain) or _WIDE.search(plain)
+    found = _OTHER_WAY.search(plain)
     return str(found[0]) if found is not None else None
-
-
-def names_harness(line: str) -> bool:
-    """Tell whether a line names another harness than lm-eval: it speaks of scores, whatever else it names."""
-    return _HARNESSES.search(line) is not None
-
-
-def without_task_counts(text: str) -> str:
-    """Return a text without "(7 tasks)" behind a suite's name, where that is how many the suite has.
-
-    >>> without_task_counts("GPT4All (7) and AGIEval (3 tasks)")
-    'GPT4All and AGIEval (3 tasks)'
-    """
-
-    def kept(found: re.Match[str]) -> str:
-        suite = leading_suite(found[1])
-        return found[1] if suite is not None and len(load_suites()[suite[0]].tasks) == int(found[2]) else found[0]
-
-    return re.sub(
-        rf"({SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE
-    )
 
 
 def takes_no_part(line: str) -> bool:
@@ -408,42 +349,3 @@ def _says_nothing(word: str, telling: set[str]) -> bool:
     plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
     known = (plain in _WORDS and plain not in telling) or plain in METRICS
     return known or _CJK.fullmatch(plain) is not None or suite_of_task(task_and_metric(plain, "")[0]) is not None
-
-
-def odd_word(line: str, *, title: bool = False) -> str | None:
-    """Return the first word of a line that is not in the vocabulary; None if all of them are.
-
-    A line may name a model instead; the `title` of a file of a word or a few capitalised ones is such a name, too.
-    """
-    if takes_no_part(line):
-        return None
-    if (found := other_way(line) or taken_from(line, names_model=False)) is not None:
-        return found
-    text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|")
-    if is_name(text.rstrip(": ")) or (
-        (named := re.match(r"model(?: name)?\s*[:=]\s*(.+)$", text, re.I)) and is_name(named[1])
-    ):
-        return None
-    if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
-        return None
-    text = re.sub(r"(?<=\w)['’]s\b", " ", text)
-    rest = _ZERO.sub(" ", SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
-    rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
-    # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
-    rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)
-    rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", rest)
-    rest = re.sub(r"\bpass\s*@?\s*1\b|@|#[0-9]{1,2}\b", " ", rest, flags=re.IGNORECASE)
-    for word in re.findall(r"[^\s,;:!?()\[\]{}\"'/|=*`~<>+&•–—-][^\s,;:!?()\[\]{}\"'/|=*`~<>&]*", rest):
-        plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
-        if not re.search(r"\w", plain) or plain in _WORDS or _CJK.fullmatch(plain) or plain in METRICS - {"mc1"}:
-            continue
-        if (
-            all(part in _WORDS | _MODEL_WORDS for part in plain.split("-"))
-            or _shaped(word.strip("."))
-            or plain in _MODEL_WORDS
-        ):
-            continue
-        if suite_of_task(task_and_metric(plain, "")[0]) is not None:
-            continue
-        return str(word)
-    return None

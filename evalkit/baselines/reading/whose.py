@@ -14,7 +14,6 @@ from evalkit.baselines.reading.prose import (
     Settings,
     Shots,
     SuiteHeading,
-    Taken,
 )
 from evalkit.task_names import any_suite, bare, names_something_else
 
@@ -80,7 +79,7 @@ def unnamed_labels(events: list[Event]) -> dict[int, str]:
     tables: dict[int, tuple[str, ScoreTable]] = {}
     for i, event in enumerate(events):
         following = next(
-            (e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots, Label, Taken))), None
+            (e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots, Label))), None
         )
         if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
             tables[i] = (event.text, following)
