@@ -228,6 +228,7 @@ class Log:
         comparisons: tables of suites by models.
         notes: what was not read, or not literally, by line.
         lines: the numbered lines of its text; none of a results file.
+        free: those that say more than scores, by number (`reading.grammar`).
     """
 
     name: str
@@ -235,3 +236,4 @@ class Log:
     comparisons: tuple[Comparison, ...]
     notes: tuple[Note, ...]
     lines: tuple[tuple[int, str], ...] = field(default=(), repr=False)
+    free: tuple[tuple[int, str], ...] = field(default=(), repr=False)

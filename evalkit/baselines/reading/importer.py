@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
+from evalkit.baselines.reading.grammar import title_of
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
@@ -178,7 +179,7 @@ def import_log(
     claims = Claims(log)
     more_notes: list[Note] = []
     unnamed = sum(model.name is None for model in log.models)
-    stem = path.name if is_number(path.stem) else path.stem
+    stem = _own_name(path, log)
     for number, model in enumerate(log.models, start=1):
         own_name = stem if unnamed == 1 else f"{stem} {number}"
         if unnamed == 1 and number > 1:
@@ -205,6 +206,13 @@ def import_log(
         texts = (f"line {note.line}: {note.message}" if note.line else note.message for note in kept)
         baselines.append(replace(baseline, notes=tuple(texts)))
     return Imported(tuple(baselines), tuple(sorted([*notes, *more_notes], key=lambda note: note.line)), log)
+
+
+def _own_name(path: Path, log: Log) -> str:
+    """Return the name of scores that nothing in a file names: the file's; of a README.md the title or the folder."""
+    if path.stem.lower() in ("readme", "model", "index"):
+        return title_of(log.lines) or path.resolve().parent.name
+    return path.name if is_number(path.stem) else path.stem
 
 
 def _holds_groups_only(model: ModelScores) -> bool:

@@ -19,7 +19,9 @@ from evalkit.baselines.published import (
     Note,
 )
 from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of
+from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.comparisons import comparison_of
+from evalkit.baselines.reading.grammar import free_text
 from evalkit.baselines.reading.names import is_number, may_be_a_name, stands_alone
 from evalkit.baselines.reading.own_reports import is_own_report, stated_documents, with_documents
 from evalkit.baselines.reading.prose import (
@@ -48,8 +50,9 @@ from evalkit.baselines.reading.table_lines import (
     split_line,
     table_line,
 )
-from evalkit.baselines.reading.text import read_lines
-from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another, settings_of
+from evalkit.baselines.reading.text import read_lines, read_text
+from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another
+from evalkit.errors import DataError
 from evalkit.results.lm_eval_folders import results_files
 from evalkit.suites import load_suites
 from evalkit.task_names import (
@@ -601,12 +604,16 @@ def read_log(path: Path) -> Log:
     """Read a published log, model card or saved web page.
 
     Raises:
-        DataError: the file cannot be read at all.
+        DataError: the file cannot be read at all, or is a listing of lines of several.
     """
     if path.suffix.lower() == ".json" or (path.is_dir() and results_files(path)):
         return read_results_file(path)
     lines, notes = read_lines(path)
-    return parse_log(path.name, lines, notes)
+    listed = [text for _, text in lines if re.match(r"[\w./-]+\.(?:md|txt|log|html)[:-](?:[0-9]+[:-])?\s*\|", text)]
+    if len(listed) > 1:
+        raise DataError(f"{path}: lines of several files, as grep prints them ('{listed[0][:40]}'); give the files")
+    log = parse_log(path.name, lines, notes)
+    return replace(log, free=tuple(free_text(read_text(path)[0], lines, path.name)))
 
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:
@@ -614,7 +621,7 @@ def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None 
     lines, logged = _without_prefixes(lines)
     reader = _Reader(lines, logged)
     reader.read()
-    models, more = models_of(reader.events)
+    models, more = models_of(reader.events, re.sub(r"\.\w{2,4}$", "", name))
     named = {event.name for event in reader.events if isinstance(event, ModelHeading) and event.certain}
     loaded = {v for e in reader.events if isinstance(e, Settings) for v in (settings_of(e.text) or {}).values()}
     models = [_really_named(model, named, loaded, lines) for model in models]

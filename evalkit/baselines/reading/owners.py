@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
+from evalkit.baselines.reading.commands import who
+from evalkit.baselines.reading.grammar import same_model
 from evalkit.baselines.reading.open_models import OpenModel
 from evalkit.baselines.reading.place import Place
-from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHeading, SuiteHeading, Taken
-from evalkit.baselines.reading.vocabulary import is_version, name_in, who
+from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHeading, SuiteHeading
+from evalkit.baselines.reading.vocabulary import is_name, is_version, name_in
 from evalkit.baselines.reading.whose import name_key, still_below, title_line
-
-
-def _taken(source: Taken | None) -> Note | None:
-    return (
-        Note(source.line, f"'{source.text[:60]}': taken from somewhere, and not certainly measured so")
-        if source
-        else None
-    )
 
 
 class Owners:
     """The models of a file, and the one that the next scores are of."""
 
-    def __init__(self, events: list[Event], place: Place, notes: list[Note]) -> None:
+    def __init__(self, events: list[Event], place: Place, notes: list[Note], own: str) -> None:
         self.current = OpenModel(None, events[0].line if events else 0)
         self.models = [self.current]
         self.candidate: ModelHeading | None = None  # last heading that may be a model's name
@@ -30,40 +24,20 @@ class Owners:
         self._title = title_line(events)
         titles = (e.name for e in events if isinstance(e, ModelHeading) and e.line == self._title)
         self._titled = next(titles, None)
+        self._own = own  # the name of the file
         self._labels: list[Label] = []  # lines since the last table that say something beside the known words
         self._short_labels: set[str] = set()  # what those of the file's labels say that are no sentences
         self._headed: list[Label] = []  # those of the labels that the next scores stand below
         self._headed_by: dict[int, int] = {}  # line -> level of the headings of Markdown
-        self._source: Taken | None = None  # the line that says where the next scores were taken from
-        self._source_ends = 7  # level below which a heading ends what it says
-        self._source_used = False  # scores have followed it
         self._lent = 0  # level below which a heading ends what a label above the file's first scores says; 0 without
 
-    @property
-    def taken(self) -> Note | None:
-        """Why nobody knows how the next scores were measured: a line says that they were taken from somewhere."""
-        return self.current.doubt or _taken(self._source)
-
-    def take(self, event: Taken) -> None:
-        self._source, self._source_used = event, False
-        self._source_ends = event.level + 1 if event.level else 7
-
     def label(self, event: Label) -> None:
-        if self._source is not None and not self._source.level and self._source_used and (event.short or event.names):
-            self._source = None  # another label stands above what follows
-        self._short_labels |= {event.text} if event.short or event.names else set()
         self._labels.append(event)
         self._headed.append(event)
 
     def go_below(self, event: SuiteHeading | OtherHeading, line_before: int) -> None:
         """Go below a heading of Markdown; `line_before` is the last line above it that says something."""
         self._headed_by[event.line] = event.level
-        if self._source is not None and self._source.line != event.line:
-            text = not self._source.level and self._source_ends == 7 and isinstance(event, SuiteHeading)
-            if not self._source_used and (text or self._source.line == line_before):
-                self._source_ends = min(self._source_ends, event.level)
-            elif event.level < self._source_ends:
-                self._source = None
         if event.level < self._lent:
             self.current, self._lent = self.models[0], 0
         self._headed = [h for h in self._headed if still_below(h, event, adjacent=h.line == line_before)]
@@ -80,7 +54,6 @@ class Owners:
         else:
             self.current = OpenModel(name, line)
             self.models.append(self.current)
-        self.current.doubt = self.current.doubt or _taken(self._source)
         self._labels.clear()
         self._headed = []
         self.current.label = self.current.label or name
@@ -108,17 +81,25 @@ class Owners:
                 others = [m.identity for m in self.models if m.identity is not None and m.pretrained == loaded]
                 own = [f"{k}={v}" for k, v in identity if others and (k, v) not in others[-1]]
                 self.begin(" ".join([loaded or "", *own]).strip() or None, line, new=True, inside=True)
+        elif loaded and current.identity is None and current.name is None and self._is_strange(loaded):
+            if not current.empty and (self._titled or is_name(self._own)):
+                self.begin(loaded, line, inside=True)
+            self.current.loaded_another = True
+            self._notes.append(Note(line, f"pretrained={loaded}: read as that model's"))
         elif not current.tables and current.pretrained not in (None, loaded) and not current.empty:
             current.name = current.name or current.pretrained
             self.begin(loaded, line, inside=True)
         self.current.pretrained, self.current.identity = loaded or self.current.pretrained, identity
+
+    def _is_strange(self, loaded: str) -> bool:
+        """Tell whether the harness loaded another model than the one that the file is called after."""
+        return not same_model(loaded, self._titled or self._own)
 
     def settle(self, score: ScoreTable | PrintedScore) -> None:
         """Begin another model where what stands above a table says something that did not stand above the last one.
 
         The name that the file has is that of scores which no other label stands above.
         """
-        self._source_used = True
         named = [label for label in self._headed if label.line < score.line and label.line != self._title]
         self._headed = []
         if self._named_first(named, score):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from evalkit.baselines.published import Note, Row
+from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.prose import Aside, OtherHeading, Settings, Shots, SuiteHeading
-from evalkit.baselines.reading.vocabulary import settings_of
 from evalkit.suites import load_tasks
 from evalkit.task_names import is_score_of_another, names_other_benchmark
 

@@ -9,10 +9,11 @@ from typing import TypeAlias
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.cells import decimal_of, holds_nothing
+from evalkit.baselines.reading.commands import settings_of
+from evalkit.baselines.reading.grammar import is_known
 from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
-from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
-from evalkit.baselines.reading.understood import left_over
-from evalkit.baselines.reading.vocabulary import is_name, is_version, label_of, name_in, names_another, settings_of
+from evalkit.baselines.reading.taken_from import made_from, without_source
+from evalkit.baselines.reading.vocabulary import is_version, label_of, names_another
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -126,23 +127,8 @@ class Label:
     item: bool = False
 
 
-@dataclass(frozen=True)
-class Taken:
-    """The line says that the scores below it were taken from somewhere: a card, a leaderboard, another model's page.
-
-    Attributes:
-        line: line number in the file.
-        text: the words that say so.
-        level: 1 to 6 for a heading, 0 for plain text.
-    """
-
-    line: int
-    text: str
-    level: int = 0
-
-
 Event: TypeAlias = (
-    Taken | Label | Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
+    Label | Shots | Aside | SuiteHeading | OtherHeading | ModelHeading | Settings | PrintedScore | ScoreTable
 )
 
 _NUMBER = r"(?P<number>\d{1,4}(?:[.,]\d+)?)\s*(?P<percent>%?)"
@@ -263,15 +249,9 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     events, notes = _events(line, text)
     label, raw = label_of(text), text.strip()
-    label = label if label is None or left_over(text, ()) is not None else None  # all of it is known
+    label = None if is_known(text) else label
     level = len(raw) - len(raw.lstrip("#"))
     level = level if level <= 6 else 0
-    certain = any(isinstance(event, ModelHeading) and event.certain for event in events)
-    names_model = certain or (label is not None and is_name(name_in(label)))
-    scored = any(isinstance(event, PrintedScore) for event in events)  # "70.0, up from 68.8 in Foo-1"
-    source = taken_from(raw, names_model=names_model) if len(raw) <= 100 and not scored else None
-    if source is not None:
-        events = [Taken(line, source, level), *events]
     short = (
         len(text.strip()) <= 50 and any_suite(text) is None and not text.rstrip().endswith((".", ",", ";", "。", "，"))
     )

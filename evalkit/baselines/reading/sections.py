@@ -31,7 +31,6 @@ from evalkit.baselines.reading.prose import (
     Settings,
     Shots,
     SuiteHeading,
-    Taken,
 )
 from evalkit.baselines.reading.whose import (
     is_of_humaneval,
@@ -117,9 +116,9 @@ def _named_metrics(table: ScoreTable, heading: str | None, notes: list[Note]) ->
     return replace(table, rows=tuple(rows), suite=suite)
 
 
-def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
-    """Return the models of a file in its order, and notes about scores that found no place."""
-    reader = _Reader(events)
+def models_of(events: list[Event], own: str) -> tuple[list[ModelScores], list[Note]]:
+    """Return the models of a file in its order, and notes about scores without a place; `own` is the file's name."""
+    reader = _Reader(events, own)
     for index in range(len(events)):
         reader.read(index)
     return reader.done()
@@ -128,11 +127,11 @@ def models_of(events: list[Event]) -> tuple[list[ModelScores], list[Note]]:
 class _Reader:
     """Goes through a file's events in their order, and gives each table and each average to a model."""
 
-    def __init__(self, events: list[Event]) -> None:
+    def __init__(self, events: list[Event], own: str) -> None:
         self._events = events
         self._notes: list[Note] = []
         self._place = Place()
-        self._owners = Owners(events, self._place, self._notes)
+        self._owners = Owners(events, self._place, self._notes, own)
         self._boundaries = model_lines(events)
         self._labels = unnamed_labels(events)
         headings = (event for i in self._boundaries if isinstance(event := events[i], ModelHeading))
@@ -167,8 +166,6 @@ class _Reader:
             pass
         elif isinstance(event, Label):
             self._owners.label(event)
-        elif isinstance(event, Taken):
-            self._owners.take(event)
         elif isinstance(event, Aside):
             if event.kind != "sentence" or names_something_else(event.text, place.heading):
                 place.apart = event
@@ -209,8 +206,6 @@ class _Reader:
         harness, why = place.harness_of(named.harness)
         table = replace(named, rows=tuple(rows), harness=harness, limit=place.limit)
         self._owners.settle(table)
-        if table.harness == _PUBLISHED and (taken := self._owners.taken) is not None:
-            table, why = replace(table, harness="unknown"), taken
         candidate = self._owners.candidate
         if _is_another_model(self._model, table, candidate):
             before = self._model
@@ -268,7 +263,6 @@ class _Reader:
                 self._notes.append(Note(score.line, text, unread=True))
             else:
                 self._model.humaneval = PrintedScore(score.line, "humaneval", score.percent)
-                self._model.measured("humaneval").doubted(self._owners.taken)
         elif score.suite is None:
             self._average(score)
         elif place.parent is None or score.suite in load_suites():
@@ -345,7 +339,6 @@ class _Reader:
                 shots, some = place.shots
                 found.shots |= {shots} if shots else set()
                 found.harnesses |= {"unknown"} if some else set()
-                found.doubted(self._owners.taken)
                 found.limits |= {place.limit} if place.limit is not None else set()
 
     def _average_of_rows(self, score: PrintedScore, rows: list[Row], what: str) -> None:

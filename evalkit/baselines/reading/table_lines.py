@@ -339,6 +339,11 @@ def is_version_column(heading: str) -> bool:
     return _COLUMN["other"].fullmatch(_label(heading)) is not None
 
 
+def is_heading_word(cell: str) -> bool:
+    """Tell whether a cell is the heading of a column of scores, errors, shots or filters, and says nothing else."""
+    return cell == "#" or any(pattern.fullmatch(_label(cell)) for pattern in _COLUMN.values())
+
+
 def is_average(label: str) -> bool:
     """Tell whether a row's label says that the row is an average and no task."""
     return (

@@ -412,8 +412,8 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return lines
 
 
-def read_lines(path: Path) -> tuple[list[tuple[int, str]], list[Note]]:
-    """Read a file.
+def read_text(path: Path) -> tuple[str, list[Note]]:
+    """Return a file's text as it is written, with one kind of line ends, and a note where its encoding was guessed.
 
     Raises:
         DataError: it does not exist, is a folder, or is far larger than any log.
@@ -426,5 +426,25 @@ def read_lines(path: Path) -> tuple[list[tuple[int, str]], list[Note]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     text, notes = decode(raw)
-    text, hidden = without_hidden(text.replace("\r\n", "\n").replace("\r", "\n"))
-    return numbered_lines(text), [*notes, *hidden]
+    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
+
+
+def read_lines(path: Path) -> tuple[list[tuple[int, str]], list[Note]]:
+    """Return a file's numbered lines, and what was noted in reading it; errors are those of `read_text`."""
+    text, notes = read_text(path)
+    text, removed = _without_removed(text)
+    text, hidden = without_hidden(text)
+    return numbered_lines(text), [*notes, *removed, *hidden]
+
+
+def _without_removed(text: str) -> tuple[str, list[Note]]:
+    """Return a file as a diff leaves it: without the lines that it removes, which are noted where they are rows."""
+    if re.search(r"^(?:diff --git |@@ -[0-9,]+ \+[0-9,]+ @@)", text, re.MULTILINE) is None:
+        return text, []
+    kept, notes = [], []
+    for number, line in enumerate(text.split("\n"), 1):
+        removed = line.startswith("-")
+        kept.append("" if removed or line.startswith(("+++", "@@", "diff ", "index ")) else line[line[:1] in "+ " :])
+        if removed and "|" in line:
+            notes.append(Note(number, f"not read, removed by a diff: {' '.join(line.split())[:60]}"))
+    return "\n".join(kept), notes

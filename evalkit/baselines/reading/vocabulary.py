@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 from evalkit.baselines.reading.cells import holds_nothing
+from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
-from evalkit.suites import load_suites
 from evalkit.task_names import (
     METRICS,
-    leading_suite,
     names_other_benchmark,
     shots_named,
     suite_of_task,
@@ -51,15 +49,6 @@ _WORDS = frozenset(
     orca yall vs versus reference gets reaches
     """,
     )
-)
-# What a model is made of says nothing of how it was measured: "only two experts are selected during inference". These
-# are phrases and no words, since "a smaller set" and "another harness" would say much.
-_MADE_OF = re.compile(
-    r"(?:\bonly\s+)?(?:[0-9.]+\s?[BM]|[0-9]+|two|four|eight|many|fewer|more|active)\s+(?:params?\b\.?|parameters?|experts?)"
-    r"(?:\s+(?:are|is)\s+(?:selected|active|activated|used))?(?:\s+(?:during\s+inference|per\s+token))?(?:\s*\(so\s+~?[0-9.]+[BM]\))?"
-    r"|\b(?:bigger|smaller|larger|similar|comparable)\s+(?:sized?\s+)?models?\b|\b(?:yet\s+another\s+llm|alternative)\s+leaderboard\b"
-    r"|\bmix\s+of\b(?!\s+(?:[\w-]+\s+){0,2}(?:tasks?|bench\w*|sets?|suites?|prompts?|metrics?|evals?|versions?|harness\w*))",
-    re.IGNORECASE,
 )
 _CJK = re.compile(
     r"(?:基准|测试|测评|评测|评估|评价|推理|集|结果|模型|平均|分数?|得分|成绩|总|任务|性能|对比|比较|表现|下|表|如|的|在|上|各|个|项|四|套件|综合|值"
@@ -105,65 +94,17 @@ _OTHER_WAY = re.compile(
     r"|\A\W*(?:below|above|here|next|now|this\s+is|these\s+are)\b.*\b(?:parent|teacher|student|source|original|base)\s+model\b",
     re.IGNORECASE,
 )
-# "The scores below are those of the base model": another model's, whose name may not be known.
-_THEIRS = (
-    r"\b(?:scores?|results?|numbers|figures|tables?|benchmarks?|evaluations?)\s+(?:\w+\s+){0,3}?(?:are|is|were|was)\s+"
-    r"(?:(?:those|that|the\s+ones?|taken|copied|reported|only)\s+){0,2}(?:of|from|for|by)\s+(?:the\s+|its\s+|an?\s+)?"
-    r"(?:base|original|teacher|student|parent|source|previous|earlier|older|other|unquanti[sz]ed|full|half|bf16|fp16|fp32|merged|un\w+)\b"
-)
-_WIDE = re.compile(
-    r"--limit[\s=]+[0-9.]+|(?<![a-z])limit:\s*[0-9.]+|num_fewshot[\s=:]+[1-9]|(?:subset|sample)\s+of\s+[0-9,]+"
-    r"|first\s+[0-9,]+\s+(?:samples|examples|questions|documents|docs|items)"
-    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:subset|sample)\b"
-    r"|(?:evaluat|measur|benchmark|score|test)\w*\W+(?:\w+\W+){0,6}?(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)"
-    r"|(?:chat[\s_-]*template|chain[\s-]*of[\s-]*thought|translated)\w*\W+(?:\w+\W+){0,8}?(?:evaluat|measur|benchmark|scor)\w*"
-    r"|(?:lm[\s_-]*eval\w*|harness)\W+(?:\w+\W+){0,3}?v?(?:0\.[4-9]|[1-9]\.[0-9])[0-9.]*"
-    r"|(?<![a-z])(?:open[\s_-]*compass|light[\s_-]*eval|[nk][\s_-]?shots?\s*[:=]\s*[1-9]|limit\s*=\s*[0-9.]+)(?![a-z])"
-    r"|chat[\s_-]*template\W+(?:is\W+)?(?:on|yes|true|used|applied|enabled)(?![a-z])"
-    rf"|{_THEIRS}",
-    re.IGNORECASE,
-)
-_HARNESSES = re.compile(r"(?<![a-z])(?:open[\s_-]*compass|light[\s_-]*eval)(?![a-z])", re.IGNORECASE)
 _ZERO = re.compile(r"(?<![0-9a-z])(?:0|zero)[\s_-]*shots?(?![a-z])|零样本", re.IGNORECASE)
 
 
-def other_way(text: str, *, wide: bool = False) -> str | None:
-    """Return the words of a text that say, or may say, that scores were not measured as nous-2023; None if none do.
-
-    `wide`: the text stands far from the scores; only what can be said of nothing else counts.
-    """
+def other_way(text: str) -> str | None:
+    """Return the words of a label that say that something was measured otherwise than nous-2023; None if none do."""
     plain = _ZERO.sub(" ", text)
     count, some = shots_named(plain)
-    if wide:
-        if (count or some) and not re.search(r"\b(?:train|tun|learn)", plain, re.IGNORECASE):
-            return f"{count}-shot" if count else "few-shot"
-        found = _WIDE.search(plain)
-        return found[0] if found is not None else None
     if count or some:
         return f"{count}-shot" if count else "few-shot"
-    found = _OTHER_WAY.search(plain) or _WIDE.search(plain)
+    found = _OTHER_WAY.search(plain)
     return str(found[0]) if found is not None else None
-
-
-def names_harness(line: str) -> bool:
-    """Tell whether a line names another harness than lm-eval: it speaks of scores, whatever else it names."""
-    return _HARNESSES.search(line) is not None
-
-
-def without_task_counts(text: str) -> str:
-    """Return a text without "(7 tasks)" behind a suite's name, where that is how many the suite has.
-
-    >>> without_task_counts("GPT4All (7) and AGIEval (3 tasks)")
-    'GPT4All and AGIEval (3 tasks)'
-    """
-
-    def kept(found: re.Match[str]) -> str:
-        suite = leading_suite(found[1])
-        return found[1] if suite is not None and len(load_suites()[suite[0]].tasks) == int(found[2]) else found[0]
-
-    return re.sub(
-        rf"({SUITE_NAMES.pattern})\s*\(\s*([0-9]{{1,2}})(?:\s*(?:sub)?tasks?)?\s*\)", kept, text, flags=re.IGNORECASE
-    )
 
 
 def takes_no_part(line: str) -> bool:
@@ -408,185 +349,3 @@ def _says_nothing(word: str, telling: set[str]) -> bool:
     plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
     known = (plain in _WORDS and plain not in telling) or plain in METRICS
     return known or _CJK.fullmatch(plain) is not None or suite_of_task(task_and_metric(plain, "")[0]) is not None
-
-
-def odd_word(line: str, *, title: bool = False) -> str | None:
-    """Return the first word of a line that is not in the vocabulary; None if all of them are.
-
-    A line may name a model instead; the `title` of a file of a word or a few capitalised ones is such a name, too.
-    """
-    if takes_no_part(line):
-        return None
-    if (found := other_way(line) or taken_from(line, names_model=False)) is not None:
-        return found
-    text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|")
-    if is_name(text.rstrip(": ")) or (
-        (named := re.match(r"model(?: name)?\s*[:=]\s*(.+)$", text, re.I)) and is_name(named[1])
-    ):
-        return None
-    if title and re.fullmatch(r"[A-Z][a-z]+(?: [A-Z][a-z]+){0,3}|[a-z]+", text) and not _STATISTIC.search(text):
-        return None
-    text = re.sub(r"(?<=\w)['’]s\b", " ", text)
-    rest = _ZERO.sub(" ", SUITE_NAMES.sub(" ", without_task_counts(_MADE_OF.sub(" ", text))))
-    rest = re.sub(r"(?<!\S)[\w.-]+/[\w.-]+(?!\S)", lambda found: " " if _shaped(found[0]) else found[0], rest)
-    # Numbers: those of averages have places or a per cent sign, that of a list's item a dot behind it.
-    rest = re.sub(r"^\s*(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s", " ", rest)
-    rest = re.sub(r"(?<![\w.])[0-9]+(?:[.,][0-9]+\s*%?|\s*%)", " ", rest)
-    rest = re.sub(r"\bpass\s*@?\s*1\b|@|#[0-9]{1,2}\b", " ", rest, flags=re.IGNORECASE)
-    for word in re.findall(r"[^\s,;:!?()\[\]{}\"'/|=*`~<>+&•–—-][^\s,;:!?()\[\]{}\"'/|=*`~<>&]*", rest):
-        plain = word.strip(".*_-†‡§%↑↓⬆⬇").lower()
-        if not re.search(r"\w", plain) or plain in _WORDS or _CJK.fullmatch(plain) or plain in METRICS - {"mc1"}:
-            continue
-        if (
-            all(part in _WORDS | _MODEL_WORDS for part in plain.split("-"))
-            or _shaped(word.strip("."))
-            or plain in _MODEL_WORDS
-        ):
-            continue
-        if suite_of_task(task_and_metric(plain, "")[0]) is not None:
-            continue
-        return str(word)
-    return None
-
-
-# --- settings ---
-
-_SETTINGS = re.compile(
-    r"^[\s>*`-]*(?P<kind>[\w.-]+)\s*\((?P<args>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*,\s*(?P<rest>.*(?:num_fewshot|limit|batch_size|provide_description).*)$"
-)
-_OWN_LIMIT = re.compile(r"- Documents: first ([0-9]+) of each task|- [^:：]{1,8}[:：]\s*每个任务的前 ([0-9]+) 题")
-_COMMAND = re.compile(
-    r"(?:^|\s)(?:python3?\s+\S*main\.py|lm[_-]eval(?:uate)?|accelerate\s+launch|lm-eval)\s.*--|(?:^|\s)--\w[\w-]*",
-    re.IGNORECASE,
-)
-KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
-"""Kinds of models of the 0.3 line of the harness."""
-# Arguments that say what is loaded and how it is run, and nothing about requests.
-_LOADING = frozenset(
-    re.findall(
-        r"\S+",
-        """
-    pretrained tokenizer revision subfolder dtype torch_dtype use_accelerate trust_remote_code device
-    device_map device_map_option max_memory_per_gpu max_cpu_memory offload_folder low_cpu_mem_usage
-    load_in_8bit load_in_4bit bnb_4bit_quant_type bnb_4bit_compute_dtype gptq gptq_use_triton quantized peft
-    delta parallelize batch_size max_batch_size use_fast use_auth_token token cache_dir max_length
-    """,
-    )
-)
-_REQUESTS = frozenset(
-    {"kind", "limit", "num_fewshot", "provide_description", "description_dict_path", "description_dict"}
-)
-"""Settings of the harness, which no argument of the model is taken for."""
-_RUNNING = frozenset(
-    {
-        "batch_size",
-        "device",
-        "max_batch_size",
-        "parallelize",
-        "device_map",
-        "device_map_option",
-        "max_memory_per_gpu",
-        "max_cpu_memory",
-        "offload_folder",
-        "low_cpu_mem_usage",
-        "use_accelerate",
-        "trust_remote_code",
-        "use_auth_token",
-        "token",
-        "cache_dir",
-        "use_fast",
-        "output_path",
-        "output_base_path",
-        "log_samples",
-        "verbosity",
-        "no_cache",
-        "write_out",
-        "show_config",
-        "tasks",
-        "model_alias",
-        "wandb_args",
-    }
-)
-"""Settings that change no score, or name no model: those in which lines of one model may differ."""
-_NOTHING = re.compile(r"\(?\s*(?:none|null|)\s*\)?|false|\{\s*\}", re.IGNORECASE)
-
-
-def settings_of(line: str) -> dict[str, str] | None:
-    """Return the settings in the harness's own line, or in a command line, by name; None if a line is neither.
-
-    >>> settings_of("hf-causal (pretrained=a/Foo,peft=b), limit: None, num_fewshot: 0, batch_size: 8")["peft"]
-    'b'
-    >>> settings_of("python main.py --model_args pretrained=a/Foo --num_fewshot 5")["num_fewshot"]
-    '5'
-    >>> settings_of("- Documents: first 4 of each task")  # evalkit's own report
-    {'limit': '4'}
-    """
-    if (own := _OWN_LIMIT.fullmatch(line.strip())) is not None:
-        return {"limit": own[1] or own[2]}
-    found = _SETTINGS.match(line)
-    if found is not None:
-        settings = {"kind": found["kind"]}
-        settings |= {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(found["args"]).items()}
-        for part in re.split(r",\s*(?=\w+\s*:)", found["rest"]):
-            key, _, value = part.partition(":")
-            before = settings.get(key.strip())  # a key that is there twice says both
-            settings[key.strip()] = value.strip(" `*|") if before is None else f"{before} and {value.strip()}"
-        return settings
-    if _COMMAND.search(line) is None or len(line) > 4000:
-        return None
-    try:
-        words = shlex.split(line.replace("\\", " "), comments=False)
-    except ValueError:
-        words = line.split()
-    settings, key = {}, None
-    for word in words:
-        if word.startswith("--"):
-            name, _, value = word[2:].partition("=")
-            key = name.replace("-", "_")
-            settings[key] = value
-        elif key is not None:
-            settings[key] = f"{settings[key]} {word}".strip()
-    if not settings.keys() & {"tasks", "model_args", "num_fewshot", "limit"}:
-        return None
-    arguments = settings.pop("model_args", "")
-    settings = {"kind" if name == "model" else name: value for name, value in settings.items()}
-    return settings | {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(arguments).items()}
-
-
-def _arguments(text: str) -> dict[str, str]:
-    found = {}
-    for part in re.split(r",(?![^\[{(]*[\]})])", text):
-        key, sign, value = part.partition("=")
-        if key.strip():
-            found[key.strip(" '\"")] = value.strip(" '\"") if sign else "True"
-    return found
-
-
-def who(settings: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the settings that tell models and ways to measure apart: all but those of the machine."""
-    said = {key: value.strip("/ ") for key, value in settings.items() if key not in _RUNNING}
-    return tuple(sorted((key, value) for key, value in said.items() if not _NOTHING.fullmatch(value) and value != "0"))
-
-
-def odd_setting(line: str) -> str | None:
-    """Return the setting in a line that nous-2023 did not have; None if it had all, "" if it is no line of settings."""
-    settings = settings_of(line)
-    if settings is None:
-        return ""
-    for key, value in settings.items():
-        nothing = _NOTHING.fullmatch(value.strip()) is not None
-        shown = f"{key}: {value}"[:60]
-        if key == "kind":
-            if value not in KINDS and value != "hf":
-                return shown
-        elif key == "num_fewshot":
-            if not nothing and value != "0":
-                return shown
-        elif key in _REQUESTS:
-            if not nothing:
-                return shown
-        elif key == "max_length" and re.fullmatch(r"[0-9]+", value.strip()) and int(value) < 2048:
-            return shown  # long prompts are cut
-        elif key not in _LOADING and key not in _RUNNING:
-            return shown
-    return None

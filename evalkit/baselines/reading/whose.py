@@ -14,7 +14,6 @@ from evalkit.baselines.reading.prose import (
     Settings,
     Shots,
     SuiteHeading,
-    Taken,
 )
 from evalkit.task_names import any_suite, bare, names_something_else
 
@@ -63,7 +62,7 @@ def still_below(label: Label, heading: SuiteHeading | OtherHeading, *, adjacent:
         return True
     if label.level:
         return label.level < heading.level or (adjacent and isinstance(heading, SuiteHeading))
-    return isinstance(heading, SuiteHeading) and not label.item
+    return isinstance(heading, SuiteHeading) and (label.names or not label.item)
 
 
 def _is_score(event: Event, heading: Event) -> bool:
@@ -80,7 +79,7 @@ def unnamed_labels(events: list[Event]) -> dict[int, str]:
     tables: dict[int, tuple[str, ScoreTable]] = {}
     for i, event in enumerate(events):
         following = next(
-            (e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots, Label, Taken))), None
+            (e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots, Label))), None
         )
         if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
             tables[i] = (event.text, following)
