@@ -81,8 +81,9 @@ def returns(problem: Problem, completion: str) -> bool:
     if tree is None:
         return True  # not known
     body: Sequence[ast.stmt] = tree.body
-    for _ in open_scopes(problem.prompt):
-        body = body[-1].body if isinstance(body[-1], DEFINITIONS) else []
+    for scope in open_scopes(problem.prompt):
+        begun = (one for one in body if isinstance(one, DEFINITIONS) and one.name == scope.node.name)
+        body = next(begun, ast.ClassDef("", [], [], [], [])).body
     return any(leaves(statement) or isinstance(statement, ast.Raise) for statement in statements_of(body))
 
 

@@ -175,14 +175,16 @@ def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | Non
         ways = len(list(continuations(problem, code, Kind.BODY)))
         found = [_beginning(code, problem.prompt, partial(_nth_body, problem, way)) for way in range(ways)]
         way = max(range(ways), key=lambda way: len(found[way][0]))
-        every, rest = _up_to_cut(*found[way], lambda one, way=way: returns(problem, _nth_body(problem, way, one)))
+        every, rest = _up_to_cut(*found[way], lambda one: _RETURN.search(one) is not None)
         taken = without_words(problem, every)
         if is_code(taken):
             remark = behind(rest)
             if remark == BROKEN:
                 taken = code
             completion = _nth_body(problem, way, taken)
-            if not at_head or (remark == BROKEN and _RETURN.search(code)) or returns(problem, completion):
+            is_body = meaning_of(every, problem).kind is Kind.BODY
+            is_broken = remark == BROKEN and is_body and _RETURN.search(code) is not None
+            if not at_head or is_broken or returns(problem, completion):
                 return Version(How.NOT, completion, taken, remark or words_in(problem, every))
         elif at_head and _STATEMENT.match(code) and _RETURN.search(code) and not is_prose(code.split("\n")[0]):
             return Version(How.NOT, _nth_body(problem, 0, code), code, BROKEN)

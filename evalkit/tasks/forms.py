@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.errors import EvalkitError
 from evalkit.suites import find_task, suite_fault
-from evalkit.tasks.values import fault
+from evalkit.tasks.metric_values import fault
 
 Document = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ here, so that a new release is checked in one place:
     private   task._filters          replaced where texts are programs: verdicts come with the texts
               task.UNSAFE_CODE       which tasks those are, as their YAML says
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
-              task.process_results   what it gives is looked at (`evalkit.tasks.values`)
+              task.process_results   what it gives is looked at (`evalkit.tasks.metric_values`)
               task.multiple_input    whether the choices are in the contexts
               instance.arguments     replaced where --max-new-tokens lowers a length
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
@@ -51,9 +51,9 @@ from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
 from evalkit.tasks.documents import load
 from evalkit.tasks.forms import check_documents, choices_of, explained, is_judged, target_of
+from evalkit.tasks.metric_values import try_choices, values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.stated import check_loaded, check_written
-from evalkit.tasks.values import try_choices, values_of
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
@@ -144,7 +144,7 @@ class Tasks:
         """Return the metric values of one document; ``answers`` in the order of its requests.
 
         Raises:
-            ConfigError: see `evalkit.tasks.values.values_of`.
+            ConfigError: see `evalkit.tasks.metric_values.values_of`.
         """
         task, doc = self._tasks[name], self.documents(name)[doc_id]
         given = list(answers)

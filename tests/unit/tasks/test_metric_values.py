@@ -15,7 +15,7 @@ from evalkit.errors import ConfigError
 from evalkit.store.sections import FailedText
 from evalkit.suites import load_tasks
 from evalkit.task_files import content_of, read_task_file, task_file
-from evalkit.tasks.values import values_of
+from evalkit.tasks.metric_values import values_of
 
 pytestmark = pytest.mark.torch_free
 
