@@ -142,12 +142,19 @@ class PairedTest:
         return boundary(lambda margin: alpha - unchanged.p_fine(margin))
 
     def p_fine(self, margin: float) -> float:
-        """Return the p-value of "the loss is the margin or more"; small: not worse by the margin. Falls with it."""
+        """Return the p-value of "the loss is the margin or more"; small: not worse by the margin.
+
+        Falls with a margin of 0 or more. Below 0, which asks for a gain, it may rise by up to 0.01 where few clusters
+        differ in size, because the unseen cluster's size changes with the margin.
+        """
         found = max(self._fine(margin), self._melded_loss.at(margin) if self._melded_loss else 0.0)
         return found if margin <= 0 else max(found, self.hidden(margin) * self._fine(0.0))
 
     def p_worse(self, margin: float) -> float:
-        """Return the p-value of "the loss is the margin or less"; small: worse by more than that. Grows with it."""
+        """Return the p-value of "the loss is the margin or less"; small: worse by more than that.
+
+        What `p_fine` is of the runs turned round: it grows with a margin of 0 or less.
+        """
         found = max(self._worse(margin), self._melded_gain.at(-margin) if self._melded_gain else 0.0)
         return found if margin >= 0 else max(found, self.hidden(-margin) * self._worse(0.0))
 

@@ -105,7 +105,10 @@ def test_the_p_value_falls_with_the_margin_and_turns_with_the_runs(values: list[
     found, turned = (paired_test({"t": sign * np.array(values)}, {"t": keys}) for sign in (1, -1))
     margins = np.linspace(-0.95, 0.95, 39)
     fine = [found.p_fine(m) for m in margins]
-    assert np.all(np.diff(fine) <= 2e-3)
+    falls = np.diff(fine)
+    assert np.all(falls[margins[:-1] >= 0] <= 1e-9)
+    # Of a gain of at least so much among few clusters of other sizes: the unseen one's size changes with it.
+    assert np.all(falls <= 1e-2)
     assert fine == pytest.approx([turned.p_worse(-m) for m in margins], abs=1e-9)
     assert found.p_value == pytest.approx(turned.p_value)
 
