@@ -308,7 +308,12 @@ def _odd_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         if is_rule(cells):
             continue
         numbers = {i: found for i, cell in enumerate(cells) if (found := _CELL_NUMBER.fullmatch(cell)) is not None}
-        odd = [cell for cell in cells if not (_is_cell(cell) or (numbers and _IDENTIFIER.fullmatch(cell)))]
+        rows = any(re.fullmatch(r"metrics?|指标", cell.strip(" *_`:"), re.IGNORECASE) for cell in cells)
+        odd = [
+            cell
+            for cell in cells
+            if not (_is_cell(cell) or (_IDENTIFIER.fullmatch(cell) if numbers else is_heading_word(cell, of_rows=rows)))
+        ]
         if not numbers:
             heading, units = (cells if len(cells) > 1 else None), {}
         elif heading is not None and len(heading) >= len(cells):
@@ -342,7 +347,7 @@ def _is_cell(cell: str) -> bool:
 def _is_heading(cell: str) -> bool:
     plain = re.sub(rf"\s*{ARROWS}+|\s*\(?%\)?", "", cell).strip(" :_`")
     return (
-        is_heading_word(plain)
+        is_heading_word(plain, of_rows=False)
         or is_version_column(plain)
         or _FACT.fullmatch(plain) is not None
         or re.fullmatch(r"(?:\w+)_stderr", plain) is not None
