@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from evalkit.baselines.reading.cells import NO_METRIC, Score, holds_nothing, score_of, value_of, without_marks
-from evalkit.baselines.reading.text import ESCAPED_BAR
+from evalkit.baselines.reading.pages import ESCAPED_BAR
 from evalkit.task_names import is_metric, without_arrows
 
 _LETTER = re.compile(r"[^\W\d_]")
