@@ -87,6 +87,8 @@ _SUITE = re.compile(
 _CELL_NUMBER = re.compile(r"[+-]?[0-9]{1,6}(?:[.,][0-9]+)?(?P<percent>\s?%)?(?:\s*(?:±|\+/?-)\s*[0-9.]+\s?%?)?")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:[_:|,-][a-zA-Z0-9]+)+|[a-z][a-z0-9]+")
 """A task or a metric in a row of numbers."""
+_SHOTS_OR_UNIT = re.compile(r"[(\[]\s*(?:[0-9]{1,2}[\s-]?shots?|%)\s*[)\]]|%$", re.IGNORECASE)
+"""What a table's label may say behind a suite's name: it is read as that suite's protocol."""
 _PLUS_MINUS = re.compile(rf"±|\+/?-|_|-+|{ARROWS}+")
 _FACT = re.compile(
     r"\W*(?:models?|names?|base(?:\W*models?)?|licen[cs]es?|(?:(?:total|active|#)\W*)?(?:params?|parameters?)|sizes?(?:\W*b)?"
@@ -122,7 +124,7 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     titles = dict(_titles(body))
     for number, text in body:
         if number not in titles and not is_known(text):
-            found.setdefault(number, text)
+            found.setdefault(number, odd_setting(text) or text)
     for number, text in (*_odd_cells(body), *_of_another(body, titles, re.sub(r"\.\w{2,4}$", "", name))):
         found.setdefault(number, text)
     return sorted((number, " ".join(text.split())) for number, text in found.items())
@@ -223,7 +225,7 @@ def is_title(text: str) -> bool:
     [True, True, True, False]
     """
     said = _bare_title(text)
-    return _DERIVED.search(said) is None and is_plain_name(said.replace(" - ", " "))
+    return _DERIVED.search(said) is None and not _is_label(said) and is_plain_name(said.replace(" - ", " "))
 
 
 def _bare_title(text: str) -> str:
@@ -231,7 +233,7 @@ def _bare_title(text: str) -> str:
     said = re.sub(
         r"^model card (?:for|of)\s+|^模型\s*[:：]?\s*|\s*(?:评测|评估|测试)?(?:结果)?$", "", text.strip(), flags=re.I
     )
-    return re.sub(r"^[^\w(]+|[^\w)]+$", "", said)
+    return re.sub(r"^[^\w(]+|[^\w)]+$", "", without_arrows(said))
 
 
 def is_known(text: str) -> bool:
@@ -308,7 +310,12 @@ def _odd_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         if is_rule(cells):
             continue
         numbers = {i: found for i, cell in enumerate(cells) if (found := _CELL_NUMBER.fullmatch(cell)) is not None}
-        odd = [cell for cell in cells if not (_is_cell(cell) or (numbers and _IDENTIFIER.fullmatch(cell)))]
+        rows = any(re.fullmatch(r"metrics?|指标", cell.strip(" *_`:"), re.IGNORECASE) for cell in cells)
+        odd = [
+            cell
+            for cell in cells
+            if not (_is_cell(cell) or (_IDENTIFIER.fullmatch(cell) if numbers else is_heading_word(cell, of_rows=rows)))
+        ]
         if not numbers:
             heading, units = (cells if len(cells) > 1 else None), {}
         elif heading is not None and len(heading) >= len(cells):
@@ -336,13 +343,18 @@ def _is_cell(cell: str) -> bool:
         return True
     if re.search(r"[†‡§*?!^\u2217]", plain):
         return False
-    return _is_label(plain) or is_metric(plain) or _FACT_VALUE.fullmatch(plain) is not None or is_plain_name(plain)
+    return (
+        _is_label(_SHOTS_OR_UNIT.sub(" ", plain))
+        or is_metric(plain)
+        or _FACT_VALUE.fullmatch(plain) is not None
+        or is_plain_name(plain)
+    )
 
 
 def _is_heading(cell: str) -> bool:
     plain = re.sub(rf"\s*{ARROWS}+|\s*\(?%\)?", "", cell).strip(" :_`")
     return (
-        is_heading_word(plain)
+        is_heading_word(plain, of_rows=False)
         or is_version_column(plain)
         or _FACT.fullmatch(plain) is not None
         or re.fullmatch(r"(?:\w+)_stderr", plain) is not None

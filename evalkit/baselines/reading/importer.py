@@ -60,9 +60,9 @@ def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[st
     for suite in sorted(suites):
         if others.get(suite, UNKNOWN) != UNKNOWN:
             continue
-        why = claims.doubt(model, suite, several=several)
+        why = model.doubts.get(suite) or claims.doubt(model, suite, several=several)
         if why is None and suite in others:
-            why = model.doubts.get(suite) or Note(model.line, "the file does not say how it was measured")
+            why = Note(model.line, "the file does not say how it was measured")
         if why is not None:
             others[suite] = UNKNOWN
             notes.setdefault(why, []).append(load_suites()[suite].title)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from decimal import Decimal
-from itertools import takewhile
 from pathlib import Path
 
 from evalkit.baselines.published import (
@@ -22,8 +21,9 @@ from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.comparisons import comparison_of
 from evalkit.baselines.reading.grammar import free_text
+from evalkit.baselines.reading.log_lines import code_lines, unread_metadata, without_prefixes
 from evalkit.baselines.reading.names import is_number, may_be_a_name, stands_alone
-from evalkit.baselines.reading.own_reports import is_own_report, stated_documents, with_documents
+from evalkit.baselines.reading.own_reports import stated_documents, with_documents
 from evalkit.baselines.reading.prose import (
     Aside,
     Event,
@@ -69,60 +69,12 @@ from evalkit.task_names import (
 )
 
 
-def _code(lines: list[tuple[int, str]]) -> set[int]:
-    """Return the numbers of the lines that name no model: what a hub reads, and configurations and programs.
-
-    A block of code without a language that holds a table or names a suite is a log, and may name one.
-    """
-    if is_own_report(lines):  # its title names the model, and nothing else does
-        return {number for number, text in lines if not text.startswith("# ")}
-    found: set[int] = set()
-    block: list[tuple[int, str]] = []
-    language: str | None = None  # of the block that we are in; "" if it says none
-    front = bool(lines) and lines[0][1].strip() == "---"
-    for number, text in lines[1:] if front else lines:
-        fence = re.match(r"[\s>]*(?:```+|~~~+)\s*\{?\.?(\w*)", text)
-        if front:
-            found.add(number)
-            front = text.strip() != "---"
-        elif language is None:
-            language, block = (fence[1].lower() if fence is not None else None), []
-        elif fence is None:
-            block.append((number, text))
-        else:
-            scored = any(split_line(said) is not None or any_suite(said) is not None for _, said in block)
-            if not scored or language in _CODE:
-                found |= {line for line, _ in block}
-            language = None
-    return found
-
-
-_CODE = frozenset(("yaml", "yml", "json", "toml", "ini", "python", "py", "bash", "sh", "shell"))
-"""Languages of blocks of code that hold no log."""
-
-
-# What a program's log puts before its text: a time, a level, a file and line.
-_LEVEL = r"(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR)"
-_LOGGED = re.compile(
-    r"^[\s>]*(?:\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[T: _][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]+)?"
-    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?\]?"
-    rf"(?:\s*\|\s*{_LEVEL}\s*\|\s*[\w.:<>]+\s+-|[\s:-]*(?:\[?{_LEVEL}\]?)?)|{_LEVEL}:[\w.-]+:)"
-    r"(?:\s*-?\s*[\w.]+\s+-(?=\s))?\s*(?:\[[\w./-]+:[0-9]+\]|[\w./-]+\.py:[0-9]+)?\s*:?\s*"
-)
-
-
-def _without_prefixes(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], set[int]]:
-    """Return the lines without what a program's log puts before them, and the numbers of those that had it."""
-    found = {number: match.end() for number, text in lines if (match := _LOGGED.match(text)) is not None}
-    return [(number, text[found.get(number, 0) :]) for number, text in lines], set(found)
-
-
 class _Reader:
     """State of the first pass: where in the file we are, and what was found so far."""
 
     def __init__(self, lines: list[tuple[int, str]], logged: set[int]) -> None:
         self.lines = lines
-        self.code = _code(lines)
+        self.code = code_lines(lines)
         self.logged = logged
         self.bare_error = False  # the heading of rows without bars has errors right behind the values
         self.events: list[Event] = []
@@ -568,19 +520,6 @@ def _is_suite(cell: str) -> bool:
     return comparison_role(cell) in load_suites()
 
 
-def _model_index(lines: list[tuple[int, str]]) -> list[Note]:
-    """Return a note about the scores in what a hub reads of a card; they have neither version nor error."""
-    if not lines or lines[0][1].strip() != "---":
-        return []
-    front = list(takewhile(lambda line: line[1].strip() != "---", lines[1:]))
-    start = next((number for number, text in front if text.startswith("model-index:")), None)
-    if start is None:
-        return []
-    count = sum(number > start and re.match(r"[\s-]*value:\s*\S", text) is not None for number, text in front)
-    text = f"model-index: {count} score{'' if count == 1 else 's'} of the hub's metadata; not read"
-    return [Note(start, text, unread=True)] if count else []
-
-
 def _really_named(model: ModelScores, named: set[str], loaded: set[str], lines: list[tuple[int, str]]) -> ModelScores:
     """Return a model, named by its line where its name is prose; `named` and `loaded` are what lines call models.
 
@@ -618,15 +557,15 @@ def read_log(path: Path) -> Log:
 
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:
     """Return what numbered lines say; `notes` are those of reading the file."""
-    lines, logged = _without_prefixes(lines)
+    lines, logged = without_prefixes(lines)
     reader = _Reader(lines, logged)
     reader.read()
     models, more = models_of(reader.events, re.sub(r"\.\w{2,4}$", "", name))
     named = {event.name for event in reader.events if isinstance(event, ModelHeading) and event.certain}
     loaded = {v for e in reader.events if isinstance(e, Settings) for v in (settings_of(e.text) or {}).values()}
     models = [_really_named(model, named, loaded, lines) for model in models]
-    unread_metadata = _model_index(lines)
+    metadata = unread_metadata(lines)
     if documents := stated_documents(lines):
         models = [with_documents(model, documents) for model in models]
-    found = sorted([*(notes or []), *unread_metadata, *reader.notes, *more], key=lambda note: note.line)
+    found = sorted([*(notes or []), *metadata, *reader.notes, *more], key=lambda note: note.line)
     return Log(name, tuple(models), tuple(reader.comparisons), tuple(found), tuple(lines))

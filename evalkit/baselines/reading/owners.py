@@ -32,6 +32,7 @@ class Owners:
         self._lent = 0  # level below which a heading ends what a label above the file's first scores says; 0 without
 
     def label(self, event: Label) -> None:
+        self._short_labels |= {event.text} if event.short or event.names else set()
         self._labels.append(event)
         self._headed.append(event)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from evalkit.baselines.reading.cells import NO_METRIC, Score, holds_nothing, score_of, value_of, without_marks
-from evalkit.baselines.reading.text import ESCAPED_BAR
+from evalkit.baselines.reading.pages import ESCAPED_BAR
 from evalkit.task_names import is_metric, without_arrows
 
 _LETTER = re.compile(r"[^\W\d_]")
@@ -339,9 +339,10 @@ def is_version_column(heading: str) -> bool:
     return _COLUMN["other"].fullmatch(_label(heading)) is not None
 
 
-def is_heading_word(cell: str) -> bool:
-    """Tell whether a cell is the heading of a column of scores, errors, shots or filters, and says nothing else."""
-    return cell == "#" or any(pattern.fullmatch(_label(cell)) for pattern in _COLUMN.values())
+def is_heading_word(cell: str, *, of_rows: bool) -> bool:
+    """Tell whether a cell heads a column of scores or errors; in a table `of_rows` with metrics also of shots."""
+    known = (name for name in _COLUMN if of_rows or name not in ("shots", "filter"))
+    return cell == "#" or any(_COLUMN[name].fullmatch(_label(cell)) for name in known)
 
 
 def is_average(label: str) -> bool:

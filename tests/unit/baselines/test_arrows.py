@@ -37,9 +37,9 @@ def baselines(text: str, folder: Path) -> list[Baseline]:
 def test_suites_by_models_are_averages_whatever_arrow_stands_beside_them(form: str, tmp_path: Path) -> None:
     suites = ("GPT4All", "AGIEval", "BigBench", "TruthfulQA", "Average")
     head = "|".join(form.format(suite) for suite in suites)
-    by_models = f"# Foo\n\n|Model|{head}|\n|---|---|---|---|---|---|\n|Bar-7B|74.87|36.83|40.51|51.00|50.80|\n"
+    by_models = f"# Foo-7B\n\n|Model|{head}|\n|---|---|---|---|---|---|\n|Bar-7B|74.87|36.83|40.51|51.00|50.80|\n"
     rows = zip(suites, ("74.87", "36.83", "40.51", "51.00", "50.80"), strict=True)
-    on_its_side = "# Foo\n\n|Suite|Bar-7B|\n|---|---|\n" + "".join(f"|{form.format(s)}|{v}|\n" for s, v in rows)
+    on_its_side = "# Foo-7B\n\n|Suite|Bar-7B|\n|---|---|\n" + "".join(f"|{form.format(s)}|{v}|\n" for s, v in rows)
     for text in (by_models, on_its_side):
         (found,) = baselines(text, tmp_path)
         assert found.name == "Bar-7B"
@@ -50,7 +50,7 @@ def test_suites_by_models_are_averages_whatever_arrow_stands_beside_them(form: s
 
 def test_a_benchmark_beside_the_suites_is_kept_and_makes_no_claim(tmp_path: Path) -> None:
     text = "|Model|GPT4All (↑)|AGIEval (%)|BigBench-Hard|TruthfulQA MC2|Avg.|\n|---|---|---|---|---|---|\n"
-    (found,) = baselines(f"# Foo\n\n{text}|Bar-7B|74.87|36.83|40.51|51.00|50.80|\n", tmp_path)
+    (found,) = baselines(f"# Foo-7B\n\n{text}|Bar-7B|74.87|36.83|40.51|51.00|50.80|\n", tmp_path)
     assert found.averages == {s: Decimal(PRINTED[s]) for s in ("gpt4all", "agieval", "truthfulqa")}
     assert found.tasks["BigBench-Hard"]["score"].value == Decimal("0.4051")
     assert {found.protocol_of(suite) for suite in found.averages} == {"unknown"}
@@ -59,7 +59,7 @@ def test_a_benchmark_beside_the_suites_is_kept_and_makes_no_claim(tmp_path: Path
 
 def test_benchmarks_by_models_keep_their_names_without_arrows(tmp_path: Path) -> None:
     text = "|Model|ARC-C ↑|HellaSwag ↑|AGIEval ↑|\n|---|---|---|---|\n|Bar-7B|59.58|83.31|36.83|\n"
-    (found,) = baselines(f"# Foo\n\n{text}", tmp_path)
+    (found,) = baselines(f"# Foo-7B\n\n{text}", tmp_path)
     values = {task: metrics["score"].value for task, metrics in found.tasks.items()}
     assert values == {
         "arc_challenge": Decimal("0.5958"),

@@ -44,10 +44,10 @@ def test_the_prefixes_of_a_log_name_no_model(prefix: str, tmp_path: Path) -> Non
     table += "| - humanities|1|none||acc|↑|0.2462|±|0.0119|\n"
     groups = f"\n{prefix}{GROUPS}|mmlu|1|none||acc|↑|0.2354|±|0.0056|\n"
     found = baselines(f"{prefix}Saving results aggregated\n{said}{table}{groups}", tmp_path, "run.txt")
-    assert list(found) == ["run"]
-    assert found["run"].tasks["winogrande"]["acc"].value == Decimal("0.5300")
-    assert found["run"].protocol == "lm-eval-0.4, 5-shot, limit 100"
-    assert [note for note in found["run"].notes if "score of a group" in note] == [
+    assert list(found) == ["a/Foo-8B"]
+    assert found["a/Foo-8B"].tasks["winogrande"]["acc"].value == Decimal("0.5300")
+    assert found["a/Foo-8B"].protocol == "lm-eval-0.4, 5-shot, limit 100"
+    assert [note for note in found["a/Foo-8B"].notes if "score of a group" in note] == [
         "line 6: score of a group, not imported: mmlu acc",
         "line 11: score of a group, not imported: mmlu acc",
     ]

@@ -14,7 +14,7 @@ from evalkit.errors import DataError
 
 pytestmark = pytest.mark.torch_free
 HEAD = "|Task|Version|Metric|Value||Stderr|\n|---|--:|---|--:|---|--:|\n"
-LINE = "hf-causal (pretrained=a/Foo), limit: None, provide_description: False, num_fewshot: 0, batch_size: 16\n"
+LINE = "hf-causal (pretrained=a/Foo-7B), limit: None, provide_description: False, num_fewshot: 0, batch_size: 16\n"
 
 
 def baselines(text: str, folder: Path, name: str = "card.md") -> list[Baseline]:
@@ -99,7 +99,7 @@ def test_rows_without_versions_are_nous_2023_only_below_a_line_of_that_harness(t
     assert any("its rows have no versions and no line of the harness" in note for note in found.notes)
     (found,) = baselines(f"# Foo-7B\n\nGPT4All\n{LINE}{table}", tmp_path)
     assert found.protocol == "nous-2023"
-    newer = "hf (pretrained=a/Foo), gen_kwargs: (None), limit: None, num_fewshot: 0, batch_size: 8\n"
+    newer = "hf (pretrained=a/Foo-7B), gen_kwargs: (None), limit: None, num_fewshot: 0, batch_size: 8\n"
     (found,) = baselines(f"# Foo-7B\n\nGPT4All\n{newer}{table}", tmp_path)
     assert found.protocol == "unknown"
 
@@ -137,7 +137,7 @@ def test_what_is_struck_out_is_not_imported(tmp_path: Path) -> None:
     assert any("row not read, struck out: ~~boolq~~ acc" in note for note in found.notes)
 
 
-def test_sentences_that_are_read_leave_the_protocol_alone(tmp_path: Path) -> None:
+def test_sentences_that_are_read_are_read_and_leave_no_claim(tmp_path: Path) -> None:
     said = (
         "- GPT4All benchmark average is now 70.0 - from 68.8 in Hermes-Llama1\n"
         "- 0.3657 on BigBench, up from 0.328 on hermes-llama1\n"
@@ -145,7 +145,7 @@ def test_sentences_that_are_read_leave_the_protocol_alone(tmp_path: Path) -> Non
     )
     (found,) = baselines(f"# Foo-13B\n\nGPT4All\n{HEAD}|boolq|1|acc|0.8599|±|0.0061|\n\n{said}", tmp_path)
     assert found.averages == {"gpt4all": Decimal("70.0"), "bigbench": Decimal("36.57"), "agieval": Decimal("37.2")}
-    assert (found.protocol, found.other_protocols) == ("nous-2023", {})
+    assert (found.protocol, found.other_protocols) == ("unknown", {})
 
 
 def test_a_group_that_a_log_was_cut_within_is_not_judged(tmp_path: Path) -> None:

@@ -144,8 +144,8 @@ def test_a_single_score_of_another_benchmark_is_no_heading(line: str, average: s
 @pytest.mark.parametrize(
     ("line", "protocol"),
     [
-        ("IFEval: 45.2", "nous-2023"),
-        ("GSM8K (5-shot): 45.2", "nous-2023"),
+        ("Average: 41.20", "nous-2023"),
+        ("GSM8K (5-shot): 45.2", "unknown"),
         ("IFEval: 45.2, the others 5-shot", "unknown"),
         ("Upstream says so", "unknown"),
     ],
