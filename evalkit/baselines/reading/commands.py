@@ -62,6 +62,8 @@ _RUNNING = frozenset(
     }
 )
 """Settings that change no score, or name no model: those in which lines of one model may differ."""
+_QUANTISED = re.compile(r"load_in_[48]bit|bnb_\w+|gptq\w*|quantized")
+"""Settings by which other weights are measured than the model's."""
 _CALL = re.compile(
     r"(?<!\S)(?:[A-Z_]+=\S+|python[0-9.]*|-m|\S*main\.py|lm[_-]eval(?:uate)?|accelerate|launch|!)(?!\S)", re.IGNORECASE
 )
@@ -162,6 +164,9 @@ def odd_setting(line: str) -> str | None:
                 return shown
         elif key in _REQUESTS:
             if not (nothing or zero):
+                return shown
+        elif _QUANTISED.fullmatch(key):
+            if not nothing:
                 return shown
         elif key == "max_length" and re.fullmatch(r"[0-9]+", value.strip()) and int(value) < 2048:
             return shown  # long prompts are cut

@@ -89,6 +89,8 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:[_:|,-][a-zA-Z0-9]+)+|[a-z][a-z0-9]+
 """A task or a metric in a row of numbers."""
 _SHOTS_OR_UNIT = re.compile(r"[(\[]\s*(?:[0-9]{1,2}[\s-]?shots?|%)\s*[)\]]|%$", re.IGNORECASE)
 """What a table's label may say behind a suite's name: it is read as that suite's protocol."""
+_SIZED = re.compile(r"(?<![^\W_])[0-9]+(?:[.x][0-9]+)*[bm](?![^\W_])", re.IGNORECASE)
+"""The size in a file's name, which makes it a model's."""
 _PLUS_MINUS = re.compile(rf"±|\+/?-|_|-+|{ARROWS}+")
 _FACT = re.compile(
     r"\W*(?:models?|names?|base(?:\W*models?)?|licen[cs]es?|(?:(?:total|active|#)\W*)?(?:params?|parameters?)|sizes?(?:\W*b)?"
@@ -192,11 +194,13 @@ def title_of(lines: Lines) -> str | None:
 
 
 def _of_another(lines: list[tuple[int, str]], titles: dict[int, str], stem: str) -> Iterator[tuple[int, str]]:
-    """Yield the harness's lines about another model than the file's: whose are the tables without such a line?"""
+    """Yield titles and the harness's lines that name another model than the file: whose are the other tables?"""
     title, scored = None, False
     for number, text in lines:
         title = titles.get(number, title)
         scored = scored or split_line(text) is not None
+        if number in titles and _SIZED.search(stem) and len(titles[number]) > 1 and not same_model(title or "", stem):
+            yield number, text
         loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
         if loaded and (title or scored) and not same_model(loaded, title or stem):
             yield number, f"pretrained={loaded}"
@@ -299,6 +303,7 @@ def _is_label_word(word: str) -> bool:
 def _odd_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield rows of tables with a cell that is not known, or with more than their heading says."""
     heading: tuple[str, ...] | None = None
+    opened = (False, False)  # whether the rows have no bar at either end
     units: dict[int, bool] = {}  # column -> whether its numbers have a per cent sign
     for number, text in lines:
         line = split_line(text)
@@ -316,8 +321,14 @@ def _odd_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
             for cell in cells
             if not (_is_cell(cell) or (_IDENTIFIER.fullmatch(cell) if numbers else is_heading_word(cell, of_rows=rows)))
         ]
+        ends = (line.before, line.after)
+        odd += [said for said, free in zip(ends, opened, strict=True) if numbers and not free and is_plain_name(said)]
         if not numbers:
+            odd += [
+                cell for cell in cells if rows and is_plain_name(cell) and not (_is_label(cell) or _is_heading(cell))
+            ]
             heading, units = (cells if len(cells) > 1 else None), {}
+            opened = (bool(line.before), bool(line.after))
         elif heading is not None and len(heading) >= len(cells):
             # A column that no heading names holds plus-minus signs, or the labels of a table's rows.
             odd += [c for i, c in enumerate(cells) if i and not heading[i].strip() and not _is_sign(c)]
