@@ -10,6 +10,7 @@ import warnings
 
 # Words that Python gives a meaning at the beginning of a statement, and those that Python 2 or a later one gave it.
 _KEYWORDS = frozenset(keyword.kwlist) - {"None", "True", "False"} | {"print", "exec", "match", "case"}
+_BEGINNINGS = _KEYWORDS - {"and", "or", "not", "in", "is", "as"}
 _MARK = re.compile(
     r"(?:[=\-*_~#]{3,}|`.*|[$!?\\|<>].*|&\w+;.*|\*\*[^\W\d].*|__[^\W\d].* .*"
     r"|\[/?g?[A-Z_ ]+\].*|\d{1,3}[.)] .*|\(?[a-z]\) .*)"
@@ -27,7 +28,7 @@ def is_prose(line: str) -> bool:
 
     It is a mark of Markdown or LaTeX, a numbered item, one capital word with its stop; or it begins with what begins no
     token of Python; or it is a sentence: a capital word and another, or two pairs of neighbouring words, no keywords.
-    A line that a keyword begins is a sentence by its pairs alone.
+    A line that a keyword begins, with a capital too where it is indented, is a sentence by its pairs alone.
     """
     text = line.strip()
     if not text:
@@ -43,12 +44,14 @@ def is_prose(line: str) -> bool:
     # Words in a string are no sentence's.
     words = (_QUOTE if begins in _KEYWORDS else _ARGUMENT).split(bare, maxsplit=1)[0].split()
     pairs = _pairs(words)
-    if begins in _KEYWORDS:
+    if begins in _KEYWORDS or (is_indented and begins.lower() in _BEGINNINGS):
         return pairs > 1 or re.match(r"for (?:example|instance)\b", bare) is not None
     if pairs > 1 or (pairs and len(words) > 2 and not re.search(r"[=({\[\])}@+*/%<>]", bare)):
         return True
     if not is_indented and label is not None and len(words) > 1 and pairs:
         return True
+    if is_indented and "return" in words:
+        return False
     if _ONE_WORD.fullmatch(bare):
         return True
     return _FIRST_WORD.match(bare) is not None and not re.search(r"(?<![=!<>])=(?!=)", bare)

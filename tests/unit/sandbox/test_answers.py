@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.extract import NO_CODE, NOTHING, SEVERAL, extract, remark_lines, remarked, take_code
+from evalkit.sandbox.extract import NO_CODE, NOTHING, extract, remark_lines, remarked, take_code
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems
+from evalkit.sandbox.raw import SEVERAL, WORDS
 from tests.conftest import SHARED
 
 pytestmark = pytest.mark.torch_free
@@ -131,11 +132,6 @@ TABLE = {
         "y = x\n    return y * y\nOr so.",
         "    y = x\n    return y * y\n",
     ),
-    "body with a helper of the same name, no fence": (
-        SQUARE,
-        f"{CODE}return sq(x)\n",
-        quoted(f"{CODE}return sq(x)\n", "    "),
-    ),
     "body, prose behind": (SQUARE, f"{BODY}\nThis is the square.\n", f"{BODY}\n"),
     "body after the prompt without a docstring": (BARE, fenced("return x * x\n"), BODY),
     "whole after the prompt without a docstring": (BARE, fenced(CODE), f"    pass\n{DEF}"),
@@ -163,13 +159,19 @@ TABLE = {
     "a name that begins alike": (SQUARE, fenced("def sq2(x): 0\n") + fenced(CODE), DEF),
 }
 
+# No fence says where the code ends; what is left out beside it is said.
+WITH_WORDS = {
+    *("no fence, an example in one", "lambda without a fence", "body without its first blanks, prose behind"),
+    *("body, prose behind", "class, no fence"),
+}
+
 
 @pytest.mark.parametrize("kind", TABLE)
 def test_the_completion_is_the_one_a_person_would_take(kind: str) -> None:
     problem, answer, completion = TABLE[kind]
     taken = take_code(problem, answer)
     assert taken.completion.rstrip("\n") == completion.rstrip("\n")
-    assert taken.remark == ""
+    assert taken.remark == (WORDS if kind in WITH_WORDS else "")
 
 
 @pytest.mark.parametrize(
@@ -288,5 +290,6 @@ def test_canonical_solutions_pass_in_every_dress(checker: Checker) -> None:
     assert [
         (problem.task_id, dress, one.remark, verdicts[problem.task_id, one.completion.strip("\n")].detail)
         for (problem, dress, _), (_, one) in zip(dressed, taken, strict=True)
-        if one.remark or not verdicts[problem.task_id, one.completion.strip("\n")].passed
+        if one.remark != (WORDS if dress == "no fence" else "")
+        or not verdicts[problem.task_id, one.completion.strip("\n")].passed
     ] == []

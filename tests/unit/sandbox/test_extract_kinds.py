@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.sandbox import Problem
-from evalkit.sandbox.extract import NO_ANSWER, NO_CODE, SEVERAL, Taken, extract, take_code
-from evalkit.sandbox.raw import BROKEN, CUT, WORDS
+from evalkit.sandbox.extract import LATER, NO_ANSWER, Taken, extract, take_code
+from evalkit.sandbox.raw import BROKEN, CUT, SEVERAL, WORDS
 from tests.unit.sandbox.test_answers import fenced
 
 pytestmark = pytest.mark.torch_free
@@ -347,7 +347,7 @@ def test_another_turn_in_plain_text_ends_the_answer(turn: str, take: Take) -> No
         right = fenced(task.whole)
         refused = take(task.problem, f"I cannot do that.{turn}{right}")
         assert not task.passes(refused.completion)
-        assert refused.remark == NO_CODE
+        assert refused.remark == LATER
         for begun in (
             task.wrong,
             f"{task.head}    return (\n",
@@ -412,7 +412,7 @@ def test_a_definition_is_preferred_to_a_lambda_and_it_is_said() -> None:
     taken = take_code(task.problem, fenced("double = lambda xs: xs\n") + fenced(task.whole))
     assert taken.remark == SEVERAL
     assert take_code(task.problem, fenced(task.head) + fenced(task.whole)).remark == ""
-    assert take_code(task.problem, f"Sorry.<|im_end|>\n{fenced(task.whole)}").remark == NO_CODE
+    assert take_code(task.problem, f"Sorry.<|im_end|>\n{fenced(task.whole)}").remark == LATER
 
 
 def test_a_body_joins_the_stub_that_the_answer_gave() -> None:
