@@ -32,6 +32,7 @@ from evalkit.sandbox.raw import (
     WORDS,
     Version,
     is_outline,
+    refused,
     without_end,
     without_words,
     words_in,
@@ -115,8 +116,8 @@ def take_code(problem: Problem, answer: str) -> Taken:
             return _of_several(replace(before[0], completion=_filled(problem, stub, before[0])), [*before, *others])
         return _of_several(first, others)
     if (first := _first(in_text, How.BY_DEFINITION) or _first(in_text, How.BY_VALUE)) is not None:
-        at = _line_outside(first.code, fenced, text)
-        before = [one for block, one in attempts if at is None or block.after <= at]
+        line = _line_outside(first.code, fenced, text)
+        before = [one for block, one in attempts if line is None or block.after <= line]
         others = [first, *(one for _, one in attempts)]
         if before:
             return _of_several(replace(before[0], completion=_filled(problem, stub, before[0])), others)
@@ -126,9 +127,8 @@ def take_code(problem: Problem, answer: str) -> Taken:
     bodies_of = _bodies(fenced, problem, text, unfenced)
     returning = [one for one in bodies_of if returns(problem, one.completion)]
     if returning:
-        body = replace(returning[0], remark=returning[0].remark or ("" if fenced else words))
-        taken = _of_several(body, returning)
-        return replace(taken, completion=_filled(problem, stub, body))
+        first = replace(returning[0], remark=returning[0].remark or ("" if fenced else words))
+        return replace(_of_several(first, returning), completion=_filled(problem, stub, first))
     if (body := next((one for one in bodies_of if does_something(one.code, problem)), None)) is not None:
         return Taken(_filled(problem, stub, body), body.remark or NOTHING)
     if (last := _first(versions, How.BY_IMPORT) or stub) is not None:
@@ -297,8 +297,7 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
     if broken is not None and not any(one.how is How.BY_DEFINITION for one in versions):
         code = broken.code(text)
         kind = meaning_of(code, problem).kind
-        completion = next(continuations(problem, code, kind))
-        versions.append(Version(How.BY_DEFINITION, completion, code, BROKEN, broken.start))
+        versions.append(Version(How.BY_DEFINITION, refused(problem, code, kind), code, BROKEN, broken.start))
     return versions
 
 
@@ -348,7 +347,7 @@ def _body_in(block: Block, problem: Problem, text: str) -> Version | None:
     if not block.is_closed and (body := raw.body(problem, code, at_head=True)) is not None and body.remark != BROKEN:
         return body
     if not _ANOTHER_LANGUAGE.match(block.info) and _is_attempt(code, problem):
-        return Version(How.NOT, next(continuations(problem, code, Kind.BODY)), code, BROKEN)
+        return Version(How.NOT, refused(problem, code, Kind.BODY), code, BROKEN)
     return None
 
 
@@ -360,4 +359,4 @@ def _broken(fenced: list[Block], problem: Problem, text: str) -> str | None:
         codes = [rest for rest in rests if _defines(rest, problem)][:1]
     meanings = [(meaning_of(code, problem), code) for code in codes]
     defining = [one for one in meanings if one[0].how is How.BY_DEFINITION] or meanings
-    return next(continuations(problem, defining[0][1], defining[0][0].kind)) if defining else None
+    return refused(problem, defining[0][1], defining[0][0].kind) if defining else None

@@ -10,7 +10,13 @@ import warnings
 
 # Words that Python gives a meaning at the beginning of a statement, and those that Python 2 or a later one gave it.
 _KEYWORDS = frozenset(keyword.kwlist) - {"None", "True", "False"} | {"print", "exec", "match", "case"}
-_BEGINNINGS = _KEYWORDS - {"and", "or", "not", "in", "is", "as"}
+# Those of them that few sentences begin with.
+_STATEMENTS = frozenset(
+    (
+        *("return", "import", "def", "else", "elif", "class", "assert", "raise", "del", "global", "nonlocal"),
+        *("print", "exec", "yield", "lambda"),
+    )
+)
 _MARK = re.compile(
     r"(?:[=\-*_~#]{3,}|`.*|[$!?\\|<>].*|&\w+;.*|\*\*[^\W\d].*|__[^\W\d].* .*"
     r"|\[/?g?[A-Z_ ]+\].*|\d{1,3}[.)] .*|\(?[a-z]\) .*)"
@@ -28,7 +34,7 @@ def is_prose(line: str) -> bool:
 
     It is a mark of Markdown or LaTeX, a numbered item, one capital word with its stop; or it begins with what begins no
     token of Python; or it is a sentence: a capital word and another, or two pairs of neighbouring words, no keywords.
-    A line that a keyword begins, with a capital too where it is indented, is a sentence by its pairs alone.
+    A line that a keyword begins is a sentence by its pairs alone; `return`, `Import`, `def` ... begin none.
     """
     text = line.strip()
     if not text:
@@ -44,7 +50,9 @@ def is_prose(line: str) -> bool:
     # Words in a string are no sentence's.
     words = (_QUOTE if begins in _KEYWORDS else _ARGUMENT).split(bare, maxsplit=1)[0].split()
     pairs = _pairs(words)
-    if begins in _KEYWORDS or (is_indented and begins.lower() in _BEGINNINGS):
+    if begins.lower() in _STATEMENTS:
+        return False
+    if begins in _KEYWORDS:
         return pairs > 1 or re.match(r"for (?:example|instance)\b", bare) is not None
     if pairs > 1 or (pairs and len(words) > 2 and not re.search(r"[=({\[\])}@+*/%<>]", bare)):
         return True

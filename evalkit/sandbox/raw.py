@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from evalkit.sandbox.continuation import continuations, error_line, is_code, joined, returns
+from evalkit.sandbox.continuation import continuations, error_line, is_code, is_python, joined, returns
 from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
 from evalkit.sandbox.prose import bound_names, is_idle, is_prose
 from evalkit.sandbox.verdict import Problem
@@ -125,17 +125,23 @@ def definitions(problem: Problem, text: str) -> Iterator[Version]:
         is_refused = completion is None and meaning.how is How.BY_DEFINITION  # a `return` beside it, say
         is_open = completion is None or meaning.how is How.AS_STUB
         if is_refused or (is_open and _begins_with_broken_definition(start)):
-            first = meaning_of(_chunk(start), problem)
-            yield Version(How.BY_DEFINITION, next(continuations(problem, start, first.kind)), start, BROKEN)
+            kind = meaning.kind if is_refused else meaning_of(_chunk(start), problem).kind
+            yield Version(How.BY_DEFINITION, refused(problem, start, kind), start, BROKEN)
             return  # the answer's first attempt; what it says below is another one
         if completion is None:
             continue
         remark = behind(rest) if meaning.how is How.BY_DEFINITION else ""
         if remark == BROKEN:
-            completion = next(continuations(problem, start, meaning.kind))
+            completion = refused(problem, start, meaning.kind)
         yield Version(meaning.how, completion, code, remark or _left_out(problem, before, taken, rest))
         if meaning.how is How.BY_DEFINITION:
             return
+
+
+def refused(problem: Problem, code: str, kind: Kind) -> str:
+    """Return code that Python refuses, as a completion that it refuses: not indented so that it is another program."""
+    every = [next(continuations(problem, code, one)) for one in (kind, Kind.WHOLE, Kind.BODY)]
+    return next((one for one in every if not is_python(problem, one)), every[0])
 
 
 def _chunk(text: str) -> str:
@@ -189,15 +195,14 @@ def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | Non
         taken = without_words(problem, every)
         if is_code(taken):
             remark = behind(rest)
-            if remark == BROKEN:
-                taken = code
-            completion = _nth_body(problem, way, taken)
+            taken = code if remark == BROKEN else taken
+            completion = refused(problem, code, Kind.BODY) if remark == BROKEN else _nth_body(problem, way, taken)
             is_body = meaning_of(every, problem).kind is Kind.BODY
             is_broken = remark == BROKEN and is_body and _RETURN.search(code) is not None
             if not at_head or is_broken or returns(problem, completion):
                 return Version(How.NOT, completion, taken, remark or _left_out(problem, text[:start], every, rest))
         elif _STATEMENT.match(code) and not is_prose(code.split("\n")[0]) and _returns(code):
-            return Version(How.NOT, _nth_body(problem, 0, code), code, BROKEN)
+            return Version(How.NOT, refused(problem, code, Kind.BODY), code, BROKEN)
     return None
 
 
@@ -221,6 +226,7 @@ def _left_out(problem: Problem, before: str, taken: str, rest: str) -> str:
 def behind(rest: str) -> str:
     """Return what is to be said of the lines behind code, from its first error on: nothing where they are prose.
 
+    An indented line is the function's own.
     `CUT` where they are the beginning of another definition, or of a last statement, that the length limit cut;
     `BROKEN` where they are neither: Python would not run them.
     """
@@ -228,9 +234,8 @@ def behind(rest: str) -> str:
     lines = lines[next((n for n, line in enumerate(lines) if line.lstrip()[0] != "#"), len(lines)) :]
     if not lines:
         return ""
-    if is_prose(lines[0]):
-        indented = next((n for n, line in enumerate(lines) if line[0] not in " \t"), len(lines))
-        return "" if all(map(is_prose, lines[:indented])) else BROKEN
+    if lines[0][0] not in " \t" and is_prose(lines[0]):
+        return ""
     first = re.search(r"^[^\s#].*", rest, re.MULTILINE)
     if first is None or first[0].split("\n")[0] != lines[0].split("\n")[0]:
         return BROKEN

@@ -20,6 +20,7 @@ _PAIRS = [
         (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
         (rf"<[|｜](?:start|begin)[_▁](?:of[_▁])?{_NAME}[|｜]>", r"<[|｜]end[_▁](?:of[_▁])?{name}[|｜]>"),
         (rf"<\|{_NAME}\|>", r"<\|/{name}\|>"),
+        (r"<\|cot_start\|>", r"<\|cot_end\|>"),
         (r"\[unused16\]", r"\[unused17\]"),
         (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
         (r"<\|channel>thought\b", r"<channel\|>"),
@@ -31,7 +32,7 @@ _PAIRS = [
 _CLOSED_ALONE = re.compile(rf"</{_NAME} ?>", re.IGNORECASE)  # opened by the chat template
 # Ends of thoughts that have no opening of their own, or one that the chat template or the tokenizer left out.
 _ENDED = re.compile(
-    r"\[unused17\]|<\|im_start\|>answer\b|assistantfinal(?![a-z_])|^\.\.\.done thinking\.|^<think_off>", re.MULTILINE
+    r"\[unused17\]|<\|im_start\|>answer\b|assistantfinal|^\.\.\.done thinking\.|^<think_off>", re.MULTILINE
 )
 _CODE = re.compile(r"^[ \t>]*(?:```|~~~|\[PYTHON\]|def |class |return\b)", re.MULTILINE)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.extract import NO_CODE, NOTHING, extract, remark_lines, remarked, take_code
+from evalkit.sandbox.extract import NO_CODE, NOTHING, Taken, extract, remark_lines, remarked, take_code
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems
 from evalkit.sandbox.raw import SEVERAL, WORDS
 from tests.conftest import SHARED
@@ -248,6 +250,41 @@ def test_answers_without_code_are_counted() -> None:
 def test_no_answer_takes_long(answer: str) -> None:
     """A quadratic search would take minutes here, and the suite's own limit end it."""
     take_code(SQUARE, answer)
+
+
+REPEATED = [
+    *("[PYTHON]", "<think>", "<think></think>", "</think>", "```", "```\n", "def f(\n", "def sq(\n", "Human:"),
+    *("<|im_end|>", "<|channel|>analysis<|message|>", "return x\n", "    return x\n", "foo ", "foo\n", "[PAD]", "`"),
+    *("~~~\n", "'''python\n", "class A:\n", "@x\n", "import x\n", "def sq(x):\n    pass\n", "x = (\n", "[unused16]"),
+    *("```python\nreturn (x\n```\n", "```python\ndef sq(x):\n    pass\n```\n", "def sq(x):\n    return x x\n\n"),
+    *("    return x\nFoo bar.\n", "def sq(x):\n    return x\nFoo bar.\n", "Here is my thought process:", "analysis"),
+    "Human:\n",
+]
+
+
+@pytest.mark.parametrize("repeated", REPEATED, ids=repr)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_the_work_on_an_answer_is_linear_in_its_length(
+    repeated: str, take: Callable[[Problem, str], Taken], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the work is: the characters that Python's parser is given; nearly all of the time is that."""
+    given = 0
+    parse = builtins.compile
+
+    def counted(source: object, *args: Any, **named: Any) -> Any:
+        nonlocal given
+        given += len(source) if isinstance(source, str) else 0
+        return parse(source, *args, **named)  # type: ignore[call-overload]
+
+    work = {}
+    for size in (10_000, 20_000, 80_000):
+        given = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(builtins, "compile", counted)
+            take(SQUARE, (repeated * (size // len(repeated) + 1))[:size])
+        work[size] = given / size
+    assert max(work.values()) < 500, work
+    assert work[80_000] < 100, work
 
 
 def problems() -> dict[str, Problem]:
