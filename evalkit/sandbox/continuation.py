@@ -44,12 +44,33 @@ def error_line(program: str, flags: int = 0) -> int | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the program's own escapes
             # Compiled, not only parsed: a body without its indentation parses, but for its `return`.
-            compile(program, "completion", "exec", flags, dont_inherit=True)
+            tree = ast.parse(program) if "finally" in program and not flags else program
+            plain = program if isinstance(tree, str) else ast.fix_missing_locations(_WithoutFinally().visit(tree))
+            compile(plain, "completion", "exec", flags, dont_inherit=True)
     except SyntaxError as error:
         return error.lineno or 1
     except (ValueError, RecursionError, MemoryError):
         return 1
     return None
+
+
+class _WithoutFinally(ast.NodeTransformer):
+    """Puts ``finally`` blocks behind their statements: CPython compiles each twice, so nested ones exponentially often.
+
+    What is an error in such a block is one there, too.
+    """
+
+    def _parted(self, node: ast.Try) -> ast.AST | list[ast.AST]:
+        self.generic_visit(node)
+        if not node.finalbody:
+            return node
+        name = ast.Name("finally_", ast.Load())
+        behind = ast.If(name, node.finalbody, [])
+        node.finalbody = []
+        whole = node if node.handlers else ast.If(name, node.body, [])
+        return [ast.copy_location(whole, node), ast.copy_location(behind, node)]
+
+    visit_Try = visit_TryStar = _parted  # noqa: N815
 
 
 def is_code(text: str) -> bool:

@@ -84,8 +84,9 @@ def meaning_of(code: str, problem: Problem) -> Meaning:
     statements = list(statements_of(tree.body))
     if any(leaves(statement) for statement in statements):
         # A whole function at the margin and a `return` beside it are no body that begins with a helper of that name.
-        if at_margin and _how(entry.names, statements) is How.BY_DEFINITION:
-            return Meaning(Kind.WHOLE, How.BY_DEFINITION)
+        for names, kind in ((entry.names, Kind.WHOLE), (methods, Kind.METHOD)):
+            if at_margin and _how(names, statements) in (How.BY_DEFINITION, How.AS_STUB):
+                return Meaning(kind, How.BY_DEFINITION)
         return Meaning(Kind.BODY, How.NOT)
     for names, kind in ((entry.names, Kind.WHOLE), (methods, Kind.METHOD)):
         if (how := _how(names, statements)) is not How.NOT:

@@ -21,17 +21,19 @@ from evalkit.sandbox.continuation import (
     joined,
     returns,
 )
-from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
+from evalkit.sandbox.definitions import How, Kind, leaves, meaning_of, parsed, statements_of
 from evalkit.sandbox.fences import WORD_TOKEN, Block, blocks, late_blocks, outside
 from evalkit.sandbox.first_turn import END_TOKEN, first_turn
 from evalkit.sandbox.raw import (
     BROKEN,
     CODE_LINE,
     CUT,
+    SEVERAL,
     WORDS,
     Version,
     is_outline,
-    without_cut_end,
+    refused,
+    without_end,
     without_words,
     words_in,
 )
@@ -39,20 +41,21 @@ from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 from evalkit.sandbox.wire import NOT_JUDGED
 
 NO_CODE = "no code found in the answer"
-SEVERAL = "several blocks of the answer define what was asked for, and differ; the first was taken"
+LATER = "no code found in the answer before another speaker's turn"
 NO_ANSWER = "no answer behind the thought"
 NOTHING = "the answer's code neither defines what was asked for nor returns anything; it was taken for the body"
-REMARKS = (NO_CODE, NO_ANSWER, BROKEN, SEVERAL, CUT, WORDS, NOTHING)
+REMARKS = (LATER, NO_CODE, NO_ANSWER, BROKEN, SEVERAL, CUT, WORDS, NOTHING)
 """What may be said of an answer, whether its program passes or fails; one of them is said of it."""
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
-_CLOSING = re.compile(r"```(?!\w|[ \t]*\w|.*[{`])|^[ \t]*~~~(?![ \t]*\w)|\[PYTHON\]", re.MULTILINE)
+_CLOSING = re.compile(r"```(?!\w|[ \t]*\w|[^{`\n]*[{`])|^[ \t]*~~~(?![ \t]*\w)|\[PYTHON\]", re.MULTILINE)
 _ANOTHER_LANGUAGE = re.compile(
     r"(?:js|jsx|javascript|tsx?|typescript|java|c|cpp|c\+\+|cs|csharp|go|rust|ruby|php|kotlin|swift|scala|(?:ba|z)?sh|shell"
-    r"|console|pycon|json|ya?ml|html|sql|diff|haskell|lua|perl|r|julia)\b",
+    r"|console|pycon|json|ya?ml|html|sql|diff|haskell|lua|perl|r|julia|pseudo\w*|algorithm)\b",
     re.IGNORECASE,
 )
-_ATTEMPT = re.compile(r"^[ \t]*return\b", re.MULTILINE)
+_ATTEMPT = re.compile(r"(?:^|:)[ \t]*(?:return|yield)\b", re.MULTILINE)
+_ANY_CODE = re.compile(r"```|^(?:def|class) \w", re.MULTILINE)
 _WORD_BEHIND = re.compile(WORD_TOKEN)
 _MOST_BLOCKS = 50
 
@@ -89,28 +92,43 @@ def take_code(problem: Problem, answer: str) -> Taken:
     unfenced = without_words(problem, outside(text, fenced))
     words = words_in(problem, outside(text, fenced))
     if (continued := _continued(problem, text)) is not None:
-        return Taken(continued)
+        return continued
     versions = _versions_in_blocks(fenced, problem, text)
     if (first := _before(problem, text[: fenced[0].begin] if fenced else unfenced, is_all=not fenced)) is not None:
         return _of_several(replace(first, remark=first.remark or words), versions)
-    for how in (How.BY_DEFINITION, How.BY_VALUE):
-        if (first := _first(versions, how)) is not None:
-            others = [one for one in versions if one.how in (How.BY_DEFINITION, How.BY_VALUE)]
-            own = first.code.strip()
-            at = text.find(own)
-            apart = [one for one in fenced if own not in one.code(text) and not at <= one.begin < at + len(own)]
-            apart = [one for one in apart if one.code(text).strip() not in own]
-            bodies = [body for one in apart if (body := _body_in(one, problem, text)) is not None]
-            return _of_several(first, [*others, *(one for one in bodies if returns(problem, one.completion))])
-    in_blocks = len(versions)
-    versions += raw.definitions(problem, unfenced)
-    for how in (How.BY_DEFINITION, How.BY_VALUE):
-        if (first := _first(versions, how)) is not None:
-            return Taken(first.completion, first.remark or ("" if first in versions[:in_blocks] else words))
+    attempts = _attempts(fenced, problem, text)
     stub = _first(versions, How.AS_STUB)
+    defining = [one for one in versions if one.how in (How.BY_DEFINITION, How.BY_VALUE)]
+    in_text = list(raw.definitions(problem, unfenced))
+    if (first := _first(versions, How.BY_DEFINITION) or _first(versions, How.BY_VALUE)) is not None:
+        before = [one for block, one in attempts if block.after <= first.begin]
+        own = first.code.strip()
+        at = text.find(own)
+        apart = [
+            one
+            for block, one in attempts
+            if own not in block.code(text)
+            and not at <= block.begin < at + len(own)
+            and block.code(text).strip() not in own
+        ]
+        others = [*defining, *apart, *(one for one in in_text if _defines(one.code, problem))]
+        if before:
+            return _of_several(replace(before[0], completion=_filled(problem, stub, before[0])), [*before, *others])
+        return _of_several(first, others)
+    if (first := _first(in_text, How.BY_DEFINITION) or _first(in_text, How.BY_VALUE)) is not None:
+        line = _line_outside(first.code, fenced, text)
+        before = [one for block, one in attempts if line is None or block.after <= line]
+        others = [first, *(one for _, one in attempts)]
+        if before:
+            return _of_several(replace(before[0], completion=_filled(problem, stub, before[0])), others)
+        return _of_several(replace(first, remark=first.remark or words), others)
+    versions += in_text
+    stub = stub or _first(versions, How.AS_STUB)
     bodies_of = _bodies(fenced, problem, text, unfenced)
-    if (body := next((one for one in bodies_of if returns(problem, one.completion)), None)) is not None:
-        return Taken(_filled(problem, stub, body), body.remark or ("" if fenced else words))
+    returning = [one for one in bodies_of if returns(problem, one.completion)]
+    if returning:
+        first = replace(returning[0], remark=returning[0].remark or ("" if fenced else words))
+        return replace(_of_several(first, returning), completion=_filled(problem, stub, first))
     if (body := next((one for one in bodies_of if does_something(one.code, problem)), None)) is not None:
         return Taken(_filled(problem, stub, body), body.remark or NOTHING)
     if (last := _first(versions, How.BY_IMPORT) or stub) is not None:
@@ -118,7 +136,10 @@ def take_code(problem: Problem, answer: str) -> Taken:
     if bodies_of:
         return Taken(bodies_of[0].completion, NOTHING)
     broken = _broken(fenced, problem, text)
-    return Taken(answer, NO_CODE) if broken is None else Taken(broken, BROKEN)
+    if broken is not None:
+        return Taken(broken, BROKEN)
+    behind = "" if answer.rstrip().endswith(text.rstrip()) else answer.partition(text)[2]
+    return Taken(answer, LATER if _ANY_CODE.search(behind) else NO_CODE)
 
 
 def _before(problem: Problem, text: str, *, is_all: bool) -> Version | None:
@@ -126,13 +147,34 @@ def _before(problem: Problem, text: str, *, is_all: bool) -> Version | None:
     body = raw.body(problem, without_words(problem, text), at_head=True)
     if body is not None or is_all:
         return body
-    return next((one for one in raw.definitions(problem, text) if one.how is How.BY_DEFINITION), None)
+    defined = next((one for one in raw.definitions(problem, text) if one.how is How.BY_DEFINITION), None)
+    body = raw.body(problem, text) if defined is None else None
+    return body if body is not None and _is_attempt(body.code, problem) else defined
+
+
+def _attempts(fenced: list[Block], problem: Problem, text: str) -> list[tuple[Block, Version]]:
+    """Return the blocks that are bodies which return, and are Python or meant to be."""
+    code = [block for block in fenced if not _ANOTHER_LANGUAGE.match(block.info)]
+    bodies = [(block, body) for block in code if (body := _body_in(block, problem, text)) is not None]
+    return [(block, body) for block, body in bodies if _leaves(body.code) and not _defines(body.code, problem)]
+
+
+def _leaves(code: str) -> bool:
+    tree = parsed(textwrap.dedent(code).strip() + "\n")
+    return bool(_ATTEMPT.search(code)) if tree is None else any(map(leaves, statements_of(tree.body)))
+
+
+def _line_outside(code: str, fenced: list[Block], text: str) -> int | None:
+    """Return where the first line of code stands in a text, outside of its blocks."""
+    line = re.compile(rf"^[ \t]*{re.escape(code.strip().partition(chr(10))[0])}", re.MULTILINE)
+    found = (one.start() for one in islice(line.finditer(text), _MOST_BLOCKS))
+    return next((at for at in found if not any(block.begin <= at < block.after for block in fenced)), None)
 
 
 def _of_several(first: Version, others: Iterable[Version]) -> Taken:
     """Return the version that counts, and whether there are others that differ."""
     differ = any(one.completion.strip() != first.completion.strip() for one in others)
-    return Taken(first.completion, first.remark or (SEVERAL if differ else ""))
+    return Taken(first.completion, SEVERAL if differ and first.remark in ("", WORDS) else first.remark)
 
 
 def extract(problem: Problem, completion: str) -> Taken:
@@ -215,16 +257,17 @@ def _filled(problem: Problem, stub: Version | None, body: Version) -> str:
     return body.completion if filled is None else filled
 
 
-def _continued(problem: Problem, text: str) -> str | None:
+def _continued(problem: Problem, text: str) -> Taken | None:
     """Return what stands before a closing fence that nothing opened."""
     fence = _CLOSING.search(text)
     code = without_words(problem, text[: fence.start()]) if fence else ""
-    if not code.strip() or not is_code(code) or not is_python(problem, code):
+    if fence is None or not code.strip() or not is_code(code) or not is_python(problem, code):
         return None
     meaning = meaning_of(code, problem)
-    if meaning.kind is not Kind.BODY:
-        return code if meaning.how is How.BY_DEFINITION else None
-    return code if code.lstrip("\n")[:1] in (" ", "\t") and returns(problem, code) else None
+    is_body = code.lstrip("\n")[:1] in (" ", "\t") and returns(problem, code)
+    if not (is_body if meaning.kind is Kind.BODY else meaning.how is How.BY_DEFINITION):
+        return None
+    return Taken(code, words_in(problem, text[: fence.start()]))
 
 
 def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> list[Version]:
@@ -242,7 +285,7 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
         found = _version_in(block, problem, text)
         if found is not None:
             stop, version = found
-            versions.append(version)
+            versions.append(replace(version, begin=block.start))
             reach = block.after if version.how is not How.AS_STUB or stop == block.stop else stop
         elif block in fenced and broken is None:
             code = block.code(text)
@@ -254,7 +297,7 @@ def _versions_in_blocks(fenced: list[Block], problem: Problem, text: str) -> lis
     if broken is not None and not any(one.how is How.BY_DEFINITION for one in versions):
         code = broken.code(text)
         kind = meaning_of(code, problem).kind
-        versions.append(Version(How.BY_DEFINITION, next(continuations(problem, code, kind)), code, BROKEN))
+        versions.append(Version(How.BY_DEFINITION, refused(problem, code, kind), code, BROKEN, broken.start))
     return versions
 
 
@@ -272,7 +315,7 @@ def _version_in(block: Block, problem: Problem, text: str) -> tuple[int, Version
             completion = completion or next(continuations(problem, code, meaning.kind))
         if completion is not None:
             return stop, Version(meaning.how, completion, code, words_in(problem, reading))
-    if not block.is_closed and (version := without_cut_end(problem, block.code(text))) is not None:
+    if not block.is_closed and (version := without_end(problem, block.code(text))) is not None:
         return block.stop, version
     return None
 
@@ -301,8 +344,10 @@ def _body_in(block: Block, problem: Problem, text: str) -> Version | None:
             if completion is not None:
                 return Version(How.NOT, completion, code, words_in(problem, reading))
     code = block.code(text)
+    if not block.is_closed and (body := raw.body(problem, code, at_head=True)) is not None and body.remark != BROKEN:
+        return body
     if not _ANOTHER_LANGUAGE.match(block.info) and _is_attempt(code, problem):
-        return Version(How.NOT, next(continuations(problem, code, Kind.BODY)), code, BROKEN)
+        return Version(How.NOT, refused(problem, code, Kind.BODY), code, BROKEN)
     return None
 
 
@@ -314,4 +359,4 @@ def _broken(fenced: list[Block], problem: Problem, text: str) -> str | None:
         codes = [rest for rest in rests if _defines(rest, problem)][:1]
     meanings = [(meaning_of(code, problem), code) for code in codes]
     defining = [one for one in meanings if one[0].how is How.BY_DEFINITION] or meanings
-    return next(continuations(problem, defining[0][1], defining[0][0].kind)) if defining else None
+    return refused(problem, defining[0][1], defining[0][0].kind) if defining else None

@@ -36,6 +36,8 @@ _LATE_OPENING = re.compile(r"(?<!`)(?P<fence>`{3,})(?P<info>(?:[ \t]*[\w+.-]+)?)
 _POSSIBLE_END = re.compile(rf"`{{3,}}|^[ \t>]*~{{3,}}|\[/PYTHON\]|{TOKEN}", re.M)
 _MOST = 20
 """So many ends of one block, and so many openings, are looked at; an answer is written by a stranger."""
+_LONG = 10_000
+"""Of longer answers fewer: every end of every opening is a text to parse."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Block:
         Each with where it stops in the answer.
         """
         yield self.stop, self.code(answer)
-        for end in islice(_POSSIBLE_END.finditer(answer, self.start), _MOST):
+        for end in islice(_POSSIBLE_END.finditer(answer, self.start), _most(answer)):
             if end.start() not in (self.start, self.stop):
                 yield end.start(), self.code(answer, end.start())
 
@@ -99,9 +101,13 @@ def outside(answer: str, fenced: list[Block]) -> str:
 
 def late_blocks(answer: str) -> list[Block]:
     """Return what may be blocks too: those that begin within a line, or within another block."""
-    openings = [(opening, opening["before"]) for opening in islice(_OPENING.finditer(answer), _MOST)]
-    openings += [(opening, "") for opening in islice(_LATE_OPENING.finditer(answer), _MOST)]
+    openings = [(opening, opening["before"]) for opening in islice(_OPENING.finditer(answer), _most(answer))]
+    openings += [(opening, "") for opening in islice(_LATE_OPENING.finditer(answer), _most(answer))]
     return [_block(answer, *one) for one in sorted(openings, key=lambda one: one[0].end())]
+
+
+def _most(answer: str) -> int:
+    return max(2, min(_MOST, _MOST * _LONG // (len(answer) + 1)))
 
 
 def _block(answer: str, opening: re.Match[str], before: str) -> Block:

@@ -24,6 +24,7 @@ _SPEAKER = (
     rf"^(?:\*\*|__|@@ ?|#{{2,4}} |\[)?(?:GPT4 Correct )?(?:{_ANOTHER}|Q|问|用户|人类)\]?(?:\*\*|__)?[ \t]*[:\uff1a]"
     rf"|^(?:@@|#{{2,4}}) (?:{_ANOTHER})[ \t]*$|^\[Round \d+\]|^(?:user|human|system|assistant)[ \t]*$"
 )
+_RESTATED = re.compile(r"\W*(?:Q|\u95ee|Instruction|INSTRUCTION)")  # a question, at the head
 _MARK = re.compile(rf"{TOKEN}|(?P<speaker>{_SPEAKER})", re.MULTILINE)
 _WORD_TOKEN = re.compile(WORD_TOKEN)
 _OPENS_A_TURN = re.compile(
@@ -50,7 +51,8 @@ def first_turn(text: str, prompt: str = "") -> str | None:
 
     A token ends the turn wherever it stands, but for those that the answer only speaks of: in a string of code that is
     Python, in quotes or backticks within a line, or between the words of a line, where it opens no turn. A line that
-    another's turn begins with in plain text ends it too, but at the head, where a role alone is a title.
+    another's turn begins with in plain text ends it too, but at the head, where a role alone is a title, and `Q:` the
+    question restated.
 
     Args:
         text: what the model wrote.
@@ -89,23 +91,36 @@ def _end(text: str, prompt: str) -> int | None:
     """Return where the turn ends; None where it does not."""
     held = iter(blocks(text))
     block = next(held, None)
-    quoted: dict[int, int] = {}  # up to where each block is Python or an example of another kind
+    quoted: dict[int, tuple[int, bool]] = {}  # up to where each block is Python or an example, and which
     for mark in islice(_MARK.finditer(text), _MOST):
         while block is not None and block.after <= mark.start():
             block = next(held, None)
         if block is not None and block.start <= mark.start():
             if block.start not in quoted:
                 quoted[block.start] = _held(block, text)
-            if mark.start() < quoted[block.start]:
+            stop, is_python = quoted[block.start]
+            if mark.start() < stop and not (is_python and _ends_within(text, mark)):
                 continue
         if mark["speaker"] is not None:
-            is_title = not text[: mark.start()].strip() and mark["speaker"].strip().islower()
-            if not is_title:
+            is_first = not text[: mark.start()].strip()
+            if not is_first or not (mark["speaker"].strip().islower() or _RESTATED.match(mark["speaker"])):
                 return mark.start()
         elif not _is_named(text, mark) and not _is_comparison(text, mark, prompt):
             return mark.start()
     late = next(islice(_MARK.finditer(text), _MOST, None), None)
     return None if late is None else late.start()
+
+
+def _ends_within(text: str, mark: re.Match[str]) -> bool:
+    """Return whether a token in a block that is Python with it ends the turn all the same: a string was left open.
+
+    It opens another's turn, or it stands alone at the margin.
+    """
+    if mark["speaker"] is not None or _WORD_TOKEN.fullmatch(mark[0]) or _is_named(text, mark):
+        return False
+    if _OPENS_A_TURN.match(text, mark.start()) or _ANOTHERS_TOKEN.search(mark[0]):
+        return True
+    return re.compile(rf"^(?:{TOKEN})+[ \t]*$", re.MULTILINE).match(text, mark.start()) is not None
 
 
 def _is_comparison(text: str, token: re.Match[str], prompt: str) -> bool:
@@ -119,17 +134,17 @@ def _is_comparison(text: str, token: re.Match[str], prompt: str) -> bool:
     return re.search(rf"(?<![<\w]){re.escape(token[0][1:-1])}(?![>\w])", prompt + text) is not None
 
 
-def _held(block: Block, text: str) -> int:
-    """Return up to where tokens in a block are its own: it is Python there, or closed and no code at all."""
+def _held(block: Block, text: str) -> tuple[int, bool]:
+    """Return up to where tokens in a block are its own, and whether it is Python there, or closed and no code."""
     token = _MARK.search(text, block.start)
     for stop, code in block.readings(text):
         if token is not None and stop > token.start() and _is_python(code):
-            return stop
+            return stop, True
     code = block.code(text)
     is_example = (
         block.is_closed and not INNER_OPENING.search(code) and not re.search(r"^\s*(?:def|return)\b", code, re.M)
     )
-    return block.stop if is_example and not _OPENS_A_TURN.search(code) else block.start
+    return (block.stop if is_example and not _OPENS_A_TURN.search(code) else block.start), False
 
 
 def _is_python(code: str) -> bool:

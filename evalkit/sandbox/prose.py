@@ -10,6 +10,13 @@ import warnings
 
 # Words that Python gives a meaning at the beginning of a statement, and those that Python 2 or a later one gave it.
 _KEYWORDS = frozenset(keyword.kwlist) - {"None", "True", "False"} | {"print", "exec", "match", "case"}
+# Those of them that few sentences begin with.
+_STATEMENTS = frozenset(
+    (
+        *("return", "import", "def", "else", "elif", "class", "assert", "raise", "del", "global", "nonlocal"),
+        *("print", "exec", "yield", "lambda"),
+    )
+)
 _MARK = re.compile(
     r"(?:[=\-*_~#]{3,}|`.*|[$!?\\|<>].*|&\w+;.*|\*\*[^\W\d].*|__[^\W\d].* .*"
     r"|\[/?g?[A-Z_ ]+\].*|\d{1,3}[.)] .*|\(?[a-z]\) .*)"
@@ -27,7 +34,7 @@ def is_prose(line: str) -> bool:
 
     It is a mark of Markdown or LaTeX, a numbered item, one capital word with its stop; or it begins with what begins no
     token of Python; or it is a sentence: a capital word and another, or two pairs of neighbouring words, no keywords.
-    A line that a keyword begins is a sentence by its pairs alone.
+    A line that a keyword begins is a sentence by its pairs alone; `return`, `Import`, `def` ... begin none.
     """
     text = line.strip()
     if not text:
@@ -43,12 +50,16 @@ def is_prose(line: str) -> bool:
     # Words in a string are no sentence's.
     words = (_QUOTE if begins in _KEYWORDS else _ARGUMENT).split(bare, maxsplit=1)[0].split()
     pairs = _pairs(words)
+    if begins.lower() in _STATEMENTS:
+        return False
     if begins in _KEYWORDS:
         return pairs > 1 or re.match(r"for (?:example|instance)\b", bare) is not None
     if pairs > 1 or (pairs and len(words) > 2 and not re.search(r"[=({\[\])}@+*/%<>]", bare)):
         return True
     if not is_indented and label is not None and len(words) > 1 and pairs:
         return True
+    if is_indented and "return" in words:
+        return False
     if _ONE_WORD.fullmatch(bare):
         return True
     return _FIRST_WORD.match(bare) is not None and not re.search(r"(?<![=!<>])=(?!=)", bare)

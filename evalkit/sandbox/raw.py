@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from evalkit.sandbox.continuation import continuations, error_line, is_code, joined, returns
+from evalkit.sandbox.continuation import continuations, error_line, is_code, is_python, joined, returns
 from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
 from evalkit.sandbox.prose import bound_names, is_idle, is_prose
 from evalkit.sandbox.verdict import Problem
@@ -29,10 +29,13 @@ _MOST = 20
 
 _STATEMENT = re.compile(r"(?:return|yield)\b|[ \t]+(?!def |class |from |import |async |@)(?:\w+ *[^\w\s'\"]|[a-z]+ )")
 _DEFINITION = re.compile(r"^(?:@\w.*\n)*(?:(?:async )?def|class)\b", re.MULTILINE)
+_OPENED = re.compile(r"```[ \w]*\s*\Z")
+_BEHIND_HEAD = re.compile(r"\)[^:#]*:[ \t]*([^#]*)")
 _RETURN = re.compile(r"^[ \t]*(?:return|yield)\b", re.MULTILINE)
 
 BROKEN = "the first attempt at what was asked for is no Python"
-WORDS = "lines at the margin of the code that Python reads, and that are words without a meaning to it, were left out"
+SEVERAL = "the answer has several versions of what was asked for, and they differ; the first was taken"
+WORDS = "words beside the code, on which Python would fail, were left out"
 CUT = "what was cut at the end of the answer, behind its code, was left out"
 
 
@@ -45,7 +48,9 @@ class Version:
     code: str
     """As the answer has it."""
     remark: str = ""
-    """`BROKEN`, `CUT`, `WORDS`, or no text."""
+    """`BROKEN`, `CUT`, `SEVERAL`, `WORDS`, or no text."""
+    begin: int = 0
+    """Where the code of its block begins in the answer."""
 
 
 def without_words(problem: Problem, code: str) -> str:
@@ -112,23 +117,31 @@ def definitions(problem: Problem, text: str) -> Iterator[Version]:
 
     Broken code is what a definition or an import at the margin begins, and is no Python; the first attempt is then it.
     """
-    for start in _starts(text):
+    for before, start in _starts(text):
         taken, rest = _up_to_cut(*_beginning(start, flags=ast.PyCF_ONLY_AST), partial(_defines, problem))
         code = without_words(problem, taken)
         meaning = meaning_of(code, problem)
         completion = joined(problem, code, meaning.kind) if meaning.kind is not Kind.BODY else None
-        if (completion is None or meaning.how is How.AS_STUB) and _begins_with_broken_definition(start):
-            first = meaning_of(_chunk(start), problem)
-            yield Version(How.BY_DEFINITION, next(continuations(problem, start, first.kind)), start, BROKEN)
+        is_refused = completion is None and meaning.how is How.BY_DEFINITION  # a `return` beside it, say
+        is_open = completion is None or meaning.how is How.AS_STUB
+        if is_refused or (is_open and _begins_with_broken_definition(start)):
+            kind = meaning.kind if is_refused else meaning_of(_chunk(start), problem).kind
+            yield Version(How.BY_DEFINITION, refused(problem, start, kind), start, BROKEN)
             return  # the answer's first attempt; what it says below is another one
         if completion is None:
             continue
         remark = behind(rest) if meaning.how is How.BY_DEFINITION else ""
         if remark == BROKEN:
-            completion = next(continuations(problem, start, meaning.kind))
-        yield Version(meaning.how, completion, code, remark or words_in(problem, taken))
+            completion = refused(problem, start, meaning.kind)
+        yield Version(meaning.how, completion, code, remark or _left_out(problem, before, taken, rest))
         if meaning.how is How.BY_DEFINITION:
             return
+
+
+def refused(problem: Problem, code: str, kind: Kind) -> str:
+    """Return code that Python refuses, as a completion that it refuses: not indented so that it is another program."""
+    every = [next(continuations(problem, code, one)) for one in (kind, Kind.WHOLE, Kind.BODY)]
+    return next((one for one in every if not is_python(problem, one)), every[0])
 
 
 def _chunk(text: str) -> str:
@@ -143,12 +156,13 @@ def _begins_with_broken_definition(text: str) -> bool:
     if re.match(r"(?:async )?def \w+ *\((?! *\.\.\. *\))|class \w+ *[:(]", text) is None:
         return False
     chunk = _chunk(text)
-    code = [line for line in chunk.split("\n")[1:] if line.strip() and not is_prose(line)]
+    head, *below = chunk.split("\n")
+    code = [line for line in (*_BEHIND_HEAD.findall(head), *below) if line.strip() and not is_prose(line)]
     return bool(code) and error_line(chunk, ast.PyCF_ONLY_AST) is not None
 
 
-def _starts(text: str) -> Iterator[str]:
-    """Yield a text from each line on that code may begin with."""
+def _starts(text: str) -> Iterator[tuple[str, str]]:
+    """Yield what stands before each line that code may begin with, and the text from there on."""
     indented = _INDENTED_DEFINITION.search(text)
     first = CODE_LINE.search(text)
     if indented is not None and (first is None or indented.start() < first.start()):
@@ -156,9 +170,9 @@ def _starts(text: str) -> Iterator[str]:
         lines = text[indented.start() :].split("\n")
         width = indented["indentation"]
         count = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith(width)), len(lines))
-        yield "\n".join([line.removeprefix(width) for line in lines[:count]] + lines[count:])
+        yield text[: indented.start()], "\n".join([line.removeprefix(width) for line in lines[:count]] + lines[count:])
     for start in islice(CODE_LINE.finditer(text), _MOST):
-        yield text[start.start() :]
+        yield text[: start.start()], text[start.start() :]
 
 
 def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | None:
@@ -172,6 +186,8 @@ def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | Non
     indented = _INDENTED_LINE.search(text)
     for start in (0,) if at_head else dict.fromkeys((0, indented.start() if indented else 0)):
         code = text[start:].lstrip("\n")
+        if meaning_of(code, problem).how is How.BY_DEFINITION and code[:1] not in (" ", "\t"):
+            continue  # the whole function; a `return` beside it makes no body of it
         ways = len(list(continuations(problem, code, Kind.BODY)))
         found = [_beginning(code, problem.prompt, partial(_nth_body, problem, way)) for way in range(ways)]
         way = max(range(ways), key=lambda way: len(found[way][0]))
@@ -179,21 +195,38 @@ def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | Non
         taken = without_words(problem, every)
         if is_code(taken):
             remark = behind(rest)
-            if remark == BROKEN:
-                taken = code
-            completion = _nth_body(problem, way, taken)
+            taken = code if remark == BROKEN else taken
+            completion = refused(problem, code, Kind.BODY) if remark == BROKEN else _nth_body(problem, way, taken)
             is_body = meaning_of(every, problem).kind is Kind.BODY
             is_broken = remark == BROKEN and is_body and _RETURN.search(code) is not None
             if not at_head or is_broken or returns(problem, completion):
-                return Version(How.NOT, completion, taken, remark or words_in(problem, every))
-        elif at_head and _STATEMENT.match(code) and _RETURN.search(code) and not is_prose(code.split("\n")[0]):
-            return Version(How.NOT, _nth_body(problem, 0, code), code, BROKEN)
+                return Version(How.NOT, completion, taken, remark or _left_out(problem, text[:start], every, rest))
+        elif _STATEMENT.match(code) and not is_prose(code.split("\n")[0]) and _returns(code):
+            return Version(How.NOT, refused(problem, code, Kind.BODY), code, BROKEN)
     return None
+
+
+def _returns(code: str) -> bool:
+    """Return whether a line of code that is no Python returns something, as far as a line tells."""
+    return any(not is_prose(line) for line in code.split("\n") if _RETURN.match(line))
+
+
+def _left_out(problem: Problem, before: str, taken: str, rest: str) -> str:
+    """Return what is to be said of what stands beside code that no fence delimits: no text where that is nothing."""
+    code = without_words(problem, taken).strip()
+    again = code not in rest and (_defines(problem, rest) or (_returns(rest) and not _DEFINITION.search(rest)))
+    if again:
+        return SEVERAL
+    before = "" if _OPENED.search(before) else before  # a fence behind words, and the words
+    beside = (line for text in (before, rest) for line in text.split("\n"))
+    is_said = any(line.strip() and line.lstrip()[0] != "#" and _without_tokens(line).strip() for line in beside)
+    return WORDS if is_said else words_in(problem, taken)
 
 
 def behind(rest: str) -> str:
     """Return what is to be said of the lines behind code, from its first error on: nothing where they are prose.
 
+    An indented line is the function's own.
     `CUT` where they are the beginning of another definition, or of a last statement, that the length limit cut;
     `BROKEN` where they are neither: Python would not run them.
     """
@@ -201,9 +234,8 @@ def behind(rest: str) -> str:
     lines = lines[next((n for n, line in enumerate(lines) if line.lstrip()[0] != "#"), len(lines)) :]
     if not lines:
         return ""
-    if is_prose(lines[0]):
-        indented = next((n for n, line in enumerate(lines) if line[0] not in " \t"), len(lines))
-        return "" if all(map(is_prose, lines[:indented])) else BROKEN
+    if lines[0][0] not in " \t" and is_prose(lines[0]):
+        return ""
     first = re.search(r"^[^\s#].*", rest, re.MULTILINE)
     if first is None or first[0].split("\n")[0] != lines[0].split("\n")[0]:
         return BROKEN
@@ -233,14 +265,14 @@ def _up_to_cut(code: str, rest: str, is_enough: Callable[[str], bool]) -> tuple[
     return parted if behind(parted[1]) == CUT and is_enough(parted[0]) else (code, rest)
 
 
-def without_cut_end(problem: Problem, code: str) -> Version | None:
-    """Return code that defines what is asked for, without the statement at its end that the length limit cut."""
+def without_end(problem: Problem, code: str) -> Version | None:
+    """Return code that defines what is asked for, without the prose at its end, or what the length limit cut there."""
     taken, rest = _up_to_cut(*_beginning(code, flags=ast.PyCF_ONLY_AST), partial(_defines, problem))
     meaning = meaning_of(taken, problem)
     completion = joined(problem, taken, meaning.kind)
-    if meaning.how is not How.BY_DEFINITION or completion is None or behind(rest) != CUT:
+    if meaning.how is not How.BY_DEFINITION or completion is None or (remark := behind(rest)) == BROKEN:
         return None
-    return Version(meaning.how, completion, taken, CUT)
+    return Version(meaning.how, completion, taken, remark or _left_out(problem, "", taken, rest))
 
 
 def _is_incomplete(code: str) -> bool:

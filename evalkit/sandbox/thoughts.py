@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _WORD = r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning"
-_NAME = rf"(?P<name>(?:\w{{1,20}}:)?[a-z_]{{0,20}}?(?:{_WORD})\w{{0,20}})"
+_NAME = rf"(?P<name>(?!think_o(?:n|ff)\b)(?:\w{{1,20}}:)?[a-z_]{{0,20}}?(?:{_WORD})\w{{0,20}})"
 _LONGEST_HEAD = 4_000
 _MOST = 20
 
@@ -20,6 +20,9 @@ _PAIRS = [
         (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
         (rf"<[|｜](?:start|begin)[_▁](?:of[_▁])?{_NAME}[|｜]>", r"<[|｜]end[_▁](?:of[_▁])?{name}[|｜]>"),
         (rf"<\|{_NAME}\|>", r"<\|/{name}\|>"),
+        (r"<\|cot_start\|>", r"<\|cot_end\|>"),
+        (r"\[unused16\]", r"\[unused17\]"),
+        (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
         (r"<\|channel>thought\b", r"<channel\|>"),
         (r"<unused94>thought\b", r"<unused95>"),
         (r"<details [^<>\n]*\btype=.reasoning.[^<>\n]*>", r"</details>"),
@@ -27,6 +30,10 @@ _PAIRS = [
     )
 ]
 _CLOSED_ALONE = re.compile(rf"</{_NAME} ?>", re.IGNORECASE)  # opened by the chat template
+# Ends of thoughts that have no opening of their own, or one that the chat template or the tokenizer left out.
+_ENDED = re.compile(
+    r"\[unused17\]|<\|im_start\|>answer\b|assistantfinal|^\.\.\.done thinking\.|^<think_off>", re.MULTILINE
+)
 _CODE = re.compile(r"^[ \t>]*(?:```|~~~|\[PYTHON\]|def |class |return\b)", re.MULTILINE)
 
 
@@ -51,6 +58,9 @@ def without_thought(text: str) -> str | None:
         if end is None:
             return None
         text, found = text[end.end() :], True
+    ended = _ENDED.search(text)
+    if ended is not None and not (found and _CODE.search(text, 0, ended.start())):
+        text, found = text[ended.end() :], True
     alone = _CLOSED_ALONE.search(text)
     if alone is None or (found and _CODE.search(text, 0, alone.start())):
         return text

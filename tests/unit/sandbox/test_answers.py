@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.extract import NO_CODE, NOTHING, SEVERAL, extract, remark_lines, remarked, take_code
+from evalkit.sandbox.extract import NO_CODE, NOTHING, extract, remark_lines, remarked, take_code
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems
+from evalkit.sandbox.raw import SEVERAL, WORDS
 from tests.conftest import SHARED
 
 pytestmark = pytest.mark.torch_free
@@ -131,11 +134,6 @@ TABLE = {
         "y = x\n    return y * y\nOr so.",
         "    y = x\n    return y * y\n",
     ),
-    "body with a helper of the same name, no fence": (
-        SQUARE,
-        f"{CODE}return sq(x)\n",
-        quoted(f"{CODE}return sq(x)\n", "    "),
-    ),
     "body, prose behind": (SQUARE, f"{BODY}\nThis is the square.\n", f"{BODY}\n"),
     "body after the prompt without a docstring": (BARE, fenced("return x * x\n"), BODY),
     "whole after the prompt without a docstring": (BARE, fenced(CODE), f"    pass\n{DEF}"),
@@ -163,13 +161,19 @@ TABLE = {
     "a name that begins alike": (SQUARE, fenced("def sq2(x): 0\n") + fenced(CODE), DEF),
 }
 
+# No fence says where the code ends; what is left out beside it is said.
+WITH_WORDS = {
+    *("no fence, an example in one", "lambda without a fence", "body without its first blanks, prose behind"),
+    *("body, prose behind", "class, no fence"),
+}
+
 
 @pytest.mark.parametrize("kind", TABLE)
 def test_the_completion_is_the_one_a_person_would_take(kind: str) -> None:
     problem, answer, completion = TABLE[kind]
     taken = take_code(problem, answer)
     assert taken.completion.rstrip("\n") == completion.rstrip("\n")
-    assert taken.remark == ""
+    assert taken.remark == (WORDS if kind in WITH_WORDS else "")
 
 
 @pytest.mark.parametrize(
@@ -248,6 +252,38 @@ def test_no_answer_takes_long(answer: str) -> None:
     take_code(SQUARE, answer)
 
 
+REPEATED = [
+    *("[PYTHON]", "<think>", "<think></think>", "</think>", "```", "```\n", "def f(\n", "def sq(\n", "Human:"),
+    *("<|im_end|>", "<|channel|>analysis<|message|>", "return x\n", "    return x\n", "foo ", "foo\n", "[PAD]", "`"),
+    *("~~~\n", "'''python\n", "class A:\n", "@x\n", "import x\n", "def sq(x):\n    pass\n", "x = (\n", "[unused16]"),
+    *("```python\nreturn (x\n```\n", "```python\ndef sq(x):\n    pass\n```\n", "def sq(x):\n    return x x\n\n"),
+    *("    return x\nFoo bar.\n", "def sq(x):\n    return x\nFoo bar.\n", "Here is my thought process:", "analysis"),
+    "Human:\n",
+]
+
+
+@pytest.mark.parametrize("repeated", REPEATED, ids=repr)
+def test_the_work_on_an_answer_is_linear_in_its_length(repeated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the work is: the characters that Python's parser is given; nearly all of the time is that."""
+    given = 0
+    parse = builtins.compile
+
+    def counted(source: object, *args: Any, **named: Any) -> Any:
+        nonlocal given
+        given += len(source) if isinstance(source, str) else 0
+        return parse(source, *args, **named)  # type: ignore[call-overload]
+
+    work = {}
+    for size in (5_000, 40_000):
+        given = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(builtins, "compile", counted)
+            take_code(SQUARE, (repeated * (size // len(repeated) + 1))[:size])
+        work[size] = given / size
+    assert work[5_000] < 1_000, work
+    assert work[40_000] < 2 * work[5_000] + 50, work
+
+
 def problems() -> dict[str, Problem]:
     data = SHARED / "data" / "humaneval"
     return read_problems(data if data.is_dir() else SAMPLE_DATA)
@@ -288,5 +324,6 @@ def test_canonical_solutions_pass_in_every_dress(checker: Checker) -> None:
     assert [
         (problem.task_id, dress, one.remark, verdicts[problem.task_id, one.completion.strip("\n")].detail)
         for (problem, dress, _), (_, one) in zip(dressed, taken, strict=True)
-        if one.remark or not verdicts[problem.task_id, one.completion.strip("\n")].passed
+        if one.remark != (WORDS if dress == "no fence" else "")
+        or not verdicts[problem.task_id, one.completion.strip("\n")].passed
     ] == []

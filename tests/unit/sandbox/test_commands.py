@@ -173,12 +173,12 @@ def test_answers_without_code_and_with_several_versions_are_counted_and_named(fo
     found = run(given, "--data", folder, "--extract", "-k", "1")
     assert found.exit_code == 0, found.output
     assert "warning: 2 of 4 answers: no code found in the answer (Test/0, Test/1)\n" in found.stderr
-    assert "warning: 1 of 4 answers: several blocks of the answer define what was asked for" in found.stderr
+    assert "warning: 1 of 4 answers: the answer has several versions of what was asked for" in found.stderr
     rows = [json.loads(line) for line in (folder / "s_results.jsonl").read_text().splitlines()]
     assert [row["passed"] for row in rows] == [True, False, False, False]
     assert [row["detail"].partition(";")[0].partition(",")[0] for row in rows][1:] == [
         "no code found in the answer",
-        "several blocks of the answer define what was asked for",
+        "the answer has several versions of what was asked for",
         "no code found in the answer",
     ]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import pytest
 
-from evalkit.sandbox.continuation import is_python
+from evalkit.sandbox.continuation import error_line, is_python
 from evalkit.sandbox.extract import extract, hint
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems, read_samples
 
@@ -44,6 +47,24 @@ def behaves(completion: str) -> bool:
 def test_the_code_is_found(kind: str) -> None:
     assert not is_python(PROBLEM, WRAPPED[kind])
     assert behaves(extract(PROBLEM, WRAPPED[kind]).completion)
+
+
+@pytest.mark.parametrize("depth", [1, 4, 18])
+def test_nested_finally_blocks_are_compiled_once(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython copies each into the way of an exception and the other one: of 18 within each other, 2**18 copies."""
+    head = "".join(f"{' ' * n}try:\n{' ' * n} a\n{' ' * n}finally:\n" for n in range(depth))
+    sizes: list[int] = []
+    compiled = builtins.compile
+
+    def counted(*args: Any, **named: Any) -> Any:
+        found = compiled(*args, **named)
+        sizes.append(len(found.co_code) if isinstance(found, CodeType) else 0)
+        return found
+
+    monkeypatch.setattr(builtins, "compile", counted)
+    assert error_line(f"{head}{' ' * depth}a\n") is None
+    assert error_line(f"{head}{' ' * depth}return\n") == 3 * depth + 1
+    assert max(sizes) < 1_000 + 200 * depth
 
 
 def test_what_is_python_is_left_alone() -> None:

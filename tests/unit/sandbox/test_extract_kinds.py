@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.sandbox import Problem
-from evalkit.sandbox.extract import NO_ANSWER, NO_CODE, SEVERAL, Taken, extract, take_code
-from evalkit.sandbox.raw import BROKEN, CUT, WORDS
+from evalkit.sandbox.extract import LATER, NO_ANSWER, Taken, extract, take_code
+from evalkit.sandbox.raw import BROKEN, CUT, SEVERAL, WORDS
 from tests.unit.sandbox.test_answers import fenced
 
 pytestmark = pytest.mark.torch_free
@@ -152,8 +152,6 @@ PASS: dict[str, Answer] = {
     "another language before": lambda t: fenced(f"function {t.name}(a) {{\n  return a;\n}}\n", "js") + fenced(t.body),
     # Prose behind.
     "prose behind": lambda t: f"{t.whole}\nThis is it, if you like.\n",
-    "indented prose behind": lambda t: f"{t.body}\n    This is it.\n",
-    "indented prose that begins like code": lambda t: f"{t.whole}\n    if you want, change it:\n",
     "a whole test and prose behind": lambda t: f"{t.whole}\ndef test():\n    assert {t.name}\n\nIt's done.\n",
     "indented as a whole": lambda t: (
         f"Here:\n\n{textwrap.indent(t.whole, '    ')}\n" if '"""\n  ' not in t.body else t.whole
@@ -174,6 +172,50 @@ FAIL: dict[str, Answer] = {
     "a right turn after the final channel": lambda t: (
         f"<|channel|>final<|message|>{fenced(t.wrong)}{FINAL}{fenced(t.whole)}"
     ),
+    # What CPython refuses as it stands.
+    **{
+        f"a return beside {kind}, {dress.__name__}": (  # type: ignore[misc]
+            lambda t, code=code, dress=dress: dress(code(t))
+        )
+        for dress in (fenced, str)
+        for kind, code in {
+            "the function": lambda t: f"{t.whole}return {t.name}(1)\n",
+            "the function and a call": lambda t: f"{t.whole}x = {t.name}([1])\nreturn x\n",
+            "the stub": lambda t: t.head + textwrap.dedent(t.body if '"""\n  ' not in t.body else t.wrong_body),
+            "an import and the function": lambda t: f"import math\n\n{t.whole}yield\n",
+        }.items()
+    },
+    "a return beside the function, behind prose": lambda t: f"Here it is:\n\n{t.whole}return {t.name}(1)\n",
+    "a return beside the function, then a right one": lambda t: f"{t.whole}return 1\n\nSo:\n{fenced(t.whole)}",
+    # A returning block is the first attempt.
+    **{
+        f"a first {kind} before {then}": (  # type: ignore[misc]
+            lambda t, first=first, again=again: f"{fenced(first(t))}Oops:\n\n{again(t)}"
+        )
+        for kind, first in {
+            "wrong body": lambda t: t.wrong_body,
+            "wrong body at the margin": lambda t: textwrap.dedent(t.wrong_body),
+            "broken body": lambda _: BREAK,
+            "broken branch": lambda _: "    if x: return (\n",
+        }.items()
+        for then, again in {
+            "a block": lambda t: fenced(t.whole),
+            "text": lambda t: t.whole,
+            "a block behind another": lambda t: fenced("import math\n") + fenced(t.whole),
+            "a body": lambda t: fenced(t.body),
+        }.items()
+    },
+    "prose, a wrong body, a block": lambda t: f"The body:\n\n{t.wrong_body}\nOr all:\n{fenced(t.whole)}",
+    "prose, a broken body, a block": lambda t: f"The body:\n\n    return (1 +\n\nOr all:\n{fenced(t.whole)}",
+    "a broken definition in one line": lambda t: f"def {t.name}(x): return 1 +\n\nSo:\n\n{t.whole}",
+    "a misspelt definition in one line": lambda t: f"def {t.name}(x): retrun 1 1\n\nSo:\n{fenced(t.whole)}",
+    # A string left open across the turn.
+    **{
+        f"a docstring open across {turn!r}": (  # type: ignore[misc]
+            lambda t, turn=turn: f'```python\ndef {t.name}(*a):\n    """Do it.\n{turn}fix"""\n{t.body}```\n'
+        )
+        for turn in (IM_END, "<|im_end|>\n<|im_start|>user\n", "</s>\n", "<|eot_id|>\n", "</s>[INST] ", "<|user|>\n")
+    },
     "right in the analysis alone": lambda t: f"<|channel|>analysis<|message|>{fenced(t.whole)}{FINAL}No.",
     "begun again in an unclosed block": lambda t: f"```python\n{t.head}{BREAK}\nWait.\n{fenced(t.whole)}",
     "a broken first block": lambda t: f"{fenced(t.head + BREAK)}{fenced(t.whole)}",
@@ -275,6 +317,25 @@ BROKEN_LINES = [
 ]
 
 
+BROKEN_LINES += [
+    *(
+        "    This is it.",
+        "    if you want, change it:",
+        "    Return None",
+        "    Otherwise return None",
+        "    Else: return None",
+    ),
+    *("    If not found return False", "    Else:\n        Return None", "    # none\n    Return the result"),
+    *(
+        "Return f (1) 2",
+        "Import math",
+        "Def foo(x):\n    return",
+        "Else return None",
+        "print the result of this function",
+    ),
+]
+
+
 @pytest.mark.parametrize("line", BROKEN_LINES)
 @pytest.mark.parametrize("take", [take_code, extract])
 def test_code_behind_the_function_that_python_would_not_run_is_its_own(line: str, take: Take) -> None:
@@ -287,7 +348,54 @@ def test_code_behind_the_function_that_python_would_not_run_is_its_own(line: str
             assert taken.remark == BROKEN
 
 
+SAID_BESIDE: dict[str, tuple[Answer, str]] = {
+    "three words behind": (lambda t: f"{t.whole}\nfoo bar baz\n", WORDS),
+    "three words behind a body": (lambda t: f"{t.body}\nfoo bar baz\n", WORDS),
+    "a sentence behind": (lambda t: f"{t.whole}\nThis is it, if you like.\n", WORDS),
+    "a sentence before": (lambda t: f"Here it is:\n\n{t.whole}", WORDS),
+    "a word in a block": (lambda t: f"```python\n{t.whole}Q.E.D\n```\n", WORDS),
+    "a word in a block that the harness opened": (lambda t: f"{t.whole}Q.E.D\n```\n", WORDS),
+    "an unclosed block and a sentence": (lambda t: f"```python\n{t.whole}\nThis function works by looping.\n", WORDS),
+    "an unclosed block of a body, and a label": (lambda t: f"```python\n{t.body}\nExplanation:\n- it loops\n", WORDS),
+    "another text definition": (lambda t: f"{t.whole}\nOr so:\n\n{t.wrong}", SEVERAL),
+    "another text definition behind a body": (lambda t: f"{t.body}\nOr so:\n\n{t.wrong}", SEVERAL),
+    "another text definition behind a block": (lambda t: f"{fenced(t.whole)}\nOr so:\n\n{t.wrong}", SEVERAL),
+    "another text body": (lambda t: f"{t.body}\nOr so:\n\n{t.wrong_body}", SEVERAL),
+    "another block of a body": (lambda t: f"{fenced(t.body)}\nOr so:\n\n{fenced(t.wrong_body)}", SEVERAL),
+    "an example": (lambda t: f"{fenced(f'print({t.name}(1)){chr(10)}')}{fenced(t.whole)}", ""),
+    "a block that raises": (lambda t: f"{fenced('raise ValueError' + chr(10))}{fenced(t.whole)}", ""),
+    "a helper that returns": (
+        lambda t: f"{fenced(f'def half(x):{chr(10)}    return x{chr(10)}')}{fenced(t.whole)}",
+        "",
+    ),
+    "a comment behind": (lambda t: f"{t.whole}\n# Done.\n", ""),
+    "a token behind": (lambda t: f"{t.whole}</s>", ""),
+    "a question restated": (lambda t: f"Q: Write it.\n\nA: Here it is\n{fenced(t.whole)}", ""),
+    "a question restated in Chinese": (lambda t: f"问：写函数\n答：\n{fenced(t.whole)}", ""),
+    "an instruction restated": (lambda t: f"### Instruction\nDo.\n\n### Response:\n{fenced(t.whole)}", ""),
+    **{
+        f"a draft under {head!r}, {dress.__name__}": (  # type: ignore[misc]
+            lambda t, head=head, dress=dress: f"{head}\n\n{dress(t.whole)}\nAnswer:\n\n{dress(t.wrong)}",
+            SEVERAL,
+        )
+        for head in ("Reasoning:", "**Thinking**", "# Thinking", "thought")
+        for dress in (fenced, str)
+    },
+}
+
+
+@pytest.mark.parametrize("kind", SAID_BESIDE)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_what_is_left_out_beside_the_first_attempt_is_said(kind: str, take: Take) -> None:
+    answer, remark = SAID_BESIDE[kind]
+    for task in TASKS:
+        taken = take(task.problem, answer(task))
+        assert task.passes(taken.completion), taken
+        assert taken.remark == remark
+
+
 THOUGHTS = [
+    *(("[unused16]", "[unused17]"), ("<|im_start|>think\n", "<|im_start|>answer\n"), ("<|cot_start|>", "<|cot_end|>")),
     *(("<seed:think>", "</seed:think>"), ("<inner_monologue>", "</inner_monologue>"), ("Well.\n<think>", "</think>")),
     *(("<|channel>thought\n", "<channel|>"), ("<unused94>thought\n", "<unused95>"), ("<reflection>", "</reflection>")),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
@@ -310,6 +418,24 @@ def test_a_thought_is_no_answer(opening: str, closing: str, take: Take) -> None:
         unclosed = take(task.problem, f"{opening}\nFirst:\n{fenced(task.whole)}")
         assert unclosed.remark == NO_ANSWER
         assert not task.passes(unclosed.completion)
+
+
+@pytest.mark.parametrize(
+    "closing",
+    ["\n[unused17]", "\n<|im_start|>answer\n", "assistantfinal", "\n...done thinking.\n\n", "\n</think>\n"],
+)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_a_thought_whose_opening_is_not_there_is_no_answer(closing: str, take: Take) -> None:
+    for task in TASKS:
+        for dress in (fenced, str):
+            for first, second, is_right in ((task.wrong, task.whole, True), (task.whole, task.wrong, False)):
+                answer = f"analysisWe need\n\n{dress(first)}{closing}{dress(second)}"
+                assert task.passes(take(task.problem, answer).completion) is is_right
+        for begin in (
+            "<judge>\nSimple.\n</judge>\n\n<think_off>",
+            "<judge>\nx\n</judge>\n<think_on>\n<think>\nWe\n</think>",
+        ):
+            assert task.passes(take(task.problem, f"{begin}\n<answer>\n{fenced(task.whole)}</answer>").completion)
 
 
 TURNS = [
@@ -347,7 +473,7 @@ def test_another_turn_in_plain_text_ends_the_answer(turn: str, take: Take) -> No
         right = fenced(task.whole)
         refused = take(task.problem, f"I cannot do that.{turn}{right}")
         assert not task.passes(refused.completion)
-        assert refused.remark == NO_CODE
+        assert refused.remark == LATER
         for begun in (
             task.wrong,
             f"{task.head}    return (\n",
@@ -412,7 +538,7 @@ def test_a_definition_is_preferred_to_a_lambda_and_it_is_said() -> None:
     taken = take_code(task.problem, fenced("double = lambda xs: xs\n") + fenced(task.whole))
     assert taken.remark == SEVERAL
     assert take_code(task.problem, fenced(task.head) + fenced(task.whole)).remark == ""
-    assert take_code(task.problem, f"Sorry.<|im_end|>\n{fenced(task.whole)}").remark == NO_CODE
+    assert take_code(task.problem, f"Sorry.<|im_end|>\n{fenced(task.whole)}").remark == LATER
 
 
 def test_a_body_joins_the_stub_that_the_answer_gave() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from evalkit.records.values import finite
 from evalkit.sandbox import Problem, Verdict
-from evalkit.sandbox.extract import NO_CODE, SEVERAL, take_code
+from evalkit.sandbox.extract import NO_CODE, take_code
+from evalkit.sandbox.raw import SEVERAL
 from evalkit.tasks import humaneval
 from evalkit.tasks.humaneval import program_of
 from evalkit.tasks.programs import Programs, with_verdicts
