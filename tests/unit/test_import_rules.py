@@ -57,7 +57,7 @@ ROOMS = [
     *("results", "baselines", "comparison", "report", "evaluation", "cli"),
 ]
 # `api` is what the command line and notebooks call. The last is a command: lm-eval's own, which knows the adapter.
-ORDER = [*GROUND, *ROOMS[:-1], "run_options", "arguments", "api", ROOMS[-1], "lm_eval"]
+ORDER = [*GROUND, *ROOMS[:-1], "run_options", "run_results", "arguments", "api", ROOMS[-1], "lm_eval"]
 
 
 def module_of(path: Path) -> str:
