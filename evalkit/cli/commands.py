@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from evalkit import __version__
-from evalkit.api import Plan, read_run, run_as_asked
+from evalkit.api import read_run, run_as_asked
 from evalkit.cli import output
 from evalkit.cli.humaneval import humaneval
 from evalkit.cli.report_commands import audit, baselines, leaderboard, power
@@ -21,6 +21,7 @@ from evalkit.cli.run_commands import compare, explain, gate
 from evalkit.config import ModelConfig, Prompt, RunConfig
 from evalkit.errors import EvalkitError
 from evalkit.options import build, given, options
+from evalkit.run_results import Plan
 
 _FOLDER = click.Path(path_type=Path)
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h

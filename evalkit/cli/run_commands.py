@@ -30,7 +30,7 @@ def _print(text: str) -> None:
 @click.option("--format", "form", type=_FORMAT, default="markdown", show_default=True, help="How to print it.")
 def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], flips: int | None, form: str) -> None:
     """What changed from run A to run B: settings, scores with intervals and p-values, documents that flipped."""
-    from evalkit.comparison.compare import compare_text
+    from evalkit.comparison.compare_text import compare_text
 
     _print(compare_text(api.compare(a, b, suite=suites, task=tasks), form, flips))
 

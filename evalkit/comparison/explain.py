@@ -14,7 +14,7 @@ from pathlib import Path
 
 from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.comparison import comparable
-from evalkit.comparison.compare import setting_differences
+from evalkit.comparison.differing import setting_differences
 from evalkit.comparison.explain_causes import Cause, Standing, data, documents, how_asked, is_known
 from evalkit.comparison.explain_figures import (
     DTYPES,

@@ -171,6 +171,9 @@ LAYOUTS: dict[str, Callable[[Mapping[str, Any]], list[Any]]] = {
     "humaneval": _humaneval,
 }
 
+DEDUPLICATED = frozenset({"bigbench", "bigbench_generation"})
+"""Layouts of which equal documents count once."""
+
 
 def normal(layout: str, doc: Mapping[str, Any]) -> list[Any]:
     """Check one document and return its normalised content.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from evalkit.data.hubs import load_hub, load_openmind_hub
-from evalkit.data.layouts import Document, content_sha256, normal
+from evalkit.data.layouts import DEDUPLICATED, Document, content_sha256, normal
 from evalkit.data.manifest import Dataset, DataSource
 from evalkit.data.reading import read_bigbench, read_jsonl
 from evalkit.errors import DataError
@@ -62,7 +62,7 @@ def _folder_file(dataset: Dataset, source: DataSource) -> Path:
 
 
 def _without_equal(documents: Sequence[Document]) -> list[Document]:
-    """Keep the first of BIG-bench documents that are equal as JSON, as the protocol does."""
+    """Keep the first of documents that are equal as JSON, as the protocol does with those of BIG-bench."""
     unique: dict[str, Document] = {}
     for doc in documents:
         unique.setdefault(json.dumps(doc), doc)
@@ -113,7 +113,7 @@ def load_documents(dataset: Dataset, source: DataSource) -> LoadedData:
         dataset=dataset,
         source=source,
         location=location,
-        documents=_without_equal(documents) if dataset.layout.startswith("bigbench") else documents,
+        documents=_without_equal(documents) if dataset.layout in DEDUPLICATED else documents,
         rows=len(found),
         sha256=sha256,
         verdict="samples" if source.kind == "samples" else "published" if sha256 in expected else "other",

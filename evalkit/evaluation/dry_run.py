@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from evalkit.answering import Request, ScoreRequest, TextRequest
 from evalkit.evaluation.generation_time import measure_texts
-from evalkit.evaluation.preflight import Requested, asked_of
+from evalkit.evaluation.preflight_requests import Requested, asked_of
 from evalkit.evaluation.progress import duration_text
 from evalkit.models.generation import generation_requests
 from evalkit.scoring.generate import MAX_ROWS

@@ -65,7 +65,7 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
     if config.system_in_user and prompt.system is None:
         raise ConfigError("--system-in-user says where the chat template has --system; add it, or leave both out")
     check_packages()
-    from evalkit.evaluation.preflight import check_alone, check_texts
+    from evalkit.evaluation.preflight_model import check_alone, check_texts
     from evalkit.models import vllm_engine
     from evalkit.models.load import load
     from evalkit.scoring.completion import Decoder

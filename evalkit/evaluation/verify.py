@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import yaml
 
 from evalkit.answering import ScoreRequest
 from evalkit.config import suites_of
@@ -24,6 +23,7 @@ from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
 from evalkit.suites import find_task, load_suites
+from evalkit.yaml_files import Entry, read_yaml
 
 if TYPE_CHECKING:
     from evalkit.tasks.lm_eval_tasks import Tasks
@@ -58,11 +58,28 @@ class Verification:
     differences: tuple[str, ...]
 
 
-def recorded_values() -> dict[str, dict[str, Any]]:
-    """Return the recorded figures by task: ``requests``, ``sha256``, ``scores``."""
+class Recorded(Entry, frozen=True, kw_only=True):
+    """One task's figures in the protocol's file, which says what they are."""
+
+    source: Literal["fixture", "harness", "independent"]
+    requests: int
+    sha256: str
+    scores: dict[str, float]
+
+
+class _Protocol(Entry, frozen=True, kw_only=True):
+    protocol: str
+    tasks: dict[str, Recorded]
+
+
+def recorded_values() -> dict[str, Recorded]:
+    """Return the recorded figures by task.
+
+    Raises:
+        ConfigError: the file is not as `Recorded` says.
+    """
     path = configs_dir() / "protocols" / "nous-2023.yaml"
-    found: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["tasks"]
-    return found
+    return read_yaml(path, f"protocols/{path.name}", "protocol, tasks").read_as(_Protocol).tasks
 
 
 def _figures(tasks: Tasks, name: str) -> tuple[int, int, str, dict[str, float]]:
@@ -96,13 +113,13 @@ def _figures(tasks: Tasks, name: str) -> tuple[int, int, str, dict[str, float]]:
     return len(order), len(pairs), sha256, scores
 
 
-def _differences(recorded: Mapping[str, Any], requests: int, sha256: str, scores: Mapping[str, float]) -> list[str]:
+def _differences(recorded: Recorded, requests: int, sha256: str, scores: Mapping[str, float]) -> list[str]:
     found = []
-    if requests != recorded["requests"]:
-        found.append(f"{requests} requests, recorded {recorded['requests']}")
-    if sha256 != recorded["sha256"]:
-        found.append(f"sha256 {sha256[:12]}..., recorded {recorded['sha256'][:12]}...")
-    for name, value in recorded["scores"].items():
+    if requests != recorded.requests:
+        found.append(f"{requests} requests, recorded {recorded.requests}")
+    if sha256 != recorded.sha256:
+        found.append(f"sha256 {sha256[:12]}..., recorded {recorded.sha256[:12]}...")
+    for name, value in recorded.scores.items():
         if name not in scores or not abs(scores[name] - value) <= SCORE_TOLERANCE:
             found.append(f"{name} {scores.get(name)}, recorded {value}")
     return found

@@ -13,26 +13,17 @@ from typing import Any, NoReturn
 from . import remote
 from .abilities import COMPARISONS
 from .channel import Channel, Ending, Malformed, Over, Uncrossed
+from .crossing import CrossingError
+from .decoding import Decoder, decode, decode_arguments
 from .depth import FRAMES, MAX_NESTED, ROOM, TOO_DEEP, Depth
 from .derived import derived
+from .encoding import Encoder, encode, encode_arguments, encode_changes, is_simple
 from .heap import Heap
+from .parts import parts_of, restored
 from .raised import Raiser
+from .renewing import apply_changes
 from .spoilt import Spoilt, spoil
 from .stock import NAMED
-from .values import (
-    CrossingError,
-    Decoder,
-    Encoder,
-    apply_changes,
-    decode,
-    decode_arguments,
-    encode,
-    encode_arguments,
-    encode_changes,
-    is_simple,
-    parts_of,
-    restored,
-)
 from .wire import CROSSING_SHARE, WAKING_SECONDS
 
 

@@ -23,26 +23,16 @@ from typing import Any
 
 from . import raised
 from .abilities import abilities_of, kind_of, perform
+from .crossing import CrossingError
+from .decoding import Decoder, decode, decode_arguments
 from .depth import ABOVE_ENTRY, BELOW, BELOW_CALLS, FRAMES, ROOM, TOO_DEEP, Depth
+from .encoding import Encoder, encode, encode_arguments, encode_changes, is_simple
 from .heap import MAX_GIVEN, Heap
 from .interpreter import compile_alike
 from .one_process import run_whole
+from .parts import parts_of, restored
+from .renewing import apply_changes, renew
 from .talking import MAX_MESSAGE_CHARACTERS, PROGRAM_NAME, REPLIES_FD, REQUESTS_FD, Requests, describe, send, write
-from .values import (
-    CrossingError,
-    Decoder,
-    Encoder,
-    apply_changes,
-    decode,
-    decode_arguments,
-    encode,
-    encode_arguments,
-    encode_changes,
-    is_simple,
-    parts_of,
-    renew,
-    restored,
-)
 from .wire import CHECK_NAME, MAX_FRAME_BYTES, frame
 
 BATCH_SECONDS = 0.001  # items of an iterator are sent together for so long

@@ -2,7 +2,7 @@
 
 A node is ``["l", common, child...]``, ``["t", child...]``, ``["d", common, [key, child]...]`` or ``["p", common, class,
 [name, child]...]``, with the number that a common object gets (``heap.py``); a child is ``[number]``, another node, or
-``{"v": value}``, a value in the encoding of ``values.py``. Node 0 is the whole.
+``{"v": value}``, a value in the encoding of ``crossing.py``. Node 0 is the whole.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from .values import MAX_FLAT_DEPTH, MAX_ITEMS, CrossingError, restored, state_of
+from .crossing import MAX_FLAT_DEPTH, MAX_ITEMS, CrossingError
+from .parts import restored, state_of
 
 if TYPE_CHECKING:
-    from .values import Decoder, Encoder
+    from .decoding import Decoder
+    from .encoding import Encoder
 
 _FLAT = (list, tuple, dict)
 

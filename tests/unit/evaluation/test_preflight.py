@@ -11,7 +11,8 @@ import pytest
 
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
-from evalkit.evaluation.preflight import Requested, check_model, check_requests
+from evalkit.evaluation.preflight import check_model
+from evalkit.evaluation.preflight_requests import Requested, check_requests
 from evalkit.models import tiny
 from evalkit.models.chat import check_chat_template
 from evalkit.scoring.encode import encode_pairs

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from evalkit.data import DataSource
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation import verify as module
-from evalkit.evaluation.verify import log_likelihood_tasks, print_verification, recorded_values, verify
+from evalkit.evaluation.verify import Recorded, log_likelihood_tasks, print_verification, recorded_values, verify
 from evalkit.suites import load_suites, load_tasks
 from tests.support.files import change_document
 
@@ -42,12 +42,12 @@ def test_34_tasks_have_log_likelihood_requests() -> None:
 
 
 @pytest.fixture
-def recorded_samples(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def recorded_samples(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recorded]:
     """Record for three tasks what they are on the (relabelled) samples."""
     names = ["boolq", "bigbench_geometric_shapes", "truthfulqa_mc"]
     sources = dict.fromkeys(load_suites(), DataSource("folder", data_folder))
     values = {
-        result.task: {"requests": result.requests, "sha256": result.sha256, "scores": dict(result.scores)}
+        result.task: Recorded(source="harness", requests=result.requests, sha256=result.sha256, scores=result.scores)
         for result in verify(names, sources)
     }
     monkeypatch.setattr(module, "recorded_values", lambda: values)
@@ -59,7 +59,9 @@ def output(capsys: pytest.CaptureFixture[str], data: Path | str, *tasks: str) ->
     return code, capsys.readouterr().out.strip().split("\n")
 
 
-def test_equal_figures(recorded_samples: dict[str, Any], data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_figures(
+    recorded_samples: dict[str, Recorded], data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, lines = output(capsys, data_folder, "boolq", "bigbench_geometric_shapes", "piqa")
     assert code == 0
     assert lines[1].split()[0::4] == ["boolq", "ok"]
@@ -79,11 +81,11 @@ def test_equal_figures(recorded_samples: dict[str, Any], data_folder: Path, caps
 def test_a_difference_is_a_mismatch(
     change: dict[str, Any],
     difference: str,
-    recorded_samples: dict[str, Any],
+    recorded_samples: dict[str, Recorded],
     data_folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recorded_samples["boolq"].update(copy.deepcopy(change))
+    recorded_samples["boolq"] = msgspec.structs.replace(recorded_samples["boolq"], **change)
     code, lines = output(capsys, data_folder, "boolq", "truthfulqa_mc")
     assert code == 1
     assert "  mismatch  " in lines[1]
@@ -92,7 +94,7 @@ def test_a_difference_is_a_mismatch(
 
 
 def test_one_changed_character_is_a_mismatch(
-    recorded_samples: dict[str, Any], data_folder: Path, capsys: pytest.CaptureFixture[str]
+    recorded_samples: dict[str, Recorded], data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change_document(data_folder / "gpt4all/boolq/validation.jsonl", 1, {"question": "is it so"})
     module_load_cache_clear()

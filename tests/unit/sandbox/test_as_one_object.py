@@ -10,9 +10,9 @@ import pytest
 
 from evalkit.sandbox import Checker, Problem
 from evalkit.sandbox.arrays import build_view
+from evalkit.sandbox.decoding import decode
 from evalkit.sandbox.raised import Raiser
 from evalkit.sandbox.talking import describe
-from evalkit.sandbox.values import decode
 
 from .test_like_python import agree, indented
 

@@ -284,6 +284,22 @@ def test_the_null_device_is_a_path_too(without: tuple[str, ...]) -> None:
         assert agree(checker, "def f():\n", body, "assert f() == (1, '')")
 
 
+@pytest.mark.parametrize("without", [(), ("landlock",)])
+def test_what_stands_for_a_builtin_becomes_no_method_either(without: tuple[str, ...]) -> None:
+    """As an attribute of a class, which is how Python 3.10's pathlib holds them."""
+    body = (
+        "    import os\n"
+        "    class Acts:\n        open, os_open, listdir, scandir = open, os.open, os.listdir, os.scandir\n"
+        "    acts, found = Acts(), []\n"
+        "    with acts.open(os.devnull) as file:\n        found.append(file.read())\n"
+        "    for act in (lambda p: acts.os_open(p, os.O_RDONLY), acts.listdir, acts.scandir):\n        try:\n"
+        "            act('/nonexistent')\n        except FileNotFoundError as error:\n"
+        "            found.append(error.filename)\n    return found\n"
+    )
+    with Checker(jobs=1, _without=without) as checker:
+        assert agree(checker, "def f():\n", body, "assert f() == ['', *['/nonexistent'] * 3]")
+
+
 # (what is passed, how it is changed beyond what can cross, what tests can look at without meeting an item of it)
 CONTAINS_ITSELF = "n = types.SimpleNamespace()\nn.n = n\n"
 SPOILT = [

@@ -113,7 +113,7 @@ def test_byte_code_of_the_helpers_is_kept_where_python_keeps_any(keeps: bool, tm
     )
     assert done.stdout.strip() == "passed", done.stderr
     kept = {path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc")}
-    assert {"nursery", "candidate", "tester", "judge", "values"} <= kept if keeps else not kept
+    assert {"nursery", "candidate", "tester", "judge", "encoding"} <= kept if keeps else not kept
 
 
 @pytest.mark.parametrize("victim", ["evalkit-forks", "evalkit-"])

@@ -15,18 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.sandbox import values
+from evalkit.sandbox import crossing
+from evalkit.sandbox.crossing import CrossingError
+from evalkit.sandbox.decoding import Decoder, decode
+from evalkit.sandbox.encoding import Encoder, encode, encode_changes
 from evalkit.sandbox.heap import Heap
-from evalkit.sandbox.values import (
-    CrossingError,
-    Decoder,
-    Encoder,
-    apply_changes,
-    decode,
-    encode,
-    encode_changes,
-    parts_of,
-)
+from evalkit.sandbox.parts import parts_of
+from evalkit.sandbox.renewing import apply_changes
 
 pytestmark = pytest.mark.torch_free
 
@@ -161,12 +156,12 @@ def test_deep_shared_and_cyclic_values_cross() -> None:
 
 def test_too_deep_too_large_and_unknown_values_are_refused_where_they_are_made() -> None:
     deep: Any = []
-    for _ in range(values.MAX_FLAT_DEPTH + 2):
+    for _ in range(crossing.MAX_FLAT_DEPTH + 2):
         deep = [deep]
     with pytest.raises(CrossingError, match="nested"):
         encode(deep)
     with pytest.raises(CrossingError, match="items"):
-        encode([0] * (values.MAX_ITEMS + 1))
+        encode([0] * (crossing.MAX_ITEMS + 1))
     with pytest.raises(CrossingError, match="object"):
         encode(object())
 
