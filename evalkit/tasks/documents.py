@@ -13,7 +13,7 @@ from evalkit.data import DataSource, LoadedData, load_documents, parse_source, r
 from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
-from evalkit.suites import find_task, load_suites
+from evalkit.suites import find_task, is_published, load_suites
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
@@ -151,9 +151,12 @@ def load_all(
         else f"{asked:,} of {there:,} documents"
     )
     say(f"{len(data)} task{'s' if len(data) != 1 else ''}, {documents}")
-    for name, loaded in data.items():
-        if loaded.verdict == "other":
-            say(f"{name}: complete, but its content is not that behind the published scores ({loaded.location})")
+    others = [name for name, loaded in data.items() if loaded.verdict == "other" and is_published(name)]
+    if others:
+        these = others[0] if len(others) == 1 else f"{len(others)} tasks ({others[0]}, ...)"
+        places = sorted({data[name].location for name in others})
+        where = places[0] if len(places) == 1 else f"{places[0]}, ..."
+        say(f"{these}: complete, but not with the content behind the published scores ({where})")
     return data
 
 

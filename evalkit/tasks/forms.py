@@ -33,9 +33,9 @@ def choices_of(task: Any, doc: Document) -> list[str] | None:
 def target_of(task: Any, doc: Document) -> Any:
     """Return a document's right answer; where lm-eval's own metrics judge choices, their positions, as these do."""
     if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
-        return plain(task.doc_to_target(doc))
+        return task.doc_to_target(doc)
     choices = choices_of(task, doc) or []  # first, as in lm-eval: a function may put them in order in the document
-    said = plain(task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc))
+    said = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
     places = [
         choices.index(place) if isinstance(place, str) and place in choices else place
         for place in (said if isinstance(said, list) else [said])

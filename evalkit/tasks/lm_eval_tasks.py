@@ -13,6 +13,7 @@ here, so that a new release is checked in one place:
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
               task.process_results   what it gives is looked at (`evalkit.tasks.metric_values`)
               task.test_docs, task.validation_docs, task.task_docs  replaced: `process_docs` is called once
+              task.doc_to_target     what it gives has no numpy types (`evalkit.tasks.forms.plain`)
               task.multiple_input    whether the choices are in the contexts
               instance.arguments     replaced where --max-new-tokens lowers a length
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
@@ -51,7 +52,7 @@ from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
 from evalkit.tasks.documents import Documents, fresh, load
-from evalkit.tasks.forms import check_documents, check_same, choices_of, explained, is_judged, target_of
+from evalkit.tasks.forms import check_documents, check_same, choices_of, explained, is_judged, plain, target_of
 from evalkit.tasks.metric_values import try_choices, values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.stated import check_loaded, check_written
@@ -401,6 +402,8 @@ def _keep_documents(task: Any) -> None:
     kept = documents if isinstance(documents, Documents) else Documents(documents)
     task.test_docs = task.validation_docs = lambda: kept
     task.task_docs = kept
+    target = task.doc_to_target
+    task.doc_to_target = lambda doc: plain(target(doc))
 
 
 def _check_written(name: str, entry: Any) -> None:

@@ -56,7 +56,7 @@ def counted(doc): CALLS[0] += 1; return f"{CALLS[0]} {doc['q']}"
 def shuffled(doc): return random.sample(doc["c"], 3)
 def as_int(doc): return numpy.int32(place(doc))
 def as_bool(doc): return numpy.bool_(place(doc) == 1)
-def drawn(docs): return docs.map(lambda _: {**doc, "q": f"{random.random()} {numpy.random.rand()} {doc['q']}"})
+def drawn(docs): return docs.map(lambda doc: {**doc, "q": f"{random.random()} {numpy.random.rand()} {doc['q']}"})
 """
 PLACE = "{{c.index(right)}}"
 # By task: its functions; documents; the metrics of an answerer that finds the shortest continuation most likely.
@@ -163,7 +163,7 @@ def of_lm_eval(root: Path, names: list[str]) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.slow
 def test_requests_and_golds_are_lm_evals_own_in_each_run_of_a_process(own: Path) -> None:
-    names = [f"own_{task}" for task in RUN if task != "pops"]  # lm-eval asks for its target after it is popped
+    names = [f"own_{task}" for task in RUN if task not in ("pops", "bool")]  # which lm-eval itself fails at
     theirs = of_lm_eval(own, names)
     for name in names:
         for _ in range(2):
