@@ -117,6 +117,14 @@ class Tasks:
         documents: Documents = self._tasks[name].task_docs
         return documents
 
+    def remarks(self) -> list[str]:
+        """Return what a user should know of the tasks' files, one line each."""
+        return [
+            f"{name}: doc_to_text: {said} is no column of its documents, so that this word itself is asked"
+            for name, task in self._tasks.items()
+            if isinstance(said := task.config.doc_to_text, str) and said.isidentifier() and said not in task.features
+        ]
+
     def requests_of(
         self, name: str, doc_id: int, config: RunConfig | None = None, answerer: Answerer | None = None
     ) -> list[Request]:
@@ -374,6 +382,8 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
             raise
         except Exception as error:  # lm-eval raises many, for what a person may have written
             what = " ".join(f"{type(error).__name__}: {error}".split())
+            if "class" in (getattr(manager.task_index.get(name), "cfg", None) or {}):
+                what = f"class: {what}; its class is given the file's keys as 'config', and has to leave 'class' out"
             raise ConfigError(f"configs/tasks: lm-eval cannot load '{name}': {what}") from error
         for task_name, task in found["tasks"].items():
             _check_loaded(task_name, manager.task_index.get(task_name), task)
