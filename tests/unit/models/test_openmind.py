@@ -310,7 +310,7 @@ def test_out_of_memory_while_loading_the_tokenizer(checkpoint_folder: Path, monk
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", fail)
+    monkeypatch.setattr("evalkit.models.loading._tokenizer", fail)
     assert message(checkpoint_folder) == (
         f"{checkpoint_folder}: out of memory on cpu while loading the tokenizer; stop other programs or raise this "
         "process's limit (ulimit, container, job)"

@@ -22,13 +22,15 @@ from evalkit.config import ModelConfig, RunConfig
 from evalkit.data import DataSource, manifest
 from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError
+from evalkit.evaluation.evaluated import sample_of
 from evalkit.evaluation.run import run
 from evalkit.results.reading import read_run, read_samples
-from evalkit.tasks import lm_eval_tasks
+from evalkit.tasks import documents, lm_eval_tasks
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.forms import plain
 from evalkit.tasks.lm_eval_tasks import Tasks
+from tests.support.files import change_document
 
 WORDS = ["heart", "liver", "skin"]
 PLAIN: list[dict[str, Any]] = [
@@ -43,6 +45,8 @@ GPQA: list[dict[str, Any]] = [
 FUNCTIONS = """
 import random
 import numpy
+from lm_eval.api.task import ConfigurableTask
+class Own(ConfigurableTask): pass
 CALLS = [0]
 def text(doc): doc["q"] += "!"; return doc["q"]
 def in_order(doc): doc["c"].sort(); return doc["c"]
@@ -67,6 +71,8 @@ FILES: dict[str, dict[str, str]] = {
     "int": {"doc_to_target": "!function functions.as_int"},
     "bool": {"doc_to_target": "!function functions.as_bool"},
     "drawn": {"process_docs": "!function functions.drawn", "doc_to_target": PLACE},
+    "word": {"doc_to_text": "missing", "doc_to_target": PLACE},
+    "class": {"class": "!function functions.Own", "doc_to_target": PLACE},
     "counts": {"doc_to_target": PLACE, "process_results": "!function functions.counts"},
     "draws": {"doc_to_target": PLACE, "process_results": "!function functions.draws"},
     "counted": {"doc_to_target": PLACE, "doc_to_text": "!function functions.counted"},
@@ -234,6 +240,47 @@ def test_a_function_that_gives_another_result_each_time_is_named_before_the_work
         tasks_of(own, task)
     assert f"own_{task}: metrics: document " in str(error.value)
     assert f"{named} gives another result each time for the same document; have it draw no lots" in str(error.value)
+
+
+def test_a_word_that_is_no_column_is_one_warning(own: Path) -> None:
+    assert tasks_of(own, "word").remarks() == [
+        "own_word: doc_to_text: missing is no column of its documents, so that this word itself is asked"
+    ]
+    assert tasks_of(own, "int").remarks() == []
+
+
+def test_a_class_that_lm_eval_cannot_make_is_named_by_its_key(own: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^configs/tasks: lm-eval cannot load 'own_class': class: .*'class' out$"):
+        tasks_of(own, "class")
+
+
+def test_other_content_is_one_line(data_folder: Path) -> None:
+    change_document(data_folder / "gpt4all/boolq/validation.jsonl", 2, {"question": "is this another question"})
+    change_document(data_folder / "gpt4all/piqa/validation.jsonl", 2, {"goal": "Another"})
+    said: list[str] = []
+    sources = {"gpt4all": DataSource("folder", data_folder)}
+    documents.load_all(["boolq", "openbookqa", "piqa"], sources, None, said.append)
+    (line,) = said[1:]
+    assert line.startswith("2 tasks (boolq, ...): complete, but not with the content behind the published scores (")
+    said.clear()
+    documents.load_all(["openbookqa", "piqa"], sources, None, said.append)
+    (line,) = said[1:]
+    assert line.startswith("piqa: complete, but not with the content behind the published scores (")
+
+
+def test_of_a_task_that_was_never_published_no_content_is_the_published_one(own: Path) -> None:
+    said: list[str] = []
+    documents.load_all(["own_int", "own_bool"], {"own": DataSource("folder", own / "data")}, None, said.append)
+    assert said == ["2 tasks, 24 documents"]
+
+
+def test_a_sample_keeps_the_text_that_the_model_wrote() -> None:
+    entry = {
+        "doc_id": 0, "doc": {}, "target": "A", "arguments": [("q", {"until": []})], "resps": [[" A. Because"]],
+        "filtered_resps": ["A"], "metrics": ["acc"], "acc": 1.0,
+    }  # fmt: skip
+    sample = sample_of("piqa", entry, "piqa")
+    assert (sample.generated, sample.logprobs, sample.context) == ([" A. Because"], [], "q")
 
 
 def test_documents_are_drawn_and_chosen_once() -> None:
