@@ -67,6 +67,8 @@ class SuiteFacts(Entry, frozen=True, kw_only=True):
     """Whether its average is one of the four in "Total Score"."""
     default: bool
     """Whether it is run when no suite is named."""
+    published: bool = False
+    """Whether there are published scores of its tasks, whose documents can be others than ours."""
     average: Literal["mean"]
     """How the average is made: the unweighted mean of the tasks' headline metrics, in percent."""
     card_row: int | None = None
@@ -210,6 +212,12 @@ def rows_of_card() -> list[Suite]:
     """Return the suites of the card's comparison in its order."""
     rows = [(suite.card_row, suite) for suite in load_suites().values() if suite.card_row is not None]
     return [suite for _, suite in sorted(rows, key=lambda row: row[0])]
+
+
+def is_published(task: str) -> bool:
+    """Tell whether there are published scores of a task."""
+    known = load_tasks().get(task)
+    return known is not None and load_suites()[known.suite].published
 
 
 def with_programs(tasks: Iterable[str]) -> list[str]:

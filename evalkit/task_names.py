@@ -86,10 +86,12 @@ def task_and_metric(printed_task: str, printed_metric: str) -> tuple[str, str]:
     key = bare(printed_task)
     if key in _SPLIT_TASKS and metric in ("acc", "score"):
         return _SPLIT_TASKS[key]
-    if key in ("truthfulqa", "truthfulqamc") and metric in ("truthfulqa_mc1", "truthfulqa_mc2"):  # lighteval's
-        metric = metric.removeprefix("truthfulqa_")
-    if key == "truthfulqa" and metric.partition(",")[0] not in ("", "score", "mc1", "mc2"):
-        return printed_task, metric  # the group of the 0.4 line: its acc is a mean of mc1 and mc2
+    known = load_tasks().get(_tasks_by_bare_name().get(key, printed_task))
+    if known is not None and (plain := metric.removeprefix(f"{known.suite}_")) in known.metrics:  # lighteval's
+        metric = plain
+    is_group = known is not None and key == known.suite and key in _TASK_ALIASES
+    if known is not None and is_group and metric.partition(",")[0] not in ("", "score", *known.metrics):
+        return printed_task, metric  # TruthfulQA's of the 0.4 line: its acc is a mean of mc1 and mc2
     if "+" in printed_task:  # HumanEval+ and MBPP+ are other benchmarks than those without the sign
         return printed_task, metric
     return _tasks_by_bare_name().get(key, printed_task), metric

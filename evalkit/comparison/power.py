@@ -71,15 +71,21 @@ def _stderr(suite: Suite, of_document: Mapping[str, float], limit: int | None = 
 
 
 def check(*, effect: float | None, flips: float | None, alpha: float, power: float) -> None:
-    """Raise `ConfigError` unless all numbers lie within their ranges; flips is a share, effect percentage points."""
-    for name, value, top in (
-        ("alpha", alpha, 1.0),
-        ("power", power, 1.0),
-        ("flips", flips, 1.0),
-        ("effect", effect, 100.0),
+    """Raise `ConfigError` unless all numbers lie within their ranges, in the units of the command's options.
+
+    Args:
+        effect: percentage points.
+        flips: a share, which people give in per cent.
+        alpha, power: probabilities.
+    """
+    for name, value, top, unit in (
+        ("alpha", alpha, 1.0, ""),
+        ("power", power, 1.0, ""),
+        ("flips", None if flips is None else 100 * flips, 100.0, " per cent"),
+        ("effect", effect, 100.0, " percentage points"),
     ):
         if value is not None and not 0 < value < top:
-            raise ConfigError(f"{name} must lie between 0 and {top:g}, got {value:g}")
+            raise ConfigError(f"{name} must lie between 0 and {top:g}{unit}, got {value:g}")
 
 
 def plan(

@@ -86,10 +86,12 @@ def sample_of(
     marks: Callable[[str, int], Sequence[str]] = _no_marks,
 ) -> Sample:
     """Turn one of lm-eval's logged samples into ours; see `samples_of`."""
-    scored = [(a, r) for a, r in zip(entry["arguments"], entry["filtered_resps"], strict=True) if not _text(r)]
+    texts = [_texts(response) for response in entry["resps"]]  # as the model wrote them: filters are the metrics'
+    answered = zip(entry["arguments"], entry["filtered_resps"], texts, strict=True)
+    scored = [(arguments, response) for arguments, response, written in answered if not written]
     contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
     doc = entry["doc"]
-    verdicts = verdicts_of([r for r in entry["filtered_resps"] if _text(r)])
+    verdicts = verdicts_of([r for r, written in zip(entry["filtered_resps"], texts, strict=True) if written])
     details: dict[str, Any] = {"verdicts": [asdict(verdict) for verdict in verdicts]} if verdicts else {}
     details |= dict.fromkeys(marks(task, int(entry["doc_id"])), True)
     logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]
@@ -108,7 +110,7 @@ def sample_of(
         continuations=[arguments[1] for arguments, _ in scored],
         logprobs=logprobs,
         greedy=[r is not None and bool(r[1]) for _, r in scored],
-        generated=[text for response in entry["filtered_resps"] for text in _text(response)],
+        generated=[text for written in texts for text in written],
         details=details,
         picked=choices.picked,
         gold=choices.gold,
@@ -117,10 +119,6 @@ def sample_of(
     )
 
 
-def _text(response: Any) -> list[str]:
-    """Return the generated texts of a response; a log-likelihood response has none."""
-    if isinstance(response, str):
-        return [response]
-    if isinstance(response, list) and response and all(isinstance(item, str) for item in response):
-        return list(response)
-    return []
+def _texts(responses: Sequence[Any]) -> list[str]:
+    """Return the texts that the model wrote for a request; for a log-likelihood there are none."""
+    return [response for response in responses if isinstance(response, str)]

@@ -360,11 +360,14 @@ def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: to
     text = str(error)
     where = str(checkpoint.folder)
     if is_out_of_memory(error):
+        more = "stop other programs or raise this process's limit (ulimit, container, job)"
+        if device is None:  # tokenizers are in the processor's memory
+            return f"{where}: out of memory on cpu while loading {what}; {more}"
         size = sum(file.stat().st_size for file in weight_files(checkpoint.folder)) / 1e9
-        return (
-            f"{where}: out of memory on {device} while loading {size:.1f} GB of weights; free the device, "
-            "use --dtype bfloat16 or float16, or spread the model with device_map=auto"
-        )
+        remedy = f"{more}, or use --dtype bfloat16"
+        if device.type != "cpu":
+            remedy = "free the device, use --dtype bfloat16 or float16, or spread the model with device_map=auto"
+        return f"{where}: out of memory on {device} while loading {size:.1f} GB of weights; {remedy}"
     if "trust_remote_code" in text:
         return (
             f"{where}: {what} needs Python code from the checkpoint, which runs with your rights; "

@@ -30,7 +30,7 @@ class Sample(Part, frozen=True, kw_only=True):
     greedy: list[bool]
     """Whether each continuation is the model's greedy one."""
     generated: list[str]
-    """Generated texts."""
+    """Generated texts as the model wrote them, before a task's filter."""
     details: dict[str, Any]
     """What a task adds, such as the verdicts on programs, and marks of what happened to its requests."""
     picked: dict[str, int] | None = None

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from evalkit.baselines import load_baseline
+from evalkit.baselines.model import PASS_AT_1
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.comparison.gate import is_run
 from evalkit.comparison.pairing import check_report
@@ -39,7 +40,7 @@ def column_of_run(record: RunRecord, tr: Language = ENGLISH) -> ModelScores:
     others = sorted(name for name, entry in record.data.items() if entry.verdict == "other")
     notes += [tr("not the published content: {names}", names=", ".join(others))] if others else []
     name = Path(model.name).name or model.name
-    return ModelScores(name, name, exact, exact.get("humaneval"), tuple(notes))
+    return ModelScores(name, name, exact, exact.get(PASS_AT_1), tuple(notes))
 
 
 def against_table(record: RunRecord, names: Sequence[str], tr: Language = ENGLISH) -> Table:

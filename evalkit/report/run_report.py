@@ -10,7 +10,7 @@ from evalkit.language import ENGLISH, Language
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
 from evalkit.results.lm_eval_settings import printed_version
-from evalkit.suites import Suite, Task, load_suites, load_tasks
+from evalkit.suites import Suite, Task, is_published, load_suites, load_tasks
 from evalkit.tables import escape_markdown, rounded
 
 SHOWN_PROBLEMS = 10
@@ -203,7 +203,7 @@ def _documents_text(record: RunRecord, tr: Language) -> str:
 
 def _data_text(data: Mapping[str, DataFacts], tr: Language) -> str:
     text = ", ".join(sorted({entry.source for entry in data.values()}))
-    others = sorted(name for name, entry in data.items() if entry.verdict == "other")
+    others = sorted(name for name, entry in data.items() if entry.verdict == "other" and is_published(name))
     if others:
         text += tr("; not the published content: {names}", names=", ".join(others))
     return text

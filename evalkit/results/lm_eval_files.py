@@ -400,10 +400,16 @@ def _sample(name: str, found: dict[str, Any]) -> Sample:
         continuations=[str(pair["arg_1"]) for pair in pairs] if scored else [],
         logprobs=[n for n, _ in numbers],
         greedy=[g for _, g in numbers],
-        generated=[] if scored else [str(resp) for resp in resps],
+        generated=[] if scored else [str(text) for text in _flat(found.get("resps")) or resps],
         details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)},
         gold=_mc2_gold(found.get("doc")) if MASS in metrics else None,
     )
+
+
+def _flat(responses: Any) -> list[Any]:
+    """Return the texts as the model wrote them, before filters; lm-eval has a list for each request."""
+    requests = responses if isinstance(responses, list) else []
+    return [text for of_one in requests for text in (of_one if isinstance(of_one, list) else [of_one])]
 
 
 def _mc2_gold(doc: Any) -> list[int] | None:

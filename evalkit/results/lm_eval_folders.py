@@ -49,9 +49,14 @@ def _below(folder: Path) -> list[Path]:
 
 def sample_files(file: Path, found: Mapping[str, Any] | None = None) -> list[tuple[str, Path]]:
     """Return (task as lm-eval names it, file) of the samples that belong to a results file."""
+    return [(name, sample) for name, sample in _samples_of(file, found) if _is_read(sample)]
+
+
+def _samples_of(file: Path, found: Mapping[str, Any] | None = None) -> list[tuple[str, Path]]:
+    """Return (task, file) of the samples of a results file, packed or not."""
     stamp = TIME.search(file.name)
     if stamp is not None:
-        return [(name, sample) for name, sample in _of_time(file.parent, stamp[1]) if _is_read(sample)]
+        return _of_time(file.parent, stamp[1])
     if file.name != "results.json":
         return []
     if found is None:
@@ -67,16 +72,20 @@ def sample_files(file: Path, found: Mapping[str, Any] | None = None) -> list[tup
     taken = []
     for name in names:
         exact = f"{prefix}_{name}{_SAMPLES}"
-        others = {
-            _unpacked(f): f
-            for f in sorted(file.parent.glob(f"*_{name}{_SAMPLES}*"), reverse=True)
-            if _is_read(f) and _task_of(_unpacked(f), names) == name
-        }
+        others: dict[str, Path] = {}
+        for f in sorted(file.parent.glob(f"*_{name}{_SAMPLES}*"), key=_reading_order):
+            if _task_of(_unpacked(f), names) == name:
+                others.setdefault(_unpacked(f), f)
         if exact in others:
             taken.append((name, others[exact]))
         elif len(others) == 1:
             taken.append((name, next(iter(others.values()))))
     return taken
+
+
+def _reading_order(sample: Path) -> tuple[bool, str]:
+    """Sort files in several forms so that the one that is read comes first."""
+    return not _is_read(sample), sample.name
 
 
 def _unpacked(sample: Path) -> str:
@@ -92,16 +101,14 @@ def _is_read(sample: Path) -> bool:
 def _of_time(folder: Path, time: str) -> list[tuple[str, Path]]:
     """Return (task, file) of the samples of a time, packed or not; of a file in several forms the one that is read."""
     found: dict[str, Path] = {}
-    for sample in sorted(folder.glob(f"samples_*_{time}{_SAMPLES}*"), key=lambda f: (not _is_read(f), f.name)):
+    for sample in sorted(folder.glob(f"samples_*_{time}{_SAMPLES}*"), key=_reading_order):
         found.setdefault(_unpacked(sample)[len("samples_") : -len(f"_{time}{_SAMPLES}")], sample)
     return sorted(found.items())
 
 
 def packed_samples(file: Path) -> list[tuple[str, Path]]:
     """Return (task, file) of the samples of a results file that are packed in a form that is not read."""
-    stamp = TIME.search(file.name)
-    found = _of_time(file.parent, stamp[1]) if stamp is not None else []
-    return [(name, sample) for name, sample in found if not _is_read(sample)]
+    return [(name, sample) for name, sample in _samples_of(file) if not _is_read(sample)]
 
 
 def not_unpacked(sample: Path) -> str:
@@ -116,12 +123,13 @@ def _task_of(unpacked: str, names: Mapping[str, Any]) -> str:
 
 def left_out_samples(file: Path) -> str | None:
     """Say that samples files of other times, or packed ones, lie beside a results file that has none to read."""
-    stamp = TIME.search(file.name)
-    if stamp is None or sample_files(file):
+    if sample_files(file):
         return None
     packed = packed_samples(file)
     if packed:
         return not_unpacked(packed[0][1])
+    if TIME.search(file.name) is None:
+        return None
     times = {match[1] for other in _in(file.parent) if (match := TIME.search(other.name)) is not None}
     others = sorted(
         sample.name

@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 from evalkit.answering import Request, ScoreRequest
 from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
 from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
-from evalkit.suites import find_task, load_suites
+from evalkit.suites import find_task, is_published, load_suites
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
 
-class Documents(list[Document]):
-    """A list of documents with what lm-eval and a task's ``process_docs`` read of ``datasets.Dataset`` besides.
+class Documents(Sequence[Document]):
+    """Documents with what lm-eval and a task's ``process_docs`` read of ``datasets.Dataset`` besides.
 
-    Arrow tables would add null columns to documents with different keys (BigBench's ``target_scores``).
+    Whoever takes a document gets it fresh, as of a ``datasets.Dataset``: a function that changes its document changes
+    no one else's. Arrow tables would add null columns to documents with different keys (BigBench's ``target_scores``).
+
+    Args:
+        documents: which are kept, and never given away themselves.
     """
+
+    def __init__(self, documents: Iterable[Document] = ()) -> None:
+        self._kept = list(documents)
+        self._made: dict[str, Documents] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, place: int) -> Document: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Document]: ...
+
+    def __getitem__(self, place: int | slice) -> Document | list[Document]:
+        found: Document | list[Document] = fresh(self._kept[place])
+        return found
+
+    def __iter__(self) -> Iterator[Document]:
+        return map(fresh, self._kept)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Documents) and self._kept == other._kept
+
+    __hash__ = None  # type: ignore[assignment]  # as that of a list
+
+    def are(self, documents: Sequence[Mapping[str, Any]]) -> bool:
+        """Tell whether these are the very documents of a list, in its order."""
+        return len(self) == len(documents) and all(
+            own is other for own, other in zip(self._kept, documents, strict=True)
+        )
 
     @property
     def column_names(self) -> list[str]:
@@ -29,23 +65,57 @@ class Documents(list[Document]):
         return list(self.features)
 
     def map(self, function: Callable[[Document], Document], *, remove_columns: Iterable[str] = ()) -> Documents:
-        """Return each document with the columns that a function makes of it."""
+        """Return each document with the columns that a function makes of it; made once, as by `datasets`.
+
+        Of a function that draws lots (GPQA's order of choices) another call would make other documents.
+        """
         without = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns or ())
-        kept = [{key: value for key, value in doc.items() if key not in without} for doc in self]
-        return Documents({**left, **function(dict(doc))} for left, doc in zip(kept, self, strict=True))
+
+        def made() -> Iterable[Document]:
+            for doc in self:
+                kept = {key: value for key, value in doc.items() if key not in without}
+                yield {**kept, **function(fresh(doc))}
+
+        return self._once("map", function, without, made)
 
     def filter(self, function: Callable[[Document], bool]) -> Documents:
-        """Return those of which a function says so."""
-        return Documents(doc for doc in self if function(doc))
+        """Return those of which a function says so; chosen once, as by `datasets`."""
+        return self._once("filter", function, [], lambda: (doc for doc in self if function(fresh(doc))))
 
     def select(self, positions: Iterable[int]) -> Documents:
         """Return those at some positions."""
         return Documents(self[position] for position in positions)
 
+    def _once(self, kind: str, function: Any, without: list[str], make: Callable[[], Iterable[Document]]) -> Documents:
+        from datasets.fingerprint import Hasher
+
+        try:
+            key = str(Hasher.hash((kind, function, without)))
+        except Exception:  # of what cannot be pickled, `datasets` keeps nothing either
+            return Documents(make())
+        if key not in self._made:
+            self._made[key] = Documents(make())
+        return self._made[key]
+
     @property
     def features(self) -> dict[str, None]:
         """Names of the columns (lm-eval asks for the keys only)."""
-        return dict.fromkeys(self[0]) if self else {}
+        return dict.fromkeys(self._kept[0]) if self._kept else {}
+
+
+_NEVER_CHANGED = frozenset({str, int, float, bool, type(None)})
+
+
+def fresh(value: Any) -> Any:
+    """Return a deep copy of a document; `copy.deepcopy` takes twenty times as long for what JSON can hold."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        copied = value.copy()
+        for key, item in value.items() if kind is dict else enumerate(value):
+            if type(item) not in _NEVER_CHANGED:
+                copied[key] = fresh(item)
+        return copied
+    return value if kind in _NEVER_CHANGED else deepcopy(value)
 
 
 class _Splits(dict[str, Documents]):
@@ -86,9 +156,12 @@ def load_all(
         else f"{asked:,} of {there:,} documents"
     )
     say(f"{len(data)} task{'s' if len(data) != 1 else ''}, {documents}")
-    for name, loaded in data.items():
-        if loaded.verdict == "other":
-            say(f"{name}: complete, but its content is not that behind the published scores ({loaded.location})")
+    others = [name for name, loaded in data.items() if loaded.verdict == "other" and is_published(name)]
+    if others:
+        these = others[0] if len(others) == 1 else f"{len(others)} tasks ({others[0]}, ...)"
+        places = sorted({data[name].location for name in others})
+        where = places[0] if len(places) == 1 else f"{places[0]}, ..."
+        say(f"{these}: complete, but not with the content behind the published scores ({where})")
     return data
 
 

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from evalkit.errors import EvalkitError
 from evalkit.suites import find_task, suite_fault
+from evalkit.tasks.documents import Documents
 from evalkit.tasks.metric_values import fault
 
 Document = Mapping[str, Any]
@@ -31,14 +34,21 @@ def target_of(task: Any, doc: Document) -> Any:
     """Return a document's right answer; where lm-eval's own metrics judge choices, their positions, as these do."""
     if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
         return task.doc_to_target(doc)
+    choices = choices_of(task, doc) or []  # first, as in lm-eval: a function may put them in order in the document
     said = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    choices = choices_of(task, doc) or []
     places = [
         choices.index(place) if isinstance(place, str) and place in choices else place
         for place in (said if isinstance(said, list) else [said])
     ]
     is_such = all(isinstance(place, int) and 0 <= place < len(choices) for place in places)
     return said if not is_such else places if isinstance(said, list) else int(places[0])
+
+
+def plain(value: Any) -> Any:
+    """Return a target without numpy's types (those of pandas too): its numbers, truths and lists as Python's own."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 @contextmanager
@@ -53,7 +63,7 @@ def explained(name: str, doc_id: int, what: str) -> Iterator[None]:
         raise fault(name, doc_id, f"{what} ({why})", "mend the task's file") from error
 
 
-def check_documents(name: str, task: Any, documents: Sequence[Document], data: Sequence[Document]) -> None:
+def check_documents(name: str, task: Any, documents: Documents, data: Sequence[Document]) -> None:
     """Check that a task's documents are those that the record will name, in their order.
 
     Raises:
@@ -62,8 +72,7 @@ def check_documents(name: str, task: Any, documents: Sequence[Document], data: S
     if len(documents) != len(data):
         what = f"{len(documents):,} documents, but its data have {len(data):,}; have process_docs leave none out"
         raise suite_fault(find_task(name), None, what)
-    is_same = all(ours is theirs for ours, theirs in zip(documents, data, strict=True))
-    if task.config.process_docs is None and not is_same:
+    if task.config.process_docs is None and not documents.are(data):
         what = f"its documents are not those of {name} in configs/datasets.yaml"
         raise suite_fault(find_task(name), None, f"{what}; write 'dataset_kwargs: {{dataset: {name}}}'")
     if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
@@ -74,3 +83,24 @@ def check_documents(name: str, task: Any, documents: Sequence[Document], data: S
         places = target if isinstance(target, list) else [target]
         if not places or not all(type(place) is int and 0 <= place < len(choices) for place in places):
             raise fault(name, doc_id, f"its target {target!r} is none of its {len(choices)} choices", "mend its data")
+
+
+def check_same(name: str, task: Any, doc_id: int, first: Any, others: Sequence[Any], makers: Sequence[str]) -> None:
+    """Check that a task's functions gave the same for the same, so that another look at a record makes no other of it.
+
+    Args:
+        name, task, doc_id: whose.
+        first: what they gave first.
+        others: what they gave then.
+        makers: keys of the task's file that may have made it, the likeliest first.
+
+    Raises:
+        ConfigError: they draw lots, or count their calls; names the functions.
+    """
+    if all(repr(other) == repr(first) for other in others):  # nan is nan here
+        return
+    functions = [(key, getattr(task.config, key, None)) for key in makers]
+    named = [f"{key} ({function.__name__})" for key, function in functions if callable(function)]
+    made = " or ".join(named or makers[:1])
+    remedy = "have it draw no lots and keep nothing between its calls (what is drawn in process_docs is drawn once)"
+    raise fault(name, doc_id, f"{made} gives another result each time for the same document", remedy)

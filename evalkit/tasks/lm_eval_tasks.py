@@ -12,6 +12,8 @@ here, so that a new release is checked in one place:
               task.UNSAFE_CODE       which tasks those are, as their YAML says
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
               task.process_results   what it gives is looked at (`evalkit.tasks.metric_values`)
+              task.test_docs, task.validation_docs, task.task_docs  replaced: `process_docs` is called once
+              task.doc_to_target     what it gives has no numpy types (`evalkit.tasks.forms.plain`)
               task.multiple_input    whether the choices are in the contexts
               instance.arguments     replaced where --max-new-tokens lowers a length
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
@@ -22,11 +24,13 @@ Besides, `evalkit.tasks.mixed` is a task class of lm-eval's own kind, and `evalk
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.answering import (
@@ -49,8 +53,8 @@ from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
-from evalkit.tasks.documents import load
-from evalkit.tasks.forms import check_documents, choices_of, explained, is_judged, target_of
+from evalkit.tasks.documents import Documents, fresh, load
+from evalkit.tasks.forms import check_documents, check_same, choices_of, explained, is_judged, plain, target_of
 from evalkit.tasks.metric_values import try_choices, values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.stated import check_loaded, check_written
@@ -63,6 +67,9 @@ _QUIET = ("lm_eval.api.task", "lm_eval.tasks", "lm_eval.config.task")
 
 _TRIED = 4
 """Documents of each task that its functions are tried on before any work."""
+
+_AGAIN = 3
+"""How often their functions are called again, to see whether they give the same."""
 
 Document = Mapping[str, Any]
 Answer = Score | str
@@ -102,17 +109,23 @@ class Tasks:
     def __init__(self, names: Iterable[str], sources: Mapping[str, DataSource]) -> None:
         self._loaded = load_lm_eval_tasks(names, sources)
         self._tasks: dict[str, Any] = self._loaded["tasks"]
-        self._documents: dict[str, list[Document]] = {}
         self._data: dict[str, list[Document]] = {}
         for name in self._tasks:
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
             self._try(name)
 
-    def documents(self, name: str) -> list[Document]:
-        """Return a task's documents, in the data's order."""
-        if name not in self._documents:
-            self._documents[name] = list(self._tasks[name].eval_docs)
-        return self._documents[name]
+    def documents(self, name: str) -> Documents:
+        """Return a task's documents, in the data's order; each access to one gives it fresh."""
+        documents: Documents = self._tasks[name].task_docs
+        return documents
+
+    def remarks(self) -> list[str]:
+        """Return what a user should know of the tasks' files, one line each."""
+        return [
+            f"{name}: doc_to_text: {said} is no column of its documents, so that this word itself is asked"
+            for name, task in self._tasks.items()
+            if isinstance(said := task.config.doc_to_text, str) and said.isidentifier() and said not in task.features
+        ]
 
     def requests_of(
         self, name: str, doc_id: int, config: RunConfig | None = None, answerer: Answerer | None = None
@@ -157,20 +170,29 @@ class Tasks:
         check_documents(name, task, documents, self._data[name])
         if is_judged(task):
             return
-        for doc_id, doc in enumerate(documents[:_TRIED]):
+        for doc_id in range(min(_TRIED, len(documents))):
             with explained(name, doc_id, "its requests cannot be made"):
                 requests = self.requests_of(name, doc_id)
+                again = [_asked(self.requests_of(name, doc_id)) for _ in range(_AGAIN)]
+            check_same(name, task, doc_id, _asked(requests), again, ("doc_to_text", "doc_to_choice", "doc_to_target"))
             is_scored = [isinstance(request, ScoreRequest) for request in requests]
             answers: list[Answer] = [(-1.0 - place / 8, False) if it else "" for place, it in enumerate(is_scored)]
             try:
                 values: dict[str, float] | None = self.results_of(name, doc_id, answers)
+                others = [self.results_of(name, doc_id, answers) for _ in range(_AGAIN)]
             except ConfigError:
                 if all(is_scored):
                     raise
-                values = None  # of a text that no model wrote, a function may well make nothing
+                values, others = None, []  # of a text that no model wrote, a function may well make nothing
+            check_same(name, task, doc_id, values, others, ("process_results", "doc_to_target", "doc_to_choice"))
             with explained(name, doc_id, "its choices cannot be made"):
-                choices, target = choices_of(task, doc), target_of(task, doc)
-            try_choices(name, doc_id, doc, target, choices, answers, values)
+                choices, target = self._right(name, doc_id)
+            try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
+
+    def _right(self, name: str, doc_id: int) -> tuple[list[str] | None, Any]:
+        """Return a document's choices and its right answer, of one copy of it and in lm-eval's order."""
+        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        return choices_of(task, doc), target_of(task, doc)
 
     def build(self, config: RunConfig, answerer: Answerer | None) -> None:
         """Build the requests of all documents that the configuration wants.
@@ -189,14 +211,15 @@ class Tasks:
                 task.set_config(key="generation_kwargs", value=sampling, update=True)
                 task.set_config(key="repeats", value=config.samples)
             chat = config.apply_chat_template and answerer is not None
-            task.build_all_requests(
-                limit=config.limit,
-                rank=0,
-                world_size=1,
-                system_instruction=config.system,
-                apply_chat_template=chat,
-                chat_template=chat_template_of(answerer) if chat and answerer is not None else None,
-            )
+            with _no_collection():
+                task.build_all_requests(
+                    limit=config.limit,
+                    rank=0,
+                    world_size=1,
+                    system_instruction=config.system,
+                    apply_chat_template=chat,
+                    chat_template=chat_template_of(answerer) if chat and answerer is not None else None,
+                )
             task.build_all_requests = _built_before
             if config.max_new_tokens is not None:
                 _shorten(task.instances, config.max_new_tokens)
@@ -250,10 +273,10 @@ class Tasks:
                 task.process_results = kept[name]
         samples = evaluated.pop("samples")
         for name, entries in samples.items():
-            task, data = self._tasks[name], self._data[name]
             for entry in entries:
-                entry["choices"], entry["target"] = choices_of(task, entry["doc"]), target_of(task, entry["doc"])
-                entry["document"] = data[int(entry["doc_id"])]
+                doc_id = int(entry["doc_id"])
+                entry["choices"], entry["target"] = self._right(name, doc_id)
+                entry["doc"], entry["document"] = self.documents(name)[doc_id], self._data[name][doc_id]
         return Evaluated(evaluated, samples, marks, asked.numerics)
 
     def _checked_results(self, name: str, task: Any) -> Callable[[Document, Sequence[Any]], dict[str, float]]:
@@ -261,7 +284,8 @@ class Tasks:
         make, judged, ids = task.process_results, is_judged(task), itertools.count()
 
         def checked(doc: Document, answers: Sequence[Any]) -> dict[str, float]:
-            return values_of(name, next(ids), lambda: make(doc, answers), answers, is_judged=judged)
+            # A copy: lm-eval asks the document for its target afterwards.
+            return values_of(name, next(ids), lambda: make(fresh(doc), answers), answers, is_judged=judged)
 
         return checked
 
@@ -305,6 +329,13 @@ class _AsModel:
         return [FailedText() if text is None else text for text in found.answers]
 
 
+def _asked(requests: Sequence[Request]) -> list[tuple[Any, ...]]:
+    """Return what is asked of a model."""
+    return [
+        (it.context, it.continuation) if isinstance(it, ScoreRequest) else (it.prompt, it.settings) for it in requests
+    ]
+
+
 def _requests(instances: Sequence[Any]) -> list[Request]:
     texts = iter(text_requests(i for i in instances if i.request_type != "loglikelihood"))
     scores = iter(score_requests(i for i in instances if i.request_type == "loglikelihood"))
@@ -346,17 +377,46 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
             raise suite_fault(known[name], None, f"no file in {folder}/ that can be read says 'task: {name}'")
         try:
             _check_written(name, manager.task_index.get(name))
+            _seed()  # a task's documents are the same whatever is loaded before it
             found = manager.load(name)
+            for task in found["tasks"].values():
+                _keep_documents(task)
         except EvalkitError:
             raise
         except Exception as error:  # lm-eval raises many, for what a person may have written
             what = " ".join(f"{type(error).__name__}: {error}".split())
+            if "class" in (getattr(manager.task_index.get(name), "cfg", None) or {}):
+                what = f"class: {what}; its class is given the file's keys as 'config', and has to leave 'class' out"
             raise ConfigError(f"configs/tasks: lm-eval cannot load '{name}': {what}") from error
         for task_name, task in found["tasks"].items():
             _check_loaded(task_name, manager.task_index.get(task_name), task)
         for key, part in found.items():
             loaded[key] |= part
     return loaded
+
+
+def _seed() -> None:
+    """Set the seeds that lm-eval's ``simple_evaluate`` sets before it loads tasks; ``process_docs`` may draw lots."""
+    import numpy
+    import torch
+
+    random.seed(0)
+    numpy.random.seed(1234)
+    torch.manual_seed(1234)
+
+
+def _keep_documents(task: Any) -> None:
+    """Have a task give the documents that are made here for good; lm-eval calls ``process_docs`` at each access.
+
+    With `datasets` behind it the first order is kept on the disk, so that lm-eval's requests and golds agree.
+    """
+    _seed()
+    documents = task.eval_docs
+    kept = documents if isinstance(documents, Documents) else Documents(documents)
+    task.test_docs = task.validation_docs = lambda: kept
+    task.task_docs = kept
+    target = task.doc_to_target
+    task.doc_to_target = lambda doc: plain(target(doc))
 
 
 def _check_written(name: str, entry: Any) -> None:
@@ -396,6 +456,18 @@ def _registered() -> dict[str, bool | None]:
 def _file_of(name: str, entry: Any) -> str:
     path = None if entry is None else entry.yaml_path
     return f"configs/tasks/{find_task(name).suite}/{name}.yaml" if path is None else shown_path(path)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage while many objects are made that all stay: that takes a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]:

@@ -21,7 +21,7 @@ ROWS = re.findall(
 ASKED = [
     "suite", "attention mask", "column of the card", "server that answers log-likelihoods", "metric",
     "layout of documents", "section of the report", "option of", "rule of the sandbox", "baseline's file",
-    "results that `import`", "level of isolation",
+    "results that `import`", "level of isolation", "stop rule", "interval",
 ]  # fmt: skip
 
 

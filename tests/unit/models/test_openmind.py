@@ -301,8 +301,19 @@ def test_out_of_memory_while_loading(checkpoint_folder: Path, monkeypatch: pytes
 
     monkeypatch.setattr(transformers.MistralForCausalLM, "to", fail)
     assert message(checkpoint_folder) == (
-        f"{checkpoint_folder}: out of memory on cpu while loading 0.0 GB of weights; free the device, "
-        "use --dtype bfloat16 or float16, or spread the model with device_map=auto"
+        f"{checkpoint_folder}: out of memory on cpu while loading 0.0 GB of weights; stop other programs or raise "
+        "this process's limit (ulimit, container, job), or use --dtype bfloat16"
+    )
+
+
+def test_out_of_memory_while_loading_the_tokenizer(checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("evalkit.models.loading._tokenizer", fail)
+    assert message(checkpoint_folder) == (
+        f"{checkpoint_folder}: out of memory on cpu while loading the tokenizer; stop other programs or raise this "
+        "process's limit (ulimit, container, job)"
     )
 
 

@@ -236,5 +236,7 @@ def test_power_of_a_run_refuses_what_it_cannot_answer(tmp_path: Path) -> None:
         run_power([tmp_path / "a"], [], **POWER)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="one run, or two"):
         run_power([tmp_path / "a"] * 3, [], **POWER)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="flips must lie between"):
-        run_power([tmp_path / "a"], [], **(POWER | {"flips": 0.0}))  # type: ignore[arg-type]
+    for flips in (0.0, 100.0):
+        said = f"^flips must lie between 0 and 100 per cent, got {flips:g}$"
+        with pytest.raises(ConfigError, match=said):
+            run_power([tmp_path / "a"], [], **(POWER | {"flips": flips}))  # type: ignore[arg-type]

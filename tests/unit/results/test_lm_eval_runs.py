@@ -387,6 +387,22 @@ def test_samples_packed_by_gzip_are_read_as_they_are(tmp_path: Path) -> None:
     assert (code, f"{packed}: damaged, not whole as gzip" in text) == (2, True)
 
 
+@pytest.mark.parametrize("tasks", ["openbookqa", "*"])
+def test_samples_of_former_names_packed_otherwise_are_named_too(tasks: str, tmp_path: Path) -> None:
+    (results,) = A.rglob("results_*.json")
+    found = json.loads(results.read_text(encoding="utf-8"))
+    found["config"]["model_args"] = "pretrained=a/b"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/results.json").write_text(json.dumps(found), encoding="utf-8")
+    for file in A.rglob("samples_*.jsonl"):
+        task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
+        is_packed = tasks in ("*", task)
+        shutil.copy(file, tmp_path / "a" / f"pretrained__a__b_{task}.jsonl{'.zst' if is_packed else ''}")
+    code, text = cli("compare", tmp_path / "a", B)
+    (named,) = re.findall(r"error: (\S+): packed in a form that is not read; unpack it there, or pack it by gzip", text)
+    assert (code, Path(named).is_file(), named.endswith(".jsonl.zst")) == (2, True, True)
+
+
 @pytest.mark.parametrize("tasks", ["truthfulqa_mc2", "*"])
 def test_samples_packed_otherwise_are_named_not_lost(tasks: str, tmp_path: Path) -> None:
     shutil.copytree(A, tmp_path / "a")

@@ -1,0 +1,318 @@
+"""Tasks whose functions draw lots, or change their document: what is asked and what is right are lm-eval's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from evalkit import paths, suites, task_files
+from evalkit.answering import ScoreRequest
+from evalkit.config import ModelConfig, RunConfig
+from evalkit.data import DataSource, manifest
+from evalkit.data.layouts import LAYOUTS
+from evalkit.errors import ConfigError
+from evalkit.evaluation.evaluated import sample_of
+from evalkit.evaluation.run import run
+from evalkit.results.reading import read_run, read_samples
+from evalkit.tasks import documents, lm_eval_tasks
+from evalkit.tasks.choosing import chooser_of
+from evalkit.tasks.documents import Documents
+from evalkit.tasks.forms import plain
+from evalkit.tasks.lm_eval_tasks import Tasks
+from tests.support.files import change_document
+
+WORDS = ["heart", "liver", "skin"]
+PLAIN: list[dict[str, Any]] = [
+    {"q": f"What {i}?", "c": ["the red", f"a blue {i}", "old"], "right": ["the red", f"a blue {i}", "old"][i % 3]}
+    for i in range(12)
+]
+GPQA: list[dict[str, Any]] = [
+    {"Question": f"What is {i}?", "Correct Answer": f"{WORDS[i % 3]} thing {i}", "Incorrect Answer 1": "two",
+     "Incorrect Answer 2": "three of them", "Incorrect Answer 3": "four"}
+    for i in range(12)
+]  # fmt: skip
+FUNCTIONS = """
+import random
+import numpy
+from lm_eval.api.task import ConfigurableTask
+class Own(ConfigurableTask): pass
+CALLS = [0]
+def text(doc): doc["q"] += "!"; return doc["q"]
+def in_order(doc): doc["c"].sort(); return doc["c"]
+def place(doc): return doc["c"].index(doc["right"])
+def pops(doc, results):
+    right = doc.pop("right")
+    return {"acc": float(doc["c"][max(range(3), key=lambda i: results[i][0])] == right)}
+def counts(doc, results): CALLS[0] += 1; return {"acc": float(CALLS[0] % 2)}
+def draws(doc, results): return {"acc": float(random.random() < 0.5)}
+def counted(doc): CALLS[0] += 1; return f"{CALLS[0]} {doc['q']}"
+def shuffled(doc): return random.sample(doc["c"], 3)
+def as_int(doc): return numpy.int32(place(doc))
+def as_bool(doc): return numpy.bool_(place(doc) == 1)
+def drawn(docs): return docs.map(lambda doc: {**doc, "q": f"{random.random()} {numpy.random.rand()} {doc['q']}"})
+"""
+PLACE = "{{c.index(right)}}"
+# By task: its functions; documents; the metrics of an answerer that finds the shortest continuation most likely.
+FILES: dict[str, dict[str, str]] = {
+    "text": {"doc_to_text": "!function functions.text", "doc_to_target": PLACE},
+    "order": {"doc_to_choice": "!function functions.in_order", "doc_to_target": "!function functions.place"},
+    "pops": {"doc_to_target": PLACE, "process_results": "!function functions.pops"},
+    "int": {"doc_to_target": "!function functions.as_int"},
+    "bool": {"doc_to_target": "!function functions.as_bool"},
+    "drawn": {"process_docs": "!function functions.drawn", "doc_to_target": PLACE},
+    "word": {"doc_to_text": "missing", "doc_to_target": PLACE},
+    "class": {"class": "!function functions.Own", "doc_to_target": PLACE},
+    "counts": {"doc_to_target": PLACE, "process_results": "!function functions.counts"},
+    "draws": {"doc_to_target": PLACE, "process_results": "!function functions.draws"},
+    "counted": {"doc_to_target": PLACE, "doc_to_text": "!function functions.counted"},
+    "shuffled": {"doc_to_target": "0", "doc_to_choice": "!function functions.shuffled"},
+}
+RUN = ("gpqa", "text", "order", "pops", "int", "bool", "drawn")
+
+
+def written(task: str, head: str) -> str:
+    """A task's file; its values are YAML as they stand, templates in quotes."""
+    said = {"doc_to_text": "q", "doc_to_choice": "c"} | FILES[task]
+    lines = "".join(f"{key}: {value if value.startswith('!') else json.dumps(value)}\n" for key, value in said.items())
+    metric = "metric_list:\n- {metric: acc, aggregation: mean, higher_is_better: true}\n"
+    return f"task: own_{task}\n{head}output_type: multiple_choice\n{lines}{metric}metadata: {{version: 1}}\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders `configs` with a suite of these tasks, `theirs` with the same for lm-eval itself, and `data`."""
+    configs, theirs, data = tmp_path / "configs", tmp_path / "theirs", tmp_path / "data"
+    shutil.copytree(paths.configs_dir(), configs)
+    for module in (lm_eval_tasks, suites, task_files, manifest):
+        monkeypatch.setattr(module, "configs_dir", lambda: configs)
+    monkeypatch.setitem(LAYOUTS, "any", lambda doc: [dict(doc)])
+    for folder in (configs / "tasks/own", theirs, data):
+        folder.mkdir()
+    of_gpqa = Path(str(resources.files("lm_eval"))) / "tasks/gpqa/zeroshot"
+    shutil.copy(of_gpqa / "utils.py", configs / "tasks/own/utils.py")
+    shutil.copy(of_gpqa / "utils.py", theirs / "utils.py")
+    gpqa = yaml.load(
+        (of_gpqa / "_gpqa_zeroshot_yaml").read_text(encoding="utf-8").replace("!function ", "FUNCTION"),
+        Loader=yaml.SafeLoader,
+    )
+    for key in ("dataset_path", "tag", "num_fewshot"):
+        gpqa.pop(key, None)
+    gpqa["metadata"] = {"version": 1}
+    of_ours, entries = {}, {}
+    for task in ("gpqa", *FILES):
+        name, file = f"own_{task}", data / f"own_{task}.jsonl"
+        docs = GPQA if task == "gpqa" else PLAIN
+        file.write_text("".join(json.dumps(doc) + "\n" for doc in docs), encoding="utf-8")
+        splits = {"train": str(file), "eval": str(file)}
+        options = {"data_files": splits, "cache_dir": str(tmp_path / "cache")}
+        here = f"include: ../_template\ndataset_kwargs: {{dataset: {name}}}\n"
+        there = f"dataset_path: json\ndataset_kwargs: {json.dumps(options)}\nnum_fewshot: 0\n"
+        for folder, head in ((configs / "tasks/own", here), (theirs, there)):
+            if task == "gpqa":
+                body = yaml.safe_dump(gpqa).replace("FUNCTION", "!function ")
+                text = f"task: {name}\n{head}{body}"
+            else:
+                text = written(task, head + ("" if folder != theirs else "test_split: eval\n"))
+            (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+            (folder / "functions.py").write_text(FUNCTIONS, encoding="utf-8")
+        metrics = [each["metric"] for each in gpqa["metric_list"]] if task == "gpqa" else ["acc"]
+        of_ours[name] = {"version": 1, "metrics": metrics, "headline": "acc", "documents": 12}
+        entries[name] = {"suite": "own", "layout": "any", "file": file.name, "split": "test", "rows": 12,
+                         "sha256": "0" * 64, "hub": None, "openmind": None}  # fmt: skip
+    facts = {"suite": "own", "title": "Own", "order": 9, "protocol": "own", "in_total": False, "default": False,
+             "average": "mean", "tasks": of_ours}  # fmt: skip
+    (configs / "suites/own.yaml").write_text(yaml.safe_dump(facts), encoding="utf-8")
+    with (configs / "datasets.yaml").open("a", encoding="utf-8") as file:
+        file.write("\n" + yaml.safe_dump(entries))
+    return tmp_path
+
+
+def tasks_of(root: Path, task: str) -> Tasks:
+    return Tasks([f"own_{task}"], {"own": DataSource("folder", root / "data")})
+
+
+THEIRS = """
+import json, random, sys
+import torch
+from lm_eval import evaluator
+from lm_eval.tasks import TaskManager
+manager = TaskManager(include_path=sys.argv[1], include_defaults=False)
+told = {}
+for task in sys.argv[2:]:
+    done = evaluator.simple_evaluate(model="dummy", tasks=[task], task_manager=manager, bootstrap_iters=0)
+    told[task] = [{"arguments": s["arguments"], "target": s["target"]} for s in done["samples"][task]]
+json.dump(told, sys.stdout, default=int)
+"""
+
+
+def of_lm_eval(root: Path, names: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """What lm-eval itself asks and takes for right, by task its samples in the data's order."""
+    command = [sys.executable, "-c", THEIRS, str(root / "theirs"), *names]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=root, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[dict[str, Any]]] = json.loads(done.stdout[done.stdout.index('{"own_') :])
+    return found
+
+
+@pytest.mark.slow
+def test_requests_and_golds_are_lm_evals_own_in_each_run_of_a_process(own: Path) -> None:
+    names = [f"own_{task}" for task in RUN if task not in ("pops", "bool")]  # which lm-eval itself fails at
+    theirs = of_lm_eval(own, names)
+    for name in names:
+        for _ in range(2):
+            random.seed()
+            np.random.seed()
+            tasks = tasks_of(own, name.removeprefix("own_"))
+            for doc_id, sample in enumerate(theirs[name]):
+                asked = [r for r in tasks.requests_of(name, doc_id) if isinstance(r, ScoreRequest)]
+                assert [[r.context, r.continuation] for r in asked] == sample["arguments"]
+                right = tasks._right(name, doc_id)
+                target = sample["target"]
+                assert right[1] == (right[0].index(target) if target in (right[0] or []) else target)  # type: ignore[union-attr]
+
+
+def test_a_function_that_changes_its_document_is_asked_with_a_fresh_one(own: Path) -> None:
+    for _ in range(2):
+        tasks = tasks_of(own, "text")
+        (first, *_others) = tasks.requests_of("own_text", 0)
+        assert isinstance(first, ScoreRequest)
+        assert first.context == "What 0?!"
+        assert tasks.documents("own_text")[0] == PLAIN[0]
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("task", RUN)
+def test_a_record_says_what_was_asked_and_what_is_right(task: str, own: Path) -> None:
+    chooser_of.cache_clear()
+    for time in (1, 2):  # in one process: nothing is left of the first run
+        config = RunConfig(
+            model=ModelConfig(name="tiny"),
+            task=(f"own_{task}",),
+            data=(str(own / "data"),),
+            output=str(own / f"out{time}"),
+        )
+        done = run(config, ["run"])
+        samples = list(read_samples(read_run(done.record.folder).folder))
+        assert len(samples) == 12
+        for sample in samples:
+            doc = PLAIN[sample.doc_id]
+            chosen = max(range(len(sample.logprobs)), key=lambda i: sample.logprobs[i] or 0.0)
+            assert sample.metrics["acc"] == (chosen == sample.target)
+            if task == "gpqa":
+                (line,) = [
+                    line for line in str(sample.context).splitlines() if GPQA[sample.doc_id]["Correct Answer"] in line
+                ]
+                assert line.startswith(sample.continuations[sample.target].strip())
+            elif task == "bool":
+                assert sample.target == int(doc["c"].index(doc["right"]) == 1)
+            else:
+                assert sample.continuations[sample.target].strip() == doc["right"]
+                assert task != "text" or sample.context == doc["q"] + "!"
+
+
+@pytest.mark.parametrize(
+    ("task", "named"),
+    [
+        ("counts", "process_results (counts)"),
+        ("draws", "process_results (draws)"),
+        ("counted", "doc_to_text (counted)"),
+        ("shuffled", "doc_to_choice (shuffled)"),
+    ],
+)
+def test_a_function_that_gives_another_result_each_time_is_named_before_the_work(
+    task: str, named: str, own: Path
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        tasks_of(own, task)
+    assert f"own_{task}: metrics: document " in str(error.value)
+    assert f"{named} gives another result each time for the same document; have it draw no lots" in str(error.value)
+
+
+def test_a_word_that_is_no_column_is_one_warning(own: Path) -> None:
+    assert tasks_of(own, "word").remarks() == [
+        "own_word: doc_to_text: missing is no column of its documents, so that this word itself is asked"
+    ]
+    assert tasks_of(own, "int").remarks() == []
+
+
+def test_a_class_that_lm_eval_cannot_make_is_named_by_its_key(own: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^configs/tasks: lm-eval cannot load 'own_class': class: .*'class' out$"):
+        tasks_of(own, "class")
+
+
+def test_other_content_is_one_line(data_folder: Path) -> None:
+    change_document(data_folder / "gpt4all/boolq/validation.jsonl", 2, {"question": "is this another question"})
+    change_document(data_folder / "gpt4all/piqa/validation.jsonl", 2, {"goal": "Another"})
+    said: list[str] = []
+    sources = {"gpt4all": DataSource("folder", data_folder)}
+    documents.load_all(["boolq", "openbookqa", "piqa"], sources, None, said.append)
+    (line,) = said[1:]
+    assert line.startswith("2 tasks (boolq, ...): complete, but not with the content behind the published scores (")
+    said.clear()
+    documents.load_all(["openbookqa", "piqa"], sources, None, said.append)
+    (line,) = said[1:]
+    assert line.startswith("piqa: complete, but not with the content behind the published scores (")
+
+
+def test_of_a_task_that_was_never_published_no_content_is_the_published_one(own: Path) -> None:
+    said: list[str] = []
+    documents.load_all(["own_int", "own_bool"], {"own": DataSource("folder", own / "data")}, None, said.append)
+    assert said == ["2 tasks, 24 documents"]
+
+
+def test_a_sample_keeps_the_text_that_the_model_wrote() -> None:
+    entry = {
+        "doc_id": 0, "doc": {}, "target": "A", "arguments": [("q", {"until": []})], "resps": [[" A. Because"]],
+        "filtered_resps": ["A"], "metrics": ["acc"], "acc": 1.0,
+    }  # fmt: skip
+    sample = sample_of("piqa", entry, "piqa")
+    assert (sample.generated, sample.logprobs, sample.context) == ([" A. Because"], [], "q")
+
+
+def test_documents_are_drawn_and_chosen_once() -> None:
+    docs = Documents(PLAIN)
+
+    def drawn() -> Documents:
+        return docs.map(lambda _: {"z": random.random()}).filter(lambda doc: doc["z"] < 0.5)
+
+    first, again = drawn(), drawn()
+    assert first is again
+    assert 0 < len(docs.map(lambda _: {"z": 1})) == 12
+
+
+def test_a_document_that_is_changed_is_no_one_elses() -> None:
+    kept: list[dict[str, Any]] = [{"a": [1, {"b": 2}], "c": np.array([1, 2]), "d": None, "e": (1, [2])}]
+    docs = Documents(kept)
+    for doc in (docs[0], *docs, docs[:][0], next(reversed(docs))):
+        doc["a"][1]["b"] = doc["c"][0] = 9
+        doc["e"][1].append(3)
+        del doc["d"]
+    assert kept[0]["a"] == [1, {"b": 2}]
+    assert kept[0]["c"].tolist() == [1, 2]
+    assert kept[0]["e"] == (1, [2])
+    assert "d" in kept[0]
+    assert docs.are(kept)
+    assert not docs.are([dict(kept[0])])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(np.int32(2), 2), (np.bool_(True), True), (np.array([1, 2]), [1, 2]), ([np.int64(1), "a"], [1, "a"]), ("A", "A")],
+)
+def test_a_target_of_numpys_types_is_a_plain_one(value: Any, expected: Any) -> None:
+    found = plain(value)
+    assert (found, type(found)) == (expected, type(expected))
