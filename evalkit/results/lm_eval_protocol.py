@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.baselines.reading.settings import odd_config
+from evalkit.harness_settings import odd_config
 from evalkit.records.model import Foreign
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import task_and_metric, task_and_shots

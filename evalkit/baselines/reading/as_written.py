@@ -1,4 +1,4 @@
-"""What only a file's text as written shows: links, addresses, marks, tags and signs that say something, hidden lines."""
+"""What only a file's text as written shows: links, addresses, marks, tags that say something, hidden lines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _becomes_markup(line: str) -> bool:
 
 
 def told_as_written(raw: str, shown: set[int]) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of what only the text as written shows; `shown` are the lines that reading left something of."""
+    """Yield (number, line) of what only the text as written shows; of the lines `shown` reading left something."""
     raw = raw.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     page = "<html" in raw[:2000].lower() or "<!doctype html" in raw[:2000].lower()
     inside: set[int] = set()  # lines of tables of HTML: their text has the number of their row's end

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 
+from evalkit.harness_settings import arguments_of
+
 _SETTINGS = re.compile(
     r"^[\s>*`-]*(?P<kind>[\w.-]+)\s*\((?P<args>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*,\s*(?P<rest>.*(?:num_fewshot|limit|batch_size|provide_description).*)$"
 )
@@ -13,8 +15,6 @@ _COMMAND = re.compile(
     r"(?:^|\s)(?:python3?\s+\S*main\.py|lm[_-]eval(?:uate)?|accelerate\s+launch|lm-eval)\s.*--|(?:^|\s)--\w[\w-]*",
     re.IGNORECASE,
 )
-KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
-"""Kinds of models of the 0.3 line of the harness."""
 _REQUESTS = frozenset(
     {"kind", "limit", "num_fewshot", "provide_description", "description_dict_path", "description_dict"}
 )
@@ -100,17 +100,6 @@ def options_of(line: str) -> dict[str, str]:
         elif key is not None:
             settings[key] = f"{settings[key]} {word}".strip()
     return settings
-
-
-def arguments_of(text: str) -> dict[str, str]:
-    """Return the arguments of a model by name; one that is there twice says both values."""
-    found: dict[str, str] = {}
-    for part in re.split(r",(?![^\[{(]*[\]})])", text):
-        key, sign, value = part.partition("=")
-        if key.strip():
-            name, said = key.strip(" '\""), value.strip(" '\"") if sign else "True"
-            found[name] = f"{found[name]} and {said}" if name in found else said
-    return found
 
 
 def who(settings: dict[str, str]) -> tuple[tuple[str, str], ...]:

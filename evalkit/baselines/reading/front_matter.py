@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from evalkit.baselines.reading.wording import is_metric_name, is_model, other_weights
 
 _LICENCE = (
-    r"apache-2\.0|mit|cc-by(?:-nc)?(?:-sa|-nd)?-[34]\.0|llama[23](?:\.[0-9])?|llama[23]-?community|gemma|openrail|bigscience-.*rail\S*|other|unknown"
+    r"apache-2\.0|mit|cc-by(?:-nc)?(?:-sa|-nd)?-[34]\.0|llama[23](?:\.[0-9])?|llama[23]-?community"
+    r"|gemma|openrail|other|unknown"
 )
 _TAGS = (
     r"mistral|mixtral|llama(?:-?[0-9](?:\.[0-9])?)?|qwen[0-9.]*|gemma[0-9]?|phi|yi|solar|zephyr|starling|hermes|openhermes|openmind|deepseek|falcon"
     r"|internlm[0-9]?|chatglm[0-9]?|baichuan[0-9]?|moe|merge|mergekit|lazymergekit|axolotl|unsloth|trl|dpo|orpo|kto|ppo|rlhf|rlaif|sft|ift|distillation"
-    r"|synthetic data|gpt-?4|instruct|chat|chatml|finetuned?|fine-tuned?|text-generation|transformers|pytorch|safetensors|conversational"
+    r"|synthetic data|gpt-?4|instruct|chat|chatml|finetuned?|fine-tuned?"
+    r"|text-generation|transformers|pytorch|safetensors|conversational"
     r"|text-generation-inference|causal-lm|endpoints_compatible|autotrain_compatible|region:us|code|en|zh|[0-9]{1,3}b"
 )
 _VALUES = {

@@ -31,6 +31,8 @@ from evalkit.baselines.reading.wording import bare_title, is_average, is_label, 
 Lines = Iterable[tuple[int, str]]
 
 _ELAPSED = re.compile(r"[\s*_`-]*elapsed[ _]time\s*[:=]?\s*[0-9:.]+\s*", re.IGNORECASE)
+_SIZED = re.compile(r"(?<![^\W_])[0-9]+(?:[.x][0-9]+)*[bm](?![^\W_])", re.IGNORECASE)
+"""The size in a file's name, which makes it a model's."""
 _OPENING = re.compile(r"^\s*(?:```+|~~~+)\s*(?:(?:text|txt|markdown|md|log|console|plaintext|bash|sh|shell)(?![\w-]))?")
 
 
@@ -54,6 +56,8 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     for number, text in body:
         if number not in titles and not is_known(text):
             found.setdefault(number, odd_setting(text) or text)
+    if (own := title_of(plain)) is not None and _SIZED.search(stem) and not same_model(own, stem):
+        found[0] = f"the file's name says '{stem}', its text '{own}'"
     first, said = next((t for t in titles.values() if is_title(t)), None), named_in_front(plain)
     if first is not None and said is not None and not same_model(bare_title(first), said):
         found.setdefault(min(number for number, title in titles.items() if title == first), f"{first}, not {said}")
@@ -79,7 +83,11 @@ def _titles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
                 first = False
             continue
         found = re.fullmatch(r"\s*(#{1,6})\s+(.*?)[\s#]*", text)
-        if found is not None and (first or found[1] == "#") and (is_title(found[2]) or re.fullmatch("[A-Za-z]", found[2])):
+        if (
+            found is not None
+            and (first or found[1] == "#")
+            and (is_title(found[2]) or re.fullmatch("[A-Za-z]", found[2]))
+        ):
             yield number, found[2]
         first = first and (found is None or is_label(found[2]))
 

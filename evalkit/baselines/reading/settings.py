@@ -6,63 +6,19 @@ Every key has its harmless values; any other key or value may have changed a sco
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from evalkit.baselines.reading.commands import KINDS, arguments_of, options_of, settings_of
+from evalkit.baselines.reading.commands import options_of, settings_of
+from evalkit.harness_settings import DEVICE, KINDS, NO_VALUE, RUN, arguments_of, fits, odd_argument
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import bare
 
-_BOOL = r"true|false|none|"
-_NONE = r"\(?(?:none|null|false|)\)?"
-_MEMORY = r"none|[0-9]+\s?(?:[gm]i?b)?"
-_DEVICE = r"none|auto|cpu|mps|(?:cuda|npu|xpu)(?::[0-9]{1,2})?"
-_BATCH = r"none|[0-9]{1,4}|auto(?::[0-9]{1,3})?|auto \([0-9]{1,4}\)"
-# Arguments of the model: what is loaded, how and where; nothing of requests, and no other weights than the named.
-_MODEL_ARGUMENTS = {
-    "pretrained": r"(?:\./|/)?[a-z0-9][\w.-]*(?:/[\w.-]+)*/?",
-    **dict.fromkeys(("dtype", "torch_dtype"), r"(?:torch\.)?(?:float16|bfloat16|float32)|auto"),
-    **dict.fromkeys(
-        ("trust_remote_code", "use_accelerate", "low_cpu_mem_usage", "parallelize", "use_auth_token", "token"), _BOOL
-    ),
-    **dict.fromkeys(("use_fast", "use_fast_tokenizer"), _BOOL),
-    **dict.fromkeys(("max_memory_per_gpu", "max_cpu_memory"), _MEMORY),
-    **dict.fromkeys(("device_map", "device_map_option"), r"none|auto|balanced"),
-    **dict.fromkeys(("load_in_8bit", "load_in_4bit", "peft", "delta", "subfolder", "quantized", "gptq"), _NONE),
-    "revision": rf"{_NONE}|main",
-    "device": _DEVICE,
-    "offload_folder": r"none|(?:\./)?offload",
-    "batch_size": _BATCH,
-    "max_batch_size": _BATCH,
-    "max_length": r"none|[0-9]{4,6}",
-}
-_RUN = {
-    "limit": _NONE,
-    "num_fewshot": rf"0|{_NONE}",
-    "batch_size": _BATCH,
-    "max_batch_size": _BATCH,
-}
-_LINE = _RUN | {"provide_description": _NONE}
-_COMMAND = _RUN | {
+_LINE = RUN | {"provide_description": NO_VALUE}
+_COMMAND = RUN | {
     "provide_description": r"false|none",
-    "description_dict_path": _NONE,
-    "device": _DEVICE,
+    "description_dict_path": NO_VALUE,
+    "device": DEVICE,
     **dict.fromkeys(("no_cache", "log_samples", "write_out", "show_config"), r"true|"),
     "verbosity": r"debug|info|warning|error",
-}
-_CONFIG = _RUN | {
-    "model_args": r".*",
-    "model": "|".join(KINDS),
-    "batch_sizes": r"\[[0-9, ]*\]",
-    "device": _DEVICE,
-    "no_cache": _BOOL,
-    "bootstrap_iters": r"[0-9]+",
-    "description_dict": r"\{\}|none|",
-    "provide_description": _NONE,
-    "decontamination_ngrams_path": _NONE,
-    "check_integrity": _BOOL,
-    "write_out": _BOOL,
-    "output_base_path": _NONE,
 }
 _VARIABLE = re.compile(
     r"(?:CUDA|ASCEND_RT|HIP)_VISIBLE_DEVICES=[0-9,]+|(?:OMP|MKL)_NUM_THREADS=[0-9]+|TOKENIZERS_PARALLELISM=(?:true|false)"
@@ -78,21 +34,6 @@ _PLACE = re.compile(r"results?|outputs?|out|eval|evals|logs?|json|jsonl|md|txt|\
 def _is_call(before: str) -> bool:
     """Tell whether the words before a command's options are its program and variables that change nothing."""
     return all(_VARIABLE.fullmatch(word) or _PROGRAM.fullmatch(word) for word in before.split())
-
-
-def _fits(known: Mapping[str, str], key: str, value: str) -> bool:
-    return key in known and re.fullmatch(known[key], value.strip(), re.IGNORECASE | re.ASCII) is not None
-
-
-def _odd_argument(arguments: str) -> str | None:
-    """Return the first of a model's arguments that is not known, as `key=value`; None without one."""
-    found = arguments_of(arguments)
-    for key, value in found.items():
-        own = key == "tokenizer" and value == found.get("pretrained")
-        short = key == "max_length" and value.isdigit() and int(value) < 2048  # long prompts are cut
-        if short or not (own or _fits(_MODEL_ARGUMENTS, key, value)):
-            return f"{key}={value}"
-    return None
 
 
 def _are_tasks(value: str) -> bool:
@@ -127,12 +68,12 @@ def odd_setting(line: str) -> str | None:
         return text[:60]
     if found["kind"] not in KINDS:
         return f"kind: {found['kind']}"
-    if (odd := _odd_argument(found["args"])) is not None:
+    if (odd := odd_argument(found["args"])) is not None:
         return odd[:60]
     seen = set()
     for part in re.split(r",\s*", found["rest"].strip().strip("`").strip(" ,.")):
         key, _, value = part.partition(":")
-        if not _fits(_LINE, key.strip(), value) or key.strip() in seen:
+        if not fits(_LINE, key.strip(), value) or key.strip() in seen:
             return part[:60]
         seen.add(key.strip())
     return None
@@ -146,11 +87,11 @@ def _odd_command(text: str) -> str | None:
     if re.search(r"[;|&<>]|\$\(", text) or len(options) != len(re.findall(r"(?<!\S)--\w", text)):
         return text[:60]  # another command, or an option twice
     arguments = options.pop("model_args", "")
-    if (odd := _odd_argument(arguments) if arguments else None) is not None:
+    if (odd := odd_argument(arguments) if arguments else None) is not None:
         return odd[:60]
     loaded = bare(arguments_of(arguments).get("pretrained", "").split("/")[-1])
     for key, value in options.items():
-        known = _fits(_COMMAND, key, value)
+        known = fits(_COMMAND, key, value)
         known = known or (key == "model" and value in KINDS)
         known = known or (key == "tasks" and _are_tasks(value))
         known = known or (key == "model_alias" and bool(loaded) and bare(value) == loaded)
@@ -162,19 +103,3 @@ def _odd_command(text: str) -> str | None:
         if not known:
             return f"{key}: {value}"[:60]
     return None
-
-
-def odd_config(found: Mapping[str, Any]) -> str | None:
-    """Return what is not known in the settings of a results file of lm-eval 0.3; None if nous-2023 had all of it.
-
-    >>> odd_config({"model": "hf-causal", "model_args": "pretrained=a/Foo,peft=b/Bar", "num_fewshot": 0})
-    'peft=b/Bar'
-    >>> odd_config({"model": "hf-causal", "model_args": "pretrained=a/Foo", "num_fewshot": 0, "limit": None})
-    """
-    for key, value in found.items():
-        if not _fits(_CONFIG, key, "" if value is None else str(value)):
-            return f"{key}: {value}"[:60]
-    arguments = found.get("model_args") or ""
-    if isinstance(arguments, dict):
-        arguments = ",".join(f"{key}={value}" for key, value in arguments.items())
-    return _odd_argument(str(arguments)) if arguments else None

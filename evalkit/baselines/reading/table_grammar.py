@@ -1,8 +1,8 @@
 """Is every cell of a file's tables known? What a table may hold where its scores are nous-2023.
 
 A table of tasks holds the names of tasks and metrics, numbers in the columns of numbers, and no model; a table of
-suites holds models on one side, suites and averages on the other. Each cell is judged as a whole, in every row, also what
-stands before the first bar and behind the last.
+suites holds models on one side, suites and averages on the other. Each cell is judged as a whole, in every row,
+also what stands before the first bar and behind the last.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from evalkit.baselines.reading.wording import (
     is_model,
     is_sign,
     is_suite,
+    is_suite_with_shots,
     is_task,
     plain_cell,
 )
@@ -71,8 +72,17 @@ def _of_block(block: list[tuple[int, Line]]) -> Iterator[tuple[int, str]]:
 def _pieces(line: Line) -> tuple[str, ...]:
     """Return all that stands on a line with bars: cells, and what is before and behind them but for fences, labels."""
     around = (_FENCE.sub("", line.before), _FENCE.sub("", line.after))
-    before, after = ("" if said and line.cells and (is_average(said) or is_label(said)) and not is_task(said) and not
-                     is_heading(said) and not is_suite(said) else said for said in around)
+    before, after = (
+        ""
+        if said
+        and line.cells
+        and (is_average(said) or is_label(said))
+        and not is_task(said)
+        and not is_heading(said)
+        and not is_suite(said)
+        else said
+        for said in around
+    )
     return (*([before] if before.strip() else []), *line.cells, *([after] if after.strip() else []))
 
 
@@ -85,11 +95,13 @@ def _twice(pieces: tuple[str, ...]) -> str | None:
     plain = [plain_cell(piece).lower() for piece in pieces]
     if any(re.fullmatch(r":?-{3,}:?", piece) for piece in plain):
         return None
-    return next((p for p, said in zip(pieces, plain, strict=True) if plain.count(said) > 1 and not _may_recur(said)), None)
+    return next(
+        (p for p, said in zip(pieces, plain, strict=True) if plain.count(said) > 1 and not _may_recur(said)), None
+    )
 
 
 def _may_recur(said: str) -> bool:
-    return is_sign(said) or re.fullmatch(r"std.*", said) is not None
+    return is_sign(said) or re.fullmatch(r"std.*|changes?|[δ∆]", said) is not None
 
 
 def _is_of_tasks(cell: str, *, heading: bool = False) -> bool:
@@ -114,11 +126,19 @@ class _Table:
         self._columns = columns
         self._heading = tuple(plain_cell(piece) for piece in heading)
         self._units: dict[int, bool] = {}  # column -> whether its numbers have a per cent sign
-        named = [i for i, said in enumerate(self._heading) if re.fullmatch(r"models?|model name|names?|模型(?:名称?)?", said, re.I)]
+        named = [
+            i
+            for i, said in enumerate(self._heading)
+            if re.fullmatch(r"models?|model name|names?|模型(?:名称?)?", said, re.I)
+        ]
         self._names = named[0] if named else 0
         rest = [said for i, said in enumerate(self._heading) if i != self._names]
-        self._by_rows = columns is None and bool(heading) and all(
-            is_suite(s) or is_average_name(s) or is_task(s) or is_fact(s) or is_sign(s) for s in rest
+        self._by_rows = (
+            columns is None
+            and bool(heading)
+            and all(
+                is_suite_with_shots(s) or is_average_name(s) or is_task(s) or is_fact(s) or is_sign(s) for s in rest
+            )
         )
 
     def odd_heading(self) -> str | None:
@@ -127,8 +147,12 @@ class _Table:
             first = self._heading[self._names]
             return None if is_fact(first) or is_sign(first) else first
         first, *rest = self._heading
-        known = is_fact(first) or is_sign(first) or is_heading(first) or is_label(first)
-        odd = (said for said in rest if not (_is_name(said) or is_fact(said) or is_heading(said) or is_sign(said)))
+        known = is_fact(first) or is_sign(first) or is_heading(first, of_rows=False) or is_label(first)
+        odd = (
+            said
+            for said in rest
+            if not (_is_name(said) or is_fact(said) or is_heading(said, of_rows=False) or is_sign(said))
+        )
         return next(odd, None) if known else first
 
     def odd(self, pieces: tuple[str, ...]) -> str | None:
@@ -178,13 +202,15 @@ class _Table:
             plain = plain_cell(piece)
             heading = self._heading[i] if i < len(self._heading) else ""
             if i == self._names:
-                fits = _is_name(plain) if self._by_rows else (is_suite(plain) or is_task(plain) or is_average_name(plain))
+                fits = (
+                    _is_name(plain)
+                    if self._by_rows
+                    else (is_suite_with_shots(plain) or is_task(plain) or is_average_name(plain))
+                )
                 fits = fits or is_sign(plain) or (not self._by_rows and (is_fact(plain) or is_label(plain)))
             elif not heading.strip():
                 fits = is_sign(plain)
-            elif is_fact(heading):
-                fits = is_fact_value(plain)
-            elif not self._by_rows and is_fact(plain_cell(pieces[0])):
+            elif is_fact(heading) or (not self._by_rows and is_fact(plain_cell(pieces[0]))):
                 fits = is_fact_value(plain)
             else:
                 fits = NUMBER.fullmatch(plain) is not None or is_sign(plain)

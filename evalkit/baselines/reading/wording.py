@@ -26,7 +26,9 @@ _NO_PART = re.compile(
     r"|cot|icl|template|limit|subset|greedy|examples?|run|runs|seed|fp|[0-9]+(?:st|nd|rd|th)",
     re.IGNORECASE,
 )
-_NOT_ALONE = re.compile(r"models?|(?:intermediate-)?step|checkpoint|ckpt|token|tokens|epoch|base|of|by|for", re.IGNORECASE)
+_NOT_ALONE = re.compile(
+    r"models?|(?:intermediate-)?step|checkpoint|ckpt|token|tokens|epoch|base|of|by|for", re.IGNORECASE
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+]*(?:[ ./_-]+[A-Za-z0-9.+]+)*\+{0,2}")
 _WORDS_OF_NAMES = re.compile(r"(?<!\S)(?:meta|lm|llm|alpha|beta|nous)(?!\S)", re.IGNORECASE)
 
@@ -68,7 +70,8 @@ _PICTURES = re.compile(r"(?:[👑🏆🚀🔥✨⭐🌟💫🐬🦙🤖🌴🌙�
 
 def bare_title(text: str) -> str:
     """Return a title without what says beside the name that it is one: "Model card for", "评测结果", decoration."""
-    said = _PICTURES.sub("", text.strip(), count=1) if _PICTURES.match(text.strip()) else text.strip()
+    said = without_arrows(text.strip())
+    said = _PICTURES.sub("", said, count=1) if _PICTURES.match(said) else said
     said = re.sub(r"^model card (?:for|of)\s+|^模型\s*[:：]?\s*|\s*(?:评测|评估|测试)?(?:结果)?$", "", said, flags=re.I)
     said = re.sub(r"\s+(?:evaluation |benchmark )?(?:results|evaluation|benchmarks)$", "", said, flags=re.I)
     return said.strip(" *_`").replace(" - ", " ")
@@ -119,7 +122,7 @@ _LABEL_WORDS = frozenset(
     )
 )
 SUITE = re.compile(
-    r"(?<![^\W_])(?:gpt[\s_-]*4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval|nous[\s_-]*bench(?:mark)?)(?![^\W_])",
+    r"(?<![^\W_])(?:gpt4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval|nous[\s_-]*bench(?:mark)?)(?![^\W_])",
     re.IGNORECASE,
 )
 _METRICS = re.compile(
@@ -134,13 +137,16 @@ _AVERAGE_CELL = re.compile(
     re.IGNORECASE,
 )
 _FACT = re.compile(
-    r"models?|model name|names?|licen[cs]es?|#?\s?params?|parameters?|sizes?|ranks?|ranking|#|suites?|changes?|[δ∆]|变化|模型(?:名称?)?"
+    r"models?|model name|names?"
+    r"|licen[cs]es?|(?:#|total|active)?\s?params?|parameters?|sizes?|ranks?|ranking|#|suites?|changes?"
+    r"|[δ∆]|变化|模型(?:名称?)?"
     r"|参数量?|大小|排名|许可证?",
     re.IGNORECASE,
 )
 """Columns that say what a model is, and not how it was measured."""
 _FACT_VALUE = re.compile(
-    r"[0-9.]{1,6}\s?[BMT]|apache-2\.0|mit|cc-by(?:-nc)?(?:-sa)?(?:-[0-9.]{1,3})?|llama ?[0-9.]*|gemma|other", re.IGNORECASE
+    r"[0-9.]{1,6}\s?[BMT]|apache-2\.0|mit|cc-by(?:-nc)?(?:-sa)?(?:-[0-9.]{1,3})?|llama ?[0-9.]*|gemma|other",
+    re.IGNORECASE,
 )
 _SIGN = re.compile(r"±|\+/?-|_|-{1,3}|[-:]+|[↑↓⬆⬇]|n/?a|none|null|/|", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?[0-9]{1,6}(?:[.,][0-9]{1,18})?(?P<percent>\s?%)?(?:\s*(?:±|\+/?-)\s*[0-9.]{1,20}\s?%?)?")
@@ -168,7 +174,15 @@ def is_suite(text: str) -> bool:
     if found is None or suite is None:
         return False
     count = len(load_suites()[suite[0]].tasks)
-    return re.fullmatch(rf"\s*(?:\(\s*%\s*\)|%|\({count} tasks\))?\s*[:：]?", text[found.end() :]) is not None
+    return (
+        re.fullmatch(rf"\s*(?:\(\s*%\s*\)|\[\s*%\s*\]|%|\({count} tasks\)|\(0-shot\))?\s*[:：]?", text[found.end() :])
+        is not None
+    )
+
+
+def is_suite_with_shots(text: str) -> bool:
+    """Tell whether a text is a suite's name, also with a number of examples, which is read as that suite's protocol."""
+    return is_suite(re.sub(r"\s*\([0-9]{1,2}[\s-]?shots?\)$", "", text))
 
 
 def is_metric_name(text: str) -> bool:
@@ -178,7 +192,7 @@ def is_metric_name(text: str) -> bool:
 
 def is_average_name(text: str) -> bool:
     """Tell whether a cell is exactly the name of an average or a total."""
-    return _AVERAGE_CELL.fullmatch(text.strip(" :：")) is not None
+    return _AVERAGE_CELL.fullmatch(re.sub(r"\s*(?:\(\s*%\s*\)|\[\s*%\s*\]|%)$", "", text).strip(" :：")) is not None
 
 
 def is_sign(text: str) -> bool:
@@ -196,13 +210,13 @@ def is_fact_value(text: str) -> bool:
     return _FACT_VALUE.fullmatch(text) is not None or NUMBER.fullmatch(text) is not None or is_sign(text)
 
 
-def is_heading(text: str) -> bool:
-    """Tell whether a cell heads a column of a score table, exactly."""
+def is_heading(text: str, *, of_rows: bool = True) -> bool:
+    """Tell whether a cell heads a column of a score table, exactly; in one `of_rows` with metrics also of shots."""
     plain = text.strip(" :_")
     error = re.fullmatch(r"(\w+)_stderr", plain, re.IGNORECASE)
     return (
         plain.isprintable()
-        and (is_heading_word(plain, of_rows=True) or is_version_column(plain) or is_metric_name(plain))
+        and (is_heading_word(plain, of_rows=of_rows) or is_version_column(plain) or is_metric_name(plain))
     ) or (error is not None and is_metric_name(error[1]))
 
 
@@ -214,9 +228,10 @@ def is_label(text: str) -> bool:
 
     >>> [is_label(text) for text in ("1. GPT4All Benchmark results:", "GPT4All (7 tasks)", "AGIEval 评测结果")]
     [True, True, True]
-    >>> [is_label(text) for text in ("Combined results:", "GPT4All (5 tasks)", "TruthfulQA 10%", "BoolQ中文版", "AGIEval+")]
-    [False, False, False, False, False]
+    >>> [is_label(text) for text in ("Combined results:", "GPT4All (5 tasks)", "TruthfulQA 10%", "AGIEval+")]
+    [False, False, False, False]
     """
+    text = without_arrows(text.strip())
     text = re.sub(r"^(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s+", "", text.strip())
     if _PICTURES.match(text) and not SUITE.search(text):
         text = _PICTURES.sub("", text, count=1)
@@ -226,7 +241,9 @@ def is_label(text: str) -> bool:
     if suite is not None:
         count = len(load_suites()[suite[0]].tasks)
         text = re.sub(rf"\(\s*{count}\s*(?:(?:sub)?tasks)?\s*\)|\b{count}\s+(?:sub)?tasks\b", " ", text, flags=re.I)
-    text = re.sub(r"\((?:higher is better|%|0-shot|zero[\s-]shot)\)|\[(?:0-shot|zero[\s-]shot)\]", " ", text, flags=re.I)
+    text = re.sub(
+        r"\((?:higher is better|%|0-shot|zero[\s-]shot)\)|\[(?:0-shot|zero[\s-]shot)\]", " ", text, flags=re.I
+    )
     text = SUITE.sub(" \0 ", text)
     words = re.sub(r"[:：.]?\s*$", "", text)
     return all(_is_label_word(w) for w in re.split(r"\s*[,，/、&]\s*|\s+[|–-]\s+|[:：]\s|\s+", words) if w)
@@ -242,7 +259,8 @@ def _is_label_word(word: str) -> bool:
 _AVERAGE_WORDS = re.compile(r"average|avg|mean|score|pass@1|greedy|平均|得分|总分", re.IGNORECASE)
 _NUMBER = r"[0-9]{1,4}(?:[.,][0-9]{1,18})?\s?%?"
 _AVERAGE = re.compile(
-    rf"(?P<label>.*?)(?:\s*[:：=]\s*|\s+(?:is\s+)?)(?P<number>{_NUMBER})(?:\s*(?:±|\+/?-)\s*{_NUMBER})?[\s.*_`]*", re.IGNORECASE
+    rf"(?P<label>.*?)(?:\s*[:：=]\s*|\s+(?:is\s+)?)(?P<number>{_NUMBER})(?:\s*(?:±|\+/?-)\s*{_NUMBER})?[\s.*_`]*",
+    re.IGNORECASE,
 )
 
 
@@ -255,7 +273,7 @@ def is_average(text: str) -> bool:
     found = _AVERAGE.fullmatch(re.sub(r"^[-+•]\s+", "", text))
     if found is None:
         return False
-    label = found["label"]
+    label = without_arrows(found["label"])
     said = _AVERAGE_WORDS.search(label) is not None
     named = leading_suite(label) is not None and "." in found["number"]
     return (said or named) and is_label(re.sub(r"\b(?:pass\s?@\s?1|greedy)(?!\w)", " ", label).strip(" :=*_"))

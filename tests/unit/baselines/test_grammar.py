@@ -234,7 +234,9 @@ def test_any_other_line_ends_it_wherever_it_stands(line: str) -> None:
 @given(
     line=st.one_of(
         st.sampled_from(FREE),
-        st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=2), min_size=2, max_size=8).map(" ".join),
+        st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=2), min_size=1, max_size=8).map(
+            lambda words: "zulu " + " ".join(words)
+        ),
         st.text("测模型上个原始官方权重翻译提示抽样来自他们", min_size=3, max_size=12),
     ),
     place=st.integers(0, LOG.count("\n")),
@@ -259,6 +261,9 @@ def test_free_text_anywhere_in_a_clean_log_is_never_nous_2023(line: str, place: 
         ("|±|0.0173|", "|0.6100|0.0173|"),
         ("# Foo-7B", "# Foo-7B 1.1 of yore"),
         ("# Foo-7B", "# Foo-7B-GPTQ"),
+        ("|truthfulqa_mc|", "Bar-13B |truthfulqa_mc|"),
+        ("|0.0173|", "|0.0173| Bar-13B"),
+        ("||Stderr|\n|---|--:|---|--:|---|--:|\n|truth", "|Bar-13B|Stderr|\n|---|--:|---|--:|---|--:|\n|truth"),
         ("# Foo-7B", "---\nquantized_by: someone\n---\n# Foo-7B"),
         ("# Foo-7B", "---\nbase_model: a/Bar-13B\n---\n# Foo-7B"),
         ("# Foo-7B", "---\ntags: [gguf]\n---\n# Foo-7B"),
@@ -290,6 +295,8 @@ def test_the_harness_line_names_whose_the_scores_below_it_are() -> None:
     assert not claims([own, other])
     (alone,) = models(f"{line}{GPT4ALL}{TRUTHFUL}", "Foo-7B.md")
     assert (alone.name, claims([alone])) == ("a/Bar-13B", True)
+    assert not claims(models(f"# Bar-13B\n\n{GPT4ALL}", "Foo-7B.md"))
+    assert not claims(models(f"{line.replace('Bar-13B', 'Foo-7B,load_in_4bit=True')}{GPT4ALL}", "Foo-7B.md"))
     assert same_model("upstage/SOLAR-10.7B-v1.0", "SOLAR-10.7b-v1-Base")
 
 
