@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 
+from evalkit.harness_settings import arguments_of
+
 _SETTINGS = re.compile(
     r"^[\s>*`-]*(?P<kind>[\w.-]+)\s*\((?P<args>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*,\s*(?P<rest>.*(?:num_fewshot|limit|batch_size|provide_description).*)$"
 )
@@ -12,20 +14,6 @@ _OWN_LIMIT = re.compile(r"- Documents: first ([0-9]+) of each task|- [^:：]{1,8
 _COMMAND = re.compile(
     r"(?:^|\s)(?:python3?\s+\S*main\.py|lm[_-]eval(?:uate)?|accelerate\s+launch|lm-eval)\s.*--|(?:^|\s)--\w[\w-]*",
     re.IGNORECASE,
-)
-KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
-"""Kinds of models of the 0.3 line of the harness."""
-# Arguments that say what is loaded and how it is run, and nothing about requests.
-_LOADING = frozenset(
-    re.findall(
-        r"\S+",
-        """
-    pretrained tokenizer revision subfolder dtype torch_dtype use_accelerate trust_remote_code device
-    device_map device_map_option max_memory_per_gpu max_cpu_memory offload_folder low_cpu_mem_usage
-    load_in_8bit load_in_4bit bnb_4bit_quant_type bnb_4bit_compute_dtype gptq gptq_use_triton quantized peft
-    delta parallelize batch_size max_batch_size use_fast use_auth_token token cache_dir max_length
-    """,
-    )
 )
 _REQUESTS = frozenset(
     {"kind", "limit", "num_fewshot", "provide_description", "description_dict_path", "description_dict"}
@@ -62,12 +50,6 @@ _RUNNING = frozenset(
     }
 )
 """Settings that change no score, or name no model: those in which lines of one model may differ."""
-_QUANTISED = re.compile(r"load_in_[48]bit|bnb_\w+|gptq\w*|quantized")
-"""Settings by which other weights are measured than the model's."""
-_CALL = re.compile(
-    r"(?<!\S)(?:[A-Z_]+=\S+|python[0-9.]*|-m|\S*main\.py|lm[_-]eval(?:uate)?|accelerate|launch|!)(?!\S)", re.IGNORECASE
-)
-"""What stands before the options of a command."""
 _NOTHING = re.compile(r"\(?\s*(?:none|null|)\s*\)?|false|\{\s*\}", re.IGNORECASE)
 
 
@@ -86,7 +68,7 @@ def settings_of(line: str) -> dict[str, str] | None:
     found = _SETTINGS.match(line)
     if found is not None:
         settings = {"kind": found["kind"]}
-        settings |= {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(found["args"]).items()}
+        settings |= {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in arguments_of(found["args"]).items()}
         for part in re.split(r",\s*(?=\w+\s*:)", found["rest"]):
             key, _, value = part.partition(":")
             before = settings.get(key.strip())  # a key that is there twice says both
@@ -94,15 +76,15 @@ def settings_of(line: str) -> dict[str, str] | None:
         return settings
     if _COMMAND.search(line) is None or len(line) > 4000:
         return None
-    settings = _options(line)
+    settings = options_of(line)
     if not settings.keys() & {"tasks", "model_args", "num_fewshot", "limit"}:
         return None
     arguments = settings.pop("model_args", "")
     settings = {"kind" if name == "model" else name: value for name, value in settings.items()}
-    return settings | {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in _arguments(arguments).items()}
+    return settings | {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in arguments_of(arguments).items()}
 
 
-def _options(line: str) -> dict[str, str]:
+def options_of(line: str) -> dict[str, str]:
     """Return the options of a command line with the words behind each."""
     try:
         words = shlex.split(line.replace("\\", " "), comments=False)
@@ -120,56 +102,7 @@ def _options(line: str) -> dict[str, str]:
     return settings
 
 
-def _arguments(text: str) -> dict[str, str]:
-    found = {}
-    for part in re.split(r",(?![^\[{(]*[\]})])", text):
-        key, sign, value = part.partition("=")
-        if key.strip():
-            found[key.strip(" '\"")] = value.strip(" '\"") if sign else "True"
-    return found
-
-
 def who(settings: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Return the settings that tell models and ways to measure apart: all but those of the machine."""
     said = {key: value.strip("/ ") for key, value in settings.items() if key not in _RUNNING}
     return tuple(sorted((key, value) for key, value in said.items() if not _NOTHING.fullmatch(value) and value != "0"))
-
-
-def odd_setting(line: str) -> str | None:
-    """Return what is not known in a line of settings; None if nous-2023 had all of it, "" if it is no line of settings.
-
-    A line that goes on with a command ("--batch_size 8") is one, too. Each value is one word: what stands behind it
-    may say anything.
-
-    >>> [odd_setting(line) for line in ("lm_eval --tasks boolq --num_fewshot 0", "--batch_size 8", "Scores of ours")]
-    [None, None, '']
-    >>> odd_setting("We took --num_fewshot 0"), odd_setting("lm_eval --tasks boolq of Bar-13B")
-    ('We took', 'tasks: boolq of Bar-13B')
-    """
-    settings = settings_of(line)
-    if settings is None and re.match(r"\s*--\w", line):
-        settings = _options(line)
-    if settings is None:
-        return ""
-    if "--" in line and (before := _CALL.sub("", line.partition("--")[0]).strip("`$ \t")):
-        return before[:60]
-    for key, value in settings.items():
-        nothing = _NOTHING.fullmatch(value.strip()) is not None
-        shown = f"{key}: {value}"[:60]
-        zero = key == "num_fewshot" and value == "0"
-        if not nothing and not re.fullmatch(r"[\w./:,=\[\]{}'\"+-]*|auto \([0-9]+\)", value):
-            return shown
-        if key == "kind":
-            if value not in KINDS and value != "hf":
-                return shown
-        elif key in _REQUESTS:
-            if not (nothing or zero):
-                return shown
-        elif _QUANTISED.fullmatch(key):
-            if not nothing:
-                return shown
-        elif key == "max_length" and re.fullmatch(r"[0-9]+", value.strip()) and int(value) < 2048:
-            return shown  # long prompts are cut
-        elif key not in _LOADING and key not in _RUNNING:
-            return shown
-    return None

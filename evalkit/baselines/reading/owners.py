@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from evalkit.baselines.published import Note, PrintedScore, ScoreTable
 from evalkit.baselines.reading.commands import who
-from evalkit.baselines.reading.grammar import same_model
 from evalkit.baselines.reading.open_models import OpenModel
 from evalkit.baselines.reading.place import Place
 from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHeading, SuiteHeading
 from evalkit.baselines.reading.vocabulary import is_name, is_version, name_in
 from evalkit.baselines.reading.whose import name_key, still_below, title_line
+from evalkit.baselines.reading.wording import same_model
 
 
 class Owners:

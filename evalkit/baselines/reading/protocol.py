@@ -12,9 +12,10 @@ from decimal import Decimal
 
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing
-from evalkit.baselines.reading.commands import KINDS, settings_of
+from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.table_lines import is_version_column, split_line
 from evalkit.baselines.reading.vocabulary import is_plain_name
+from evalkit.harness_settings import KINDS
 from evalkit.suites import is_graded, load_tasks
 from evalkit.task_names import leading_suite, suite_of_task, without_arrows
 

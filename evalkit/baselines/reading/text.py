@@ -99,7 +99,7 @@ def _without_direction(line: str) -> str:
 
     def rest(found: re.Match[str]) -> str:
         kept = f"{found['before']} {found['behind']}"
-        kept = re.sub(rf"{ARROWS}|^[\s,;:]+|[\s,;:]+$", "", kept)
+        kept = re.sub(ARROWS, "", kept).strip(" \t,;:")
         return f" ({kept})" if kept else ""
 
     line = _UNBRACKETED.sub("", _BRACKETED.sub(rest, line))

@@ -56,7 +56,7 @@ def claimed(found: Baseline) -> set[str]:
         LOG.replace("Average", "GPT4All average 7 tasks"),
         LOG.replace("0, batch_size: 8", "0, batch_size: auto (4)"),
         f"GPT4All:\n```\n{HEAD}{BOOLQ}{PIQA}```\nAverage: 84.95\n",
-        f"---\nlicense: mit\ntags: [merge, Foo]\n---\n{HEAD}{BOOLQ}{PIQA}",
+        f"---\nlicense: mit\ntags: [merge, mistral]\n---\n{HEAD}{BOOLQ}{PIQA}",
         SUITES,
         f"# Nous Hermes 2 - Solar 10.7B\n\n## Evaluation\n\n{SUITES}",
         SUITES.replace("Foo-7B", "[teknium/OpenHermes-2.5](https://huggingface.co/teknium/OpenHermes-2.5)").replace(

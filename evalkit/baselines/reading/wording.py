@@ -1,0 +1,279 @@
+"""The words that may stand in a file of nous-2023: models' names, titles, labels, cells. Each is known exactly.
+
+A text is of a kind only as a whole: beside a name or a suite nothing may stand, no sign, number, picture or letter of
+another script, since each may say that it is another model, or was measured otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+
+from evalkit.baselines.reading.table_lines import is_heading_word, is_version_column
+from evalkit.baselines.reading.vocabulary import is_plain_name, other_way
+from evalkit.suites import load_suites
+from evalkit.task_names import leading_suite, suite_of_task, task_and_metric, without_arrows
+
+# How weights were made smaller or stored, what was put on them: names of other models than without it.
+_OTHER_WEIGHTS = re.compile(
+    r"gptq\w*|gguf|ggml|awq|exl[0-9]|exllama\w*|hqq|aqlm|quip|eetq|nf[0-9]+|fp[0-9]+\w*|mxfp\w*|nvfp\w*|mxint\w*|bf16|float[0-9]+|int[0-9]+"
+    r"|i?q[0-9]\w*|w[0-9]+[ag][0-9]+\w*|w[248]|[0-9.]*bpw\w*|[0-9.]+bits?|bits?|bnb|bitsandbytes|rtn|auto-?round|marlin\w*|quant\w*"
+    r"|smoothquant|squeezellm|mlx|onnx|openvino|trt|sym|asym|g(?:32|64|128)|sparse\w*|pruned?\w*|adapters?|q?loras?|peft|delta",
+    re.IGNORECASE,
+)
+# Parts of no name of one model: which of several it is, whose, how it was asked.
+_NO_PART = re.compile(
+    r"this|the|our|ours|it|shots?|few|zero|one|fewshots?|zeroshots?|[0-9nk]+shots?|translated|score|scores|prompt"
+    r"|cot|icl|template|limit|subset|greedy|examples?|run|runs|seed|fp|[0-9]+(?:st|nd|rd|th)",
+    re.IGNORECASE,
+)
+_NOT_ALONE = re.compile(
+    r"models?|(?:intermediate-)?step|checkpoint|ckpt|token|tokens|epoch|base|of|by|for", re.IGNORECASE
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+]*(?:[ ./_-]+[A-Za-z0-9.+]+)*\+{0,2}")
+_WORDS_OF_NAMES = re.compile(r"(?<!\S)(?:meta|lm|llm|alpha|beta|nous)(?!\S)", re.IGNORECASE)
+
+
+def other_weights(text: str) -> str | None:
+    """Return the part of a name that says of other weights: quantised ones, an adapter's; None without one.
+
+    >>> [other_weights(name) for name in ("Foo-7B-nf4", "Foo-7B.IQ4_XS", "Foo-7B q4f16_1", "Foo-4bit", "Qwen2-7B")]
+    ['nf4', 'IQ4', 'q4f16', '4bit', None]
+    """
+    bits = re.search(r"[0-9][ _-]bits?(?![a-z])", text, re.IGNORECASE)
+    parts = (part for part in re.split(r"[^A-Za-z0-9.]+|\\.(?=[A-Za-z])", text) for part in (part, *part.split(".")))
+    return bits[0] if bits is not None else next((part for part in parts if _OTHER_WEIGHTS.fullmatch(part)), None)
+
+
+def is_model(text: str) -> bool:
+    """Tell whether a text is a model's name and nothing else: letters, digits and the signs between them.
+
+    >>> [is_model(name) for name in ("Nous Hermes 2 Mistral 7B", "a/Foo-7B", "Meta Llama 3 8B Instruct")]
+    [True, True, True]
+    >>> [is_model(name) for name in ("Foo-7B nf4", "Foo-7B step 1000", "base model", "Foo-7B (German)", "Foo-7B 🇩🇪")]
+    [False, False, False, False, False]
+    """
+    if _NAME.fullmatch(text) is None or other_weights(text) is not None or other_way(text) is not None:
+        return False
+    words = text.split()
+    alone = len(words) > 1 and any(_NOT_ALONE.fullmatch(w) for w in words if w.lower() != "base" or w == words[0])
+    parts = [part for part in re.split(r"[ /_-]+", text) if part]
+    if alone or any(_NO_PART.fullmatch(part) for part in parts):
+        return False
+    return is_plain_name(text) or is_plain_name(" ".join(_WORDS_OF_NAMES.sub(" ", text).split()))
+
+
+ROLE = re.compile(r"ours|base|(?:this|our|base) model|本模型", re.IGNORECASE)
+"""What a table calls one of its models instead of its name."""
+_PICTURES = re.compile(r"(?:[👑🏆🚀🔥✨⭐🌟💫🐬🦙🤖🌴🌙☀🧠💻🎉📊📈📝📋🏅🎯🧪🔎🔍]\ufe0f?\s*)+")
+"""Decoration before a title or heading; a flag, a sign of warning or a medal says something."""
+
+
+def bare_title(text: str) -> str:
+    """Return a title without what says beside the name that it is one: "Model card for", "评测结果", decoration."""
+    said = without_arrows(text.strip())
+    said = _PICTURES.sub("", said, count=1) if _PICTURES.match(said) else said
+    said = re.sub(r"^model card (?:for|of)\s+|^模型\s*[:：]?\s*|\s*(?:评测|评估|测试)?(?:结果)?$", "", said, flags=re.I)
+    said = re.sub(r"\s+(?:evaluation |benchmark )?(?:results|evaluation|benchmarks)$", "", said, flags=re.I)
+    return said.strip(" *_`").replace(" - ", " ")
+
+
+def is_title(text: str) -> bool:
+    """Tell whether a title is a model's name and nothing else.
+
+    >>> [is_title(text) for text in ("Nous Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo-7B", "Foo-7B in 4 bits")]
+    [True, True, True, False]
+    """
+    said = bare_title(text)
+    return not is_label(said) and is_model(said)
+
+
+# Published logs that are called otherwise than the model that their harness's line names.
+_SAME = {"mixtral7x8instructv0.1": "mixtral8x7binstructv0.1", "solar10.7bv1base": "solar10.7bv1.0"}
+
+
+def same_model(one: str, other: str) -> bool:
+    """Tell whether two names are one model's: the same but for case, separators and the owner.
+
+    >>> same_model("a/Foo-7B", "foo_7b"), same_model("a/Foo-7B-base", "Foo-7B"), same_model("Foo-v1.0", "Foo-v0.1")
+    (True, False, False)
+    >>> same_model("mistralAI/Mixtral-8x7B-Instruct-v0.1", "Mixtral-7x8-Instruct-v0.1")
+    True
+    """
+
+    def plain(name: str) -> str:
+        said = re.sub(r"[\s_-]+", "", name.strip().strip("/").split("/")[-1].lower())
+        return _SAME.get(said, said)
+
+    return plain(one) == plain(other)
+
+
+# --- suites, tasks, metrics, headings ---
+
+# What a label may say beside suites and tasks: nothing of whose, when, by whom, how often or of what data.
+_LABEL_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+    results result scores score benchmarks benchmark evaluation evaluations evals eval average averages avg avg. mean
+    summary overall metrics metric suite suites table tables tasks performance 0-shot zero-shot macro and
+    评测结果 评估结果 测试结果 评测 评估 测评 结果 得分 分数 平均 平均分 平均分数 平均得分 平均成绩 平均值 总分 汇总
+    基准测试 基准测试结果 和
+    """,
+    )
+)
+SUITE = re.compile(
+    r"(?<![^\W_])(?:gpt4[\s_-]*all|agi[\s_-]*eval|big[\s_-]*bench|truthful[\s_-]*qa(?:_mc)?|human[\s_-]*eval|nous[\s_-]*bench(?:mark)?)(?![^\W_])",
+    re.IGNORECASE,
+)
+_METRICS = re.compile(
+    r"(?:acc|acc_norm|acc_mutual_info|mc1|mc2|multiple_choice_grade|exact_str_match|exact_match|em|f1|bleu|rouge[12l]|pass@1"
+    r"|(?:bleu|rouge(?:[12l]|lsum))_(?:max|acc|diff)|(?:word_|byte_)?perplexity|bits_per_byte|ppl|brier_score|mcc|likelihood_diff"
+    r"|pct_stereotype|multiple choice grade|exact str match)(?:,none)?",
+    re.IGNORECASE,
+)
+_AVERAGE_CELL = re.compile(
+    r"(?:(?:macro|overall|total|grand)\s+)?(?:average|avg\.?|mean)(?:\s+(?:score|total))?|total(?:\s+average|\s+score)?|overall"
+    r"|平均分?数?|平均得分|平均值|总分|合计",
+    re.IGNORECASE,
+)
+_FACT = re.compile(
+    r"models?|model name|names?"
+    r"|licen[cs]es?|(?:#|total|active)?\s?params?|parameters?|sizes?|ranks?|ranking|#|suites?|changes?"
+    r"|[δ∆]|变化|模型(?:名称?)?"
+    r"|参数量?|大小|排名|许可证?",
+    re.IGNORECASE,
+)
+"""Columns that say what a model is, and not how it was measured."""
+_FACT_VALUE = re.compile(
+    r"[0-9.]{1,6}\s?[BMT]|apache-2\.0|mit|cc-by(?:-nc)?(?:-sa)?(?:-[0-9.]{1,3})?|llama ?[0-9.]*|gemma|other",
+    re.IGNORECASE,
+)
+_SIGN = re.compile(r"±|\+/?-|_|-{1,3}|[-:]+|[↑↓⬆⬇]|n/?a|none|null|/|", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?[0-9]{1,6}(?:[.,][0-9]{1,18})?(?P<percent>\s?%)?(?:\s*(?:±|\+/?-)\s*[0-9.]{1,20}\s?%?)?")
+
+
+def plain_cell(cell: str) -> str:
+    """Return a cell without the signs of Markdown around it and arrows behind it."""
+    return without_arrows(cell.strip()).strip("`").strip()
+
+
+def is_task(text: str) -> bool:
+    """Tell whether a text is exactly a task's name, in any spelling."""
+    found = re.fullmatch(r"(?:[-└]\s*)?([A-Za-z][A-Za-z0-9 _:-]*)", text)
+    return found is not None and suite_of_task(task_and_metric(found[1], "score")[0]) is not None
+
+
+def is_suite(text: str) -> bool:
+    """Tell whether a text is exactly a suite's name, or one with the number of its tasks, or a per cent sign.
+
+    >>> [is_suite(text) for text in ("GPT4All", "AGIEval (%)", "GPT4All (7 tasks)", "GPT4All (5 tasks)", "TruthfulQA+")]
+    [True, True, True, False, False]
+    """
+    found = SUITE.match(text)
+    suite = leading_suite(found[0]) if found is not None else None
+    if found is None or suite is None:
+        return False
+    count = len(load_suites()[suite[0]].tasks)
+    return (
+        re.fullmatch(rf"\s*(?:\(\s*%\s*\)|\[\s*%\s*\]|%|\({count} tasks\)|\(0-shot\))?\s*[:：]?", text[found.end() :])
+        is not None
+    )
+
+
+def is_suite_with_shots(text: str) -> bool:
+    """Tell whether a text is a suite's name, also with a number of examples, which is read as that suite's protocol."""
+    return is_suite(re.sub(r"\s*\([0-9]{1,2}[\s-]?shots?\)$", "", text))
+
+
+def is_metric_name(text: str) -> bool:
+    """Tell whether a text is exactly a metric's name."""
+    return _METRICS.fullmatch(text) is not None
+
+
+def is_average_name(text: str) -> bool:
+    """Tell whether a cell is exactly the name of an average or a total."""
+    return _AVERAGE_CELL.fullmatch(re.sub(r"\s*(?:\(\s*%\s*\)|\[\s*%\s*\]|%)$", "", text).strip(" :：")) is not None
+
+
+def is_sign(text: str) -> bool:
+    """Tell whether a cell is blank, a dash, an arrow or "±"."""
+    return _SIGN.fullmatch(text.strip()) is not None
+
+
+def is_fact(text: str) -> bool:
+    """Tell whether a text heads a column of names, sizes, licences or ranks."""
+    return _FACT.fullmatch(text.strip(" :")) is not None
+
+
+def is_fact_value(text: str) -> bool:
+    """Tell whether a text is a size, a licence or a rank."""
+    return _FACT_VALUE.fullmatch(text) is not None or NUMBER.fullmatch(text) is not None or is_sign(text)
+
+
+def is_heading(text: str, *, of_rows: bool = True) -> bool:
+    """Tell whether a cell heads a column of a score table, exactly; in one `of_rows` with metrics also of shots."""
+    plain = text.strip(" :_")
+    error = re.fullmatch(r"(\w+)_stderr", plain, re.IGNORECASE)
+    return (
+        plain.isprintable()
+        and (is_heading_word(plain, of_rows=of_rows) or is_version_column(plain) or is_metric_name(plain))
+    ) or (error is not None and is_metric_name(error[1]))
+
+
+# --- labels and averages ---
+
+
+def is_label(text: str) -> bool:
+    """Tell whether a heading or label names suites, tasks and results, and says nothing else.
+
+    >>> [is_label(text) for text in ("1. GPT4All Benchmark results:", "GPT4All (7 tasks)", "AGIEval 评测结果")]
+    [True, True, True]
+    >>> [is_label(text) for text in ("Combined results:", "GPT4All (5 tasks)", "TruthfulQA 10%", "AGIEval+")]
+    [False, False, False, False]
+    """
+    text = without_arrows(text.strip())
+    text = re.sub(r"^(?:[0-9]{1,2}[.)]|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?)\s+", "", text.strip())
+    if _PICTURES.match(text) and not SUITE.search(text):
+        text = _PICTURES.sub("", text, count=1)
+    text = re.sub(r"^[*_]{1,3}(?=\w)|(?<=\w)[*_]{1,3}(?=[:：]?$)", "", text)
+    found = SUITE.search(text)
+    suite = leading_suite(found[0]) if found is not None else None
+    if suite is not None:
+        count = len(load_suites()[suite[0]].tasks)
+        text = re.sub(rf"\(\s*{count}\s*(?:(?:sub)?tasks)?\s*\)|\b{count}\s+(?:sub)?tasks\b", " ", text, flags=re.I)
+    text = re.sub(
+        r"\((?:higher is better|%|0-shot|zero[\s-]shot)\)|\[(?:0-shot|zero[\s-]shot)\]", " ", text, flags=re.I
+    )
+    text = SUITE.sub(" \0 ", text)
+    words = re.sub(r"[:：.]?\s*$", "", text)
+    return all(_is_label_word(w) for w in re.split(r"\s*[,，/、&]\s*|\s+[|–-]\s+|[:：]\s|\s+", words) if w)
+
+
+def _is_label_word(word: str) -> bool:
+    named = re.sub(r"^\0$", "", word)
+    inside = re.fullmatch(r"[(\[](.*)[)\]]", named)
+    plain = (inside[1] if inside is not None else named).strip("`").removesuffix(":").lower()
+    return not plain or plain == "\0" or plain in _LABEL_WORDS or is_metric_name(plain) or is_task(plain)
+
+
+_AVERAGE_WORDS = re.compile(r"average|avg|mean|score|pass@1|greedy|平均|得分|总分", re.IGNORECASE)
+_NUMBER = r"[0-9]{1,4}(?:[.,][0-9]{1,18})?\s?%?"
+_AVERAGE = re.compile(
+    rf"(?P<label>.*?)(?:\s*[:：=]\s*|\s+(?:is\s+)?)(?P<number>{_NUMBER})(?:\s*(?:±|\+/?-)\s*{_NUMBER})?[\s.*_`]*",
+    re.IGNORECASE,
+)
+
+
+def is_average(text: str) -> bool:
+    """Tell whether a line is a label of an average, or of a suite, and its number.
+
+    >>> [is_average(text) for text in ("Average: 73.12", "GPT4All average 7 tasks: 73.12", "TruthfulQA 10%")]
+    [True, True, False]
+    """
+    found = _AVERAGE.fullmatch(re.sub(r"^[-+•]\s+", "", text))
+    if found is None:
+        return False
+    label = without_arrows(found["label"])
+    said = _AVERAGE_WORDS.search(label) is not None
+    named = leading_suite(label) is not None and "." in found["number"]
+    return (said or named) and is_label(re.sub(r"\b(?:pass\s?@\s?1|greedy)(?!\w)", " ", label).strip(" :=*_"))

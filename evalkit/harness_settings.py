@@ -1,0 +1,98 @@
+"""Settings of lm-eval 0.3 with which scores are nous-2023: a closed list.
+
+Every key has its harmless values; any other key or value may have changed a score, or the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
+"""Kinds of models of the 0.3 line of the harness."""
+_BOOL = r"true|false|none|"
+NO_VALUE = r"\(?(?:none|null|false|)\)?"
+_MEMORY = r"none|[0-9]+\s?(?:[gm]i?b)?"
+DEVICE = r"none|auto|cpu|mps|(?:cuda|npu|xpu)(?::[0-9]{1,2})?"
+_BATCH = r"none|[0-9]{1,4}|auto(?::[0-9]{1,3})?|auto \([0-9]{1,4}\)"
+# Arguments of the model: what is loaded, how and where; nothing of requests, and no other weights than the named.
+_MODEL_ARGUMENTS = {
+    "pretrained": r"(?:\./|/)?[a-z0-9][\w.-]*(?:/[\w.-]+)*/?",
+    **dict.fromkeys(("dtype", "torch_dtype"), r"(?:torch\.)?(?:float16|bfloat16|float32)|auto"),
+    **dict.fromkeys(
+        ("trust_remote_code", "use_accelerate", "low_cpu_mem_usage", "parallelize", "use_auth_token", "token"), _BOOL
+    ),
+    **dict.fromkeys(("use_fast", "use_fast_tokenizer"), _BOOL),
+    **dict.fromkeys(("max_memory_per_gpu", "max_cpu_memory"), _MEMORY),
+    **dict.fromkeys(("device_map", "device_map_option"), r"none|auto|balanced"),
+    **dict.fromkeys(("load_in_8bit", "load_in_4bit", "peft", "delta", "subfolder", "quantized", "gptq"), NO_VALUE),
+    "revision": rf"{NO_VALUE}|main",
+    "device": DEVICE,
+    "offload_folder": r"none|(?:\./)?offload",
+    "batch_size": _BATCH,
+    "max_batch_size": _BATCH,
+    "max_length": r"none|[0-9]{4,6}",
+}
+RUN = {
+    "limit": NO_VALUE,
+    "num_fewshot": rf"0|{NO_VALUE}",
+    "batch_size": _BATCH,
+    "max_batch_size": _BATCH,
+}
+_CONFIG = RUN | {
+    "model_args": r".*",
+    "model": "|".join(KINDS),
+    "batch_sizes": r"\[[0-9, ]*\]",
+    "device": DEVICE,
+    "no_cache": _BOOL,
+    "bootstrap_iters": r"[0-9]+",
+    "description_dict": r"\{\}|none|",
+    "provide_description": NO_VALUE,
+    "decontamination_ngrams_path": NO_VALUE,
+    "check_integrity": _BOOL,
+    "write_out": _BOOL,
+    "output_base_path": NO_VALUE,
+}
+
+
+def arguments_of(text: str) -> dict[str, str]:
+    """Return the arguments of a model by name; one that is there twice says both values."""
+    found: dict[str, str] = {}
+    for part in re.split(r",(?![^\[{(]*[\]})])", text):
+        key, sign, value = part.partition("=")
+        if key.strip():
+            name, said = key.strip(" '\""), value.strip(" '\"") if sign else "True"
+            found[name] = f"{found[name]} and {said}" if name in found else said
+    return found
+
+
+def fits(known: Mapping[str, str], key: str, value: str) -> bool:
+    return key in known and re.fullmatch(known[key], value.strip(), re.IGNORECASE | re.ASCII) is not None
+
+
+def odd_argument(arguments: str) -> str | None:
+    """Return the first of a model's arguments that is not known, as `key=value`; None without one."""
+    found = arguments_of(arguments)
+    for key, value in found.items():
+        own = key == "tokenizer" and value == found.get("pretrained")
+        short = key == "max_length" and value.isdigit() and int(value) < 2048  # long prompts are cut
+        if short or not (own or fits(_MODEL_ARGUMENTS, key, value)):
+            return f"{key}={value}"
+    return None
+
+
+def odd_config(found: Mapping[str, Any]) -> str | None:
+    """Return what is not known in the settings of a results file of lm-eval 0.3; None if nous-2023 had all of it.
+
+    >>> odd_config({"model": "hf-causal", "model_args": "pretrained=a/Foo,peft=b/Bar", "num_fewshot": 0})
+    'peft=b/Bar'
+    >>> odd_config({"model": "hf-causal", "model_args": "pretrained=a/Foo", "num_fewshot": 0, "limit": None})
+    """
+    for key, value in found.items():
+        if not fits(_CONFIG, key, "" if value is None else str(value)):
+            return f"{key}: {value}"[:60]
+    arguments = found.get("model_args") or ""
+    if isinstance(arguments, dict):
+        arguments = ",".join(f"{key}={value}" for key, value in arguments.items())
+    return odd_argument(str(arguments)) if arguments else None
