@@ -148,7 +148,8 @@ def _before(problem: Problem, text: str, *, is_all: bool) -> Version | None:
     if body is not None or is_all:
         return body
     defined = next((one for one in raw.definitions(problem, text) if one.how is How.BY_DEFINITION), None)
-    body = raw.body(problem, text) if defined is None else None
+    # What a helper returns is no attempt.
+    body = raw.body(problem, text) if defined is None and not raw.DEFINITION.search(text) else None
     return body if body is not None and _is_attempt(body.code, problem) else defined
 
 

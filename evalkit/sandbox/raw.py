@@ -28,7 +28,7 @@ _MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
 
 _STATEMENT = re.compile(r"(?:return|yield)\b|[ \t]+(?!def |class |from |import |async |@)(?:\w+ *[^\w\s'\"]|[a-z]+ )")
-_DEFINITION = re.compile(r"^(?:@\w.*\n)*(?:(?:async )?def|class)\b", re.MULTILINE)
+DEFINITION = re.compile(r"^(?:@\w.*\n)*(?:(?:async )?def|class)\b", re.MULTILINE)
 _OPENED = re.compile(r"```[ \w]*\s*\Z")
 _BEHIND_HEAD = re.compile(r"\)[^:#]*:[ \t]*([^#]*)")
 _RETURN = re.compile(r"^[ \t]*(?:return|yield)\b", re.MULTILINE)
@@ -214,7 +214,7 @@ def _returns(code: str) -> bool:
 def _left_out(problem: Problem, before: str, taken: str, rest: str) -> str:
     """Return what is to be said of what stands beside code that no fence delimits: no text where that is nothing."""
     code = without_words(problem, taken).strip()
-    again = code not in rest and (_defines(problem, rest) or (_returns(rest) and not _DEFINITION.search(rest)))
+    again = code not in rest and (_defines(problem, rest) or (_returns(rest) and not DEFINITION.search(rest)))
     if again:
         return SEVERAL
     before = "" if _OPENED.search(before) else before  # a fence behind words, and the words
@@ -258,7 +258,7 @@ def _up_to_cut(code: str, rest: str, is_enough: Callable[[str], bool]) -> tuple[
     """
     if rest[:1] not in (" ", "\t"):
         return code, rest
-    last = [found.start() for found in _DEFINITION.finditer(code)][-1:]
+    last = [found.start() for found in DEFINITION.finditer(code)][-1:]
     if not last or not code[: last[0]].strip():
         return code, rest
     parted = code[: last[0]], code[last[0] :] + rest

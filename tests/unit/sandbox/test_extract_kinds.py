@@ -368,6 +368,8 @@ SAID_BESIDE: dict[str, tuple[Answer, str]] = {
         lambda t: f"{fenced(f'def half(x):{chr(10)}    return x{chr(10)}')}{fenced(t.whole)}",
         "",
     ),
+    "a helper in text": (lambda t: f"So:\ndef half(x):\n    return x\n{fenced(t.whole)}", ""),
+    "a helper in text before a body": (lambda t: f"def half(x):\n    return x\n{fenced(t.body)}", ""),
     "a comment behind": (lambda t: f"{t.whole}\n# Done.\n", ""),
     "a token behind": (lambda t: f"{t.whole}</s>", ""),
     "a question restated": (lambda t: f"Q: Write it.\n\nA: Here it is\n{fenced(t.whole)}", ""),
