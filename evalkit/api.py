@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from evalkit.run_options import GateOptions, RunOptions
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
-Texts: TypeAlias = "str | Sequence[str]"
+Names: TypeAlias = "str | Sequence[str]"
 
 GATED_OPTIONS = tuple(key for key, setting in settings_of(RunConfig).items() if setting.option.gate)
 """Options of a run that `gate` takes besides, for ``run_model``."""
@@ -148,7 +148,7 @@ def read_run(path: RunLike, *, partial: bool = False) -> Run:
 # --- compare and judge ------------------------------------------------------------------------------------------------
 
 
-def compare(a: RunLike, b: RunLike, *, suite: Texts = (), task: Texts = ()) -> Comparison:
+def compare(a: RunLike, b: RunLike, *, suite: Names = (), task: Names = ()) -> Comparison:
     """Say what changed from one finished run to another, on the documents that both scored.
 
     Args:
@@ -173,8 +173,8 @@ def gate(
     margin: float | None = None,
     alpha: float | None = None,
     policy: PathLike | Policy | None = None,
-    suite: Texts = (),
-    allow_different: Texts = (),
+    suite: Names = (),
+    allow_different: Names = (),
     across_protocols: bool = False,
     allow_missing: bool = False,
     run_model: str | None = None,

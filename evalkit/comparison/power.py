@@ -16,7 +16,7 @@ from evalkit.tables import Cell, Column, Table, rounded
 
 
 @dataclass(frozen=True)
-class Plan:
+class SampleSizePlan:
     """What a suite can detect in a comparison of two models.
 
     Attributes:
@@ -96,7 +96,7 @@ def plan(
     flips: float | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
-) -> Plan:
+) -> SampleSizePlan:
     """Return what a suite detects, and how many of its documents detect an effect.
 
     Args:
@@ -121,14 +121,14 @@ def plan(
 
     smallest = detectable()
     if effect is None:
-        return Plan(suite.name, flips is not None, documents, smallest)
+        return SampleSizePlan(suite.name, flips is not None, documents, smallest)
     share: float | None = (smallest / effect) ** 2
     if flips is not None:
         share = factor_to_detect(planned(suite, of_document), effect / 100, alpha, power)
     needed = None if share is None else sum(math.ceil(share * task.documents) for task in suite.tasks)
     limit = _smallest_limit(suite, lambda limit: detectable(limit) <= effect)
     used = None if limit is None else sum(min(limit, task.documents) for task in suite.tasks)
-    return Plan(suite.name, flips is not None, documents, smallest, needed, limit, used)
+    return SampleSizePlan(suite.name, flips is not None, documents, smallest, needed, limit, used)
 
 
 def planned(suite: Suite, of_document: Mapping[str, float], limit: int | None = None) -> AtLoss:
@@ -165,7 +165,9 @@ def _smallest_limit(suite: Suite, detects: Callable[[int], bool]) -> int | None:
     return low
 
 
-def power_table(plans: Sequence[Plan], effect: float | None, alpha: float, power: float, notes: Sequence[str]) -> Table:
+def power_table(
+    plans: Sequence[SampleSizePlan], effect: float | None, alpha: float, power: float, notes: Sequence[str]
+) -> Table:
     """Return the plans as a table."""
     columns = [
         Column("Suite", "left"),

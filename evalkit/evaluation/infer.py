@@ -18,7 +18,7 @@ from evalkit.requirements import check_packages
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM
-    from evalkit.scoring.completion import Decoder
+    from evalkit.scoring.completion import Detokenizer
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
     from evalkit.evaluation.preflight_model import check_alone, check_texts
     from evalkit.models import vllm_engine
     from evalkit.models.load import load
-    from evalkit.scoring.completion import Decoder
+    from evalkit.scoring.completion import Detokenizer
     from evalkit.scoring.encode import encode_strings
 
     if config.engine == "vllm":
@@ -94,7 +94,7 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
     generated, times = _generate(lm, ids, prompt, output)
     since_first = times[-1] - times[1]
     answer = Answer(
-        text=Decoder(lm.tokenizer).completion(ids, generated),
+        text=Detokenizer(lm.tokenizer).completion(ids, generated),
         prompt_tokens=len(ids),
         tokens=len(generated),
         ended=generated[-1] in _end_ids(lm),
@@ -136,7 +136,7 @@ class _Writer:
         times: the clock in seconds, when the prompt was sent and at each token.
     """
 
-    def __init__(self, decoder: Decoder, prompt_ids: list[int], output: TextIO) -> None:
+    def __init__(self, decoder: Detokenizer, prompt_ids: list[int], output: TextIO) -> None:
         from evalkit.scoring.completion import Stream
 
         self._stream, self._output, self._written = Stream(decoder, prompt_ids), output, 0
@@ -166,13 +166,13 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
     Returns:
         The generated ids, and the clock (seconds) when the prompt was sent and when each of them was known.
     """
-    from evalkit.scoring.completion import Decoder
+    from evalkit.scoring.completion import Detokenizer
     from evalkit.scoring.generate_transformers import generate_row
     from evalkit.scoring.requests import GenerationRequest
     from evalkit.scoring.schedule import GenerationRow
 
     most = min(prompt.max_new_tokens, lm.max_length - len(ids))
-    writer = _Writer(Decoder(lm.tokenizer), ids, output)
+    writer = _Writer(Detokenizer(lm.tokenizer), ids, output)
     request = GenerationRequest(
         prompt.text,
         max_new_tokens=most,

@@ -33,7 +33,7 @@ _VISIBLE = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__self
 SINGLE_ITEMS = 16  # asked for one by one; then in growing numbers, to save time
 
 
-class Kind(type):
+class StandInType(type):
     """A class of stand-ins, for one class of the candidate: calls and attributes are asked of that."""
 
     _class: tuple[CandidateSession, int]
@@ -58,12 +58,12 @@ class Kind(type):
         return type.__instancecheck__(cls, value)
 
     def __subclasscheck__(cls, value: Any) -> bool:
-        if "_class" in cls.__dict__ and value is not cls and type(value) is Kind:
+        if "_class" in cls.__dict__ and value is not cls and type(value) is StandInType:
             cls._class[0].end_uncrossed("a class of the program's own: issubclass")
         return type.__subclasscheck__(cls, value)
 
 
-class Remote(metaclass=Kind):
+class Remote(metaclass=StandInType):
     """An object of the candidate. Each has a class of its own kind, with the methods that the object has."""
 
     __slots__ = ("__weakref__", "_handle", "_kind", "_more", "_numbers", "_session")
@@ -175,7 +175,7 @@ def cannot_pickle(value: Any) -> NoReturn:
 def handle_of(value: Any) -> int:
     """The handle of a stand-in or an instance of :class:`Derived`; -1 for anything else. Asks the candidate nothing."""
     kind = type(value)
-    if kind is Kind:
+    if kind is StandInType:
         return value._class[1] if "_class" in value.__dict__ else -1
     bases = kind.__mro__
     return int(object.__getattribute__(value, "_handle")) if Remote in bases or Derived in bases else -1
@@ -323,7 +323,7 @@ def remote_class(name: str, abilities: frozenset[str], session: CandidateSession
     methods: dict[str, Any] = {"__slots__": (), "__doc__": doc} | _methods(abilities)
     if "unhashable" in abilities:
         methods["__hash__"] = None
-    return Kind(name, (Remote,), methods | {"_class": (session, handle)})
+    return StandInType(name, (Remote,), methods | {"_class": (session, handle)})
 
 
 def stand_in(kind_here: Any, session: CandidateSession, handle: int, kind: str) -> Any:

@@ -33,7 +33,7 @@ _LONGEST_WAIT = 64
 """Tokens that may wait for a character to become complete; beyond, they are no text at all but a model's noise."""
 
 
-class Decoder:
+class Detokenizer:
     """A tokenizer's decoder, and its rule for completions.
 
     Args:
@@ -131,7 +131,7 @@ class Stream:
         prompt_ids: the prompt's tokens, as the model was given them.
     """
 
-    def __init__(self, decoder: Decoder, prompt_ids: Sequence[int]) -> None:
+    def __init__(self, decoder: Detokenizer, prompt_ids: Sequence[int]) -> None:
         self._decoder = decoder
         self._ids = decoder.end_of(prompt_ids)
         # Positions in `_ids` at which a window may begin: the text on either side is complete there.

@@ -24,7 +24,7 @@ from itertools import chain
 from typing import Any
 
 from evalkit.errors import DataError
-from evalkit.scoring.completion import Decoder
+from evalkit.scoring.completion import Detokenizer
 from evalkit.scoring.requests import TokenRequest
 
 _BATCH = 4096
@@ -180,7 +180,7 @@ def _encode_behind(tokenizer: Any, texts: Sequence[str]) -> list[tuple[int, ...]
     """Encode texts as the rest of a longer one: without the space that some tokenizers put before every text."""
     distinct = list(dict.fromkeys(texts))
     found: dict[str, tuple[int, ...]] = {}
-    decoder = Decoder(tokenizer)
+    decoder = Detokenizer(tokenizer)
     for anchor in _ANCHORS:
         missing = [text for text in distinct if text not in found]
         if not missing:

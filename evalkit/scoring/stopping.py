@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evalkit.scoring.completion import Decoder, Stream, first_stop
+from evalkit.scoring.completion import Detokenizer, Stream, first_stop
 
 
 class Stopping:
@@ -21,7 +21,7 @@ class Stopping:
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.decoder = Decoder(tokenizer)
+        self.decoder = Detokenizer(tokenizer)
         self.end_ids = end_ids(model, tokenizer)
         self._end_text = end_text(tokenizer)
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.paths import SAMPLES
-from evalkit.scoring.completion import Decoder, Stream, first_stop
+from evalkit.scoring.completion import Detokenizer, Stream, first_stop
 from evalkit.scoring.stopping import end_ids
 from tests.conftest import SHARED
 from tests.support.tokenizers import FAMILIES
@@ -54,7 +54,7 @@ def split(family: str, prompt: str, rest: str) -> tuple[list[int], list[int]] | 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_canonical_solutions_come_back_exactly(family: str) -> None:
     tokenizer = FAMILIES[family]()
-    decoder = Decoder(tokenizer)
+    decoder = Detokenizer(tokenizer)
     cases = [(solution, split(family, prompt, solution)) for prompt, solution in problems()]
     usable = [(solution, ids) for solution, ids in cases if ids is not None]
     assert len(usable) > 0.9 * len(cases)
@@ -87,7 +87,7 @@ def test_any_text_comes_back_where_the_tokenizer_is_lossless(family: str, prompt
     ids = split(family, prompt, rest)
     if ids is None:
         return
-    decoder = Decoder(tokenizer)
+    decoder = Detokenizer(tokenizer)
     assert decoder.completion(*ids) == rest
     stream = Stream(decoder, ids[0])
     for token in ids[1]:
@@ -134,8 +134,8 @@ def test_special_tokens_are_no_text_wherever_they_are(prompt: str, parts: list[s
     whole, head = (plain.decode(ids, skip_special_tokens=False) for ids in ([*before, *rest], before))
     if "\ufffd" in whole:  # half a character: what it changes before it is another test's
         return
-    assert Decoder(tokenizer).completion(before, new) == whole[len(head) :]
-    stream = Stream(Decoder(tokenizer), before)
+    assert Detokenizer(tokenizer).completion(before, new) == whole[len(head) :]
+    stream = Stream(Detokenizer(tokenizer), before)
     for token in new:
         stream.push(token)
     assert stream.text == whole[len(head) :]
@@ -148,12 +148,12 @@ def test_a_stop_string_that_tokens_cut_is_found_when_it_is_complete(family: str,
     text = f"    return x + 1\n    return x{stop}ining = 1\n"
     ids = split(family, "def f(x):\n", text)
     assert ids is not None
-    stream = Stream(Decoder(tokenizer), ids[0])
+    stream = Stream(Detokenizer(tokenizer), ids[0])
     found = next(count for count, token in enumerate(ids[1], 1) if stream.push(token, [stop]))
     assert stop in stream.text
     assert first_stop(stream.text, [stop]) == text.split(stop)[0]
     # One token fewer does not have it yet.
-    assert stop not in Decoder(tokenizer).completion(ids[0], ids[1][: found - 1])
+    assert stop not in Detokenizer(tokenizer).completion(ids[0], ids[1][: found - 1])
 
 
 @functools.cache
@@ -178,7 +178,7 @@ def test_stop_strings_are_found_where_the_whole_text_decoded_again_first_has_the
     stop = texts[-1][start : start + data.draw(st.integers(1, 12))]
     if not stop or "\ufffd" in stop:
         return
-    stream = Stream(Decoder(tokenizer), before)
+    stream = Stream(Detokenizer(tokenizer), before)
     found = next((count for count, token in enumerate(new, start=1) if stream.push(token, [stop])), None)
     assert found == next(count for count, text in enumerate(texts, start=1) if stop in text)
 
