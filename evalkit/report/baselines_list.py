@@ -98,6 +98,8 @@ def import_files(
                 continue
             folder = default_folder() if output is None else output
             is_folder = output is None or folder.is_dir() or (several and not is_file)
+            if not is_folder and not is_file:
+                raise ConfigError(f"--output {output}: no such folder; make it, or name a file that ends in .yaml")
             target = folder / f"{baseline.slug}.yaml" if is_folder else folder
             state = "wrote" if save_baseline(baseline, target, force=force) else "unchanged"
             numbers = sum(map(len, baseline.tasks.values()))

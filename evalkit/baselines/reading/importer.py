@@ -14,6 +14,7 @@ from evalkit.baselines.reading.names import is_number
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
 from evalkit.baselines.reading.text import read_lines
+from evalkit.baselines.reading.wording import is_model, same_model
 from evalkit.errors import ConfigError, DataError, did_you_mean
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, suite_of_task
@@ -77,6 +78,38 @@ def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[st
         return UNKNOWN, {}, doubts
     first = max(names, key=names.count)
     return first, {suite: protocol for suite, protocol in others.items() if protocol != first}, doubts
+
+
+def _given(protocol: str) -> tuple[str, list[Note]]:
+    """Return the protocol that a user gives, and a note if it may be misspelt."""
+    if re.fullmatch(r"[A-Za-z][\w.-]*(?:, (?:[0-9/]+-shot|limit [0-9.]+|chat template))*", protocol) is None:
+        raise ConfigError(f"--protocol: '{protocol}' is no protocol; write it as {NOUS_2023} or 'lm-eval-0.3, 5-shot'")
+    known = (NOUS_2023, "lm-eval-0.3", "lm-eval-0.4", "lighteval", "open-llm-leaderboard", UNKNOWN)
+    meant = "" if protocol.split(",")[0] in known else did_you_mean(protocol, known)
+    return protocol, [Note(0, f"--protocol {protocol} is none that is known{meant}")] if meant else []
+
+
+def _as_stated(model: ModelScores) -> tuple[ModelScores, list[Note]]:
+    """Return a model without the scores of which the file itself says that they are not of nous-2023, and notes."""
+    stated = {suite for suite, protocol in model.protocols.items() if protocol not in (UNKNOWN, NOUS_2023)}
+    notes, tables = [], []
+    for table in model.tables:
+        other = table.harness not in ("lm-eval-0.3", UNKNOWN) or table.limit is not None
+        out = [row for row in table.rows if other or row.shots]
+        tables.append(replace(table, rows=tuple(row for row in table.rows if row not in out)))
+        for row in out:
+            how = f"{row.shots}-shot" if row.shots else table.harness if table.limit is None else f"limit {table.limit}"
+            notes.append(
+                Note(row.line, f"{row.task} {row.metric}: {how} by the file itself, so not {NOUS_2023}; left out")
+            )
+    gone = [average for average in model.averages if average.suite in stated]
+    notes += [
+        Note(a.line, f"average of {a.suite}: {model.protocols[str(a.suite)]} by the file itself; left out")
+        for a in gone
+    ]
+    kept = tuple(average for average in model.averages if average not in gone)
+    left = replace(model, tables=tuple(table for table in tables if table.rows), averages=kept)
+    return left, notes
 
 
 def _missing(model: ModelScores) -> list[Note]:
@@ -143,6 +176,9 @@ def import_log(
     log = read_log(path)
     by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
     notes = [*log.notes, *more]
+    if protocol is not None:
+        protocol, more_said = _given(protocol)
+        notes += more_said
     if by_table:
         log = replace(log, models=tuple(by_table), notes=(*log.notes, *more))
         if name is not None and len(by_table) > 1:
@@ -179,7 +215,8 @@ def import_log(
     claims = Claims(log)
     more_notes: list[Note] = []
     unnamed = sum(model.name is None for model in log.models)
-    stem = _own_name(path, log)
+    stem, named = _own_name(path, log)
+    notes += named if unnamed else []
     for number, model in enumerate(log.models, start=1):
         own_name = stem if unnamed == 1 else f"{stem} {number}"
         if unnamed == 1 and number > 1:
@@ -200,6 +237,15 @@ def import_log(
         if protocol is not None:
             said, others, doubts = protocol, {}, []
             own = [*own, Note(0, f"its protocol is {protocol} by --protocol, not by what the file says")]
+            if protocol == NOUS_2023:
+                model, left_out = _as_stated(model)
+                own += left_out
+                more_notes += left_out
+                if not (model.tables or model.averages or model.humaneval):
+                    lines = ", ".join(str(note.line) for note in left_out)
+                    raise ConfigError(
+                        f"{path}: --protocol {protocol}: the file says otherwise of all scores (line {lines})"
+                    )
         more_notes += [note for note in doubts if note not in more_notes]
         baseline = _baseline(model, slug, title, source or path.name, retrieved, (said, others))
         kept = sorted([*own, *doubts], key=lambda note: note.line) + _missing(model)
@@ -208,11 +254,22 @@ def import_log(
     return Imported(tuple(baselines), tuple(sorted([*notes, *more_notes], key=lambda note: note.line)), log)
 
 
-def _own_name(path: Path, log: Log) -> str:
-    """Return the name of scores that nothing in a file names: the file's; of a README.md the title or the folder."""
-    if path.stem.lower() in ("readme", "model", "index"):
-        return title_of(log.lines) or path.resolve().parent.name
-    return path.name if is_number(path.stem) else path.stem
+def _own_name(path: Path, log: Log) -> tuple[str, list[Note]]:
+    """Return the name of scores that nothing above them names, and a note where the file is called otherwise.
+
+    It is the file's, or where that is another model's name, that of the title, of `model_name`, or of the only model in a
+    table of suites; a README.md is called after these, else after its folder.
+    """
+    stem = path.name if is_number(path.stem) else path.stem
+    rows = {
+        name.strip("*_` ") for c in log.comparisons if c.on_its_side and len(c.headings) == 1 for name in c.headings
+    }
+    own = title_of(log.lines) or (rows.pop() if len(rows) == 1 and is_model(min(rows)) else None)
+    if re.fullmatch(r"(?:readme|model(?:[_ -]?card)?|index)(?:[._ (-].{0,8})?", path.stem, re.IGNORECASE):
+        return own or path.resolve().parent.name, []
+    if own is None or same_model(own, stem) or not is_model(stem):
+        return stem, []
+    return own, [Note(0, f"called {own}, as its text says, not {stem} as the file's name")]
 
 
 def _holds_groups_only(model: ModelScores) -> bool:
