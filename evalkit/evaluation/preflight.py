@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from evalkit.answering import Answerer, Request, ScoreRequest
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
+from evalkit.generation_settings import max_tokens
 from evalkit.models.chat import check_chat_template
 from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
 from evalkit.options import settings_of
@@ -206,7 +207,7 @@ def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Requ
                 pairs.append((name, request.context, request.continuation))
             elif request.sample == 0:
                 shown = model.in_chat_template(request)
-                prompts.append((name, shown.prompt, int(shown.settings.get("max_gen_toks", model.max_gen_toks))))
+                prompts.append((name, shown.prompt, max_tokens(shown.settings, int(model.max_gen_toks))))
     return Requested(tuple(pairs), tuple(prompts))
 
 

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.answering import (
     Capabilities,
@@ -30,7 +29,8 @@ from evalkit.answering import (
 )
 from evalkit.config import ModelConfig
 from evalkit.errors import ModelError
-from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain
+from evalkit.generation_settings import MAX_TOKENS, max_tokens
+from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain, normalised
 from evalkit.options import settings_of
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
@@ -269,7 +269,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
 
     def _cut_prompts(self, shown: Sequence[TextRequest]) -> list[int]:
         """Return which have a beginning that has no place in the context beside the new tokens."""
-        room = [int(self.max_length) - int(r.settings.get("max_gen_toks", self.max_gen_toks)) for r in shown]
+        room = [int(self.max_length) - max_tokens(r.settings, int(self.max_gen_toks)) for r in shown]
         # A token stands for a byte at least: shorter texts need no look.
         near = [i for i, request in enumerate(shown) if len(request.prompt.encode()) > room[i] - 2]
         encoded = encode_strings(
@@ -314,7 +314,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         if self.engine is not None:
             unknown = next((r for r, ours in zip(requests, wanted, strict=True) if ours is None), None)
             if unknown is not None:
-                settings = ", ".join(sorted(unknown.settings.keys() - KNOWN_SETTINGS))
+                settings = ", ".join(sorted(unknown.settings.keys() - KNOWN_SETTINGS - set(MAX_TOKENS)))
                 raise ModelError(
                     f"--engine: {unknown.task} asks for {settings}, which only transformers' own loop does; leave "
                     "--engine out"
@@ -390,13 +390,14 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         )
         wishes = []
         for request in requests:
-            settings = normalize_gen_kwargs(dict(request.settings), int(self.max_gen_toks))
+            settings = normalised(request, int(self.max_gen_toks))
             until, count = settings.pop("until"), settings.pop("max_gen_toks")
-            if not settings.get("do_sample"):
+            # With a temperature of 0 lm-eval leaves do_sample as it is, and transformers refuses to draw.
+            if not settings.get("do_sample") or settings.get("temperature") == 0:
                 # Named, so that nothing is left open that transformers would fill in.
                 settings = {**settings, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
             else:
-                settings.setdefault("top_k", 0)
+                settings["top_k"] = max(0, settings.get("top_k") or 0)
                 if settings.get("temperature"):
                     settings["temperature"] = max(float(settings["temperature"]), LEAST_TEMPERATURE)
             ids = encoded[request.prompt] or (int(self.prefix_token_id),)

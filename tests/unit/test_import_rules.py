@@ -50,7 +50,7 @@ def importers(package: str) -> set[str]:
 # The package's files that any room may stand on, then the rooms in the data's order: CONTRIBUTING, "Where things are".
 GROUND = [
     *("__init__", "errors", "paths", "streams", "requirements", "language", "tables", "yaml_files"),
-    *("options", "suites", "task_files", "task_names", "config"),
+    *("generation_settings", "options", "suites", "task_files", "task_names", "config"),
 ]
 ROOMS = [
     *("stats", "records", "scoring", "data", "store", "sandbox", "answering", "models", "tasks"),
