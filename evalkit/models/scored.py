@@ -40,6 +40,7 @@ from evalkit.scoring.generate_transformers import LEAST_TEMPERATURE, Wish
 from evalkit.scoring.generate_transformers import generate as generate_by_transformers
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.parts import is_out_of_memory
+from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
 from evalkit.scoring.schedule import GenerationRow
@@ -104,6 +105,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         # Contexts that `apply_chat_template` has made already, by hash.
         self._rendered: set[int] = set()
         self._is_batch_auto = str(batch_size).startswith("auto")
+        # Whether generation orders the weights (`Work.prepacks`); None: as memory allows.
+        self._prepacks: bool | None = None
         # What generates instead of this model, by its name and version; set by who loads.
         self.engine: Engine | None = None
         self.engine_name: str | None = None
@@ -134,6 +137,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             rows=self.generation_rows,
             attention=str(getattr(self.scorer, "attention", "")),
             max_difference=choice.max_difference,
+            prepacks=bool(Prepacked(self.model)) if self.device.type == "cpu" else None,
         )
 
     @property
@@ -202,9 +206,18 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return Texts(texts, {"cut": cut, "reused": reused})
 
     def _keep_to(self, session: Session) -> None:
-        threads = session.threads
-        if threads is not None and self.device.type == "cpu" and threads != torch.get_num_threads():
+        if self.device.type != "cpu":
+            return
+        threads = torch.get_num_threads() if session.threads is None else session.threads
+        other_threads = threads != torch.get_num_threads()
+        if other_threads:
             torch.set_num_threads(threads)
+        prepacks = bool(Prepacked(self.model, wanted=self._prepacks))
+        other_weights = session.prepacks is not None and session.prepacks != prepacks
+        if other_weights:
+            self._prepacks = session.prepacks
+        if other_threads or other_weights:
+            self.__dict__.pop("_chosen_generator", None)  # what its probe found is of another way to multiply
 
     # --- lm-eval's model ---------------------------------------------------------------------------------------------
 
@@ -292,6 +305,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             self.tokenizer,
             max_length=int(self.max_length),
             add_special_tokens=bool(self.add_bos_token),
+            prepacks=self._prepacks,
         )
 
     @functools.cached_property
@@ -303,6 +317,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 self.tokenizer,
                 max_length=int(self.max_length),
                 add_special_tokens=bool(self.add_bos_token),
+                prepacks=self._prepacks,
             )
 
     def _streams(self, requests: Sequence[TextRequest], wanted: Sequence[GenerationRequest | None]) -> Streams | None:

@@ -167,10 +167,10 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
         for path in FILES
     }
     assert {path: names for path, names in modules.items() if names} == {
-        "lm_eval.py": {"lm_eval.__main__"},
+        "lm_eval.py": {"lm_eval.__main__", "lm_eval.config.task"},
         "models/__init__.py": {"lm_eval.models", "lm_eval.api"},
         "models/generation.py": {"lm_eval.models.utils"},
-        "models/scored.py": {"lm_eval.models.huggingface", "lm_eval.models.utils"},
+        "models/scored.py": {"lm_eval.models.huggingface"},
         "tasks/lm_eval_tasks.py": {
             "lm_eval.api.metrics",
             "lm_eval.api.registry",

@@ -86,6 +86,26 @@ def test_settings_of_transformers_loop_at_their_ends(settings: dict[str, Any], e
 
 
 @pytest.mark.slow
+def test_the_session_says_whether_weights_are_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evalkit.answering import Session
+    from evalkit.config import ModelConfig
+    from evalkit.models.load import load
+    from evalkit.scoring import prepacked
+
+    lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
+    if not lm.work().prepacks:
+        pytest.skip("this build of torch has no ordered weights")
+    request = TextRequest("t", 0, 0, "What is ", {"max_gen_toks": 2})
+    found = []
+    for memory, told in ((None, None), (0, True), (None, False), (None, True)):
+        monkeypatch.setattr(prepacked, "whole_bytes", (lambda: 0) if memory == 0 else (lambda: 1 << 40))
+        lm.texts([request], Session(prepacks=told))
+        assert lm.generator is not None
+        found.append(len(lm.generator.prepacked) > 0)
+    assert found == [True, True, False, True]
+
+
+@pytest.mark.slow
 def test_settings_that_transformers_refuses_together_are_one_line() -> None:
     from evalkit.answering import Session
     from evalkit.config import ModelConfig
