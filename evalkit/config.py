@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import field
 
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.generation_settings import refusing
 from evalkit.options import Option, Settings, between, build, flat, given, read_settings, table
 from evalkit.paths import is_folder, user_path
 from evalkit.suites import find_suite, find_task, load_suites
@@ -277,7 +278,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
         float,
         Option(
             "HumanEval: divide what the model gives tokens that are there already by this; 1 is none.",
-            refuse=between(0.01, 100.0, "between 0.01 and 100 (1 is none)"),
+            refuse=refusing("repetition_penalty"),
             moves_scores=True,
             in_requests=True,
             since=2,
@@ -394,7 +395,7 @@ class Prompt(Settings, frozen=True, kw_only=True):
         float,
         Option(
             "Divide what the model gives tokens that are there already by this; 1 is none.",
-            refuse=between(0.01, 100.0, "between 0.01 and 100 (1 is none)"),
+            refuse=refusing("repetition_penalty"),
         ),
     ] = 1.0
     seed: Annotated[int, Option("Seed of the draws.", refuse=_SEED)] = 1234

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import ConfigError, EvalkitError
+from evalkit.generation_settings import fault
 
 
 def main() -> int:
@@ -17,6 +18,8 @@ def main() -> int:
 
     import evalkit.models  # noqa: F401  # makes the model known
 
+    if "openmind" in sys.argv:
+        _check_settings_first()
     if "openmind" in sys.argv and not any(word.startswith("--device") for word in sys.argv):
         # lm-eval would say cuda:0, also where there is none.
         sys.argv += ["--device", "auto"]
@@ -26,6 +29,21 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     return 0
+
+
+def _check_settings_first() -> None:
+    """Judge ``generation_kwargs`` before lm-eval reads a task: it makes numbers of some texts, and fails on others."""
+    from lm_eval.config.task import TaskConfig
+
+    made = TaskConfig.__post_init__
+
+    def checked(self: TaskConfig) -> None:
+        found = None if self.generation_kwargs is None else fault(self.generation_kwargs)
+        if found is not None:
+            raise ConfigError(f"{self.task}: generation_kwargs: {found}")
+        made(self)
+
+    TaskConfig.__post_init__ = checked
 
 
 if __name__ == "__main__":

@@ -131,6 +131,8 @@ class Work:
         rows: of a generated batch.
         attention: which kind the scorer uses; part of the run's identity.
         max_difference: greatest difference of a probe of the scorer, in nats; None: not measured.
+        prepacks: whether generation on the CPU multiplies with ordered copies of the weights, which memory decides;
+            None: there is nothing to decide.
     """
 
     scorer: str
@@ -139,6 +141,7 @@ class Work:
     rows: int = 1
     attention: str = ""
     max_difference: float | None = None
+    prepacks: bool | None = None
 
 
 class ModelsIdentity(TypedDict):
@@ -266,6 +269,7 @@ class Session:
         seed: of sampled texts.
         threads: to compute with on the CPU; None: as many as there are now.
         rows: of a generated batch; None: the answerer's own.
+        prepacks: as in `Work`; None: the answerer's own.
         on_text: told of each finished text, once, as soon as it is there (also of those that were kept).
         call: what is asked in this call, which `scored` or `written` is then given; `asking` sets it.
     """
@@ -274,6 +278,7 @@ class Session:
     seed: int = 0
     threads: int | None = None
     rows: int | None = None
+    prepacks: bool | None = None
     on_text: Callable[[TextRequest, str], None] = _nobody
     call: Call | None = None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalkit.errors import ModelError
+from evalkit.generation_settings import max_tokens
 from evalkit.scoring.completion import first_stop
 
 # No token of a known vocabulary is longer; a text of more characters for each token asked for is not what was asked.
@@ -59,8 +60,8 @@ def text_as_asked(who: str, text: str | None, settings: Mapping[str, Any]) -> st
     """
     if text is None:
         return None
-    most = settings.get("max_gen_toks")
-    if isinstance(most, int) and len(text) > max(1, most) * LONGEST_TOKEN:
+    most = max_tokens(settings, 0)
+    if most and len(text) > most * LONGEST_TOKEN:
         raise ModelError(
             f"{who}: a text of {len(text):,} characters, where {most} tokens (max_gen_toks) are asked for; keep to that"
         )

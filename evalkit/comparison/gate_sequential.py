@@ -170,6 +170,15 @@ class SequentialGate:
         states = self._tasks.values()
         return sum(len(state.values) for state in states), sum(len(state.order.indices) for state in states)
 
+    def whole_suites(self) -> list[str]:
+        """Return the suites of which every document was scored, decided or not."""
+        states = {suite.name: [self._tasks[name] for name in self._names(suite)] for suite in self.suites}
+        return [
+            name
+            for name, of_suite in states.items()
+            if all(len(state.values) == len(state.order.indices) for state in of_suite)
+        ]
+
     def order_sha256(self) -> str:
         """Return a digest of the order of all documents, for the record."""
         order = {name: [int(s.recorded.doc_ids[i]) for i in s.order.indices] for name, s in self._tasks.items()}

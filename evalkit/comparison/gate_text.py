@@ -146,8 +146,12 @@ def notes(gate: Gate) -> list[str]:
     if gate.sequential is None or gate.verdict == "undecided":
         found += [remedy(item) for item in gate.judged if item.verdict == "undecided"]
     else:
+        whole = gate.sequential.get("whole_suites", ())
+        assert isinstance(whole, (list, tuple))
         found += [
             f"{item.asked.title}: not scored further, since the verdict is certain without it"
+            if item.asked.key not in whole
+            else f"{item.asked.title}: undecided though all of it was scored; the verdict is certain without it"
             for item in gate.judged
             if item.verdict == "undecided"
         ]

@@ -17,6 +17,7 @@ from evalkit.answering import Request, ScoreRequest, TextRequest
 from evalkit.evaluation.generation_time import measure_texts
 from evalkit.evaluation.preflight_requests import Requested, asked_of
 from evalkit.evaluation.progress import duration_text
+from evalkit.generation_settings import max_tokens
 from evalkit.models.generation import generation_requests
 from evalkit.scoring.generate import MAX_ROWS
 from evalkit.scoring.generate_choice import unsupported
@@ -196,7 +197,7 @@ def _part(requests: Sequence[TokenRequest], rng: random.Random, tokens: int) -> 
 
 def _generation(model: ScoredLM, requests: Sequence[TextRequest], seconds: list[float]) -> Iterator[str]:
     shown = [model.in_chat_template(request) for request in requests]
-    greatest = sum(int(request.settings.get("max_gen_toks", model.max_gen_toks)) for request in shown)
+    greatest = sum(max_tokens(request.settings, int(model.max_gen_toks)) for request in shown)
     texts = f"{len(shown):,} text{'s' if len(shown) != 1 else ''}"
     if model.engine_name is not None:
         yield f"- generation: {texts} of {greatest:,} tokens at most, by {model.engine_name}: no time was measured"

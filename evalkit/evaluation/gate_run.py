@@ -274,6 +274,7 @@ def _result(
         "documents": done,
         "of": whole,
         "tasks": list(names),
+        "whole_suites": gate.whole_suites(),
         "looks": [
             {
                 "suite": look.suite,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from evalkit.answering import Request, ScoreRequest
 from evalkit.errors import ConfigError, ModelError
 from evalkit.evaluation.preflight_model import check_texts, embedding_rows
+from evalkit.generation_settings import max_tokens
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import text_config
 from evalkit.scoring.rotary import rotary_length
@@ -82,7 +83,7 @@ def asked_of(model: ScoredLM, requests: Mapping[str, Sequence[Request]]) -> Requ
                 pairs.append((name, request.context, request.continuation))
             elif request.sample == 0:
                 shown = model.in_chat_template(request)
-                prompts.append((name, shown.prompt, int(shown.settings.get("max_gen_toks", model.max_gen_toks))))
+                prompts.append((name, shown.prompt, max_tokens(shown.settings, int(model.max_gen_toks))))
     return Requested(tuple(pairs), tuple(prompts))
 
 

@@ -139,7 +139,13 @@ def run(
         # 6. All requests of all tasks, through lm-eval; the ledger keeps each batch as it is finished.
         stack.enter_context(_explained_stop(opened.folder, ledger, say))
         work = opened.journal.header["work"]
-        session = Session(ledger, config.seed, threads=work["threads"], rows=work["generation_rows"])
+        session = Session(
+            ledger,
+            config.seed,
+            threads=work["threads"],
+            rows=work["generation_rows"],
+            prepacks=work.get("prepacks"),
+        )
         evaluated = tasks.evaluate(config, answerer, session, programs)
         opened.journal.sync()
         requests = RequestCounts(**{mark: evaluated.marks.counts.get(mark, 0) for mark in ("cut", "apart")})
@@ -284,8 +290,13 @@ def _open_run(
     signals: StopSignals,
     say: Say,
 ) -> tuple[runs.OpenRun, Ledger]:
-    # The last bits of a sum depend on the number of threads, and a text's on what shares its batch.
-    work = {"threads": ours.threads, "generation_rows": ours.rows, "scorer": _scorer(ours)}
+    # The last bits of a sum depend on the number of threads and on how weights lie, a text's on what shares its batch.
+    work = {
+        "threads": ours.threads,
+        "generation_rows": ours.rows,
+        "prepacks": ours.prepacks,
+        "scorer": _scorer(ours),
+    }
     opened = runs.open_run(parent, wanted, asked(config), work=work, fresh=config.fresh, resume=config.resume, say=say)
     try:
         ledger = Ledger(

@@ -15,6 +15,8 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.answering import TextRequest
+from evalkit.errors import ConfigError
+from evalkit.generation_settings import fault
 from evalkit.scoring.requests import GenerationRequest
 
 # Settings that change what greedy decoding gives, and the values that do not.
@@ -85,6 +87,18 @@ KNOWN_SETTINGS = frozenset(
 )
 
 
+def normalised(request: TextRequest, default_max_gen_toks: int) -> dict[str, Any]:
+    """Return a request's settings in lm-eval's one form (``until`` a list, ``max_gen_toks``, ``do_sample``).
+
+    Raises:
+        ConfigError: there is no such setting, or it cannot have this value.
+    """
+    found = fault(request.settings)
+    if found is not None:
+        raise ConfigError(f"{request.task}: generation_kwargs: {found}")
+    return dict(normalize_gen_kwargs(dict(request.settings), default_max_gen_toks))
+
+
 def generation_requests(
     requests: Sequence[TextRequest], seed: int, default_max_gen_toks: int
 ) -> list[GenerationRequest | None]:
@@ -96,6 +110,9 @@ def generation_requests(
         requests: as the model sees them.
         seed: of the sampled texts.
         default_max_gen_toks: where the settings name none.
+
+    Raises:
+        ConfigError: settings of one cannot be.
     """
     seen: dict[str, int] = {}
     translated: list[GenerationRequest | None] = []
@@ -103,7 +120,7 @@ def generation_requests(
         context, given = request.prompt, request.settings
         key = json.dumps([context, dict(given)], sort_keys=True, default=str)
         sample = seen[key] = seen.get(key, -1) + 1
-        settings = normalize_gen_kwargs(dict(given), default_max_gen_toks)
+        settings = normalised(request, default_max_gen_toks)
         if not settings.keys() <= KNOWN_SETTINGS:
             translated.append(None)
             continue

@@ -61,5 +61,8 @@ def load_to_score(config: ModelConfig, seed: int, say: Callable[[str], None]) ->
     answerer = answerer_of(config, say)
     torch.manual_seed(seed)
     described = description_of(answerer)
-    say(f"model on {described['device']}, {described['dtype']}; scorer: {work_of(answerer).scorer}")
+    work = work_of(answerer)
+    # The slower one, whose numbers are no worse; who wonders why a run is slow sees it here.
+    why = f" ({work.reason})" if work.scorer == "plain" else ""
+    say(f"model on {described['device']}, {described['dtype']}; scorer: {work.scorer}{why}")
     return answerer

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.answering import (
     Capabilities,
@@ -30,7 +29,8 @@ from evalkit.answering import (
 )
 from evalkit.config import ModelConfig
 from evalkit.errors import ModelError
-from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain
+from evalkit.generation_settings import MAX_TOKENS, max_tokens
+from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain, normalised
 from evalkit.options import settings_of
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
@@ -40,6 +40,7 @@ from evalkit.scoring.generate_transformers import LEAST_TEMPERATURE, Wish
 from evalkit.scoring.generate_transformers import generate as generate_by_transformers
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.parts import is_out_of_memory
+from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
 from evalkit.scoring.schedule import GenerationRow
@@ -104,6 +105,8 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         # Contexts that `apply_chat_template` has made already, by hash.
         self._rendered: set[int] = set()
         self._is_batch_auto = str(batch_size).startswith("auto")
+        # Whether generation orders the weights (`Work.prepacks`); None: as memory allows.
+        self._prepacks: bool | None = None
         # What generates instead of this model, by its name and version; set by who loads.
         self.engine: Engine | None = None
         self.engine_name: str | None = None
@@ -134,6 +137,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             rows=self.generation_rows,
             attention=str(getattr(self.scorer, "attention", "")),
             max_difference=choice.max_difference,
+            prepacks=bool(Prepacked(self.model)) if self.device.type == "cpu" else None,
         )
 
     @property
@@ -202,9 +206,18 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         return Texts(texts, {"cut": cut, "reused": reused})
 
     def _keep_to(self, session: Session) -> None:
-        threads = session.threads
-        if threads is not None and self.device.type == "cpu" and threads != torch.get_num_threads():
+        if self.device.type != "cpu":
+            return
+        threads = torch.get_num_threads() if session.threads is None else session.threads
+        other_threads = threads != torch.get_num_threads()
+        if other_threads:
             torch.set_num_threads(threads)
+        prepacks = bool(Prepacked(self.model, wanted=self._prepacks))
+        other_weights = session.prepacks is not None and session.prepacks != prepacks
+        if other_weights:
+            self._prepacks = session.prepacks
+        if other_threads or other_weights:
+            self.__dict__.pop("_chosen_generator", None)  # what its probe found is of another way to multiply
 
     # --- lm-eval's model ---------------------------------------------------------------------------------------------
 
@@ -269,7 +282,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
 
     def _cut_prompts(self, shown: Sequence[TextRequest]) -> list[int]:
         """Return which have a beginning that has no place in the context beside the new tokens."""
-        room = [int(self.max_length) - int(r.settings.get("max_gen_toks", self.max_gen_toks)) for r in shown]
+        room = [int(self.max_length) - max_tokens(r.settings, int(self.max_gen_toks)) for r in shown]
         # A token stands for a byte at least: shorter texts need no look.
         near = [i for i, request in enumerate(shown) if len(request.prompt.encode()) > room[i] - 2]
         encoded = encode_strings(
@@ -292,6 +305,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             self.tokenizer,
             max_length=int(self.max_length),
             add_special_tokens=bool(self.add_bos_token),
+            prepacks=self._prepacks,
         )
 
     @functools.cached_property
@@ -303,6 +317,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
                 self.tokenizer,
                 max_length=int(self.max_length),
                 add_special_tokens=bool(self.add_bos_token),
+                prepacks=self._prepacks,
             )
 
     def _streams(self, requests: Sequence[TextRequest], wanted: Sequence[GenerationRequest | None]) -> Streams | None:
@@ -314,7 +329,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         if self.engine is not None:
             unknown = next((r for r, ours in zip(requests, wanted, strict=True) if ours is None), None)
             if unknown is not None:
-                settings = ", ".join(sorted(unknown.settings.keys() - KNOWN_SETTINGS))
+                settings = ", ".join(sorted(unknown.settings.keys() - KNOWN_SETTINGS - set(MAX_TOKENS)))
                 raise ModelError(
                     f"--engine: {unknown.task} asks for {settings}, which only transformers' own loop does; leave "
                     "--engine out"
@@ -390,13 +405,14 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
         )
         wishes = []
         for request in requests:
-            settings = normalize_gen_kwargs(dict(request.settings), int(self.max_gen_toks))
+            settings = normalised(request, int(self.max_gen_toks))
             until, count = settings.pop("until"), settings.pop("max_gen_toks")
-            if not settings.get("do_sample"):
+            # With a temperature of 0 lm-eval leaves do_sample as it is, and transformers refuses to draw.
+            if not settings.get("do_sample") or settings.get("temperature") == 0:
                 # Named, so that nothing is left open that transformers would fill in.
                 settings = {**settings, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
             else:
-                settings.setdefault("top_k", 0)
+                settings["top_k"] = max(0, settings.get("top_k") or 0)
                 if settings.get("temperature"):
                     settings["temperature"] = max(float(settings["temperature"]), LEAST_TEMPERATURE)
             ids = encoded[request.prompt] or (int(self.prefix_token_id),)

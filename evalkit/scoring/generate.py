@@ -95,7 +95,9 @@ class Generator:
         add_special_tokens: bool | None = False,
         max_rows: int = MAX_ROWS,
         uses_slots: bool = True,
+        prepacks: bool | None = None,
     ) -> None:
+        self._prepacks = prepacks
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.runner = ModelRunner(model)
@@ -112,7 +114,7 @@ class Generator:
     @functools.cached_property
     def prepacked(self) -> Prepacked:
         """The weights as the processor wants them; made when they are first needed."""
-        return Prepacked(self.runner.model)
+        return Prepacked(self.runner.model, wanted=self._prepacks)
 
     def new_slots(self, rows: int, tokens: int) -> Slots:
         """Return slots for so many rows of so many tokens, prompt included."""

@@ -31,7 +31,12 @@ def unsupported(model: Any) -> str | None:
 
 
 def choose_generator(
-    model: Any, tokenizer: Any, *, max_length: int, add_special_tokens: bool | None = False
+    model: Any,
+    tokenizer: Any,
+    *,
+    max_length: int,
+    add_special_tokens: bool | None = False,
+    prepacks: bool | None = None,
 ) -> tuple[Generator | None, str]:
     """Return a generator for a loaded model, or None where transformers' own loop must be used, and the reason."""
     reason = unsupported(model)
@@ -40,7 +45,12 @@ def choose_generator(
     found = ""
     for uses_slots in (True, False):
         generator = Generator(
-            model, tokenizer, max_length=max_length, add_special_tokens=add_special_tokens, uses_slots=uses_slots
+            model,
+            tokenizer,
+            max_length=max_length,
+            add_special_tokens=add_special_tokens,
+            uses_slots=uses_slots,
+            prepacks=prepacks,
         )
         if uses_slots != generator.uses_slots:
             continue

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from evalkit.errors import ConfigError, first_line
 from evalkit.scoring.memory import model_device
 from evalkit.scoring.parts import Budget, halved, in_parts
 from evalkit.scoring.rotary import Rotary
@@ -183,6 +184,10 @@ def _batch(
             stopping_criteria=StoppingCriteriaList([] if has_beams else [_Ends(watches)]),
             **first.settings,
         )
+    except ValueError as error:
+        # Settings that each may be so, but not together, or not of this model.
+        said = ", ".join(f"{key}: {value}" for key, value in first.settings.items() if value is not None)
+        raise ConfigError(f"generation_kwargs ({said}): transformers refuses: {first_line(error)}") from error
     except RuntimeError as error:
         if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN
             raise

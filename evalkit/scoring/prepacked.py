@@ -23,8 +23,8 @@ from evalkit.scoring.host_memory import whole_bytes
 from evalkit.scoring.memory import model_device
 
 MEMORY_SHARE = 0.25
-"""Greatest share of the machine's memory that the copies may take. Of all memory, not of what is free: a run that is
-resumed must compute as it did before."""
+"""Greatest share of the machine's memory that the copies may take. Of all memory, not of what is free, which
+changes by the hour; a run that is resumed under another limit is told what was decided (``Work.prepacks``)."""
 
 
 class Prepacked:
@@ -32,9 +32,10 @@ class Prepacked:
 
     Args:
         model: the model; it is as it was outside of `used`.
+        wanted: what was decided before, whatever the memory is now; None: as memory allows.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, wanted: bool | None = None) -> None:
         layers = [
             module
             for module in model.modules()
@@ -45,7 +46,7 @@ class Prepacked:
             and module.weight.dtype == torch.float32
         ]
         sizes = {id(layer.weight): layer.weight.numel() * layer.weight.element_size() for layer in layers}
-        fits = sum(sizes.values()) <= MEMORY_SHARE * (whole_bytes() or 0)
+        fits = sum(sizes.values()) <= MEMORY_SHARE * (whole_bytes() or 0) if wanted is None else wanted
         is_here = model_device(model).type == "cpu" and _has_products()
         self._layers: list[Any] = layers if fits and is_here else []
 

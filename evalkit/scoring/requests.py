@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from evalkit.errors import ConfigError
+from evalkit.generation_settings import fault
 
 Score = tuple[float, bool]
 """Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""
@@ -56,10 +56,8 @@ class GenerationRequest:
     sample: int = 0
 
     def __post_init__(self) -> None:
-        # Whatever asks (options, task files, notebooks) comes through here; NaN fails each comparison.
-        if not 0 <= self.temperature < math.inf:
-            raise ConfigError(f"temperature: {self.temperature} is not 0 (greedy) or a finite number above")
-        if not 0 <= self.top_p <= 1:
-            raise ConfigError(f"top_p: {self.top_p} is not a probability (1: draw among all)")
-        if not 0.01 <= self.repetition_penalty <= 100:
-            raise ConfigError(f"repetition_penalty: {self.repetition_penalty} is not between 0.01 and 100 (1 is none)")
+        # Whatever asks (options, task files, notebooks) comes through here.
+        names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty")
+        found = fault({name: getattr(self, name) for name in names})
+        if found is not None:
+            raise ConfigError(found)

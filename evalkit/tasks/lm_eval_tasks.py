@@ -48,6 +48,7 @@ from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
 from evalkit.errors import ConfigError, EvalkitError
+from evalkit.generation_settings import MAX_TOKENS, max_tokens
 from evalkit.paths import configs_dir
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
@@ -494,5 +495,6 @@ def _shorten(instances: Sequence[Any], max_new_tokens: int) -> None:
     for instance in instances:
         if instance.request_type == "generate_until":
             context, settings = instance.arguments
-            shortest = min(int(settings.get("max_gen_toks", max_new_tokens)), max_new_tokens)
-            instance.arguments = (context, {**settings, "max_gen_toks": shortest})
+            shortest = min(max_tokens(settings, max_new_tokens), max_new_tokens)
+            others = {key: value for key, value in settings.items() if key not in MAX_TOKENS}
+            instance.arguments = (context, {**others, "max_gen_toks": shortest})

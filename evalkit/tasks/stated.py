@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evalkit.errors import ConfigError, did_you_mean
+from evalkit.generation_settings import fault
 from evalkit.suites import find_task, suite_fault
 from evalkit.yaml_files import shown
 
@@ -53,8 +54,8 @@ def check_written(where: str, written: Mapping[str, Any], registered: Mapping[st
         registered: by metric of lm-eval's own whether more is better; None: not said.
 
     Raises:
-        ConfigError: examples are asked for, ``metric_list`` is no list of metrics, or one that lm-eval does not know
-            is left to its defaults.
+        ConfigError: examples are asked for, a setting of ``generation_kwargs`` cannot be, ``metric_list`` is no list of
+            metrics, or one that lm-eval does not know is left to its defaults.
     """
     shots = written.get("num_fewshot")
     if shots is not None and (shots != 0 or isinstance(shots, bool)):
@@ -65,6 +66,9 @@ def check_written(where: str, written: Mapping[str, Any], registered: Mapping[st
     for key, (is_such, remedy) in _NOT_HERE.items():
         if is_such(written.get(key)):
             raise ConfigError(f"{where}: {key}: {shown(written.get(key))}, but {remedy}")
+    settings = written.get("generation_kwargs")
+    if settings is not None and (wrong := fault(settings)) is not None:
+        raise ConfigError(f"{where}: generation_kwargs: {wrong}")
     entries = written.get("metric_list")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{where}: metric_list: expected a list of metrics, found {shown(entries)}")

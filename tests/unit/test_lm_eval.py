@@ -89,6 +89,23 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.slow
+def test_settings_that_lm_eval_itself_fails_on_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lm_eval.config.task import TaskConfig
+
+    text = TASK.replace("multiple_choice", "generate_until").replace("acc_norm", "exact_match")
+    (tmp_path / "mini.yaml").write_text(text + "generation_kwargs: {max_gen_toks: 6, temperature: hot}\n")
+    (tmp_path / "documents.py").write_text(DOCUMENTS)
+    monkeypatch.setattr(TaskConfig, "__post_init__", TaskConfig.__post_init__)  # put back afterwards
+    arguments = "run --model openmind --model_args pretrained=tiny --tasks mini --device cpu --include_path"
+    monkeypatch.setattr("sys.argv", ["lm_eval", *arguments.split(), str(tmp_path)])
+    assert command.main() == 2
+    said = "error: mini: generation_kwargs: temperature: 'hot' is not 0 (greedy) or a finite number above"
+    assert capsys.readouterr().err.splitlines()[-1] == said
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "fence"), [("humaneval", ""), ("humaneval_chat", "```")])
 def test_programs_are_judged_under_lm_evals_own_evaluation(task: str, fence: str) -> None:
     """The task's filter brings a checker of its own: canonical solutions pass, others do not."""

@@ -192,6 +192,32 @@ def test_what_was_not_looked_at_is_not_said_to_be_the_same() -> None:
     assert f"{said} looked at: TruthfulQA ({done:,})" in notes(found)
 
 
+def test_what_is_said_of_an_undecided_suite_beside_one_that_is_worse() -> None:
+    """A suite of few documents is whole at its first look: then it is not true that it was scored no further."""
+    from evalkit.comparison.gate_text import gate_markdown
+
+    bad = {"truthfulqa_mc": [0.0] * 400}
+    for documents, said in (
+        (12, "undecided though all of it was scored; the verdict is certain without it"),
+        (2000, "not scored further, since the verdict is certain without it"),
+    ):
+        values = [float(i % 2) for i in range(documents)]
+        other = [value if i % 3 else 1 - value for i, value in enumerate(values)]
+        baseline = {
+            "truthfulqa_mc": recorded("truthfulqa_mc", [1.0] * 400),
+            "bigbench_snarks": recorded("bigbench_snarks", values),
+        }
+        played = play(baseline, {**bad, "bigbench_snarks": other}, [TRUTHFULQA, find_suite("bigbench")])
+        assert {item.asked.key: item.verdict for item in played.result()} == {
+            "truthfulqa": "worse",
+            "bigbench": "undecided",
+        }
+        assert ("bigbench" in played.whole_suites()) == (documents == 12)
+        details = {"summary": "sequential", "whole_suites": played.whole_suites()}
+        found = Gate("a", "b", True, 2.0, 0.05, played.result(), sequential=details)
+        assert f": {said}\n" in gate_markdown(found)
+
+
 def errors(documents: int, gain: float, loss: float, verdict: str, repetitions: int) -> tuple[float, float]:
     """How often a gate of 2 points ends with a verdict, and the share of documents that it needed."""
     hits, scored = 0, 0

@@ -193,3 +193,15 @@ def test_samples_of_a_model_without_numbers_are_marked(tmp_path: Path) -> None:
     assert result.exit_code == 3, result.output
     assert "warning: the model computes NaN instead of numbers" in result.stderr
     assert "2 of 2 failed" in result.stdout
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-38])
+def test_transformers_loop_draws_the_greatest_where_a_temperature_is_too_small_to_divide_by(
+    temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.models.scored import ScoredLM
+
+    greedy = ask()[1]
+    monkeypatch.setattr(ScoredLM, "generator", None)
+    assert ask()[1] == greedy
+    assert ask(temperature=temperature)[1] == greedy

@@ -36,13 +36,88 @@ def test_settings_mean_what_they_mean_to_transformers(
     assert (found.until, found.max_new_tokens, found.seed) == (("x",), 16, 7 if expected[0] else 0)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -0.5}, {"temperature": 1, "top_p": 2}, {"repetition_penalty": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -0.5},
+        {"temperature": 1, "top_p": 2},
+        {"repetition_penalty": 0},
+        {"do_sample": True, "top_k": "abc"},
+        {"num_beams": 2, "top_p": 7},
+        {"num_beams": 0},
+        {"foo": 3},
+        {"max_gen_toks": -3},
+    ],
+)
 def test_settings_of_a_task_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     from evalkit.errors import ConfigError
     from evalkit.models.generation import generation_requests
 
-    with pytest.raises(ConfigError, match=f"^{list(wrong)[-1]}: "):
+    with pytest.raises(ConfigError, match=f"^t: generation_kwargs: {list(wrong)[-1]}: "):
         generation_requests([TextRequest("t", 0, 0, "p", {"until": ["x"], **wrong})], 7, 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"num_beams": 2}, None),
+        ({"num_beams": 2, "do_sample": True, "temperature": 0.0, "top_k": None}, {"num_beams": 2}),  # nothing to draw
+        ({"do_sample": True, "temperature": 1e-40, "top_k": -1, "min_p": 0.0}, {}),  # as greedy as no temperature
+        ({"no_repeat_ngram_size": 2, "temperature": 1e-320}, {"no_repeat_ngram_size": 2}),
+    ],
+)
+def test_settings_of_transformers_loop_at_their_ends(settings: dict[str, Any], expected: dict[str, Any] | None) -> None:
+    """A temperature below what float32 can divide by draws what is greatest there, too, and never NaN."""
+    from evalkit.answering import Session
+    from evalkit.config import ModelConfig
+    from evalkit.models.load import load
+
+    lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
+
+    def text(asked: dict[str, Any]) -> str | None:
+        (found,) = lm.texts([TextRequest("t", 0, 0, "What is ", {"max_gen_toks": 6, **asked})], Session()).answers
+        return found
+
+    found = text(settings)
+    assert found
+    if expected is not None:
+        assert found == text({"do_sample": False, **expected})
+
+
+@pytest.mark.slow
+def test_the_session_says_whether_weights_are_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evalkit.answering import Session
+    from evalkit.config import ModelConfig
+    from evalkit.models.load import load
+    from evalkit.scoring import prepacked
+
+    lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
+    if not lm.work().prepacks:
+        pytest.skip("this build of torch has no ordered weights")
+    request = TextRequest("t", 0, 0, "What is ", {"max_gen_toks": 2})
+    found = []
+    for memory, told in ((None, None), (0, True), (None, False), (None, True)):
+        monkeypatch.setattr(prepacked, "whole_bytes", (lambda: 0) if memory == 0 else (lambda: 1 << 40))
+        lm.texts([request], Session(prepacks=told))
+        assert lm.generator is not None
+        found.append(len(lm.generator.prepacked) > 0)
+    assert found == [True, True, False, True]
+
+
+@pytest.mark.slow
+def test_settings_that_transformers_refuses_together_are_one_line() -> None:
+    from evalkit.answering import Session
+    from evalkit.config import ModelConfig
+    from evalkit.errors import ConfigError
+    from evalkit.models.load import load
+
+    lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
+    # More ids than there are tokens: only transformers knows.
+    wrong = {"max_gen_toks": 2, "bad_words_ids": [[10**9]]}
+    with pytest.raises(ConfigError, match=r"^generation_kwargs \(.*bad_words_ids.*\): transformers refuses: ") as error:
+        lm.texts([TextRequest("t", 0, 0, "What", wrong)], Session())
+    assert "\n" not in str(error.value)
 
 
 def test_other_settings_are_left_to_transformers_loop() -> None:

@@ -119,6 +119,12 @@ def test_no_more_memory_than_a_share_is_taken_for_ordered_weights(
     size = sum(weight.numel() * 4 for weight in weights.values())
     monkeypatch.setattr(prepacked, "whole_bytes", lambda: 4 * size - 4)
     assert not prepacked.Prepacked(mistral)
+    # What was decided before holds, whatever the memory is now.
+    monkeypatch.setattr(prepacked, "whole_bytes", lambda: 0)
+    packed = len(prepacked.Prepacked(mistral, wanted=True))
+    monkeypatch.setattr(prepacked, "whole_bytes", lambda: 100 * size)
+    assert packed == len(prepacked.Prepacked(mistral))
+    assert not prepacked.Prepacked(mistral, wanted=False)
     # Layers whose forward is another's are left alone.
     monkeypatch.setattr(prepacked, "whole_bytes", lambda: 100 * size)
     model = copy.deepcopy(mistral)

@@ -221,6 +221,21 @@ MEAN = "errors, averages and comparisons are of means of which more is better; m
             "num_fewshot: '2', but documents are asked",
         ),
         ("include: ../_template", "include: ../_template\nnum_fewshot: true", "num_fewshot: true, but documents are"),
+        *(
+            (
+                "include: ../_template",
+                f"include: ../_template\ngeneration_kwargs: {written}",
+                f"generation_kwargs: {said}",
+            )
+            for written, said in (
+                ("{top_k: abc}", "top_k: 'abc' is not a number of tokens, or 0 for all"),
+                ("{max_gen_toks: 0}", "max_gen_toks: 0 is not a number of tokens (1 or more)"),
+                ("{do_sample: 'false'}", "do_sample: 'false' is not true or false"),
+                ("{temperature: hot}", "temperature: 'hot' is not 0 (greedy) or a finite number above"),
+                ("{max_gen_tok: 3}", "max_gen_tok: 3, but there is no such setting; did you mean 'max_gen_toks'?"),
+                ("greedy", "expected settings of a text, such as"),
+            )
+        ),
         ("metric: acc,", "metrik: acc,", "metric_list: item 1: expected 'metric: <its name>', found {'metrik': 'acc'"),
         ("metric: acc,", "metric: 3,", "metric_list: item 1: expected 'metric: <its name>', found {'metric': 3"),
     ],
