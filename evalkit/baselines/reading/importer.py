@@ -257,8 +257,8 @@ def import_log(
 def _own_name(path: Path, log: Log) -> tuple[str, list[Note]]:
     """Return the name of scores that nothing above them names, and a note where the file is called otherwise.
 
-    It is the file's, or where that is another model's name, that of the title, of `model_name`, or of the only model in a
-    table of suites; a README.md is called after these, else after its folder.
+    It is the file's, or where that is another model's name, that of the title, of `model_name`, or of the only model in
+    a table of suites; a README.md is called after these, else after its folder.
     """
     stem = path.name if is_number(path.stem) else path.stem
     rows = {
