@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
+from evalkit.baselines.reading.front_matter import named_in_front
 from evalkit.baselines.reading.grammar import title_of
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
@@ -265,7 +266,7 @@ def _own_name(path: Path, log: Log) -> tuple[str, list[Note]]:
     own = title_of(log.lines) or (rows.pop() if len(rows) == 1 and is_model(min(rows)) else None)
     if re.fullmatch(r"(?:readme|model(?:[_ -]?card)?|index)(?:[._ (-].{0,8})?", path.stem, re.IGNORECASE):
         return own or path.resolve().parent.name, []
-    if own is None or same_model(own, stem) or not is_model(stem):
+    if own is None or same_model(own, stem) or not (is_model(stem) or own == named_in_front(list(log.lines))):
         return stem, []
     return own, [Note(0, f"called {own}, as its text says, not {stem} as the file's name")]
 

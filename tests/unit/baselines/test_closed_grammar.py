@@ -161,6 +161,7 @@ def test_the_text_says_the_name_where_the_file_is_called_after_another_model() -
     (found,) = models(f"# Bar-13B\n\n### TruthfulQA\n{HEAD}{BODY}")
     assert found.name == "Bar-13B"
     assert any("not Foo-7B as the file's name" in note for note in found.notes)
+    assert models(f"---\nmodel_name: 'Qux-7B'\n---\n### TruthfulQA\n{HEAD}{BODY}", "scores.md")[0].name == "Qux-7B"
     assert models(f"# Foo-7B\n\n### TruthfulQA\n{HEAD}{BODY}", "README_CN.md")[0].name == "Foo-7B"
 
 
