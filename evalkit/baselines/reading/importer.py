@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
+from evalkit.baselines.reading.front_matter import named_in_front
 from evalkit.baselines.reading.grammar import title_of
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
@@ -80,13 +81,13 @@ def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[st
     return first, {suite: protocol for suite, protocol in others.items() if protocol != first}, doubts
 
 
-def _given(protocol: str) -> tuple[str, list[Note]]:
-    """Return the protocol that a user gives, and a note if it may be misspelt."""
+def _given(protocol: str) -> list[Note]:
+    """Return a note about a protocol that a user gives, if it may be misspelt."""
     if re.fullmatch(r"[A-Za-z][\w.-]*(?:, (?:[0-9/]+-shot|limit [0-9.]+|chat template))*", protocol) is None:
         raise ConfigError(f"--protocol: '{protocol}' is no protocol; write it as {NOUS_2023} or 'lm-eval-0.3, 5-shot'")
     known = (NOUS_2023, "lm-eval-0.3", "lm-eval-0.4", "lighteval", "open-llm-leaderboard", UNKNOWN)
     meant = "" if protocol.split(",")[0] in known else did_you_mean(protocol, known)
-    return protocol, [Note(0, f"--protocol {protocol} is none that is known{meant}")] if meant else []
+    return [Note(0, f"--protocol {protocol} is none that is known{meant}")] if meant else []
 
 
 def _as_stated(model: ModelScores) -> tuple[ModelScores, list[Note]]:
@@ -173,12 +174,10 @@ def import_log(
         DataError: the file cannot be read or has no scores.
         ConfigError: a name is given for a file of several models.
     """
+    given = _given(protocol) if protocol is not None else []
     log = read_log(path)
     by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
     notes = [*log.notes, *more]
-    if protocol is not None:
-        protocol, more_said = _given(protocol)
-        notes += more_said
     if by_table:
         log = replace(log, models=tuple(by_table), notes=(*log.notes, *more))
         if name is not None and len(by_table) > 1:
@@ -197,7 +196,7 @@ def import_log(
         )
     if name is not None and len(log.models) > 1:
         raise ConfigError(f"{path}: holds {len(log.models)} models; --name fits one only, leave it out")
-    notes = list(log.notes)
+    notes = [*log.notes, *given]
     notes += (
         []
         if by_table
@@ -267,7 +266,7 @@ def _own_name(path: Path, log: Log) -> tuple[str, list[Note]]:
     own = title_of(log.lines) or (rows.pop() if len(rows) == 1 and is_model(min(rows)) else None)
     if re.fullmatch(r"(?:readme|model(?:[_ -]?card)?|index)(?:[._ (-].{0,8})?", path.stem, re.IGNORECASE):
         return own or path.resolve().parent.name, []
-    if own is None or same_model(own, stem) or not is_model(stem):
+    if own is None or same_model(own, stem) or not (is_model(stem) or own == named_in_front(list(log.lines))):
         return stem, []
     return own, [Note(0, f"called {own}, as its text says, not {stem} as the file's name")]
 

@@ -30,6 +30,7 @@ from evalkit.baselines.reading.wording import (
 )
 
 _FENCE = re.compile(r"`{3,}(?:\w{0,9})?|~{3,}")
+_CHANGE = re.compile(r"changes?|[δ∆]|变化", re.IGNORECASE)
 _SET_DOWN = re.compile(r"none|yaml|", re.IGNORECASE)
 """What the 0.4 line of the harness prints as a filter and a version."""
 
@@ -50,6 +51,9 @@ def _of_block(block: list[tuple[int, Line]]) -> Iterator[tuple[int, str]]:
     table: _Table = _Table(None, ())
     for place, (number, line) in enumerate(block):
         pieces = _pieces(line)
+        if is_rule(line.cells) and (beside := next((p for p in pieces if p.strip() and not is_rule((p,))), None)):
+            yield number, f"{beside} (in a table)"
+            continue
         if is_rule(tuple(piece for piece in pieces if piece.strip())):
             continue
         columns = columns_of(split_heading(line)[0])
@@ -59,7 +63,10 @@ def _of_block(block: list[tuple[int, Line]]) -> Iterator[tuple[int, str]]:
         odd: str | None
         if columns is not None:
             table = _Table(columns, pieces)
+            runs = split_heading(line)[1].cells
+            numbers = [p for p in pieces if NUMBER.fullmatch(plain_cell(p)) and not runs]
             odd = next((p for p in pieces if not _is_of_tasks(p, heading=True)), None) or _twice(pieces)
+            odd = odd or next(iter(numbers), None)
         elif heads and len([p for p in pieces if p.strip()]) > 1:
             table = _Table(None, pieces)
             odd = table.odd_heading() or _twice(pieces)
@@ -71,19 +78,15 @@ def _of_block(block: list[tuple[int, Line]]) -> Iterator[tuple[int, str]]:
 
 def _pieces(line: Line) -> tuple[str, ...]:
     """Return all that stands on a line with bars: cells, and what is before and behind them but for fences, labels."""
-    around = (_FENCE.sub("", line.before), _FENCE.sub("", line.after))
-    before, after = (
-        ""
-        if said
-        and line.cells
-        and (is_average(said) or is_label(said))
-        and not is_task(said)
-        and not is_heading(said)
-        and not is_suite(said)
-        else said
-        for said in around
-    )
+    around = (_FENCE.sub("", line.before).strip(), _FENCE.sub("", line.after).strip())
+    before, after = ("" if line.cells and _is_label_beside(said) else said for said in around)
     return (*([before] if before.strip() else []), *line.cells, *([after] if after.strip() else []))
+
+
+def _is_label_beside(said: str) -> bool:
+    """Tell whether what stands at a row's end is a line of its own that was glued to it: a label, or an average."""
+    known = is_average(said) or (is_label(said) and re.search(r"\w", said) is not None)
+    return known and not (is_task(said) or is_heading(said) or is_suite(said))
 
 
 def _is_name(plain: str) -> bool:
@@ -207,7 +210,12 @@ class _Table:
                     if self._by_rows
                     else (is_suite_with_shots(plain) or is_task(plain) or is_average_name(plain))
                 )
-                fits = fits or is_sign(plain) or (not self._by_rows and (is_fact(plain) or is_label(plain)))
+                fits = (
+                    fits
+                    or is_sign(plain)
+                    or _CHANGE.fullmatch(plain) is not None
+                    or (not self._by_rows and (is_fact(plain) or is_label(plain)))
+                )
             elif not heading.strip():
                 fits = is_sign(plain)
             elif is_fact(heading) or (not self._by_rows and is_fact(plain_cell(pieces[0]))):
