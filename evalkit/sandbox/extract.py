@@ -43,8 +43,9 @@ from evalkit.sandbox.wire import NOT_JUDGED
 NO_CODE = "no code found in the answer"
 LATER = "no code found in the answer before another speaker's turn"
 NO_ANSWER = "no answer behind the thought"
+ANOTHER = "behind the end of the answer's turn stands another version of what was asked for; it was not read"
 NOTHING = "the answer's code neither defines what was asked for nor returns anything; it was taken for the body"
-REMARKS = (LATER, NO_CODE, NO_ANSWER, BROKEN, SEVERAL, CUT, WORDS, NOTHING)
+REMARKS = (LATER, NO_CODE, NO_ANSWER, BROKEN, SEVERAL, ANOTHER, CUT, WORDS, NOTHING)
 """What may be said of an answer, whether its program passes or fails; one of them is said of it."""
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
@@ -85,9 +86,26 @@ def take_code(problem: Problem, answer: str) -> Taken:
 
     Each piece is joined to the prompt as what it is: definitions of their own, methods of the prompt's class, a body.
     """
-    text = first_turn(re.sub(r"\r\n?", "\n", answer), problem.prompt)
+    whole = re.sub(r"\r\n?", "\n", answer)
+    text = first_turn(whole, problem.prompt)
     if text is None:
         return Taken(answer, NO_ANSWER)
+    taken = _of_turn(problem, answer, text)
+    behind = whole.partition(text)[2] if text else ""
+    if taken.remark in ("", WORDS) and _is_another_in(behind, problem, taken.completion):
+        return replace(taken, remark=ANOTHER)
+    return taken
+
+
+def _is_another_in(behind: str, problem: Problem, completion: str) -> bool:
+    """Return whether what is not read defines what is asked for, too, and otherwise."""
+    if not behind or completion.strip() in behind:
+        return False
+    names = "|".join(re.findall(r"[^\W\d]\w*", problem.entry_point)) or "(?!)"
+    return re.search(rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(?:{names})\b", behind, re.MULTILINE) is not None
+
+
+def _of_turn(problem: Problem, answer: str, text: str) -> Taken:
     fenced = [block for block in islice(blocks(text), _MOST_BLOCKS) if block.code(text).strip()]
     unfenced = without_words(problem, outside(text, fenced))
     words = words_in(problem, outside(text, fenced))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.sandbox import Problem
-from evalkit.sandbox.extract import LATER, NO_ANSWER, Taken, extract, take_code
+from evalkit.sandbox.extract import ANOTHER, LATER, NO_ANSWER, Taken, extract, take_code
 from evalkit.sandbox.raw import BROKEN, CUT, SEVERAL, WORDS
 from tests.unit.sandbox.test_answers import fenced
 
@@ -667,3 +667,16 @@ def test_what_was_thought_is_no_answer(name: str) -> None:
     taken = take_code(problem, f"{thought}```python\ndef add(a, b):\n    return a + b\n```\n")
     assert "a + b" in taken.completion
     assert "a - b" not in taken.completion
+
+
+@pytest.mark.parametrize("take", [take_code, extract])
+@pytest.mark.parametrize("mark", ["<SPECIAL_12>", "<|im_end|>\n<|im_start|>user\nAgain.<|im_end|>\n", "User: Again.\n"])
+def test_another_version_behind_the_turn_is_not_read_and_it_is_said(
+    mark: str, take: Callable[[Problem, str], Taken]
+) -> None:
+    task = TASKS[0]
+    for first, second in ((task.wrong, task.whole), (task.whole, task.wrong)):
+        taken = take(task.problem, f"{fenced(first)}\n{mark}\n{fenced(second)}")
+        assert task.passes(taken.completion) == (first == task.whole)
+        assert taken.remark == ANOTHER
+    assert take(task.problem, f"{fenced(task.whole)}\n{mark}\n{fenced(task.whole)}").remark == ""
