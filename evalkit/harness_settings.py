@@ -34,6 +34,13 @@ _MODEL_ARGUMENTS = {
     "max_batch_size": _BATCH,
     "max_length": r"none|[0-9]{4,6}",
 }
+# How weights were made smaller or stored, what was put on them: names of other models than without it.
+_OTHER_WEIGHTS = re.compile(
+    r"gptq\w*|gguf|ggml|awq|exl[0-9]|exllama\w*|hqq|aqlm|quip|eetq|nf[0-9]+|fp[0-9]+\w*|mxfp\w*|nvfp\w*|mxint\w*|bf16|float[0-9]+|int[0-9]+"
+    r"|i?q[0-9]\w*|w[0-9]+[ag][0-9]+\w*|w[248]|[0-9.]*bpw\w*|[0-9.]+bits?|bits?|bnb|bitsandbytes|rtn|auto-?round|marlin\w*|quant\w*"
+    r"|smoothquant|squeezellm|mlx|onnx|openvino|trt|sym|asym|g(?:32|64|128)|sparse\w*|pruned?\w*|adapters?|q?loras?|peft|delta",
+    re.IGNORECASE,
+)
 RUN = {
     "limit": NO_VALUE,
     "num_fewshot": rf"0|{NO_VALUE}",
@@ -96,3 +103,14 @@ def odd_config(found: Mapping[str, Any]) -> str | None:
     if isinstance(arguments, dict):
         arguments = ",".join(f"{key}={value}" for key, value in arguments.items())
     return odd_argument(str(arguments)) if arguments else None
+
+
+def other_weights(text: str) -> str | None:
+    """Return the part of a name that says of other weights: quantised ones, an adapter's; None without one.
+
+    >>> [other_weights(name) for name in ("Foo-7B-nf4", "Foo-7B.IQ4_XS", "Foo-7B q4f16_1", "Foo-4bit", "Qwen2-7B")]
+    ['nf4', 'IQ4', 'q4f16', '4bit', None]
+    """
+    bits = re.search(r"[0-9][ _-]bits?(?![a-z])", text, re.IGNORECASE)
+    parts = (part for part in re.split(r"[^A-Za-z0-9.]+|\\.(?=[A-Za-z])", text) for part in (part, *part.split(".")))
+    return bits[0] if bits is not None else next((part for part in parts if _OTHER_WEIGHTS.fullmatch(part)), None)

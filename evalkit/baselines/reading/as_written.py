@@ -30,6 +30,8 @@ _TELLING = re.compile(r"\]\s*\(|\]\[|!\[|\[\^|^\s*\[[^\]]*\]:|://|\bwww\.|~~|<!-
 _PAGE = re.compile(r"\[(?:\*\*)?([\w./ -]+?)(?:\*\*)?\]\(https://huggingface\.co/[\w.-]+/([\w.-]+)\)", re.ASCII)
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*|]*?\S)\1(?![\w*])")
 _ENTITY = re.compile(r"&(?!(?:nbsp|plusmn|minus|ndash|vert|verbar|#124|#x7c|#177|amp);)(?:#?\w+;)")
+_JOINED = re.compile(r"[0-9.,](?:</?(?!t[dhr]\b|br\b|h[1-6]\b|p\b|div\b)[a-z][^<>]*>)+[0-9.,]", re.IGNORECASE)
+"""Digits that would be one number without the tags between them."""
 _UNSEEN = re.compile(r"[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _MARKUP = frozenset("[]<>*~`#&!\\{}")
 
@@ -58,7 +60,13 @@ def told_as_written(raw: str, shown: set[int]) -> Iterator[tuple[int, str]]:
             pass
         hidden = not page and number not in inside and number not in shown and re.search(r"\w", rest.strip("`~ \t"))
         told = _TELLING.search(rest) or _TELLING.search(unicodedata.normalize("NFKC", rest))
-        odd = _ENTITY.search(rest) or _UNSEEN.search(rest) or _becomes_markup(rest) or "*" in stars
+        odd = (
+            _ENTITY.search(rest)
+            or _UNSEEN.search(rest)
+            or _becomes_markup(rest)
+            or "*" in stars
+            or _JOINED.search(line)
+        )
         if told or odd or (hidden and not FENCE.fullmatch(line)):
             yield number, line
 

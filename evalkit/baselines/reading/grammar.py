@@ -26,7 +26,8 @@ from evalkit.baselines.reading.settings import odd_setting
 from evalkit.baselines.reading.table_grammar import odd_cells
 from evalkit.baselines.reading.table_lines import split_line
 from evalkit.baselines.reading.vocabulary import other_way
-from evalkit.baselines.reading.wording import bare_title, is_average, is_label, is_title, other_weights, same_model
+from evalkit.baselines.reading.wording import bare_title, is_average, is_label, is_title, same_model
+from evalkit.harness_settings import other_weights
 
 Lines = Iterable[tuple[int, str]]
 
@@ -61,7 +62,7 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     first, said = next((t for t in titles.values() if is_title(t)), None), named_in_front(plain)
     if first is not None and said is not None and not same_model(bare_title(first), said):
         found.setdefault(min(number for number, title in titles.items() if title == first), f"{first}, not {said}")
-    for number, text in (*odd_cells(body), *_of_another(body, titles, title_of(plain) or stem)):
+    for number, text in (*_comments(body), *odd_cells(body), *_of_another(body, titles, title_of(plain) or stem)):
         found.setdefault(number, text)
     return sorted((number, " ".join(text.split())) for number, text in found.items())
 
@@ -110,6 +111,17 @@ def _of_another(lines: list[tuple[int, str]], titles: dict[int, str], own: str) 
         loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
         if loaded and (title or scored) and not same_model(loaded, bare_title(title) if title else own):
             yield number, f"pretrained={loaded}"
+
+
+def _comments(lines: Lines) -> Iterator[tuple[int, str]]:
+    """Yield the comments in blocks of a shell that look like titles."""
+    inside = False
+    for number, text in lines:
+        fence = re.match(r"\s*(?:```+|~~~+)\s*(\w*)", text)
+        if fence is not None:
+            inside = not inside and fence[1] in ("bash", "sh", "shell", "console")
+        elif inside and text.lstrip().startswith("#") and is_title(text.strip("# ")):
+            yield number, text
 
 
 def is_known(text: str) -> bool:

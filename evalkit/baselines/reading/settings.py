@@ -70,6 +70,8 @@ def odd_setting(line: str) -> str | None:
         return f"kind: {found['kind']}"
     if (odd := odd_argument(found["args"])) is not None:
         return odd[:60]
+    if "pretrained" not in arguments_of(found["args"]):
+        return text[:60]  # the kind's own default, which is another model
     seen = set()
     for part in re.split(r",\s*", found["rest"].strip().strip("`").strip(" ,.")):
         key, _, value = part.partition(":")

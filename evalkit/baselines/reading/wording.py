@@ -10,16 +10,10 @@ import re
 
 from evalkit.baselines.reading.table_lines import is_heading_word, is_version_column
 from evalkit.baselines.reading.vocabulary import is_plain_name, other_way
+from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites
 from evalkit.task_names import leading_suite, suite_of_task, task_and_metric, without_arrows
 
-# How weights were made smaller or stored, what was put on them: names of other models than without it.
-_OTHER_WEIGHTS = re.compile(
-    r"gptq\w*|gguf|ggml|awq|exl[0-9]|exllama\w*|hqq|aqlm|quip|eetq|nf[0-9]+|fp[0-9]+\w*|mxfp\w*|nvfp\w*|mxint\w*|bf16|float[0-9]+|int[0-9]+"
-    r"|i?q[0-9]\w*|w[0-9]+[ag][0-9]+\w*|w[248]|[0-9.]*bpw\w*|[0-9.]+bits?|bits?|bnb|bitsandbytes|rtn|auto-?round|marlin\w*|quant\w*"
-    r"|smoothquant|squeezellm|mlx|onnx|openvino|trt|sym|asym|g(?:32|64|128)|sparse\w*|pruned?\w*|adapters?|q?loras?|peft|delta",
-    re.IGNORECASE,
-)
 # Parts of no name of one model: which of several it is, whose, how it was asked.
 _NO_PART = re.compile(
     r"this|the|our|ours|it|shots?|few|zero|one|fewshots?|zeroshots?|[0-9nk]+shots?|translated|score|scores|prompt"
@@ -31,17 +25,6 @@ _NOT_ALONE = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+]*(?:[ ./_-]+[A-Za-z0-9.+]+)*\+{0,2}")
 _WORDS_OF_NAMES = re.compile(r"(?<!\S)(?:meta|lm|llm|alpha|beta|nous)(?!\S)", re.IGNORECASE)
-
-
-def other_weights(text: str) -> str | None:
-    """Return the part of a name that says of other weights: quantised ones, an adapter's; None without one.
-
-    >>> [other_weights(name) for name in ("Foo-7B-nf4", "Foo-7B.IQ4_XS", "Foo-7B q4f16_1", "Foo-4bit", "Qwen2-7B")]
-    ['nf4', 'IQ4', 'q4f16', '4bit', None]
-    """
-    bits = re.search(r"[0-9][ _-]bits?(?![a-z])", text, re.IGNORECASE)
-    parts = (part for part in re.split(r"[^A-Za-z0-9.]+|\\.(?=[A-Za-z])", text) for part in (part, *part.split(".")))
-    return bits[0] if bits is not None else next((part for part in parts if _OTHER_WEIGHTS.fullmatch(part)), None)
 
 
 def is_model(text: str) -> bool:
@@ -245,8 +228,10 @@ def is_label(text: str) -> bool:
         r"\((?:higher is better|%|0-shot|zero[\s-]shot)\)|\[(?:0-shot|zero[\s-]shot)\]", " ", text, flags=re.I
     )
     text = SUITE.sub(" \0 ", text)
-    words = re.sub(r"[:：.]?\s*$", "", text)
-    return all(_is_label_word(w) for w in re.split(r"\s*[,，/、&]\s*|\s+[|–-]\s+|[:：]\s|\s+", words) if w)
+    words = [w for w in re.split(r"\s*[,，/、&]\s*|\s+[|–-]\s+|[:：]\s|\s+", re.sub(r"[:：.]?\s*$", "", text)) if w]
+    # A metric beside a suite may say of which metric an average below is.
+    of_metric = suite is not None and any(is_metric_name(w.strip("([`])").lower()) for w in words)
+    return not of_metric and all(map(_is_label_word, words))
 
 
 def _is_label_word(word: str) -> bool:
@@ -269,11 +254,15 @@ def is_average(text: str) -> bool:
 
     >>> [is_average(text) for text in ("Average: 73.12", "GPT4All average 7 tasks: 73.12", "TruthfulQA 10%")]
     [True, True, False]
+    >>> is_average("TruthfulQA and HumanEval: 55.1"), is_label("TruthfulQA bleu"), is_label("GPT4All perplexity")
+    (False, False, False)
     """
     found = _AVERAGE.fullmatch(re.sub(r"^[-+•]\s+", "", text))
     if found is None:
         return False
     label = without_arrows(found["label"])
+    if len(SUITE.findall(label)) > 1:
+        return False
     said = _AVERAGE_WORDS.search(label) is not None
     named = leading_suite(label) is not None and "." in found["number"]
     return (said or named) and is_label(re.sub(r"\b(?:pass\s?@\s?1|greedy)(?!\w)", " ", label).strip(" :=*_"))

@@ -6,6 +6,7 @@ The foreign strings and files were written by people who tried to make the impor
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -176,3 +177,47 @@ def test_protocol_nous_2023_leaves_out_what_the_file_says_otherwise_of() -> None
     with pytest.raises(ConfigError, match="is no protocol"):
         models(LOG, protocol="")
     assert any("did you mean" in note for note in models(LOG, protocol="nous-2032")[0].notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOG.replace("Average: 73.25", "TruthfulQA and HumanEval: 73.25"),
+        LOG.replace("### TruthfulQA", "### TruthfulQA bleu"),
+        LOG.replace("### TruthfulQA", "### TruthfulQA mc1"),
+        LOG.replace("### TruthfulQA", "```bash\n# Bar-13B\n```\n### TruthfulQA"),
+        re.sub(r"\(pretrained=[^)]*\)", "()", LOG),
+        LOG.replace("|0.7325|", "|0.7325<small>5</small>|"),
+    ],
+)
+def test_what_else_may_be_said_beside_a_suite_ends_the_claim(text: str) -> None:
+    assert text != LOG
+    assert not claimed(text)
+
+
+OF_0_3 = {
+    "results": {"truthfulqa_mc": {"mc1": 0.3023, "mc1_stderr": 0.0161, "mc2": 0.4509, "mc2_stderr": 0.0145}},
+    "versions": {"truthfulqa_mc": 1},
+    "config": {"model": "hf-causal", "model_args": "pretrained=a/Foo-7B", "num_fewshot": 0, "limit": None},
+}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"num_fewshot": 5},
+        {"limit": 100},
+        {"quantization": "int4"},
+        {"note": "5-shot"},
+        {"config": {**OF_0_3["config"], "model_args": "pretrained=a/Foo-7B-GPTQ"}},
+        {"config": {**OF_0_3["config"], "model_args": ""}},
+        {"results": {"truthfulqa_mc": {**OF_0_3["results"]["truthfulqa_mc"], "num_fewshot": 5}}},
+        {"results": {"truthfulqa_mc": {**OF_0_3["results"]["truthfulqa_mc"], "split": "train"}}},
+    ],
+)
+def test_a_results_file_says_nothing_but_what_the_harness_wrote(more: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({**OF_0_3, **more}), encoding="utf-8")
+    (found,) = import_log(path, retrieved="2026-01-01").baselines
+    assert (found.protocol_of("truthfulqa") == "nous-2023") == (not more)
