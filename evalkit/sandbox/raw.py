@@ -275,13 +275,30 @@ def without_end(problem: Problem, code: str) -> Version | None:
     return Version(meaning.how, completion, taken, remark or _left_out(problem, "", taken, rest))
 
 
+class _Parser(codeop.CommandCompiler):
+    """Tells whether a text is complete without making byte code, which can be exponentially longer than the text."""
+
+    def __init__(self) -> None:
+        self.compiler = _parse  # type: ignore[assignment]
+
+
+def _parse(source: str, filename: str, symbol: str, incomplete_input: bool = True) -> ast.AST:
+    flags: int = ast.PyCF_ONLY_AST | getattr(codeop, "PyCF_DONT_IMPLY_DEDENT", 0)
+    flags |= getattr(codeop, "PyCF_ALLOW_INCOMPLETE_INPUT", 0) if incomplete_input else 0
+    parsed: ast.AST = compile(source, filename, symbol, flags, dont_inherit=True)
+    return parsed
+
+
+_PARSER = _Parser()
+
+
 def _is_incomplete(code: str) -> bool:
     """Return whether code that is no Python only lacks its end."""
     code = code.rstrip()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return codeop.compile_command(code, symbol="exec") is None
+            return _PARSER(code, symbol="exec") is None
     except SyntaxError as error:
         lines = code.split("\n")
         is_open = (error.msg or "").startswith(("unterminated string", "unterminated f-string", "'{' was never closed"))

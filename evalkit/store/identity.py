@@ -25,6 +25,7 @@ ANSWERING = (
     "answering",
     "data",
     "evaluation/evaluated.py",
+    "generation_settings.py",
     "models",
     "records/samples.py",
     "records/values.py",

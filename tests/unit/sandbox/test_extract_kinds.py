@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import textwrap
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -680,3 +681,17 @@ def test_another_version_behind_the_turn_is_not_read_and_it_is_said(
         assert task.passes(taken.completion) == (first == task.whole)
         assert taken.remark == ANOTHER
     assert take(task.problem, f"{fenced(task.whole)}\n{mark}\n{fenced(task.whole)}").remark == ""
+
+
+def test_what_is_cut_is_found_without_byte_code() -> None:
+    # Byte code of n nested finally blocks has 2 ** n copies of the innermost.
+    nested = "".join(f"{'    ' * k}try:\n{'    ' * k}    pass\n{'    ' * k}finally:\n" for k in range(2, 42))
+    task = TASKS[0]
+    answer = f"{task.body}\nclass g(await x):\n    def h():\n{nested}{'    ' * 42}pass\n"
+    tracemalloc.start()
+    try:
+        for take in (take_code, extract):
+            assert take(task.problem, answer).remark == BROKEN
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
