@@ -442,7 +442,8 @@ def test_the_code_that_answers_is_part_of_it(tmp_path: Path, monkeypatch: pytest
 # in this list or in `ANSWERING`.
 BYSTANDERS = (
     "api", "arguments", "baselines", "cli", "comparison", "config", "errors", "evaluation", "language", "options",
-    "paths", "records", "report", "requirements", "results", "run_results", "stats", "streams", "tables", "task_names", "yaml_files",
+    "paths", "records", "report", "requirements", "results", "run_results", "stats", "streams", "tables", "task_names",
+    "yaml_files",
 )  # fmt: skip
 
 
