@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.harness_settings import odd_config
+from evalkit.harness_settings import odd_results
 from evalkit.records.model import Foreign
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import task_and_metric, task_and_shots
@@ -149,7 +149,7 @@ def task_protocol(found: Mapping[str, Any], name: str) -> str:
     harness, shots, limit = harness_of(found), shots_of(found, name), limit_of(found)
     templated = bool(found.get("chat_template") or found.get("chat_template_sha"))
     known = load_tasks().get(name)
-    plain = shots == 0 and limit is None and not templated and odd_config(_mapping(found, "config")) is None
+    plain = shots == 0 and limit is None and not templated and odd_results(found) is None
     published = known is not None and _mapping(found, "versions").get(name) == known.version
     if harness == "lm-eval-0.3" and plain and published:
         return load_suites()[known.suite].protocol if known is not None else harness

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from evalkit.baselines.reading.as_written import SAFE_TAG, told_as_written
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.front_matter import front_end, named_in_front, odd_front_matter
+from evalkit.baselines.reading.log_lines import code_lines
 from evalkit.baselines.reading.settings import odd_setting
 from evalkit.baselines.reading.table_grammar import odd_cells
 from evalkit.baselines.reading.table_lines import split_line
@@ -66,6 +67,11 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     return sorted((number, " ".join(text.split())) for number, text in found.items())
 
 
+def is_sized(name: str) -> bool:
+    """Tell whether a file's name has a model's size."""
+    return _SIZED.search(name) is not None
+
+
 def stem_of(name: str) -> str:
     """Return a file's name without its ending."""
     return re.sub(r"\.\w{2,4}$", "", name)
@@ -77,6 +83,7 @@ def _titles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     A title of one letter says nothing.
     """
     first = True
+    code = code_lines(lines)  # a comment of a program is no title
     for number, text in lines:
         if split_line(text) is not None or not text.strip():
             if text.strip():
@@ -85,6 +92,7 @@ def _titles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         found = re.fullmatch(r"\s*(#{1,6})\s+(.*?)[\s#]*", text)
         if (
             found is not None
+            and number not in code
             and (first or found[1] == "#")
             and (is_title(found[2]) or re.fullmatch("[A-Za-z]", found[2]))
         ):

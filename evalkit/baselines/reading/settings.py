@@ -68,6 +68,8 @@ def odd_setting(line: str) -> str | None:
         return text[:60]
     if found["kind"] not in KINDS:
         return f"kind: {found['kind']}"
+    if "pretrained" not in arguments_of(found["args"]):
+        return f"{found['kind']} without pretrained=, where the harness loads gpt2"
     if (odd := odd_argument(found["args"])) is not None:
         return odd[:60]
     seen = set()

@@ -10,16 +10,10 @@ import re
 
 from evalkit.baselines.reading.table_lines import is_heading_word, is_version_column
 from evalkit.baselines.reading.vocabulary import is_plain_name, other_way
+from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites
-from evalkit.task_names import leading_suite, suite_of_task, task_and_metric, without_arrows
+from evalkit.task_names import bare, leading_suite, suite_of_task, task_and_metric, without_arrows
 
-# How weights were made smaller or stored, what was put on them: names of other models than without it.
-_OTHER_WEIGHTS = re.compile(
-    r"gptq\w*|gguf|ggml|awq|exl[0-9]|exllama\w*|hqq|aqlm|quip|eetq|nf[0-9]+|fp[0-9]+\w*|mxfp\w*|nvfp\w*|mxint\w*|bf16|float[0-9]+|int[0-9]+"
-    r"|i?q[0-9]\w*|w[0-9]+[ag][0-9]+\w*|w[248]|[0-9.]*bpw\w*|[0-9.]+bits?|bits?|bnb|bitsandbytes|rtn|auto-?round|marlin\w*|quant\w*"
-    r"|smoothquant|squeezellm|mlx|onnx|openvino|trt|sym|asym|g(?:32|64|128)|sparse\w*|pruned?\w*|adapters?|q?loras?|peft|delta",
-    re.IGNORECASE,
-)
 # Parts of no name of one model: which of several it is, whose, how it was asked.
 _NO_PART = re.compile(
     r"this|the|our|ours|it|shots?|few|zero|one|fewshots?|zeroshots?|[0-9nk]+shots?|translated|score|scores|prompt"
@@ -31,17 +25,6 @@ _NOT_ALONE = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+]*(?:[ ./_-]+[A-Za-z0-9.+]+)*\+{0,2}")
 _WORDS_OF_NAMES = re.compile(r"(?<!\S)(?:meta|lm|llm|alpha|beta|nous)(?!\S)", re.IGNORECASE)
-
-
-def other_weights(text: str) -> str | None:
-    """Return the part of a name that says of other weights: quantised ones, an adapter's; None without one.
-
-    >>> [other_weights(name) for name in ("Foo-7B-nf4", "Foo-7B.IQ4_XS", "Foo-7B q4f16_1", "Foo-4bit", "Qwen2-7B")]
-    ['nf4', 'IQ4', 'q4f16', '4bit', None]
-    """
-    bits = re.search(r"[0-9][ _-]bits?(?![a-z])", text, re.IGNORECASE)
-    parts = (part for part in re.split(r"[^A-Za-z0-9.]+|\\.(?=[A-Za-z])", text) for part in (part, *part.split(".")))
-    return bits[0] if bits is not None else next((part for part in parts if _OTHER_WEIGHTS.fullmatch(part)), None)
 
 
 def is_model(text: str) -> bool:
@@ -190,6 +173,18 @@ def is_metric_name(text: str) -> bool:
     return _METRICS.fullmatch(text) is not None
 
 
+def other_metric(text: str, suite: str) -> str | None:
+    """Return the metric that a suite's label names and that its average is not of; None without one.
+
+    >>> other_metric("TruthfulQA bleu", "truthfulqa"), other_metric("TruthfulQA mc2", "truthfulqa")
+    ('bleu', None)
+    """
+    own = {task.headline for task in load_suites()[suite].tasks} | {"acc", "acc_norm", "pass@1"}
+    own -= {"acc", "acc_norm"} if suite == "truthfulqa" else set()
+    words = re.findall(r"[\w@]+", SUITE.sub(" ", text))
+    return next((word for word in words if is_metric_name(word) and word.lower() not in own), None)
+
+
 def is_average_name(text: str) -> bool:
     """Tell whether a cell is exactly the name of an average or a total."""
     return _AVERAGE_CELL.fullmatch(re.sub(r"\s*(?:\(\s*%\s*\)|\[\s*%\s*\]|%)$", "", text).strip(" :：")) is not None
@@ -246,6 +241,8 @@ def is_label(text: str) -> bool:
     )
     text = SUITE.sub(" \0 ", text)
     words = re.sub(r"[:：.]?\s*$", "", text)
+    if suite is not None and other_metric(text, suite[0]) is not None:
+        return False
     return all(_is_label_word(w) for w in re.split(r"\s*[,，/、&]\s*|\s+[|–-]\s+|[:：]\s|\s+", words) if w)
 
 
@@ -276,4 +273,6 @@ def is_average(text: str) -> bool:
     label = without_arrows(found["label"])
     said = _AVERAGE_WORDS.search(label) is not None
     named = leading_suite(label) is not None and "." in found["number"]
+    if len(set(map(bare, SUITE.findall(label)))) > 1:
+        return False
     return (said or named) and is_label(re.sub(r"\b(?:pass\s?@\s?1|greedy)(?!\w)", " ", label).strip(" :=*_"))
