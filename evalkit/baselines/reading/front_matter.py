@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evalkit.baselines.reading.wording import is_metric_name, is_model, other_weights
+from evalkit.baselines.reading.wording import is_metric_name, is_model
+from evalkit.harness_settings import other_weights
 
 _LICENCE = (
     r"apache-2\.0|mit|cc-by(?:-nc)?(?:-sa|-nd)?-[34]\.0|llama[23](?:\.[0-9])?|llama[23]-?community"

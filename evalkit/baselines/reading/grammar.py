@@ -27,7 +27,8 @@ from evalkit.baselines.reading.settings import odd_setting
 from evalkit.baselines.reading.table_grammar import odd_cells
 from evalkit.baselines.reading.table_lines import split_line
 from evalkit.baselines.reading.vocabulary import other_way
-from evalkit.baselines.reading.wording import bare_title, is_average, is_label, is_title, other_weights, same_model
+from evalkit.baselines.reading.wording import bare_title, is_average, is_label, is_title, same_model
+from evalkit.harness_settings import other_weights
 
 Lines = Iterable[tuple[int, str]]
 

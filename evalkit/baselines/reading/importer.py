@@ -16,8 +16,9 @@ from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
 from evalkit.baselines.reading.text import read_lines
 from evalkit.baselines.reading.vocabulary import other_way
-from evalkit.baselines.reading.wording import is_model, other_weights, same_model
+from evalkit.baselines.reading.wording import is_model, same_model
 from evalkit.errors import ConfigError, DataError, did_you_mean
+from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, suite_of_task
 

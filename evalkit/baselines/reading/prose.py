@@ -340,8 +340,8 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
             events.append(OtherHeading(line, name if marked else without_source(name), level))
         single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name_of_model) is not None
         shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
-        other = names_other_benchmark(without_source(name))
-        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not other:
+        elsewhere = names_other_benchmark(without_source(name))
+        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not elsewhere:
             events.append(ModelHeading(line, name_of_model, certain=False))
     labelled = _METRIC_LINE.match(rest)
     if not events and labelled is not None and is_metric(labelled["metric"]):

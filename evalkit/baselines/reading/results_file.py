@@ -12,8 +12,8 @@ from evalkit.baselines.published import NO_SHARE, GroupScore, Log, ModelScores, 
 from evalkit.baselines.reading.grammar import stem_of
 from evalkit.baselines.reading.protocol import documents_at_most
 from evalkit.baselines.reading.vocabulary import other_way
-from evalkit.baselines.reading.wording import is_model, other_weights, same_model
-from evalkit.harness_settings import odd_results
+from evalkit.baselines.reading.wording import is_model, same_model
+from evalkit.harness_settings import odd_results, other_weights
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import suite_of_task, task_and_metric
 
