@@ -34,13 +34,6 @@ _MODEL_ARGUMENTS = {
     "max_batch_size": _BATCH,
     "max_length": r"none|[0-9]{4,6}",
 }
-# How weights were made smaller or stored, what was put on them: names of other models than without it.
-_OTHER_WEIGHTS = re.compile(
-    r"gptq\w*|gguf|ggml|awq|exl[0-9]|exllama\w*|hqq|aqlm|quip|eetq|nf[0-9]+|fp[0-9]+\w*|mxfp\w*|nvfp\w*|mxint\w*|bf16|float[0-9]+|int[0-9]+"
-    r"|i?q[0-9]\w*|w[0-9]+[ag][0-9]+\w*|w[248]|[0-9.]*bpw\w*|[0-9.]+bits?|bits?|bnb|bitsandbytes|rtn|auto-?round|marlin\w*|quant\w*"
-    r"|smoothquant|squeezellm|mlx|onnx|openvino|trt|sym|asym|g(?:32|64|128)|sparse\w*|pruned?\w*|adapters?|q?loras?|peft|delta",
-    re.IGNORECASE,
-)
 RUN = {
     "limit": NO_VALUE,
     "num_fewshot": rf"0|{NO_VALUE}",
@@ -61,6 +54,30 @@ _CONFIG = RUN | {
     "write_out": _BOOL,
     "output_base_path": NO_VALUE,
 }
+# How weights were made smaller or stored, what was put on them: names of other models than without it.
+_OTHER_WEIGHTS = re.compile(
+    r"gptq\w*|gguf|ggml|awq|exl[0-9]|exllama\w*|hqq|aqlm|quip|eetq|nf[0-9]+|fp[0-9]+\w*|mxfp\w*|nvfp\w*|mxint\w*|bf16|float[0-9]+|int[0-9]+"
+    r"|i?q[0-9]\w*|w[0-9]+[ag][0-9]+\w*|w[248]|[0-9.]*bpw\w*|[0-9.]+bits?|bits?|bnb|bitsandbytes|rtn|auto-?round|marlin\w*|quant\w*"
+    r"|smoothquant|squeezellm|mlx|onnx|openvino|trt|sym|asym|g(?:32|64|128)|sparse\w*|pruned?\w*|adapters?|q?loras?|peft|delta",
+    re.IGNORECASE,
+)
+_FILE = frozenset({"results", "versions", "config", "evalkit counted"})
+_TASK = re.compile(
+    r"(?:acc|acc_norm|acc_mutual_info|mc1|mc2|multiple_choice_grade|exact_str_match|exact_match|em|f1|ppl|mcc|bits_per_byte"
+    r"|(?:word|byte)_perplexity|(?:bleu|rouge(?:[12L]|Lsum))_(?:max|acc|diff))(?:_stderr)?"
+)
+NO_PRETRAINED = "without pretrained=, where the harness loads gpt2"
+
+
+def other_weights(text: str) -> str | None:
+    """Return the part of a name that says of other weights: quantised ones, an adapter's; None without one.
+
+    >>> [other_weights(name) for name in ("Foo-7B-nf4", "Foo-7B.IQ4_XS", "Foo-7B q4f16_1", "Foo-4bit", "Qwen2-7B")]
+    ['nf4', 'IQ4', 'q4f16', '4bit', None]
+    """
+    bits = re.search(r"[0-9][ _-]bits?(?![a-z])", text, re.IGNORECASE)
+    parts = (part for part in re.split(r"[^A-Za-z0-9.]+|\\.(?=[A-Za-z])", text) for part in (part, *part.split(".")))
+    return bits[0] if bits is not None else next((part for part in parts if _OTHER_WEIGHTS.fullmatch(part)), None)
 
 
 def arguments_of(text: str) -> dict[str, str]:
@@ -84,7 +101,8 @@ def odd_argument(arguments: str) -> str | None:
     for key, value in found.items():
         own = key == "tokenizer" and value == found.get("pretrained")
         short = key == "max_length" and value.isdigit() and int(value) < 2048  # long prompts are cut
-        if short or not (own or fits(_MODEL_ARGUMENTS, key, value)):
+        quantised = key == "pretrained" and other_weights(value) is not None
+        if short or quantised or not (own or fits(_MODEL_ARGUMENTS, key, value)):
             return f"{key}={value}"
     return None
 
@@ -102,15 +120,29 @@ def odd_config(found: Mapping[str, Any]) -> str | None:
     arguments = found.get("model_args") or ""
     if isinstance(arguments, dict):
         arguments = ",".join(f"{key}={value}" for key, value in arguments.items())
+    if "model" in found and "pretrained" not in arguments_of(str(arguments)):
+        return f"model {found['model']} {NO_PRETRAINED}"
     return odd_argument(str(arguments)) if arguments else None
 
 
-def other_weights(text: str) -> str | None:
-    """Return the part of a name that says of other weights: quantised ones, an adapter's; None without one.
+def odd_results(found: Mapping[str, Any]) -> str | None:
+    """Return what a results file of lm-eval 0.3 says that is not known; None if the harness wrote all of it.
 
-    >>> [other_weights(name) for name in ("Foo-7B-nf4", "Foo-7B.IQ4_XS", "Foo-7B q4f16_1", "Foo-4bit", "Qwen2-7B")]
-    ['nf4', 'IQ4', 'q4f16', '4bit', None]
+    >>> odd_results({"results": {"boolq": {"acc": 0.8}}, "versions": {"boolq": 1}, "config": {}, "note": "5-shot"})
+    'note: 5-shot'
+    >>> odd_results({"results": {"boolq": {"acc": 0.8, "n": 100}}, "versions": {"boolq": 1}, "config": {}})
+    'boolq n: 100'
     """
-    bits = re.search(r"[0-9][ _-]bits?(?![a-z])", text, re.IGNORECASE)
-    parts = (part for part in re.split(r"[^A-Za-z0-9.]+|\\.(?=[A-Za-z])", text) for part in (part, *part.split(".")))
-    return bits[0] if bits is not None else next((part for part in parts if _OTHER_WEIGHTS.fullmatch(part)), None)
+    for key, value in found.items():
+        if key not in _FILE:
+            return f"{key}: {value}"[:60]
+    results, versions = found.get("results"), found.get("versions")
+    for task, values in results.items() if isinstance(results, dict) else ():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if _TASK.fullmatch(key) is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+                return f"{task} {key}: {value}"[:60]
+    for task, version in versions.items() if isinstance(versions, dict) else ():
+        if isinstance(version, bool) or not isinstance(version, int) or task not in (results or {}):
+            return f"version of {task}: {version}"[:60]
+    config = found.get("config")
+    return odd_config(config) if isinstance(config, dict) else None

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.harness_settings import arguments_of, odd_config, other_weights
+from evalkit.harness_settings import odd_results
 from evalkit.records.model import Foreign
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import task_and_metric, task_and_shots
@@ -149,33 +149,11 @@ def task_protocol(found: Mapping[str, Any], name: str) -> str:
     harness, shots, limit = harness_of(found), shots_of(found, name), limit_of(found)
     templated = bool(found.get("chat_template") or found.get("chat_template_sha"))
     known = load_tasks().get(name)
-    plain = shots == 0 and limit is None and not templated and _is_plain(found, name)
+    plain = shots == 0 and limit is None and not templated and odd_results(found) is None
     published = known is not None and _mapping(found, "versions").get(name) == known.version
     if harness == "lm-eval-0.3" and plain and published:
         return load_suites()[known.suite].protocol if known is not None else harness
     return _text(harness, [shots] if shots else [], limit, templated)
-
-
-def _is_plain(found: Mapping[str, Any], name: str) -> bool:
-    """Tell whether a file of the 0.3 line holds what the harness wrote of a task, and nothing that it did not."""
-    values = _mapping(_mapping(found, "results"), name)
-    known = {metric for task in load_tasks().values() for metric in (task.headline, *task.metrics)}
-    known |= {"acc", "acc_norm", "mc1", "mc2", "multiple_choice_grade", "exact_str_match"}
-    pretrained = arguments_of(_text_of_arguments(found)).get("pretrained", "")
-    return (
-        found.keys() <= {"results", "versions", "config", COUNTED}
-        and all(key.removesuffix("_stderr") in known for key in values)
-        and odd_config(_mapping(found, "config")) is None
-        and bool(pretrained)
-        and other_weights(pretrained.split("/")[-1]) is None
-    )
-
-
-def _text_of_arguments(found: Mapping[str, Any]) -> str:
-    arguments = _mapping(found, "config").get("model_args")
-    if isinstance(arguments, dict):
-        return ",".join(f"{key}={value}" for key, value in arguments.items())
-    return arguments if isinstance(arguments, str) else ""
 
 
 def _text(harness: str, shots: Iterable[int], limit: float | None, templated: bool) -> str:

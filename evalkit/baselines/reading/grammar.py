@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from evalkit.baselines.reading.as_written import SAFE_TAG, told_as_written
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.front_matter import front_end, named_in_front, odd_front_matter
+from evalkit.baselines.reading.log_lines import code_lines
 from evalkit.baselines.reading.settings import odd_setting
 from evalkit.baselines.reading.table_grammar import odd_cells
 from evalkit.baselines.reading.table_lines import split_line
@@ -62,9 +63,14 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     first, said = next((t for t in titles.values() if is_title(t)), None), named_in_front(plain)
     if first is not None and said is not None and not same_model(bare_title(first), said):
         found.setdefault(min(number for number, title in titles.items() if title == first), f"{first}, not {said}")
-    for number, text in (*_comments(body), *odd_cells(body), *_of_another(body, titles, title_of(plain) or stem)):
+    for number, text in (*odd_cells(body), *_of_another(body, titles, title_of(plain) or stem)):
         found.setdefault(number, text)
     return sorted((number, " ".join(text.split())) for number, text in found.items())
+
+
+def is_sized(name: str) -> bool:
+    """Tell whether a file's name has a model's size."""
+    return _SIZED.search(name) is not None
 
 
 def stem_of(name: str) -> str:
@@ -78,6 +84,7 @@ def _titles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     A title of one letter says nothing.
     """
     first = True
+    code = code_lines(lines)  # a comment of a program is no title
     for number, text in lines:
         if split_line(text) is not None or not text.strip():
             if text.strip():
@@ -86,6 +93,7 @@ def _titles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         found = re.fullmatch(r"\s*(#{1,6})\s+(.*?)[\s#]*", text)
         if (
             found is not None
+            and number not in code
             and (first or found[1] == "#")
             and (is_title(found[2]) or re.fullmatch("[A-Za-z]", found[2]))
         ):
@@ -111,17 +119,6 @@ def _of_another(lines: list[tuple[int, str]], titles: dict[int, str], own: str) 
         loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
         if loaded and (title or scored) and not same_model(loaded, bare_title(title) if title else own):
             yield number, f"pretrained={loaded}"
-
-
-def _comments(lines: Lines) -> Iterator[tuple[int, str]]:
-    """Yield the comments in blocks of a shell that look like titles."""
-    inside = False
-    for number, text in lines:
-        fence = re.match(r"\s*(?:```+|~~~+)\s*(\w*)", text)
-        if fence is not None:
-            inside = not inside and fence[1] in ("bash", "sh", "shell", "console")
-        elif inside and text.lstrip().startswith("#") and is_title(text.strip("# ")):
-            yield number, text
 
 
 def is_known(text: str) -> bool:

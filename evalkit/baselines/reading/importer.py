@@ -9,14 +9,16 @@ from pathlib import Path
 from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.front_matter import named_in_front
-from evalkit.baselines.reading.grammar import title_of
+from evalkit.baselines.reading.grammar import is_sized, title_of
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
 from evalkit.baselines.reading.text import read_lines
+from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import is_model, same_model
 from evalkit.errors import ConfigError, DataError, did_you_mean
+from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, suite_of_task
 
@@ -266,8 +268,11 @@ def _own_name(path: Path, log: Log) -> tuple[str, list[Note]]:
     own = title_of(log.lines) or (rows.pop() if len(rows) == 1 and is_model(min(rows)) else None)
     if re.fullmatch(r"(?:readme|model(?:[_ -]?card)?|index)(?:[._ (-].{0,8})?", path.stem, re.IGNORECASE):
         return own or path.resolve().parent.name, []
-    if own is None or same_model(own, stem) or not (is_model(stem) or own == named_in_front(list(log.lines))):
+    if own is None or same_model(own, stem):
         return stem, []
+    front = own == named_in_front(list(log.lines))
+    if not (front or is_model(stem)) and (is_sized(stem) or other_weights(stem) or other_way(stem.replace("_", " "))):
+        return stem, []  # a model's name that says more than the text
     return own, [Note(0, f"called {own}, as its text says, not {stem} as the file's name")]
 
 

@@ -175,6 +175,8 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._hidden:
             return
+        if self._open and data[:1] in _OF_NUMBER and "".join(self._buffer)[-1:] in _OF_NUMBER:
+            self._buffer.append(" ")  # a tag inside a number: it is none
         if self._pre and self._cells is None:
             first = self._line()
             *whole, rest = data.split("\n")
@@ -193,6 +195,7 @@ class Page(html.parser.HTMLParser):
         self._flush()
 
 
+_OF_NUMBER = tuple("0123456789.,")
 _NUMBER = re.compile(r"\W*[0-9][0-9.,]*(?![\w.])")
 
 

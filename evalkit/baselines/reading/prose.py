@@ -14,6 +14,7 @@ from evalkit.baselines.reading.grammar import is_known
 from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unknown_in, without_counts
 from evalkit.baselines.reading.taken_from import made_from, without_source
 from evalkit.baselines.reading.vocabulary import is_version, label_of, names_another
+from evalkit.baselines.reading.wording import SUITE, other_metric
 from evalkit.suites import load_suites
 from evalkit.task_names import (
     any_suite,
@@ -36,12 +37,14 @@ class SuiteHeading:
         level: 1 to 6 for a heading of Markdown or HTML, 0 for plain text.
         beside: what stands beside the name: ``number`` (read or not), ``nothing`` (N/A and the like), ``text``, or
             empty. Suites with numbers below one another are a list, and an average below it is that of the suites.
+        other: a second suite or another metric that it names: no average below it is the suite's.
     """
 
     line: int
     suite: str
     level: int = 0
     beside: str = ""
+    other: str = ""
 
 
 @dataclass(frozen=True)
@@ -299,12 +302,14 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
         notes.append(Note(line, "no number after 'Average'"))
     heading = leading_suite(rest)
     if heading is not None and (len(rest) <= 80 or re.match(r"\s*[:(]", heading[1])):
-        events.append(SuiteHeading(line, heading[0], level, _beside(heading[1])))
+        several = len({s for s in map(any_suite, SUITE.findall(rest)) if s}) > 1
+        other = rest.strip("#:* ") if several else other_metric(rest, heading[0]) or ""
+        events.append(SuiteHeading(line, heading[0], level, _beside(heading[1]), other))
         beside = _AFTER_SUITE.match(heading[1])
         unknown = None
         if beside is not None:
             before = heading[1][: beside.start("number")]
-            unknown = unknown_in(before, heading[0])
+            unknown = unknown_in(before, heading[0]) or other or None
         # A whole number beside a suite's name is a count or a version; a score has places or a per cent sign.
         if unknown is not None:
             notes.append(Note(line, _not_understood(rest, unknown), unread=True))
@@ -335,8 +340,8 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
             events.append(OtherHeading(line, name if marked else without_source(name), level))
         single = re.fullmatch(r"[A-Za-z][\w.+/]*-[\w.+/-]*\d[\w.+/-]*", name_of_model) is not None
         shaped = _MODEL_NAME.match(name_of_model) is not None and re.search(r"[\d-]", name_of_model) is not None
-        other = names_other_benchmark(without_source(name))
-        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not other:
+        elsewhere = names_other_benchmark(without_source(name))
+        if (single or (marked and shaped)) and not _GENERIC.search(name_of_model) and not elsewhere:
             events.append(ModelHeading(line, name_of_model, certain=False))
     labelled = _METRIC_LINE.match(rest)
     if not events and labelled is not None and is_metric(labelled["metric"]):

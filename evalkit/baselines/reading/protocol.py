@@ -71,7 +71,7 @@ class Claims:
         for row in table.rows:
             if suite_of_task(row.task) != suite:
                 continue
-            if (most := _documents_at_most(row)) is not None and 2 * most < load_tasks()[row.task].documents:
+            if (most := documents_at_most(row)) is not None and 2 * most < load_tasks()[row.task].documents:
                 text = f"the standard error of {row.task} {row.metric} is that of about {most} documents, a limited run"
                 return Note(row.line, text)
             known = load_tasks()[row.task].version
@@ -145,7 +145,7 @@ def _said(free: tuple[tuple[int, str], ...], shown: int = 3) -> Note | None:
     return Note(free[0][0], text)
 
 
-def _documents_at_most(row: Row) -> int | None:
+def documents_at_most(row: Row) -> int | None:
     """Return of how many documents at most a printed standard error is; None where it does not say."""
     if row.stderr is None or is_graded(row.task, row.metric) or not 0 < row.value < 1:
         return None

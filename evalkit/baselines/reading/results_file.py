@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.baselines.published import NO_SHARE, GroupScore, Log, ModelScores, Note, Row, ScoreTable
-from evalkit.suites import load_suites
+from evalkit.baselines.reading.grammar import stem_of
+from evalkit.baselines.reading.protocol import documents_at_most
+from evalkit.baselines.reading.vocabulary import other_way
+from evalkit.baselines.reading.wording import is_model, same_model
+from evalkit.harness_settings import odd_results, other_weights
+from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import suite_of_task, task_and_metric
 
 
@@ -45,11 +50,38 @@ def read_results_file(path: Path) -> Log:
     others = {
         name: protocol for name, protocol in foreign.protocols.items() if protocol != load_suites()[name].protocol
     }
+    if harness_of(record.lm_eval) == "lm-eval-0.3":
+        why = odd_results(record.lm_eval) or _odd_name(path, record.model.name) or _odd_error(rows)
+        if why is not None:
+            others |= {
+                name: "unknown" for name, said in foreign.protocols.items() if said == load_suites()[name].protocol
+            }
+            ignored += [Note(0, f"not nous-2023: {why}")]
     groups = tuple(_groups(record.lm_eval, {row.metric for row in rows}, lines))
     ignored += [Note(group.line, f"score of a group, not imported: {group.name} {group.metric}") for group in groups]
     table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval), groups=groups)
     model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol)
     return Log(path.name, (model,), (), tuple(ignored))
+
+
+def _odd_name(path: Path, model: str) -> str | None:
+    """Return what a file's name says of another model or another way to measure; None if it says neither."""
+    stem = stem_of(path.name)
+    for name in (stem, model):
+        if (said := other_weights(name) or other_way(name.replace("_", " "))) is not None:
+            return f"the name {name} says '{said}'"
+    if path.is_file() and is_model(stem) and not stem.startswith("results") and not same_model(stem, model):
+        return f"the file's name says '{stem}', its text '{model}'"
+    return None
+
+
+def _odd_error(rows: Iterable[Row]) -> str | None:
+    """Return of which row the standard error is that of a limited run; None if none is."""
+    for row in rows:
+        most, known = documents_at_most(row), load_tasks().get(row.task)
+        if most is not None and known is not None and 2 * most < known.documents:
+            return f"the standard error of {row.task} {row.metric} is that of about {most} documents, a limited run"
+    return None
 
 
 def _groups(found: Mapping[str, Any], metrics: set[str], lines: Mapping[tuple[str, str], int]) -> Iterable[GroupScore]:

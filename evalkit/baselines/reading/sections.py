@@ -139,6 +139,7 @@ class _Reader:
         self._before_tables = averages_come_first(events)
         self._waiting: list[PrintedScore] = []  # averages whose table comes later
         self._on_top: list[tuple[OpenModel, PrintedScore]] = []  # averages above all suites of a model
+        self._other: tuple[str, str] | None = None  # the suite above, where its label names more
         self._line_before = self._line_now = 0  # of the two last lines that say something
 
     @property
@@ -179,6 +180,7 @@ class _Reader:
             place.go_below_other(event)
         elif isinstance(event, SuiteHeading):
             place.go_below_suite(event)
+            self._other = (event.suite, event.other) if event.other else None
         elif isinstance(event, Settings):
             self._owners.load(place.read_settings(event), event.line)
         elif isinstance(event, ScoreTable):
@@ -319,6 +321,10 @@ class _Reader:
     def _keep(self, score: PrintedScore, suite: str) -> None:
         """Keep an average as the suite's ("average": as that of the suites), unless the model has another one."""
         model, place = self._model, self._place
+        if self._other is not None and self._other[0] == suite and score.suite is None:
+            text = f"average {score.percent} stands below '{self._other[1]}', no label of {suite} alone; not read"
+            self._notes.append(Note(score.line, text, unread=True))
+            return
         same = [known for known in model.averages if known.suite == suite]
         if place.parent is not None and suite in load_suites():
             if same or any(suite_of_task(task) == suite for task, _ in model.rows):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from evalkit.baselines.reading.commands import options_of, settings_of
-from evalkit.harness_settings import DEVICE, KINDS, NO_VALUE, RUN, arguments_of, fits, odd_argument
+from evalkit.harness_settings import DEVICE, KINDS, NO_PRETRAINED, NO_VALUE, RUN, arguments_of, fits, odd_argument
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import bare
 
@@ -68,10 +68,10 @@ def odd_setting(line: str) -> str | None:
         return text[:60]
     if found["kind"] not in KINDS:
         return f"kind: {found['kind']}"
+    if "pretrained" not in arguments_of(found["args"]):
+        return f"{found['kind']} {NO_PRETRAINED}"
     if (odd := odd_argument(found["args"])) is not None:
         return odd[:60]
-    if "pretrained" not in arguments_of(found["args"]):
-        return text[:60]  # the kind's own default, which is another model
     seen = set()
     for part in re.split(r",\s*", found["rest"].strip().strip("`").strip(" ,.")):
         key, _, value = part.partition(":")

@@ -59,6 +59,7 @@ _TAG = re.compile(
     r"</?(?:b|strong|em|i|u|s|del|code|sub|sup|span|font|a|small|big|mark|tt|center|details|summary)\b[^>]*>",
     re.IGNORECASE,
 )
+_INSIDE = re.compile(r"(?<=[0-9.,])(?:<[^<>]*>)+(?=[0-9.,])")  # a tag inside a number: nobody knows which it is
 _STRUCK = re.compile(r"</?(?:s|del|strike)\b[^>]*>", re.IGNORECASE)  # a number struck out was withdrawn
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()]*\))*(?:\s+\"[^\"]*\")?\)")
 _FOOTNOTE = re.compile(r"\[\^[\w-]+\](?!:)")
@@ -122,7 +123,7 @@ def _plain(line: str) -> str:
     line = re.sub(r"\\([_*#%~`+-])", r"\1", re.sub(r"<br\s*/?>", " ", line, flags=re.IGNORECASE))
     # A pipe-free emphasis only: underscores belong to task names.
     line = re.sub(r"\*{1,3}", "", _LINK.sub(r"\1", _IMAGE.sub("", line)))
-    return _without_direction(_TAG.sub("", _STRUCK.sub("~~", line)))
+    return _without_direction(_TAG.sub("", _INSIDE.sub(" ", _STRUCK.sub("~~", line))))
 
 
 # What no reader sees as a result: comments of HTML, text struck out, comments and literals of programs.
@@ -171,7 +172,8 @@ def without_hidden(text: str) -> tuple[str, list[Note]]:
         if comment is None and line.strip().startswith("|"):
             return found[0]
         note(found.start(), inner, "in a comment" if comment is not None else "struck out")
-        return "\n" * found[0].count("\n")
+        glued = re.match(r"[0-9.,]", text[found.end() :]) and re.search(r"[0-9.,]$", text[: found.start()][-1:])
+        return "\n" * found[0].count("\n") or (" " if glued else "")
 
     def program(found: re.Match[str]) -> str:
         kept, start = [], found.start("program")

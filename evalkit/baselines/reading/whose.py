@@ -15,6 +15,7 @@ from evalkit.baselines.reading.prose import (
     Shots,
     SuiteHeading,
 )
+from evalkit.baselines.reading.wording import is_label
 from evalkit.task_names import any_suite, bare, names_something_else
 
 
@@ -81,7 +82,12 @@ def unnamed_labels(events: list[Event]) -> dict[int, str]:
         following = next(
             (e for e in events[i + 1 :] if not isinstance(e, (Settings, ModelHeading, Shots, Label))), None
         )
-        if isinstance(event, OtherHeading) and isinstance(following, ScoreTable) and not _measured(event.text):
+        if (
+            isinstance(event, OtherHeading)
+            and isinstance(following, ScoreTable)
+            and not _measured(event.text)
+            and not is_label(event.text)
+        ):
             tables[i] = (event.text, following)
     found: set[str] = set()
     for i, (text, table) in tables.items():

@@ -12,7 +12,7 @@ from evalkit.baselines.reading.table_lines import is_heading_word, is_version_co
 from evalkit.baselines.reading.vocabulary import is_plain_name, other_way
 from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites
-from evalkit.task_names import leading_suite, suite_of_task, task_and_metric, without_arrows
+from evalkit.task_names import bare, leading_suite, suite_of_task, task_and_metric, without_arrows
 
 # Parts of no name of one model: which of several it is, whose, how it was asked.
 _NO_PART = re.compile(
@@ -173,6 +173,18 @@ def is_metric_name(text: str) -> bool:
     return _METRICS.fullmatch(text) is not None
 
 
+def other_metric(text: str, suite: str) -> str | None:
+    """Return the metric that a suite's label names and that its average is not of; None without one.
+
+    >>> other_metric("TruthfulQA bleu", "truthfulqa"), other_metric("TruthfulQA mc2", "truthfulqa")
+    ('bleu', None)
+    """
+    own = {task.headline for task in load_suites()[suite].tasks} | {"acc", "acc_norm", "pass@1"}
+    own -= {"acc", "acc_norm"} if suite == "truthfulqa" else set()
+    words = re.findall(r"[\w@]+", SUITE.sub(" ", text))
+    return next((word for word in words if is_metric_name(word) and word.lower() not in own), None)
+
+
 def is_average_name(text: str) -> bool:
     """Tell whether a cell is exactly the name of an average or a total."""
     return _AVERAGE_CELL.fullmatch(re.sub(r"\s*(?:\(\s*%\s*\)|\[\s*%\s*\]|%)$", "", text).strip(" :：")) is not None
@@ -228,10 +240,10 @@ def is_label(text: str) -> bool:
         r"\((?:higher is better|%|0-shot|zero[\s-]shot)\)|\[(?:0-shot|zero[\s-]shot)\]", " ", text, flags=re.I
     )
     text = SUITE.sub(" \0 ", text)
-    words = [w for w in re.split(r"\s*[,，/、&]\s*|\s+[|–-]\s+|[:：]\s|\s+", re.sub(r"[:：.]?\s*$", "", text)) if w]
-    # A metric beside a suite may say of which metric an average below is.
-    of_metric = suite is not None and any(is_metric_name(w.strip("([`])").lower()) for w in words)
-    return not of_metric and all(map(_is_label_word, words))
+    words = re.sub(r"[:：.]?\s*$", "", text)
+    if suite is not None and other_metric(text, suite[0]) is not None:
+        return False
+    return all(_is_label_word(w) for w in re.split(r"\s*[,，/、&]\s*|\s+[|–-]\s+|[:：]\s|\s+", words) if w)
 
 
 def _is_label_word(word: str) -> bool:
@@ -261,8 +273,8 @@ def is_average(text: str) -> bool:
     if found is None:
         return False
     label = without_arrows(found["label"])
-    if len(SUITE.findall(label)) > 1:
-        return False
     said = _AVERAGE_WORDS.search(label) is not None
     named = leading_suite(label) is not None and "." in found["number"]
+    if len(set(map(bare, SUITE.findall(label)))) > 1:
+        return False
     return (said or named) and is_label(re.sub(r"\b(?:pass\s?@\s?1|greedy)(?!\w)", " ", label).strip(" :=*_"))

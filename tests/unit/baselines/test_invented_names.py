@@ -76,7 +76,7 @@ def test_a_log_that_names_its_models_keeps_them_apart(tmp_path: Path) -> None:
 )
 def test_what_says_how_or_how_long_tells_no_models_apart(line: str, tmp_path: Path) -> None:
     found = baselines(f"# Foo-7B\n\n{OLDER}{BOOLQ}\n{line}\n\n{OLDER}{PIQA}", tmp_path)
-    assert {name: set(b.tasks) for name, b in found.items()} == {"card": {"boolq", "piqa"}}
+    assert {name: set(b.tasks) for name, b in found.items()} == {"Foo-7B": {"boolq", "piqa"}}
 
 
 @pytest.mark.parametrize("line", ["GPT results:", "22 seconds (Bar-7B)", "12 hours Bar-7B", "7B:"])

@@ -96,7 +96,7 @@ def test_a_heading_of_sources_holds_down_to_the_next_of_its_level(tmp_path: Path
 )
 def test_what_a_model_was_made_from_or_measured_with_takes_no_scores(line: str, tmp_path: Path) -> None:
     for text in (f"{line}\n\n{OWN}", f"{OWN}{line}\n\n{THEIRS}"):
-        assert list(models(text, tmp_path)) == ["card"]
+        assert list(models(text, tmp_path)) == ["Merged-7B"]
 
 
 def test_a_label_of_the_next_section_makes_no_claim_of_any(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.extract import NO_CODE, NOTHING, extract, remark_lines, remarked, take_code
+from evalkit.sandbox.extract import ANOTHER, NO_CODE, NOTHING, extract, remark_lines, remarked, take_code
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems
 from evalkit.sandbox.raw import SEVERAL, WORDS
 from tests.conftest import SHARED
@@ -162,10 +162,11 @@ TABLE = {
 }
 
 # No fence says where the code ends; what is left out beside it is said.
-WITH_WORDS = {
+WITH_WORDS = (
     *("no fence, an example in one", "lambda without a fence", "body without its first blanks, prose behind"),
     *("body, prose behind", "class, no fence"),
-}
+)
+REMARKED = {**dict.fromkeys(WITH_WORDS, WORDS), "tokens at both ends": ANOTHER}
 
 
 @pytest.mark.parametrize("kind", TABLE)
@@ -173,7 +174,7 @@ def test_the_completion_is_the_one_a_person_would_take(kind: str) -> None:
     problem, answer, completion = TABLE[kind]
     taken = take_code(problem, answer)
     assert taken.completion.rstrip("\n") == completion.rstrip("\n")
-    assert taken.remark == (WORDS if kind in WITH_WORDS else "")
+    assert taken.remark == REMARKED.get(kind, "")
 
 
 @pytest.mark.parametrize(
