@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -149,7 +150,8 @@ def content_of(path: Path, inside: tuple[Path, ...] = ()) -> list[Any]:
     """Return what decides how a task asks and scores, for a digest: comments and layout do not.
 
     That is what its file says, tags (``!function``) included, then what those say that it includes, and the bytes' hash
-    of Python files that they name and that are not evalkit's own.
+    of Python files that they name and that are not evalkit's own; where such a file is beside the task's, of all files
+    there but YAML and Markdown: it may import or read them.
     """
     if not path.is_file() or path.resolve() in inside:
         return []
@@ -160,9 +162,24 @@ def content_of(path: Path, inside: tuple[Path, ...] = ()) -> list[Any]:
             names = value.value if isinstance(value, yaml.SequenceNode) else [value]
             for name in names:
                 found += content_of(path.parent / str(name.value), (*inside, path.resolve()))
-    for source in sorted({file for text in _functions(node) if (file := _source(path.parent, text)) is not None}):
-        found.append([source.name, hashlib.sha256(source.read_bytes()).hexdigest()])
+    sources = {file for text in _functions(node) if (file := _source(path.parent, text)) is not None}
+    if any(file.is_relative_to(path.parent) for file in sources):
+        sources |= set(_beside(path.parent))
+    found += [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in sorted(sources)]
     return found
+
+
+def _beside(folder: Path) -> Iterator[Path]:
+    """Yield what the functions of a task in a folder may read: its files, and those of folders that hold no tasks."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if name[0] not in "._" and not any(f.suffix in (".yaml", ".yml") for f in (Path(place) / name).iterdir())
+        ]
+        for name in names:
+            if name[0] != "." and Path(name).suffix not in (".yaml", ".yml", ".md", ".pyc"):
+                yield Path(place) / name
 
 
 def _functions(node: yaml.Node | None) -> Iterator[str]:

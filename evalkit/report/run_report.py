@@ -230,7 +230,7 @@ def warnings(record: RunRecord, tr: Language = ENGLISH) -> list[str]:
     work = record.work
     if work is not None and work.reused_from:
         values = {"count": f"{sum(section.reused for section in work.sections):,}", "run": work.reused_from}
-        found.append(tr("reused: {count} scores were taken from the run {run}; last bits may differ.", **values))
+        found.append(tr("reused: {count} answers were taken from the run {run}; last bits may differ.", **values))
         found += [f"{remark}." for remark in record.reuse_remarks]
     counts = record.requests or RequestCounts()
     return found + requests_text(counts, tr) + disputed_text(record.disputed, tr) + failed

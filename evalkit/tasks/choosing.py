@@ -56,7 +56,7 @@ class Chosen:
         picked: metric -> position of the continuation that it chose; empty where a log-probability is missing.
         gold: positions of the right continuations; None where none is.
         second_group: where the second group of continuations starts; None for one group.
-        characters: of each choice, where a metric divides by it; else None.
+        characters: of each continuation's choice, where a metric divides by it; else None.
     """
 
     picked: Picks
@@ -96,6 +96,8 @@ def chosen(
         found = chooser.picks(np.array(logprobs[:start], dtype=np.float64), lengths[:start])
         picked = {metric: place for metric, place in found.items() if metric in metrics}
     gold = list(places) if all(type(place) is int for place in places) else None
+    if start == len(lengths) and len(logprobs) == 2 * start:
+        lengths = [*lengths, *lengths]
     return Chosen(picked, gold, start, lengths if BY_CHARACTERS in metrics else None)
 
 

@@ -25,6 +25,32 @@ def is_judged(task: Any) -> bool:
     return bool(getattr(task, "UNSAFE_CODE", False))
 
 
+def has_own_metrics(task: Any) -> bool:
+    """Tell whether a function of the task's own makes its metrics; else lm-eval's do."""
+    return task.config.process_results is not None
+
+
+def filtered(task: Any, doc: Document, texts: Sequence[str]) -> list[Any]:
+    """Return what a task's filters make of the texts that answer a document, as lm-eval hands them to its metrics."""
+    from lm_eval.api.instance import Instance
+
+    made = [
+        Instance("generate_until", dict(doc), ("", {}), place, resps=[text], filtered_resps={})
+        for place, text in enumerate(texts)
+    ]
+    for one in task._filters:
+        one.apply(made)
+    return [next(iter(instance.filtered_resps.values()), text) for instance, text in zip(made, texts, strict=True)]
+
+
+def text_of_target(task: Any, doc: Document) -> str:
+    """Return a document's right answer as a model would write it."""
+    target = task.doc_to_target(doc)
+    if isinstance(target, int) and (choices := choices_of(task, doc)) is not None and 0 <= target < len(choices):
+        return str(choices[target])
+    return str(target[0] if isinstance(target, list) and target else target)
+
+
 def choices_of(task: Any, doc: Document) -> list[str] | None:
     """Return a document's choices as they stand in the data; None for a task without."""
     return None if task.config.doc_to_choice is None else list(task.doc_to_choice(doc))

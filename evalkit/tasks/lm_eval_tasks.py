@@ -15,6 +15,7 @@ here, so that a new release is checked in one place:
               task.test_docs, task.validation_docs, task.task_docs  replaced: `process_docs` is called once
               task.doc_to_target     what it gives has no numpy types (`evalkit.tasks.forms.plain`)
               task.multiple_input    whether the choices are in the contexts
+              task._metric_fn_list   whether the functions of its metrics are there
               instance.arguments     replaced where --max-new-tokens lowers a length
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
     loggers   `_QUIET`
@@ -55,7 +56,18 @@ from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
 from evalkit.tasks.documents import Documents, fresh, load
-from evalkit.tasks.forms import check_documents, check_same, choices_of, explained, is_judged, plain, target_of
+from evalkit.tasks.forms import (
+    check_documents,
+    check_same,
+    choices_of,
+    explained,
+    filtered,
+    has_own_metrics,
+    is_judged,
+    plain,
+    target_of,
+    text_of_target,
+)
 from evalkit.tasks.metric_values import try_choices, values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.stated import check_loaded, check_written
@@ -162,8 +174,8 @@ class Tasks:
         """
         task, doc = self._tasks[name], self.documents(name)[doc_id]
         given = list(answers)
-        judged = is_judged(task)
-        return values_of(name, doc_id, lambda: task.process_results(doc, given), given, is_judged=judged)
+        judged, own = is_judged(task), has_own_metrics(task)
+        return values_of(name, doc_id, lambda: task.process_results(doc, given), given, is_judged=judged, has_own=own)
 
     def _try(self, name: str) -> None:
         """Refuse a task whose functions give, for made-up answers, what no record could hold; before any work."""
@@ -176,19 +188,42 @@ class Tasks:
                 requests = self.requests_of(name, doc_id)
                 again = [_asked(self.requests_of(name, doc_id)) for _ in range(_AGAIN)]
             check_same(name, task, doc_id, _asked(requests), again, ("doc_to_text", "doc_to_choice", "doc_to_target"))
-            is_scored = [isinstance(request, ScoreRequest) for request in requests]
-            answers: list[Answer] = [(-1.0 - place / 8, False) if it else "" for place, it in enumerate(is_scored)]
-            try:
-                values: dict[str, float] | None = self.results_of(name, doc_id, answers)
-                others = [self.results_of(name, doc_id, answers) for _ in range(_AGAIN)]
-            except ConfigError:
-                if all(is_scored):
-                    raise
-                values, others = None, []  # of a text that no model wrote, a function may well make nothing
-            check_same(name, task, doc_id, values, others, ("process_results", "doc_to_target", "doc_to_choice"))
+            answers: list[Answer] = [
+                (-1.0 - place / 8, False) if isinstance(request, ScoreRequest) else ""
+                for place, request in enumerate(requests)
+            ]
+            values = self._try_results(name, doc_id, answers)
             with explained(name, doc_id, "its choices cannot be made"):
                 choices, target = self._right(name, doc_id)
             try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
+
+    def _try_results(self, name: str, doc_id: int, answers: Sequence[Answer]) -> dict[str, float] | None:
+        """Return the metric values of made-up answers; None where there are none.
+
+        In place of texts stand no text and the right one, as the task's filters leave them. Of a text that no model
+        wrote a person's function may well make nothing; lm-eval's own metrics make something of one of them.
+        """
+        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        texts = [isinstance(answer, str) for answer in answers]
+        makers = ("process_results", "doc_to_target", "doc_to_choice")
+        found: dict[str, float] | None = None
+        wrong: ConfigError | None = None
+        for text in ("", text_of_target(task, doc)) if any(texts) else ("",):
+            try:
+                given = filtered(task, doc, [text] * len(answers)) if any(texts) else answers
+            except Exception:  # a filter may take nothing but a model's texts
+                continue
+            made = [new if is_text else old for new, old, is_text in zip(given, answers, texts, strict=True)]
+            try:
+                found = self.results_of(name, doc_id, made)
+                others = [self.results_of(name, doc_id, made) for _ in range(_AGAIN)]
+            except ConfigError as error:
+                wrong = error
+                continue
+            check_same(name, task, doc_id, found, others, makers)
+        if found is None and wrong is not None and not (any(texts) and has_own_metrics(task)):
+            raise wrong
+        return found
 
     def _right(self, name: str, doc_id: int) -> tuple[list[str] | None, Any]:
         """Return a document's choices and its right answer, of one copy of it and in lm-eval's order."""
@@ -282,11 +317,11 @@ class Tasks:
 
     def _checked_results(self, name: str, task: Any) -> Callable[[Document, Sequence[Any]], dict[str, float]]:
         """Return a task's ``process_results``, looked at; lm-eval calls it once a document, in the data's order."""
-        make, judged, ids = task.process_results, is_judged(task), itertools.count()
+        make, judged, own, ids = task.process_results, is_judged(task), has_own_metrics(task), itertools.count()
 
         def checked(doc: Document, answers: Sequence[Any]) -> dict[str, float]:
             # A copy: lm-eval asks the document for its target afterwards.
-            return values_of(name, next(ids), lambda: make(fresh(doc), answers), answers, is_judged=judged)
+            return values_of(name, next(ids), lambda: make(fresh(doc), answers), answers, is_judged=judged, has_own=own)
 
         return checked
 
@@ -433,17 +468,26 @@ def _check_loaded(name: str, entry: Any, task: Any) -> None:
     from lm_eval.api.registry import aggregation_registry
 
     names = {function: known for known, function in aggregation_registry.items()}
-    entries = {metric["metric"]: metric for metric in task.config.metric_list}
-    made = {metric: names.get(how) or getattr(how, "__name__", None) for metric, how in task.aggregation().items()}
+    made = {
+        metric: names.get(how) or f"!function {getattr(how, '__name__', how)}"
+        for metric, how in task.aggregation().items()
+    }
+    where = _file_of(name, entry)
     check_loaded(
         name,
-        _file_of(name, entry),
+        where,
         (task.config.metadata or {}).get("version"),
-        [metric["metric"] for metric in task.config.metric_list],
-        {metric: how or str(entries[metric].get("aggregation")) for metric, how in made.items()},
+        list(made),
+        made,
         task.higher_is_better(),
         _registered(),
     )
+    absent = [metric for metric, function in task._metric_fn_list.items() if not callable(function)]
+    if absent and not has_own_metrics(task):
+        raise ConfigError(
+            f"{where}: metric '{absent[0]}' is not to be had here: lm-eval looks for it in the library evaluate "
+            "(hf_evaluate), which loads it from the hub; make it in a function of your own (process_results)"
+        )
 
 
 def _registered() -> dict[str, bool | None]:

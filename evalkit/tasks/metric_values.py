@@ -29,17 +29,18 @@ def fault(task: str, doc_id: int, what: str, remedy: str = "mend the task's func
 
 
 def values_of(
-    task: str, doc_id: int, make: Callable[[], Any], answers: Sequence[Any], *, is_judged: bool
+    task: str, doc_id: int, make: Callable[[], Any], answers: Sequence[Any], *, is_judged: bool, has_own: bool = True
 ) -> dict[str, float]:
     """Return the metric values of one document as plain floats.
 
     Args:
         task: its task.
         doc_id: its number.
-        make: calls the task's function.
+        make: calls the task's function, or lm-eval's where it has none.
         answers: that it is given; where one of them is missing, a value may be nan.
         is_judged: they are programs, whose verdicts may be missing, and of whose metrics (pass@k) there may be more
             than the task names.
+        has_own: the task has a function of its own that makes them.
 
     Raises:
         ConfigError: the function fails, or gives other metrics than the task names, or a value that is no share.
@@ -50,6 +51,9 @@ def values_of(
         raise
     except Exception as error:  # whatever a person's function may raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
+        if not has_own:
+            remedy = "make them in a function of your own (process_results), or name metrics that fit its answers"
+            raise fault(task, doc_id, f"lm-eval's own metrics fail ({what})", remedy) from error
         raise fault(task, doc_id, f"the task's function fails ({what})") from error
     if not isinstance(found, Mapping):
         raise fault(task, doc_id, f"the task's function gives {shown(found)}, expected metrics and their values")

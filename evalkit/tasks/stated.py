@@ -70,6 +70,8 @@ def check_written(where: str, written: Mapping[str, Any], registered: Mapping[st
     if settings is not None and (wrong := fault(settings)) is not None:
         raise ConfigError(f"{where}: generation_kwargs: {wrong}")
     entries = written.get("metric_list")
+    if entries is None:
+        return  # lm-eval's own for its kind of requests
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{where}: metric_list: expected a list of metrics, found {shown(entries)}")
     has_own = written.get("process_results") is not None
@@ -80,8 +82,9 @@ def check_written(where: str, written: Mapping[str, Any], registered: Mapping[st
                 f"{where}: metric_list: item {place}: expected 'metric: <its name>', found {shown(entry)}"
             )
         if not has_own and metric not in registered and not entry.get("hf_evaluate"):
+            name = metric.rpartition("/")[2]  # of a function lm-eval gives the file's path
             raise ConfigError(
-                f"{where}: metric_list: '{metric}' is no metric of lm-eval's{did_you_mean(metric, registered)}; name "
+                f"{where}: metric_list: '{name}' is no metric of lm-eval's{did_you_mean(name, registered)}; name "
                 "one, or make it in a function of your own (process_results)"
             )
         lacking = next((key for key in ("aggregation", "higher_is_better") if key not in entry), None)

@@ -55,11 +55,13 @@ def pops(doc, results):
     right = doc.pop("right")
     return {"acc": float(doc["c"][max(range(3), key=lambda i: results[i][0])] == right)}
 def counts(doc, results): CALLS[0] += 1; return {"acc": float(CALLS[0] % 2)}
+def lots(doc, results): return {"acc": float(bool(results[0]) and random.random() < 0.5)}
 def draws(doc, results): return {"acc": float(random.random() < 0.5)}
 def counted(doc): CALLS[0] += 1; return f"{CALLS[0]} {doc['q']}"
 def shuffled(doc): return random.sample(doc["c"], 3)
 def as_int(doc): return numpy.int32(place(doc))
 def as_bool(doc): return numpy.bool_(place(doc) == 1)
+def mean(values): return 1.0
 def drawn(docs): return docs.map(lambda doc: {**doc, "q": f"{random.random()} {numpy.random.rand()} {doc['q']}"})
 """
 PLACE = "{{c.index(right)}}"
@@ -77,6 +79,39 @@ FILES: dict[str, dict[str, str]] = {
     "draws": {"doc_to_target": PLACE, "process_results": "!function functions.draws"},
     "counted": {"doc_to_target": PLACE, "doc_to_text": "!function functions.counted"},
     "shuffled": {"doc_to_target": "0", "doc_to_choice": "!function functions.shuffled"},
+    "mutual": {"doc_to_target": PLACE},
+    "default": {"doc_to_target": PLACE},
+    "numbers": {"doc_to_target": PLACE},
+    "elsewhere": {"doc_to_target": "right"},
+    "own_mean": {"doc_to_target": PLACE},
+    "lots": {"doc_to_target": "right", "process_results": "!function functions.lots"},
+}
+_FIRST = (
+    "filter_list: [{name: map, filter: [{function: map, mapping_dict: {a: 0}, default_value: 2}, "
+    "{function: take_first}]}]"
+)
+# Those that judge otherwise than by acc alone: their lines, and their metrics.
+JUDGED: dict[str, tuple[str, list[str]]] = {
+    "mutual": (
+        "output_type: multiple_choice\nmetric_list: [{metric: acc}, {metric: acc_norm}, {metric: acc_mutual_info}]",
+        ["acc", "acc_norm", "acc_mutual_info"],
+    ),
+    "default": ("output_type: multiple_choice", ["acc", "acc_norm"]),
+    "numbers": (
+        f"output_type: generate_until\n{_FIRST}\nmetric_list: [{{metric: exact_match, ignore_case: true}}]",
+        ["exact_match"],
+    ),
+    "elsewhere": (
+        "output_type: generate_until\n"
+        "metric_list: [{metric: no_such, hf_evaluate: true, aggregation: mean, higher_is_better: true}]",
+        ["no_such"],
+    ),
+    "lots": ("output_type: generate_until\nmetric_list: [{metric: acc}]", ["acc"]),
+    "own_mean": (
+        "output_type: multiple_choice\n"
+        "metric_list: [{metric: acc, aggregation: !function functions.mean, higher_is_better: true}]",
+        ["acc"],
+    ),
 }
 RUN = ("gpqa", "text", "order", "pops", "int", "bool", "drawn")
 
@@ -85,8 +120,10 @@ def written(task: str, head: str) -> str:
     """A task's file; its values are YAML as they stand, templates in quotes."""
     said = {"doc_to_text": "q", "doc_to_choice": "c"} | FILES[task]
     lines = "".join(f"{key}: {value if value.startswith('!') else json.dumps(value)}\n" for key, value in said.items())
-    metric = "metric_list:\n- {metric: acc, aggregation: mean, higher_is_better: true}\n"
-    return f"task: own_{task}\n{head}output_type: multiple_choice\n{lines}{metric}metadata: {{version: 1}}\n"
+    if task in JUDGED and "generate_until" in JUDGED[task][0]:
+        lines = "\n".join(line for line in lines.splitlines() if "doc_to_choice" not in line) + "\n"
+    acc = "output_type: multiple_choice\nmetric_list:\n- {metric: acc, aggregation: mean, higher_is_better: true}"
+    return f"task: own_{task}\n{head}{lines}{JUDGED.get(task, (acc,))[0]}\nmetadata: {{version: 1}}\n"
 
 
 @pytest.fixture
@@ -126,8 +163,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 text = written(task, head + ("" if folder != theirs else "test_split: eval\n"))
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
             (folder / "functions.py").write_text(FUNCTIONS, encoding="utf-8")
-        metrics = [each["metric"] for each in gpqa["metric_list"]] if task == "gpqa" else ["acc"]
-        of_ours[name] = {"version": 1, "metrics": metrics, "headline": "acc", "documents": 12}
+        metrics = JUDGED[task][1] if task in JUDGED else ["acc"]
+        metrics = [each["metric"] for each in gpqa["metric_list"]] if task == "gpqa" else metrics
+        of_ours[name] = {"version": 1, "metrics": metrics, "headline": metrics[0], "documents": 12}
         entries[name] = {"suite": "own", "layout": "any", "file": file.name, "split": "test", "rows": 12,
                          "sha256": "0" * 64, "hub": None, "openmind": None}  # fmt: skip
     facts = {"suite": "own", "title": "Own", "order": 9, "protocol": "own", "in_total": False, "default": False,
@@ -229,6 +267,7 @@ def test_a_record_says_what_was_asked_and_what_is_right(task: str, own: Path) ->
     [
         ("counts", "process_results (counts)"),
         ("draws", "process_results (draws)"),
+        ("lots", "process_results (lots)"),
         ("counted", "doc_to_text (counted)"),
         ("shuffled", "doc_to_choice (shuffled)"),
     ],
@@ -240,6 +279,43 @@ def test_a_function_that_gives_another_result_each_time_is_named_before_the_work
         tasks_of(own, task)
     assert f"own_{task}: metrics: document " in str(error.value)
     assert f"{named} gives another result each time for the same document; have it draw no lots" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("numbers", "document 0: lm-eval's own metrics fail ("),
+        ("elsewhere", "metric 'no_such' is not to be had here"),
+        ("own_mean", "metric 'acc' has aggregation: '!function mean', but"),
+    ],
+)
+def test_metrics_that_cannot_be_made_are_refused_before_the_work(task: str, said: str, own: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        tasks_of(own, task)
+    assert said in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("task", ["mutual", "default"])
+def test_lm_evals_own_metrics_of_choices_can_be_read_again(task: str, own: Path) -> None:
+    chooser_of.cache_clear()
+    config = RunConfig(
+        model=ModelConfig(name="tiny"), task=(f"own_{task}",), data=(str(own / "data"),), output=str(own / "out")
+    )
+    done = run(config, ["run"])
+    samples = list(read_samples(read_run(done.record.folder).folder))
+    assert len(samples) == 12
+    for sample in samples:
+        asked = [0.0 if value is None else value for value in sample.logprobs]
+        assert len(asked) == (6 if task == "mutual" else 3)
+        lengths = [len(text) for text in PLAIN[sample.doc_id]["c"]]
+        by_length = [value / length for value, length in zip(asked, lengths, strict=False)]
+        assert sample.metrics["acc"] == (asked[:3].index(max(asked[:3])) == sample.target)
+        assert sample.metrics["acc_norm"] == (by_length.index(max(by_length)) == sample.target)
+        if task == "mutual":
+            gained = [with_it - without for with_it, without in zip(asked[:3], asked[3:], strict=True)]
+            assert sample.metrics["acc_mutual_info"] == (gained.index(max(gained)) == sample.target)
 
 
 def test_a_word_that_is_no_column_is_one_warning(own: Path) -> None:
