@@ -82,7 +82,7 @@ SETTINGS: Mapping[str, Allowed] = {
     "min_new_tokens": _whole(0, "a number of tokens"),
     "renormalize_logits": _YES_OR_NO,
     "remove_invalid_values": _YES_OR_NO,
-    "bad_words_ids": _list(_are_ids, "a list of lists of token ids"),
+    "bad_words_ids": (lambda value: bool(value) and _list(_are_ids, "")[0](value), "a list of lists of token ids"),
     "suppress_tokens": _IDS,
     "begin_suppress_tokens": _IDS,
     "forced_eos_token_id": _ID,

@@ -25,9 +25,10 @@ import torch
 
 from evalkit.errors import ConfigError, ModelError
 from evalkit.scoring.encode import encode_strings
-from evalkit.scoring.generate_choice import PROBE_TOKENS, difference, probe_prompts
+from evalkit.scoring.generate_choice import difference
 from evalkit.scoring.memory import free_bytes, model_device
 from evalkit.scoring.parts import release_cache
+from evalkit.scoring.probe import PROBE_TOKENS, probe_prompts
 from evalkit.scoring.requests import GenerationRequest
 from evalkit.scoring.schedule import READ_TOKENS, GenerationRow, in_families, make_rows
 from evalkit.scoring.stopping import EndWatch, Stopping

@@ -27,6 +27,8 @@
     completion.py  what text new tokens add to a prompt
     generate_choice.py        choose_generator: that loop where it agrees with plain, else transformers'
     generate_transformers.py  texts by transformers' own loop
+    company.py   which rows may share a batch there
+    probe.py     what generation is tried with
 
 This module imports nothing. No torch in ``requests``, ``encode``, ``forest``, ``plan``, ``packs``, ``parts``,
 ``schedule``, ``stopping`` and ``completion``.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import random
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from evalkit.scoring.attention import LONGEST_WINDOW
 from evalkit.scoring.generate import Generator
-from evalkit.scoring.memory import text_config, vocabulary_size
 from evalkit.scoring.packs import score
 from evalkit.scoring.plain import PlainScorer
+from evalkit.scoring.probe import PROBE_TOKENS, allowed, probe_prompts
 from evalkit.scoring.requests import TokenRequest
 from evalkit.scoring.runner import ModelRunner
 
@@ -68,22 +66,16 @@ def choose_generator(
             line = str(error).strip().splitlines()[0] if str(error).strip() else ""
             found = f"the model's cache does not work here ({type(error).__name__}: {line[:160]})"
             continue
-        allowed = _PROBE_TOLERANCE if model.dtype in (torch.float32, torch.float64) else _PROBE_TOLERANCE_HALF
-        if difference <= allowed:
+        if difference <= allowed(model):
             return generator, f"agrees with plain rows on the probe to {difference:.2g} nats"
         found = f"generated tokens differ by {difference:.2g} nats from plain rows on the probe"
     return None, found
 
 
-PROBE_TOKENS = 8
-"""Tokens that a probe generates of each prompt."""
 _PROBE_MATES = 17
 """Rows beside the one that is looked at; with it no multiple of four."""
 _PROBE_DRAFTED = 45
 """Tokens of a draft beside it."""
-_PROBE_TOLERANCE = 1e-3
-_PROBE_TOLERANCE_HALF = 0.05 * PROBE_TOKENS
-"""Rounding alone, of half-precision logits, in the log-probability of the probe's tokens together."""
 
 
 @torch.inference_mode()
@@ -180,18 +172,6 @@ def _can_draft(
     rows = len(prompts)
     found = [first[:1], first[rows : rows + half - 1], second[:1], second[rows:]]
     return torch.equal(torch.cat(found)[: PROBE_TOKENS - 1], seen[1:])
-
-
-def probe_prompts(model: Any, max_length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return two random prompts that begin alike and exceed a sliding window that is short enough."""
-    rng = random.Random(0)
-    vocabulary = vocabulary_size(model)
-    window = int(getattr(text_config(model), "sliding_window", None) or 0)
-    room = max_length - PROBE_TOKENS
-    length = max(1, min(room, 24 + (window if window <= LONGEST_WINDOW else 0)))
-    first = tuple(rng.randrange(vocabulary) for _ in range(length))
-    other = first[: max(1, length - 4)] + tuple(rng.randrange(vocabulary) for _ in range(2))
-    return first, other[-room:]
 
 
 def difference(

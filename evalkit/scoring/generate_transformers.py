@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from evalkit.errors import ConfigError, first_line
-from evalkit.scoring.memory import model_device
+from evalkit.errors import ConfigError, ModelError, first_line
+from evalkit.scoring.company import Company, company_of, padded
+from evalkit.scoring.memory import model_device, vocabulary_size
 from evalkit.scoring.parts import Budget, halved, in_parts
 from evalkit.scoring.rotary import Rotary
 from evalkit.scoring.sampling import choose
@@ -24,6 +25,12 @@ from evalkit.scoring.stopping import EndWatch, Stopping
 
 LEAST_TEMPERATURE = 1e-30
 """transformers divides in float32, which has no smaller numbers to divide by; by this one draws are greedy already."""
+
+
+_READ_THE_PROMPT = frozenset(
+    {"min_length", "no_repeat_ngram_size", "repetition_penalty", "bad_words_ids", "guidance_scale"}
+)
+"""Settings whose processors of transformers take the padding before a shorter prompt for its tokens."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ def generate(
     groups: dict[str, list[int]] = {}
     for index, wish in enumerate(wishes):
         check_room(wish.max_new_tokens, max_length)
+        _check_ids(wish.settings, vocabulary_size(model))
         groups.setdefault(repr((wish.until, wish.max_new_tokens, sorted(wish.settings.items()))), []).append(index)
     stopping, budget = Stopping(model, tokenizer), Budget(rows)
 
@@ -126,13 +134,19 @@ def generate(
         wish = wishes[index]
         return min(len(wish.prompt_ids), max_length - wish.max_new_tokens) + wish.max_new_tokens
 
-    # A recurrent state would read the padding.
-    is_stateful = bool(getattr(model, "_is_stateful", False))
+    company = (
+        company_of(model, max_length, _padding(model, tokenizer, stopping))
+        if len(wishes) > 1 and rows > 1
+        else Company.NONE
+    )
     for group in groups.values():
+        takes_padding = company is Company.ANY and _READ_THE_PROMPT.isdisjoint(
+            key for key, value in wishes[group[0]].settings.items() if value is not None
+        )
         group.sort(key=lambda index: (-len(wishes[index].prompt_ids), wishes[index].prompt_ids, index))
         while group:
-            size = min(budget.size, len(group))
-            if is_stateful:
+            size = min(budget.size, len(group)) if company is not Company.NONE else 1
+            if not takes_padding:
                 longest = len(wishes[group[0]].prompt_ids)
                 size = next((k for k in range(size) if len(wishes[group[k]].prompt_ids) != longest), size)
             if rotary.is_long(tokens(group[0])):
@@ -152,6 +166,24 @@ def generate(
     return texts
 
 
+def _padding(model: Any, tokenizer: Any, stopping: Stopping) -> int:
+    """Return the token before shorter prompts; a tokenizer may have one that the model lacks."""
+    known, padding = vocabulary_size(model), tokenizer.pad_token_id
+    if padding is not None and padding < known:
+        return int(padding)
+    return min((end for end in stopping.end_ids if end < known), default=0)
+
+
+def _check_ids(settings: Mapping[str, Any], vocabulary: int) -> None:
+    """Refuse ids of tokens that the model lacks; transformers fails on some, and does nothing of others."""
+    for key in ("bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id"):
+        given = settings.get(key)
+        ids = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+        flat = [one for item in ids for one in (item if isinstance(item, (list, tuple)) else [item])]
+        if (wrong := next((one for one in flat if one >= vocabulary), None)) is not None:
+            raise ConfigError(f"generation_kwargs: {key}: {wrong}, but this model's tokens end at {vocabulary - 1}")
+
+
 @torch.inference_mode()
 def _batch(
     model: Any,
@@ -163,11 +195,9 @@ def _batch(
 ) -> list[str | None]:
     first, ends = wishes[0], stopping.end_ids
     prompts = [wish.prompt_ids[-(max_length - first.max_new_tokens) :] for wish in wishes]
-    width = max(map(len, prompts))
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
-    device = model_device(model)
-    ids = torch.tensor([[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    padding = _padding(model, tokenizer, stopping)
+    ids, mask = padded(prompts, padding, model_device(model))
+    width = ids.shape[1]
     look = _Look(len(prompts))
     # Beams change places while they grow, so that only finished ones are looked at.
     has_beams = int(first.settings.get("num_beams") or 1) > 1
@@ -184,9 +214,11 @@ def _batch(
             stopping_criteria=StoppingCriteriaList([] if has_beams else [_Ends(watches)]),
             **first.settings,
         )
-    except ValueError as error:
+    except (ValueError, IndexError, OverflowError) as error:
         # Settings that each may be so, but not together, or not of this model.
-        said = ", ".join(f"{key}: {value}" for key, value in first.settings.items() if value is not None)
+        said = ", ".join(f"{key}: {value}" for key, value in first.settings.items() if value not in (None, False))
+        if not said:
+            raise ModelError(f"transformers' own generate fails with this model: {first_line(error)}") from error
         raise ConfigError(f"generation_kwargs ({said}): transformers refuses: {first_line(error)}") from error
     except RuntimeError as error:
         if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN

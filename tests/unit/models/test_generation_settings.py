@@ -106,18 +106,50 @@ def test_the_session_says_whether_weights_are_ordered(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_settings_that_transformers_refuses_together_are_one_line() -> None:
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"num_beams": 2}, r"^generation_kwargs \(num_beams: 2\): transformers refuses: ValueError: not so$"),
+        ({}, r"^transformers' own generate fails with this model: ValueError: not so$"),
+    ],
+)
+def test_what_transformers_refuses_is_one_line(
+    settings: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.answering import Session
+    from evalkit.config import ModelConfig
+    from evalkit.errors import EvalkitError
+    from evalkit.models.load import load
+    from evalkit.scoring import generate_transformers
+    from evalkit.scoring.company import Company
+
+    lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
+
+    def fail(**_: Any) -> Any:
+        raise ValueError("not so\nthen more")
+
+    monkeypatch.setattr(generate_transformers, "company_of", lambda *_: Company.ANY)
+    monkeypatch.setattr(lm.model, "generate", fail)
+    lm._chosen_generator = (None, "the model's cache does not work here")
+    with pytest.raises(EvalkitError, match=said):
+        lm.texts([TextRequest("t", 0, 0, "What", {"max_gen_toks": 2, **settings})], Session())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "wrong",
+    [{"bad_words_ids": [[5], [7, 10**9]]}, {"forced_eos_token_id": 10**9}, {"suppress_tokens": [3, 2**63]}],
+)
+def test_tokens_that_the_model_lacks_are_one_line(wrong: dict[str, Any]) -> None:
     from evalkit.answering import Session
     from evalkit.config import ModelConfig
     from evalkit.errors import ConfigError
     from evalkit.models.load import load
 
     lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
-    # More ids than there are tokens: only transformers knows.
-    wrong = {"max_gen_toks": 2, "bad_words_ids": [[10**9]]}
-    with pytest.raises(ConfigError, match=r"^generation_kwargs \(.*bad_words_ids.*\): transformers refuses: ") as error:
-        lm.texts([TextRequest("t", 0, 0, "What", wrong)], Session())
-    assert "\n" not in str(error.value)
+    (key,) = wrong
+    with pytest.raises(ConfigError, match=rf"^generation_kwargs: {key}: \d+, but this model's tokens end at \d+$"):
+        lm.texts([TextRequest("t", 0, 0, "What", {"max_gen_toks": 2, **wrong})], Session())
 
 
 def test_other_settings_are_left_to_transformers_loop() -> None:
