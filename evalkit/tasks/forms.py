@@ -30,19 +30,6 @@ def has_own_metrics(task: Any) -> bool:
     return task.config.process_results is not None
 
 
-def filtered(task: Any, doc: Document, texts: Sequence[str]) -> list[Any]:
-    """Return what a task's filters make of the texts that answer a document, as lm-eval hands them to its metrics."""
-    from lm_eval.api.instance import Instance
-
-    made = [
-        Instance("generate_until", dict(doc), ("", {}), place, resps=[text], filtered_resps={})
-        for place, text in enumerate(texts)
-    ]
-    for one in task._filters:
-        one.apply(made)
-    return [next(iter(instance.filtered_resps.values()), text) for instance, text in zip(made, texts, strict=True)]
-
-
 def text_of_target(task: Any, doc: Document) -> str:
     """Return a document's right answer as a model would write it."""
     target = task.doc_to_target(doc)

@@ -6,9 +6,10 @@ here, so that a new release is checked in one place:
     public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata): load, task_index
               lm_eval.evaluator.evaluate (calls ``loglikelihood`` and ``generate_until`` of what it takes for a model)
               lm_eval.api.metrics.mean, mean_stderr; lm_eval.api.registry: names of aggregations, metrics of its own
+              lm_eval.api.instance.Instance: made-up answers go through a task's filters
     of tasks  eval_docs, fewshot_context, construct_requests, process_results, doc_to_choice, doc_to_target,
               doc_to_text, set_config, config, instances, aggregation, higher_is_better, OUTPUT_TYPE
-    private   task._filters          replaced where texts are programs: verdicts come with the texts
+    private   task._filters          replaced where texts are programs: verdicts come with the texts; else tried
               task.UNSAFE_CODE       which tasks those are, as their YAML says
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
               task.process_results   what it gives is looked at (`evalkit.tasks.metric_values`)
@@ -61,7 +62,6 @@ from evalkit.tasks.forms import (
     check_same,
     choices_of,
     explained,
-    filtered,
     has_own_metrics,
     is_judged,
     plain,
@@ -210,7 +210,7 @@ class Tasks:
         wrong: ConfigError | None = None
         for text in ("", text_of_target(task, doc)) if any(texts) else ("",):
             try:
-                given = filtered(task, doc, [text] * len(answers)) if any(texts) else answers
+                given = _filtered(task, doc, [text] * len(answers)) if any(texts) else answers
             except Exception:  # a filter may take nothing but a model's texts
                 continue
             made = [new if is_text else old for new, old, is_text in zip(given, answers, texts, strict=True)]
@@ -376,6 +376,19 @@ def _requests(instances: Sequence[Any]) -> list[Request]:
     texts = iter(text_requests(i for i in instances if i.request_type != "loglikelihood"))
     scores = iter(score_requests(i for i in instances if i.request_type == "loglikelihood"))
     return [next(scores) if i.request_type == "loglikelihood" else next(texts) for i in instances]
+
+
+def _filtered(task: Any, doc: Document, texts: Sequence[str]) -> list[Any]:
+    """Return what a task's filters make of the texts that answer a document, as lm-eval hands them to its metrics."""
+    from lm_eval.api.instance import Instance
+
+    made = [
+        Instance("generate_until", dict(doc), ("", {}), place, resps=[text], filtered_resps={})
+        for place, text in enumerate(texts)
+    ]
+    for one in task._filters:
+        one.apply(made)
+    return [next(iter(instance.filtered_resps.values()), text) for instance, text in zip(made, texts, strict=True)]
 
 
 def mean_and_stderr(values: Sequence[float]) -> tuple[float, float]:
