@@ -20,9 +20,9 @@ from evalkit.errors import SandboxError
 from evalkit.sandbox import Checker, Problem, Verdict, demanded, judge_process
 from evalkit.sandbox import tester as tester_module
 from evalkit.sandbox.channel import Channel
-from evalkit.sandbox.kernel import is_dying
 from evalkit.sandbox.nursery import _end
 from evalkit.sandbox.outcomes import final_label, of_dead_worker, starved
+from evalkit.sandbox.processes import is_dying
 from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.wire import END, MORE, SECONDS, frame
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
