@@ -6,7 +6,6 @@ started), it is made again, alone; what fails every time is that sample's "harne
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import os
@@ -429,7 +428,7 @@ class Checker:
         if not worker.may_lack:
             return lost("it was said to need more modules where all are loaded")
         if worker.fuller is None:
-            worker.fuller = Worker(dataclasses.replace(self._settings, full=True), self._servers)
+            worker.fuller = Worker(self._settings._replace(full=True), self._servers)
         fuller = worker.fuller
         if not fuller.is_running:
             self._start(fuller)

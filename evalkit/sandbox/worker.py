@@ -13,9 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from evalkit.errors import SandboxError
 from evalkit.sandbox.processes import is_stopped, process_cpu_seconds
@@ -44,8 +43,7 @@ MAX_VERDICT_BYTES = 4 << 20  # a verdict holds at most 64 KiB of output
 BUSY_SHARE, IDLE_SHARE = 0.5, 0.05
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
+class WorkerSettings(NamedTuple):
     """What a worker needs to know."""
 
     isolation: str
@@ -56,8 +54,7 @@ class WorkerSettings:
     """Where programs are sealed: they find the whole standard library loaded (``lacking.py``)."""
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """What a nursery says about its walls."""
 
     walls: tuple[str, ...]

@@ -26,7 +26,7 @@ TITLE = Problem("a class in words", "# Write a class Account.\n", "", "Account")
 METHOD = Problem(
     "method", 'class Solution:\n    def sq(self, x: int) -> int:\n        """Square."""\n', TEST, "Solution().sq"
 )
-EXPRESSION = replace(SQUARE, entry_point="cached(sq, n=3)")
+EXPRESSION = SQUARE._replace(entry_point="cached(sq, n=3)")
 STUB = Problem(
     "method without a docstring", "class Solution:\n    def sq(self, x: int) -> int:\n", TEST, "Solution().sq"
 )
@@ -156,7 +156,7 @@ TABLE = {
         "\n    import math\n\n    def sq(self, x):\n        return math.prod([x, x])\n\nimport math\n",
     ),
     "an expression": (EXPRESSION, f"{fenced('print(1)')}{fenced(CODE)}", DEF),
-    "no expression": (replace(SQUARE, entry_point="sq, n=3"), f"{fenced('print(1)')}{fenced(CODE)}", DEF),
+    "no expression": (SQUARE._replace(entry_point="sq, n=3"), f"{fenced('print(1)')}{fenced(CODE)}", DEF),
     # The entry's name is no name of another.
     "a name that begins alike": (SQUARE, fenced("def sq2(x): 0\n") + fenced(CODE), DEF),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import socket
@@ -36,7 +35,7 @@ ONE = "def f(*a):\n"
 
 
 def judge(checker: Checker, completion: str, **changes: Any) -> Verdict:
-    (verdict,) = checker.check(dataclasses.replace(PROBLEM, **changes), [completion])
+    (verdict,) = checker.check(PROBLEM._replace(**changes), [completion])
     return verdict
 
 
@@ -146,7 +145,7 @@ def has_close(*a):
 )
 def test_a_value_that_cannot_be_shown_is_a_failure_as_any_other(checker: Checker, test: str, body: str) -> None:
     verdict, _ = checker.check(
-        dataclasses.replace(PROBLEM, test=f"def check(candidate):\n    {test}\n"),
+        PROBLEM._replace(test=f"def check(candidate):\n    {test}\n"),
         ["    pass\n" + SPEAKS.format(body=body), "    return 5\n"],
     )
     assert (verdict.label, verdict.attempts) == ("failed", 1)
