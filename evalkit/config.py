@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from msgspec import field
 
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.generation_settings import refusing
+from evalkit.isolation import ISOLATIONS, Isolation
 from evalkit.options import Option, Settings, between, build, flat, given, read_settings, table
 from evalkit.paths import is_folder, user_path
 from evalkit.suites import find_suite, find_task, load_suites
@@ -63,9 +64,6 @@ def _empty(value: str | None) -> str | None:
     return "holds a NUL character, which no name has" if value.strip() else "is empty; leave it out, or say which"
 
 
-Isolation = Literal["require", "best", "off"]
-"""How model-written programs may run: with every wall proved, with those that there are, with none at all."""
-ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 _ISOLATION_HELP = f"Model-written programs: {', '.join(ISOLATIONS[:-1])} or {ISOLATIONS[-1]}."
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evalkit.config import ISOLATIONS
 from evalkit.errors import ConfigError, EvalkitError, SandboxError
+from evalkit.isolation import ISOLATIONS
 
 if TYPE_CHECKING:
     from evalkit.sandbox.verdict import Verdict

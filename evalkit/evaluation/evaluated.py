@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from evalkit.config import RunConfig
@@ -92,7 +91,7 @@ def sample_of(
     contexts = [arguments[0] for arguments, _ in scored] or [entry["arguments"][0][0]]
     doc = entry["doc"]
     verdicts = verdicts_of([r for r, written in zip(entry["filtered_resps"], texts, strict=True) if written])
-    details: dict[str, Any] = {"verdicts": [asdict(verdict) for verdict in verdicts]} if verdicts else {}
+    details: dict[str, Any] = {"verdicts": [verdict._asdict() for verdict in verdicts]} if verdicts else {}
     details |= dict.fromkeys(marks(task, int(entry["doc_id"])), True)
     logprobs = [None if r is None else finite(float(r[0])) for _, r in scored]
     texts_failed = any(isinstance(text, FailedText) for response in entry["resps"] for text in response)

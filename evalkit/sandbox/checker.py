@@ -6,7 +6,6 @@ started), it is made again, alone; what fails every time is that sample's "harne
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import os
@@ -19,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from evalkit.config import ISOLATIONS
 from evalkit.errors import SandboxError
+from evalkit.isolation import ISOLATIONS
 from evalkit.sandbox.demanded import NotIsolatedError, demand
 from evalkit.sandbox.outcomes import (
     ATTEMPTS,
@@ -48,7 +47,26 @@ GIVING_UP = 5  # after so many lost samples in a row, a worker tries each furthe
 
 
 Note = Callable[[str], None]
-_Job = tuple[Problem, str, "Future[Verdict]", Note, Mapping[str, int]]
+
+
+class _Place:
+    """Takes one sample's verdict, as a ``Future`` does; importing that brings ``logging``."""
+
+    def __init__(self, done: queue.SimpleQueue[tuple[int, Any]], number: int) -> None:
+        self._done, self._number = done, number
+
+    def set_result(self, what: Verdict | BaseException) -> None:
+        self._done.put((self._number, what))
+
+    set_exception = set_result
+
+    def cancel(self) -> None:
+        from concurrent.futures import CancelledError
+
+        self.set_result(CancelledError())
+
+
+_Job = tuple[Problem, str, "Future[Verdict] | _Place", Note, Mapping[str, int]]
 
 
 class _ClosingError(Exception):
@@ -142,8 +160,6 @@ class Checker:
                     start.end(error)
                 else:
                     self._threads.append(thread)
-            from concurrent.futures import Future  # noqa: F401 - while the workers start: submit() needs it
-
             first = self._starting[0]
             first.is_over.wait()
             if first.error is not None:
@@ -217,7 +233,7 @@ class Checker:
                 was.
             tried: by place, how many attempts of each of :data:`KEPT` there were in an earlier check.
         """
-        done: queue.SimpleQueue[tuple[int, Future[Verdict] | str]] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[int, Verdict | BaseException | str]] = queue.SimpleQueue()
         pending = 0
 
         def take() -> Iterator[tuple[int, Verdict]]:
@@ -225,13 +241,15 @@ class Checker:
             place, what = done.get()
             if isinstance(what, str):
                 note(place, what)
+            elif isinstance(what, BaseException):
+                raise what
             else:
                 pending -= 1
-                yield place, what.result()
+                yield place, what
 
         for number, (problem, completion) in enumerate(samples):
-            report: Callable[[Any], None] = functools.partial(_report, done, number)
-            self.submit(problem, completion, report, (tried or {}).get(number)).add_done_callback(report)
+            report = functools.partial(_report, done, number)
+            self._put(problem, completion, _Place(done, number), report, (tried or {}).get(number))
             pending += 1
             while pending > 8 * self.jobs or not done.empty():
                 yield from take()
@@ -249,13 +267,23 @@ class Checker:
             note: told, in another thread, "begun", and which of :data:`KEPT` an attempt was.
             tried: how many attempts of each of :data:`KEPT` there were before.
         """
-        if not self._threads:
-            raise SandboxError("the checker is not running; use it as a context manager: with Checker() as checker")
         from concurrent.futures import Future
 
         future: Future[Verdict] = Future()
-        self._queue.put((problem, completion, future, note, tried or {}))
+        self._put(problem, completion, future, note, tried)
         return future
+
+    def _put(
+        self,
+        problem: Problem,
+        completion: str,
+        future: Future[Verdict] | _Place,
+        note: Note,
+        tried: Mapping[str, int] | None,
+    ) -> None:
+        if not self._threads:
+            raise SandboxError("the checker is not running; use it as a context manager: with Checker() as checker")
+        self._queue.put((problem, completion, future, note, tried or {}))
 
     def _work(self, start: _Start) -> None:
         """One thread: owns one worker from start to end, because the helper processes die with the thread."""
@@ -429,7 +457,7 @@ class Checker:
         if not worker.may_lack:
             return lost("it was said to need more modules where all are loaded")
         if worker.fuller is None:
-            worker.fuller = Worker(dataclasses.replace(self._settings, full=True), self._servers)
+            worker.fuller = Worker(self._settings._replace(full=True), self._servers)
         fuller = worker.fuller
         if not fuller.is_running:
             self._start(fuller)
@@ -437,7 +465,7 @@ class Checker:
         return {**outcome, "isolation": str(fuller.level)}
 
 
-def _report(done: queue.SimpleQueue[tuple[int, Any]], number: int, what: Future[Verdict] | str) -> None:
+def _report(done: queue.SimpleQueue[tuple[int, Any]], number: int, what: str) -> None:
     done.put((number, what))
 
 

@@ -7,7 +7,6 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from evalkit.sandbox.definitions import (
     DEFINITIONS,
@@ -124,7 +123,7 @@ def filled_stub(problem: Problem, stub: str, body: str) -> str | None:
     if isinstance(function.body[-1], ast.Raise | ast.Pass) and function.body[-1].lineno <= len(lines):
         lines = [*lines[: function.body[-1].lineno - 1], ""]
     head = next(continuations(problem, "\n".join(lines), Kind.WHOLE))
-    of_stub = replace(problem, prompt=problem.prompt + head)
+    of_stub = problem._replace(prompt=problem.prompt + head)
     return next((head + one for one in continuations(of_stub, body, Kind.BODY) if is_python(of_stub, one)), None)
 
 

@@ -224,7 +224,7 @@ def remarked(verdict: Verdict, remark: str) -> Verdict:
     """
     if not remark or verdict.label == "harness error" or verdict.detail.startswith(NOT_JUDGED):
         return verdict
-    return replace(verdict, detail=f"{remark}; {verdict.detail}" if verdict.detail else remark)
+    return verdict._replace(detail=f"{remark}; {verdict.detail}" if verdict.detail else remark)
 
 
 def remark_lines(remarks: Iterable[tuple[str, str]]) -> list[str]:

@@ -13,16 +13,13 @@ import fcntl
 import gc
 import importlib
 import os
-import struct
 import sys
 
 from . import kernel
 from .packages import library_search
 from .sockets import MSG_WAITALL, Socket, receive_fds
-from .wire import frame_length
+from .wire import ANSWER, frame_length
 
-ANSWER = struct.Struct("<i")  # the process, or the error with a minus
-LINK_FD = 3  # where a process finds its fourth descriptor
 MAX_FDS = 4
 _HIGH_FD = 16  # above all that are in use
 

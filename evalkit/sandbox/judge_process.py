@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import kernel
 from .channel import Channel
+from .processes import process_cpu_seconds
 from .sockets import Socket, send_fds
 from .wire import END, KILL, NOT_JUDGED, frame, frame_length, parsed
 
@@ -96,7 +96,7 @@ class JudgeProcess:
 
     def _cpu_seconds(self) -> float:
         try:
-            return kernel.process_cpu_seconds(self.pid)
+            return process_cpu_seconds(self.pid)
         except OSError:
             return 0.0
 

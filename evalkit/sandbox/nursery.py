@@ -27,6 +27,7 @@ from .interpreter import ENVIRONMENT, prepare_builtins, prepare_sealed, prepare_
 from .lacking import stop_at_imports
 from .packages import allow_packages, library_search, preload_everything, standard_library
 from .probe import probe
+from .processes import is_dying, is_stopped, process_cpu_seconds
 from .semaphores import prepare_semaphores
 from .sockets import MSG_WAITALL, Socket, receive_fds
 from .talking import send
@@ -67,7 +68,7 @@ def waited_seconds(pid: int) -> float:
             ran, waited = (int(word) / 1e9 for word in os.read(fd, 100).split()[:2])
         finally:
             os.close(fd)
-        return max(0.0, waited - max(0.0, kernel.process_cpu_seconds(pid) - ran))
+        return max(0.0, waited - max(0.0, process_cpu_seconds(pid) - ran))
     except (OSError, ValueError):
         return -1.0
 
@@ -114,7 +115,7 @@ def _watch(control: Socket, pid: int, walls: Walls, poller: Any) -> tuple[bytes,
         milliseconds = None
         if not over:
             try:
-                left = limit - kernel.process_cpu_seconds(pid)
+                left = limit - process_cpu_seconds(pid)
             except OSError:
                 left = math.inf  # it has ended
             if left <= 0:
@@ -156,7 +157,7 @@ def _end(pid: int, word: bytes) -> tuple[int, bool, float, int]:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
         passed = time.monotonic() - begun
         if not reaped and (
-            word != END or passed >= DYING_SECONDS or (passed >= EXIT_GRACE_SECONDS and not kernel.is_dying(pid))
+            word != END or passed >= DYING_SECONDS or (passed >= EXIT_GRACE_SECONDS and not is_dying(pid))
         ):
             os.kill(pid, signal.SIGKILL)
             killed = True
@@ -235,7 +236,7 @@ def loop(control: Socket, walls: Walls, packages: Collection[str], *, off: bool)
             continue
         word, over, crowded = _watch(control, pid, walls, poller)
         waited = waited_seconds(pid) if word == KILL else -1.0
-        stopped = word == KILL and walls.seccomp and kernel.is_stopped(pid)  # else it may have done it
+        stopped = word == KILL and walls.seccomp and is_stopped(pid)  # else it may have done it
         status, killed, seconds, resident = _end(pid, word)
         purge(walls)
         if not word:

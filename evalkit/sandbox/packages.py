@@ -17,6 +17,7 @@ import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from . import kernel
+from .elf import needed_libraries
 
 _NOT_READABLE = {"site-packages", "dist-packages"}
 # Modules that do something when imported (open a browser, print, start a window) or are the interpreter's own tests.
@@ -87,8 +88,8 @@ def standard_library() -> list[str]:
 class LibrarySearch:
     """Finds the shared libraries that extension modules of the standard library and of packages need from the system.
 
-    A child loads all extension modules, without running them, and looks at its own memory map (proc(5)); this process
-    can do something else meanwhile.
+    A child loads extension modules, without running them, until all that any of them asks for is there, and looks at
+    its own memory map (proc(5)); this process can do something else meanwhile.
 
     Args:
         folders: of the packages.
@@ -109,8 +110,9 @@ class LibrarySearch:
         os.close(write)
 
     def _mapped(self) -> list[str]:
-        """In the child: what is in its memory once all extension modules are."""
+        """In the child: what is in its memory once all is that extension modules ask for."""
         suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+        there: set[str] = set()  # what those that were loaded asked for: the linker takes the same again (ld.so(8))
         for place, root in enumerate(self._own):
             for folder, below, files in os.walk(root):
                 if place < len(sys.path):
@@ -118,7 +120,10 @@ class LibrarySearch:
                 for name in files:
                     if name.endswith(suffixes):
                         with contextlib.suppress(OSError):  # broken, or lacks a library: then candidates lack it
-                            ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
+                            needed = needed_libraries(f"{folder}/{name}")
+                            if needed is None or not needed <= there:
+                                ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
+                                there |= needed or set()
         with open("/proc/self/maps", encoding="utf-8") as file:
             paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in file if "/" in line}
         inside = tuple(folder + end for folder in self._own for end in ("/", ".libs/"))  # see allow_packages

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from _socket import AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_STREAM, socketpair
+from _thread import allocate_lock, stack_size, start_new_thread
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -121,25 +122,33 @@ def _leaks(walls: Walls) -> Iterator[str]:
 
 def _start_threads(count: int, *, stay: bool = False) -> bool:
     """Whether so many threads can wait at once; ``stay``: until the requests end, for somebody to count them."""
-    import threading  # the nursery's memory stays small without it
+    # As ``threading`` starts them, which is not loaded: it is slow to import, and the nursery's memory stays small.
+    stack = stack_size(1 << 16)
+    go, gone = allocate_lock(), allocate_lock()
+    go.acquire()
+    gone.acquire()
+    left = started = 0
 
-    stack = threading.stack_size(1 << 16)
-    go = threading.Event()
-    threads = []
+    def wait() -> None:
+        nonlocal left
+        with go:
+            left += 1
+            if left == started:
+                gone.release()
+
     try:
         for _ in range(count):
-            thread = threading.Thread(target=go.wait)
-            thread.start()
-            threads.append(thread)
+            start_new_thread(wait, ())
+            started += 1
         if stay:
             os.read(REQUESTS_FD, 1)
     except RuntimeError:
         return False
     finally:
-        go.set()
-        for thread in threads:
-            thread.join()
-        threading.stack_size(stack)
+        go.release()
+        if started:
+            gone.acquire()
+        stack_size(stack)
     return True
 
 
@@ -179,7 +188,6 @@ def _load_own(walls: Walls) -> None:
     """Import what the acts need where no file can be opened once the walls stand, nor was all loaded before."""
     if walls.sealed and not walls.full:
         import colorsys  # noqa: F401
-        import threading  # noqa: F401
 
 
 def _crowd(walls: Walls, pipes: tuple[int, int, int], nursery: int) -> None:

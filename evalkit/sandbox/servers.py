@@ -7,15 +7,15 @@ import errno
 import os
 import select
 import signal
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from evalkit.sandbox.forkserver import ANSWER
-from evalkit.sandbox.kernel import is_stopped
+from evalkit.sandbox.processes import is_stopped
+from evalkit.sandbox.sockets import Socket, send_fds, socketpair
+from evalkit.sandbox.wire import ANSWER
 
 KINDS = ("nursery", "tester")
 ANSWER_SECONDS = 60.0  # a server that says nothing for so long is not coming
@@ -76,15 +76,15 @@ class ForkServers:
     """
 
     def __init__(
-        self, spawn: Callable[[str, list[str], socket.socket], subprocess.Popen[bytes]], folders: Sequence[str]
+        self, spawn: Callable[[str, list[str], Socket], subprocess.Popen[bytes]], folders: Sequence[str]
     ) -> None:
         self._spawn = spawn
         self._folders = folders
         self._lock = threading.Lock()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._controls: dict[str, socket.socket | None] = {}
+        self._controls: dict[str, Socket | None] = {}
 
-    def start(self, kind: str, settings: str, stdin: socket.socket | None, link: socket.socket | None) -> Forked | None:
+    def start(self, kind: str, settings: str, stdin: Socket | None, link: Socket | None) -> Forked | None:
         """A process of this kind; None where there is no server for it.
 
         Args:
@@ -125,7 +125,7 @@ class ForkServers:
                 return None
             text = settings.encode("ascii")
             try:
-                socket.send_fds(control, [len(text).to_bytes(4, "big")], fds)
+                send_fds(control, len(text).to_bytes(4, "big"), fds)
                 control.sendall(text)
                 answer = _answer(control, self._processes[kind].pid)
             except OSError:
@@ -138,9 +138,9 @@ class ForkServers:
                 self._controls = dict.fromkeys(KINDS)
         return answer if answer > 0 else None
 
-    def _started(self, kind: str) -> socket.socket | None:
-        near, far = socket.socketpair()
-        with far:
+    def _started(self, kind: str) -> Socket | None:
+        near, far = socketpair()
+        with contextlib.closing(far):
             try:
                 self._processes[kind] = self._spawn("forkserver", [kind, str(os.getpid()), *self._folders], far)
             except OSError:
@@ -164,7 +164,7 @@ class ForkServers:
         self._processes, self._controls = {}, {}
 
 
-def _answer(control: socket.socket, server: int) -> int:
+def _answer(control: Socket, server: int) -> int:
     """A process id, or an error with a minus.
 
     Raises:

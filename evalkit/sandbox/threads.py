@@ -32,6 +32,7 @@ GRANTED_SECONDS = 0.005  # within which a start that was granted has run
 # struct seccomp_notif {u64 id; u32 pid; u32 flags; struct seccomp_data data}; struct seccomp_notif_resp {u64 id;
 # s64 val; s32 error; u32 flags}; their ioctls, and "go on with the call" (linux/seccomp.h).
 _NOTIFICATION_BYTES = 80
+_ASKER = struct.Struct("=I")
 _RECEIVE, _ANSWER, _GO_ON = 0xC0502100, 0xC0182101, 1
 
 
@@ -70,7 +71,7 @@ class ThreadBound:
         self.listener = -1
         self._only_count = only_count
         self._starts = 0
-        self._granted: list[float] = []
+        self._granted: dict[int, float] = {}  # when, by the thread that asked
 
     def install(self) -> None:
         """Have this process and its children ask, where the kernel can; once, and before the first candidate."""
@@ -97,34 +98,41 @@ class ThreadBound:
     def begin(self) -> None:
         """A new candidate."""
         self._starts = 0
-        self._granted = []
+        self._granted = {}
 
     def answer(self, pid: int) -> None:
         """Answer one question that the listener has."""
         question = bytearray(_NOTIFICATION_BYTES)
         try:
             fcntl.ioctl(self.listener, _RECEIVE, question)
-            refused = self._is_full(pid)
+            refused = self._is_full(pid, *_ASKER.unpack_from(question, 8))
             answer = (0, -errno.EAGAIN, 0) if refused else (0, 0, _GO_ON)
             fcntl.ioctl(self.listener, _ANSWER, struct.pack("=8sqiI", bytes(question[:8]), *answer))
         except OSError:
             return  # whoever asked is gone
 
-    def _is_full(self, pid: int) -> bool:
-        """Whether one more is too many. A start that was granted shows in the number only once its call has run, so
-        those of the last moment are added, and looked at again where they would decide."""
+    def _is_full(self, pid: int, asker: int) -> bool:
+        """Whether one more is too many. A start that was granted shows in the number only once its call has run: that
+        of a thread that asks again has; those of the last moment are added, and looked at again where they would
+        decide.
+
+        Args:
+            asker: the thread that asks, as the kernel numbers it here; 0 where it has no number here.
+        """
         self._starts += 1
+        self._granted.pop(asker, None)
+        asker = asker or -self._starts
         for _ in range(20):
             try:
                 there = threads_of(pid)
             except OSError:
                 return self._starts > STARTS_WITHOUT_PROC
             now = time.monotonic()
-            self._granted = [moment for moment in self._granted if now - moment < GRANTED_SECONDS]
+            self._granted = {one: at for one, at in self._granted.items() if now - at < GRANTED_SECONDS}
             if there >= self.limit:
                 return True
             if there + len(self._granted) < self.limit:
-                self._granted.append(now)
+                self._granted[asker] = now
                 return False
             time.sleep(GRANTED_SECONDS / 5)
         return True

@@ -10,7 +10,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -91,7 +90,7 @@ class UnfinishedCheck:
         """
         now = time.monotonic()
         is_due = now - self._synced >= SYNC_SECONDS
-        self._journal.append({"kind": "verdict", "sample": place, "verdict": asdict(verdict)}, sync=is_due)
+        self._journal.append({"kind": "verdict", "sample": place, "verdict": verdict._asdict()}, sync=is_due)
         if is_due:
             self._synced = now
         self.verdicts[place] = verdict

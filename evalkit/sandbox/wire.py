@@ -35,6 +35,9 @@ MAX_CROSSING = 3.0  # it is given at most so many times the program's own time
 MORE, RUN, END, KILL, DONE = b"M", b"R", b"E", b"K", b"D"
 SECONDS = struct.Struct("<d")
 OUTCOME = struct.Struct("<i????ddq")
+# A fork server's answer: the process, or the error with a minus; and where such a process finds its fourth descriptor.
+ANSWER = struct.Struct("<i")
+LINK_FD = 3
 
 
 def frame(message: Any) -> bytes:

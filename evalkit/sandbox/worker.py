@@ -9,21 +9,19 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox.forkserver import LINK_FD
-from evalkit.sandbox.kernel import is_stopped, process_cpu_seconds
+from evalkit.sandbox.processes import is_stopped, process_cpu_seconds
 from evalkit.sandbox.servers import LOOK_SECONDS, Forked, ForkServers
+from evalkit.sandbox.sockets import Socket, socketpair
 from evalkit.sandbox.verdict import Problem, with_lack
-from evalkit.sandbox.wire import MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length, parsed
+from evalkit.sandbox.wire import LINK_FD, MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length, parsed
 
 FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
@@ -45,8 +43,7 @@ MAX_VERDICT_BYTES = 4 << 20  # a verdict holds at most 64 KiB of output
 BUSY_SHARE, IDLE_SHARE = 0.5, 0.05
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
+class WorkerSettings(NamedTuple):
     """What a worker needs to know."""
 
     isolation: str
@@ -57,8 +54,7 @@ class WorkerSettings:
     """Where programs are sealed: they find the whole standard library loaded (``lacking.py``)."""
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """What a nursery says about its walls."""
 
     walls: tuple[str, ...]
@@ -89,7 +85,7 @@ def spawn(
     module: str,
     arguments: list[str],
     stdin: Any,
-    kept: Sequence[socket.socket] = (),
+    kept: Sequence[Socket] = (),
     *,
     without: Collection[str] = (),
     quiet: bool = False,
@@ -173,7 +169,7 @@ class Worker:
         self._processes: list[subprocess.Popen[bytes] | Forked] = []
         self.fuller: Worker | None = None
         """Where programs are sealed, and some needed more modules: the worker for these."""
-        self._link: socket.socket | None = None  # the tester's end of its socket to the nursery, until it has it
+        self._link: Socket | None = None  # the tester's end of its socket to the nursery, until it has it
 
     def start_nursery(self) -> None:
         """Start the nursery, and the tester beside it, and take the nursery's word on its walls (:attr:`level`).
@@ -181,10 +177,10 @@ class Worker:
         Raises:
             SandboxError: it does not start.
         """
-        self._link, far = socket.socketpair()
-        with far:
+        self._link, far = socketpair()
+        with contextlib.closing(far):
             nursery = self._process("nursery", far, None)
-        with self._link:
+        with contextlib.closing(self._link):
             self._tester = self._process("tester", None, self._link)
         assert nursery.stdout is not None
         line = _line(nursery.stdout, START_SECONDS, self._processes)
@@ -224,9 +220,7 @@ class Worker:
             "nursery_fd": link_fd,
         }
 
-    def _process(
-        self, module: str, stdin: socket.socket | None, link: socket.socket | None
-    ) -> subprocess.Popen[bytes] | Forked:
+    def _process(self, module: str, stdin: Socket | None, link: Socket | None) -> subprocess.Popen[bytes] | Forked:
         """Make a process, and note it; ``stdin`` is a pipe where none is given, ``link`` is kept open in it."""
         process: subprocess.Popen[bytes] | Forked | None = None
         if self.servers is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import textwrap
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ TITLE = Problem("a class in words", "# Write a class Account.\n", "", "Account")
 METHOD = Problem(
     "method", 'class Solution:\n    def sq(self, x: int) -> int:\n        """Square."""\n', TEST, "Solution().sq"
 )
-EXPRESSION = replace(SQUARE, entry_point="cached(sq, n=3)")
+EXPRESSION = SQUARE._replace(entry_point="cached(sq, n=3)")
 STUB = Problem(
     "method without a docstring", "class Solution:\n    def sq(self, x: int) -> int:\n", TEST, "Solution().sq"
 )
@@ -156,7 +155,7 @@ TABLE = {
         "\n    import math\n\n    def sq(self, x):\n        return math.prod([x, x])\n\nimport math\n",
     ),
     "an expression": (EXPRESSION, f"{fenced('print(1)')}{fenced(CODE)}", DEF),
-    "no expression": (replace(SQUARE, entry_point="sq, n=3"), f"{fenced('print(1)')}{fenced(CODE)}", DEF),
+    "no expression": (SQUARE._replace(entry_point="sq, n=3"), f"{fenced('print(1)')}{fenced(CODE)}", DEF),
     # The entry's name is no name of another.
     "a name that begins alike": (SQUARE, fenced("def sq2(x): 0\n") + fenced(CODE), DEF),
 }
@@ -214,12 +213,12 @@ VERDICT = Verdict("T/1", False, "failed", "AssertionError", 0.1, 0.1, "none")
 
 def test_the_verdict_says_what_became_of_the_answer() -> None:
     assert remarked(VERDICT, NO_CODE).detail == f"{NO_CODE}; AssertionError"
-    assert remarked(replace(VERDICT, detail=""), NO_CODE).detail == NO_CODE
+    assert remarked(VERDICT._replace(detail=""), NO_CODE).detail == NO_CODE
     assert remarked(VERDICT, "") == VERDICT
-    assert remarked(replace(VERDICT, passed=True, label="passed", detail=""), SEVERAL).detail == SEVERAL
+    assert remarked(VERDICT._replace(passed=True, label="passed", detail=""), SEVERAL).detail == SEVERAL
     for other in (
-        replace(VERDICT, label="harness error"),
-        replace(VERDICT, detail="could not be judged: the tests need a module"),
+        VERDICT._replace(label="harness error"),
+        VERDICT._replace(detail="could not be judged: the tests need a module"),
     ):
         assert remarked(other, NO_CODE) == other
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import socket
@@ -20,9 +19,9 @@ from evalkit.errors import SandboxError
 from evalkit.sandbox import Checker, Problem, Verdict, demanded, judge_process
 from evalkit.sandbox import tester as tester_module
 from evalkit.sandbox.channel import Channel
-from evalkit.sandbox.kernel import is_dying
 from evalkit.sandbox.nursery import _end
 from evalkit.sandbox.outcomes import final_label, of_dead_worker, starved
+from evalkit.sandbox.processes import is_dying
 from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.wire import END, MORE, SECONDS, frame
 from evalkit.sandbox.worker import Level, Worker, WorkerDiedError
@@ -36,7 +35,7 @@ ONE = "def f(*a):\n"
 
 
 def judge(checker: Checker, completion: str, **changes: Any) -> Verdict:
-    (verdict,) = checker.check(dataclasses.replace(PROBLEM, **changes), [completion])
+    (verdict,) = checker.check(PROBLEM._replace(**changes), [completion])
     return verdict
 
 
@@ -146,7 +145,7 @@ def has_close(*a):
 )
 def test_a_value_that_cannot_be_shown_is_a_failure_as_any_other(checker: Checker, test: str, body: str) -> None:
     verdict, _ = checker.check(
-        dataclasses.replace(PROBLEM, test=f"def check(candidate):\n    {test}\n"),
+        PROBLEM._replace(test=f"def check(candidate):\n    {test}\n"),
         ["    pass\n" + SPEAKS.format(body=body), "    return 5\n"],
     )
     assert (verdict.label, verdict.attempts) == ("failed", 1)
