@@ -238,7 +238,7 @@ def to_html(table: Table) -> str:
     return "\n".join([*lines, "</table>", ""])
 
 
-def render(table: Table, form: str) -> str:
+def render_table(table: Table, form: str) -> str:
     """Return a table in one of `FORMATS`.
 
     Raises:

@@ -20,7 +20,7 @@ from evalkit.errors import DataError, StoreError
 from evalkit.records.identity import same_protocol
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.agreement import check_documents, check_errors, check_marks
+from evalkit.results.agreement import check_errors, check_marks, check_task_samples
 from evalkit.results.lm_eval_files import mean_metrics, why_lost
 from evalkit.results.reading import has_samples, read_samples
 from evalkit.stats.estimates import FloatArray
@@ -222,7 +222,7 @@ def _check_whole(record: RunRecord, task: str, samples: Sequence[Sample], *, all
         _check_means(record, task, samples, where, counts)
         if record.foreign is None and record.partial is None:
             try:
-                check_documents(record, task, samples)
+                check_task_samples(record, task, samples)
             except ValueError as error:
                 raise StoreError(f"{where}: {error}; a file was changed, rerun it") from None
 

@@ -15,7 +15,7 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.suites import find_task, suite_fault
 from evalkit.tasks.documents import Documents
-from evalkit.tasks.metric_values import fault
+from evalkit.tasks.metric_values import metric_fault
 
 Document = Mapping[str, Any]
 
@@ -44,15 +44,15 @@ def target_of(task: Any, doc: Document) -> Any:
     return said if not is_such else places if isinstance(said, list) else int(places[0])
 
 
-def plain(value: Any) -> Any:
+def without_numpy(value: Any) -> Any:
     """Return a target without numpy's types (those of pandas too): its numbers, truths and lists as Python's own."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
-    return [plain(item) for item in value] if isinstance(value, list) else value
+    return [without_numpy(item) for item in value] if isinstance(value, list) else value
 
 
 @contextmanager
-def explained(name: str, doc_id: int, what: str) -> Iterator[None]:
+def explaining_task(name: str, doc_id: int, what: str) -> Iterator[None]:
     """Turn what a task's own functions and templates raise into one line."""
     try:
         yield
@@ -60,7 +60,7 @@ def explained(name: str, doc_id: int, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # whatever a person's function may raise
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise fault(name, doc_id, f"{what} ({why})", "mend the task's file") from error
+        raise metric_fault(name, doc_id, f"{what} ({why})", "mend the task's file") from error
 
 
 def check_documents(name: str, task: Any, documents: Documents, data: Sequence[Document]) -> None:
@@ -78,11 +78,13 @@ def check_documents(name: str, task: Any, documents: Documents, data: Sequence[D
     if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
         return
     for doc_id, doc in enumerate(documents):
-        with explained(name, doc_id, "its choices cannot be made"):
+        with explaining_task(name, doc_id, "its choices cannot be made"):
             choices, target = choices_of(task, doc) or [], target_of(task, doc)
         places = target if isinstance(target, list) else [target]
         if not places or not all(type(place) is int and 0 <= place < len(choices) for place in places):
-            raise fault(name, doc_id, f"its target {target!r} is none of its {len(choices)} choices", "mend its data")
+            raise metric_fault(
+                name, doc_id, f"its target {target!r} is none of its {len(choices)} choices", "mend its data"
+            )
 
 
 def check_same(name: str, task: Any, doc_id: int, first: Any, others: Sequence[Any], makers: Sequence[str]) -> None:
@@ -103,4 +105,4 @@ def check_same(name: str, task: Any, doc_id: int, first: Any, others: Sequence[A
     named = [f"{key} ({function.__name__})" for key, function in functions if callable(function)]
     made = " or ".join(named or makers[:1])
     remedy = "have it draw no lots and keep nothing between its calls (what is drawn in process_docs is drawn once)"
-    raise fault(name, doc_id, f"{made} gives another result each time for the same document", remedy)
+    raise metric_fault(name, doc_id, f"{made} gives another result each time for the same document", remedy)

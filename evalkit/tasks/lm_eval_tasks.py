@@ -13,7 +13,7 @@ here, so that a new release is checked in one place:
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
               task.process_results   what it gives is looked at (`evalkit.tasks.metric_values`)
               task.test_docs, task.validation_docs, task.task_docs  replaced: `process_docs` is called once
-              task.doc_to_target     what it gives has no numpy types (`evalkit.tasks.forms.plain`)
+              task.doc_to_target     what it gives has no numpy types (`evalkit.tasks.forms.without_numpy`)
               task.multiple_input    whether the choices are in the contexts
               instance.arguments     replaced where --max-new-tokens lowers a length
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
@@ -55,7 +55,15 @@ from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
 from evalkit.tasks.documents import Documents, fresh, load
-from evalkit.tasks.forms import check_documents, check_same, choices_of, explained, is_judged, plain, target_of
+from evalkit.tasks.forms import (
+    check_documents,
+    check_same,
+    choices_of,
+    explaining_task,
+    is_judged,
+    target_of,
+    without_numpy,
+)
 from evalkit.tasks.metric_values import try_choices, values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.stated import check_loaded, check_written
@@ -172,7 +180,7 @@ class Tasks:
         if is_judged(task):
             return
         for doc_id in range(min(_TRIED, len(documents))):
-            with explained(name, doc_id, "its requests cannot be made"):
+            with explaining_task(name, doc_id, "its requests cannot be made"):
                 requests = self.requests_of(name, doc_id)
                 again = [_asked(self.requests_of(name, doc_id)) for _ in range(_AGAIN)]
             check_same(name, task, doc_id, _asked(requests), again, ("doc_to_text", "doc_to_choice", "doc_to_target"))
@@ -186,7 +194,7 @@ class Tasks:
                     raise
                 values, others = None, []  # of a text that no model wrote, a function may well make nothing
             check_same(name, task, doc_id, values, others, ("process_results", "doc_to_target", "doc_to_choice"))
-            with explained(name, doc_id, "its choices cannot be made"):
+            with explaining_task(name, doc_id, "its choices cannot be made"):
                 choices, target = self._right(name, doc_id)
             try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
 
@@ -417,7 +425,7 @@ def _keep_documents(task: Any) -> None:
     task.test_docs = task.validation_docs = lambda: kept
     task.task_docs = kept
     target = task.doc_to_target
-    task.doc_to_target = lambda doc: plain(target(doc))
+    task.doc_to_target = lambda doc: without_numpy(target(doc))
 
 
 def _check_written(name: str, entry: Any) -> None:

@@ -28,7 +28,7 @@ from evalkit.results.reading import read_run, read_samples
 from evalkit.tasks import documents, lm_eval_tasks
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
-from evalkit.tasks.forms import plain
+from evalkit.tasks.forms import without_numpy
 from evalkit.tasks.lm_eval_tasks import Tasks
 from tests.support.files import change_document
 
@@ -314,5 +314,5 @@ def test_a_document_that_is_changed_is_no_one_elses() -> None:
     [(np.int32(2), 2), (np.bool_(True), True), (np.array([1, 2]), [1, 2]), ([np.int64(1), "a"], [1, "a"]), ("A", "A")],
 )
 def test_a_target_of_numpys_types_is_a_plain_one(value: Any, expected: Any) -> None:
-    found = plain(value)
+    found = without_numpy(value)
     assert (found, type(found)) == (expected, type(expected))
