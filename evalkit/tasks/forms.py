@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, did_you_mean
 from evalkit.suites import find_task, suite_fault
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.metric_values import metric_fault
@@ -23,6 +23,21 @@ Document = Mapping[str, Any]
 def is_judged(task: Any) -> bool:
     """Tell whether a task's texts are programs, which are run."""
     return bool(getattr(task, "UNSAFE_CODE", False))
+
+
+def unknown_column(task: Any) -> str | None:
+    """Return what is wrong where a task's file names a column that its documents lack; None: nothing.
+
+    lm-eval takes such a word for the text itself, the same for every document: a slip of the pen would be scored.
+    Choices, and targets of choices, that are no column are refused in any case.
+    """
+    keys = ["doc_to_text"] if task.config.doc_to_choice is not None else ["doc_to_text", "doc_to_target"]
+    for key in keys:
+        said = getattr(task.config, key)
+        if isinstance(said, str) and said.isidentifier() and said not in task.features:
+            near = did_you_mean(said, task.features)
+            return f"{key}: '{said}' is no column of its documents{near}; the word itself is \"{{{{'{said}'}}}}\""
+    return None
 
 
 def choices_of(task: Any, doc: Document) -> list[str] | None:

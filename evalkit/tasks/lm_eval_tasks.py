@@ -62,6 +62,7 @@ from evalkit.tasks.forms import (
     explaining_task,
     is_judged,
     target_of,
+    unknown_column,
     without_numpy,
 )
 from evalkit.tasks.metric_values import try_choices, values_of
@@ -128,14 +129,6 @@ class Tasks:
         documents: Documents = self._tasks[name].task_docs
         return documents
 
-    def remarks(self) -> list[str]:
-        """Return what a user should know of the tasks' files, one line each."""
-        return [
-            f"{name}: doc_to_text: {said} is no column of its documents, so that this word itself is asked"
-            for name, task in self._tasks.items()
-            if isinstance(said := task.config.doc_to_text, str) and said.isidentifier() and said not in task.features
-        ]
-
     def requests_of(
         self, name: str, doc_id: int, config: RunConfig | None = None, answerer: Answerer | None = None
     ) -> list[Request]:
@@ -176,6 +169,9 @@ class Tasks:
     def _try(self, name: str) -> None:
         """Refuse a task whose functions give, for made-up answers, what no record could hold; before any work."""
         task, documents = self._tasks[name], self.documents(name)
+        if (what := unknown_column(task)) is not None:
+            path = task_file(find_task(name).suite, name)
+            raise ConfigError(f"{name if path is None else shown_path(path)}: {what}")
         check_documents(name, task, documents, self._data[name])
         if is_judged(task):
             return

@@ -71,7 +71,10 @@ FILES: dict[str, dict[str, str]] = {
     "int": {"doc_to_target": "!function functions.as_int"},
     "bool": {"doc_to_target": "!function functions.as_bool"},
     "drawn": {"process_docs": "!function functions.drawn", "doc_to_target": PLACE},
-    "word": {"doc_to_text": "missing", "doc_to_target": PLACE},
+    "word": {"doc_to_text": "qs", "doc_to_target": PLACE},
+    "other_word": {"doc_to_text": "missing", "doc_to_target": PLACE},
+    "said_word": {"doc_to_text": "{{'missing'}}", "doc_to_target": PLACE},
+    "written_word": {"output_type": "generate_until", "doc_to_choice": "", "doc_to_target": "yes"},
     "class": {"class": "!function functions.Own", "doc_to_target": PLACE},
     "counts": {"doc_to_target": PLACE, "process_results": "!function functions.counts"},
     "draws": {"doc_to_target": PLACE, "process_results": "!function functions.draws"},
@@ -84,9 +87,10 @@ RUN = ("gpqa", "text", "order", "pops", "int", "bool", "drawn")
 def written(task: str, head: str) -> str:
     """A task's file; its values are YAML as they stand, templates in quotes."""
     said = {"doc_to_text": "q", "doc_to_choice": "c"} | FILES[task]
+    said = {"output_type": "multiple_choice"} | {key: value for key, value in said.items() if value}
     lines = "".join(f"{key}: {value if value.startswith('!') else json.dumps(value)}\n" for key, value in said.items())
     metric = "metric_list:\n- {metric: acc, aggregation: mean, higher_is_better: true}\n"
-    return f"task: own_{task}\n{head}output_type: multiple_choice\n{lines}{metric}metadata: {{version: 1}}\n"
+    return f"task: own_{task}\n{head}{lines}{metric}metadata: {{version: 1}}\n"
 
 
 @pytest.fixture
@@ -242,11 +246,23 @@ def test_a_function_that_gives_another_result_each_time_is_named_before_the_work
     assert f"{named} gives another result each time for the same document; have it draw no lots" in str(error.value)
 
 
-def test_a_word_that_is_no_column_is_one_warning(own: Path) -> None:
-    assert tasks_of(own, "word").remarks() == [
-        "own_word: doc_to_text: missing is no column of its documents, so that this word itself is asked"
-    ]
-    assert tasks_of(own, "int").remarks() == []
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("word", "doc_to_text: 'qs' is no column of its documents; did you mean 'q'?; the word itself is \"{{'qs'}}\""),
+        ("other_word", "doc_to_text: 'missing' is no column of its documents; the word itself is \"{{'missing'}}\""),
+        ("written_word", "doc_to_target: 'yes' is no column of its documents; the word itself is \"{{'yes'}}\""),
+    ],
+)
+def test_a_word_that_is_no_column_is_refused_before_the_work(task: str, says: str, own: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        tasks_of(own, task)
+    assert str(error.value) == f"configs/tasks/own/own_{task}.yaml: {says}"
+
+
+def test_a_word_that_is_to_be_asked_itself_is_written_as_a_template(own: Path) -> None:
+    asked = tasks_of(own, "said_word").requests_of("own_said_word", 0)
+    assert {request.context for request in asked if isinstance(request, ScoreRequest)} == {"missing"}
 
 
 def test_a_class_that_lm_eval_cannot_make_is_named_by_its_key(own: Path) -> None:
