@@ -22,7 +22,7 @@ from evalkit.comparison.gate_asking import Asking
 from evalkit.comparison.gate_missing import counted_by_name, in_neither, lost_of, with_lost, with_wrong
 from evalkit.comparison.gate_policy import Policy, Rule
 from evalkit.comparison.gate_sides import published_side, sides_of
-from evalkit.comparison.pairing import LostDocumentsError, TaskPair, TaskScores, pair, scores_of
+from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.comparison.questions import (
     AVERAGE,
     Judged,
@@ -36,6 +36,7 @@ from evalkit.comparison.questions import (
 )
 from evalkit.comparison.remarks import remarks, without_passages
 from evalkit.comparison.run_scores import RunScores, run_scores
+from evalkit.comparison.whole import LostDocumentsError
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample

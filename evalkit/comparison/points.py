@@ -15,16 +15,10 @@ from typing import cast
 from evalkit.baselines import Baseline
 from evalkit.comparison.clusters import cluster_keys
 from evalkit.comparison.comparable import protocol_changes
-from evalkit.comparison.pairing import (
-    TaskPair,
-    TaskScores,
-    pair_samples,
-    paired_clusters,
-    same_data,
-    samples_by_task,
-)
+from evalkit.comparison.pairing import TaskPair, TaskScores, pair_samples, paired_clusters, same_data
 from evalkit.comparison.questions import AVERAGE, margin_test, p_of, paired_tests, suite_p_values
 from evalkit.comparison.run_scores import RunScores
+from evalkit.comparison.whole import samples_by_task
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample

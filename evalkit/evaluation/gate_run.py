@@ -20,8 +20,9 @@ from evalkit.comparison.clusters import linked_keys
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate import Gate, check_levels, chosen_suites, model_title, names_a_run, suites_in, tasks_of
 from evalkit.comparison.gate_sequential import Recorded, SequentialGate
-from evalkit.comparison.pairing import data_sha256, same_numbers, samples_by_task
+from evalkit.comparison.pairing import data_sha256, same_numbers
 from evalkit.comparison.remarks import remarks
+from evalkit.comparison.whole import samples_by_task
 from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError

@@ -141,7 +141,7 @@ class OpenMindLM(ScoredLM):
                     adapter=adapter_folder,
                     notes=self._notes,
                 )
-        with _wrapped(config.name), _without_warnings("lm_eval.models.huggingface"):
+        with _wrapped(config.name), _without_warnings():
             super().__init__(
                 loaded_model,
                 loaded_tokenizer,
@@ -450,9 +450,9 @@ def _wrapped(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _without_warnings(logger_name: str) -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Silence HFLM's advice against passing a loaded model; everything that it warns of is taken care of here."""
-    logger = logging.getLogger(logger_name)
+    logger = logging.getLogger("lm_eval.models.huggingface")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -10,7 +10,7 @@ from evalkit.baselines import load_baseline
 from evalkit.baselines.model import PASS_AT_1
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.comparison.gate import names_a_run
-from evalkit.comparison.pairing import check_report
+from evalkit.comparison.whole import check_report
 from evalkit.errors import ConfigError
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord

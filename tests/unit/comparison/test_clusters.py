@@ -12,8 +12,9 @@ from evalkit.comparison.clusters import paired_keys, with_passages
 from evalkit.comparison.compare import compare
 from evalkit.comparison.gate import gate
 from evalkit.comparison.gate_policy import Policy, Rule
-from evalkit.comparison.pairing import pair, samples_by_task
+from evalkit.comparison.pairing import pair
 from evalkit.comparison.points import RunData, paired_samples, points_of_run, task_change
+from evalkit.comparison.whole import samples_by_task
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
 from tests.support.pairs import data_entry, document, write_values
