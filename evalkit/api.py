@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import click
 
-from evalkit.arguments import RunLike, check_known, checked, name_of, path_of, plain, texts_of
+from evalkit.arguments import RunLike, as_yaml_value, check_known, checked, name_of, path_of, texts_of
 from evalkit.config import ModelConfig, RunConfig, make_config
 from evalkit.errors import ConfigError
-from evalkit.options import build, given, settings_of, typed_dict
+from evalkit.options import build, declared_settings, given, typed_dict
 from evalkit.records.model import RUN_FILE
 from evalkit.run_results import Plan, Run
 from evalkit.streams import redirected
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Names: TypeAlias = "str | Sequence[str]"
 
-GATED_OPTIONS = tuple(key for key, setting in settings_of(RunConfig).items() if setting.option.gate)
+GATED_OPTIONS = tuple(key for key, setting in declared_settings(RunConfig).items() if setting.option.gate)
 """Options of a run that `gate` takes besides, for ``run_model``."""
 
 
@@ -85,11 +85,11 @@ def run(
         ConfigError, DataError, ModelError, SandboxError, StoreError: before anything was computed, where it can be
             known.
     """
-    check_known(options, settings_of(RunConfig), "run")
+    check_known(options, declared_settings(RunConfig), "run")
     config, quiet, dry_run = checked(
         "run", config=(config, str | None), quiet=(quiet, bool), dry_run=(dry_run, bool | None)
     )
-    asked = {name: plain("run", name, value) for name, value in options.items()}
+    asked = {name: as_yaml_value("run", name, value) for name, value in options.items()}
     command = ["evalkit.run", *(f"{name}={value}" for name, value in asked.items())]
     return run_as_asked(config, asked | {"dry_run": dry_run}, command, quiet=quiet)
 
@@ -231,7 +231,7 @@ def gate(
         if run_model is not None:
             raise ConfigError("--policy goes with a finished run; with --run-model give --margin, --alpha and --suite")
         policy = policy if isinstance(policy, Policy) else read_policy(path_of(policy))
-    asked = given({name: plain("gate", name, value) for name, value in options.items()})
+    asked = given({name: as_yaml_value("gate", name, value) for name, value in options.items()})
     levels = {"margin": 1.0 if margin is None else margin, "alpha": 0.05 if alpha is None else alpha}
     if candidate is not None:
         if asked or order_seed:
@@ -354,12 +354,12 @@ def _describe_options() -> None:
             default=inspect.Parameter.empty if key == "model" else setting.default,
             annotation=setting.kind,
         )
-        for key, setting in settings_of(RunConfig).items()
+        for key, setting in declared_settings(RunConfig).items()
     }
     run.__signature__ = inspect.Signature([*of_config.values(), *own.values()])  # type: ignore[attr-defined]
     lines = [
         f"    {key}: {setting.option.help}" + (f" [default: {text}]" if (text := setting.default_text()) else "")
-        for key, setting in settings_of(RunConfig).items()
+        for key, setting in declared_settings(RunConfig).items()
     ]
     run.__doc__ = "\n".join([inspect.cleandoc(run.__doc__ or ""), "", "Options:", *lines, ""])
 
@@ -369,7 +369,7 @@ _describe_options()
 
 def option_types() -> str:
     """Return the text of evalkit/run_options.py, by which a type checker knows the options of `run` and `gate`."""
-    known = settings_of(RunConfig)
+    known = declared_settings(RunConfig)
     of_run = [setting for key, setting in known.items() if key != "dry_run"]
     return _TYPES_HEAD + "\n\n".join(
         [

@@ -55,7 +55,7 @@ def texts_of(function: str, name: str, value: object) -> tuple[str, ...]:
     raise ConfigError(f"evalkit.{function}: {name}: expected a text or a list of texts, found {shown(value)}")
 
 
-def plain(function: str, name: str, value: Any) -> Any:
+def as_yaml_value(function: str, name: str, value: Any) -> Any:
     """Return an argument as a YAML file would hold it: paths and runs as texts, NumPy's numbers and arrays as ours."""
     if isinstance(value, RunRecord):
         return str(value.folder)
@@ -67,9 +67,9 @@ def plain(function: str, name: str, value: Any) -> Any:
         raise ConfigError(f"evalkit.{function}: {name}: expected a value, found the type {value.__name__}")
     # Of what NumPy has and Python has not, tolist gives the same again.
     if hasattr(value, "tolist") and type(found := value.tolist()) is not type(value):
-        return plain(function, name, found)
+        return as_yaml_value(function, name, found)
     if isinstance(value, (list, tuple, range, Iterator, KeysView, ValuesView)):
-        return [plain(function, name, item) for item in value]
+        return [as_yaml_value(function, name, item) for item in value]
     if isinstance(value, int) and value.bit_length() > 64:
         raise ConfigError(f"evalkit.{function}: {name}: a number of more than 64 bits")
     if value is None or isinstance(value, (str, bytes, bool, int, float, dict)):
@@ -78,8 +78,8 @@ def plain(function: str, name: str, value: Any) -> Any:
 
 
 def checked(function: str, **arguments: tuple[object, Any]) -> list[Any]:
-    """Return the values of (value, its type) pairs as `plain` does; `ConfigError` for the first of another type."""
-    values = [plain(function, name, value) for name, (value, _) in arguments.items()]
+    """Return the values of (value, its type) pairs as `as_yaml_value`; `ConfigError` for the first of another type."""
+    values = [as_yaml_value(function, name, value) for name, (value, _) in arguments.items()]
     for value, (name, (_, kind)) in zip(values, arguments.items(), strict=True):
         if fault := wrong(value, kind):
             raise ConfigError(f"evalkit.{function}: {name}: {fault}")

@@ -1,4 +1,4 @@
-"""What to run: `ModelConfig` says which model answers, `RunConfig` what is asked of it, `Prompt` asks it one question.
+"""What to run: `ModelConfig` says which model answers, `RunConfig` what is asked, `InferConfig` asks one question.
 
 Their fields are the YAML keys, the options of the command line, the help and docs/configuration.md; see
 `evalkit.options`. A file and flags become one frozen RunConfig. Flags win.
@@ -18,7 +18,7 @@ from msgspec import field
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.generation_settings import refusing
 from evalkit.isolation import ISOLATIONS, Isolation
-from evalkit.options import Option, Settings, between, build, flat, given, read_settings, table
+from evalkit.options import Option, OptionStruct, between, build, flat, given, read_settings, table
 from evalkit.paths import is_folder, user_path
 from evalkit.suites import find_suite, find_task, load_suites
 from evalkit.yaml_files import read_yaml
@@ -124,7 +124,7 @@ def _default_suites() -> str:
     return "all"
 
 
-class ModelConfig(Settings, frozen=True, kw_only=True):
+class ModelConfig(OptionStruct, frozen=True, kw_only=True):
     """Which model answers, how it is loaded and how it computes."""
 
     name: Annotated[
@@ -200,7 +200,7 @@ class ModelConfig(Settings, frozen=True, kw_only=True):
 _SEED = between(0, 2**32 - 1, f"between 0 and {2**32 - 1}, as NumPy's generator needs it")
 
 
-class RunConfig(Settings, frozen=True, kw_only=True):
+class RunConfig(OptionStruct, frozen=True, kw_only=True):
     """One run, as asked for."""
 
     model: ModelConfig
@@ -362,7 +362,7 @@ class RunConfig(Settings, frozen=True, kw_only=True):
         return flat(self)
 
 
-class Prompt(Settings, frozen=True, kw_only=True):
+class InferConfig(OptionStruct, frozen=True, kw_only=True):
     """One question to a model, and how it is to be answered."""
 
     text: Annotated[str, Option("What to ask.", refuse=_no_text)] = field(name="prompt")
@@ -459,7 +459,7 @@ def suites_of(tasks: Iterable[str]) -> tuple[str, ...]:
 
 def tables() -> dict[str, str]:
     """Return the tables of docs/configuration.md by command."""
-    return {"run": table(RunConfig), "infer": table(Prompt)}
+    return {"run": table(RunConfig), "infer": table(InferConfig)}
 
 
 if __name__ == "__main__":

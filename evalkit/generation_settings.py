@@ -1,6 +1,6 @@
 """Settings of a generated text: which there are, and what each may be, whoever asks.
 
-Task files (``generation_kwargs``), requests of lm-eval, options and notebooks are all judged by `fault`. Names and
+Task files (``generation_kwargs``), requests of lm-eval, options and notebooks are judged by `settings_fault`. Names and
 forms are lm-eval's (``normalize_gen_kwargs``), which hands on unseen what it does not know itself. What is below
 "transformers' own loop" is an argument of its ``generate`` (5.x), with the range in which it does something.
 """
@@ -92,7 +92,7 @@ _NEVER_NULL = ("until", "temperature")
 """lm-eval itself fails on these; of all others null means that they are not given."""
 
 
-def fault(settings: Any) -> str | None:
+def settings_fault(settings: Any) -> str | None:
     """Return what is wrong with settings of a text, as ``KEY: VALUE is not WHAT``; None: nothing."""
     if not isinstance(settings, Mapping):
         return f"expected settings of a text, such as 'until: [...]' and 'max_gen_toks: 256', found {shown(settings)}"
@@ -111,13 +111,13 @@ def refusing(key: str) -> Callable[[Any], str | None]:
     """Return what says of a value of one setting what is wrong with it, as ``VALUE is not WHAT``; for `Option`."""
 
     def refuse(value: Any) -> str | None:
-        found = fault({key: value})
+        found = settings_fault({key: value})
         return None if found is None else found.removeprefix(f"{key}: ")
 
     return refuse
 
 
 def max_tokens(settings: Mapping[str, Any], default: int) -> int:
-    """Return the greatest number of tokens of a text that settings without a `fault` ask for."""
+    """Return the greatest number of tokens of a text that settings without a `settings_fault` ask for."""
     given = (settings.get(name) for name in MAX_TOKENS)
     return next((int(value) for value in given if value is not None), default)

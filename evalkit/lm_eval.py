@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from evalkit.errors import ConfigError, EvalkitError
-from evalkit.generation_settings import fault
+from evalkit.generation_settings import settings_fault
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def _check_settings_first() -> None:
     made = TaskConfig.__post_init__
 
     def checked(self: TaskConfig) -> None:
-        found = None if self.generation_kwargs is None else fault(self.generation_kwargs)
+        found = None if self.generation_kwargs is None else settings_fault(self.generation_kwargs)
         if found is not None:
             raise ConfigError(f"{self.task}: generation_kwargs: {found}")
         made(self)

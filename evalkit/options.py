@@ -2,8 +2,8 @@
 
 A struct of settings declares a field as ``limit: Annotated[int | None, Option("First N documents.", default="all")] =
 None``. A struct may be part of another one; keys and options stay flat. From the fields come the options of a command
-(`options`), the reading of a YAML file (`read_settings`), the values from either (`build`) and the table of the docs
-(`table`).
+(`command_options`), the reading of a YAML file (`read_settings`), the values from either (`build`) and the table of the
+docs (`table`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.yaml_files import Entry, YamlFile, shown, wrong
 
-S = TypeVar("S", bound="Settings")
+S = TypeVar("S", bound="OptionStruct")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -127,7 +127,7 @@ class Setting:
         return f"{self.key}: {found}" if found else None
 
 
-class Settings(Entry, frozen=True, kw_only=True):
+class OptionStruct(Entry, frozen=True, kw_only=True):
     """A struct of settings; its values are checked however it is made."""
 
     def __post_init__(self) -> None:
@@ -140,12 +140,12 @@ class Settings(Entry, frozen=True, kw_only=True):
                 raise ConfigError(fault)
 
 
-def _part(kind: Any) -> type[Settings] | None:
-    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
+def _part(kind: Any) -> type[OptionStruct] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, OptionStruct) else None
 
 
 @functools.cache
-def _own(kind: type[Settings]) -> tuple[Setting, ...]:
+def _own(kind: type[OptionStruct]) -> tuple[Setting, ...]:
     """Return the fields of a struct that are options, without those of its parts."""
     found = []
     for field in msgspec.structs.fields(kind):
@@ -159,10 +159,10 @@ def _own(kind: type[Settings]) -> tuple[Setting, ...]:
 
 
 @functools.cache
-def settings_of(kind: type[Settings]) -> Mapping[str, Setting]:
+def declared_settings(kind: type[OptionStruct]) -> Mapping[str, Setting]:
     """Return the options of a struct and of its parts by key, in the order of their fields."""
     parts = [part for field in msgspec.structs.fields(kind) if (part := _part(field.type))]
-    inner = {key: setting for part in parts for key, setting in settings_of(part).items()}
+    inner = {key: setting for part in parts for key, setting in declared_settings(part).items()}
     return types.MappingProxyType(inner | {setting.key: setting for setting in _own(kind)})
 
 
@@ -189,12 +189,12 @@ def build(kind: type[S], values: Mapping[str, Any]) -> S:
     return kind(**arguments)
 
 
-def flat(settings: Settings) -> dict[str, Any]:
+def flat(settings: OptionStruct) -> dict[str, Any]:
     """Return the values by key as plain data, those of parts among them: what `build` takes."""
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(type(settings)):
         value = getattr(settings, field.name)
-        if isinstance(value, Settings):
+        if isinstance(value, OptionStruct):
             found |= flat(value)
         else:
             found[field.encode_name] = list(value) if isinstance(value, tuple) else value
@@ -206,13 +206,13 @@ def given(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flags.items() if value not in (None, (), [])}
 
 
-def read_settings(file: YamlFile, kind: type[Settings]) -> dict[str, Any]:
+def read_settings(file: YamlFile, kind: type[OptionStruct]) -> dict[str, Any]:
     """Return the values of a YAML file by key, each of its field's type and in its range.
 
     Raises:
         ConfigError: an unknown key or a value that is refused, with file and line.
     """
-    known = settings_of(kind)
+    known = declared_settings(kind)
     values: dict[str, Any] = {}
     for key, found in file.content.items():
         if key not in known:
@@ -230,8 +230,8 @@ def read_settings(file: YamlFile, kind: type[Settings]) -> dict[str, Any]:
 # --- the command line and the docs -----------------------------------------------------------------------------------
 
 
-def options(
-    *kinds: type[Settings],
+def command_options(
+    *kinds: type[OptionStruct],
     only: Collection[str] = (),
     without: Collection[str] = (),
     prefix: str = "",
@@ -248,7 +248,7 @@ def options(
         says: help of options that mean something else here, by key.
         defaults: defaults that are others here, by key.
     """
-    known = {key: setting for kind in kinds for key, setting in settings_of(kind).items()}
+    known = {key: setting for kind in kinds for key, setting in declared_settings(kind).items()}
     chosen = [known[key] for key in only or known if key not in without]
 
     def decorate(command: F) -> F:
@@ -305,10 +305,10 @@ def typed_dict(name: str, doc: str, settings: Collection[Setting]) -> str:
     return "\n".join([*lines, ""])
 
 
-def table(kind: type[Settings]) -> str:
+def table(kind: type[OptionStruct]) -> str:
     """Return the options of a struct and its parts as a Markdown table, a row each."""
     lines = ["| option | key | default | what it is |", "|---|---|---|---|"]
-    for setting in settings_of(kind).values():
+    for setting in declared_settings(kind).values():
         no = f", `--no-{setting.flag[2:]}`" if setting.scalar is bool and setting.option.negatable else ""
         default = setting.default_text() or ("no" if setting.scalar is bool else "")
         text = setting.option.help.replace("<", "&lt;")

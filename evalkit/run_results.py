@@ -63,7 +63,7 @@ class Run(RunRecord, frozen=True, kw_only=True):
         Raises:
             StoreError: the run's documents, of which suites and intervals are made, are not there any more.
         """
-        from evalkit.comparison.points import Point, read_data, scores_of_run
+        from evalkit.comparison.points import Point, points_of_run, read_data
         from evalkit.results.reading import has_samples
         from evalkit.tables import to_frame
 
@@ -74,7 +74,7 @@ class Run(RunRecord, frozen=True, kw_only=True):
         has_documents = not unfinished and has_samples(self)
         if not has_documents and not unfinished and self.foreign is None:
             raise StoreError(f"{self.folder / SAMPLES_FILE}: not there, and suites and intervals are made of it")
-        scores = scores_of_run(read_data(self)) if has_documents else None
+        scores = points_of_run(read_data(self)) if has_documents else None
         rows: list[tuple[object, ...]] = []
         for task, of_task in self.metrics.items():
             for metric, found in of_task.items():

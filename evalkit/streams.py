@@ -38,7 +38,7 @@ class _Switch:
         return getattr(self.target, name)
 
 
-def target_of(name: Name) -> TextIO:
+def stream_target(name: Name) -> TextIO:
     """Return where a stream of `sys` leads in this thread, now."""
     stream = getattr(sys, name)
     found: TextIO = stream.target if isinstance(stream, _Switch) else stream

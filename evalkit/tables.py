@@ -143,22 +143,18 @@ def escape_note(text: str) -> str:
     return "".join([*parts, _escaped(text[end:])])
 
 
-def _tabulate(table: Table, rows: list[list[str]], headings: list[str], form: str) -> str:
+def to_markdown(table: Table) -> str:
+    """Return a pipe table with aligned columns, its notes below it."""
     import tabulate
 
-    return tabulate.tabulate(
+    rows = [[escape_markdown(text) for text in row] for row in _texts(table)]
+    body = tabulate.tabulate(
         rows,
-        headings,
-        tablefmt=form,
+        [escape_markdown(column.heading) for column in table.columns],
+        tablefmt="pipe",
         disable_numparse=True,
         colalign=[column.align for column in table.columns] if rows else None,
     )
-
-
-def to_markdown(table: Table) -> str:
-    """Return a pipe table with aligned columns, its notes below it."""
-    headings = [escape_markdown(column.heading) for column in table.columns]
-    body = _tabulate(table, [[escape_markdown(text) for text in row] for row in _texts(table)], headings, "pipe")
     title = f"**{escape_markdown(table.title)}**\n\n" if table.title else ""
     notes = "".join(f"\n- {escape_note(note)}" for note in table.notes)
     return f"{title}{body}\n{notes}\n" if notes else f"{title}{body}\n"
@@ -238,7 +234,7 @@ def to_html(table: Table) -> str:
     return "\n".join([*lines, "</table>", ""])
 
 
-def render(table: Table, form: str) -> str:
+def render_table(table: Table, form: str) -> str:
     """Return a table in one of `FORMATS`.
 
     Raises:

@@ -53,7 +53,7 @@ def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Ses
         ModelError: the answerer failed, or what it gave is no answer to these requests, or not what it had kept.
     """
     who = f"{type(answerer).__name__}.scores"
-    with explained(answerer, who):
+    with explaining_adapter(answerer, who):
         before = _called(session.ledger)
         found = answerer.scores(list(requests), dataclasses.replace(session, call=Call(tuple(requests), before)))
         if not isinstance(found, Scores):
@@ -74,7 +74,7 @@ def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Ses
 def ask_texts(answerer: Answers, requests: Sequence[TextRequest], session: Session) -> Texts:
     """Have prompts continued; errors as of `ask_scores`."""
     who = f"{type(answerer).__name__}.texts"
-    with explained(answerer, who):
+    with explaining_adapter(answerer, who):
         before = _called(session.ledger)
         # The answerer has copies: settings that it changes are not the request's.
         own = [dataclasses.replace(r, settings=copy.deepcopy(dict(r.settings))) for r in requests]
@@ -96,7 +96,7 @@ def description_of(answerer: Answerer) -> FullyDescribed:
         ModelError: it fails, says too little, or nothing that JSON can hold.
     """
     who = f"{type(answerer).__name__}.describe"
-    with explained(answerer, who):
+    with explaining_adapter(answerer, who):
         found = answerer.describe()
         _check_keys(who, found, Described, "")
         _check_keys(who, found["identity"], AnswererIdentity, "identity.")
@@ -122,7 +122,7 @@ def work_of(answerer: Answerer) -> Work:
         ModelError: it fails, or a field is of another type.
     """
     who = f"{type(answerer).__name__}.work"
-    with explained(answerer, who):
+    with explaining_adapter(answerer, who):
         found = answerer.work()
         if not isinstance(found, Work):
             raise ModelError(f"{who}: expected Work, found {type(found).__name__}")
@@ -138,14 +138,14 @@ def work_of(answerer: Answerer) -> Work:
     return found
 
 
-def abilities_of(answerer: Answerer) -> Capabilities:
+def capabilities_of(answerer: Answerer) -> Capabilities:
     """Return what an answerer can do.
 
     Raises:
         ModelError: it does not say so as `Capabilities`, or has not all methods of an `Answerer`.
     """
     who = type(answerer).__name__
-    with explained(answerer, f"{who}.capabilities"):
+    with explaining_adapter(answerer, f"{who}.capabilities"):
         lacking = [name for name in _METHODS if not callable(getattr(answerer, name, None))]
         if lacking:
             raise ModelError(f"{who}: has no method {lacking[0]}, which an Answerer has (evalkit/answering)")
@@ -170,7 +170,7 @@ def in_use_check(answerer: Answerer) -> Callable[[], None]:
     """Return what asks an answerer whether it is still what it said; `ModelError` where it is not."""
 
     def check() -> None:
-        with explained(answerer, f"{type(answerer).__name__}.check_in_use"):
+        with explaining_adapter(answerer, f"{type(answerer).__name__}.check_in_use"):
             answerer.check_in_use()
 
     return check
@@ -181,7 +181,7 @@ def chat_template_of(answerer: Answerer) -> Callable[..., str]:
     who = f"{type(answerer).__name__}.apply_chat_template"
 
     def apply(chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        with explained(answerer, who):
+        with explaining_adapter(answerer, who):
             text = answerer.apply_chat_template(chat_history, add_generation_prompt=add_generation_prompt)
             if not isinstance(text, str):
                 raise ModelError(f"{who}: expected a text, found {shown(text)}")
@@ -191,7 +191,7 @@ def chat_template_of(answerer: Answerer) -> Callable[..., str]:
 
 
 @contextmanager
-def explained(answerer: Answers | None, who: str) -> Iterator[None]:
+def explaining_adapter(answerer: Answers | None, who: str) -> Iterator[None]:
     """Make one line of whatever an adapter raises; the model in this process is evalkit's own, and its faults stay.
 
     What would end the process without a word (SystemExit, which a library may raise, GeneratorExit) is a fault as well;

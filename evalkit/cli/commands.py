@@ -18,9 +18,9 @@ from evalkit.cli import output
 from evalkit.cli.humaneval import humaneval
 from evalkit.cli.report_commands import audit, baselines, leaderboard, power
 from evalkit.cli.run_commands import compare, explain, gate
-from evalkit.config import ModelConfig, Prompt, RunConfig
+from evalkit.config import InferConfig, ModelConfig, RunConfig
 from evalkit.errors import EvalkitError
-from evalkit.options import build, given, options
+from evalkit.options import build, command_options, given
 from evalkit.run_results import Plan
 
 _FOLDER = click.Path(path_type=Path)
@@ -125,7 +125,7 @@ def _quiet_libraries() -> None:
 
 @main.command()
 @click.option("--config", "config_file", type=_FOLDER, help="YAML file with these options as keys; flags win.")
-@options(RunConfig)
+@command_options(RunConfig)
 def run(config_file: Path | None, **flags: Any) -> None:
     """Run suites on a model; prints the report. The same command again continues a run that was interrupted."""
     from evalkit.evaluation.interrupt import Interrupted, StopSignals
@@ -238,9 +238,9 @@ def verify(data: tuple[str, ...], task: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command()
-@options(
+@command_options(
     ModelConfig,
-    Prompt,
+    InferConfig,
     without=("batch_size", "scorer", "max_batch_tokens", "audit_fraction", "max_length"),
     says={"add_bos": "With --raw: put the tokenizer's BOS token before the prompt."},
 )
@@ -248,7 +248,7 @@ def infer(**flags: Any) -> None:
     """Ask a model one question, with its chat template; prints speed figures."""
     from evalkit.evaluation.infer import infer as infer_model
 
-    infer_model(build(ModelConfig, given(flags)), build(Prompt, given(flags)))
+    infer_model(build(ModelConfig, given(flags)), build(InferConfig, given(flags)))
 
 
 @main.command("list")

@@ -31,9 +31,9 @@ def baselines() -> None:
 def list_command(form: str) -> None:
     """List all baselines with their printed averages."""
     from evalkit.report.baselines_list import baselines_table
-    from evalkit.tables import render
+    from evalkit.tables import render_table
 
-    _print(render(baselines_table(_warn), form))
+    _print(render_table(baselines_table(_warn), form))
 
 
 @baselines.command("import")
@@ -82,11 +82,11 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
     unrounded values, truncated, or inconsistent.
     """
     from evalkit.baselines.audit.text import audit_lines, audit_table, copied_between
-    from evalkit.tables import render
+    from evalkit.tables import render_table
 
     audits = [api.audit(path, strict=strict) for path in files]
     if form is not None:
-        _print(render(audit_table(audits, everything=everything), form))
+        _print(render_table(audit_table(audits, everything=everything), form))
     else:
         for line in [*audit_lines(audits, everything=everything), *copied_between(audits)]:
             click.echo(line)
@@ -104,10 +104,10 @@ def audit(files: tuple[Path, ...], everything: bool, strict: bool, form: str | N
 @click.option("--across-protocols", is_flag=True, help="Also rank, with a mark, what another protocol measured.")
 def leaderboard(runs: tuple[str, ...], sort: str, all_records: bool, form: str, across_protocols: bool) -> None:
     """Rank runs (and baseline files or logs) among all baselines, with standard errors and possible ranks."""
-    from evalkit.tables import render
+    from evalkit.tables import render_table
 
     found = api.leaderboard(runs, sort=sort, all=all_records, across_protocols=across_protocols, warn=_warn)
-    _print(render(found.table(numeric=form in ("csv", "json")), form))
+    _print(render_table(found.table(numeric=form in ("csv", "json")), form))
 
 
 @click.command()
@@ -139,10 +139,10 @@ def power(
     """
     from evalkit.comparison.run_power import run_power
     from evalkit.report.baselines_list import power_report
-    from evalkit.tables import render
+    from evalkit.tables import render_table
 
     if runs:
         table = run_power(runs, suites, effect=effect, baseline=baseline, flips=flips, alpha=alpha, power=detected)
     else:
         table = power_report(suites, effect=effect, baseline=baseline, flips=flips, alpha=alpha, power=detected)
-    _print(render(table, form))
+    _print(render_table(table, form))

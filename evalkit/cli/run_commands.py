@@ -11,7 +11,7 @@ import click
 
 from evalkit import api
 from evalkit.config import RunConfig
-from evalkit.options import options
+from evalkit.options import command_options
 
 _FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])
 _FILE = click.Path(path_type=Path)
@@ -53,7 +53,7 @@ def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], f
 @click.option("--json", "json_file", type=_FILE, help="Also write JSON with unrounded numbers.")
 @click.option("--run-model", metavar="MODEL", help="Instead of CANDIDATE: score this model, only as far as needed.")
 @click.option("--order-seed", type=int, default=0, show_default=True, help="With --run-model: order of documents.")
-@options(
+@command_options(
     RunConfig,
     only=api.GATED_OPTIONS,
     prefix="With --run-model: ",

@@ -234,7 +234,7 @@ def _is_changed(setting: Setting, value: Any) -> bool:
     return bool((value or None) != (setting.default or None))
 
 
-def options(config: RunConfig, baseline: RunRecord, tasks: Iterable[str]) -> list[Difference]:
+def differing_options(config: RunConfig, baseline: RunRecord, tasks: Iterable[str]) -> list[Difference]:
     """Return in which options that move scores a run that is asked for differs from one that there is."""
     asked = config.to_dict()
     sides = {key: (_setting(asked[key]), _setting(getattr(baseline.config, key))) for key in _options_of(tasks)}
@@ -411,6 +411,7 @@ def _documents(count: int) -> str:
 
 
 def some(names: Sequence[str], shown: int = 3) -> str:
+    """Return the first of some names, and how many more there are."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.comparison.changes import SuiteChange, TaskChange
 from evalkit.comparison.flips import flips_markdown
-from evalkit.comparison.gate import model_name
-from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
+from evalkit.comparison.gate import model_title
+from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render_table, rounded, to_markdown
 
 if TYPE_CHECKING:
     from evalkit.comparison.compare import Comparison
@@ -91,7 +91,7 @@ def numbers_table(comparison: Comparison) -> Table:
 def compare_markdown(comparison: Comparison, flips: int) -> str:
     """Return everything for reading: settings, suites, tasks, then up to `flips` documents."""
     a, b = comparison.a, comparison.b
-    title = escape_markdown(f"{model_name(a)} → {model_name(b)}")
+    title = escape_markdown(f"{model_title(a)} → {model_title(b)}")
     lines = [f"# {title}", "", f"- A: {a.folder}", f"- B: {b.folder}", "", "## Settings", ""]
     lines.append(to_markdown(settings_table(comparison)) if comparison.settings else "No recorded setting differs.\n")
     lines += ["## Suites", "", to_markdown(suites_table(comparison))]
@@ -127,12 +127,12 @@ def compare_text(comparison: Comparison, form: str, flips: int | None) -> str:
     if form == "markdown":
         return compare_markdown(comparison, SHOWN_FLIPS if flips is None else flips)
     if form == "csv":
-        return render(numbers_table(comparison), form)
+        return render_table(numbers_table(comparison), form)
     tasks, suites = tasks_table(comparison), suites_table(comparison)
     joined = [(title, "average", *rest[:4], None, None, *rest[4:]) for title, *rest in suites.rows]
-    whole = Table(f"{model_name(comparison.a)} to {model_name(comparison.b)}", tasks.columns, (), tasks.notes)
+    whole = Table(f"{model_title(comparison.a)} to {model_title(comparison.b)}", tasks.columns, (), tasks.notes)
     rows: tuple[tuple[Cell, ...], ...] = (*tasks.rows, *joined)
-    parts = [render(Table(whole.title, whole.columns, rows, whole.notes), form)]
+    parts = [render_table(Table(whole.title, whole.columns, rows, whole.notes), form)]
     if comparison.settings:
-        parts.insert(0, render(settings_table(comparison), form))
+        parts.insert(0, render_table(settings_table(comparison), form))
     return "\n".join(parts)

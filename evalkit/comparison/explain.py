@@ -15,7 +15,7 @@ from pathlib import Path
 from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.differing import setting_differences
-from evalkit.comparison.explain_causes import Cause, Standing, data, documents, how_asked, is_known
+from evalkit.comparison.explain_causes import Cause, Standing, data, documents, how_asked, is_own_protocol
 from evalkit.comparison.explain_figures import (
     DTYPES,
     Facts,
@@ -25,7 +25,7 @@ from evalkit.comparison.explain_figures import (
     other_metrics,
     task_gaps,
 )
-from evalkit.comparison.gate import chosen_suites, is_run, model_name, suites_in
+from evalkit.comparison.gate import chosen_suites, model_title, names_a_run, suites_in
 from evalkit.comparison.gate_sides import why_no_score
 from evalkit.comparison.remarks import remarks
 from evalkit.comparison.run_scores import run_scores
@@ -34,7 +34,7 @@ from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
 from evalkit.stats.estimates import Estimate, unpaired_difference
 from evalkit.suites import Suite, same_documents
-from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render, rounded, to_markdown
+from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render_table, rounded, to_markdown
 
 _ORDER: tuple[Standing, ...] = ("sampling", "found", "unknown", "ruled out")
 SHOWN_TASKS = 5
@@ -96,7 +96,7 @@ def explain(run: Path, against: str, suites: Sequence[str] = (), *, across_proto
         StoreError, DataError: the run cannot be read.
     """
     record = read_run(run)
-    if is_run(against):
+    if names_a_run(against):
         raise ConfigError(_of_two_runs(record, read_run(Path(against))))
     baseline = load_baseline(against)
     scores = run_scores(record)
@@ -259,7 +259,7 @@ def _defects(facts: Facts) -> Iterator[Cause]:
     entries = facts.scores.record.data
     names = {n for task in facts.suite.tasks if (n := task.name) in entries and entries[n].verdict == "published"}
     same = [pair for pair in same_documents().items() if set(pair) <= names]
-    if same and is_known(facts.baseline.protocol_of(facts.suite.name)):
+    if same and is_own_protocol(facts.baseline.protocol_of(facts.suite.name)):
         text = f"{same[0][0]} holds the documents of {same[0][1]}, in the publication as here"
         yield Cause("known defects of the data", "ruled out", 0.0, text)
     published = facts.baseline.pass_at_1(facts.suite)
@@ -289,7 +289,7 @@ def gaps_table(explained: Explained) -> Table:
         for item in explained.suites
     )
     baseline = explained.baseline
-    about = f"{model_name(explained.record)} minus {baseline.name} ({baseline.source}, {baseline.retrieved})"
+    about = f"{model_title(explained.record)} minus {baseline.name} ({baseline.source}, {baseline.retrieved})"
     said = (f"about the publication: {note}" for note in baseline.notes)
     return Table("", columns, rows, (about, *explained.notes, *said, *remarks(explained.record)))
 
@@ -332,7 +332,7 @@ def explain_text(explained: Explained, form: str) -> str:
     """Return the explanation in one of the table formats; all but Markdown are the one table of causes."""
     if form != "markdown":
         table = causes_table(explained.suites)
-        return render(Table(table.title, table.columns, table.rows, gaps_table(explained).notes), form)
+        return render_table(Table(table.title, table.columns, table.rows, gaps_table(explained).notes), form)
     lines = [to_markdown(gaps_table(explained))]
     for item in explained.suites:
         lines += [f"## {escape_markdown(item.suite.title)}: gap {item.difference.value:+.2f}", ""]

@@ -7,11 +7,12 @@ of another harness says what it says. What neither says is unknown, whatever is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from evalkit.comparison import comparable
+from evalkit.comparison.comparable import some
 from evalkit.comparison.explain_figures import Facts, task_gaps
 from evalkit.records.facts import RequestCounts
 from evalkit.results.lm_eval_protocol import is_counted
@@ -58,7 +59,7 @@ def how_asked(facts: Facts) -> Iterator[Cause]:
         yield _asked(facts, key, name)
 
 
-def is_known(protocol: str) -> bool:
+def is_own_protocol(protocol: str) -> bool:
     """Tell whether a protocol is one of evalkit's own, so that its name says how requests are made."""
     return protocol in {suite.protocol for suite in load_suites().values()}
 
@@ -77,7 +78,7 @@ def _protocol(facts: Facts) -> Iterator[Cause]:
         yield Cause("protocol", "found", None, text)
     else:
         yield Cause("protocol", "ruled out", 0.0, f"both by {ours}")
-        if not is_known(ours):
+        if not is_own_protocol(ours):
             versions = {
                 version
                 for task in facts.suite.tasks
@@ -96,7 +97,7 @@ def _asked(facts: Facts, key: str, name: str) -> Cause:
     ours: bool | None = bool(getattr(record.config, key))
     if record.foreign is not None:
         ours = asked_with(record.lm_eval)[key]
-    theirs = False if is_known(protocol) else None
+    theirs = False if is_own_protocol(protocol) else None
     if key == "apply_chat_template" and "chat template" in protocol:
         theirs = True
     if ours is None or theirs is None:
@@ -130,7 +131,7 @@ def documents(facts: Facts, own: Estimate) -> Cause:
         return Cause(name, "unknown", None, f"not recorded by the results file for {some(uncounted)}")
     scored = sum(facts.scored(task) for task in facts.suite.tasks)
     if scored == expected:
-        if not is_known(facts.baseline.protocol_of(facts.suite.name)):
+        if not is_own_protocol(facts.baseline.protocol_of(facts.suite.name)):
             return Cause(name, "unknown", None, f"all {expected:,} in the run; not recorded by the publication")
         return Cause(name, "ruled out", 0.0, f"all {expected:,}")
     # What the documents that were not scored can move, by chance alone.
@@ -145,7 +146,7 @@ def data(facts: Facts) -> Cause:
     """Whether the documents are the published ones."""
     known = facts.scores.record.data
     verdicts = {task.name: known[task.name].verdict if task.name in known else "unknown" for task in facts.suite.tasks}
-    is_ours = is_known(facts.baseline.protocol_of(facts.suite.name))
+    is_ours = is_own_protocol(facts.baseline.protocol_of(facts.suite.name))
     # Samples are nobody's documents; what another protocol's publication had is not known.
     other = [name for name, verdict in verdicts.items() if verdict == "samples" or (verdict == "other" and is_ours)]
     unknown = [name for name, verdict in verdicts.items() if verdict == "unknown"]
@@ -164,9 +165,3 @@ def data(facts: Facts) -> Cause:
     if unknown:
         text += f"; not recorded for {some(unknown)}"
     return Cause("data", "found", points, text)
-
-
-def some(names: Sequence[str], shown: int = 3) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

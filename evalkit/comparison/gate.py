@@ -19,10 +19,10 @@ from evalkit.baselines import Baseline, load_baseline
 from evalkit.comparison import comparable
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate_asking import Asking
-from evalkit.comparison.gate_missing import counted, in_neither, lost_of, with_lost, with_wrong
+from evalkit.comparison.gate_missing import counted_by_name, in_neither, lost_of, with_lost, with_wrong
 from evalkit.comparison.gate_policy import Policy, Rule
 from evalkit.comparison.gate_sides import published_side, sides_of
-from evalkit.comparison.pairing import LostDocumentsError, TaskPair, TaskScores, pair, scores_of
+from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.comparison.questions import (
     AVERAGE,
     Judged,
@@ -36,11 +36,11 @@ from evalkit.comparison.questions import (
 )
 from evalkit.comparison.remarks import remarks, without_passages
 from evalkit.comparison.run_scores import RunScores, run_scores
+from evalkit.comparison.whole import LostDocumentsError
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.reading import has_samples, read_run
-from evalkit.results.reading import is_run as is_run_path
+from evalkit.results.reading import has_samples, is_run, read_run
 from evalkit.suites import Suite, find_suite, load_suites
 from evalkit.tables import visible
 
@@ -163,14 +163,14 @@ def gate(
         rule = Rule(margin)
         policy = Policy(alpha, rule, average=rule)
     asking = Asking(read_run(candidate), policy, tuple(suites), comparable.parse_fields(allow_different), allow_missing)
-    if is_run(baseline):
+    if names_a_run(baseline):
         return _against_run(asking, read_run(Path(baseline)))
     return _against_published(asking, load_baseline(baseline))
 
 
-def is_run(name: str) -> bool:
+def names_a_run(name: str) -> bool:
     """Return True if a baseline's name is the folder (or the ``run.json``) of a run."""
-    return is_run_path(Path(name))
+    return is_run(Path(name))
 
 
 def chosen_suites(names: Sequence[str], available: Mapping[str, object], whose: str) -> list[Suite]:
@@ -214,7 +214,7 @@ def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
         return _nothing_judged(
             asking,
             both,
-            f"{model_name(baseline)} (run {baseline.folder.name})",
+            f"{model_title(baseline)} (run {baseline.folder.name})",
             [*notes, *more_notes],
             [*absent, *more_absent],
         )
@@ -265,8 +265,8 @@ def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
         of_average = [part for part in parts if part.name in averaged]
         tests = unpaired_tests(own, other, parts, policy.default.margin, of_average)
     return Gate(
-        model_name(candidate),
-        f"{model_name(baseline)} (run {baseline.folder.name})",
+        model_title(candidate),
+        f"{model_title(baseline)} (run {baseline.folder.name})",
         paired,
         policy.default.margin,
         policy.alpha,
@@ -282,7 +282,7 @@ def _nothing_judged(asking: Asking, both: str, baseline: str, notes: Sequence[st
     if not absent:
         raise ConfigError(f"{both}: nothing is left to judge: {'; '.join(notes)}")
     policy = asking.policy
-    candidate = model_name(asking.candidate)
+    candidate = model_title(asking.candidate)
     return Gate(
         candidate, baseline, False, policy.default.margin, policy.alpha, (), notes=tuple(notes), absent=tuple(absent)
     )
@@ -319,11 +319,13 @@ def _checked_scores(
         for name in wrong:
             scores[name] = with_wrong(own[name], scores[name], own[name].task.headline, pairs)
         if wrong:
-            notes.append(f"missing: the candidate lacks {counted(wrong)}, which count as wrong (--allow-missing)")
+            notes.append(
+                f"missing: the candidate lacks {counted_by_name(wrong)}, which count as wrong (--allow-missing)"
+            )
         lost = {name: rest for name, count in lost.items() if (rest := count - wrong.get(name, 0))}
     if (lost or extra) and not may_differ:
-        parts = [f"the candidate lacks {counted(lost)}"] if lost else []
-        parts += [f"the baseline lacks {counted(extra)}"] if extra else []
+        parts = [f"the candidate lacks {counted_by_name(lost)}"] if lost else []
+        parts += [f"the baseline lacks {counted_by_name(extra)}"] if extra else []
         if lost or not asking.allow_missing:
             raise ConfigError(
                 f"{asking.candidate.folder} and {baseline.folder}: other documents: {'; '.join(parts)}; rerun what is "
@@ -335,13 +337,13 @@ def _checked_scores(
             scores[name] = with_lost(scores[name], count)
         if neither:
             what = "which count as right in the baseline and wrong in the candidate (--allow-missing)"
-            notes.append(f"missing: neither run has {counted(neither)}, {what}")
+            notes.append(f"missing: neither run has {counted_by_name(neither)}, {what}")
     empty = [name for name, found in scores.items() if not len(found.candidate)]
     if empty:
         raise ConfigError(f"{', '.join(empty)}: nothing to compare, the runs have no document of it in common")
-    left_out = [f"{counted(lost)} that the candidate lacks"] if lost else []
-    left_out += [f"{counted(extra)} that the baseline lacks"] if extra else []
-    left_out += [f"{counted(failed)} without a score in a run"] if failed else []
+    left_out = [f"{counted_by_name(lost)} that the candidate lacks"] if lost else []
+    left_out += [f"{counted_by_name(extra)} that the baseline lacks"] if extra else []
+    left_out += [f"{counted_by_name(failed)} without a score in a run"] if failed else []
     if left_out:
         used = sum(len(found.differences) for found in scores.values())
         notes.append(f"{used:,} documents are judged; left out: {'; '.join(left_out)}")
@@ -414,7 +416,7 @@ def _against_published(asking: Asking, baseline: Baseline) -> Gate:
     notes += _without_samples([scores], chosen)
     tests = unpaired_tests(own, other, chosen, policy.default.margin, asking.averaged(chosen))
     return Gate(
-        model_name(candidate),
+        model_title(candidate),
         baseline.name,
         False,
         policy.default.margin,
@@ -462,6 +464,6 @@ def _without_samples(known: Sequence[RunScores], judged: Sequence[Suite]) -> lis
     return [f"unpaired: no {SAMPLES_FILE} in {folders}, {', and '.join(errors)}"] if errors else []
 
 
-def model_name(record: RunRecord) -> str:
+def model_title(record: RunRecord) -> str:
     """Return the name of a run's model, with nothing in it that cannot be seen."""
     return visible(record.model.name)

@@ -42,7 +42,7 @@ def with_lost(scores: TaskScores, count: int, wrong: float = 0.0) -> TaskScores:
     )
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def counted_by_name(counts: Mapping[str, int]) -> str:
     total = sum(counts.values())
     shown = ", ".join(f"{count:,} of {name}" for name, count in list(counts.items())[:3])
     more = f" and {len(counts) - 3} more tasks" if len(counts) > 3 else ""

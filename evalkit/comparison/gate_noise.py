@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from evalkit.comparison import comparable
-from evalkit.comparison.gate import chosen_suites, model_name, suites_in, tasks_of
+from evalkit.comparison.gate import chosen_suites, model_title, suites_in, tasks_of
 from evalkit.comparison.gate_text import too_few_text
 from evalkit.comparison.pairing import TaskPair, pair, scores_of
 from evalkit.comparison.questions import Question, is_too_few, paired_tests, passing_margin
@@ -71,8 +71,8 @@ def noise_between(
     notes = remarks(right, left)
     if not (a and b):
         notes.append("the records do not say whether the weights are the same; the names are taken for it")
-        if model_name(left) != model_name(right):
-            raise ConfigError(f"--aa: {first} and {second} are runs of {model_name(left)} and {model_name(right)}")
+        if model_title(left) != model_title(right):
+            raise ConfigError(f"--aa: {first} and {second} are runs of {model_title(left)} and {model_title(right)}")
     chosen = chosen_suites(suites, suites_in(left), str(left.folder))
     tasks = tasks_of(left, chosen)
     granted = comparable.split(comparable.between_runs(right, left, tasks), allowed, f"{first} and {second}")
@@ -98,7 +98,7 @@ def noise_between(
     ]
     moved = [size for found in pairs.values() for size in _moves(found)]
     return Noise(
-        model_name(left),
+        model_title(left),
         (left.folder, right.folder),
         alpha,
         tuple(parts),

@@ -68,7 +68,7 @@ def too_few_text(test: PairedTest) -> str:
     )
 
 
-def remedy(item: Judged) -> str:
+def what_decides(item: Judged) -> str:
     """Return what would decide an undecided part."""
     there = item.test.difference.documents
     own = f"; a margin of {item.passing_margin:.2f} points would pass" if item.passing_margin is not None else ""
@@ -144,7 +144,7 @@ def notes(gate: Gate) -> list[str]:
     margin = "" if _has_margins(gate) else f"margin {gate.judged[0].asked.margin if gate.judged else gate.margin:g}, "
     found = [f"{gate.candidate} against {gate.baseline}; {how}; percentage points, {margin}alpha {gate.alpha:g}"]
     if gate.sequential is None or gate.verdict == "undecided":
-        found += [remedy(item) for item in gate.judged if item.verdict == "undecided"]
+        found += [what_decides(item) for item in gate.judged if item.verdict == "undecided"]
     else:
         whole = gate.sequential.get("whole_suites", ())
         assert isinstance(whole, (list, tuple))
@@ -285,7 +285,7 @@ def gate_junit(gate: Gate) -> str:
             message = f"worse by more than {_points(item.asked.margin)}: {text}"
             ElementTree.SubElement(case, "failure", type="worse", message=_xml_text(message))
         elif item.verdict == "undecided":
-            message = f"{remedy(item)}; {text}"
+            message = f"{what_decides(item)}; {text}"
             ElementTree.SubElement(case, "error", type="undecided", message=_xml_text(message))
         ElementTree.SubElement(case, "system-out").text = _xml_text(text)
     for name in gate.absent:

@@ -161,7 +161,7 @@ def standings(
     return [*mine, *map(standing_of_baseline, published)]
 
 
-def rank_intervals(scores: Sequence[Estimate], confidence: float = 0.95) -> list[tuple[int, int]]:
+def rank_intervals(scores: Sequence[Estimate]) -> list[tuple[int, int]]:
     """Return for each score the best and the worst rank that its error leaves possible.
 
     A model's rank is at least one plus the number of models that are significantly better, at most the number of
@@ -173,7 +173,7 @@ def rank_intervals(scores: Sequence[Estimate], confidence: float = 0.95) -> list
     for i, own in enumerate(scores):
         differences = [unpaired_difference(own, other) for j, other in enumerate(scores) if j != i]
         adjusted = holm([difference.p_value() for difference in differences])
-        sure = [d.value for d, p in zip(differences, adjusted, strict=True) if p <= 1 - confidence]
+        sure = [d.value for d, p in zip(differences, adjusted, strict=True) if p <= 0.05]
         better = sum(value < 0 for value in sure)
         intervals.append((1 + better, len(scores) - (len(sure) - better)))
     return intervals

@@ -15,16 +15,10 @@ from typing import cast
 from evalkit.baselines import Baseline
 from evalkit.comparison.clusters import cluster_keys
 from evalkit.comparison.comparable import protocol_changes
-from evalkit.comparison.pairing import (
-    TaskPair,
-    TaskScores,
-    pair_samples,
-    paired_clusters,
-    same_data,
-    samples_by_task,
-)
+from evalkit.comparison.pairing import TaskPair, TaskScores, pair_samples, paired_clusters, same_data
 from evalkit.comparison.questions import AVERAGE, margin_test, p_of, paired_tests, suite_p_values
 from evalkit.comparison.run_scores import RunScores
+from evalkit.comparison.whole import samples_by_task
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
@@ -70,7 +64,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ModelPoints:
     """A model's scores.
 
     Attributes:
@@ -208,7 +202,7 @@ def caveats_of(record: RunRecord, tr: Language = ENGLISH) -> tuple[str, ...]:
     return tuple(found)
 
 
-def scores_of_run(data: RunData, tr: Language = ENGLISH) -> Scores:
+def points_of_run(data: RunData, tr: Language = ENGLISH) -> ModelPoints:
     """Return a run's scores with intervals from its documents."""
     suites: dict[str, Point] = {}
     tasks: dict[str, Point] = {}
@@ -223,10 +217,10 @@ def scores_of_run(data: RunData, tr: Language = ENGLISH) -> Scores:
         if ran:
             suites[suite.name] = _suite_point(data, suite, tasks, tr)
     title = data.record.model.name
-    return Scores(title, True, caveats_of(data.record, tr), suites, tasks, _average(suites))
+    return ModelPoints(title, True, caveats_of(data.record, tr), suites, tasks, _average(suites))
 
 
-def scores_of_baseline(baseline: Baseline, tr: Language = ENGLISH) -> Scores:
+def points_of_baseline(baseline: Baseline, tr: Language = ENGLISH) -> ModelPoints:
     """Return a published result's scores: averages as printed, intervals from its standard errors."""
     suites: dict[str, Point] = {}
     tasks: dict[str, Point] = {}
@@ -248,7 +242,7 @@ def scores_of_baseline(baseline: Baseline, tr: Language = ENGLISH) -> Scores:
     known = load_suites()
     others = sorted({baseline.protocol_of(name) for name in suites} - {known[name].protocol for name in suites})
     caveats = (tr("other protocol: {changes}", changes=", ".join(others)),) if others else ()
-    return Scores(baseline.name, False, caveats, suites, tasks, _average(suites))
+    return ModelPoints(baseline.name, False, caveats, suites, tasks, _average(suites))
 
 
 def change_from(own: Point | None, other: Point | None) -> Point | None:
@@ -303,7 +297,7 @@ def _paired(test: PairedTest, p_value: float) -> Point:
     return Point(estimate.value, 100 * low, 100 * high, estimate, p_value=p_value)
 
 
-def suite_changes(pairs: Mapping[str, TaskPair]) -> dict[str, Point]:
+def suite_points(pairs: Mapping[str, TaskPair]) -> dict[str, Point]:
     """Return the changes of the suites that both runs have in whole, and of their average under ``average``.
 
     Corrected p-values are those of `evalkit compare`: over all suites of which both have a task, with their average.

@@ -12,7 +12,7 @@ from typing import cast
 from msgspec import structs
 
 from evalkit.baselines import load_baseline
-from evalkit.comparison.gate import chosen_suites, model_name, suites_in
+from evalkit.comparison.gate import chosen_suites, model_title, suites_in
 from evalkit.comparison.pairing import TaskScores, pair, scores_of
 from evalkit.comparison.power import check
 from evalkit.comparison.questions import AVERAGE, paired_tests, part_title
@@ -131,7 +131,7 @@ def run_power(
     wide = [row.title for row in paired if row.deciding != row.stderr]
     rows = [*paired, *_unpaired(scores, whole, baseline)]
     notes = [
-        f"{model_name(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
+        f"{model_title(scores.record)}: percentage points, detected with probability {power:g} at the two-sided level "
         f"{alpha:g}: paired by the test of evalkit compare, unpaired by a z-test; errors are from the run's documents",
         f"Paired: the differences to {runs[1]} as they are{_ranges(paired, alpha, power)}"
         if second is not None

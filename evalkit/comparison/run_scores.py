@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.comparison.clusters import cluster_keys, linked_keys
-from evalkit.comparison.pairing import samples_by_task
+from evalkit.comparison.whole import samples_by_task
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.reading import has_samples

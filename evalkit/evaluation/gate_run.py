@@ -18,16 +18,17 @@ from evalkit.answering.asking import ask_scores, in_use_check
 from evalkit.comparison import comparable
 from evalkit.comparison.clusters import linked_keys
 from evalkit.comparison.comparable import Difference
-from evalkit.comparison.gate import Gate, check_levels, chosen_suites, is_run, model_name, suites_in, tasks_of
+from evalkit.comparison.gate import Gate, check_levels, chosen_suites, model_title, names_a_run, suites_in, tasks_of
 from evalkit.comparison.gate_sequential import Recorded, SequentialGate
-from evalkit.comparison.pairing import data_sha256, same_numbers, samples_by_task
+from evalkit.comparison.pairing import data_sha256, same_numbers
 from evalkit.comparison.remarks import remarks
+from evalkit.comparison.whole import samples_by_task
 from evalkit.config import ModelConfig, RunConfig, suites_of
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation.identified import identified
 from evalkit.evaluation.ready import check_ready
-from evalkit.options import build, settings_of
+from evalkit.options import build, declared_settings
 from evalkit.records.facts import ModelFacts
 from evalkit.records.identity import MOVING
 from evalkit.records.model import RunRecord
@@ -75,7 +76,7 @@ def gate_model(
     """
     check_levels(margin, alpha)
     allowed = comparable.parse_fields(allow_different)
-    if not is_run(baseline):
+    if not names_a_run(baseline):
         raise ConfigError(
             f"--baseline {baseline}: --run-model needs the folder of a run, to compare document by document; "
             "for a published result make a run of the model first"
@@ -84,7 +85,7 @@ def gate_model(
     chosen = _suites(record, suites)
     names = tasks_of(record, chosen)
     config = _config(model, record, names, data)
-    differences = [*_failed(record, names), *comparable.options(config, record, names)]
+    differences = [*_failed(record, names), *comparable.differing_options(config, record, names)]
     comparable.split(differences, allowed, f"{model.name} and {record.folder}")
 
     sources = resolve_sources(config.data_sources(), load_suites(), suites_of(names))
@@ -157,7 +158,7 @@ def _config(model: ModelConfig, record: RunRecord, names: Sequence[str], data: S
     """Return the candidate's configuration: what the baseline was asked, and its dtype where none is named."""
     theirs = record.config
     moving = {key: setting for key, setting in MOVING.items() if not setting.option.gate and key != "limit"}
-    of_model = settings_of(ModelConfig)
+    of_model = declared_settings(ModelConfig)
     loaded = replace(
         model,
         dtype=record.model.dtype if model.dtype == "auto" else model.dtype,
@@ -288,7 +289,7 @@ def _result(
     }
     return Gate(
         model,
-        f"{model_name(record)} (run {record.folder.name})",
+        f"{model_title(record)} (run {record.folder.name})",
         True,
         gate.margin,
         gate.alpha,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.answering import Answerer, FullyDescribed, Work
-from evalkit.answering.asking import abilities_of, description_of, explained, work_of
+from evalkit.answering.asking import capabilities_of, description_of, explaining_adapter, work_of
 from evalkit.errors import ModelError, StoreError
 from evalkit.records.facts import ModelFacts
 from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.agreement import check_choices, check_documents, check_errors, check_marks, check_model
+from evalkit.results.agreement import check_choices, check_errors, check_marks, check_model, check_task_samples
 from evalkit.results.checks import check_begun, check_finished, check_numbers, check_sample
 from evalkit.results.writing import part
 
@@ -43,7 +43,7 @@ def identified(name: str, answerer: Answerer) -> Identified:
         ModelError: it is no `Answerer`, fails, says too little, or contradicts itself.
         StoreError: it says what has no place in a record.
     """
-    abilities_of(answerer)
+    capabilities_of(answerer)
     _check_in_process(answerer)
     described = description_of(answerer)
     facts = part(ModelFacts, {"name": name, **described}, f"{type(answerer).__name__}.describe")
@@ -57,7 +57,7 @@ def identified(name: str, answerer: Answerer) -> Identified:
 
 def _check_in_process(answerer: Answerer) -> None:
     who = f"{type(answerer).__name__}.in_process"
-    with explained(answerer, who):
+    with explaining_adapter(answerer, who):
         found = answerer.in_process
         if found is None:
             return
@@ -93,7 +93,7 @@ def check_finished_run(record: RunRecord, samples: Sequence[Sample]) -> None:
             of_task = [sample for sample in samples if sample.task == task]
             for sample in of_task:
                 _check_sample(sample)
-            check_documents(record, task, of_task)
+            check_task_samples(record, task, of_task)
             check_errors(record, task, of_task)
     except ValueError as error:
         raise StoreError(

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalkit.config import ModelConfig, Prompt
+from evalkit.config import InferConfig, ModelConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.requirements import check_packages
 
@@ -47,7 +47,9 @@ class Answer:
         )
 
 
-def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, notes: TextIO | None = None) -> Answer:
+def infer(
+    config: ModelConfig, prompt: InferConfig, *, output: TextIO | None = None, notes: TextIO | None = None
+) -> Answer:
     """Load a model, ask it one question and print the answer while it is made.
 
     Args:
@@ -110,7 +112,7 @@ def infer(config: ModelConfig, prompt: Prompt, *, output: TextIO | None = None, 
     return answer
 
 
-def _chat_text(lm: OpenMindLM, prompt: Prompt, notes: TextIO) -> str:
+def _chat_text(lm: OpenMindLM, prompt: InferConfig, notes: TextIO) -> str:
     """Return the conversation as the model's own template writes it, up to where the answer begins."""
     from evalkit.models.chat import check_chat_template
 
@@ -160,7 +162,7 @@ class _Writer:
         self._written = max(self._written, end)
 
 
-def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) -> tuple[list[int], list[float]]:
+def _generate(lm: OpenMindLM, ids: list[int], prompt: InferConfig, output: TextIO) -> tuple[list[int], list[float]]:
     """Generate and stream, as a run would generate.
 
     Returns:
@@ -206,7 +208,9 @@ def _generate(lm: OpenMindLM, ids: list[int], prompt: Prompt, output: TextIO) ->
     return row.generated, writer.times
 
 
-def _generate_by_transformers(lm: OpenMindLM, ids: list[int], prompt: Prompt, most: int, writer: _Writer) -> list[int]:
+def _generate_by_transformers(
+    lm: OpenMindLM, ids: list[int], prompt: InferConfig, most: int, writer: _Writer
+) -> list[int]:
     """Generate with the loop of transformers, for models that ours is not for; returns the generated ids."""
     import torch
 

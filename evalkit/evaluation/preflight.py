@@ -17,7 +17,7 @@ from evalkit.errors import ModelError
 from evalkit.evaluation.preflight_model import check_alone
 from evalkit.evaluation.preflight_requests import asked_of, check_requests
 from evalkit.models.chat import check_chat_template
-from evalkit.options import settings_of
+from evalkit.options import declared_settings
 from evalkit.suites import load_suites
 
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 def check_answerer(config: RunConfig, answerer: Answerer, *, chat: bool, needs_numbers: bool = False) -> list[str]:
-    """Look at who will answer; see `check_model` for the arguments and what a model in this process is asked.
+    """Look at who will answer; see `look_at_model` for the arguments and what a model in this process is asked.
 
     Raises:
         ModelError: nothing right can come of it.
     """
     taken = answerer.capabilities.options
-    for key, setting in settings_of(ModelConfig).items():
+    for key, setting in declared_settings(ModelConfig).items():
         if key != "model" and key not in taken and getattr(config.model, setting.name) != setting.default:
             raise ModelError(f"{config.model.name}: takes no {setting.flag}; leave it out")
     model = model_here(answerer)
     if model is not None:
-        return check_model(config, model, chat, needs_numbers=needs_numbers)
+        return look_at_model(config, model, chat, needs_numbers=needs_numbers)
     if (chat or config.apply_chat_template) and not answerer.capabilities.chat_template:
         remedy = "leave --apply-chat-template out" if config.apply_chat_template else "leave that suite out"
         raise ModelError(f"{config.model.name}: has no chat template, which this run needs; {remedy}")
@@ -79,7 +79,7 @@ def check_can(name: str, answerer: Answerer, requests: Iterable[Request]) -> Non
             raise ModelError(f"{name}: {lacking}, which {request.task} needs; leave that task out")
 
 
-def check_model(config: RunConfig, model: ScoredLM, chat: bool, *, needs_numbers: bool = False) -> list[str]:
+def look_at_model(config: RunConfig, model: ScoredLM, chat: bool, *, needs_numbers: bool = False) -> list[str]:
     """Look at the model, its tokenizer and its chat template, for `run`, `run --dry-run` and `gate --run-model`.
 
     Args:

@@ -60,7 +60,7 @@ def _needs_hub(config: RunConfig) -> bool:
     from evalkit.models.checkpoints import find_local
     from evalkit.models.openmind import activate_npu, check_engine, choose_loader
 
-    device = devices.choose(config.model.device, activate_npu)
+    device = devices.choose_device(config.model.device, activate_npu)
     if config.model.engine == "vllm":
         check_engine(config.model, device.type, config.temperature)
     names_of_model = (config.model.name, config.model.tokenizer)

@@ -208,7 +208,7 @@ def _look(
     """
     from evalkit.evaluation.preflight import check_answerer, check_asked, model_here
 
-    findings = [*remarks, *tasks.remarks(), *check_answerer(config, answerer, chat=chat)]
+    findings = [*remarks, *check_answerer(config, answerer, chat=chat)]
     tasks.build(config, answerer)
     requests = tasks.requests()
     if not (config.apply_chat_template or config.system):

@@ -58,7 +58,7 @@ class Verification:
     differences: tuple[str, ...]
 
 
-class Recorded(Entry, frozen=True, kw_only=True):
+class TaskFigures(Entry, frozen=True, kw_only=True):
     """One task's figures in the protocol's file, which says what they are."""
 
     source: Literal["fixture", "harness", "independent"]
@@ -69,14 +69,14 @@ class Recorded(Entry, frozen=True, kw_only=True):
 
 class _Protocol(Entry, frozen=True, kw_only=True):
     protocol: str
-    tasks: dict[str, Recorded]
+    tasks: dict[str, TaskFigures]
 
 
-def recorded_values() -> dict[str, Recorded]:
+def recorded_values() -> dict[str, TaskFigures]:
     """Return the recorded figures by task.
 
     Raises:
-        ConfigError: the file is not as `Recorded` says.
+        ConfigError: the file is not as `TaskFigures` says.
     """
     path = configs_dir() / "protocols" / "nous-2023.yaml"
     return read_yaml(path, f"protocols/{path.name}", "protocol, tasks").read_as(_Protocol).tasks
@@ -113,7 +113,7 @@ def _figures(tasks: Tasks, name: str) -> tuple[int, int, str, dict[str, float]]:
     return len(order), len(pairs), sha256, scores
 
 
-def _differences(recorded: Recorded, requests: int, sha256: str, scores: Mapping[str, float]) -> list[str]:
+def _differences(recorded: TaskFigures, requests: int, sha256: str, scores: Mapping[str, float]) -> list[str]:
     found = []
     if requests != recorded.requests:
         found.append(f"{requests} requests, recorded {recorded.requests}")

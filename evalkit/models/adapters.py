@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from evalkit.answering import Answerer
-from evalkit.answering.asking import explained
+from evalkit.answering.asking import explaining_adapter
 from evalkit.config import ModelConfig
 
 Make: TypeAlias = Callable[[ModelConfig, Callable[[str], None]], Answerer]
@@ -31,5 +31,5 @@ def adapter_of(name: str) -> Make | None:
     Raises:
         ModelError: in one line, why an adapter cannot be imported here.
     """
-    with explained(None, f"{name}: its adapter"):
+    with explaining_adapter(None, f"{name}: its adapter"):
         return None

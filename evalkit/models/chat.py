@@ -37,7 +37,7 @@ _TOOL = {
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
-def render(
+def render_chat(
     tokenizer: Any,
     messages: Sequence[Message],
     *,
@@ -142,23 +142,23 @@ def check_chat_template(
             the question or the system message, or refuses a system message.
     """
     question = [{"role": "user", "content": QUESTION}]
-    text = render(tokenizer, question, name=name, arguments=arguments, remedy=remedy)
+    text = render_chat(tokenizer, question, name=name, arguments=arguments, remedy=remedy)
     if QUESTION not in text:
         changed = "changes the user's message" if QUESTION.lower() in text.lower() else None
         cause = changed or _wants(tokenizer) or "leaves the user's message out"
         raise ModelError(f"{name}: its chat template {cause}; mend the template{remedy}")
     long = [{"role": "user", "content": f"{QUESTION}\n{_LONG}"}]
-    shown = render(tokenizer, long, name=name, arguments=arguments, remedy=remedy)
+    shown = render_chat(tokenizer, long, name=name, arguments=arguments, remedy=remedy)
     if long[0]["content"] not in shown:  # to the letter: it is a program, whose line ends and quotes count
         raise ModelError(
             f"{name}: its chat template cuts or changes the user's message (a long one, with a program in it); "
             f"mend the template{remedy}"
         )
-    if render(tokenizer, long, name=name, arguments=arguments, remedy=remedy) != shown:
+    if render_chat(tokenizer, long, name=name, arguments=arguments, remedy=remedy) != shown:
         raise ModelError(f"{name}: its chat template gives another text each time; mend the template{remedy}")
     for content in (SYSTEM, system) if system is not None and system.strip() else ():
         messages = [{"role": "system", "content": content}, *question]
-        render(tokenizer, messages, name=name, arguments=arguments, system_in_user=system_in_user, remedy=remedy)
+        render_chat(tokenizer, messages, name=name, arguments=arguments, system_in_user=system_in_user, remedy=remedy)
     warnings = []
     rest = text.rpartition(QUESTION)[2].strip()
     ended = bool(tokenizer.eos_token) and rest.endswith(str(tokenizer.eos_token))
@@ -227,7 +227,7 @@ def _refused(name: str, what: str) -> str:
 def _renders(tokenizer: Any, messages: Sequence[Message], options: Mapping[str, Any]) -> bool:
     try:
         _rendered(tokenizer, messages, **options)
-    except Exception:  # as in `render`
+    except Exception:  # as in `render_chat`
         return False
     return True
 

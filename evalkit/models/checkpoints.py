@@ -156,7 +156,7 @@ def fetch_from_huggingface(name: str, revision: str | None) -> Checkpoint:
     return Checkpoint(name=name, folder=folder, origin="huggingface hub", revision=folder.name)
 
 
-def check_settings(checkpoint: Checkpoint) -> None:
+def check_model_json(checkpoint: Checkpoint) -> None:
     """Raise `ModelError` where a JSON file of the model's is damaged or has a setting of the wrong kind."""
     check_no_pointers(_small_files(checkpoint.folder))
     for name in MODEL_JSON:

@@ -29,7 +29,7 @@ PACKAGES = (
 )
 
 
-def describe(lm: OpenMindLM) -> FullyDescribed:
+def describe_model(lm: OpenMindLM) -> FullyDescribed:
     """Return the model's part of a record: plain JSON values, with None for what does not apply.
 
     Reads the checkpoint's files once for the fingerprint; `fingerprint` says what that costs.

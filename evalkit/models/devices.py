@@ -1,6 +1,6 @@
 """Which device and which number format: what the user's words mean on this machine.
 
-Nothing here imports torch_npu. Whoever wants an NPU passes `choose` a function that makes ``torch.npu`` appear.
+Nothing here imports torch_npu. Whoever wants an NPU passes `choose_device` a function that makes ``torch.npu`` appear.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DTYPES: dict[str, torch.dtype] = {
 }
 
 
-def choose(device: str, activate_npu: Callable[[], bool]) -> torch.device:
+def choose_device(device: str, activate_npu: Callable[[], bool]) -> torch.device:
     """Turn ``auto``, ``npu``, ``npu:3``, ``cuda``, ``cuda:1`` or ``cpu`` into a device of this machine.
 
     ``auto`` takes the first of npu, cuda and cpu that is there. An accelerator is always returned with an index, which

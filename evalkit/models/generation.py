@@ -16,7 +16,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.answering import TextRequest
 from evalkit.errors import ConfigError
-from evalkit.generation_settings import fault
+from evalkit.generation_settings import settings_fault
 from evalkit.scoring.requests import GenerationRequest
 
 # Settings that change what greedy decoding gives, and the values that do not.
@@ -93,7 +93,7 @@ def normalised(request: TextRequest, default_max_gen_toks: int) -> dict[str, Any
     Raises:
         ConfigError: there is no such setting, or it cannot have this value.
     """
-    found = fault(request.settings)
+    found = settings_fault(request.settings)
     if found is not None:
         raise ConfigError(f"{request.task}: generation_kwargs: {found}")
     return dict(normalize_gen_kwargs(dict(request.settings), default_max_gen_toks))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from evalkit.answering import Answerer
-from evalkit.answering.asking import description_of, explained, work_of
+from evalkit.answering.asking import description_of, explaining_adapter, work_of
 from evalkit.config import ModelConfig
 from evalkit.errors import ModelError
 from evalkit.models.adapters import adapter_of
@@ -23,7 +23,7 @@ def answerer_of(config: ModelConfig, say: Callable[[str], None]) -> Answerer:
     make = adapter_of(config.name)
     if make is None:
         return _load(config, say)
-    with explained(None, f"{config.name}: its adapter"):
+    with explaining_adapter(None, f"{config.name}: its adapter"):
         return make(config, say)
 
 

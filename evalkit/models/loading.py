@@ -26,8 +26,8 @@ from evalkit.models.checkpoints import (
     ADAPTER_WEIGHTS,
     Checkpoint,
     adapter_files,
+    check_model_json,
     check_no_adapter,
-    check_settings,
     check_tokenizer,
     check_weights,
     first_line,
@@ -39,7 +39,7 @@ from evalkit.models.tekken import as_tekken, is_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
 from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_gpt2, is_own_code, needs_file_alone
 from evalkit.models.tokenizer_packages import check_tokenizer_packages
-from evalkit.options import settings_of
+from evalkit.options import declared_settings
 from evalkit.scoring.parts import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
@@ -137,7 +137,7 @@ def load_model(
     Raises:
         ModelError: weights are missing or damaged, memory runs out, the architecture is unknown, ...
     """
-    check_settings(checkpoint)
+    check_model_json(checkpoint)
     method = quantised_weights.quantization_method(checkpoint)
     quantised_weights.check_method(checkpoint, method)
     if adapter is None:
@@ -388,7 +388,7 @@ def _explanation(error: Exception, checkpoint: Checkpoint, what: str, device: to
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if isinstance(error, TypeError) and unexpected:
         loaders = inspect.signature(transformers.PreTrainedModel.from_pretrained).parameters
-        known = [*loaders, *COMMON_OPTIONS, *settings_of(ModelConfig)]
+        known = [*loaders, *COMMON_OPTIONS, *declared_settings(ModelConfig)]
         return f"unknown model argument '{unexpected[1]}'{did_you_mean(unexpected[1], known)}"
     if isinstance(error, ImportError):
         return f"{where}: {what} needs a package that is not installed: {first_line(error)}"

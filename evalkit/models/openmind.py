@@ -44,8 +44,8 @@ from evalkit.data.openmind_hub import snapshot
 from evalkit.models import chat, checkpoints, devices, in_memory, loading, tiny
 from evalkit.models.checkpoints import Checkpoint, Weights, first_line
 from evalkit.models.containment import Contained, contained_import
-from evalkit.models.description import describe, installed_version
-from evalkit.options import build, settings_of
+from evalkit.models.description import describe_model, installed_version
+from evalkit.options import build, declared_settings
 from evalkit.paths import user_path
 
 CHAT_TEMPLATE_JSON = "chat_template.json"
@@ -96,7 +96,7 @@ class OpenMindLM(ScoredLM):
         self._notes: list[str] = []
         self._described: FullyDescribed | None = None
         hflm_options = {name: options.pop(name) for name in HFLM_OPTIONS if name in options}
-        target = devices.choose(config.device, activate_npu)
+        target = devices.choose_device(config.device, activate_npu)
         if target.type == "npu":
             torch.npu.set_device(target)  # type: ignore[attr-defined]  # torch_npu adds it
         else:
@@ -119,7 +119,7 @@ class OpenMindLM(ScoredLM):
             )
             self.tokenizer_checkpoint = tokenizer_source
             if (self.checkpoint.folder / "config.json").is_file():
-                checkpoints.check_settings(self.checkpoint)
+                checkpoints.check_model_json(self.checkpoint)
                 self.weights = checkpoints.weights_of(self.checkpoint.folder, options)
             self._seen = self._stamps()
             with auto_classes(self.loader) as (auto_model, auto_tokenizer):
@@ -141,7 +141,7 @@ class OpenMindLM(ScoredLM):
                     adapter=adapter_folder,
                     notes=self._notes,
                 )
-        with _wrapped(config.name), _without_warnings("lm_eval.models.huggingface"):
+        with _wrapped(config.name), _without_warnings():
             super().__init__(
                 loaded_model,
                 loaded_tokenizer,
@@ -202,9 +202,9 @@ class OpenMindLM(ScoredLM):
             self.check_unchanged()
 
     def describe(self) -> FullyDescribed:
-        """Return what a run's record says about its model; `description.describe` says what that is and costs."""
+        """Return what a run's record says about its model; `description.describe_model` says what that is and costs."""
         if self._described is None:  # once: the files may have been overwritten since, the model has not
-            self._described = describe(self)
+            self._described = describe_model(self)
             self.check_unchanged()
         return copy.deepcopy(self._described)
 
@@ -262,7 +262,7 @@ class OpenMindLM(ScoredLM):
         Raises:
             ModelError: the tokenizer has no chat template, or it refuses, drops or cannot render the conversation.
         """
-        text = chat.render(
+        text = chat.render_chat(
             self.tokenizer,
             chat_history,
             name=self.pretrained,
@@ -301,7 +301,7 @@ def from_lm_eval(name: str, arguments: Mapping[str, Any]) -> tuple[ModelConfig, 
     options: dict[str, Any] = {}
     for argument, value in arguments.items():
         key = "add_bos" if argument == "add_bos_token" else argument
-        (values if key in settings_of(ModelConfig) else options)[key] = value
+        (values if key in declared_settings(ModelConfig) else options)[key] = value
     if "dtype" in values:
         values["dtype"] = str(values["dtype"]).removeprefix("torch.")
     if str(values.get("batch_size", "")).startswith("auto:"):  # how often lm-eval would look for the size anew
@@ -450,9 +450,9 @@ def _wrapped(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _without_warnings(logger_name: str) -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Silence HFLM's advice against passing a loaded model; everything that it warns of is taken care of here."""
-    logger = logging.getLogger(logger_name)
+    logger = logging.getLogger("lm_eval.models.huggingface")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -31,7 +31,7 @@ from evalkit.config import ModelConfig
 from evalkit.errors import ModelError
 from evalkit.generation_settings import MAX_TOKENS, max_tokens
 from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain, normalised
-from evalkit.options import settings_of
+from evalkit.options import declared_settings
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
 from evalkit.scoring.generate import MAX_ROWS, Generator
@@ -45,7 +45,7 @@ from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
 from evalkit.scoring.schedule import GenerationRow
 from evalkit.store.sections import FailedText, RenderedPrompt, plan_batches, plan_texts
-from evalkit.streams import redirected, target_of
+from evalkit.streams import redirected, stream_target
 
 # Rows of a generated batch where the batch size is ``auto``.
 GENERATION_ROWS = 16
@@ -120,7 +120,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     def capabilities(self) -> Capabilities:
         """Scores, texts, and the chat template that the tokenizer has."""
         has_template = bool(getattr(self.tokenizer, "chat_template", None))
-        return Capabilities(chat_template=has_template, options=settings_of(ModelConfig))
+        return Capabilities(chat_template=has_template, options=declared_settings(ModelConfig))
 
     @property
     def in_process(self) -> ScoredLM:
@@ -435,7 +435,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
     def running(self) -> Iterator[None]:
         """Explain running out of memory, and keep HFLM's `print` calls out of the report on stdout."""
         try:
-            with redirected("stdout", target_of("stderr")):
+            with redirected("stdout", stream_target("stderr")):
                 yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

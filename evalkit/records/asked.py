@@ -11,7 +11,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from evalkit.config import RunConfig
-from evalkit.options import settings_of
+from evalkit.options import declared_settings
 from evalkit.records.growth import grown
 from evalkit.yaml_files import Entry as Part
 
@@ -59,6 +59,6 @@ else:
         _Asked,
         {
             key: (_in_record(setting.kind), setting.default, setting.option.since)
-            for key, setting in settings_of(RunConfig).items()
+            for key, setting in declared_settings(RunConfig).items()
         },
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import field
 
 from evalkit.config import RunConfig
-from evalkit.options import settings_of
+from evalkit.options import declared_settings
 from evalkit.records.growth import grown, since
 from evalkit.yaml_files import Entry as Part
 
@@ -134,7 +134,7 @@ class _SettingsIdentity(Part, frozen=True, kw_only=True):
     """Of torch, numpy and random."""
 
 
-MOVING = {key: setting for key, setting in settings_of(RunConfig).items() if setting.option.moves_scores}
+MOVING = {key: setting for key, setting in declared_settings(RunConfig).items() if setting.option.moves_scores}
 """The options that scores depend on, by key."""
 
 if TYPE_CHECKING:

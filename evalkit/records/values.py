@@ -37,7 +37,7 @@ def summarise_samples(samples: Iterable[Sample]) -> dict[str, dict[str, MetricVa
     return {task: {metric: summarise(v) for metric, v in of_task.items()} for task, of_task in columns.items()}
 
 
-def plain(value: Any) -> Any:
+def strict_json(value: Any) -> Any:
     """Make a value strict JSON: NaN and infinities become null, unknown objects their text."""
     if isinstance(value, float):
         return finite(value)
@@ -47,11 +47,11 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (int, bool)):
         return value
     if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item) for key, item in value.items()}
+        return {strict_json(str(key)): strict_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [strict_json(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
-        return plain(value.tolist())
+        return strict_json(value.tolist())
     return str(value)
 
 

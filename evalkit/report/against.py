@@ -9,19 +9,19 @@ from pathlib import Path
 from evalkit.baselines import load_baseline
 from evalkit.baselines.model import PASS_AT_1
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
-from evalkit.comparison.gate import is_run
-from evalkit.comparison.pairing import check_report
+from evalkit.comparison.gate import names_a_run
+from evalkit.comparison.whole import check_report
 from evalkit.errors import ConfigError
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
-from evalkit.report.card import ModelScores, column_of, comparison_table
+from evalkit.report.card import CardColumn, column_of, comparison_table
 from evalkit.report.run_report import run_report, said_version, suite_average, warnings
 from evalkit.results.reading import read_run
 from evalkit.suites import load_suites, rows_of_card
-from evalkit.tables import Column, Table, render, rounded, to_markdown
+from evalkit.tables import Column, Table, render_table, rounded, to_markdown
 
 
-def column_of_run(record: RunRecord, tr: Language = ENGLISH) -> ModelScores:
+def column_of_run(record: RunRecord, tr: Language = ENGLISH) -> CardColumn:
     """Return a run's column: unrounded averages, and what a reader must know about its numbers."""
     suites = load_suites()
     averages = {name: suite_average(suite, record.metrics) for name, suite in suites.items()}
@@ -40,7 +40,7 @@ def column_of_run(record: RunRecord, tr: Language = ENGLISH) -> ModelScores:
     others = sorted(name for name, entry in record.data.items() if entry.verdict == "other")
     notes += [tr("not the published content: {names}", names=", ".join(others))] if others else []
     name = Path(model.name).name or model.name
-    return ModelScores(name, name, exact, exact.get(PASS_AT_1), tuple(notes))
+    return CardColumn(name, name, exact, exact.get(PASS_AT_1), tuple(notes))
 
 
 def against_table(record: RunRecord, names: Sequence[str], tr: Language = ENGLISH) -> Table:
@@ -55,7 +55,7 @@ def against_table(record: RunRecord, names: Sequence[str], tr: Language = ENGLIS
     """
     others = []
     for name in names:
-        if is_run(name):
+        if names_a_run(name):
             others.append(column_of_run(read_run(Path(name)), tr))
         else:
             baseline = load_baseline(name)
@@ -63,12 +63,12 @@ def against_table(record: RunRecord, names: Sequence[str], tr: Language = ENGLIS
             values = {"protocol": baseline.protocol, "source": baseline.source, "date": baseline.retrieved}
             source = tr("{protocol}, from {source}, retrieved {date}", **values)
             others.append(
-                ModelScores(column.title, column.short, column.suites, column.humaneval, (source, *column.notes))
+                CardColumn(column.title, column.short, column.suites, column.humaneval, (source, *column.notes))
             )
     return comparison_table(column_of_run(record, tr), others, tr=tr)
 
 
-def run_table(record: RunRecord, tr: Language = ENGLISH) -> Table:
+def scores_table(record: RunRecord, tr: Language = ENGLISH) -> Table:
     """Return all scores of a run, a row a metric, with the suites' averages: what the other formats get."""
     columns = (
         Column(tr("Suite"), "left", key="suite"),
@@ -109,6 +109,8 @@ def report_text(record: RunRecord, against: Sequence[str], form: str, tr: Langua
     if against and record.partial is not None:
         raise ConfigError(f"{record.folder}: not finished, so there is nothing to set against {against[0]}")
     if form != "markdown":
-        return render(against_table(record, against, tr) if against else run_table(record, tr), form).rstrip("\n")
+        return render_table(against_table(record, against, tr) if against else scores_table(record, tr), form).rstrip(
+            "\n"
+        )
     text = run_report(record, tr)
     return f"{text}\n## {tr('Comparison')}\n\n{to_markdown(against_table(record, against, tr))}" if against else text

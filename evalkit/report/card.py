@@ -13,7 +13,7 @@ from evalkit.tables import Cell, Column, Table, rounded
 
 
 @dataclass(frozen=True)
-class ModelScores:
+class CardColumn:
     """One model's column of a comparison.
 
     Attributes:
@@ -37,7 +37,7 @@ class ModelScores:
         return sum(known, Decimal(0)) if len(known) == len(values) else None
 
 
-def column_of(baseline: Baseline, tr: Language = ENGLISH) -> ModelScores:
+def column_of(baseline: Baseline, tr: Language = ENGLISH) -> CardColumn:
     """Return a baseline's column: averages as printed; where only rows were published, their exact average."""
     scores: dict[str, Decimal | None] = {}
     notes = []
@@ -53,11 +53,11 @@ def column_of(baseline: Baseline, tr: Language = ENGLISH) -> ModelScores:
     if baseline.humaneval is not None:
         notes.append(tr("HumanEval: {note}", note=baseline.humaneval.note))
     humaneval = baseline.humaneval.percent if baseline.humaneval is not None else None
-    return ModelScores(baseline.name, baseline.name, scores, humaneval, tuple(notes))
+    return CardColumn(baseline.name, baseline.name, scores, humaneval, tuple(notes))
 
 
 def comparison_table(
-    candidate: ModelScores, against: Sequence[ModelScores], title: str = "", tr: Language = ENGLISH
+    candidate: CardColumn, against: Sequence[CardColumn], title: str = "", tr: Language = ENGLISH
 ) -> Table:
     """Return the card's comparison table: suites by models, the candidate last, then its change from each other model.
 

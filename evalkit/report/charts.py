@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.baselines import Baseline, load_baseline
-from evalkit.comparison.gate import is_run
-from evalkit.comparison.points import Point, RunData, Scores, scores_of_baseline, scores_of_run
+from evalkit.comparison.gate import names_a_run
+from evalkit.comparison.points import ModelPoints, Point, RunData, points_of_baseline, points_of_run
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
@@ -34,7 +34,7 @@ class Model:
     """
 
     label: str
-    scores: Scores
+    scores: ModelPoints
     colour: int
     shape: int
     source: str = ""
@@ -119,17 +119,17 @@ def run_labels(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     return found
 
 
-def models_of(runs: Sequence[RunData], baselines: Sequence[Baseline], tr: Language = ENGLISH) -> list[Model]:
+def charted_models(runs: Sequence[RunData], baselines: Sequence[Baseline], tr: Language = ENGLISH) -> list[Model]:
     """Return published results first, then the runs, the candidate last: the order of the comparison table."""
     labels = [label for _, label in run_labels([run.record for run in runs])]
     models = []
     for place, baseline in enumerate(baselines):
         position = len(runs) + place
-        scores = scores_of_baseline(baseline, tr)
+        scores = points_of_baseline(baseline, tr)
         source = tr("{source}, retrieved {date}", source=baseline.source, date=baseline.retrieved)
         models.append(Model(scores.title, scores, position % COLOURS, position % SHAPES, source))
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        models.append(Model(label, scores_of_run(run, tr), place % COLOURS, place % SHAPES))
+        models.append(Model(label, points_of_run(run, tr), place % COLOURS, place % SHAPES))
     return models
 
 
@@ -139,8 +139,8 @@ def read_models(folders: Sequence[Path], against: Sequence[str]) -> tuple[list[R
     Raises:
         ConfigError, DataError, StoreError: one of them cannot be found or read.
     """
-    others = [Path(name) for name in against if is_run(name)]
-    baselines = [load_baseline(name) for name in against if not is_run(name)]
+    others = [Path(name) for name in against if names_a_run(name)]
+    baselines = [load_baseline(name) for name in against if not names_a_run(name)]
     return [read_run(folder) for folder in (*others, *folders)], baselines
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from evalkit.comparison.pairing import document_keys, have_hashes, same_data, shared_metrics
 from evalkit.comparison.points import RunData
 from evalkit.records.samples import Sample
-from evalkit.records.values import plain
+from evalkit.records.values import strict_json
 from evalkit.suites import BY_CHARACTERS, load_suites
 
 
@@ -66,7 +66,7 @@ def _document(sample: Sample, task: int, runs: int) -> dict[str, Any]:
         "n": sample.characters,
         "s": sample.second_group,
         "g": sample.gold,
-        "x": None if sample.gold is not None else plain(sample.target),
+        "x": None if sample.gold is not None else strict_json(sample.target),
         "r": [None] * runs,
     }
 
@@ -87,7 +87,7 @@ def _result(sample: Sample, metrics: Sequence[str], document: dict[str, Any]) ->
     }
     if sample.generated:
         found["w"] = sample.generated
-    details = {name: plain(value) for name, value in sample.details.items()}
+    details = {name: strict_json(value) for name, value in sample.details.items()}
     if details:
         found["e"] = details
     if _contexts(sample) != document["c"]:

@@ -28,12 +28,12 @@ from evalkit import __version__
 from evalkit.baselines import Baseline
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.comparison.gate import AVERAGE
-from evalkit.comparison.points import Point, RunData, change_from, paired_samples, read_data, suite_changes
+from evalkit.comparison.points import Point, RunData, change_from, paired_samples, read_data, suite_points
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.report.charts import (
     Model,
-    models_of,
+    charted_models,
     read_models,
     run_labels,
     suite_groups,
@@ -41,7 +41,7 @@ from evalkit.report.charts import (
     without_documents,
 )
 from evalkit.report.explorer import explorer_data
-from evalkit.report.html_tables import comparison, facts, number, signed, task_table, trend
+from evalkit.report.html_tables import comparison, facts, percent_text, signed, task_table, trend
 from evalkit.report.run_report import warnings
 from evalkit.stats.estimates import holm
 from evalkit.store.files import write_atomically
@@ -82,7 +82,7 @@ class _Change:
 def _tiles(models: Sequence[Model], runs: Sequence[RunData], tr: Language) -> list[dict[str, Any]]:
     """Return the candidate's scores, each with its change from the first run or else the published results."""
     own = models[-1].scores
-    paired = suite_changes(paired_samples(runs[0], runs[-1])) if len(runs) > 1 else {}
+    paired = suite_points(paired_samples(runs[0], runs[-1])) if len(runs) > 1 else {}
     first = next(model for model in models if model.is_run)
     tiles: list[dict[str, Any]] = []
     others = [(m, changes_from(models[-1], m)) for m in models[:-1]]
@@ -162,7 +162,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
     """
     runs = [read_data(record) for record in records]
     labels = run_labels(records)
-    models = models_of(runs, baselines, tr)
+    models = charted_models(runs, baselines, tr)
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     explored = explorer_data(runs)
     data = {
@@ -178,7 +178,7 @@ def html_report(records: Sequence[RunRecord], baselines: Sequence[Baseline] = ()
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, signed=signed, breakable=breakable)
+    environment.filters.update(number=percent_text, signed=signed, breakable=breakable)
     groups = task_groups(models, runs)
     return environment.get_template("report.html").render(
         tr=tr,

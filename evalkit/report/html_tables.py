@@ -20,7 +20,7 @@ from evalkit.suites import load_suites
 from evalkit.tables import p_text, rounded, to_html, visible
 
 
-def number(value: float) -> str:
+def percent_text(value: float) -> str:
     """Return a percentage with two decimals."""
     return str(rounded(value))
 
@@ -109,15 +109,15 @@ def task_table(
             point = models[-1].scores.tasks.get(task.name) if headline else None
             text = ""
             if point is not None and point.low is not None and point.high is not None:
-                text = tr("{low} to {high}", low=number(point.low), high=number(point.high))
+                text = tr("{low} to {high}", low=percent_text(point.low), high=percent_text(point.high))
             cells.append(_Cell(text, ""))
         rows.append({"task": task.name, "suite": suite.title, "headline": headline, "cells": cells})
     return {"task_columns": headings, "task_rows": rows, "task_notes": notes}
 
 
 def _score_cell(value: float, stderr: float | None) -> _Cell:
-    text = number(100 * value)
-    return _Cell(text if stderr is None else f"{text} ± {number(100 * stderr)}", round(100 * value, 6))
+    text = percent_text(100 * value)
+    return _Cell(text if stderr is None else f"{text} ± {percent_text(100 * stderr)}", round(100 * value, 6))
 
 
 def _baseline_cell(baseline: Baseline, task: str, metric: str) -> _Cell:

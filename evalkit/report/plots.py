@@ -18,7 +18,7 @@ from evalkit.report.charts import (
     ChartRow,
     Group,
     Model,
-    models_of,
+    charted_models,
     read_models,
     suite_groups,
     task_groups,
@@ -136,7 +136,7 @@ def plot_runs(folders: Sequence[Path], against: Sequence[str], path: Path, kind:
     tr, note = plot_language(load_language(code))
     records, baselines = read_models(folders, against)
     runs = [read_data(record) for record in records]
-    models = models_of(runs, baselines, tr)
+    models = charted_models(runs, baselines, tr)
     groups = suite_groups(models, tr) if kind == "suites" else task_groups(models, runs)
     write_plot(path, groups, models, kind, tr)
     notes = [*([note] if note else []), *(without_documents(run) for run in runs if not run.samples)]

@@ -154,7 +154,7 @@ def check_counts(facts: RunFacts) -> None:
                     raise ValueError(f"{where}.stderr: {value.stderr!r}, but its documents give {stderr:.6g}")
 
 
-def check_documents(record: RunRecord, task: str, samples: Sequence[Sample]) -> None:
+def check_task_samples(record: RunRecord, task: str, samples: Sequence[Sample]) -> None:
     """Check a task's documents, all of them there, against the record: numbers, metrics, errors, passages, marks.
 
     Raises:

@@ -30,16 +30,32 @@ from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_folders import (
     GZIP,
     TIME,
+    joined_files,
     left_out_samples,
     not_unpacked,
     packed_samples,
     results_files,
-    together,
+    sample_files_of,
 )
-from evalkit.results.lm_eval_folders import sample_files as samples_of
-from evalkit.results.lm_eval_numbers import FACTS, check_numbers, counted, error_of, is_ours, is_share, number, shown
-from evalkit.results.lm_eval_protocol import counts_of, dtype_of, limit_of, measured, model_name, scored_names
-from evalkit.results.lm_eval_protocol import together as protocol_together
+from evalkit.results.lm_eval_numbers import (
+    FACTS,
+    as_in_file,
+    check_document_counts,
+    counted,
+    error_of,
+    is_ours,
+    is_score,
+    number,
+)
+from evalkit.results.lm_eval_protocol import (
+    counts_of,
+    dtype_of,
+    joint_protocol,
+    limit_of,
+    measured,
+    model_name,
+    scored_names,
+)
 from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
 from evalkit.suites import EXACT, MASS, load_tasks
 from evalkit.task_names import is_no_share, task_and_metric
@@ -128,8 +144,10 @@ def _metrics(
             share = number(value)
             task, metric = task_and_metric(names[name], key)
             ours = is_ours(task, metric)
-            if value is not None and ours and not is_share(value) and (str(value).strip() or not is_table):
-                text = f"{task} {metric}: {shown(value)} is no {'number' if share is None else 'share from 0 to 1'}"
+            if value is not None and ours and not is_score(value) and (str(value).strip() or not is_table):
+                text = (
+                    f"{task} {metric}: {as_in_file(value)} is no {'number' if share is None else 'share from 0 to 1'}"
+                )
                 if not is_table:
                     raise StoreError(f"{path}: {text}, so the file was changed or cut; run it again")
                 unread.append((name, f"{text}; not read"))
@@ -137,7 +155,7 @@ def _metrics(
             if share is None:
                 is_said = not isinstance(value, (dict, list)) and value is not None and bool(str(value).strip())
                 if is_said and not is_no_share(metric):
-                    unread.append((name, f"{task} {metric}: {shown(value)} is no number; not read"))
+                    unread.append((name, f"{task} {metric}: {as_in_file(value)} is no number; not read"))
                 if value is not None:
                     continue
             if is_no_share(metric) or (share is not None and not 0 <= share <= 1):
@@ -191,8 +209,8 @@ def read_foreign_run(path: Path, *, is_table: bool = False) -> RunRecord:
     loaded = {file: _load(file) for file in files}
     for each, said in loaded.items():
         check_settings(said, each)
-        check_numbers(said, each)
-    found = loaded[files[0]] if len(files) == 1 else together(path, loaded)
+        check_document_counts(said, each)
+    found = loaded[files[0]] if len(files) == 1 else joined_files(path, loaded)
     file = files[0] if len(files) == 1 else path
     hashes: dict[str, list[str]] = {}
     asked: dict[str, list[str]] = {}
@@ -224,7 +242,7 @@ def read_foreign_run(path: Path, *, is_table: bool = False) -> RunRecord:
     versions = {key: str(found[f"{key}_version"]) for key in ("transformers", "lm_eval") if found.get(f"{key}_version")}
     tasks = load_tasks()
     return RunRecord(
-        protocol=protocol_together(found, scored_names(found)),
+        protocol=joint_protocol(found, scored_names(found)),
         started=_started(found.get("date"), file),
         duration_seconds=number(_seconds(found)) or 0.0,
         command=("lm_eval",),
@@ -286,7 +304,7 @@ def _seconds(found: dict[str, Any]) -> float | None:
 
 def sample_files(path: Path) -> list[tuple[str, Path]]:
     """Return (task as lm-eval names it, file) of the samples that belong to the results files at a path."""
-    return [named for file in results_files(path) for named in samples_of(file)]
+    return [named for file in results_files(path) for named in sample_files_of(file)]
 
 
 def why_lost(path: Path, task: str) -> str | None:

@@ -47,7 +47,7 @@ def _below(folder: Path) -> list[Path]:
     return [] if (folder / "run.json").exists() else sorted(folder.glob("results_*.json"))
 
 
-def sample_files(file: Path, found: Mapping[str, Any] | None = None) -> list[tuple[str, Path]]:
+def sample_files_of(file: Path, found: Mapping[str, Any] | None = None) -> list[tuple[str, Path]]:
     """Return (task as lm-eval names it, file) of the samples that belong to a results file."""
     return [(name, sample) for name, sample in _samples_of(file, found) if _is_read(sample)]
 
@@ -123,7 +123,7 @@ def _task_of(unpacked: str, names: Mapping[str, Any]) -> str:
 
 def left_out_samples(file: Path) -> str | None:
     """Say that samples files of other times, or packed ones, lie beside a results file that has none to read."""
-    if sample_files(file):
+    if sample_files_of(file):
         return None
     packed = packed_samples(file)
     if packed:
@@ -142,7 +142,7 @@ def left_out_samples(file: Path) -> str | None:
     return f"{file}: has no samples files of its time; {others[0]}{more} beside it, of another time, not taken"
 
 
-def together(path: Path, loaded: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+def joined_files(path: Path, loaded: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
     """Return several results files of one folder as one.
 
     Raises:
@@ -152,7 +152,7 @@ def together(path: Path, loaded: Mapping[Path, dict[str, Any]]) -> dict[str, Any
     models: dict[str, list[Path]] = {}
     for file, found in loaded.items():
         models.setdefault(model_name(found, file), []).append(file)
-    best = next((file for file in reversed(files) if sample_files(file, loaded[file])), files[-1])
+    best = next((file for file in reversed(files) if sample_files_of(file, loaded[file])), files[-1])
     named = f"name one of them, e.g. {best}"
     if len(models) > 1:
         shown = "; ".join(f"{name}: {_names(path, of_model)}" for name, of_model in models.items())

@@ -33,7 +33,7 @@ def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def shown(value: Any) -> str:
+def as_in_file(value: Any) -> str:
     """Return a value as it stands in the file, cut."""
     return json.dumps(value, default=str)[:40]
 
@@ -49,13 +49,13 @@ def is_ours(task: str, metric: str) -> bool:
     return known is not None and metric in known.metrics
 
 
-def is_share(value: Any) -> bool:
+def is_score(value: Any) -> bool:
     """Tell whether a score is a number from 0 to 1."""
     found = number(value)
     return found is not None and 0 <= found <= 1
 
 
-def check_numbers(found: Mapping[str, Any], file: Path) -> None:
+def check_document_counts(found: Mapping[str, Any], file: Path) -> None:
     """Check counts of documents, versions and directions.
 
     Raises:
@@ -66,7 +66,7 @@ def check_numbers(found: Mapping[str, Any], file: Path) -> None:
         for key, value in _mapping(_mapping(found, "n-samples"), name).items():
             if key in ("original", "effective") and not (type(value) is int and value > 0) and value is not None:
                 raise StoreError(
-                    f"{file}: n-samples.{name}.{key}: expected a number of documents, found {shown(value)}"
+                    f"{file}: n-samples.{name}.{key}: expected a number of documents, found {as_in_file(value)}"
                 )
         counts = _mapping(_mapping(found, "n-samples"), name)
         original, effective = counts.get("original"), counts.get("effective")
@@ -80,7 +80,7 @@ def check_numbers(found: Mapping[str, Any], file: Path) -> None:
             )
         version = _mapping(found, "versions").get(name)
         if isinstance(version, (bool, list, dict)) or (isinstance(version, float) and not math.isfinite(version)):
-            raise StoreError(f"{file}: versions.{name}: expected a number, found {shown(version)}")
+            raise StoreError(f"{file}: versions.{name}: expected a number, found {as_in_file(version)}")
     for name, plain in names.items():
         said = dict(_mapping(_mapping(found, "higher_is_better"), name))
         listed = _mapping(_mapping(found, "configs"), name).get("metric_list")
@@ -90,8 +90,8 @@ def check_numbers(found: Mapping[str, Any], file: Path) -> None:
         for key, value in said.items():
             if value not in (True, None) and is_ours(*task_and_metric(plain, key)):
                 raise StoreError(
-                    f"{file}: higher_is_better.{name}.{key}: {shown(value)}, but of it more is better; the file was "
-                    "changed, or it measures something else"
+                    f"{file}: higher_is_better.{name}.{key}: {as_in_file(value)}, but of it more is better; the file "
+                    "was changed, or it measures something else"
                 )
 
 
@@ -119,7 +119,7 @@ def error_of(
     if n < 2:  # one document has no spread, whatever stands there
         return found, None
     if found is None or found < 0:
-        raise StoreError(f"{where}: stderr: expected a number, found {shown(said)}")
+        raise StoreError(f"{where}: stderr: expected a number, found {as_in_file(said)}")
     if value is None:
         return found, None
     most = math.sqrt(max(0.0, value * (1 - value)) / (n - 1))

@@ -165,7 +165,7 @@ def _text(harness: str, shots: Iterable[int], limit: float | None, templated: bo
     return ", ".join(parts)
 
 
-def together(found: Mapping[str, Any], names: Iterable[str]) -> str:
+def joint_protocol(found: Mapping[str, Any], names: Iterable[str]) -> str:
     """Return one protocol for several tasks, as the file names them: with all their shots where these differ."""
     names = list(names)
     protocols = {task_protocol(found, name) for name in names}
@@ -191,7 +191,7 @@ def measured(
             suites.setdefault(known.suite, []).append(name)
     return Foreign(
         harness="lm-eval",
-        protocols={suite: together(found, members) for suite, members in suites.items()},
+        protocols={suite: joint_protocol(found, members) for suite, members in suites.items()},
         task_protocols={task: task_protocol(found, name) for task, name in of_task.items()},
         shots={task: shots_of(found, name) for task, name in of_task.items()},
         ignored=tuple(ignored),

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from evalkit.config import RunConfig
-from evalkit.options import settings_of
+from evalkit.options import declared_settings
 from evalkit.records import asked, facts, identity, model, samples
 from evalkit.records.growth import fields_of
 
@@ -31,7 +31,7 @@ def schema_text(kind: type[msgspec.Struct]) -> str:
         if name not in omitting and "properties" in definition:
             definition["required"] = [key for key in definition["properties"] if not younger.get((name, key))]
         for key, described in definition.get("properties", {}).items():
-            described["description"] = said[name].get(key) or settings_of(RunConfig)[key].option.help
+            described["description"] = said[name].get(key) or declared_settings(RunConfig)[key].option.help
     whole: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     whole |= {"$ref": f"#/$defs/{kind.__name__}", "$defs": definitions}
     return json.dumps(whole, indent=1).replace("#/components/schemas/", "#/$defs/") + "\n"

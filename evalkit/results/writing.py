@@ -27,7 +27,7 @@ from evalkit.records.model import (
     RunRecord,
 )
 from evalkit.records.samples import Sample
-from evalkit.records.values import plain, summarise_samples
+from evalkit.records.values import strict_json, summarise_samples
 from evalkit.store.files import write_atomically
 from evalkit.yaml_files import Entry, fault_in
 
@@ -47,9 +47,9 @@ def part(kind: type[PartOf], found: Mapping[str, Any], where: str) -> PartOf:
         StoreError: a key is unknown or missing, or a value of another type; a record with it could not be read again.
     """
     try:
-        return msgspec.convert(plain(found), kind)
+        return msgspec.convert(strict_json(found), kind)
     except msgspec.ValidationError as error:
-        raise StoreError(f"{where}: {fault_in(plain(found), kind) or error}") from None
+        raise StoreError(f"{where}: {fault_in(strict_json(found), kind) or error}") from None
 
 
 def make_record(
@@ -69,11 +69,11 @@ def make_record(
         partial: how much is there, of an unfinished run.
     """
     metrics = summarise_samples(samples)
-    theirs = plain(lm_eval)
+    theirs = strict_json(lm_eval)
     if "configs" in theirs:
         theirs["configs"] = _without_addresses(theirs["configs"])
     # What is made is what would be read again: text that is no UTF-8 is escaped, NaN is null.
-    strict = msgspec.convert(plain(msgspec.to_builtins(facts)), RunFacts)
+    strict = msgspec.convert(strict_json(msgspec.to_builtins(facts)), RunFacts)
     fields = {name: getattr(strict, name) for name in RunFacts.__struct_fields__}
     return RunRecord(
         **{**fields, "metrics": metrics, "folder": folder, "lm_eval": _refused(theirs, metrics), "partial": partial}
@@ -133,7 +133,8 @@ def write_run(
     if check is not None:
         check(record, samples)
     lines = [
-        json.dumps(plain(msgspec.structs.asdict(sample)), ensure_ascii=False, allow_nan=False) for sample in samples
+        json.dumps(strict_json(msgspec.structs.asdict(sample)), ensure_ascii=False, allow_nan=False)
+        for sample in samples
     ]
     write_atomically(folder / SAMPLES_FILE, "".join(line + "\n" for line in lines))
     if report is not None:

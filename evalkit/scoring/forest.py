@@ -206,7 +206,7 @@ def lay_out(rows: Rows, pack: Pack) -> Layout:
     )
 
 
-def visible(layout: Layout, window: int | None = None) -> npt.NDArray[Any]:
+def visibility_mask(layout: Layout, window: int | None = None) -> npt.NDArray[Any]:
     """Return the boolean mask [trees, width, width]: entry [b, i, j] says whether node i sees node j.
 
     The scorer computes the same expression on the device; this is the definition that tests compare with.

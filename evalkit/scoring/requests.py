@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evalkit.errors import ConfigError
-from evalkit.generation_settings import fault
+from evalkit.generation_settings import settings_fault
 
 Score = tuple[float, bool]
 """Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""
@@ -58,6 +58,6 @@ class GenerationRequest:
     def __post_init__(self) -> None:
         # Whatever asks (options, task files, notebooks) comes through here.
         names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty")
-        found = fault({name: getattr(self, name) for name in names})
+        found = settings_fault({name: getattr(self, name) for name in names})
         if found is not None:
             raise ConfigError(found)

@@ -34,7 +34,7 @@ def close_file(fd: int) -> None:
     os.close(fd)
 
 
-def truncate(fd: int, size: int) -> None:
+def cut_to_size(fd: int, size: int) -> None:
     """Cut a file to ``size`` bytes."""
     os.ftruncate(fd, size)
 

@@ -224,7 +224,7 @@ class Journal:
             if contents.header is None:
                 raise StoreError(f"{path}: has no header, so nothing was computed yet; start anew with --fresh")
             if contents.torn_bytes:
-                files.truncate(fd, contents.good_bytes)
+                files.cut_to_size(fd, contents.good_bytes)
                 files.sync_data(fd)
         except BaseException as error:
             files.close_file(fd)
@@ -311,7 +311,7 @@ class Journal:
     def _cut_back(self) -> None:
         """Take a half-written line off again; where that fails too, the next opening does it."""
         try:
-            files.truncate(self._fd, self._size)
+            files.cut_to_size(self._fd, self._size)
         except OSError:
             return
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, did_you_mean
 from evalkit.suites import find_task, suite_fault
 from evalkit.tasks.documents import Documents
-from evalkit.tasks.metric_values import fault
+from evalkit.tasks.metric_values import metric_fault
 
 Document = Mapping[str, Any]
 
@@ -38,6 +38,21 @@ def text_of_target(task: Any, doc: Document) -> str:
     return str(target[0] if isinstance(target, list) and target else target)
 
 
+def unknown_column(task: Any) -> str | None:
+    """Return what is wrong where a task's file names a column that its documents lack; None: nothing.
+
+    lm-eval takes such a word for the text itself, the same for every document: a slip of the pen would be scored.
+    Choices, and targets of choices, that are no column are refused in any case.
+    """
+    keys = ["doc_to_text"] if task.config.doc_to_choice is not None else ["doc_to_text", "doc_to_target"]
+    for key in keys:
+        said = getattr(task.config, key)
+        if isinstance(said, str) and said.isidentifier() and said not in task.features:
+            near = did_you_mean(said, task.features)
+            return f"{key}: '{said}' is no column of its documents{near}; the word itself is \"{{{{'{said}'}}}}\""
+    return None
+
+
 def choices_of(task: Any, doc: Document) -> list[str] | None:
     """Return a document's choices as they stand in the data; None for a task without."""
     return None if task.config.doc_to_choice is None else list(task.doc_to_choice(doc))
@@ -57,15 +72,15 @@ def target_of(task: Any, doc: Document) -> Any:
     return said if not is_such else places if isinstance(said, list) else int(places[0])
 
 
-def plain(value: Any) -> Any:
+def without_numpy(value: Any) -> Any:
     """Return a target without numpy's types (those of pandas too): its numbers, truths and lists as Python's own."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
-    return [plain(item) for item in value] if isinstance(value, list) else value
+    return [without_numpy(item) for item in value] if isinstance(value, list) else value
 
 
 @contextmanager
-def explained(name: str, doc_id: int, what: str) -> Iterator[None]:
+def explaining_task(name: str, doc_id: int, what: str) -> Iterator[None]:
     """Turn what a task's own functions and templates raise into one line."""
     try:
         yield
@@ -73,7 +88,7 @@ def explained(name: str, doc_id: int, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # whatever a person's function may raise
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise fault(name, doc_id, f"{what} ({why})", "mend the task's file") from error
+        raise metric_fault(name, doc_id, f"{what} ({why})", "mend the task's file") from error
 
 
 def check_documents(name: str, task: Any, documents: Documents, data: Sequence[Document]) -> None:
@@ -91,11 +106,13 @@ def check_documents(name: str, task: Any, documents: Documents, data: Sequence[D
     if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
         return
     for doc_id, doc in enumerate(documents):
-        with explained(name, doc_id, "its choices cannot be made"):
+        with explaining_task(name, doc_id, "its choices cannot be made"):
             choices, target = choices_of(task, doc) or [], target_of(task, doc)
         places = target if isinstance(target, list) else [target]
         if not places or not all(type(place) is int and 0 <= place < len(choices) for place in places):
-            raise fault(name, doc_id, f"its target {target!r} is none of its {len(choices)} choices", "mend its data")
+            raise metric_fault(
+                name, doc_id, f"its target {target!r} is none of its {len(choices)} choices", "mend its data"
+            )
 
 
 def check_same(name: str, task: Any, doc_id: int, first: Any, others: Sequence[Any], makers: Sequence[str]) -> None:
@@ -116,4 +133,4 @@ def check_same(name: str, task: Any, doc_id: int, first: Any, others: Sequence[A
     named = [f"{key} ({function.__name__})" for key, function in functions if callable(function)]
     made = " or ".join(named or makers[:1])
     remedy = "have it draw no lots and keep nothing between its calls (what is drawn in process_docs is drawn once)"
-    raise fault(name, doc_id, f"{made} gives another result each time for the same document", remedy)
+    raise metric_fault(name, doc_id, f"{made} gives another result each time for the same document", remedy)

@@ -14,7 +14,7 @@ here, so that a new release is checked in one place:
               task.build_all_requests  replaced once its work is done: `evaluate` would do it again
               task.process_results   what it gives is looked at (`evalkit.tasks.metric_values`)
               task.test_docs, task.validation_docs, task.task_docs  replaced: `process_docs` is called once
-              task.doc_to_target     what it gives has no numpy types (`evalkit.tasks.forms.plain`)
+              task.doc_to_target     what it gives has no numpy types (`evalkit.tasks.forms.without_numpy`)
               task.multiple_input    whether the choices are in the contexts
               task._metric_fn_list   whether the functions of its metrics are there
               instance.arguments     replaced where --max-new-tokens lowers a length
@@ -61,12 +61,13 @@ from evalkit.tasks.forms import (
     check_documents,
     check_same,
     choices_of,
-    explained,
+    explaining_task,
     has_own_metrics,
     is_judged,
-    plain,
     target_of,
     text_of_target,
+    unknown_column,
+    without_numpy,
 )
 from evalkit.tasks.metric_values import try_choices, values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
@@ -132,14 +133,6 @@ class Tasks:
         documents: Documents = self._tasks[name].task_docs
         return documents
 
-    def remarks(self) -> list[str]:
-        """Return what a user should know of the tasks' files, one line each."""
-        return [
-            f"{name}: doc_to_text: {said} is no column of its documents, so that this word itself is asked"
-            for name, task in self._tasks.items()
-            if isinstance(said := task.config.doc_to_text, str) and said.isidentifier() and said not in task.features
-        ]
-
     def requests_of(
         self, name: str, doc_id: int, config: RunConfig | None = None, answerer: Answerer | None = None
     ) -> list[Request]:
@@ -180,11 +173,14 @@ class Tasks:
     def _try(self, name: str) -> None:
         """Refuse a task whose functions give, for made-up answers, what no record could hold; before any work."""
         task, documents = self._tasks[name], self.documents(name)
+        if (what := unknown_column(task)) is not None:
+            path = task_file(find_task(name).suite, name)
+            raise ConfigError(f"{name if path is None else shown_path(path)}: {what}")
         check_documents(name, task, documents, self._data[name])
         if is_judged(task):
             return
         for doc_id in range(min(_TRIED, len(documents))):
-            with explained(name, doc_id, "its requests cannot be made"):
+            with explaining_task(name, doc_id, "its requests cannot be made"):
                 requests = self.requests_of(name, doc_id)
                 again = [_asked(self.requests_of(name, doc_id)) for _ in range(_AGAIN)]
             check_same(name, task, doc_id, _asked(requests), again, ("doc_to_text", "doc_to_choice", "doc_to_target"))
@@ -193,7 +189,7 @@ class Tasks:
                 for place, request in enumerate(requests)
             ]
             values = self._try_results(name, doc_id, answers)
-            with explained(name, doc_id, "its choices cannot be made"):
+            with explaining_task(name, doc_id, "its choices cannot be made"):
                 choices, target = self._right(name, doc_id)
             try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
 
@@ -465,7 +461,7 @@ def _keep_documents(task: Any) -> None:
     task.test_docs = task.validation_docs = lambda: kept
     task.task_docs = kept
     target = task.doc_to_target
-    task.doc_to_target = lambda doc: plain(target(doc))
+    task.doc_to_target = lambda doc: without_numpy(target(doc))
 
 
 def _check_written(name: str, entry: Any) -> None:

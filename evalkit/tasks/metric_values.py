@@ -23,7 +23,7 @@ from evalkit.yaml_files import shown
 Answer = tuple[float, bool] | str
 
 
-def fault(task: str, doc_id: int, what: str, remedy: str = "mend the task's function") -> ConfigError:
+def metric_fault(task: str, doc_id: int, what: str, remedy: str = "mend the task's function") -> ConfigError:
     """Return the error that says what is wrong with a task's metrics of one document."""
     return suite_fault(find_task(task), "metrics", f"document {doc_id}: {what}; {remedy}")
 
@@ -53,32 +53,34 @@ def values_of(
         what = " ".join(f"{type(error).__name__}: {error}".split())
         if not has_own:
             remedy = "make them in a function of your own (process_results), or name metrics that fit its answers"
-            raise fault(task, doc_id, f"lm-eval's own metrics fail ({what})", remedy) from error
-        raise fault(task, doc_id, f"the task's function fails ({what})") from error
+            raise metric_fault(task, doc_id, f"lm-eval's own metrics fail ({what})", remedy) from error
+        raise metric_fault(task, doc_id, f"the task's function fails ({what})") from error
     if not isinstance(found, Mapping):
-        raise fault(task, doc_id, f"the task's function gives {shown(found)}, expected metrics and their values")
+        raise metric_fault(task, doc_id, f"the task's function gives {shown(found)}, expected metrics and their values")
     wanted = find_task(task).metrics
     for metric in wanted:
         if metric not in found and not is_judged:
             given = ", ".join(map(str, found)) or "none"
-            raise fault(task, doc_id, f"'{metric}' is lacking, there is {given}")
+            raise metric_fault(task, doc_id, f"'{metric}' is lacking, there is {given}")
     other = next((metric for metric in found if metric not in wanted), None)
     if other is not None and not is_judged:
         remedy = "name it in both, or leave it out of the function"
-        raise fault(task, doc_id, f"'{other}' is a metric that neither the suite nor the task names", remedy)
+        raise metric_fault(task, doc_id, f"'{other}' is a metric that neither the suite nor the task names", remedy)
     is_whole = not is_judged and all(map(_is_there, answers))
     return {str(metric): _value(task, doc_id, metric, value, is_whole) for metric, value in found.items()}
 
 
 def _value(task: str, doc_id: int, metric: str, value: Any, is_whole: bool) -> float:
     if not isinstance(value, (Real, np.bool_)):
-        raise fault(task, doc_id, f"'{metric}' is {_kind(value)} ({shown(value)}), expected a number from 0 to 1")
+        raise metric_fault(
+            task, doc_id, f"'{metric}' is {_kind(value)} ({shown(value)}), expected a number from 0 to 1"
+        )
     number = float(value)
     if not math.isfinite(number):
         if is_whole:
-            raise fault(task, doc_id, f"'{metric}' is {number}, although all answers are there")
+            raise metric_fault(task, doc_id, f"'{metric}' is {number}, although all answers are there")
     elif not is_share(number):
-        raise fault(task, doc_id, f"'{metric}' is {number:g}, but a metric is a share from 0 to 1")
+        raise metric_fault(task, doc_id, f"'{metric}' is {number:g}, but a metric is a share from 0 to 1")
     return number
 
 
@@ -122,14 +124,18 @@ def try_choices(
         raise
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise fault(task, doc_id, f"what its metrics choose cannot be said ({what})") from error
+        raise metric_fault(task, doc_id, f"what its metrics choose cannot be said ({what})") from error
     for metric in (metric for metric in names if metric in EXACT):
         value = None if metrics is None else metrics.get(metric)
         if value is not None and value not in (0.0, 1.0):
             remedy = "give it another name, in the suite too"
-            raise fault(task, doc_id, f"'{metric}' is {value:g}, but by its name it is right (1) or wrong (0)", remedy)
+            raise metric_fault(
+                task, doc_id, f"'{metric}' is {value:g}, but by its name it is right (1) or wrong (0)", remedy
+            )
         if len(logprobs) > 1 and metric not in found.picked:
             remedy = "say it by a function *_picks beside the task's (evalkit/tasks/choosing.py)"
-            raise fault(task, doc_id, f"nothing says which choice '{metric}' takes", remedy)
+            raise metric_fault(task, doc_id, f"nothing says which choice '{metric}' takes", remedy)
     if choices is not None and len(logprobs) > 1 and found.gold is None:
-        raise fault(task, doc_id, f"its target {shown(target)} says no right choice of {len(choices)}", "mend its data")
+        raise metric_fault(
+            task, doc_id, f"its target {shown(target)} says no right choice of {len(choices)}", "mend its data"
+        )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.generation_settings import fault
+from evalkit.generation_settings import settings_fault
 from evalkit.suites import find_task, suite_fault
 from evalkit.yaml_files import shown
 
@@ -67,7 +67,7 @@ def check_written(where: str, written: Mapping[str, Any], registered: Mapping[st
         if is_such(written.get(key)):
             raise ConfigError(f"{where}: {key}: {shown(written.get(key))}, but {remedy}")
     settings = written.get("generation_kwargs")
-    if settings is not None and (wrong := fault(settings)) is not None:
+    if settings is not None and (wrong := settings_fault(settings)) is not None:
         raise ConfigError(f"{where}: generation_kwargs: {wrong}")
     entries = written.get("metric_list")
     if entries is None:

@@ -339,7 +339,7 @@ def test_a_run_whose_record_cannot_be_read_says_how_to_go_on_once_that_is_mended
         raise ValueError("boolq: a document is wrong")
 
     with monkeypatch.context() as wrong:
-        wrong.setattr("evalkit.evaluation.identified.check_documents", unreadable)
+        wrong.setattr("evalkit.evaluation.identified.check_task_samples", unreadable)
         said = error_line(run(tmp_path))
     folder = newest(tmp_path)
     assert not (folder / "run.json").exists()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalkit.comparison.points import read_data, scores_of_run
+from evalkit.comparison.points import points_of_run, read_data
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.evaluation import run as running
@@ -52,7 +52,7 @@ def read_all(folder: Path) -> None:
     """Read a run in every way that there is."""
     record = read_run(folder)
     list(read_samples(folder))
-    scores_of_run(read_data(record))
+    points_of_run(read_data(record))
 
 
 @pytest.mark.parametrize("spoil", [above_1, without_choice, other_document, other_metrics, marked_cut])

@@ -17,7 +17,7 @@ import evalkit
 from evalkit import api
 from evalkit.cli import main
 from evalkit.config import RunConfig
-from evalkit.options import settings_of
+from evalkit.options import declared_settings
 from evalkit.suites import load_suites
 from tests.support.records import write_record
 
@@ -71,7 +71,7 @@ def test_arguments_are_the_commands_options(name: str) -> None:
         if key in arguments and name != "run" and isinstance(option.default, (bool, int, float, str)):
             assert arguments[key].default == option.default, key
     if name == "run":
-        settings = settings_of(RunConfig)
+        settings = declared_settings(RunConfig)
         assert all(arguments[key].default == s.default for key, s in settings.items() if key != "model")
         assert all(f"    {key}: " in str(evalkit.run.__doc__) for key in settings)
 

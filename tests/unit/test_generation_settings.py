@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evalkit.generation_settings import fault, max_tokens
+from evalkit.generation_settings import max_tokens, settings_fault
 
 TOKENS = "is not a number of tokens (1 or more)"
 FINITE = "is not 0 (greedy) or a finite number above"
@@ -58,7 +58,7 @@ SHARE = "is not a probability (1: draw among all)"
     ],
 )
 def test_a_setting_that_cannot_be_is_named_with_its_value_and_what_may_be(key: str, value: Any, said: str) -> None:
-    found = fault({"until": ["x"], key: value} if key != "until" else {key: value})
+    found = settings_fault({"until": ["x"], key: value} if key != "until" else {key: value})
     assert found is not None
     assert found.startswith(f"{key}: {said}")
     assert "\n" not in found
@@ -78,7 +78,7 @@ def test_a_setting_that_cannot_be_is_named_with_its_value_and_what_may_be(key: s
     ],
 )
 def test_lm_evals_forms_and_transformers_settings_are_taken(settings: dict[str, Any]) -> None:
-    assert fault(settings) is None
+    assert settings_fault(settings) is None
 
 
 @pytest.mark.torch_free
@@ -104,4 +104,6 @@ def test_all_that_lm_evals_own_tasks_ask_for_is_taken() -> None:
         if block is not None:
             asked[path] = yaml.load(block[0], Loader)["generation_kwargs"]  # a safe loader's child
     assert len(asked) > 300
-    assert {path.name: found for path, settings in asked.items() if settings and (found := fault(settings))} == {}
+    assert {
+        path.name: found for path, settings in asked.items() if settings and (found := settings_fault(settings))
+    } == {}

@@ -170,6 +170,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
         "models/generation.py": {"lm_eval.models.utils"},
         "models/scored.py": {"lm_eval.models.huggingface"},
         "tasks/lm_eval_tasks.py": {
+            "lm_eval.api.instance",
             "lm_eval.api.metrics",
             "lm_eval.api.registry",
             "lm_eval.api.task",

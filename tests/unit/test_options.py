@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.cli import main
-from evalkit.config import ModelConfig, Prompt, RunConfig, make_config, tables
+from evalkit.config import InferConfig, ModelConfig, RunConfig, make_config, tables
 from evalkit.errors import ConfigError
-from evalkit.options import build, flat, settings_of
+from evalkit.options import build, declared_settings, flat
 from evalkit.suites import load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
@@ -76,10 +76,10 @@ def test_what_a_file_says_yes_to_can_be_refused(key: str, tmp_path: Path) -> Non
 
 def test_helps_name_the_choices() -> None:
     for key in ("loader", "scorer", "engine", "isolation"):
-        setting = settings_of(RunConfig)[key]
+        setting = declared_settings(RunConfig)[key]
         for choice in get_args(setting.kind):
             assert re.search(rf"\b{choice}\b", setting.option.help), (key, choice)
-    suite = settings_of(RunConfig)["suite"].option
+    suite = declared_settings(RunConfig)["suite"].option
     assert re.findall(r"\w+", suite.help.partition(":")[2]) == list(load_suites())
     assert suite.default == f"all but {', '.join(s.name for s in load_suites().values() if not s.default)}"
 
@@ -212,8 +212,8 @@ def test_a_program_is_refused_as_a_file_is() -> None:
         (lambda: ModelConfig(name="m", add_bos="no"), "add_bos: expected true or false, found 'no'"),
         (lambda: ModelConfig(name=""), "no model: give --model FOLDER"),
         (lambda: build(ModelConfig, {}), "no model: give --model FOLDER"),
-        (lambda: build(Prompt, {}), "prompt: is empty"),
-        (lambda: Prompt(text="x", top_p=1.5), "top_p: 1.5 is not a probability above 0 and up to 1"),
+        (lambda: build(InferConfig, {}), "prompt: is empty"),
+        (lambda: InferConfig(text="x", top_p=1.5), "top_p: 1.5 is not a probability above 0 and up to 1"),
     ]
     for make, message in made:
         with pytest.raises(ConfigError, match="^" + re.escape(message)):
@@ -274,5 +274,5 @@ def test_the_tables_of_the_docs_are_the_fields() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     found = dict(re.findall(r"<!-- (\w+) -->\n(.*?)\n?<!-- end -->", page, re.DOTALL))
     assert found == tables(), "python -m evalkit.config prints the tables"
-    for key in settings_of(RunConfig):
+    for key in declared_settings(RunConfig):
         assert f"`{key}`" in found["run"]

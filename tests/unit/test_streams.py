@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from evalkit.streams import redirected, target_of
+from evalkit.streams import redirected, stream_target
 
 pytestmark = pytest.mark.torch_free
 
@@ -48,7 +48,7 @@ def test_one_inside_another_and_an_error() -> None:
         with pytest.raises(ZeroDivisionError), redirected("stdout", inner):
             sys.stdout.write(f"in\n{1 / len(inner.getvalue())}")
         sys.stdout.write("out\n")
-        assert target_of("stdout") is outer
+        assert stream_target("stdout") is outer
     assert sys.stdout is own
     assert (outer.getvalue(), inner.getvalue()) == ("out\n", "")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evalkit.answering import Capabilities, PendingText, ScoreRequest, Scores, Session, TextRequest, Texts, Work
-from evalkit.answering.asking import abilities_of, ask_scores, ask_texts, chat_template_of, description_of, work_of
+from evalkit.answering.asking import ask_scores, ask_texts, capabilities_of, chat_template_of, description_of, work_of
 from evalkit.errors import ModelError
 from evalkit.scoring.requests import TokenRequest
 from evalkit.scoring.rows import RowScorer
@@ -524,9 +524,9 @@ class Whole(Elsewhere):
     ],
 )
 def test_what_it_can_do_is_looked_at(wrong: dict[str, Any], says: str) -> None:
-    assert abilities_of(Whole()) == Capabilities()
+    assert capabilities_of(Whole()) == Capabilities()
     with pytest.raises(ModelError) as error:
-        abilities_of(type("Wrong", (Whole,), wrong)())
+        capabilities_of(type("Wrong", (Whole,), wrong)())
     assert str(error.value).startswith("Wrong")
     assert says in str(error.value)
 

@@ -12,8 +12,9 @@ from evalkit.comparison.clusters import paired_keys, with_passages
 from evalkit.comparison.compare import compare
 from evalkit.comparison.gate import gate
 from evalkit.comparison.gate_policy import Policy, Rule
-from evalkit.comparison.pairing import pair, samples_by_task
-from evalkit.comparison.points import RunData, paired_samples, scores_of_run, task_change
+from evalkit.comparison.pairing import pair
+from evalkit.comparison.points import RunData, paired_samples, points_of_run, task_change
+from evalkit.comparison.whole import samples_by_task
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
 from tests.support.pairs import data_entry, document, write_values
@@ -103,7 +104,7 @@ def test_a_twins_clusters_are_its_passages_wherever_they_are_known(
     if verdict == "other" and 1 in without:
         return
     residuals = np.bincount(NUMBERS, weights=np.array(after) - np.mean(after))
-    own = scores_of_run(data[1]).tasks[TWIN]
+    own = points_of_run(data[1]).tasks[TWIN]
     assert own.estimate is not None
     assert own.estimate.stderr == pytest.approx(100 * np.sqrt(44 / 43 * (residuals**2).sum()) / 206)
 

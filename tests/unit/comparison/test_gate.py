@@ -30,7 +30,7 @@ from evalkit.errors import ConfigError, StoreError
 from evalkit.records.identity import MOVING
 from evalkit.records.model import MetricValue
 from evalkit.suites import find_suite, find_task, question_group
-from evalkit.tables import FORMATS, render
+from evalkit.tables import FORMATS, render_table
 from tests.support.pairs import data_entry, document, draw, flipped, suite_values, write_samples, write_values
 
 pytestmark = pytest.mark.torch_free
@@ -104,7 +104,7 @@ def test_documents_that_exist_are_those_of_the_suites_and_tasks_that_are_judged(
     wanted = [20_465 - 10_042, 817, 20_465 - 10_042 + 817]
     assert [item.asked.existing for item in found.judged] == wanted
     for item, existing in zip(found.judged, wanted, strict=True):
-        assert f"documents, more than the {existing:,} that exist, has " in gate_text.remedy(item)
+        assert f"documents, more than the {existing:,} that exist, has " in gate_text.what_decides(item)
 
 
 def test_undecided_says_how_many_documents_would_decide(tmp_path: Path) -> None:
@@ -113,15 +113,15 @@ def test_undecided_says_how_many_documents_would_decide(tmp_path: Path) -> None:
     (item,) = found.judged
     assert item.verdict == "undecided"
     assert item.needed is not None
-    assert f"GPT4All: needs about {item.needed:,} documents" in gate_text.remedy(item)
-    assert ", has 700; " in gate_text.remedy(item)
+    assert f"GPT4All: needs about {item.needed:,} documents" in gate_text.what_decides(item)
+    assert ", has 700; " in gate_text.what_decides(item)
     tight = gate(tmp_path / "candidate", str(tmp_path / "baseline"), margin=0.2)
     (small,) = tight.judged
     assert small.needed is not None
     assert small.needed > 20_465
-    assert f"{small.needed:,} documents, more than the 20,465 that exist, has 700" in gate_text.remedy(small)
+    assert f"{small.needed:,} documents, more than the 20,465 that exist, has 700" in gate_text.what_decides(small)
     assert item.passing_margin is not None
-    assert f"a margin of {item.passing_margin:.2f} points would pass" in gate_text.remedy(item)
+    assert f"a margin of {item.passing_margin:.2f} points would pass" in gate_text.what_decides(item)
     run, other = tmp_path / "candidate", str(tmp_path / "baseline")
     assert gate(run, other, margin=item.passing_margin).verdict == "pass"
     assert gate(run, other, margin=round(item.passing_margin - 0.01, 2)).verdict == "undecided"
@@ -381,7 +381,7 @@ def test_the_files_for_ci(tmp_path: Path) -> None:
     assert markdown.startswith("### ❌ WORSE: ")
     assert "<b>" not in markdown
     for form in FORMATS:
-        assert "undecided" in render(gate_text.gate_table(found), form)
+        assert "undecided" in render_table(gate_text.gate_table(found), form)
     gate_text.write_text(tmp_path / "new" / "file.md", markdown)
     assert (tmp_path / "new" / "file.md").read_text(encoding="utf-8") == markdown
     with pytest.raises(Exception, match="cannot be written"):
@@ -832,7 +832,7 @@ def test_few_documents_of_several_tasks_decide_nothing(each: int, verdict: str) 
     assert found.verdict == verdict  # even where every document is gained
     assert (found.passing_margin is None) is (verdict == "undecided")
     if verdict == "undecided":
-        assert "are too few for the stated rates of error, which want 40" in gate_text.remedy(found)
+        assert "are too few for the stated rates of error, which want 40" in gate_text.what_decides(found)
         assert found.needed is not None
         assert found.needed >= 40
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.config import ModelConfig, Prompt
+from evalkit.config import InferConfig, ModelConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.evaluation.infer import Answer, infer
 from evalkit.models.openmind import OpenMindLM
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.model
 def ask(prompt: str = "What is the capital of France.", **options: Any) -> tuple[Answer, str, str]:
     output, notes = io.StringIO(), io.StringIO()
     asked = {"model": "tiny", "device": "cpu", "prompt": prompt, "max_new_tokens": 8, **options}
-    answer = infer(build(ModelConfig, asked), build(Prompt, asked), output=output, notes=notes)
+    answer = infer(build(ModelConfig, asked), build(InferConfig, asked), output=output, notes=notes)
     return answer, output.getvalue(), notes.getvalue()
 
 
@@ -122,7 +122,7 @@ def test_a_model_without_a_chat_template(monkeypatch: pytest.MonkeyPatch) -> Non
 def ask_folder(folder: Path, **options: Any) -> tuple[Answer, str, str]:
     output, notes = io.StringIO(), io.StringIO()
     asked = {"model": str(folder), "device": "cpu", "prompt": "Hi there", "raw": True, "max_new_tokens": 4, **options}
-    answer = infer(build(ModelConfig, asked), build(Prompt, asked), output=output, notes=notes)
+    answer = infer(build(ModelConfig, asked), build(InferConfig, asked), output=output, notes=notes)
     return answer, output.getvalue(), notes.getvalue()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
-from evalkit.evaluation.preflight import check_model
+from evalkit.evaluation.preflight import look_at_model
 from evalkit.evaluation.preflight_requests import Requested, check_requests
 from evalkit.models import tiny
 from evalkit.models.chat import check_chat_template
@@ -60,7 +60,7 @@ class Model:
 
 
 def look(model: Model, *pairs: tuple[str, str, str], prompts: tuple[tuple[str, str, int], ...] = ()) -> list[str]:
-    return [*check_model(CONFIG, model, chat=False), *check_requests("m", model, Requested(pairs, prompts))]
+    return [*look_at_model(CONFIG, model, chat=False), *check_requests("m", model, Requested(pairs, prompts))]
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:

@@ -13,7 +13,7 @@ import pytest
 from evalkit.data import DataSource
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation import verify as module
-from evalkit.evaluation.verify import Recorded, log_likelihood_tasks, print_verification, recorded_values, verify
+from evalkit.evaluation.verify import TaskFigures, log_likelihood_tasks, print_verification, recorded_values, verify
 from evalkit.suites import load_suites, load_tasks
 from tests.support.files import change_document
 
@@ -42,12 +42,12 @@ def test_34_tasks_have_log_likelihood_requests() -> None:
 
 
 @pytest.fixture
-def recorded_samples(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recorded]:
+def recorded_samples(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, TaskFigures]:
     """Record for three tasks what they are on the (relabelled) samples."""
     names = ["boolq", "bigbench_geometric_shapes", "truthfulqa_mc"]
     sources = dict.fromkeys(load_suites(), DataSource("folder", data_folder))
     values = {
-        result.task: Recorded(source="harness", requests=result.requests, sha256=result.sha256, scores=result.scores)
+        result.task: TaskFigures(source="harness", requests=result.requests, sha256=result.sha256, scores=result.scores)
         for result in verify(names, sources)
     }
     monkeypatch.setattr(module, "recorded_values", lambda: values)
@@ -60,7 +60,7 @@ def output(capsys: pytest.CaptureFixture[str], data: Path | str, *tasks: str) ->
 
 
 def test_equal_figures(
-    recorded_samples: dict[str, Recorded], data_folder: Path, capsys: pytest.CaptureFixture[str]
+    recorded_samples: dict[str, TaskFigures], data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines = output(capsys, data_folder, "boolq", "bigbench_geometric_shapes", "piqa")
     assert code == 0
@@ -81,7 +81,7 @@ def test_equal_figures(
 def test_a_difference_is_a_mismatch(
     change: dict[str, Any],
     difference: str,
-    recorded_samples: dict[str, Recorded],
+    recorded_samples: dict[str, TaskFigures],
     data_folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -94,7 +94,7 @@ def test_a_difference_is_a_mismatch(
 
 
 def test_one_changed_character_is_a_mismatch(
-    recorded_samples: dict[str, Recorded], data_folder: Path, capsys: pytest.CaptureFixture[str]
+    recorded_samples: dict[str, TaskFigures], data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change_document(data_folder / "gpt4all/boolq/validation.jsonl", 1, {"question": "is it so"})
     module_load_cache_clear()

@@ -8,7 +8,7 @@ import pytest
 
 from evalkit.errors import ModelError
 from evalkit.models import tiny
-from evalkit.models.chat import check_chat_template, render
+from evalkit.models.chat import check_chat_template, render_chat
 
 pytestmark = pytest.mark.model
 
@@ -28,16 +28,16 @@ def tokenizer(template: str) -> Any:
 
 
 def test_a_system_message_that_the_template_takes() -> None:
-    assert render(tokenizer(TURNS), MESSAGES, name="m") == "[system]Say B.[user]Why?[model]"
+    assert render_chat(tokenizer(TURNS), MESSAGES, name="m") == "[system]Say B.[user]Why?[model]"
 
 
 @pytest.mark.parametrize(("template", "what"), [(REFUSES, r"takes no system message \(no system\)"), (DROPS, "leaves")])
 def test_one_that_it_refuses_or_drops(template: str, what: str) -> None:
     with pytest.raises(ModelError, match=f"^m: its chat template {what}.*--system-in-user"):
-        render(tokenizer(template), MESSAGES, name="m")
+        render_chat(tokenizer(template), MESSAGES, name="m")
     with pytest.raises(ModelError, match="--system-in-user"):
         check_chat_template("m", tokenizer(template), system="x")
-    text = render(tokenizer(template), MESSAGES, name="m", system_in_user=True)
+    text = render_chat(tokenizer(template), MESSAGES, name="m", system_in_user=True)
     assert "[user]Say B.\n\nWhy?" in text
     assert "[system]" not in text
     check_chat_template("m", tokenizer(template), system="x", system_in_user=True)
@@ -46,9 +46,9 @@ def test_one_that_it_refuses_or_drops(template: str, what: str) -> None:
 
 def test_one_that_it_changes_is_its_right() -> None:
     with pytest.raises(ModelError):  # but upper case is not what was asked for: the probe is not there either
-        render(tokenizer(CHANGES), MESSAGES, name="m")
+        render_chat(tokenizer(CHANGES), MESSAGES, name="m")
     trims = TURNS.replace("m.content", "m.content | trim")
-    assert "[system]Say B.[user]" in render(
+    assert "[system]Say B.[user]" in render_chat(
         tokenizer(trims), [{**MESSAGES[0], "content": " Say B. "}, MESSAGES[1]], name="m"
     )
 

@@ -32,7 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, *, npus: int | None = None, gpus: i
 
 
 def choose(word: str) -> tuple[str, int | None]:
-    device = devices.choose(word, lambda: hasattr(torch, "npu"))
+    device = devices.choose_device(word, lambda: hasattr(torch, "npu"))
     return device.type, device.index
 
 
@@ -102,8 +102,8 @@ def test_auto_does_not_pass_over_a_broken_torch_npu() -> None:
 
     for word in ("auto", "npu"):
         with pytest.raises(ModelError, match="cannot be loaded"):
-            devices.choose(word, broken)
-    assert devices.choose("cpu", broken) == torch.device("cpu")
+            devices.choose_device(word, broken)
+    assert devices.choose_device("cpu", broken) == torch.device("cpu")
 
 
 @pytest.mark.parametrize(("kind", "supported", "expected"), [("cuda", True, "bfloat16"), ("npu", False, "float16")])
@@ -111,7 +111,7 @@ def test_dtype_auto_is_bfloat16_where_supported(
     monkeypatch: pytest.MonkeyPatch, kind: str, supported: bool, expected: str
 ) -> None:
     machine(monkeypatch, npus=1, gpus=1, bfloat16=supported)
-    device = devices.choose(kind, lambda: True)
+    device = devices.choose_device(kind, lambda: True)
     assert devices.choose_dtype("auto", device) is getattr(torch, expected)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evalkit.answering import ScoreRequest, Session, TextRequest
-from evalkit.config import ModelConfig, Prompt
+from evalkit.config import InferConfig, ModelConfig
 from evalkit.errors import ConfigError, EvalkitError, ModelError
 from evalkit.scoring.requests import GenerationRequest
 
@@ -198,7 +198,7 @@ def ask(folder: str, **settings: Any) -> tuple[str, str, str]:
 
     output, notes = io.StringIO(), io.StringIO()
     names = {"temperature", "seed", "max_new_tokens", "raw", "text"} & settings.keys()
-    prompt = Prompt(**{"text": "The cat", "max_new_tokens": 12, **{name: settings.pop(name) for name in names}})
+    prompt = InferConfig(**{"text": "The cat", "max_new_tokens": 12, **{name: settings.pop(name) for name in names}})
     config = ModelConfig(name=folder, device="cpu", dtype="float32", **settings)
     return infer(config, prompt, output=output, notes=notes).text, output.getvalue(), notes.getvalue()
 

@@ -17,7 +17,7 @@ from evalkit.comparison.run_power import run_power
 from evalkit.comparison.run_scores import run_scores
 from evalkit.errors import ConfigError
 from evalkit.records.model import Partial, RunRecord
-from evalkit.report.against import against_table, report_text, run_table
+from evalkit.report.against import against_table, report_text, scores_table
 from evalkit.stats.estimates import smallest_detectable
 from evalkit.suites import find_suite, load_suites
 from evalkit.tables import FORMATS, Table
@@ -99,7 +99,7 @@ def test_an_unfinished_run_is_compared_with_nothing(tmp_path: Path) -> None:
 
 def test_failed_documents_leave_a_gap_in_the_table(tmp_path: Path) -> None:
     record = write_values(tmp_path / "run", {"boolq": [1.0, None]})
-    boolq, average = run_table(record).rows
+    boolq, average = scores_table(record).rows
     assert boolq[4:] == (None, None, 2)
     assert average[4] is None
 

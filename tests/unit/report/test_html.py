@@ -23,24 +23,24 @@ from evalkit.baselines import load_baseline
 from evalkit.cli import main
 from evalkit.comparison.compare import compare
 from evalkit.comparison.points import (
+    ModelPoints,
     Point,
-    Scores,
     caveats_of,
     paired_samples,
+    points_of_baseline,
+    points_of_run,
     read_data,
-    scores_of_baseline,
-    scores_of_run,
-    suite_changes,
+    suite_points,
     task_change,
     task_point,
 )
 from evalkit.language import load_language
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
-from evalkit.report.charts import Model, axis_for, models_of, suite_groups
+from evalkit.report.charts import Model, axis_for, charted_models, suite_groups
 from evalkit.report.explorer import explorer_data
 from evalkit.report.html import PAGE, as_json_block, changes_from, html_report
-from evalkit.report.html_tables import number, signed, trend
+from evalkit.report.html_tables import percent_text, signed, trend
 from evalkit.report.run_report import suite_average
 from evalkit.stats.estimates import Estimate
 from evalkit.suites import load_suites, load_tasks
@@ -190,7 +190,7 @@ def test_failed_samples_have_no_score(tmp_path: Path) -> None:
     samples = [s for seed, task in enumerate(GPT4ALL) for s in random_samples(task, 5, seed)]
     samples[0] = choice_sample("arc_challenge", 0, [None, -1.0], 0)
     record = write_samples(tmp_path, samples)
-    found = scores_of_run(read_data(record))
+    found = points_of_run(read_data(record))
     assert found.tasks["arc_challenge"] == Point(None, note="1 of 5 failed")
     assert found.suites["gpt4all"] == Point(None, note="failed samples")
     assert found.average is None
@@ -201,7 +201,7 @@ def test_failed_samples_have_no_score(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_suite_is_none(tmp_path: Path) -> None:
-    found = scores_of_run(read_data(write_samples(tmp_path, random_samples("piqa", 5, 1))))
+    found = points_of_run(read_data(write_samples(tmp_path, random_samples("piqa", 5, 1))))
     assert found.suites["gpt4all"] == Point(None, note="6 of 7 tasks not run")
 
 
@@ -210,7 +210,7 @@ def test_a_part_of_a_suite_is_none(tmp_path: Path) -> None:
 
 def test_scores_are_those_of_the_report(tmp_path: Path) -> None:
     record = four_suites(tmp_path)
-    found = scores_of_run(read_data(record))
+    found = points_of_run(read_data(record))
     for name, suite in load_suites().items():
         expected = suite_average(suite, record.metrics)
         if expected is None:
@@ -221,23 +221,25 @@ def test_scores_are_those_of_the_report(tmp_path: Path) -> None:
         assert point.low is not None
         assert point.high is not None
         assert 0 <= point.low <= expected <= point.high <= 100
-        assert number(expected) in html_report([record])
+        assert percent_text(expected) in html_report([record])
     assert found.average is not None
     assert found.average.value == pytest.approx(sum(found.suites[n].value or 0 for n in found.suites) / 4)
 
 
 def test_a_published_model_has_the_numbers_of_its_card() -> None:
-    found = scores_of_baseline(load_baseline("openhermes-2.5-mistral-7b"))
-    assert [number(found.suites[name].value or 0) for name in ("gpt4all", "bigbench", "agieval", "truthfulqa")] == [
+    found = points_of_baseline(load_baseline("openhermes-2.5-mistral-7b"))
+    assert [
+        percent_text(found.suites[name].value or 0) for name in ("gpt4all", "bigbench", "agieval", "truthfulqa")
+    ] == [
         "73.12",
         "40.96",
         "43.07",
         "53.04",
     ]
     assert found.average is not None
-    assert number(found.average.value or 0) == "52.55"
+    assert percent_text(found.average.value or 0) == "52.55"
     assert "settings were not published" in found.suites["humaneval"].note
-    only_averages = scores_of_baseline(load_baseline("openhermes-1-llama2-13b"))
+    only_averages = points_of_baseline(load_baseline("openhermes-1-llama2-13b"))
     assert only_averages.tasks == {}
     assert only_averages.suites["agieval"].note == "only an average was published: largest possible error"
 
@@ -263,7 +265,7 @@ def test_intervals_of_tasks() -> None:
 
 def test_a_suite_that_is_all_right_is_not_known_exactly(tmp_path: Path) -> None:
     samples = [choice_sample(task, i, [-1.0, -2.0], 0) for task in GPT4ALL for i in range(10)]
-    found = scores_of_run(read_data(write_samples(tmp_path, samples)))
+    found = points_of_run(read_data(write_samples(tmp_path, samples)))
     suite = found.suites["gpt4all"]
     assert (suite.value, suite.high) == (100.0, 100.0)
     # 70 documents that weigh the same: at least 0.025^(1/70) of such are right.
@@ -280,12 +282,12 @@ def test_changes_are_paired(tmp_path: Path) -> None:
     a, b = ([s.metrics["acc"] or 0.0 for s in run.samples["arc_easy"]] for run in (first, second))
     assert found is not None
     assert found.value == pytest.approx(100 * (np.mean(b) - np.mean(a)))
-    changes = suite_changes(pairs)
+    changes = suite_points(pairs)
     assert set(changes) == {"gpt4all", "agieval", "bigbench", "truthfulqa", "average"}
     change = changes["gpt4all"]
-    own = [scores_of_run(run).suites["gpt4all"].value or 0.0 for run in (first, second)]
+    own = [points_of_run(run).suites["gpt4all"].value or 0.0 for run in (first, second)]
     assert change.value == pytest.approx(own[1] - own[0])
-    unpaired = (scores_of_run(first).suites["gpt4all"].stderr or 0.0) * 2**0.5
+    unpaired = (points_of_run(first).suites["gpt4all"].stderr or 0.0) * 2**0.5
     assert (change.stderr or 0.0) < unpaired
 
 
@@ -302,7 +304,7 @@ def test_a_tiles_colour_follows_the_p_value_that_compare_corrects(tmp_path: Path
     corrected = min(1.0, 5 * p_value)  # the smallest of five
     assert (corrected <= 0.05) == (colour == "down")
     assert p_value < 0.05
-    found = suite_changes(paired_samples(*map(read_data, records)))["truthfulqa"]
+    found = suite_points(paired_samples(*map(read_data, records)))["truthfulqa"]
     assert found.p_holm == pytest.approx(corrected)
     said = next(change for change in compare(*folders).suites if change.key == "truthfulqa")
     assert said.p_holm == pytest.approx(corrected)
@@ -322,7 +324,7 @@ def test_changes_from_a_publication_are_corrected_over_suites_and_average(loss: 
         }
         suites["truthfulqa"] = Point(truthfulqa, 0.0, 100.0, Estimate(truthfulqa, 1.0, 900))
         return Model(
-            "m", Scores("m", True, suites=suites, average=Point(50.0, 49.0, 51.0, Estimate(50.0, 0.5, 9000))), 0, 0
+            "m", ModelPoints("m", True, suites=suites, average=Point(50.0, 49.0, 51.0, Estimate(50.0, 0.5, 9000))), 0, 0
         )
 
     found = changes_from(model(60.0 - loss), model(60.0))
@@ -361,7 +363,7 @@ def test_runs_of_different_length_share_what_they_share(tmp_path: Path) -> None:
 
 
 def test_numbers_as_text() -> None:
-    assert [number(value) for value in (43.065, 0.0, 100.0, 52.5475)] == ["43.07", "0.00", "100.00", "52.55"]
+    assert [percent_text(value) for value in (43.065, 0.0, 100.0, 52.5475)] == ["43.07", "0.00", "100.00", "52.55"]
     assert [signed(value) for value in (1.005, -0.294, 0.0)] == ["+1.01", "-0.29", "+0.00"]
 
 
@@ -383,7 +385,7 @@ def test_no_points_no_axis() -> None:
 def test_two_models_of_one_name(tmp_path: Path) -> None:
     record = four_suites(tmp_path)
     runs = [read_data(record), read_data(record)]
-    models = models_of(runs, [])
+    models = charted_models(runs, [])
     assert [model.label for model in models] == ["A: org/name", "B: org/name"]
     assert all(len(group.rows) == 2 for group in suite_groups(models))
 

@@ -15,7 +15,7 @@ from evalkit.errors import ConfigError, StoreError
 from evalkit.language import ENGLISH, load_language
 from evalkit.records.model import RunRecord
 from evalkit.report import plots
-from evalkit.report.charts import models_of, suite_groups, task_groups
+from evalkit.report.charts import charted_models, suite_groups, task_groups
 from evalkit.report.plots import checked_format, plot_language, plot_runs, write_plot
 from tests.support.report_runs import HOSTILE, random_samples, write_samples
 
@@ -46,7 +46,7 @@ def test_formats(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("name", [*HOSTILE[:3], HOSTILE[7], HOSTILE[8], r"$\frac{1}{", "模型 😀", "a_b^c%&#"])
 def test_names_are_text(tmp_path: Path, name: str) -> None:
     runs = [read_data(gpt4all(tmp_path / "run", name))]
-    models = models_of(runs, [])
+    models = charted_models(runs, [])
     for kind, groups in (("suites", suite_groups(models)), ("tasks", task_groups(models, runs))):
         path = tmp_path / f"{kind}.svg"
         write_plot(path, groups, models, kind)
@@ -56,7 +56,7 @@ def test_names_are_text(tmp_path: Path, name: str) -> None:
 
 def test_what_is_no_score_says_so_in_the_figure(tmp_path: Path) -> None:
     runs = [read_data(gpt4all(tmp_path / "run", verdict="samples", limit=6))]
-    (model,) = models_of(runs, [])
+    (model,) = charted_models(runs, [])
     assert plots._label(model) == "org/name\n(samples: not a score)\n(limited: first 6 of each task)"
 
 

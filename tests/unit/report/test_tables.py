@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from evalkit.baselines import list_baselines, load_baseline
 from evalkit.errors import ConfigError
-from evalkit.report.card import ModelScores, column_of, comparison_table
+from evalkit.report.card import CardColumn, column_of, comparison_table
 from evalkit.suites import find_suite, load_suites
-from evalkit.tables import FORMATS, Column, Table, escape_latex, render, rounded, to_csv, to_json, to_markdown
+from evalkit.tables import FORMATS, Column, Table, escape_latex, render_table, rounded, to_csv, to_json, to_markdown
 from tests.support.task_tables import baseline_task_scores, task_table
 
 pytestmark = pytest.mark.torch_free
@@ -73,11 +73,11 @@ def test_every_format_has_the_same_numbers() -> None:
             else:
                 assert (text, value) == ((cell or ""), cell)
     for form in ("latex", "html", "markdown"):
-        text = render(table, form)
+        text = render_table(table, form)
         for numbers in CARD.values():
             assert all(number in text for number in numbers)
-    assert r"\toprule" in render(table, "latex")
-    assert r"\bottomrule" in render(table, "latex")
+    assert r"\toprule" in render_table(table, "latex")
+    assert r"\bottomrule" in render_table(table, "latex")
 
 
 class _Tags(html.parser.HTMLParser):
@@ -101,9 +101,9 @@ def hostile_table(name: str) -> Table:
 @given(st.sampled_from([HOSTILE, "=cmd()", "a|b", "</table>"]) | st.text(st.characters(codec="utf-8"), min_size=1))
 def test_names_are_text_in_html_and_markdown(name: str) -> None:
     parser = _Tags()
-    parser.feed(render(hostile_table(name), "html"))
+    parser.feed(render_table(hostile_table(name), "html"))
     assert parser.tags <= {"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td"}
-    lines = [line for line in render(hostile_table(name), "markdown").splitlines() if line.startswith("|")]
+    lines = [line for line in render_table(hostile_table(name), "markdown").splitlines() if line.startswith("|")]
     assert len(lines) == 3
     for line in lines:
         assert line.replace("\\\\", "").replace("\\|", "").count("|") == 3
@@ -123,7 +123,7 @@ def test_tables_that_would_mislead_are_refused() -> None:
     with pytest.raises(ValueError, match="does not have 1 cells"):
         Table("", (Column("a"),), ((1, 2),))
     with pytest.raises(ConfigError, match="unknown table format 'makdown'; did you mean 'markdown'"):
-        render(card(), "makdown")
+        render_table(card(), "makdown")
     assert set(FORMATS) == {"markdown", "csv", "json", "latex", "html"}
 
 
@@ -153,7 +153,7 @@ scores = st.integers(0, 10**6).map(lambda n: Decimal(n).scaleb(-4))
     )
 )
 def test_totals_and_changes_come_from_unrounded_scores(models: list[dict[str, Decimal]]) -> None:
-    columns = [ModelScores("same name", suites=dict(m)) for m in models]
+    columns = [CardColumn("same name", suites=dict(m)) for m in models]
     table = comparison_table(columns[-1], columns[:-1])
     count = len(models)
     rows = {row[0]: row[1:] for row in table.rows}
@@ -167,8 +167,8 @@ def test_totals_and_changes_come_from_unrounded_scores(models: list[dict[str, De
 
 
 def test_a_missing_suite_leaves_no_total() -> None:
-    partial = ModelScores("a", suites={"gpt4all": Decimal("70")})
-    full = ModelScores("b", suites={s: Decimal("50.125") for s in ("gpt4all", "bigbench", "agieval", "truthfulqa")})
+    partial = CardColumn("a", suites={"gpt4all": Decimal("70")})
+    full = CardColumn("b", suites={s: Decimal("50.125") for s in ("gpt4all", "bigbench", "agieval", "truthfulqa")})
     table = comparison_table(full, [partial])
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["Total Score"] == (None, Decimal("200.50"), None)
@@ -219,7 +219,7 @@ def test_task_tables_are_byte_for_byte_those_of_the_logs() -> None:
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "html"])
 def test_what_turns_the_direction_of_writing_is_shown_by_its_code(form: str) -> None:
-    shown = render(Table("a\u202eb", (Column("c\u2066d", "left"),), (("e\u200ff",),), ("g\u061ch",)), form)
+    shown = render_table(Table("a\u202eb", (Column("c\u2066d", "left"),), (("e\u200ff",),), ("g\u061ch",)), form)
     assert not set(shown) & set("\u202e\u2066\u200f\u061c")
     assert "U+202E" in shown
     assert "U+200F" in shown

@@ -24,7 +24,7 @@ from evalkit.cli import main
 from evalkit.comparison.compare import compare
 from evalkit.comparison.explain import Cause, explain
 from evalkit.comparison.pairing import pair_samples
-from evalkit.comparison.points import read_data, scores_of_run
+from evalkit.comparison.points import points_of_run, read_data
 from evalkit.records.samples import Sample
 from evalkit.results.reading import read_run, read_samples
 from evalkit.suites import find_task
@@ -194,7 +194,7 @@ def test_without_samples_all_but_documents_is_shown(tmp_path: Path) -> None:
         assert "no documents: there are no samples files beside" in html
         assert f"{100 * said(A)['results']['truthfulqa_mc2']['acc,none']:.2f}" in html
     assert "No documents are there to look at." in html
-    scores = scores_of_run(read_data(read_run(a)))
+    scores = points_of_run(read_data(read_run(a)))
     point, known = scores.suites["truthfulqa"], said(A)["results"]["truthfulqa_mc2"]
     assert point.value == pytest.approx(100 * known["acc,none"])
     assert point.stderr is not None

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from evalkit.errors import StoreError
 from evalkit.records.model import MetricValue
-from evalkit.records.values import finite, plain, summarise, summarise_samples
+from evalkit.records.values import finite, strict_json, summarise, summarise_samples
 from evalkit.results import writing
 from evalkit.results.reading import read_run, read_samples
 from evalkit.results.writing import write_run
@@ -81,9 +81,9 @@ def test_samples_are_summed_up_by_task_and_metric() -> None:
     ],
 )
 def test_values_become_strict_json(value: Any, expected: Any) -> None:
-    assert plain(value) == expected
-    assert type(plain(value)) is type(expected)
-    json.dumps(plain(value), allow_nan=False).encode("utf-8")
+    assert strict_json(value) == expected
+    assert type(strict_json(value)) is type(expected)
+    json.dumps(strict_json(value), allow_nan=False).encode("utf-8")
 
 
 def test_finite() -> None:
@@ -239,5 +239,5 @@ json_like = st.recursive(
 
 @given(json_like)
 def test_anything_can_be_written(value: Any) -> None:
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
-    assert json.loads(text.encode("utf-8")) == plain(value)
+    text = json.dumps(strict_json(value), ensure_ascii=False, allow_nan=False)
+    assert json.loads(text.encode("utf-8")) == strict_json(value)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import DataError, StoreError
-from evalkit.scoring.forest import build_rows, lay_out, truncate, visible
+from evalkit.scoring.forest import build_rows, lay_out, truncate, visibility_mask
 from evalkit.scoring.plan import PackPlan, cut_trees, plan_packs, split_pack
 from evalkit.scoring.requests import TokenRequest
 
@@ -72,7 +72,7 @@ def test_layout_equals_a_tree_walked_by_hand(requests: list[TokenRequest], limit
     rows = build_rows(requests, 10)
     for pack in plan_packs(requests, rows, **limit).packs:
         layout = lay_out(rows, pack)
-        mask = visible(layout)
+        mask = visibility_mask(layout)
         paths: dict[tuple[int, int], tuple[int, ...]] = {}
         for b, tree in enumerate(pack.trees):
             for node in range(tree.nodes):
@@ -100,7 +100,9 @@ def test_a_window_hides_what_is_further_up_the_path(requests: list[TokenRequest]
     plan = plan_packs(requests, rows, max_batch_tokens=500, tree_tokens=500, attention_scale=math.inf, max_scored=500)
     for pack in plan.packs:
         layout = lay_out(rows, pack)
-        assert np.array_equal(visible(layout, window).sum(-1), np.minimum(visible(layout).sum(-1), window))
+        assert np.array_equal(
+            visibility_mask(layout, window).sum(-1), np.minimum(visibility_mask(layout).sum(-1), window)
+        )
 
 
 @given(requests_lists, limits)

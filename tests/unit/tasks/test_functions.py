@@ -28,7 +28,7 @@ from evalkit.results.reading import read_run, read_samples
 from evalkit.tasks import documents, lm_eval_tasks
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
-from evalkit.tasks.forms import plain
+from evalkit.tasks.forms import without_numpy
 from evalkit.tasks.lm_eval_tasks import Tasks
 from tests.support.files import change_document
 
@@ -65,6 +65,7 @@ def mean(values): return 1.0
 def drawn(docs): return docs.map(lambda doc: {**doc, "q": f"{random.random()} {numpy.random.rand()} {doc['q']}"})
 """
 PLACE = "{{c.index(right)}}"
+TEXT = {"output_type": "generate_until", "doc_to_choice": ""}
 # By task: its functions; documents; the metrics of an answerer that finds the shortest continuation most likely.
 FILES: dict[str, dict[str, str]] = {
     "text": {"doc_to_text": "!function functions.text", "doc_to_target": PLACE},
@@ -73,7 +74,10 @@ FILES: dict[str, dict[str, str]] = {
     "int": {"doc_to_target": "!function functions.as_int"},
     "bool": {"doc_to_target": "!function functions.as_bool"},
     "drawn": {"process_docs": "!function functions.drawn", "doc_to_target": PLACE},
-    "word": {"doc_to_text": "missing", "doc_to_target": PLACE},
+    "word": {"doc_to_text": "qs", "doc_to_target": PLACE},
+    "other_word": {"doc_to_text": "missing", "doc_to_target": PLACE},
+    "said_word": {"doc_to_text": "{{'missing'}}", "doc_to_target": PLACE},
+    "written_word": {"output_type": "generate_until", "doc_to_choice": "", "doc_to_target": "yes"},
     "class": {"class": "!function functions.Own", "doc_to_target": PLACE},
     "counts": {"doc_to_target": PLACE, "process_results": "!function functions.counts"},
     "draws": {"doc_to_target": PLACE, "process_results": "!function functions.draws"},
@@ -81,10 +85,10 @@ FILES: dict[str, dict[str, str]] = {
     "shuffled": {"doc_to_target": "0", "doc_to_choice": "!function functions.shuffled"},
     "mutual": {"doc_to_target": PLACE},
     "default": {"doc_to_target": PLACE},
-    "numbers": {"doc_to_target": PLACE},
-    "elsewhere": {"doc_to_target": "right"},
+    "numbers": {**TEXT, "doc_to_target": PLACE},
+    "elsewhere": {**TEXT, "doc_to_target": "right"},
     "own_mean": {"doc_to_target": PLACE},
-    "lots": {"doc_to_target": "right", "process_results": "!function functions.lots"},
+    "lots": {**TEXT, "doc_to_target": "right", "process_results": "!function functions.lots"},
 }
 _FIRST = (
     "filter_list: [{name: map, filter: [{function: map, mapping_dict: {a: 0}, default_value: 2}, "
@@ -93,22 +97,16 @@ _FIRST = (
 # Those that judge otherwise than by acc alone: their lines, and their metrics.
 JUDGED: dict[str, tuple[str, list[str]]] = {
     "mutual": (
-        "output_type: multiple_choice\nmetric_list: [{metric: acc}, {metric: acc_norm}, {metric: acc_mutual_info}]",
+        "metric_list: [{metric: acc}, {metric: acc_norm}, {metric: acc_mutual_info}]",
         ["acc", "acc_norm", "acc_mutual_info"],
     ),
-    "default": ("output_type: multiple_choice", ["acc", "acc_norm"]),
-    "numbers": (
-        f"output_type: generate_until\n{_FIRST}\nmetric_list: [{{metric: exact_match, ignore_case: true}}]",
-        ["exact_match"],
-    ),
+    "default": ("", ["acc", "acc_norm"]),
+    "numbers": (f"{_FIRST}\nmetric_list: [{{metric: exact_match, ignore_case: true}}]", ["exact_match"]),
     "elsewhere": (
-        "output_type: generate_until\n"
         "metric_list: [{metric: no_such, hf_evaluate: true, aggregation: mean, higher_is_better: true}]",
         ["no_such"],
     ),
-    "lots": ("output_type: generate_until\nmetric_list: [{metric: acc}]", ["acc"]),
     "own_mean": (
-        "output_type: multiple_choice\n"
         "metric_list: [{metric: acc, aggregation: !function functions.mean, higher_is_better: true}]",
         ["acc"],
     ),
@@ -119,11 +117,10 @@ RUN = ("gpqa", "text", "order", "pops", "int", "bool", "drawn")
 def written(task: str, head: str) -> str:
     """A task's file; its values are YAML as they stand, templates in quotes."""
     said = {"doc_to_text": "q", "doc_to_choice": "c"} | FILES[task]
+    said = {"output_type": "multiple_choice"} | {key: value for key, value in said.items() if value}
     lines = "".join(f"{key}: {value if value.startswith('!') else json.dumps(value)}\n" for key, value in said.items())
-    if task in JUDGED and "generate_until" in JUDGED[task][0]:
-        lines = "\n".join(line for line in lines.splitlines() if "doc_to_choice" not in line) + "\n"
-    acc = "output_type: multiple_choice\nmetric_list:\n- {metric: acc, aggregation: mean, higher_is_better: true}"
-    return f"task: own_{task}\n{head}{lines}{JUDGED.get(task, (acc,))[0]}\nmetadata: {{version: 1}}\n"
+    metric = JUDGED.get(task, ("metric_list:\n- {metric: acc, aggregation: mean, higher_is_better: true}",))[0]
+    return f"task: own_{task}\n{head}{lines}{metric}\nmetadata: {{version: 1}}\n"
 
 
 @pytest.fixture
@@ -318,11 +315,23 @@ def test_lm_evals_own_metrics_of_choices_can_be_read_again(task: str, own: Path)
             assert sample.metrics["acc_mutual_info"] == (gained.index(max(gained)) == sample.target)
 
 
-def test_a_word_that_is_no_column_is_one_warning(own: Path) -> None:
-    assert tasks_of(own, "word").remarks() == [
-        "own_word: doc_to_text: missing is no column of its documents, so that this word itself is asked"
-    ]
-    assert tasks_of(own, "int").remarks() == []
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("word", "doc_to_text: 'qs' is no column of its documents; did you mean 'q'?; the word itself is \"{{'qs'}}\""),
+        ("other_word", "doc_to_text: 'missing' is no column of its documents; the word itself is \"{{'missing'}}\""),
+        ("written_word", "doc_to_target: 'yes' is no column of its documents; the word itself is \"{{'yes'}}\""),
+    ],
+)
+def test_a_word_that_is_no_column_is_refused_before_the_work(task: str, says: str, own: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        tasks_of(own, task)
+    assert str(error.value) == f"configs/tasks/own/own_{task}.yaml: {says}"
+
+
+def test_a_word_that_is_to_be_asked_itself_is_written_as_a_template(own: Path) -> None:
+    asked = tasks_of(own, "said_word").requests_of("own_said_word", 0)
+    assert {request.context for request in asked if isinstance(request, ScoreRequest)} == {"missing"}
 
 
 def test_a_class_that_lm_eval_cannot_make_is_named_by_its_key(own: Path) -> None:
@@ -390,5 +399,5 @@ def test_a_document_that_is_changed_is_no_one_elses() -> None:
     [(np.int32(2), 2), (np.bool_(True), True), (np.array([1, 2]), [1, 2]), ([np.int64(1), "a"], [1, "a"]), ("A", "A")],
 )
 def test_a_target_of_numpys_types_is_a_plain_one(value: Any, expected: Any) -> None:
-    found = plain(value)
+    found = without_numpy(value)
     assert (found, type(found)) == (expected, type(expected))
