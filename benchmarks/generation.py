@@ -13,7 +13,8 @@ starts; lm-eval gets the best of its batch sizes. Peak memory is the whole proce
     chat       humaneval_chat through the chat template, greedy, at most 1,024 tokens
     samples    HumanEval, --samples completions a problem at temperature 0.2
     run        HumanEval by ``evalkit run`` against the generator called directly
-    step       a step of 1, 4, 16 and 64 rows against the time to copy as many bytes as its weights and cache have
+    step       a step of 1, 4, 16 and 64 rows against the time to copy as many bytes as its weights and cache have, and
+               beside it the products with the weights alone: torch's own, and those used (oneDNN's order)
     rows       HumanEval's texts against transformers' generate, a row at a time
 
 With --vllm-python, an interpreter that has vLLM (and needs neither evalkit nor lm-eval): vLLM's own ``LLM.generate`` is
@@ -238,8 +239,27 @@ def side_step(options: argparse.Namespace) -> dict[str, Any]:
                 slots.read(slot, prompt)
             seconds = best(lambda rows=rows, slots=slots: slots.step([9] * rows, [STEP_PLACES] * rows))
         bound = (sum(weights.values()) + rows * STEP_PLACES * place) / rate
-        found["rows"][str(rows)] = {"seconds": seconds, "tokens_a_second": rows / seconds, "of_bound": bound / seconds}
+        alone = {"torch": products(model, rows)}
+        with generator.prepacked.used():
+            alone["used"] = products(model, rows)
+        read = sum(weights.values()) / rate
+        found["rows"][str(rows)] = {
+            "seconds": seconds,
+            "tokens_a_second": rows / seconds,
+            "of_bound": bound / seconds,
+            "products_alone": {name: {"seconds": took, "of_bound": read / took} for name, took in alone.items()},
+        }
     return found | {"peak_mib": peak_mib()}
+
+
+def products(model: Any, rows: int) -> float:
+    """Return the seconds that the model's linear layers take for so many tokens, one after the other, and no more."""
+    import torch
+
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    hidden = {width: torch.randn(rows, width).to(layers[0].weight) for width in {one.in_features for one in layers}}
+    with torch.inference_mode():
+        return best(lambda: [layer(hidden[layer.in_features]) for layer in layers])
 
 
 def side_run(options: argparse.Namespace) -> dict[str, Any]:
@@ -363,7 +383,9 @@ def measured(options: argparse.Namespace, measure: str, arguments: list[str]) ->
     if measure == "step":
         found = in_process("step", arguments)
         parts = [
-            f"{rows} rows {of['tokens_a_second']:.0f} tokens/s ({100 * of['of_bound']:.0f} % of the bound)"
+            f"{rows} rows {of['tokens_a_second']:.0f} tokens/s ({100 * of['of_bound']:.0f} % of the bound; torch's own "
+            f"products alone: {100 * of['products_alone']['torch']['of_bound']:.0f} %, those used: "
+            f"{100 * of['products_alone']['used']['of_bound']:.0f} %)"
             for rows, of in found["rows"].items()
         ]
         return found | {"line": f"{', '.join(parts)}; copying {found['copy_bytes_a_second'] / 1e9:.1f} GB/s"}

@@ -6,7 +6,8 @@ the processor's kernels allow (``generate_choice`` tries it):
 
 - A prompt is read alone, in parts that end at multiples of ``READ_TOKENS``. What is computed of a prefix is then the
   same whether it is computed or copied from the slot of another row that begins with it.
-- Attention sees a number of places that is a multiple of ``PLACES``; those that a row has not filled are masked.
+- How many places attention shows a token depends on the token's own place (``slot_attention``); those that its row has
+  not filled are masked.
 - A step has at least two rows: products of a matrix with one vector have kernels of their own.
 
 Where several threads share a step's attention by then still makes a difference, one computes it (``one_thread``).
@@ -21,25 +22,18 @@ import inspect
 import math
 import mmap
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import transformers.cache_utils
-from torch.overrides import TorchFunctionMode
 
 from evalkit.scoring.attention import attention_of
 from evalkit.scoring.head import selected_logits
 from evalkit.scoring.memory import model_device, text_config
 from evalkit.scoring.rotary import rotary_length
 from evalkit.scoring.schedule import READ_TOKENS, common_prefix
-
-PLACES = 16
-"""Attention sees a multiple of so many places of a slot."""
-
+from evalkit.scoring.slot_attention import StepAttention, parts_of, whole
 
 # Before caches were lists of layers there is nothing to derive from, and `why_no_slots` says so.
 CacheLayerMixin: Any = getattr(transformers.cache_utils, "CacheLayerMixin", object)
@@ -128,79 +122,6 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # see above
     get_max_cache_shape = get_max_length
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The draft of a row: its slot, its tokens, their places there, and where they are among a step's tokens."""
-
-    slot: int
-    tokens: Sequence[int]
-    places: range
-    rows: slice
-
-
-def _parts(rows: int, lengths: Sequence[int], drafts: Sequence[Sequence[int]]) -> list[_Part]:
-    found, start = [], rows
-    for slot, draft in enumerate(drafts):
-        if draft:
-            first = lengths[slot] + 1
-            places = range(first, first + len(draft))
-            found.append(_Part(slot, draft, places, slice(start, start + len(draft))))
-            start += len(draft)
-    return found
-
-
-class _OneThread(TorchFunctionMode):
-    """Answers ``scaled_dot_product_attention`` on one thread.
-
-    Its threads have buffers of different alignment, and MKL adds up in an order that depends on that: which thread
-    has a row, and so its last bits, would change with the number of rows.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is not F.scaled_dot_product_attention:
-            return func(*args, **(kwargs or {}))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return func(*args, **(kwargs or {}))
-        finally:
-            torch.set_num_threads(threads)
-
-
-class _Drafted(TorchFunctionMode):
-    """Answers ``scaled_dot_product_attention`` for a step with drafts: several of its tokens look at one slot.
-
-    A token is a query of its own, as without a draft, and so are its numbers: with several queries at once the kernels
-    add up in another order.
-
-    Args:
-        rows: so many tokens come first, each with the slot of its number.
-        parts: the others.
-    """
-
-    def __init__(self, rows: int, parts: Sequence[_Part]) -> None:
-        super().__init__()
-        self._rows, self._parts = rows, parts
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return self._attention(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _attention(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor, **more: Any
-    ) -> torch.Tensor:
-        attend = F.scaled_dot_product_attention
-        rows = self._rows
-        found = [attend(query[:rows], key, value, attn_mask=attn_mask[:rows], **more)]
-        for part in self._parts:
-            length, count = min(_whole(part.places[-1] + 1), key.shape[2]), len(part.tokens)
-            keys, values = (of[part.slot : part.slot + 1, :, :length].expand(count, -1, -1, -1) for of in (key, value))
-            mask = attn_mask[part.rows, :, :, :length]
-            found.append(attend(query[part.rows], keys, values, attn_mask=mask, **more))
-        return torch.cat(found)
-
-
 def zeros(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     """Return zeros of the dtype and on the device of a tensor; on a CPU pages that were never written take no memory.
 
@@ -219,11 +140,6 @@ def zeros(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     return torch.frombuffer(pages, dtype=like.dtype).view(shape)
 
 
-def _whole(places: int) -> int:
-    """Return how many places are seen where so many are needed."""
-    return -(-places // PLACES) * PLACES
-
-
 class Slots:
     """Runs a model over rows in slots. Rows [0, n) are in use; who uses it says how many.
 
@@ -231,25 +147,35 @@ class Slots:
         model: a transformers causal language model in evaluation mode.
         slots: greatest number of rows.
         tokens: the most that a row can become, prompt included.
-        row_multiple: a step's rows are filled up to a multiple of it, and to two at least.
+        row_multiple: a step's rows are filled up to a multiple of it.
+        fewest: a step has so many tokens at least; two or more.
         one_thread: the attention of a step is computed on one thread, its products on all.
 
     Attributes:
         takes_drafts: steps may have drafts, which make the number of their rows any.
     """
 
-    def __init__(self, model: Any, slots: int, tokens: int, *, row_multiple: int = 1, one_thread: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        slots: int,
+        tokens: int,
+        *,
+        row_multiple: int = 1,
+        fewest: int = 2,
+        one_thread: bool = False,
+    ) -> None:
         self.model = model
         self.device = model_device(model)
         self._attention = attention_of(model)
         self._dtype = model.dtype if model.dtype.is_floating_point else torch.float16
-        self._multiple = row_multiple
+        self._multiple, self._fewest = row_multiple, fewest
         self._one_thread = one_thread
         # Drafts make the number of rows any.
         self.takes_drafts = row_multiple == 1
-        rows = max(2, -(-slots // row_multiple) * row_multiple)
+        rows = max(fewest, -(-slots // row_multiple) * row_multiple)
         # The last place is where the rows write that only fill a step up.
-        self._places = _whole(tokens + 1)
+        self._places = whole(tokens + 1)
         self._window = _Window(rows, self._places)
         self._cache = transformers.cache_utils.Cache(layer_class_to_replicate=partial(_Layer, self._window))
         self._numbers = torch.arange(rows, device=self.device)
@@ -310,9 +236,10 @@ class Slots:
                 order.
         """
         window, count = self._window, len(tokens)
-        rows = max(2, -(-count // self._multiple) * self._multiple)
+        drafted = sum(map(len, drafts or ()))
+        rows = max(2, self._fewest - drafted, -(-count // self._multiple) * self._multiple)
         more = rows - count
-        parts = _parts(rows, lengths, drafts or ())
+        parts = parts_of(rows, lengths, drafts or ())
         ids, at, seen, owner = self._tensor(
             [
                 [*tokens, *[0] * more, *(token for part in parts for token in part.tokens)],
@@ -324,7 +251,7 @@ class Slots:
         furthest = max([*lengths, *(part.places[-1] for part in parts)])
         window.first, window.count, window.start = 0, rows, furthest
         window.at, window.rows = at, owner
-        window.length = _whole(furthest + 1)
+        window.length = whole(furthest + 1)
         inputs = {
             "input_ids": ids[:, None],
             "position_ids": seen[:, None],
@@ -334,7 +261,14 @@ class Slots:
         }
         everything = torch.arange(len(ids), device=self.device)
         wanted = everything[:count] if not parts else torch.cat([everything[:count], everything[rows:]])
-        with _OneThread() if self._one_thread else nullcontext(), _Drafted(rows, parts) if parts else nullcontext():
+        # On an accelerator a call more is a launch more.
+        attention = StepAttention(
+            [*(length + 1 for length in lengths), *[1] * more],
+            parts,
+            is_grouped=self.device.type == "cpu",
+            one_thread=self._one_thread,
+        )
+        with attention.used():
             return selected_logits(self.model, inputs, wanted)
 
     def copy(self, source: int, target: int, length: int) -> None:

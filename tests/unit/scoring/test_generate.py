@@ -374,12 +374,13 @@ def test_the_first_stop_to_be_completed_counts(mistral: Any) -> None:
 
 
 def test_out_of_memory_halves_the_batch(mistral: Any) -> None:
-    from evalkit.scoring.generate import Generator
+    from evalkit.scoring.generate import FEWEST_PREPACKED, Generator
 
     requests = [GenerationRequest(prompt, (), 8) for prompt in prompts()]
+    assert len(requests) > FEWEST_PREPACKED
     expected = Generator(mistral, tokenizer(), max_length=MAX_LENGTH).generate(requests)
     model = copy.deepcopy(mistral)
-    most = 2
+    most = FEWEST_PREPACKED  # a step has no fewer
     refused = 0
 
     def refuse(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:

@@ -83,6 +83,75 @@ def test_rows_that_come_go_and_move_have_the_logits_of_whole_rows(
                 rows = [row for row in rows if len(row) < 39] if all(len(row) < 39 for row in rows) else []
 
 
+@pytest.mark.parametrize("drafted", [0, 3])
+def test_a_long_neighbour_changes_no_bit_of_a_row(drafted: int) -> None:
+    """With several heads of queries to one of keys the kernel adds up otherwise where it is shown more places."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    from evalkit.scoring.slots import Slots
+
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=100,
+        hidden_size=256,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        sliding_window=None,
+    )
+    model = MistralForCausalLM(config).eval()
+    rng = random.Random(0)
+    longest = [rng.randrange(3, 100) for _ in range(1400)]
+    with torch.inference_mode():
+        for length in (195, 272, 319, 809):
+            found = []
+            for beside in (length, 1400):
+                slots = Slots(model, 2, 1500)
+                for slot, count in enumerate((length, beside)):
+                    slots.read(slot, tuple(longest[-count:]))
+                found.append(slots.step([7, 7], [length, beside], [[8] * drafted, []]))
+            rows = [0, *range(2, 2 + drafted)]
+            assert torch.equal(found[0][rows], found[1][rows])
+
+
+def test_a_token_is_shown_places_by_its_own_alone() -> None:
+    from evalkit.scoring.slot_attention import groups_of
+
+    assert groups_of([1, 64, 65, 3]) == [(slice(0, 2), 64), (slice(2, 3), 128), (slice(3, 4), 64)]
+    assert groups_of([63, 64, 65, 66], 5) == [(slice(5, 7), 64), (slice(7, 9), 128)]
+
+
+def test_attention_elsewhere_is_answered_as_always() -> None:
+    """In another thread, and of other shapes, while a step is under way."""
+    import threading
+
+    import torch
+    import torch.nn.functional as F
+
+    from evalkit.scoring.slot_attention import StepAttention
+
+    own, query, key = F.scaled_dot_product_attention, torch.randn(2, 1, 1, 8), torch.randn(2, 1, 128, 8)
+    sees_little = torch.zeros(2, 1, 1, 128)
+    sees_little[0, ..., 5:] = sees_little[1, ..., 100:] = -torch.inf
+    seen: list[torch.Tensor] = []
+
+    def elsewhere() -> None:
+        seen.append(F.scaled_dot_product_attention(query, key, key))
+
+    attention = StepAttention([5, 100], (), is_grouped=True, one_thread=False)
+    with attention.used():
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        seen.append(F.scaled_dot_product_attention(query, key, key))
+        here = F.scaled_dot_product_attention(query, key, key, attn_mask=sees_little)
+    assert F.scaled_dot_product_attention is own
+    assert all(torch.equal(one, own(query, key, key)) for one in seen)
+    torch.testing.assert_close(here, own(query, key, key, attn_mask=sees_little))
+
+
 def test_ordered_weights_give_the_products_and_leave_the_model_as_it_was(mistral: Any) -> None:
     import torch
 
