@@ -32,15 +32,6 @@ _OPENS_A_TURN = re.compile(
 )
 _OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|observation|ipython)\b", re.IGNORECASE)
 _ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
-# Harmony's answers have channels, of which the final one is for the reader; the template may have opened the first.
-_CHANNEL = re.compile(
-    r"\A\s*<\|channel\|>(?:analysis|commentary)\b[^<\n]*<\|message\|>(?:(?!<\|end\|>).)*<\|end\|>"
-    r"(?:\s*<\|start\|>assistant\s*(?=<\|channel\|>)|\s*\Z)",
-    re.DOTALL,
-)
-_CHANNEL_OPENED_BEFORE = re.compile(
-    r"\A(?:(?!<\|(?:start|channel|end)\|>).)+<\|end\|>\s*<\|start\|>assistant\s*(?=<\|channel\|>)", re.DOTALL
-)
 _LONGEST_LINE = 400
 _MOST = 200
 """So many tokens are looked at; the one behind them ends the answer."""
@@ -61,7 +52,7 @@ def first_turn(text: str, prompt: str = "") -> str | None:
     Returns:
         None where a thought was begun, and never ended.
     """
-    text = _without_head(_CHANNEL_OPENED_BEFORE.sub("", text))
+    text = _without_head(text)
     thought_out = without_thought(text)
     if thought_out is None:
         return None
@@ -71,11 +62,8 @@ def first_turn(text: str, prompt: str = "") -> str | None:
 
 
 def _without_head(text: str) -> str:
-    """Leave out the channels and tokens that a text begins with; nothing is left where another's turn begins."""
+    """Leave out the tokens that a text begins with; nothing is left where another's turn begins."""
     for _ in range(_MOST):
-        if (channel := _CHANNEL.match(text)) is not None:
-            text = text[channel.end() :]
-            continue
         leading = None if opens_a_thought(text) else _LEADING.match(text)
         if leading is None:
             return text
