@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from evalkit.sandbox.fences import INNER_OPENING, TOKEN, WORD_TOKEN, Block, blocks
-from evalkit.sandbox.thoughts import opens_a_thought, without_thought
+from evalkit.sandbox.thoughts import answer_begun, opens_a_thought, without_thought
 
 END_TOKEN = re.compile(TOKEN)
 """A token that ends a turn, or begins one, written out by the harness that took the answer down."""
@@ -32,6 +32,8 @@ _OPENS_A_TURN = re.compile(
 )
 _OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|observation|ipython)\b", re.IGNORECASE)
 _ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
+_CODE = re.compile(r"^[ \t>]*(?:```|~~~|\[PYTHON\]|def |class |return\b)", re.MULTILINE)
+_DEFINED = re.compile(r"^(?:async )?def \w", re.MULTILINE)
 _LONGEST_LINE = 400
 _MOST = 200
 """So many tokens are looked at; the one behind them ends the answer."""
@@ -52,11 +54,14 @@ def first_turn(text: str, prompt: str = "") -> str | None:
     Returns:
         None where a thought was begun, and never ended.
     """
-    text = _without_head(text)
-    thought_out = without_thought(text)
-    if thought_out is None:
-        return None
-    text = text if thought_out == text else _without_head(thought_out)
+    if (begin := answer_begun(text)) is not None:
+        text = _without_head(text[begin:])
+    else:
+        text = _without_head(text)
+        thought_out = without_thought(text)
+        if thought_out is None:
+            return None
+        text = text if thought_out == text else _without_head(thought_out)
     end = _end(text, prompt)
     return text if end is None else text[:end]
 
@@ -91,12 +96,22 @@ def _end(text: str, prompt: str) -> int | None:
                 continue
         if mark["speaker"] is not None:
             is_first = not text[: mark.start()].strip()
-            if not is_first or not (mark["speaker"].strip().islower() or _RESTATED.match(mark["speaker"])):
+            is_title = is_first and (mark["speaker"].strip().islower() or _RESTATED.match(mark["speaker"]))
+            if not is_title and not _leads_to_the_code(text, mark):
                 return mark.start()
         elif not _is_named(text, mark) and not _is_comparison(text, mark, prompt):
             return mark.start()
     late = next(islice(_MARK.finditer(text), _MOST, None), None)
     return None if late is None else late.start()
+
+
+def _leads_to_the_code(text: str, speaker: re.Match[str]) -> bool:
+    """Return whether no code stands before a speaker's line, and one piece of it behind: that is the answer."""
+    if _CODE.search(text, 0, speaker.start()):
+        return False
+    behind = text[speaker.end() :]
+    found = blocks(behind)
+    return len(found) == 1 or (not found and len(_DEFINED.findall(behind)) == 1)
 
 
 def _ends_within(text: str, mark: re.Match[str]) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_WORD = r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|(?<![a-z])cot(?![a-z])|思考"
+_WORD = r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考|(?<![a-z])(?:cot|plan)(?![a-z])"
 _INNER = rf"(?=[^<>\n]{{0,40}}?(?:{_WORD}))[|｜/]{{0,2}}[\w:▁][\w:|｜▁/-]{{0,60}} ?"
 _SQUARE = r"/?(?:BEGIN_|START_|END_)?(?:THINK|THINKING|THOUGHTS?|REASONING)(?:_START|_END)?"
 _NAMED = (
@@ -30,11 +30,11 @@ _HEADER = r"<\|channel\|>\s*(?:{})\b[^<\n]*(?:<\|constrain\|>[^<\n]*)?<\|message
 _ASIDE, _FINAL = _HEADER.format("analysis|commentary"), _HEADER.format("final")
 _PLAIN_FINAL = r"(?-i:assistantfinal)|(?-i:assistant)\s+(?-i:final)\b|^(?-i:final)[ \t]*$"
 # The opening mark of a thought, and the closing one, where they have no name in common.
+_PLAIN = re.compile(_PLAIN_FINAL, re.MULTILINE)
 _PAIRS = [
     (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
     for opening, closing in (
         (_ASIDE, _FINAL),
-        (rf"(?-i:analysis|commentary)(?:(?=[A-Z\"'`*#\n]|[^\0-\x7f])|(?=\s(?s:.*?)(?:{_PLAIN_FINAL})))", _PLAIN_FINAL),
         (r"(?:<\|start\|>\s*assistant)?[ \t]*to=self<\|message\|>", r"(?:assistant|to=user)[ \t]*<\|message\|>"),
         (r"<\|think\|>", r"<\|(?:/|end_?)think\|>|<\|end\|>"),
         (r"<\|content_thinking\|>", r"<\|end_message\|>|<\|content_text\|>"),
@@ -51,14 +51,16 @@ _PAIRS = [
         (r"(?-i:Thinking\.\.\.)\n", r"^\.\.\.done thinking\."),
     )
 ]
+_PAIRS.append((re.compile(r"(?:analysis|commentary)(?= ?[A-Z\"'`*#\n]|[^\0-\x7f])"), _PLAIN))
 # What an answer begins with, behind a thought whose opening the chat template wrote, or the tokenizer left out.
 _ANSWER = re.compile(
     rf"{_FINAL}|assistantfinal|^assistant[ \t]*\n\s*final[ \t]*$|to=user<\|message\|>"
-    r"|<\|content(?:_text)?\|>|<\|open\|>\s*response\s*<\|sep\|>|<\|close\|>\s*think\s*<\|sep\|>|<\|inner_suffix\|>"
+    r"|<\|content(?:_text)?\|>|<\|open\|>\s*response\s*<\|sep\|>|<\|close\|>\s*think\s*<\|sep\|>(?:\s*<\|open\|>\s*response\s*<\|sep\|>)?|<\|inner_suffix\|>"
     r"|<\|START_(?:RESPONSE|TEXT)\|>|<\|begin_of_solution\|>|\[BEGIN FINAL RESPONSE\]"
     r"|\[unused17\]|<\|im_start\|>answer\b|^\.\.\.done thinking\.|^<think_off>|<channel\|>|<unused95>",
     re.MULTILINE,
 )
+_BEGIN = re.compile(r"\s*(?:<\|(?:start|begin)\|>\s*assistant\s*|<\|message_model\|>)?")
 _ASIDE_BEHIND = re.compile(rf"<\|end\|>\s*<\|start\|>assistant\s*{_ASIDE}")
 # Before it the answer was over: what follows is another's turn, or another answer.
 _OVER = re.compile(
@@ -83,13 +85,20 @@ def opens_a_thought(text: str) -> bool:
     return _opening(text, at_head=True) is not None
 
 
+def answer_begun(text: str) -> int | None:
+    """Return where the answer begins in a text that begins with a mark which says so; None in any other text."""
+    begin = _BEGIN.match(text)
+    answer = _ANSWER.match(text, begin.end() if begin is not None else 0)
+    return None if answer is None else answer.end()
+
+
 def without_thought(text: str) -> str | None:
     """Return a text behind its thought; None where that was opened, and never closed: there is no answer.
 
     The opening mark stands at the head, or behind prose without code; the chat template may have written it.
     """
     names: set[str] = set()
-    found = False
+    found = is_open = False
     for _ in range(_MOST):
         opening = _opening(text, at_head=found)
         if opening is None:
@@ -101,6 +110,9 @@ def without_thought(text: str) -> str | None:
             end = next(ends, None)
         else:
             end = None if (mark := closing.search(text, after)) is None else mark.end()
+        if end is None and closing is _PLAIN:
+            is_open = True  # the word alone; another mark may close it
+            break
         if end is None:
             return None
         text, found = text[end:], True
@@ -110,7 +122,8 @@ def without_thought(text: str) -> str | None:
             text, found = text[answer.end() :], True
     elif answer is None and not found and (aside := _ASIDE_BEHIND.search(text)) is not None:
         return text if _OVER.search(text, 0, aside.start()) else None
-    return _behind_lone_closing(text, names)
+    rest = _behind_lone_closing(text, names)
+    return None if is_open and not found and rest == text else rest
 
 
 def _behind_lone_closing(text: str, names: set[str]) -> str:
@@ -144,15 +157,14 @@ def _named(mark: re.Match[str]) -> _Mark | None:
 
 
 def _opening(text: str, *, at_head: bool) -> tuple[int, str | re.Pattern[str]] | None:
-    """Return where the first opening mark ends that no code stands before, and what closes it: its name, or a pattern."""
+    """Return where the first opening mark ends that no code stands before, and its name, or what closes it."""
     begin = len(text) - len(text.lstrip())
     for pattern, closing in _PAIRS:
         if (pair := pattern.match(text, begin)) is not None:
             return pair.end(), closing
     mark = _MARK.match(text, begin)
-    if mark is None and not at_head:
-        mark = _AT_MARGIN.search(text, begin, _LONGEST_HEAD)
-        if mark is not None and _CODE.search(text, 0, mark.start()):
-            mark = None
     named = None if mark is None else _named(mark)
+    if named is None and not at_head:
+        margin = filter(None, map(_named, _AT_MARGIN.finditer(text, begin, _LONGEST_HEAD)))
+        named = next((one for one in margin if not _CODE.search(text, 0, one.start)), None)
     return None if named is None or named.closes else (named.end, named.name)
