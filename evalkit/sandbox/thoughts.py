@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_WORD = r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考|(?<![a-z])(?:cot|plan)(?![a-z])"
+_WORD = (
+    r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考"
+    r"|(?<![a-z])(?:cot|plan)(?![a-z])"
+)
 _INNER = rf"(?=[^<>\n]{{0,40}}?(?:{_WORD}))[|｜/]{{0,2}}[\w:▁][\w:|｜▁/-]{{0,60}} ?"
 _SQUARE = r"/?(?:BEGIN_|START_|END_)?(?:THINK|THINKING|THOUGHTS?|REASONING)(?:_START|_END)?"
 _NAMED = (
