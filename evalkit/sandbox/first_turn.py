@@ -33,6 +33,10 @@ _OPENS_A_TURN = re.compile(
 _OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|observation|ipython)\b", re.IGNORECASE)
 _ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
 _CODE = re.compile(r"^[ \t>]*(?:```|~~~|\[PYTHON\]|def |class |return\b)", re.MULTILINE)
+_REFUSAL = re.compile(
+    r"\b(?:cannot|can not|can['’]t|won['’]t|will not|unable|sorry|apologi[sz]e|not able)\b|无法|不能|抱歉|对不起",
+    re.IGNORECASE,
+)
 _DEFINED = re.compile(r"^(?:async )?def \w", re.MULTILINE)
 _LONGEST_LINE = 400
 _MOST = 200
@@ -82,7 +86,10 @@ def _without_head(text: str) -> str:
 
 def _end(text: str, prompt: str) -> int | None:
     """Return where the turn ends; None where it does not."""
-    held = iter(blocks(text))
+    found = blocks(text)
+    only, refusal = _only_code(text, found), _REFUSAL.search(text)
+    refused = len(text) if refusal is None else refusal.start()
+    held = iter(found)
     block = next(held, None)
     quoted: dict[int, tuple[int, bool]] = {}  # up to where each block is Python or an example, and which
     for mark in islice(_MARK.finditer(text), _MOST):
@@ -97,7 +104,8 @@ def _end(text: str, prompt: str) -> int | None:
         if mark["speaker"] is not None:
             is_first = not text[: mark.start()].strip()
             is_title = is_first and (mark["speaker"].strip().islower() or _RESTATED.match(mark["speaker"]))
-            if not is_title and not _leads_to_the_code(text, mark):
+            leads_to_the_code = mark.start() < min(only, refused)
+            if not is_title and not leads_to_the_code:
                 return mark.start()
         elif not _is_named(text, mark) and not _is_comparison(text, mark, prompt):
             return mark.start()
@@ -105,13 +113,11 @@ def _end(text: str, prompt: str) -> int | None:
     return None if late is None else late.start()
 
 
-def _leads_to_the_code(text: str, speaker: re.Match[str]) -> bool:
-    """Return whether no code stands before a speaker's line, and one piece of it behind: that is the answer."""
-    if _CODE.search(text, 0, speaker.start()):
-        return False
-    behind = text[speaker.end() :]
-    found = blocks(behind)
-    return len(found) == 1 or (not found and len(_DEFINED.findall(behind)) == 1)
+def _only_code(text: str, found: list[Block]) -> int:
+    """Return where the only code of a text begins, its one block or function; 0 where there are several, or none."""
+    first = _CODE.search(text)
+    is_alone = len(found) == 1 if found else len(list(islice(_DEFINED.finditer(text), 2))) == 1
+    return first.start() if first is not None and is_alone else 0
 
 
 def _ends_within(text: str, mark: re.Match[str]) -> bool:

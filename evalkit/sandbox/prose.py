@@ -89,6 +89,8 @@ def is_misspelt_code(chunk: str) -> bool:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
+    if is_block and is_prose(below.lstrip("\n").partition("\n")[0]):
+        return False
     if is_block:
         return re.fullmatch(r"(?:with|if|while) \w+\s*:\s*", head) is None or head.split()[1] in ("True:", "1:")
     return not isinstance(tree.body[0], ast.Expr) and (

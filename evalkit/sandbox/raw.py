@@ -28,7 +28,7 @@ _MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
 
 _STATEMENT = re.compile(r"(?:return|yield)\b|[ \t]+(?!def |class |from |import |async |@)(?:\w+ *[^\w\s'\"]|[a-z]+ )")
-DEFINITION = re.compile(r"^(?:@\w.*\n)*(?:(?:async )?def|class)\b", re.MULTILINE)
+DEFINITION = re.compile(r"^(?:@\w.*\n){0,20}(?:(?:async )?def|class)\b", re.MULTILINE)
 _OPENED = re.compile(r"```[ \w]*\s*\Z")
 _BEHIND_HEAD = re.compile(r"\)[^:#]*:[ \t]*([^#]*)")
 _RETURN = re.compile(r"^[ \t]*(?:return|yield)\b", re.MULTILINE)

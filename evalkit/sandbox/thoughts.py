@@ -103,7 +103,7 @@ def without_thought(text: str) -> str | None:
     names: set[str] = set()
     found = is_open = False
     for _ in range(_MOST):
-        opening = _opening(text, at_head=found)
+        opening = _opening(text, at_head=False)
         if opening is None:
             break
         after, closing = opening

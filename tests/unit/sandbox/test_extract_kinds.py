@@ -801,7 +801,16 @@ def test_a_speaker_before_the_only_code_leads_to_it(before: str, take: Take) -> 
         ),
         *((line, True) for line in ("From typing import List", "For i in x:\n    f(i)", "\u200b    return None")),
         *((line, False) for line in ("If x is 2, we get 4.", "For example:\n\n    f(3)", "With this:\n    f(3)")),
-        *((line, False) for line in ("If so: yes", "Try it:\n    f(3)", "Finally, it works.", "finally, it works")),
+        *(
+            (line, False)
+            for line in (
+                "If so: yes",
+                "If x > 0:\n    the result is positive",
+                "Try it:\n    f(3)",
+                "Finally, it works.",
+                "finally, it works",
+            )
+        ),
     ],
 )
 def test_a_keyword_with_a_capital_is_code_where_the_rest_is(line: str, is_code: bool) -> None:
