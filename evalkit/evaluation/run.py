@@ -155,7 +155,8 @@ def run(
         # 7. The record and the report, from the journal's results in canonical order.
         samples = samples_of(evaluated.samples, data, config.limit, evaluated.marks.of)
         disputed = disputed_programs(samples)
-        for line in [*disputed_text(disputed), *remark_lines(_chat_details(samples))]:
+        answers = tuple(remark_lines(_chat_details(samples)))
+        for line in [*disputed_text(disputed), *answers]:
             say(line)
         sessions = runs.read_sessions(opened.folder)
         facts = replace(
@@ -165,6 +166,7 @@ def run(
             numerics=_numerics(evaluated.numerics),
             isolation=_isolation(samples),
             disputed=disputed,
+            answers=answers,
             preflight=tuple(findings),
             requests=requests,
             work=ledger.describe(),

@@ -154,6 +154,8 @@ class RunFacts(Part, frozen=True, kw_only=True):
     """How model-written programs were confined; null where none were run."""
     disputed: Annotated[tuple[str, ...], since(2)] = ()
     """Problems of model-written programs that failed and pass in one process, one entry a program."""
+    answers: Annotated[tuple[str, ...], since(3)] = ()
+    """What was remarked when code was taken out of answers: a line for each remark, with how many and which."""
     preflight: tuple[str, ...] = ()
     """The warnings of the look before the work, one line each."""
     system: SystemPrompt | None = None

@@ -232,8 +232,9 @@ def warnings(record: RunRecord, tr: Language = ENGLISH) -> list[str]:
         values = {"count": f"{sum(section.reused for section in work.sections):,}", "run": work.reused_from}
         found.append(tr("reused: {count} answers were taken from the run {run}; last bits may differ.", **values))
         found += [f"{remark}." for remark in record.reuse_remarks]
+    answers = [tr("code taken out of answers: {line}.", line=line) for line in record.answers]
     counts = record.requests or RequestCounts()
-    return found + requests_text(counts, tr) + disputed_text(record.disputed, tr) + failed
+    return found + requests_text(counts, tr) + disputed_text(record.disputed, tr) + answers + failed
 
 
 def disputed_text(problems: Sequence[str], tr: Language = ENGLISH) -> list[str]:

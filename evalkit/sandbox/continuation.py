@@ -22,6 +22,8 @@ from evalkit.sandbox.definitions import (
 )
 from evalkit.sandbox.verdict import Problem
 
+_FINALLY = re.compile(r"^[ \t\f]*finally\b", re.MULTILINE)
+_MOST_FINALLY = 5
 _FUTURE = re.compile(r"^from __future__ import .*$", re.M)
 
 
@@ -31,45 +33,54 @@ def is_python(problem: Problem, completion: str) -> bool:
 
 
 def error_line(program: str, flags: int = 0) -> int | None:
-    """Return the line of a program's syntax error, from 1; None where there is none, or the program is too long.
+    """Return the line of a program's syntax error, from 1; None where there is none, or that is not known.
+
+    It is not known of a program that is too long, or nested too deep for this process: the verdict tells.
 
     Args:
         program: source text.
         flags: of `compile`; ``ast.PyCF_ONLY_AST`` allows a body without its function.
     """
     if len(program) > LONGEST:
-        return None  # not known; the verdict tells
+        return None
+    added: list[int] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the program's own escapes
             # Compiled, not only parsed: a body without its indentation parses, but for its `return`.
-            tree = ast.parse(program) if "finally" in program and not flags else program
-            plain = program if isinstance(tree, str) else ast.fix_missing_locations(_WithoutFinally().visit(tree))
-            compile(plain, "completion", "exec", flags, dont_inherit=True)
+            if not flags and len(_FINALLY.findall(program)) > _MOST_FINALLY:
+                program, added = _without_finally(program)
+            compile(program, "completion", "exec", flags, dont_inherit=True)
     except SyntaxError as error:
-        return error.lineno or 1
-    except (ValueError, RecursionError, MemoryError):
+        line = error.lineno or 1
+        return line - sum(one < line for one in added)
+    except (RecursionError, MemoryError):
+        return None
+    except ValueError:
         return 1
     return None
 
 
-class _WithoutFinally(ast.NodeTransformer):
-    """Puts ``finally`` blocks behind their statements: CPython compiles each twice, so nested ones exponentially often.
+def _without_finally(program: str) -> tuple[str, list[int]]:
+    """Return a program whose ``finally`` blocks stand behind their statements, and the numbers of its added lines.
 
-    What is an error in such a block is one there, too.
+    CPython compiles such a block twice, and nested ones exponentially often. What is an error in one is one there, too.
+    Made of the text, since a tree is compiled by recursion under this process's limit.
     """
-
-    def _parted(self, node: ast.Try) -> ast.AST | list[ast.AST]:
-        self.generic_visit(node)
-        if not node.finalbody:
-            return node
-        name = ast.Name("finally_", ast.Load())
-        behind = ast.If(name, node.finalbody, [])
-        node.finalbody = []
-        whole = node if node.handlers else ast.If(name, node.body, [])
-        return [ast.copy_location(whole, node), ast.copy_location(behind, node)]
-
-    visit_Try = visit_TryStar = _parted  # noqa: N815
+    lines = re.split(r"\r\n?|\n", program)
+    for node in ast.walk(ast.parse(program)):
+        if not (final := getattr(node, "finalbody", None)):
+            continue
+        number = next(n for n in range(final[0].lineno - 1, -1, -1) if _FINALLY.match(lines[n]))
+        indentation = lines[number].partition("finally")[0]
+        handled = "" if getattr(node, "handlers", None) else f"{indentation}except: 0\n"
+        lines[number] = f"{handled}{indentation}if 1{lines[number].partition('finally')[2]}"
+    before, added = 0, []
+    for number, line in enumerate(lines, 1):
+        if "\n" in line:
+            before += 1
+            added.append(number + before - 1)
+    return "\n".join(lines), added
 
 
 def is_code(text: str) -> bool:
@@ -117,7 +128,7 @@ def filled_stub(problem: Problem, stub: str, body: str) -> str | None:
     if function is None or any(isinstance(scope.node, ast.ClassDef) for scope in scopes):
         return None
     begun = scopes[-1].node if scopes else None
-    if isinstance(begun, DEFINITIONS[:2]) and ast.dump(begun.args) == ast.dump(function.args):
+    if isinstance(begun, DEFINITIONS[:2]) and _flat(begun.args) == _flat(function.args):
         return None
     lines = stub.split("\n")
     if isinstance(function.body[-1], ast.Raise | ast.Pass) and function.body[-1].lineno <= len(lines):
@@ -125,6 +136,14 @@ def filled_stub(problem: Problem, stub: str, body: str) -> str | None:
     head = next(continuations(problem, "\n".join(lines), Kind.WHOLE))
     of_stub = problem._replace(prompt=problem.prompt + head)
     return next((head + one for one in continuations(of_stub, body, Kind.BODY) if is_python(of_stub, one)), None)
+
+
+def _flat(tree: ast.AST) -> list[object]:
+    """Return what a tree is made of, to be compared with another's; `ast.dump` is a recursion."""
+    return [
+        (type(node), [one for _, one in ast.iter_fields(node) if not isinstance(one, ast.AST | list)])
+        for node in ast.walk(tree)
+    ]
 
 
 def continuations(problem: Problem, code: str, kind: Kind) -> Iterator[str]:

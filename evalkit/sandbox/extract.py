@@ -37,6 +37,7 @@ from evalkit.sandbox.raw import (
     without_words,
     words_in,
 )
+from evalkit.sandbox.thoughts import opens_a_thought
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 from evalkit.sandbox.wire import NOT_JUDGED
 
@@ -56,7 +57,7 @@ _ANOTHER_LANGUAGE = re.compile(
     re.IGNORECASE,
 )
 _ATTEMPT = re.compile(r"(?:^|:)[ \t]*(?:return|yield)\b", re.MULTILINE)
-_ANY_CODE = re.compile(r"```|^(?:def|class) \w", re.MULTILINE)
+_ANY_CODE = re.compile(r"```|(?:^|[>\]])(?:def|class) \w", re.MULTILINE)
 _WORD_BEHIND = re.compile(WORD_TOKEN)
 _MOST_BLOCKS = 50
 
@@ -102,7 +103,8 @@ def _is_another_in(behind: str, problem: Problem, completion: str) -> bool:
     if not behind or completion.strip() in behind:
         return False
     names = "|".join(re.findall(r"[^\W\d]\w*", problem.entry_point)) or "(?!)"
-    return re.search(rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(?:{names})\b", behind, re.MULTILINE) is not None
+    begins = rf"(?:^|[>\]|｜])[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(?:{names})\b"  # a token may stand before
+    return re.search(begins, behind, re.MULTILINE) is not None
 
 
 def _of_turn(problem: Problem, answer: str, text: str) -> Taken:
@@ -206,6 +208,8 @@ def extract(problem: Problem, completion: str) -> Taken:
     if not code.strip() or _is_text(completion) or not is_python(problem, completion) or not is_python(problem, code):
         return take_code(problem, completion)
     turn = first_turn(code, problem.prompt)
+    if opens_a_thought(code):
+        return take_code(problem, completion)
     if turn is not None and _WORD_BEHIND.match(code[len(turn) :]) and is_python(problem, turn):
         return Taken(turn, WORDS)
     return Taken(code, words_in(problem, completion))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from evalkit.sandbox.fences import INNER_OPENING, TOKEN, WORD_TOKEN, Block, blocks
-from evalkit.sandbox.thoughts import opens_a_thought, without_thought
+from evalkit.sandbox.thoughts import answer_begun, opens_a_thought, without_thought
 
 END_TOKEN = re.compile(TOKEN)
 """A token that ends a turn, or begins one, written out by the harness that took the answer down."""
@@ -32,15 +32,12 @@ _OPENS_A_TURN = re.compile(
 )
 _OF_ANOTHER = re.compile(r"\s*(?:user|human|system|tool|developer|function|observation|ipython)\b", re.IGNORECASE)
 _ANOTHERS_TOKEN = re.compile(r"user|human|system|prompter|tool|\[INST\]|<<SYS", re.IGNORECASE)
-# Harmony's answers have channels, of which the final one is for the reader; the template may have opened the first.
-_CHANNEL = re.compile(
-    r"\A\s*<\|channel\|>(?:analysis|commentary)\b[^<\n]*<\|message\|>(?:(?!<\|end\|>).)*<\|end\|>"
-    r"(?:\s*<\|start\|>assistant\s*(?=<\|channel\|>)|\s*\Z)",
-    re.DOTALL,
+_CODE = re.compile(r"^[ \t>]*(?:```|~~~|\[PYTHON\]|def |class |return\b)", re.MULTILINE)
+_REFUSAL = re.compile(
+    r"\b(?:cannot|can not|can['’]t|won['’]t|will not|unable|sorry|apologi[sz]e|not able)\b|无法|不能|抱歉|对不起",
+    re.IGNORECASE,
 )
-_CHANNEL_OPENED_BEFORE = re.compile(
-    r"\A(?:(?!<\|(?:start|channel|end)\|>).)+<\|end\|>\s*<\|start\|>assistant\s*(?=<\|channel\|>)", re.DOTALL
-)
+_DEFINED = re.compile(r"^(?:async )?def \w", re.MULTILINE)
 _LONGEST_LINE = 400
 _MOST = 200
 """So many tokens are looked at; the one behind them ends the answer."""
@@ -61,21 +58,21 @@ def first_turn(text: str, prompt: str = "") -> str | None:
     Returns:
         None where a thought was begun, and never ended.
     """
-    text = _without_head(_CHANNEL_OPENED_BEFORE.sub("", text))
-    thought_out = without_thought(text)
-    if thought_out is None:
-        return None
-    text = text if thought_out == text else _without_head(thought_out)
+    if (begin := answer_begun(text)) is not None:
+        text = _without_head(text[begin:])
+    else:
+        text = _without_head(text)
+        thought_out = without_thought(text)
+        if thought_out is None:
+            return None
+        text = text if thought_out == text else _without_head(thought_out)
     end = _end(text, prompt)
     return text if end is None else text[:end]
 
 
 def _without_head(text: str) -> str:
-    """Leave out the channels and tokens that a text begins with; nothing is left where another's turn begins."""
+    """Leave out the tokens that a text begins with; nothing is left where another's turn begins."""
     for _ in range(_MOST):
-        if (channel := _CHANNEL.match(text)) is not None:
-            text = text[channel.end() :]
-            continue
         leading = None if opens_a_thought(text) else _LEADING.match(text)
         if leading is None:
             return text
@@ -89,7 +86,10 @@ def _without_head(text: str) -> str:
 
 def _end(text: str, prompt: str) -> int | None:
     """Return where the turn ends; None where it does not."""
-    held = iter(blocks(text))
+    found = blocks(text)
+    only, refusal = _only_code(text, found), _REFUSAL.search(text)
+    refused = len(text) if refusal is None else refusal.start()
+    held = iter(found)
     block = next(held, None)
     quoted: dict[int, tuple[int, bool]] = {}  # up to where each block is Python or an example, and which
     for mark in islice(_MARK.finditer(text), _MOST):
@@ -103,12 +103,21 @@ def _end(text: str, prompt: str) -> int | None:
                 continue
         if mark["speaker"] is not None:
             is_first = not text[: mark.start()].strip()
-            if not is_first or not (mark["speaker"].strip().islower() or _RESTATED.match(mark["speaker"])):
+            is_title = is_first and (mark["speaker"].strip().islower() or _RESTATED.match(mark["speaker"]))
+            leads_to_the_code = mark.start() < min(only, refused)
+            if not is_title and not leads_to_the_code:
                 return mark.start()
         elif not _is_named(text, mark) and not _is_comparison(text, mark, prompt):
             return mark.start()
     late = next(islice(_MARK.finditer(text), _MOST, None), None)
     return None if late is None else late.start()
+
+
+def _only_code(text: str, found: list[Block]) -> int:
+    """Return where the only code of a text begins, its one block or function; 0 where there are several, or none."""
+    first = _CODE.search(text)
+    is_alone = len(found) == 1 if found else len(list(islice(_DEFINED.finditer(text), 2))) == 1
+    return first.start() if first is not None and is_alone else 0
 
 
 def _ends_within(text: str, mark: re.Match[str]) -> bool:

@@ -96,8 +96,8 @@ def compiled_test(test: str) -> CodeType:
 def packed(program: str) -> str | None:
     """A program's byte code, for its candidate, which would compile it later and in memory of its own.
 
-    None where that is to compile it: a long text, one whose compilation fails, or warns, which its output tells, and
-    one with a set among its constants, whose order would be another one.
+    None where that is to compile it: a long text, one whose compilation fails, or warns, which its output tells, one
+    too deep to be written down, and one with a set among its constants, whose order would be another one.
     """
     if len(program) > MAX_READ_ASIDE:
         return None
@@ -105,9 +105,9 @@ def packed(program: str) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             code = compile(program, PROGRAM_NAME, "exec", dont_inherit=True)
+            return None if holds_set(code) else b2a_base64(marshal.dumps(code), newline=False).decode("ascii")
     except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError, Warning):
         return None
-    return None if holds_set(code) else b2a_base64(marshal.dumps(code), newline=False).decode("ascii")
 
 
 def own_definitions(job: dict[str, Any]) -> set[str]:

@@ -17,6 +17,7 @@ _STATEMENTS = frozenset(
         *("print", "exec", "yield", "lambda"),
     )
 )
+_UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"  # zero width: what stands behind tells
 _MARK = re.compile(
     r"(?:[=\-*_~#]{3,}|`.*|[$!?\\|<>].*|&\w+;.*|\*\*[^\W\d].*|__[^\W\d].* .*"
     r"|\[/?g?[A-Z_ ]+\].*|\d{1,3}[.)] .*|\(?[a-z]\) .*)"
@@ -36,7 +37,7 @@ def is_prose(line: str) -> bool:
     token of Python; or it is a sentence: a capital word and another, or two pairs of neighbouring words, no keywords.
     A line that a keyword begins is a sentence by its pairs alone; `return`, `Import`, `def` ... begin none.
     """
-    text = line.strip()
+    text = line.lstrip(_UNSEEN).strip()
     if not text:
         return True
     if text[0] > "\x7f" and (not text[0].isidentifier() or re.match(r"\w+\s*[=(\[.]", text) is None):
@@ -53,7 +54,7 @@ def is_prose(line: str) -> bool:
     if begins.lower() in _STATEMENTS:
         return False
     if begins in _KEYWORDS:
-        return pairs > 1 or re.match(r"for (?:example|instance)\b", bare) is not None
+        return pairs > 1 or re.match(r"for (?:example|instance)\b|finally, \w", bare) is not None
     if pairs > 1 or (pairs and len(words) > 2 and not re.search(r"[=({\[\])}@+*/%<>]", bare)):
         return True
     if not is_indented and label is not None and len(words) > 1 and pairs:
@@ -63,6 +64,38 @@ def is_prose(line: str) -> bool:
     if _ONE_WORD.fullmatch(bare):
         return True
     return _FIRST_WORD.match(bare) is not None and not re.search(r"(?<![=!<>])=(?!=)", bare)
+
+
+def is_misspelt_code(chunk: str) -> bool:
+    """Return whether a line, and the indented ones below, are a statement but for a keyword's capital.
+
+    ``While True:`` over a block, ``Try:``, ``From m import f``; not ``If so: yes``, ``With this:``, ``For example:``.
+
+    Args:
+        chunk: begins at the margin, and looks like prose.
+    """
+    word = re.match(r"[A-Z]\w*", chunk)
+    if word is None or word[0].lower() not in _KEYWORDS:
+        return False
+    head, _, below = chunk.partition("\n")
+    head = word[0].lower() + head[word.end() :]
+    is_block = head.rstrip().endswith(":") and bool(below.strip())
+    if is_block and re.fullmatch(r"(?:try|finally|except\b[^:]*)\s*:\s*", head):
+        return True
+    text = f"{head}\n    pass" if is_block else head
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if is_block and is_prose(below.lstrip("\n").partition("\n")[0]):
+        return False
+    if is_block:
+        return re.fullmatch(r"(?:with|if|while) \w+\s*:\s*", head) is None or head.split()[1] in ("True:", "1:")
+    return not isinstance(tree.body[0], ast.Expr) and (
+        " import " in head or re.search(r"[=(\[<>+*/%]", head) is not None
+    )
 
 
 def _pairs(words: list[str]) -> int:

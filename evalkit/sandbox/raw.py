@@ -14,7 +14,7 @@ from itertools import islice
 
 from evalkit.sandbox.continuation import continuations, error_line, is_code, is_python, joined, returns
 from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
-from evalkit.sandbox.prose import bound_names, is_idle, is_prose
+from evalkit.sandbox.prose import bound_names, is_idle, is_misspelt_code, is_prose
 from evalkit.sandbox.verdict import Problem
 
 # Lines that code without a fence may begin with.
@@ -28,7 +28,7 @@ _MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
 
 _STATEMENT = re.compile(r"(?:return|yield)\b|[ \t]+(?!def |class |from |import |async |@)(?:\w+ *[^\w\s'\"]|[a-z]+ )")
-DEFINITION = re.compile(r"^(?:@\w.*\n)*(?:(?:async )?def|class)\b", re.MULTILINE)
+DEFINITION = re.compile(r"^(?:@\w.*\n){0,20}(?:(?:async )?def|class)\b", re.MULTILINE)
 _OPENED = re.compile(r"```[ \w]*\s*\Z")
 _BEHIND_HEAD = re.compile(r"\)[^:#]*:[ \t]*([^#]*)")
 _RETURN = re.compile(r"^[ \t]*(?:return|yield)\b", re.MULTILINE)
@@ -235,7 +235,7 @@ def behind(rest: str) -> str:
     if not lines:
         return ""
     if lines[0][0] not in " \t" and is_prose(lines[0]):
-        return ""
+        return BROKEN if is_misspelt_code(_chunk(rest[rest.index(lines[0]) :])) else ""
     first = re.search(r"^[^\s#].*", rest, re.MULTILINE)
     if first is None or first[0].split("\n")[0] != lines[0].split("\n")[0]:
         return BROKEN

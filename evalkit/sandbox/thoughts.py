@@ -1,45 +1,98 @@
-"""What a model thought aloud before its answer: a pair of marks at the head of the text, and what is between them."""
+"""What a model thought aloud before its answer: a pair of marks at the head of the text, and what is between them.
+
+The marks are those of chat templates, as they are or as decoding without special tokens leaves them.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-_WORD = r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning"
-_NAME = rf"(?P<name>(?!think_o(?:n|ff)\b)(?:\w{{1,20}}:)?[a-z_]{{0,20}}?(?:{_WORD})\w{{0,20}})"
+_WORD = (
+    r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考"
+    r"|(?<![a-z])(?:cot|plan)(?![a-z])"
+)
+_INNER = rf"(?=[^<>\n]{{0,40}}?(?:{_WORD}))[|｜/]{{0,2}}[\w:▁][\w:|｜▁/-]{{0,60}} ?"
+_SQUARE = r"/?(?:BEGIN_|START_|END_)?(?:THINK|THINKING|THOUGHTS?|REASONING)(?:_START|_END)?"
+_NAMED = (
+    rf"\*{{0,2}}(?:<(?P<a>{_INNER})>|&lt;(?P<b>{_INNER})&gt;|◁(?P<c>{_INNER})▷|«(?P<d>{_INNER})»|\[(?P<e>{_SQUARE})\])"
+    rf"\*{{0,2}}"
+)
+_MARK = re.compile(_NAMED, re.IGNORECASE)
+_AT_MARGIN = re.compile(rf"^{_NAMED}", re.IGNORECASE | re.MULTILINE)
+_CLOSES = re.compile(r"/|(?<![a-z])(?:end|close|stop)(?![a-z])")
+_NO_NAME = re.compile(r"(?<![a-z])(?:start|begin|open|end|close|stop|of)(?![a-z])|[\W_]")
+_SWITCHES = frozenset(("thinkon", "thinkoff", "nothink"))  # they say whether a thought follows
+
 _LONGEST_HEAD = 4_000
 _MOST = 20
 
-# Each opening mark, and the closing one; `{name}` is the name that the opening one has.
+# Harmony's answers have channels, of which the final one is for the reader; a header ends the message before it.
+_HEADER = r"<\|channel\|>\s*(?:{})\b[^<\n]*(?:<\|constrain\|>[^<\n]*)?<\|message\|>"
+_ASIDE, _FINAL = _HEADER.format("analysis|commentary"), _HEADER.format("final")
+_PLAIN_FINAL = r"(?-i:assistantfinal)|(?-i:assistant)\s+(?-i:final)\b|^(?-i:final)[ \t]*$"
+# The opening mark of a thought, and the closing one, where they have no name in common.
+_PLAIN = re.compile(_PLAIN_FINAL, re.MULTILINE)
 _PAIRS = [
-    (re.compile(opening, re.IGNORECASE), closing)
+    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
     for opening, closing in (
-        (rf"<{_NAME} ?>", r"</{name} ?>"),
-        (rf"&lt;{_NAME}&gt;", r"&lt;/{name}&gt;"),
-        (r"\[(?P<name>THINK|THINKING|THOUGHT)\]", r"\[/{name}\]"),
-        (rf"◁{_NAME}▷", r"◁/{name}▷"),
+        (_ASIDE, _FINAL),
+        (r"(?:<\|start\|>\s*assistant)?[ \t]*to=self<\|message\|>", r"(?:assistant|to=user)[ \t]*<\|message\|>"),
+        (r"<\|think\|>", r"<\|(?:/|end_?)think\|>|<\|end\|>"),
+        (r"<\|content_thinking\|>", r"<\|end_message\|>|<\|content_text\|>"),
+        (r"<\|open\|>\s*think\s*<\|sep\|>", r"<\|close\|>\s*think\s*<\|sep\|>"),
         (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
-        (rf"<[|｜](?:start|begin)[_▁](?:of[_▁])?{_NAME}[|｜]>", r"<[|｜]end[_▁](?:of[_▁])?{name}[|｜]>"),
-        (rf"<\|{_NAME}\|>", r"<\|/{name}\|>"),
-        (r"<\|cot_start\|>", r"<\|cot_end\|>"),
         (r"\[unused16\]", r"\[unused17\]"),
         (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
+        (r"/think\n", r"<\|im_end\|>\s*<\|im_start\|>assistant\b"),
         (r"<\|channel>thought\b", r"<channel\|>"),
         (r"<unused94>thought\b", r"<unused95>"),
         (r"<details [^<>\n]*\btype=.reasoning.[^<>\n]*>", r"</details>"),
         (r"Here(?: is|'s|’s) my thought process:", r"Here(?: is|'s|’s) my response:"),
+        (r"Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]"),
+        (r"(?-i:Thinking\.\.\.)\n", r"^\.\.\.done thinking\."),
     )
 ]
-_CLOSED_ALONE = re.compile(rf"</{_NAME} ?>", re.IGNORECASE)  # opened by the chat template
-# Ends of thoughts that have no opening of their own, or one that the chat template or the tokenizer left out.
-_ENDED = re.compile(
-    r"\[unused17\]|<\|im_start\|>answer\b|assistantfinal|^\.\.\.done thinking\.|^<think_off>", re.MULTILINE
+_PAIRS.append((re.compile(r"(?:analysis|commentary)(?= ?[A-Z\"'`*#\n]|[^\0-\x7f])"), _PLAIN))
+# What an answer begins with, behind a thought whose opening the chat template wrote, or the tokenizer left out.
+_ANSWER = re.compile(
+    rf"{_FINAL}|assistantfinal|^assistant[ \t]*\n\s*final[ \t]*$|to=user<\|message\|>"
+    r"|<\|content(?:_text)?\|>|<\|open\|>\s*response\s*<\|sep\|>|<\|close\|>\s*think\s*<\|sep\|>(?:\s*<\|open\|>\s*response\s*<\|sep\|>)?|<\|inner_suffix\|>"
+    r"|<\|START_(?:RESPONSE|TEXT)\|>|<\|begin_of_solution\|>|\[BEGIN FINAL RESPONSE\]"
+    r"|\[unused17\]|<\|im_start\|>answer\b|^\.\.\.done thinking\.|^<think_off>|<channel\|>|<unused95>",
+    re.MULTILINE,
+)
+_BEGIN = re.compile(r"\s*(?:<\|(?:start|begin)\|>\s*assistant\s*|<\|message_model\|>)?")
+_ASIDE_BEHIND = re.compile(rf"<\|end\|>\s*<\|start\|>assistant\s*{_ASIDE}")
+# Before it the answer was over: what follows is another's turn, or another answer.
+_OVER = re.compile(
+    r"<\|(?:return|flush|eot|eot_id|endoftext|content_model_end_sampling|im_end)\|>|</s>|<(?:end_of_turn|eos)>"
+    r"|<[|｜](?:start|begin|im_start|start_header_id)?[|｜>]*\s*(?:user|human|system|developer)\b",
+    re.IGNORECASE,
 )
 _CODE = re.compile(r"^[ \t>]*(?:```|~~~|\[PYTHON\]|def |class |return\b)", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class _Mark:
+    start: int
+    end: int
+    name: str
+    """Without what says that it opens or closes."""
+    closes: bool
+
+
 def opens_a_thought(text: str) -> bool:
     """Return whether a text begins with the opening mark of a thought."""
-    return _opening(text.lstrip(), at_head=True) is not None
+    return _opening(text, at_head=True) is not None
+
+
+def answer_begun(text: str) -> int | None:
+    """Return where the answer begins in a text that begins with a mark which says so; None in any other text."""
+    begin = _BEGIN.match(text)
+    answer = _ANSWER.match(text, begin.end() if begin is not None else 0)
+    return None if answer is None else answer.end()
 
 
 def without_thought(text: str) -> str | None:
@@ -47,36 +100,74 @@ def without_thought(text: str) -> str | None:
 
     The opening mark stands at the head, or behind prose without code; the chat template may have written it.
     """
-    found = False
+    names: set[str] = set()
+    found = is_open = False
     for _ in range(_MOST):
-        opening = _opening(text, at_head=found)
+        opening = _opening(text, at_head=False)
         if opening is None:
             break
-        mark, closing = opening
-        pattern = closing.format(name=re.escape(mark.groupdict().get("name") or ""))
-        end = re.compile(pattern, re.IGNORECASE).search(text, mark.end())
+        after, closing = opening
+        if isinstance(closing, str):
+            names.add(closing)
+            ends = (one.end for one in _marks(text, after) if one.closes and one.name == closing)
+            end = next(ends, None)
+        else:
+            end = None if (mark := closing.search(text, after)) is None else mark.end()
+        if end is None and closing is _PLAIN:
+            is_open = True  # the word alone; another mark may close it
+            break
         if end is None:
             return None
-        text, found = text[end.end() :], True
-    ended = _ENDED.search(text)
-    if ended is not None and not (found and _CODE.search(text, 0, ended.start())):
-        text, found = text[ended.end() :], True
-    alone = _CLOSED_ALONE.search(text)
-    if alone is None or (found and _CODE.search(text, 0, alone.start())):
-        return text
-    opened = re.search(rf"<{re.escape(alone['name'])} ?>", text[: alone.start()], re.IGNORECASE)
-    return text if opened else text[alone.end() :]
+        text, found = text[end:], True
+    answer = _ANSWER.search(text)
+    if answer is not None and not _OVER.search(text, 0, answer.start()):
+        if not (found and _CODE.search(text, 0, answer.start())):
+            text, found = text[answer.end() :], True
+    elif answer is None and not found and (aside := _ASIDE_BEHIND.search(text)) is not None:
+        return text if _OVER.search(text, 0, aside.start()) else None
+    rest = _behind_lone_closing(text, names)
+    return None if is_open and not found and rest == text else rest
 
 
-def _opening(text: str, *, at_head: bool) -> tuple[re.Match[str], str] | None:
-    """Return the first opening mark that no code stands before, and the pattern of the one that closes it."""
+def _behind_lone_closing(text: str, names: set[str]) -> str:
+    """Return a text behind the mark that closes a thought which the chat template opened.
+
+    Args:
+        text: without the thoughts that it opens itself.
+        names: of the marks of those.
+    """
+    opened: set[str] = set()
+    for mark in _marks(text, 0):
+        if not mark.closes:
+            opened.add(mark.name)
+        elif mark.name not in opened:
+            is_stray = mark.name in names and _CODE.search(text, 0, mark.start)
+            return text if is_stray or _OVER.search(text, 0, mark.start) else text[mark.end :]
+    return text
+
+
+def _marks(text: str, at: int) -> Iterator[_Mark]:
+    """Yield the marks that speak of thinking, whatever brackets they have."""
+    for mark in _MARK.finditer(text, at):
+        if (named := _named(mark)) is not None:
+            yield named
+
+
+def _named(mark: re.Match[str]) -> _Mark | None:
+    inner = next(filter(None, mark.groupdict().values())).lower()
+    name = _NO_NAME.sub("", inner)
+    return None if name in _SWITCHES else _Mark(mark.start(), mark.end(), name, _CLOSES.search(inner) is not None)
+
+
+def _opening(text: str, *, at_head: bool) -> tuple[int, str | re.Pattern[str]] | None:
+    """Return where the first opening mark ends that no code stands before, and its name, or what closes it."""
     begin = len(text) - len(text.lstrip())
     for pattern, closing in _PAIRS:
-        mark = pattern.match(text, begin)
-        if mark is None and not at_head and pattern.pattern.startswith("<(?P<name>"):
-            mark = re.compile(rf"^{pattern.pattern}", re.IGNORECASE | re.MULTILINE).search(text, begin, _LONGEST_HEAD)
-            if mark is not None and _CODE.search(text, 0, mark.start()):
-                mark = None
-        if mark is not None:
-            return mark, closing
-    return None
+        if (pair := pattern.match(text, begin)) is not None:
+            return pair.end(), closing
+    mark = _MARK.match(text, begin)
+    named = None if mark is None else _named(mark)
+    if named is None and not at_head:
+        margin = filter(None, map(_named, _AT_MARGIN.finditer(text, begin, _LONGEST_HEAD)))
+        named = next((one for one in margin if not _CODE.search(text, 0, one.start)), None)
+    return None if named is None or named.closes else (named.end, named.name)

@@ -269,6 +269,9 @@ def test_programs_that_pass_in_one_process_alone_are_counted_and_named(tmp_path:
         "**disputed: 3 programs failed and pass in one process, where a program can fake its result:"
     )
     assert line.endswith(" HumanEval/2, HumanEval/3; look at them (evalkit humaneval show).**")
+    line = "2 of 164 answers: no code found in the answer (HumanEval/1, HumanEval/2)"
+    with_answers = run_report(write_samples(tmp_path / "answers", samples, answers=[line], isolation="full"))
+    assert f"**code taken out of answers: {line}.**" in with_answers
     assert "存疑：3 个程序" in run_report(record, load_language("zh"))
     (line,) = disputed_text([f"p/{number}" for number in range(11)])
     assert line.startswith("disputed: 11 programs failed")

@@ -165,7 +165,7 @@ WITH_WORDS = (
     *("no fence, an example in one", "lambda without a fence", "body without its first blanks, prose behind"),
     *("body, prose behind", "class, no fence"),
 )
-REMARKED = {**dict.fromkeys(WITH_WORDS, WORDS), "tokens at both ends": ANOTHER}
+REMARKED = {**dict.fromkeys(WITH_WORDS, WORDS), "tokens at both ends": ANOTHER, "an end token without a fence": ANOTHER}
 
 
 @pytest.mark.parametrize("kind", TABLE)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.sandbox import Problem
+from evalkit.sandbox.continuation import error_line
 from evalkit.sandbox.extract import ANOTHER, LATER, NO_ANSWER, Taken, extract, take_code
 from evalkit.sandbox.raw import BROKEN, CUT, SEVERAL, WORDS
 from tests.unit.sandbox.test_answers import fenced
@@ -695,3 +696,135 @@ def test_what_is_cut_is_found_without_byte_code() -> None:
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:
         tracemalloc.stop()
+
+
+# Marks of chat templates: what opens a thought, what the answer begins with behind it, and what ends that.
+_HEADER = "<|start|>assistant<|channel|>"
+TEMPLATES = {
+    "Qwen": ("<think>\n", "\n</think>\n\n", "<|im_end|>"),
+    "MiniMax M3": ("<mm:think>", "</mm:think>", ""),
+    "Hunyuan": ("<think>\n", "\n</think>\n<answer>\n", "\n</answer>"),
+    "Hy V4": ("<think:opensource>", "</think:opensource>", ""),
+    "Seed": ("<seed:think>", "</seed:think>", "<seed:eos>"),
+    "LongCat": ("<longcat_think>\n", "\n</longcat_think>\n", ""),
+    "K2 Horizon": ("<ifm|think_fast>", "</ifm|think_fast>", ""),
+    "PLaMo 3": ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>", "<|plamo:tag|>"),
+    "Solar Open": ("<|think|>", "<|end|><|begin|>assistant<|content|>", "<|flush|>"),
+    "Solar Open 2": ("<|think:start|>", "<|think:end|>", "<|im_end|>"),
+    "Kimi VL": ("◁think▷", "◁/think▷", ""),
+    "Kimi K3": (
+        "<|open|>think<|sep|>",
+        "<|close|>think<|sep|><|open|>response<|sep|>",
+        "<|close|>response<|sep|><|close|>message<|sep|>",
+    ),
+    "Inkling": ("<|content_thinking|>", "<|end_message|><|message_model|><|content_text|>", "<|end_message|>"),
+    "Muse": ("to=self<|message|>", "<|eom|><|start|>assistant to=user<|message|>", "<|eot|>"),
+    "Ernie": ("<think>\n", "\n</think>\n\n<response>\n", "\n</response>\n"),
+    "Magistral": ("[THINK]", "[/THINK]", ""),
+    "EXAONE": ("<thought>\n", "\n</thought>\n\n", ""),
+    "Cohere": ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    "Apriel": ("Here are my reasoning steps:\n", "\n[BEGIN FINAL RESPONSE]\n", "\n[END FINAL RESPONSE]"),
+    "Marco": ("<Thought>\n", "\n</Thought>\n<Output>\n", "\n</Output>"),
+    "gpt-oss": ("<|channel|>analysis<|message|>", f"<|end|>{_HEADER}final<|message|>", "<|return|>"),
+    "gpt-oss without an end": ("<|channel|>analysis<|message|>", f"{_HEADER}final<|message|>", ""),
+    "gpt-oss without a start": ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>", ""),
+    "gpt-oss with a preamble": (
+        f"<|channel|>analysis<|message|>We<|end|>{_HEADER}commentary<|message|>",
+        f"<|end|>{_HEADER}final<|message|>",
+        "<|return|>",
+    ),
+    "gpt-oss with a call": (
+        "<|channel|>commentary to=functions.python <|constrain|>code<|message|>",
+        f"<|call|><|start|>functions.python to=assistant<|channel|>commentary<|message|>9<|end|>{_HEADER}final"
+        "<|message|>",
+        "<|return|>",
+    ),
+    "gpt-oss decoded": ("analysis", "assistantfinal", ""),
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_thoughts_of_chat_templates_are_left_out(name: str, take: Take) -> None:
+    task = TASKS[0]
+    opening, closing, end = TEMPLATES[name]
+    for dress in (fenced, str):
+        for first, second in ((task.wrong, task.whole), (task.whole, task.wrong)):
+            for start in (opening, ""):  # the template may have written it
+                taken = take(task.problem, f"{start}First:\n{dress(first)}{closing}{dress(second)}{end}")
+                assert task.passes(taken.completion) == (second == task.whole), taken
+        unclosed = take(task.problem, f"{opening}First:\n{dress(task.whole)}")
+        assert unclosed.remark == NO_ANSWER
+        assert not task.passes(unclosed.completion)
+
+
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_what_cannot_be_told_from_an_answer_is_said(take: Take) -> None:
+    task = TASKS[0]
+    for opening, closing in (
+        ("", "\nHere is my response:\n"),
+        ("", "<|im_end|>\n<|im_start|>assistant\n"),
+        ("<SPECIAL_12>", "<SPECIAL_13>"),
+    ):
+        for dress in (fenced, str):
+            assert take(task.problem, f"{opening}{dress(task.wrong)}{closing}{dress(task.whole)}").remark in (
+                SEVERAL,
+                ANOTHER,
+            )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "Sure.\n\nQ: double?\nA:\n",
+        "User: gives a list\nAssistant: Sure\n",
+        "**User**: x\n\n",
+        "答：\n",
+        "Below is it.\n\n### Instruction:\nDo it.\n\n### Response:\n",
+    ],
+)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_a_speaker_before_the_only_code_leads_to_it(before: str, take: Take) -> None:
+    for task in TASKS:
+        for dress in (fenced, str):
+            assert task.passes(take(task.problem, f"{before}{dress(task.whole)}").completion)
+    other = take(TASKS[0].problem, f"Sure.\nUser: mine\n{fenced(TASKS[0].wrong)}Assistant:\n{fenced(TASKS[0].whole)}")
+    assert other.remark == LATER
+
+
+@pytest.mark.parametrize(
+    ("line", "is_code"),
+    [
+        *(
+            (line, True)
+            for line in ("If x > 1:\n    return 1", "Try:\n    f()\nExcept:\n    pass", "While True:\n    pass")
+        ),
+        *((line, True) for line in ("From typing import List", "For i in x:\n    f(i)", "\u200b    return None")),
+        *((line, False) for line in ("If x is 2, we get 4.", "For example:\n\n    f(3)", "With this:\n    f(3)")),
+        *(
+            (line, False)
+            for line in (
+                "If so: yes",
+                "If x > 0:\n    the result is positive",
+                "Try it:\n    f(3)",
+                "Finally, it works.",
+                "finally, it works",
+            )
+        ),
+    ],
+)
+def test_a_keyword_with_a_capital_is_code_where_the_rest_is(line: str, is_code: bool) -> None:
+    for code in (TASKS[0].whole, TASKS[0].body):
+        assert take_code(TASKS[0].problem, f"{code}\n{line}").remark == (BROKEN if is_code else WORDS)
+
+
+def test_a_long_sum_beside_the_word_finally_is_python() -> None:
+    task = TASKS[0]
+    many = " + ".join(["1"] * 700)
+    nested = "".join(f"{'    ' * k}try:\n{'    ' * k}    pass\n{'    ' * k}finally:\n" for k in range(1, 9))
+    for beside in ("    # finally\n", f"{nested}{'    ' * 9}pass\n"):
+        for take in (take_code, extract):
+            taken = take(task.problem, f"{beside}    y = {many}\n{task.body}")
+            assert taken.remark == ""
+            assert task.passes(taken.completion)
+    assert error_line(f"def f():\n{nested}{'    ' * 9}break\n") == 26
