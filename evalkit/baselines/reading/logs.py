@@ -18,9 +18,10 @@ from evalkit.baselines.published import (
     Note,
 )
 from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of
-from evalkit.baselines.reading.commands import settings_of
+from evalkit.baselines.reading.commands import on_one_line, settings_of
 from evalkit.baselines.reading.comparisons import comparison_of
 from evalkit.baselines.reading.grammar import free_text
+from evalkit.baselines.reading.ledger import unaccounted
 from evalkit.baselines.reading.log_lines import code_lines, unread_metadata, without_prefixes
 from evalkit.baselines.reading.names import is_number, may_be_a_name, stands_alone
 from evalkit.baselines.reading.own_reports import stated_documents, with_documents
@@ -87,10 +88,15 @@ class _Reader:
         self.level = 0  # of the last row that named a task
         self.indent = 1  # of the row: how far its task is set in
         self.table_averages: list[tuple[int, Decimal, bool]] = []  # of the score table that we are in
+        self.joined: dict[int, str] = {}  # lines of rows that were broken in two, as they were read
         self.above = ""  # the heading of Markdown or HTML that we are below
 
     def note(self, line: int, message: str, *, unread: bool = False) -> None:
         self.notes.append(Note(line, message, unread))
+
+    def as_joined(self) -> list[tuple[int, str]]:
+        """Return the lines, with broken rows on one."""
+        return [(number, self.joined.get(number, text)) for number, text in self.lines]
 
     # --- walking ---
 
@@ -300,6 +306,7 @@ class _Reader:
                 attempt = table_line(whole, self.columns) if whole is not None else None
                 if attempt is not None and attempt.complete and attempt.rows and not attempt.unread:
                     found, used = attempt, 1 + extra
+                    self.joined |= {number: joined} | {n: "" for n, _ in self.lines[position + 1 : position + used]}
                     break
         if found.before:
             self._prose(number, found.before)
@@ -396,7 +403,9 @@ class _Reader:
         if row.score is None:
             metric = "" if row.metric == NO_METRIC else f" {row.metric}"
             what = "certain value" if re.search(r"[0-9]", row.printed) else "number"
-            self.note(number, f"row not read: {task}{metric} has no {what} in '{row.printed[:40]}'", unread=True)
+            error = (row.stderr.value,) if row.stderr is not None else ()  # nobody needs it without its score
+            text = f"row not read: {task}{metric} has no {what} in '{row.printed[:40]}'"
+            self.notes.append(Note(number, text, unread=True, numbers=error))
             return
         base, _, filtered = row.metric.strip().partition(",")
         if base.lower().endswith("_stderr"):
@@ -558,6 +567,7 @@ def read_log(path: Path) -> Log:
 def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None = None) -> Log:
     """Return what numbered lines say; `notes` are those of reading the file."""
     lines, logged = without_prefixes(lines)
+    lines = on_one_line(lines)
     reader = _Reader(lines, logged)
     reader.read()
     models, more = models_of(reader.events, re.sub(r"\.\w{2,4}$", "", name))
@@ -567,5 +577,7 @@ def parse_log(name: str, lines: list[tuple[int, str]], notes: list[Note] | None 
     metadata = unread_metadata(lines)
     if documents := stated_documents(lines):
         models = [with_documents(model, documents) for model in models]
-    found = sorted([*(notes or []), *metadata, *reader.notes, *more], key=lambda note: note.line)
+    found = [*(notes or []), *metadata, *reader.notes, *more]
+    found += unaccounted(reader.as_joined(), models, reader.comparisons, found)
+    found.sort(key=lambda note: note.line)
     return Log(name, tuple(models), tuple(reader.comparisons), tuple(found), tuple(lines))
