@@ -20,13 +20,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from evalkit.baselines.reading.as_written import SAFE_TAG, told_as_written
+from evalkit.baselines.reading.columns import split_line
 from evalkit.baselines.reading.commands import on_one_line, settings_of
 from evalkit.baselines.reading.fences import without_fences
 from evalkit.baselines.reading.front_matter import front_end, named_in_front, odd_front_matter
 from evalkit.baselines.reading.log_lines import code_lines
 from evalkit.baselines.reading.settings import odd_setting
 from evalkit.baselines.reading.table_grammar import odd_cells
-from evalkit.baselines.reading.table_lines import split_line
 from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import bare_title, is_average, is_label, is_title, same_model
 from evalkit.harness_settings import other_weights

@@ -16,9 +16,9 @@ from decimal import Decimal
 
 from evalkit.baselines.published import Comparison, ModelScores, Note
 from evalkit.baselines.reading.cells import decimal_of, score_of
+from evalkit.baselines.reading.columns import columns_of, is_rule, is_version_column, split_heading, split_line
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.log_lines import code_lines
-from evalkit.baselines.reading.table_lines import columns_of, is_rule, is_version_column, split_heading, split_line
 from evalkit.baselines.reading.wording import is_fact
 from evalkit.task_names import any_suite, is_metric, suite_of_task, task_and_metric
 

@@ -6,9 +6,9 @@ import re
 from itertools import takewhile
 
 from evalkit.baselines.published import Note
+from evalkit.baselines.reading.columns import split_line
 from evalkit.baselines.reading.fences import language_of
 from evalkit.baselines.reading.own_reports import is_own_report
-from evalkit.baselines.reading.table_lines import split_line
 from evalkit.task_names import any_suite
 
 

@@ -18,6 +18,7 @@ from evalkit.baselines.published import (
     Note,
 )
 from evalkit.baselines.reading.cells import NO_METRIC, holds_nothing, score_of
+from evalkit.baselines.reading.columns import Columns, Line, columns_of, is_rule, split_heading, split_line
 from evalkit.baselines.reading.commands import on_one_line, settings_of
 from evalkit.baselines.reading.comparisons import comparison_of
 from evalkit.baselines.reading.grammar import free_text
@@ -39,18 +40,7 @@ from evalkit.baselines.reading.results_file import read_results_file
 from evalkit.baselines.reading.score_tables import ScoreTables
 from evalkit.baselines.reading.sections import models_of
 from evalkit.baselines.reading.statements import says_more_than_a_row
-from evalkit.baselines.reading.table_lines import (
-    Columns,
-    Line,
-    RawRow,
-    columns_of,
-    is_average,
-    is_rule,
-    rows_by_meaning,
-    split_heading,
-    split_line,
-    table_line,
-)
+from evalkit.baselines.reading.table_lines import RawRow, is_average, rows_by_meaning, table_line
 from evalkit.baselines.reading.text import read_lines, read_text
 from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another
 from evalkit.errors import DataError

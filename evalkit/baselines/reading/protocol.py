@@ -13,8 +13,8 @@ from decimal import Decimal
 
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing
+from evalkit.baselines.reading.columns import is_version_column, split_line
 from evalkit.baselines.reading.commands import settings_of
-from evalkit.baselines.reading.table_lines import is_version_column, split_line
 from evalkit.baselines.reading.vocabulary import is_plain_name
 from evalkit.harness_settings import KINDS
 from evalkit.suites import is_graded, load_suites, load_tasks

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from evalkit.baselines.reading.columns import Columns, Line, columns_of, is_rule, split_heading, split_line
 from evalkit.baselines.reading.fences import without_fences
-from evalkit.baselines.reading.table_lines import Columns, Line, columns_of, is_rule, split_heading, split_line
 from evalkit.baselines.reading.wording import (
     NUMBER,
     ROLE,
