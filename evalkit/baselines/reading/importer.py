@@ -263,8 +263,9 @@ def _not_kept(models: Iterable[ModelScores]) -> list[Note]:
     """Return notes of the averages that no baseline holds: those of suites together, or of rows of no suite."""
     found: dict[int, list[str]] = {}
     for model in models:
-        for score in (*(a for a in model.averages if a.suite not in load_suites()), *model.other_averages):
-            found.setdefault(score.line, []).append(str(score.percent))
+        scores = [(a.line, a.percent) for a in model.averages if a.suite not in load_suites()]
+        for line, percent in scores + [(a.line, a.percent) for a in model.other_averages]:
+            found.setdefault(line, []).append(str(percent))
     return [
         Note(line, f"average {', '.join(numbers)}: of no single suite, not kept") for line, numbers in found.items()
     ]

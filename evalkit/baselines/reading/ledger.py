@@ -119,8 +119,11 @@ def _pools(models: Iterable[ModelScores], comparisons: Iterable[Comparison]) -> 
         for table in model.tables:
             for row in table.rows:
                 pools.add(row.line, row.value, row.stderr)
-        for average in (*model.averages, *model.other_averages, *([model.humaneval] if model.humaneval else [])):
-            pools.add(average.line, average.percent)
+        printed = [*model.averages, *([model.humaneval] if model.humaneval is not None else [])]
+        for line, percent in [(a.line, a.percent) for a in printed] + [
+            (a.line, a.percent) for a in model.other_averages
+        ]:
+            pools.add(line, percent)
     for comparison in comparisons:
         for compared in comparison.rows:
             for column, value in enumerate(compared.cells):
