@@ -88,6 +88,10 @@ def settings_of(line: str) -> dict[str, str] | None:
 _BEGINS = re.compile(r"main\.py|lm[_-]eval|\baccelerate\s+launch|(?:^|\s)--\w")
 
 
+_NO_COMMAND = re.compile(r"\s*(?:```|~~~|#|\|)")
+"""What ends a command, though a backslash stands above it: a fence, a heading, a table."""
+
+
 def on_one_line(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     r"""Return numbered lines with each command that goes on behind backslashes on its first; its others are empty.
 
@@ -97,6 +101,8 @@ def on_one_line(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     first: int | None = None  # where the command that goes on begins
     for number, text in lines:
+        if not text.strip() or _NO_COMMAND.match(text):
+            first = None
         if first is None:
             found.append((number, text))
         else:

@@ -260,12 +260,12 @@ def import_log(
 
 
 def _not_kept(models: Iterable[ModelScores]) -> list[Note]:
-    """Return notes of the averages that no baseline holds: those of suites together, or of rows of no suite."""
+    """Return notes of the averages and totals of suites, which no baseline holds: they follow from its scores."""
     found: dict[int, list[str]] = {}
     for model in models:
-        scores = [(a.line, a.percent) for a in model.averages if a.suite not in load_suites()]
-        for line, percent in scores + [(a.line, a.percent) for a in model.other_averages]:
-            found.setdefault(line, []).append(str(percent))
+        for score in model.averages:
+            if score.suite not in load_suites():
+                found.setdefault(score.line, []).append(str(score.percent))
     return [
         Note(line, f"average {', '.join(numbers)}: of no single suite, not kept") for line, numbers in found.items()
     ]

@@ -25,7 +25,7 @@ from evalkit.task_names import any_suite, is_metric, suite_of_task, task_and_met
 Lines = Sequence[tuple[int, str]]
 
 _NUMBER = re.compile(
-    r"(?<![\w.,:/^~-])(?P<sign>[+-]?)(?:(?P<percent>[0-9]{1,4}(?:[.,][0-9]+)?(?=\s?%))|(?P<number>[0-9]{0,4}[.,][0-9]+))(?![\w:/-]|[.,][0-9])"
+    r"(?<![\w.,:/^~-])(?P<sign>[+-]?)(?:(?P<percent>[0-9]{1,4}(?:[.,][0-9]+)?(?=\s?%))|(?P<number>[0-9]{0,4}[.,][0-9]+))(?![\w:/-]|[.,][0-9]|\s?(?:hours?|h|min(?:ute)?s?|s(?:ec(?:ond)?s?)?|days?|[KMGT]i?B|[BMK]|x|times|tokens?|epochs?|steps?)\b)"
 )
 _CHANGE = re.compile(r"\(\s*[+\-↑↓▲▼△▽↗↘][^()]*\)|(?<![0-9])\s*[+↑↓▲▼△▽↗↘→]\s*[0-9.,]+\s?%?")
 """By how much a number changed, which is no score."""
@@ -41,6 +41,13 @@ _WHOLE_LINE = re.compile(
 )
 """Notes that speak of all that stands on their line."""
 _WHOLE_TABLE = re.compile(r"^(?:table not read|comparison table of)|table not read$")
+_COLUMN_NOTE = re.compile(r"column '(.*)' not read")
+_ERROR = re.compile(r"(?:±|\+/?-)\s*[0-9.,]+\s?%?")
+_BEFORE = re.compile(
+    rf"{_ERROR.pattern}|(?:from|vs\.?|versus|compared\s+(?:to|with)|over|(?:up|down)\s+by)\s+(?:the\s+)?[0-9.,]+\s?%?",
+    re.IGNORECASE,
+)
+"""What a line says beside a score that was read: its error, and what it was before."""
 _SHOWN = 6
 _LONG = 400
 
@@ -59,14 +66,26 @@ class _Pools:
 
     def __init__(self) -> None:
         self._left: dict[int, Counter[Decimal]] = {}
+        self._errors: dict[int, set[Decimal]] = {}
 
     def add(self, line: int, *values: Decimal | None) -> None:
         self._left.setdefault(line, Counter()).update(value.normalize() for value in values if value is not None)
+
+    def add_error(self, line: int, error: Decimal | None) -> None:
+        """Add a standard error, which may stand twice: beside its score and in a column."""
+        if error is not None:
+            self._errors.setdefault(line, set()).update((error, error.scaleb(2)))
+
+    def has(self, line: int) -> bool:
+        """Tell whether anything of a line was read or noted."""
+        return line in self._left
 
     def take(self, printed: _Printed, lines: Iterable[int]) -> bool:
         """Tell whether a number is among those of some lines, as a share or in per cent, and take it out."""
         for line in lines:
             left = self._left.get(line, Counter())
+            if printed.value in self._errors.get(line, ()):
+                return True
             for wanted in (printed.value, printed.value.scaleb(-2), printed.value.scaleb(2)):
                 if left[wanted.normalize()] > 0:
                     left[wanted.normalize()] -= 1
@@ -94,7 +113,12 @@ def unaccounted(
     code = code_lines(list(lines))
     for region in _regions([line for line in lines if line[0] not in code]):
         numbers = {number for number, _ in region}
-        printed = _of_table(region) if split_line(region[0][1]) is not None else _of_prose(*region[0])
+        first, text = region[0]
+        if split_line(text) is not None:
+            out = {found[1] for note in said.get(first, ()) if (found := _COLUMN_NOTE.match(note.message)) is not None}
+            printed = _of_table(region, out)
+        else:
+            printed = _of_prose(first, _BEFORE.sub(" ", text) if pools.has(first) else text)
         whole = any(_WHOLE_TABLE.search(note.message) for number in numbers for note in said.get(number, ()))
         printed = [] if whole else [p for p in printed if not _is_noted(p, said.get(p.line, ()))]
         printed = [p for p in printed if not pools.take(p, (p.line,))]
@@ -118,7 +142,8 @@ def _pools(models: Iterable[ModelScores], comparisons: Iterable[Comparison]) -> 
     for model in models:
         for table in model.tables:
             for row in table.rows:
-                pools.add(row.line, row.value, row.stderr)
+                pools.add(row.line, row.value)
+                pools.add_error(row.line, row.stderr)
         printed = [*model.averages, *([model.humaneval] if model.humaneval is not None else [])]
         for line, percent in [(a.line, a.percent) for a in printed] + [
             (a.line, a.percent) for a in model.other_averages
@@ -184,13 +209,14 @@ def _numbers(line: int, text: str) -> Iterator[_Printed]:
             yield _Printed(line, printed, value)
 
 
-def _of_table(region: Lines) -> list[_Printed]:
-    """Return the numbers in the cells of a table, but for sizes, versions and changes."""
+def _of_table(region: Lines, out: set[str]) -> list[_Printed]:
+    """Return the numbers in the cells of a table: no sizes, versions or changes, and none of the columns `out`."""
     printed: list[_Printed] = []
     first = split_line(region[0][1])
     assert first is not None  # a region of lines with bars
     headings = [c for c in (first.before, *first.cells, first.after) if c] if first.before else list(first.cells)
     numbered = any(score_of(heading) is not None for heading in headings)
+    of_models = columns_of(split_heading(first)[0]) is None  # errors are of no interest there
     for number, text in region:
         line = split_line(text)
         if line is None or is_rule(line.cells):
@@ -199,8 +225,8 @@ def _of_table(region: Lines) -> list[_Printed]:
         aligned = len(cells) == len(headings) and not numbered
         for place, cell in enumerate(cells):
             heading = headings[place] if aligned else ""
-            score = score_of(cell)
-            if is_version_column(heading) or is_fact(heading) or _SIZE.fullmatch(cell):
+            score, cell = score_of(cell), _ERROR.sub(" ", cell) if of_models else cell
+            if is_version_column(heading) or is_fact(heading) or heading in out or _SIZE.fullmatch(cell):
                 continue
             if place + 1 < len(cells) and is_metric(cells[place + 1]):
                 continue  # a version, before the metric

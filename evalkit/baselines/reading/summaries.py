@@ -116,6 +116,13 @@ def _left_out(table: Comparison) -> list[Note]:
         for row in table.rows
         if (why := _why_not(row)) and any(cell is not None for cell in row.cells)
     ]
+    if not _is_of_suites(table):
+        averages = [
+            row for row in table.rows if row.role in ("average", "total") and any(c is not None for c in row.cells)
+        ]
+        notes += [
+            Note(r.line, f"'{r.label[:40]}': average of benchmarks, not kept", numbers=_of_row(r)) for r in averages
+        ]
     seen: dict[str, ComparisonRow] = {}
     for row in table.rows if _is_of_suites(table) else ():
         if row.role not in load_suites() or not any(cell is not None for cell in row.cells):

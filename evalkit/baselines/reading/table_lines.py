@@ -222,7 +222,10 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
         if is_rule(chunk) or not any(chunk):
             continue
         rows = _by_heading(chunk, columns)
-        if columns.wide or columns.labelled or (rows and rows[0].score is not None and _fits(rows[0])):
+        if _has_moved(chunk, columns):
+            found += (moved := [row for row in rows_by_meaning(chunk) if row.score is not None])
+            unread_cells += [] if moved else [f"row not read: {' | '.join(c for c in chunk if c)}"]
+        elif columns.wide or columns.labelled or (rows and rows[0].score is not None and _fits(rows[0])):
             found += rows
         elif by_meaning := _moved(chunk, columns):
             found += by_meaning
@@ -231,6 +234,13 @@ def table_line(line: Line, columns: Columns | None) -> TableLine:
         else:
             unread_cells.append(f"row not read: {' | '.join(c for c in chunk if c)}")
     return TableLine(tuple(found), before, after, True, tuple(unread_cells))
+
+
+def _has_moved(cells: tuple[str, ...], columns: Columns) -> bool:
+    """Tell whether a metric's name stands in a column without a name, and none in the metric's: of other columns."""
+    if columns.metric is None or is_metric(cells[columns.metric]):
+        return False
+    return any(is_metric(cell) for cell, title in zip(cells, columns.headings, strict=True) if not title.strip())
 
 
 def _moved(cells: tuple[str, ...], columns: Columns) -> list[RawRow]:
