@@ -115,7 +115,7 @@ def unaccounted(
         numbers = {number for number, _ in region}
         first, text = region[0]
         if split_line(text) is not None:
-            out = {found[1] for note in said.get(first, ()) if (found := _COLUMN_NOTE.match(note.message)) is not None}
+            out = {match[1] for note in said.get(first, ()) if (match := _COLUMN_NOTE.match(note.message)) is not None}
             printed = _of_table(region, out)
         else:
             printed = _of_prose(first, _BEFORE.sub(" ", text) if pools.has(first) else text)
