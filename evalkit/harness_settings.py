@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-KINDS = frozenset({"hf-causal", "hf-causal-experimental", "hf-seq2seq", "gpt2"})
-"""Kinds of models of the 0.3 line of the harness."""
+KINDS = frozenset({"hf-causal", "hf-causal-experimental", "gpt2"})
+"""Kinds of models of the 0.3 line of the harness that the published tables are of: decoders alone."""
 _BOOL = r"true|false|none|"
 NO_VALUE = r"\(?(?:none|null|false|)\)?"
 _MEMORY = r"none|[0-9]+\s?(?:[gm]i?b)?"
@@ -113,7 +113,12 @@ def odd_config(found: Mapping[str, Any]) -> str | None:
     >>> odd_config({"model": "hf-causal", "model_args": "pretrained=a/Foo,peft=b/Bar", "num_fewshot": 0})
     'peft=b/Bar'
     >>> odd_config({"model": "hf-causal", "model_args": "pretrained=a/Foo", "num_fewshot": 0, "limit": None})
+    >>> odd_config({"model": "hf-causal", "model_args": "pretrained=a/Foo"})
+    'its config has no num_fewshot'
     """
+    for key in ("model", "model_args", "num_fewshot"):  # the harness writes them always
+        if key not in found:
+            return f"its config has no {key}"
     for key, value in found.items():
         if not fits(_CONFIG, key, "" if value is None else str(value)):
             return f"{key}: {value}"[:60]
@@ -145,4 +150,4 @@ def odd_results(found: Mapping[str, Any]) -> str | None:
         if isinstance(version, bool) or not isinstance(version, int) or task not in (results or {}):
             return f"version of {task}: {version}"[:60]
     config = found.get("config")
-    return odd_config(config) if isinstance(config, dict) else None
+    return odd_config(config) if isinstance(config, dict) else "it has no config"

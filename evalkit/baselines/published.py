@@ -23,11 +23,13 @@ class Note:
         line: line number in the file, from 1; 0 for the file as a whole.
         message: what was not read, or was read in a way that is not literal.
         unread: True if the line carried something that could not be read.
+        numbers: the printed numbers that it speaks of, where the message does not show them.
     """
 
     line: int
     message: str
     unread: bool = False
+    numbers: tuple[Decimal, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from evalkit.baselines.reading.fences import without_fences
 from evalkit.task_names import bare
 
 _SIZE = r"[0-9]{1,4}(?:px|%|em)?"
@@ -20,7 +21,6 @@ SAFE_TAG = re.compile(
     re.IGNORECASE,
 )
 """A tag that says nothing: of known attributes with known values only."""
-FENCE = re.compile(r"\s*(?:```+|~~~+)\s*(?:text|txt|markdown|md|log|console|plaintext|bash|sh|shell)?\s*")
 _TABLE = re.compile(r"<table\b.*?(?:</table\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _BETWEEN_CELLS = re.compile(
     r"(?:<(?:table|tr|thead|tbody|tfoot)\b[^>]*>|</(?:td|th|tr|thead|tbody|tfoot)\s*>)([^<]*\w[^<]*)", re.IGNORECASE
@@ -67,7 +67,7 @@ def told_as_written(raw: str, shown: set[int]) -> Iterator[tuple[int, str]]:
             or "*" in stars
             or _JOINED.search(line)
         )
-        if told or odd or (hidden and not FENCE.fullmatch(line)):
+        if told or odd or (hidden and without_fences(line)):
             yield number, line
 
 

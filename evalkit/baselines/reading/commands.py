@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 from evalkit.harness_settings import arguments_of
 
@@ -82,6 +83,34 @@ def settings_of(line: str) -> dict[str, str] | None:
     arguments = settings.pop("model_args", "")
     settings = {"kind" if name == "model" else name: value for name, value in settings.items()}
     return settings | {f"model_args.{k}" if k in _REQUESTS else k: v for k, v in arguments_of(arguments).items()}
+
+
+_BEGINS = re.compile(r"main\.py|lm[_-]eval|\baccelerate\s+launch|(?:^|\s)--\w")
+
+
+_NO_COMMAND = re.compile(r"\s*(?:```|~~~|#|\|)")
+"""What ends a command, though a backslash stands above it: a fence, a heading, a table."""
+
+
+def on_one_line(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    r"""Return numbered lines with each command that goes on behind backslashes on its first; its others are empty.
+
+    >>> on_one_line([(1, "python main.py \\"), (2, "  --tasks boolq,\\"), (3, "piqa"), (4, "Done \\"), (5, "so")])
+    [(1, 'python main.py   --tasks boolq,piqa'), (2, ''), (3, ''), (4, 'Done \\'), (5, 'so')]
+    """
+    found: list[tuple[int, str]] = []
+    first: int | None = None  # where the command that goes on begins
+    for number, text in lines:
+        if not text.strip() or _NO_COMMAND.match(text):
+            first = None
+        if first is None:
+            found.append((number, text))
+        else:
+            found[first] = (found[first][0], found[first][1].rstrip().removesuffix("\\") + text)
+            found.append((number, ""))
+        goes_on = text.rstrip().endswith("\\") and (first is not None or _BEGINS.search(text) is not None)
+        first = (len(found) - 1 if first is None else first) if goes_on else None
+    return found
 
 
 def options_of(line: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evalkit.baselines.published import Comparison, ComparisonRow, Note
 from evalkit.baselines.reading.cells import holds_nothing, score_of, value_of
-from evalkit.baselines.reading.table_lines import is_version_column
+from evalkit.baselines.reading.columns import is_version_column
 from evalkit.baselines.reading.telling_apart import model_column, names_of, ways_of
 from evalkit.task_names import (
     any_suite,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evalkit.baselines.reading.wording import is_metric_name, is_model
+from evalkit.baselines.reading.vocabulary import other_way
+from evalkit.baselines.reading.wording import is_model
 from evalkit.harness_settings import other_weights
 
 _LICENCE = (
@@ -19,16 +20,18 @@ _TAGS = (
     r"|text-generation|transformers|pytorch|safetensors|conversational"
     r"|text-generation-inference|causal-lm|endpoints_compatible|autotrain_compatible|region:us|code|en|zh|[0-9]{1,3}b"
 )
+"""What a model is, or was made with; `chatml` is the format that it was trained on, not how it was asked."""
 _VALUES = {
     "license": _LICENCE,
     "license_name": _LICENCE,
     "language": r"en|zh|code|english|chinese",
-    "library_name": r"transformers|openmind|pytorch|peft",
-    "pipeline_tag": r"text-generation|text2text-generation|conversational",
+    "library_name": r"transformers|openmind|pytorch",
+    "pipeline_tag": r"text-generation|conversational",
     "inference": r"true|false",
     "tags": _TAGS,
-    "metrics": r"accuracy",
+    "metrics": r"accuracy|acc|acc_norm|mc1|mc2|multiple_choice_grade|exact_str_match|pass@1",
 }
+_SIZE = re.compile(r"(?<![0-9a-z.])[0-9]{1,3}(?:\.[0-9])?b(?![a-z])")
 _DATASET = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 
 
@@ -45,9 +48,10 @@ def named_in_front(lines: list[tuple[int, str]]) -> str | None:
     return next((found[1].strip("'\"") for found in said if found is not None), None)
 
 
-def odd_front_matter(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Yield the lines of the front matter that are not known."""
+def odd_front_matter(lines: list[tuple[int, str]], own: str | None) -> Iterator[tuple[int, str]]:
+    """Yield the lines of the front matter that are not known, or whose size is not that of the file's `own` model."""
     key = ""
+    sizes = set(_SIZE.findall((own or "").lower()))
     for number, text in lines[1 : max(front_end(lines) - 1, 1)]:
         if not text.strip():
             continue
@@ -60,15 +64,16 @@ def odd_front_matter(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         inside = re.fullmatch(r"\[(.*)\]", value)
         values = inside[1].split(",") if inside is not None else [value] if value else []
         known = key in _VALUES or key in ("datasets", "model_name")
-        if not known or not all(_is_known(key, said.strip().strip("'\"")) for said in values):
+        plain = [said.strip().strip("'\"") for said in values]
+        size = {said.lower() for said in plain if key == "tags" and _SIZE.fullmatch(said.lower())}
+        if not known or not all(_is_known(key, said) for said in plain) or (sizes and not size <= sizes):
             yield number, text
 
 
 def _is_known(key: str, value: str) -> bool:
     if key == "model_name":
         return is_model(value)
-    if key == "datasets":
-        return _DATASET.fullmatch(value) is not None and other_weights(value) is None
-    if key == "metrics" and is_metric_name(value):
-        return True
+    if key == "datasets":  # what a model learned from says nothing of how it was asked, unless its name does
+        said = re.sub(r"[/_.-]", " ", value)
+        return _DATASET.fullmatch(value) is not None and other_weights(value) is None and other_way(said) is None
     return re.fullmatch(_VALUES[key], value, re.IGNORECASE) is not None

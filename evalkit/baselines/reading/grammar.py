@@ -20,12 +20,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from evalkit.baselines.reading.as_written import SAFE_TAG, told_as_written
-from evalkit.baselines.reading.commands import settings_of
+from evalkit.baselines.reading.columns import split_line
+from evalkit.baselines.reading.commands import on_one_line, settings_of
+from evalkit.baselines.reading.fences import without_fences
 from evalkit.baselines.reading.front_matter import front_end, named_in_front, odd_front_matter
 from evalkit.baselines.reading.log_lines import code_lines
 from evalkit.baselines.reading.settings import odd_setting
 from evalkit.baselines.reading.table_grammar import odd_cells
-from evalkit.baselines.reading.table_lines import split_line
 from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import bare_title, is_average, is_label, is_title, same_model
 from evalkit.harness_settings import other_weights
@@ -35,7 +36,6 @@ Lines = Iterable[tuple[int, str]]
 _ELAPSED = re.compile(r"[\s*_`-]*elapsed[ _]time\s*[:=]?\s*[0-9:.]+\s*", re.IGNORECASE)
 _SIZED = re.compile(r"(?<![^\W_])[0-9]+(?:[.x][0-9]+)*[bm](?![^\W_])", re.IGNORECASE)
 """The size in a file's name, which makes it a model's."""
-_OPENING = re.compile(r"^\s*(?:```+|~~~+)\s*(?:(?:text|txt|markdown|md|log|console|plaintext|bash|sh|shell)(?![\w-]))?")
 
 
 def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
@@ -48,10 +48,11 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     """
     plain = list(lines)
     found = dict(told_as_written(raw, {number for number, text in plain if text.strip("`~ \t")}))
+    plain = on_one_line(plain)
     stem = stem_of(name)
     if (said := other_weights(stem) or other_way(stem.replace("_", " "))) is not None:
         found[0] = f"the file's name says '{said}'"
-    for number, text in odd_front_matter(plain):
+    for number, text in odd_front_matter(plain, title_of(plain)):
         found.setdefault(number, text)
     body = plain[front_end(plain) :]
     titles = dict(_titles(body))
@@ -125,8 +126,7 @@ def is_known(text: str) -> bool:
     """Tell whether a line is of the grammar and no title; tables are judged cell by cell elsewhere."""
     if split_line(text) is not None:
         return True
-    said = re.sub(r"(?:```+|~~~+)\s*$", "", _OPENING.sub("", SAFE_TAG.sub(" ", text)))
-    said = re.sub(r"^[\s>]+", "", said).strip()
+    said = re.sub(r"^[\s>]+", "", without_fences(SAFE_TAG.sub(" ", text))).strip()
     if re.fullmatch(r"[-=_*~`#>|:.\s+]*", said):
         return True
     if _ELAPSED.fullmatch(said) or (odd := odd_setting(said)) is None:

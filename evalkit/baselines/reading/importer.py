@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.front_matter import named_in_front
 from evalkit.baselines.reading.grammar import is_sized, title_of
+from evalkit.baselines.reading.ledger import unaccounted
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
@@ -179,6 +181,7 @@ def import_log(
     given = _given(protocol) if protocol is not None else []
     log = read_log(path)
     by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
+    more += unaccounted(log.lines, by_table, (), [*log.notes, *more]) if by_table else []
     notes = [*log.notes, *more]
     if by_table:
         log = replace(log, models=tuple(by_table), notes=(*log.notes, *more))
@@ -212,6 +215,7 @@ def import_log(
     notes += [Note(model.line, "only scores of groups stand here; no baseline is made of them") for model in grouped]
     if not log.models:
         raise DataError(f"{path}: no per-task scores and no suite averages were read, only scores of groups of tasks")
+    notes += _not_kept(log.models)
     baselines: list[Baseline] = []
     claims = Claims(log)
     more_notes: list[Note] = []
@@ -253,6 +257,18 @@ def import_log(
         texts = (f"line {note.line}: {note.message}" if note.line else note.message for note in kept)
         baselines.append(replace(baseline, notes=tuple(texts)))
     return Imported(tuple(baselines), tuple(sorted([*notes, *more_notes], key=lambda note: note.line)), log)
+
+
+def _not_kept(models: Iterable[ModelScores]) -> list[Note]:
+    """Return notes of the averages and totals of suites, which no baseline holds: they follow from its scores."""
+    found: dict[int, list[str]] = {}
+    for model in models:
+        for score in model.averages:
+            if score.suite not in load_suites():
+                found.setdefault(score.line, []).append(str(score.percent))
+    return [
+        Note(line, f"average {', '.join(numbers)}: of no single suite, not kept") for line, numbers in found.items()
+    ]
 
 
 def _own_name(path: Path, log: Log) -> tuple[str, list[Note]]:

@@ -6,8 +6,9 @@ import re
 from itertools import takewhile
 
 from evalkit.baselines.published import Note
+from evalkit.baselines.reading.columns import split_line
+from evalkit.baselines.reading.fences import language_of
 from evalkit.baselines.reading.own_reports import is_own_report
-from evalkit.baselines.reading.table_lines import split_line
 from evalkit.task_names import any_suite
 
 
@@ -23,12 +24,12 @@ def code_lines(lines: list[tuple[int, str]]) -> set[int]:
     language: str | None = None  # of the block that we are in; "" if it says none
     front = bool(lines) and lines[0][1].strip() == "---"
     for number, text in lines[1:] if front else lines:
-        fence = re.match(r"[\s>]*(?:```+|~~~+)\s*\{?\.?(\w*)", text)
+        fence = language_of(text)
         if front:
             found.add(number)
             front = text.strip() != "---"
         elif language is None:
-            language, block = (fence[1].lower() if fence is not None else None), []
+            language, block = fence, []
         elif fence is None:
             block.append((number, text))
         else:

@@ -8,15 +8,16 @@ standard errors are those of then. Else the protocol is ``unknown``, and a note 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 from evalkit.baselines.published import Log, ModelScores, Note, Row, ScoreTable
 from evalkit.baselines.reading.cells import holds_nothing
+from evalkit.baselines.reading.columns import is_version_column, split_line
 from evalkit.baselines.reading.commands import settings_of
-from evalkit.baselines.reading.table_lines import is_version_column, split_line
 from evalkit.baselines.reading.vocabulary import is_plain_name
 from evalkit.harness_settings import KINDS
-from evalkit.suites import is_graded, load_tasks
+from evalkit.suites import is_graded, load_suites, load_tasks
 from evalkit.task_names import leading_suite, suite_of_task, without_arrows
 
 NOUS_2023 = "nous-2023"
@@ -42,6 +43,7 @@ class Claims:
         self._lines = log.lines
         self._places = {number: index for index, (number, _) in reversed(list(enumerate(log.lines)))}
         self._free = _said(log.free)
+        self._asked = _tasks_of_commands(log.lines)
 
     def doubt(self, model: ModelScores, suite: str, *, several: bool) -> Note | None:
         """Return why a model's score of a suite is not to be called nous-2023, with its line; None if it is.
@@ -54,8 +56,27 @@ class Claims:
             return self._free
         if several and model.name is not None and not is_plain_name(model.name):
             return Note(model.line, f"'{_cut(model.name)}' is not certainly a model")
-        tables = (table for table in model.tables if any(suite_of_task(row.task) == suite for row in table.rows))
-        return next((note for table in tables if (note := self._of_table(table, suite)) is not None), None)
+        tables = [table for table in model.tables if any(suite_of_task(row.task) == suite for row in table.rows)]
+        found = next((note for table in tables if (note := self._of_table(table, suite)) is not None), None)
+        return found or self._not_asked(tables, suite)
+
+    def _not_asked(self, tables: list[ScoreTable], suite: str) -> Note | None:
+        """Return a note about a task that the command above its table, or else any of the file, did not ask for."""
+        if not self._asked or suite == "humaneval":
+            return None
+        everything = frozenset(task for _, _, tasks in self._asked for task in tasks)
+        for row in (row for table in tables for row in table.rows if suite_of_task(row.task) == suite):
+            place = self._places.get(row.line, 0)
+            above = [known for known in self._asked if known[0] <= place]
+            if row.task not in (above[-1][2] if above else everything):
+                line = (above or self._asked)[-1][1]
+                return Note(line, f"the command asks for other tasks than {row.task} (line {row.line})")
+        absent = [task.name for task in load_suites()[suite].tasks if task.name not in everything]
+        if not tables and absent:
+            return Note(
+                self._asked[-1][1], f"no command asks for {absent[0]}, which {load_suites()[suite].title} needs"
+            )
+        return None
 
     def _of_table(self, table: ScoreTable, suite: str) -> Note | None:
         for heading in table.headings:
@@ -130,6 +151,25 @@ class Claims:
             if named is not None:
                 return None if named[0] == suite else Note(number, f"it stands below '{_cut(text.strip())}'")
         return None
+
+
+def _tasks_of_commands(lines: Sequence[tuple[int, str]]) -> list[tuple[int, int, frozenset[str]]]:
+    """Return the tasks that commands name, as (position, line, tasks); of those with no table between, all of them."""
+    found: list[tuple[int, int, frozenset[str]]] = []
+    together = False
+    for position, (number, text) in enumerate(lines):
+        if split_line(text) is not None:
+            together = False
+        elif (names := (settings_of(text) or {}).get("tasks")) is not None:
+            tasks = {t for name in names.split(",") for t in _tasks_called(name.strip())}
+            before = found.pop()[2] if together else frozenset()
+            found.append((position, number, before | tasks))
+            together = True
+    return found
+
+
+def _tasks_called(name: str) -> list[str]:
+    return [task.name for task in load_suites()[name].tasks] if name in load_suites() else [name]
 
 
 def _said(free: tuple[tuple[int, str], ...], shown: int = 3) -> Note | None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from evalkit.baselines.published import NO_SHARE, GroupScore, Note, PrintedScore, Row, ScoreTable
+from evalkit.baselines.reading.columns import Columns
 from evalkit.baselines.reading.prose import Aside
 from evalkit.baselines.reading.row_units import unit_of, unlike_an_error
-from evalkit.baselines.reading.table_lines import Columns, RawRow
+from evalkit.baselines.reading.table_lines import RawRow
 from evalkit.suites import load_tasks
 from evalkit.task_names import is_no_share, names_other_benchmark, suite_of_task, task_and_metric, task_and_shots
 
@@ -78,7 +79,7 @@ class ScoreTables:
         shares = []
         for number, row in rows:
             if is_no_share(row.metric):
-                self._note(number, f"{row.task} {row.metric} {NO_SHARE}")
+                self._note(number, f"{row.task} {row.metric} {NO_SHARE}", row=row)
             else:
                 shares.append((number, row))
         unit = Unit.of(shares, headed=columns is not None and columns.in_percent)
@@ -103,7 +104,7 @@ class ScoreTables:
             task, metric = task_and_metric(printed, row.metric)
             members = _members(shares, place)
             if row.level < 0 or (members and load_tasks().get(row.task) is None):
-                self._note(number, f"score of a group, not imported: {row.task} {metric}")
+                self._note(number, f"score of a group, not imported: {row.task} {metric}", row=row)
                 groups.append(GroupScore(number, row.task, metric, value, members))
                 continue
             self._name(number, row.task, task, shots)
@@ -127,8 +128,11 @@ class ScoreTables:
             labelled=labelled,
         )
 
-    def _note(self, number: int, message: str, *, unread: bool = False) -> None:
-        self.notes.append(Note(number, message, unread))
+    def _note(self, number: int, message: str, *, unread: bool = False, row: RawRow | None = None) -> None:
+        """Say something of a line; of all numbers of a `row` that is left out."""
+        scores = [score for score in (row.score, row.stderr) if score is not None] if row is not None else []
+        said = (number for score in scores for number in (score.value, score.stderr) if number is not None)
+        self.notes.append(Note(number, message, unread, tuple(said)))
 
     def _scaled(self, number: int, row: RawRow, unit: Unit) -> tuple[Decimal, Decimal | None] | None:
         """Return a row's value and standard error as shares; None, with a note, if nobody knows what the value is."""
@@ -136,12 +140,12 @@ class ScoreTables:
         assert score is not None  # rows without a number were noted and dropped before
         places = -2 if unit.percent or score.percent else 0
         if (why := unit.doubt(row)) is not None:
-            self._note(number, f"{row.task} {row.metric}: {score.value}: {why}; not read", unread=True)
+            self._note(number, f"{row.task} {row.metric}: {score.value}: {why}; not read", unread=True, row=row)
             return None
         value = score.value.scaleb(places)
         if not 0 <= value <= 1:
             why = "is above 1 in a table of shares" if 1 < score.value <= 100 else "is no share or percentage"
-            self._note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True)
+            self._note(number, f"{row.task} {row.metric}: {score.value} {why}; not read", unread=True, row=row)
             return None
         return value, self._stderr(number, row, value, places)
 

@@ -52,22 +52,24 @@ def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note], why: Note
     rows = []
     for row in table.rows:
         known, harness = model.rows.get((row.task, row.metric), (None, ""))
+        numbers = (row.value,) if row.stderr is None else (row.value, row.stderr)
         earlier = next((found for (task, _), found in model.rows.items() if task == row.task), None)
         if earlier is not None and earlier[1] == _PUBLISHED != table.harness:
             # A leaderboard's footer below a card's own tables: a measurement of its own, of no part in the suite's.
             text = f"{row.task} again, measured otherwise than on line {earlier[0].line}, which is kept"
-            notes.append(Note(row.line, text))
+            notes.append(Note(row.line, text, numbers=numbers))
         elif known is None:
             model.rows[row.task, row.metric] = row, table.harness
             rows.append(row)
         elif harness != table.harness or (known.shots or 0) != (row.shots or 0):
             text = f"{row.task} {row.metric} again, measured otherwise than on line {known.line}, which is kept"
-            notes.append(Note(row.line, text))
+            notes.append(Note(row.line, text, numbers=numbers))
         elif (known.value, known.stderr) == (row.value, row.stderr):
-            notes.append(Note(row.line, f"{row.task} {row.metric} again, as on line {known.line}"))
+            text = f"{row.task} {row.metric} again, as on line {known.line}"
+            notes.append(Note(row.line, text, numbers=numbers))
         else:
             text = f"{row.task} {row.metric} again, other than on line {known.line}, which is kept"
-            notes.append(Note(row.line, text, unread=True))
+            notes.append(Note(row.line, text, unread=True, numbers=numbers))
     if not rows and not table.groups:
         return None
     kept = replace(table, line=rows[0].line if rows else table.line, rows=tuple(rows))

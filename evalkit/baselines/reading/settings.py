@@ -25,7 +25,7 @@ _VARIABLE = re.compile(
     r"|(?:TRANSFORMERS|HF_HUB|HF_DATASETS)_OFFLINE=[01]|PYTHONUNBUFFERED=1"
 )
 _PROGRAM = re.compile(
-    r"(?:[$!]|python[0-9.]*|-m|(?:\./|lm-evaluation-harness/)?main\.py|lm[_-]eval(?:uate)?|accelerate|launch)",
+    r"(?:python[0-9.]*|-m|(?:\./|lm-evaluation-harness/)?main\.py|lm[_-]eval(?:uate)?|accelerate|launch)",
     re.IGNORECASE,
 )
 _PLACE = re.compile(r"results?|outputs?|out|eval|evals|logs?|json|jsonl|md|txt|\.+|", re.IGNORECASE)
@@ -33,7 +33,7 @@ _PLACE = re.compile(r"results?|outputs?|out|eval|evals|logs?|json|jsonl|md|txt|\
 
 def _is_call(before: str) -> bool:
     """Tell whether the words before a command's options are its program and variables that change nothing."""
-    return all(_VARIABLE.fullmatch(word) or _PROGRAM.fullmatch(word) for word in before.split())
+    return all(_VARIABLE.fullmatch(word) or _PROGRAM.fullmatch(word) for word in before.lstrip("!$ ").split())
 
 
 def _are_tasks(value: str) -> bool:

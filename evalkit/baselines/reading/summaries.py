@@ -29,6 +29,7 @@ from evalkit.task_names import (
     bare,
     has_other_scale,
     is_benchmark,
+    is_metric,
     leading_suite,
     names_something_else,
     shots_named,
@@ -79,15 +80,17 @@ def _again(known: ModelScores, model: ModelScores) -> tuple[ModelScores, Note]:
     """Return a model of which a second table speaks, with what that says of other suites, and a note about it."""
     name, first, second = model.name or "the model", _numbers(known), _numbers(model)
     if any(first[key] != second[key] for key in first.keys() & second.keys()):
-        return known, Note(model.line, f"{name} again, other than on line {known.line}, which is kept", unread=True)
+        text = f"{name} again, other than on line {known.line}, which is kept"
+        return known, Note(model.line, text, unread=True, numbers=tuple(second.values()))
     shared = _suites(known) & _suites(model)
     otherwise = {suite for suite in shared if known.protocols.get(suite) != model.protocols.get(suite)}
     if second.keys() <= first.keys() and not otherwise:
-        return known, Note(model.line, f"{name} again, as on line {known.line}, which is kept")
+        text = f"{name} again, as on line {known.line}, which is kept"
+        return known, Note(model.line, text, numbers=tuple(second.values()))
     if shared:
         titles = ", ".join(suite.title for key, suite in load_suites().items() if key in shared)
         text = f"{name} again: {titles} measured otherwise, or with more rows, than on line {known.line}, which is kept"
-        return known, Note(model.line, text, unread=True)
+        return known, Note(model.line, text, unread=True, numbers=tuple(second.values()))
     merged = replace(
         known,
         tables=(*known.tables, *model.tables),
@@ -109,32 +112,47 @@ def _suites(model: ModelScores) -> set[str]:
 def _left_out(table: Comparison) -> list[Note]:
     """Return notes of the rows and columns of which nothing is read."""
     notes = [
-        Note(row.line, f"'{row.label[:40]}': {why}; not read")
+        Note(row.line, f"'{row.label[:40]}': {why}; not read", numbers=_of_row(row))
         for row in table.rows
         if (why := _why_not(row)) and any(cell is not None for cell in row.cells)
     ]
+    if not _is_of_suites(table):
+        averages = [
+            row for row in table.rows if row.role in ("average", "total") and any(c is not None for c in row.cells)
+        ]
+        notes += [
+            Note(r.line, f"'{r.label[:40]}': average of benchmarks, not kept", numbers=_of_row(r)) for r in averages
+        ]
     seen: dict[str, ComparisonRow] = {}
-    for row in table.rows:
+    for row in table.rows if _is_of_suites(table) else ():
         if row.role not in load_suites() or not any(cell is not None for cell in row.cells):
             continue
         other = other_than_a_suites_average(row.label, row.role)
         where = row.line_of(0) if table.on_its_side else row.line
         if other is not None:
             text = f"'{row.label[:40]}': '{other}' says that it is not the average of {load_suites()[row.role].title}"
-            notes.append(Note(where, f"{text}; not read", unread=True))
+            notes.append(Note(where, f"{text}; not read", unread=True, numbers=_of_row(row)))
         elif seen.setdefault(row.role, row) is not row:
             text = f"'{row.label[:40]}': {load_suites()[row.role].title} again, the first is kept"
-            notes.append(Note(where, f"{text}; not read", unread=True))
+            notes.append(Note(where, f"{text}; not read", unread=True, numbers=_of_row(row)))
     for column, heading in enumerate(table.headings):
         numbers = [row for row in table.rows if is_benchmark(row.label) and row.cells[column : column + 1] != (None,)]
         numbers = [row for row in numbers if column < len(row.cells)]
-        if numbers and not heading.strip():
-            place = "row" if table.on_its_side else "column"
-            notes.append(Note(numbers[0].line_of(column), f"{place} without a model's name; not read", unread=True))
-        elif numbers and names_no_model(heading, table.headings):
+        if not numbers:
+            continue
+        line = numbers[0].line_of(column)
+        values = tuple(v for row in table.rows for v in row.cells[column : column + 1] if v is not None)
+        if not heading.strip():
+            text = f"{'row' if table.on_its_side else 'column'} without a model's name; not read"
+            notes.append(Note(line, text, unread=True, numbers=values))
+        elif names_no_model(heading, table.headings):
             why = "struck out" if "~~" in heading else "no model"
-            notes.append(Note(numbers[0].line_of(column), f"'{heading[:40]}': {why}; not imported"))
+            notes.append(Note(line, f"'{heading[:40]}': {why}; not imported", numbers=values))
     return notes
+
+
+def _of_row(row: ComparisonRow) -> tuple[Decimal, ...]:
+    return tuple(value for value in row.cells if value is not None)
 
 
 _PICTURES = re.compile(r"(?:\s*[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])+$")
@@ -213,15 +231,20 @@ def _model(
         elif is_benchmark(row.label):
             text = f"{name}, {row.label[:40]}: {value:+}: a change, no score; not read"
             notes.append(Note(row.line_of(column), text, unread=True))
-    labels = [row for row in table.rows if is_benchmark(row.label)]
-    in_total = {row.role for row in labels if row.role in load_suites() and load_suites()[row.role].in_total}
-    others = [row for row in labels if row.role not in load_suites()]
-    # GPT4All is the name of no single benchmark: beside it, the suites' names are those of suites.
-    if len(in_total) > 1 and ("gpt4all" in in_total or not others):
+    if _is_of_suites(table):
+        others = [row for row in table.rows if is_benchmark(row.label) and row.role not in load_suites()]
         found = _of_suites(name, line, column, known, others)
         suites = [average for average in found.averages if average.suite in load_suites()]
         return found if suites or found.humaneval is not None else None
     return _of_benchmarks(name, line, column, known)
+
+
+def _is_of_suites(table: Comparison) -> bool:
+    """Tell whether the suites' names in a table are those of suites, and not of the tasks that are called so."""
+    roles = [row.role for row in table.rows if is_benchmark(row.label)]
+    in_total = {role for role in roles if role in load_suites() and load_suites()[role].in_total}
+    # GPT4All is the name of no single benchmark.
+    return len(in_total) > 1 and ("gpt4all" in in_total or all(role in load_suites() for role in roles))
 
 
 def _percent(share: Decimal) -> Decimal:
@@ -281,7 +304,11 @@ def _of_benchmarks(
         printed = re.sub(r"(?<=shot),[^)]*|(?<=shots),[^)]*", "", without_arrows(row.label))  # (5-shot, strict-match)
         label, shots, _ = task_and_shots(printed)
         label = re.sub(r"\(\s*\)", "", _METRIC.sub("", label).replace("%", "")).strip()
+        words = label.rsplit(None, 1)
+        named = words[1].strip("()[]") if len(words) == 2 else ""
         task, metric = task_and_metric(label, "score")
+        if suite_of_task(task) is None and is_metric(named):  # "ARC acc_norm"
+            task, metric = task_and_metric(words[0], named)
         rows.append(Row(row.line_of(column), task, row.label, metric, value.scaleb(-2), None, shots))
     if not rows or (alone and not any(suite_of_task(row.task) for row in rows)):
         return None

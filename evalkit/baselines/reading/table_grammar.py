@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evalkit.baselines.reading.table_lines import Columns, Line, columns_of, is_rule, split_heading, split_line
+from evalkit.baselines.reading.columns import Columns, Line, columns_of, is_rule, split_heading, split_line
+from evalkit.baselines.reading.fences import without_fences
 from evalkit.baselines.reading.wording import (
     NUMBER,
     ROLE,
@@ -29,7 +30,6 @@ from evalkit.baselines.reading.wording import (
     plain_cell,
 )
 
-_FENCE = re.compile(r"`{3,}(?:\w{0,9})?|~{3,}")
 _CHANGE = re.compile(r"changes?|[δ∆]|变化", re.IGNORECASE)
 _SET_DOWN = re.compile(r"none|yaml|", re.IGNORECASE)
 """What the 0.4 line of the harness prints as a filter and a version."""
@@ -78,7 +78,7 @@ def _of_block(block: list[tuple[int, Line]]) -> Iterator[tuple[int, str]]:
 
 def _pieces(line: Line) -> tuple[str, ...]:
     """Return all that stands on a line with bars: cells, and what is before and behind them but for fences, labels."""
-    around = (_FENCE.sub("", line.before).strip(), _FENCE.sub("", line.after).strip())
+    around = (without_fences(line.before), without_fences(line.after))
     before, after = ("" if line.cells and _is_label_beside(said) else said for said in around)
     return (*([before] if before.strip() else []), *line.cells, *([after] if after.strip() else []))
 

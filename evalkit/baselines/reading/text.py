@@ -13,6 +13,7 @@ import unicodedata
 from pathlib import Path
 
 from evalkit.baselines.published import Note
+from evalkit.baselines.reading.fences import FENCE_MARK
 from evalkit.baselines.reading.pages import ESCAPED_BAR, Page
 from evalkit.errors import DataError
 from evalkit.task_names import ARROWS, any_suite
@@ -138,7 +139,8 @@ _HIDDEN = re.compile(
 )
 _NEVER_CLOSED = re.compile(r"^[ \t>]*(?P<tag><(?:s|del|strike)\b[^<>\n]*>)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _PROGRAM = re.compile(
-    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*\{?\.?(?:i?python[23]?|py|javascript|js|typescript|ts|java|kotlin|swift|c|cpp"
+    rf"^[ \t]*(?P<fence>{FENCE_MARK})[ \t]*\{{?\.?"
+    r"(?:i?python[23]?|py|javascript|js|typescript|ts|java|kotlin|swift|c|cpp"
     r"|c\+\+|csharp|cs|rust|rs|go|r|julia|ruby|rb|perl|php|lua|scala|sql|html|xml|css)\b[^\n]*\n"
     r"(?P<program>.*?)(?:^[ \t]*(?P=fence)|\Z)",
     re.IGNORECASE | re.DOTALL | re.MULTILINE,

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from evalkit.baselines.published import Comparison
 from evalkit.baselines.reading.vocabulary import is_statistic
-from evalkit.task_names import bare, is_benchmark
+from evalkit.task_names import bare, is_benchmark, is_metric
 
 SHARE, PERCENT, UNCLEAR = "share", "per cent", "unclear"
 
@@ -76,6 +76,8 @@ def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
         return False
     if "~~" in plain:
         return True  # struck out
+    if _is_of_metric(plain) and any(_is_of_metric(other) for other in others if other != heading):
+        return True
     said = _NO_MODEL.search(plain)
     if is_statistic(plain) and not (said and _IN_NAMES.search(plain)):
         return True
@@ -91,6 +93,12 @@ def names_no_model(heading: str, others: Sequence[str] = ()) -> bool:
     parts = re.split(r"\s+[-–−—]\s+|\s*−\s*|\s*/\s*", plain)
     known = [bare(other) for other in others if other.strip() != heading.strip()]
     return len(parts) == 2 and all(bare(part) and any(other.endswith(bare(part)) for other in known) for part in parts)
+
+
+def _is_of_metric(heading: str) -> bool:
+    """Tell whether a heading names a metric and how many examples the prompt had, and no model."""
+    words = re.sub(r"[0-9]+[\s-]*shots?|[^\w@ ]", " ", heading.strip("*_` "), flags=re.IGNORECASE).split()
+    return any(map(is_metric, words)) and all(map(is_metric, words))
 
 
 def _is_change(plain: str, others: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ import re
 
 from evalkit.baselines.reading.cells import holds_nothing
 from evalkit.baselines.reading.commands import settings_of
+from evalkit.baselines.reading.fences import FENCE_MARK
 from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
 from evalkit.task_names import (
     METRICS,
@@ -109,7 +110,7 @@ def other_way(text: str) -> str | None:
 
 def takes_no_part(line: str) -> bool:
     """Tell whether a line says nothing: it is empty, a rule, a fence, a tag, an image or an address."""
-    said = _AUTOEVAL.sub("", re.sub(r"<[^>]*>|https?://\S+|```\w*|!\[\]\S*", "", line))
+    said = _AUTOEVAL.sub("", re.sub(rf"<[^>]*>|https?://\S+|{FENCE_MARK}\w*|!\[\]\S*", "", line))
     return re.search(r"\w", said) is None
 
 
@@ -241,7 +242,7 @@ def label_of(line: str) -> str | None:
     """
     if takes_no_part(line) or holds_nothing(line.strip()) or settings_of(line) is not None:
         return None
-    text = re.sub(r"<[^>]*>|https?://\S+|```\w*", " ", line).strip(" #>*_`|=-+•")
+    text = re.sub(rf"<[^>]*>|https?://\S+|{FENCE_MARK}\w*", " ", line).strip(" #>*_`|=-+•")
     text = without_source(re.sub(r"^[0-9]{1,2}[.)]\s+", "", text))
     board = len(text) <= 60 and _BOARD.search(line) is not None
     text = _BOARD.sub(" ", text)

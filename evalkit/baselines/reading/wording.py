@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from evalkit.baselines.reading.table_lines import is_heading_word, is_version_column
+from evalkit.baselines.reading.columns import is_heading_word, is_version_column
 from evalkit.baselines.reading.vocabulary import is_plain_name, other_way
 from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites

@@ -25,7 +25,8 @@ LINE = (
     " limit: None, provide_description: False, num_fewshot: 0, batch_size: 8\n"
 )
 COMMAND = (
-    "CUDA_VISIBLE_DEVICES=0 python main.py --model hf-causal --tasks boolq --num_fewshot 0 --output_path results\n"
+    "CUDA_VISIBLE_DEVICES=0 python main.py --model hf-causal"
+    " --tasks boolq,truthfulqa_mc --num_fewshot 0 --output_path results\n"
 )
 LOG = f"{FRONT}# Foo-7B\n\n{LINE}{COMMAND}### TruthfulQA\n{HEAD}{BODY}\nAverage: 73.25\n"
 FOREIGN = (

@@ -35,7 +35,7 @@ KNOWN = [
     "## 评测结果",
     "GPT4All (7 tasks)",
     "1. GPT4All Benchmark results:",
-    "python main.py --model hf-causal --model_args pretrained=a/Foo-7B --tasks boolq,piqa --num_fewshot 0",
+    "python main.py --model hf-causal --model_args pretrained=a/Foo-7B --tasks boolq,piqa,truthfulqa_mc",
 ]
 FREE = [
     "Leaderboard scores of Bar-13B:",

@@ -508,7 +508,8 @@ def test_only_the_column_of_values_gives_the_value(column: str, count: str, valu
     heading = f"|Task|Metric|{column}|Value{errors}\n{re.sub(r'[^|]+', '-', '|a|a|a|a' + end)}\n"
     log = read(f"## GPT4All\n{heading}|boolq|acc|{count}|{value}{end}\n|piqa|acc|{count}|0.7000{end}\n")
     assert rows(log) == [("piqa", "acc", "0.7000", "0.0060")]
-    assert [line for line, _ in unread(log)] == [4]
+    beside = f"number not read: {count} in"  # a share where there should be a count is named, too
+    assert [line for line, said in unread(log) if not said.startswith(beside)] == [4]
 
 
 @pytest.mark.parametrize("row", ["|boolq|acc|1|", "|boolq|acc|1||", "boolq\tacc\t1\tN/A\t0.0060", "boolq acc 1 0.8001"])
