@@ -162,7 +162,9 @@ def notes(gate: Gate) -> list[str]:
             else f"'At least' is the bound of a suite's last look; all looks' bounds hold together with "
             f"{100 * (1 - gate.alpha):g} %, so it lies further below the difference than that of a single look"
         )
-        found.append(f"Stderr is the error that decided: {bound}; it passes if that is above minus the margin")
+        is_few = any(is_too_few(item.asked) and not item.asked.same for item in gate.judged)
+        few = " and there are documents enough" if is_few else ""
+        found.append(f"Stderr is the error that decided: {bound}; it passes if that is above minus the margin{few}")
     same = [item for item in gate.judged if item.asked.same]
     if same:
         what = f"the same texts and log-probabilities (within {SAME_LOGPROB} nats) on every document"

@@ -19,7 +19,7 @@ from typing import Literal, Protocol, cast
 
 from evalkit.comparison.pairing import TaskScores
 from evalkit.stats.estimates import Estimate, NonInferiority, holm, mcnemar, t_quantile
-from evalkit.stats.paired import FEWEST_BESIDE, PairedTest, paired_test
+from evalkit.stats.paired import FEWEST_BESIDE, FEWEST_OF_TASK, PairedTest, paired_test
 from evalkit.stats.unpaired import Side, UnpairedTest
 from evalkit.suites import Suite, load_suites
 
@@ -105,7 +105,7 @@ class Judged:
 
     @cached_property
     def lowest(self) -> float:
-        """The difference is at least this with confidence 1 - alpha, in points; passes if above minus the margin."""
+        """The difference is at least this with confidence 1 - alpha, in points; it passes only above minus the margin."""
         value = self.test.difference.value
         return value if self.asked.same else min(value, 100 * self.asked.source.lowest(self.alpha))
 
@@ -120,7 +120,8 @@ class Judged:
             return None
         factor = self.asked.source.factor_to_decide(self.asked.margin / 100, self.alpha, self.alpha_worse)
         if factor is not None and is_too_few(self.asked) and isinstance(self.asked.source, PairedTest):
-            factor = max(factor, FEWEST_BESIDE / self.asked.source.clusters)
+            source = self.asked.source
+            factor = max(factor, FEWEST_BESIDE / source.clusters, FEWEST_OF_TASK / max(1, source.fewest))
         return None if factor is None else max(2, math.ceil(factor * documents - 1e-6))
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,10 +142,18 @@ def is_run(path: Path) -> bool:
 
 
 def has_samples(record: RunRecord) -> bool:
-    """Tell whether a run's documents are there."""
+    """Tell whether a run's documents are there.
+
+    Raises:
+        StoreError: what has their file's name is none: a link that leads nowhere, a folder.
+    """
     if record.foreign is not None:
         return bool(lm_eval_files.sample_files(record.folder))
-    return (record.folder / SAMPLES_FILE).is_file()
+    path = record.folder / SAMPLES_FILE
+    if os.path.lexists(path) and not path.is_file():
+        what = "a link that leads nowhere" if path.is_symlink() else "no file"
+        raise StoreError(f"{path}: cannot be read ({what}); put the run's own file there, or delete it")
+    return path.is_file()
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:

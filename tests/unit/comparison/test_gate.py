@@ -837,6 +837,20 @@ def test_few_documents_of_several_tasks_decide_nothing(each: int, verdict: str) 
         assert found.needed >= 40
 
 
+def test_a_task_of_one_document_wants_another() -> None:
+    suite = find_suite("gpt4all")
+    sizes = (1, 100, 100, 100, 100, 100, 100)
+    scores = {
+        task.name: TaskScores(task, np.ones(n), np.zeros(n), tuple((task.name, i) for i in range(n)))
+        for task, n in zip(suite.tasks, sizes, strict=True)
+    }
+    found = judge(paired_tests(scores, [suite], 20.0), 0.05)[0]
+    assert found.verdict == "undecided"
+    assert "2 a task are wanted" in gate_text.what_decides(found)
+    assert found.needed is not None
+    assert found.needed >= 2 * 601  # as many again of each
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_without_samples_a_loss_in_whole_passages_seldom_passes(share: float) -> None:

@@ -143,6 +143,19 @@ def refused(folder: Path) -> str:
     return found.output
 
 
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_samples_that_are_no_file_are_not_taken_for_none(kind: str, folder: Path) -> None:
+    path = folder / "samples.jsonl"
+    path.unlink()
+    if kind == "link":
+        path.symlink_to(folder / "elsewhere")
+    else:
+        path.mkdir()
+    found = CliRunner().invoke(main, ["gate", str(folder), "--baseline", str(RECORDED), "--margin", "1"])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert "samples.jsonl: cannot be read (" in found.output
+
+
 def leaves(found: Any, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Return the places of all keys of a record but those of free mappings and sessions."""
     places = []
