@@ -105,7 +105,7 @@ class Judged:
 
     @cached_property
     def lowest(self) -> float:
-        """The difference is at least this with confidence 1 - alpha, in points; it passes only above minus the margin."""
+        """The difference is at least this with confidence 1 - alpha, in points; passes only above minus the margin."""
         value = self.test.difference.value
         return value if self.asked.same else min(value, 100 * self.asked.source.lowest(self.alpha))
 
