@@ -6,7 +6,7 @@ here, so that a new release is checked in one place:
     public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata): load, task_index
               lm_eval.evaluator.evaluate (calls ``loglikelihood`` and ``generate_until`` of what it takes for a model)
               lm_eval.api.metrics.mean, mean_stderr; lm_eval.api.registry: names of aggregations, metrics of its own
-              lm_eval.api.instance.Instance: made-up answers go through a task's filters
+              lm_eval.api.instance.Instance (in `evalkit.tasks.trial`: made-up answers go through a task's filters)
     of tasks  eval_docs, fewshot_context, construct_requests, process_results, doc_to_choice, doc_to_target,
               doc_to_text, set_config, config, instances, aggregation, higher_is_better, OUTPUT_TYPE
     private   task._filters          replaced where texts are programs: verdicts come with the texts; else tried
@@ -39,7 +39,6 @@ from evalkit.answering import (
     Answerer,
     Answers,
     Request,
-    ScoreRequest,
     Session,
     TextRequest,
     score_requests,
@@ -58,32 +57,22 @@ from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
-    check_documents,
-    check_same,
     choices_of,
-    explaining_task,
     has_own_metrics,
     is_judged,
     target_of,
-    text_of_target,
-    unknown_column,
     without_numpy,
 )
-from evalkit.tasks.metric_values import try_choices, values_of
+from evalkit.tasks.metric_values import values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.stated import check_loaded, check_written
+from evalkit.tasks.trial import try_task
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
 
 # lm-eval warns once a task about metadata that it passes to custom_dataset, which is what it is there for.
 _QUIET = ("lm_eval.api.task", "lm_eval.tasks", "lm_eval.config.task")
-
-_TRIED = 4
-"""Documents of each task that its functions are tried on before any work."""
-
-_AGAIN = 3
-"""How often their functions are called again, to see whether they give the same."""
 
 Document = Mapping[str, Any]
 Answer = Score | str
@@ -126,7 +115,7 @@ class Tasks:
         self._data: dict[str, list[Document]] = {}
         for name in self._tasks:
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
-            self._try(name)
+            try_task(name, self._tasks[name], self, self._data[name])
 
     def documents(self, name: str) -> Documents:
         """Return a task's documents, in the data's order; each access to one gives it fresh."""
@@ -170,58 +159,7 @@ class Tasks:
         judged, own = is_judged(task), has_own_metrics(task)
         return values_of(name, doc_id, lambda: task.process_results(doc, given), given, is_judged=judged, has_own=own)
 
-    def _try(self, name: str) -> None:
-        """Refuse a task whose functions give, for made-up answers, what no record could hold; before any work."""
-        task, documents = self._tasks[name], self.documents(name)
-        if (what := unknown_column(task)) is not None:
-            path = task_file(find_task(name).suite, name)
-            raise ConfigError(f"{name if path is None else shown_path(path)}: {what}")
-        check_documents(name, task, documents, self._data[name])
-        if is_judged(task):
-            return
-        for doc_id in range(min(_TRIED, len(documents))):
-            with explaining_task(name, doc_id, "its requests cannot be made"):
-                requests = self.requests_of(name, doc_id)
-                again = [_asked(self.requests_of(name, doc_id)) for _ in range(_AGAIN)]
-            check_same(name, task, doc_id, _asked(requests), again, ("doc_to_text", "doc_to_choice", "doc_to_target"))
-            answers: list[Answer] = [
-                (-1.0 - place / 8, False) if isinstance(request, ScoreRequest) else ""
-                for place, request in enumerate(requests)
-            ]
-            values = self._try_results(name, doc_id, answers)
-            with explaining_task(name, doc_id, "its choices cannot be made"):
-                choices, target = self._right(name, doc_id)
-            try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
-
-    def _try_results(self, name: str, doc_id: int, answers: Sequence[Answer]) -> dict[str, float] | None:
-        """Return the metric values of made-up answers; None where there are none.
-
-        In place of texts stand no text and the right one, as the task's filters leave them. Of a text that no model
-        wrote a person's function may well make nothing; lm-eval's own metrics make something of one of them.
-        """
-        task, doc = self._tasks[name], self.documents(name)[doc_id]
-        texts = [isinstance(answer, str) for answer in answers]
-        makers = ("process_results", "doc_to_target", "doc_to_choice")
-        found: dict[str, float] | None = None
-        wrong: ConfigError | None = None
-        for text in ("", text_of_target(task, doc)) if any(texts) else ("",):
-            try:
-                given = _filtered(task, doc, [text] * len(answers)) if any(texts) else answers
-            except Exception:  # a filter may take nothing but a model's texts
-                continue
-            made = [new if is_text else old for new, old, is_text in zip(given, answers, texts, strict=True)]
-            try:
-                found = self.results_of(name, doc_id, made)
-                others = [self.results_of(name, doc_id, made) for _ in range(_AGAIN)]
-            except ConfigError as error:
-                wrong = error
-                continue
-            check_same(name, task, doc_id, found, others, makers)
-        if found is None and wrong is not None and not (any(texts) and has_own_metrics(task)):
-            raise wrong
-        return found
-
-    def _right(self, name: str, doc_id: int) -> tuple[list[str] | None, Any]:
+    def right_of(self, name: str, doc_id: int) -> tuple[list[str] | None, Any]:
         """Return a document's choices and its right answer, of one copy of it and in lm-eval's order."""
         task, doc = self._tasks[name], self.documents(name)[doc_id]
         return choices_of(task, doc), target_of(task, doc)
@@ -307,7 +245,7 @@ class Tasks:
         for name, entries in samples.items():
             for entry in entries:
                 doc_id = int(entry["doc_id"])
-                entry["choices"], entry["target"] = self._right(name, doc_id)
+                entry["choices"], entry["target"] = self.right_of(name, doc_id)
                 entry["doc"], entry["document"] = self.documents(name)[doc_id], self._data[name][doc_id]
         return Evaluated(evaluated, samples, marks, asked.numerics)
 
@@ -361,30 +299,10 @@ class _AsModel:
         return [FailedText() if text is None else text for text in found.answers]
 
 
-def _asked(requests: Sequence[Request]) -> list[tuple[Any, ...]]:
-    """Return what is asked of a model."""
-    return [
-        (it.context, it.continuation) if isinstance(it, ScoreRequest) else (it.prompt, it.settings) for it in requests
-    ]
-
-
 def _requests(instances: Sequence[Any]) -> list[Request]:
     texts = iter(text_requests(i for i in instances if i.request_type != "loglikelihood"))
     scores = iter(score_requests(i for i in instances if i.request_type == "loglikelihood"))
     return [next(scores) if i.request_type == "loglikelihood" else next(texts) for i in instances]
-
-
-def _filtered(task: Any, doc: Document, texts: Sequence[str]) -> list[Any]:
-    """Return what a task's filters make of the texts that answer a document, as lm-eval hands them to its metrics."""
-    from lm_eval.api.instance import Instance
-
-    made = [
-        Instance("generate_until", dict(doc), ("", {}), place, resps=[text], filtered_resps={})
-        for place, text in enumerate(texts)
-    ]
-    for one in task._filters:
-        one.apply(made)
-    return [next(iter(instance.filtered_resps.values()), text) for instance, text in zip(made, texts, strict=True)]
 
 
 def mean_and_stderr(values: Sequence[float]) -> tuple[float, float]:
@@ -477,8 +395,9 @@ def _check_loaded(name: str, entry: Any, task: Any) -> None:
     from lm_eval.api.registry import aggregation_registry
 
     names = {function: known for known, function in aggregation_registry.items()}
+    written = {metric["metric"]: metric.get("aggregation") for metric in task.config.metric_list or ()}
     made = {
-        metric: names.get(how) or f"!function {getattr(how, '__name__', how)}"
+        metric: names.get(how) or (f"!function {how.__name__}" if callable(how) else str(written.get(metric)))
         for metric, how in task.aggregation().items()
     }
     where = _file_of(name, entry)

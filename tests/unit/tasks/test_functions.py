@@ -214,7 +214,7 @@ def test_requests_and_golds_are_lm_evals_own_in_each_run_of_a_process(own: Path)
             for doc_id, sample in enumerate(theirs[name]):
                 asked = [r for r in tasks.requests_of(name, doc_id) if isinstance(r, ScoreRequest)]
                 assert [[r.context, r.continuation] for r in asked] == sample["arguments"]
-                right = tasks._right(name, doc_id)
+                right = tasks.right_of(name, doc_id)
                 target = sample["target"]
                 assert right[1] == (right[0].index(target) if target in (right[0] or []) else target)  # type: ignore[union-attr]
 
