@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -150,36 +149,43 @@ def content_of(path: Path, inside: tuple[Path, ...] = ()) -> list[Any]:
     """Return what decides how a task asks and scores, for a digest: comments and layout do not.
 
     That is what its file says, tags (``!function``) included, then what those say that it includes, and the bytes' hash
-    of Python files that they name and that are not evalkit's own; where such a file is beside the task's, of all files
-    there but YAML and Markdown: it may import or read them.
+    of Python files that they name and that are not evalkit's own. What those read in their turn: `evalkit.task_reads`.
     """
     if not path.is_file() or path.resolve() in inside:
         return []
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     found = [_said(node)]
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.value == "include":
-            names = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for name in names:
-                found += content_of(path.parent / str(name.value), (*inside, path.resolve()))
-    sources = {file for text in _functions(node) if (file := _source(path.parent, text)) is not None}
-    if any(file.is_relative_to(path.parent) for file in sources):
-        sources |= set(_beside(path.parent))
-    found += [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in sorted(sources)]
+    for name in _names_included(node):
+        found += content_of(path.parent / name, (*inside, path.resolve()))
+    found += [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in sorted(_sources(path, node))]
     return found
 
 
-def _beside(folder: Path) -> Iterator[Path]:
-    """Yield what the functions of a task in a folder may read: its files, and those of folders that hold no tasks."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if name[0] not in "._" and not any(f.suffix in (".yaml", ".yml") for f in (Path(place) / name).iterdir())
-        ]
-        for name in names:
-            if name[0] != "." and Path(name).suffix not in (".yaml", ".yml", ".md", ".pyc"):
-                yield Path(place) / name
+def files_of(path: Path, inside: tuple[Path, ...] = ()) -> list[Path]:
+    """Return a task's file and those that it includes."""
+    if not path.is_file() or path.resolve() in inside:
+        return []
+    included = _names_included(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+    return [path, *(file for name in included for file in files_of(path.parent / name, (*inside, path.resolve())))]
+
+
+def own_functions(path: Path) -> list[Path]:
+    """Return the Python files that a task's file names, and those that it includes, and that are not evalkit's own."""
+    found: set[Path] = set()
+    for file in files_of(path):
+        found |= _sources(file, yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+    return sorted(found)
+
+
+def _sources(path: Path, node: yaml.Node | None) -> set[Path]:
+    return {file for text in _functions(node) if (file := _source(path.parent, text)) is not None}
+
+
+def _names_included(node: yaml.Node | None) -> list[str]:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    values = [value for key, value in pairs if key.value == "include"]
+    names = [one for value in values for one in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
+    return [str(name.value) for name in names]
 
 
 def _functions(node: yaml.Node | None) -> Iterator[str]:

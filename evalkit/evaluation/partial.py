@@ -24,6 +24,7 @@ from evalkit.records.model import Partial, RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.writing import make_record, part
 from evalkit.store import journal, runs
+from evalkit.store.identity import protocol_sha256
 from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
 from evalkit.suites import find_task, load_suites, with_programs
 
@@ -108,6 +109,11 @@ def partial_run(folder: Path) -> tuple[RunRecord, list[Sample]]:
         raise StoreError(f"{folder}: the documents of {', '.join(changed)} have changed since the run was begun")
 
     tasks = Tasks(names, sources)
+    then = identity["protocol"]["tasks"]
+    changed = [name for name in names if then.get(name) != protocol_sha256(name)]
+    if changed:
+        what = f"the file of {', '.join(changed)}, or one that its functions read, has changed since the run was begun"
+        raise StoreError(f"{folder}: {what}; undo that, or begin the run anew with --fresh --reuse {folder}")
     tasks.build(config, None)
     evaluated = tasks.evaluate(config, JournalAnswers(sections), Session())
     complete = {

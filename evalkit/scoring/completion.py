@@ -20,6 +20,7 @@ task may stop at ``<|im_end|>``, which is no text and need not be the tokenizer'
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,6 +131,8 @@ def backend_of(tokenizer: Any) -> Any | None:
 
     transformers' ``decode`` spends four fifths of its time on looking at the type of each id.
     """
+    if "transformers" not in sys.modules:  # then it is none of transformers' tokenizers
+        return None
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
     names = {"decode": PreTrainedTokenizerBase, "_decode": PreTrainedTokenizerFast}

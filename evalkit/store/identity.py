@@ -14,6 +14,7 @@ from evalkit.records.facts import DataFacts
 from evalkit.records.identity import MOVING
 from evalkit.suites import find_suite, find_task
 from evalkit.task_files import content_of, task_file
+from evalkit.task_reads import content_read
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
@@ -35,6 +36,7 @@ ANSWERING = (
     "store",
     "suites.py",
     "task_files.py",
+    "task_reads.py",
     "tasks",
 )
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on. How a
@@ -61,8 +63,9 @@ def protocol_sha256(name: str) -> str:
     """Return a digest of how a task makes requests and metrics: what its file and those included say of it.
 
     Comments and layout, other tasks, and how a suite is shown do not count. Python files that a task's file names do,
-    byte by byte; functions of `evalkit.tasks` and layouts of `evalkit.data` do in `code_sha256`: a suite that brings
-    some ends the runs that are interrupted.
+    byte by byte, and so do the files that those read when the task was loaded and tried in this process; functions of
+    `evalkit.tasks` and layouts of `evalkit.data` do in `code_sha256`: a suite that brings some ends the runs that are
+    interrupted.
     """
     task = find_task(name)
     suite = find_suite(task.suite)
@@ -72,6 +75,8 @@ def protocol_sha256(name: str) -> str:
         "suite": [suite.name, suite.protocol, suite.runs_programs, suite.always_chat],
         "files": [] if file is None else content_of(file),
     }
+    if file is not None and (read := content_read(file)):
+        said["read"] = read
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

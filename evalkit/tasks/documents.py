@@ -14,6 +14,7 @@ from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
 from evalkit.suites import find_task, is_published, load_suites
+from evalkit.task_reads import unnoted
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
@@ -99,8 +100,8 @@ class Documents(Sequence[Document]):
 
     @property
     def features(self) -> dict[str, None]:
-        """Names of the columns (lm-eval asks for the keys only)."""
-        return dict.fromkeys(self._kept[0]) if self._kept else {}
+        """Names of the columns (lm-eval asks for the keys only); a document may lack some."""
+        return {key: None for doc in self._kept for key in doc}
 
 
 _NEVER_CHANGED = frozenset({str, int, float, bool, type(None)})
@@ -128,7 +129,8 @@ class _Splits(dict[str, Documents]):
 @lru_cache(maxsize=128)
 def load(dataset: str, source: DataSource) -> LoadedData:
     """Load a data set once a process; ``evalkit run`` records what this returned."""
-    return load_documents(find_dataset(dataset), source)
+    with unnoted():
+        return load_documents(find_dataset(dataset), source)
 
 
 def load_all(

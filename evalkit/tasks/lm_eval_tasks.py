@@ -55,6 +55,7 @@ from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
+from evalkit.task_reads import noting
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
     choices_of,
@@ -115,7 +116,8 @@ class Tasks:
         self._data: dict[str, list[Document]] = {}
         for name in self._tasks:
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
-            try_task(name, self._tasks[name], self, self._data[name])
+            with noting(task_file(find_task(name).suite, name)):
+                try_task(name, self._tasks[name], self, self._data[name])
 
     def documents(self, name: str) -> Documents:
         """Return a task's documents, in the data's order; each access to one gives it fresh."""
@@ -341,9 +343,10 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         try:
             _check_written(name, manager.task_index.get(name))
             _seed()  # a task's documents are the same whatever is loaded before it
-            found = manager.load(name)
-            for task in found["tasks"].values():
-                _keep_documents(task)
+            with noting(task_file(known[name].suite, name) if name in known else None):
+                found = manager.load(name)
+                for task in found["tasks"].values():
+                    _keep_documents(task)
         except EvalkitError:
             raise
         except Exception as error:  # lm-eval raises many, for what a person may have written

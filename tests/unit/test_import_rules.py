@@ -50,7 +50,16 @@ def importers(package: str) -> set[str]:
 # The package's files that any room may stand on, then the rooms in the data's order: CONTRIBUTING, "Where things are".
 GROUND = [
     *("__init__", "errors", "isolation", "paths", "streams", "requirements", "language", "tables", "yaml_files"),
-    *("generation_settings", "options", "suites", "task_files", "task_names", "config", "harness_settings"),
+    *(
+        "generation_settings",
+        "options",
+        "suites",
+        "task_files",
+        "task_reads",
+        "task_names",
+        "config",
+        "harness_settings",
+    ),
 ]
 ROOMS = [
     *("stats", "records", "scoring", "data", "store", "sandbox", "answering", "models", "tasks"),
