@@ -44,6 +44,8 @@ def company_of(model: Any, max_length: int, padding: int) -> Company:
 
 @torch.inference_mode()
 def _tried_company(model: Any, max_length: int, padding: int) -> Company:
+    if max_length <= PROBE_TOKENS + 1:
+        return Company.NONE  # no room to try
     first, other = probe_prompts(model, max_length)
     short = first[: max(1, len(first) // 4)]
     with Rotary(model).fresh(len(first) + PROBE_TOKENS):

@@ -47,8 +47,9 @@ def unknown_column(task: Any) -> str | None:
     keys = ["doc_to_text"] if task.config.doc_to_choice is not None else ["doc_to_text", "doc_to_target"]
     for key in keys:
         said = getattr(task.config, key)
-        if isinstance(said, str) and said.isidentifier() and said not in task.features:
-            near = did_you_mean(said, task.features)
+        if not isinstance(said, str) or not said.strip() or "{" in said or said in task.features:
+            continue
+        if (near := did_you_mean(said.strip(), task.features)) or said.strip().isidentifier():
             return f"{key}: '{said}' is no column of its documents{near}; the word itself is \"{{{{'{said}'}}}}\""
     return None
 

@@ -67,14 +67,14 @@ def values_of(
         remedy = "name it in both, or leave it out of the function"
         raise metric_fault(task, doc_id, f"'{other}' is a metric that neither the suite nor the task names", remedy)
     is_whole = not is_judged and all(map(_is_there, answers))
-    return {str(metric): _value(task, doc_id, metric, value, is_whole) for metric, value in found.items()}
+    remedy = "mend the task's function" if has_own else "lm-eval's own metric is no share; name another"
+    return {str(metric): _value(task, doc_id, metric, value, is_whole, remedy) for metric, value in found.items()}
 
 
-def _value(task: str, doc_id: int, metric: str, value: Any, is_whole: bool) -> float:
+def _value(task: str, doc_id: int, metric: str, value: Any, is_whole: bool, remedy: str) -> float:
     if not isinstance(value, (Real, np.bool_)):
-        raise metric_fault(
-            task, doc_id, f"'{metric}' is {_kind(value)} ({shown(value)}), expected a number from 0 to 1"
-        )
+        what = f"'{metric}' is {_kind(value)} ({shown(value)}), expected a number from 0 to 1"
+        raise metric_fault(task, doc_id, what, remedy)
     number = float(value)
     if not math.isfinite(number):
         if is_whole:

@@ -108,3 +108,13 @@ def test_a_padding_that_the_model_lacks_is_not_used(build_model: Callable[[str],
         model = copy.deepcopy(build_model(name))
         model.generation_config.eos_token_id = None
         assert texts(model, tokenizer, rows=8) == of_transformers(model, tokenizer)
+
+
+@pytest.mark.parametrize("room", [2, 8, 9, 12])
+def test_a_context_that_leaves_no_room_to_try_has_its_texts(room: int, mistral: Any) -> None:
+    from evalkit.scoring.generate_transformers import Wish, generate
+
+    wishes = [Wish(prompt, (), 1, {"do_sample": False}) for prompt in PROMPTS]
+    found = [generate(mistral, _Tokenizer(), wishes, max_length=room, rows=rows) for rows in (8, 1)]
+    assert found[0] == found[1]
+    assert all(found[0])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from evalkit import paths, suites, task_files
+from evalkit import paths, suites, task_files, task_reads
 from evalkit.answering import ScoreRequest
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.data import DataSource, manifest
@@ -25,6 +25,7 @@ from evalkit.errors import ConfigError
 from evalkit.evaluation.evaluated import sample_of
 from evalkit.evaluation.run import run
 from evalkit.results.reading import read_run, read_samples
+from evalkit.store.identity import protocol_sha256
 from evalkit.tasks import documents, lm_eval_tasks
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
@@ -43,6 +44,7 @@ GPQA: list[dict[str, Any]] = [
     for i in range(12)
 ]  # fmt: skip
 FUNCTIONS = """
+import os
 import random
 import numpy
 from lm_eval.api.task import ConfigurableTask
@@ -62,6 +64,8 @@ def shuffled(doc): return random.sample(doc["c"], 3)
 def as_int(doc): return numpy.int32(place(doc))
 def as_bool(doc): return numpy.bool_(place(doc) == 1)
 def mean(values): return 1.0
+def keyed(doc):
+    with open(os.path.join(os.path.dirname(__file__), "_keys", "key.yaml")) as file: return file.read() + doc["q"]
 def drawn(docs): return docs.map(lambda doc: {**doc, "q": f"{random.random()} {numpy.random.rand()} {doc['q']}"})
 """
 PLACE = "{{c.index(right)}}"
@@ -76,6 +80,7 @@ FILES: dict[str, dict[str, str]] = {
     "drawn": {"process_docs": "!function functions.drawn", "doc_to_target": PLACE},
     "word": {"doc_to_text": "qs", "doc_to_target": PLACE},
     "other_word": {"doc_to_text": "missing", "doc_to_target": PLACE},
+    "spaced_word": {"doc_to_text": "right ", "doc_to_target": PLACE},
     "said_word": {"doc_to_text": "{{'missing'}}", "doc_to_target": PLACE},
     "written_word": {"output_type": "generate_until", "doc_to_choice": "", "doc_to_target": "yes"},
     "class": {"class": "!function functions.Own", "doc_to_target": PLACE},
@@ -83,6 +88,7 @@ FILES: dict[str, dict[str, str]] = {
     "draws": {"doc_to_target": PLACE, "process_results": "!function functions.draws"},
     "counted": {"doc_to_target": PLACE, "doc_to_text": "!function functions.counted"},
     "shuffled": {"doc_to_target": "0", "doc_to_choice": "!function functions.shuffled"},
+    "keyed": {"doc_to_target": PLACE, "doc_to_text": "!function functions.keyed"},
     "mutual": {"doc_to_target": PLACE},
     "default": {"doc_to_target": PLACE},
     "numbers": {**TEXT, "doc_to_target": PLACE},
@@ -128,7 +134,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders `configs` with a suite of these tasks, `theirs` with the same for lm-eval itself, and `data`."""
     configs, theirs, data = tmp_path / "configs", tmp_path / "theirs", tmp_path / "data"
     shutil.copytree(paths.configs_dir(), configs)
-    for module in (lm_eval_tasks, suites, task_files, manifest):
+    for module in (lm_eval_tasks, suites, task_files, task_reads, manifest):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
     monkeypatch.setitem(LAYOUTS, "any", lambda doc: [dict(doc)])
     for folder in (configs / "tasks/own", theirs, data):
@@ -278,6 +284,18 @@ def test_a_function_that_gives_another_result_each_time_is_named_before_the_work
     assert f"{named} gives another result each time for the same document; have it draw no lots" in str(error.value)
 
 
+def test_a_file_that_a_function_reads_is_part_of_what_runs_are_compared_by(own: Path) -> None:
+    keys = own / "configs/tasks/own/_keys"
+    keys.mkdir()
+    found = []
+    for content in ("1", "1", "2"):
+        (keys / "key.yaml").write_text(content)
+        (keys / f"stray{len(found)}").touch()
+        assert tasks_of(own, "keyed").requests_of("own_keyed", 0)
+        found.append(protocol_sha256("own_keyed"))
+    assert found[0] == found[1] != found[2]
+
+
 @pytest.mark.parametrize(
     ("task", "said"),
     [
@@ -319,6 +337,11 @@ def test_lm_evals_own_metrics_of_choices_can_be_read_again(task: str, own: Path)
     ("task", "says"),
     [
         ("word", "doc_to_text: 'qs' is no column of its documents; did you mean 'q'?; the word itself is \"{{'qs'}}\""),
+        (
+            "spaced_word",
+            "doc_to_text: 'right ' is no column of its documents; did you mean 'right'?; "
+            "the word itself is \"{{'right '}}\"",
+        ),
         ("other_word", "doc_to_text: 'missing' is no column of its documents; the word itself is \"{{'missing'}}\""),
         ("written_word", "doc_to_target: 'yes' is no column of its documents; the word itself is \"{{'yes'}}\""),
     ],
