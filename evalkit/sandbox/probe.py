@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ from . import kernel
 from .interpreter import ENVIRONMENT
 from .syscalls import ALLOWED, OTHERS
 from .talking import REPLIES_FD, REQUESTS_FD
+from .threads import threads_of
 from .walls import MAX_DESCRIPTORS, WallError, Walls, cpu_limits
 from .wire import NO_THREADS
 
@@ -248,7 +250,8 @@ def _line(walls: Walls, replies: int, pid: int) -> bytes:
 def _crowd_leaks(walls: Walls) -> list[str]:
     """Whether a child gets more threads than a bound that is small for this once."""
     threads = walls.threads
-    usual, threads.limit = threads.limit, PROBED_THREADS
+    usual = threads.limit, threads.starts_limit
+    threads.limit = threads.starts_limit = PROBED_THREADS
     threads.begin()
     pid, requests, replies = _fork(walls, _crowd)
     try:
@@ -260,12 +263,19 @@ def _crowd_leaks(walls: Walls) -> list[str]:
         threads.wait_readable(replies, pid, is_enough)
         if threads.counts and threads.is_crowded([pid]):
             return []  # seen in time, and ended below
+        if threads.counts and not select.select([replies], [], [], 0)[0]:
+            # The child waits to be counted, and was not counted in time.
+            try:
+                threads_of(pid)
+            except OSError:
+                return ["threads beyond the limit, since /proc does not show their number"]
+            return ["threads beyond the limit"]
         report = _line(walls, replies, pid)
         if not report:
             raise RuntimeError("the probe of the threads ended without a report")  # it was killed: no leak
         return list(json.loads(report)["leaks"])
     finally:
-        threads.limit = usual
+        threads.limit, threads.starts_limit = usual
         os.close(requests)
         os.close(replies)
         with contextlib.suppress(ProcessLookupError):

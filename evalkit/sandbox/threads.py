@@ -25,7 +25,7 @@ from .filter import pack
 from .syscalls import ALLOWED, AUDIT_ARCH, THREAD_FLAGS
 
 MAX_THREADS = 256  # at once; with stacks of the usual 8 MiB memory ends before
-STARTS_WITHOUT_PROC = 4096  # where /proc cannot be asked for the number at once: starts altogether
+STARTS_WITHOUT_PROC = 4096  # where /proc does not show the number at once (hidepid=2): starts altogether
 COUNTING_MILLISECONDS = 20
 GRANTED_SECONDS = 0.005  # within which a start that was granted has run
 
@@ -67,6 +67,7 @@ class ThreadBound:
 
     def __init__(self, *, is_on: bool, only_count: bool) -> None:
         self.limit = MAX_THREADS
+        self.starts_limit = STARTS_WITHOUT_PROC
         self.is_on = is_on
         self.listener = -1
         self._only_count = only_count
@@ -126,7 +127,7 @@ class ThreadBound:
             try:
                 there = threads_of(pid)
             except OSError:
-                return self._starts > STARTS_WITHOUT_PROC
+                return self._starts > self.starts_limit
             now = time.monotonic()
             self._granted = {one: at for one, at in self._granted.items() if now - at < GRANTED_SECONDS}
             if there >= self.limit:

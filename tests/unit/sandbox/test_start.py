@@ -75,3 +75,15 @@ def test_importing_the_checker_brings_little() -> None:
         [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
     )
     assert {*done.stdout.split()} & slow <= {*base.stdout.split()}
+
+
+def test_where_the_number_of_threads_is_hidden_starts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(_: int) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(threads, "threads_of", hidden)
+    bound = ThreadBound(is_on=True, only_count=False)
+    bound.starts_limit = 8  # as for the probe
+    assert [bound._is_full(1, 0) for _ in range(10)] == [False] * 8 + [True] * 2
+    bound.begin()
+    assert not bound._is_full(1, 0)
