@@ -31,7 +31,8 @@ _MOST = 20
 # Harmony's answers have channels, of which the final one is for the reader; a header ends the message before it.
 _HEADER = r"<\|channel\|>\s*(?:{})\b[^<\n]*(?:<\|constrain\|>[^<\n]*)?<\|message\|>"
 _ASIDE, _FINAL = _HEADER.format("analysis|commentary"), _HEADER.format("final")
-_PLAIN_FINAL = r"(?-i:assistantfinal)|(?-i:assistant)\s+(?-i:final)\b|^(?-i:final)[ \t]*$"
+_JOINED_FINAL = r"assistantfinal(?![ \t]*[=).,\]])"  # a variable of that name is none
+_PLAIN_FINAL = rf"(?-i:{_JOINED_FINAL})|(?-i:assistant)\s+(?-i:final)\b|^(?-i:final)[ \t]*$"
 # The opening mark of a thought, and the closing one, where they have no name in common.
 _PLAIN = re.compile(_PLAIN_FINAL, re.MULTILINE)
 _PAIRS = [
@@ -57,7 +58,7 @@ _PAIRS = [
 _PAIRS.append((re.compile(r"(?:analysis|commentary)(?= ?[A-Z\"'`*#\n]|[^\0-\x7f])"), _PLAIN))
 # What an answer begins with, behind a thought whose opening the chat template wrote, or the tokenizer left out.
 _ANSWER = re.compile(
-    rf"{_FINAL}|assistantfinal|^assistant[ \t]*\n\s*final[ \t]*$|to=user<\|message\|>"
+    rf"{_FINAL}|{_JOINED_FINAL}|^assistant[ \t]*\n\s*final[ \t]*$|to=user<\|message\|>"
     r"|<\|content(?:_text)?\|>|<\|open\|>\s*response\s*<\|sep\|>|<\|close\|>\s*think\s*<\|sep\|>(?:\s*<\|open\|>\s*response\s*<\|sep\|>)?|<\|inner_suffix\|>"
     r"|<\|START_(?:RESPONSE|TEXT)\|>|<\|begin_of_solution\|>|\[BEGIN FINAL RESPONSE\]"
     r"|\[unused17\]|<\|im_start\|>answer\b|^\.\.\.done thinking\.|^<think_off>|<channel\|>|<unused95>",

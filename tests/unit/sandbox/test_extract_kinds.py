@@ -828,3 +828,17 @@ def test_a_long_sum_beside_the_word_finally_is_python() -> None:
             assert taken.remark == ""
             assert task.passes(taken.completion)
     assert error_line(f"def f():\n{nested}{'    ' * 9}break\n") == 26
+
+
+@pytest.mark.parametrize(
+    "use", ["assistantfinal = 1", "x = (assistantfinal)", "print([assistantfinal, assistantfinal.y])"]
+)
+def test_a_variable_that_is_called_as_a_channel_ends_no_thought(use: str) -> None:
+    problem = Problem("square", 'def sq(x):\n    """Square."""\n', "", "sq")
+    assert take_code(problem, f"```python\n{use}\ndef sq(x):\n    return x * x\n```").remark == ""
+
+
+def test_where_the_whole_answer_is_another_speakers_turn_that_is_said() -> None:
+    problem = Problem("square", 'def sq(x):\n    """Square."""\n', "", "sq")
+    code = "```python\ndef sq(x):\n    return x * x\n```\n"
+    assert take_code(problem, f"Human: do it\n{code}{code}").remark == LATER
