@@ -17,9 +17,11 @@ ATTEMPTS = {
     "fault": 2,  # the tester says that the harness or the data set is at fault
     "crashed": 2,  # a signal ended the tester: its own C code failed on what the program returned
     "killed": 3,  # SIGKILL, which nobody here sent, ended the candidate
+    "threads": 2,  # the kernel had no thread left for it, since others had them (`ulimit -u`, a cgroup's pids)
     "silent": 3,  # a process was stopped until its time was over; each attempt takes that long, and all wait for it
     "lost": 6,  # the processes were killed, stopped or could not be started
 }
+NO_THREAD = "can't start new thread"  # as CPython says it
 # Those that count where a check was stopped between them, and goes on.
 KEPT = ("starved", "fault", "crashed")
 PASSES_IN_ONE = "in one process, where a program can fake its result, it passes"
@@ -99,6 +101,8 @@ def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
         return "crashed"
     if outcome["label"] == "crashed" and outcome.get("signal") == signal.SIGKILL:
         return "killed"
+    if outcome["label"] == "failed" and not was_alone and NO_THREAD in outcome["detail"]:
+        return "threads"
     if outcome["label"] == "timed out" and not was_alone and not outcome.get("is_spent") and starved(outcome):
         return "starved"
     return None

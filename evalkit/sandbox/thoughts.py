@@ -120,7 +120,7 @@ def without_thought(text: str) -> str | None:
         if end is None:
             return None
         text, found = text[end:], True
-    answer = _ANSWER.search(text)
+    answer = next((one for one in _ANSWER.finditer(text) if not _is_quoted(text, one)), None)
     if answer is not None and not _OVER.search(text, 0, answer.start()):
         if not (found and _CODE.search(text, 0, answer.start())):
             text, found = text[answer.end() :], True
@@ -128,6 +128,12 @@ def without_thought(text: str) -> str | None:
         return text if _OVER.search(text, 0, aside.start()) else None
     rest = _behind_lone_closing(text, names)
     return None if is_open and not found and rest == text else rest
+
+
+def _is_quoted(text: str, mark: re.Match[str]) -> bool:
+    """Return whether a mark stands in quotes or backticks: it is only spoken of."""
+    before, after = text[: mark.start()][-1:], text[mark.end() : mark.end() + 1]
+    return before in ("'", '"', "`") and before == after
 
 
 def _behind_lone_closing(text: str, names: set[str]) -> str:

@@ -20,7 +20,7 @@ from evalkit.sandbox import Checker, Problem, Verdict, demanded, judge_process
 from evalkit.sandbox import tester as tester_module
 from evalkit.sandbox.channel import Channel
 from evalkit.sandbox.nursery import _end
-from evalkit.sandbox.outcomes import final_label, of_dead_worker, starved
+from evalkit.sandbox.outcomes import final_label, of_dead_worker, starved, why_again
 from evalkit.sandbox.processes import is_dying
 from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.wire import END, MORE, SECONDS, frame
@@ -763,3 +763,10 @@ def test_sealed_programs_are_judged_again_where_they_need_more_modules(monkeypat
 
 def test_no_program_asks_for_more_modules_where_files_can_be_read(checker: Checker) -> None:
     assert checker.check(PROBLEM, [ASKS_FOR_MORE + SOLVE])[0].label == "malformed"
+
+
+@pytest.mark.parametrize("was_alone", [False, True])
+def test_a_thread_that_others_had_is_asked_for_again_alone(was_alone: bool) -> None:
+    outcome = {"label": "failed", "detail": "RuntimeError: can't start new thread"}
+    assert why_again(outcome, was_alone=was_alone) == (None if was_alone else "threads")
+    assert why_again({"label": "failed", "detail": "AssertionError"}, was_alone=False) is None

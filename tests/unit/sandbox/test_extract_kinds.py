@@ -842,3 +842,11 @@ def test_where_the_whole_answer_is_another_speakers_turn_that_is_said() -> None:
     problem = Problem("square", 'def sq(x):\n    """Square."""\n', "", "sq")
     code = "```python\ndef sq(x):\n    return x * x\n```\n"
     assert take_code(problem, f"Human: do it\n{code}{code}").remark == LATER
+
+
+@pytest.mark.parametrize("mark", ["<|content|>", "[unused17]", "<|inner_suffix|>", "[BEGIN FINAL RESPONSE]"])
+def test_a_mark_that_is_only_spoken_of_begins_no_answer(mark: str) -> None:
+    problem = Problem("square", 'def sq(x):\n    """Square."""\n', "", "sq")
+    code = f'def sq(x):\n    y = x * x\n    t = "{mark}"\n    return y\n'
+    taken = take_code(problem, f"```python\n{code}```\nThat is no `{mark}`.")
+    assert (taken.completion.strip(), taken.remark) == (code.strip(), "")
