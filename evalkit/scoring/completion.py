@@ -129,7 +129,7 @@ class Detokenizer:
 def backend_of(tokenizer: Any) -> Any | None:
     """Return the ``tokenizers.Tokenizer`` that does what ``tokenizer.decode`` does for ids; None where more is done.
 
-    transformers' ``decode`` spends four fifths of its time on looking at the type of each id.
+    transformers' ``decode`` spends most of its time on looking at the type of each id.
     """
     if "transformers" not in sys.modules:  # then it is none of transformers' tokenizers
         return None

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 PLACES = 64
-"""A token is shown a multiple of so many places: with fewer, rows rarely share a call of the kernel (13 us a call)."""
+"""A token is shown a multiple of so many places: with fewer, fewer rows share a call of the kernel."""
 
 
 @dataclass(frozen=True)
