@@ -153,6 +153,9 @@ def has_samples(record: RunRecord) -> bool:
     if os.path.lexists(path) and not path.is_file():
         what = "a link that leads nowhere" if path.is_symlink() else "no file"
         raise StoreError(f"{path}: cannot be read ({what}); put the run's own file there, or delete it")
+    packed = path.with_name(f"{SAMPLES_FILE}.gz")
+    if not path.is_file() and packed.exists():
+        raise StoreError(f"{packed}: a run's documents are read unpacked; gunzip it")
     return path.is_file()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -143,17 +144,25 @@ def refused(folder: Path) -> str:
     return found.output
 
 
-@pytest.mark.parametrize("kind", ["link", "folder"])
+@pytest.mark.parametrize("kind", ["link", "folder", "packed"])
 def test_samples_that_are_no_file_are_not_taken_for_none(kind: str, folder: Path) -> None:
     path = folder / "samples.jsonl"
+    content = path.read_bytes()
     path.unlink()
-    if kind == "link":
+    if kind == "packed":
+        path.with_name("samples.jsonl.gz").write_bytes(gzip.compress(content))
+    elif kind == "link":
         path.symlink_to(folder / "elsewhere")
     else:
         path.mkdir()
     found = CliRunner().invoke(main, ["gate", str(folder), "--baseline", str(RECORDED), "--margin", "1"])
     assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
-    assert "samples.jsonl: cannot be read (" in found.output
+    said = (
+        "samples.jsonl.gz: a run's documents are read unpacked"
+        if kind == "packed"
+        else "samples.jsonl: cannot be read ("
+    )
+    assert said in found.output
 
 
 def leaves(found: Any, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
