@@ -110,6 +110,11 @@ def settle_last(model: OpenModel, notes: list[Note]) -> None:
     contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
     mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
     given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
+    alone = len(suite.tasks) == 1 and len(scores) > 1 and any(a.suite in load_suites() for a in before)
+    if alone and contradicted and not (named or given):
+        text = f"average {last.percent}: neither {suite.title}'s {own[0]} nor that of the suites; not read"
+        notes.append(Note(last.line, text, unread=True))
+        return
     if named or (contradicted and given):
         notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
         last = replace(last, suite="average")
