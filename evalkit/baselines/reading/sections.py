@@ -11,6 +11,7 @@ from evalkit.baselines.reading.averages import (
     OVERALL,
     average_of_list,
     averages_come_first,
+    fits_row,
     is_mean_of,
     leading,
     one_a_task,
@@ -373,7 +374,7 @@ def _one_task_not_given(score: PrintedScore, rows: list[Row], suite: str | None)
     headline = next((row for row in own if row.metric == tasks[0].headline), None)
     if headline is None or len(own) < 2:
         return None
-    return tasks[0] if abs(100 * headline.value - score.percent) > Decimal("0.0151") else None
+    return None if fits_row(score, headline.value) else tasks[0]
 
 
 def _is_of_suites(label: str, elsewhere: str | None) -> bool:

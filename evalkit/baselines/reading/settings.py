@@ -60,8 +60,8 @@ def odd_setting(line: str) -> str | None:
     [None, None, '']
     >>> odd_setting("python main.py --model gpt2 --tasks boolq")
     'a command without pretrained=, where the harness loads gpt2'
-    >>> odd_setting("We took --num_fewshot 0"), odd_setting("lm_eval --model_args pretrained=a --tasks boolq of Bar-13B")
-    ('We took', 'tasks: boolq of Bar-13B')
+    >>> [odd_setting(line) for line in ("We took --limit 0", "lm_eval --model_args pretrained=a --tasks of Bar")]
+    ['We took', 'tasks: of Bar']
     >>> odd_setting("hf-causal (pretrained=a/Foo,peft=b/Bar), limit: None, num_fewshot: 0, batch_size: 8")
     'peft=b/Bar'
     >>> odd_setting("python main.py \\\\"), odd_setting("python main.py of theirs")

@@ -24,6 +24,10 @@ _NOT_ALONE = re.compile(
     r"models?|(?:intermediate-)?step|checkpoint|ckpt|token|tokens|epoch|base|of|by|for", re.IGNORECASE
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+]*(?:[ ./_-]+[A-Za-z0-9.+]+)*\+{0,2}")
+_LANGUAGE = re.compile(
+    r"(?<=\w)[-_](?:en|zh|cn|de|fr|es|it|ja|jp|ko|kr|ru|pt|pl|nl|vi|ar|hi|tr|id|th|sv)(?=$|[-_])", re.IGNORECASE
+)
+"""A language's code as a part of a name, which is not a word beside it."""
 _WORDS_OF_NAMES = re.compile(r"(?<!\S)(?:meta|lm|llm|alpha|beta|nous)(?!\S)", re.IGNORECASE)
 
 
@@ -42,6 +46,7 @@ def is_model(text: str) -> bool:
     parts = [part for part in re.split(r"[ /_-]+", text) if part]
     if alone or any(_NO_PART.fullmatch(part) for part in parts) or (len(words) > 1 and "it" in text.lower().split()):
         return False
+    text = _LANGUAGE.sub("", text)
     return is_plain_name(text) or is_plain_name(" ".join(_WORDS_OF_NAMES.sub(" ", text).split()))
 
 

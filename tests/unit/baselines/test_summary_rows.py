@@ -22,7 +22,8 @@ def truthful(mc1: str = "0.3501", mc2: str = "0.5107") -> str:
 def gpt4all() -> str:
     rows = {"arc_challenge": 0, "arc_easy": 0, "hellaswag": 0, "openbookqa": 0, "piqa": 0}
     text = "".join(f"|{task}|{v}|acc_norm|0.6000|±|0.0100|\n" for task, v in rows.items())
-    return f"### GPT4All\n\n{HEAD}{text}|boolq|1|acc|0.6000|±|0.0086|\n|winogrande|0|acc|0.6000|±|0.0138|\n\nAverage: 60.0\n"
+    text += "|boolq|1|acc|0.6000|±|0.0086|\n|winogrande|0|acc|0.6000|±|0.0138|\n"
+    return f"### GPT4All\n\n{HEAD}{text}\nAverage: 60.0\n"
 
 
 def row(name: str, truthfulqa: str = "51.07") -> str:
@@ -91,7 +92,7 @@ def test_a_command_that_loads_gpt2_or_nobody_ends_the_claim(tmp_path: Path) -> N
         for text in (f"python main.py {options} --tasks truthfulqa_mc", f"python main.py {options}"):
             assert claims(imported(tmp_path, f"{text}\n\n{truthful()}")) == [], text
     for path in ("./gpt4all.json", "./nous.json", "results/out_2.json", "a/b/c.jsonl", "/data/me/Foo-7B-agieval.json"):
-        text = f"python main.py --model hf-causal --model_args pretrained=a/Foo-7B --tasks truthfulqa_mc --output_path {path}"
+        text = f"python main.py --model_args pretrained=a/Foo-7B --tasks truthfulqa_mc --output_path {path}"
         assert claims(imported(tmp_path, f"{text}\n\n{truthful()}")) == ["Foo-7B"], path
     text = text.replace(path, "results/Bar-13B.json")
     assert claims(imported(tmp_path, f"{text}\n\n{truthful()}")) == []
@@ -105,12 +106,14 @@ def test_results_files_are_called_as_people_call_them(tmp_path: Path) -> None:
             "config": {"model": "hf-causal", "model_args": "pretrained=a/Foo-7B", "num_fewshot": 0, "limit": None},
         }
     )
-    honest = "gpt4all agieval nous out_2 output0 exp-13 gpt4all_results Foo-7B-gpt4all results_Foo-7B Foo-7B_agieval a__Foo-7B"
+    honest = "gpt4all agieval nous out_2 output0 exp-13 gpt4all_results"
+    honest += " Foo-7B-gpt4all results_Foo-7B Foo-7B_agieval a__Foo-7B"
     for name in honest.split():
         assert claims(imported(tmp_path, text, f"{name}.json")) != [], name
     for name in ["results_Bar-13B", "Bar-13B", "gpt4all-Bar-13B", "Foo-7B-v2", "Foo-7B-dpo", "Foo-7B-gptq"]:
         found = imported(tmp_path, text, f"{name}.json")
-        assert claims(found) == [] and "does not say how" not in said(found), name
+        assert claims(found) == [], name
+        assert "does not say how" not in said(found)
 
 
 def test_titles_and_fences_of_honest_cards(tmp_path: Path) -> None:
@@ -129,7 +132,8 @@ def test_an_average_that_failed_is_no_label(tmp_path: Path) -> None:
     for lost in ("nan%", "Error: File does not exist%"):
         text = gpt4all().replace("Average: 60.0", f"Average: {lost}") + truthful()
         found = imported(tmp_path, text)
-        assert [b.name for b in found.baselines] == ["Foo-7B"] and "average not read" in said(found)
+        assert [b.name for b in found.baselines] == ["Foo-7B"]
+        assert "average not read" in said(found)
 
 
 def test_anothers_line_in_one_section_is_not_that_of_the_others(tmp_path: Path) -> None:
@@ -140,12 +144,13 @@ def test_anothers_line_in_one_section_is_not_that_of_the_others(tmp_path: Path) 
 
 
 def test_an_overall_average_is_not_truthfulqas(tmp_path: Path) -> None:
-    for number, kept in (("51.07", True), ("51.1", False), ("52.38", False)):
+    for number, kept in (("51.07", True), ("51.1", True), ("51.3", False), ("52.38", False)):
         found = imported(tmp_path, f"{gpt4all()}{truthful()}\nAverage: {number}\n")
         assert ("truthfulqa" in found.baselines[0].averages) is kept, number
         assert kept or number in said(found)
     mixed = imported(tmp_path, f"{gpt4all()}{truthful()}|Average|||0.4304|||\n")
-    assert "truthfulqa" not in mixed.baselines[0].averages and "43.04" in said(mixed)
+    assert "truthfulqa" not in mixed.baselines[0].averages
+    assert "43.04" in said(mixed)
 
 
 def test_totals_and_whole_numbers_are_named(tmp_path: Path) -> None:
