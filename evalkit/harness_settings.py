@@ -66,6 +66,12 @@ _TASK = re.compile(
     r"(?:acc|acc_norm|acc_mutual_info|mc1|mc2|multiple_choice_grade|exact_str_match|exact_match|em|f1|ppl|mcc|bits_per_byte"
     r"|(?:word|byte)_perplexity|(?:bleu|rouge(?:[12L]|Lsum))_(?:max|acc|diff))(?:_stderr)?"
 )
+_PLACEHOLDER = re.compile(
+    r".*\.\..*|(?:.*/)?(?:your|path[_-]?to|xxx)(?:[/_.-].*)?|(?:.*/)?(?:model|hf_?model|model_?(?:name|path|id|dir)|name|path|xxx+)/?"
+    r"|path/to/.*",
+    re.IGNORECASE,
+)
+"""What stands for a model's name where a command was cut or made general."""
 NO_PRETRAINED = "without pretrained=, where the harness loads gpt2"
 
 
@@ -101,8 +107,9 @@ def odd_argument(arguments: str) -> str | None:
     for key, value in found.items():
         own = key == "tokenizer" and value == found.get("pretrained")
         short = key == "max_length" and value.isdigit() and int(value) < 2048  # long prompts are cut
+        nobody = key == "pretrained" and _PLACEHOLDER.fullmatch(value) is not None
         quantised = key == "pretrained" and other_weights(value) is not None
-        if short or quantised or not (own or fits(_MODEL_ARGUMENTS, key, value)):
+        if short or quantised or nobody or not (own or fits(_MODEL_ARGUMENTS, key, value)):
             return f"{key}={value}"
     return None
 

@@ -30,6 +30,8 @@ _TELLING = re.compile(r"\]\s*\(|\]\[|!\[|\[\^|^\s*\[[^\]]*\]:|://|\bwww\.|~~|<!-
 _PAGE = re.compile(r"\[(?:\*\*)?([\w./ -]+?)(?:\*\*)?\]\(https://huggingface\.co/[\w.-]+/([\w.-]+)\)", re.ASCII)
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*|]*?\S)\1(?![\w*])")
 _ENTITY = re.compile(r"&(?!(?:nbsp|plusmn|minus|ndash|vert|verbar|#124|#x7c|#177|amp);)(?:#?\w+;)")
+_TILDES = re.compile(r"^[\s>]*~~~+(?=[ \t]*[\w+-]*\s*$)")
+"""A fence of tildes, which strikes nothing out."""
 _JOINED = re.compile(r"[0-9.,](?:</?(?!t[dhr]\b|br\b|h[1-6]\b|p\b|div\b)[a-z][^<>]*>)+[0-9.,]", re.IGNORECASE)
 """Digits that would be one number without the tags between them."""
 _UNSEEN = re.compile(r"[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -54,7 +56,7 @@ def told_as_written(raw: str, shown: set[int]) -> Iterator[tuple[int, str]]:
         for found in _BETWEEN_CELLS.finditer(table[0]):
             yield first + table[0].count("\n", 0, found.start(1)), found[1]
     for number, line in enumerate(raw.split("\n"), 1):
-        rest = _PAGE.sub(_without_own_page, SAFE_TAG.sub(" ", line))
+        rest = _TILDES.sub(" ", _PAGE.sub(_without_own_page, SAFE_TAG.sub(" ", line)))
         stars = re.sub(r"^\s*\*(?=\s)", " ", line)
         while stars != (stars := _EMPHASIS.sub(r" \2 ", stars)):
             pass

@@ -57,6 +57,12 @@ def other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None
     return None
 
 
+def fits_row(average: PrintedScore, value: Decimal) -> bool:
+    """Tell whether an average is a row's value, each of them rounded as it is printed."""
+    half = [Decimal(5).scaleb(int(number.as_tuple().exponent) - 1) for number in (average.percent, value.scaleb(2))]
+    return abs(100 * value - average.percent) <= sum(half, Decimal(0)) + Decimal("0.005")
+
+
 def is_mean_of(average: PrintedScore, rows: list[Row], suite: str) -> bool:
     """Tell whether an average is the mean of rows that are all of a suite's, and no others."""
     chosen = one_a_task(rows)
@@ -110,6 +116,11 @@ def settle_last(model: OpenModel, notes: list[Note]) -> None:
     contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
     mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
     given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
+    alone = len(suite.tasks) == 1 and len(scores) > 1 and any(a.suite in load_suites() for a in before)
+    if alone and own and not fits_row(last, own[0]) and not (named or given):
+        text = f"average {last.percent}: neither {suite.title}'s {own[0].scaleb(2)} nor that of the suites; not read"
+        notes.append(Note(last.line, text, unread=True))
+        return
     if named or (contradicted and given):
         notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
         last = replace(last, suite="average")

@@ -28,8 +28,17 @@ from evalkit.baselines.reading.log_lines import code_lines
 from evalkit.baselines.reading.settings import odd_setting
 from evalkit.baselines.reading.table_grammar import odd_cells
 from evalkit.baselines.reading.vocabulary import other_way
-from evalkit.baselines.reading.wording import bare_title, is_average, is_label, is_title, same_model
+from evalkit.baselines.reading.wording import (
+    bare_title,
+    is_average,
+    is_label,
+    is_model,
+    is_title,
+    names_another_model,
+    same_model,
+)
 from evalkit.harness_settings import other_weights
+from evalkit.task_names import leading_suite
 
 Lines = Iterable[tuple[int, str]]
 
@@ -59,7 +68,7 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     for number, text in body:
         if number not in titles and not is_known(text):
             found.setdefault(number, odd_setting(text) or text)
-    if (own := title_of(plain)) is not None and _SIZED.search(stem) and not same_model(own, stem):
+    if (own := title_of(plain)) is not None and _SIZED.search(stem) and names_another_model(stem, own):
         found[0] = f"the file's name says '{stem}', its text '{own}'"
     first, said = next((t for t in titles.values() if is_title(t)), None), named_in_front(plain)
     if first is not None and said is not None and not same_model(bare_title(first), said):
@@ -114,12 +123,32 @@ def title_of(lines: Lines) -> str | None:
 def _of_another(lines: list[tuple[int, str]], titles: dict[int, str], own: str) -> Iterator[tuple[int, str]]:
     """Yield the harness's lines about another model than the file's: whose are the tables without such a line?"""
     title, scored = None, False
+    yield from _of_first_section(lines, own)
     for number, text in lines:
         title = titles.get(number, title)
         scored = scored or split_line(text) is not None
         loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
         if loaded and (title or scored) and not same_model(loaded, bare_title(title) if title else own):
             yield number, f"pretrained={loaded}"
+
+
+def _of_first_section(lines: list[tuple[int, str]], own: str) -> Iterator[tuple[int, str]]:
+    """Yield the line about another model than the file's that stands in one suite's section, where others have none."""
+    suite, found, first = None, None, None
+    for number, text in lines:
+        loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
+        if loaded and first is not None:
+            return
+        if loaded and suite is not None and is_model(own) and not same_model(loaded, own):
+            found, first = f"pretrained={loaded}", number
+        elif loaded:
+            return
+        elif split_line(text) is None and is_label(re.sub(r"^[#\s>]+", "", text)):
+            named = leading_suite(text)
+            if named is not None and found is not None and first is not None and named[0] != suite:
+                yield first, found
+                return
+            suite = named[0] if named is not None else suite
 
 
 def is_known(text: str) -> bool:

@@ -16,6 +16,7 @@ from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
+from evalkit.baselines.reading.summary_rows import contradictions, doubt_of_rows, named_by_rows
 from evalkit.baselines.reading.text import read_lines
 from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import is_model, same_model
@@ -51,7 +52,9 @@ def _tasks(model: ModelScores) -> dict[str, dict[str, Metric]]:
     return tasks
 
 
-def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[str, dict[str, str], list[Note]]:
+def _protocols(
+    model: ModelScores, claims: Claims, strange: Note | None, *, several: bool
+) -> tuple[str, dict[str, str], list[Note]]:
     """Return the protocol of the file, the suites that were measured otherwise, and why it is not known.
 
     Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently; examples in the
@@ -66,7 +69,7 @@ def _protocols(model: ModelScores, claims: Claims, *, several: bool) -> tuple[st
     for suite in sorted(suites):
         if others.get(suite, UNKNOWN) != UNKNOWN:
             continue
-        why = model.doubts.get(suite) or claims.doubt(model, suite, several=several)
+        why = model.doubts.get(suite) or claims.doubt(model, suite, several=several) or strange
         if why is None and suite in others:
             why = Note(model.line, "the file does not say how it was measured")
         if why is not None:
@@ -219,6 +222,10 @@ def import_log(
     baselines: list[Baseline] = []
     claims = Claims(log)
     more_notes: list[Note] = []
+    beside = () if by_table else log.comparisons
+    named_rows, said_of_rows = named_by_rows(log.models, beside)
+    log = replace(log, models=named_rows)
+    notes += [*said_of_rows, *contradictions(log.models, beside)]
     unnamed = sum(model.name is None for model in log.models)
     stem, named = _own_name(path, log)
     notes += named if unnamed else []
@@ -238,7 +245,9 @@ def import_log(
         slug = slug_of(title)
         while slug in {known.slug for known in baselines}:
             slug += "-2"
-        said, others, doubts = _protocols(model, claims, several=bool(by_table))
+        called = model.name or title_of(log.lines) or (path.stem if is_model(path.stem) else "")
+        strange = doubt_of_rows(model, called, beside, several=len(log.models) > 1)
+        said, others, doubts = _protocols(model, claims, strange, several=bool(by_table))
         if protocol is not None:
             said, others, doubts = protocol, {}, []
             own = [*own, Note(0, f"its protocol is {protocol} by --protocol, not by what the file says")]

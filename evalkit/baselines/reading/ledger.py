@@ -19,21 +19,28 @@ from evalkit.baselines.reading.cells import decimal_of, score_of
 from evalkit.baselines.reading.columns import columns_of, is_rule, is_version_column, split_heading, split_line
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.log_lines import code_lines
-from evalkit.baselines.reading.wording import is_fact
+from evalkit.baselines.reading.wording import is_fact, is_heading
 from evalkit.task_names import any_suite, is_metric, suite_of_task, task_and_metric
 
 Lines = Sequence[tuple[int, str]]
 
 _NUMBER = re.compile(
-    r"(?<![\w.,:/^~-])(?P<sign>[+-]?)(?:(?P<percent>[0-9]{1,4}(?:[.,][0-9]+)?(?=\s?%))|(?P<number>[0-9]{0,4}[.,][0-9]+))(?![\w:/-]|[.,][0-9]|\s?(?:hours?|h|min(?:ute)?s?|s(?:ec(?:ond)?s?)?|days?|[KMGT]i?B|[BMK]|x|times|tokens?|epochs?|steps?)\b)"
+    r"(?<![\w.,:/^~-])(?P<sign>[+-]?)(?:(?P<percent>[0-9]{1,4}(?:[.,][0-9]+)?(?=\s?%))|(?P<number>[0-9]{0,4}[.,][0-9]+))(?![\w:/-]|[.,][0-9]|\s?(?:hours?|h|min(?:ute)?s?|s(?:ec(?:ond)?s?)?|days?|[KMGT]i?B|[BMK]|(?<=[0-9])x|x(?=\s+\w)|times|tokens?|epochs?|steps?)\b)"
 )
 _CHANGE = re.compile(r"\(\s*[+\-↑↓▲▼△▽↗↘][^()]*\)|(?<![0-9])\s*[+↑↓▲▼△▽↗↘→]\s*[0-9.,]+\s?%?")
 """By how much a number changed, which is no score."""
 _SIZE = re.compile(r"\W*[0-9][0-9.,]*\s*(?:[BMKGT]i?b?|bits?|[hms]|mins?|hours?)\W*", re.IGNORECASE)
 _OF_SCORES = re.compile(
     r"(?<![a-z])(?:averages?|avg|mean|scores?|overall|acc(?:uracy)?(?:_norm)?|mc[12]|pass@[0-9]+)(?![a-z])"
-    r"|平均|得分|总分|分数|准确率",
+    r"|平均|得分|总分|分数|准确率|均值|总计|合计",
     re.IGNORECASE,
+)
+_LABELLED = re.compile(
+    r"[\s>#*_`+-]*(?:grand\s+)?(?:totals?|sum|final|results?)(?:\s+\w+)?[\s*_`]*[:：=][\s*_`]*[0-9]", re.IGNORECASE
+)
+"""A label with a number that is a score if anything is."""
+_COUNTS = re.compile(
+    r"n|#.*|.*(?:samples?|documents?|docs?|shots?|questions?|items?|size|seed|time|rank)s?|数量|样本数?", re.IGNORECASE
 )
 _WHOLE_LINE = re.compile(
     r"^(?:not read, removed|row not read(?!:.* has no )|number not read|item of a list|average not read|no number after"
@@ -192,7 +199,12 @@ def _of_prose(number: int, text: str) -> list[_Printed]:
         return []
     if settings_of(text) is not None:
         return []
-    speaks = _OF_SCORES.search(text) is not None or any_suite(text) is not None or _names_task(text)
+    speaks = (
+        _OF_SCORES.search(text) is not None
+        or _LABELLED.match(text) is not None
+        or any_suite(text) is not None
+        or _names_task(text)
+    )
     return list(_numbers(number, text)) if speaks else []
 
 
@@ -231,7 +243,8 @@ def _of_table(region: Lines, out: set[str]) -> list[_Printed]:
             if place + 1 < len(cells) and is_metric(cells[place + 1]):
                 continue  # a version, before the metric
             if score is not None and not re.search(r"[.,%]", cell):
-                if is_metric(heading) and heading:
+                other = not of_models and heading and not is_heading(heading) and not _COUNTS.fullmatch(heading.strip())
+                if heading and (is_metric(heading) or (other and re.search(r"[^\W\d_]", heading))):
                     printed.append(_Printed(number, cell, score.value))
             elif score is not None or not re.search(r"[^\W\d_]{2}", cell):
                 printed += _numbers(number, cell)

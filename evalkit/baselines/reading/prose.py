@@ -248,11 +248,19 @@ def _beside(text: str) -> str:
     return "text" if rest else ""
 
 
+_LOST_AVERAGE = re.compile(
+    r"[\s>#*_`-]*(?:average|avg|mean|overall|平均分?)(?:\s+score)?[\s*_`]*[:：=][\s*_`]*"
+    r"(?:nan|-?inf(?:inity)?|none|null|error\b.*|.*\b(?:does not exist|not found|failed)\b.*)[\s%*_`.]*",
+    re.IGNORECASE,
+)
+"""An average that a program could not compute, and what it printed instead."""
+
+
 def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     events, notes = _events(line, text)
     label, raw = label_of(text), text.strip()
-    label = None if is_known(text) else label
+    label = None if is_known(text) or _LOST_AVERAGE.fullmatch(text.replace("`", " ")) else label
     level = len(raw) - len(raw.lstrip("#"))
     level = level if level <= 6 else 0
     short = (
@@ -292,6 +300,9 @@ def _events(line: int, text: str) -> tuple[list[Event], list[Note]]:
     if passed is not None:
         why = "one number and pass@1 alone make a score of HumanEval"
         notes.append(Note(line, f"number not read: {text[:60]} ({why})", unread=True))
+        return [], notes
+    if (lost := _LOST_AVERAGE.fullmatch(text)) is not None:
+        notes.append(Note(line, f"average not read: {' '.join(lost[0].split())[:60]}", unread=True))
         return [], notes
     said = _said(line, text, notes)
     if said is not None:

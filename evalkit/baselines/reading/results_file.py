@@ -12,7 +12,7 @@ from evalkit.baselines.published import NO_SHARE, GroupScore, Log, ModelScores, 
 from evalkit.baselines.reading.grammar import stem_of
 from evalkit.baselines.reading.protocol import documents_at_most
 from evalkit.baselines.reading.vocabulary import other_way
-from evalkit.baselines.reading.wording import is_model, same_model
+from evalkit.baselines.reading.wording import names_another_model
 from evalkit.harness_settings import odd_results, other_weights
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import suite_of_task, task_and_metric
@@ -50,17 +50,18 @@ def read_results_file(path: Path) -> Log:
     others = {
         name: protocol for name, protocol in foreign.protocols.items() if protocol != load_suites()[name].protocol
     }
+    doubts: dict[str, Note] = {}
     if harness_of(record.lm_eval) == "lm-eval-0.3":
         why = odd_results(record.lm_eval) or _odd_name(path, record.model.name) or _odd_error(rows)
         if why is not None:
-            others |= {
-                name: "unknown" for name, said in foreign.protocols.items() if said == load_suites()[name].protocol
-            }
-            ignored += [Note(0, f"not nous-2023: {why}")]
+            claimed = [name for name, said in foreign.protocols.items() if said == load_suites()[name].protocol]
+            others |= dict.fromkeys(claimed, "unknown")
+            doubts = dict.fromkeys(claimed, Note(0, why))
+            ignored += [] if claimed else [Note(0, f"not nous-2023: {why}")]
     groups = tuple(_groups(record.lm_eval, {row.metric for row in rows}, lines))
     ignored += [Note(group.line, f"score of a group, not imported: {group.name} {group.metric}") for group in groups]
     table = ScoreTable(1, suite, (), tuple(rows), harness_of(record.lm_eval), groups=groups)
-    model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol)
+    model = ModelScores(record.model.name, 1, (table,), (), None, None, (), others, record.protocol, doubts)
     return Log(path.name, (model,), (), tuple(ignored))
 
 
@@ -70,7 +71,7 @@ def _odd_name(path: Path, model: str) -> str | None:
     for name in (stem, model):
         if (said := other_weights(name) or other_way(name.replace("_", " "))) is not None:
             return f"the name {name} says '{said}'"
-    if path.is_file() and is_model(stem) and not stem.startswith("results") and not same_model(stem, model):
+    if path.is_file() and names_another_model(stem, model):
         return f"the file's name says '{stem}', its text '{model}'"
     return None
 

@@ -11,6 +11,7 @@ from evalkit.baselines.reading.averages import (
     OVERALL,
     average_of_list,
     averages_come_first,
+    fits_row,
     is_mean_of,
     leading,
     one_a_task,
@@ -37,7 +38,7 @@ from evalkit.baselines.reading.whose import (
     model_lines,
     unnamed_labels,
 )
-from evalkit.suites import load_suites, load_tasks
+from evalkit.suites import Task, load_suites, load_tasks
 from evalkit.task_names import bare, names_other_benchmark, names_something_else, suite_of_task
 
 _PUBLISHED = "lm-eval-0.3"
@@ -231,6 +232,9 @@ class _Reader:
             others = other_rows(score, list(table.rows), place.heading) if place.heading is not None else None
             if others is not None:
                 self._average_of_rows(score, list(table.rows), others)
+            elif (task := _one_task_not_given(score, list(table.rows), place.heading)) is not None:
+                text = f"average {score.percent}: not {task.headline} of {task.name}, its suite's score; not read"
+                self._notes.append(Note(score.line, text, unread=True, numbers=(score.percent,)))
             elif place.heading is not None and suites <= {place.heading}:
                 self._keep(score, place.heading)
             else:
@@ -361,6 +365,16 @@ class _Reader:
         rows = group or rows  # the printed average of a group's section is the group's own score
         if rows:
             self._model.other_averages.append(RowsAverage(score.line, what, score.percent, one_a_task(rows)))
+
+
+def _one_task_not_given(score: PrintedScore, rows: list[Row], suite: str | None) -> Task | None:
+    """Return the only task of a suite where an average in its table is not its headline metric, but one of several."""
+    tasks = load_suites()[suite].tasks if suite is not None and suite in load_suites() else ()
+    own = [row for row in rows if len(tasks) == 1 and row.task == tasks[0].name]
+    headline = next((row for row in own if row.metric == tasks[0].headline), None)
+    if headline is None or len(own) < 2:
+        return None
+    return None if fits_row(score, headline.value) else tasks[0]
 
 
 def _is_of_suites(label: str, elsewhere: str | None) -> bool:

@@ -8,7 +8,19 @@ from __future__ import annotations
 import re
 
 from evalkit.baselines.reading.commands import options_of, settings_of
-from evalkit.harness_settings import DEVICE, KINDS, NO_PRETRAINED, NO_VALUE, RUN, arguments_of, fits, odd_argument
+from evalkit.baselines.reading.vocabulary import other_way
+from evalkit.baselines.reading.wording import names_another_model
+from evalkit.harness_settings import (
+    DEVICE,
+    KINDS,
+    NO_PRETRAINED,
+    NO_VALUE,
+    RUN,
+    arguments_of,
+    fits,
+    odd_argument,
+    other_weights,
+)
 from evalkit.suites import load_suites, load_tasks
 from evalkit.task_names import bare
 
@@ -28,7 +40,6 @@ _PROGRAM = re.compile(
     r"(?:python[0-9.]*|-m|(?:\./|lm-evaluation-harness/)?main\.py|lm[_-]eval(?:uate)?|accelerate|launch)",
     re.IGNORECASE,
 )
-_PLACE = re.compile(r"results?|outputs?|out|eval|evals|logs?|json|jsonl|md|txt|\.+|", re.IGNORECASE)
 
 
 def _is_call(before: str) -> bool:
@@ -45,10 +56,12 @@ def odd_setting(line: str) -> str | None:
 
     A line that goes on with a command ("--batch_size 8") is one, too, and so is one that a command begins on.
 
-    >>> [odd_setting(line) for line in ("lm_eval --tasks boolq --num_fewshot 0", "--batch_size 8", "Scores of ours")]
+    >>> [odd_setting(line) for line in ("lm_eval --model_args pretrained=a/Foo", "--batch_size 8", "Scores of ours")]
     [None, None, '']
-    >>> odd_setting("We took --num_fewshot 0"), odd_setting("lm_eval --tasks boolq of Bar-13B")
-    ('We took', 'tasks: boolq of Bar-13B')
+    >>> odd_setting("python main.py --model gpt2 --tasks boolq")
+    'a command without pretrained=, where the harness loads gpt2'
+    >>> [odd_setting(line) for line in ("We took --limit 0", "lm_eval --model_args pretrained=a --tasks of Bar")]
+    ['We took', 'tasks: of Bar']
     >>> odd_setting("hf-causal (pretrained=a/Foo,peft=b/Bar), limit: None, num_fewshot: 0, batch_size: 8")
     'peft=b/Bar'
     >>> odd_setting("python main.py \\\\"), odd_setting("python main.py of theirs")
@@ -81,6 +94,15 @@ def odd_setting(line: str) -> str | None:
     return None
 
 
+def _says_more(part: str, arguments: str) -> bool:
+    """Tell whether a part of the path that a command writes to names another model, other weights or another way."""
+    said = re.sub(r"\.(?:jsonl?|md|txt|log)$", "", part)
+    loaded = arguments_of(arguments).get("pretrained", "")
+    owner = loaded.split("/")[0] if "/" in loaded else ""
+    other = other_weights(said) or other_way(said.replace("_", " "))
+    return other is not None or (said != owner and names_another_model(said, loaded))
+
+
 def _odd_command(text: str) -> str | None:
     before = text.partition("--")[0]
     if not _is_call(before.strip()):
@@ -89,6 +111,9 @@ def _odd_command(text: str) -> str | None:
     if re.search(r"[;|&<>]|\$\(", text) or len(options) != len(re.findall(r"(?<!\S)--\w", text)):
         return text[:60]  # another command, or an option twice
     arguments = options.pop("model_args", "")
+    asks = bool(before.strip()) or bool(options.keys() & {"model", "tasks"}) or bool(arguments)
+    if asks and "pretrained" not in arguments_of(arguments):
+        return f"a command {NO_PRETRAINED}"
     if (odd := odd_argument(arguments) if arguments else None) is not None:
         return odd[:60]
     loaded = bare(arguments_of(arguments).get("pretrained", "").split("/")[-1])
@@ -99,8 +124,8 @@ def _odd_command(text: str) -> str | None:
         known = known or (key == "model_alias" and bool(loaded) and bare(value) == loaded)
         known = known or (
             key in ("output_path", "output_base_path")
-            and value.isascii()
-            and all(_PLACE.fullmatch(p) or bare(p) == loaded for p in re.split(r"/|\.(?=\w+$)", value))
+            and re.fullmatch(r"[\w./~-]*", value, re.ASCII) is not None
+            and not any(_says_more(part, arguments) for part in value.split("/"))
         )
         if not known:
             return f"{key}: {value}"[:60]

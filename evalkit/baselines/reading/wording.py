@@ -16,7 +16,7 @@ from evalkit.task_names import bare, leading_suite, suite_of_task, task_and_metr
 
 # Parts of no name of one model: which of several it is, whose, how it was asked.
 _NO_PART = re.compile(
-    r"this|the|our|ours|it|shots?|few|zero|one|fewshots?|zeroshots?|[0-9nk]+shots?|translated|score|scores|prompt"
+    r"this|the|our|ours|shots?|few|zero|one|fewshots?|zeroshots?|[0-9nk]+shots?|translated|score|scores|prompt"
     r"|cot|icl|template|limit|subset|greedy|examples?|run|runs|seed|fp|[0-9]+(?:st|nd|rd|th)",
     re.IGNORECASE,
 )
@@ -24,6 +24,10 @@ _NOT_ALONE = re.compile(
     r"models?|(?:intermediate-)?step|checkpoint|ckpt|token|tokens|epoch|base|of|by|for", re.IGNORECASE
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+]*(?:[ ./_-]+[A-Za-z0-9.+]+)*\+{0,2}")
+_LANGUAGE = re.compile(
+    r"(?<=\w)[-_](?:en|zh|cn|de|fr|es|it|ja|jp|ko|kr|ru|pt|pl|nl|vi|ar|hi|tr|id|th|sv)(?=$|[-_])", re.IGNORECASE
+)
+"""A language's code as a part of a name, which is not a word beside it."""
 _WORDS_OF_NAMES = re.compile(r"(?<!\S)(?:meta|lm|llm|alpha|beta|nous)(?!\S)", re.IGNORECASE)
 
 
@@ -40,8 +44,9 @@ def is_model(text: str) -> bool:
     words = text.split()
     alone = len(words) > 1 and any(_NOT_ALONE.fullmatch(w) for w in words if w.lower() != "base" or w == words[0])
     parts = [part for part in re.split(r"[ /_-]+", text) if part]
-    if alone or any(_NO_PART.fullmatch(part) for part in parts):
+    if alone or any(_NO_PART.fullmatch(part) for part in parts) or (len(words) > 1 and "it" in text.lower().split()):
         return False
+    text = _LANGUAGE.sub("", text)
     return is_plain_name(text) or is_plain_name(" ".join(_WORDS_OF_NAMES.sub(" ", text).split()))
 
 
@@ -56,7 +61,12 @@ def bare_title(text: str) -> str:
     said = without_arrows(text.strip())
     said = _PICTURES.sub("", said, count=1) if _PICTURES.match(said) else said
     said = re.sub(r"^model card (?:for|of)\s+|^模型\s*[:：]?\s*|\s*(?:评测|评估|测试)?(?:结果)?$", "", said, flags=re.I)
-    said = re.sub(r"\s+(?:evaluation |benchmark )?(?:results|evaluation|benchmarks)$", "", said, flags=re.I)
+    said = re.sub(
+        r"\s+(?:[-–—]\s+)?(?:(?:evaluation |benchmark )?(?:results|evaluation|benchmarks)|model card)$",
+        "",
+        said,
+        flags=re.I,
+    )
     return said.strip(" *_`").replace(" - ", " ")
 
 
@@ -88,6 +98,37 @@ def same_model(one: str, other: str) -> bool:
         return _SAME.get(said, said)
 
     return plain(one) == plain(other)
+
+
+_RUN_WORDS = re.compile(
+    r"results?|outputs?|out|evals?|evaluations?|exp(?:eriment)?s?|bench(?:mark)?s?|runs?|logs?|scores?|tests?|nous|harness|lm"
+    r"|autoeval|llm|all|tasks?|suite|table|json|gpt4all|agieval|bigbench|truthfulqa|truthful|humaneval|human|qa",
+    re.IGNORECASE,
+)
+_RUN_NUMBER = re.compile(r"v?[0-9]+|(?:out|output|exp|run|result|results|eval|test|bench)[0-9]+", re.IGNORECASE)
+_WHEN = re.compile(
+    r"20[0-9]{2}-?[01][0-9]-?[0-3][0-9](?:[T _-][0-9]{2}[:_-]?[0-9]{2}(?:[:_-]?[0-9]{2}(?:\.[0-9]+)?)?)?"
+)
+
+
+def names_another_model(said: str, model: str) -> bool:
+    """Tell whether the name of a file or folder is that of another model; suites, words of runs and numbers are none.
+
+    >>> [names_another_model(said, "a/Foo-7B") for said in ("gpt4all", "out_2", "Foo-7B-agieval", "a__Foo-7B")]
+    [False, False, False, False]
+    >>> [names_another_model(said, "a/Foo-7B") for said in ("results_Bar-13B", "Foo-7B-v2", "Foo-7B-dpo")]
+    [True, True, True]
+    """
+    parts = re.split(r"([\s_-]+)", _WHEN.sub("", said).strip("_- "))
+    if all(_RUN_WORDS.fullmatch(p) or _RUN_NUMBER.fullmatch(p) or not p for p in parts[::2]):
+        return False
+    while parts and (not parts[0] or _RUN_WORDS.fullmatch(parts[0])):
+        parts = parts[2:]
+    while parts and (not parts[-1] or _RUN_WORDS.fullmatch(parts[-1])):
+        parts = parts[:-2]
+    name = "".join(parts)
+    own = same_model(said, model) or same_model(name, model) or same_model(name, model.replace("/", "_"))
+    return not own and is_model(name)
 
 
 # --- suites, tasks, metrics, headings ---

@@ -25,7 +25,7 @@ LINE = (
     " limit: None, provide_description: False, num_fewshot: 0, batch_size: 8\n"
 )
 COMMAND = (
-    "CUDA_VISIBLE_DEVICES=0 python main.py --model hf-causal"
+    "CUDA_VISIBLE_DEVICES=0 python main.py --model hf-causal --model_args pretrained=a/Foo-7B"
     " --tasks boolq,truthfulqa_mc --num_fewshot 0 --output_path results\n"
 )
 LOG = f"{FRONT}# Foo-7B\n\n{LINE}{COMMAND}### TruthfulQA\n{HEAD}{BODY}\nAverage: 73.25\n"

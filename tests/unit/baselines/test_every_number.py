@@ -134,10 +134,11 @@ def test_a_command_on_several_lines_is_heard_with_its_tasks(
 
 
 def test_commands_one_after_the_other_ask_for_all_of_their_tasks(tmp_path: Path) -> None:
-    lines = "".join(f"python main.py --model hf-causal --tasks {task}\n" for task in ("boolq", "truthfulqa_mc", "piqa"))
+    call = "python main.py --model hf-causal --model_args pretrained=a/Foo-7B"
+    lines = "".join(f"{call} --tasks {task}\n" for task in ("boolq", "truthfulqa_mc", "piqa"))
     assert claims(imported(tmp_path, f"# Foo-7B\n\n{lines}\n{TRUTHFUL}"))
     # Each above its own table: the last has no say of the first.
-    two = f"python main.py --tasks truthfulqa_mc\n\n{TRUTHFUL}\npython main.py --tasks piqa\n\n"
+    two = f"{call} --tasks truthfulqa_mc\n\n{TRUTHFUL}\n{call} --tasks piqa\n\n"
     boolq = f"{HEAD}|boolq|1|acc|0.8703|±|0.0059|\n"
     (baseline,) = imported(tmp_path, f"# Foo-7B\n\n{two}{boolq}").baselines
     assert (baseline.protocol_of("truthfulqa"), baseline.protocol_of("gpt4all")) == ("nous-2023", "unknown")

@@ -1,0 +1,161 @@
+"""Tables of models, commands and names of files beside the scores of tasks: whose the scores are, and how measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evalkit.baselines import import_log
+from evalkit.baselines.reading.importer import Imported
+
+pytestmark = pytest.mark.torch_free
+HEAD = "|Task|Version|Metric|Value||Stderr|\n|---|--:|---|--:|---|--:|\n"
+SUMMARY = "|Model|AGIEval|GPT4All|TruthfulQA|Bigbench|Average|\n|---|--:|--:|--:|--:|--:|\n"
+
+
+def truthful(mc1: str = "0.3501", mc2: str = "0.5107") -> str:
+    return f"### TruthfulQA\n\n{HEAD}|truthfulqa_mc|1|mc1|{mc1}|±|0.0167|\n|||mc2|{mc2}|±|0.0153|\n"
+
+
+def gpt4all() -> str:
+    rows = {"arc_challenge": 0, "arc_easy": 0, "hellaswag": 0, "openbookqa": 0, "piqa": 0}
+    text = "".join(f"|{task}|{v}|acc_norm|0.6000|±|0.0100|\n" for task, v in rows.items())
+    text += "|boolq|1|acc|0.6000|±|0.0086|\n|winogrande|0|acc|0.6000|±|0.0138|\n"
+    return f"### GPT4All\n\n{HEAD}{text}\nAverage: 60.0\n"
+
+
+def row(name: str, truthfulqa: str = "51.07") -> str:
+    return f"{SUMMARY}|{name}|42.8|72.21|{truthfulqa}|39.17|52.12|\n\n"
+
+
+def imported(folder: Path, text: str, name: str = "Foo-7B.md") -> Imported:
+    (folder / name).write_text(text, encoding="utf-8")
+    return import_log(folder / name, retrieved="2026-01-01")
+
+
+def claims(found: Imported) -> list[str]:
+    return [b.name for b in found.baselines if "nous-2023" in (b.protocol, *b.other_protocols.values())]
+
+
+def said(found: Imported) -> str:
+    return "\n".join(note for b in found.baselines for note in b.notes)
+
+
+@pytest.mark.parametrize("title", ["", "# Foo-7B\n\n"])
+def test_a_summary_of_another_model_ends_the_claim(tmp_path: Path, title: str) -> None:
+    for numbers in ("51.07", "54.32"):
+        table = row("Bar-13B", numbers)
+        for text in (
+            f"{title}{table}{truthful()}",
+            f"{title}{truthful()}\n{table}",
+            f"{title}{table}{truthful()}\n{table}",
+        ):
+            assert claims(imported(tmp_path, text)) == []
+    two = row("Bar-13B").rstrip() + "\n|Baz-7B|41.0|70.0|50.0|38.0|49.75|\n\n"
+    assert claims(imported(tmp_path, f"{title}{two}{truthful()}")) == []
+    assert claims(imported(tmp_path, f"{title}{two.replace('Baz', 'Foo')}{truthful()}")) != []
+    assert claims(imported(tmp_path, f"{title}{row('Foo-7B')}{truthful()}")) == ["Foo-7B"]
+
+
+def test_a_summary_with_other_numbers_is_named(tmp_path: Path) -> None:
+    found = imported(tmp_path, f"# Foo-7B\n\n{row('Foo-7B', '54.32')}{truthful()}")
+    assert "TruthfulQA is 54.32 in this table and 51.07" in said(found)
+    assert "in this table" not in said(imported(tmp_path, f"# Foo-7B\n\n{row('Foo-7B')}{truthful()}"))
+    assert claims(imported(tmp_path, f"{row('Bar-13B', '54.32')}{truthful()}", "README.md")) == []
+    assert claims(imported(tmp_path, f"{row('Bar-13B')}{truthful()}", "README.md")) == ["Bar-13B"]
+
+
+def test_two_gists_are_their_own_rows_models(tmp_path: Path) -> None:
+    second = row("llama-airo-3", "56.30") + truthful("0.3900", "0.5630")
+    for title in ("", "# Nereus-7B results\n\n"):
+        found = imported(tmp_path, f"{title}{row('Nereus-7B')}{truthful()}\n\n{second}", "Nereus-7B.md")
+        assert [b.name for b in found.baselines] == ["Nereus-7B", "llama-airo-3"]
+    lost = imported(tmp_path, f"{row('Nereus-7B')}{truthful()}\n\n{second.replace('56.30', '44.00')}", "Nereus-7B.md")
+    assert claims(lost) == ["Nereus-7B"]
+
+
+def test_a_command_that_loads_gpt2_or_nobody_ends_the_claim(tmp_path: Path) -> None:
+    for options in (
+        "--model gpt2",
+        "--model hf-causal",
+        "--model hf-causal --model_args dtype=float16",
+        "--model_args ...",
+        "--model_args pretrained=...",
+        "--model_args pretrained=a/Foo-7B...",
+        "--model_args pretrained=path/to/model",
+        "--model_args pretrained=your-model",
+        "--model_args pretrained=$MODEL",
+        "--model_args pretrained=<model>",
+    ):
+        for text in (f"python main.py {options} --tasks truthfulqa_mc", f"python main.py {options}"):
+            assert claims(imported(tmp_path, f"{text}\n\n{truthful()}")) == [], text
+    for path in ("./gpt4all.json", "./nous.json", "results/out_2.json", "a/b/c.jsonl", "/data/me/Foo-7B-agieval.json"):
+        text = f"python main.py --model_args pretrained=a/Foo-7B --tasks truthfulqa_mc --output_path {path}"
+        assert claims(imported(tmp_path, f"{text}\n\n{truthful()}")) == ["Foo-7B"], path
+    text = text.replace(path, "results/Bar-13B.json")
+    assert claims(imported(tmp_path, f"{text}\n\n{truthful()}")) == []
+
+
+def test_results_files_are_called_as_people_call_them(tmp_path: Path) -> None:
+    text = json.dumps(
+        {
+            "results": {"truthfulqa_mc": {"mc1": 0.35, "mc1_stderr": 0.0167, "mc2": 0.51, "mc2_stderr": 0.0153}},
+            "versions": {"truthfulqa_mc": 1},
+            "config": {"model": "hf-causal", "model_args": "pretrained=a/Foo-7B", "num_fewshot": 0, "limit": None},
+        }
+    )
+    honest = "gpt4all agieval nous out_2 output0 exp-13 gpt4all_results"
+    honest += " Foo-7B-gpt4all results_Foo-7B Foo-7B_agieval a__Foo-7B"
+    for name in honest.split():
+        assert claims(imported(tmp_path, text, f"{name}.json")) != [], name
+    for name in ["results_Bar-13B", "Bar-13B", "gpt4all-Bar-13B", "Foo-7B-v2", "Foo-7B-dpo", "Foo-7B-gptq"]:
+        found = imported(tmp_path, text, f"{name}.json")
+        assert claims(found) == [], name
+        assert "does not say how" not in said(found)
+
+
+def test_titles_and_fences_of_honest_cards(tmp_path: Path) -> None:
+    for name in ("gemma-2-9b-it", "Foo-7B-en", "Foo-7B-zh", "Foo-7B-de"):
+        assert claims(imported(tmp_path, f"# {name}\n\n{truthful()}", "README.md")) == [name]
+    for title in ("Foo-7B - Evaluation Results", "Foo-7B Model Card", "Foo-7B – Results"):
+        assert claims(imported(tmp_path, f"# {title}\n\n{truthful()}", "README.md")) == ["Foo-7B"], title
+    for title in ("Foo-7B it", "Foo-7B de German"):
+        assert claims(imported(tmp_path, f"# {title}\n\n{truthful()}")) == [], title
+    fenced = truthful().replace("\n\n", "\n\n~~~\n") + "~~~\n"
+    assert claims(imported(tmp_path, fenced)) == ["Foo-7B"]
+    assert claims(imported(tmp_path, fenced.replace("0.5107", "~~0.5107~~"))) == []
+
+
+def test_an_average_that_failed_is_no_label(tmp_path: Path) -> None:
+    for lost in ("nan%", "Error: File does not exist%"):
+        text = gpt4all().replace("Average: 60.0", f"Average: {lost}") + truthful()
+        found = imported(tmp_path, text)
+        assert [b.name for b in found.baselines] == ["Foo-7B"]
+        assert "average not read" in said(found)
+
+
+def test_anothers_line_in_one_section_is_not_that_of_the_others(tmp_path: Path) -> None:
+    line = "hf-causal (pretrained=a/Bar-13B), limit: None, provide_description: False, num_fewshot: 0, batch_size: 8\n"
+    first = gpt4all().replace("### GPT4All\n\n", f"### GPT4All\n\n{line}")
+    assert claims(imported(tmp_path, first + truthful())) == []
+    assert claims(imported(tmp_path, f"{line}{gpt4all()}{truthful()}")) == ["a/Bar-13B"]
+
+
+def test_an_overall_average_is_not_truthfulqas(tmp_path: Path) -> None:
+    for number, kept in (("51.07", True), ("51.1", True), ("51.3", False), ("52.38", False)):
+        found = imported(tmp_path, f"{gpt4all()}{truthful()}\nAverage: {number}\n")
+        assert ("truthfulqa" in found.baselines[0].averages) is kept, number
+        assert kept or number in said(found)
+    mixed = imported(tmp_path, f"{gpt4all()}{truthful()}|Average|||0.4304|||\n")
+    assert "truthfulqa" not in mixed.baselines[0].averages
+    assert "43.04" in said(mixed)
+
+
+def test_totals_and_whole_numbers_are_named(tmp_path: Path) -> None:
+    for label in ("Total", "Sum", "Final", "Result", "均值", "总计"):
+        assert "number not read: 52.42" in said(imported(tmp_path, f"{truthful()}\n\n{label}: 52.42\n")), label
+    assert "52.42" in said(imported(tmp_path, f"{truthful()}\n\nOverall: 52.42 x\n"))
+    table = "|Task|Metric|Value|Baseline|\n|---|---|--:|--:|\n|truthfulqa_mc|mc2|53|44|\n"
+    assert "number not read: 44" in said(imported(tmp_path, table))
