@@ -34,7 +34,7 @@ def old(path: Path, **config: Any) -> Path:
     for task, (value, error, _) in GPT4ALL.items():
         metric = "acc" if task in ONLY_ACC else "acc_norm"
         results[task] = {metric: value, f"{metric}_stderr": error}
-    settings = {"model": "hf-causal", "model_args": "pretrained=org/name,dtype=float16", "num_fewshot": 0}
+    settings = {"model": "hf-causal", "model_args": "pretrained=org/Foo-7B,dtype=float16", "num_fewshot": 0}
     settings |= {"batch_size": "auto", "no_cache": False, "limit": None, "description_dict": {}} | config
     found = {"results": results, "versions": {t: v for t, (_, _, v) in GPT4ALL.items()}, "config": settings}
     path.write_text(json.dumps(found))
@@ -64,7 +64,7 @@ def test_a_file_of_the_old_line_says_how_it_was_measured(tmp_path: Path, config:
     file = old(tmp_path / "eval.json", **config)
     assert read_run(file).protocol == protocol
     (baseline,) = import_log(file, retrieved="2026-01-01").baselines
-    assert (baseline.protocol, baseline.name) == (protocol, "org/name")
+    assert (baseline.protocol, baseline.name) == (protocol, "org/Foo-7B")
     shots = {metric.shots for of_task in baseline.tasks.values() for metric in of_task.values()}
     assert shots == {config.get("num_fewshot", 0)}
 
