@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from evalkit.errors import ConfigError
+from evalkit.opened import uncollected
 from evalkit.paths import configs_dir
 from evalkit.yaml_files import UniqueKeyLoader, parse_yaml
 
@@ -99,7 +100,8 @@ def task_file(suite: str, task: str) -> Path | None:
     named = folder / f"{task}.yaml"
     if named.is_file():
         return named
-    return next((path for path in sorted(folder.rglob("*.yaml")) if _task_of(path) == task), None)
+    with uncollected():
+        return next((path for path in sorted(folder.rglob("*.yaml")) if _task_of(path) == task), None)
 
 
 def _task_of(path: Path) -> Any:

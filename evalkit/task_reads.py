@@ -1,89 +1,62 @@
 """Which files a task's own functions read while they are loaded and tried: modules beside them, keys, examples.
 
 They are part of what a task's scores depend on (`evalkit.store.identity.protocol_sha256`), wherever they are and
-whatever they are called; what lies beside and is not read is not. Python's audit hook says what is opened
-(https://docs.python.org/3/library/audit_events.html); it stays for the process once it is there, so it is only set
-where a task has functions of its own. What a function reads for a document that is not tried is not seen.
+whatever they are called; what lies beside and is not read is not. What a function reads for a document that is not
+tried, and what `evalkit.opened` does not see, is not known.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import site
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from evalkit.opened import collecting
 from evalkit.paths import configs_dir
 from evalkit.task_files import files_of, own_functions
 
 _reads: dict[Path, set[Path]] = {}
-_opened: set[str] | None = None
-_written: set[str] = set()
-_has_hook = False
-
-
-def _note(event: str, args: tuple[Any, ...]) -> None:
-    if event != "open" or _opened is None:
-        return
-    path, mode, flags = args
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        return
-    writes = any(sign in mode for sign in "wax+") if isinstance(mode, str) else flags & (os.O_WRONLY | os.O_RDWR)
-    (_written if writes else _opened).add(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  # follows no links and raises nothing
+_imported: set[str] = set()
 
 
 @contextmanager
 def noting(file: Path | None) -> Iterator[None]:
     """Note what is read, in this process, for the task of a file; nothing where it has no functions of its own."""
-    global _opened, _has_hook
     functions = [] if file is None else own_functions(file)
     if file is None or not functions:
         yield
         return
     _forget_modules({function.parent for function in functions})
-    if not _has_hook:
-        sys.addaudithook(_note)
-        _has_hook = True
-    outer, _opened = _opened, set()
-    try:
+    before = set(sys.modules)
+    with collecting() as opened:
         yield
-    finally:
-        found, _opened = _opened, outer
-        known = {path.resolve() for path in files_of(file)}
-        read = {_source(path) for path in found - _written if not _is_elsewhere(path)}
-        _reads.setdefault(file.resolve(), set()).update(path for path in read if path.resolve() not in known)
-
-
-@contextmanager
-def unnoted() -> Iterator[None]:
-    """Note nothing of what is read within: evalkit reads it, and records it elsewhere."""
-    global _opened
-    outer, _opened = _opened, None
-    try:
-        yield
-    finally:
-        _opened = outer
+    new = ((name, getattr(sys.modules[name], "__file__", None)) for name in set(sys.modules) - before)
+    _imported.update(name for name, where in new if isinstance(where, str) and not _is_elsewhere(where))
+    known = {path.resolve() for path in files_of(file)}
+    read = {_source(path) for path in opened if not _is_elsewhere(path)}
+    _reads.setdefault(file.resolve(), set()).update(path for path in read if path.resolve() not in known)
 
 
 def content_read(file: Path) -> list[list[str]]:
     """Return the names of the files that a task's functions read, and hashes of their bytes, for a digest."""
     found = sorted(path for path in _reads.get(file.resolve(), ()) if path.is_file())
-    return [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in found]
+    return sorted([path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in found)
 
 
 def _forget_modules(folders: set[Path]) -> None:
-    """Have modules beside a task's functions imported anew, so that each task is seen to read its own."""
+    """Have modules beside a task's functions, and those that other tasks brought, imported anew: each reads its own."""
     roots = {folder.resolve() for folder in folders}
     for name, module in list(sys.modules.items()):
         where = getattr(module, "__file__", None)
-        if isinstance(where, str) and any(root in Path(where).resolve().parents for root in roots):
+        is_beside = isinstance(where, str) and any(root in Path(where).resolve().parents for root in roots)
+        if is_beside or name in _imported:
             del sys.modules[name]
+    _imported.clear()
 
 
 def _source(path: str) -> Path:

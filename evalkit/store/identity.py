@@ -28,6 +28,7 @@ ANSWERING = (
     "evaluation/evaluated.py",
     "generation_settings.py",
     "models",
+    "opened.py",
     "records/samples.py",
     "records/values.py",
     "results/writing.py",

@@ -13,8 +13,8 @@ from evalkit.data import DataSource, LoadedData, load_documents, parse_source, r
 from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
+from evalkit.opened import uncollected
 from evalkit.suites import find_task, is_published, load_suites
-from evalkit.task_reads import unnoted
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
@@ -129,7 +129,7 @@ class _Splits(dict[str, Documents]):
 @lru_cache(maxsize=128)
 def load(dataset: str, source: DataSource) -> LoadedData:
     """Load a data set once a process; ``evalkit run`` records what this returned."""
-    with unnoted():
+    with uncollected():
         return load_documents(find_dataset(dataset), source)
 
 

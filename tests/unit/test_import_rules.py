@@ -49,7 +49,18 @@ def importers(package: str) -> set[str]:
 
 # The package's files that any room may stand on, then the rooms in the data's order: CONTRIBUTING, "Where things are".
 GROUND = [
-    *("__init__", "errors", "isolation", "paths", "streams", "requirements", "language", "tables", "yaml_files"),
+    *(
+        "__init__",
+        "errors",
+        "isolation",
+        "opened",
+        "paths",
+        "streams",
+        "requirements",
+        "language",
+        "tables",
+        "yaml_files",
+    ),
     *(
         "generation_settings",
         "options",

