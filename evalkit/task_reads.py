@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import site
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -67,11 +68,12 @@ def _source(path: str) -> Path:
 
 
 def _is_elsewhere(path: str) -> bool:
-    """Tell whether a file is Python's, a library's, the system's, or evalkit's and says nothing of tasks."""
+    """Tell whether a file is Python's, a library's, a cache, the system's, or evalkit's and says nothing of tasks."""
     there = Path(path).resolve()
     if there.is_relative_to(configs_dir().resolve()):
         return not there.is_relative_to((configs_dir() / "tasks").resolve())
-    return any(there.is_relative_to(root) for root in _elsewhere())
+    is_cache = there.parent == Path(tempfile.gettempdir()).resolve() or there.is_relative_to(Path.home() / ".cache")
+    return is_cache or any(there.is_relative_to(root) for root in _elsewhere())
 
 
 @lru_cache(maxsize=1)

@@ -110,6 +110,17 @@ def test_neither_python_nor_its_libraries_count(task: Path) -> None:
     assert content_read(task) == []
 
 
+def test_caches_do_not_count(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(task_reads.tempfile, "gettempdir", lambda: str(tmp_path))
+    (tmp_path / ".cache/lib").mkdir(parents=True)
+    for name in ("words.cache", ".cache/lib/data"):
+        (tmp_path / name).write_text("1")
+        with noting(task):
+            (tmp_path / name).read_text()
+    assert content_read(task) == []
+
+
 def test_what_evalkit_reads_itself_does_not_count(task: Path) -> None:
     with noting(task), uncollected():
         (task.parent / "nohup.out").read_text()
