@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import site
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ def _is_elsewhere(path: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _elsewhere() -> list[Path]:
-    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages(), site.getusersitepackages()]
-    places += [str(Path(__file__).parent), "/proc", "/sys", "/dev", "/etc"]
+    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    places += [*site.getsitepackages(), site.getusersitepackages(), sys.executable, str(Path(__file__).parent)]
+    places += ["/proc", "/sys", "/dev", "/etc", "/usr/share", "/usr/lib"]
     return [Path(place).resolve() for place in places]

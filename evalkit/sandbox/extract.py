@@ -158,8 +158,9 @@ def _of_turn(problem: Problem, answer: str, text: str) -> Taken:
     broken = _broken(fenced, problem, text)
     if broken is not None:
         return Taken(broken, BROKEN)
-    is_last = bool(text.strip()) and answer.rstrip().endswith(text.rstrip())
-    behind = "" if is_last else answer.partition(text)[2] if text else answer
+    if not text.strip():
+        return Taken(answer, LATER if _ANY_CODE.search(answer) and not opens_a_thought(answer) else NO_CODE)
+    behind = "" if answer.rstrip().endswith(text.rstrip()) else answer.partition(text)[2]
     return Taken(answer, LATER if _ANY_CODE.search(behind) else NO_CODE)
 
 

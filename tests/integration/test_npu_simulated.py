@@ -42,7 +42,7 @@ COMPARISON = """
 import io, json, sys
 import torch
 from lm_eval.api.instance import Instance
-from evalkit.config import ModelConfig, Prompt
+from evalkit.config import InferConfig, ModelConfig
 from evalkit.evaluation.infer import infer
 from evalkit.models.openmind import OpenMindLM
 
@@ -63,7 +63,7 @@ def answers(pretrained, device, **options):
     devices = sorted({str(tensor.device) for tensor in [*lm.model.parameters(), *lm.model.buffers()]})
     output = io.StringIO()
     asked = ModelConfig(name=pretrained, device=device, dtype="float32")
-    infer(asked, Prompt(text="Hi", max_new_tokens=6), output=output, notes=io.StringIO())
+    infer(asked, InferConfig(text="Hi", max_new_tokens=6), output=output, notes=io.StringIO())
     return {
         "device": str(lm.device), "on": devices, "dtype": str(lm.model.dtype), "name": lm.describe()["device_name"],
         "scores": lm.loglikelihood(scoring, disable_tqdm=True),

@@ -213,7 +213,11 @@ MEAN = "errors, averages and comparisons are of means of which more is better; m
             f"metric 'acc' has higher_is_better: 'true', but {MEAN}",
         ),
         ("aggregation: mean", "aggregation: maen", f"metric 'acc' has aggregation: 'maen', but {MEAN}"),
-        ("aggregation: mean", "aggregation: !function math.fsum", f"metric 'acc' has aggregation: 'fsum', but {MEAN}"),
+        (
+            "aggregation: mean",
+            "aggregation: !function math.fsum",
+            f"metric 'acc' has aggregation: '!function fsum', but {MEAN}",
+        ),
         ("include: ../_template", "include: ../_template\nnum_fewshot: 2", "num_fewshot: 2, but documents are asked"),
         (
             "include: ../_template",
