@@ -44,6 +44,10 @@ def headline(gate: Gate) -> str:
         sentence += f" in {', '.join(item.asked.title for item in gate.blocking if item.verdict == 'worse')}"
     if not gate.blocking:
         sentence = "PASS: nothing blocks, every part is advisory"
+    beside = [item for item in gate.judged if item.asked.tier != "blocking" and item.verdict != "pass"]
+    if beside and gate.verdict == "pass":
+        sentence += " in any part that blocks" if gate.blocking else ""
+        sentence += f"; advisory: {', '.join(f'{item.asked.title} {item.verdict}' for item in beside)}"
     return sentence
 
 
@@ -90,7 +94,8 @@ def what_decides(item: Judged) -> str:
         why = "the difference is the margin"
         if unpaired and item.test.difference.value + item.asked.margin != 0:
             why = "the baseline's own error is too large"
-        return f"{item.asked.title}: {few}no number of documents decides this, {why}{own}"
+        alone = " of the candidate's alone" if "error" in why else ""
+        return f"{item.asked.title}: {few}no number of documents{alone} decides this, {why}{own}"
     more = f", more than the {item.asked.existing:,} that exist" if item.needed > item.asked.existing else ""
     return f"{item.asked.title}: {few}needs about {item.needed:,} documents{more}, has {there:,}{own}"
 

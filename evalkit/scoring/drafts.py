@@ -28,7 +28,7 @@ SmolLM2-135M, one thread: 45 ms, 4.3 a row and 4.5 a drafted token; a random Mis
 """
 
 ROW_TOKENS = 0.9
-"""What a row costs in a step, in tokens of a draft: a drafted token has its own call of the kernel, a row shares one."""
+"""What a row costs in a step, in tokens of a draft: a drafted token has a kernel call of its own, rows share one."""
 
 KNOWN_TOKENS = 1 << 17
 """Texts are forgotten after so many tokens, or twice as many."""

@@ -113,6 +113,11 @@ class Side:
         spread = self.share * (1 - self.share)
         return spread / self.estimate.stderr**2 if spread > 0 and self.estimate.stderr > 0 else self.documents
 
+    @property
+    def hidden(self) -> float:
+        """What a document counts for of what few of them may hide: 0 of right or wrong answers, else up to 1 / n."""
+        return max(0.0, 1 / self.documents - 1 / self.effective) if min(self.documents, self.effective) > 0 else 0.0
+
 
 def restricted_share(p1: float, n1: float, p2: float, n2: float, difference: float) -> float:
     """Return the most likely first share if the two differ by exactly `difference` (first minus second).
@@ -157,7 +162,18 @@ class UnpairedTest:
         second = first + margin
         both = n1 + n2
         variance = (first * (1 - first) / n1 + second * (1 - second) / n2) * both / max(1.0, both - 1)
-        return max(math.sqrt(max(0.0, variance)), self.difference.stderr)
+        seen = max(math.sqrt(max(0.0, variance)), self.difference.stderr)
+        return math.hypot(seen, math.sqrt(self._unseen(max(0.0, margin))))
+
+    def _unseen(self, margin: float) -> float:
+        """Return the variance that graded scores may hide: a loss may lie in a few documents, of which none was drawn.
+
+        Documents that all score about 0.6 have a small error, and it says nothing of one in ten that falls to 0 in the
+        candidate, or is 1 in the baseline. Right or wrong answers hide nothing that `restricted_share` does not know.
+        """
+        falls = self.candidate.hidden * margin * self.baseline.share
+        rises = self.baseline.hidden * margin * (1 - self.candidate.share)
+        return max(falls, rises)
 
     def p_fine(self, margin: float) -> float:
         """Return the p-value of "the loss is the margin or more"."""

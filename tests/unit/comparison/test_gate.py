@@ -147,9 +147,8 @@ def test_no_number_of_documents_beats_a_publications_own_error(tmp_path: Path) -
     write_values(tmp_path / "run", values)
     found = gate(tmp_path / "run", "openhermes-2.5-mistral-7b", margin=0.5)
     assert found.verdict == "undecided"
-    assert "no number of documents decides this, the baseline's own error is too large" in gate_text.gate_markdown(
-        found
-    )
+    why = "no number of documents of the candidate's alone decides this, the baseline's own error is too large"
+    assert why in gate_text.gate_markdown(found)
     write_values(
         tmp_path / "few", {name: column[:60] for name, column in values.items()}, config={"model": "m", "limit": 60}
     )
@@ -532,6 +531,10 @@ def test_a_policy_gives_margins_and_tiers(tmp_path: Path) -> None:
     assert (found.verdict, found.exit_code) == ("pass", 0)
     text = gate_text.gate_markdown(found)
     assert "worse (advisory)" in text
+    assert (
+        "PASS: not worse than the baseline by more than its margin in any part that blocks; advisory: BigBench worse"
+        in text
+    )
     # Each part's margin is in the table; the note names none that is not all parts'.
     assert "percentage points, alpha 0.05" in text
     file.write_text("suites: {gpt4all: {margin: 3}}")
