@@ -19,7 +19,7 @@ from evalkit.cli.humaneval import humaneval
 from evalkit.cli.report_commands import audit, baselines, leaderboard, power
 from evalkit.cli.run_commands import compare, explain, gate
 from evalkit.config import InferConfig, ModelConfig, RunConfig
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, first_line, is_out_of_memory
 from evalkit.options import build, command_options, given
 from evalkit.run_results import Plan
 
@@ -82,15 +82,26 @@ class _Group(click.Group):
                 raise
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
-        except OSError as error:
-            code = output.exit_code_of(error)
-            if code is None and error.errno == errno.ENAMETOOLONG:  # asked of any path of the user's, at any place
-                name = str(error.filename)
-                click.echo(f"error: {name[:40]}...: a file name of {len(name):,} characters is too long", err=True)
-                code = 2
+        except Exception as error:
+            code = None if ctx.params.get("debug") else _code_of(error)
             if code is None:
                 raise
             ctx.exit(code)
+
+
+def _code_of(error: Exception) -> int | None:
+    """Say what the machine lacks, or what a name is too long for, and return the exit code; None: none of these."""
+    if is_out_of_memory(error):
+        said = f"out of memory ({first_line(error)}); stop other programs or raise this process's limit"
+        click.echo(f"error: {said} (ulimit, container, job)", err=True)
+        return 2
+    if not isinstance(error, OSError):
+        return None
+    if (code := output.exit_code_of(error)) is None and error.errno == errno.ENAMETOOLONG:  # of any path of the user's
+        name = str(error.filename)
+        click.echo(f"error: {name[:40]}...: a file name of {len(name):,} characters is too long", err=True)
+        return 2
+    return code
 
 
 def _end_by_own_fault() -> NoReturn:

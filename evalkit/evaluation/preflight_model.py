@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from evalkit.config import ModelConfig
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, is_out_of_memory
 from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
 from evalkit.scoring.memory import text_config, vocabulary_size
-from evalkit.scoring.parts import is_out_of_memory
 
 if TYPE_CHECKING:
     from evalkit.models.scored import ScoredLM

@@ -28,7 +28,7 @@ from evalkit.answering import (
     text_requests,
 )
 from evalkit.config import ModelConfig
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, is_out_of_memory
 from evalkit.generation_settings import MAX_TOKENS, max_tokens
 from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain, normalised
 from evalkit.options import declared_settings
@@ -39,7 +39,6 @@ from evalkit.scoring.generate_choice import choose_generator
 from evalkit.scoring.generate_transformers import LEAST_TEMPERATURE, Wish
 from evalkit.scoring.generate_transformers import generate as generate_by_transformers
 from evalkit.scoring.packs import Scorer, score
-from evalkit.scoring.parts import is_out_of_memory
 from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.recheck import recheck
 from evalkit.scoring.requests import GenerationRequest, Score, TokenRequest
@@ -214,7 +213,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]  # lm-eval has no type information
             torch.set_num_threads(threads)
         prepacks = bool(Prepacked(self.model, wanted=self._prepacks))
         other_weights = session.prepacks is not None and session.prepacks != prepacks
-        if other_weights:
+        if session.prepacks is not None:  # not to be decided again, when less memory is free
             self._prepacks = session.prepacks
         if other_threads or other_weights:
             self.__dict__.pop("_chosen_generator", None)  # what its probe found is of another way to multiply

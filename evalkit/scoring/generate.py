@@ -26,11 +26,11 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, is_out_of_memory
 from evalkit.scoring.drafts import Drafts, Text
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.generate_transformers import generate_row
-from evalkit.scoring.parts import Budget, halved, in_parts, is_out_of_memory, release_cache
+from evalkit.scoring.parts import Budget, halved, in_parts, release_cache
 from evalkit.scoring.prepacked import Prepacked
 from evalkit.scoring.requests import GenerationRequest
 from evalkit.scoring.rotary import Rotary

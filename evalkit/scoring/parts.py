@@ -8,19 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from evalkit.errors import ModelError, message_of
+from evalkit.errors import ModelError, is_out_of_memory, message_of
 
 Part = TypeVar("Part")
 Done = TypeVar("Done")
-
-_MESSAGES = (
-    "out of memory",  # CUDA, NPU, MPS
-    "not enough memory",  # CPU on Windows
-    "can't allocate memory",  # CPU on Linux
-    "cublas_status_alloc_failed",
-    "failed to allocate memory",
-    "memory allocation failure",  # ACL of the NPU
-)
 
 
 class Device(Protocol):
@@ -100,16 +91,6 @@ def halved(rows: list[Part]) -> list[list[Part]]:
     """Return two halves of a list; the list alone where there is nothing to cut."""
     half = len(rows) // 2
     return [rows[:half], rows[half:]] if half else [rows]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that the host or the device has no memory left."""
-    if isinstance(error, MemoryError):
-        return True
-    message = message_of(error).lower()
-    if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"} and "memory" in message:
-        return True
-    return isinstance(error, RuntimeError) and any(text in message for text in _MESSAGES)
 
 
 def release_cache(device: Device) -> None:

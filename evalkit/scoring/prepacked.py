@@ -19,12 +19,16 @@ from typing import Any
 
 import torch
 
-from evalkit.scoring.host_memory import whole_bytes
+from evalkit.errors import ModelError, is_out_of_memory
+from evalkit.scoring.host_memory import available_bytes, whole_bytes
 from evalkit.scoring.memory import model_device
 
 MEMORY_SHARE = 0.25
-"""Greatest share of the machine's memory that the copies may take. Of all memory, not of what is free, which
-changes by the hour; a run that is resumed under another limit is told what was decided (``Work.prepacks``)."""
+"""Greatest share of the machine's memory, within the limits of this process, that the copies may take."""
+
+FREE_SHARE = 0.5
+"""Greatest share of what is free of it, which changes by the hour: a run that is resumed is told what was decided
+when it began (``Work.prepacks``)."""
 
 
 class Prepacked:
@@ -46,9 +50,14 @@ class Prepacked:
             and module.weight.dtype == torch.float32
         ]
         sizes = {id(layer.weight): layer.weight.numel() * layer.weight.element_size() for layer in layers}
-        fits = sum(sizes.values()) <= MEMORY_SHARE * (whole_bytes() or 0) if wanted is None else wanted
+        self._bytes = sum(sizes.values())
+        fits = self._has_room() if wanted is None else wanted
         is_here = model_device(model).type == "cpu" and _has_products()
         self._layers: list[Any] = layers if fits and is_here else []
+
+    def _has_room(self) -> bool:
+        free = available_bytes()
+        return self._bytes <= MEMORY_SHARE * (whole_bytes() or 0) and (free is None or self._bytes <= FREE_SHARE * free)
 
     def __len__(self) -> int:
         return len(self._layers)
@@ -61,7 +70,13 @@ class Prepacked:
             for layer in self._layers:
                 key = id(layer.weight)  # some share theirs
                 if key not in packed:
-                    packed[key] = _packed(layer.weight)
+                    try:
+                        packed[key] = _packed(layer.weight)
+                    except Exception as error:
+                        # Without the copy the texts kept so far and those to come would be of other products.
+                        if is_out_of_memory(error):
+                            raise ModelError(_no_room(self._bytes)) from error
+                        raise
                 layer.forward = _Linear(packed[key], layer)
             packed.clear()
             yield
@@ -82,6 +97,14 @@ class _Linear:
             return hidden.new_empty(*hidden.shape[:-1], self._out)
         found: torch.Tensor = self._product(hidden, self._packed, self._bias, "none", [], "")
         return found
+
+
+def _no_room(size: int) -> str:
+    return (
+        f"out of memory on cpu for the copy of the weights that texts are generated with ({size / 2**20:,.0f} MiB); "
+        "stop other programs or raise this process's limit (ulimit, container, job) and start it again, which goes on "
+        "where it was"
+    )
 
 
 def _packed(weight: torch.Tensor) -> torch.Tensor:

@@ -194,7 +194,7 @@ class Tasks:
                 )
             task.build_all_requests = _built_before
             if config.max_new_tokens is not None:
-                _shorten(task.instances, config.max_new_tokens)
+                _shorten(task, config.max_new_tokens)
 
     def requests(self) -> dict[str, list[Request]]:
         """Return by task all requests that `build` built; a text that is wanted several times is there as often."""
@@ -465,11 +465,16 @@ def _sampling(config: RunConfig) -> dict[str, Any]:
     return found | ({"repetition_penalty": config.repetition_penalty} if config.repetition_penalty != 1 else {})
 
 
-def _shorten(instances: Sequence[Any], max_new_tokens: int) -> None:
-    """Lower the number of tokens that a completion may have; one that is lower already stays."""
-    for instance in instances:
-        if instance.request_type == "generate_until":
-            context, settings = instance.arguments
-            shortest = min(max_tokens(settings, max_new_tokens), max_new_tokens)
-            others = {key: value for key, value in settings.items() if key not in MAX_TOKENS}
-            instance.arguments = (context, {**others, "max_gen_toks": shortest})
+def _shorten(task: Any, max_new_tokens: int) -> None:
+    """Lower the number of tokens that a completion may have, in the requests and in the task's own record."""
+
+    def shortened(settings: dict[str, Any]) -> dict[str, Any]:
+        shortest = min(max_tokens(settings, max_new_tokens), max_new_tokens)
+        return {**{key: value for key, value in settings.items() if key not in MAX_TOKENS}, "max_gen_toks": shortest}
+
+    texts = [instance for instance in task.instances if instance.request_type == "generate_until"]
+    for instance in texts:
+        context, settings = instance.arguments
+        instance.arguments = (context, shortened(settings))
+    if texts:
+        task.set_config(key="generation_kwargs", value=shortened(dict(task.config.generation_kwargs or {})))

@@ -171,6 +171,30 @@ def test_a_fault_of_ours_is_no_verdict(
     assert told.endswith("error: a fault of evalkit itself; please report it with the lines above\n")
 
 
+@pytest.mark.parametrize(
+    "lack",
+    [
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("unable to mmap 5: Cannot allocate memory (12)"),
+    ],
+)
+def test_memory_that_the_machine_lacks_is_one_line(
+    lack: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> str:
+        raise lack
+
+    monkeypatch.setattr("evalkit.cli.listing.listing", broken)
+    with pytest.raises(SystemExit) as stopped:
+        main(["list", "suites"])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: out of memory (")
+    assert told.endswith("; stop other programs or raise this process's limit (ulimit, container, job)\n")
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["report {}", "gate {} --baseline {}", "audit {}", "compare {} {}"])
 def test_a_name_that_is_too_long_is_one_line(command: str) -> None:
     line = error_line(evalkit(*command.replace("{}", "a" * 300).split()))

@@ -515,6 +515,8 @@ def test_texts_of_chat_models_that_were_taken_over_are_marked(tmp_path: Path) ->
     asked = ("run", "--model", "tiny", "--suite", "humaneval_chat", "--max-new-tokens", 8, "--output", tmp_path)
     assert evalkit(*asked, "--limit", 2).exit_code == 0
     source = newest(tmp_path)
+    configs = json.loads((source / "run.json").read_text(encoding="utf-8"))["configs"]
+    assert configs["humaneval_chat"]["generation_kwargs"]["max_gen_toks"] == 8  # as asked, not as the task's file says
     assert evalkit(*asked, "--limit", 3, "--reuse", source).exit_code == 0
     assert [bool(sample["details"].get("reused")) for sample in samples(newest(tmp_path))] == [True, True, False]
 

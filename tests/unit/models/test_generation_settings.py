@@ -106,6 +106,49 @@ def test_the_session_says_whether_weights_are_ordered(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+def test_no_room_for_the_copy_of_the_weights_is_decided_at_the_start_or_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was "out of memory for one prompt of 0 tokens; use a smaller max_length", after halving the rows to one."""
+    import torch
+
+    from evalkit.answering import Session
+    from evalkit.config import ModelConfig
+    from evalkit.errors import ModelError
+    from evalkit.models.load import load
+    from evalkit.scoring import prepacked
+
+    lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
+    if not lm.work().prepacks:
+        pytest.skip("this build of torch has no ordered weights")
+    request = TextRequest("t", 0, 0, "What is ", {"max_gen_toks": 2})
+
+    packed = prepacked._packed
+
+    def full(weight: torch.Tensor) -> torch.Tensor:
+        if weight.numel() < 100:  # whether there are such products at all
+            return packed(weight)
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: tried 9 bytes"
+        )
+
+    text = lm.texts([request], Session(prepacks=True)).answers
+    with monkeypatch.context() as patched:
+        patched.setattr(prepacked, "_packed", full)
+        with pytest.raises(
+            ModelError, match=r"^out of memory on cpu for the copy of the weights .* goes on where it was$"
+        ):
+            lm.texts([request], Session(prepacks=True))
+    assert lm.texts([request], Session(prepacks=True)).answers == text
+    with monkeypatch.context() as patched:
+        patched.setattr(prepacked, "available_bytes", lambda: 0)
+        assert not lm.work().prepacks
+        # What was decided holds, whatever is free now.
+        lm.texts([request], Session(prepacks=True))
+        assert len(lm.generator.prepacked) > 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

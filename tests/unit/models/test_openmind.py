@@ -19,10 +19,9 @@ from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
 from evalkit.config import ModelConfig
-from evalkit.errors import ConfigError, ModelError
+from evalkit.errors import ConfigError, ModelError, is_out_of_memory
 from evalkit.models import openmind, tiny
 from evalkit.models.openmind import OpenMindLM
-from evalkit.scoring.parts import is_out_of_memory
 
 pytestmark = pytest.mark.model
 
