@@ -35,7 +35,11 @@ RUN = set --; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup eval eval-gpt4all eval-agieval eval-bigbench eval-truthfulqa eval-humaneval report verify infer gate \
-        test test-quick test-real real-model test-crash test-pythons test-openmind lint format clean
+        test test-quick test-real real-model test-crash test-pythons pythons test-openmind lint format clean
+
+# Containers set this one to keep their layers small. Here it would have every process, and the tests start thousands,
+# compile evalkit anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## List the targets
 	@echo "Targets (variables: MODEL=$(MODEL) DATA=$(DATA) DEVICE=$(DEVICE) DTYPE=$(DTYPE) LIMIT=$(LIMIT) OUT=$(OUT) SUITE=$(SUITE)):"
@@ -80,7 +84,9 @@ infer: setup  ## Ask the model one question with its chat template
 gate: setup  ## The CI gate: the built-in model against its recorded run (BASELINE=, MARGIN=)
 	$(EVALKIT) gate --run-model "$$MODEL" --baseline "$$BASELINE" --margin "$$MARGIN" $(ARGS)
 
-test: setup lint test-pythons real-model  ## Lint, type-check and run all tests
+test: setup  ## Lint, type-check and run all tests
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint pythons real-model
+	@$(MAKE) --no-print-directory test-pythons
 	$(BIN)/python -m pytest -n 2 --ignore tests/real --cov --cov-report=term:skip-covered
 	@$(MAKE) --no-print-directory test-real
 
@@ -95,6 +101,9 @@ test-quick: setup  ## Run the quick subset (under 2 minutes)
 
 test-crash: setup  ## Run all crash tests: 500 kills at random times, and at every write, fsync and rename
 	EVALKIT_CRASH_POINTS=500 $(BIN)/python -m pytest tests/integration/test_crash.py
+
+pythons: setup
+	@$(BIN)/python tests/other_pythons.py --make
 
 test-pythons: setup  ## Run the torch-free tests on every Python from 3.10 to 3.13 that this machine has
 	$(BIN)/python tests/other_pythons.py

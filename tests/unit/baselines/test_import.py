@@ -359,6 +359,7 @@ CHANGES: dict[str, Callable[[str], str]] = {
 
 @needs_shared
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.no_cover
 def test_a_log_pasted_otherwise_gives_the_same_numbers(change: str) -> None:
     for path in sorted((SHARED / "benchmark-logs").glob("*.md")):
         text = path.read_text(encoding="utf-8")

@@ -78,6 +78,7 @@ def test_equal_models_share_all_ranks_and_distant_ones_none() -> None:
     assert rank_intervals([Estimate(1.0, 0.1)]) == [(1, 1)]
 
 
+@pytest.mark.no_cover
 def test_rank_intervals_cover_the_true_ranks() -> None:
     rng = np.random.default_rng(0)
     truth = np.array([50.0, 51.0, 51.5, 53.0, 56.0])
@@ -130,6 +131,7 @@ effects = st.floats(0.3, 10)
 
 
 @given(st.sampled_from(sorted(load_suites())), effects)
+@pytest.mark.no_cover
 def test_a_limit_detects_the_effect_and_one_less_does_not(name: str, effect: float) -> None:
     suite = find_suite(name)
     found = plan(suite, effect=effect)
