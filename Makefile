@@ -96,8 +96,17 @@ real-model: setup  ## Fetch the tests' trained model (SmolLM2-135M-Instruct) and
 test-real: real-model  ## Run the trained model through everything, beside lm-eval (FORM=slow: whole tasks, 8 documents)
 	EVALKIT_REAL=$(FORM) $(BIN)/python -m pytest -s tests/real
 
-test-quick: setup  ## Run the quick subset (under 2 minutes)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+# A smoke of each part.
+QUICK := tests/integration/test_cli.py tests/unit/answering \
+  $(addprefix tests/unit/,test_config.py test_contributing.py test_errors.py test_import_rules.py test_options.py \
+    test_streams.py test_suites.py baselines/test_files.py baselines/test_foreign.py cli/test_run_commands.py \
+    comparison/test_compare.py comparison/test_leaderboard.py data/test_reading.py data/test_sources.py \
+    evaluation/test_preflight.py evaluation/test_progress.py models/test_chat.py models/test_tiny.py \
+    report/test_tables.py results/test_records.py sandbox/test_answers.py sandbox/test_extract.py \
+    scoring/test_parts.py scoring/test_scorers.py stats/test_stats.py store/test_journal.py tasks/test_humaneval.py)
+
+test-quick: setup  ## Run the quick subset, a smoke of each part (under 2 minutes)
+	EVALKIT_HYPOTHESIS_PROFILE=few $(BIN)/python -m pytest -n 2 -m "not slow" $(QUICK)
 
 test-crash: setup  ## Run all crash tests: 500 kills at random times, and at every write, fsync and rename
 	EVALKIT_CRASH_POINTS=500 $(BIN)/python -m pytest tests/integration/test_crash.py

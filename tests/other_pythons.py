@@ -29,9 +29,9 @@ LATER = (
     *("unit/test_api.py", "unit/test_config.py", "unit/test_errors.py", "unit/test_generation_settings.py"),
     *("unit/test_options.py", "unit/test_streams.py", "unit/test_suites.py", "unit/test_yaml_files.py"),
 )
-# Of the sandbox's tests: what compiles, takes apart, hands over and compares as a Python does. The others start helpers
-# by the thousand, of the tests' own Python.
-SANDBOX = ("as_one_object", "commands", "entry", "extract", "extract_kinds", "filter", "like_python", "score", "values")
+# Of the sandbox's tests: what compiles programs and takes them apart. The others start helpers by the thousand, of the
+# tests' own Python.
+SANDBOX = ("commands", "entry", "extract", "extract_kinds", "score")
 # What the torch-free half imports. lm-eval and torch are left out on purpose.
 REQUIREMENTS = (
     *("click", "jinja2", "msgspec", "numpy", "pandas", "pyyaml", "scipy", "tabulate", "tqdm"),
