@@ -85,7 +85,7 @@ gate: setup  ## The CI gate: the built-in model against its recorded run (BASELI
 	$(EVALKIT) gate --run-model "$$MODEL" --baseline "$$BASELINE" --margin "$$MARGIN" $(ARGS)
 
 test: setup  ## Lint, type-check and run all tests
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint pythons real-model
+	@$(MAKE) --no-print-directory -j 2 lint pythons real-model
 	@$(MAKE) --no-print-directory test-pythons
 	$(BIN)/python -m pytest -n 2 --ignore tests/real --cov --cov-report=term:skip-covered
 	@$(MAKE) --no-print-directory test-real
