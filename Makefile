@@ -102,7 +102,7 @@ QUICK := tests/integration/test_cli.py tests/unit/answering \
     test_streams.py test_suites.py baselines/test_files.py baselines/test_foreign.py cli/test_run_commands.py \
     comparison/test_compare.py comparison/test_leaderboard.py data/test_reading.py data/test_sources.py \
     evaluation/test_preflight.py evaluation/test_progress.py models/test_chat.py models/test_tiny.py \
-    report/test_tables.py results/test_records.py sandbox/test_answers.py sandbox/test_extract.py \
+    report/test_tables.py results/test_records.py sandbox/test_entry.py sandbox/test_extract.py \
     scoring/test_parts.py scoring/test_scorers.py stats/test_stats.py store/test_journal.py tasks/test_humaneval.py)
 
 test-quick: setup  ## Run the quick subset, a smoke of each part (under 2 minutes)
