@@ -35,7 +35,11 @@ RUN = set --; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup eval eval-gpt4all eval-agieval eval-bigbench eval-truthfulqa eval-humaneval report verify infer gate \
-        test test-quick test-real real-model test-crash test-pythons test-openmind lint format clean
+        test test-quick test-real real-model test-crash test-pythons pythons test-openmind lint format clean
+
+# Containers set this one to keep their layers small. Here it would have every process, and the tests start thousands,
+# compile evalkit anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## List the targets
 	@echo "Targets (variables: MODEL=$(MODEL) DATA=$(DATA) DEVICE=$(DEVICE) DTYPE=$(DTYPE) LIMIT=$(LIMIT) OUT=$(OUT) SUITE=$(SUITE)):"
@@ -80,7 +84,9 @@ infer: setup  ## Ask the model one question with its chat template
 gate: setup  ## The CI gate: the built-in model against its recorded run (BASELINE=, MARGIN=)
 	$(EVALKIT) gate --run-model "$$MODEL" --baseline "$$BASELINE" --margin "$$MARGIN" $(ARGS)
 
-test: setup lint test-pythons real-model  ## Lint, type-check and run all tests
+test: setup  ## Lint, type-check and run all tests
+	@$(MAKE) --no-print-directory -j 2 lint pythons real-model
+	@$(MAKE) --no-print-directory test-pythons
 	$(BIN)/python -m pytest -n 2 --ignore tests/real --cov --cov-report=term:skip-covered
 	@$(MAKE) --no-print-directory test-real
 
@@ -90,11 +96,23 @@ real-model: setup  ## Fetch the tests' trained model (SmolLM2-135M-Instruct) and
 test-real: real-model  ## Run the trained model through everything, beside lm-eval (FORM=slow: whole tasks, 8 documents)
 	EVALKIT_REAL=$(FORM) $(BIN)/python -m pytest -s tests/real
 
-test-quick: setup  ## Run the quick subset (under 2 minutes)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+# A smoke of each part.
+QUICK := tests/integration/test_cli.py tests/unit/answering \
+  $(addprefix tests/unit/,test_config.py test_contributing.py test_errors.py test_import_rules.py test_options.py \
+    test_streams.py test_suites.py baselines/test_files.py baselines/test_foreign.py cli/test_run_commands.py \
+    comparison/test_compare.py comparison/test_leaderboard.py data/test_reading.py data/test_sources.py \
+    evaluation/test_preflight.py evaluation/test_progress.py models/test_chat.py models/test_tiny.py \
+    report/test_tables.py results/test_records.py sandbox/test_entry.py sandbox/test_extract.py \
+    scoring/test_parts.py scoring/test_scorers.py stats/test_stats.py store/test_journal.py tasks/test_humaneval.py)
+
+test-quick: setup  ## Run the quick subset, a smoke of each part (under 2 minutes)
+	EVALKIT_HYPOTHESIS_PROFILE=few $(BIN)/python -m pytest -n 2 -m "not slow" $(QUICK)
 
 test-crash: setup  ## Run all crash tests: 500 kills at random times, and at every write, fsync and rename
 	EVALKIT_CRASH_POINTS=500 $(BIN)/python -m pytest tests/integration/test_crash.py
+
+pythons: setup
+	@$(BIN)/python tests/other_pythons.py --make
 
 test-pythons: setup  ## Run the torch-free tests on every Python from 3.10 to 3.13 that this machine has
 	$(BIN)/python tests/other_pythons.py

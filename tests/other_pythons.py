@@ -1,7 +1,11 @@
-"""Run the torch-free tests on every Python from 3.10 to 3.13 that this machine has, besides the one running this.
+"""Run the torch-free tests on the Pythons from 3.10 to 3.13 that this machine has, besides the one running this.
+
+The oldest runs them all. The later ones run what meets their compiler, their syntax tree, their types and their
+standard library: programs and their extraction, records, configuration, files, the command line. What reads published
+tables or computes statistics is plain arithmetic and text, which 3.10 and this Python see already.
 
 Each gets an environment `.venv-3.X` with evalkit's light dependencies only, which also shows that suites, data,
-statistics and reports need neither torch nor lm-eval.
+statistics and reports need neither torch nor lm-eval. ``--make`` makes the environments and runs nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +18,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+# What the versions after the oldest run: a folder or a file of tests/.
+LATER = (
+    *("integration/test_cli.py", "integration/test_humaneval_check.py"),
+    *("unit/answering", "unit/cli", "unit/data", "unit/evaluation", "unit/store", "unit/tasks"),
+    *("unit/results/test_records.py", "unit/results/test_schema.py", "unit/results/test_whole_records.py"),
+    *("unit/report/test_tables.py", "unit/report/test_run_report.py"),
+    *("unit/comparison/test_compare.py", "unit/stats/test_stats.py"),
+    *("unit/baselines/test_files.py", "unit/baselines/test_import.py"),
+    *("unit/test_api.py", "unit/test_config.py", "unit/test_errors.py", "unit/test_generation_settings.py"),
+    *("unit/test_options.py", "unit/test_streams.py", "unit/test_suites.py", "unit/test_yaml_files.py"),
+)
+# Of the sandbox's tests: what compiles programs and takes them apart. The others start helpers by the thousand, of the
+# tests' own Python.
+SANDBOX = ("commands", "entry", "extract", "extract_kinds", "score")
 # What the torch-free half imports. lm-eval and torch are left out on purpose.
 REQUIREMENTS = (
     *("click", "jinja2", "msgspec", "numpy", "pandas", "pyyaml", "scipy", "tabulate", "tqdm"),
@@ -44,13 +62,23 @@ def environment(python: str, version: str) -> Path:
     if not ready.exists() or ready.read_text(encoding="utf-8") != wanted:
         subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True)
         install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install.append("--no-compile")  # most of pandas and scipy is never imported
         subprocess.run([*install, "-c", str(ROOT / "constraints.txt"), *REQUIREMENTS], check=True)
         ready.write_text(wanted, encoding="utf-8")
     return interpreter
 
 
+def tests_of(version: str) -> list[str]:
+    """Return what this version runs, as arguments of pytest."""
+    parts = ["unit", "integration"] if version == VERSIONS[0] else list(LATER)
+    sandbox = [f"tests/unit/sandbox/test_{name}.py" for name in SANDBOX]
+    others = {str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "unit" / "sandbox").glob("test_*.py")}
+    return [*(f"tests/{part}" for part in parts), *sandbox, *(f"--ignore={path}" for path in others - {*sandbox})]
+
+
 def main() -> int:
     """Run the tests on each version; returns the exit code."""
+    only_make = "--make" in sys.argv[1:]
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     failed = []
     for version in VERSIONS:
@@ -60,19 +88,12 @@ def main() -> int:
         if python is None:
             print(f"Python {version}: not on this machine, left out", flush=True)
             continue
+        interpreter = environment(python, version)
+        if only_make:
+            continue
         print(f"Python {version}: torch-free tests", flush=True)
-        # The sandbox's programs run in helpers of the tests' own Python, at length; once is enough.
-        options = [
-            "-q",
-            "--ignore=tests/unit/sandbox",
-            "-n",
-            "2",
-            "-m",
-            "torch_free and not slow",
-            "-p",
-            "no:cacheprovider",
-        ]
-        command = [str(environment(python, version)), "-m", "pytest", *options]
+        options = ["-q", "-n", "2", "-m", "torch_free and not slow", "-p", "no:cacheprovider"]
+        command = [str(interpreter), "-m", "pytest", *options, *tests_of(version)]
         few = {**os.environ, "EVALKIT_HYPOTHESIS_PROFILE": "few"}
         if subprocess.run(command, cwd=ROOT, env=few).returncode:
             failed.append(version)

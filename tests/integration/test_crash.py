@@ -17,7 +17,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.model]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-POINTS = int(os.environ.get("EVALKIT_CRASH_POINTS", "50"))
+POINTS = int(os.environ.get("EVALKIT_CRASH_POINTS", "20"))
 
 
 def campaign(folder: Path, *options: str) -> dict[str, Any]:
@@ -44,10 +44,10 @@ def test_kills_at_every_call_that_reaches_the_disk(tmp_path: Path) -> None:
     assert summary["points"] == summary["killed"] == summary["calls"] > 40
 
 
-def test_disk_full_at_twenty_calls(tmp_path: Path) -> None:
+def test_disk_full_at_ten_calls(tmp_path: Path) -> None:
     """One clear error line, exit code 2; with space again, the same results."""
-    summary = campaign(tmp_path / "runs", "--full", "20")
-    assert summary["points"] == 20
+    summary = campaign(tmp_path / "runs", "--full", "10")
+    assert summary["points"] == 10
 
 
 def test_two_runs_at_once(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_canonical_solutions_pass_with_fifty_at_a_time(problems: list[Problem]) 
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_mutants_are_judged_as_in_one_process(problems: list[Problem]) -> None:
     samples = [
         (problem, mutant)

@@ -43,6 +43,7 @@ def error_line(result: Result) -> str:
     return line
 
 
+@pytest.mark.no_cover
 def test_right_programs_through_mistrals_tokenizer_score_100(tmp_path: Path) -> None:
     from tests.support.overfitted import write_overfitted
 

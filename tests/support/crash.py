@@ -225,6 +225,12 @@ def main() -> None:
     import scipy.optimize  # noqa: F401
     from transformers import MistralForCausalLM  # noqa: F401
 
+    import evalkit.evaluation.run
+    import evalkit.models.openmind
+    import evalkit.models.tiny
+    import evalkit.report.run_report  # noqa: F401
+    import tests.support.faults  # noqa: F401
+
     root: Path = options.folder
     root.mkdir(parents=True, exist_ok=True)
     for name in ("whole", "again"):

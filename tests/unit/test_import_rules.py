@@ -14,7 +14,7 @@ import pytest
 import evalkit
 from tests.support.records import write_record
 
-pytestmark = pytest.mark.torch_free
+pytestmark = [pytest.mark.torch_free, pytest.mark.no_cover]
 
 PACKAGE = Path(evalkit.__file__).resolve().parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_configs" not in path.parts)
@@ -28,10 +28,17 @@ def parsed(path: Path) -> ast.Module:
 
 
 @cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """What the rules look at of a file: six rules walk the same trees."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Call, ast.Assign, ast.Global)
+    return tuple(node for node in ast.walk(parsed(path)) if isinstance(node, kinds))
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports, anywhere in it, also through importlib and for types only."""
     found = set()
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -107,6 +114,11 @@ def own_imports(tree: ast.AST, package: str) -> set[str]:
 
 def import_graph() -> dict[str, set[str]]:
     """Module to the modules that it imports."""
+    return {module: set(names) for module, names in own_graph().items()}
+
+
+@cache
+def own_graph() -> dict[str, set[str]]:
     modules = {module_of(path): path for path in FILES}
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
@@ -172,7 +184,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
     modules = {
         path.relative_to(PACKAGE).as_posix(): {
             name
-            for node in ast.walk(parsed(path))
+            for node in nodes(path)
             for name in (
                 [node.module or ""]
                 if isinstance(node, ast.ImportFrom) and not node.level
@@ -204,7 +216,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
 def test_the_main_loop_sets_nothing_on_a_model_from_outside() -> None:
     """Nobody assigns to an attribute of what answers; a `Session` says what there is to say."""
     for path in FILES:
-        for node in ast.walk(parsed(path)):
+        for node in nodes(path):
             targets = node.targets if isinstance(node, ast.Assign) else []
             for target in (t for each in targets for t in ast.walk(each) if isinstance(t, ast.Attribute)):
                 owner = target.value.id if isinstance(target.value, ast.Name) else ""
@@ -216,8 +228,7 @@ def test_the_main_loop_sets_nothing_on_a_model_from_outside() -> None:
 def test_no_task_keeps_anything_in_its_module() -> None:
     for path in FILES:
         if path.parent == PACKAGE / "tasks":
-            tree = parsed(path)
-            assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Global)], path
+            assert not [node.lineno for node in nodes(path) if isinstance(node, ast.Global)], path
 
 
 def test_at_most_one_file_imports_ray() -> None:

@@ -61,6 +61,7 @@ def with_value(content: Any, trail: tuple[Any, ...], value: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", READERS)
+@pytest.mark.no_cover
 def test_a_value_of_another_type_is_named_with_its_line_wherever_it_stands(kind: str, tmp_path: Path) -> None:
     read, content, name = READERS[kind]
     tried = 0
@@ -206,6 +207,7 @@ FOUND = (
 
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("tag", [*(f"!!{tag} " for tag in TAGS), "!function ", "! ", ""])
+@pytest.mark.no_cover
 def test_no_value_with_any_tag_is_more_than_one_line(kind: str, tag: str, tmp_path: Path) -> None:
     """PyYAML's constructors raise what Python does (IndexError, TypeError ...) where a tag does not fit."""
     read, content, name = READERS[kind]

@@ -162,6 +162,7 @@ def text_of(suite: Suite, rows: list[TaskScore], average: Decimal) -> str:
 
 
 @given(tables(), st.sampled_from(["unrounded", "rows", "cut"]), st.sampled_from([1, 2, 3]))
+@pytest.mark.no_cover
 def test_no_false_alarms_however_an_average_was_made(
     drawn: tuple[Suite, dict[str, Fraction], list[TaskScore]], way: str, places: int
 ) -> None:
@@ -188,6 +189,7 @@ def test_no_false_alarms_however_an_average_was_made(
 
 
 @given(tables(), st.integers(3, 500).map(lambda n: Decimal(n).scaleb(-2)), st.booleans())
+@pytest.mark.no_cover
 def test_a_wrong_average_is_found(
     drawn: tuple[Suite, dict[str, Fraction], list[TaskScore]], error: Decimal, below: bool
 ) -> None:
@@ -200,6 +202,7 @@ def test_a_wrong_average_is_found(
 
 
 @given(tables(), st.data())
+@pytest.mark.no_cover
 def test_a_wrong_standard_error_is_found(
     drawn: tuple[Suite, dict[str, Fraction], list[TaskScore]], data: st.DataObject
 ) -> None:
@@ -239,6 +242,7 @@ def comparison_text(models: list[dict[str, Decimal]], change: Decimal = Decimal(
 
 
 @given(st.lists(model_scores, min_size=2, max_size=4))
+@pytest.mark.no_cover
 def test_a_right_comparison_raises_no_alarm(models: list[dict[str, Decimal]]) -> None:
     found = audit(comparison_text(models))
     assert inconsistent(found) == []
@@ -246,6 +250,7 @@ def test_a_right_comparison_raises_no_alarm(models: list[dict[str, Decimal]]) ->
 
 
 @given(st.lists(model_scores, min_size=2, max_size=3, unique_by=lambda m: tuple(m.values())))
+@pytest.mark.no_cover
 def test_wrong_totals_and_changes_are_found(models: list[dict[str, Decimal]]) -> None:
     wrong_total = audit(comparison_text(models, total=Decimal("0.50")))
     assert any(what.startswith("Total Score of column") for what, _, _ in inconsistent(wrong_total))

@@ -255,6 +255,7 @@ STRANGE = st.one_of(
 @given(word=STRANGE, where=st.integers(0, 8))
 @example(word="bcdfg", where=3)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.no_cover
 def test_a_strange_word_anywhere_is_never_nous_2023(word: str, where: int) -> None:
     column = SUITES.replace("| Average |", f"| {word} |")
     texts = [

@@ -221,6 +221,7 @@ def test_lines_of_the_grammar_keep_the_claim(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", FREE)
+@pytest.mark.no_cover
 def test_any_other_line_ends_it_wherever_it_stands(line: str) -> None:
     for text in (
         f"# Foo-7B\n\n{line}\n\n{GPT4ALL}{TRUTHFUL}",
@@ -241,6 +242,7 @@ def test_any_other_line_ends_it_wherever_it_stands(line: str) -> None:
     ),
     place=st.integers(0, LOG.count("\n")),
 )
+@pytest.mark.no_cover
 def test_free_text_anywhere_in_a_clean_log_is_never_nous_2023(line: str, place: int) -> None:
     lines = LOG.split("\n")
     try:

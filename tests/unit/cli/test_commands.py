@@ -137,11 +137,18 @@ def test_audit_in_other_formats(tmp_path: Path) -> None:
 def test_leaderboard_and_power() -> None:
     assert "Meta-Llama-3-70B-Instruct" in run("leaderboard").output
     assert run("leaderboard", "--format", "latex", "--sort", "bigbench").output.startswith(r"\begin{table}")
+    planned = run("power", "--suite", "truthfulqa", "--effect", "4")
+    assert planned.exit_code == 0
+    assert "3.0 times all" in planned.output
+    assert len(json.loads(run("power", "--format", "json").output)["rows"]) == 2 * len(load_suites())
+    assert "did you mean 'gpt4all'" in error_of(run("power", "--suite", "gpt4al"))
+
+
+@pytest.mark.slow
+def test_power_of_a_suite_of_many_documents() -> None:
     planned = run("power", "--suite", "gpt4all", "--effect", "1.0")
     assert planned.exit_code == 0
     assert "18669" in planned.output
-    assert len(json.loads(run("power", "--format", "json").output)["rows"]) == 2 * len(load_suites())
-    assert "did you mean 'gpt4all'" in error_of(run("power", "--suite", "gpt4al"))
 
 
 def imported_by(module: str) -> set[str]:

@@ -109,6 +109,8 @@ def test_a_twins_clusters_are_its_passages_wherever_they_are_known(
     assert own.estimate.stderr == pytest.approx(100 * np.sqrt(44 / 43 * (residuals**2).sum()) / 206)
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 def test_the_level_holds_for_a_twin_alone(tmp_path: Path) -> None:
     """Whole passages are lost with probability 10 %, the margin; 206 independent questions passed 24 % of such runs."""
     policy = Policy(tasks={TWIN: Rule(margin=10.0)}, suites={"agieval": Rule(margin=99.0, tier="advisory")})

@@ -102,6 +102,7 @@ def test_tasks_that_share_only_some_questions_are_scored_on_the_same_ones_and_we
             assert scales is None or scales.mean() == pytest.approx(1)
 
 
+@pytest.mark.no_cover
 def test_no_look_lacks_the_huge_passages() -> None:
     """Three passages hold 300 of 700 documents and lose 30 %: random parts without them passed in 72 % of runs."""
     keys = [("huge", i // 100) if i < 300 else ("single", i) for i in range(700)]
@@ -218,9 +219,9 @@ def test_what_is_said_of_an_undecided_suite_beside_one_that_is_worse() -> None:
         assert f": {said}\n" in gate_markdown(found)
 
 
-def errors(documents: int, gain: float, loss: float, verdict: str, repetitions: int) -> tuple[float, float]:
-    """How often a gate of 2 points ends with a verdict, and the share of documents that it needed."""
-    hits, scored = 0, 0
+def verdicts(documents: int, gain: float, loss: float, repetitions: int) -> tuple[Counter[str], float]:
+    """How often a gate of 2 points ends with each verdict, and the share of documents that it needed."""
+    ended, scored = Counter[str](), 0
     for seed in range(repetitions):
         rng = np.random.default_rng(seed)
         kinds = rng.random(documents)
@@ -229,25 +230,28 @@ def errors(documents: int, gain: float, loss: float, verdict: str, repetitions: 
         found = play(
             {"truthfulqa_mc": recorded("truthfulqa_mc", base)}, {"truthfulqa_mc": mine}, [TRUTHFULQA], seed=seed
         )
-        hits += found.result()[0].verdict == verdict
+        ended[found.result()[0].verdict] += 1
         scored += found.documents()[0]
-    return hits / repetitions, scored / documents / repetitions
+    return ended, scored / documents / repetitions
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_the_level_holds_at_all_looks_together() -> None:
     # The true loss is the margin; each wrong verdict at 5 % at most (2.2 standard errors of the simulation above).
-    assert errors(600, 0.04, 0.06, "pass", 400)[0] <= 0.075
-    assert errors(600, 0.04, 0.06, "worse", 400)[0] <= 0.075
+    ended, _ = verdicts(600, 0.04, 0.06, 400)
+    assert ended["pass"] <= 0.075 * 400
+    assert ended["worse"] <= 0.075 * 400
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_power_is_hardly_lost_and_documents_are_saved() -> None:
-    passed, scored = errors(3000, 0.02, 0.02, "pass", 40)
-    assert passed >= 0.95
+    ended, scored = verdicts(3000, 0.02, 0.02, 40)
+    assert ended["pass"] >= 0.95 * 40
     assert scored <= 0.6
-    failed, scored = errors(1500, 0.0, 0.12, "worse", 60)
-    assert failed >= 0.98
+    ended, scored = verdicts(1500, 0.0, 0.12, 60)
+    assert ended["worse"] >= 0.98 * 60
     assert scored <= 0.35
 
 

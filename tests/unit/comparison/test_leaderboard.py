@@ -78,6 +78,7 @@ def test_equal_models_share_all_ranks_and_distant_ones_none() -> None:
     assert rank_intervals([Estimate(1.0, 0.1)]) == [(1, 1)]
 
 
+@pytest.mark.no_cover
 def test_rank_intervals_cover_the_true_ranks() -> None:
     rng = np.random.default_rng(0)
     truth = np.array([50.0, 51.0, 51.5, 53.0, 56.0])
@@ -130,6 +131,7 @@ effects = st.floats(0.3, 10)
 
 
 @given(st.sampled_from(sorted(load_suites())), effects)
+@pytest.mark.no_cover
 def test_a_limit_detects_the_effect_and_one_less_does_not(name: str, effect: float) -> None:
     suite = find_suite(name)
     found = plan(suite, effect=effect)
@@ -158,19 +160,22 @@ def test_a_limit_detects_the_effect_and_one_less_does_not(name: str, effect: flo
 
 
 def test_pairing_needs_fewer_documents() -> None:
-    suite, expected = find_suite("gpt4all"), load_baseline("openhermes-2.5-mistral-7b")
-    paired = plan(suite, effect=1.0, baseline=expected, flips=0.1)
-    unpaired = plan(suite, effect=1.0, baseline=expected)
+    suite, expected = find_suite("truthfulqa"), load_baseline("openhermes-2.5-mistral-7b")
+    paired = plan(suite, effect=4.0, baseline=expected, flips=0.1)
+    unpaired = plan(suite, effect=4.0, baseline=expected)
     assert paired.needed is not None
     assert unpaired.needed is not None
     assert paired.needed < unpaired.documents < unpaired.needed
     assert unpaired.limit is None
     # Two runs of the published model: its standard error times the root of 2.
-    score = expected.score(suite)
+    whole = find_suite("gpt4all")
+    score = expected.score(whole)
     assert score is not None
-    assert unpaired.smallest == pytest.approx(smallest_detectable(score.estimate.stderr * math.sqrt(2)), rel=0.02)
-    table = power_table([paired, unpaired], 1.0, 0.05, 0.8, ["note"])
-    assert "3.3 times all" in str(table.rows[1][4])
+    assert plan(whole, baseline=expected).smallest == pytest.approx(
+        smallest_detectable(score.estimate.stderr * math.sqrt(2)), rel=0.02
+    )
+    table = power_table([paired, unpaired], 4.0, 0.05, 0.8, ["note"])
+    assert "3.0 times all" in str(table.rows[1][4])
     assert table.rows[1][5] == "more than there are"
     assert len(power_table([plan(suite)], None, 0.05, 0.8, []).columns) == 4
 

@@ -21,6 +21,7 @@ GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "verify.json").read_
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_all_tasks_on_the_reference_data_are_the_golden_ones(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert print_verification([str(shared / "data")], [], as_json=True) == 0
     found = json.loads(capsys.readouterr().out)["tasks"]

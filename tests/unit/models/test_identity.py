@@ -388,6 +388,7 @@ def test_so_does_an_adapters_file(own_checkpoint: Path, tmp_path: Path) -> None:
     assert logits(lm).equal(before)
 
 
+@pytest.mark.no_cover
 def test_a_file_that_is_shortened_under_way_ends_nothing(own_checkpoint: Path) -> None:
     """In a process of its own: a mapped file that is cut ends it with SIGBUS."""
     program = (

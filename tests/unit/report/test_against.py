@@ -122,6 +122,7 @@ def cells(table: Table, kind: str) -> dict[str, tuple[object, ...]]:
     return {str(row[0]): row[2:] for row in table.rows if row[1] == kind}
 
 
+@pytest.mark.no_cover
 def test_what_a_run_detects(tmp_path: Path) -> None:
     whole_run(tmp_path / "run", documents=100)
     table = run_power([tmp_path / "run"], [], **(POWER | {"effect": 3.0}))  # type: ignore[arg-type]

@@ -263,6 +263,7 @@ REPEATED = [
 
 
 @pytest.mark.parametrize("repeated", REPEATED, ids=repr)
+@pytest.mark.no_cover
 def test_the_work_on_an_answer_is_linear_in_its_length(repeated: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the work is: the characters that Python's parser is given; nearly all of the time is that."""
     given = 0

@@ -141,6 +141,7 @@ def test_the_level_where_part_of_the_loss_is_hidden_in_passages_is_kept_exactly(
         (3000, (13, 37, 13, 23), 0.02),
     ],
 )
+@pytest.mark.no_cover
 def test_the_level_where_a_loss_is_hidden_in_passages_of_different_sizes_is_kept_exactly(
     singles: int, passages: tuple[int, ...], plain: float
 ) -> None:
