@@ -59,7 +59,7 @@ def told_as_written(raw: str, shown: set[int]) -> Iterator[tuple[int, str]]:
             yield first + table[0].count("\n", 0, found.start(1)), found[1]
     for number, line in enumerate(raw.split("\n"), 1):
         rest = _TILDES.sub(" ", _GIST.sub(" ", _PAGE.sub(_without_own_page, SAFE_TAG.sub(" ", line))))
-        stars = re.sub(r"^\s*\*(?=\s)|(?<=[A-Za-z])\*(?=\s*\|)", " ", line)  # an item; a star behind a name in a table
+        stars = re.sub(r"^\s*\*(?=\s)|(?<=[0-9][bB])\*(?=\s*\|)", " ", line)  # an item; behind a name with its size
         while stars != (stars := _EMPHASIS.sub(r" \2 ", stars)):
             pass
         hidden = not page and number not in inside and number not in shown and re.search(r"\w", rest.strip("`~ \t"))

@@ -106,7 +106,8 @@ class Namings:
         # A title holds for what is below it, but not where that names others, or is more sets of scores than one.
         titles = [label for label in self._labels if label.kind == "title"]
         end = next((label.line for label in titles if label.line >= line), math.inf)
-        others = any(not same_model(t.name, called) for t in self._tables if start <= t.line < end)
+        below = [naming for naming in (*self._labels, *self._tables) if start <= naming.line < end]
+        others = any(not same_model(naming.name, called) for naming in below)
         fits = all(any(same_model(known.name, label.name) for label in titles) for known in self._whole)
         return title is not None and fits and not shared and not others
 
