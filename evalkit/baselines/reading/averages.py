@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -19,24 +20,14 @@ OVERALL = re.compile(
 )
 
 
-_SLACK = Decimal("0.0151")
-_ROUNDED = Decimal("0.001")
-
-
 def averages_come_first(events: list[Event]) -> bool:
     """Tell whether averages stand above their tables: one above each, none below the last, each that of its rows."""
     printed = [e for e in events if isinstance(e, ScoreTable) or (isinstance(e, PrintedScore) and e.suite is None)]
     averages, tables = printed[::2], printed[1::2]
     return len(averages) == len(tables) > 0 and all(
-        isinstance(average, PrintedScore) and isinstance(table, ScoreTable) and _gives(table, average)
+        isinstance(average, PrintedScore) and isinstance(table, ScoreTable) and is_mean(average, table.rows)
         for average, table in zip(averages, tables, strict=True)
     )
-
-
-def _gives(table: ScoreTable, average: PrintedScore) -> bool:
-    """Tell whether a printed average is the mean of a table's rows."""
-    values = [row.value for row in one_a_task(list(table.rows))]
-    return bool(values) and abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= _SLACK
 
 
 def other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None:
@@ -49,35 +40,34 @@ def other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None
     is_whole = {row.task for row in own} >= {task.name for task in known.tasks}
     if not own or (len(own) == len(rows) and is_whole):
         return None
-    values = [row.value for row in one_a_task(own)]
-    # Rows are rounded as they are printed; 0.44 may be 43.68 per cent.
-    rounded = sum((Decimal(5).scaleb(int(value.as_tuple().exponent) - 1) for value in values), Decimal(0))
-    slack = max(_SLACK, 100 * rounded / len(values) + Decimal("0.005"))
-    is_mean = abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= slack
-    if is_mean and not is_whole:
-        return f"{len(values)} of the {len(known.tasks)} rows of {known.title}"
-    if not is_mean and len(own) < len(rows):
+    is_own = is_mean(average, own)
+    if is_own and not is_whole:
+        return f"{len(one_a_task(own))} of the {len(known.tasks)} rows of {known.title}"
+    if not is_own and len(own) < len(rows):
         return f"more rows than those of {known.title}"
     return None
 
 
-def fits(average: PrintedScore, percent: Decimal, slack: Decimal = Decimal(0)) -> bool:
-    """Tell whether an average is a number that is rounded, or cut, as it is printed; `slack` is the number's own."""
-    unit = Decimal(1).scaleb(min(int(average.percent.as_tuple().exponent), 0))
-    return -unit / 2 - slack - _ROUNDED <= percent - average.percent <= unit + slack + _ROUNDED
+def is_mean(average: PrintedScore, rows: Iterable[Row]) -> bool:
+    """Tell whether an average is that of rows, one a task, each of these and it rounded, or it cut, as printed."""
+    return _fits(average, [row.value.scaleb(2) for row in one_a_task(rows)])
 
 
-def is_mean_of(average: PrintedScore, rows: list[Row], suite: str) -> bool:
+def _fits(average: PrintedScore, values: Sequence[Decimal]) -> bool:
+    """Tell whether an average is that of values in per cent."""
+    units = [Decimal(1).scaleb(min(int(v.as_tuple().exponent), 0)) for v in (average.percent, *values)]
+    slack = sum(units[1:], Decimal(0)) / 2 / max(len(values), 1) + Decimal("0.001")
+    above = sum(values, Decimal(0)) / max(len(values), 1) - average.percent
+    return bool(values) and -units[0] / 2 - slack <= above <= units[0] + slack
+
+
+def is_mean_of(average: PrintedScore, rows: Sequence[Row], suite: str) -> bool:
     """Tell whether an average is the mean of rows that are all of a suite's, and no others."""
-    chosen = one_a_task(rows)
-    if {row.task for row in chosen} != {task.name for task in load_suites()[suite].tasks}:
-        return False
-    mean = 100 * sum((row.value for row in chosen), Decimal(0)) / len(chosen)
-    halves = [Decimal(50).scaleb(int(row.value.as_tuple().exponent) - 1) for row in chosen]
-    return fits(average, mean, sum(halves, Decimal(0)) / len(chosen))
+    whole = {row.task for row in rows} == {task.name for task in load_suites()[suite].tasks}
+    return whole and is_mean(average, rows)
 
 
-def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
+def one_a_task(rows: Iterable[Row]) -> tuple[Row, ...]:
     """Return the row of each task that an average takes: of the headline metric, else of acc_norm, else the first."""
     chosen: dict[str, Row] = {}
     tasks = load_tasks()
@@ -115,17 +105,16 @@ def settle_averages(model: OpenModel, notes: list[Note]) -> None:
         rows = [row for (task, _), (row, _) in model.rows.items() if task in {known.name for known in suite.tasks}]
         before = [known for known in model.averages if known is not score]
         scores = suite_values(replace(model, averages=before))
-        mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
         called = OVERALL.search(score.label) is not None and score.label not in {known.label for known in before}
         fits_rows = is_mean_of(score, rows, suite.name)
-        if (called and len(scores) > 1) or (not fits_rows and len(scores) > 1 and fits(score, mean)):
+        if (called and len(scores) > 1) or (not fits_rows and len(scores) > 1 and _fits(score, list(scores.values()))):
             text = f"average {score.percent} is read as that of the suites, not of {suite.title}"
             model.averages[place] = replace(score, suite="average")
         elif not fits_rows and rows:
             why = (
                 f"neither the rows of {suite.title} nor the suites" if len(scores) > 1 else f"no rows of {suite.title}"
             )
-            text = f"average {score.percent}: {why} give it; not read"
+            text = f"average {score.percent}: {why} give it; not taken as its score"
             model.averages[place] = replace(score, doubtful=True)
         else:
             continue
@@ -135,8 +124,7 @@ def settle_averages(model: OpenModel, notes: list[Note]) -> None:
 def settle_first(model: OpenModel, score: PrintedScore, notes: list[Note]) -> None:
     """Read an average above all suites of a model as that of the suites, if they give it; it is never a suite's."""
     values = suite_values(model)
-    mean = sum(values.values(), Decimal(0)) / len(values) if values else Decimal(-1)
-    if len(values) > 1 and abs(mean - score.percent) <= _SLACK:
+    if len(values) > 1 and _fits(score, list(values.values())):
         if all(known.suite != "average" for known in model.averages):
             model.averages.insert(0, replace(score, suite="average"))
     else:

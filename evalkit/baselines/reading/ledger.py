@@ -37,7 +37,7 @@ _OF_SCORES = re.compile(
 )
 _LABELLED = re.compile(
     r"[\s>#*_`+-]*(?:(?:grand\s+)?(?:totals?|sum|final|results?|median|max(?:imum)?|min(?:imum)?|best|worst|macro|micro|std|总计|合计)"
-    rf"(?:\s+\w+)?[\s*_`]*[:：=][\s*_`]*|(?:{SUITE.pattern})\s+(?=[0-9]+\W*$)|(?=[0-9]+[.,][0-9]+\s?%?\W*$))(?P<number>[0-9.,]+)",
+    rf"(?:\s+\w+)?[\s*_`]*[:：=][\s*_`]*|(?:{SUITE.pattern})\s+(?=[0-9]+\W*$)|[(\[]?(?=[0-9]+[.,][0-9]+\s?%?\W*$))(?P<number>[0-9.,]+)",
     re.IGNORECASE,
 )
 """A label with a number that is a score if anything is."""

@@ -84,10 +84,14 @@ class Namings:
         shared = len(_distinct(self._labels)) < models
         if all(self._is_labelled(line, called, shared=shared, by_row=by_row) for line in lines):
             return None
-        shown = "; ".join(f"{n.name} ({f'line {n.line}' if n.line else 'its own name'})" for n in names[:4])
+        shown = ", ".join(f"{n.name} ({f'line {n.line}' if n.line else 'its own name'})" for n in names[:4])
         shown += f" and {len(names) - 4} more" if len(names) > 4 else ""
-        text = f"the file names {shown or 'nobody'}, and no line of the harness right above says whose these are"
-        return Note(min(lines, default=0), f"{text}; if you know, --protocol nous-2023{' and --name' * (models == 1)}")
+        text = f"the file names {shown or 'nobody'}" + (f" and holds scores of {models} models" if models > 1 else "")
+        known = f"--protocol nous-2023{' and --name' * (models == 1)}"
+        return Note(
+            next((n.line for n in names[1:]), 0),
+            f"{text}: nothing says for certain whose these scores are; if you know, {known}",
+        )
 
     def _is_labelled(self, line: int, called: str, *, shared: bool, by_row: bool) -> bool:
         """Tell whether what stands above a line says that it is the model's: its line of the harness, row, or title.
