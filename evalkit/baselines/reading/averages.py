@@ -105,12 +105,13 @@ def settle_averages(model: OpenModel, notes: list[Note]) -> None:
         rows = [row for (task, _), (row, _) in model.rows.items() if task in {known.name for known in suite.tasks}]
         before = [known for known in model.averages if known is not score]
         scores = suite_values(replace(model, averages=before))
+        others = {suite_of_task(task) for task, _ in model.rows} - {None} | {known.suite for known in before}
         called = OVERALL.search(score.label) is not None and score.label not in {known.label for known in before}
         fits_rows = is_mean_of(score, rows, suite.name)
         if (called and len(scores) > 1) or (not fits_rows and len(scores) > 1 and _fits(score, list(scores.values()))):
             text = f"average {score.percent} is read as that of the suites, not of {suite.title}"
             model.averages[place] = replace(score, suite="average")
-        elif not fits_rows and rows:
+        elif not fits_rows and rows and (len(others) > 1 or len(one_a_task(rows)) == len(suite.tasks)):
             why = (
                 f"neither the rows of {suite.title} nor the suites" if len(scores) > 1 else f"no rows of {suite.title}"
             )

@@ -19,7 +19,15 @@ from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.front_matter import front_end, named_in_front
 from evalkit.baselines.reading.grammar import label_said, stem_of, title_of, titles_of
 from evalkit.baselines.reading.table_grammar import named_cells
-from evalkit.baselines.reading.wording import OWN_ROLE, bare_title, is_model, is_title, model_of_file, same_model
+from evalkit.baselines.reading.wording import (
+    OWN_ROLE,
+    bare_title,
+    is_model,
+    is_title,
+    model_of_file,
+    name_cell,
+    same_model,
+)
 from evalkit.harness_settings import is_placeholder
 from evalkit.suites import load_suites
 from evalkit.task_names import leading_suite
@@ -125,12 +133,12 @@ def named_by_rows(
         The models, a note for each that is named so, and their positions.
     """
     named, notes, places = list(models), [], set()
-    rows = [(t, c, h) for t in tables for c, h in enumerate(t.headings) if is_model(h.strip("*_`[] "))]
+    rows = [(t, c, h) for t in tables for c, h in enumerate(t.headings) if is_model(_name(h))]
     fitting = [[i for i, model in enumerate(models) if _differing(model, t, c) == {}] for t, c, _ in rows]
     for i, model in enumerate(models):
         own = [row for row, fits in zip(rows, fitting, strict=True) if i in fits]
         if len(models) > 1 and model.name is None and len(own) == 1 and fitting[rows.index(own[0])] == [i]:
-            name, line = own[0][2].strip("*_`[] "), own[0][0].rows[0].line_of(own[0][1])
+            name, line = _name(own[0][2]), own[0][0].rows[0].line_of(own[0][1])
             named[i] = replace(model, name=name)
             notes.append(Note(model.line, f"read as {name}'s, whose row on line {line} has its averages"))
             places.add(i)
@@ -142,10 +150,14 @@ def contradicted(model: ModelScores, called: str, tables: Sequence[Comparison]) 
     found: dict[str, Note] = {}
     for table in tables:
         for column, heading in enumerate(table.headings):
-            name = heading.strip("*_`[] ")
+            name = _name(heading)
             if OWN_ROLE.fullmatch(name) or same_model(name, called):
                 found = (_differing(model, table, column) or {}) | found
     return found
+
+
+def _name(heading: str) -> str:
+    return name_cell(heading.strip("*_`[] "))
 
 
 def _scores(model: ModelScores) -> dict[str, set[Decimal]]:
