@@ -66,12 +66,12 @@ _TASK = re.compile(
     r"(?:acc|acc_norm|acc_mutual_info|mc1|mc2|multiple_choice_grade|exact_str_match|exact_match|em|f1|ppl|mcc|bits_per_byte"
     r"|(?:word|byte)_perplexity|(?:bleu|rouge(?:[12L]|Lsum))_(?:max|acc|diff))(?:_stderr)?"
 )
-_PLACEHOLDER = re.compile(
-    r".*\.\..*|(?:.*/)?(?:your|path[_-]?to|xxx)(?:[/_.-].*)?|(?:.*/)?(?:model|hf_?model|model_?(?:name|path|id|dir)|name|path|xxx+)/?"
-    r"|path/to/.*",
+_NOBODY = re.compile(
+    r"[0-9]*|xx+|your?|my|our|the|org|orgs|user|username|repo|id|name|dir|folder|path|to|hf|local|home|tmp|data"
+    r"|(?:hf)?models?|model(?:name|path|id|dir)|llms?|base|outputs?|out|results?|runs?|exp|experiments?|checkpoints?|ckpts?"
+    r"|steps?|epochs?|final|best|last|latest|new|old|test|merged?|trained|fine|tuned?|finetuned?|save[ds]?|weights?",
     re.IGNORECASE,
 )
-"""What stands for a model's name where a command was cut or made general."""
 NO_PRETRAINED = "without pretrained=, where the harness loads gpt2"
 
 
@@ -84,6 +84,19 @@ def other_weights(text: str) -> str | None:
     bits = re.search(r"[0-9][ _-]bits?(?![a-z])", text, re.IGNORECASE)
     parts = (part for part in re.split(r"[^A-Za-z0-9.]+|\\.(?=[A-Za-z])", text) for part in (part, *part.split(".")))
     return bits[0] if bits is not None else next((part for part in parts if _OTHER_WEIGHTS.fullmatch(part)), None)
+
+
+def is_placeholder(pretrained: str) -> bool:
+    """Tell whether what a command loads may be anybody: a folder of a run, a word for a name, a cut or a variable.
+
+    >>> [is_placeholder(p) for p in ("./output", "checkpoint-500", "org/repo", "path/to/Foo-7B", "a/Foo...", "$MODEL")]
+    [True, True, True, True, True, True]
+    >>> [is_placeholder(p) for p in ("a/Foo-7B", "gpt2", "/data/Foo-7B/", "models/mistral")]
+    [False, False, False, False]
+    """
+    last = re.split(r"[/\\]", pretrained.strip("/ "))[-1]
+    cut = re.search(r"\.\.|path[/_-]?to|[$<>{}\[\]*?]", pretrained, re.IGNORECASE)
+    return cut is not None or all(_NOBODY.fullmatch(part) for part in re.split(r"[_.-]+", last))
 
 
 def arguments_of(text: str) -> dict[str, str]:
@@ -107,7 +120,7 @@ def odd_argument(arguments: str) -> str | None:
     for key, value in found.items():
         own = key == "tokenizer" and value == found.get("pretrained")
         short = key == "max_length" and value.isdigit() and int(value) < 2048  # long prompts are cut
-        nobody = key == "pretrained" and _PLACEHOLDER.fullmatch(value) is not None
+        nobody = key == "pretrained" and is_placeholder(value)
         quantised = key == "pretrained" and other_weights(value) is not None
         if short or quantised or nobody or not (own or fits(_MODEL_ARGUMENTS, key, value)):
             return f"{key}={value}"

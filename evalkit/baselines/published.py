@@ -95,12 +95,14 @@ class PrintedScore:
         suite: the suite that it belongs to, or None if the text does not tell.
         percent: the number in per cent, with the printed places.
         label: what the text calls it, e.g. ``average score``.
+        doubtful: whether nothing says that it is the suite's; the audit checks it as that, an import leaves it out.
     """
 
     line: int
     suite: str | None
     percent: Decimal
     label: str = ""
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ _BETWEEN_CELLS = re.compile(
 # Links and images, addresses, footnotes, text struck out, comments, what a diff or `grep` puts before a line.
 _TELLING = re.compile(r"\]\s*\(|\]\[|!\[|\[\^|^\s*\[[^\]]*\]:|://|\bwww\.|~~|<!--|-->|<\s*[/a-zA-Z!?]")
 _PAGE = re.compile(r"\[(?:\*\*)?([\w./ -]+?)(?:\*\*)?\]\(https://huggingface\.co/[\w.-]+/([\w.-]+)\)", re.ASCII)
+_GIST = re.compile(r"\[📄\]\(https://gist\.github\.com/[\w/-]+\)(?=\s*\|)", re.ASCII)
+"""The log of a model, behind its name in a table of models."""
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*|]*?\S)\1(?![\w*])")
 _ENTITY = re.compile(r"&(?!(?:nbsp|plusmn|minus|ndash|vert|verbar|#124|#x7c|#177|amp);)(?:#?\w+;)")
 _TILDES = re.compile(r"^[\s>]*~~~+(?=[ \t]*[\w+-]*\s*$)")
@@ -56,8 +58,8 @@ def told_as_written(raw: str, shown: set[int]) -> Iterator[tuple[int, str]]:
         for found in _BETWEEN_CELLS.finditer(table[0]):
             yield first + table[0].count("\n", 0, found.start(1)), found[1]
     for number, line in enumerate(raw.split("\n"), 1):
-        rest = _TILDES.sub(" ", _PAGE.sub(_without_own_page, SAFE_TAG.sub(" ", line)))
-        stars = re.sub(r"^\s*\*(?=\s)", " ", line)
+        rest = _TILDES.sub(" ", _GIST.sub(" ", _PAGE.sub(_without_own_page, SAFE_TAG.sub(" ", line))))
+        stars = re.sub(r"^\s*\*(?=\s)|(?<=[0-9][bB])\*(?=\s*\|)", " ", line)  # an item; behind a name with its size
         while stars != (stars := _EMPHASIS.sub(r" \2 ", stars)):
             pass
         hidden = not page and number not in inside and number not in shown and re.search(r"\w", rest.strip("`~ \t"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -24,15 +25,9 @@ def averages_come_first(events: list[Event]) -> bool:
     printed = [e for e in events if isinstance(e, ScoreTable) or (isinstance(e, PrintedScore) and e.suite is None)]
     averages, tables = printed[::2], printed[1::2]
     return len(averages) == len(tables) > 0 and all(
-        isinstance(average, PrintedScore) and isinstance(table, ScoreTable) and _gives(table, average)
+        isinstance(average, PrintedScore) and isinstance(table, ScoreTable) and is_mean(average, table.rows)
         for average, table in zip(averages, tables, strict=True)
     )
-
-
-def _gives(table: ScoreTable, average: PrintedScore) -> bool:
-    """Tell whether a printed average is the mean of a table's rows."""
-    values = [row.value for row in one_a_task(list(table.rows))]
-    return bool(values) and abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= Decimal("0.0151")
 
 
 def other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None:
@@ -45,34 +40,34 @@ def other_rows(average: PrintedScore, rows: list[Row], suite: str) -> str | None
     is_whole = {row.task for row in own} >= {task.name for task in known.tasks}
     if not own or (len(own) == len(rows) and is_whole):
         return None
-    values = [row.value for row in one_a_task(own)]
-    # Rows are rounded as they are printed; 0.44 may be 43.68 per cent.
-    rounded = sum((Decimal(5).scaleb(int(value.as_tuple().exponent) - 1) for value in values), Decimal(0))
-    slack = max(Decimal("0.0151"), 100 * rounded / len(values) + Decimal("0.005"))
-    is_mean = abs(100 * sum(values, Decimal(0)) / len(values) - average.percent) <= slack
-    if is_mean and not is_whole:
-        return f"{len(values)} of the {len(known.tasks)} rows of {known.title}"
-    if not is_mean and len(own) < len(rows):
+    is_own = is_mean(average, own)
+    if is_own and not is_whole:
+        return f"{len(one_a_task(own))} of the {len(known.tasks)} rows of {known.title}"
+    if not is_own and len(own) < len(rows):
         return f"more rows than those of {known.title}"
     return None
 
 
-def fits_row(average: PrintedScore, value: Decimal) -> bool:
-    """Tell whether an average is a row's value, each of them rounded as it is printed."""
-    half = [Decimal(5).scaleb(int(number.as_tuple().exponent) - 1) for number in (average.percent, value.scaleb(2))]
-    return abs(100 * value - average.percent) <= sum(half, Decimal(0)) + Decimal("0.005")
+def is_mean(average: PrintedScore, rows: Iterable[Row]) -> bool:
+    """Tell whether an average is that of rows, one a task, each of these and it rounded, or it cut, as printed."""
+    return _fits(average, [row.value.scaleb(2) for row in one_a_task(rows)])
 
 
-def is_mean_of(average: PrintedScore, rows: list[Row], suite: str) -> bool:
+def _fits(average: PrintedScore, values: Sequence[Decimal]) -> bool:
+    """Tell whether an average is that of values in per cent."""
+    units = [Decimal(1).scaleb(min(int(v.as_tuple().exponent), 0)) for v in (average.percent, *values)]
+    slack = sum(units[1:], Decimal(0)) / 2 / max(len(values), 1) + Decimal("0.001")
+    above = sum(values, Decimal(0)) / max(len(values), 1) - average.percent
+    return bool(values) and -units[0] / 2 - slack <= above <= units[0] + slack
+
+
+def is_mean_of(average: PrintedScore, rows: Sequence[Row], suite: str) -> bool:
     """Tell whether an average is the mean of rows that are all of a suite's, and no others."""
-    chosen = one_a_task(rows)
-    if {row.task for row in chosen} != {task.name for task in load_suites()[suite].tasks}:
-        return False
-    mean = 100 * sum((row.value for row in chosen), Decimal(0)) / len(chosen)
-    return abs(mean - average.percent) <= Decimal("0.0151")
+    whole = {row.task for row in rows} == {task.name for task in load_suites()[suite].tasks}
+    return whole and is_mean(average, rows)
 
 
-def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
+def one_a_task(rows: Iterable[Row]) -> tuple[Row, ...]:
     """Return the row of each task that an average takes: of the headline metric, else of acc_norm, else the first."""
     chosen: dict[str, Row] = {}
     tasks = load_tasks()
@@ -86,7 +81,7 @@ def one_a_task(rows: list[Row]) -> tuple[Row, ...]:
 
 def suite_values(model: OpenModel) -> dict[str, Decimal]:
     """Return suite -> score in per cent: the printed average, else that of a whole suite's rows."""
-    found = {a.suite: a.percent for a in model.averages if a.suite in load_suites()}
+    found = {a.suite: a.percent for a in model.averages if a.suite in load_suites() and not a.doubtful}
     for suite in load_suites().values():
         rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
         values = [row[0].value for row in rows if row is not None]
@@ -95,43 +90,42 @@ def suite_values(model: OpenModel) -> dict[str, Decimal]:
     return {suite: value for suite, value in found.items() if suite is not None and load_suites()[suite].in_total}
 
 
-def settle_last(model: OpenModel, notes: list[Note]) -> None:
-    """Decide whether the last average of a file is its last suite's or that of the suites.
+def settle_averages(model: OpenModel, notes: list[Note]) -> None:
+    """Decide whose the averages are that name no suite and have nothing of the model below them that ends its last one.
 
-    It is the suites' if it is called otherwise than the averages before it, like "Average score" at the end of a card,
-    or if the suite's own rows contradict it and the suites' scores give it.
+    Such an average is the suite's if its rows give it, or if it is the only number there; that of the suites if these
+    give it or it is called so ("Average score"); else nobody knows (`PrintedScore.doubtful`).
     """
-    if not model.averages or (model.tables and model.averages[-1].line < model.tables[-1].line):
-        return
-    last, before = model.averages[-1], model.averages[:-1]
-    suite = load_suites().get(last.suite or "")
-    if suite is None or not last.label or leading(last.label):
-        return
-    model.averages.pop()
-    scores = suite_values(model)
-    rows = [model.rows.get((task.name, task.headline)) for task in suite.tasks]
-    own = [row[0].value for row in rows if row is not None]
-    labels = {a.label for a in before if a.suite in load_suites()}
-    named = OVERALL.search(last.label) is not None and last.label not in labels and len(scores) > 1
-    contradicted = len(own) == len(rows) and abs(100 * sum(own, Decimal(0)) / len(own) - last.percent) > Decimal("0.02")
-    mean = sum(scores.values(), Decimal(0)) / len(scores) if scores else Decimal(-1)
-    given = len(scores) > 2 and abs(mean - last.percent) <= Decimal("0.0151")
-    alone = len(suite.tasks) == 1 and len(scores) > 1 and any(a.suite in load_suites() for a in before)
-    if alone and own and not fits_row(last, own[0]) and not (named or given):
-        text = f"average {last.percent}: neither {suite.title}'s {own[0].scaleb(2)} nor that of the suites; not read"
-        notes.append(Note(last.line, text, unread=True))
-        return
-    if named or (contradicted and given):
-        notes.append(Note(last.line, f"average {last.percent} is read as that of the suites, not of {suite.title}"))
-        last = replace(last, suite="average")
-    model.averages.append(last)
+    end = max((row.line for table in model.tables for row in table.rows), default=0)
+    for place, score in enumerate(model.averages):
+        suite = load_suites().get(score.suite or "")
+        below = end > score.line or any(later.suite != score.suite for later in model.averages[place + 1 :])
+        if suite is None or below or not score.label or leading(score.label):
+            continue
+        rows = [row for (task, _), (row, _) in model.rows.items() if task in {known.name for known in suite.tasks}]
+        before = [known for known in model.averages if known is not score]
+        scores = suite_values(replace(model, averages=before))
+        others = {suite_of_task(task) for task, _ in model.rows} - {None} | {known.suite for known in before}
+        called = OVERALL.search(score.label) is not None and score.label not in {known.label for known in before}
+        fits_rows = is_mean_of(score, rows, suite.name)
+        if (called and len(scores) > 1) or (not fits_rows and len(scores) > 1 and _fits(score, list(scores.values()))):
+            text = f"average {score.percent} is read as that of the suites, not of {suite.title}"
+            model.averages[place] = replace(score, suite="average")
+        elif not fits_rows and rows and (len(others) > 1 or len(one_a_task(rows)) == len(suite.tasks)):
+            why = (
+                f"neither the rows of {suite.title} nor the suites" if len(scores) > 1 else f"no rows of {suite.title}"
+            )
+            text = f"average {score.percent}: {why} give it; not taken as its score"
+            model.averages[place] = replace(score, doubtful=True)
+        else:
+            continue
+        notes.append(Note(score.line, text, unread=model.averages[place].doubtful))
 
 
 def settle_first(model: OpenModel, score: PrintedScore, notes: list[Note]) -> None:
     """Read an average above all suites of a model as that of the suites, if they give it; it is never a suite's."""
     values = suite_values(model)
-    mean = sum(values.values(), Decimal(0)) / len(values) if values else Decimal(-1)
-    if len(values) > 1 and abs(mean - score.percent) <= Decimal("0.0151"):
+    if len(values) > 1 and _fits(score, list(values.values())):
         if all(known.suite != "average" for known in model.averages):
             model.averages.insert(0, replace(score, suite="average"))
     else:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 
 from evalkit.baselines.reading.as_written import SAFE_TAG, told_as_written
 from evalkit.baselines.reading.columns import split_line
-from evalkit.baselines.reading.commands import on_one_line, settings_of
+from evalkit.baselines.reading.commands import on_one_line
 from evalkit.baselines.reading.fences import without_fences
 from evalkit.baselines.reading.front_matter import front_end, named_in_front, odd_front_matter
 from evalkit.baselines.reading.log_lines import code_lines
@@ -32,19 +32,13 @@ from evalkit.baselines.reading.wording import (
     bare_title,
     is_average,
     is_label,
-    is_model,
     is_title,
-    names_another_model,
-    same_model,
 )
 from evalkit.harness_settings import other_weights
-from evalkit.task_names import leading_suite
 
 Lines = Iterable[tuple[int, str]]
 
 _ELAPSED = re.compile(r"[\s*_`-]*elapsed[ _]time\s*[:=]?\s*[0-9:.]+\s*", re.IGNORECASE)
-_SIZED = re.compile(r"(?<![^\W_])[0-9]+(?:[.x][0-9]+)*[bm](?![^\W_])", re.IGNORECASE)
-"""The size in a file's name, which makes it a model's."""
 
 
 def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
@@ -64,23 +58,13 @@ def free_text(raw: str, lines: Lines, name: str) -> list[tuple[int, str]]:
     for number, text in odd_front_matter(plain, title_of(plain)):
         found.setdefault(number, text)
     body = plain[front_end(plain) :]
-    titles = dict(_titles(body))
+    titles = dict(titles_of(body))
     for number, text in body:
         if number not in titles and not is_known(text):
             found.setdefault(number, odd_setting(text) or text)
-    if (own := title_of(plain)) is not None and _SIZED.search(stem) and names_another_model(stem, own):
-        found[0] = f"the file's name says '{stem}', its text '{own}'"
-    first, said = next((t for t in titles.values() if is_title(t)), None), named_in_front(plain)
-    if first is not None and said is not None and not same_model(bare_title(first), said):
-        found.setdefault(min(number for number, title in titles.items() if title == first), f"{first}, not {said}")
-    for number, text in (*odd_cells(body), *_of_another(body, titles, title_of(plain) or stem)):
+    for number, text in odd_cells(body):
         found.setdefault(number, text)
     return sorted((number, " ".join(text.split())) for number, text in found.items())
-
-
-def is_sized(name: str) -> bool:
-    """Tell whether a file's name has a model's size."""
-    return _SIZED.search(name) is not None
 
 
 def stem_of(name: str) -> str:
@@ -88,7 +72,7 @@ def stem_of(name: str) -> str:
     return re.sub(r"\.\w{2,4}$", "", name)
 
 
-def _titles(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def titles_of(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield the file's titles: the first heading, above all scores, and others of level 1 that are models' names.
 
     A title of one letter says nothing.
@@ -116,39 +100,14 @@ def title_of(lines: Lines) -> str | None:
     known = list(lines)
     start = front_end(known)
     end = next((i for i, (_, text) in enumerate(known[start:], start) if split_line(text) is not None), len(known))
-    titles = (bare_title(title) for _, title in _titles(known[start:end]) if is_title(title))
+    titles = (bare_title(title) for _, title in titles_of(known[start:end]) if is_title(title))
     return next(titles, None) or named_in_front(known)
 
 
-def _of_another(lines: list[tuple[int, str]], titles: dict[int, str], own: str) -> Iterator[tuple[int, str]]:
-    """Yield the harness's lines about another model than the file's: whose are the tables without such a line?"""
-    title, scored = None, False
-    yield from _of_first_section(lines, own)
-    for number, text in lines:
-        title = titles.get(number, title)
-        scored = scored or split_line(text) is not None
-        loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
-        if loaded and (title or scored) and not same_model(loaded, bare_title(title) if title else own):
-            yield number, f"pretrained={loaded}"
-
-
-def _of_first_section(lines: list[tuple[int, str]], own: str) -> Iterator[tuple[int, str]]:
-    """Yield the line about another model than the file's that stands in one suite's section, where others have none."""
-    suite, found, first = None, None, None
-    for number, text in lines:
-        loaded = (settings_of(text) or {}).get("pretrained", "").strip("/ ")
-        if loaded and first is not None:
-            return
-        if loaded and suite is not None and is_model(own) and not same_model(loaded, own):
-            found, first = f"pretrained={loaded}", number
-        elif loaded:
-            return
-        elif split_line(text) is None and is_label(re.sub(r"^[#\s>]+", "", text)):
-            named = leading_suite(text)
-            if named is not None and found is not None and first is not None and named[0] != suite:
-                yield first, found
-                return
-            suite = named[0] if named is not None else suite
+def label_said(text: str) -> str | None:
+    """Return a label or heading of suites without its marks; None of a line that is none."""
+    said = re.sub(r"^[#\s>]+", "", text)
+    return said if is_label(said) else None
 
 
 def is_known(text: str) -> bool:

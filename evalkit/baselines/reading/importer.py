@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.front_matter import named_in_front
-from evalkit.baselines.reading.grammar import is_sized, title_of
 from evalkit.baselines.reading.ledger import unaccounted
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
+from evalkit.baselines.reading.namings import Namings, contradicted, named_by_rows
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
-from evalkit.baselines.reading.summary_rows import contradictions, doubt_of_rows, named_by_rows
 from evalkit.baselines.reading.text import read_lines
 from evalkit.baselines.reading.vocabulary import other_way
-from evalkit.baselines.reading.wording import is_model, same_model
+from evalkit.baselines.reading.wording import is_model, is_sized, same_model
 from evalkit.errors import ConfigError, DataError, did_you_mean
 from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites
@@ -53,13 +52,14 @@ def _tasks(model: ModelScores) -> dict[str, dict[str, Metric]]:
 
 
 def _protocols(
-    model: ModelScores, claims: Claims, strange: Note | None, *, several: bool
+    model: ModelScores, claims: Claims, whose: Callable[[str], Note | None], *, several: bool
 ) -> tuple[str, dict[str, str], list[Note]]:
     """Return the protocol of the file, the suites that were measured otherwise, and why it is not known.
 
     Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently; examples in the
     prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though names agree. What
-    nothing names is nous-2023 only if all that stands around it is known (`reading.protocol`).
+    nothing names is nous-2023 only if all that stands around it is known (`reading.protocol`), and `whose` a suite's
+    scores are (`reading.namings`).
     """
     suites = {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task))}
     suites |= {average.suite for average in model.averages if average.suite in load_suites()}
@@ -69,7 +69,7 @@ def _protocols(
     for suite in sorted(suites):
         if others.get(suite, UNKNOWN) != UNKNOWN:
             continue
-        why = model.doubts.get(suite) or claims.doubt(model, suite, several=several) or strange
+        why = model.doubts.get(suite) or claims.doubt(model, suite, several=several) or whose(suite)
         if why is None and suite in others:
             why = Note(model.line, "the file does not say how it was measured")
         if why is not None:
@@ -213,6 +213,8 @@ def import_log(
             for c in log.comparisons
         ]
     )
+    sure = [replace(m, averages=tuple(a for a in m.averages if not a.doubtful)) for m in log.models]
+    log = replace(log, models=tuple(model for model in sure if model.tables or model.averages or model.humaneval))
     grouped = [model for model in log.models if _holds_groups_only(model)]
     log = replace(log, models=tuple(model for model in log.models if model not in grouped))
     notes += [Note(model.line, "only scores of groups stand here; no baseline is made of them") for model in grouped]
@@ -223,11 +225,12 @@ def import_log(
     claims = Claims(log)
     more_notes: list[Note] = []
     beside = () if by_table else log.comparisons
-    named_rows, said_of_rows = named_by_rows(log.models, beside)
-    log = replace(log, models=named_rows)
-    notes += [*said_of_rows, *contradictions(log.models, beside)]
+    models, said_of_rows, by_row = named_by_rows(log.models, beside)
+    log = replace(log, models=tuple(models))
+    notes += said_of_rows
+    namings = Namings(log)
     unnamed = sum(model.name is None for model in log.models)
-    stem, named = _own_name(path, log)
+    stem, named = _own_name(path, namings, log)
     notes += named if unnamed else []
     for number, model in enumerate(log.models, start=1):
         own_name = stem if unnamed == 1 else f"{stem} {number}"
@@ -245,9 +248,25 @@ def import_log(
         slug = slug_of(title)
         while slug in {known.slug for known in baselines}:
             slug += "-2"
-        called = model.name or title_of(log.lines) or (path.stem if is_model(path.stem) else "")
-        strange = doubt_of_rows(model, called, beside, several=len(log.models) > 1)
-        said, others, doubts = _protocols(model, claims, strange, several=bool(by_table))
+        other_numbers = contradicted(model, title, beside)
+
+        def whose(
+            suite: str,
+            model: ModelScores = model,
+            title: str = title,
+            place: int = number - 1,
+            other_numbers: dict[str, Note] = other_numbers,
+        ) -> Note | None:
+            if by_table and model.name is not None:
+                return None  # its row names it
+            lines = [row.line for table in model.tables for row in table.rows if suite_of_task(row.task) == suite]
+            lines += [average.line for average in model.averages if average.suite == suite]
+            lines += [model.humaneval.line] if suite == PASS_AT_1 and model.humaneval is not None else []
+            doubt = namings.doubt(lines, title, models=len(log.models), by_row=place in by_row)
+            return doubt or other_numbers.get(suite)
+
+        own += other_numbers.values()
+        said, others, doubts = _protocols(model, claims, whose, several=bool(by_table))
         if protocol is not None:
             said, others, doubts = protocol, {}, []
             own = [*own, Note(0, f"its protocol is {protocol} by --protocol, not by what the file says")]
@@ -280,17 +299,14 @@ def _not_kept(models: Iterable[ModelScores]) -> list[Note]:
     ]
 
 
-def _own_name(path: Path, log: Log) -> tuple[str, list[Note]]:
+def _own_name(path: Path, namings: Namings, log: Log) -> tuple[str, list[Note]]:
     """Return the name of scores that nothing above them names, and a note where the file is called otherwise.
 
     It is the file's, or where that is another model's name, that of the title, of `model_name`, or of the only model in
-    a table of suites; a README.md is called after these, else after its folder.
+    the tables of models; a README.md is called after these, else after its folder.
     """
     stem = path.name if is_number(path.stem) else path.stem
-    rows = {
-        name.strip("*_` ") for c in log.comparisons if c.on_its_side and len(c.headings) == 1 for name in c.headings
-    }
-    own = title_of(log.lines) or (rows.pop() if len(rows) == 1 and is_model(min(rows)) else None)
+    own = namings.title or (namings.row if len(log.models) == 1 else None)
     if re.fullmatch(r"(?:readme|model(?:[_ -]?card)?|index)(?:[._ (-].{0,8})?", path.stem, re.IGNORECASE):
         return own or path.resolve().parent.name, []
     if own is None or same_model(own, stem):

@@ -19,7 +19,7 @@ from evalkit.baselines.reading.cells import decimal_of, score_of
 from evalkit.baselines.reading.columns import columns_of, is_rule, is_version_column, split_heading, split_line
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.log_lines import code_lines
-from evalkit.baselines.reading.wording import is_fact, is_heading
+from evalkit.baselines.reading.wording import SUITE, is_fact, is_heading
 from evalkit.task_names import any_suite, is_metric, suite_of_task, task_and_metric
 
 Lines = Sequence[tuple[int, str]]
@@ -36,7 +36,9 @@ _OF_SCORES = re.compile(
     re.IGNORECASE,
 )
 _LABELLED = re.compile(
-    r"[\s>#*_`+-]*(?:grand\s+)?(?:totals?|sum|final|results?)(?:\s+\w+)?[\s*_`]*[:：=][\s*_`]*[0-9]", re.IGNORECASE
+    r"[\s>#*_`+-]*(?:(?:grand\s+)?(?:totals?|sum|final|results?|median|max(?:imum)?|min(?:imum)?|best|worst|macro|micro|std|总计|合计)"
+    rf"(?:\s+\w+)?[\s*_`]*[:：=][\s*_`]*|(?:{SUITE.pattern})\s+(?=[0-9]+\W*$)|[(\[]?(?=[0-9]+[.,][0-9]+\s?%?\W*$))(?P<number>[0-9.,]+)",
+    re.IGNORECASE,
 )
 """A label with a number that is a score if anything is."""
 _COUNTS = re.compile(
@@ -205,7 +207,10 @@ def _of_prose(number: int, text: str) -> list[_Printed]:
         or any_suite(text) is not None
         or _names_task(text)
     )
-    return list(_numbers(number, text)) if speaks else []
+    found = list(_numbers(number, text)) if speaks else []
+    label = _LABELLED.match(text)
+    value = decimal_of(label["number"]) if label is not None and not found else None
+    return found if label is None or value is None else [_Printed(number, label["number"], value)]
 
 
 def _names_task(text: str) -> bool:

@@ -10,6 +10,7 @@ from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHea
 from evalkit.baselines.reading.vocabulary import is_name, is_version, name_in
 from evalkit.baselines.reading.whose import name_key, still_below, title_line
 from evalkit.baselines.reading.wording import same_model
+from evalkit.harness_settings import is_placeholder
 
 
 class Owners:
@@ -94,7 +95,7 @@ class Owners:
 
     def _is_strange(self, loaded: str) -> bool:
         """Tell whether the harness loaded another model than the one that the file is called after."""
-        return not same_model(loaded, self._titled or self._own)
+        return not is_placeholder(loaded) and not same_model(loaded, self._titled or self._own)
 
     def settle(self, score: ScoreTable | PrintedScore) -> None:
         """Begin another model where what stands above a table says something that did not stand above the last one.

@@ -248,9 +248,13 @@ def _beside(text: str) -> str:
     return "text" if rest else ""
 
 
+_OF_AVERAGE = re.compile(
+    r"[\s>#*_`-]*(?:average|avg|mean|overall|平均分?)(?:\s+score)?[\s*_`]*[:：=][\s*_`]*", re.IGNORECASE
+)
+"""What begins a line of an average, whatever it says behind it: no model's name."""
 _LOST_AVERAGE = re.compile(
-    r"[\s>#*_`-]*(?:average|avg|mean|overall|平均分?)(?:\s+score)?[\s*_`]*[:：=][\s*_`]*"
-    r"(?:nan|-?inf(?:inity)?|none|null|error\b.*|.*\b(?:does not exist|not found|failed)\b.*)[\s%*_`.]*",
+    rf"{_OF_AVERAGE.pattern}(?:nan|-?inf(?:inity)?|none|null|error\b.*"
+    r"|.*\b(?:does not exist|not found|failed)\b.*)[\s%*_`.]*",
     re.IGNORECASE,
 )
 """An average that a program could not compute, and what it printed instead."""
@@ -260,7 +264,7 @@ def read_prose(line: int, text: str) -> tuple[list[Event], list[Note]]:
     """Return the events in a line of text, in their order, and what is worth noting about it."""
     events, notes = _events(line, text)
     label, raw = label_of(text), text.strip()
-    label = None if is_known(text) or _LOST_AVERAGE.fullmatch(text.replace("`", " ")) else label
+    label = None if is_known(text) or _OF_AVERAGE.match(text) else label
     level = len(raw) - len(raw.lstrip("#"))
     level = level if level <= 6 else 0
     short = (

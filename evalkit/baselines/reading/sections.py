@@ -11,13 +11,12 @@ from evalkit.baselines.reading.averages import (
     OVERALL,
     average_of_list,
     averages_come_first,
-    fits_row,
     is_mean_of,
     leading,
     one_a_task,
     other_rows,
+    settle_averages,
     settle_first,
-    settle_last,
     suite_values,
 )
 from evalkit.baselines.reading.open_models import OpenModel
@@ -197,7 +196,7 @@ class _Reader:
             self._notes.append(Note(score.line, f"average {score.percent}: no suite beside it", unread=True))
         models = self._owners.models
         for model in models:
-            settle_last(model, self._notes)
+            settle_averages(model, self._notes)
         for model, score in self._on_top:
             settle_first(next((m for m in models if m.tables), model) if model.empty else model, score, self._notes)
         return [_humaneval_from_table(model.done()) for model in models if not model.empty], self._notes
@@ -374,7 +373,7 @@ def _one_task_not_given(score: PrintedScore, rows: list[Row], suite: str | None)
     headline = next((row for row in own if row.metric == tasks[0].headline), None)
     if headline is None or len(own) < 2:
         return None
-    return None if fits_row(score, headline.value) else tasks[0]
+    return None if is_mean_of(score, own, str(suite)) else tasks[0]
 
 
 def _is_of_suites(label: str, elsewhere: str | None) -> bool:

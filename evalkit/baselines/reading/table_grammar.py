@@ -14,6 +14,7 @@ from evalkit.baselines.reading.columns import Columns, Line, columns_of, is_rule
 from evalkit.baselines.reading.fences import without_fences
 from evalkit.baselines.reading.wording import (
     NUMBER,
+    OWN_ROLE,
     ROLE,
     is_average,
     is_average_name,
@@ -27,6 +28,7 @@ from evalkit.baselines.reading.wording import (
     is_suite,
     is_suite_with_shots,
     is_task,
+    name_cell,
     plain_cell,
 )
 
@@ -37,43 +39,43 @@ _SET_DOWN = re.compile(r"none|yaml|", re.IGNORECASE)
 
 def odd_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield (line, cell) of each line with bars that holds a cell which is not known."""
-    block: list[tuple[int, Line]] = []
-    for number, text in [*lines, (0, "end")]:
-        line = split_line(text)
-        if line is not None:
-            block.append((number, line))
-        elif text.strip("`~ \t") and block:
-            yield from _of_block(block)
-            block = []
-
-
-def _of_block(block: list[tuple[int, Line]]) -> Iterator[tuple[int, str]]:
-    table: _Table = _Table(None, ())
-    for place, (number, line) in enumerate(block):
+    for number, table, line, heads in _rows(lines):
         pieces = _pieces(line)
-        if is_rule(line.cells) and (beside := next((p for p in pieces if p.strip() and not is_rule((p,))), None)):
-            yield number, f"{beside} (in a table)"
-            continue
-        if is_rule(tuple(piece for piece in pieces if piece.strip())):
-            continue
-        columns = columns_of(split_heading(line)[0])
-        below = _pieces(block[place + 1][1]) if place + 1 < len(block) else ()
-        ruled = bool(below) and is_rule(tuple(piece for piece in below if piece.strip()))
-        heads = not any(NUMBER.fullmatch(plain_cell(piece)) for piece in pieces) and (place == 0 or ruled)
-        odd: str | None
-        if columns is not None:
-            table = _Table(columns, pieces)
-            runs = split_heading(line)[1].cells
-            numbers = [p for p in pieces if NUMBER.fullmatch(plain_cell(p)) and not runs]
-            odd = next((p for p in pieces if not _is_of_tasks(p, heading=True)), None) or _twice(pieces)
-            odd = odd or next(iter(numbers), None)
-        elif heads and len([p for p in pieces if p.strip()]) > 1:
-            table = _Table(None, pieces)
-            odd = table.odd_heading() or _twice(pieces)
+        if is_rule(line.cells):
+            odd = next((piece for piece in pieces if piece.strip() and not is_rule((piece,))), None)
         else:
-            odd = table.odd(pieces)
+            odd = table.odd_heading(line) or _twice(pieces) if heads else table.odd(pieces)
         if odd is not None:
             yield number, f"{odd.strip()} (in a table)"
+
+
+def named_cells(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield (line, name) of each cell that stands where a table of models has their names."""
+    for number, table, line, heads in _rows(lines):
+        yield from ((number, name) for name in table.names(_pieces(line), heads=heads))
+
+
+def _rows(lines: list[tuple[int, str]]) -> Iterator[tuple[int, _Table, Line, bool]]:
+    """Yield each line with bars, but for a blank one or a rule, with its table and whether it is the heading."""
+    table, above = _Table(None, ()), False
+    block = [(number, split_line(text)) for number, text in lines if text.strip("`~ \t")]
+    for place, (number, line) in enumerate(block):
+        if line is None:
+            table, above = _Table(None, ()), False
+            continue
+        said = [piece for piece in _pieces(line) if piece.strip()]
+        columns = columns_of(split_heading(line)[0])
+        following = block[place + 1][1] if place + 1 < len(block) else None
+        below = tuple(piece for piece in _pieces(following) if piece.strip()) if following is not None else ()
+        numbers = any(NUMBER.fullmatch(plain_cell(piece)) for piece in said)
+        begins = not above or (bool(below) and is_rule(below))
+        heads = columns is not None or (not numbers and begins and len(said) > 1)
+        above = True
+        if is_rule(tuple(said)):
+            continue
+        if heads and not is_rule(line.cells):
+            table = _Table(columns, _pieces(line))
+        yield number, table, line, heads
 
 
 def _pieces(line: Line) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ def _is_label_beside(said: str) -> bool:
 
 
 def _is_name(plain: str) -> bool:
-    return is_model(plain) or ROLE.fullmatch(plain) is not None
+    return is_model(plain) or ROLE.fullmatch(plain) is not None or OWN_ROLE.fullmatch(plain) is not None
 
 
 def _twice(pieces: tuple[str, ...]) -> str | None:
@@ -144,8 +146,22 @@ class _Table:
             )
         )
 
-    def odd_heading(self) -> str | None:
-        """Return the cell of the heading of a table of models that is not known."""
+    def names(self, pieces: tuple[str, ...], *, heads: bool) -> list[str]:
+        """Return the names of models in a row, or in the heading."""
+        if self._columns is not None or not self._heading:
+            return []
+        if heads:
+            found = () if self._by_rows else self._heading[1:]
+        else:
+            found = tuple(map(name_cell, pieces[self._names : self._names + 1])) if self._by_rows else ()
+        return [name for name in map(name_cell, found) if _is_name(name) and not is_fact(name)]
+
+    def odd_heading(self, line: Line) -> str | None:
+        """Return the cell of the heading `line` that is not known."""
+        if self._columns is not None:
+            pieces, runs = _pieces(line), split_heading(line)[1].cells
+            numbers = (p for p in pieces if NUMBER.fullmatch(plain_cell(p)) and not runs)
+            return next((p for p in pieces if not _is_of_tasks(p, heading=True)), None) or next(numbers, None)
         if self._by_rows:
             first = self._heading[self._names]
             return None if is_fact(first) or is_sign(first) else first
@@ -154,7 +170,7 @@ class _Table:
         odd = (
             said
             for said in rest
-            if not (_is_name(said) or is_fact(said) or is_heading(said, of_rows=False) or is_sign(said))
+            if not (_is_name(name_cell(said)) or is_fact(said) or is_heading(said, of_rows=False) or is_sign(said))
         )
         return next(odd, None) if known else first
 
@@ -206,7 +222,7 @@ class _Table:
             heading = self._heading[i] if i < len(self._heading) else ""
             if i == self._names:
                 fits = (
-                    _is_name(plain)
+                    _is_name(name_cell(piece))
                     if self._by_rows
                     else (is_suite_with_shots(plain) or is_task(plain) or is_average_name(plain))
                 )

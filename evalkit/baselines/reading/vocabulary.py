@@ -151,6 +151,11 @@ def is_name(text: str) -> bool:
     return ours or (bool(known) and all(re.fullmatch(r"[A-Z][A-Za-z]*|v?[0-9][0-9.]*[a-zA-Z]?", w) for w in rest))
 
 
+def has_word_of_models(name: str) -> bool:
+    """Tell whether one of a name's parts is a word that models are named with, as a family's or a way to train."""
+    return any(part.lower() in _MODEL_WORDS for part in re.split(r"[\s_.-]+|(?<=[a-z])(?=[0-9])", name))
+
+
 def is_plain_name(text: str) -> bool:
     """Tell whether a text is a model's name and holds no word beside it that models are not named with.
 

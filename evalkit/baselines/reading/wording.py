@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from evalkit.baselines.reading.columns import is_heading_word, is_version_column
-from evalkit.baselines.reading.vocabulary import is_plain_name, other_way
+from evalkit.baselines.reading.vocabulary import has_word_of_models, is_plain_name, other_way
 from evalkit.harness_settings import other_weights
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, leading_suite, suite_of_task, task_and_metric, without_arrows
@@ -50,8 +50,10 @@ def is_model(text: str) -> bool:
     return is_plain_name(text) or is_plain_name(" ".join(_WORDS_OF_NAMES.sub(" ", text).split()))
 
 
-ROLE = re.compile(r"ours|base|(?:this|our|base) model|本模型", re.IGNORECASE)
-"""What a table calls one of its models instead of its name."""
+OWN_ROLE = re.compile(r"ours|(?:this|our) model|本模型", re.IGNORECASE)
+"""What a table calls the model of its file instead of its name."""
+ROLE = re.compile(r"base(?: model)?", re.IGNORECASE)
+"""What it calls another one."""
 _PICTURES = re.compile(r"(?:[👑🏆🚀🔥✨⭐🌟💫🐬🦙🤖🌴🌙☀🧠💻🎉📊📈📝📋🏅🎯🧪🔎🔍]\ufe0f?\s*)+")
 """Decoration before a title or heading; a flag, a sign of warning or a medal says something."""
 
@@ -62,12 +64,22 @@ def bare_title(text: str) -> str:
     said = _PICTURES.sub("", said, count=1) if _PICTURES.match(said) else said
     said = re.sub(r"^model card (?:for|of)\s+|^模型\s*[:：]?\s*|\s*(?:评测|评估|测试)?(?:结果)?$", "", said, flags=re.I)
     said = re.sub(
-        r"\s+(?:[-–—]\s+)?(?:(?:evaluation |benchmark )?(?:results|evaluation|benchmarks)|model card)$",
+        r"(?:\s*:)?\s+(?:[-–—]\s+)?(?:(?:evaluation |benchmark )?(?:results|evaluation|benchmarks)|model card)$",
         "",
         said,
         flags=re.I,
     )
     return said.strip(" *_`").replace(" - ", " ")
+
+
+def name_cell(cell: str) -> str:
+    """Return a model's name in a cell of a table without "(ours)", a star, or the picture of a link behind it.
+
+    >>> [name_cell(cell) for cell in ("Foo-7B (ours)", "Foo-7B*", "🏆 Foo-7B 📄", "Foo-7B (base)")]
+    ['Foo-7B', 'Foo-7B', 'Foo-7B', 'Foo-7B (base)']
+    """
+    said = re.sub(r"(?<=\w)(?:\s*\((?:ours|this model)\)|[*∗]|\s*📄)$", "", plain_cell(cell), flags=re.IGNORECASE)
+    return _PICTURES.sub("", said, count=1) if _PICTURES.match(said) else said
 
 
 def is_title(text: str) -> bool:
@@ -101,34 +113,58 @@ def same_model(one: str, other: str) -> bool:
 
 
 _RUN_WORDS = re.compile(
-    r"results?|outputs?|out|evals?|evaluations?|exp(?:eriment)?s?|bench(?:mark)?s?|runs?|logs?|scores?|tests?|nous|harness|lm"
-    r"|autoeval|llm|all|tasks?|suite|table|json|gpt4all|agieval|bigbench|truthfulqa|truthful|humaneval|human|qa",
+    r"results?|outputs?|out|evals?|evaluations?|exp(?:eriment)?s?|bench(?:mark)?s?|runs?|logs?|scores?|harness|autoeval|all|tasks?"
+    r"|suite|table|json|gist|summary|readme|model|card|index|final|new|my|gpt4all|agieval|bigbench|truthfulqa|humaneval",
     re.IGNORECASE,
 )
-_RUN_NUMBER = re.compile(r"v?[0-9]+|(?:out|output|exp|run|result|results|eval|test|bench)[0-9]+", re.IGNORECASE)
+_RUN_ALONE = re.compile(
+    rf"{_RUN_WORDS.pattern}|v?[0-9.]+|(?:out|output|exp|run|result|results|eval|test|bench)[0-9]+|tests?|nous|lm|llm|human|truthful|qa",
+    re.IGNORECASE,
+)
 _WHEN = re.compile(
     r"20[0-9]{2}-?[01][0-9]-?[0-3][0-9](?:[T _-][0-9]{2}[:_-]?[0-9]{2}(?:[:_-]?[0-9]{2}(?:\.[0-9]+)?)?)?"
 )
+_SIZED = re.compile(r"(?<![^\W_])[0-9]+(?:[.x][0-9]+)*[bm](?![^\W_])", re.IGNORECASE)
+
+
+def is_sized(name: str) -> bool:
+    """Tell whether a file's name has a model's size."""
+    return _SIZED.search(name) is not None
+
+
+def model_of_file(stem: str) -> str | None:
+    """Return the model's name in that of a file or folder; None of words of runs, suites, dates, and small letters.
+
+    Small letters name a model with its size or a word of models' names.
+
+    >>> [model_of_file(stem) for stem in ("gpt4all", "out_2", "t06_pct_ok", "my-notes", "README", "log-2024-01-31")]
+    [None, None, None, None, None, None]
+    >>> [model_of_file(stem) for stem in ("results_Bar-13B", "Nous-Hermes-13B", "foo_7b", "zephyr", "GPT4All-J")]
+    ['Bar-13B', 'Nous-Hermes-13B', 'foo_7b', 'zephyr', 'J']
+    """
+    parts = re.split(r"([\s_-]+)", _WHEN.sub("", stem).strip("_- "))
+    if all(_RUN_ALONE.fullmatch(part) or not part for part in parts[::2]):
+        return None
+    while not parts[0] or _RUN_WORDS.fullmatch(parts[0]):
+        parts = parts[2:]
+    while not parts[-1] or _RUN_WORDS.fullmatch(parts[-1]):
+        parts = parts[:-2]
+    name = "".join(parts)
+    plain = re.fullmatch(r"(?!.*(?:epoch|step|check|ckpt|seed))[a-z0-9_.-]+", name) and not is_sized(name)
+    return None if plain and not has_word_of_models(name) else name
 
 
 def names_another_model(said: str, model: str) -> bool:
-    """Tell whether the name of a file or folder is that of another model; suites, words of runs and numbers are none.
+    """Tell whether the name of a file or folder is that of another model.
 
     >>> [names_another_model(said, "a/Foo-7B") for said in ("gpt4all", "out_2", "Foo-7B-agieval", "a__Foo-7B")]
     [False, False, False, False]
-    >>> [names_another_model(said, "a/Foo-7B") for said in ("results_Bar-13B", "Foo-7B-v2", "Foo-7B-dpo")]
-    [True, True, True]
+    >>> [names_another_model(said, "a/Foo-7B") for said in ("results_Bar-13B", "Foo-7B-v2", "Foo-7B-dpo", "Foo-7B 2")]
+    [True, True, True, True]
     """
-    parts = re.split(r"([\s_-]+)", _WHEN.sub("", said).strip("_- "))
-    if all(_RUN_WORDS.fullmatch(p) or _RUN_NUMBER.fullmatch(p) or not p for p in parts[::2]):
-        return False
-    while parts and (not parts[0] or _RUN_WORDS.fullmatch(parts[0])):
-        parts = parts[2:]
-    while parts and (not parts[-1] or _RUN_WORDS.fullmatch(parts[-1])):
-        parts = parts[:-2]
-    name = "".join(parts)
-    own = same_model(said, model) or same_model(name, model) or same_model(name, model.replace("/", "_"))
-    return not own and is_model(name)
+    name = model_of_file(said)
+    same = (same_model(one, other) for one in (said, name or said) for other in (model, model.replace("/", "_")))
+    return name is not None and not any(same)
 
 
 # --- suites, tasks, metrics, headings ---

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.baselines import Baseline, import_log
-from evalkit.baselines.reading.grammar import same_model
+from evalkit.baselines.reading.wording import same_model
 from evalkit.errors import DataError
 
 pytestmark = pytest.mark.torch_free

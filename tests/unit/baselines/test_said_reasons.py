@@ -120,7 +120,9 @@ def test_what_folds_away_below_a_suites_name_is_the_suites(tmp_path: Path) -> No
             text = text.replace("|", "").replace(boolq.replace("|", ""), "<p>Average: 72.59</p>")
             text = text.replace(aqua.replace("|", ""), "<p>Average: 44.05</p>")
         (found,) = baselines(head + text, tmp_path)
-        assert found.averages == {"gpt4all": Decimal("72.59"), "agieval": Decimal("44.05")}
+        last = {"agieval": Decimal("44.05")} if head.startswith("<html") else {}  # one row of eight does not give it
+        assert found.averages == {"gpt4all": Decimal("72.59"), **last}
+        assert last or any("average 44.05: no rows of AGIEval give it" in n for n in found.notes)
 
 
 def test_what_is_struck_out_is_not_imported(tmp_path: Path) -> None:

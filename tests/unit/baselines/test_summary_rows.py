@@ -12,6 +12,7 @@ from evalkit.baselines.reading.importer import Imported
 
 pytestmark = pytest.mark.torch_free
 HEAD = "|Task|Version|Metric|Value||Stderr|\n|---|--:|---|--:|---|--:|\n"
+LINE = "hf-causal (pretrained=a/Foo-7B), limit: None, provide_description: False, num_fewshot: 0, batch_size: 8\n\n"
 SUMMARY = "|Model|AGIEval|GPT4All|TruthfulQA|Bigbench|Average|\n|---|--:|--:|--:|--:|--:|\n"
 
 
@@ -55,7 +56,10 @@ def test_a_summary_of_another_model_ends_the_claim(tmp_path: Path, title: str) -
             assert claims(imported(tmp_path, text)) == []
     two = row("Bar-13B").rstrip() + "\n|Baz-7B|41.0|70.0|50.0|38.0|49.75|\n\n"
     assert claims(imported(tmp_path, f"{title}{two}{truthful()}")) == []
-    assert claims(imported(tmp_path, f"{title}{two.replace('Baz', 'Foo')}{truthful()}")) != []
+    # Own and others' rows: whose are the scores below? Only a line of the harness says so.
+    own = two.replace("Baz", "Foo").replace("|50.0|", "|51.07|")
+    assert claims(imported(tmp_path, f"{title}{own}{truthful()}")) == []
+    assert claims(imported(tmp_path, f"{title}{own}{truthful().replace(HEAD, LINE + HEAD)}")) == ["Foo-7B"]
     assert claims(imported(tmp_path, f"{title}{row('Foo-7B')}{truthful()}")) == ["Foo-7B"]
 
 
@@ -119,7 +123,7 @@ def test_results_files_are_called_as_people_call_them(tmp_path: Path) -> None:
 def test_titles_and_fences_of_honest_cards(tmp_path: Path) -> None:
     for name in ("gemma-2-9b-it", "Foo-7B-en", "Foo-7B-zh", "Foo-7B-de"):
         assert claims(imported(tmp_path, f"# {name}\n\n{truthful()}", "README.md")) == [name]
-    for title in ("Foo-7B - Evaluation Results", "Foo-7B Model Card", "Foo-7B – Results"):
+    for title in ("Foo-7B - Evaluation Results", "Foo-7B Model Card", "Foo-7B – Results", "Foo-7B: Evaluation Results"):
         assert claims(imported(tmp_path, f"# {title}\n\n{truthful()}", "README.md")) == ["Foo-7B"], title
     for title in ("Foo-7B it", "Foo-7B de German"):
         assert claims(imported(tmp_path, f"# {title}\n\n{truthful()}")) == [], title
@@ -159,3 +163,88 @@ def test_totals_and_whole_numbers_are_named(tmp_path: Path) -> None:
     assert "52.42" in said(imported(tmp_path, f"{truthful()}\n\nOverall: 52.42 x\n"))
     table = "|Task|Metric|Value|Baseline|\n|---|---|--:|--:|\n|truthfulqa_mc|mc2|53|44|\n"
     assert "number not read: 44" in said(imported(tmp_path, table))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "|Model|TruthfulQA|\n|---|--:|\n|Bar-13B|51.07|\n",
+        "|Model|Average|\n|---|--:|\n|Bar-13B|51.07|\n",
+        "|Model|Bar-13B|\n|---|--:|\n|TruthfulQA|51.07|\n",
+        "|Model|Params|\n|---|--:|\n|Bar-13B|13B|\n",
+        "|Model|TruthfulQA|\n|---|--:|\n|Base|51.07|\n",
+    ],
+)
+def test_any_table_that_names_another_model_ends_the_claim(tmp_path: Path, table: str) -> None:
+    for text in (
+        f"# Foo-7B\n\n{table}\n{truthful()}",
+        f"# Foo-7B\n\n{truthful()}\n\n{table}",
+        f"{table}\n{truthful()}",
+    ):
+        found = imported(tmp_path, text)
+        assert claims(found) == []
+        assert ("Base" if "Base" in table else "Bar-13B") in said(found)
+    own = imported(tmp_path, f"# Foo-7B\n\n{table.replace('Bar-13B', 'Foo-7B').replace('Base', 'Ours')}\n{truthful()}")
+    assert claims(own) == ["Foo-7B"]
+
+
+@pytest.mark.parametrize("name", ["Foo-7B (ours)", "Foo-7B*", "🏆 Foo-7B", "Ours", "This model", "a/Foo-7B"])
+def test_a_models_own_row_is_its_own(tmp_path: Path, name: str) -> None:
+    assert claims(imported(tmp_path, f"# Foo-7B\n\n{row(name)}{truthful()}")) == ["Foo-7B"]
+    assert claims(imported(tmp_path, f"# Foo-7B\n\n{row(name, '54.32')}{truthful()}")) == []
+    page = "[Foo-7B](https://huggingface.co/a/Foo-7B) [📄](https://gist.github.com/u/12ab)"
+    assert claims(imported(tmp_path, f"# Foo-7B\n\n{row(page)}{truthful()}")) == ["Foo-7B"]
+
+
+def test_nameless_sets_of_scores_are_nobodys(tmp_path: Path) -> None:
+    first, second = truthful(), truthful("0.3900", "0.5099")
+    for table in ("", row("Bar-13B", "51"), row("51"), row("Median", "51.07")):
+        for title in ("", "# Foo-7B\n\n"):
+            found = imported(tmp_path, f"{title}{table}{first}\n\n{second}", "README.md")
+            assert claims(found) == [], (table, title)
+            assert len(found.baselines) == 2
+    assert claims(imported(tmp_path, f"{row('Bar-13B')}{first}\n\n{second}", "README.md")) == ["Bar-13B"]
+
+
+@pytest.mark.parametrize(
+    "loaded", ["./output", "checkpoint", "checkpoint-500", "my-model", "org/repo", "$MODEL", "out/final_model", "model"]
+)
+def test_a_folder_of_a_run_is_no_model(tmp_path: Path, loaded: str) -> None:
+    command = f"python main.py --model hf-causal --model_args pretrained={loaded} --tasks truthfulqa_mc\n\n"
+    for text in (f"{command}{truthful()}", f"{LINE.replace('a/Foo-7B', loaded)}{truthful()}"):
+        found = imported(tmp_path, text)
+        assert [b.name for b in found.baselines] == ["Foo-7B"]
+        assert claims(found) == []
+        assert f"pretrained={loaded}" in said(found)
+
+
+@pytest.mark.parametrize(
+    ("title", "name"), [("Hermes-13B", "Nous-Hermes-13B"), ("Foo-7B", "GPT4All-J"), ("Foo-7B", "Foo-7B-GPTQ")]
+)
+def test_a_file_called_after_another_model_ends_the_claim(tmp_path: Path, title: str, name: str) -> None:
+    assert claims(imported(tmp_path, f"# {title}\n\n{truthful()}", f"{name}.md")) == []
+    assert claims(imported(tmp_path, f"# {title}\n\n{truthful()}", f"{title}.md")) == [title]
+
+
+def test_a_last_average_is_a_suites_only_if_its_rows_give_it(tmp_path: Path) -> None:
+    for text, suites in (
+        (f"{truthful()}\nAverage: 60\n", set()),
+        (f"{truthful()}\nAverage: 51.07\n", {"truthfulqa"}),
+        (f"{truthful()}\nTruthfulQA average: 60\n", {"truthfulqa"}),
+        (f"{truthful()}\nAverage: 50.00\n\n{gpt4all()}", {"truthfulqa", "gpt4all"}),  # wrong, but whose is plain
+        (f"{truthful()}\n{gpt4all().replace('60.0', '55.5')}", set()),  # that of the suites
+        (f"{truthful()}\n{gpt4all().replace('60.0', '52.38')}", set()),
+        (f"{truthful()}\n{gpt4all()}", {"gpt4all"}),
+    ):
+        found = imported(tmp_path, text)
+        assert set(found.baselines[0].averages) == suites, text
+        assert claims(found) == ["Foo-7B"]
+    for lost in ("N/A", "TBD", "pending", "Bar-13B"):
+        found = imported(tmp_path, gpt4all().replace("60.0", lost) + truthful())
+        assert [b.name for b in found.baselines] == ["Foo-7B"], lost
+
+
+def test_statistics_and_bare_numbers_are_named(tmp_path: Path) -> None:
+    for line in ("Median: 52.42", "Max: 52.42", "Best: 52.42", "52.42", "(52.42)", "Final: 52", "TruthfulQA 53"):
+        number = "".join(c for c in line if c.isdigit() or c == ".")
+        assert f"number not read: {number}" in said(imported(tmp_path, f"{truthful()}\n\n{line}\n")), line
