@@ -100,6 +100,8 @@ def gate_model(
     from evalkit.tasks.lm_eval_tasks import Tasks
 
     tasks = Tasks(names, sources)
+    for remark in tasks.remarks:
+        say(f"warning: {remark}")
     loaded: Answerer = load_to_score(config.model, config.seed, say)
     itself, theirs = identified(model.name, loaded), record.model
     described = itself.described

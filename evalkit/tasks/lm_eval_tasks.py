@@ -55,12 +55,15 @@ from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
-from evalkit.task_reads import noting
+from evalkit.task_reads import noting, programs_started
+from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
     choices_of,
+    explaining_task,
     has_own_metrics,
     is_judged,
+    lacking_column,
     target_of,
     without_numpy,
 )
@@ -111,13 +114,22 @@ class Tasks:
     """
 
     def __init__(self, names: Iterable[str], sources: Mapping[str, DataSource]) -> None:
+        chooser_of.cache_clear()  # the functions may be others than when this process loaded them last
         self._loaded = load_lm_eval_tasks(names, sources)
         self._tasks: dict[str, Any] = self._loaded["tasks"]
         self._data: dict[str, list[Document]] = {}
+        self.remarks: list[str] = []
+        """What a user should know of their functions, one line each."""
         for name in self._tasks:
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
-            with noting(task_file(find_task(name).suite, name)):
+            file = task_file(find_task(name).suite, name)
+            with noting(file):
                 try_task(name, self._tasks[name], self, self._data[name])
+            if file is not None and (started := programs_started(file)):
+                self.remarks.append(
+                    f"{name}: its functions start processes ({', '.join(started)}); what these read outside of "
+                    "the functions' folder is not seen, and no comparison names it where it changes"
+                )
 
     def documents(self, name: str) -> Documents:
         """Return a task's documents, in the data's order; each access to one gives it fresh."""
@@ -177,13 +189,13 @@ class Tasks:
 
         random.seed(config.seed)
         numpy.random.seed(config.seed)
-        for task in self._tasks.values():
+        for name, task in self._tasks.items():
             sampling = _sampling(config)
             if sampling and is_judged(task):
                 task.set_config(key="generation_kwargs", value=sampling, update=True)
                 task.set_config(key="repeats", value=config.samples)
             chat = config.apply_chat_template and answerer is not None
-            with _no_collection():
+            with _no_collection(), self._explaining(name, config, answerer):
                 task.build_all_requests(
                     limit=config.limit,
                     rank=0,
@@ -195,6 +207,20 @@ class Tasks:
             task.build_all_requests = _built_before
             if config.max_new_tokens is not None:
                 _shorten(task.instances, config.max_new_tokens)
+
+    @contextlib.contextmanager
+    def _explaining(self, name: str, config: RunConfig, answerer: Answerer | None) -> Iterator[None]:
+        """Turn what a task's functions raise of a document that was not tried into one line that names it."""
+        try:
+            yield
+        except EvalkitError:
+            raise
+        except Exception:  # whatever a person's function may raise
+            documents = self.documents(name)
+            for doc_id in range(len(documents)):
+                with explaining_task(name, doc_id, "its requests cannot be made", documents):
+                    self.requests_of(name, doc_id, config, answerer)
+            raise
 
     def requests(self) -> dict[str, list[Request]]:
         """Return by task all requests that `build` built; a text that is wanted several times is there as often."""
@@ -343,13 +369,17 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         try:
             _check_written(name, manager.task_index.get(name))
             _seed()  # a task's documents are the same whatever is loaded before it
-            with noting(task_file(known[name].suite, name) if name in known else None):
+            with noting(task_file(known[name].suite, name) if name in known else None, anew=True):
                 found = manager.load(name)
                 for task in found["tasks"].values():
                     _keep_documents(task)
         except EvalkitError:
             raise
         except Exception as error:  # lm-eval raises many, for what a person may have written
+            if name in known:
+                lacking = lacking_column(name, error, load(name, sources[known[name].suite]).documents)
+                if lacking is not None:
+                    raise lacking from error
             what = " ".join(f"{type(error).__name__}: {error}".split())
             if "class" in (getattr(manager.task_index.get(name), "cfg", None) or {}):
                 what = f"class: {what}; its class is given the file's keys as 'config', and has to leave 'class' out"
