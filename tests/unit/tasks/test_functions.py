@@ -26,7 +26,7 @@ from evalkit.evaluation.evaluated import sample_of
 from evalkit.evaluation.run import run
 from evalkit.results.reading import read_run, read_samples
 from evalkit.store.identity import protocol_sha256
-from evalkit.tasks import documents, lm_eval_tasks
+from evalkit.tasks import documents, lm_eval_loading
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.forms import without_numpy
@@ -140,7 +140,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders `configs` with a suite of these tasks, `theirs` with the same for lm-eval itself, and `data`."""
     configs, theirs, data = tmp_path / "configs", tmp_path / "theirs", tmp_path / "data"
     shutil.copytree(paths.configs_dir(), configs)
-    for module in (lm_eval_tasks, suites, task_files, task_reads, manifest):
+    for module in (lm_eval_loading, suites, task_files, task_reads, manifest):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
     monkeypatch.setitem(LAYOUTS, "any", lambda doc: [dict(doc)])
     for folder in (configs / "tasks/own", theirs, data):
