@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from evalkit.baselines.published import Comparison, ModelScores, Note
+from evalkit.baselines.published import ComparisonTable, ModelScores, Note
 from evalkit.baselines.reading.averages import one_a_task
 from evalkit.baselines.reading.comparisons import ONLY_NUMBERS
 from evalkit.baselines.reading.units import names_no_model
@@ -17,7 +17,7 @@ _MODELS_OWN = "this model"
 
 
 def named_by_rows(
-    models: Sequence[ModelScores], tables: Sequence[Comparison]
+    models: Sequence[ModelScores], tables: Sequence[ComparisonTable]
 ) -> tuple[tuple[ModelScores, ...], list[Note]]:
     """Return the models of a file of several, the nameless ones named by the one summary row that has their averages.
 
@@ -42,7 +42,7 @@ def named_by_rows(
     return tuple(named), notes
 
 
-def doubt_of_rows(model: ModelScores, called: str, tables: Sequence[Comparison], several: bool) -> Note | None:
+def doubt_of_rows(model: ModelScores, called: str, tables: Sequence[ComparisonTable], several: bool) -> Note | None:
     """Return why a model's scores may be another's: a table that names others only; None where none does.
 
     Args:
@@ -68,7 +68,7 @@ def doubt_of_rows(model: ModelScores, called: str, tables: Sequence[Comparison],
     return None
 
 
-def contradictions(models: Sequence[ModelScores], tables: Sequence[Comparison]) -> list[Note]:
+def contradictions(models: Sequence[ModelScores], tables: Sequence[ComparisonTable]) -> list[Note]:
     """Return notes of the summary rows of one model whose numbers none of the file's models has."""
     notes = []
     for table in tables:
@@ -81,7 +81,7 @@ def contradictions(models: Sequence[ModelScores], tables: Sequence[Comparison]) 
     return notes
 
 
-def _names(table: Comparison) -> dict[int, str]:
+def _names(table: ComparisonTable) -> dict[int, str]:
     """Return column -> model's name of those that a table names; a role ("ours") is `_MODELS_OWN`."""
     found = {}
     for column, heading in enumerate(table.headings):
@@ -108,7 +108,7 @@ def _scores(model: ModelScores) -> dict[str, set[Decimal]]:
     return found
 
 
-def _differing(model: ModelScores, table: Comparison, column: int) -> list[tuple[str, Decimal, Decimal]] | None:
+def _differing(model: ModelScores, table: ComparisonTable, column: int) -> list[tuple[str, Decimal, Decimal]] | None:
     """Return (suite, printed, scored) of the suites of which a row has another number; None if they share no suite."""
     scores, shared, differ = _scores(model), False, []
     for row in table.rows:
@@ -123,5 +123,5 @@ def _differing(model: ModelScores, table: Comparison, column: int) -> list[tuple
     return differ if shared else None
 
 
-def _agrees(model: ModelScores, table: Comparison, column: int) -> bool:
+def _agrees(model: ModelScores, table: ComparisonTable, column: int) -> bool:
     return _differing(model, table, column) == []
