@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from evalkit.data import parse_source
 from evalkit.suites import find_task, load_tasks
-from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
+from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from tests.real.make_model import TOKENIZER, cache_folder, make_tokenizer
 
 

@@ -12,7 +12,6 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,7 +51,6 @@ class Function:
         return importlib.import_module(self.module) if self.file is None else _load(self.file)
 
 
-@lru_cache(maxsize=256)
 def _load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"evalkit task file {path}", path)
     if spec is None or spec.loader is None:

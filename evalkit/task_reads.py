@@ -1,62 +1,129 @@
-"""Which files a task's own functions read while they are loaded and tried: modules beside them, keys, examples.
+"""What a task's own functions read while they are loaded and tried: modules beside them, keys, examples.
 
-They are part of what a task's scores depend on (`evalkit.store.identity.protocol_sha256`), wherever they are and
-whatever they are called; what lies beside and is not read is not. What a function reads for a document that is not
-tried, and what `evalkit.opened` does not see, is not known.
+It is part of what a task's scores depend on (`evalkit.store.identity.protocol_sha256`). Two rules: every file that
+Python opens there, wherever it is and whatever it is called; and every file of data in the functions' own folder, read
+or not, since C libraries, other processes, and functions that open a file for each document read what cannot be seen.
+Files that the functions write themselves, caches and libraries are no part of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import site
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from evalkit.opened import collecting
-from evalkit.paths import configs_dir
+from evalkit.paths import configs_dir, user_path
 from evalkit.task_files import files_of, own_functions
 
-_reads: dict[Path, set[Path]] = {}
+# Notes, logs, code and other tasks' YAML files that lie beside count only where they are read.
+_DATA = frozenset(
+    (
+        *(".csv", ".json", ".jsonl", ".tsv", ".txt", ".arrow", ".feather", ".parquet", ".db", ".sqlite", ".sqlite3"),
+        *(".h5", ".hdf5", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".safetensors", ".model"),
+        *(".bz2", ".gz", ".xz", ".zip", ".zst"),
+    )
+)
+# A checkout of one of these may be installed, and a second copy of it (lm-eval's registries) would fail.
+_OURS = ("accelerate", "datasets", "lm_eval", "openmind", "peft", "torch", "torch_npu", "transformers")
+# Where libraries keep what they fetch, besides ~/.cache.
+_CACHES = ("XDG_CACHE_HOME", "HF_HOME", "HF_DATASETS_CACHE", "HF_HUB_CACHE", "TORCH_HOME", "MPLCONFIGDIR")
+
+
+@dataclass
+class _Reads:
+    """What the functions of one task did.
+
+    Attributes:
+        folders: those of the functions that lie beside the task's file.
+        read, written: files.
+        started: programs of processes.
+    """
+
+    folders: set[Path]
+    read: set[Path] = field(default_factory=set)
+    written: set[Path] = field(default_factory=set)
+    started: set[str] = field(default_factory=set)
+
+
+_reads: dict[Path, _Reads] = {}
 _imported: set[str] = set()
 
 
 @contextmanager
-def noting(file: Path | None) -> Iterator[None]:
-    """Note what is read, in this process, for the task of a file; nothing where it has no functions of its own."""
+def noting(file: Path | None, *, anew: bool = False) -> Iterator[None]:
+    """Note what is read, in this process, for the task of a file; nothing where it has no functions of its own.
+
+    Args:
+        file: the task's; None: it has none.
+        anew: it is loaded now, so what was noted of it before is out of date.
+    """
     functions = [] if file is None else own_functions(file)
     if file is None or not functions:
         yield
         return
-    _forget_modules({function.parent for function in functions})
+    roots = {folder for function in functions if not _is_library(folder := function.parent.resolve())}
+    known = {path.resolve() for path in files_of(file)}
+    beside = {root for root in roots if any(root.is_relative_to(path.parent) for path in known)}
+    if anew:
+        _reads.pop(file.resolve(), None)
+    noted = _reads.setdefault(file.resolve(), _Reads(beside))
+    _forget_modules(roots)
     before = set(sys.modules)
     with collecting() as opened:
         yield
     new = ((name, getattr(sys.modules[name], "__file__", None)) for name in set(sys.modules) - before)
-    _imported.update(name for name, where in new if isinstance(where, str) and not _is_elsewhere(where))
-    known = {path.resolve() for path in files_of(file)}
-    read = {_source(path) for path in opened if not _is_elsewhere(path)}
-    _reads.setdefault(file.resolve(), set()).update(path for path in read if path.resolve() not in known)
+    _imported.update(
+        name for name, where in new if isinstance(where, str) and where.endswith(".py") and _counts(Path(where), roots)
+    )
+    noted.read |= {path for path in map(_source, opened.read) if _counts(path, roots) and path.resolve() not in known}
+    noted.written |= {Path(path).resolve() for path in opened.written}
+    noted.started |= opened.started
 
 
 def content_read(file: Path) -> list[list[str]]:
     """Return the names of the files that a task's functions read, and hashes of their bytes, for a digest."""
-    found = sorted(path for path in _reads.get(file.resolve(), ()) if path.is_file())
-    return sorted([path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in found)
+    noted = _reads.get(file.resolve())
+    if noted is None:
+        return []
+    data = {
+        path
+        for folder in noted.folders
+        for path in folder.rglob("*")
+        if path.suffix in _DATA and not path.name.startswith(".") and path.resolve() not in noted.written
+    }
+    files = {path.resolve(): path for path in sorted(data | noted.read) if path.is_file()}
+    return sorted([path.name, _sha256(path)] for path in files.values())
 
 
-def _forget_modules(folders: set[Path]) -> None:
+def programs_started(file: Path) -> list[str]:
+    """Return the programs that a task's functions start: what those read elsewhere is not known."""
+    noted = _reads.get(file.resolve())
+    return [] if noted is None else sorted(noted.started)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:  # one that lies beside and that nobody may read
+        return ""
+
+
+def _forget_modules(roots: set[Path]) -> None:
     """Have modules beside a task's functions, and those that other tasks brought, imported anew: each reads its own."""
-    roots = {folder.resolve() for folder in folders}
     for name, module in list(sys.modules.items()):
         where = getattr(module, "__file__", None)
         is_beside = isinstance(where, str) and any(root in Path(where).resolve().parents for root in roots)
-        if is_beside or name in _imported:
+        if (is_beside and not _is_library(Path(str(where)))) or name in _imported:
             del sys.modules[name]
     _imported.clear()
 
@@ -68,18 +135,39 @@ def _source(path: str) -> Path:
         return Path(path)
 
 
-def _is_elsewhere(path: str) -> bool:
-    """Tell whether a file is Python's, a library's, a cache, the system's, or evalkit's and says nothing of tasks."""
-    there = Path(path).resolve()
+def _counts(path: Path, roots: set[Path]) -> bool:
+    """Tell whether a file is a task's: not Python's, a library's, a cache, the system's, or evalkit's own."""
+    there = path.resolve()
     if there.is_relative_to(configs_dir().resolve()):
-        return not there.is_relative_to((configs_dir() / "tasks").resolve())
-    is_cache = there.parent == Path(tempfile.gettempdir()).resolve() or there.is_relative_to(Path.home() / ".cache")
-    return is_cache or any(there.is_relative_to(root) for root in _elsewhere())
+        return there.is_relative_to((configs_dir() / "tasks").resolve())
+    if any(there.is_relative_to(root) for root in roots):
+        return True
+    return not _is_library(there) and not _is_cache(there)
+
+
+def _is_cache(there: Path) -> bool:
+    """Tell whether a file is one that a program keeps for itself, settings in hidden folders of a home among them."""
+    if there.parent == Path(tempfile.gettempdir()).resolve():
+        return True
+    home = user_path("~").resolve()
+    if there.is_relative_to(home) and there.relative_to(home).as_posix().startswith("."):
+        return True
+    return any(there.is_relative_to(user_path(os.environ[name]).resolve()) for name in _CACHES if os.environ.get(name))
+
+
+def _is_library(path: Path) -> bool:
+    there = path.resolve()
+    if there.is_relative_to((configs_dir() / "tasks").resolve()):
+        return False
+    return any(there.is_relative_to(root) for root in _libraries())
 
 
 @lru_cache(maxsize=1)
-def _elsewhere() -> list[Path]:
+def _libraries() -> list[Path]:
+    """Return where Python, its libraries, evalkit's own wherever they are installed from, and the system lie."""
     places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     places += [*site.getsitepackages(), site.getusersitepackages(), sys.executable, str(Path(__file__).parent)]
     places += ["/proc", "/sys", "/dev", "/etc", "/usr/share", "/usr/lib"]
+    specs = [importlib.util.find_spec(name) for name in _OURS]
+    places += [place for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
     return [Path(place).resolve() for place in places]

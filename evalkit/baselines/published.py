@@ -171,7 +171,7 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonTable:
     """A table of suites by models.
 
     Attributes:
@@ -237,7 +237,7 @@ class Log:
 
     name: str
     models: tuple[ModelScores, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ComparisonTable, ...]
     notes: tuple[Note, ...]
     lines: tuple[tuple[int, str], ...] = field(default=(), repr=False)
     free: tuple[tuple[int, str], ...] = field(default=(), repr=False)

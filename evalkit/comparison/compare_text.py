@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from evalkit.comparison.changes import SuiteChange, TaskChange
+from evalkit.comparison.chosen import model_title
 from evalkit.comparison.flips import flips_markdown
-from evalkit.comparison.gate import model_title
 from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render_table, rounded, to_markdown
 
 if TYPE_CHECKING:

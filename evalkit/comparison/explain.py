@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evalkit.baselines import Baseline, SuiteScore, load_baseline
 from evalkit.comparison import comparable
+from evalkit.comparison.chosen import chosen_suites, model_title, names_a_run, suites_in
 from evalkit.comparison.differing import setting_differences
 from evalkit.comparison.explain_causes import Cause, Standing, data, documents, how_asked, is_own_protocol
 from evalkit.comparison.explain_figures import (
@@ -25,7 +26,6 @@ from evalkit.comparison.explain_figures import (
     other_metrics,
     task_gaps,
 )
-from evalkit.comparison.gate import chosen_suites, model_title, names_a_run, suites_in
 from evalkit.comparison.gate_sides import why_no_score
 from evalkit.comparison.remarks import remarks
 from evalkit.comparison.run_scores import run_scores

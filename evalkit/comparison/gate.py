@@ -17,6 +17,7 @@ import msgspec
 
 from evalkit.baselines import Baseline, load_baseline
 from evalkit.comparison import comparable
+from evalkit.comparison.chosen import chosen_suites, model_title, names_a_run, suites_in, tasks_of
 from evalkit.comparison.comparable import Difference
 from evalkit.comparison.gate_asking import Asking
 from evalkit.comparison.gate_missing import counted_by_name, in_neither, lost_of, with_lost, with_wrong
@@ -24,7 +25,6 @@ from evalkit.comparison.gate_policy import Policy, Rule
 from evalkit.comparison.gate_sides import published_side, sides_of
 from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.comparison.questions import (
-    AVERAGE,
     Judged,
     Question,
     Verdict,
@@ -40,14 +40,11 @@ from evalkit.comparison.whole import LostDocumentsError
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.reading import has_samples, is_run, read_run
-from evalkit.suites import Suite, find_suite, load_suites
-from evalkit.tables import visible
+from evalkit.results.reading import has_samples, read_run
+from evalkit.suites import Suite, load_suites
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["AVERAGE", "Gate", "Judged", "Question", "Verdict", "gate", "judge", "paired_tests"]
 
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "worse": 1, "undecided": 3}
 
@@ -166,33 +163,6 @@ def gate(
     if names_a_run(baseline):
         return _against_run(asking, read_run(Path(baseline)))
     return _against_published(asking, load_baseline(baseline))
-
-
-def names_a_run(name: str) -> bool:
-    """Return True if a baseline's name is the folder (or the ``run.json``) of a run."""
-    return is_run(Path(name))
-
-
-def chosen_suites(names: Sequence[str], available: Mapping[str, object], whose: str) -> list[Suite]:
-    """Return the named suites, or all that are available, in reporting order.
-
-    Raises:
-        ConfigError: an unknown suite, or one that is not available.
-    """
-    for name in names:
-        if find_suite(name).name not in available:
-            raise ConfigError(f"--suite {name}: {whose} has no score for it (it has: {', '.join(available) or 'none'})")
-    return [suite for suite in load_suites().values() if suite.name in (names or available)]
-
-
-def tasks_of(record: RunRecord, suites: Sequence[Suite]) -> list[str]:
-    """Return the tasks of the suites that a run has."""
-    return [task.name for suite in suites for task in suite.tasks if task.name in record.metrics]
-
-
-def suites_in(record: RunRecord) -> dict[str, Suite]:
-    """Return the suites of which a run has at least one task."""
-    return {name: suite for name, suite in load_suites().items() if tasks_of(record, [suite])}
 
 
 def _against_run(asking: Asking, baseline: RunRecord) -> Gate:
@@ -462,8 +432,3 @@ def _without_samples(known: Sequence[RunScores], judged: Sequence[Suite]) -> lis
         )
     folders = " and ".join(str(record.folder) for record in lacking)
     return [f"unpaired: no {SAMPLES_FILE} in {folders}, {', and '.join(errors)}"] if errors else []
-
-
-def model_title(record: RunRecord) -> str:
-    """Return the name of a run's model, with nothing in it that cannot be seen."""
-    return visible(record.model.name)

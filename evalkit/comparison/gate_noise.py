@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from evalkit.comparison import comparable
-from evalkit.comparison.gate import chosen_suites, model_title, suites_in, tasks_of
+from evalkit.comparison.chosen import chosen_suites, model_title, suites_in, tasks_of
 from evalkit.comparison.gate_text import too_few_text
 from evalkit.comparison.pairing import TaskPair, pair, scores_of
 from evalkit.comparison.questions import Question, is_too_few, paired_tests, passing_margin

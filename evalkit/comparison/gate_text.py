@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from evalkit.comparison.gate import Gate, Judged
 from evalkit.comparison.pairing import SAME_LOGPROB
-from evalkit.comparison.questions import is_too_few
+from evalkit.comparison.questions import Judged, is_too_few
 from evalkit.errors import StoreError
 from evalkit.stats.estimates import t_quantile
 from evalkit.stats.paired import FEWEST_BESIDE, FEWEST_OF_TASK, PairedTest
@@ -19,6 +18,8 @@ from evalkit.tables import Column, Table, escape_markdown, one_line, rounded, to
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from evalkit.comparison.gate import Gate
 
 _SENTENCES = {
     "pass": "PASS: not worse than the baseline by more than {margin}",

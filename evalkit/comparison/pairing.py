@@ -20,7 +20,7 @@ from evalkit.errors import DataError, StoreError
 from evalkit.records.identity import same_protocol
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results.lm_eval_files import why_lost
+from evalkit.results.lm_eval_samples import why_lost
 from evalkit.results.reading import has_samples
 from evalkit.stats.estimates import FloatArray
 from evalkit.suites import Task, load_tasks

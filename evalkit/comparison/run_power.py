@@ -12,7 +12,7 @@ from typing import cast
 from msgspec import structs
 
 from evalkit.baselines import load_baseline
-from evalkit.comparison.gate import chosen_suites, model_title, suites_in
+from evalkit.comparison.chosen import chosen_suites, model_title, suites_in
 from evalkit.comparison.pairing import TaskScores, pair, scores_of
 from evalkit.comparison.power import check
 from evalkit.comparison.questions import AVERAGE, paired_tests, part_title

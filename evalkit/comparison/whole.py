@@ -10,7 +10,8 @@ from evalkit.errors import StoreError
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.agreement import check_errors, check_marks, check_task_samples
-from evalkit.results.lm_eval_files import mean_metrics, why_lost
+from evalkit.results.lm_eval_files import mean_metrics
+from evalkit.results.lm_eval_samples import why_lost
 from evalkit.results.reading import has_samples, read_samples
 
 SAME_MEAN = 1e-6

@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from evalkit.answering import Answerer, FullyDescribed, ScoreRequest, Session
 from evalkit.answering.asking import ask_scores, in_use_check
 from evalkit.comparison import comparable
+from evalkit.comparison.chosen import chosen_suites, model_title, names_a_run, suites_in, tasks_of
 from evalkit.comparison.clusters import linked_keys
 from evalkit.comparison.comparable import Difference
-from evalkit.comparison.gate import Gate, check_levels, chosen_suites, model_title, names_a_run, suites_in, tasks_of
+from evalkit.comparison.gate import Gate, check_levels
 from evalkit.comparison.gate_sequential import Recorded, SequentialGate
 from evalkit.comparison.pairing import data_sha256, same_numbers
 from evalkit.comparison.remarks import remarks
@@ -100,6 +101,8 @@ def gate_model(
     from evalkit.tasks.lm_eval_tasks import Tasks
 
     tasks = Tasks(names, sources)
+    for remark in tasks.remarks:
+        say(f"warning: {remark}")
     loaded: Answerer = load_to_score(config.model, config.seed, say)
     itself, theirs = identified(model.name, loaded), record.model
     described = itself.described

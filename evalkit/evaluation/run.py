@@ -126,7 +126,7 @@ def run(
             work=WorkDone(reused_from=wanted["reuse"]),
         )
         check_readable(answerer, facts)
-        remarks = source.remarks if source is not None else ()
+        remarks = [*tasks.remarks, *(source.remarks if source is not None else ())]
         plan, findings = _look(config, tasks, data, answerer, say, clock, remarks, chat=bool(with_chat(names)))
         if plan is not None:
             return Finished(None, plan)

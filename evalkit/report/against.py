@@ -8,8 +8,8 @@ from pathlib import Path
 
 from evalkit.baselines import load_baseline
 from evalkit.baselines.model import PASS_AT_1
+from evalkit.comparison.chosen import names_a_run
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
-from evalkit.comparison.gate import names_a_run
 from evalkit.comparison.whole import check_report
 from evalkit.errors import ConfigError
 from evalkit.language import ENGLISH, Language

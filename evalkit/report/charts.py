@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.baselines import Baseline, load_baseline
-from evalkit.comparison.gate import names_a_run
+from evalkit.comparison.chosen import names_a_run
 from evalkit.comparison.points import ModelPoints, Point, RunData, points_of_baseline, points_of_run
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord

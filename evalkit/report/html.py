@@ -27,8 +27,8 @@ from markupsafe import Markup
 from evalkit import __version__
 from evalkit.baselines import Baseline
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
-from evalkit.comparison.gate import AVERAGE
 from evalkit.comparison.points import Point, RunData, change_from, paired_samples, read_data, suite_points
+from evalkit.comparison.questions import AVERAGE
 from evalkit.language import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.report.charts import (

@@ -1,44 +1,36 @@
 """lm-eval's own results files as runs: `evalkit.results.reading` hands them here, so that every command takes them.
 
-A results file (``results_<time>.json``) gives tasks, metrics, errors; ``samples_<task>_<time>.jsonl`` files beside it
-give the documents, which pair by the hash of the document. How the tasks were measured is read by
+A results file (``results_<time>.json``) gives tasks, metrics, errors; samples files beside it give the documents
+(`evalkit.results.lm_eval_samples`), which pair by their hash. How the tasks were measured is read by
 `evalkit.results.lm_eval_protocol`. What the file does not say is "unknown", never guessed.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from evalkit.data.layouts import cluster_key
-from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
 from evalkit.records.asked import Asked
 from evalkit.records.facts import DataFacts, Environment, ModelFacts, ScorerFacts
 from evalkit.records.model import MetricValue, RunRecord
-from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_folders import (
-    GZIP,
     TIME,
     joined_files,
     left_out_samples,
-    not_unpacked,
-    packed_samples,
     results_files,
-    sample_files_of,
 )
 from evalkit.results.lm_eval_numbers import (
     FACTS,
+    MEANS,
     as_in_file,
     check_document_counts,
     counted,
@@ -52,15 +44,15 @@ from evalkit.results.lm_eval_protocol import (
     dtype_of,
     joint_protocol,
     limit_of,
+    mapping_at,
     measured,
     model_name,
     scored_names,
 )
+from evalkit.results.lm_eval_samples import read_foreign_samples
 from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
-from evalkit.suites import EXACT, MASS, load_tasks
+from evalkit.suites import EXACT, load_tasks
 from evalkit.task_names import is_no_share, task_and_metric
-
-_MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
 
 
 def is_foreign(path: Path) -> bool:
@@ -100,11 +92,6 @@ def _line_of(file: Path, name: str) -> int:
     results = max(text.find('"results"'), 0)
     found = re.compile(re.escape(json.dumps(name)) + r"\s*:\s*\{").search(text, results)
     return text.count("\n", 0, found.start()) + 1 if found is not None else 1
-
-
-def _mapping(found: dict[str, Any], key: str) -> dict[str, Any]:
-    value = found.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _count(found: dict[str, Any], name: str, task: str, scored: Mapping[str, int]) -> int:
@@ -181,14 +168,14 @@ def mean_metrics(found: dict[str, Any]) -> frozenset[tuple[str, str]]:
     means = set()
     names = scored_names(found)
     for name, values in found["results"].items():
-        listed = _mapping(_mapping(found, "configs"), name).get("metric_list")
+        listed = mapping_at(mapping_at(found, "configs"), name).get("metric_list")
         entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
         said = {
             str(entry["metric"]): entry["aggregation"] for entry in entries if {"metric", "aggregation"} <= set(entry)
         }
         for key in values:
             base = key.partition(",")[0]
-            if said.get(base, "mean" if base in _MEANS else None) == "mean":
+            if said.get(base, "mean" if base in MEANS else None) == "mean":
                 means.add(task_and_metric(names.get(name, name), key))
     return frozenset(means)
 
@@ -224,7 +211,7 @@ def read_foreign_run(path: Path, *, is_table: bool = False) -> RunRecord:
     found = counted(found, scored)
     metrics, ignored, unread, errors = _metrics(file, found, scored, is_table=is_table)
     source = {name: each for each, said in loaded.items() for name in said["results"]}
-    config = _mapping(found, "config")
+    config = mapping_at(found, "config")
     name = model_name(found, files[-1])
     data = {
         task: DataFacts(
@@ -300,158 +287,3 @@ def _seconds(found: dict[str, Any]) -> float | None:
         return float(found.get("total_evaluation_time_seconds") or 0)
     except (TypeError, ValueError):
         return None
-
-
-def sample_files(path: Path) -> list[tuple[str, Path]]:
-    """Return (task as lm-eval names it, file) of the samples that belong to the results files at a path."""
-    return [named for file in results_files(path) for named in sample_files_of(file)]
-
-
-def why_lost(path: Path, task: str) -> str | None:
-    """Say why a task has no samples at a path although a file of them is there; None if none is."""
-    packed = [named for file in results_files(path) for named in packed_samples(file)]
-    return next((not_unpacked(file) for name, file in packed if task_and_metric(name, "acc,none")[0] == task), None)
-
-
-def read_foreign_samples(path: Path) -> Iterator[Sample]:
-    """Yield the documents of lm-eval's samples files, task by task; metrics of one document in two tasks are joined.
-
-    Raises:
-        StoreError: a line is damaged.
-    """
-    joined: dict[tuple[str, int], Sample] = {}
-    for name, file in sample_files(path):
-        for place, line in _lines(file):
-            try:
-                sample = _sample(name, json.loads(line.decode("utf-8")) if isinstance(line, bytes) else line)
-            except _BeyondError as error:
-                raise StoreError(f"{file}:{place}: {error}") from None
-            except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
-                raise StoreError(f"{file}:{place}: damaged line") from None
-            known = joined.get((sample.task, sample.doc_id))
-            if known is not None and known.metrics.keys() & sample.metrics.keys():
-                raise StoreError(f"{file}:{place}: document {sample.doc_id} again")
-            joined[sample.task, sample.doc_id] = sample if known is None else _as_one(known, sample)
-    order = {task: place for place, task in enumerate(load_tasks())}
-    yield from sorted(joined.values(), key=lambda s: (order.get(s.task, len(order)), s.task, s.doc_id))
-
-
-def _as_one(first: Sample, second: Sample) -> Sample:
-    """Return one document of two tasks of lm-eval that are one of evalkit's: TruthfulQA's mc1 and mc2.
-
-    Its requests are those of both, in the order of the task's metrics, as a run of evalkit asks them.
-    """
-    known = load_tasks().get(first.task)
-    order = {metric: place for place, metric in enumerate(known.metrics if known is not None else ())}
-    places = [min((order.get(metric, len(order)) for metric in s.metrics), default=len(order)) for s in (first, second)]
-    if places[1] < places[0]:
-        first, second = second, first
-    one = replace(first, metrics={**first.metrics, **second.metrics})
-    # Two filters of one task make two lines of one document, too, but of the same requests.
-    is_split = max(places) < len(order)
-    if not is_split or first.context != second.context or str(first.target) != str(second.target):
-        return one
-    return replace(
-        one,
-        continuations=[*first.continuations, *second.continuations],
-        logprobs=[*first.logprobs, *second.logprobs],
-        greedy=[*first.greedy, *second.greedy],
-        second_group=len(first.continuations) if first.continuations and second.continuations else None,
-        gold=[0, *(len(first.continuations) + place for place in second.gold)] if second.gold is not None else None,
-    )
-
-
-class _BeyondError(Exception):
-    """A metric of a document that is a share and lies outside of 0 to 1."""
-
-
-def _lines(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (line, its bytes); of 0.4.0 to 0.4.2, whose files are one JSON list, (place in the list, document)."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
-    if file.suffix == GZIP:
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise StoreError(f"{file}: damaged, not whole as gzip ({error}); copy it again") from None
-    if content.lstrip()[:1] == b"[":
-        try:
-            yield from enumerate(json.loads(content.decode("utf-8")), 1)
-        except (ValueError, RecursionError) as error:
-            raise StoreError(f"{file}: damaged, not valid JSON ({error})") from None
-        return
-    for place, line in enumerate(content.split(b"\n"), 1):  # decoded line by line, so that a bad byte has a line
-        if line.strip():
-            yield place, line
-
-
-def _sample(name: str, found: dict[str, Any]) -> Sample:
-    filtered = str(found.get("filter", "none"))
-    metrics: dict[str, float | None] = {}
-    task = task_and_metric(name, "")[0]
-    for key in found["metrics"] if isinstance(found.get("metrics"), list) else ("acc", "acc_norm", "exact_match"):
-        if key in found:
-            task, metric = task_and_metric(name, f"{key},{filtered}")
-            value = number(found[key] if not isinstance(found[key], bool) else float(found[key]))
-            if value is not None and key in _MEANS and not 0 <= value <= 1:
-                raise _BeyondError(f"document {found['doc_id']}: {key} is {value:g}, no share from 0 to 1")
-            metrics[metric] = value
-    arguments = found.get("arguments") or {}
-    pairs = (
-        list(arguments.values()) if isinstance(arguments, dict) else [{"arg_0": a[0], "arg_1": a[1]} for a in arguments]
-    )
-    contexts = [str(pair.get("arg_0", "")) for pair in pairs]
-    scored = all(isinstance(pair.get("arg_1"), str) for pair in pairs)
-    resps = found.get("filtered_resps") or []
-    numbers = [_logprob(resp) for resp in resps] if scored else []
-    if numbers and len(numbers) != len(pairs):
-        raise ValueError("not one log-probability for each continuation")
-    return Sample(
-        task=task,
-        doc_id=int(found["doc_id"]),
-        cluster=_cluster(task, found.get("doc")),
-        metrics=metrics,
-        target=found.get("target"),
-        context=contexts[0] if len(set(contexts)) == 1 else contexts,
-        continuations=[str(pair["arg_1"]) for pair in pairs] if scored else [],
-        logprobs=[n for n, _ in numbers],
-        greedy=[g for _, g in numbers],
-        generated=[] if scored else [str(text) for text in _flat(found.get("resps")) or resps],
-        details={name: str(found[name]) for name in ("doc_hash", "prompt_hash") if found.get(name)},
-        gold=_mc2_gold(found.get("doc")) if MASS in metrics else None,
-    )
-
-
-def _flat(responses: Any) -> list[Any]:
-    """Return the texts as the model wrote them, before filters; lm-eval has a list for each request."""
-    requests = responses if isinstance(responses, list) else []
-    return [text for of_one in requests for text in (of_one if isinstance(of_one, list) else [of_one])]
-
-
-def _mc2_gold(doc: Any) -> list[int] | None:
-    """Return the positions of mc2's true choices, where the document says them."""
-    targets = doc.get("mc2_targets") if isinstance(doc, dict) else None
-    labels = targets.get("labels") if isinstance(targets, dict) else None
-    return [place for place, label in enumerate(labels) if label == 1] if isinstance(labels, list) else None
-
-
-def _cluster(task: str, doc: Any) -> str | None:
-    """Return the key of a document's passage, where the samples file holds the document."""
-    known = load_tasks().get(task)
-    if known is None or not isinstance(doc, dict):
-        return None
-    try:
-        return cluster_key(find_dataset(task).layout, doc)
-    except (KeyError, AttributeError):
-        return None  # columns of another form of the data
-
-
-def _logprob(resp: Any) -> tuple[float | None, bool]:
-    first, greedy = (resp[0], resp[1]) if isinstance(resp, (list, tuple)) and len(resp) > 1 else (resp, False)
-    try:
-        value = float(first)
-    except (TypeError, ValueError):
-        return None, False
-    return (value if math.isfinite(value) else None), str(greedy) == "True"

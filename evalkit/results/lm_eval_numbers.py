@@ -14,7 +14,7 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.records.values import finite
-from evalkit.results.lm_eval_protocol import COUNTED, harness_of, scored_names
+from evalkit.results.lm_eval_protocol import COUNTED, harness_of, mapping_at, scored_names
 from evalkit.suites import EXACT, load_tasks
 from evalkit.task_names import task_and_metric
 
@@ -24,13 +24,11 @@ ROUNDED = 6e-5
 FACTS = frozenset({"name", "alias", "sample_len", "sample_count"})
 """What lm-eval writes of a task beside its metrics: how it is called, how many documents it has."""
 
+MEANS = frozenset({"acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match"})
+"""lm-eval's own metrics that are means of shares unless a task's file says otherwise."""
+
 SAME_SHARE = 0.02
 """Relative: errors over n or n - 1 documents, or over a few more or less, differ by less."""
-
-
-def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = found.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def as_in_file(value: Any) -> str:
@@ -63,14 +61,14 @@ def check_document_counts(found: Mapping[str, Any], file: Path) -> None:
     """
     names = scored_names(found)
     for name in names:
-        for key, value in _mapping(_mapping(found, "n-samples"), name).items():
+        for key, value in mapping_at(mapping_at(found, "n-samples"), name).items():
             if key in ("original", "effective") and not (type(value) is int and value > 0) and value is not None:
                 raise StoreError(
                     f"{file}: n-samples.{name}.{key}: expected a number of documents, found {as_in_file(value)}"
                 )
-        counts = _mapping(_mapping(found, "n-samples"), name)
+        counts = mapping_at(mapping_at(found, "n-samples"), name)
         original, effective = counts.get("original"), counts.get("effective")
-        limit = number(_mapping(found, "config").get("limit"))
+        limit = number(mapping_at(found, "config").get("limit"))
         if original is not None and effective is not None and effective > original:
             raise StoreError(f"{file}: n-samples.{name}: {effective:,} of {original:,} documents")
         if limit is not None and limit >= 1 and effective is not None and effective != min(limit, original or limit):
@@ -78,12 +76,12 @@ def check_document_counts(found: Mapping[str, Any], file: Path) -> None:
                 f"{file}: n-samples.{name}.effective: {effective:,}, but config.limit is {limit:g}; the file "
                 "contradicts itself"
             )
-        version = _mapping(found, "versions").get(name)
+        version = mapping_at(found, "versions").get(name)
         if isinstance(version, (bool, list, dict)) or (isinstance(version, float) and not math.isfinite(version)):
             raise StoreError(f"{file}: versions.{name}: expected a number, found {as_in_file(version)}")
     for name, plain in names.items():
-        said = dict(_mapping(_mapping(found, "higher_is_better"), name))
-        listed = _mapping(_mapping(found, "configs"), name).get("metric_list")
+        said = dict(mapping_at(mapping_at(found, "higher_is_better"), name))
+        listed = mapping_at(mapping_at(found, "configs"), name).get("metric_list")
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict) and "higher_is_better" in entry:
                 said.setdefault(str(entry.get("metric")), entry["higher_is_better"])
@@ -133,7 +131,7 @@ def error_of(
 
 def documents_of_errors(found: Mapping[str, Any], name: str, plain: str) -> int | None:
     """Return of how many documents the standard errors of a task's right-or-wrong scores are; None if none says it."""
-    values = _mapping(_mapping(found, "results"), name)
+    values = mapping_at(mapping_at(found, "results"), name)
     for key, value in values.items():
         task, metric = task_and_metric(plain, key)
         base, _, filtered = key.partition(",")
@@ -160,10 +158,10 @@ def counted(found: dict[str, Any], scored: Mapping[str, int]) -> dict[str, Any]:
         return found
     counts: dict[str, dict[str, int]] = {}
     for name, plain in scored_names(found).items():
-        if _mapping(found, "n-samples").get(name) is None:
+        if mapping_at(found, "n-samples").get(name) is None:
             task = task_and_metric(plain, "acc")[0]
             # Only a file of the 0.3 line is taken for the published protocol, and such a file says its limit.
-            is_cut = harness_of(found) == "lm-eval-0.3" and "limit" not in _mapping(found, "config")
+            is_cut = harness_of(found) == "lm-eval-0.3" and "limit" not in mapping_at(found, "config")
             n = scored.get(task) or (documents_of_errors(found, name, plain) if is_cut else None)
             if n:
                 counts[name] = {"effective": n}

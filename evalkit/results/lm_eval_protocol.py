@@ -27,7 +27,8 @@ _ALL = "all"
 _OF_0_4 = frozenset({"configs", "n-shot", "n-samples", "group_subtasks", "lm_eval_version", "higher_is_better"})
 
 
-def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+def mapping_at(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return what stands under a key of a results file; an empty mapping where that is none."""
     value = found.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -43,7 +44,7 @@ def harness_of(found: Mapping[str, Any]) -> str:
     filtered = any("," in key for values in found["results"].values() if isinstance(values, dict) for key in values)
     if filtered or _OF_0_4 & found.keys():
         return "lm-eval-0.4"
-    return "lm-eval-0.3" if "num_fewshot" in _mapping(found, "config") else "unknown"
+    return "lm-eval-0.3" if "num_fewshot" in mapping_at(found, "config") else "unknown"
 
 
 def scored_names(found: Mapping[str, Any]) -> dict[str, str]:
@@ -52,7 +53,7 @@ def scored_names(found: Mapping[str, Any]) -> dict[str, str]:
     ``leaderboard|arc:challenge|25`` is ``arc:challenge``, except where the file has it twice: then nothing says which
     of the two is meant, and both keep their names.
     """
-    groups = {*_mapping(found, "groups"), *([_ALL] if "config_general" in found else [])}
+    groups = {*mapping_at(found, "groups"), *([_ALL] if "config_general" in found else [])}
     short = {name: task_and_shots(name) for name in found["results"] if name not in groups}
     plain = {name: task if harness is not None else name for name, (task, _, harness) in short.items()}
     times = Counter(task_and_metric(task, "")[0] for task in plain.values())
@@ -61,7 +62,7 @@ def scored_names(found: Mapping[str, Any]) -> dict[str, str]:
 
 def members_of(found: Mapping[str, Any], group: str) -> tuple[str, ...]:
     """Return the tasks of a group of a results file, also those of groups below it; empty if the file lacks any."""
-    below, results = _mapping(found, "group_subtasks"), _mapping(found, "results")
+    below, results = mapping_at(found, "group_subtasks"), mapping_at(found, "results")
     members: dict[str, None] = {}
     waiting, seen = [group], {group}
     while waiting:
@@ -88,8 +89,8 @@ def _whole(value: Any) -> int | None:
 
 def shots_of(found: Mapping[str, Any], name: str) -> int | None:
     """Return the number of examples in the prompts of a task, as the file names it; None if the file does not say."""
-    own = _mapping(_mapping(found, "configs"), name).get("num_fewshot")
-    places = (_mapping(found, "n-shot").get(name), own, _mapping(found, "config").get("num_fewshot"))
+    own = mapping_at(mapping_at(found, "configs"), name).get("num_fewshot")
+    places = (mapping_at(found, "n-shot").get(name), own, mapping_at(found, "config").get("num_fewshot"))
     said = next((n for place in places if (n := _whole(place)) is not None), None)
     return said if said is not None else task_and_shots(name)[1]
 
@@ -99,7 +100,7 @@ def limit_of(found: Mapping[str, Any]) -> int | float | None:
 
     Where the configuration has none, the numbers of documents may tell: fewer than the task had, or has.
     """
-    limit = _mapping(found, "config").get("limit", _mapping(found, "config_general").get("max_samples"))
+    limit = mapping_at(found, "config").get("limit", mapping_at(found, "config_general").get("max_samples"))
     if isinstance(limit, str):
         try:
             limit = float(limit)
@@ -116,13 +117,13 @@ COUNTED = "evalkit counted"
 
 def counts_of(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return by task what is known of its number of documents."""
-    return {**_mapping(found, COUNTED), **_mapping(found, "n-samples")}
+    return {**mapping_at(found, COUNTED), **mapping_at(found, "n-samples")}
 
 
 def is_counted(found: Mapping[str, Any], task: str) -> bool:
     """Tell whether a file says how many documents of a task were scored: it counts them, or has a place for a limit."""
     names = [name for name, plain in scored_names(found).items() if task_and_metric(plain, "acc")[0] == task]
-    return "limit" in _mapping(found, "config") or any(name in counts_of(found) for name in names)
+    return "limit" in mapping_at(found, "config") or any(name in counts_of(found) for name in names)
 
 
 def _limit_counted(found: Mapping[str, Any]) -> int | float | None:
@@ -150,7 +151,7 @@ def task_protocol(found: Mapping[str, Any], name: str) -> str:
     templated = bool(found.get("chat_template") or found.get("chat_template_sha"))
     known = load_tasks().get(name)
     plain = shots == 0 and limit is None and not templated and odd_results(found) is None
-    published = known is not None and _mapping(found, "versions").get(name) == known.version
+    published = known is not None and mapping_at(found, "versions").get(name) == known.version
     if harness == "lm-eval-0.3" and plain and published:
         return load_suites()[known.suite].protocol if known is not None else harness
     return _text(harness, [shots] if shots else [], limit, templated)
@@ -202,8 +203,8 @@ def measured(
 
 def model_name(found: Mapping[str, Any], file: Path) -> str:
     """Return the name of the model: as the file names it, else what was loaded, else what the file is called."""
-    config = _mapping(found, "config")
-    general = _mapping(found, "config_general")
+    config = mapping_at(found, "config")
+    general = mapping_at(found, "config_general")
     arguments = config.get("model_args")
     loaded = [arguments.get(key) for key in ("pretrained", "model", "path")] if isinstance(arguments, dict) else []
     text = arguments if isinstance(arguments, str) else ""
@@ -217,7 +218,7 @@ def model_name(found: Mapping[str, Any], file: Path) -> str:
 
 def dtype_of(found: Mapping[str, Any]) -> str:
     """Return the weights' number format, or ``unknown``."""
-    config = _mapping(found, "config")
+    config = mapping_at(found, "config")
     arguments = config.get("model_args")
     text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
     dtype = re.search(r"dtype[\"']?\s*[=:]\s*[\"']?([\w.]+)", text)

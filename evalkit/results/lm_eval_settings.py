@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
-from evalkit.results.lm_eval_protocol import scored_names
+from evalkit.results.lm_eval_protocol import mapping_at, scored_names
 from evalkit.task_names import task_and_metric
 
 REFUSED = ("fewshot_as_multiturn", "gen_kwargs", "model_args", "task_version", "task_config")
@@ -83,11 +83,6 @@ _DEFAULTS = {"target_delimiter": " ", "fewshot_delimiter": "\n\n", "repeats": 1}
 _NOTHING: tuple[Any, ...] = (None, "", False, [], {})
 
 
-def _mapping(found: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = found.get(key)
-    return value if isinstance(value, dict) else {}
-
-
 def text_of(value: Any) -> str:
     """Return a recorded value as one text, without addresses in memory: equal values have equal texts."""
     if isinstance(value, str):
@@ -99,7 +94,7 @@ def text_of(value: Any) -> str:
 
 def model_arguments(found: Mapping[str, Any]) -> dict[str, str]:
     """Return the arguments of the model, by name; those that may be secret are left out."""
-    arguments = _mapping(found, "config").get("model_args")
+    arguments = mapping_at(found, "config").get("model_args")
     if isinstance(arguments, str):
         pairs: list[tuple[str, Any]] = []
         for part in re.split(r",(?![^{\[(]*[}\])])", arguments):
@@ -117,7 +112,7 @@ def asked_with(found: Mapping[str, Any]) -> dict[str, bool | None]:
 
     None where the file does not say: a model's own default of the BOS token is nowhere in it.
     """
-    arguments = _mapping(found, "config").get("model_args")
+    arguments = mapping_at(found, "config").get("model_args")
     text = json.dumps(arguments) if isinstance(arguments, dict) else str(arguments or "")
     bos = re.search(r"add_bos_token[\"']?\s*[=:]\s*[\"']?(true|false|0|1)\b", text, re.IGNORECASE)
     said: dict[str, bool | None] = {"add_bos": None if bos is None else bos[1].lower() in ("true", "1")}
@@ -131,7 +126,7 @@ def asked_with(found: Mapping[str, Any]) -> dict[str, bool | None]:
 
 def of_file(found: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings of the whole file, without those that say nothing: name -> text."""
-    config = _mapping(found, "config")
+    config = mapping_at(found, "config")
     said: dict[str, Any] = {"fewshot_as_multiturn": found.get("fewshot_as_multiturn")}
     said["gen_kwargs"] = config.get("gen_kwargs")
     said |= {f"model_args {name}": value for name, value in model_arguments(found).items() if name not in _NAMED_APART}
@@ -161,13 +156,13 @@ def of_tasks(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         version = version_of(found, name)
         if version is not None:
             of_task[f"task_version{suffix}"] = version
-        config = _mapping(_mapping(found, "configs"), name)
+        config = mapping_at(mapping_at(found, "configs"), name)
         for key, value in {**_DEFAULTS, **config}.items() if config else ():
             if key not in _NO_CONFIG and value not in _NOTHING:
                 of_task[f"task_config {key}{suffix}"] = text_of(value)
         if config:
             of_task[f"configured{suffix}"] = "yes"
-        digest = _mapping(found, "task_hashes").get(name)
+        digest = mapping_at(found, "task_hashes").get(name)
         if isinstance(digest, str) and digest:
             of_task[f"task_hash{suffix}"] = digest
     return settings
@@ -175,8 +170,8 @@ def of_tasks(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def version_of(found: Mapping[str, Any], name: str) -> str | None:
     """Return the version of a task as the file says it; None where it does not."""
-    metadata = _mapping(_mapping(_mapping(found, "configs"), name), "metadata")
-    said = next((v for v in (_mapping(found, "versions").get(name), metadata.get("version")) if v is not None), None)
+    metadata = mapping_at(mapping_at(mapping_at(found, "configs"), name), "metadata")
+    said = next((v for v in (mapping_at(found, "versions").get(name), metadata.get("version")) if v is not None), None)
     if said is None or isinstance(said, (dict, list, bool)) or said == "":
         return None
     try:
@@ -193,7 +188,7 @@ def printed_version(found: Mapping[str, Any], task: str, metric: str) -> str | N
     for name, plain in scored_names(found).items():
         own, split = task_and_metric(plain, "acc")
         if own == task and split in ("acc", metric) and version_of(found, name) is not None:
-            said = _mapping(found, "versions").get(name)
+            said = mapping_at(found, "versions").get(name)
             return str(said) if said is not None else version_of(found, name)
     return None
 
@@ -210,11 +205,11 @@ def digest_of_request(context: Any, continuations: Sequence[str], target: Any, p
 
 def check_settings(found: Mapping[str, Any], file: Path) -> None:
     """Raise `StoreError` where shots or limit are no numbers, or where a file says two numbers of shots of a task."""
-    places = {"config.limit": _mapping(found, "config").get("limit")}
-    places["config.num_fewshot"] = _mapping(found, "config").get("num_fewshot")
+    places = {"config.limit": mapping_at(found, "config").get("limit")}
+    places["config.num_fewshot"] = mapping_at(found, "config").get("num_fewshot")
     for name in scored_names(found):
-        said = _mapping(found, "n-shot").get(name)
-        own = _mapping(_mapping(found, "configs"), name).get("num_fewshot")
+        said = mapping_at(found, "n-shot").get(name)
+        own = mapping_at(mapping_at(found, "configs"), name).get("num_fewshot")
         places |= {f"n-shot.{name}": said, f"configs.{name}.num_fewshot": own}
         counts = [int(value) for value in (said, own) if value is not None and _is_count(value)]
         if len(set(counts)) > 1 and own not in (0, "0"):  # lm-eval takes metadata.num_fewshot where its own is 0

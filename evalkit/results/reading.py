@@ -15,7 +15,7 @@ from evalkit.errors import StoreError
 from evalkit.records.growth import minor_of
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_MINOR, SCHEMA_VERSION, RunFacts, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.results import former, lm_eval_files
+from evalkit.results import former, lm_eval_files, lm_eval_samples
 from evalkit.results.agreement import check_choices
 from evalkit.results.checks import check_finished, check_metrics, check_record, check_sample, missing_key
 from evalkit.yaml_files import fault_in
@@ -148,7 +148,7 @@ def has_samples(record: RunRecord) -> bool:
         StoreError: what has their file's name is none: a link that leads nowhere, a folder.
     """
     if record.foreign is not None:
-        return bool(lm_eval_files.sample_files(record.folder))
+        return bool(lm_eval_samples.sample_files(record.folder))
     path = record.folder / SAMPLES_FILE
     if os.path.lexists(path) and not path.is_file():
         what = "a link that leads nowhere" if path.is_symlink() else "no file"
@@ -166,7 +166,7 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         StoreError: the file is missing or a line is damaged.
     """
     if lm_eval_files.is_foreign(folder):
-        yield from map(former.with_choices, lm_eval_files.read_foreign_samples(folder))
+        yield from map(former.with_choices, lm_eval_samples.read_foreign_samples(folder))
         return
     path = folder / SAMPLES_FILE
     decoder = msgspec.json.Decoder(Sample)

@@ -256,21 +256,12 @@ class Checker:
         while pending:
             yield from take()
 
-    def submit(
-        self, problem: Problem, completion: str, note: Note = lambda _: None, tried: Mapping[str, int] | None = None
-    ) -> Future[Verdict]:
-        """Queue one sample and return at once. The verdict is cancelled where the checker is closed before it.
-
-        Args:
-            problem: its tests.
-            completion: of the problem's prompt.
-            note: told, in another thread, "begun", and which of :data:`KEPT` an attempt was.
-            tried: how many attempts of each of :data:`KEPT` there were before.
-        """
+    def submit(self, problem: Problem, completion: str) -> Future[Verdict]:
+        """Queue one sample and return at once. The verdict is cancelled where the checker is closed before it."""
         from concurrent.futures import Future
 
         future: Future[Verdict] = Future()
-        self._put(problem, completion, future, note, tried)
+        self._put(problem, completion, future, lambda _: None, None)
         return future
 
     def _put(

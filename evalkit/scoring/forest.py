@@ -12,7 +12,6 @@ import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Rows:
+class TokenRows:
     """The distinct inputs of all requests, in the order of their tokens unless the longest come first.
 
     Attributes:
@@ -127,7 +126,7 @@ def truncate(request: TokenRequest, max_length: int, index: int) -> tuple[tuple[
     return whole[-(max_length + 1) :][:-1], request.continuation_ids
 
 
-def build_rows(requests: Sequence[TokenRequest], max_length: int, *, longest_first: bool = False) -> Rows:
+def build_rows(requests: Sequence[TokenRequest], max_length: int, *, longest_first: bool = False) -> TokenRows:
     """Sort the requests' inputs and merge equal ones.
 
     Args:
@@ -157,7 +156,7 @@ def build_rows(requests: Sequence[TokenRequest], max_length: int, *, longest_fir
         first = int(differs.argmax()) if n else 0
         shared[k] = first if differs[first] else n
     members = [groups[key] for key in keys]
-    return Rows(
+    return TokenRows(
         inputs=inputs,
         shared=shared,
         lengths=np.array([len(row) for row in inputs], dtype=np.int64),
@@ -167,7 +166,7 @@ def build_rows(requests: Sequence[TokenRequest], max_length: int, *, longest_fir
     )
 
 
-def lay_out(rows: Rows, pack: Pack) -> Layout:
+def lay_out(rows: TokenRows, pack: Pack) -> Layout:
     """Return the arrays of a pack: its trees depth first, and who predicts what."""
     batch, width = len(pack.trees), pack.width
     token = np.zeros((batch, width), dtype=np.int64)
@@ -204,19 +203,3 @@ def lay_out(rows: Rows, pack: Pack) -> Layout:
         pair_request=np.repeat(np.arange(len(members), dtype=np.int64), lengths),
         requests=tuple(members),
     )
-
-
-def visibility_mask(layout: Layout, window: int | None = None) -> npt.NDArray[Any]:
-    """Return the boolean mask [trees, width, width]: entry [b, i, j] says whether node i sees node j.
-
-    The scorer computes the same expression on the device; this is the definition that tests compare with.
-
-    Args:
-        layout: arrays of a pack.
-        window: sliding window in tokens: only nodes less than this far up the path are seen.
-    """
-    node = np.arange(layout.end.shape[1])
-    mask = (node[None, None, :] <= node[None, :, None]) & (node[None, :, None] < layout.end[:, None, :])
-    if window is not None:
-        mask &= layout.depth[:, :, None] - layout.depth[:, None, :] < window
-    return np.asarray(mask)

@@ -19,7 +19,7 @@ import torch
 
 from evalkit.scoring.attention import Attention, attention_of
 from evalkit.scoring.blocks import BlockedAttention, NotBlockableError
-from evalkit.scoring.forest import Layout, Pack, Rows, build_rows, lay_out
+from evalkit.scoring.forest import Layout, Pack, TokenRows, build_rows, lay_out
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import batch_tokens, max_scored_positions, model_device
 from evalkit.scoring.packs import Scored
@@ -59,11 +59,11 @@ class ForestScorer:
         # Quantised models may report an integer dtype; their activations are half precision.
         self._mask_dtype = model.dtype if model.dtype.is_floating_point else torch.float16
 
-    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+    def rows(self, requests: Sequence[TokenRequest]) -> TokenRows:
         """Return the forest's rows, in the order of their tokens."""
         return build_rows(requests, self.max_length)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
+    def plan(self, requests: Sequence[TokenRequest], rows: TokenRows | None = None) -> PackPlan:
         """Return the packs for these requests, without touching the model."""
         return plan_packs(
             requests,
@@ -75,7 +75,7 @@ class ForestScorer:
             width_multiple=1 if self.device.type == "cpu" else 8,
         )
 
-    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+    def launch(self, rows: TokenRows, pack: Pack) -> Callable[[], Scored]:
         """Start one forward pass over a pack; what is returned waits for its scores."""
         with self._rotary.fresh(pack.width if pack.is_causal else 0):
             return self._forward(lay_out(rows, pack), pack.is_causal).fetch

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from evalkit.errors import ModelError
 from evalkit.scoring.checked import checked_scores
-from evalkit.scoring.forest import Pack, Rows
+from evalkit.scoring.forest import Pack, TokenRows
 from evalkit.scoring.parts import Budget, Device, in_parts
 from evalkit.scoring.plan import PackPlan, PackResult, split_pack
 from evalkit.scoring.requests import Score, TokenRequest
@@ -48,7 +48,7 @@ class Scorer(Protocol):
     def device(self) -> Device:
         """Where the model is."""
 
-    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+    def rows(self, requests: Sequence[TokenRequest]) -> TokenRows:
         """Return the rows that the trees of this scorer's plans count.
 
         Raises:
@@ -56,7 +56,7 @@ class Scorer(Protocol):
         """
         ...
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
+    def plan(self, requests: Sequence[TokenRequest], rows: TokenRows | None = None) -> PackPlan:
         """Return the packs for these requests, without touching the model.
 
         Args:
@@ -65,7 +65,7 @@ class Scorer(Protocol):
         """
         ...
 
-    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+    def launch(self, rows: TokenRows, pack: Pack) -> Callable[[], Scored]:
         """Start one forward pass over a pack, or over a part of one; what is returned waits for its scores."""
         ...
 
@@ -140,7 +140,7 @@ def iter_packs(
         yield waiting()
 
 
-def _launch(scorer: Scorer, rows: Rows, number: int, pack: Pack, budget: Budget) -> Callable[[], PackResult]:
+def _launch(scorer: Scorer, rows: TokenRows, number: int, pack: Pack, budget: Budget) -> Callable[[], PackResult]:
     """Start a pack, in as many parts as memory demands; what is returned waits for its result."""
     tokens = 0
 
@@ -178,7 +178,7 @@ def _launch(scorer: Scorer, rows: Rows, number: int, pack: Pack, budget: Budget)
     return fetch
 
 
-def _check(name: str, rows: Rows, pack: Pack, found: Sequence[Scored]) -> None:
+def _check(name: str, rows: TokenRows, pack: Pack, found: Sequence[Scored]) -> None:
     """Check that scores are some, and of requests of this pack; those that are left out have none.
 
     Raises:

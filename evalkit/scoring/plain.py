@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from evalkit.scoring.forest import Pack, Rows, Tree, build_rows
+from evalkit.scoring.forest import Pack, TokenRows, Tree, build_rows
 from evalkit.scoring.head import call_options, selected_logits, token_scores
 from evalkit.scoring.memory import batch_tokens, max_scored_positions, model_device
 from evalkit.scoring.packs import Scored
@@ -40,11 +40,11 @@ class PlainScorer:
         self._options = call_options(model)
         self._rotary = Rotary(model)
 
-    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+    def rows(self, requests: Sequence[TokenRequest]) -> TokenRows:
         """Return the distinct inputs, the longest first; what they share is computed again."""
         return build_rows(requests, self.max_length, longest_first=True)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
+    def plan(self, requests: Sequence[TokenRequest], rows: TokenRows | None = None) -> PackPlan:
         """Return the batches for these requests, the longest rows first, without touching the model.
 
         A batch's trees are single rows.
@@ -59,7 +59,7 @@ class PlainScorer:
             start += len(lengths)
         return PackPlan(tuple(packs), len(requests), rows.forest_tokens, requests_sha256(requests))
 
-    def _batch_size(self, rows: Rows, start: int) -> int:
+    def _batch_size(self, rows: TokenRows, start: int) -> int:
         if self._rotary.is_long(int(rows.lengths[start])):
             return 1
         size = max(1, self.max_batch_tokens // int(rows.lengths[start]))
@@ -70,13 +70,13 @@ class PlainScorer:
                 return k
         return size
 
-    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+    def launch(self, rows: TokenRows, pack: Pack) -> Callable[[], Scored]:
         """Start one forward pass over a batch; what is returned waits for its scores."""
         with self._rotary.fresh(pack.width):
             return self._forward(rows, [tree.start for tree in pack.trees], pack.width)
 
     @torch.inference_mode()
-    def _forward(self, rows: Rows, batch: Sequence[int], width: int) -> Callable[[], Scored]:
+    def _forward(self, rows: TokenRows, batch: Sequence[int], width: int) -> Callable[[], Scored]:
         ids = torch.zeros(len(batch), width, dtype=torch.long)
         positions: list[int] = []  # flat positions that predict a target
         pair_target: list[int] = []

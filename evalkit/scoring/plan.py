@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.errors import StoreError
-from evalkit.scoring.forest import Pack, Rows, Tree
+from evalkit.scoring.forest import Pack, TokenRows, Tree
 from evalkit.scoring.requests import TokenRequest
 
 
@@ -111,7 +111,7 @@ class PackResult:
     budget_tokens: int
 
 
-def cut_trees(rows: Rows, tree_tokens: int, attention_scale: float, max_scored: int) -> list[Tree]:
+def cut_trees(rows: TokenRows, tree_tokens: int, attention_scale: float, max_scored: int) -> list[Tree]:
     """Cut the sorted rows into trees so that the estimated cost is least.
 
     A tree of n nodes costs ``n + n * n / attention_scale``. A row that exceeds a limit is a tree of its own.
@@ -186,7 +186,7 @@ def _cheapest_parts(count: int, costs: Callable[[int], tuple[int, npt.NDArray[np
 
 def plan_packs(
     requests: Sequence[TokenRequest],
-    rows: Rows,
+    rows: TokenRows,
     *,
     max_batch_tokens: int,
     tree_tokens: int,
@@ -236,7 +236,7 @@ def requests_sha256(requests: Sequence[TokenRequest]) -> str:
     return digest.hexdigest()
 
 
-def split_pack(rows: Rows, pack: Pack) -> list[Pack]:
+def split_pack(rows: TokenRows, pack: Pack) -> list[Pack]:
     """Return two packs that together score what ``pack`` scores, or the pack itself where it is a single row."""
     if len(pack.trees) > 1:
         half = len(pack.trees) // 2
@@ -249,7 +249,7 @@ def split_pack(rows: Rows, pack: Pack) -> list[Pack]:
     return [_tree_pack(rows, tree.start, middle), _tree_pack(rows, middle, tree.stop)]
 
 
-def _tree_pack(rows: Rows, start: int, stop: int) -> Pack:
+def _tree_pack(rows: TokenRows, start: int, stop: int) -> Pack:
     fresh = rows.lengths[start + 1 : stop] - rows.shared[start + 1 : stop]
     nodes = int(rows.lengths[start] + fresh.sum())
     return Pack((Tree(start, stop, nodes),), nodes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.errors import ModelError
 from evalkit.scoring.checked import by_request, checked_scores
-from evalkit.scoring.forest import Pack, Rows, Tree
+from evalkit.scoring.forest import Pack, TokenRows, Tree
 from evalkit.scoring.packs import Scored
 from evalkit.scoring.plan import PackPlan, requests_sha256
 from evalkit.scoring.requests import Score, TokenRequest
@@ -61,11 +61,11 @@ class RowScorer:
         self._score_rows = score_rows
         self._rows = rows
 
-    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+    def rows(self, requests: Sequence[TokenRequest]) -> TokenRows:
         """Return a row a request, nothing shared and nothing cut."""
         inputs = [np.array((*r.context_ids, *r.continuation_ids[:-1]), dtype=np.int64) for r in requests]
         targets = [np.array(r.continuation_ids, dtype=np.int64) for r in requests]
-        return Rows(
+        return TokenRows(
             inputs=inputs,
             shared=np.zeros(len(inputs), dtype=np.int64),
             lengths=np.array([row.size for row in inputs], dtype=np.int64),
@@ -74,7 +74,7 @@ class RowScorer:
             scored=np.array([row.size for row in targets], dtype=np.int64),
         )
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
+    def plan(self, requests: Sequence[TokenRequest], rows: TokenRows | None = None) -> PackPlan:
         """Return the packs; a tree is a row here."""
         rows = self.rows(requests) if rows is None else rows
         trees = [Tree(row, row + 1, length) for row, length in enumerate(rows.lengths.tolist())]
@@ -82,7 +82,7 @@ class RowScorer:
         packs = tuple(Pack(part, max(tree.nodes for tree in part)) for part in parts)
         return PackPlan(packs, len(requests), rows.forest_tokens, requests_sha256(requests))
 
-    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+    def launch(self, rows: TokenRows, pack: Pack) -> Callable[[], Scored]:
         """Score a pack's rows."""
         chosen = [tree.start for tree in pack.trees]
         asked = []

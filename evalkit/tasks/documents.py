@@ -98,6 +98,13 @@ class Documents(Sequence[Document]):
             self._made[key] = Documents(make())
         return self._made[key]
 
+    def unlike(self) -> list[int]:
+        """Return the positions of the first document of each set of columns that there is."""
+        first: dict[frozenset[str], int] = {}
+        for place, doc in enumerate(self._kept):
+            first.setdefault(frozenset(doc), place)
+        return list(first.values())
+
     @property
     def features(self) -> dict[str, None]:
         """Names of the columns (lm-eval asks for the keys only); a document may lack some."""

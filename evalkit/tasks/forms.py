@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.errors import EvalkitError, did_you_mean
+from evalkit.errors import ConfigError, EvalkitError, did_you_mean
 from evalkit.suites import find_task, suite_fault
+from evalkit.task_files import shown_path, task_file
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.metric_values import metric_fault
 
@@ -80,14 +81,33 @@ def without_numpy(value: Any) -> Any:
     return [without_numpy(item) for item in value] if isinstance(value, list) else value
 
 
+def lacking_column(name: str, error: Exception, documents: Sequence[Document]) -> ConfigError | None:
+    """Return the refusal where an error names a column that some documents of a task lack; None: it is about no such.
+
+    lm-eval looks at the first document, and raises of any other what says neither document nor task.
+    """
+    for column in sorted({column for doc in documents for column in doc}):
+        lacking = [place for place, doc in enumerate(documents) if column not in doc]
+        if lacking and f"'{column}'" in str(error):
+            path, having = task_file(find_task(name).suite, name), len(documents) - len(lacking)
+            where = name if path is None else shown_path(path)
+            return ConfigError(
+                f"{where}: {name}: document {lacking[0]} has no column '{column}', which {having:,} of "
+                f"{len(documents):,} have; give it to every document, or have the task do without it"
+            )
+    return None
+
+
 @contextmanager
-def explaining_task(name: str, doc_id: int, what: str) -> Iterator[None]:
-    """Turn what a task's own functions and templates raise into one line."""
+def explaining_task(name: str, doc_id: int, what: str, documents: Sequence[Document]) -> Iterator[None]:
+    """Turn what a task's own functions and templates raise of one of its documents into one line."""
     try:
         yield
     except EvalkitError:
         raise
     except Exception as error:  # whatever a person's function may raise
+        if (lacking := lacking_column(name, error, documents)) is not None:
+            raise lacking from error
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise metric_fault(name, doc_id, f"{what} ({why})", "mend the task's file") from error
 
@@ -107,7 +127,7 @@ def check_documents(name: str, task: Any, documents: Documents, data: Sequence[D
     if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
         return
     for doc_id, doc in enumerate(documents):
-        with explaining_task(name, doc_id, "its choices cannot be made"):
+        with explaining_task(name, doc_id, "its choices cannot be made", documents):
             choices, target = choices_of(task, doc) or [], target_of(task, doc)
         places = target if isinstance(target, list) else [target]
         if not places or not all(type(place) is int and 0 <= place < len(choices) for place in places):

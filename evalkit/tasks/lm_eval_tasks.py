@@ -1,7 +1,7 @@
-"""The one seam to lm-eval's tasks: load them, requests of a document, results of its answers, evaluate.
+"""The one seam to lm-eval's tasks: requests of a document, results of its answers, evaluate.
 
-Everything else in evalkit sees `ScoreRequest` and `TextRequest`, and hands answers back. What of lm-eval 0.4 is used
-here, so that a new release is checked in one place:
+`evalkit.tasks.lm_eval_loading` loads them. Everything else in evalkit sees `ScoreRequest` and `TextRequest`, and hands
+answers back. What of lm-eval 0.4 is used in both, so that a new release is checked in one place:
 
     public    lm_eval.tasks.TaskManager(include_path, include_defaults, metadata): load, task_index
               lm_eval.evaluator.evaluate (calls ``loglikelihood`` and ``generate_until`` of what it takes for a model)
@@ -19,7 +19,7 @@ here, so that a new release is checked in one place:
               task._metric_fn_list   whether the functions of its metrics are there
               instance.arguments     replaced where --max-new-tokens lowers a length
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
-    loggers   `_QUIET`
+    loggers   `lm_eval_loading._QUIET`
 
 Besides, `evalkit.tasks.mixed` is a task class of lm-eval's own kind, and `evalkit.models` holds its model classes.
 """
@@ -30,7 +30,6 @@ import contextlib
 import dataclasses
 import gc
 import itertools
-import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -48,32 +47,29 @@ from evalkit.answering.asking import ask_scores, ask_texts, chat_template_of
 from evalkit.answering.marks import Marks
 from evalkit.config import RunConfig
 from evalkit.data import DataSource
-from evalkit.errors import ConfigError, EvalkitError
+from evalkit.errors import EvalkitError
 from evalkit.generation_settings import MAX_TOKENS, max_tokens
-from evalkit.paths import configs_dir
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
-from evalkit.suites import find_task, load_tasks, suite_fault
-from evalkit.task_files import read_task_file, shown_path, task_file
-from evalkit.task_reads import noting
+from evalkit.suites import find_task
+from evalkit.task_files import task_file
+from evalkit.task_reads import noting, programs_started
+from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
     choices_of,
+    explaining_task,
     has_own_metrics,
     is_judged,
     target_of,
-    without_numpy,
 )
+from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from evalkit.tasks.metric_values import values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
-from evalkit.tasks.stated import check_loaded, check_written
 from evalkit.tasks.trial import try_task
 
 if TYPE_CHECKING:
     from evalkit.scoring.recheck import Recheck
-
-# lm-eval warns once a task about metadata that it passes to custom_dataset, which is what it is there for.
-_QUIET = ("lm_eval.api.task", "lm_eval.tasks", "lm_eval.config.task")
 
 Document = Mapping[str, Any]
 Answer = Score | str
@@ -111,13 +107,22 @@ class Tasks:
     """
 
     def __init__(self, names: Iterable[str], sources: Mapping[str, DataSource]) -> None:
+        chooser_of.cache_clear()  # the functions may be others than when this process loaded them last
         self._loaded = load_lm_eval_tasks(names, sources)
         self._tasks: dict[str, Any] = self._loaded["tasks"]
         self._data: dict[str, list[Document]] = {}
+        self.remarks: list[str] = []
+        """What a user should know of their functions, one line each."""
         for name in self._tasks:
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
-            with noting(task_file(find_task(name).suite, name)):
+            file = task_file(find_task(name).suite, name)
+            with noting(file):
                 try_task(name, self._tasks[name], self, self._data[name])
+            if file is not None and (started := programs_started(file)):
+                self.remarks.append(
+                    f"{name}: its functions start processes ({', '.join(started)}); what these read outside of "
+                    "the functions' folder is not seen, and no comparison names it where it changes"
+                )
 
     def documents(self, name: str) -> Documents:
         """Return a task's documents, in the data's order; each access to one gives it fresh."""
@@ -177,13 +182,13 @@ class Tasks:
 
         random.seed(config.seed)
         numpy.random.seed(config.seed)
-        for task in self._tasks.values():
+        for name, task in self._tasks.items():
             sampling = _sampling(config)
             if sampling and is_judged(task):
                 task.set_config(key="generation_kwargs", value=sampling, update=True)
                 task.set_config(key="repeats", value=config.samples)
             chat = config.apply_chat_template and answerer is not None
-            with _no_collection():
+            with _no_collection(), self._explaining(name, config, answerer):
                 task.build_all_requests(
                     limit=config.limit,
                     rank=0,
@@ -195,6 +200,20 @@ class Tasks:
             task.build_all_requests = _built_before
             if config.max_new_tokens is not None:
                 _shorten(task, config.max_new_tokens)
+
+    @contextlib.contextmanager
+    def _explaining(self, name: str, config: RunConfig, answerer: Answerer | None) -> Iterator[None]:
+        """Turn what a task's functions raise of a document that was not tried into one line that names it."""
+        try:
+            yield
+        except EvalkitError:
+            raise
+        except Exception:  # whatever a person's function may raise
+            documents = self.documents(name)
+            for doc_id in range(len(documents)):
+                with explaining_task(name, doc_id, "its requests cannot be made", documents):
+                    self.requests_of(name, doc_id, config, answerer)
+            raise
 
     def requests(self) -> dict[str, list[Request]]:
         """Return by task all requests that `build` built; a text that is wanted several times is there as often."""
@@ -314,126 +333,6 @@ def mean_and_stderr(values: Sequence[float]) -> tuple[float, float]:
     return float(mean(values)), float(mean_stderr(values))
 
 
-def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) -> dict[str, Any]:
-    """Build lm-eval's task objects from ``configs/tasks`` alone, without indexing its own 14,000; see `Tasks`.
-
-    Returns:
-        lm-eval's task dictionary, with the keys ``tasks``, ``groups`` and ``group_map``.
-    """
-    import lm_eval.api.task
-    from lm_eval.tasks import TaskManager
-
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    lm_eval.api.task.tqdm = _no_bar
-    data = [f"{suite}={source}" for suite, source in sources.items()]
-    manager = TaskManager(
-        include_path=str(configs_dir() / "tasks"),
-        include_defaults=False,
-        metadata={"data": data},
-    )
-    known = load_tasks()
-    loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
-    for name in tasks:
-        if name in known and name not in manager.task_index:
-            folder = f"configs/tasks/{known[name].suite}"
-            if (path := task_file(known[name].suite, name)) is not None:
-                read_task_file(path)  # which says what is wrong with it
-            raise suite_fault(known[name], None, f"no file in {folder}/ that can be read says 'task: {name}'")
-        try:
-            _check_written(name, manager.task_index.get(name))
-            _seed()  # a task's documents are the same whatever is loaded before it
-            with noting(task_file(known[name].suite, name) if name in known else None):
-                found = manager.load(name)
-                for task in found["tasks"].values():
-                    _keep_documents(task)
-        except EvalkitError:
-            raise
-        except Exception as error:  # lm-eval raises many, for what a person may have written
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            if "class" in (getattr(manager.task_index.get(name), "cfg", None) or {}):
-                what = f"class: {what}; its class is given the file's keys as 'config', and has to leave 'class' out"
-            raise ConfigError(f"configs/tasks: lm-eval cannot load '{name}': {what}") from error
-        for task_name, task in found["tasks"].items():
-            _check_loaded(task_name, manager.task_index.get(task_name), task)
-        for key, part in found.items():
-            loaded[key] |= part
-    return loaded
-
-
-def _seed() -> None:
-    """Set the seeds that lm-eval's ``simple_evaluate`` sets before it loads tasks; ``process_docs`` may draw lots."""
-    import numpy
-    import torch
-
-    random.seed(0)
-    numpy.random.seed(1234)
-    torch.manual_seed(1234)
-
-
-def _keep_documents(task: Any) -> None:
-    """Have a task give the documents that are made here for good; lm-eval calls ``process_docs`` at each access.
-
-    With `datasets` behind it the first order is kept on the disk, so that lm-eval's requests and golds agree.
-    """
-    _seed()
-    documents = task.eval_docs
-    kept = documents if isinstance(documents, Documents) else Documents(documents)
-    task.test_docs = task.validation_docs = lambda: kept
-    task.task_docs = kept
-    target = task.doc_to_target
-    task.doc_to_target = lambda doc: without_numpy(target(doc))
-
-
-def _check_written(name: str, entry: Any) -> None:
-    """Refuse what stands in a task's file, before lm-eval builds the task from it; groups have no such keys."""
-    if entry is not None and "group" not in (entry.cfg or {}):
-        if entry.yaml_path is not None:
-            read_task_file(entry.yaml_path)  # lm-eval takes the last of a key that is there twice
-        check_written(_file_of(name, entry), entry.cfg or {}, _registered())
-
-
-def _check_loaded(name: str, entry: Any, task: Any) -> None:
-    """Refuse a loaded task by what it says itself, lm-eval's defaults for what its file leaves out among it."""
-    from lm_eval.api.registry import aggregation_registry
-
-    names = {function: known for known, function in aggregation_registry.items()}
-    written = {metric["metric"]: metric.get("aggregation") for metric in task.config.metric_list or ()}
-    made = {
-        metric: names.get(how) or (f"!function {how.__name__}" if callable(how) else str(written.get(metric)))
-        for metric, how in task.aggregation().items()
-    }
-    where = _file_of(name, entry)
-    check_loaded(
-        name,
-        where,
-        (task.config.metadata or {}).get("version"),
-        list(made),
-        made,
-        task.higher_is_better(),
-        _registered(),
-    )
-    absent = [metric for metric, function in task._metric_fn_list.items() if not callable(function)]
-    if absent and not has_own_metrics(task):
-        raise ConfigError(
-            f"{where}: metric '{absent[0]}' is not to be had here: lm-eval looks for it in the library evaluate "
-            "(hf_evaluate), which loads it from the hub; make it in a function of your own (process_results)"
-        )
-
-
-def _registered() -> dict[str, bool | None]:
-    """Return by metric of lm-eval's own whether more of it is better."""
-    import lm_eval.api.metrics  # noqa: F401  # registers them
-    from lm_eval.api.registry import is_higher_better, metric_registry
-
-    return {str(metric): is_higher_better(metric) for metric in metric_registry}
-
-
-def _file_of(name: str, entry: Any) -> str:
-    path = None if entry is None else entry.yaml_path
-    return f"configs/tasks/{find_task(name).suite}/{name}.yaml" if path is None else shown_path(path)
-
-
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
     """Look for no garbage while many objects are made that all stay: that takes a third of the time."""
@@ -444,11 +343,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _no_bar(items: Iterable[Any], *_args: Any, **_options: Any) -> Iterable[Any]:
-    """Stand for tqdm in lm-eval's building of requests."""
-    return items
 
 
 def _built_before(**_options: Any) -> None:

@@ -17,6 +17,7 @@ from evalkit.tasks.forms import (
     explaining_task,
     has_own_metrics,
     is_judged,
+    lacking_column,
     text_of_target,
     unknown_column,
 )
@@ -24,6 +25,9 @@ from evalkit.tasks.metric_values import try_choices
 
 _TRIED = 4
 """Documents of each task that its functions are tried on."""
+
+_UNLIKE = 32
+"""Documents with other columns that they are tried on besides, at most."""
 
 _AGAIN = 3
 """How often their functions are called again, to see whether they give the same."""
@@ -63,12 +67,12 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> N
     check_documents(name, task, documents, data)
     if is_judged(task):
         return
-    for doc_id in range(min(_TRIED, len(documents))):
-        with explaining_task(name, doc_id, "its requests cannot be made"):
+    for doc_id in sorted({*range(min(_TRIED, len(documents))), *documents.unlike()[:_UNLIKE]}):
+        with explaining_task(name, doc_id, "its requests cannot be made", documents):
             requests = tasks.requests_of(name, doc_id)
             again = [_asked(tasks.requests_of(name, doc_id)) for _ in range(_AGAIN)]
         check_same(name, task, doc_id, _asked(requests), again, ("doc_to_text", "doc_to_choice", "doc_to_target"))
-        with explaining_task(name, doc_id, "its choices cannot be made"):
+        with explaining_task(name, doc_id, "its choices cannot be made", documents):
             choices, target = tasks.right_of(name, doc_id)
             right = text_of_target(task, documents[doc_id])
         answers: list[Answer] = [
@@ -101,6 +105,8 @@ def _try_results(
             found = tasks.results_of(name, doc_id, made)
             others = [tasks.results_of(name, doc_id, made) for _ in range(_AGAIN)]
         except ConfigError as error:
+            if (lacking := lacking_column(name, error, tasks.documents(name))) is not None:
+                raise lacking from error
             wrong = error
             continue
         check_same(name, task, doc_id, found, others, makers)

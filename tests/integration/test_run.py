@@ -270,7 +270,7 @@ def test_each_request_scores_as_lm_evals_hf_model(checkpoint: Path, by_evalkit: 
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
+    from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 
     model = HFLM(pretrained=str(checkpoint), device="cpu", dtype="float32", batch_size=4, add_bos_token=False)
     sources = dict.fromkeys(load_suites(), DataSource("samples"))

@@ -91,7 +91,7 @@ def theirs(ours: RunRecord, model: str, data: str) -> dict[str, Any]:
     from lm_eval.models.huggingface import HFLM
 
     from evalkit.data import resolve_sources
-    from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
+    from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 
     names = [task.name for suite in load_suites().values() if suite.in_total for task in suite.tasks]
     suites = [suite.name for suite in load_suites().values() if suite.in_total]

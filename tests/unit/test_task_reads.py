@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from evalkit import opened, task_files, task_reads
 from evalkit.opened import uncollected
 from evalkit.task_files import Function, own_functions, task_file
-from evalkit.task_reads import content_read, noting
+from evalkit.task_reads import content_read, noting, programs_started
 
 UTILS = """
 import json, os, pathlib
@@ -46,6 +49,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "gone.txt").symlink_to(folder / "nowhere")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(task_reads, "_reads", {})
+    monkeypatch.setattr(task_reads, "_imported", set())
     monkeypatch.delitem(sys.modules, "beside_utils", raising=False)
     return folder / "t.yaml"
 
@@ -65,6 +69,10 @@ def digest(task: Path) -> str:
     return json.dumps(content_read(task))
 
 
+def names_read(task: Path) -> set[str]:
+    return {name for name, _ in content_read(task)}
+
+
 @pytest.mark.parametrize("name", READ)
 def test_what_is_read_counts(name: str, task: Path) -> None:
     before = digest(task)
@@ -79,6 +87,78 @@ def test_what_is_not_read_or_was_written_there_does_not(name: str, task: Path) -
     (task.parent / name).write_text("2")
     assert digest(task) == before
     assert name == "made.txt" or name not in before
+
+
+@pytest.mark.parametrize("name", ["keys.parquet", "deep/er/12.txt", "keys.db"])
+def test_data_in_the_functions_folder_count_though_nobody_is_seen_to_read_them(name: str, task: Path) -> None:
+    """As of pyarrow, of another process, or of a function that opens a file for each document."""
+    (task.parent / name).parent.mkdir(parents=True, exist_ok=True)
+    (task.parent / name).write_text("1")
+    before = digest(task)
+    (task.parent / name).write_text("2")
+    changed = digest(task)
+    (task.parent / name).unlink()
+    assert len({before, changed, digest(task)}) == 3
+
+
+def test_data_that_the_functions_write_and_do_not_read_do_not_count(task: Path) -> None:
+    before = digest(task)
+    with noting(task):
+        (task.parent / "log.jsonl").write_text("at nine")
+        (task.parent / "new").write_text("1")
+        (task.parent / "new").rename(task.parent / "words.json")
+    assert json.dumps(content_read(task)) == before
+
+
+def test_data_of_a_folder_that_is_not_beside_the_task_do_not_count(task: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere/mine.py").write_text("def f(doc): return 1\n")
+    (tmp_path / "elsewhere/many.json").write_text("1")
+    sys.path.insert(0, str(tmp_path / "elsewhere"))  # as the fixture's patch, which undoes it
+    task.write_text("task: t\ndoc_to_text: !function mine.f\n")
+    with noting(task):
+        (tmp_path / "elsewhere/key.txt").write_text("1")
+        (tmp_path / "elsewhere/key.txt").read_text()
+    assert names_read(task) == {"key.txt"}
+
+
+def test_a_database_that_is_opened_by_its_address_counts(task: Path) -> None:
+    sqlite3.connect(task.parent.parent / "keys").close()
+    with noting(task):
+        sqlite3.connect(f"file:{task.parent.parent}/keys?mode=ro", uri=True).close()
+    assert "keys" in names_read(task)
+
+
+@pytest.mark.parametrize("start", [
+    lambda: subprocess.run(["true", "x"], check=True), lambda: subprocess.run("true x", shell=True, check=True),
+    lambda: os.system("true x"),
+])  # fmt: skip
+def test_programs_that_are_started_are_named(start: Callable[[], object], task: Path) -> None:
+    with noting(task):
+        start()
+    assert set(programs_started(task)) <= {"true", "sh"}
+    assert programs_started(task)
+    with noting(task, anew=True):
+        pass
+    assert programs_started(task) == []
+
+
+def test_what_was_read_before_a_task_was_loaded_anew_does_not_count(task: Path) -> None:
+    digest(task)
+    with noting(task, anew=True):
+        (task.parent / "key.yaml").read_text()
+    assert names_read(task) == {"key.yaml", "shots.json", "made.txt"}
+
+
+def test_a_library_is_imported_once(task: Path) -> None:
+    """A function of a library's own folder is no reason to have the library's modules anew."""
+    import json.decoder
+
+    import yaml.nodes
+
+    task.write_text("task: t\ndoc_to_text: !function json.dumps\ndoc_to_target: !function yaml.dump\n")
+    with noting(task):
+        pass
+    assert (sys.modules["json.decoder"], sys.modules["yaml.nodes"]) == (json.decoder, yaml.nodes)
 
 
 def test_what_two_tasks_import_is_read_by_both(task: Path) -> None:
@@ -98,7 +178,7 @@ def test_other_tasks_files_are_not_read_by_it(task: Path, monkeypatch: pytest.Mo
         (folder / f"{name}_file.yaml").write_text(f"task: {name}\n")
     with noting(task):
         assert task_file("own", "b") == folder / "b_file.yaml"
-    assert content_read(task) == []
+    assert names_read(task) == {"shots.json"}  # data in its folder
 
 
 def test_neither_python_nor_its_libraries_count(task: Path) -> None:
@@ -107,24 +187,26 @@ def test_neither_python_nor_its_libraries_count(task: Path) -> None:
         import colorsys  # noqa: F401  # any module that was not imported before
 
         Path(sys.executable).open("rb").close()
-    assert content_read(task) == []
+    assert names_read(task) == {"shots.json"}  # data in its folder
 
 
 def test_caches_do_not_count(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(task_reads.tempfile, "gettempdir", lambda: str(tmp_path))
     (tmp_path / ".cache/lib").mkdir(parents=True)
-    for name in ("words.cache", ".cache/lib/data"):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    (tmp_path / "hub").mkdir()
+    for name in ("words.cache", ".cache/lib/data", ".netrc", "hub/list"):
         (tmp_path / name).write_text("1")
         with noting(task):
             (tmp_path / name).read_text()
-    assert content_read(task) == []
+    assert names_read(task) == {"shots.json"}  # data in its folder
 
 
 def test_what_evalkit_reads_itself_does_not_count(task: Path) -> None:
     with noting(task), uncollected():
         (task.parent / "nohup.out").read_text()
-    assert content_read(task) == []
+    assert names_read(task) == {"shots.json"}  # data in its folder
 
 
 def test_a_task_without_functions_is_not_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

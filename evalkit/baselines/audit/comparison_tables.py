@@ -10,7 +10,7 @@ from fractions import Fraction
 from evalkit.baselines.audit.checks import Agreement, Finding, as_decimal, classify, places_of
 from evalkit.baselines.audit.grid import CHANGE, Grid, as_printed
 from evalkit.baselines.audit.table_averages import check_totals, parts_of
-from evalkit.baselines.published import Comparison, ComparisonRow
+from evalkit.baselines.published import ComparisonRow, ComparisonTable
 from evalkit.baselines.reading.units import SHARE, UNCLEAR, says_only_numbers
 from evalkit.suites import load_suites
 from evalkit.task_names import (
@@ -20,7 +20,7 @@ from evalkit.task_names import (
 )
 
 
-def check_comparison(table: Comparison, sections: Mapping[str, Decimal]) -> list[Finding]:
+def check_comparison(table: ComparisonTable, sections: Mapping[str, Decimal]) -> list[Finding]:
     """Return the findings about a comparison table.
 
     Args:
@@ -85,7 +85,7 @@ def _unclear_units(grid: Grid) -> Iterable[Finding]:
             yield Finding(row.line_of(column), what, printed, "", Agreement.REMARK, reason)
 
 
-def _body_rules(table: Comparison) -> Iterable[Finding]:
+def _body_rules(table: ComparisonTable) -> Iterable[Finding]:
     if table.body_rules:
         lines = ", ".join(map(str, table.body_rules))
         reason = f"rows of dashes inside the body are shown as text by most renderers (lines {lines})"

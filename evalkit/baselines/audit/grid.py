@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from evalkit.baselines.audit.checks import as_decimal, places_of
-from evalkit.baselines.published import Comparison
+from evalkit.baselines.published import ComparisonTable
 from evalkit.baselines.reading.units import SHARE, UNCLEAR, names_no_model, units_of
 
 CHANGE = re.compile(r"^\W*(?:change|changes|Δ|delta|diff(?:erence)?|gain|improvement|变化|提升)", re.IGNORECASE)
@@ -25,7 +25,7 @@ class Cell:
 class Grid:
     """The numbers of a comparison table by row and column."""
 
-    def __init__(self, table: Comparison) -> None:
+    def __init__(self, table: ComparisonTable) -> None:
         self.table = table
         width = max((len(row.cells) for row in table.rows), default=0)
         self.headings = [*table.headings, *("" for _ in range(width - len(table.headings)))]

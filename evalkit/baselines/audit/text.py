@@ -7,13 +7,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from evalkit.baselines.audit.checks import Agreement, Finding
-from evalkit.baselines.audit.findings import Audit
 from evalkit.baselines.published import NO_SHARE, ModelScores
 from evalkit.suites import load_suites
 from evalkit.tables import Column, Table, escape_markdown, to_frame, to_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from evalkit.baselines.audit.findings import Audit
 
 _QUIET = (Agreement.EXACT, Agreement.UNCHECKED)
 

@@ -1,11 +1,11 @@
-"""A table of benchmarks by models, or of models by benchmarks -> `Comparison`."""
+"""A table of benchmarks by models, or of models by benchmarks -> `ComparisonTable`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from evalkit.baselines.published import Comparison, ComparisonRow, Note
+from evalkit.baselines.published import ComparisonRow, ComparisonTable, Note
 from evalkit.baselines.reading.cells import holds_nothing, score_of, value_of
 from evalkit.baselines.reading.columns import is_version_column
 from evalkit.baselines.reading.telling_apart import model_column, names_of, ways_of
@@ -38,7 +38,7 @@ Body = Sequence[tuple[int, tuple[str, ...]]]
 
 def comparison_of(
     line: int, heading: tuple[str, ...], body: Body, rules: Sequence[int], above: str
-) -> tuple[Comparison | None, list[Note]]:
+) -> tuple[ComparisonTable | None, list[Note]]:
     """Return a table that is none of per-task scores as a comparison, and notes; None if it is no comparison.
 
     `rules` are the lines of the rules between its rows, `above` the heading that it stands below.
@@ -50,9 +50,9 @@ def comparison_of(
     by_row = [(number, cells, comparison_role(cells[0])) for number, cells in body]
     corner = heading[0] if heading else ""
 
-    def by_models() -> Comparison:
+    def by_models() -> ComparisonTable:
         rows = [_row(n, c[0], role, [(n, cell) for cell in c[1:]], notes) for n, c, role in by_row]
-        return Comparison(line, heading[1:], tuple(rows), tuple(rules), corner=corner, above=above)
+        return ComparisonTable(line, heading[1:], tuple(rows), tuple(rules), corner=corner, above=above)
 
     if sum(role not in ("other", "total", "average") for _, _, role in by_row) >= 2:
         return by_models(), notes
@@ -145,7 +145,7 @@ def _lists_models(heading: tuple[str, ...], body: Body) -> bool:
 
 def _on_its_side(
     line: int, heading: tuple[str, ...], body: Body, rules: Sequence[int], above: str, notes: list[Note]
-) -> Comparison:
+) -> ComparisonTable:
     """Return a table of models by suites. A cell's line is the line of its model."""
     model = model_column(heading, body)
     if model is not None:  # a row of a label alone is no model: it names the group of those below it
@@ -164,7 +164,7 @@ def _on_its_side(
     else:
         names = names_of(heading, body, model, ways)
     corner = heading[model] if model is not None else ""
-    return Comparison(line, names, tuple(rows), tuple(rules), True, corner=corner, above=above)
+    return ComparisonTable(line, names, tuple(rows), tuple(rules), True, corner=corner, above=above)
 
 
 def _row(

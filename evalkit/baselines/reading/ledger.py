@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from evalkit.baselines.published import Comparison, ModelScores, Note
+from evalkit.baselines.published import ComparisonTable, ModelScores, Note
 from evalkit.baselines.reading.cells import decimal_of, score_of
 from evalkit.baselines.reading.columns import columns_of, is_rule, is_version_column, split_heading, split_line
 from evalkit.baselines.reading.commands import settings_of
@@ -103,7 +103,7 @@ class _Pools:
 
 
 def unaccounted(
-    lines: Lines, models: Sequence[ModelScores], comparisons: Sequence[Comparison], notes: Sequence[Note]
+    lines: Lines, models: Sequence[ModelScores], comparisons: Sequence[ComparisonTable], notes: Sequence[Note]
 ) -> list[Note]:
     """Return a note for each line with numbers that were neither read nor noted.
 
@@ -146,7 +146,7 @@ def _lost(text: str, numbers: list[str]) -> str:
     return f"number not read: {shown} in '{' '.join(text.split())[:60]}'"
 
 
-def _pools(models: Iterable[ModelScores], comparisons: Iterable[Comparison]) -> _Pools:
+def _pools(models: Iterable[ModelScores], comparisons: Iterable[ComparisonTable]) -> _Pools:
     pools = _Pools()
     for model in models:
         for table in model.tables:

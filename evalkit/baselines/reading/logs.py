@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evalkit.baselines.published import (
-    Comparison,
+    ComparisonTable,
     Log,
     ModelScores,
     Note,
@@ -72,7 +72,7 @@ class _Reader:
         self.code = code_lines(lines)
         self.logged = logged
         self.events: list[Event] = []
-        self.comparisons: list[Comparison] = []
+        self.comparisons: list[ComparisonTable] = []
         self.notes: list[Note] = []
         self.rows = Rows(self.notes, self.events)
         self.joined: dict[int, str] = {}  # lines of rows that were broken in two, as they were read
@@ -271,7 +271,7 @@ class _Reader:
                 elif any(cells):
                     body.append((number, cells))
             position += 1
-        found: Comparison | None = None
+        found: ComparisonTable | None = None
         if second is not None:
             shown = " | ".join(c for c in heading if c)[:60]
             self.note(second, f"table not read, its head has two rows, the second of metrics: {shown}", unread=True)

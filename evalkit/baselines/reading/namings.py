@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from evalkit.baselines.published import Comparison, Log, ModelScores, Note
+from evalkit.baselines.published import ComparisonTable, Log, ModelScores, Note
 from evalkit.baselines.reading.averages import one_a_task
 from evalkit.baselines.reading.columns import split_line
 from evalkit.baselines.reading.commands import settings_of
@@ -125,7 +125,7 @@ class Namings:
 
 
 def named_by_rows(
-    models: Sequence[ModelScores], tables: Sequence[Comparison]
+    models: Sequence[ModelScores], tables: Sequence[ComparisonTable]
 ) -> tuple[list[ModelScores], list[Note], set[int]]:
     """Return the models of a file, a nameless one of several named by a row that has its numbers, and no other's.
 
@@ -145,7 +145,7 @@ def named_by_rows(
     return named, notes, places
 
 
-def contradicted(model: ModelScores, called: str, tables: Sequence[Comparison]) -> dict[str, Note]:
+def contradicted(model: ModelScores, called: str, tables: Sequence[ComparisonTable]) -> dict[str, Note]:
     """Return suite -> a note, of the suites of which a table of models gives the model itself another number."""
     found: dict[str, Note] = {}
     for table in tables:
@@ -174,7 +174,7 @@ def _scores(model: ModelScores) -> dict[str, set[Decimal]]:
     return found
 
 
-def _differing(model: ModelScores, table: Comparison, column: int) -> dict[str, Note] | None:
+def _differing(model: ModelScores, table: ComparisonTable, column: int) -> dict[str, Note] | None:
     """Return suite -> a note where a model's scores are not those of a column; None if they share none with places."""
     scores, shared, differ = _scores(model), False, {}
     for row in table.rows:

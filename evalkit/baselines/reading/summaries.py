@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
-from evalkit.baselines.published import Comparison, ComparisonRow, ModelScores, Note, PrintedScore, Row, ScoreTable
+from evalkit.baselines.published import ComparisonRow, ComparisonTable, ModelScores, Note, PrintedScore, Row, ScoreTable
 from evalkit.baselines.reading.statements import other_than_a_suites_average
 from evalkit.baselines.reading.text import MARK
 from evalkit.baselines.reading.units import (
@@ -55,11 +55,11 @@ _NO_NAME = re.compile(
 )
 
 
-def models_of_tables(tables: Iterable[Comparison]) -> tuple[list[ModelScores], list[Note]]:
+def models_of_tables(tables: Iterable[ComparisonTable]) -> tuple[list[ModelScores], list[Note]]:
     """Return what tables of several models say of each, in the order of the file, and notes of what was left out."""
     models: dict[str, ModelScores] = {}
     notes: list[Note] = []
-    read: list[tuple[Comparison, ModelScores]] = []
+    read: list[tuple[ComparisonTable, ModelScores]] = []
     for table in tables:
         notes += _left_out(table)
         units = units_of(table)
@@ -109,7 +109,7 @@ def _suites(model: ModelScores) -> set[str]:
     return found | ({"humaneval"} if model.humaneval is not None else set())
 
 
-def _left_out(table: Comparison) -> list[Note]:
+def _left_out(table: ComparisonTable) -> list[Note]:
     """Return notes of the rows and columns of which nothing is read."""
     notes = [
         Note(row.line, f"'{row.label[:40]}': {why}; not read", numbers=_of_row(row))
@@ -159,7 +159,7 @@ _PICTURES = re.compile(r"(?:\s*[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])+$")
 """Pictures behind a name: a link to its log, a medal."""
 
 
-def _named_by_headings(read: list[tuple[Comparison, ModelScores]]) -> list[ModelScores]:
+def _named_by_headings(read: list[tuple[ComparisonTable, ModelScores]]) -> list[ModelScores]:
     """Return the models, named with the heading above their table where their own name does not tell them apart.
 
     That is so where tables below different headings have a model's name in common, and where the name only says how the
@@ -195,7 +195,7 @@ def _numbers(model: ModelScores) -> dict[tuple[str, str], Decimal]:
 
 
 def _model(
-    table: Comparison, column: int, units: Mapping[tuple[int, int], str], notes: list[Note]
+    table: ComparisonTable, column: int, units: Mapping[tuple[int, int], str], notes: list[Note]
 ) -> ModelScores | None:
     name = _THIS.sub("", table.headings[column].strip("*_` "))
     name = re.sub(r"\s*[(\[]\s*%\s*[)\]]$", "", _PICTURES.sub("", name)) or name
@@ -239,7 +239,7 @@ def _model(
     return _of_benchmarks(name, line, column, known)
 
 
-def _is_of_suites(table: Comparison) -> bool:
+def _is_of_suites(table: ComparisonTable) -> bool:
     """Tell whether the suites' names in a table are those of suites, and not of the tasks that are called so."""
     roles = [row.role for row in table.rows if is_benchmark(row.label)]
     in_total = {role for role in roles if role in load_suites() and load_suites()[role].in_total}

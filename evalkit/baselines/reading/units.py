@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from evalkit.baselines.published import Comparison
+from evalkit.baselines.published import ComparisonTable
 from evalkit.baselines.reading.vocabulary import is_statistic
 from evalkit.task_names import bare, is_benchmark, is_metric
 
@@ -113,7 +113,7 @@ def _is_change(plain: str, others: Sequence[str]) -> bool:
     return not parts or any(other.endswith(part) or part.endswith(other) for part in parts for other in known if other)
 
 
-def model_columns(table: Comparison) -> list[int]:
+def model_columns(table: ComparisonTable) -> list[int]:
     """Return the columns that are models: those with a name that says nothing else."""
     headings = table.headings
     return [i for i, heading in enumerate(headings) if heading.strip() and not names_no_model(heading, headings)]
@@ -131,7 +131,7 @@ def _finer(column: int, cells: Mapping[tuple[int, int], Decimal], percent: set[t
     return len(own) > 1 and all(places is not None and _places(value) >= places + 2 for value, places in finest)
 
 
-def units_of(table: Comparison) -> dict[tuple[int, int], str]:
+def units_of(table: ComparisonTable) -> dict[tuple[int, int], str]:
     """Return (row, column) -> unit of every score of a benchmark: ``share``, ``per cent`` or ``unclear``.
 
     A per cent sign, of the cell or of a heading, decides. A value above 1 is no share. One of at most 1 is a share if

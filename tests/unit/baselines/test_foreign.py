@@ -21,7 +21,8 @@ from evalkit.baselines.reading.text import numbered_lines
 from evalkit.cli import main
 from evalkit.comparison.pairing import pair_samples
 from evalkit.errors import DataError
-from evalkit.results.lm_eval_files import read_foreign_run, read_foreign_samples
+from evalkit.results.lm_eval_files import read_foreign_run
+from evalkit.results.lm_eval_samples import read_foreign_samples
 from evalkit.suites import find_task
 
 pytestmark = pytest.mark.torch_free

@@ -19,12 +19,12 @@ from click.testing import CliRunner
 from evalkit.cli import main
 from evalkit.comparison import gate_text
 from evalkit.comparison.compare import compare
-from evalkit.comparison.gate import Gate, gate, judge, paired_tests
+from evalkit.comparison.gate import Gate, gate
 from evalkit.comparison.gate_noise import noise_between, noise_table
 from evalkit.comparison.gate_policy import read_policy
 from evalkit.comparison.gate_sides import sides_of
 from evalkit.comparison.pairing import TaskScores
-from evalkit.comparison.questions import unpaired_tests
+from evalkit.comparison.questions import judge, paired_tests, unpaired_tests
 from evalkit.comparison.run_scores import RunScores
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.identity import MOVING

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import DataError, StoreError
-from evalkit.scoring.forest import build_rows, lay_out, truncate, visibility_mask
+from evalkit.scoring.forest import Layout, build_rows, lay_out, truncate
 from evalkit.scoring.plan import PackPlan, cut_trees, plan_packs, split_pack
 from evalkit.scoring.requests import TokenRequest
 
@@ -25,6 +27,22 @@ limits = st.fixed_dictionaries(
         "width_multiple": st.sampled_from([1, 8]),
     }
 )
+
+
+def visibility_mask(layout: Layout, window: int | None = None) -> npt.NDArray[Any]:
+    """Return the boolean mask [trees, width, width]: entry [b, i, j] says whether node i sees node j.
+
+    The scorer computes the same expression on the device; this is the definition.
+
+    Args:
+        layout: arrays of a pack.
+        window: sliding window in tokens: only nodes less than this far up the path are seen.
+    """
+    node = np.arange(layout.end.shape[1])
+    mask = (node[None, None, :] <= node[None, :, None]) & (node[None, :, None] < layout.end[:, None, :])
+    if window is not None:
+        mask &= layout.depth[:, :, None] - layout.depth[:, None, :] < window
+    return np.asarray(mask)
 
 
 def inputs_of(requests: list[TokenRequest], max_length: int) -> list[tuple[int, ...]]:

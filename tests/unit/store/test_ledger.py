@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import StoreError
 from evalkit.evaluation.interrupt import Interrupted
-from evalkit.scoring.forest import Pack, Rows, Tree, build_rows
+from evalkit.scoring.forest import Pack, TokenRows, Tree, build_rows
 from evalkit.scoring.packs import Scored, iter_packs
 from evalkit.scoring.plan import PackPlan, requests_sha256
 from evalkit.scoring.requests import Score, TokenRequest
@@ -58,10 +58,10 @@ class FakeScorer:
         self.pack_size, self.bad, self.memory, self.dies_at = pack_size, set(bad), memory, dies_at
         self.computed: list[int] = []
 
-    def rows(self, requests: Sequence[TokenRequest]) -> Rows:
+    def rows(self, requests: Sequence[TokenRequest]) -> TokenRows:
         return build_rows(requests, self.max_length)
 
-    def plan(self, requests: Sequence[TokenRequest], rows: Rows | None = None) -> PackPlan:
+    def plan(self, requests: Sequence[TokenRequest], rows: TokenRows | None = None) -> PackPlan:
         assert rows is None
         starts = range(0, len(requests), self.pack_size)
         packs = [
@@ -70,7 +70,7 @@ class FakeScorer:
         ]
         return PackPlan(tuple(packs), len(requests), 4 * len(requests), requests_sha256(requests))
 
-    def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+    def launch(self, rows: TokenRows, pack: Pack) -> Callable[[], Scored]:
         if len(self.computed) == self.dies_at:
             raise KeyboardInterrupt
         # Memory runs out as the run goes on: how a pack is split depends on the packs before it.
@@ -218,7 +218,7 @@ def test_every_call_of_the_disk_fails_once(tmp_path: Path, monkeypatch: pytest.M
 
 def test_values_that_are_no_numbers_come_back_as_they_were(path: Path) -> None:
     class Odd(FakeScorer):
-        def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+        def launch(self, rows: TokenRows, pack: Pack) -> Callable[[], Scored]:
             found = super().launch(rows, pack)()
             return lambda: replace(found, logprobs=(-math.inf, math.inf, math.nan)[: len(found.logprobs)])
 
@@ -233,7 +233,7 @@ def test_values_that_are_no_numbers_come_back_as_they_were(path: Path) -> None:
 
 def test_a_request_without_result_is_not_a_number(path: Path) -> None:
     class Forgetful(FakeScorer):
-        def launch(self, rows: Rows, pack: Pack) -> Callable[[], Scored]:
+        def launch(self, rows: TokenRows, pack: Pack) -> Callable[[], Scored]:
             found = super().launch(rows, pack)()
             return lambda: Scored(found.requests[:-1], found.logprobs[:-1], found.is_greedy[:-1])
 

@@ -14,7 +14,7 @@ from evalkit.records.samples import Sample
 from evalkit.results.former import with_choices
 from evalkit.suites import load_tasks, with_programs
 from evalkit.tasks.choosing import chooser_of, chosen
-from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
+from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from tests.support import protocol
 
 TASKS = [name for name in load_tasks() if not with_programs([name])]

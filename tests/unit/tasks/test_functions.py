@@ -26,7 +26,7 @@ from evalkit.evaluation.evaluated import sample_of
 from evalkit.evaluation.run import run
 from evalkit.results.reading import read_run, read_samples
 from evalkit.store.identity import protocol_sha256
-from evalkit.tasks import documents, lm_eval_tasks
+from evalkit.tasks import documents, lm_eval_loading
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.forms import without_numpy
@@ -52,6 +52,10 @@ class Own(ConfigurableTask): pass
 CALLS = [0]
 def text(doc): doc["q"] += "!"; return doc["q"]
 def in_order(doc): doc["c"].sort(); return doc["c"]
+def ninth(doc):
+    if doc["q"] == "What 9?": raise ValueError("nine")
+    return doc["q"]
+def chosen(doc, results): return {"acc": float(doc["c"][0] == results[0])}
 def place(doc): return doc["c"].index(doc["right"])
 def pops(doc, results):
     right = doc.pop("right")
@@ -94,6 +98,8 @@ FILES: dict[str, dict[str, str]] = {
     "numbers": {**TEXT, "doc_to_target": PLACE},
     "elsewhere": {**TEXT, "doc_to_target": "right"},
     "own_mean": {"doc_to_target": PLACE},
+    "ninth": {"doc_to_text": "!function functions.ninth", "doc_to_target": PLACE},
+    "chosen": {**TEXT, "doc_to_target": "right", "process_results": "!function functions.chosen"},
     "lots": {**TEXT, "doc_to_target": "right", "process_results": "!function functions.lots"},
 }
 _FIRST = (
@@ -134,7 +140,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders `configs` with a suite of these tasks, `theirs` with the same for lm-eval itself, and `data`."""
     configs, theirs, data = tmp_path / "configs", tmp_path / "theirs", tmp_path / "data"
     shutil.copytree(paths.configs_dir(), configs)
-    for module in (lm_eval_tasks, suites, task_files, task_reads, manifest):
+    for module in (lm_eval_loading, suites, task_files, task_reads, manifest):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
     monkeypatch.setitem(LAYOUTS, "any", lambda doc: [dict(doc)])
     for folder in (configs / "tasks/own", theirs, data):
@@ -350,6 +356,37 @@ def test_a_word_that_is_no_column_is_refused_before_the_work(task: str, says: st
     with pytest.raises(ConfigError) as error:
         tasks_of(own, task)
     assert str(error.value) == f"configs/tasks/own/own_{task}.yaml: {says}"
+
+
+LACKING = "{file}: own_{task}: document {doc} has no column 'c', which 11 of 12 have; give it to every document, "
+
+
+@pytest.mark.parametrize(("task", "doc"), [("order", 0), ("default", 7), ("chosen", 7)])
+def test_a_column_that_one_document_lacks_is_named_with_the_document(task: str, doc: int, own: Path) -> None:
+    """lm-eval looks at the first document alone; a function may ask for the column when it makes a metric."""
+    change_document(own / f"data/own_{task}.jsonl", doc + 1, {}, drop="c")
+    file = f"configs/tasks/own/own_{task}.yaml"
+    with pytest.raises(ConfigError, match="has no column") as refused:
+        tasks_of(own, task)
+    assert str(refused.value).startswith(LACKING.format(file=file, task=task, doc=doc))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_function_that_fails_for_a_document_that_is_not_tried_names_it(own: Path) -> None:
+    tasks = tasks_of(own, "ninth")
+    with pytest.raises(ConfigError, match=r"own_ninth: .*document 9: its requests cannot be made \(ValueError: nine\)"):
+        tasks.build(RunConfig(model=ModelConfig(name="tiny"), task=("own_ninth",)), None)
+
+
+def test_functions_that_changed_since_are_loaded_anew(own: Path) -> None:
+    """In a notebook, too, where nothing else is."""
+    tasks_of(own, "pops")
+    file = own / "configs/tasks/own/functions.py"
+    file.write_text(file.read_text() + "\ndef pops_picks(logprobs, characters): return {'acc': 2}\n")
+    tasks_of(own, "pops")
+    chooser = chooser_of("own_pops")
+    assert chooser is not None
+    assert chooser.picks(np.array([0.0, -1.0, -2.0]), [1, 1, 1]) == {"acc": 2}
 
 
 def test_a_word_that_is_to_be_asked_itself_is_written_as_a_template(own: Path) -> None:

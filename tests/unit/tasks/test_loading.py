@@ -18,9 +18,9 @@ from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation.run import run
 from evalkit.evaluation.verify import log_likelihood_tasks
 from evalkit.suites import load_suites, load_tasks
-from evalkit.tasks import lm_eval_tasks
+from evalkit.tasks import lm_eval_loading
 from evalkit.tasks.documents import ENVIRONMENT_VARIABLE, Documents, custom_dataset, load
-from evalkit.tasks.lm_eval_tasks import load_lm_eval_tasks
+from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from evalkit.tasks.mixed import GENERATION
 from tests.support import protocol
 from tests.support.files import change_document
@@ -146,7 +146,7 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of configs/ that is read in its place."""
     configs = tmp_path / "configs"
     shutil.copytree(paths.configs_dir(), configs)
-    for module in (lm_eval_tasks, suites, task_files):
+    for module in (lm_eval_loading, suites, task_files):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
     return configs
 
