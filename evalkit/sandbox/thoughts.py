@@ -26,7 +26,9 @@ _MARK = re.compile(_NAMED, re.IGNORECASE)
 # headings, an opening quotation mark, a speaker's label) a mark has to speak of thinking by one of its usual names.
 UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"  # zero width
 _BARE = rf"[ \t>*_~{UNSEEN}]*"
-_DRESSED = rf"(?:[ \t>*_~{UNSEEN}\"'`“‘+•\\-]|\#{{2,6}}[ \t]|\d{{1,3}}[.)][ \t]|&gt;|<(?:p|div|b|em|strong|blockquote|li)>)*"
+_DRESSED = (
+    rf"(?:[ \t>*_~{UNSEEN}\"'`“‘+•\\-]|\#{{2,6}}[ \t]|\d{{1,3}}[.)][ \t]|&gt;|<(?:p|div|b|em|strong|blockquote|li)>)*"
+)
 _LABEL = r"(?:(?:assistant|model|ai|bot|gpt)\b[*_]*[:\uff1a]?|[^\W\d][\w .-]{0,30}[*_]{0,2}[:\uff1a])"
 _BEFORE = rf"{_DRESSED}(?:{_LABEL}{_DRESSED})?"
 _AT_MARGIN = re.compile(rf"^(?:{_BARE}|(?P<dress>{_BEFORE})){_NAMED}", re.IGNORECASE | re.MULTILINE)
@@ -75,7 +77,7 @@ _IN_WORDS = [
         (r"(?-i:Thinking(?:\.\.\.|…))\n", r"^(?:\.\.\.|…)done thinking\."),
     )
 ]
-# A channel's name that decoding has left, with the message glued to it; English, as in "analysis of", goes on otherwise.
+# A channel's name that decoding has left, with the message glued to it; English ("analysis of") goes on otherwise.
 _CHANNEL = re.compile(
     r"(?:assistant\b:?\s*|assistant)?(?P<name>analysis|commentary)(?!['’]s\b)"
     r"(?= ?[A-Z\"'`*#\n]|[^\0-\x7f]|[a-z\d(\[{<$]|[ \t]*to=|\.\.\.| (?:we|i|let|ok|okay|hmm|so|need|the user|user)\b)"
@@ -233,7 +235,7 @@ def _named_behind(dress: str, mark: re.Match[str]) -> _Mark | None:
 
 
 def _is_statement(line: str) -> bool:
-    """Return whether a line that a name begins assigns to it, or calls it: it is Python, or goes on in the next line."""
+    """Return whether a line that a name begins is Python that assigns to it or calls it, or goes on in the next line."""
     if _A_NAME.match(line) is None:
         return False
     try:

@@ -769,4 +769,5 @@ def test_no_program_asks_for_more_modules_where_files_can_be_read(checker: Check
 def test_a_thread_that_others_had_is_asked_for_again_alone(was_alone: bool) -> None:
     outcome = {"label": "failed", "detail": "RuntimeError: can't start new thread"}
     assert why_again(outcome, was_alone=was_alone) == (None if was_alone else "threads")
+    assert why_again({**outcome, "may_lack_threads": False}, was_alone=was_alone) is None
     assert why_again({"label": "failed", "detail": "AssertionError"}, was_alone=False) is None
