@@ -235,7 +235,7 @@ def _named_behind(dress: str, mark: re.Match[str]) -> _Mark | None:
 
 
 def _is_statement(line: str) -> bool:
-    """Return whether a line that a name begins is Python that assigns to it or calls it, or goes on in the next line."""
+    """Return whether a line that a name begins assigns to it or calls it: Python, or what goes on in the next line."""
     if _A_NAME.match(line) is None:
         return False
     try:

@@ -461,7 +461,7 @@ def test_the_limit_is_for_the_programs_own_time(used: float, waited: float, cros
     tester: Any = tester_module.Tester.__new__(tester_module.Tester)
     tester.settings, tester.without = {"timeout_seconds": 3.0, "memory_bytes": 1 << 30}, frozenset()
     report = {**judge_process.NO_REPORT, "label": "passed", "used": used, "waited_in_use": waited, "crossing": crossing}
-    outcome = (0, False, True, False, False, 0.5, 0.0, 1000)
+    outcome = (0, False, True, False, False, False, 0.5, 0.0, 1000)
     found = tester.verdict(report, Channel((-1, -1, -1)), outcome, 0.0)
     assert found["label"] == label
     assert ("values to cross" in found["detail"]) == (crossing > 0 and used > 3.0)
