@@ -33,8 +33,10 @@ from evalkit.sandbox.outcomes import (
     together,
     why_again,
 )
+from evalkit.sandbox.thread_limits import threads_can_run_out
 from evalkit.sandbox.turns import Turns
 from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.sandbox.wire import MAX_THREADS
 from evalkit.sandbox.worker import NO_LEVEL, Worker, WorkerDiedError, WorkerSettings, fork_servers
 
 if TYPE_CHECKING:
@@ -136,12 +138,7 @@ class Checker:
 
     def __enter__(self) -> Checker:
         _keep_low_descriptors()
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        if hard != resource.RLIM_INFINITY and hard < math.ceil(self._settings.timeout_seconds):
-            raise SandboxError(
-                f"programs may use {self._settings.timeout_seconds:g} s of CPU time, but this process's own limit is "
-                f"{hard} s; raise it (ulimit -t) or lower the time limit"
-            )
+        self._check_own_limits()
         self._closing.clear()
         self._starting = []
         if threading.current_thread() is threading.main_thread() and (
@@ -175,6 +172,27 @@ class Checker:
             self.close()
             raise
         return self
+
+    def _check_own_limits(self) -> None:
+        """Refuse limits of this process's own that would end honest programs: helpers inherit them.
+
+        Raises:
+            SandboxError: one is below what a program is promised.
+        """
+        seconds, memory = self._settings.timeout_seconds, self._settings.memory_bytes
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        if hard != resource.RLIM_INFINITY and hard < math.ceil(seconds):
+            raise SandboxError(
+                f"programs may use {seconds:g} s of CPU time, but this process's own limit is {hard} s; raise it "
+                "(ulimit -t) or lower the time limit"
+            )
+        for limit, option in ((resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")):
+            hard = resource.getrlimit(limit)[1]
+            if hard != resource.RLIM_INFINITY and hard < memory:
+                raise SandboxError(
+                    f"programs may use {memory >> 20:,} MiB of memory, but this process's own limit is "
+                    f"{hard >> 20:,} MiB; raise it (ulimit {option})"
+                )
 
     @property
     def not_started(self) -> list[str]:
@@ -381,6 +399,8 @@ class Checker:
             )
             killed_for_memory = was_alone and kernel_killed
             why = why_again(outcome, was_alone=was_alone)
+            if why == "threads" and not threads_can_run_out(MAX_THREADS * self.jobs):
+                why = None
             made[why] += 1
             if killed_for_memory and why in ("killed", "lost"):
                 break

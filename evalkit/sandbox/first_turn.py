@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from itertools import islice
 
 from evalkit.sandbox.fences import INNER_OPENING, TOKEN, WORD_TOKEN, Block, blocks
-from evalkit.sandbox.thoughts import answer_begun, opens_a_thought, without_thought
+from evalkit.sandbox.thoughts import UNSEEN, answer_begun, opens_a_thought, without_thought
 
 END_TOKEN = re.compile(TOKEN)
 """A token that ends a turn, or begins one, written out by the harness that took the answer down."""
 
 _ROLES = r"(?:user|human|system|assistant|model|tool|developer|function|observation|ipython|prompter)"
-_OURS = r"(?:assistant|model|final|chatbot|analysis|commentary)\b"
-_LEADING = re.compile(rf"\A\s*{TOKEN}(?:{_OURS})?\n?", re.IGNORECASE)
+_OURS = r"(?:assistant|model|final|chatbot)\b"
+_LEADING = re.compile(rf"\A[\s>{UNSEEN}]*{TOKEN}(?:{_OURS})?\n?", re.IGNORECASE)
 # Another's turn in plain text, at the margin: a speaker and a colon, a heading, a round's number, a role alone.
 _ANOTHER = "Human|HUMAN|User|USER|Instruction|INSTRUCTION"
 _SPEAKER = (

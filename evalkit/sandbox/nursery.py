@@ -232,7 +232,7 @@ def loop(control: Socket, walls: Walls, packages: Collection[str], *, off: bool)
         if not pid:
             if not control.recv(1):
                 return
-            control.sendall(OUTCOME.pack(0, False, False, False, False, 0.0, -1.0, 0))
+            control.sendall(OUTCOME.pack(0, False, False, False, False, False, 0.0, -1.0, 0))
             continue
         word, over, crowded = _watch(control, pid, walls, poller)
         waited = waited_seconds(pid) if word == KILL else -1.0
@@ -241,7 +241,8 @@ def loop(control: Socket, walls: Walls, packages: Collection[str], *, off: bool)
         purge(walls)
         if not word:
             return
-        control.sendall(OUTCOME.pack(status, over, killed, crowded, stopped, seconds, waited, resident))
+        lacked = walls.threads.kernel_may_have_refused
+        control.sendall(OUTCOME.pack(status, over, killed, crowded, stopped, lacked, seconds, waited, resident))
         if not walls.seccomp and not off:
             return  # whatever the program did to this set-up ends with it: the next one gets a fresh nursery
 

@@ -101,7 +101,12 @@ def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
         return "crashed"
     if outcome["label"] == "crashed" and outcome.get("signal") == signal.SIGKILL:
         return "killed"
-    if outcome["label"] == "failed" and not was_alone and NO_THREAD in outcome["detail"]:
+    if (
+        outcome["label"] == "failed"
+        and not was_alone
+        and NO_THREAD in outcome["detail"]
+        and outcome.get("may_lack_threads", True)
+    ):
         return "threads"
     if outcome["label"] == "timed out" and not was_alone and not outcome.get("is_spent") and starved(outcome):
         return "starved"

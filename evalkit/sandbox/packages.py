@@ -15,6 +15,7 @@ import os
 import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from . import kernel
 from .elf import needed_libraries
@@ -105,12 +106,13 @@ class LibrarySearch:
                 kernel.die_with_parent()
                 os.environ["OPENBLAS_NUM_THREADS"] = "1"
                 os.write(write, "\n".join(self._mapped()).encode())
-            finally:
                 os._exit(0)
+            finally:
+                os._exit(1)
         os.close(write)
 
     def _mapped(self) -> list[str]:
-        """In the child: what is in its memory once all is that extension modules ask for."""
+        """In the child: the files in its memory once all is that extension modules ask for."""
         suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
         there: set[str] = set()  # what those that were loaded asked for: the linker takes the same again (ld.so(8))
         for place, root in enumerate(self._own):
@@ -124,18 +126,45 @@ class LibrarySearch:
                             if needed is None or not needed <= there:
                                 ctypes.CDLL(f"{folder}/{name}", mode=os.RTLD_LAZY)
                                 there |= needed or set()
-        with open("/proc/self/maps", encoding="utf-8") as file:
-            paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in file if "/" in line}
+        try:
+            with open("/proc/self/maps", encoding="utf-8") as file:
+                paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in file if "/" in line}
+        except OSError:  # no /proc here
+            paths = linked()
         inside = tuple(folder + end for folder in self._own for end in ("/", ".libs/"))  # see allow_packages
         return sorted(path for path in paths if not path.startswith(inside))
 
     def found(self) -> list[str]:
-        """Wait for the child, the first time; the libraries' paths."""
+        """Wait for the child, the first time; the libraries' paths.
+
+        Raises:
+            OSError: the child did not end well; without its list, programs would fail at honest imports.
+        """
         if self._names is None:
             with os.fdopen(self._read) as names:
-                self._names = [name for name in names.read().split("\n") if ".so" in os.path.basename(name)]
-            os.waitpid(self._pid, 0)
+                found = [name for name in names.read().split("\n") if ".so" in os.path.basename(name)]
+            _, status = os.waitpid(self._pid, 0)
+            if status:
+                raise OSError("the shared libraries that extension modules need cannot be found: loading them failed")
+            self._names = found
         return self._names
+
+
+def linked() -> set[str]:
+    """The shared objects of this process as the dynamic linker has them (dl_iterate_phdr(3)), links resolved."""
+
+    class Object(ctypes.Structure):
+        _fields_ = (("address", ctypes.c_void_p), ("name", ctypes.c_char_p))  # what struct dl_phdr_info begins with
+
+    names: list[str] = []
+
+    def add(found: Any, _size: int, _data: int | None) -> int:
+        names.append(os.fsdecode(found.contents.name or b""))
+        return 0
+
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Object), ctypes.c_size_t, ctypes.c_void_p)(add)
+    ctypes.CDLL(None).dl_iterate_phdr(callback, None)
+    return {os.path.realpath(name) for name in names if name.startswith("/")}
 
 
 @functools.cache

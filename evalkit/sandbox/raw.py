@@ -18,7 +18,9 @@ from evalkit.sandbox.prose import bound_names, is_idle, is_misspelt_code, is_pro
 from evalkit.sandbox.verdict import Problem
 
 # Lines that code without a fence may begin with.
-CODE_LINE = re.compile(r"^(?:(?:async )?def |from \w|import \w|@\w|class |\w+(?: *:[^=\n]+)? *=[^=])", re.MULTILINE)
+CODE_LINE = re.compile(
+    r"^(?:(?:async )?def |from \w|import \w|@\w.*(?:\n@\w.*)*|class |\w+(?: *:[^=\n]+)? *=[^=])", re.MULTILINE
+)
 _INDENTED_DEFINITION = re.compile(r"^(?P<indentation>[ \t]+)(?:async )?(?:def \w+ *\(|class \w+ *[:(])", re.MULTILINE)
 _INDENTED_LINE = re.compile(r"^[ \t]+\S", re.MULTILINE)
 # Tokens at the end that are Python, as an index or a comparison.
@@ -26,6 +28,8 @@ _PADDING = re.compile(r"(?:\[(?P<name>PAD|EOS|BOS|UNK|SEP|CLS|MASK)\]|<\w{1,20}>
 _TOKENS_BEHIND = re.compile(r"(?:<[^<>\n]{1,40}>|\[[^\[\]\n]{1,40}\])[ \t]*\Z")
 _MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
+_FEW, _LONG = 5, 10_000
+"""Fewer ends of a longer text: each is a text to parse, and the first error of Python's nearly always the right one."""
 
 _STATEMENT = re.compile(r"(?:return|yield)\b|[ \t]+(?!def |class |from |import |async |@)(?:\w+ *[^\w\s'\"]|[a-z]+ )")
 DEFINITION = re.compile(r"^(?:@\w.*\n){0,20}(?:(?:async )?def|class)\b", re.MULTILINE)
@@ -322,7 +326,7 @@ def _beginning(text: str, prompt: str = "", join: Callable[[str], str] = str, fl
     """
     lines, before = text.split("\n"), prompt.count("\n")
     every = list(lines)
-    for _ in range(_MOST):
+    for _ in range(max(_FEW, min(_MOST, _MOST * _LONG // (len(text) + 1)))):
         code = "\n".join(lines) + "\n"
         wrong = error_line(prompt + join(code), flags) if code.strip() else None
         if wrong is None:

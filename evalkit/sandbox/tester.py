@@ -28,9 +28,8 @@ from .judge_process import NO_REPORT, WRITTEN, DiedError, JudgeProcess
 from .judge_walls import JudgeWalls
 from .plain import plain_tests
 from .sockets import MSG_WAITALL, Socket, receive_fds, send_fds, socketpair
-from .threads import MAX_THREADS
 from .traceless import is_traceless
-from .wire import DONE, KILL, MAX_CROSSING, MORE, OUTCOME, RUN, SECONDS, frame, frame_length, parsed
+from .wire import DONE, KILL, MAX_CROSSING, MAX_THREADS, MORE, OUTCOME, RUN, SECONDS, frame, frame_length, parsed
 
 CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
@@ -191,7 +190,7 @@ class Tester:
         self, report: dict[str, Any], channel: Channel, ended: tuple[Any, ...], started: float
     ) -> dict[str, Any]:
         """The verdict's fields, from what the judge and the nursery say."""
-        status, over, killed, crowded, stopped, cpu, waited, resident = ended
+        status, over, killed, crowded, stopped, lacked, cpu, waited, resident = ended
         label, detail, used = report["label"], report["detail"], report["used"]
         limit = self.settings["timeout_seconds"]
         # The kernel's own CPU limit can come first; its SIGKILL is told by the time used.
@@ -232,6 +231,7 @@ class Tester:
             "detail": detail,
             "is_lost": label == "lost",
             "plain": report["plain"],
+            "may_lack_threads": lacked,
             "is_spent": crossing > 0.9 * MAX_CROSSING * limit,  # nearly all that crossing is ever given
             "signal": ended_by if label == "crashed" else 0,
             "cpu_seconds": cpu,

@@ -5,7 +5,9 @@ The marks are those of chat templates, as they are or as decoding without specia
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,11 +18,25 @@ _WORD = (
 _INNER = rf"(?=[^<>\n]{{0,40}}?(?:{_WORD}))[|｜/]{{0,2}}[\w:▁][\w:|｜▁/-]{{0,60}} ?"
 _SQUARE = r"/?(?:BEGIN_|START_|END_)?(?:THINK|THINKING|THOUGHTS?|REASONING)(?:_START|_END)?"
 _NAMED = (
-    rf"\*{{0,2}}(?:<(?P<a>{_INNER})>|&lt;(?P<b>{_INNER})&gt;|◁(?P<c>{_INNER})▷|«(?P<d>{_INNER})»|\[(?P<e>{_SQUARE})\])"
+    rf"\*{{0,2}}(?:<(?P<a>{_INNER})\\?>|&lt;(?P<b>{_INNER})&gt;|◁(?P<c>{_INNER})▷|«(?P<d>{_INNER})»|\[(?P<e>{_SQUARE})\])"
     rf"\*{{0,2}}"
 )
 _MARK = re.compile(_NAMED, re.IGNORECASE)
-_AT_MARGIN = re.compile(rf"^{_NAMED}", re.IGNORECASE | re.MULTILINE)
+# What may stand before an opening mark in its line. Behind more than block quotes and emphasis (marks of lists and
+# headings, an opening quotation mark, a speaker's label) a mark has to speak of thinking by one of its usual names.
+UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"  # zero width
+_BARE = rf"[ \t>*_~{UNSEEN}]*"
+_DRESSED = (
+    rf"(?:[ \t>*_~{UNSEEN}\"'`“‘+•\\-]|\#{{2,6}}[ \t]|\d{{1,3}}[.)][ \t]|&gt;|<(?:p|div|b|em|strong|blockquote|li)>)*"
+)
+_LABEL = r"(?:(?:assistant|model|ai|bot|gpt)\b[*_]*[:\uff1a]?|[^\W\d][\w .-]{0,30}[*_]{0,2}[:\uff1a])"
+_BEFORE = rf"{_DRESSED}(?:{_LABEL}{_DRESSED})?"
+_AT_MARGIN = re.compile(rf"^(?:{_BARE}|(?P<dress>{_BEFORE})){_NAMED}", re.IGNORECASE | re.MULTILINE)
+_HEAD = re.compile(rf"[\s{UNSEEN}]*(?:{_BEFORE}[\s{UNSEEN}]*{_DRESSED})?", re.IGNORECASE)
+_BARE_HEAD = re.compile(rf"[\s>{UNSEEN}]*")
+_IS_BARE = re.compile(rf"[\s>*_~{UNSEEN}]*")
+_USUAL = re.compile("think|thought|reasoning")
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
 _CLOSES = re.compile(r"/|(?<![a-z])(?:end|close|stop)(?![a-z])")
 _NO_NAME = re.compile(r"(?<![a-z])(?:start|begin|open|end|close|stop|of)(?![a-z])|[\W_]")
 _SWITCHES = frozenset(("thinkon", "thinkoff", "nothink"))  # they say whether a thought follows
@@ -46,16 +62,30 @@ _PAIRS = [
         (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
         (r"\[unused16\]", r"\[unused17\]"),
         (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
-        (r"/think\n", r"<\|im_end\|>\s*<\|im_start\|>assistant\b"),
         (r"<\|channel>thought\b", r"<channel\|>"),
         (r"<unused94>thought\b", r"<unused95>"),
         (r"<details [^<>\n]*\btype=.reasoning.[^<>\n]*>", r"</details>"),
-        (r"Here(?: is|'s|’s) my thought process:", r"Here(?: is|'s|’s) my response:"),
-        (r"Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]"),
-        (r"(?-i:Thinking\.\.\.)\n", r"^\.\.\.done thinking\."),
     )
 ]
-_PAIRS.append((re.compile(r"(?:analysis|commentary)(?= ?[A-Z\"'`*#\n]|[^\0-\x7f])"), _PLAIN))
+# Those in words, which an answer's own heading or list may have: behind block quotes and blanks alone.
+_IN_WORDS = [
+    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
+    for opening, closing in (
+        (r"/think\n", r"<\|im_end\|>\s*<\|im_start\|>assistant\b"),
+        (r"Here(?: is|'s|’s) my thought process:", r"Here(?: is|'s|’s) my response:"),
+        (r"Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]"),
+        (r"(?-i:Thinking(?:\.\.\.|…))\n", r"^(?:\.\.\.|…)done thinking\."),
+    )
+]
+# A channel's name that decoding has left, with the message glued to it; English ("analysis of") goes on otherwise.
+_CHANNEL = re.compile(
+    r"(?:assistant\b:?\s*|assistant)?(?P<name>analysis|commentary)(?!['’]s\b)"
+    r"(?= ?[A-Z\"'`*#\n]|[^\0-\x7f]|[a-z\d(\[{<$]|[ \t]*to=|\.\.\.| (?:we|i|let|ok|okay|hmm|so|need|the user|user)\b)"
+)
+_A_NAME = re.compile(
+    r"\w+(?:\.\w+|\[[^\]\n]*\])*[ \t]*"
+    r"(?:(?::[^=\n]+)?(?:[-+*/%&|^@]|//|\*\*|<<|>>)?=(?!=)|(?:,[ \t]*\w+[ \t]*)+=|\()"
+)
 # What an answer begins with, behind a thought whose opening the chat template wrote, or the tokenizer left out.
 _ANSWER = re.compile(
     rf"{_FINAL}|{_JOINED_FINAL}|^assistant[ \t]*\n\s*final[ \t]*$|to=user<\|message\|>"
@@ -64,8 +94,10 @@ _ANSWER = re.compile(
     r"|\[unused17\]|<\|im_start\|>answer\b|^\.\.\.done thinking\.|^<think_off>|<channel\|>|<unused95>",
     re.MULTILINE,
 )
-_BEGIN = re.compile(r"\s*(?:<\|(?:start|begin)\|>\s*assistant\s*|<\|message_model\|>)?")
-_ASIDE_BEHIND = re.compile(rf"<\|end\|>\s*<\|start\|>assistant\s*{_ASIDE}")
+_BEGIN = re.compile(rf"[\s>{UNSEEN}]*(?:<\|(?:start|begin)\|>\s*assistant\s*|<\|message_model\|>)?")
+_ASIDE_BEHIND = re.compile(
+    rf"<\|end\|>\s*<\|start\|>assistant\s*{_ASIDE}|(?<!\w)assistant(?:analysis|commentary)(?![ \t]*[=).,\]])"
+)
 # Before it the answer was over: what follows is another's turn, or another answer.
 _OVER = re.compile(
     r"<\|(?:return|flush|eot|eot_id|endoftext|content_model_end_sampling|im_end)\|>|</s>|<(?:end_of_turn|eos)>"
@@ -161,20 +193,55 @@ def _marks(text: str, at: int) -> Iterator[_Mark]:
 
 
 def _named(mark: re.Match[str]) -> _Mark | None:
-    inner = next(filter(None, mark.groupdict().values())).lower()
+    inner = next(filter(None, mark.group(*"abcde"))).lower()
     name = _NO_NAME.sub("", inner)
     return None if name in _SWITCHES else _Mark(mark.start(), mark.end(), name, _CLOSES.search(inner) is not None)
 
 
 def _opening(text: str, *, at_head: bool) -> tuple[int, str | re.Pattern[str]] | None:
     """Return where the first opening mark ends that no code stands before, and its name, or what closes it."""
-    begin = len(text) - len(text.lstrip())
-    for pattern, closing in _PAIRS:
+    begin = _end_of(_BARE_HEAD, text)
+    for pattern, closing in _IN_WORDS:
         if (pair := pattern.match(text, begin)) is not None:
             return pair.end(), closing
+    channel = _CHANNEL.match(text, begin)
+    if channel is not None and not _is_statement(text[channel.start("name") :].partition("\n")[0]):
+        return channel.end(), _PLAIN
+    begin = _end_of(_HEAD, text)
+    for pattern, closing in _PAIRS:
+        if (pair := pattern.match(text, begin)) is not None and not _is_quoted(text, pair):
+            return pair.end(), closing
     mark = _MARK.match(text, begin)
-    named = None if mark is None else _named(mark)
+    named = None if mark is None else _named_behind(text[:begin], mark)
     if named is None and not at_head:
-        margin = filter(None, map(_named, _AT_MARGIN.finditer(text, begin, _LONGEST_HEAD)))
+        found = _AT_MARGIN.finditer(text, begin, _LONGEST_HEAD)
+        margin = filter(None, (_named_behind(one["dress"] or "", one) for one in found))
         named = next((one for one in margin if not _CODE.search(text, 0, one.start)), None)
     return None if named is None or named.closes else (named.end, named.name)
+
+
+def _end_of(pattern: re.Pattern[str], text: str) -> int:
+    found = pattern.match(text)
+    return 0 if found is None else found.end()
+
+
+def _named_behind(dress: str, mark: re.Match[str]) -> _Mark | None:
+    """Return the mark behind what stands before it in its line; None where its name is too rare for that, or quoted."""
+    named = _named(mark)
+    if named is None or _IS_BARE.fullmatch(dress):
+        return named
+    is_quoted = _QUOTES.get(dress[-1:]) == mark.string[mark.end() : mark.end() + 1]
+    return None if is_quoted or not _USUAL.search(named.name) else named
+
+
+def _is_statement(line: str) -> bool:
+    """Return whether a line that a name begins assigns to it or calls it: Python, or what goes on in the next line."""
+    if _A_NAME.match(line) is None:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(line)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return line.rstrip()[-1:] in tuple("([{,\\=+-*/%|&") or any(line.count(one) % 2 for one in ('"""', "'''"))
+    return True

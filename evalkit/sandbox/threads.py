@@ -23,8 +23,8 @@ from collections.abc import Callable
 from . import kernel
 from .filter import pack
 from .syscalls import ALLOWED, AUDIT_ARCH, THREAD_FLAGS
+from .wire import MAX_THREADS
 
-MAX_THREADS = 256  # at once; with stacks of the usual 8 MiB memory ends before
 STARTS_WITHOUT_PROC = 4096  # where /proc does not show the number at once (hidepid=2): starts altogether
 COUNTING_MILLISECONDS = 20
 GRANTED_SECONDS = 0.005  # within which a start that was granted has run
@@ -71,7 +71,7 @@ class ThreadBound:
         self.is_on = is_on
         self.listener = -1
         self._only_count = only_count
-        self._starts = 0
+        self._starts = self._refused = 0
         self._granted: dict[int, float] = {}  # when, by the thread that asked
 
     def install(self) -> None:
@@ -98,8 +98,16 @@ class ThreadBound:
 
     def begin(self) -> None:
         """A new candidate."""
-        self._starts = 0
+        self._starts = self._refused = 0
         self._granted = {}
+
+    @property
+    def kernel_may_have_refused(self) -> bool:
+        """Whether the candidate's "can't start new thread" may be the kernel's: it asked, and the bound refused none.
+
+        Always where no start is put to us.
+        """
+        return not self.is_on or self.counts or (self._starts > 0 and not self._refused)
 
     def answer(self, pid: int) -> None:
         """Answer one question that the listener has."""
@@ -107,6 +115,7 @@ class ThreadBound:
         try:
             fcntl.ioctl(self.listener, _RECEIVE, question)
             refused = self._is_full(pid, *_ASKER.unpack_from(question, 8))
+            self._refused += refused
             answer = (0, -errno.EAGAIN, 0) if refused else (0, 0, _GO_ON)
             fcntl.ioctl(self.listener, _ANSWER, struct.pack("=8sqiI", bytes(question[:8]), *answer))
         except OSError:

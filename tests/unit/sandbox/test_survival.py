@@ -20,8 +20,8 @@ import pytest
 
 from evalkit.sandbox import Checker, Problem
 from evalkit.sandbox.checker import MAX_TIMEOUT_SECONDS
-from evalkit.sandbox.threads import MAX_THREADS
 from evalkit.sandbox.unfinished import UnfinishedCheck
+from evalkit.sandbox.wire import MAX_THREADS
 from tests.support.sandbox.canaries import PROBLEM
 from tests.support.sandbox.hostile import SOLVE
 
@@ -315,6 +315,20 @@ def test_a_cpu_limit_of_ones_own_is_named(tmp_path: Path) -> None:
     assert "ulimit -t" in found.stderr
     assert found.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["samples.jsonl", "test.jsonl"]  # nothing was begun
+
+
+@pytest.mark.parametrize(("limit", "option"), [(resource.RLIMIT_AS, "ulimit -v"), (resource.RLIMIT_DATA, "ulimit -d")])
+def test_a_memory_limit_of_ones_own_is_named(limit: int, option: str, tmp_path: Path) -> None:
+    below = (1 << 30) - 1  # programs are promised a GiB
+
+    def lower() -> None:
+        resource.setrlimit(limit, (below, below))
+
+    found = run(write_inputs(tmp_path, [SOLVE]), preexec_fn=lower)
+    assert found.returncode == 2
+    assert option in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["samples.jsonl", "test.jsonl"]
 
 
 @pytest.mark.parametrize("seconds", ["inf", "1e10", "nan", "0", "-1"])
