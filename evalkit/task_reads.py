@@ -20,17 +20,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from evalkit.opened import collecting
 from evalkit.paths import configs_dir, user_path
 from evalkit.task_files import files_of, own_functions
 
 # Notes, logs, code and other tasks' YAML files that lie beside count only where they are read.
-_DATA = frozenset(
+_NO_DATA = frozenset(
     (
-        *(".csv", ".json", ".jsonl", ".tsv", ".txt", ".arrow", ".feather", ".parquet", ".db", ".sqlite", ".sqlite3"),
-        *(".h5", ".hdf5", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".safetensors", ".model"),
-        *(".bz2", ".gz", ".xz", ".zip", ".zst"),
+        *(".py", ".pyi", ".pyc", ".pyo", ".so", ".ipynb", ".sh", ".yaml", ".yml", ".md", ".rst"),
+        *(".log", ".out", ".err", ".pid", ".lock", ".tmp", ".swp", ".bak", ".orig", ".part", ".html"),
     )
 )
 # A checkout of one of these may be installed, and a second copy of it (lm-eval's registries) would fail.
@@ -79,7 +79,7 @@ def noting(file: Path | None, *, anew: bool = False) -> Iterator[None]:
     noted = _reads.setdefault(file.resolve(), _Reads(beside))
     _forget_modules(roots)
     before = set(sys.modules)
-    with collecting() as opened:
+    with collecting() as opened, _data_files(opened.read):
         yield
     new = ((name, getattr(sys.modules[name], "__file__", None)) for name in set(sys.modules) - before)
     _imported.update(
@@ -95,14 +95,30 @@ def content_read(file: Path) -> list[list[str]]:
     noted = _reads.get(file.resolve())
     if noted is None:
         return []
-    data = {
-        path
-        for folder in noted.folders
-        for path in folder.rglob("*")
-        if path.suffix in _DATA and not path.name.startswith(".") and path.resolve() not in noted.written
-    }
+    data = {path for folder in noted.folders for path in _files(folder) if path.resolve() not in noted.written}
     files = {path.resolve(): path for path in sorted(data | noted.read) if path.is_file()}
-    return sorted([path.name, _sha256(path)] for path in files.values())
+    # Two files that change places are another task, one that is moved with its folder is the same.
+    paths = list(map(_absolute, files.values()))
+    above = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    return sorted([path.relative_to(above).as_posix(), _sha256(path)] for path in paths)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100  # links are not followed
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files of data in a folder, also in those that links there lead to."""
+    seen: set[Path] = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        there = Path(here).resolve()
+        hidden = {name for name in folders if name.startswith((".", "__pycache__"))}
+        folders[:] = [] if there in seen else sorted(set(folders) - hidden)
+        seen.add(there)
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if not name.startswith(".") and not name.endswith("~") and suffix not in _NO_DATA:
+                yield Path(here) / name
 
 
 def programs_started(file: Path) -> list[str]:
@@ -116,6 +132,29 @@ def _sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:  # one that lies beside and that nobody may read
         return ""
+
+
+@contextmanager
+def _data_files(read: set[str]) -> Iterator[None]:
+    """Add the files that data sets are built from: what ``load_dataset`` finds built before, it does not open again."""
+    builders = sys.modules.get("datasets.builder")
+    builder = getattr(builders, "DatasetBuilder", None)
+    prepare = getattr(builder, "download_and_prepare", None)
+    if builder is None or prepare is None:
+        yield
+        return
+
+    def noted(self: Any, *args: Any, **options: Any) -> Any:
+        files = getattr(getattr(self, "config", None), "data_files", None)
+        for of_split in files.values() if isinstance(files, dict) else ():
+            read.update(os.path.abspath(file) for file in of_split if "://" not in str(file))  # noqa: PTH100
+        return prepare(self, *args, **options)
+
+    builder.download_and_prepare = noted
+    try:
+        yield
+    finally:
+        builder.download_and_prepare = prepare
 
 
 def _forget_modules(roots: set[Path]) -> None:

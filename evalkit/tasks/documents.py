@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
-from typing import Any, overload
+from typing import Any, NoReturn, overload
 
 from evalkit.answering import Request, ScoreRequest
 from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
@@ -65,7 +65,9 @@ class Documents(Sequence[Document]):
         """Names of the columns."""
         return list(self.features)
 
-    def map(self, function: Callable[[Document], Document], *, remove_columns: Iterable[str] = ()) -> Documents:
+    def map(
+        self, function: Callable[..., Document], *, with_indices: bool = False, remove_columns: Iterable[str] = ()
+    ) -> Documents:
         """Return each document with the columns that a function makes of it; made once, as by `datasets`.
 
         Of a function that draws lots (GPQA's order of choices) another call would make other documents.
@@ -73,11 +75,19 @@ class Documents(Sequence[Document]):
         without = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns or ())
 
         def made() -> Iterable[Document]:
-            for doc in self:
+            for place, doc in enumerate(self):
                 kept = {key: value for key, value in doc.items() if key not in without}
-                yield {**kept, **function(fresh(doc))}
+                yield {**kept, **(function(fresh(doc), place) if with_indices else function(fresh(doc)))}
 
-        return self._once("map", function, without, made)
+        return self._once("map", function, [with_indices, *without], made)
+
+    def add_column(self, name: str, column: Sequence[Any]) -> Documents:
+        """Return the documents with one more column."""
+        return Documents({**doc, name: value} for doc, value in zip(self, column, strict=True))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        known = "map, filter, select, add_column, column_names and features"
+        raise AttributeError(f"documents have no '{name}' here: of datasets.Dataset, process_docs has {known}")
 
     def filter(self, function: Callable[[Document], bool]) -> Documents:
         """Return those of which a function says so; chosen once, as by `datasets`."""
@@ -87,7 +97,7 @@ class Documents(Sequence[Document]):
         """Return those at some positions."""
         return Documents(self[position] for position in positions)
 
-    def _once(self, kind: str, function: Any, without: list[str], make: Callable[[], Iterable[Document]]) -> Documents:
+    def _once(self, kind: str, function: Any, without: list[Any], make: Callable[[], Iterable[Document]]) -> Documents:
         from datasets.fingerprint import Hasher
 
         try:

@@ -135,6 +135,14 @@ def try_choices(
         if len(logprobs) > 1 and metric not in found.picked:
             remedy = "say it by a function *_picks beside the task's (evalkit/tasks/choosing.py)"
             raise metric_fault(task, doc_id, f"nothing says which choice '{metric}' takes", remedy)
+        place = found.picked.get(metric)
+        if value is not None and place is not None and found.gold is not None and value != float(place in found.gold):
+            raise metric_fault(
+                task,
+                doc_id,
+                f"'{metric}' is {value:g} where choice {place} is the likeliest and {shown(list(found.gold))} is right",
+                "give it another name, in the suite too, or mend its target",
+            )
     if choices is not None and len(logprobs) > 1 and found.gold is None:
         raise metric_fault(
             task, doc_id, f"its target {shown(target)} says no right choice of {len(choices)}", "mend its data"

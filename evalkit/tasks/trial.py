@@ -75,12 +75,15 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> N
         with explaining_task(name, doc_id, "its choices cannot be made", documents):
             choices, target = tasks.right_of(name, doc_id)
             right = text_of_target(task, documents[doc_id])
-        answers: list[Answer] = [
-            (-1.0 - place / 8, False) if isinstance(request, ScoreRequest) else ""
-            for place, request in enumerate(requests)
-        ]
-        values = _try_results(name, task, doc_id, tasks, answers, right)
-        try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
+        for best in sorted({0, len(requests) // 2, len(requests) - 1}):  # the likeliest of its choices
+            answers: list[Answer] = [
+                (-1.0 - abs(place - best) / 8, False) if isinstance(request, ScoreRequest) else ""
+                for place, request in enumerate(requests)
+            ]
+            values = _try_results(name, task, doc_id, tasks, answers, right)
+            try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
+            if not any(isinstance(request, ScoreRequest) for request in requests):
+                break
 
 
 def _try_results(

@@ -28,6 +28,9 @@ def f(doc):
     (HERE / "made.txt").write_text("made")
     return (HERE / "made.txt").read_text() + (HERE / "../up.md").read_text() + (HERE / ".dot").read_text() + str(shots)
 """
+BESIDE = {"_data/shots.json", "linked/inner.txt"}
+"""Data in the folder of the functions."""
+
 READ = ("key.yaml", "_data/shots.json", "../up.md", ".dot", "beside_utils.py", "linked/inner.txt")
 
 
@@ -89,7 +92,9 @@ def test_what_is_not_read_or_was_written_there_does_not(name: str, task: Path) -
     assert name == "made.txt" or name not in before
 
 
-@pytest.mark.parametrize("name", ["keys.parquet", "deep/er/12.txt", "keys.db"])
+@pytest.mark.parametrize(
+    "name", ["keys.parquet", "deep/er/12.txt", "keys.db", "K.TXT", "5.case", "words", "linked/7.xml"]
+)
 def test_data_in_the_functions_folder_count_though_nobody_is_seen_to_read_them(name: str, task: Path) -> None:
     """As of pyarrow, of another process, or of a function that opens a file for each document."""
     (task.parent / name).parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +104,34 @@ def test_data_in_the_functions_folder_count_though_nobody_is_seen_to_read_them(n
     changed = digest(task)
     (task.parent / name).unlink()
     assert len({before, changed, digest(task)}) == 3
+
+
+def test_files_of_one_name_that_change_places_are_another_task_and_a_moved_folder_is_the_same(task: Path) -> None:
+    for language in ("en", "zh"):
+        (task.parent / language).mkdir()
+        (task.parent / language / "keys.json").write_text(language)
+    before = digest(task)
+    (task.parent / "en").rename(task.parent / "x")
+    (task.parent / "zh").rename(task.parent / "en")
+    (task.parent / "x").rename(task.parent / "zh")
+    assert digest(task) != before
+
+
+def test_data_of_a_data_set_that_was_built_before_count(task: Path, tmp_path: Path) -> None:
+    """``load_dataset`` opens a file the first time, and its own cache of it from then on."""
+    import datasets
+
+    file = tmp_path / "elsewhere" / "rows.jsonl"
+    found = []
+    for text in ("1", "1", "2", "2"):
+        file.write_text(f'{{"a": {text}}}\n')
+        task_reads._reads.clear()
+        with noting(task):
+            (row,) = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "c"))
+        assert row == {"a": int(text)}
+        found.append([entry for entry in content_read(task) if entry[0].endswith("rows.jsonl")])
+    assert found[0] == found[1] != found[2] == found[3]
+    assert found[0]
 
 
 def test_data_that_the_functions_write_and_do_not_read_do_not_count(task: Path) -> None:
@@ -146,7 +179,7 @@ def test_what_was_read_before_a_task_was_loaded_anew_does_not_count(task: Path) 
     digest(task)
     with noting(task, anew=True):
         (task.parent / "key.yaml").read_text()
-    assert names_read(task) == {"key.yaml", "shots.json", "made.txt"}
+    assert names_read(task) == {"key.yaml", *BESIDE, "made.txt"}
 
 
 def test_a_library_is_imported_once(task: Path) -> None:
@@ -178,7 +211,7 @@ def test_other_tasks_files_are_not_read_by_it(task: Path, monkeypatch: pytest.Mo
         (folder / f"{name}_file.yaml").write_text(f"task: {name}\n")
     with noting(task):
         assert task_file("own", "b") == folder / "b_file.yaml"
-    assert names_read(task) == {"shots.json"}  # data in its folder
+    assert names_read(task) == BESIDE
 
 
 def test_neither_python_nor_its_libraries_count(task: Path) -> None:
@@ -187,7 +220,7 @@ def test_neither_python_nor_its_libraries_count(task: Path) -> None:
         import colorsys  # noqa: F401  # any module that was not imported before
 
         Path(sys.executable).open("rb").close()
-    assert names_read(task) == {"shots.json"}  # data in its folder
+    assert names_read(task) == BESIDE
 
 
 def test_caches_do_not_count(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,13 +233,13 @@ def test_caches_do_not_count(task: Path, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / name).write_text("1")
         with noting(task):
             (tmp_path / name).read_text()
-    assert names_read(task) == {"shots.json"}  # data in its folder
+    assert names_read(task) == BESIDE
 
 
 def test_what_evalkit_reads_itself_does_not_count(task: Path) -> None:
     with noting(task), uncollected():
         (task.parent / "nohup.out").read_text()
-    assert names_read(task) == {"shots.json"}  # data in its folder
+    assert names_read(task) == BESIDE
 
 
 def test_a_task_without_functions_is_not_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

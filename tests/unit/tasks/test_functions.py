@@ -296,7 +296,7 @@ def test_a_file_that_a_function_reads_is_part_of_what_runs_are_compared_by(own: 
     found = []
     for content in ("1", "1", "2"):
         (keys / "key.yaml").write_text(content)
-        (keys / f"stray{len(found)}").touch()
+        (keys / f"stray{len(found)}.log").touch()
         assert tasks_of(own, "keyed").requests_of("own_keyed", 0)
         found.append(protocol_sha256("own_keyed"))
     assert found[0] == found[1] != found[2]
@@ -382,11 +382,23 @@ def test_functions_that_changed_since_are_loaded_anew(own: Path) -> None:
     """In a notebook, too, where nothing else is."""
     tasks_of(own, "pops")
     file = own / "configs/tasks/own/functions.py"
-    file.write_text(file.read_text() + "\ndef pops_picks(logprobs, characters): return {'acc': 2}\n")
+    file.write_text(
+        file.read_text() + "\ndef pops_picks(logprobs, characters): return {'acc': int(logprobs.argmax())}\n"
+    )
     tasks_of(own, "pops")
     chooser = chooser_of("own_pops")
     assert chooser is not None
-    assert chooser.picks(np.array([0.0, -1.0, -2.0]), [1, 1, 1]) == {"acc": 2}
+    assert chooser.picks(np.array([-1.0, -2.0, 0.0]), [1, 1, 1]) == {"acc": 2}
+
+
+def test_a_value_that_its_record_could_not_hold_is_refused_before_the_work(own: Path) -> None:
+    """Where "acc" is by a key of the function's own, not by the target: it was found when all work was done."""
+    file = own / "configs/tasks/own/functions.py"
+    file.write_text(file.read_text() + "\ndef pops_picks(logprobs, characters): return {'acc': 2}\n")
+    with pytest.raises(
+        ConfigError, match=r"'acc' is 1 where choice 2 is the likeliest and .* is right; give it another"
+    ):
+        tasks_of(own, "pops")
 
 
 def test_a_word_that_is_to_be_asked_itself_is_written_as_a_template(own: Path) -> None:
@@ -437,6 +449,22 @@ def test_documents_are_drawn_and_chosen_once() -> None:
     first, again = drawn(), drawn()
     assert first is again
     assert 0 < len(docs.map(lambda _: {"z": 1})) == 12
+
+
+def test_columns_are_made_as_by_datasets() -> None:
+    import datasets
+
+    rows = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+
+    def made(docs: Any) -> list[dict[str, Any]]:
+        numbered = docs.map(lambda doc, at: {"n": at, "a": doc["a"] + at}, with_indices=True, remove_columns=["b"])
+        return list(numbered.add_column("c", ["p", "q"]))
+
+    assert made(Documents(rows)) == made(datasets.Dataset.from_list(rows))
+    with pytest.raises(
+        AttributeError, match=r"documents have no 'shuffle' here: of datasets.Dataset, process_docs has map"
+    ):
+        Documents(rows).shuffle()
 
 
 def test_a_document_that_is_changed_is_no_one_elses() -> None:
