@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from evalkit.opened import collecting
+from evalkit.opened import collecting, uncollected
 from evalkit.paths import configs_dir, user_path
 from evalkit.task_files import files_of, own_functions
 
@@ -129,9 +129,20 @@ def programs_started(file: Path) -> list[str]:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        found = path.stat()
+        return _hashed(path, found.st_size, found.st_mtime_ns)
     except OSError:  # one that lies beside and that nobody may read
         return ""
+
+
+@lru_cache(maxsize=4096)
+def _hashed(path: Path, _size: int, _changed: int) -> str:
+    """Return the hash of a file, read once as long as its size and time are the same: it may be large."""
+    digest = hashlib.sha256()
+    with uncollected(), path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 @contextmanager
