@@ -86,6 +86,7 @@ _OUT_OF_MEMORY = (
     "cublas_status_alloc_failed",
     "failed to allocate memory",
     "memory allocation failure",  # ACL of the NPU
+    "could not create a primitive",  # oneDNN, which says no more
 )
 
 
@@ -97,3 +98,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"} and "memory" in message:
         return True
     return isinstance(error, RuntimeError) and any(text in message for text in _OUT_OF_MEMORY)
+
+
+def raise_what_is_no_answer(error: Exception) -> None:
+    """Raise where trying what a model takes failed for want of memory: that says nothing of the model.
+
+    Raises:
+        ModelError: so it is.
+    """
+    if isinstance(error, ModelError) and message_of(error).startswith("out of memory"):
+        raise error
+    if is_out_of_memory(error):
+        raise ModelError(
+            f"out of memory while the model was tried ({first_line(error)}); stop other programs, raise this process's "
+            "limit (ulimit, container, job), or use a smaller dtype"
+        ) from error

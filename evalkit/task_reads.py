@@ -95,12 +95,22 @@ def content_read(file: Path) -> list[list[str]]:
     noted = _reads.get(file.resolve())
     if noted is None:
         return []
-    data = {path for folder in noted.folders for path in _files(folder) if path.resolve() not in noted.written}
-    files = {path.resolve(): path for path in sorted(data | noted.read) if path.is_file()}
-    # Two files that change places are another task, one that is moved with its folder is the same.
-    paths = list(map(_absolute, files.values()))
-    above = os.path.commonpath([path.parent for path in paths]) if paths else ""
-    return sorted([path.relative_to(above).as_posix(), _sha256(path)] for path in paths)
+    # Two files that change places are another task; one that is moved with its folder is the same.
+    beside, found = set(noted.folders), {}
+    for folder in noted.folders:
+        for path in map(_absolute, _files(folder)):
+            if _real(path) not in noted.written:
+                found[path] = path.relative_to(folder).as_posix()
+    others = [path for path in map(_absolute, noted.read) if path not in found]
+    for path in others:
+        inside = next((folder for folder in beside if path.is_relative_to(folder)), None)
+        above = inside or os.path.commonpath([other.parent for other in others])
+        found[path] = path.relative_to(above).as_posix()
+    return sorted([name, _sha256(path)] for path, name in found.items() if path.is_file())
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # raises nothing where links lead in a circle
 
 
 def _absolute(path: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import ConfigError, ModelError, did_you_mean
+from evalkit.errors import ConfigError, ModelError, did_you_mean, raise_what_is_no_answer
 from evalkit.scoring.attention import attempts
 from evalkit.scoring.memory import batch_tokens, measure_token_bytes, text_config, vocabulary_size
 from evalkit.scoring.packed import ForestScorer
@@ -107,7 +107,8 @@ def check_exactness(forest: ForestScorer, plain: PlainScorer) -> ScorerChoice:
         found = score(_like(ForestScorer, forest, block_nodes), requests)
         control = score(_like(_Unmasked, forest, block_nodes=0), requests)
     except Exception as error:
-        # Whatever the model's code raises, from a wrong shape to an unknown argument, means: no mask.
+        raise_what_is_no_answer(error)
+        # Whatever else the model's code raises, from a wrong shape to an unknown argument, means: no mask.
         line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         return ScorerChoice("plain", f"the model does not take the mask ({type(error).__name__}: {line[:160]})")
     expected = score(plain, requests)

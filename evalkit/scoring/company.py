@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from evalkit.errors import raise_what_is_no_answer
 from evalkit.scoring.memory import model_device
 from evalkit.scoring.probe import PROBE_TOKENS, allowed, probe_prompts
 from evalkit.scoring.rotary import Rotary
@@ -54,7 +55,8 @@ def _tried_company(model: Any, max_length: int, padding: int) -> Company:
         def agree(prompts: Sequence[tuple[int, ...]]) -> bool:
             try:
                 found = _logprobs(model, prompts, padding)
-            except Exception:  # whatever the model's code raises of a batch
+            except Exception as error:  # whatever the model's code raises of a batch
+                raise_what_is_no_answer(error)
                 return False
             return all(
                 _differ(alone[prompt], row) <= allowed(model) for prompt, row in zip(prompts, found, strict=True)

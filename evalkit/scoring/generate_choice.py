@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from evalkit.errors import raise_what_is_no_answer
 from evalkit.scoring.generate import Generator
 from evalkit.scoring.packs import score
 from evalkit.scoring.plain import PlainScorer
@@ -62,7 +63,8 @@ def choose_generator(
                     difference = probe_slots(generator, most)
                     generator.one_thread = generator.is_invariant
         except Exception as error:
-            # Whatever the model's code raises means that it cannot be driven in this way.
+            raise_what_is_no_answer(error)
+            # Whatever else the model's code raises means that it cannot be driven in this way.
             line = str(error).strip().splitlines()[0] if str(error).strip() else ""
             found = f"the model's cache does not work here ({type(error).__name__}: {line[:160]})"
             continue
@@ -166,7 +168,8 @@ def _can_draft(
         first = slots.step([text[0] for text in texts], lengths, drafts)
         later = [length + half for length in lengths]
         second = slots.step([text[half] for text in texts], later, [texts[0][half + 1 :]])
-    except Exception:
+    except Exception as error:
+        raise_what_is_no_answer(error)
         # Attention that is not scaled_dot_product_attention, or is called otherwise: whatever the code raises then.
         return False
     rows = len(prompts)

@@ -117,6 +117,36 @@ def test_files_of_one_name_that_change_places_are_another_task_and_a_moved_folde
     assert digest(task) != before
 
 
+def test_links_that_lead_elsewhere_now_are_another_task_and_circles_are_none(task: Path) -> None:
+    folder = task.parent
+    (folder / "keys_1.json").write_text("1")
+    (folder / "keys_2.json").write_text("2")
+    (folder / "keys.json").symlink_to("keys_1.json")
+    (folder / "circle.json").symlink_to("circle.json")
+    (folder / "round").symlink_to(folder)
+    os.mkfifo(folder / "pipe.json")
+    before = digest(task)
+    (folder / "keys.json").unlink()
+    (folder / "keys.json").symlink_to("keys_2.json")
+    assert digest(task) != before
+
+
+def test_where_a_task_lies_does_not_count_though_it_reads_beside_its_folder(task: Path, tmp_path: Path) -> None:
+    before = digest(task)
+    moved = tmp_path / "another/place"
+    moved.mkdir(parents=True)
+    for name in ("suite", "elsewhere", "up.md"):
+        (tmp_path / name).rename(moved / name)
+    (moved / "suite/linked").unlink()
+    (moved / "suite/linked").symlink_to(moved / "elsewhere")
+    sys.modules.pop("beside_utils", None)
+    sys.path.insert(0, str(moved / "suite"))
+    try:
+        assert digest(moved / "suite/t.yaml") == before
+    finally:
+        sys.path.remove(str(moved / "suite"))
+
+
 def test_data_of_a_data_set_that_was_built_before_count(task: Path, tmp_path: Path) -> None:
     """``load_dataset`` opens a file the first time, and its own cache of it from then on."""
     import datasets

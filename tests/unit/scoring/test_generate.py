@@ -434,6 +434,21 @@ def test_a_model_that_forgets_its_cache_is_left_to_transformers(mistral: Any) ->
     assert "ZeroDivisionError" in reason
 
 
+@pytest.mark.parametrize("lack", [MemoryError(), RuntimeError("could not create a primitive")])
+def test_a_probe_without_memory_says_nothing_of_the_model(lack: Exception, mistral: Any) -> None:
+    """Without the slots, a run that goes on would have texts of other products than those it kept."""
+    from evalkit.errors import ModelError
+    from evalkit.scoring.generate_choice import choose_generator
+
+    def fail(*_: Any) -> None:
+        raise lack
+
+    model = copy.deepcopy(mistral)
+    model.register_forward_pre_hook(fail)
+    with pytest.raises(ModelError, match="^out of memory while the model was tried"):
+        choose_generator(model, tokenizer(), max_length=MAX_LENGTH)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_a_model_that_gives_no_numbers_gives_no_text(mistral: Any, temperature: float) -> None:
     """NaN is taken for a maximum: without a look at it, the text would be one token again and again."""
