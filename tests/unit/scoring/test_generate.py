@@ -445,7 +445,7 @@ def test_a_probe_without_memory_says_nothing_of_the_model(lack: Exception, mistr
 
     model = copy.deepcopy(mistral)
     model.register_forward_pre_hook(fail)
-    with pytest.raises(ModelError, match="^out of memory while the model was tried"):
+    with pytest.raises(ModelError, match=r"^out of memory while the model was tried"):
         choose_generator(model, tokenizer(), max_length=MAX_LENGTH)
 
 
