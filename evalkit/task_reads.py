@@ -97,9 +97,11 @@ def content_read(file: Path) -> list[list[str]]:
         return []
     # Two files that change places are another task; one that is moved with its folder is the same.
     beside, found = set(noted.folders), {}
-    for folder in noted.folders:
+    # Where they write a file for a document, they will for others.
+    theirs = noted.written | {path.parent for path in noted.written} - {_real(folder) for folder in beside}
+    for folder in beside:
         for path in map(_absolute, _files(folder)):
-            if _real(path) not in noted.written:
+            if theirs.isdisjoint((_real(path), _real(path.parent))):
                 found[path] = path.relative_to(folder).as_posix()
     others = [path for path in map(_absolute, noted.read) if path not in found]
     for path in others:

@@ -9,7 +9,7 @@ from evalkit.answering import Request, ScoreRequest
 from evalkit.errors import ConfigError
 from evalkit.scoring.requests import Score
 from evalkit.suites import find_task
-from evalkit.task_files import shown_path, task_file
+from evalkit.task_files import own_functions, shown_path, task_file
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.forms import (
     check_documents,
@@ -75,15 +75,36 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> N
         with explaining_task(name, doc_id, "its choices cannot be made", documents):
             choices, target = tasks.right_of(name, doc_id)
             right = text_of_target(task, documents[doc_id])
-        for best in sorted({0, len(requests) // 2, len(requests) - 1}):  # the likeliest of its choices
-            answers: list[Answer] = [
-                (-1.0 - abs(place - best) / 8, False) if isinstance(request, ScoreRequest) else ""
-                for place, request in enumerate(requests)
-            ]
+        is_of_texts = not any(isinstance(request, ScoreRequest) for request in requests)
+        for best in [0] if is_of_texts else sorted({0, len(requests) // 2, len(requests) - 1}):
+            answers = _made_up(requests, best)
             values = _try_results(name, task, doc_id, tasks, answers, right)
             try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
-            if not any(isinstance(request, ScoreRequest) for request in requests):
-                break
+    file = task_file(find_task(name).suite, name)
+    if file is not None and own_functions(file) and has_own_metrics(task):
+        _try_values(name, tasks)
+
+
+def _made_up(requests: Sequence[Request], best: int) -> list[Answer]:
+    """Return answers to a document's requests, of which one is the likeliest."""
+    return [
+        (-1.0 - abs(place - best) / 8, False) if isinstance(request, ScoreRequest) else ""
+        for place, request in enumerate(requests)
+    ]
+
+
+def _try_values(name: str, tasks: Loaded) -> None:
+    """Hold the values that a person's function makes of choices against what they say was picked, on every document."""
+    documents = tasks.documents(name)
+    for doc_id in range(len(documents)):
+        requests = tasks.requests_of(name, doc_id)
+        if not all(isinstance(request, ScoreRequest) for request in requests):
+            return
+        choices, target = tasks.right_of(name, doc_id)
+        for best in {0, len(requests) - 1}:
+            answers = _made_up(requests, best)
+            values = tasks.results_of(name, doc_id, answers)
+            try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
 
 
 def _try_results(

@@ -117,6 +117,16 @@ def test_files_of_one_name_that_change_places_are_another_task_and_a_moved_folde
     assert digest(task) != before
 
 
+def test_a_folder_that_the_functions_write_to_is_no_data(task: Path) -> None:
+    """A file for each document: a run must not change what it is compared by."""
+    with noting(task):
+        (task.parent / "made").mkdir()
+        (task.parent / "made/0.json").write_text("0")
+    before = content_read(task)
+    (task.parent / "made/7.json").write_text("7")
+    assert content_read(task) == before
+
+
 def test_links_that_lead_elsewhere_now_are_another_task_and_circles_are_none(task: Path) -> None:
     folder = task.parent
     (folder / "keys_1.json").write_text("1")

@@ -391,6 +391,14 @@ def test_functions_that_changed_since_are_loaded_anew(own: Path) -> None:
     assert chooser.picks(np.array([-1.0, -2.0, 0.0]), [1, 1, 1]) == {"acc": 2}
 
 
+def test_a_value_that_its_record_could_not_hold_is_found_on_any_document(own: Path) -> None:
+    file = own / "configs/tasks/own/functions.py"
+    wrong = file.read_text().replace("== right)}", "== (right if doc['q'] != 'What 9?' else doc['c'][2]))}")
+    file.write_text(wrong)
+    with pytest.raises(ConfigError, match=r"document 9: 'acc' is 0 where choice 0 is the likeliest and \[0\] is right"):
+        tasks_of(own, "pops")
+
+
 def test_a_value_that_its_record_could_not_hold_is_refused_before_the_work(own: Path) -> None:
     """Where "acc" is by a key of the function's own, not by the target: it was found when all work was done."""
     file = own / "configs/tasks/own/functions.py"
