@@ -103,7 +103,7 @@ def _no_room(size: int) -> str:
     return (
         f"out of memory on cpu for the copy of the weights that texts are generated with ({size / 2**20:,.0f} MiB); "
         "stop other programs or raise this process's limit (ulimit, container, job) and start it again, which goes on "
-        "where it was"
+        "where it was (--fresh begins anew, without the copy)"
     )
 
 
