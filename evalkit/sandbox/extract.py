@@ -23,7 +23,7 @@ from evalkit.sandbox.continuation import (
 )
 from evalkit.sandbox.definitions import How, Kind, leaves, meaning_of, parsed, statements_of
 from evalkit.sandbox.fences import WORD_TOKEN, Block, blocks, late_blocks, outside
-from evalkit.sandbox.first_turn import END_TOKEN, first_turn
+from evalkit.sandbox.first_turn import END_TOKEN, block_behind_words, first_turn
 from evalkit.sandbox.raw import (
     BROKEN,
     CODE_LINE,
@@ -46,7 +46,9 @@ LATER = "no code found in the answer before another speaker's turn"
 NO_ANSWER = "no answer behind the thought"
 ANOTHER = "behind the end of the answer's turn stands another version of what was asked for; it was not read"
 NOTHING = "the answer's code neither defines what was asked for nor returns anything; it was taken for the body"
-REMARKS = (LATER, NO_CODE, NO_ANSWER, BROKEN, SEVERAL, ANOTHER, CUT, WORDS, NOTHING)
+LAST = "words that may open a thought begin the answer, and nothing closes it; the block at its end was taken"
+MANY = "the answer has more pieces of code than are looked at, and none of those defines what was asked for"
+REMARKS = (LATER, NO_CODE, NO_ANSWER, MANY, BROKEN, LAST, SEVERAL, ANOTHER, CUT, WORDS, NOTHING)
 """What may be said of an answer, whether its program passes or fails; one of them is said of it."""
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
@@ -75,7 +77,8 @@ class Taken:
 def take_code(problem: Problem, answer: str) -> Taken:
     """Take the code out of an answer, as a continuation of the prompt.
 
-    1. The answer is one turn, without what was thought aloud before it (`first_turn`).
+    1. The answer is one turn, without what was thought aloud before it (`first_turn`). Where only words seem to open a
+       thought, and nothing closes it, the closed block at its end counts if it defines what is asked for.
     2. An answer that goes on in a block that the harness opened is what stands before its first fence.
     3. What stands before the first block, where it is a body from its first line on, or defines what is asked for.
     4. Of the blocks, the first counts that really defines what is asked for; a lambda or the like only where none does.
@@ -90,7 +93,11 @@ def take_code(problem: Problem, answer: str) -> Taken:
     whole = re.sub(r"\r\n?", "\n", answer)
     text = first_turn(whole, problem.prompt)
     if text is None:
-        return Taken(answer, NO_ANSWER)
+        block = block_behind_words(whole, problem.prompt)
+        if block is None or not any(_defines(one.code(block), problem) for one in blocks(block)):
+            return Taken(answer, NO_ANSWER)
+        taken = _of_turn(problem, answer, block)
+        return taken if taken.remark == BROKEN else replace(taken, remark=LAST)
     taken = _of_turn(problem, answer, text)
     behind = whole.partition(text)[2] if text else ""
     if taken.remark in ("", WORDS) and _is_another_in(behind, problem, taken.completion):
@@ -108,9 +115,10 @@ def _is_another_in(behind: str, problem: Problem, completion: str) -> bool:
 
 
 def _of_turn(problem: Problem, answer: str, text: str) -> Taken:
-    fenced = [block for block in islice(blocks(text), _MOST_BLOCKS) if block.code(text).strip()]
-    unfenced = without_words(problem, outside(text, fenced))
-    words = words_in(problem, outside(text, fenced))
+    every = [block for block in blocks(text) if block.code(text).strip()]
+    fenced = _looked_at(problem, every, text)
+    unfenced = without_words(problem, outside(text, every))
+    words = words_in(problem, outside(text, every))
     if (continued := _continued(problem, text)) is not None:
         return continued
     versions = _versions_in_blocks(fenced, problem, text)
@@ -142,6 +150,8 @@ def _of_turn(problem: Problem, answer: str, text: str) -> Taken:
         if before:
             return _of_several(replace(before[0], completion=_filled(problem, stub, before[0])), others)
         return _of_several(replace(first, remark=first.remark or words), others)
+    if _is_beyond(problem, text, every, unfenced):
+        return Taken(answer, MANY)
     versions += in_text
     stub = stub or _first(versions, How.AS_STUB)
     bodies_of = _bodies(fenced, problem, text, unfenced)
@@ -162,6 +172,25 @@ def _of_turn(problem: Problem, answer: str, text: str) -> Taken:
         return Taken(answer, LATER if _ANY_CODE.search(answer) and not opens_a_thought(answer) else NO_CODE)
     behind = "" if answer.rstrip().endswith(text.rstrip()) else answer.partition(text)[2]
     return Taken(answer, LATER if _ANY_CODE.search(behind) else NO_CODE)
+
+
+def _looked_at(problem: Problem, every: list[Block], text: str) -> list[Block]:
+    """Return the blocks that are looked at, in their order: of too many, those with the entry point's name first."""
+    if len(every) <= _MOST_BLOCKS:
+        return every
+    names = raw.naming(problem)
+    naming = [block for block in every if names.search(textwrap.dedent(block.code(text)))][: _MOST_BLOCKS // 2]
+    chosen = {block.start for block in naming}
+    rest = [block.start for block in every if block.start not in chosen]
+    chosen.update(rest[: _MOST_BLOCKS - len(naming)])
+    return [block for block in every if block.start in chosen]
+
+
+def _is_beyond(problem: Problem, text: str, every: list[Block], unfenced: str) -> bool:
+    """Return whether an answer of which nothing defines what is asked for names it, beyond what was looked at."""
+    is_many = len(every) > _MOST_BLOCKS or next(islice(CODE_LINE.finditer(unfenced), raw.MOST, None), None) is not None
+    names = islice(raw.naming(problem).finditer(text), raw.NEAR, None)
+    return is_many and next(names, None) is not None
 
 
 def _before(problem: Problem, text: str, *, is_all: bool) -> Version | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from evalkit.sandbox.fences import INNER_OPENING, TOKEN, WORD_TOKEN, Block, blocks
-from evalkit.sandbox.thoughts import UNSEEN, answer_begun, opens_a_thought, without_thought
+from evalkit.sandbox.thoughts import UNSEEN, answer_begun, opens_a_thought, opens_in_words, without_thought
 
 END_TOKEN = re.compile(TOKEN)
 """A token that ends a turn, or begins one, written out by the harness that took the answer down."""
@@ -38,6 +38,22 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _DEFINED = re.compile(r"^(?:async )?def \w", re.MULTILINE)
+# What an answer says behind its code, in one sentence: of the code, to its reader; and what a thought goes on with.
+_LAST_WORDS = re.compile(
+    r"(?:(?:This|It|Its|The|Time|Space|Complexity|Both|Each|Here|You|Hope|Note|Feel free|Let me know)\b"
+    r"(?:[^\n.!?]|\.(?=\S)){0,150}[.!]|[\u4e00-\u9fff][^\n。！？]{0,80}[。！])"
+)
+_THINKS_ON = re.compile(
+    r"\b(?:wait|hmm+|but|however|actually|wrong|fail\w*|should|must|check|tests?|maybe|we|i|let['’]s|user|now|next|need|not"
+    r"|edge|first|also)\b|等|但|不|应|检查|我|先|再|用户",
+    re.IGNORECASE,
+)
+_DRAFT = re.compile(
+    r"\b(?:first|tr(?:y|ied)|attempts?|drafts?|maybe|perhaps|might|could|something like|what if|hmm+|wait"
+    r"|let me|let['’]s see)\b",
+    re.IGNORECASE,
+)
+"""What a thought says of code before it."""
 _LONGEST_LINE = 400
 _MOST = 200
 """So many tokens are looked at; the one behind them ends the answer."""
@@ -68,6 +84,30 @@ def first_turn(text: str, prompt: str = "") -> str | None:
         text = text if thought_out == text else _without_head(thought_out)
     end = _end(text, prompt)
     return text if end is None else text[:end]
+
+
+def block_behind_words(text: str, prompt: str = "") -> str | None:
+    """Return the closed block that an answer ends with, where plain words seem to open a thought that nothing closes.
+
+    A short sentence on the code may stand behind it. None where a mark opens the thought, where it goes on behind the
+    block, or where the block is said to be a draft.
+
+    Args:
+        text: without an answer for :func:`first_turn`.
+        prompt: see there.
+    """
+    text = _without_head(text)
+    if not opens_in_words(text):
+        return None
+    text = text[: _end(text, prompt)]
+    last = next(reversed(blocks(text)), None)
+    if last is None or not last.is_closed:
+        return None
+    said = text[last.after :].strip()
+    if said and (_LAST_WORDS.fullmatch(said) is None or _THINKS_ON.search(said.replace("Let me know", ""))):
+        return None
+    led_in = re.split(r"[.!?。！？]", text[: last.begin].rstrip().rpartition("\n")[2][-_LONGEST_LINE:])[-1]
+    return None if _DRAFT.search(led_in) else text[last.begin : last.after] + "\n"
 
 
 def _without_head(text: str) -> str:

@@ -13,21 +13,25 @@ from functools import partial
 from itertools import islice
 
 from evalkit.sandbox.continuation import continuations, error_line, is_code, is_python, joined, returns
-from evalkit.sandbox.definitions import How, Kind, meaning_of, parsed
+from evalkit.sandbox.definitions import EntryNames, How, Kind, meaning_of, parsed
 from evalkit.sandbox.prose import bound_names, is_idle, is_misspelt_code, is_prose
 from evalkit.sandbox.verdict import Problem
 
 # Lines that code without a fence may begin with.
 CODE_LINE = re.compile(
-    r"^(?:(?:async )?def |from \w|import \w|@\w.*(?:\n@\w.*)*|class |\w+(?: *:[^=\n]+)? *=[^=])", re.MULTILINE
+    r"^(?:(?:async )?def |from \w|import \w|@\w.*(?:\n+@\w.*)*|class |\w+(?: *:[^=\n]+)? *=[^=])", re.MULTILINE
 )
 _INDENTED_DEFINITION = re.compile(r"^(?P<indentation>[ \t]+)(?:async )?(?:def \w+ *\(|class \w+ *[:(])", re.MULTILINE)
 _INDENTED_LINE = re.compile(r"^[ \t]+\S", re.MULTILINE)
 # Tokens at the end that are Python, as an index or a comparison.
 _PADDING = re.compile(r"(?:\[(?P<name>PAD|EOS|BOS|UNK|SEP|CLS|MASK)\]|<\w{1,20}>(?:model|assistant)?)\s*\Z")
 _TOKENS_BEHIND = re.compile(r"(?:<[^<>\n]{1,40}>|\[[^\[\]\n]{1,40}\])[ \t]*\Z")
-_MOST = 20
+MOST = 20
 """So many beginnings of code are tried, and so many ends of each."""
+NEAR = 3
+"""So many definitions of what is asked for are tried behind those: from where their code begins, and their line."""
+_BUDGET = 500_000
+"""So many characters are parsed before what is left are these alone."""
 _FEW, _LONG = 5, 10_000
 """Fewer ends of a longer text: each is a text to parse, and the first error of Python's nearly always the right one."""
 
@@ -62,7 +66,7 @@ def without_words(problem: Problem, code: str) -> str:
 
     Such a line is Python, and does nothing but fail, since its words are no names.
     """
-    for _ in range(_MOST):
+    for _ in range(MOST):
         padding = _PADDING.search(code, max(0, len(code) - 60))
         if padding is None or (padding["name"] and re.search(rf"(?<!\[)\b{padding['name']}\b", problem.prompt + code)):
             break
@@ -121,7 +125,7 @@ def definitions(problem: Problem, text: str) -> Iterator[Version]:
 
     Broken code is what a definition or an import at the margin begins, and is no Python; the first attempt is then it.
     """
-    for before, start in _starts(text):
+    for before, start in _starts(problem, text):
         taken, rest = _up_to_cut(*_beginning(start, flags=ast.PyCF_ONLY_AST), partial(_defines, problem))
         code = without_words(problem, taken)
         meaning = meaning_of(code, problem)
@@ -165,8 +169,18 @@ def _begins_with_broken_definition(text: str) -> bool:
     return bool(code) and error_line(chunk, ast.PyCF_ONLY_AST) is not None
 
 
-def _starts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield what stands before each line that code may begin with, and the text from there on."""
+def naming(problem: Problem) -> re.Pattern[str]:
+    """Return what finds the lines at the margin that define one of the entry point's names."""
+    entry = EntryNames.of(problem)
+    names = "|".join(map(re.escape, sorted(entry.names | entry.methods))) or "(?!)"
+    return re.compile(rf"^(?:(?:async )?(?:def|class) +(?:{names})\b|(?:{names})\b *(?::[^=\n]+)?=[^=])", re.MULTILINE)
+
+
+def _starts(problem: Problem, text: str) -> Iterator[tuple[str, str]]:
+    """Yield what stands before each line that code may begin with, and the text from there on.
+
+    Of too many lines, the first ones; and those of what is asked for.
+    """
     indented = _INDENTED_DEFINITION.search(text)
     first = CODE_LINE.search(text)
     if indented is not None and (first is None or indented.start() < first.start()):
@@ -175,8 +189,32 @@ def _starts(text: str) -> Iterator[tuple[str, str]]:
         width = indented["indentation"]
         count = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith(width)), len(lines))
         yield text[: indented.start()], "\n".join([line.removeprefix(width) for line in lines[:count]] + lines[count:])
-    for start in islice(CODE_LINE.finditer(text), _MOST):
-        yield text[: start.start()], text[start.start() :]
+    every = [start.start() for start in islice(CODE_LINE.finditer(text), MOST + 1)]
+    few = max(NEAR, min(MOST, _BUDGET // (_FEW * len(text) + 1)))
+    if len(every) > few:
+        near = (at for line in islice(naming(problem).finditer(text), NEAR) for at in _run(text, line.start()))
+        every = list(dict.fromkeys((*every[:few], *near)))
+    for at in every:
+        yield text[:at], text[at:]
+
+
+def _run(text: str, at: int) -> tuple[int, int]:
+    """Return where the code begins that a line at the margin stands in, without prose between; and where the line does.
+
+    Decorators are its own.
+    """
+    begin = line = at
+    is_decorated = True
+    while begin:
+        start = text.rfind("\n", 0, begin - 1) + 1
+        before = text[start : begin - 1]
+        if before.strip() and before[0] not in " \t)]}#@" and is_prose(before):
+            break
+        is_decorated = is_decorated and (not before.strip() or before[0] == "@")
+        begin = start
+        line = begin if is_decorated and before.strip() else line
+    first = CODE_LINE.search(text, begin)
+    return (begin if first is None else first.start()), line
 
 
 def body(problem: Problem, text: str, *, at_head: bool = False) -> Version | None:
@@ -326,7 +364,7 @@ def _beginning(text: str, prompt: str = "", join: Callable[[str], str] = str, fl
     """
     lines, before = text.split("\n"), prompt.count("\n")
     every = list(lines)
-    for _ in range(max(_FEW, min(_MOST, _MOST * _LONG // (len(text) + 1)))):
+    for _ in range(max(_FEW, min(MOST, MOST * _LONG // (len(text) + 1)))):
         code = "\n".join(lines) + "\n"
         wrong = error_line(prompt + join(code), flags) if code.strip() else None
         if wrong is None:
@@ -339,11 +377,16 @@ def _beginning(text: str, prompt: str = "", join: Callable[[str], str] = str, fl
             code = "\n".join([*lines, bare]) + "\n"
             if error_line(prompt + join(code), flags) is None:
                 return code, ""
+        last = len(lines)
+        while last and lines[last - 1].lstrip()[:1] in ("", "@"):
+            last -= 1
+            if lines[last].strip():
+                lines = lines[:last]  # a decorator of nothing
     return "", ""
 
 
 def _without_tokens(line: str) -> str:
-    for _ in range(_MOST):
+    for _ in range(MOST):
         if (token := _TOKENS_BEHIND.search(line, max(0, len(line) - 100))) is None:
             break
         line = line[: token.start()]

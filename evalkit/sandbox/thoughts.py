@@ -15,27 +15,32 @@ _WORD = (
     r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考"
     r"|(?<![a-z])(?:cot|plan)(?![a-z])"
 )
-_INNER = rf"(?=[^<>\n]{{0,40}}?(?:{_WORD}))[|｜/]{{0,2}}[\w:▁][\w:|｜▁/-]{{0,60}} ?"
+_INNER = rf"(?=[^<>\s]{{0,40}}?(?:{_WORD}))[|｜/]{{0,2}}[\w:▁][\w:|｜▁/-]{{0,60}} ?"
+_ATTRIBUTES = r"(?:[ \t]+[\w:-]{1,30}=(?:\"[^\"<>\n]{0,60}\"|'[^'<>\n]{0,60}'|[\w.-]{1,40})){0,4}[ \t]*"
 _SQUARE = r"/?(?:BEGIN_|START_|END_)?(?:THINK|THINKING|THOUGHTS?|REASONING)(?:_START|_END)?"
 _NAMED = (
-    rf"\*{{0,2}}(?:<(?P<a>{_INNER})\\?>|&lt;(?P<b>{_INNER})&gt;|◁(?P<c>{_INNER})▷|«(?P<d>{_INNER})»|\[(?P<e>{_SQUARE})\])"
+    rf"\*{{0,2}}(?:<(?P<a>{_INNER}){_ATTRIBUTES}\\?>|&lt;(?P<b>{_INNER})&gt;|◁(?P<c>{_INNER})▷|«(?P<d>{_INNER})»|\[(?P<e>{_SQUARE})\])"
     rf"\*{{0,2}}"
 )
 _MARK = re.compile(_NAMED, re.IGNORECASE)
 # What may stand before an opening mark in its line. Behind more than block quotes and emphasis (marks of lists and
 # headings, an opening quotation mark, a speaker's label) a mark has to speak of thinking by one of its usual names.
-UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"  # zero width
+UNSEEN = "\0\b\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe0f\ufeff"  # ranges of a class in a pattern
 _BARE = rf"[ \t>*_~{UNSEEN}]*"
 _DRESSED = (
-    rf"(?:[ \t>*_~{UNSEEN}\"'`“‘+•\\-]|\#{{2,6}}[ \t]|\d{{1,3}}[.)][ \t]|&gt;|<(?:p|div|b|em|strong|blockquote|li)>)*"
+    rf"(?:[ \t>*_~{UNSEEN}\"'`“‘+•·|\u2190-\u25c0\u25c2-\u2bff\U0001f300-\U0001faff\\-]|\#{{2,6}}[ \t]"
+    r"|\(?(?:\d{1,3}|[a-z])[.)][ \t]|&gt;|<(?:p|div|b|em|strong|blockquote|li)>)*"
 )
-_LABEL = r"(?:(?:assistant|model|ai|bot|gpt)\b[*_]*[:\uff1a]?|[^\W\d][\w .-]{0,30}[*_]{0,2}[:\uff1a])"
+_LABEL = r"(?:\[?(?:assistant|model|ai|bot|gpt)\b\]?[*_]*[:\uff1a]?|[^\W\d][\w .-]{0,30}[*_]{0,2}[:\uff1a])"
 _BEFORE = rf"{_DRESSED}(?:{_LABEL}{_DRESSED})?"
 _AT_MARGIN = re.compile(rf"^(?:{_BARE}|(?P<dress>{_BEFORE})){_NAMED}", re.IGNORECASE | re.MULTILINE)
 _HEAD = re.compile(rf"[\s{UNSEEN}]*(?:{_BEFORE}[\s{UNSEEN}]*{_DRESSED})?", re.IGNORECASE)
 _BARE_HEAD = re.compile(rf"[\s>{UNSEEN}]*")
 _IS_BARE = re.compile(rf"[\s>*_~{UNSEEN}]*")
 _USUAL = re.compile("think|thought|reasoning")
+# Behind the end of a sentence in its line, and of its own: nothing that is said of it follows.
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”*_)]*[ \t]*\Z")
+_SAID_OF_IT = re.compile(r"[ \t]+[^\s]")
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
 _CLOSES = re.compile(r"/|(?<![a-z])(?:end|close|stop)(?![a-z])")
 _NO_NAME = re.compile(r"(?<![a-z])(?:start|begin|open|end|close|stop|of)(?![a-z])|[\W_]")
@@ -78,10 +83,20 @@ _IN_WORDS = [
     )
 ]
 # A channel's name that decoding has left, with the message glued to it; English ("analysis of") goes on otherwise.
+_THINKS = r"(?:we|i|let|ok|okay|hmm|so|need|the user|user)\b"
 _CHANNEL = re.compile(
     r"(?:assistant\b:?\s*|assistant)?(?P<name>analysis|commentary)(?!['’]s\b)"
-    r"(?= ?[A-Z\"'`*#\n]|[^\0-\x7f]|[a-z\d(\[{<$]|[ \t]*to=|\.\.\.| (?:we|i|let|ok|okay|hmm|so|need|the user|user)\b)"
+    rf"(?= ?[A-Z\"'`*#\n]|[^\0-\x7f]|[a-z\d(\[{{<$]|[ \t]*to=|\.\.\.| {_THINKS}"
+    rf"|\.[ \t]+(?i:{_THINKS})| (?:the|this|they|you|it|it['’]s|just|given|simple|implement|write)\b)"
 )
+# Gemma's, whose thought may be empty: code follows, or words to the reader.
+_EMPTY_THOUGHT = (
+    r"\s|```|~~~|(?:async )?def |class \w+[(:]|from \w+ import|import \w|@\w"
+    r"|(?:Sure|Certainly|Of course|To solve|Below)\b"
+    r"|Here(?:['’]s| is| are)\b(?! (?:a|my|the) (?:think|thought|plan|reason))"
+)
+_GEMMA = re.compile(rf"(?:model\s+|assistant\s+)?(?P<name>thought)[ \t]*\n(?!{_EMPTY_THOUGHT})")
+_GLUED = re.compile(rf"[\s>{UNSEEN}]*(?:assistant\b:?\s*)?(?:analysis|commentary)\w")  # no English
 _A_NAME = re.compile(
     r"\w+(?:\.\w+|\[[^\]\n]*\])*[ \t]*"
     r"(?:(?::[^=\n]+)?(?:[-+*/%&|^@]|//|\*\*|<<|>>)?=(?!=)|(?:,[ \t]*\w+[ \t]*)+=|\()"
@@ -119,6 +134,17 @@ class _Mark:
 def opens_a_thought(text: str) -> bool:
     """Return whether a text begins with the opening mark of a thought."""
     return _opening(text, at_head=True) is not None
+
+
+def opens_in_words(text: str) -> bool:
+    """Return whether plain words open a text's thought, and no mark: an answer's heading may have them, too."""
+    opening = _opening(text, at_head=True)
+    if opening is None or isinstance(opening[1], str) or _ASIDE_BEHIND.search(text) is not None:
+        return False
+    if _GLUED.match(text) is not None:
+        return False
+    in_words = (_PLAIN, *(closing for _, closing in _IN_WORDS))
+    return opening[1] in in_words and not opens_a_thought(text[opening[0] :])
 
 
 def answer_begun(text: str) -> int | None:
@@ -204,7 +230,7 @@ def _opening(text: str, *, at_head: bool) -> tuple[int, str | re.Pattern[str]] |
     for pattern, closing in _IN_WORDS:
         if (pair := pattern.match(text, begin)) is not None:
             return pair.end(), closing
-    channel = _CHANNEL.match(text, begin)
+    channel = _CHANNEL.match(text, begin) or _GEMMA.match(text, begin)
     if channel is not None and not _is_statement(text[channel.start("name") :].partition("\n")[0]):
         return channel.end(), _PLAIN
     begin = _end_of(_HEAD, text)
@@ -216,7 +242,12 @@ def _opening(text: str, *, at_head: bool) -> tuple[int, str | re.Pattern[str]] |
     if named is None and not at_head:
         found = _AT_MARGIN.finditer(text, begin, _LONGEST_HEAD)
         margin = filter(None, (_named_behind(one["dress"] or "", one) for one in found))
-        named = next((one for one in margin if not _CODE.search(text, 0, one.start)), None)
+        within = (
+            one for mark in _MARK.finditer(text, begin, _LONGEST_HEAD) if (one := _named_within(mark)) is not None
+        )
+        every = [one for one in (next(margin, None), next(within, None)) if one is not None]
+        first = min(every, key=lambda one: one.start, default=None)
+        named = None if first is None or _CODE.search(text, 0, first.start) else first
     return None if named is None or named.closes else (named.end, named.name)
 
 
@@ -225,11 +256,26 @@ def _end_of(pattern: re.Pattern[str], text: str) -> int:
     return 0 if found is None else found.end()
 
 
+def _named_within(mark: re.Match[str]) -> _Mark | None:
+    """Return a mark by a usual name that opens a thought behind a sentence in its line; None where it is spoken of."""
+    named = _named(mark)
+    if named is None or named.closes or not _USUAL.search(named.name) or _SAID_OF_IT.match(mark.string, mark.end()):
+        return None
+    line = mark.string[mark.string.rfind("\n", 0, mark.start()) + 1 : mark.start()]
+    return (
+        named if _SENTENCE_END.search(line) and line.count("`") % 2 == 0 and not _is_quoted(mark.string, mark) else None
+    )
+
+
 def _named_behind(dress: str, mark: re.Match[str]) -> _Mark | None:
     """Return the mark behind what stands before it in its line; None where its name is too rare for that, or quoted."""
     named = _named(mark)
+    if named is not None and not _USUAL.search(named.name) and _SAID_OF_IT.match(mark.string, mark.end()):
+        return None
     if named is None or _IS_BARE.fullmatch(dress):
         return named
+    if "Reason" in mark[0]:
+        return None  # a place to be filled, in a list
     is_quoted = _QUOTES.get(dress[-1:]) == mark.string[mark.end() : mark.end() + 1]
     return None if is_quoted or not _USUAL.search(named.name) else named
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from evalkit.sandbox import Problem
-from evalkit.sandbox.extract import NO_ANSWER, Taken, extract, take_code
+from evalkit.sandbox.extract import LAST, MANY, NO_ANSWER, WORDS, Taken, extract, take_code
 
 pytestmark = pytest.mark.torch_free
 
@@ -74,6 +74,15 @@ def adds(taken: Taken) -> bool:
         *("> analysisWe", "> analysisthe ", "analysis we need ", "analysis so we ", "analysisx = 3 so we know "),
         *("assistantanalysis", "assistant\nanalysis\n", "assistant: analysisWe need ", "\ufeffanalysisThe user "),
         *("commentarywe need ", "assistantcommentary to=python code", "We need it.assistantanalysis"),
+        *("analysis the function ", "analysis this asks ", "analysis. We need to ", "analysis it's simple. "),
+        # Gemma's, without its tokens
+        *("thought\n", "thought\nThe user wants it. ", "model\nthought\n", "\n> thought\n"),
+        # with attributes, behind signs, and with what cannot be seen
+        *('<think effort="high">\n', "<thinking mode='x' n=3>\n", "<think >\n", "&lt;think&gt;\n"),
+        *("● <think>\n", "→ <think>", "🤔 <think>\n", "(1) <think>\n", "a) <think>\n", "[assistant] <think>\n"),
+        *("\u200e<think>\n", "\xad<think>\n", "\u202a<think>", "\u2061<think>", "\0<think>\n"),
+        # behind a sentence in its line
+        *("Sure! <think>\n", "Let me think.<think>", "Of course: sure! <thinking>\n", "好的。<think>\n"),
     ],
 )
 @pytest.mark.parametrize("take", [take_code, extract])
@@ -100,6 +109,103 @@ def test_an_answer_that_begins_like_a_thought_is_one(before: str, take: Take) ->
     taken = take(PROBLEM, before + FENCED)
     assert adds(taken)
     assert taken.remark == ""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        *("analysis\n\n", "analysis\nThe function adds.\n\n", "analysis\n--------\nAdds.\n\n", "commentary\nadd\n"),
+        *("analysis... add\n", "analysis\n1. add\n", "analysis We add.\n\n", "analysis the function adds.\n"),
+        *("Thinking...\n", "Thinking…\n\n", "Here is my thought process:\n\n1. Add.\n\nCode:\n"),
+        *("Here are my reasoning steps:\n1. Add\n\n", "thought\nAdd.Here:\n\n", "/think\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    "behind", ["", "\nIt is O(1).\n", "\nThis function adds a and b.", "\nLet me know!", "<|im_end|>"]
+)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_of_what_words_open_the_block_at_the_end_is_the_answer_and_that_is_said(
+    before: str, behind: str, take: Take
+) -> None:
+    taken = take(PROBLEM, before + FENCED + behind)
+    assert adds(taken)
+    assert taken.remark == LAST
+    wrong = FENCED.replace("+", "-")
+    assert adds(take(PROBLEM, f"{before}Maybe:\n{wrong}\nNo, plus.\n\n{FENCED}{behind}"))
+    assert not adds(take(PROBLEM, f"{before}Maybe:\n{FENCED}\nNo, minus.\n\n{wrong}{behind}"))
+
+
+@pytest.mark.parametrize("opening", ["analysis\n", "Thinking...\n", "thought\n", "Here is my thought process:\n"])
+@pytest.mark.parametrize(
+    "thought",
+    [
+        f"First try:\n\n{FENCED}",
+        f"Maybe:\n{FENCED}",
+        f"So.\n\n{FENCED}\nWait.",
+        f"So.\n\n{FENCED}\nThis is wrong.",
+        f"So.\n\n{FENCED}\nThe test fails.",
+        f"So.\n\n{FENCED}\nThis returns the sum of a and",
+        f"So.\n\n{FENCED}\nBut for floats",
+        f"So.\n\n{FENCED}\nThis adds. It is O(1). Then the user wants more.",
+        f"So.\n\n{FENCED}\n```python\ndef add(a, b):\n    return a -",
+        f"So.\n\n```python\n{WHOLE}",
+        f"So.\n\n{FENCED}\n```python\nprint(add(1, 2))\n```\n",
+        f"<think>\nSo.\n\n{FENCED}",
+        f"Wrong.<|im_end|>\n<|im_start|>user\nAgain.<|im_end|>\n<|im_start|>assistant\n{FENCED}",
+        "The function adds.\n",
+    ],
+)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_a_thought_that_words_open_and_that_goes_on_is_no_answer(opening: str, thought: str, take: Take) -> None:
+    taken = take(PROBLEM, opening + thought)
+    assert taken.remark == NO_ANSWER
+    assert not adds(taken)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        *("<reason> is not used\n", "> <planning> is over\n", "- <Reasoning>\n", "Note. <think> is a tag.\n"),
+        *("I think <think> is a tag.\n", "It is one. `<think>` is a tag.\n", "**Reasoning** <think></think>\n"),
+        *("thought\n", "thought\nHere is the code:\n\n", "thought: add\n", "Thought\n", "thoughts\n"),
+        *("<div class=thought>\n", "● Thinking: it adds\n", "analysis shows that we add.\n\n"),
+    ],
+)
+@pytest.mark.parametrize("behind", ["", "\n### Explanation\n\n1. It adds.\n\nWait for more.\n"])
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_what_opens_no_thought_is_not_looked_at_as_one(before: str, behind: str, take: Take) -> None:
+    taken = take(PROBLEM, before + FENCED + behind)
+    assert adds(taken)
+    assert taken.remark == ""
+
+
+def helper(number: int) -> str:
+    return f'def h{number}(x):\n    """Help."""\n    y = x + {number}\n    return y * 2\n\n\n'
+
+
+@pytest.mark.parametrize("count", [1, 19, 20, 21, 49, 50, 51, 60, 200])
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_behind_any_number_of_helpers_what_was_asked_for_is_found(count: int, take: Take) -> None:
+    said = [f"Next comes helper {number}.\n\n" for number in range(count)]
+    raw = "".join(helper(number) + said[number] for number in range(count))
+    blocks = "".join(f"```python\n{helper(number)}```\n{said[number]}" for number in range(count))
+    for answer, remark in (
+        (f"Here it is:\n\n{raw}{WHOLE}", WORDS),
+        (f"Here it is:\n\n{raw}import math\nPLUS = 0\n\n{WHOLE.replace('+ b', '+ b + PLUS')}", WORDS),
+        (blocks + FENCED, ""),
+        (FENCED + blocks, ""),
+    ):
+        taken = take(PROBLEM, answer)
+        assert adds(taken), taken
+        assert taken.remark == remark
+
+
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_what_was_not_looked_at_is_said(take: Take) -> None:
+    calls = "add = 1 is no sum.\n\n" * 30
+    taken = take(PROBLEM, f"Here:\n\ndef half(x):\n    return x\n\nSo.\n\n{calls}{WHOLE}")
+    assert taken.remark == MANY
+    assert not adds(taken)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +241,7 @@ def test_of_many_decorators_few_texts_are_parsed(monkeypatch: pytest.MonkeyPatch
         return error_line(code, *flags)
 
     monkeypatch.setattr("evalkit.sandbox.raw.error_line", counted)
-    text = "@x\n" * 2000
-    take_code(PROBLEM, text)
-    assert sum(parsed) < 200 * len(text)
+    for text in ("@x\n" * 2000, "@x\n@y\n\n" * 500, "@x\n\n@y\n" * 2000, "x = 1 is it.\n" * 1000):
+        parsed.clear()
+        take_code(PROBLEM, text)
+        assert sum(parsed) < 30 * len(text) + 1_000_000
