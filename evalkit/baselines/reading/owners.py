@@ -7,7 +7,7 @@ from evalkit.baselines.reading.commands import who
 from evalkit.baselines.reading.open_models import OpenModel
 from evalkit.baselines.reading.place import Place
 from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHeading, SuiteHeading
-from evalkit.baselines.reading.vocabulary import is_name, is_version, name_in
+from evalkit.baselines.reading.vocabulary import is_version, name_in
 from evalkit.baselines.reading.whose import name_key, still_below, title_line
 from evalkit.baselines.reading.wording import same_model
 from evalkit.harness_settings import is_placeholder
@@ -84,10 +84,14 @@ class Owners:
                 own = [f"{k}={v}" for k, v in identity if others and (k, v) not in others[-1]]
                 self.begin(" ".join([loaded or "", *own]).strip() or None, line, new=True, inside=True)
         elif loaded and current.identity is None and current.name is None and self._is_strange(loaded):
-            if not current.empty and (self._titled or is_name(self._own)):
+            if not current.empty:
                 self.begin(loaded, line, inside=True)
             self.current.loaded_another = True
             self._notes.append(Note(line, f"pretrained={loaded}: read as that model's"))
+        elif current.empty and current.loaded_another and loaded not in (None, current.pretrained):
+            said = f"pretrained={current.pretrained}: read as"
+            self._notes[:] = [note for note in self._notes if not note.message.startswith(said)]
+            self._notes.append(Note(line, f"pretrained={loaded}: read as that model's, below another such line"))
         elif not current.tables and current.pretrained not in (None, loaded) and not current.empty:
             current.name = current.name or current.pretrained
             self.begin(loaded, line, inside=True)

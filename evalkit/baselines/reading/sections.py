@@ -57,19 +57,19 @@ def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note], why: Note
         if earlier is not None and earlier[1] == _PUBLISHED != table.harness:
             # A leaderboard's footer below a card's own tables: a measurement of its own, of no part in the suite's.
             text = f"{row.task} again, measured otherwise than on line {earlier[0].line}, which is kept"
-            notes.append(Note(row.line, text, numbers=numbers))
+            notes.append(Note(row.line, text, numbers=numbers, again=True))
         elif known is None:
             model.rows[row.task, row.metric] = row, table.harness
             rows.append(row)
         elif harness != table.harness or (known.shots or 0) != (row.shots or 0):
             text = f"{row.task} {row.metric} again, measured otherwise than on line {known.line}, which is kept"
-            notes.append(Note(row.line, text, numbers=numbers))
+            notes.append(Note(row.line, text, numbers=numbers, again=True))
         elif (known.value, known.stderr) == (row.value, row.stderr):
             text = f"{row.task} {row.metric} again, as on line {known.line}"
-            notes.append(Note(row.line, text, numbers=numbers))
+            notes.append(Note(row.line, text, numbers=numbers, again=True))
         else:
             text = f"{row.task} {row.metric} again, other than on line {known.line}, which is kept"
-            notes.append(Note(row.line, text, unread=True, numbers=numbers))
+            notes.append(Note(row.line, text, unread=True, numbers=numbers, again=True))
     if not rows and not table.groups:
         return None
     kept = replace(table, line=rows[0].line if rows else table.line, rows=tuple(rows))
@@ -267,7 +267,7 @@ class _Reader:
         elif score.suite in ("humaneval", "pass@1") or (score.suite is None and place.heading == "humaneval"):
             if self._model.humaneval is not None and self._model.humaneval.percent != score.percent:
                 text = f"second HumanEval score {score.percent} not read"
-                self._notes.append(Note(score.line, text, unread=True))
+                self._notes.append(Note(score.line, text, unread=True, again=True))
             else:
                 self._model.humaneval = PrintedScore(score.line, "humaneval", score.percent)
         elif score.suite is None:
@@ -342,7 +342,7 @@ class _Reader:
                 self._keep(score, "average")
                 return
             text = f"second average of {suite}, {score.percent}, other than on line {same[0].line}, which is kept"
-            self._notes.append(Note(score.line, text, unread=True))
+            self._notes.append(Note(score.line, text, unread=True, again=True))
         elif not same:
             model.averages.append(replace(score, suite=suite))
             if suite in load_suites():
