@@ -182,6 +182,8 @@ def import_log(
     """
     given = _given(protocol) if protocol is not None else []
     log = read_log(path)
+    sure = [replace(m, averages=tuple(a for a in m.averages if not a.doubtful)) for m in log.models]
+    log = replace(log, models=tuple(model for model in sure if model.tables or model.averages or model.humaneval))
     by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
     more += unaccounted(log.lines, by_table, (), [*log.notes, *more]) if by_table else []
     notes = [*log.notes, *more]
@@ -212,8 +214,6 @@ def import_log(
             for c in log.comparisons
         ]
     )
-    sure = [replace(m, averages=tuple(a for a in m.averages if not a.doubtful)) for m in log.models]
-    log = replace(log, models=tuple(model for model in sure if model.tables or model.averages or model.humaneval))
     grouped = [model for model in log.models if _holds_groups_only(model)]
     log = replace(log, models=tuple(model for model in log.models if model not in grouped))
     notes += [Note(model.line, "only scores of groups stand here; no baseline is made of them") for model in grouped]

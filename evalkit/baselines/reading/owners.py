@@ -86,12 +86,9 @@ class Owners:
         elif loaded and current.identity is None and current.name is None and self._is_strange(loaded):
             if not current.empty:
                 self.begin(loaded, line, inside=True)
-            self.current.loaded_another = True
-            self._notes.append(Note(line, f"pretrained={loaded}: read as that model's"))
-        elif current.empty and current.loaded_another and loaded not in (None, current.pretrained):
-            said = f"pretrained={current.pretrained}: read as"
-            self._notes[:] = [note for note in self._notes if not note.message.startswith(said)]
-            self._notes.append(Note(line, f"pretrained={loaded}: read as that model's, below another such line"))
+            self.current.loaded_line = line
+        elif current.empty and current.loaded_line is not None:
+            current.loaded_line = line
         elif not current.tables and current.pretrained not in (None, loaded) and not current.empty:
             current.name = current.name or current.pretrained
             self.begin(loaded, line, inside=True)

@@ -195,8 +195,11 @@ class _Reader:
         for score in self._waiting:
             self._notes.append(Note(score.line, f"average {score.percent}: no suite beside it", unread=True))
         models = self._owners.models
+        beside = any(isinstance(event, Aside) and event.kind == "comparison" for event in self._events)
         for model in models:
-            settle_averages(model, self._notes)
+            settle_averages(model, self._notes, beside=beside)
+        loaded = [m for m in models if m.loaded_line is not None and not m.empty]
+        self._notes += [Note(m.loaded_line or 0, f"pretrained={m.pretrained}: read as that model's") for m in loaded]
         for model, score in self._on_top:
             settle_first(next((m for m in models if m.tables), model) if model.empty else model, score, self._notes)
         return [_humaneval_from_table(model.done()) for model in models if not model.empty], self._notes

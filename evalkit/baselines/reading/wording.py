@@ -85,7 +85,7 @@ def name_cell(cell: str) -> str:
 def is_title(text: str) -> bool:
     """Tell whether a title is a model's name and nothing else.
 
-    >>> [is_title(text) for text in ("Nous Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo-7B", "Foo in 4 bits", "DPO")]
+    >>> [is_title(text) for text in ("Nous Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo", "Foo in 4 bits", "DPO")]
     [True, True, True, False, False]
     """
     said = bare_title(text)
@@ -94,7 +94,7 @@ def is_title(text: str) -> bool:
 
 # Published logs that are called otherwise than the model that their harness's line names.
 _SAME = {"mixtral7x8instructv0.1": "mixtral8x7binstructv0.1", "solar10.7bv1base": "solar10.7bv1.0"}
-_SAME |= {"dolphin2.6mixtral7x8": "dolphin2.6mixtral8x7b"}
+_SAME["dolphin2.6mixtral7x8"] = "dolphin2.6mixtral8x7b"
 
 
 def same_model(one: str, other: str) -> bool:
