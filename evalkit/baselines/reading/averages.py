@@ -19,6 +19,8 @@ OVERALL = re.compile(
     r"(?:average|avg|mean) of all\b|average score|mean score|overall|final|平均总|总平均", re.IGNORECASE
 )
 
+_OF_SEVERAL = re.compile(r"average|avg|mean|total|overall|平均|总", re.IGNORECASE)
+
 
 def averages_come_first(events: list[Event]) -> bool:
     """Tell whether averages stand above their tables: one above each, none below the last, each that of its rows."""
@@ -107,14 +109,11 @@ def settle_averages(model: OpenModel, notes: list[Note], *, beside: bool) -> Non
             continue
         rows = [row for (task, _), (row, _) in model.rows.items() if task in {known.name for known in suite.tasks}]
         scores = suite_values(replace(model, averages=before))
-        others = ({suite_of_task(task) for task, _ in model.rows} | {known.suite for known in before}) - {
-            None,
-            suite.name,
-        }
+        elsewhere = {suite_of_task(task) for task, _ in model.rows} - {None, suite.name}
+        others = elsewhere | {known.suite for known in before} - {suite.name}
         fits_rows, fits = is_mean_of(score, rows, suite.name), len(scores) > 1 and _fits(score, list(scores.values()))
-        alone = not rows and (
-            beside or (called and others) or any(suite_of_task(task) in others for task, _ in model.rows)
-        )
+        blank = not rows and _OF_SEVERAL.search(score.label) is not None  # "Score: 56.81" is a suite's own number
+        alone = (blank and (beside or elsewhere)) or (called and others and not rows)
         if (called and len(scores) > 1 and not (below and fits_rows)) or (not fits_rows and fits):
             text = f"average {score.percent} is read as that of the suites, not of {suite.title}"
             model.averages[place] = replace(score, suite="average")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 
 from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.commands import settings_of
@@ -91,7 +91,8 @@ class Namings:
         again = next((note for note in self._log.notes if note.again), None)
         if again is not None:
             return Note(
-                again.line, f"it has more than one set of scores ({again.message}): whose each is, nothing says"
+                again.line,
+                f"the file has more than one set of scores ({again.message}), and nothing says whose each is",
             )
         others = [naming for naming in self._all if not _is(naming.name, called)]
         own = [c for c in self._columns if not others or OWN_ROLE.fullmatch(c.name) or same_model(c.name, called)]
@@ -115,12 +116,9 @@ class Namings:
                 return False
         if not all(any(_is(n.name, name) for name in called) for n in self._all if n.kind not in ("file", "settings")):
             return False
-        blocks = _blocks(self._log.models)
-        whole = [(name, next(same)[1], list(same)) for name, same in groupby(blocks, key=lambda block: block[0])]
-        titled = [(place, lines[0], (lines, *(found for _, found, _ in rest))[-1][-1]) for place, lines, rest in whole]
-        sections = [(place, lines[0], lines[-1]) for place, lines, _ in blocks]
-        return self._each_has_own("settings", sections, called) or (
-            self._each_has_own("title", titled, called) and self._settings_fit()
+        by_suite, whole = (_blocks(self._log.models, by_suite=by_suite) for by_suite in (True, False))
+        return self._each_has_own("settings", by_suite, called) or (
+            self._each_has_own("title", whole, called) and self._settings_fit()
         )
 
     def _each_has_own(self, kind: str, blocks: Iterable[tuple[int, int, int]], called: Sequence[str]) -> bool:
@@ -149,22 +147,24 @@ def _is(name: str, called: str) -> bool:
     return same_model(name, called) or same_model(name, model_of_file(called) or called)
 
 
-def _blocks(models: Sequence[ModelScores]) -> list[tuple[int, list[int], set[str | None]]]:
-    """Return (model, lines, suites) of each stretch of one model's scores of a suite, in the order of the file."""
-    found: list[tuple[int, list[int], set[str | None]]] = []
+def _blocks(models: Sequence[ModelScores], *, by_suite: bool) -> list[tuple[int, int, int]]:
+    """Return (model, first line, last line) of each stretch of one model's scores, of one suite if so asked."""
+    found: list[tuple[int, int, int, set[str | None]]] = []
     for place, model in enumerate(models):
         for table in model.tables:
             lines = [row.line for row in table.rows]
-            found += [(place, sorted(lines), {suite_of_task(row.task) for row in table.rows})] if lines else []
-        found += [(place, [average.line], {average.suite}) for average in model.averages]
-        found += [(place, [model.humaneval.line], {"humaneval"})] if model.humaneval is not None else []
-    blocks: list[tuple[int, list[int], set[str | None]]] = []
-    for place, lines, suites in sorted(found, key=lambda block: (block[1][0], block[0])):
-        if blocks and blocks[-1][0] == place and (blocks[-1][2] & suites or suites == {"average"}):
-            blocks[-1] = (place, [*blocks[-1][1], *lines], blocks[-1][2] | suites)
+            suites = {suite_of_task(row.task) for row in table.rows}
+            found += [(place, min(lines), max(lines), suites)] if lines else []
+        printed = [*model.averages, *([model.humaneval] if model.humaneval is not None else [])]
+        found += [(place, score.line, score.line, {score.suite}) for score in printed]
+    blocks: list[tuple[int, int, int, set[str | None]]] = []
+    for place, first, last, suites in sorted(found, key=lambda block: block[1]):
+        before = blocks[-1] if blocks and blocks[-1][0] == place else None
+        if before is not None and (not by_suite or before[3] & suites or suites == {"average"}):
+            blocks[-1] = (place, before[1], max(before[2], last), before[3] | suites)
         else:
-            blocks.append((place, lines, suites))
-    return blocks
+            blocks.append((place, first, last, suites))
+    return [(place, first, last) for place, first, last, _ in blocks]
 
 
 def _distinct(namings: Sequence[_Naming]) -> list[_Naming]:

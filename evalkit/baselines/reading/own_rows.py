@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from evalkit.baselines.published import ComparisonTable, ModelScores, Note
 from evalkit.baselines.reading.averages import one_a_task
-from evalkit.baselines.reading.wording import is_fact, name_cell
+from evalkit.baselines.reading.wording import CHANGE, name_cell
 from evalkit.suites import load_suites
-from evalkit.task_names import suite_of_task
+from evalkit.task_names import suite_of_task, task_and_metric
 
 _Bounds = list[tuple[Decimal, Decimal]]
 """Numbers in per cent, each with how far off the exact one may be: it is rounded, cut, or of rounded ones."""
@@ -32,11 +32,12 @@ class Column:
 
     def differing(self, model: ModelScores) -> Iterator[Note]:
         """Yield a note for each number that is none of a model's scores."""
-        for role, percent, unit, note_line in self._numbers():
+        for role, percent, unit, line in self._numbers():
             scores = self._expected(model, role)
             if scores and all(abs(percent - score) > slack + unit for score, slack in scores):
-                shown, score = self._shown(role), round(scores[0][0], 2)
-                yield Note(note_line, f"{shown} is {percent} in this table and {score} by the scores beside it")
+                shown = load_suites()[role].title if role in load_suites() else role
+                text = f"{shown} is {percent} in this table and {round(scores[0][0], 2)} by the scores beside it"
+                yield Note(line, text)
 
     def fits(self, model: ModelScores) -> bool:
         """Tell whether it has, with places, the number of every suite that a model has scores of, and no other one."""
@@ -45,22 +46,21 @@ class Column:
         return _scored(model) <= with_places & scores.keys() and not any(True for _ in self.differing(model))
 
     def _numbers(self) -> Iterator[tuple[str, Decimal, Decimal, int]]:
-        """Yield (role, per cent, unit of its last place, line) of each number."""
+        """Yield (suite, "average", "total" or task, per cent, unit of its last place, line) of each number."""
         for row in self.table.rows:
             value = row.cells[self.place] if self.place < len(row.cells) else None
             if value is not None:
                 share = value <= 1 and not any(row.percent[self.place : self.place + 1])
                 percent = value.scaleb(2) if share else value
-                yield row.role, percent, Decimal(1).scaleb(int(percent.as_tuple().exponent)), row.line_of(self.place)
-
-    def _shown(self, role: str) -> str:
-        return load_suites()[role].title if role in load_suites() else f"the {role}"
+                role = row.role if row.role != "other" else task_and_metric(row.label, "score")[0]
+                yield role, percent, _unit(percent), row.line_of(self.place)
 
     def _expected(self, model: ModelScores, role: str) -> _Bounds:
         """Return what a number may be: a suite's score; of the average, that of the table's suites, or as printed."""
         scores = _scores(model)
         if role not in ("average", "total"):
-            return scores.get(role, [])
+            rows = [row for table in model.tables for row in table.rows if row.task == role]
+            return scores.get(role, []) + [(100 * row.value, 50 * _unit(row.value)) for row in rows]
         roles = [row.role for row in self.table.rows if row.role not in ("average", "total")]
         suites = roles or [name for name in scores if name in load_suites() and load_suites()[name].in_total]
         if not suites or any(suite not in scores for suite in suites):
@@ -71,9 +71,9 @@ class Column:
 
 
 def columns_of(table: ComparisonTable) -> list[Column]:
-    """Return the columns of a table of models but for those of changes and facts."""
+    """Return the columns of a table of models but for those of changes."""
     names = [name_cell(heading.strip("*_`[] ")) for heading in table.headings]
-    return [Column(table, place, name) for place, name in enumerate(names) if not is_fact(name)]
+    return [Column(table, place, name) for place, name in enumerate(names) if not CHANGE.fullmatch(name)]
 
 
 def _scored(model: ModelScores) -> set[str]:
@@ -88,13 +88,18 @@ def _scores(model: ModelScores) -> dict[str, _Bounds]:
     found: dict[str, _Bounds] = {}
     printed = [*model.averages, *([model.humaneval] if model.humaneval is not None else [])]
     for average in printed:
-        unit = Decimal(1).scaleb(int(average.percent.as_tuple().exponent))
-        found.setdefault(str(average.suite), []).append((average.percent, unit))
+        found.setdefault(str(average.suite), []).append((average.percent, _unit(average.percent)))
     rows = one_a_task([row for table in model.tables for row in table.rows])
     for suite in load_suites().values():
         own = [row.value for row in rows if row.task in {task.name for task in suite.tasks}]
         if suite.tasks and len(own) == len(suite.tasks):
-            halves = [Decimal(50).scaleb(int(value.as_tuple().exponent)) for value in own]
-            mean, slack = (100 * sum(own, Decimal(0)) / len(own), sum(halves, Decimal(0)) / len(own))
+            mean, slack = (
+                sum(values, Decimal(0)) / len(own) for values in ([100 * v for v in own], [50 * _unit(v) for v in own])
+            )
             found.setdefault(suite.name, []).append((mean, slack))
     return found
+
+
+def _unit(number: Decimal) -> Decimal:
+    """Return one of a number's last place."""
+    return Decimal(1).scaleb(int(number.as_tuple().exponent))

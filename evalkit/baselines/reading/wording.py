@@ -205,6 +205,8 @@ _FACT = re.compile(
     re.IGNORECASE,
 )
 """Columns that say what a model is, and not how it was measured."""
+CHANGE = re.compile(r"changes?|[δ∆]|变化", re.IGNORECASE)
+"""The one column of them that is of scores."""
 _FACT_VALUE = re.compile(
     r"[0-9.]{1,6}\s?[BMT]|apache-2\.0|mit|cc-by(?:-nc)?(?:-sa)?(?:-[0-9.]{1,3})?|llama ?[0-9.]*|gemma|other",
     re.IGNORECASE,
