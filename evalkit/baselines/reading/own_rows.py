@@ -30,20 +30,22 @@ class Column:
     place: int
     name: str
 
-    def differing(self, model: ModelScores) -> Iterator[Note]:
-        """Yield a note for each number that is none of a model's scores."""
+    def differing(self, model: ModelScores) -> list[Note]:
+        """Return a note for each number that is none of a model's scores."""
+        found = []
         for role, percent, unit, line in self._numbers():
             scores = self._expected(model, role)
             if scores and all(abs(percent - score) > slack + unit for score, slack in scores):
                 shown = load_suites()[role].title if role in load_suites() else role
                 text = f"{shown} is {percent} in this table and {round(scores[0][0], 2)} by the scores beside it"
-                yield Note(line, text)
+                found.append(Note(line, text))
+        return found
 
     def fits(self, model: ModelScores) -> bool:
         """Tell whether it has, with places, the number of every suite that a model has scores of, and no other one."""
         with_places = {role for role, _, unit, _ in self._numbers() if unit < 1}
         scores = _scores(model)
-        return _scored(model) <= with_places & scores.keys() and not any(True for _ in self.differing(model))
+        return _scored(model) <= with_places & scores.keys() and not self.differing(model)
 
     def _numbers(self) -> Iterator[tuple[str, Decimal, Decimal, int]]:
         """Yield (suite, "average", "total" or task, per cent, unit of its last place, line) of each number."""

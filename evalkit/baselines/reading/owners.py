@@ -7,7 +7,7 @@ from evalkit.baselines.reading.commands import who
 from evalkit.baselines.reading.open_models import OpenModel
 from evalkit.baselines.reading.place import Place
 from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHeading, SuiteHeading
-from evalkit.baselines.reading.vocabulary import is_version, name_in
+from evalkit.baselines.reading.vocabulary import is_name, is_version, name_in
 from evalkit.baselines.reading.whose import name_key, still_below, title_line
 from evalkit.baselines.reading.wording import same_model
 from evalkit.harness_settings import is_placeholder
@@ -84,7 +84,7 @@ class Owners:
                 own = [f"{k}={v}" for k, v in identity if others and (k, v) not in others[-1]]
                 self.begin(" ".join([loaded or "", *own]).strip() or None, line, new=True, inside=True)
         elif loaded and current.identity is None and current.name is None and self._is_strange(loaded):
-            if not current.empty:
+            if not current.empty and (self._titled or is_name(self._own)):
                 self.begin(loaded, line, inside=True)
             self.current.loaded_line = line
         elif current.empty and current.loaded_line is not None:
@@ -93,6 +93,17 @@ class Owners:
             current.name = current.name or current.pretrained
             self.begin(loaded, line, inside=True)
         self.current.pretrained, self.current.identity = loaded or self.current.pretrained, identity
+
+    def divide(self, table: ScoreTable) -> None:
+        """Give a second run the harness's line that stands between it and a first one, which has no name then."""
+        first = self.current
+        if first.loaded_line is None or not first.tables or first.loaded_line < first.tables[-1].line:
+            return
+        if any((row.task, row.metric) in first.rows for row in table.rows):
+            self.begin(first.pretrained, table.line, new=True, inside=True)
+            self.current.pretrained, self.current.identity = first.pretrained, first.identity
+            self.current.loaded_line = first.loaded_line
+            first.pretrained = first.identity = first.loaded_line = None
 
     def _is_strange(self, loaded: str) -> bool:
         """Tell whether the harness loaded another model than the one that the file is called after."""

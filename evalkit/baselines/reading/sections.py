@@ -213,6 +213,7 @@ class _Reader:
         harness, why = place.harness_of(named.harness)
         table = replace(named, rows=tuple(rows), harness=harness, limit=place.limit)
         self._owners.settle(table)
+        self._owners.divide(table)
         candidate = self._owners.candidate
         if _is_another_model(self._model, table, candidate):
             before = self._model
