@@ -45,7 +45,10 @@ class Namings:
         lines = list(log.lines)
         body, self.front = lines[front_end(lines) :], named_in_front(lines)
         file = model_of_file(stem_of(log.name))
-        self.title, self.file = title_of(lines), None if file is None or names_nobody(file) else file
+        self.title, self.file = (
+            title_of(lines),
+            file if file is not None and (len(file) == 1 or not names_nobody(file)) else None,
+        )
         titles = [_Naming(n, bare_title(text), "title") for n, text in titles_of(body) if is_title(text)]
         front = [_Naming(1, self.front, "front matter" if titles else "title")] if self.front is not None else []
         loaded = [(n, ((settings_of(text) or {}).get("pretrained") or "").strip("/ ")) for n, text in lines]

@@ -195,7 +195,7 @@ class _Reader:
         for score in self._waiting:
             self._notes.append(Note(score.line, f"average {score.percent}: no suite beside it", unread=True))
         models = self._owners.models
-        beside = any(isinstance(event, Aside) and event.kind == "comparison" for event in self._events)
+        beside = any(isinstance(event, Aside) and event.kind != "sentence" for event in self._events)
         for model in models:
             settle_averages(model, self._notes, beside=beside)
         loaded = [m for m in models if m.loaded_line is not None and not m.empty]
@@ -277,7 +277,8 @@ class _Reader:
         elif score.suite is None:
             self._average(score)
         elif place.parent is None or score.suite in load_suites():
-            self._keep(score, score.suite)
+            own = score.suite if score.suite in load_suites() else ""  # its words name the suite
+            self._keep(replace(score, label=f"{own} {score.label}".strip()), score.suite)
 
     def _average(self, score: PrintedScore) -> None:
         """Find out whose an average is that names no suite itself."""

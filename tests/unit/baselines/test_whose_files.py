@@ -139,7 +139,7 @@ def test_rows_of_a_second_run_are_not_dropped_for_the_firsts(tmp_path: Path) -> 
     ("text", "said"),
     [
         (
-            f"# Foo-7B\n\n{LOG}{OTHER}",
+            f"# Foo-7B\n\n{LOG}{LOG}",
             "more than one set of scores (boolq acc again, as on line 6)",
         ),
         (f"# Foo-7B\n\n{LOG}{TABLE}|-|70.20|50.50|60.35|\n", "GPT4All is 70.20 in this table and 73.12 by the scores"),
@@ -182,6 +182,10 @@ def test_what_names_nobody() -> None:
         ("GPT4All: 73.12\nAGIEval:\nAverage score: 52.38\n", {"gpt4all": "73.12"}),
         ("GPT4All: 73.12\nAGIEval: 43.07\nTruthfulQA:\nOverall: 58.10\n", {"gpt4all": "73.12", "agieval": "43.07"}),
         (f"{GPT4ALL}AGIEval:\nAverage: 58.10\n", {"gpt4all": "73.12"}),  # GPT4All has rows, AGIEval none
+        (
+            "TruthfulQA: 50.5\n\n|Suite|Score|\n|--|--|\n|GPT4All|73.12|\n\nAGIEval:\nAverage: 58.1\n",
+            {"truthfulqa": "50.5"},
+        ),
         (f"{GPT4ALL}AGIEval:\nScore: 43.07\n", {"gpt4all": "73.12", "agieval": "43.07"}),
         ("GPT4All:\nAverage: 73.12\n\nAGIEval:\nAverage: 43.07\n", {"gpt4all": "73.12", "agieval": "43.07"}),
         (
