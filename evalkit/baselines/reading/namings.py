@@ -75,8 +75,10 @@ class Namings:
         """
         if not self._log.lines:
             return None  # a results file, which is held to its own list
-        of_one = self._of_one(self._log.models[0], called[0], given=given)
-        why = of_one if len(called) == 1 else None if self._of_several(called) else Note(0, "")
+        if len(called) == 1:
+            why = self._of_one(self._log.models[0], called[0], given=given)
+        else:
+            why = None if self._of_several(called) else Note(0, "")
         if why is None or why.message:
             return why
         names = _distinct(self._all)
