@@ -122,9 +122,10 @@ class Namings:
         if not all(any(_is(n.name, name) for name in called) for n in self._all if n.kind not in ("file", "settings")):
             return False
         by_suite, whole = (_blocks(self._log.models, by_suite=by_suite) for by_suite in (True, False))
-        return self._each_has_own("settings", by_suite, called) or (
-            self._each_has_own("title", whole, called) and self._settings_fit()
-        )
+        if self._each_has_own("settings", by_suite, called):
+            return True
+        measured = {frozenset(row.task for table in m.tables for row in table.rows) for m in self._log.models}
+        return len(measured) == 1 and self._each_has_own("title", whole, called) and self._settings_fit()
 
     def _each_has_own(self, kind: str, blocks: Iterable[tuple[int, int, int]], called: Sequence[str]) -> bool:
         """Tell whether exactly one label stands above each of the blocks, below the one before, and none elsewhere."""

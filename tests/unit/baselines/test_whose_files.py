@@ -115,6 +115,7 @@ def test_several_models_with_a_label_each(text: str, tmp_path: Path) -> None:
         (f"# Foo-7B\n\n{TABLE}|Foo-7B|73|51|62|\n{BAR}\n{LOG}", "README.md"),  # no places, beside another's
         (f"# Foo-7B\n\n|Model|GPT4All|\n|--|--|\n|Foo-7B|73.12|\n|Bar-13B|70.20|\n\n{LOG}", "README.md"),
         (f"{below('Foo-7B')}{OTHER}", "README.md"),
+        (f"# Foo-7B\n\n{GPT4ALL}# Bar-13B\n\n{TRUTHFUL}", "README.md"),  # a title within one set of scores
         (below("Foo-7B") + below("Bar-13B", OTHER) + line("Foo-7B"), "README.md"),
         (GPT4ALL + line("Foo-7B") + TRUTHFUL + line("Bar-13B"), "README.md"),  # lines below their scores
         (f"{below('Foo-7B')}{below('Bar-13B', OTHER)}{TABLE}|Foo-7B|72.12|51.50|61.81|\n", "README.md"),
