@@ -124,7 +124,9 @@ class Namings:
         by_suite, whole = (_blocks(self._log.models, by_suite=by_suite) for by_suite in (True, False))
         if self._each_has_own("settings", by_suite, called):
             return True
-        measured = {frozenset(row.task for table in m.tables for row in table.rows) for m in self._log.models}
+        tasks = ([row.task for table in model.tables for row in table.rows] for model in self._log.models)
+        suites = ([str(score.suite) for score in model.averages] for model in self._log.models)
+        measured = {frozenset((*rows, *printed)) for rows, printed in zip(tasks, suites, strict=True)}
         return len(measured) == 1 and self._each_has_own("title", whole, called) and self._settings_fit()
 
     def _each_has_own(self, kind: str, blocks: Iterable[tuple[int, int, int]], called: Sequence[str]) -> bool:
