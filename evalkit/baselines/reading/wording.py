@@ -85,7 +85,7 @@ def name_cell(cell: str) -> str:
 def is_title(text: str) -> bool:
     """Tell whether a title is a model's name and nothing else.
 
-    >>> [is_title(text) for text in ("Nous Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo", "Foo in 4 bits", "DPO")]
+    >>> [is_title(text) for text in ("Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo-7B", "Foo in 4 bits", "DPO")]
     [True, True, True, False, False]
     """
     said = bare_title(text)
