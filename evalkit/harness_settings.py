@@ -67,11 +67,15 @@ _TASK = re.compile(
     r"|(?:word|byte)_perplexity|(?:bleu|rouge(?:[12L]|Lsum))_(?:max|acc|diff))(?:_stderr)?"
 )
 _NOBODY = re.compile(
-    r"[0-9]*|xx+|your?|my|our|the|org|orgs|user|username|repo|id|name|dir|folder|path|to|hf|local|home|tmp|data"
-    r"|(?:hf)?models?|model(?:name|path|id|dir)|llms?|base|outputs?|out|results?|runs?|exp|experiments?|checkpoints?|ckpts?"
-    r"|steps?|epochs?|final|best|last|latest|new|old|test|merged?|trained|fine|tuned?|finetuned?|save[ds]?|weights?",
+    r"xx+|your?|my|our|the|org|orgs|organi[sz]ation|users?|username|repo|id|name|dir|folder|path|to|hf|local|home|root|tmp|temp|data|cache|workspace"
+    r"|(?:my|hf|your|our)?models?|model(?:name|path|id|dir)|ll?ms?|base|outputs?|out|results?|runs?|exps?|experiments?|setups?|checkpoints?|ckpts?"
+    r"|global|steps?|epochs?|iters?|final|best|last|latest|new|old|tests?|evals?|snapshots?|versions?|nous|openllm|autoeval"
+    r"|merged?s?|merges|convert(?:ed)?|export(?:ed)?|trained|fine|tuned?|finetuned?|save[ds]?|weights?|sft|dpo|orpo|kto|ppo|rlhf|rl|chat|instruct"
+    r"|slerp|ties|dare|linear|stock|passthrough|fp|bf|int|float|bits?|cn|zh|en",
     re.IGNORECASE,
 )
+_NO_WORD = re.compile(r"[v0-9][0-9.x]*[a-z]?|(?=[a-f]*[0-9])[0-9a-f]{7,}", re.IGNORECASE)
+"""Sizes, numbers, dates, versions, hashes."""
 NO_PRETRAINED = "without pretrained=, where the harness loads gpt2"
 
 
@@ -94,9 +98,24 @@ def is_placeholder(pretrained: str) -> bool:
     >>> [is_placeholder(p) for p in ("a/Foo-7B", "gpt2", "/data/Foo-7B/", "models/mistral")]
     [False, False, False, False]
     """
-    last = re.split(r"[/\\]", pretrained.strip("/ "))[-1]
-    cut = re.search(r"\.\.|path[/_-]?to|[$<>{}\[\]*?]", pretrained, re.IGNORECASE)
-    return cut is not None or all(_NOBODY.fullmatch(part) for part in re.split(r"[_.-]+", last))
+    return re.search(r"\.\.|path[/_-]?to|[$<>{}\[\]*?]", pretrained, re.I) is not None or names_nobody(pretrained)
+
+
+def names_nobody(name: str) -> bool:
+    """Tell whether a name has no word of two letters beside those that any model's may have: of sizes, runs, training.
+
+    A single capital beside a size is a name (`M-7B`).
+
+    >>> [names_nobody(name) for name in ("13B-merged", "run3/global_step_200", "snapshots/1a2b3c4d", "DPO", "Step-100")]
+    [True, True, True, True, True]
+    >>> [names_nobody(name) for name in ("a/Foo-7B-dpo", "Yi-34B-Chat", "Qwen2.5", "Model-A-7B", "x-7b")]
+    [False, False, False, False, True]
+    """
+    last = re.split(r"[/\\]", name.strip("/ "))[-1]
+    parts = [part for part in re.split(r"[\W_]+|(?<=[A-Za-z])(?=[0-9])", last) if not _NO_WORD.fullmatch(part)]
+    words = (word for part in parts for word in re.findall(r"[^\W\d_]{2,}", part))
+    letter = re.search(r"(?<![^\W_])[A-Z][ _-][0-9.]+B(?![^\W_])", last)
+    return letter is None and all(_NOBODY.fullmatch(word) for word in words)
 
 
 def arguments_of(text: str) -> dict[str, str]:

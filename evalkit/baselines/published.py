@@ -24,12 +24,14 @@ class Note:
         message: what was not read, or was read in a way that is not literal.
         unread: True if the line carried something that could not be read.
         numbers: the printed numbers that it speaks of, where the message does not show them.
+        again: True if it speaks of a score that its model had already.
     """
 
     line: int
     message: str
     unread: bool = False
     numbers: tuple[Decimal, ...] = field(default=(), compare=False)
+    again: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

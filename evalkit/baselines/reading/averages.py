@@ -19,6 +19,8 @@ OVERALL = re.compile(
     r"(?:average|avg|mean) of all\b|average score|mean score|overall|final|平均总|总平均", re.IGNORECASE
 )
 
+_OF_SEVERAL = re.compile(r"average|avg|mean|total|overall|平均|总", re.IGNORECASE)
+
 
 def averages_come_first(events: list[Event]) -> bool:
     """Tell whether averages stand above their tables: one above each, none below the last, each that of its rows."""
@@ -90,28 +92,32 @@ def suite_values(model: OpenModel) -> dict[str, Decimal]:
     return {suite: value for suite, value in found.items() if suite is not None and load_suites()[suite].in_total}
 
 
-def settle_averages(model: OpenModel, notes: list[Note]) -> None:
-    """Decide whose the averages are that name no suite and have nothing of the model below them that ends its last one.
+def settle_averages(model: OpenModel, notes: list[Note], *, beside: bool) -> None:
+    """Decide whose the averages are that name no suite, and are the model's last or called as that of all suites are.
 
-    Such an average is the suite's if its rows give it, or if it is the only number there; that of the suites if these
-    give it or it is called so ("Average score"); else nobody knows (`PrintedScore.doubtful`).
+    Such an average is the suite's if its rows give it, or if it is the only number there and no other suite has rows
+    or a row in a table `beside`; that of the suites if these give it or it is called so ("Average score"); else
+    nobody knows (`PrintedScore.doubtful`). What is called so is no suite's where the file has several.
     """
     end = max((row.line for table in model.tables for row in table.rows), default=0)
     for place, score in enumerate(model.averages):
         suite = load_suites().get(score.suite or "")
         below = end > score.line or any(later.suite != score.suite for later in model.averages[place + 1 :])
-        if suite is None or below or not score.label or leading(score.label):
+        before = [known for known in model.averages if known is not score]
+        called = OVERALL.search(score.label) is not None and score.label not in {known.label for known in before}
+        if suite is None or (below and not called) or not score.label or leading(score.label):
             continue
         rows = [row for (task, _), (row, _) in model.rows.items() if task in {known.name for known in suite.tasks}]
-        before = [known for known in model.averages if known is not score]
         scores = suite_values(replace(model, averages=before))
-        others = {suite_of_task(task) for task, _ in model.rows} - {None} | {known.suite for known in before}
-        called = OVERALL.search(score.label) is not None and score.label not in {known.label for known in before}
-        fits_rows = is_mean_of(score, rows, suite.name)
-        if (called and len(scores) > 1) or (not fits_rows and len(scores) > 1 and _fits(score, list(scores.values()))):
+        elsewhere = {suite_of_task(task) for task, _ in model.rows} - {None, suite.name}
+        others = elsewhere | {known.suite for known in before} - {suite.name}
+        fits_rows, fits = is_mean_of(score, rows, suite.name), len(scores) > 1 and _fits(score, list(scores.values()))
+        blank = not rows and _OF_SEVERAL.search(score.label) is not None  # "Score: 56.81" is a suite's own number
+        alone = (blank and (beside or elsewhere)) or (called and others and not rows)
+        if (called and len(scores) > 1 and not (below and fits_rows)) or (not fits_rows and fits):
             text = f"average {score.percent} is read as that of the suites, not of {suite.title}"
             model.averages[place] = replace(score, suite="average")
-        elif not fits_rows and rows and (len(others) > 1 or len(one_a_task(rows)) == len(suite.tasks)):
+        elif alone or (not fits_rows and rows and (others or len(one_a_task(rows)) == len(suite.tasks))):
             why = (
                 f"neither the rows of {suite.title} nor the suites" if len(scores) > 1 else f"no rows of {suite.title}"
             )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit.baselines.model import PASS_AT_1, Baseline, HumanEval, Metric, slug_of
 from evalkit.baselines.published import Log, ModelScores, Note
-from evalkit.baselines.reading.front_matter import named_in_front
 from evalkit.baselines.reading.ledger import unaccounted
 from evalkit.baselines.reading.logs import read_log
 from evalkit.baselines.reading.names import is_number
-from evalkit.baselines.reading.namings import Namings, contradicted, named_by_rows
+from evalkit.baselines.reading.namings import Namings
 from evalkit.baselines.reading.protocol import NOUS_2023, Claims
 from evalkit.baselines.reading.summaries import models_of_tables
 from evalkit.baselines.reading.text import read_lines
@@ -52,14 +51,14 @@ def _tasks(model: ModelScores) -> dict[str, dict[str, Metric]]:
 
 
 def _protocols(
-    model: ModelScores, claims: Claims, whose: Callable[[str], Note | None], *, several: bool
+    model: ModelScores, claims: Claims, whose: Note | None, *, several: bool
 ) -> tuple[str, dict[str, str], list[Note]]:
     """Return the protocol of the file, the suites that were measured otherwise, and why it is not known.
 
     Columns like "Filter" mean the 0.4 line of lm-eval, which adds BOS and asks some tasks differently; examples in the
     prompt, a limit, and other harnesses change scores as well. None of these is nous-2023, though names agree. What
-    nothing names is nous-2023 only if all that stands around it is known (`reading.protocol`), and `whose` a suite's
-    scores are (`reading.namings`).
+    nothing names is nous-2023 only if all that stands around it is known (`reading.protocol`), and whose the scores
+    are: `whose` says why not (`reading.namings`).
     """
     suites = {suite for table in model.tables for row in table.rows if (suite := suite_of_task(row.task))}
     suites |= {average.suite for average in model.averages if average.suite in load_suites()}
@@ -69,7 +68,7 @@ def _protocols(
     for suite in sorted(suites):
         if others.get(suite, UNKNOWN) != UNKNOWN:
             continue
-        why = model.doubts.get(suite) or claims.doubt(model, suite, several=several) or whose(suite)
+        why = model.doubts.get(suite) or claims.doubt(model, suite, several=several) or whose
         if why is None and suite in others:
             why = Note(model.line, "the file does not say how it was measured")
         if why is not None:
@@ -183,6 +182,8 @@ def import_log(
     """
     given = _given(protocol) if protocol is not None else []
     log = read_log(path)
+    sure = [replace(m, averages=tuple(a for a in m.averages if not a.doubtful)) for m in log.models]
+    log = replace(log, models=tuple(model for model in sure if model.tables or model.averages or model.humaneval))
     by_table, more = models_of_tables(log.comparisons) if not log.models else ([], [])
     more += unaccounted(log.lines, by_table, (), [*log.notes, *more]) if by_table else []
     notes = [*log.notes, *more]
@@ -213,8 +214,6 @@ def import_log(
             for c in log.comparisons
         ]
     )
-    sure = [replace(m, averages=tuple(a for a in m.averages if not a.doubtful)) for m in log.models]
-    log = replace(log, models=tuple(model for model in sure if model.tables or model.averages or model.humaneval))
     grouped = [model for model in log.models if _holds_groups_only(model)]
     log = replace(log, models=tuple(model for model in log.models if model not in grouped))
     notes += [Note(model.line, "only scores of groups stand here; no baseline is made of them") for model in grouped]
@@ -224,19 +223,26 @@ def import_log(
     baselines: list[Baseline] = []
     claims = Claims(log)
     more_notes: list[Note] = []
-    beside = () if by_table else log.comparisons
-    models, said_of_rows, by_row = named_by_rows(log.models, beside)
-    log = replace(log, models=tuple(models))
-    notes += said_of_rows
     namings = Namings(log)
     unnamed = sum(model.name is None for model in log.models)
-    stem, named = _own_name(path, namings, log)
+    stem, named = _own_name(path, namings)
     notes += named if unnamed else []
+    called = [
+        model.name
+        or (
+            stem
+            if unnamed == 1 and number == 1
+            else f"{stem} {number}"
+            if unnamed > 1
+            else f"unnamed (line {model.line})"
+        )
+        for number, model in enumerate(log.models, start=1)  # the file's name may well be that of the first scores
+    ]
+    doubt = namings.doubt(called)
+    if doubt is not None and name is not None:
+        doubt = namings.doubt([name], given=True)
     for number, model in enumerate(log.models, start=1):
-        own_name = stem if unnamed == 1 else f"{stem} {number}"
-        if unnamed == 1 and number > 1:
-            own_name = f"unnamed (line {model.line})"  # the file's name may well be that of the first scores
-        title = name or model.name or own_name
+        title = name or called[number - 1]
         following = log.models[number].line if number < len(log.models) else None
         own = [
             note
@@ -248,24 +254,7 @@ def import_log(
         slug = slug_of(title)
         while slug in {known.slug for known in baselines}:
             slug += "-2"
-        other_numbers = contradicted(model, title, beside)
-
-        def whose(
-            suite: str,
-            model: ModelScores = model,
-            title: str = title,
-            place: int = number - 1,
-            other_numbers: dict[str, Note] = other_numbers,
-        ) -> Note | None:
-            if by_table and model.name is not None:
-                return None  # its row names it
-            lines = [row.line for table in model.tables for row in table.rows if suite_of_task(row.task) == suite]
-            lines += [average.line for average in model.averages if average.suite == suite]
-            lines += [model.humaneval.line] if suite == PASS_AT_1 and model.humaneval is not None else []
-            doubt = namings.doubt(lines, title, models=len(log.models), by_row=place in by_row)
-            return doubt or other_numbers.get(suite)
-
-        own += other_numbers.values()
+        whose = None if by_table and model.name is not None else doubt  # the row of a table names it
         said, others, doubts = _protocols(model, claims, whose, several=bool(by_table))
         if protocol is not None:
             said, others, doubts = protocol, {}, []
@@ -299,19 +288,20 @@ def _not_kept(models: Iterable[ModelScores]) -> list[Note]:
     ]
 
 
-def _own_name(path: Path, namings: Namings, log: Log) -> tuple[str, list[Note]]:
+def _own_name(path: Path, namings: Namings) -> tuple[str, list[Note]]:
     """Return the name of scores that nothing above them names, and a note where the file is called otherwise.
 
-    It is the file's, or where that is another model's name, that of the title, of `model_name`, or of the only model in
-    the tables of models; a README.md is called after these, else after its folder.
+    It is the file's, or where that is another model's name, that of the title or of `model_name`; a file's that names
+    no model is also that of the only model in the tables of models, if its row has the scores; a README.md is called
+    after these, else after its folder.
     """
     stem = path.name if is_number(path.stem) else path.stem
-    own = namings.title or (namings.row if len(log.models) == 1 else None)
+    own = namings.title or (namings.row if namings.file is None else None)
     if re.fullmatch(r"(?:readme|model(?:[_ -]?card)?|index)(?:[._ (-].{0,8})?", path.stem, re.IGNORECASE):
         return own or path.resolve().parent.name, []
     if own is None or same_model(own, stem):
         return stem, []
-    front = own == named_in_front(list(log.lines))
+    front = own == namings.front
     if not (front or is_model(stem)) and (is_sized(stem) or other_weights(stem) or other_way(stem.replace("_", " "))):
         return stem, []  # a model's name that says more than the text
     return own, [Note(0, f"called {own}, as its text says, not {stem} as the file's name")]

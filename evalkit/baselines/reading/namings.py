@@ -1,36 +1,25 @@
-"""Whose are the scores of a file? Every place where the closed grammar lets a model be named, and what differs there.
+"""Whose are the scores of a file? Where the closed grammar lets a model be named, and three ways to be sure.
 
 A model's name may stand in a title, in the front matter, in a line of the harness or its command, in a cell of a table
-of models, in the file's name, and (`reading.grammar`) nowhere else. Where all of these name one model, the scores are
-its. Where they name several, a score is somebody's only if what stands nearest above it says so.
+of models, in the file's name, and (`reading.grammar`) nowhere else. The ways are those of docs/baselines.md: one model,
+its own row beside others', or several of which each score has a label of its own.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 
-from evalkit.baselines.published import ComparisonTable, Log, ModelScores, Note
-from evalkit.baselines.reading.averages import one_a_task
-from evalkit.baselines.reading.columns import split_line
+from evalkit.baselines.published import Log, ModelScores, Note
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.front_matter import front_end, named_in_front
-from evalkit.baselines.reading.grammar import label_said, stem_of, title_of, titles_of
+from evalkit.baselines.reading.grammar import stem_of, title_of, titles_of
+from evalkit.baselines.reading.own_rows import columns_of
 from evalkit.baselines.reading.table_grammar import named_cells
-from evalkit.baselines.reading.wording import (
-    OWN_ROLE,
-    bare_title,
-    is_model,
-    is_title,
-    model_of_file,
-    name_cell,
-    same_model,
-)
-from evalkit.harness_settings import is_placeholder
-from evalkit.suites import load_suites
-from evalkit.task_names import leading_suite
+from evalkit.baselines.reading.wording import OWN_ROLE, bare_title, is_title, model_of_file, same_model
+from evalkit.harness_settings import is_placeholder, names_nobody
+from evalkit.task_names import suite_of_task
 
 
 @dataclass(frozen=True)
@@ -47,149 +36,143 @@ class Namings:
 
     Attributes:
         title: the name in its title or front matter, or None.
-        row: the only model that its tables of models name, or None.
+        front: the name in its front matter, or None.
+        file: the model's name in that of the file, or None.
+        row: the only name in its tables of models, where the row has the numbers of all its scores; or None.
     """
 
     def __init__(self, log: Log) -> None:
         lines = list(log.lines)
-        body = lines[front_end(lines) :]
-        titles = [_Naming(n, bare_title(text), "title") for n, text in titles_of(body) if is_title(text)]
-        front = named_in_front(lines)
-        file = model_of_file(stem_of(log.name)) if lines else None
-        whole = ((0, file), (1, front if titles else None))
-        self._whole = [_Naming(line, name, "whole") for line, name in whole if name is not None]
-        titles += [_Naming(1, front, "title")] if front is not None and not titles else []
-        loaded = [(n, ((settings_of(text) or {}).get("pretrained") or "").strip("/ ")) for n, text in lines]
-        self._labels = sorted(
-            [*titles, *(_Naming(n, name, "settings") for n, name in loaded if name and not is_placeholder(name))],
-            key=lambda naming: naming.line,
+        body, self.front = lines[front_end(lines) :], named_in_front(lines)
+        file = model_of_file(stem_of(log.name))
+        self.title, self.file = (
+            title_of(lines),
+            file if file is not None and (len(file) == 1 or not names_nobody(file)) else None,
         )
-        self._tables = [_Naming(n, name, "table") for n, name in named_cells(body) if not OWN_ROLE.fullmatch(name)]
-        self._headings = [n for n, text in lines if split_line(text) is None and leading_suite(label_said(text) or "")]
-        self.title = title_of(lines)
-        rows = _distinct(self._tables)
-        self._read = {c.line for c in log.comparisons} | {
-            n for c in log.comparisons for r in c.rows for n in (r.line, *r.lines)
-        }
-        self.row = rows[0].name if len(rows) == 1 and is_model(rows[0].name) else None
+        titles = [_Naming(n, bare_title(text), "title") for n, text in titles_of(body) if is_title(text)]
+        front = [_Naming(1, self.front, "front matter" if titles else "title")] if self.front is not None else []
+        loaded = [(n, ((settings_of(text) or {}).get("pretrained") or "").strip("/ ")) for n, text in lines]
+        settings = [_Naming(n, name, "settings") for n, name in loaded if name and not is_placeholder(name)]
+        rows = [_Naming(n, name, "row") for n, name in named_cells(body) if not OWN_ROLE.fullmatch(name)]
+        self._all = [
+            *([_Naming(0, self.file, "file")] if self.file is not None else []),
+            *titles,
+            *front,
+            *settings,
+            *rows,
+        ]
+        self._log, self._columns = log, [column for table in log.comparisons for column in columns_of(table)]
+        own = [c for c in self._columns if len(log.models) == 1 and rows and same_model(c.name, rows[0].name)]
+        fits = any(c.fits(log.models[0]) for c in own) and all(same_model(r.name, rows[0].name) for r in rows)
+        self.row = rows[0].name if fits and not names_nobody(rows[0].name) else None
 
-    def doubt(self, lines: Sequence[int], called: str, *, models: int, by_row: bool) -> Note | None:
-        """Return why scores may be another model's than the one that they are called after; None if they are not.
+    def doubt(self, called: Sequence[str], *, given: bool = False) -> Note | None:
+        """Return why nobody knows for certain whose a file's scores are; None if they are those of the models `called`.
 
         Args:
-            lines: where the scores stand.
-            called: the model's name.
-            models: of how many models the file has scores.
-            by_row: whether a row of a table of models has named this one, by its numbers.
+            called: the name of each of the file's models.
+            given: whether a user gave it.
         """
-        named = [*self._whole, *self._labels, *self._tables]
-        names = _distinct(named)
-        if models == 1 and len(names) < 2:
-            unread = [naming.line for naming in named if naming.kind == "table" and naming.line not in self._read]
-            if not unread or len(unread) < len(named):
-                return None
-            return Note(unread[0], f"only a table that is not read names {called}")
-        shared = len(_distinct(self._labels)) < models
-        if all(self._is_labelled(line, called, shared=shared, by_row=by_row) for line in lines):
-            return None
+        if not self._log.lines:
+            return None  # a results file, which is held to its own list
+        if len(called) == 1:
+            why = self._of_one(self._log.models[0], called[0], given=given)
+        else:
+            why = None if self._of_several(called) else Note(0, "")
+        if why is None or why.message:
+            return why
+        names = _distinct(self._all)
         shown = ", ".join(f"{n.name} ({f'line {n.line}' if n.line else 'its own name'})" for n in names[:4])
         shown += f" and {len(names) - 4} more" if len(names) > 4 else ""
-        text = f"the file names {shown or 'nobody'}" + (f" and holds scores of {models} models" if models > 1 else "")
-        known = f"--protocol nous-2023{' and --name' * (models == 1)}"
-        return Note(
-            next((n.line for n in names[1:]), 0),
-            f"{text}: nothing says for certain whose these scores are; if you know, {known}",
-        )
+        several = f" and holds scores of {len(called)} models" if len(called) > 1 else ""
+        other = len(called) == 1 and not any(_is(n.name, called[0]) for n in names)
+        text = f"the file names {shown or 'nobody'}{several}" + (f", not {called[0]}" if other and names else "")
+        known = f"--protocol nous-2023{' and --name' * (len(called) == 1)}"
+        line = next((n.line for n in names if not _is(n.name, called[0])), names[0].line if names else 0)
+        return Note(line, f"{text}: nothing says for certain whose these scores are; if you know, {known}")
 
-    def _is_labelled(self, line: int, called: str, *, shared: bool, by_row: bool) -> bool:
-        """Tell whether what stands above a line says that it is the model's: its line of the harness, row, or title.
+    def _of_one(self, model: ModelScores, called: str, *, given: bool) -> Note | None:
+        """Return None if all scores are the one model's that they are called after; else why not, or an empty text."""
+        again = next((note for note in self._log.notes if note.again), None)
+        if again is not None:
+            return Note(
+                again.line,
+                f"the file has more than one set of scores ({again.message}), and nothing says whose each is",
+            )
+        others = [naming for naming in self._all if not _is(naming.name, called)]
+        own = [c for c in self._columns if not others or OWN_ROLE.fullmatch(c.name) or same_model(c.name, called)]
+        if (differs := next((note for c in own for note in c.differing(model)), None)) is not None:
+            return differs
+        fitting = [column for column in self._columns if column.fits(model)]
+        if others:
+            sure = all(n.kind == "row" for n in others) and bool(fitting) and all(c in own for c in fitting)
+            sure = sure and (given or len(others) < len(self._all))
+        else:
+            sure = given or any(naming.kind != "row" or fitting for naming in self._all)
+        return None if sure else Note(0, "")
 
-        A line of the harness below a suite's heading is that suite's; above all of them it holds for each.
-        """
-        above = [label for label in self._labels if label.line < line]
-        title = next((label for label in reversed(above) if label.kind == "title"), None)
-        start = title.line if title is not None else 0
-        settings = [label for label in above if label.kind == "settings" and label.line > start][-1:]
-        if any(not same_model(label.name, called) for label in (title, *settings) if label is not None):
+    def _of_several(self, called: Sequence[str]) -> bool:
+        """Tell whether each score of several models has a label of its own, and nothing says otherwise."""
+        if any(note.again for note in self._log.notes):
             return False
-        near = [n for n in self._headings if start < n < line]
-        if by_row or any(not near or label.line > near[-1] or label.line < near[0] for label in settings):
+        for column in self._columns:
+            models = [m for m, name in zip(self._log.models, called, strict=True) if same_model(column.name, name)]
+            if not models or any(column.differing(model) for model in models):
+                return False
+        if not all(any(_is(n.name, name) for name in called) for n in self._all if n.kind not in ("file", "settings")):
+            return False
+        by_suite, whole = (_blocks(self._log.models, by_suite=by_suite) for by_suite in (True, False))
+        if self._each_has_own("settings", by_suite, called):
             return True
-        # A title holds for what is below it, but not where that names others, or is more sets of scores than one.
-        titles = [label for label in self._labels if label.kind == "title"]
-        end = next((label.line for label in titles if label.line >= line), math.inf)
-        below = [naming for naming in (*self._labels, *self._tables) if start <= naming.line < end]
-        others = any(not same_model(naming.name, called) for naming in below)
-        fits = all(any(same_model(known.name, label.name) for label in titles) for known in self._whole)
-        return title is not None and fits and not shared and not others
+        tasks = ([row.task for table in model.tables for row in table.rows] for model in self._log.models)
+        suites = ([str(score.suite) for score in model.averages] for model in self._log.models)
+        measured = {frozenset((*rows, *printed)) for rows, printed in zip(tasks, suites, strict=True)}
+        return len(measured) == 1 and self._each_has_own("title", whole, called) and self._settings_fit()
+
+    def _each_has_own(self, kind: str, blocks: Iterable[tuple[int, int, int]], called: Sequence[str]) -> bool:
+        """Tell whether exactly one label stands above each of the blocks, below the one before, and none elsewhere."""
+        labels, end = sorted((n for n in self._all if n.kind == kind), key=lambda naming: naming.line), 0
+        for label, block in zip_longest(labels, blocks):
+            if label is None or block is None or not end < label.line < block[1]:
+                return False
+            if not same_model(label.name, called[block[0]]):
+                return False
+            end = block[2]
+        return True
+
+    def _settings_fit(self) -> bool:
+        """Tell whether each line of the harness names the model of the title above it."""
+        named, labels = None, [n for n in self._all if n.kind in ("title", "settings")]
+        for label in sorted(labels, key=lambda naming: naming.line):
+            named = label.name if label.kind == "title" else named
+            if named is None or not same_model(label.name, named):
+                return False
+        return True
 
 
-def named_by_rows(
-    models: Sequence[ModelScores], tables: Sequence[ComparisonTable]
-) -> tuple[list[ModelScores], list[Note], set[int]]:
-    """Return the models of a file, a nameless one of several named by a row that has its numbers, and no other's.
-
-    Returns:
-        The models, a note for each that is named so, and their positions.
-    """
-    named, notes, places = list(models), [], set()
-    rows = [(t, c, h) for t in tables for c, h in enumerate(t.headings) if is_model(_name(h))]
-    fitting = [[i for i, model in enumerate(models) if _differing(model, t, c) == {}] for t, c, _ in rows]
-    for i, model in enumerate(models):
-        own = [row for row, fits in zip(rows, fitting, strict=True) if i in fits]
-        if len(models) > 1 and model.name is None and len(own) == 1 and fitting[rows.index(own[0])] == [i]:
-            name, line = _name(own[0][2]), own[0][0].rows[0].line_of(own[0][1])
-            named[i] = replace(model, name=name)
-            notes.append(Note(model.line, f"read as {name}'s, whose row on line {line} has its averages"))
-            places.add(i)
-    return named, notes, places
+def _is(name: str, called: str) -> bool:
+    """Tell whether a name is that which scores are called after, as it is or as the file's name."""
+    return same_model(name, called) or same_model(name, model_of_file(called) or called)
 
 
-def contradicted(model: ModelScores, called: str, tables: Sequence[ComparisonTable]) -> dict[str, Note]:
-    """Return suite -> a note, of the suites of which a table of models gives the model itself another number."""
-    found: dict[str, Note] = {}
-    for table in tables:
-        for column, heading in enumerate(table.headings):
-            name = _name(heading)
-            if OWN_ROLE.fullmatch(name) or same_model(name, called):
-                found = (_differing(model, table, column) or {}) | found
-    return found
-
-
-def _name(heading: str) -> str:
-    return name_cell(heading.strip("*_`[] "))
-
-
-def _scores(model: ModelScores) -> dict[str, set[Decimal]]:
-    """Return suite -> its printed average and that of its rows, in per cent."""
-    found: dict[str, set[Decimal]] = {}
-    for average in model.averages:
-        if average.suite in load_suites():
-            found.setdefault(str(average.suite), set()).add(average.percent)
-    rows = one_a_task([row for table in model.tables for row in table.rows])
-    for suite in load_suites().values():
-        own = [row.value for row in rows if row.task in {task.name for task in suite.tasks}]
-        if suite.tasks and len(own) == len(suite.tasks):
-            found.setdefault(suite.name, set()).add(100 * sum(own, Decimal(0)) / len(own))
-    return found
-
-
-def _differing(model: ModelScores, table: ComparisonTable, column: int) -> dict[str, Note] | None:
-    """Return suite -> a note where a model's scores are not those of a column; None if they share none with places."""
-    scores, shared, differ = _scores(model), False, {}
-    for row in table.rows:
-        value = row.cells[column] if column < len(row.cells) else None
-        if value is None or row.role not in scores:
-            continue
-        percent = value if value > 1 else value.scaleb(2)
-        places = -int(percent.as_tuple().exponent)
-        shared = shared or places > 0
-        slack = Decimal("0.6") * Decimal(1).scaleb(-places) + Decimal("0.0151")
-        if all(abs(percent - scored) > slack for scored in scores[row.role]):
-            scored = round(min(scores[row.role]), 2)
-            text = f"{load_suites()[row.role].title} is {value} in this table and {scored} by the scores beside it"
-            differ[row.role] = Note(row.line_of(column), text)
-    return differ if shared or differ else None
+def _blocks(models: Sequence[ModelScores], *, by_suite: bool) -> list[tuple[int, int, int]]:
+    """Return (model, first line, last line) of each stretch of one model's scores, of one suite if so asked."""
+    found: list[tuple[int, int, int, set[str | None]]] = []
+    for place, model in enumerate(models):
+        for table in model.tables:
+            lines = [row.line for row in table.rows]
+            suites = {suite_of_task(row.task) for row in table.rows}
+            found += [(place, min(lines), max(lines), suites)] if lines else []
+        printed = [*model.averages, *([model.humaneval] if model.humaneval is not None else [])]
+        found += [(place, score.line, score.line, {score.suite}) for score in printed]
+    blocks: list[tuple[int, int, int, set[str | None]]] = []
+    for place, first, last, suites in sorted(found, key=lambda block: block[1]):
+        before = blocks[-1] if blocks and blocks[-1][0] == place else None
+        if before is not None and (not by_suite or before[3] & suites or suites == {"average"}):
+            blocks[-1] = (place, before[1], max(before[2], last), before[3] | suites)
+        else:
+            blocks.append((place, first, last, suites))
+    return [(place, first, last) for place, first, last, _ in blocks]
 
 
 def _distinct(namings: Sequence[_Naming]) -> list[_Naming]:

@@ -48,7 +48,9 @@ class OpenModel:
     settings: str | None = None
     pretrained: str | None = None  # what the harness's own line says was loaded
     identity: tuple[tuple[str, str], ...] | None = None  # all that the line says of the model and the way to measure
-    loaded_another: bool = False  # than the one that the file is called after
+    loaded_line: int | None = (
+        None  # of the harness's line that names another than the one that the file is called after
+    )
     label: str | None = None  # what stands above its first table
 
     @property
@@ -63,7 +65,7 @@ class OpenModel:
         rest = self.conditions.get(None)
         doubts = {s: c.doubt for s, c in self.conditions.items() if s is not None and c.doubt is not None}
         return ModelScores(
-            self.name or (self.pretrained if self.loaded_another else None),
+            self.name or (self.pretrained if self.loaded_line is not None else None),
             self.line,
             tuple(self.tables),
             tuple(self.averages),

@@ -86,12 +86,24 @@ class Owners:
         elif loaded and current.identity is None and current.name is None and self._is_strange(loaded):
             if not current.empty and (self._titled or is_name(self._own)):
                 self.begin(loaded, line, inside=True)
-            self.current.loaded_another = True
-            self._notes.append(Note(line, f"pretrained={loaded}: read as that model's"))
+            self.current.loaded_line = line
+        elif current.empty and current.loaded_line is not None:
+            current.loaded_line = line
         elif not current.tables and current.pretrained not in (None, loaded) and not current.empty:
             current.name = current.name or current.pretrained
             self.begin(loaded, line, inside=True)
         self.current.pretrained, self.current.identity = loaded or self.current.pretrained, identity
+
+    def divide(self, table: ScoreTable) -> None:
+        """Give a second run the harness's line that stands between it and a first one, which has no name then."""
+        first = self.current
+        if first.loaded_line is None or not first.tables or first.loaded_line < first.tables[-1].line:
+            return
+        if any((row.task, row.metric) in first.rows for row in table.rows):
+            self.begin(first.pretrained, table.line, new=True, inside=True)
+            self.current.pretrained, self.current.identity = first.pretrained, first.identity
+            self.current.loaded_line = first.loaded_line
+            first.pretrained = first.identity = first.loaded_line = None
 
     def _is_strange(self, loaded: str) -> bool:
         """Tell whether the harness loaded another model than the one that the file is called after."""

@@ -57,19 +57,19 @@ def _add_table(model: OpenModel, table: ScoreTable, notes: list[Note], why: Note
         if earlier is not None and earlier[1] == _PUBLISHED != table.harness:
             # A leaderboard's footer below a card's own tables: a measurement of its own, of no part in the suite's.
             text = f"{row.task} again, measured otherwise than on line {earlier[0].line}, which is kept"
-            notes.append(Note(row.line, text, numbers=numbers))
+            notes.append(Note(row.line, text, numbers=numbers, again=True))
         elif known is None:
             model.rows[row.task, row.metric] = row, table.harness
             rows.append(row)
         elif harness != table.harness or (known.shots or 0) != (row.shots or 0):
             text = f"{row.task} {row.metric} again, measured otherwise than on line {known.line}, which is kept"
-            notes.append(Note(row.line, text, numbers=numbers))
+            notes.append(Note(row.line, text, numbers=numbers, again=True))
         elif (known.value, known.stderr) == (row.value, row.stderr):
             text = f"{row.task} {row.metric} again, as on line {known.line}"
-            notes.append(Note(row.line, text, numbers=numbers))
+            notes.append(Note(row.line, text, numbers=numbers, again=True))
         else:
             text = f"{row.task} {row.metric} again, other than on line {known.line}, which is kept"
-            notes.append(Note(row.line, text, unread=True, numbers=numbers))
+            notes.append(Note(row.line, text, unread=True, numbers=numbers, again=True))
     if not rows and not table.groups:
         return None
     kept = replace(table, line=rows[0].line if rows else table.line, rows=tuple(rows))
@@ -195,8 +195,11 @@ class _Reader:
         for score in self._waiting:
             self._notes.append(Note(score.line, f"average {score.percent}: no suite beside it", unread=True))
         models = self._owners.models
+        beside = any(isinstance(event, Aside) and event.kind != "sentence" for event in self._events)
         for model in models:
-            settle_averages(model, self._notes)
+            settle_averages(model, self._notes, beside=beside)
+        loaded = [m for m in models if m.loaded_line is not None and not m.empty]
+        self._notes += [Note(m.loaded_line or 0, f"pretrained={m.pretrained}: read as that model's") for m in loaded]
         for model, score in self._on_top:
             settle_first(next((m for m in models if m.tables), model) if model.empty else model, score, self._notes)
         return [_humaneval_from_table(model.done()) for model in models if not model.empty], self._notes
@@ -210,6 +213,7 @@ class _Reader:
         harness, why = place.harness_of(named.harness)
         table = replace(named, rows=tuple(rows), harness=harness, limit=place.limit)
         self._owners.settle(table)
+        self._owners.divide(table)
         candidate = self._owners.candidate
         if _is_another_model(self._model, table, candidate):
             before = self._model
@@ -267,13 +271,14 @@ class _Reader:
         elif score.suite in ("humaneval", "pass@1") or (score.suite is None and place.heading == "humaneval"):
             if self._model.humaneval is not None and self._model.humaneval.percent != score.percent:
                 text = f"second HumanEval score {score.percent} not read"
-                self._notes.append(Note(score.line, text, unread=True))
+                self._notes.append(Note(score.line, text, unread=True, again=True))
             else:
                 self._model.humaneval = PrintedScore(score.line, "humaneval", score.percent)
         elif score.suite is None:
             self._average(score)
         elif place.parent is None or score.suite in load_suites():
-            self._keep(score, score.suite)
+            own = score.suite if score.suite in load_suites() else ""  # its words name the suite
+            self._keep(replace(score, label=f"{own} {score.label}".strip()), score.suite)
 
     def _average(self, score: PrintedScore) -> None:
         """Find out whose an average is that names no suite itself."""
@@ -342,7 +347,7 @@ class _Reader:
                 self._keep(score, "average")
                 return
             text = f"second average of {suite}, {score.percent}, other than on line {same[0].line}, which is kept"
-            self._notes.append(Note(score.line, text, unread=True))
+            self._notes.append(Note(score.line, text, unread=True, again=True))
         elif not same:
             model.averages.append(replace(score, suite=suite))
             if suite in load_suites():

@@ -60,7 +60,7 @@ def odd_setting(line: str) -> str | None:
     [None, None, '']
     >>> odd_setting("python main.py --model gpt2 --tasks boolq")
     'a command without pretrained=, where the harness loads gpt2'
-    >>> [odd_setting(line) for line in ("We took --limit 0", "lm_eval --model_args pretrained=a --tasks of Bar")]
+    >>> [odd_setting(line) for line in ("We took --limit 0", "lm_eval --model_args pretrained=Foo --tasks of Bar")]
     ['We took', 'tasks: of Bar']
     >>> odd_setting("hf-causal (pretrained=a/Foo,peft=b/Bar), limit: None, num_fewshot: 0, batch_size: 8")
     'peft=b/Bar'

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from evalkit.baselines.reading.columns import Columns, Line, columns_of, is_rule, split_heading, split_line
 from evalkit.baselines.reading.fences import without_fences
 from evalkit.baselines.reading.wording import (
+    CHANGE,
     NUMBER,
     OWN_ROLE,
     ROLE,
@@ -32,7 +33,6 @@ from evalkit.baselines.reading.wording import (
     plain_cell,
 )
 
-_CHANGE = re.compile(r"changes?|[δ∆]|变化", re.IGNORECASE)
 _SET_DOWN = re.compile(r"none|yaml|", re.IGNORECASE)
 """What the 0.4 line of the harness prints as a filter and a version."""
 
@@ -229,7 +229,7 @@ class _Table:
                 fits = (
                     fits
                     or is_sign(plain)
-                    or _CHANGE.fullmatch(plain) is not None
+                    or CHANGE.fullmatch(plain) is not None
                     or (not self._by_rows and (is_fact(plain) or is_label(plain)))
                 )
             elif not heading.strip():

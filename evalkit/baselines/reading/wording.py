@@ -10,7 +10,7 @@ import re
 
 from evalkit.baselines.reading.columns import is_heading_word, is_version_column
 from evalkit.baselines.reading.vocabulary import has_word_of_models, is_plain_name, other_way
-from evalkit.harness_settings import other_weights
+from evalkit.harness_settings import names_nobody, other_weights
 from evalkit.suites import load_suites
 from evalkit.task_names import bare, leading_suite, suite_of_task, task_and_metric, without_arrows
 
@@ -85,15 +85,16 @@ def name_cell(cell: str) -> str:
 def is_title(text: str) -> bool:
     """Tell whether a title is a model's name and nothing else.
 
-    >>> [is_title(text) for text in ("Nous Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo-7B", "Foo-7B in 4 bits")]
-    [True, True, True, False]
+    >>> [is_title(text) for text in ("Hermes 2 - Solar 10.7B", "模型 M-7B 评测", "👑 Foo-7B", "Foo in 4 bits", "DPO")]
+    [True, True, True, False, False]
     """
     said = bare_title(text)
-    return not is_label(said) and is_model(said)
+    return not is_label(said) and is_model(said) and not names_nobody(said)
 
 
 # Published logs that are called otherwise than the model that their harness's line names.
 _SAME = {"mixtral7x8instructv0.1": "mixtral8x7binstructv0.1", "solar10.7bv1base": "solar10.7bv1.0"}
+_SAME["dolphin2.6mixtral7x8"] = "dolphin2.6mixtral8x7b"
 
 
 def same_model(one: str, other: str) -> bool:
@@ -204,6 +205,8 @@ _FACT = re.compile(
     re.IGNORECASE,
 )
 """Columns that say what a model is, and not how it was measured."""
+CHANGE = re.compile(r"changes?|[δ∆]|变化", re.IGNORECASE)
+"""The one column of them that is of scores."""
 _FACT_VALUE = re.compile(
     r"[0-9.]{1,6}\s?[BMT]|apache-2\.0|mit|cc-by(?:-nc)?(?:-sa)?(?:-[0-9.]{1,3})?|llama ?[0-9.]*|gemma|other",
     re.IGNORECASE,

@@ -55,8 +55,8 @@ def claimed(found: Baseline) -> set[str]:
         LOG.replace("## GPT4All", "## 1. GPT4All Benchmark results"),
         LOG.replace("Average", "GPT4All average 7 tasks"),
         LOG.replace("0, batch_size: 8", "0, batch_size: auto (4)"),
-        f"GPT4All:\n```\n{HEAD}{BOOLQ}{PIQA}```\nAverage: 84.95\n",
-        f"---\nlicense: mit\ntags: [merge, mistral]\n---\n{HEAD}{BOOLQ}{PIQA}",
+        f"# Foo-7B\n\nGPT4All:\n```\n{HEAD}{BOOLQ}{PIQA}```\nAverage: 84.95\n",
+        f"---\nlicense: mit\nmodel_name: Foo-7B\ntags: [merge, mistral]\n---\n{HEAD}{BOOLQ}{PIQA}",
         SUITES,
         f"# Nous Hermes 2 - Solar 10.7B\n\n## Evaluation\n\n{SUITES}",
         SUITES.replace("Foo-7B", "[teknium/OpenHermes-2.5](https://huggingface.co/teknium/OpenHermes-2.5)").replace(

@@ -296,7 +296,7 @@ def test_the_harness_line_names_whose_the_scores_below_it_are() -> None:
     assert (own.name, set(own.tasks), other.name) == ("Foo-7B", {"boolq", "piqa"}, "a/Bar-13B")
     assert not claims([own, other])
     (alone,) = models(f"{line}{GPT4ALL}{TRUTHFUL}", "Foo-7B.md")
-    assert (alone.name, claims([alone])) == ("a/Bar-13B", True)
+    assert (alone.name, claims([alone])) == ("a/Bar-13B", False)  # the file is called otherwise
     assert not claims(models(f"# Bar-13B\n\n{GPT4ALL}", "Foo-7B.md"))
     assert not claims(models(f"{line.replace('Bar-13B', 'Foo-7B,load_in_4bit=True')}{GPT4ALL}", "Foo-7B.md"))
     assert same_model("upstage/SOLAR-10.7B-v1.0", "SOLAR-10.7b-v1-Base")

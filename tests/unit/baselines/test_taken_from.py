@@ -35,7 +35,7 @@ LABELS = {
 
 def models(text: str, folder: Path) -> dict[str, Baseline]:
     path = folder / "card.md"
-    path.write_text(f"# Merged-7B\n\n{text}", encoding="utf-8")
+    path.write_text(f"# Fused-7B\n\n{text}", encoding="utf-8")
     return {found.name: found for found in import_log(path, retrieved="2026-01-01").baselines}
 
 
@@ -49,7 +49,7 @@ def test_taken_scores_are_of_the_model_that_the_line_names(label: str, own: str,
     assert any("protocol unknown" in note for note in theirs.notes)
     if own:
         (mine,) = (b for b in found.values() if "boolq" in b.tasks)
-        assert mine.name in ("card", "Merged-7B")
+        assert mine.name in ("card", "Fused-7B")
         assert mine.protocol_of("gpt4all") == "unknown"
         assert set(mine.tasks) == {"boolq", "piqa"}
 
@@ -77,12 +77,12 @@ def test_a_pages_address_and_the_bare_place_say_it_too(line: str, tmp_path: Path
 
 def test_a_heading_of_sources_holds_down_to_the_next_of_its_level(tmp_path: Path) -> None:
     text = (
-        f"## From the leaderboard\n\n### Bar-13B\n{HEAD}|boolq|1|acc|0.8500|±|0.0062|\n\n## Merged-7B\n\n{OWN}{THEIRS}"
+        f"## From the leaderboard\n\n### Bar-13B\n{HEAD}|boolq|1|acc|0.8500|±|0.0062|\n\n## Fused-7B\n\n{OWN}{THEIRS}"
     )
     found = models(text, tmp_path)
     assert {name: b.protocol_of("gpt4all") for name, b in found.items()} == {
         "Bar-13B": "open-llm-leaderboard",
-        "Merged-7B": "unknown",
+        "Fused-7B": "unknown",
     }
 
 
@@ -96,7 +96,7 @@ def test_a_heading_of_sources_holds_down_to_the_next_of_its_level(tmp_path: Path
 )
 def test_what_a_model_was_made_from_or_measured_with_takes_no_scores(line: str, tmp_path: Path) -> None:
     for text in (f"{line}\n\n{OWN}", f"{OWN}{line}\n\n{THEIRS}"):
-        assert list(models(text, tmp_path)) == ["Merged-7B"]
+        assert list(models(text, tmp_path)) == ["Fused-7B"]
 
 
 def test_a_label_of_the_next_section_makes_no_claim_of_any(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ OTHERS = [
 def test_below_a_line_that_may_speak_of_others_the_file_has_no_score_of_nous_2023(line: str, tmp_path: Path) -> None:
     found = [b for b in models(f"{OWN}{line}\n\n{THEIRS}", tmp_path).values() if "truthfulqa_mc" in b.tasks]
     assert len(found) == 1
-    assert found[0].name not in ("card", "Merged-7B") or found[0].protocol_of("truthfulqa") == "unknown"
+    assert found[0].name not in ("card", "Fused-7B") or found[0].protocol_of("truthfulqa") == "unknown"
 
 
 WAYS = [
