@@ -133,6 +133,10 @@ def is_sized(name: str) -> bool:
     return _SIZED.search(name) is not None
 
 
+_BENCHMARKS = ("Nous", "Openllm")
+"""What LLM AutoEval writes behind a model's name in that of a gist."""
+
+
 def model_of_file(stem: str) -> str | None:
     """Return the model's name in that of a file or folder; None of words of runs, suites, dates, and small letters.
 
@@ -142,6 +146,8 @@ def model_of_file(stem: str) -> str | None:
     [None, None, None, None, None, None]
     >>> [model_of_file(stem) for stem in ("results_Bar-13B", "Nous-Hermes-13B", "foo_7b", "zephyr", "GPT4All-J")]
     ['Bar-13B', 'Nous-Hermes-13B', 'foo_7b', 'zephyr', 'J']
+    >>> model_of_file("Foo-7B-Nous"), model_of_file("nous")
+    ('Foo-7B', None)
     """
     parts = re.split(r"([\s_-]+)", _WHEN.sub("", stem).strip("_- "))
     if all(_RUN_ALONE.fullmatch(part) or not part for part in parts[::2]):
@@ -149,6 +155,8 @@ def model_of_file(stem: str) -> str | None:
     while not parts[0] or _RUN_WORDS.fullmatch(parts[0]):
         parts = parts[2:]
     while not parts[-1] or _RUN_WORDS.fullmatch(parts[-1]):
+        parts = parts[:-2]
+    if len(parts) > 2 and parts[-1] in _BENCHMARKS:
         parts = parts[:-2]
     name = "".join(parts)
     plain = re.fullmatch(r"(?!.*(?:epoch|step|check|ckpt|seed))[a-z0-9_.-]+", name) and not is_sized(name)

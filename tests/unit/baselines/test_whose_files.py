@@ -68,6 +68,11 @@ def test_one_models(text: str, file: str, tmp_path: Path) -> None:
     assert claims(text, tmp_path, file) == {"Foo-7B": ALL}
 
 
+def test_a_gist_of_llm_autoeval_is_called_after_its_benchmark_too(tmp_path: Path) -> None:
+    text = f"{TABLE}|[Foo-7B](https://huggingface.co/a/Foo-7B)|73.12|50.50|61.81|\n\n{LOG}"
+    assert claims(text, tmp_path, "Foo-7B-Nous.md") == {"Foo-7B-Nous": ALL}
+
+
 def test_a_file_that_names_nobody_needs_a_name(tmp_path: Path) -> None:
     assert claims(LOG, tmp_path, "gpt4all.md") == {"gpt4all": set()}
     assert claims(LOG, tmp_path, "gpt4all.md", "Foo-7B") == {"Foo-7B": ALL}
