@@ -98,16 +98,19 @@ _SAME["dolphin2.6mixtral7x8"] = "dolphin2.6mixtral8x7b"
 
 
 def same_model(one: str, other: str) -> bool:
-    """Tell whether two names are one model's: the same but for case, separators and the owner.
+    """Tell whether two names are one model's: the same but for case, separators and the owner (`a/` or `a__`).
 
     >>> same_model("a/Foo-7B", "foo_7b"), same_model("a/Foo-7B-base", "Foo-7B"), same_model("Foo-v1.0", "Foo-v0.1")
     (True, False, False)
+    >>> same_model("opt-1-3b", "opt-1.3b"), same_model("opt-1-3b", "opt-13b"), same_model("a__Foo-7B", "a/Foo-7B")
+    (True, False, True)
     >>> same_model("mistralAI/Mixtral-8x7B-Instruct-v0.1", "Mixtral-7x8-Instruct-v0.1")
     True
     """
 
     def plain(name: str) -> str:
-        said = re.sub(r"[\s_-]+", "", name.strip().strip("/").split("/")[-1].lower())
+        said = re.split(r"/|__", name.strip().strip("/_"))[-1].lower()
+        said = re.sub(r"[\s_-]+", "", re.sub(r"(?<=[0-9])[\s_-]+(?=[0-9])", ".", said))
         return _SAME.get(said, said)
 
     return plain(one) == plain(other)

@@ -205,3 +205,12 @@ def test_a_blank_last_suite_takes_no_average_of_others(text: str, averages: dict
     path.write_text(text, encoding="utf-8")
     (found,) = import_log(path, retrieved="2026-01-01").baselines
     assert {suite: str(value) for suite, value in found.averages.items()} == averages
+
+
+def test_names_that_differ_by_a_point_between_digits_are_two_models(tmp_path: Path) -> None:
+    assert claims(line("facebook/opt-13b") + LOG, tmp_path, "opt-1-3b.md") != {"opt-1-3b": ALL}
+    assert claims(line("facebook/opt-1.3b") + LOG, tmp_path, "opt-1-3b.md") == {"opt-1-3b": ALL}
+
+
+def test_an_owner_may_stand_before_two_underlines(tmp_path: Path) -> None:
+    assert list(claims(line("a/Foo-7B") + LOG, tmp_path, "a__Foo-7B.md").values()) == [ALL]

@@ -113,12 +113,12 @@ def test_a_run_takes_part(tmp_path: Path) -> None:
 
 
 def test_files_take_part(tmp_path: Path) -> None:
-    log = tmp_path / "My-Model-7B.md"
+    log = tmp_path / "Nereus-7B.md"
     log.write_text("GPT4All: 99.12\n")
     baseline = Baseline("own", "Own", "nous-2023", "here", "2024-01-01", averages={"gpt4all": Decimal("98.00")})
     save_baseline(baseline, tmp_path / "own.yaml")
     models = standings([str(log), str(tmp_path / "own.yaml"), "dpopenhermes"])
-    assert [row[2] for row in leaderboard(models, "gpt4all").rows[:2]] == ["My-Model-7B", "Own"]
+    assert [row[2] for row in leaderboard(models, "gpt4all").rows[:2]] == ["Nereus-7B", "Own"]
     assert sum(model.slug == "dpopenhermes" for model in models) == 1
     with pytest.raises(ConfigError, match="unknown baseline"):
         standing_of("no-such-thing")
