@@ -382,7 +382,8 @@ def test_a_sample_that_was_in_work_keeps_no_other_from_its_turn(tmp_path: Path) 
             wait_for_verdicts(process, tmp_path, verdicts, in_work=number + 1)
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=30)
-        assert f"{verdicts} of 5 verdicts are in" in said
+        kept = [path.read_text() for path in tmp_path.glob("*.unfinished")]
+        assert f"{verdicts} of 5 verdicts are in" in said, (number, kept)
 
 
 def test_attempts_before_a_stop_count_after_it(tmp_path: Path) -> None:
