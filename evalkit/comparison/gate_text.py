@@ -92,11 +92,10 @@ def what_decides(item: Judged) -> str:
         own = own.replace("; a margin", "; as it is, a margin")
     if item.needed is None:
         unpaired = not isinstance(item.asked.source, PairedTest)
-        why = "the difference is the margin"
+        none = "no number of documents decides this, the difference is the margin"
         if unpaired and item.test.difference.value + item.asked.margin != 0:
-            why = "the baseline's own error is too large"
-        alone = " of the candidate's alone" if "error" in why else ""
-        return f"{item.asked.title}: {few}no number of documents{alone} decides this, {why}{own}"
+            none = "no number of documents of the candidate's alone decides this, the baseline's own error is too large"
+        return f"{item.asked.title}: {few}{none}{own}"
     more = f", more than the {item.asked.existing:,} that exist" if item.needed > item.asked.existing else ""
     return f"{item.asked.title}: {few}needs about {item.needed:,} documents{more}, has {there:,}{own}"
 
