@@ -156,6 +156,9 @@ class Stream:
         self._ids = decoder.end_of(prompt_ids)
         # Positions in `_ids` at which a window may begin: the text on either side is complete there.
         self._borders = [0, len(self._ids)]
+        # Where the window begins that is decoded, and its text up to the last border; None: to be decoded.
+        self._begin = 0
+        self._head: str | None = None
         # The text up to the last border, in pieces, and what may still change.
         self._settled: list[str] = []
         self._piece = ""
@@ -183,9 +186,14 @@ class Stream:
             return any(stop in near for stop in stops)
         self._ids.append(token)
         border = self._borders[-1]
-        begin = next((b for b in reversed(self._borders) if border - b >= CONTEXT_TOKENS), 0)
-        before, new = self._ids[begin:border], self._ids[border:]
-        self._piece = self._unsettled = self._decoder.added(before, new)
+        if border - self._begin >= 2 * CONTEXT_TOKENS:
+            self._begin = next(b for b in reversed(self._borders) if border - b >= CONTEXT_TOKENS)
+            self._head = None
+        before, new = self._ids[self._begin : border], self._ids[border:]
+        head = self._decoder.decode(before) if self._head is None else self._head
+        whole = self._decoder.decode([*before, *new])
+        self._piece = whole[len(head) :] if whole.startswith(head) else self._decoder.added(before, new)
+        self._unsettled, self._head = self._piece, head
         if self._behind > border:
             self._unsettled = self._decoder.added(before, self._ids[self._behind :])
         # What came before may hold all but the last character of a stop string.
@@ -196,6 +204,7 @@ class Stream:
             self._searched.append(self._unsettled)
             self._piece = self._unsettled = ""
             self._borders.append(len(self._ids))
+            self._head = whole
         return any(stop in near for stop in stops)
 
     def _end(self, length: int) -> str:
