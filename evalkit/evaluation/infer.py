@@ -31,9 +31,9 @@ class Answer:
     tokens: int
     # Whether the model ended its answer, rather than being cut at `max_new_tokens`.
     ended: bool
-    # From the call to the model being ready on its device; imports are not in it.
+    # Until the model is ready on its device and tried (and an engine started): its classes are imported, weights read.
     load_seconds: float
-    # From the prompt being sent to the first token being known, first-use warm-up of the device included.
+    # From the prompt being sent to the first token being known: on a CPU the weights are put in order in between.
     first_token_seconds: float
     # Tokens after the first, divided by the time since the first; None for an answer of one token.
     tokens_per_second: float | None
@@ -74,7 +74,7 @@ def infer(
     from evalkit.scoring.encode import encode_strings
 
     if config.engine == "vllm":
-        vllm_engine.check_temperature(prompt.temperature)
+        vllm_engine.check_draws(prompt.temperature)
 
     output = output if output is not None else sys.stdout
     notes = notes if notes is not None else sys.stderr
@@ -93,6 +93,13 @@ def infer(
         raise ModelError(
             f"{config.name}: the prompt has {len(ids)} tokens, the model's context {lm.max_length}; shorten it"
         )
+    started = time.perf_counter()
+    with lm.running():
+        if lm.engine is not None:
+            lm.engine.start()
+        else:
+            _ = lm.generator  # chosen when first asked for
+    load_seconds += time.perf_counter() - started
     generated, times = _generate(lm, ids, prompt, output)
     since_first = times[-1] - times[1]
     answer = Answer(

@@ -288,7 +288,7 @@ def check_engine(config: ModelConfig, device: str, temperature: float = 0.0) -> 
     if config.adapter is not None:
         raise ModelError("--engine vllm: the adapter would not be applied there; merge it into the weights first")
     vllm_engine.version(device)
-    vllm_engine.check_temperature(temperature)
+    vllm_engine.check_draws(temperature)
 
 
 def from_lm_eval(name: str, arguments: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:

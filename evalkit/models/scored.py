@@ -71,6 +71,10 @@ class Streams(Protocol):
 class Engine(Streams, Protocol):
     """An engine beside the model."""
 
+    def start(self) -> None:
+        """Start what generates, where that has not been done."""
+        ...
+
     def grow(self, source: Iterator[GenerationRow], max_rows: int = 1) -> Iterator[GenerationRow]:
         """Yield each row whenever it has new tokens, for who shows them as they come."""
         ...

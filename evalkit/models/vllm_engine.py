@@ -12,6 +12,7 @@ seed, the prompt and the sample's number), and draws of vLLM's own.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -43,17 +44,27 @@ _VARIABLES = {
 }
 _CPU_CACHE_GIB = 8
 _LEAST_TEMPERATURE = 0.01
+_GREATEST_TEMPERATURE = 2.0
 # Other kernels in other orders; another model's numbers differ by nats.
 _TOLERANCE = 1e-2
 _TOLERANCE_HALF = 0.1 * PROBE_TOKENS
 
 
-def check_temperature(temperature: float) -> None:
-    """Raise ConfigError for a temperature that vLLM would raise."""
-    if 0 < temperature < _LEAST_TEMPERATURE:
+def check_draws(temperature: float, top_p: float = 1.0) -> None:
+    """Raise ConfigError for a temperature or ``top_p`` that vLLM would change or refuse."""
+    if temperature == 0:
+        return
+    if temperature < _LEAST_TEMPERATURE:
         raise ConfigError(
             f"temperature: vllm takes {temperature:g} for {_LEAST_TEMPERATURE}; give that, or 0, or leave --engine out"
         )
+    if temperature > _GREATEST_TEMPERATURE:
+        raise ConfigError(
+            f"temperature: vllm takes at most {_GREATEST_TEMPERATURE:g}, not {temperature:g}; give that, or leave "
+            "--engine out"
+        )
+    if top_p == 0:
+        raise ConfigError("top_p: vllm takes more than 0; give temperature 0 for the most probable token")
 
 
 def version(device: str) -> str:
@@ -112,7 +123,6 @@ class VllmGenerator:
         self._trust_remote_code = trust_remote_code
         self._stopping = Stopping(model, tokenizer)
         self._numbers = count()
-        self._running: Any = None
         self._device = model_device(model)
         self.version = version(self._device.type)
         for variable, value in _VARIABLES.items():
@@ -132,10 +142,10 @@ class VllmGenerator:
         """Return the completions to be made; their token ids are those that the model in this process would get.
 
         Raises:
-            ConfigError: a temperature that vLLM would raise.
+            ConfigError: a temperature or ``top_p`` that vLLM would change or refuse.
         """
         for request in requests:
-            check_temperature(request.temperature)
+            check_draws(request.temperature, request.top_p)
         encoded = encode_strings(
             self._tokenizer,
             (request.prompt for request in requests),
@@ -143,6 +153,14 @@ class VllmGenerator:
             prefix_text=self._tokenizer.bos_token,
         )
         return make_rows(requests, encoded, self._max_length)
+
+    def start(self) -> None:
+        """Start vLLM, where that has not been done.
+
+        Raises:
+            ModelError: it cannot run this model, or is not this model.
+        """
+        _ = self._engine
 
     def stream(
         self, rows: Sequence[GenerationRow], *, waiting: Iterable[GenerationRow] | None = None, max_rows: int = 64
@@ -169,7 +187,7 @@ class VllmGenerator:
         try:
             while True:
                 while len(active) < max_rows and (row := next(source, None)) is not None:
-                    engine = engine or self._engine()
+                    engine = engine or self._engine
                     row.begin()
                     name = self._add(engine, row)
                     active[name] = (
@@ -211,39 +229,38 @@ class VllmGenerator:
 
     # --- vLLM --------------------------------------------------------------------------------------------------------
 
+    @functools.cached_property
     def _engine(self) -> Any:
-        """Return vLLM's engine, started and tried once."""
-        if self._running is None:
-            from vllm import LLM
+        """vLLM's engine, started and tried when it is first asked for."""
+        from vllm import LLM
 
-            release_cache(self._device)
-            free = free_bytes(self._device)
-            options: dict[str, Any] = {}
-            if self._device.type == "cpu":
-                gib = max(1, min(_CPU_CACHE_GIB, (free or 0) // 4 >> 30))
-                os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(gib))
-                options["enforce_eager"] = True
-            elif free is not None:
-                # The model in this process has its part already.
-                whole = getattr(torch, self._device.type).mem_get_info(self._device)[1]
-                options["gpu_memory_utilization"] = round(0.9 * free / whole, 3)
-            try:
-                engine = LLM(
-                    self._folder,
-                    dtype=str(self._model.dtype).removeprefix("torch."),
-                    max_model_len=self._max_length,
-                    max_num_seqs=self._max_rows,
-                    skip_tokenizer_init=True,
-                    generation_config="vllm",
-                    trust_remote_code=self._trust_remote_code,
-                    seed=0,
-                    **options,
-                ).llm_engine
-            except Exception as error:  # it has many reasons
-                raise self._failed(error, "cannot run this model") from error
-            self._try(engine)
-            self._running = engine
-        return self._running
+        release_cache(self._device)
+        free = free_bytes(self._device)
+        options: dict[str, Any] = {}
+        if self._device.type == "cpu":
+            gib = max(1, min(_CPU_CACHE_GIB, (free or 0) // 4 >> 30))
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(gib))
+            options["enforce_eager"] = True
+        elif free is not None:
+            # The model in this process has its part already.
+            whole = getattr(torch, self._device.type).mem_get_info(self._device)[1]
+            options["gpu_memory_utilization"] = round(0.9 * free / whole, 3)
+        try:
+            engine = LLM(
+                self._folder,
+                dtype=str(self._model.dtype).removeprefix("torch."),
+                max_model_len=self._max_length,
+                max_num_seqs=self._max_rows,
+                skip_tokenizer_init=True,
+                generation_config="vllm",
+                trust_remote_code=self._trust_remote_code,
+                seed=0,
+                **options,
+            ).llm_engine
+        except Exception as error:  # it has many reasons
+            raise self._failed(error, "cannot run this model") from error
+        self._try(engine)
+        return engine
 
     def _try(self, engine: Any) -> None:
         """Raise ModelError where the log-probabilities of greedy texts are not those of the model in this process."""
@@ -285,9 +302,9 @@ class VllmGenerator:
         from vllm.sampling_params import RequestOutputKind
 
         name = str(next(self._numbers))
-        # The chosen token's log-probability alone tells that the model gave numbers.
-        settings = SamplingParams(logprobs=0, detokenize=False, output_kind=RequestOutputKind.DELTA, **wish)
         try:
+            # The chosen token's log-probability alone tells that the model gave numbers.
+            settings = SamplingParams(logprobs=0, detokenize=False, output_kind=RequestOutputKind.DELTA, **wish)
             engine.add_request(name, {"prompt_token_ids": list(prompt)}, settings)
         except Exception as error:
             raise self._failed(error, "takes no request") from error

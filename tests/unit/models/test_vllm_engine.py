@@ -67,7 +67,7 @@ def test_greedy_texts_are_those_of_the_model_in_this_process(folder: str, vllm: 
     assert list(found.answers) == list(own.texts(requests, Session()).answers)
     assert len(set(found.answers)) > 3
     assert all("e" not in text for text in found.answers[:4])
-    running = engine.engine._running
+    running = engine.engine._engine
     encoded = [engine.tokenizer.encode(r.prompt, add_special_tokens=False) for r in requests if r.prompt]
     sent = [ids for ids, params in running.asked if params.stop_token_ids is not None]
     assert all(ids in sent for ids in encoded)
@@ -89,7 +89,7 @@ def test_samples_have_seeds_of_their_own_whatever_their_company(folder: str, vll
     alone = engine.texts(asked(SAMPLED, samples=3)[3:6], Session(seed=7)).answers
     assert list(whole[3:6]) == list(alone)
     assert list(engine.texts(asked(SAMPLED, samples=3)[3:6], Session(seed=8)).answers) != list(alone)
-    seeds = [params.seed for _, params in engine.engine._running.asked if params.seed is not None]
+    seeds = [params.seed for _, params in engine.engine._engine.asked if params.seed is not None]
     assert len(set(seeds)) == 15  # twelve texts of one seed, of which three came again, and three of another
 
 
@@ -160,6 +160,8 @@ def test_settings_that_it_does_not_know_are_refused(folder: str, vllm: None) -> 
         engine.texts(asked({**GREEDY, "num_beams": 2}), Session())
     with pytest.raises(ConfigError, match=r"takes 0\.001 for 0\.01"):
         engine.texts(asked({**SAMPLED, "temperature": 0.001}), Session())
+    with pytest.raises(ConfigError, match=r"top_p: vllm takes more than 0; give temperature 0"):
+        engine.texts(asked({**SAMPLED, "top_p": 0.0}), Session())
 
 
 BOS, IM_START, END = "<s>", "<|im_start|>", "<|im_end|>"
@@ -189,7 +191,7 @@ def test_stop_strings_may_be_special_tokens(
     rows = engine.engine.rows([GenerationRequest("The cat", tuple(until), 20)])
     ((row, found),) = engine.engine.stream(rows)
     assert (row.generated, found) == (ids[:count], text)
-    assert not engine.engine._running.requests, "it is not computed further"
+    assert not engine.engine._engine.requests, "it is not computed further"
 
 
 def ask(folder: str, **settings: Any) -> tuple[str, str, str]:
@@ -273,4 +275,18 @@ def test_a_temperature_is_looked_at_before_anything_is_read_or_loaded(folder: st
     model = ModelConfig(name=folder, device="cpu", engine="vllm")
     with pytest.raises(ConfigError, match=r"temperature: vllm takes 0\.002 for 0\.01; give that, or 0, or leave --eng"):
         check_ready(RunConfig(model=model, temperature=0.002), [], {}, print)
+    with pytest.raises(ConfigError, match=r"temperature: vllm takes at most 2, not 2\.5; give that, or leave --eng"):
+        check_ready(RunConfig(model=model, temperature=2.5), [], {}, print)
     check_ready(RunConfig(model=model, temperature=0.01), [], {}, print)
+    check_ready(RunConfig(model=model, temperature=2.0), [], {}, print)
+
+
+def test_what_vllm_refuses_of_a_request_is_one_line(folder: str, vllm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import vllm as simulated
+
+    def refuses(**_: Any) -> None:
+        raise ValueError("repetition_penalty must be rosy")
+
+    monkeypatch.setattr(simulated, "SamplingParams", refuses)
+    with pytest.raises(ModelError, match=r"takes no request \(ValueError: repetition_penalty must be rosy\)"):
+        ask(folder, engine="vllm")
