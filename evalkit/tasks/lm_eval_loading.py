@@ -139,6 +139,7 @@ def _check_loaded(name: str, entry: Any, task: Any) -> None:
         made,
         task.higher_is_better(),
         _registered(),
+        has_own=has_own_metrics(task),
     )
     absent = [metric for metric, function in task._metric_fn_list.items() if not callable(function)]
     if absent and not has_own_metrics(task):

@@ -37,6 +37,7 @@ from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from evalkit.tasks.lm_eval_tasks import Tasks
 from tests.support.files import change_document
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 WORDS = ["heart", "liver", "skin"]
 PLAIN: list[dict[str, Any]] = [
     {"q": f"What {i}?", "c": ["the red", f"a blue {i}", "old"], "right": ["the red", f"a blue {i}", "old"][i % 3]}
@@ -69,6 +70,13 @@ def counts(doc, results): CALLS[0] += 1; return {"acc": float(CALLS[0] % 2)}
 def lots(doc, results): return {"acc": float(bool(results[0]) and random.random() < 0.5)}
 def draws(doc, results): return {"acc": float(random.random() < 0.5)}
 def counted(doc): CALLS[0] += 1; return f"{CALLS[0]} {doc['q']}"
+def masses(doc, results):
+    values = numpy.array([value for value, _ in results])
+    shares = numpy.exp(values) / numpy.exp(values).sum()
+    right = doc["c"].index(doc["right"])
+    best = int(values.argmax())
+    return {"mc1": float(best == right), "mc2": float(shares[right]),
+            "quadratic": 1 - float(((shares - numpy.eye(3)[right]) ** 2).sum()) / 2}
 def shuffled(doc): return random.sample(doc["c"], 3)
 def as_int(doc): return numpy.int32(place(doc))
 def as_bool(doc): return numpy.bool_(place(doc) == 1)
@@ -113,6 +121,13 @@ FILES: dict[str, dict[str, str]] = {
     "keyed": {"doc_to_target": PLACE, "doc_to_text": "!function functions.keyed"},
     "mutual": {"doc_to_target": PLACE},
     "default": {"doc_to_target": PLACE},
+    "every": {"doc_to_target": PLACE},
+    "masses": {"doc_to_target": PLACE, "process_results": "!function functions.masses"},
+    "f1": {"doc_to_target": PLACE},
+    "mcc": {"doc_to_target": PLACE},
+    "brier_score": {"doc_to_target": PLACE},
+    "likelihood": {"doc_to_target": PLACE},
+    "f1_mean": {"doc_to_target": PLACE},
     "numbers": {**TEXT, "doc_to_target": PLACE},
     "elsewhere": {**TEXT, "doc_to_target": "right"},
     "own_mean": {"doc_to_target": PLACE},
@@ -124,6 +139,8 @@ _FIRST = (
     "filter_list: [{name: map, filter: [{function: map, mapping_dict: {a: 0}, default_value: 2}, "
     "{function: take_first}]}]"
 )
+# Of lm-eval's own metrics of choices those whose score is a mean of which more is better.
+MEANS = ["acc", "acc_norm", "acc_bytes", "exact_match", "acc_mutual_info"]
 # Those that judge otherwise than by acc alone: their lines, and their metrics.
 JUDGED: dict[str, tuple[str, list[str]]] = {
     "mutual": (
@@ -131,6 +148,16 @@ JUDGED: dict[str, tuple[str, list[str]]] = {
         ["acc", "acc_norm", "acc_mutual_info"],
     ),
     "default": ("", ["acc", "acc_norm"]),
+    "every": (f"metric_list: [{', '.join(f'{{metric: {metric}}}' for metric in MEANS)}]", MEANS),
+    "masses": (
+        "metric_list: [{metric: mc1, aggregation: mean, higher_is_better: true}, "
+        "{metric: mc2, aggregation: mean, higher_is_better: true}, "
+        "{metric: quadratic, aggregation: mean, higher_is_better: true}]",
+        ["mc1", "mc2", "quadratic"],
+    ),
+    **{metric: (f"metric_list: [{{metric: {metric}}}]", [metric]) for metric in ("f1", "mcc", "brier_score")},
+    "likelihood": ("metric_list: [{metric: likelihood}]", ["likelihood"]),
+    "f1_mean": ("metric_list: [{metric: f1, aggregation: mean, higher_is_better: true}]", ["f1"]),
     "numbers": (f"{_FIRST}\nmetric_list: [{{metric: exact_match, ignore_case: true}}]", ["exact_match"]),
     "elsewhere": (
         "metric_list: [{metric: no_such, hf_evaluate: true, aggregation: mean, higher_is_better: true}]",
@@ -326,12 +353,56 @@ def test_a_file_that_a_function_reads_is_part_of_what_runs_are_compared_by(own: 
         ("numbers", "document 0: lm-eval's own metrics fail ("),
         ("elsewhere", "metric 'no_such' is not to be had here"),
         ("own_mean", "metric 'acc' has aggregation: '!function mean', but"),
+        (
+            "f1",
+            "metric 'f1' has aggregation: 'f1', but errors, averages and comparisons are of means of which more is "
+            "better; add process_results, a function that makes such a one, with aggregation: mean",
+        ),
+        ("mcc", "metric 'mcc' has aggregation: 'matthews_corrcoef', but errors, averages and comparisons are of means"),
+        ("brier_score", "metric 'brier_score' has aggregation: 'brier_score', but errors, averages and comparisons"),
+        ("likelihood", "document 0: 'likelihood' is a tuple ("),
+        ("f1_mean", "expected a number from 0 to 1; lm-eval's own metric is no share; add process_results"),
     ],
 )
 def test_metrics_that_cannot_be_made_are_refused_before_the_work(task: str, said: str, own: Path) -> None:
     with pytest.raises(ConfigError) as error:
         tasks_of(own, task)
     assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+OF_HF = """
+import json, sys
+import torch
+from lm_eval import evaluator
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from evalkit.models import tiny
+model = HFLM(pretrained=tiny.model(torch.float32), tokenizer=tiny.tokenizer(), batch_size=1)
+manager = TaskManager(include_path=sys.argv[1], include_defaults=False)
+found = evaluator.simple_evaluate(model=model, tasks=sys.argv[2:], task_manager=manager, bootstrap_iters=0)["results"]
+print(json.dumps({task: {key.split(",")[0]: value for key, value in of.items()} for task, of in found.items()}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_lm_evals_own_metrics_of_choices_are_lm_evals_numbers(own: Path) -> None:
+    names = ["own_every", "own_masses"]
+    command = [sys.executable, "-c", OF_HF, str(own / "theirs"), *names]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(paths.configs_dir().parent)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    config = RunConfig(
+        model=ModelConfig(name="tiny", dtype="float32"), task=tuple(names), data=(str(own / "data"),),
+        output=str(own / "out"),
+    )  # fmt: skip
+    record = run(config, ["run"]).record
+    assert record is not None
+    for name, metrics in zip(names, (MEANS, ["mc1", "mc2", "quadratic"]), strict=True):
+        found = {metric: record.metrics[name][metric].value for metric in metrics}
+        assert found == pytest.approx({metric: theirs[name][metric] for metric in metrics}, abs=1e-5)
 
 
 @pytest.mark.slow
