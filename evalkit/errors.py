@@ -14,7 +14,7 @@ A message says what, where, and what to do, in one line. Anything that is not an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class EvalkitError(Exception):
@@ -57,6 +57,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def some(names: Sequence[str], shown: int = 3, between: str = ", ") -> str:
+    """Return the first of some names, and how many more there are.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    return between.join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def message_of(error: BaseException) -> str:

@@ -188,7 +188,7 @@ class FullyDescribed(Described, total=False):
     max_length: int
     trust_remote_code: bool
     tokenizer: str
-    vocabulary: int
+    vocabulary: int | None
     add_bos: bool
     has_chat_template: bool
     chat_template_sha256: str | None
@@ -196,8 +196,8 @@ class FullyDescribed(Described, total=False):
     weights_unused: list[str]
     adapter: Mapping[str, str | None] | None
     generation: Mapping[str, object]
-    model_fingerprint: str
-    tokenizer_fingerprint: str
+    model_fingerprint: str | None
+    tokenizer_fingerprint: str | None
 
 
 class Answers(Protocol):
