@@ -99,16 +99,22 @@ def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
     each access, so that what it draws (GPQA's order of choices) would be another in requests and in golds.
 
     Raises:
-        ConfigError: a document lacks a key that others have, for which there would be None; says which.
+        ConfigError: a document lacks a key that others have, for which there would be None; says which. Or values of
+            a column have no common type.
     """
     import pyarrow
     from datasets import Dataset  # lm-eval has brought both
 
+    where = f"{named_file(suite, task)}: process_docs: {task}"
     if (lacking := lacking_key(documents)) is not None:
-        raise ConfigError(f"{named_file(suite, task)}: process_docs: {task}: {lacking}; give it to every document")
+        raise ConfigError(f"{where}: {lacking}; give it to every document")
+    try:
+        table = Dataset.from_list(list(documents)).data.table
+    except pyarrow.ArrowException as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{where}: a column of its documents has values of several types ({why}); mend it") from error
     with uncollected():
         folder = tempfile.mkdtemp(prefix="evalkit-")
-        table = Dataset.from_list(list(documents)).data.table
         with pyarrow.ipc.new_stream(f"{folder}/documents.arrow", table.schema) as file:
             file.write_table(table)
         found = Dataset.from_file(f"{folder}/documents.arrow")

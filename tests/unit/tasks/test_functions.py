@@ -486,6 +486,13 @@ def test_a_key_that_only_a_later_document_lacks_inside_a_column_is_named(kind: s
     assert "\n" not in str(refused.value)
 
 
+def test_a_column_of_several_types_is_refused_where_process_docs_gets_a_data_set(own: Path) -> None:
+    change_document(own / "data/own_drawn.jsonl", 9, {"q": 9})
+    said = r"^configs/tasks/own/own_drawn.yaml: process_docs: own_drawn: a column .* \(.*\bint\b.*\); mend it$"
+    with pytest.raises(ConfigError, match=said):
+        tasks_of(own, "drawn")
+
+
 def test_a_function_that_fails_for_a_later_document_is_found_before_the_model(own: Path) -> None:
     with pytest.raises(ConfigError, match=r"own_ninth: .*document 9: its requests cannot be made \(ValueError: nine\)"):
         tasks_of(own, "ninth")
