@@ -370,13 +370,12 @@ _describe_options()
 def option_types() -> str:
     """Return the text of evalkit/run_options.py, by which a type checker knows the options of `run` and `gate`."""
     known = declared_settings(RunConfig)
-    of_run = [setting for key, setting in known.items() if key != "dry_run"]
+    of_gate = [known[key] for key in GATED_OPTIONS]
+    of_run = [setting for key, setting in known.items() if key not in ("dry_run", *GATED_OPTIONS)]
     return _TYPES_HEAD + "\n\n".join(
         [
-            typed_dict("RunOptions", "Options of `evalkit.run`.", of_run),
-            typed_dict(
-                "GateOptions", "Options of `evalkit.gate` for its ``run_model``.", [known[k] for k in GATED_OPTIONS]
-            ),
+            typed_dict("GateOptions", "Options of `evalkit.gate` for its ``run_model``.", of_gate),
+            typed_dict("RunOptions", "Options of `evalkit.run`.", of_run, "GateOptions"),
         ]
     )
 

@@ -14,8 +14,7 @@ A message says what, where, and what to do, in one line. Anything that is not an
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class EvalkitError(Exception):
@@ -60,6 +59,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def some(names: Sequence[str], shown: int = 3, between: str = ", ") -> str:
+    """Return the first of some names, and how many more there are.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    return between.join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
 def message_of(error: BaseException) -> str:
     """Return what an exception says; nothing where it fails to say it, as exceptions of other libraries may."""
     try:
@@ -76,40 +84,3 @@ def first_line(error: BaseException) -> str:
         if not line.endswith((":", ",", "-", "(")):
             break
     return f"{type(error).__name__}: {text.rstrip(':,-( ')[:300]}" if text else type(error).__name__
-
-
-_OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, NPU, MPS
-    "not enough memory",  # CPU on Windows
-    "can't allocate memory",  # CPU on Linux
-    "cannot allocate memory",  # files that are mapped, safetensors
-    "cublas_status_alloc_failed",
-    "failed to allocate memory",
-    "memory allocation failure",  # ACL of the NPU
-    "could not create a primitive",  # oneDNN, which says no more
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that the host or the device has no memory left."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return True
-    message = message_of(error).lower()
-    if type(error).__name__ in {"OutOfMemoryError", "AcceleratorError"} and "memory" in message:
-        return True
-    return isinstance(error, RuntimeError) and any(text in message for text in _OUT_OF_MEMORY)
-
-
-def raise_what_is_no_answer(error: Exception) -> None:
-    """Raise where trying what a model takes failed for want of memory: that says nothing of the model.
-
-    Raises:
-        ModelError: so it is.
-    """
-    if isinstance(error, ModelError) and message_of(error).startswith("out of memory"):
-        raise error
-    if is_out_of_memory(error):
-        raise ModelError(
-            f"out of memory while the model was tried ({first_line(error)}); stop other programs, raise this process's "
-            "limit (ulimit, container, job), or use a smaller dtype"
-        ) from error

@@ -282,9 +282,9 @@ def _click_option(setting: Setting, text: str) -> Callable[[F], F]:
     )
 
 
-def typed_dict(name: str, doc: str, settings: Collection[Setting]) -> str:
+def typed_dict(name: str, doc: str, settings: Collection[Setting], base: str = "TypedDict") -> str:
     """Return the source of a TypedDict of settings as Python takes them: paths where texts are, runs where a run is."""
-    lines = [f"class {name}(TypedDict, total=False):", f'    """{doc}"""', ""]
+    lines = [f"class {name}({base}, total=False):", f'    """{doc}"""', ""]
     for setting in settings:
         kind = setting.kind
         parts = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)

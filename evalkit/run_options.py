@@ -11,11 +11,9 @@ from evalkit.records.model import RunRecord
 Text: TypeAlias = "str | os.PathLike[str]"
 
 
-class RunOptions(TypedDict, total=False):
-    """Options of `evalkit.run`."""
+class GateOptions(TypedDict, total=False):
+    """Options of `evalkit.gate` for its ``run_model``."""
 
-    model: Text
-    """Local folder, hub id, or 'tiny' (the built-in model)."""
     revision: Text | int | None
     """Revision of a hub model."""
     adapter: Text | None
@@ -30,6 +28,15 @@ class RunOptions(TypedDict, total=False):
     """auto, bfloat16, float16, float32 or float64."""
     trust_remote_code: bool
     """Run code that the model's repository contains."""
+    data: Text | Sequence[Text]
+    """hub, openmind, samples or a folder; SUITE=SOURCE for one suite."""
+
+
+class RunOptions(GateOptions, total=False):
+    """Options of `evalkit.run`."""
+
+    model: Text
+    """Local folder, hub id, or 'tiny' (the built-in model)."""
     batch_size: Text | int
     """'auto' or rows a batch, for generation."""
     scorer: Literal["auto", "forest", "plain"]
@@ -50,8 +57,6 @@ class RunOptions(TypedDict, total=False):
     """Suite; repeat for several: gpt4all, agieval, bigbench, truthfulqa, humaneval, humaneval_chat."""
     task: Text | Sequence[Text]
     """Single task; repeat for several (evalkit list tasks)."""
-    data: Text | Sequence[Text]
-    """hub, openmind, samples or a folder; SUITE=SOURCE for one suite."""
     limit: int | None
     """First N documents of each task."""
     samples: int
@@ -84,24 +89,3 @@ class RunOptions(TypedDict, total=False):
     """Continue an unfinished run; an error if there is none."""
     reuse: Text | RunRecord | None
     """Take scores of equal requests from the folder of another run."""
-
-
-class GateOptions(TypedDict, total=False):
-    """Options of `evalkit.gate` for its ``run_model``."""
-
-    revision: Text | int | None
-    """Revision of a hub model."""
-    adapter: Text | None
-    """PEFT adapter (LoRA ...) to apply to the model."""
-    tokenizer: Text | None
-    """Another tokenizer than the model's."""
-    loader: Literal["auto", "openmind", "transformers"]
-    """auto, openmind or transformers."""
-    device: Text
-    """auto, npu[:N], cuda[:N] or cpu."""
-    dtype: Literal["auto", "float64", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]
-    """auto, bfloat16, float16, float32 or float64."""
-    trust_remote_code: bool
-    """Run code that the model's repository contains."""
-    data: Text | Sequence[Text]
-    """hub, openmind, samples or a folder; SUITE=SOURCE for one suite."""

@@ -102,6 +102,12 @@ def task_file(suite: str, task: str) -> Path | None:
         return next((path for path in sorted(folder.rglob("*.yaml")) if _task_of(path) == task), None)
 
 
+def named_file(suite: str, task: str) -> str:
+    """Return a task's file as messages name it; the task where there is none."""
+    path = task_file(suite, task)
+    return task if path is None else shown_path(path)
+
+
 def _task_of(path: Path) -> Any:
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)

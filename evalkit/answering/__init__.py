@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from evalkit.answering.asked import Call, text_as_asked
 from evalkit.errors import ModelError
+from evalkit.records.facts import Numerics
 from evalkit.scoring.checked import by_request, check_batches, checked_texts
 from evalkit.scoring.packs import Scorer, score
 from evalkit.scoring.requests import Score, TokenRequest
 
 if TYPE_CHECKING:
-    from evalkit.scoring.recheck import Recheck
     from evalkit.store.ledger import Ledger
     from evalkit.store.sections import RenderedPrompt
 
@@ -86,7 +86,7 @@ class Scores:
 
     answers: Sequence[Score]
     marks: Mapping[Mark, Sequence[int]] = field(default_factory=dict)
-    numerics: Recheck | None = None
+    numerics: Numerics | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class FullyDescribed(Described, total=False):
     max_length: int
     trust_remote_code: bool
     tokenizer: str
-    vocabulary: int
+    vocabulary: int | None
     add_bos: bool
     has_chat_template: bool
     chat_template_sha256: str | None
@@ -196,8 +196,8 @@ class FullyDescribed(Described, total=False):
     weights_unused: list[str]
     adapter: Mapping[str, str | None] | None
     generation: Mapping[str, object]
-    model_fingerprint: str
-    tokenizer_fingerprint: str
+    model_fingerprint: str | None
+    tokenizer_fingerprint: str | None
 
 
 class Answers(Protocol):

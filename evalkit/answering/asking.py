@@ -11,7 +11,6 @@ import dataclasses
 import json
 import math
 import operator
-import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from evalkit.answering import (
 )
 from evalkit.answering.asked import Call
 from evalkit.errors import EvalkitError, ModelError, message_of
+from evalkit.records.facts import Numerics
 from evalkit.scoring.checked import checked_scores, checked_texts
 from evalkit.store.ledger import Ledger
 from evalkit.yaml_files import shown
@@ -58,11 +58,8 @@ def ask_scores(answerer: Answers, requests: Sequence[ScoreRequest], session: Ses
         found = answerer.scores(list(requests), dataclasses.replace(session, call=Call(tuple(requests), before)))
         if not isinstance(found, Scores):
             raise ModelError(f"{who}: expected Scores, found {type(found).__name__}")
-        if found.numerics is not None:
-            # Whoever has one has imported its module, which needs torch.
-            recheck = sys.modules.get("evalkit.scoring.recheck")
-            if recheck is None or not isinstance(found.numerics, recheck.Recheck):
-                raise ModelError(f"{who}: numerics: expected a Recheck or None, found {type(found.numerics).__name__}")
+        if not isinstance(found.numerics, Numerics | None):
+            raise ModelError(f"{who}: numerics: expected Numerics or None, found {type(found.numerics).__name__}")
         answers = checked_scores(who, found.answers, len(requests))
         marks = _marks(who, found.marks, [math.isnan(logprob) for logprob, _ in answers], session.ledger)
         if session.ledger is not None:

@@ -19,8 +19,9 @@ from evalkit.cli.humaneval import humaneval
 from evalkit.cli.report_commands import audit, baselines, leaderboard, power
 from evalkit.cli.run_commands import compare, explain, gate
 from evalkit.config import InferConfig, ModelConfig, RunConfig
-from evalkit.errors import EvalkitError, first_line, is_out_of_memory
+from evalkit.errors import EvalkitError, first_line
 from evalkit.options import build, command_options, given
+from evalkit.out_of_memory import is_out_of_memory
 from evalkit.run_results import Plan
 
 _FOLDER = click.Path(path_type=Path)

@@ -12,7 +12,7 @@ from typing import Any
 from evalkit.baselines import Baseline
 from evalkit.comparison.pairing import cut_from, data_sha256
 from evalkit.config import RunConfig
-from evalkit.errors import ConfigError, did_you_mean
+from evalkit.errors import ConfigError, did_you_mean, some
 from evalkit.options import Setting
 from evalkit.records.identity import MOVING, ModelIdentity
 from evalkit.records.model import Foreign, RunRecord
@@ -408,12 +408,6 @@ def _failed(record: RunRecord, tasks: Iterable[str]) -> int:
 
 def _documents(count: int) -> str:
     return f"{count} documents without a score" if count else "none"
-
-
-def some(names: Sequence[str], shown: int = 3) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
 
 
 def _setting(value: Any) -> str:

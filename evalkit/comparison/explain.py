@@ -29,7 +29,7 @@ from evalkit.comparison.explain_figures import (
 from evalkit.comparison.gate_sides import why_no_score
 from evalkit.comparison.remarks import remarks
 from evalkit.comparison.run_scores import run_scores
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, some
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
 from evalkit.stats.estimates import Estimate, unpaired_difference
@@ -137,8 +137,7 @@ def _of_two_runs(record: RunRecord, other: RunRecord) -> str:
     found.sort(key=lambda difference: places.get(difference.field, len(places)))
     said = {difference.field for difference in found}
     more = [name for name, _, _ in setting_differences(record, other) if name.removeprefix("config.") not in said]
-    listed = ", ".join(more[:_LISTED]) + (f" and {len(more) - _LISTED} more" if len(more) > _LISTED else "")
-    besides = f"recorded besides with other values: {listed}" if more else ""
+    besides = f"recorded besides with other values: {some(more, _LISTED)}" if more else ""
     causes = "; ".join([*map(str, found), *([besides] if besides else [])]) or "none; chance is left"
     return (
         f"--against {other.folder}: that is a run; what differs in settings: {causes}. `evalkit compare "

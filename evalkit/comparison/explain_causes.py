@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evalkit.comparison import comparable
-from evalkit.comparison.comparable import some
 from evalkit.comparison.explain_figures import Facts, task_gaps
+from evalkit.errors import some
 from evalkit.records.facts import RequestCounts
 from evalkit.results.lm_eval_protocol import is_counted
 from evalkit.results.lm_eval_settings import asked_with, printed_version

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evalkit.comparison.comparable import brief, one_sided, recorded, some
+from evalkit.comparison.comparable import brief, one_sided, recorded
+from evalkit.errors import some
 from evalkit.records.facts import RequestCounts
 from evalkit.records.identity import same_protocol
 from evalkit.records.model import RunRecord

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from evalkit.config import ModelConfig
-from evalkit.errors import ModelError, is_out_of_memory
-from evalkit.models.checkpoints import SMALL_PATTERNS, first_line
+from evalkit.errors import ModelError, first_line
+from evalkit.models.checkpoints import SMALL_PATTERNS
+from evalkit.out_of_memory import is_out_of_memory
 from evalkit.scoring.memory import text_config, vocabulary_size
 
 if TYPE_CHECKING:

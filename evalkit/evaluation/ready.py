@@ -57,8 +57,9 @@ def check_ready(
 def _needs_hub(config: RunConfig) -> bool:
     """Check device and name of a model for this process; return whether the Hugging Face hub is to be asked for it."""
     from evalkit.models import devices
+    from evalkit.models.ascend import activate_npu, choose_loader
     from evalkit.models.checkpoints import find_local
-    from evalkit.models.openmind import activate_npu, check_engine, choose_loader
+    from evalkit.models.openmind import check_engine
 
     device = devices.choose_device(config.model.device, activate_npu)
     if config.model.engine == "vllm":

@@ -26,7 +26,7 @@ from evalkit.evaluation.progress import Progress
 from evalkit.evaluation.ready import check_ready
 from evalkit.paths import user_path
 from evalkit.records.asked import Asked
-from evalkit.records.facts import Numerics, RequestCounts, ScorerFacts
+from evalkit.records.facts import RequestCounts, ScorerFacts
 from evalkit.records.identity import Identity
 from evalkit.records.model import RunFacts, RunRecord, WorkDone
 from evalkit.records.samples import Sample, disputed_programs
@@ -42,7 +42,6 @@ from evalkit.tasks.documents import check_passages, load_all
 from evalkit.tasks.humaneval import CHAT
 
 if TYPE_CHECKING:
-    from evalkit.scoring.recheck import Recheck
     from evalkit.tasks.lm_eval_tasks import Tasks
     from evalkit.tasks.programs import Programs
 
@@ -163,7 +162,7 @@ def run(
             facts,
             duration_seconds=round(runs.earlier_seconds(sessions) + time.monotonic() - clock, 3),
             scorer=part(ScorerFacts, work["scorer"], "scorer"),
-            numerics=_numerics(evaluated.numerics),
+            numerics=evaluated.numerics,
             isolation=_isolation(samples),
             disputed=disputed,
             answers=answers,
@@ -348,10 +347,6 @@ def _load(config: RunConfig, say: Say) -> Answerer:
 def _protocol(names: Sequence[str]) -> str:
     suites = load_suites()
     return ", ".join(sorted({suites[suite].protocol for suite in suites_of(names)}))
-
-
-def _numerics(found: Recheck | None) -> Numerics | None:
-    return None if found is None else Numerics(**found.to_dict(), summary=found.describe())
 
 
 def _chat_details(samples: Iterable[Sample]) -> Iterator[tuple[str, str]]:

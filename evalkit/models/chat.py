@@ -13,8 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from evalkit.errors import ModelError
-from evalkit.models.checkpoints import first_line
+from evalkit.errors import ModelError, first_line
 
 Message = Mapping[str, Any]
 

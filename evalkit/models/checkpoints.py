@@ -16,8 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from evalkit.data.offline import chosen_by_user
-from evalkit.errors import ModelError
-from evalkit.errors import first_line as first_line  # others take it from here
+from evalkit.errors import ModelError, first_line
 from evalkit.paths import user_path
 
 # A repository holds one of these, or it has no tokenizer. The last two are tokenizers that bring their own code.

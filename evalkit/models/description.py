@@ -37,6 +37,7 @@ def describe_model(lm: OpenMindLM) -> FullyDescribed:
     checkpoint = lm.checkpoint
     quantization = _quantisation(lm)
     known = identity.of(lm, quantization)
+    groups = identity.as_described(known)
     return {
         "name": lm.pretrained,
         "origin": checkpoint.origin if checkpoint else "built-in",
@@ -53,17 +54,17 @@ def describe_model(lm: OpenMindLM) -> FullyDescribed:
         "max_length": int(lm.max_length),
         "trust_remote_code": lm.trust_remote_code,
         "tokenizer": type(lm.tokenizer).__name__,
-        "vocabulary": known.vocabulary,
+        "vocabulary": known.tokenizer.vocabulary,
         "add_bos": bool(lm.add_bos_token),
         "has_chat_template": bool(getattr(lm.tokenizer, "chat_template", None)),
         "chat_template_sha256": known.chat_template,
         "weights": [file.name for file in lm.weights.files],
         "weights_unused": list(lm.weights.unused),
-        "adapter": None if lm.adapter is None else {"name": lm.adapter, "sha256": known.adapter},
-        "generation": {"end_ids": list(known.end_ids), "ignored": dict(lm.ignored_settings), "engine": known.engine},
-        "model_fingerprint": known.model_fingerprint,
-        "tokenizer_fingerprint": known.tokenizer_fingerprint,
-        "identity": known.to_dict(),
+        "adapter": None if lm.adapter is None else {"name": lm.adapter, "sha256": known.model.adapter},
+        "generation": {**groups["generation"], "ignored": dict(lm.ignored_settings)},
+        "model_fingerprint": known.model.model_fingerprint,
+        "tokenizer_fingerprint": known.tokenizer.tokenizer_fingerprint,
+        "identity": groups,
         "versions": versions(),
     }
 

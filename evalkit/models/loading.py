@@ -19,7 +19,7 @@ import transformers
 from packaging.version import parse as parse_version
 
 from evalkit.config import ModelConfig
-from evalkit.errors import ModelError, did_you_mean, is_out_of_memory
+from evalkit.errors import ModelError, did_you_mean, first_line
 from evalkit.models import quantised as quantised_weights
 from evalkit.models.checkpoints import (
     ADAPTER_CONFIG,
@@ -30,7 +30,6 @@ from evalkit.models.checkpoints import (
     check_no_adapter,
     check_tokenizer,
     check_weights,
-    first_line,
     weight_files,
 )
 from evalkit.models.in_memory import into_memory
@@ -40,6 +39,7 @@ from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
 from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_gpt2, is_own_code, needs_file_alone
 from evalkit.models.tokenizer_packages import check_tokenizer_packages
 from evalkit.options import declared_settings
+from evalkit.out_of_memory import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release
 DTYPE_ARGUMENT = "torch_dtype" if TRANSFORMERS_RELEASE < (4, 56) else "dtype"

@@ -28,10 +28,11 @@ from evalkit.answering import (
     text_requests,
 )
 from evalkit.config import ModelConfig
-from evalkit.errors import ModelError, is_out_of_memory
+from evalkit.errors import ModelError
 from evalkit.generation_settings import MAX_TOKENS, max_tokens
 from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain, normalised
 from evalkit.options import declared_settings
+from evalkit.out_of_memory import is_out_of_memory
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings
 from evalkit.scoring.generate import MAX_ROWS, Generator

@@ -119,7 +119,7 @@ class Numerics(Part, frozen=True, kw_only=True):
     dtype: str
     """What the run used."""
     points: float
-    """Flipped documents in percentage points."""
+    """Flipped documents in percentage points: the most by which rounding can have moved an accuracy."""
     summary: str
     """The sentence for the report."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, some
 from evalkit.results.lm_eval_protocol import limit_of, model_name
 from evalkit.results.lm_eval_settings import model_arguments, of_file
 
@@ -219,8 +219,7 @@ def _settings(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _names(path: Path, files: list[Path]) -> str:
-    names = [str(file.relative_to(path)) for file in files]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return some([str(file.relative_to(path)) for file in files])
 
 
 def _short(value: str | None) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import ConfigError, ModelError, did_you_mean, raise_what_is_no_answer
+from evalkit.errors import ConfigError, ModelError, did_you_mean
+from evalkit.out_of_memory import raise_what_is_no_answer
 from evalkit.scoring.attention import attempts
 from evalkit.scoring.memory import batch_tokens, measure_token_bytes, text_config, vocabulary_size
 from evalkit.scoring.packed import ForestScorer

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from evalkit.errors import raise_what_is_no_answer
+from evalkit.out_of_memory import raise_what_is_no_answer
 from evalkit.scoring.memory import model_device
 from evalkit.scoring.probe import PROBE_TOKENS, allowed, probe_prompts
 from evalkit.scoring.rotary import Rotary

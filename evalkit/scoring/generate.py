@@ -26,7 +26,8 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import ModelError, is_out_of_memory
+from evalkit.errors import ModelError
+from evalkit.out_of_memory import is_out_of_memory
 from evalkit.scoring.drafts import Drafts, Text
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.generate_transformers import generate_row

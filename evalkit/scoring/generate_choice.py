@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import raise_what_is_no_answer
+from evalkit.out_of_memory import raise_what_is_no_answer
 from evalkit.scoring.generate import Generator
 from evalkit.scoring.packs import score
 from evalkit.scoring.plain import PlainScorer

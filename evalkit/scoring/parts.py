@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from evalkit.errors import ModelError, is_out_of_memory, message_of
+from evalkit.errors import ModelError, message_of
+from evalkit.out_of_memory import is_out_of_memory
 
 Part = TypeVar("Part")
 Done = TypeVar("Done")

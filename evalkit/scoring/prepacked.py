@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import ModelError, is_out_of_memory
+from evalkit.errors import ModelError
+from evalkit.out_of_memory import is_out_of_memory
 from evalkit.scoring.host_memory import available_bytes, whole_bytes
 from evalkit.scoring.memory import model_device
 

@@ -10,55 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from evalkit.errors import ConfigError
+from evalkit.records.facts import Numerics
 from evalkit.scoring.packs import score
 from evalkit.scoring.plain import PlainScorer
 from evalkit.scoring.requests import Score, TokenRequest
-
-
-@dataclass(frozen=True)
-class Recheck:
-    """What it found; part of the run's record.
-
-    Attributes:
-        requests: number of requests scored again.
-        documents: number of documents they belong to.
-        max_difference: greatest difference of a request's log-probability, in nats.
-        mean_difference: mean of the differences, in nats.
-        flipped: documents whose most probable continuation differs.
-        flipped_greedy: requests whose greedy flag differs.
-        dtype: what the run used.
-    """
-
-    requests: int
-    documents: int
-    max_difference: float
-    mean_difference: float
-    flipped: int
-    flipped_greedy: int
-    dtype: str
-
-    @property
-    def points(self) -> float:
-        """Flipped documents in percentage points: the most by which rounding can have moved an accuracy."""
-        return 100.0 * self.flipped / self.documents if self.documents else 0.0
-
-    def describe(self) -> str:
-        """Return the sentence for the report."""
-        return (
-            f"numerics: ±{self.points:.2f} points ({self.flipped} of {self.documents} documents change their answer "
-            f"in float32; log-probabilities differ by {self.mean_difference:.2g} nats on average, "
-            f"at most {self.max_difference:.2g})"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields and ``points`` for the run's record."""
-        return asdict(self) | {"points": self.points}
 
 
 def recheck(
@@ -71,7 +31,7 @@ def recheck(
     max_length: int,
     max_batch_tokens: int | None = None,
     make_scorer: Callable[..., PlainScorer] = PlainScorer,
-) -> Recheck:
+) -> Numerics:
     """Score the requests of a share of the documents in float32 and compare.
 
     Args:
@@ -94,26 +54,32 @@ def recheck(
     for index, document in enumerate(documents):
         groups.setdefault(document, []).append(index)
     dtype = str(model.dtype).removeprefix("torch.")
-    if not groups:
-        return Recheck(0, 0, 0.0, 0.0, 0, 0, dtype)
-    chosen = _draw(list(groups), fraction)
+    chosen = _draw(list(groups), fraction) if groups else []
     indices = [index for document in chosen for index in groups[document]]
-    with in_float32(model):
-        scorer = make_scorer(model, max_length=max_length, max_batch_tokens=max_batch_tokens)
-        exact = dict(zip(indices, score(scorer, [requests[index] for index in indices]), strict=True))
-    differences = [abs(scores[index][0] - exact[index][0]) for index in indices]
-    return Recheck(
+    exact: dict[int, Score] = {}
+    if indices:
+        with in_float32(model):
+            scorer = make_scorer(model, max_length=max_length, max_batch_tokens=max_batch_tokens)
+            exact = dict(zip(indices, score(scorer, [requests[index] for index in indices]), strict=True))
+    differences = [abs(scores[index][0] - exact[index][0]) for index in indices] or [0.0]
+    most, mean = max(differences), sum(differences) / len(differences)
+    flipped = sum(
+        _best([scores[index][0] for index in groups[document]])
+        != _best([exact[index][0] for index in groups[document]])
+        for document in chosen
+    )
+    points = 100.0 * flipped / len(chosen) if chosen else 0.0
+    return Numerics(
         requests=len(indices),
         documents=len(chosen),
-        max_difference=max(differences),
-        mean_difference=sum(differences) / len(differences),
-        flipped=sum(
-            _best([scores[index][0] for index in groups[document]])
-            != _best([exact[index][0] for index in groups[document]])
-            for document in chosen
-        ),
+        max_difference=most,
+        mean_difference=mean,
+        flipped=flipped,
         flipped_greedy=sum(scores[index][1] != exact[index][1] for index in indices),
         dtype=dtype,
+        points=points,
+        summary=f"numerics: ±{points:.2f} points ({flipped} of {len(chosen)} documents change their answer in float32; "
+        f"log-probabilities differ by {mean:.2g} nats on average, at most {most:.2g})",
     )
 
 

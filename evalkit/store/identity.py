@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,6 @@ REUSED = ("model", "tokenizer", "chat_template", "generation", "dtype", "other",
 # Groups that may differ there, and that are then named: an answer depends on how it was computed, but an evalkit or a
 # library that computes nothing otherwise must not cost a run. Only the user knows whether a fault was mended between.
 COMPUTED = ("code", "versions", "device")
-_SHOWN_DIFFERENCES = 5
 
 
 def code_sha256() -> str:
@@ -102,7 +101,7 @@ def identity(
         config: the run's configuration.
         protocol: name of the protocol(s).
         data: by task what the record says of the data.
-        model: the model's description (``OpenMindLM.describe``), with its `LoadedIdentity` under ``identity``.
+        model: the model's description (``OpenMindLM.describe``), with its identity under ``identity``.
         reuse: name of the run that results are taken over from.
     """
     versions = model.get("versions") or {}
@@ -139,12 +138,6 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in [*old, *(name for name in new if name not in old)]
         if old.get(name) != new.get(name)
     ]
-
-
-def in_one_line(found: Sequence[str]) -> str:
-    """Return the first few differences."""
-    more = f" and {len(found) - _SHOWN_DIFFERENCES} more" if len(found) > _SHOWN_DIFFERENCES else ""
-    return "; ".join(found[:_SHOWN_DIFFERENCES]) + more
 
 
 def _leaves(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:

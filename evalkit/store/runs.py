@@ -27,11 +27,11 @@ from typing import Any
 
 import msgspec
 
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, some
 from evalkit.records.identity import MOVING
 from evalkit.records.model import REUSE_REMARK, RUN_FILE, RunSession
 from evalkit.store import files, journal
-from evalkit.store.identity import COMPUTED, REUSED, differences, in_one_line
+from evalkit.store.identity import COMPUTED, REUSED, differences
 from evalkit.store.journal import Journal, Record
 from evalkit.store.sections import SCORES, TEXTS, Section, Source, read_sections
 
@@ -106,12 +106,12 @@ def open_run(
                     anew = f"--fresh --reuse {folder} starts anew with its answers to equal requests"
                     if _computed_otherwise(header["identity"], identity):
                         anew += f", computed as they were; --fresh alone computes all, {_IF_MENDED}"
-                raise StoreError(f"{folder}: this unfinished run cannot be continued: {in_one_line(changed)}; {anew}")
+                raise StoreError(f"{folder}: this unfinished run cannot be continued: {_listed(changed)}; {anew}")
         if resume:
             raise StoreError(f"{parent}: no unfinished run to resume; leave --resume out to start one")
         if unfinished:
             folder, header = unfinished[0]
-            what = in_one_line(differences(header["asked"], asked))
+            what = _listed(differences(header["asked"], asked))
             say(f"unfinished run {folder} is another one ({what}); starting anew")
     folder = _make_folder(parent, now or datetime.now(timezone.utc))
     made = Journal.create(folder / JOURNAL_FILE, {"identity": identity, "asked": asked, "work": work or {}})
@@ -248,12 +248,12 @@ def source_run(folder: Path, identity: Mapping[str, Any]) -> Source:
         raise StoreError(f"{folder}: nothing was computed in this run; leave --reuse out")
     changed = _changed_for_reuse(contents.header["identity"], identity)
     if changed:
-        raise StoreError(f"{folder}: its scores cannot be taken over: {in_one_line(changed)}; leave --reuse out")
+        raise StoreError(f"{folder}: its scores cannot be taken over: {_listed(changed)}; leave --reuse out")
     remarks = []
     otherwise = _computed_otherwise(contents.header["identity"], identity)
     if otherwise:
         remarks.append(
-            f"{REUSE_REMARK}{folder}: its answers were computed otherwise: {in_one_line(otherwise)}; without --reuse "
+            f"{REUSE_REMARK}{folder}: its answers were computed otherwise: {_listed(otherwise)}; without --reuse "
             f"all are computed, {_IF_MENDED}"
         )
     earlier = contents.header["identity"].get("reuse")
@@ -327,3 +327,7 @@ def progress_text(sections: Sequence[Section]) -> str:
         if section is not None and section.requests:
             parts.append(f"{section.finished_requests:,} of {section.requests:,} {what} are there")
     return "; ".join(parts) or "nothing is computed yet"
+
+
+def _listed(found: Sequence[str]) -> str:
+    return some(found, 5, "; ")

@@ -5,7 +5,7 @@ The one rule of names. A task's file names the function that makes its metrics (
 no ``results``, all of it (``score``: ``score_picks``):
 
 - ``*_picks(logprobs, characters)``, which the metrics themselves call: metric -> position chosen. Without it the rule
-  is that of acc and acc_norm;
+  is that of acc (mc1 too) and acc_norm;
 - ``*_gold(doc)``: positions of the right continuations, where the target says none;
 - ``*_second_group(doc)``: where a second group of continuations starts that another metric sees.
 
@@ -101,6 +101,11 @@ def chosen(
     return Chosen(picked, gold, start, lengths if BY_CHARACTERS in metrics else None)
 
 
+def _usual_picks(values: np.ndarray, lengths: Sequence[int]) -> Picks:
+    found = accuracy_picks(values, lengths)
+    return {**found, "mc1": found["acc"]}
+
+
 @cache
 def chooser_of(task: str) -> Chooser | None:
     """Return how a task's metrics choose; None for a task of no suite, without a file, or without choices.
@@ -126,7 +131,7 @@ def chooser_of(task: str) -> Chooser | None:
     first, results, _ = function.name.partition("results")
     stem = first if results else f"{function.name}_"
     return Chooser(
-        picks=getattr(beside, f"{stem}picks", accuracy_picks),
+        picks=getattr(beside, f"{stem}picks", _usual_picks),
         gold=getattr(beside, f"{stem}gold", None),
         second_group=getattr(beside, f"{stem}second_group", None),
     )

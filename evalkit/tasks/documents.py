@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
-from typing import Any, NoReturn, overload
+from typing import Any, overload
 
 from evalkit.answering import Request, ScoreRequest
 from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
@@ -15,12 +18,14 @@ from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
 from evalkit.opened import uncollected
 from evalkit.suites import find_task, is_published, load_suites
+from evalkit.task_files import named_file, read_task_file, task_file
+from evalkit.tasks.lacking import lacking_key
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"
 
 
 class Documents(Sequence[Document]):
-    """Documents with what lm-eval and a task's ``process_docs`` read of ``datasets.Dataset`` besides.
+    """Documents with what lm-eval reads of a ``datasets.Dataset``; ``process_docs`` gets a real one (`_dataset`).
 
     Whoever takes a document gets it fresh, as of a ``datasets.Dataset``: a function that changes its document changes
     no one else's. Arrow tables would add null columns to documents with different keys (BigBench's ``target_scores``).
@@ -31,7 +36,6 @@ class Documents(Sequence[Document]):
 
     def __init__(self, documents: Iterable[Document] = ()) -> None:
         self._kept = list(documents)
-        self._made: dict[str, Documents] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -61,61 +65,6 @@ class Documents(Sequence[Document]):
         )
 
     @property
-    def column_names(self) -> list[str]:
-        """Names of the columns."""
-        return list(self.features)
-
-    def map(
-        self, function: Callable[..., Document], *, with_indices: bool = False, remove_columns: Iterable[str] = ()
-    ) -> Documents:
-        """Return each document with the columns that a function makes of it; made once, as by `datasets`.
-
-        Of a function that draws lots (GPQA's order of choices) another call would make other documents.
-        """
-        without = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns or ())
-
-        def made() -> Iterable[Document]:
-            for place, doc in enumerate(self):
-                kept = {key: value for key, value in doc.items() if key not in without}
-                yield {**kept, **(function(fresh(doc), place) if with_indices else function(fresh(doc)))}
-
-        return self._once("map", function, [with_indices, *without], made)
-
-    def add_column(self, name: str, column: Sequence[Any]) -> Documents:
-        """Return the documents with one more column."""
-        return Documents({**doc, name: value} for doc, value in zip(self, column, strict=True))
-
-    def __getattr__(self, name: str) -> NoReturn:
-        known = "map, filter, select, add_column, column_names and features"
-        raise AttributeError(f"documents have no '{name}' here: of datasets.Dataset, process_docs has {known}")
-
-    def filter(self, function: Callable[[Document], bool]) -> Documents:
-        """Return those of which a function says so; chosen once, as by `datasets`."""
-        return self._once("filter", function, [], lambda: (doc for doc in self if function(fresh(doc))))
-
-    def select(self, positions: Iterable[int]) -> Documents:
-        """Return those at some positions."""
-        return Documents(self[position] for position in positions)
-
-    def _once(self, kind: str, function: Any, without: list[Any], make: Callable[[], Iterable[Document]]) -> Documents:
-        from datasets.fingerprint import Hasher
-
-        try:
-            key = str(Hasher.hash((kind, function, without)))
-        except Exception:  # of what cannot be pickled, `datasets` keeps nothing either
-            return Documents(make())
-        if key not in self._made:
-            self._made[key] = Documents(make())
-        return self._made[key]
-
-    def unlike(self) -> list[int]:
-        """Return the positions of the first document of each set of columns that there is."""
-        first: dict[frozenset[str], int] = {}
-        for place, doc in enumerate(self._kept):
-            first.setdefault(frozenset(doc), place)
-        return list(first.values())
-
-    @property
     def features(self) -> dict[str, None]:
         """Names of the columns (lm-eval asks for the keys only); a document may lack some."""
         return {key: None for doc in self._kept for key in doc}
@@ -136,11 +85,41 @@ def fresh(value: Any) -> Any:
     return value if kind in _NEVER_CHANGED else deepcopy(value)
 
 
-class _Splits(dict[str, Documents]):
+class _Splits(dict[str, Any]):
     """One split under any name: there is no other, and no examples are drawn from one."""
 
-    def __missing__(self, _name: str) -> Documents:
+    def __missing__(self, _name: str) -> Any:
         return self["eval"]
+
+
+def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
+    """Return what lm-eval gives ``process_docs``: a ``datasets.Dataset``, with all that it can do.
+
+    It lies in a temporary folder: of one in memory `datasets` keeps no results, and lm-eval calls ``process_docs`` at
+    each access, so that what it draws (GPQA's order of choices) would be another in requests and in golds.
+
+    Raises:
+        ConfigError: a document lacks a key that others have, for which there would be None; says which. Or values of
+            a column have no common type.
+    """
+    import pyarrow
+    from datasets import Dataset  # lm-eval has brought both
+
+    where = f"{named_file(suite, task)}: process_docs: {task}"
+    if (lacking := lacking_key(documents)) is not None:
+        raise ConfigError(f"{where}: {lacking}; give it to every document")
+    try:
+        table = Dataset.from_list(list(documents)).data.table
+    except pyarrow.ArrowException as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{where}: a column of its documents has values of several types ({why}); mend it") from error
+    with uncollected():
+        folder = tempfile.mkdtemp(prefix="evalkit-")
+        with pyarrow.ipc.new_stream(f"{folder}/documents.arrow", table.schema) as file:
+            file.write_table(table)
+        found = Dataset.from_file(f"{folder}/documents.arrow")
+    weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
+    return found
 
 
 @lru_cache(maxsize=128)
@@ -190,11 +169,13 @@ def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
     return resolve_sources(values, load_suites(), [suite])[suite]
 
 
-def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Documents]:
+def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Any]:
     """Return the documents for lm-eval, as the split ``eval`` and whatever else a task's file calls its splits.
 
+    They are a ``datasets.Dataset`` where the task's file has ``process_docs``, else `Documents`.
+
     Args:
-        dataset: name in ``configs/datasets.yaml``.
+        dataset: name in ``configs/datasets.yaml``, and of the task.
         data: source(s) as for ``--data``: from lm-eval's ``--metadata '{"data": "..."}'``, else the environment
             variable EVALKIT_DATA, else ``hub``.
         _metadata: the rest of the task's metadata, which lm-eval passes along.
@@ -202,7 +183,12 @@ def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_met
     Raises:
         ConfigError, DataError: see ``evalkit.data``.
     """
-    return _Splits({"eval": Documents(load(dataset, _source(data, find_dataset(dataset).suite)).documents)})
+    suite = find_dataset(dataset).suite
+    documents = load(dataset, _source(data, suite)).documents
+    file = task_file(suite, dataset)
+    if file is not None and read_task_file(file).get("process_docs") is not None:
+        return _Splits({"eval": _dataset(suite, dataset, documents)})
+    return _Splits({"eval": Documents(documents)})
 
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Documents", "custom_dataset", "load", "load_all", "parse_source"]

@@ -14,8 +14,9 @@ import numpy as np
 
 from evalkit.errors import ConfigError, EvalkitError, did_you_mean
 from evalkit.suites import find_task, suite_fault
-from evalkit.task_files import shown_path, task_file
+from evalkit.task_files import named_file
 from evalkit.tasks.documents import Documents
+from evalkit.tasks.lacking import lacking_key
 from evalkit.tasks.metric_values import metric_fault
 
 Document = Mapping[str, Any]
@@ -82,20 +83,15 @@ def without_numpy(value: Any) -> Any:
 
 
 def lacking_column(name: str, error: Exception, documents: Sequence[Document]) -> ConfigError | None:
-    """Return the refusal where an error names a column that some documents of a task lack; None: it is about no such.
+    """Return the refusal where an error names a key that some documents of a task lack; None: it is about no such.
 
     lm-eval looks at the first document, and raises of any other what says neither document nor task.
     """
-    for column in sorted({column for doc in documents for column in doc}):
-        lacking = [place for place, doc in enumerate(documents) if column not in doc]
-        if lacking and f"'{column}'" in str(error):
-            path, having = task_file(find_task(name).suite, name), len(documents) - len(lacking)
-            where = name if path is None else shown_path(path)
-            return ConfigError(
-                f"{where}: {name}: document {lacking[0]} has no column '{column}', which {having:,} of "
-                f"{len(documents):,} have; give it to every document, or have the task do without it"
-            )
-    return None
+    lacking = lacking_key(documents, lambda key: f"'{key}'" in str(error))
+    if lacking is None:
+        return None
+    where = named_file(find_task(name).suite, name)
+    return ConfigError(f"{where}: {name}: {lacking}; give it to every document, or have the task do without it")
 
 
 @contextmanager
@@ -124,6 +120,9 @@ def check_documents(name: str, task: Any, documents: Documents, data: Sequence[D
     if task.config.process_docs is None and not documents.are(data):
         what = f"its documents are not those of {name} in configs/datasets.yaml"
         raise suite_fault(find_task(name), None, f"{what}; write 'dataset_kwargs: {{dataset: {name}}}'")
+    if task.config.process_docs is not None and (column := _moved(documents, data)) is not None:
+        what = f"process_docs puts its documents in another order (by their column '{column}')"
+        raise suite_fault(find_task(name), None, f"{what}; leave that out, scores do not depend on it")
     if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
         return
     for doc_id, doc in enumerate(documents):
@@ -134,6 +133,17 @@ def check_documents(name: str, task: Any, documents: Documents, data: Sequence[D
             raise metric_fault(
                 name, doc_id, f"its target {target!r} is none of its {len(choices)} choices", "mend its data"
             )
+
+
+def _moved(documents: Sequence[Document], data: Sequence[Document]) -> str | None:
+    """Return a column that shows that documents changed places: of its values, of which most are there once, none is
+    new and none is gone. None: there is no such."""
+    made = list(documents)
+    for column in data[0] if data else ():
+        before, after = ([repr(doc.get(column)) for doc in docs] for docs in (data, made))
+        if before != after and 2 * len(set(before)) > len(before) and sorted(before) == sorted(after):
+            return column
+    return None
 
 
 def check_same(name: str, task: Any, doc_id: int, first: Any, others: Sequence[Any], makers: Sequence[str]) -> None:

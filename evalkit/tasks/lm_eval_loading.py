@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from evalkit.data import DataSource
@@ -21,7 +22,8 @@ from evalkit.tasks.forms import has_own_metrics, lacking_column, without_numpy
 from evalkit.tasks.stated import check_loaded, check_written
 
 # lm-eval warns once a task about metadata that it passes to custom_dataset, which is what it is there for.
-_QUIET = ("lm_eval.api.task", "lm_eval.tasks", "lm_eval.config.task")
+# `datasets` warns where it cannot keep what process_docs makes; lm-eval's calls of it are one call here.
+_QUIET = ("lm_eval.api.task", "lm_eval.tasks", "lm_eval.config.task", "datasets")
 
 
 def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         try:
             _check_written(name, manager.task_index.get(name))
             _seed()  # a task's documents are the same whatever is loaded before it
-            with noting(task_file(known[name].suite, name) if name in known else None, anew=True):
+            with noting(task_file(known[name].suite, name) if name in known else None, anew=True), _no_bars():
                 found = manager.load(name)
                 for task in found["tasks"].values():
                     _keep_documents(task)
@@ -75,6 +77,20 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
     return loaded
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Have `datasets` show no bar for each step of ``process_docs``."""
+    import datasets
+
+    had = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if had:
+            datasets.enable_progress_bars()
+
+
 def _seed() -> None:
     """Set the seeds that lm-eval's ``simple_evaluate`` sets before it loads tasks; ``process_docs`` may draw lots."""
     import numpy
@@ -86,10 +102,7 @@ def _seed() -> None:
 
 
 def _keep_documents(task: Any) -> None:
-    """Have a task give the documents that are made here for good; lm-eval calls ``process_docs`` at each access.
-
-    With `datasets` behind it the first order is kept on the disk, so that lm-eval's requests and golds agree.
-    """
+    """Have a task give the documents that are made here for good; lm-eval calls ``process_docs`` at each access."""
     _seed()
     documents = task.eval_docs
     kept = documents if isinstance(documents, Documents) else Documents(documents)
@@ -126,6 +139,7 @@ def _check_loaded(name: str, entry: Any, task: Any) -> None:
         made,
         task.higher_is_better(),
         _registered(),
+        has_own=has_own_metrics(task),
     )
     absent = [metric for metric, function in task._metric_fn_list.items() if not callable(function)]
     if absent and not has_own_metrics(task):

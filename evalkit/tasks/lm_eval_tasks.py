@@ -32,7 +32,7 @@ import gc
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evalkit.answering import (
     Answerer,
@@ -49,6 +49,7 @@ from evalkit.config import RunConfig
 from evalkit.data import DataSource
 from evalkit.errors import EvalkitError
 from evalkit.generation_settings import MAX_TOKENS, max_tokens
+from evalkit.records.facts import Numerics
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task
@@ -67,9 +68,6 @@ from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from evalkit.tasks.metric_values import values_of
 from evalkit.tasks.programs import Programs, VerdictFilter
 from evalkit.tasks.trial import try_task
-
-if TYPE_CHECKING:
-    from evalkit.scoring.recheck import Recheck
 
 Document = Mapping[str, Any]
 Answer = Score | str
@@ -90,7 +88,7 @@ class Evaluated:
     results: dict[str, Any]
     samples: dict[str, list[dict[str, Any]]]
     marks: Marks
-    numerics: Recheck | None
+    numerics: Numerics | None
 
 
 class Tasks:
@@ -304,7 +302,7 @@ class _AsModel:
         self._answerer = answerer
         self._session = session
         self._marks = marks
-        self.numerics: Recheck | None = None
+        self.numerics: Numerics | None = None
 
     def loglikelihood(self, instances: Sequence[Any]) -> list[Score]:
         requests = score_requests(instances)

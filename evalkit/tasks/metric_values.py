@@ -67,7 +67,7 @@ def values_of(
         remedy = "name it in both, or leave it out of the function"
         raise metric_fault(task, doc_id, f"'{other}' is a metric that neither the suite nor the task names", remedy)
     is_whole = not is_judged and all(map(_is_there, answers))
-    remedy = "mend the task's function" if has_own else "lm-eval's own metric is no share; name another"
+    remedy = "mend the task's function" if has_own else "lm-eval's own metric is no share; add process_results"
     return {str(metric): _value(task, doc_id, metric, value, is_whole, remedy) for metric, value in found.items()}
 
 

@@ -104,6 +104,8 @@ def check_loaded(
     aggregations: Mapping[str, str],
     directions: Mapping[str, Any],
     registered: Mapping[str, bool | None],
+    *,
+    has_own: bool,
 ) -> None:
     """Refuse a task whose file and whose suite's file disagree, or of whose metrics no scores can be made.
 
@@ -115,6 +117,7 @@ def check_loaded(
         aggregations: by metric, defaults filled in.
         directions: by metric whether more is better, defaults filled in.
         registered: as in `check_written`.
+        has_own: a function of the task's own makes them, else lm-eval's.
 
     Raises:
         ConfigError: as said.
@@ -129,8 +132,9 @@ def check_loaded(
         said = (("aggregation", aggregations.get(metric), "mean"), ("higher_is_better", directions.get(metric), True))
         for key, found, wanted in said:
             if type(found) is not type(wanted) or found != wanted:  # 1 is no true
+                remedy = "make it such a one" if has_own else "add process_results, a function that makes such a one"
                 raise ConfigError(
-                    f"{where}: metric '{metric}' has {key}: {_as_yaml(found)}, but {_MEANS}; make it such a one, with "
+                    f"{where}: metric '{metric}' has {key}: {_as_yaml(found)}, but {_MEANS}; {remedy}, with "
                     f"{key}: {str(wanted).lower()}"
                 )
         if registered.get(metric) is False:

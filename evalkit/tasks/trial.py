@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from evalkit.answering import Request, ScoreRequest
 from evalkit.errors import ConfigError
 from evalkit.scoring.requests import Score
-from evalkit.suites import find_task
-from evalkit.task_files import own_functions, shown_path, task_file
+from evalkit.suites import find_task, is_published
+from evalkit.task_files import named_file, own_functions, task_file
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.forms import (
     check_documents,
@@ -24,10 +24,7 @@ from evalkit.tasks.forms import (
 from evalkit.tasks.metric_values import try_choices
 
 _TRIED = 4
-"""Documents of each task that its functions are tried on."""
-
-_UNLIKE = 32
-"""Documents with other columns that they are tried on besides, at most."""
+"""Documents of each task that its functions are tried on several times, with several answers."""
 
 _AGAIN = 3
 """How often their functions are called again, to see whether they give the same."""
@@ -62,12 +59,11 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> N
     """
     documents = tasks.documents(name)
     if (what := unknown_column(task)) is not None:
-        path = task_file(find_task(name).suite, name)
-        raise ConfigError(f"{name if path is None else shown_path(path)}: {what}")
+        raise ConfigError(f"{named_file(find_task(name).suite, name)}: {what}")
     check_documents(name, task, documents, data)
     if is_judged(task):
         return
-    for doc_id in sorted({*range(min(_TRIED, len(documents))), *documents.unlike()[:_UNLIKE]}):
+    for doc_id in range(min(_TRIED, len(documents))):
         with explaining_task(name, doc_id, "its requests cannot be made", documents):
             requests = tasks.requests_of(name, doc_id)
             again = [_asked(tasks.requests_of(name, doc_id)) for _ in range(_AGAIN)]
@@ -80,9 +76,8 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> N
             answers = _made_up(requests, best)
             values = _try_results(name, task, doc_id, tasks, answers, right)
             try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
-    file = task_file(find_task(name).suite, name)
-    if file is not None and own_functions(file) and has_own_metrics(task):
-        _try_values(name, tasks)
+    if not is_published(name):  # else its layout and evalkit's functions know the same columns
+        _try_every(name, task, tasks)
 
 
 def _made_up(requests: Sequence[Request], best: int) -> list[Answer]:
@@ -93,22 +88,33 @@ def _made_up(requests: Sequence[Request], best: int) -> list[Answer]:
     ]
 
 
-def _try_values(name: str, tasks: Loaded) -> None:
-    """Hold the values that a person's function makes of choices against what they say was picked, on every document."""
+def _try_every(name: str, task: Any, tasks: Loaded) -> None:
+    """Make the requests of every document, its choices and its target: any may lack what the first ones have.
+
+    The values that a person's function makes of choices are held against what they say was picked.
+    """
     documents = tasks.documents(name)
+    file = task_file(find_task(name).suite, name)
+    is_own = file is not None and bool(own_functions(file)) and has_own_metrics(task)
     for doc_id in range(len(documents)):
-        requests = tasks.requests_of(name, doc_id)
-        if not all(isinstance(request, ScoreRequest) for request in requests):
-            return
-        choices, target = tasks.right_of(name, doc_id)
-        for best in {0, len(requests) - 1}:
-            answers = _made_up(requests, best)
-            values = tasks.results_of(name, doc_id, answers)
-            try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
+        with explaining_task(name, doc_id, "its requests cannot be made", documents):
+            requests = tasks.requests_of(name, doc_id)
+        with explaining_task(name, doc_id, "its choices cannot be made", documents):
+            choices, target = tasks.right_of(name, doc_id)
+            right = text_of_target(task, documents[doc_id])
+        if not is_own:
+            continue
+        if all(isinstance(request, ScoreRequest) for request in requests):
+            for best in {0, len(requests) - 1}:
+                answers = _made_up(requests, best)
+                values = tasks.results_of(name, doc_id, answers)
+                try_choices(name, doc_id, documents[doc_id], target, choices, answers, values)
+        else:
+            _try_results(name, task, doc_id, tasks, _made_up(requests, 0), right, again=0)
 
 
 def _try_results(
-    name: str, task: Any, doc_id: int, tasks: Loaded, answers: Sequence[Answer], right: str
+    name: str, task: Any, doc_id: int, tasks: Loaded, answers: Sequence[Answer], right: str, again: int = _AGAIN
 ) -> dict[str, float] | None:
     """Return the metric values of made-up answers; None where there are none.
 
@@ -127,7 +133,7 @@ def _try_results(
         made = [new if is_text else old for new, old, is_text in zip(given, answers, texts, strict=True)]
         try:
             found = tasks.results_of(name, doc_id, made)
-            others = [tasks.results_of(name, doc_id, made) for _ in range(_AGAIN)]
+            others = [tasks.results_of(name, doc_id, made) for _ in range(again)]
         except ConfigError as error:
             if (lacking := lacking_column(name, error, tasks.documents(name))) is not None:
                 raise lacking from error

@@ -56,7 +56,8 @@ import sys
 import transformers
 import transformers.dynamic_module_utils, transformers.utils.logging
 from lm_eval.api.instance import Instance
-from evalkit.models.openmind import OpenMindLM, import_openmind
+from evalkit.models.ascend import import_openmind
+from evalkit.models.openmind import OpenMindLM
 
 def state():
     holders = (transformers.PreTrainedModel, transformers.PreTrainedTokenizerBase,

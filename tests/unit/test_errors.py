@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from evalkit import errors, paths
-from evalkit.errors import EvalkitError, did_you_mean
+from evalkit.errors import EvalkitError, did_you_mean, some
 from evalkit.paths import configs_dir
 
 pytestmark = pytest.mark.torch_free
@@ -26,6 +26,8 @@ def test_hints() -> None:
     assert did_you_mean("gpt4al", ["gpt4all", "agieval"]) == "; did you mean 'gpt4all'?"
     assert did_you_mean("xyz", ["gpt4all", "agieval"]) == ""
     assert did_you_mean("a", []) == ""
+    assert some(["a", "b", "c"]) == "a, b, c"
+    assert some(list("abcdef"), 2, "; ") == "a; b and 4 more"
 
 
 def test_configs_inside_the_package_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,12 +104,6 @@ def title_of(lines: Lines) -> str | None:
     return next(titles, None) or named_in_front(known)
 
 
-def label_said(text: str) -> str | None:
-    """Return a label or heading of suites without its marks; None of a line that is none."""
-    said = re.sub(r"^[#\s>]+", "", text)
-    return said if is_label(said) else None
-
-
 def is_known(text: str) -> bool:
     """Tell whether a line is of the grammar and no title; tables are judged cell by cell elsewhere."""
     if split_line(text) is not None:

@@ -160,7 +160,7 @@ def test_numbers_of_numpy_and_of_rounding_are_scores(tmp_path: Path) -> None:
         (lambda s: Scores(s.answers, [("cut", [0])]), "marks: expected positions by mark, found list"),
         (lambda s: Scores(s.answers, {"missing": [4]}), "mark 'missing': answer 5 of 10 is there"),
         (lambda s: Scores(s.answers, {"reused": [0]}), "mark 'reused': 1 of 10 requests, but the session took over 0"),
-        (lambda s: Scores(s.answers, {}, "fine"), "numerics: expected a Recheck or None, found str"),
+        (lambda s: Scores(s.answers, {}, "fine"), "numerics: expected Numerics or None, found str"),
         (lambda s: {"answers": s.answers}, "expected Scores, found dict"),
         (fail, "failed with RuntimeError: the server is gone"),
     ],

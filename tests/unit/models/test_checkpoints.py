@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, first_line
 from evalkit.models import checkpoints
 from evalkit.models.checkpoints import Checkpoint, find_local
 
@@ -180,9 +180,9 @@ def test_refusals_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, er
 
 
 def test_first_line_is_short_and_never_empty() -> None:
-    assert checkpoints.first_line(ValueError("one\ntwo")) == "ValueError: one"
-    assert checkpoints.first_line(KeyError()) == "KeyError"
-    assert len(checkpoints.first_line(ValueError("x" * 9999))) < 320
+    assert first_line(ValueError("one\ntwo")) == "ValueError: one"
+    assert first_line(KeyError()) == "KeyError"
+    assert len(first_line(ValueError("x" * 9999))) < 320
 
 
 OBJECTS = (
@@ -302,5 +302,5 @@ def test_a_pointer_in_place_of_an_adapter_is_named(tmp_path: Path) -> None:
 
 def test_a_message_that_goes_on_after_its_first_line_is_told_to_its_end() -> None:
     error = ValueError("cannot be made of:\n(1) a file\nor more")
-    assert checkpoints.first_line(error) == "ValueError: cannot be made of: (1) a file"
-    assert checkpoints.first_line(ValueError("because:\n")) == "ValueError: because"
+    assert first_line(error) == "ValueError: cannot be made of: (1) a file"
+    assert first_line(ValueError("because:\n")) == "ValueError: because"

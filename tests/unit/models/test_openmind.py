@@ -19,9 +19,10 @@ from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
 from evalkit.config import ModelConfig
-from evalkit.errors import ConfigError, ModelError, is_out_of_memory
-from evalkit.models import openmind, tiny
+from evalkit.errors import ConfigError, ModelError
+from evalkit.models import ascend, openmind, tiny
 from evalkit.models.openmind import OpenMindLM
+from evalkit.out_of_memory import is_out_of_memory
 
 pytestmark = pytest.mark.model
 
@@ -441,9 +442,9 @@ def fake_openmind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     for name in ("openmind", "openmind_hub"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    openmind.import_openmind.cache_clear()
+    ascend.import_openmind.cache_clear()
     yield  # type: ignore[misc]
-    openmind.import_openmind.cache_clear()
+    ascend.import_openmind.cache_clear()
     for name in ("openmind", "openmind_hub"):
         sys.modules.pop(name, None)
 
@@ -461,7 +462,7 @@ def test_loading_through_openmind_leaves_transformers_as_it_was(checkpoint_folde
 
 
 def hub() -> ModuleType:
-    return openmind.importlib.import_module("openmind_hub")
+    return ascend.importlib.import_module("openmind_hub")
 
 
 @pytest.mark.usefixtures("fake_openmind")
@@ -525,12 +526,12 @@ def test_an_openmind_that_cannot_be_imported(tmp_path: Path, checkpoint_folder: 
 
 
 def test_loader_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openmind, "_is_installed", lambda _: False)
-    assert openmind.choose_loader("auto") == "transformers"
+    monkeypatch.setattr(ascend, "_is_installed", lambda _: False)
+    assert ascend.choose_loader("auto") == "transformers"
     with pytest.raises(ModelError, match="loader 'openmind': openmind is not installed; constraints-"):
-        openmind.choose_loader("openmind")
-    monkeypatch.setattr(openmind, "_is_installed", lambda _: True)
-    assert openmind.choose_loader("auto") == "openmind"
+        ascend.choose_loader("openmind")
+    monkeypatch.setattr(ascend, "_is_installed", lambda _: True)
+    assert ascend.choose_loader("auto") == "openmind"
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.errors import ModelError, is_out_of_memory
+from evalkit.errors import ModelError
+from evalkit.out_of_memory import is_out_of_memory
 from evalkit.scoring.parts import Budget, halved, in_parts
 
 pytestmark = pytest.mark.torch_free

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,15 +26,18 @@ from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError
 from evalkit.evaluation.evaluated import sample_of
 from evalkit.evaluation.run import run
+from evalkit.opened import collecting
 from evalkit.results.reading import read_run, read_samples
 from evalkit.store.identity import protocol_sha256
 from evalkit.tasks import documents, lm_eval_loading
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.forms import without_numpy
+from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from evalkit.tasks.lm_eval_tasks import Tasks
 from tests.support.files import change_document
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 WORDS = ["heart", "liver", "skin"]
 PLAIN: list[dict[str, Any]] = [
     {"q": f"What {i}?", "c": ["the red", f"a blue {i}", "old"], "right": ["the red", f"a blue {i}", "old"][i % 3]}
@@ -46,6 +51,7 @@ GPQA: list[dict[str, Any]] = [
 FUNCTIONS = """
 import os
 import random
+import datasets
 import numpy
 from lm_eval.api.task import ConfigurableTask
 class Own(ConfigurableTask): pass
@@ -64,6 +70,13 @@ def counts(doc, results): CALLS[0] += 1; return {"acc": float(CALLS[0] % 2)}
 def lots(doc, results): return {"acc": float(bool(results[0]) and random.random() < 0.5)}
 def draws(doc, results): return {"acc": float(random.random() < 0.5)}
 def counted(doc): CALLS[0] += 1; return f"{CALLS[0]} {doc['q']}"
+def masses(doc, results):
+    values = numpy.array([value for value, _ in results])
+    shares = numpy.exp(values) / numpy.exp(values).sum()
+    right = doc["c"].index(doc["right"])
+    best = int(values.argmax())
+    return {"mc1": float(best == right), "mc2": float(shares[right]),
+            "quadratic": 1 - float(((shares - numpy.eye(3)[right]) ** 2).sum()) / 2}
 def shuffled(doc): return random.sample(doc["c"], 3)
 def as_int(doc): return numpy.int32(place(doc))
 def as_bool(doc): return numpy.bool_(place(doc) == 1)
@@ -71,6 +84,15 @@ def mean(values): return 1.0
 def keyed(doc):
     with open(os.path.join(os.path.dirname(__file__), "_keys", "key.yaml")) as file: return file.read() + doc["q"]
 def drawn(docs): return docs.map(lambda doc: {**doc, "q": f"{random.random()} {numpy.random.rand()} {doc['q']}"})
+def methods(docs):
+    docs = docs.flatten().map(lambda rows: {"q": [f"{q}?" for q in rows["q"]]}, batched=True, batch_size=5)
+    docs = docs.map(lambda q, mark: {"q": q + mark}, input_columns=["q"], fn_kwargs={"mark": "*"}, num_proc=2)
+    docs = docs.filter(lambda doc, at: at < 100, with_indices=True).select(range(len(docs)))
+    docs = docs.add_column("at", list(range(len(docs)))).cast_column("at", datasets.Value("string"))
+    docs = docs.map(lambda doc: {"z": f"{random.random()} {doc['q']} {doc['at']}"}, remove_columns=["q", "at"])
+    return docs.rename_column("z", "q")
+def turned(docs): return docs.shuffle(seed=1)
+def in_rows(docs): return docs.sort("q", reverse=True)
 """
 PLACE = "{{c.index(right)}}"
 TEXT = {"output_type": "generate_until", "doc_to_choice": ""}
@@ -82,6 +104,10 @@ FILES: dict[str, dict[str, str]] = {
     "int": {"doc_to_target": "!function functions.as_int"},
     "bool": {"doc_to_target": "!function functions.as_bool"},
     "drawn": {"process_docs": "!function functions.drawn", "doc_to_target": PLACE},
+    "methods": {"process_docs": "!function functions.methods", "doc_to_target": PLACE},
+    "turned": {"process_docs": "!function functions.turned", "doc_to_target": PLACE},
+    "in_rows": {"process_docs": "!function functions.in_rows", "doc_to_target": PLACE},
+    "nested": {"doc_to_text": "{{q.word}}", "doc_to_choice": "c", "doc_to_target": PLACE},
     "word": {"doc_to_text": "qs", "doc_to_target": PLACE},
     "other_word": {"doc_to_text": "missing", "doc_to_target": PLACE},
     "spaced_word": {"doc_to_text": "right ", "doc_to_target": PLACE},
@@ -95,6 +121,13 @@ FILES: dict[str, dict[str, str]] = {
     "keyed": {"doc_to_target": PLACE, "doc_to_text": "!function functions.keyed"},
     "mutual": {"doc_to_target": PLACE},
     "default": {"doc_to_target": PLACE},
+    "every": {"doc_to_target": PLACE},
+    "masses": {"doc_to_target": PLACE, "process_results": "!function functions.masses"},
+    "f1": {"doc_to_target": PLACE},
+    "mcc": {"doc_to_target": PLACE},
+    "brier_score": {"doc_to_target": PLACE},
+    "likelihood": {"doc_to_target": PLACE},
+    "f1_mean": {"doc_to_target": PLACE},
     "numbers": {**TEXT, "doc_to_target": PLACE},
     "elsewhere": {**TEXT, "doc_to_target": "right"},
     "own_mean": {"doc_to_target": PLACE},
@@ -106,6 +139,8 @@ _FIRST = (
     "filter_list: [{name: map, filter: [{function: map, mapping_dict: {a: 0}, default_value: 2}, "
     "{function: take_first}]}]"
 )
+# Of lm-eval's own metrics of choices those whose score is a mean of which more is better.
+MEANS = ["acc", "acc_norm", "acc_bytes", "exact_match", "acc_mutual_info"]
 # Those that judge otherwise than by acc alone: their lines, and their metrics.
 JUDGED: dict[str, tuple[str, list[str]]] = {
     "mutual": (
@@ -113,6 +148,16 @@ JUDGED: dict[str, tuple[str, list[str]]] = {
         ["acc", "acc_norm", "acc_mutual_info"],
     ),
     "default": ("", ["acc", "acc_norm"]),
+    "every": (f"metric_list: [{', '.join(f'{{metric: {metric}}}' for metric in MEANS)}]", MEANS),
+    "masses": (
+        "metric_list: [{metric: mc1, aggregation: mean, higher_is_better: true}, "
+        "{metric: mc2, aggregation: mean, higher_is_better: true}, "
+        "{metric: quadratic, aggregation: mean, higher_is_better: true}]",
+        ["mc1", "mc2", "quadratic"],
+    ),
+    **{metric: (f"metric_list: [{{metric: {metric}}}]", [metric]) for metric in ("f1", "mcc", "brier_score")},
+    "likelihood": ("metric_list: [{metric: likelihood}]", ["likelihood"]),
+    "f1_mean": ("metric_list: [{metric: f1, aggregation: mean, higher_is_better: true}]", ["f1"]),
     "numbers": (f"{_FIRST}\nmetric_list: [{{metric: exact_match, ignore_case: true}}]", ["exact_match"]),
     "elsewhere": (
         "metric_list: [{metric: no_such, hf_evaluate: true, aggregation: mean, higher_is_better: true}]",
@@ -216,7 +261,7 @@ def of_lm_eval(root: Path, names: list[str]) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.slow
 def test_requests_and_golds_are_lm_evals_own_in_each_run_of_a_process(own: Path) -> None:
-    names = [f"own_{task}" for task in RUN if task not in ("pops", "bool")]  # which lm-eval itself fails at
+    names = [f"own_{task}" for task in (*RUN, "methods") if task not in ("pops", "bool")]  # lm-eval itself fails
     theirs = of_lm_eval(own, names)
     for name in names:
         for _ in range(2):
@@ -308,12 +353,56 @@ def test_a_file_that_a_function_reads_is_part_of_what_runs_are_compared_by(own: 
         ("numbers", "document 0: lm-eval's own metrics fail ("),
         ("elsewhere", "metric 'no_such' is not to be had here"),
         ("own_mean", "metric 'acc' has aggregation: '!function mean', but"),
+        (
+            "f1",
+            "metric 'f1' has aggregation: 'f1', but errors, averages and comparisons are of means of which more is "
+            "better; add process_results, a function that makes such a one, with aggregation: mean",
+        ),
+        ("mcc", "metric 'mcc' has aggregation: 'matthews_corrcoef', but errors, averages and comparisons are of means"),
+        ("brier_score", "metric 'brier_score' has aggregation: 'brier_score', but errors, averages and comparisons"),
+        ("likelihood", "document 0: 'likelihood' is a tuple ("),
+        ("f1_mean", "expected a number from 0 to 1; lm-eval's own metric is no share; add process_results"),
     ],
 )
 def test_metrics_that_cannot_be_made_are_refused_before_the_work(task: str, said: str, own: Path) -> None:
     with pytest.raises(ConfigError) as error:
         tasks_of(own, task)
     assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+OF_HF = """
+import json, sys
+import torch
+from lm_eval import evaluator
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from evalkit.models import tiny
+model = HFLM(pretrained=tiny.model(torch.float32), tokenizer=tiny.tokenizer(), batch_size=1)
+manager = TaskManager(include_path=sys.argv[1], include_defaults=False)
+found = evaluator.simple_evaluate(model=model, tasks=sys.argv[2:], task_manager=manager, bootstrap_iters=0)["results"]
+print(json.dumps({task: {key.split(",")[0]: value for key, value in of.items()} for task, of in found.items()}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_lm_evals_own_metrics_of_choices_are_lm_evals_numbers(own: Path) -> None:
+    names = ["own_every", "own_masses"]
+    command = [sys.executable, "-c", OF_HF, str(own / "theirs"), *names]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(paths.configs_dir().parent)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    config = RunConfig(
+        model=ModelConfig(name="tiny", dtype="float32"), task=tuple(names), data=(str(own / "data"),),
+        output=str(own / "out"),
+    )  # fmt: skip
+    record = run(config, ["run"]).record
+    assert record is not None
+    for name, metrics in zip(names, (MEANS, ["mc1", "mc2", "quadratic"]), strict=True):
+        found = {metric: record.metrics[name][metric].value for metric in metrics}
+        assert found == pytest.approx({metric: theirs[name][metric] for metric in metrics}, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -372,10 +461,41 @@ def test_a_column_that_one_document_lacks_is_named_with_the_document(task: str, 
     assert "\n" not in str(refused.value)
 
 
-def test_a_function_that_fails_for_a_document_that_is_not_tried_names_it(own: Path) -> None:
-    tasks = tasks_of(own, "ninth")
+@pytest.mark.parametrize("kind", ["score", "text", "process_docs"])
+def test_a_key_that_only_a_later_document_lacks_inside_a_column_is_named(kind: str, own: Path) -> None:
+    """`datasets` would fill in None, and a text's target is asked for when all texts are written."""
+    data, file = own / "data/own_nested.jsonl", own / "configs/tasks/own/own_nested.yaml"
+    docs = [{**doc, "q": {"word": "w", "more": [{"a": 1}]}, "right": {"is": doc["right"]}} for doc in PLAIN]
+    del docs[9]["q" if kind == "process_docs" else "right"]["is" if kind != "process_docs" else "word"]
+    data.write_text("".join(json.dumps(doc) + "\n" for doc in docs), encoding="utf-8")
+    text = file.read_text(encoding="utf-8").replace("c.index(right)", "c.index(right.is)")
+    if kind == "text":
+        text = text.replace("multiple_choice", "generate_until").replace('doc_to_choice: "c"\n', "")
+        text += "process_results: !function functions.chosen\n"
+    if kind == "process_docs":
+        text = text.replace("task: own_nested", "task: own_nested\nprocess_docs: !function functions.drawn")
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="document 9 has no key") as refused:
+        tasks_of(own, "nested")
+    key, column = ("word", "q") if kind == "process_docs" else ("is", "right")
+    asked = ": process_docs" if kind == "process_docs" else ""
+    assert str(refused.value).startswith(
+        f"configs/tasks/own/own_nested.yaml{asked}: own_nested: document 9 has no key '{key}' in its column "
+        f"'{column}', which 11 of 12 have; give it to every document"
+    )
+    assert "\n" not in str(refused.value)
+
+
+def test_a_column_of_several_types_is_refused_where_process_docs_gets_a_data_set(own: Path) -> None:
+    change_document(own / "data/own_drawn.jsonl", 9, {"q": 9})
+    said = r"^configs/tasks/own/own_drawn.yaml: process_docs: own_drawn: a column .* \(.*\bint\b.*\); mend it$"
+    with pytest.raises(ConfigError, match=said):
+        tasks_of(own, "drawn")
+
+
+def test_a_function_that_fails_for_a_later_document_is_found_before_the_model(own: Path) -> None:
     with pytest.raises(ConfigError, match=r"own_ninth: .*document 9: its requests cannot be made \(ValueError: nine\)"):
-        tasks.build(RunConfig(model=ModelConfig(name="tiny"), task=("own_ninth",)), None)
+        tasks_of(own, "ninth")
 
 
 def test_functions_that_changed_since_are_loaded_anew(own: Path) -> None:
@@ -448,31 +568,33 @@ def test_a_sample_keeps_the_text_that_the_model_wrote() -> None:
     assert (sample.generated, sample.logprobs, sample.context) == ([" A. Because"], [], "q")
 
 
-def test_documents_are_drawn_and_chosen_once() -> None:
-    docs = Documents(PLAIN)
-
-    def drawn() -> Documents:
-        return docs.map(lambda _: {"z": random.random()}).filter(lambda doc: doc["z"] < 0.5)
-
-    first, again = drawn(), drawn()
-    assert first is again
-    assert 0 < len(docs.map(lambda _: {"z": 1})) == 12
+@pytest.mark.filterwarnings("ignore:Specifying null_placement:FutureWarning")  # pyarrow of datasets' sort
+@pytest.mark.parametrize("task", ["turned", "in_rows"])
+def test_documents_in_another_order_are_refused(task: str, own: Path) -> None:
+    """A record names a document by its place in the data."""
+    with pytest.raises(ConfigError, match=rf"own_{task}: process_docs puts its documents in another .* column 'q'\)"):
+        tasks_of(own, task)
 
 
-def test_columns_are_made_as_by_datasets() -> None:
-    import datasets
-
-    rows = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
-
-    def made(docs: Any) -> list[dict[str, Any]]:
-        numbered = docs.map(lambda doc, at: {"n": at, "a": doc["a"] + at}, with_indices=True, remove_columns=["b"])
-        return list(numbered.add_column("c", ["p", "q"]))
-
-    assert made(Documents(rows)) == made(datasets.Dataset.from_list(rows))
-    with pytest.raises(
-        AttributeError, match=r"documents have no 'shuffle' here: of datasets.Dataset, process_docs has map"
-    ):
-        Documents(rows).shuffle()
+def test_process_docs_writes_into_a_temporary_folder_only_and_shows_no_bar(
+    own: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = own / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    digests = []
+    for _ in range(2):
+        with collecting() as opened:
+            tasks = load_lm_eval_tasks(["own_drawn"], {"own": DataSource("folder", own / "data")})
+        digests.append(protocol_sha256("own_drawn"))
+        outside = {path for path in opened.written if not path.startswith((str(temporary), "/dev/"))}
+        assert {path for path in outside if "__pycache__" not in path} == set()
+    assert digests[0] == digests[1]
+    assert capfd.readouterr().err == ""
+    assert any(temporary.glob("evalkit-*"))
+    del tasks
+    gc.collect()
+    assert not any(temporary.glob("evalkit-*"))
 
 
 def test_a_document_that_is_changed_is_no_one_elses() -> None:
