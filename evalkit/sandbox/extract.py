@@ -23,7 +23,7 @@ from evalkit.sandbox.continuation import (
 )
 from evalkit.sandbox.definitions import How, Kind, leaves, meaning_of, parsed, statements_of
 from evalkit.sandbox.fences import WORD_TOKEN, Block, blocks, late_blocks, outside
-from evalkit.sandbox.first_turn import END_TOKEN, block_behind_words, first_turn
+from evalkit.sandbox.first_turn import END_TOKEN, first_turn
 from evalkit.sandbox.raw import (
     BROKEN,
     CODE_LINE,
@@ -37,7 +37,7 @@ from evalkit.sandbox.raw import (
     without_words,
     words_in,
 )
-from evalkit.sandbox.thoughts import opens_a_thought
+from evalkit.sandbox.thoughts import Unclear, opens_a_thought
 from evalkit.sandbox.verdict import SHOWN_IDS, Problem, Verdict
 from evalkit.sandbox.wire import NOT_JUDGED
 
@@ -46,10 +46,15 @@ LATER = "no code found in the answer before another speaker's turn"
 NO_ANSWER = "no answer behind the thought"
 ANOTHER = "behind the end of the answer's turn stands another version of what was asked for; it was not read"
 NOTHING = "the answer's code neither defines what was asked for nor returns anything; it was taken for the body"
-LAST = "words that may open a thought begin the answer, and nothing closes it; the block at its end was taken"
+UNKNOWN = "not understood, so no program of it was run: before its code stands"
+"""The mark follows, in backticks."""
 MANY = "the answer has more pieces of code than are looked at, and none of those defines what was asked for"
-REMARKS = (LATER, NO_CODE, NO_ANSWER, MANY, BROKEN, LAST, SEVERAL, ANOTHER, CUT, WORDS, NOTHING)
+REMARKS = (LATER, NO_CODE, NO_ANSWER, UNKNOWN, MANY, BROKEN, SEVERAL, ANOTHER, CUT, WORDS, NOTHING)
 """What may be said of an answer, whether its program passes or fails; one of them is said of it."""
+_ADVICE = (
+    "take the answers down with the marks of their thoughts, special tokens too (skip_special_tokens=False), or without"
+    " the thoughts; and give room for more tokens where a thought was cut"
+)
 
 _FENCES = re.compile(r"```|^[ \t]*~~~|\[PYTHON\]", re.MULTILINE)
 _CLOSING = re.compile(r"```(?!\w|[ \t]*\w|[^{`\n]*[{`])|^[ \t]*~~~(?![ \t]*\w)|\[PYTHON\]", re.MULTILINE)
@@ -62,6 +67,8 @@ _ATTEMPT = re.compile(r"(?:^|:)[ \t]*(?:return|yield)\b", re.MULTILINE)
 _ANY_CODE = re.compile(r"```|(?:^|[>\]])(?:def|class) \w", re.MULTILINE)
 _WORD_BEHIND = re.compile(WORD_TOKEN)
 _MOST_BLOCKS = 50
+_MOST_FORMS = 5
+"""So many forms of answers that are not understood are named."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,8 @@ class Taken:
 def take_code(problem: Problem, answer: str) -> Taken:
     """Take the code out of an answer, as a continuation of the prompt.
 
-    1. The answer is one turn, without what was thought aloud before it (`first_turn`). Where only words seem to open a
-       thought, and nothing closes it, the closed block at its end counts if it defines what is asked for.
+    1. The answer is one turn, without what was thought aloud before it (`first_turn`). One that is not understood is
+       made a text that is no program, whatever it says.
     2. An answer that goes on in a block that the harness opened is what stands before its first fence.
     3. What stands before the first block, where it is a body from its first line on, or defines what is asked for.
     4. Of the blocks, the first counts that really defines what is asked for; a lambda or the like only where none does.
@@ -92,12 +99,8 @@ def take_code(problem: Problem, answer: str) -> Taken:
     """
     whole = re.sub(r"\r\n?", "\n", answer)
     text = first_turn(whole, problem.prompt)
-    if text is None:
-        block = block_behind_words(whole, problem.prompt)
-        if block is None or not any(_defines(one.code(block), problem) for one in blocks(block)):
-            return Taken(answer, NO_ANSWER)
-        taken = _of_turn(problem, answer, block)
-        return taken if taken.remark == BROKEN else replace(taken, remark=LAST)
+    if isinstance(text, Unclear):
+        return Taken(f"\n? {answer}", NO_ANSWER if text.is_thought else f"{UNKNOWN} `{text.mark}`")
     taken = _of_turn(problem, answer, text)
     behind = whole.partition(text)[2] if text else ""
     if taken.remark in ("", WORDS) and _is_another_in(behind, problem, taken.completion):
@@ -239,9 +242,9 @@ def extract(problem: Problem, completion: str) -> Taken:
     if not code.strip() or _is_text(completion) or not is_python(problem, completion) or not is_python(problem, code):
         return take_code(problem, completion)
     turn = first_turn(code, problem.prompt)
-    if opens_a_thought(code):
+    if opens_a_thought(code) and code.lstrip()[:1] not in ("'", '"', "#"):
         return take_code(problem, completion)
-    if turn is not None and _WORD_BEHIND.match(code[len(turn) :]) and is_python(problem, turn):
+    if isinstance(turn, str) and _WORD_BEHIND.match(code[len(turn) :]) and is_python(problem, turn):
         return Taken(turn, WORDS)
     return Taken(code, words_in(problem, completion))
 
@@ -259,7 +262,8 @@ def remarked(verdict: Verdict, remark: str) -> Verdict:
     """
     if not remark or verdict.label == "harness error" or verdict.detail.startswith(NOT_JUDGED):
         return verdict
-    return verdict._replace(detail=f"{remark}; {verdict.detail}" if verdict.detail else remark)
+    is_said = not verdict.detail or remark.startswith((NO_ANSWER, UNKNOWN))  # it was no program
+    return verdict._replace(detail=remark if is_said else f"{remark}; {verdict.detail}")
 
 
 def remark_lines(remarks: Iterable[tuple[str, str]]) -> list[str]:
@@ -269,12 +273,19 @@ def remark_lines(remarks: Iterable[tuple[str, str]]) -> list[str]:
         remarks: task id, and a text that begins with the remark: `Taken.remark`, or a verdict's detail.
     """
     lines, all_of_them = [], list(remarks)
-    for remark in REMARKS:
-        ids = [task_id for task_id, text in all_of_them if text.startswith(remark)]
+    unknown = Counter(text for _, text in all_of_them if text.startswith(UNKNOWN))
+    forms = [text for text, _ in unknown.most_common(_MOST_FORMS)]
+    others = [UNKNOWN] if len(unknown) > len(forms) else []
+    for remark in (one for place in REMARKS for one in ([*forms, *others] if place == UNKNOWN else [place])):
+        beside = forms if remark == UNKNOWN else ()
+        ids = [task_id for task_id, text in all_of_them if text.startswith(remark) and text not in beside]
         if ids:
             different = list(dict.fromkeys(ids))
             names = ", ".join(different[:SHOWN_IDS]) + (", ..." if len(different) > SHOWN_IDS else "")
-            lines.append(f"{len(ids):,} of {len(all_of_them):,} answers: {remark} ({names})")
+            said = "not understood: before their code stand other marks" if remark == UNKNOWN else remark
+            lines.append(f"{len(ids):,} of {len(all_of_them):,} answers: {said} ({names})")
+    if unknown:
+        lines.append(f"{unknown.total():,} of {len(all_of_them):,} answers are not understood, and failed; {_ADVICE}")
     return lines
 
 

@@ -10,13 +10,20 @@ from collections.abc import Iterator
 from itertools import islice
 
 from evalkit.sandbox.fences import INNER_OPENING, TOKEN, WORD_TOKEN, Block, blocks
-from evalkit.sandbox.thoughts import UNSEEN, answer_begun, opens_a_thought, opens_in_words, without_thought
+from evalkit.sandbox.thoughts import UNSEEN, Unclear, answer_begun, opens_a_thought, unknown_mark, without_thought
 
 END_TOKEN = re.compile(TOKEN)
 """A token that ends a turn, or begins one, written out by the harness that took the answer down."""
 
 _ROLES = r"(?:user|human|system|assistant|model|tool|developer|function|observation|ipython|prompter)"
 _OURS = r"(?:assistant|model|final|chatbot)\b"
+_OURS_ENDS = ("assistant", "model", "final", "chatbot")
+_COMMON = re.compile(
+    r"s|bos|eos|pad|unk|sep|eo[tmd]|im|middle|inst|sys|start|begin|beginning|end|of|text|sentence|turn|token|header|id|role|response|answer"
+    r"|assistant|model|ai|bot|chatbot|output|final|box|solution|reserved|special|sot|fim|pre|suf|mid|filename|python|code"
+    r"|(?:start|end)of(?:text|turn)"
+)
+"""What the tokens of turns are made of."""
 _LEADING = re.compile(rf"\A[\s>{UNSEEN}]*{TOKEN}(?:{_OURS})?\n?", re.IGNORECASE)
 # Another's turn in plain text, at the margin: a speaker and a colon, a heading, a round's number, a role alone.
 _ANOTHER = "Human|HUMAN|User|USER|Instruction|INSTRUCTION"
@@ -38,28 +45,12 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _DEFINED = re.compile(r"^(?:async )?def \w", re.MULTILINE)
-# What an answer says behind its code, in one sentence: of the code, to its reader; and what a thought goes on with.
-_LAST_WORDS = re.compile(
-    r"(?:(?:This|It|Its|The|Time|Space|Complexity|Both|Each|Here|You|Hope|Note|Feel free|Let me know)\b"
-    r"(?:[^\n.!?]|\.(?=\S)){0,150}[.!]|[\u4e00-\u9fff][^\n。！？]{0,80}[。！])"
-)
-_THINKS_ON = re.compile(
-    r"\b(?:wait|hmm+|but|however|actually|wrong|fail\w*|should|must|check|tests?|maybe|we|i|let['’]s|user|now|next|need|not"
-    r"|edge|first|also)\b|等|但|不|应|检查|我|先|再|用户",
-    re.IGNORECASE,
-)
-_DRAFT = re.compile(
-    r"\b(?:first|tr(?:y|ied)|attempts?|drafts?|maybe|perhaps|might|could|something like|what if|hmm+|wait"
-    r"|let me|let['’]s see)\b",
-    re.IGNORECASE,
-)
-"""What a thought says of code before it."""
 _LONGEST_LINE = 400
 _MOST = 200
 """So many tokens are looked at; the one behind them ends the answer."""
 
 
-def first_turn(text: str, prompt: str = "") -> str | None:
+def first_turn(text: str, prompt: str = "") -> str | Unclear:
     """Return a model's answer: what it thought before is left out, and so is what follows the end of its turn.
 
     A token ends the turn wherever it stands, but for those that the answer only speaks of: in a string of code that is
@@ -72,45 +63,23 @@ def first_turn(text: str, prompt: str = "") -> str | None:
         prompt: its names in angle brackets are comparisons.
 
     Returns:
-        None where a thought was begun, and never ended.
+        Why it is not understood, where a thought was begun, and never ended, or a mark before its code is not known.
     """
     if (begin := answer_begun(text)) is not None:
-        text = _without_head(text[begin:])
+        answer = _without_head(text[begin:])
     else:
-        text = _without_head(text)
-        thought_out = without_thought(text)
-        if thought_out is None:
-            return None
-        text = text if thought_out == text else _without_head(thought_out)
-    end = _end(text, prompt)
-    return text if end is None else text[:end]
+        answer = _without_head(text)
+        if isinstance(answer, str):
+            thought_out = without_thought(answer)
+            answer = thought_out if isinstance(thought_out, Unclear) else _without_head(thought_out)
+    if isinstance(answer, Unclear):
+        return answer
+    end = _end(answer, prompt)
+    turn = answer if end is None else answer[:end]
+    return unknown_mark(turn) or turn
 
 
-def block_behind_words(text: str, prompt: str = "") -> str | None:
-    """Return the closed block that an answer ends with, where plain words seem to open a thought that nothing closes.
-
-    A short sentence on the code may stand behind it. None where a mark opens the thought, where it goes on behind the
-    block, or where the block is said to be a draft.
-
-    Args:
-        text: without an answer for :func:`first_turn`.
-        prompt: see there.
-    """
-    text = _without_head(text)
-    if not opens_in_words(text):
-        return None
-    text = text[: _end(text, prompt)]
-    last = next(reversed(blocks(text)), None)
-    if last is None or not last.is_closed:
-        return None
-    said = text[last.after :].strip()
-    if said and (_LAST_WORDS.fullmatch(said) is None or _THINKS_ON.search(said.replace("Let me know", ""))):
-        return None
-    led_in = re.split(r"[.!?。！？]", text[: last.begin].rstrip().rpartition("\n")[2][-_LONGEST_LINE:])[-1]
-    return None if _DRAFT.search(led_in) else text[last.begin : last.after] + "\n"
-
-
-def _without_head(text: str) -> str:
+def _without_head(text: str) -> str | Unclear:
     """Leave out the tokens that a text begins with; nothing is left where another's turn begins."""
     for _ in range(_MOST):
         leading = None if opens_a_thought(text) else _LEADING.match(text)
@@ -120,8 +89,15 @@ def _without_head(text: str) -> str:
         is_anothers = not leading[0].endswith("\n") and _OF_ANOTHER.match(rest)
         if is_anothers or _ANOTHERS_TOKEN.search(leading[0]):
             return ""
+        is_ours = leading[0].rstrip().lower().endswith(_OURS_ENDS) or _is_common(leading[0])
+        if not is_ours and not re.match(r"[ \t]+[a-z]", rest):  # no sentence on it
+            return Unclear(leading[0].strip()[:40], is_thought=False)
         text = rest
     return text
+
+
+def _is_common(token: str) -> bool:
+    return all(map(_COMMON.fullmatch, re.findall(r"[^\W\d_]+", token.lower())))
 
 
 def _end(text: str, prompt: str) -> int | None:

@@ -1,66 +1,60 @@
-"""What a model thought aloud before its answer: a pair of marks at the head of the text, and what is between them.
+"""What a model thought aloud before its answer, and whether an answer is understood at all.
 
-The marks are those of chat templates, as they are or as decoding without special tokens leaves them.
+A closed rule. The thoughts of published chat templates, and of the reasoning parsers of vLLM and SGLang, are left out:
+pairs of marks that speak of thinking, a few pairs that are listed, and what remains of those where the special tokens
+are left out. Behind them an answer is prose and code. One that has before its code a mark that nothing known closes is
+*not understood*: an opened thought, however it is dressed; a word that only a channel's name begins an answer with; any
+tag, but HTML's and those that answers are put in. Nobody can tell a draft in an unfinished thought from an answer, so
+no program of it is run, and that is said, and counted by the form of the mark.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 _WORD = (
     r"think|thought|reason|scratch|inner|reflect|monologue|internal|analysis|planning|思考"
     r"|(?<![a-z])(?:cot|plan)(?![a-z])"
 )
-_INNER = rf"(?=[^<>\s]{{0,40}}?(?:{_WORD}))[|｜/]{{0,2}}[\w:▁][\w:|｜▁/-]{{0,60}} ?"
-_ATTRIBUTES = r"(?:[ \t]+[\w:-]{1,30}=(?:\"[^\"<>\n]{0,60}\"|'[^'<>\n]{0,60}'|[\w.-]{1,40})){0,4}[ \t]*"
+_INNER = rf"(?=[^<>\s]{{0,40}}?(?:{_WORD}))[|｜/\\]{{0,2}}[\w:▁][\w:|｜▁-]{{0,60}}(?:/[\w:|｜▁-]{{1,60}})?"
+_ATTRIBUTES = r"(?:[ \t]+[\w:-]{1,30}=(?:\"[^\"<>\n]{0,60}\"|'[^'<>\n]{0,60}'|[\w.-]{1,40})){0,4}"
 _SQUARE = r"/?(?:BEGIN_|START_|END_)?(?:THINK|THINKING|THOUGHTS?|REASONING)(?:_START|_END)?"
-_NAMED = (
-    rf"\*{{0,2}}(?:<(?P<a>{_INNER}){_ATTRIBUTES}\\?>|&lt;(?P<b>{_INNER})&gt;|◁(?P<c>{_INNER})▷|«(?P<d>{_INNER})»|\[(?P<e>{_SQUARE})\])"
-    rf"\*{{0,2}}"
+_MARK = re.compile(
+    rf"(?:<\s{{0,3}}(?P<a>{_INNER}){_ATTRIBUTES}\s{{0,3}}[\\/]?>"
+    rf"|(?:&lt;|&\#60;|&\#x3c;|\\u003c)(?P<b>{_INNER})(?:&gt;|&\#62;|&\#x3e;|\\u003e)"
+    rf"|◁(?P<c>{_INNER})▷|«(?P<d>{_INNER})»|\[(?P<e>{_SQUARE})\])",
+    re.IGNORECASE,
 )
-_MARK = re.compile(_NAMED, re.IGNORECASE)
-# What may stand before an opening mark in its line. Behind more than block quotes and emphasis (marks of lists and
-# headings, an opening quotation mark, a speaker's label) a mark has to speak of thinking by one of its usual names.
 UNSEEN = "\0\b\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe0f\ufeff"  # ranges of a class in a pattern
-_BARE = rf"[ \t>*_~{UNSEEN}]*"
-_DRESSED = (
-    rf"(?:[ \t>*_~{UNSEEN}\"'`“‘+•·|\u2190-\u25c0\u25c2-\u2bff\U0001f300-\U0001faff\\-]|\#{{2,6}}[ \t]"
-    r"|\(?(?:\d{1,3}|[a-z])[.)][ \t]|&gt;|<(?:p|div|b|em|strong|blockquote|li)>)*"
-)
-_LABEL = r"(?:\[?(?:assistant|model|ai|bot|gpt)\b\]?[*_]*[:\uff1a]?|[^\W\d][\w .-]{0,30}[*_]{0,2}[:\uff1a])"
-_BEFORE = rf"{_DRESSED}(?:{_LABEL}{_DRESSED})?"
-_AT_MARGIN = re.compile(rf"^(?:{_BARE}|(?P<dress>{_BEFORE})){_NAMED}", re.IGNORECASE | re.MULTILINE)
-_HEAD = re.compile(rf"[\s{UNSEEN}]*(?:{_BEFORE}[\s{UNSEEN}]*{_DRESSED})?", re.IGNORECASE)
-_BARE_HEAD = re.compile(rf"[\s>{UNSEEN}]*")
-_IS_BARE = re.compile(rf"[\s>*_~{UNSEEN}]*")
-_USUAL = re.compile("think|thought|reasoning")
-# Behind the end of a sentence in its line, and of its own: nothing that is said of it follows.
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”*_)]*[ \t]*\Z")
-_SAID_OF_IT = re.compile(r"[ \t]+[^\s]")
-_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
+_USUAL = re.compile("think|thought")
 _CLOSES = re.compile(r"/|(?<![a-z])(?:end|close|stop)(?![a-z])")
 _NO_NAME = re.compile(r"(?<![a-z])(?:start|begin|open|end|close|stop|of)(?![a-z])|[\W_]")
 _SWITCHES = frozenset(("thinkon", "thinkoff", "nothink"))  # they say whether a thought follows
-
-_LONGEST_HEAD = 4_000
+_SAID = re.compile(
+    r"[ \t]+(?:is|are|was|were|means?|denotes?|stands|refers|tags?|tokens?|marks?|blocks?|sections?|and|or|of|in)\b"
+)
+"""What goes on behind a mark that is only spoken of."""
+_PLACE = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\Z")
 _MOST = 20
+_LONGEST_MARK = 1_000
 
 # Harmony's answers have channels, of which the final one is for the reader; a header ends the message before it.
 _HEADER = r"<\|channel\|>\s*(?:{})\b[^<\n]*(?:<\|constrain\|>[^<\n]*)?<\|message\|>"
 _ASIDE, _FINAL = _HEADER.format("analysis|commentary"), _HEADER.format("final")
 _JOINED_FINAL = r"assistantfinal(?![ \t]*[=).,\]])"  # a variable of that name is none
-_PLAIN_FINAL = rf"(?-i:{_JOINED_FINAL})|(?-i:assistant)\s+(?-i:final)\b|^(?-i:final)[ \t]*$"
+_PLAIN = re.compile(rf"{_JOINED_FINAL}|assistant\s+final\b|^final[ \t]*$|(?i:{_FINAL})", re.MULTILINE)
 # The opening mark of a thought, and the closing one, where they have no name in common.
-_PLAIN = re.compile(_PLAIN_FINAL, re.MULTILINE)
 _PAIRS = [
-    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
+    (re.compile(opening, re.IGNORECASE | re.MULTILINE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
     for opening, closing in (
         (_ASIDE, _FINAL),
-        (r"(?:<\|start\|>\s*assistant)?[ \t]*to=self<\|message\|>", r"(?:assistant|to=user)[ \t]*<\|message\|>"),
+        (r"(?:<\|start\|>\s*assistant)?[ \t]{0,9}to=self<\|message\|>", r"(?:assistant|to=user)[ \t]*<\|message\|>"),
         (r"<\|think\|>", r"<\|(?:/|end_?)think\|>|<\|end\|>"),
         (r"<\|content_thinking\|>", r"<\|end_message\|>|<\|content_text\|>"),
         (r"<\|open\|>\s*think\s*<\|sep\|>", r"<\|close\|>\s*think\s*<\|sep\|>"),
@@ -69,38 +63,45 @@ _PAIRS = [
         (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
         (r"<\|channel>thought\b", r"<channel\|>"),
         (r"<unused94>thought\b", r"<unused95>"),
-        (r"<details [^<>\n]*\btype=.reasoning.[^<>\n]*>", r"</details>"),
+        (r"<details [^<>\n]{0,200}\btype=.reasoning.[^<>\n]{0,200}>", r"</details>"),
+        (
+            r"<details[^<>\n]{0,200}>\s{0,9}<summary>[^<\n]{0,40}(?:think|thought|reason)[^<\n]{0,40}</summary>",
+            r"</details>",
+        ),
+        (r"^[ \t>]*(?:```|~~~)[ \t]*(?:thinking|think|thoughts?|reasoning)[ \t]*$", r"^[ \t>]*(?:```|~~~)[ \t]*$"),
     )
 ]
-# Those in words, which an answer's own heading or list may have: behind block quotes and blanks alone.
+# Those in words, at the head, behind block quotes and blanks.
 _IN_WORDS = [
-    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
+    (re.compile(opening), re.compile(closing, re.MULTILINE))
     for opening, closing in (
         (r"/think\n", r"<\|im_end\|>\s*<\|im_start\|>assistant\b"),
         (r"Here(?: is|'s|’s) my thought process:", r"Here(?: is|'s|’s) my response:"),
         (r"Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]"),
-        (r"(?-i:Thinking(?:\.\.\.|…))\n", r"^(?:\.\.\.|…)done thinking\."),
+        (r"Thinking(?:\.\.\.|…)\n", r"^(?:\.\.\.|…)done thinking\."),
+        # A channel's name in small letters, whatever follows: decoding left its tokens out. No answer begins so.
+        (
+            r"(?:assistant\b[ \t]*:?\s*|assistant)?(?P<name>(?:(?<=assistant)(?i:analysis)|analysis)|commentary)",
+            _PLAIN.pattern,
+        ),
+        (r"(?:ANALYSIS|Analysis)(?=[A-Z][\w ])", _PLAIN.pattern),
+        (
+            r"(?:thought|thinking|reasoning)(?=[A-Z])|(?:thinking|reasoning|reasoning_content)[ \t]*:"
+            r"|(?i:think(?:ing)?)(?: [Pp]rocess)?[ \t]*(?:\.{3}|…|:)?[ \t]*\n"
+            r"|[*_(]{1,2}think[^\n]{0,20}[*_)]{1,2}[ \t]*\n"
+            r"|\{\s{0,9}\"(?:thoughts?|thinking|reasoning(?:_content)?|analysis)\"\s{0,9}:",
+            r"(?!)",
+        ),
     )
 ]
-# A channel's name that decoding has left, with the message glued to it; English ("analysis of") goes on otherwise.
-_THINKS = r"(?:we|i|let|ok|okay|hmm|so|need|the user|user)\b"
-_CHANNEL = re.compile(
-    r"(?:assistant\b:?\s*|assistant)?(?P<name>analysis|commentary)(?!['’]s\b)"
-    rf"(?= ?[A-Z\"'`*#\n]|[^\0-\x7f]|[a-z\d(\[{{<$]|[ \t]*to=|\.\.\.| {_THINKS}"
-    rf"|\.[ \t]+(?i:{_THINKS})| (?:the|this|they|you|it|it['’]s|just|given|simple|implement|write)\b)"
-)
-# Gemma's, whose thought may be empty: code follows, or words to the reader.
-_EMPTY_THOUGHT = (
-    r"\s|```|~~~|(?:async )?def |class \w+[(:]|from \w+ import|import \w|@\w"
+# Gemma's channel without its tokens; its thought may be empty: code follows, or words to the reader.
+_GEMMA = re.compile(
+    r"(?:model\s+|assistant\s+)?thought[ \t]*\n"
+    r"(?!\s|```|~~~|(?:async )?def |class \w+[(:]|from \w+ import|import \w|@\w"
     r"|(?:Sure|Certainly|Of course|To solve|Below)\b"
-    r"|Here(?:['’]s| is| are)\b(?! (?:a|my|the) (?:think|thought|plan|reason))"
+    r"|Here(?:['’]s| is| are)\b(?! (?:a|my|the) (?:think|thought|plan|reason)))"
 )
-_GEMMA = re.compile(rf"(?:model\s+|assistant\s+)?(?P<name>thought)[ \t]*\n(?!{_EMPTY_THOUGHT})")
-_GLUED = re.compile(rf"[\s>{UNSEEN}]*(?:assistant\b:?\s*)?(?:analysis|commentary)\w")  # no English
-_A_NAME = re.compile(
-    r"\w+(?:\.\w+|\[[^\]\n]*\])*[ \t]*"
-    r"(?:(?::[^=\n]+)?(?:[-+*/%&|^@]|//|\*\*|<<|>>)?=(?!=)|(?:,[ \t]*\w+[ \t]*)+=|\()"
-)
+_LATE_CHANNEL = re.compile(r"^[ \t>]*(?:assistant)?(?P<name>analysis|commentary)(?=[A-Z]|[ \t]*$)", re.MULTILINE)
 # What an answer begins with, behind a thought whose opening the chat template wrote, or the tokenizer left out.
 _ANSWER = re.compile(
     rf"{_FINAL}|{_JOINED_FINAL}|^assistant[ \t]*\n\s*final[ \t]*$|to=user<\|message\|>"
@@ -110,6 +111,7 @@ _ANSWER = re.compile(
     re.MULTILINE,
 )
 _BEGIN = re.compile(rf"[\s>{UNSEEN}]*(?:<\|(?:start|begin)\|>\s*assistant\s*|<\|message_model\|>)?")
+_BARE_HEAD = re.compile(rf"[\s>{UNSEEN}]*")
 _ASIDE_BEHIND = re.compile(
     rf"<\|end\|>\s*<\|start\|>assistant\s*{_ASIDE}|(?<!\w)assistant(?:analysis|commentary)(?![ \t]*[=).,\]])"
 )
@@ -119,7 +121,52 @@ _OVER = re.compile(
     r"|<[|｜](?:start|begin|im_start|start_header_id)?[|｜>]*\s*(?:user|human|system|developer)\b",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"^[ \t>]*(?:```|~~~|\[PYTHON\]|def |class |return\b)", re.MULTILINE)
+# A block of a thought, or that begins with a tag, is no code yet.
+_CODE = re.compile(
+    r"^[ \t>]*(?:(?:```|~~~)(?![ \t]*(?:<|thinking|think|thoughts?|reasoning)[^\n]*$)(?![^\n]*\n[ \t>]*<)|\[PYTHON\]"
+    r"|(?:async )?def \w+[ \t]*\(|class \w+[ \t]*[:(]|return\b)",
+    re.MULTILINE,
+)
+
+_SIGN = rf"(?:(?::::)|(?!#{{1,6}}[ ])(?<![\w*_`])[^\w\s.,:;?!'\"`*_()=>+\-{UNSEEN}][^\w\s]{{0,3}}) ?"
+_OF_THINKING = (
+    r"(?:think(?:ing)?|thoughts?|reasoning|scratch_?pad|cot|chain[ _]of[ _]thought|reflection"
+    r"|(?:inner|internal)[ _]monologue|思考(?:过程|开始)?|推理)"
+)
+_IN_SIGNS = re.compile(
+    rf"^[ \t>*_~{UNSEEN}]*{_SIGN}(?:begin|start)?[ _]?{_OF_THINKING}(?:[ _](?:begin|start|process))?"
+    r"(?: ?[^\w\s.,:;?!'\"`*_()=+\-][^\w\s]{0,3}| ?--?>|[ \t]*(?:\.{3}|…|:)?[ \t]*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A word for a thought between signs at the margin, or behind one in a line of its own; no heading of Markdown's."""
+_TAG = re.compile(
+    rf"(?:^[^\w\n<`'\"({{\[]*|(?<=[.!?…。！？])[ \t]{{0,3}}(?=<[^\n<>]{{1,80}}>[ \t]{{0,9}}$))"
+    rf"<[ \t]{{0,3}}(?P<name>(?!(?:your|insert|the|any|some)\b)[^\W\d][\w:-]{{1,40}})"
+    rf"{_ATTRIBUTES}(?:[ \t]+\w+){{0,2}}[ \t]*/?>",
+    re.MULTILINE,
+)
+_HTML = (
+    "a|abbr|article|aside|audio|b|big|blockquote|body|br|button|canvas|caption|center|cite|code|col|dd|del|details|dfn"
+    "|div|dl|dt|em|fieldset|figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|kbd"
+    "|label|legend|li|link|main|mark|math|meta|nav|object|ol|option|p|param|pre|q|s|samp|script|section|select|small"
+    "|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|td|template|textarea|tfoot|th|thead|time|title|tr"
+    "|tt|u|ul|var|video|wbr"
+)
+_OF_ANSWERS = (
+    "(?:final_?)?(?:answer|response|output)|final|result|solution|(?:source_)?code|python|py|function|implementation"
+    "|program|completion"
+)
+"""Tags that answers are put in."""
+
+
+@dataclass(frozen=True)
+class Unclear:
+    """Why an answer is not understood."""
+
+    mark: str
+    """What stands before its code, and nothing known closes."""
+    is_thought: bool
+    """Whether it is a known mark of a thought."""
 
 
 @dataclass(frozen=True)
@@ -131,20 +178,19 @@ class _Mark:
     closes: bool
 
 
+@dataclass(frozen=True)
+class _Opening:
+    start: int
+    end: int
+    closing: str | re.Pattern[str]
+    """The name that the closing mark has, or what finds it."""
+    is_mark: bool
+
+
 def opens_a_thought(text: str) -> bool:
     """Return whether a text begins with the opening mark of a thought."""
-    return _opening(text, at_head=True) is not None
-
-
-def opens_in_words(text: str) -> bool:
-    """Return whether plain words open a text's thought, and no mark: an answer's heading may have them, too."""
-    opening = _opening(text, at_head=True)
-    if opening is None or isinstance(opening[1], str) or _ASIDE_BEHIND.search(text) is not None:
-        return False
-    if _GLUED.match(text) is not None:
-        return False
-    in_words = (_PLAIN, *(closing for _, closing in _IN_WORDS))
-    return opening[1] in in_words and not opens_a_thought(text[opening[0] :])
+    opening = _opening(text[:_LONGEST_MARK])
+    return opening is not None and not re.search(r"[^\W_]", text[: opening.start])
 
 
 def answer_begun(text: str) -> int | None:
@@ -154,44 +200,97 @@ def answer_begun(text: str) -> int | None:
     return None if answer is None else answer.end()
 
 
-def without_thought(text: str) -> str | None:
-    """Return a text behind its thought; None where that was opened, and never closed: there is no answer.
+def without_thought(text: str) -> str | Unclear:
+    """Return a text behind its thought, or why it is not understood.
 
-    The opening mark stands at the head, or behind prose without code; the chat template may have written it.
+    The opening mark stands before any code; the chat template may have written it.
     """
     names: set[str] = set()
-    found = is_open = False
+    found, words = False, None
     for _ in range(_MOST):
-        opening = _opening(text, at_head=False)
+        opening = _opening(text)
         if opening is None:
             break
-        after, closing = opening
-        if isinstance(closing, str):
-            names.add(closing)
-            ends = (one.end for one in _marks(text, after) if one.closes and one.name == closing)
+        if isinstance(opening.closing, str):
+            names.add(opening.closing)
+            ends = (one.end for one in _marks(text, opening.end) if one.closes and one.name == opening.closing)
             end = next(ends, None)
         else:
-            end = None if (mark := closing.search(text, after)) is None else mark.end()
-        if end is None and closing is _PLAIN:
-            is_open = True  # the word alone; another mark may close it
+            end = None if (mark := opening.closing.search(text, opening.end)) is None else mark.end()
+        if end is None and not opening.is_mark:
+            words = opening  # another mark may close it
             break
         if end is None:
-            return None
+            return Unclear(_shown(text[opening.start : opening.end]), opening.is_mark)
         text, found = text[end:], True
     answer = next((one for one in _ANSWER.finditer(text) if not _is_quoted(text, one)), None)
     if answer is not None and not _OVER.search(text, 0, answer.start()):
         if not (found and _CODE.search(text, 0, answer.start())):
-            text, found = text[answer.end() :], True
+            text = text[answer.end() :]
+            words = None
     elif answer is None and not found and (aside := _ASIDE_BEHIND.search(text)) is not None:
-        return text if _OVER.search(text, 0, aside.start()) else None
+        return text if _OVER.search(text, 0, aside.start()) else Unclear(_shown(aside[0]), is_thought=True)
     rest = _behind_lone_closing(text, names)
-    return None if is_open and not found and rest == text else rest
+    if words is not None and rest == text:
+        return Unclear(_shown(text[words.start : words.end]), is_thought=False)
+    again = _opening(rest) if rest != text else None
+    if again is not None and not any(one.closes and one.name == again.closing for one in _marks(rest, again.end)):
+        return Unclear(_shown(rest[again.start : again.end]), again.is_mark)
+    return rest
+
+
+def unknown_mark(text: str) -> Unclear | None:
+    """Return the mark before an answer's code that is neither known nor harmless, if any.
+
+    A tag is harmless that is closed before the code, or around it with no code behind.
+
+    Args:
+        text: of one turn, without known thoughts.
+    """
+    text = unicodedata.normalize("NFKC", re.sub(rf"[{UNSEEN}]", "", text))
+    stop = _head(text)
+    channels = islice(_LATE_CHANNEL.finditer(text, 0, stop), _MOST)
+    late = (one for one in channels if not _is_statement(text, one.start("name")))
+    if (signs := _IN_SIGNS.search(text, 0, stop) or next(late, None)) is not None:
+        return Unclear(_shown(signs[0]), is_thought=False)
+    for tag in islice(_TAG.finditer(text, 0, stop), _MOST):
+        name = tag["name"].lower()
+        if re.fullmatch(rf"{_HTML}|{_OF_ANSWERS}", name) or _is_spoken_of(text, tag, is_usual=False):
+            continue
+        closing = re.compile(rf"</{re.escape(name)}\s*>", re.IGNORECASE).search(text, tag.end())
+        if closing is None or (_CODE.search(text, tag.end(), closing.start()) and _CODE.search(text, closing.end())):
+            return Unclear(_shown(text[tag.start("name") - 1 : tag.end()]), is_thought=False)
+    return None
+
+
+def _shown(mark: str) -> str:
+    return re.sub(rf"[\s{UNSEEN}]+", " ", mark).strip()[:40]
+
+
+def _head(text: str) -> int:
+    """Return where the first code begins, or the turn is over."""
+    ends = (found.start() for found in (_CODE.search(text), _OVER.search(text)) if found is not None)
+    return min(ends, default=len(text))
 
 
 def _is_quoted(text: str, mark: re.Match[str]) -> bool:
     """Return whether a mark stands in quotes or backticks: it is only spoken of."""
     before, after = text[: mark.start()][-1:], text[mark.end() : mark.end() + 1]
     return before in ("'", '"', "`") and before == after
+
+
+def _is_spoken_of(text: str, mark: re.Match[str], *, is_usual: bool) -> bool:
+    """Return whether a sentence only names a mark, or it is a place to be filled in a list."""
+    begin = text.rfind("\n", 0, mark.start()) + 1
+    end = text.find("\n", mark.end())
+    before, behind = text[begin : mark.start()][-400:], text[mark.end() : end if end >= 0 else len(text)][:400]
+    is_inside = _is_quoted(text, mark) or (before.count("`") % 2 == 1 and "`" in behind)
+    if _SAID.match(behind) is not None or (is_inside and re.search(r"\w", before + behind) is not None):
+        return True
+    if is_usual:
+        return False
+    is_place = _PLACE.match((before + mark[0]).partition("<")[0]) is not None and not behind.strip()
+    return is_place or re.match(r"[ \t]*[:=]", behind) is not None
 
 
 def _behind_lone_closing(text: str, names: set[str]) -> str:
@@ -224,31 +323,29 @@ def _named(mark: re.Match[str]) -> _Mark | None:
     return None if name in _SWITCHES else _Mark(mark.start(), mark.end(), name, _CLOSES.search(inner) is not None)
 
 
-def _opening(text: str, *, at_head: bool) -> tuple[int, str | re.Pattern[str]] | None:
-    """Return where the first opening mark ends that no code stands before, and its name, or what closes it."""
+def _opening(text: str) -> _Opening | None:
+    """Return the first opening mark of a thought that no code stands before."""
     begin = _end_of(_BARE_HEAD, text)
     for pattern, closing in _IN_WORDS:
-        if (pair := pattern.match(text, begin)) is not None:
-            return pair.end(), closing
-    channel = _CHANNEL.match(text, begin) or _GEMMA.match(text, begin)
-    if channel is not None and not _is_statement(text[channel.start("name") :].partition("\n")[0]):
-        return channel.end(), _PLAIN
-    begin = _end_of(_HEAD, text)
+        pair = pattern.match(text, begin)
+        if pair is None or ("name" in pattern.groupindex and _is_statement(text, pair.start("name"))):
+            continue
+        return _Opening(pair.start(), pair.end(), closing, is_mark=False)
+    if (gemma := _GEMMA.match(text, begin)) is not None:
+        return _Opening(gemma.start(), gemma.end(), _PLAIN, is_mark=False)
+    stop = _head(text)
+    every = []
     for pattern, closing in _PAIRS:
-        if (pair := pattern.match(text, begin)) is not None and not _is_quoted(text, pair):
-            return pair.end(), closing
-    mark = _MARK.match(text, begin)
-    named = None if mark is None else _named_behind(text[:begin], mark)
-    if named is None and not at_head:
-        found = _AT_MARGIN.finditer(text, begin, _LONGEST_HEAD)
-        margin = filter(None, (_named_behind(one["dress"] or "", one) for one in found))
-        within = (
-            one for mark in _MARK.finditer(text, begin, _LONGEST_HEAD) if (one := _named_within(mark)) is not None
-        )
-        every = [one for one in (next(margin, None), next(within, None)) if one is not None]
-        first = min(every, key=lambda one: one.start, default=None)
-        named = None if first is None or _CODE.search(text, 0, first.start) else first
-    return None if named is None or named.closes else (named.end, named.name)
+        pairs = (one for one in islice(pattern.finditer(text, 0, stop), _MOST) if not _is_quoted(text, one))
+        every += [_Opening(one.start(), one.end(), closing, is_mark=True) for one in islice(pairs, 1)]
+    for mark in islice(_MARK.finditer(text, 0, stop), _MOST):
+        named = _named(mark)
+        if named is None or _is_spoken_of(text, mark, is_usual=_USUAL.search(named.name) is not None):
+            continue
+        if not named.closes:
+            every.append(_Opening(named.start, named.end, named.name, is_mark=True))
+        break
+    return min(every, key=lambda one: one.start, default=None)
 
 
 def _end_of(pattern: re.Pattern[str], text: str) -> int:
@@ -256,33 +353,10 @@ def _end_of(pattern: re.Pattern[str], text: str) -> int:
     return 0 if found is None else found.end()
 
 
-def _named_within(mark: re.Match[str]) -> _Mark | None:
-    """Return a mark by a usual name that opens a thought behind a sentence in its line; None where it is spoken of."""
-    named = _named(mark)
-    if named is None or named.closes or not _USUAL.search(named.name) or _SAID_OF_IT.match(mark.string, mark.end()):
-        return None
-    line = mark.string[mark.string.rfind("\n", 0, mark.start()) + 1 : mark.start()]
-    return (
-        named if _SENTENCE_END.search(line) and line.count("`") % 2 == 0 and not _is_quoted(mark.string, mark) else None
-    )
-
-
-def _named_behind(dress: str, mark: re.Match[str]) -> _Mark | None:
-    """Return the mark behind what stands before it in its line; None where its name is too rare for that, or quoted."""
-    named = _named(mark)
-    if named is not None and not _USUAL.search(named.name) and _SAID_OF_IT.match(mark.string, mark.end()):
-        return None
-    if named is None or _IS_BARE.fullmatch(dress):
-        return named
-    if "Reason" in mark[0]:
-        return None  # a place to be filled, in a list
-    is_quoted = _QUOTES.get(dress[-1:]) == mark.string[mark.end() : mark.end() + 1]
-    return None if is_quoted or not _USUAL.search(named.name) else named
-
-
-def _is_statement(line: str) -> bool:
-    """Return whether a line that a name begins assigns to it or calls it: Python, or what goes on in the next line."""
-    if _A_NAME.match(line) is None:
+def _is_statement(text: str, at: int) -> bool:
+    """Return whether the line at a place assigns or calls: Python, or what goes on in the next line."""
+    line = text[at : at + 500].partition("\n")[0]
+    if re.match(r"\w+(?:[\w., \t:]|\[[\w \t]{0,40}\]){0,200}(?:[-+*/%&|^@]|//|\*\*)?=(?!=)|\w+\(", line) is None:
         return False
     try:
         with warnings.catch_warnings():

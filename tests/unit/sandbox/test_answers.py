@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from evalkit.sandbox import Checker, Problem, Verdict
-from evalkit.sandbox.extract import ANOTHER, NO_CODE, NOTHING, extract, remark_lines, remarked, take_code
+from evalkit.sandbox.extract import (
+    ANOTHER,
+    NO_ANSWER,
+    NO_CODE,
+    NOTHING,
+    UNKNOWN,
+    extract,
+    remark_lines,
+    remarked,
+    take_code,
+)
 from evalkit.sandbox.files import SAMPLE_DATA, read_problems
 from evalkit.sandbox.raw import SEVERAL, WORDS
 from tests.conftest import SHARED
@@ -215,6 +225,8 @@ def test_the_verdict_says_what_became_of_the_answer() -> None:
     assert remarked(VERDICT, NO_CODE).detail == f"{NO_CODE}; AssertionError"
     assert remarked(VERDICT._replace(detail=""), NO_CODE).detail == NO_CODE
     assert remarked(VERDICT, "") == VERDICT
+    for not_judged in (NO_ANSWER, f"{UNKNOWN} `<mull>`"):  # that it is no Python says nothing more
+        assert remarked(VERDICT._replace(label="malformed", detail="SyntaxError"), not_judged).detail == not_judged
     assert remarked(VERDICT._replace(passed=True, label="passed", detail=""), SEVERAL).detail == SEVERAL
     for other in (
         VERDICT._replace(label="harness error"),

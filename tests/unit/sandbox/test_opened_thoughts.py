@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from evalkit.sandbox import Problem
-from evalkit.sandbox.extract import LAST, MANY, NO_ANSWER, WORDS, Taken, extract, take_code
+from evalkit.sandbox.extract import MANY, NO_ANSWER, UNKNOWN, WORDS, Taken, extract, remark_lines, take_code
 
 pytestmark = pytest.mark.torch_free
 
@@ -26,6 +27,15 @@ def adds(taken: Taken) -> bool:
         return names["add"](1, 2) == 3
     except (SyntaxError, TypeError):
         return False
+
+
+def is_not_judged(taken: Taken) -> bool:
+    """Whether it is said that the answer was not understood, and what was taken is no Python behind any prompt."""
+    try:
+        compile(f"{PROBLEM.prompt}{taken.completion}", "answer", "exec")
+    except SyntaxError:
+        return taken.remark == NO_ANSWER or re.fullmatch(f"{UNKNOWN} `[^`].*`", taken.remark) is not None
+    return False
 
 
 @pytest.mark.parametrize(
@@ -83,22 +93,77 @@ def adds(taken: Taken) -> bool:
         *("\u200e<think>\n", "\xad<think>\n", "\u202a<think>", "\u2061<think>", "\0<think>\n"),
         # behind a sentence in its line
         *("Sure! <think>\n", "Let me think.<think>", "Of course: sure! <thinking>\n", "好的。<think>\n"),
+        # in other brackets and signs, in a block, under a summary
+        *(
+            "< think >\n",
+            "<think\n>\n",
+            "<think/>\n",
+            "<\\think>\n",
+            "</think_start><think>",
+            "`<think>`\n",
+            "def <think>",
+        ),
+        *(
+            "(<think>)\n",
+            "[<think>]\n",
+            "# <think>\n",
+            "<<think>>\n",
+            "<!-- think -->\n",
+            "<!-- <think> -->\n",
+            "#think\n",
+        ),
+        *(
+            "&#60;think&#62;\n",
+            "\\u003cthink\\u003e\n",
+            "[[think]]\n",
+            "[BEGIN THINKING]\n",
+            "[THINK START]",
+            "{think}\n",
+        ),
+        *("{{think}}", "$think$", "%%think%%", "【思考】\n", "《think》", "⟨think⟩\n", ":::thinking\n", "> [!THINK]\n"),
+        *("```xml\n<think>\n", "~~~\n<think>\n", "✻ Thinking…\n"),
+        *("<details><summary>Thinking</summary>\n", "<details>\n<summary>Thought for 3 seconds</summary>\n\n"),
+        # other tags
+        *("<deliberation>\n", "<rationale>\n", "<brainstorm>\n", "<mind>\n", "<step>\n", "Sure.\n\n<contemplation>\n"),
+        *("<answer><think>\n", "<root><think>", "<channel>analysis<message>", "<|message|>", "<|ponder|>"),
+        # words that no answer begins with
+        *(
+            "analysis: We need ",
+            "analysis:\n",
+            "analysis\tWe need",
+            "analysis-We need",
+            "analysis, we need",
+            "analysis!",
+        ),
+        *(
+            "analysis?We",
+            "analysis=We need",
+            "analysis=x+1 so we",
+            "analysis={ so we need",
+            "analysis first,",
+            "analysis_",
+        ),
+        *("analysis to add", "analysis of it: ", "AnalysisWe need ", "ANALYSISWe need ", "assistantAnalysisWe"),
+        *(
+            "Sure.\nanalysisWe need ",
+            "Sure.\n\nanalysis\nWe need",
+            "thoughtWe need",
+            "thinkingWe need",
+            "think\nWe need",
+        ),
+        *("thinking...\n", "Thinking\n", "Thinking:\n", "Thinking Process:\n\n", "Thinking... \n"),
     ],
 )
 @pytest.mark.parametrize("take", [take_code, extract])
 def test_a_thought_without_its_end_is_no_answer(opening: str, take: Take) -> None:
-    taken = take(PROBLEM, opening + DRAFT)
-    assert taken.remark == NO_ANSWER
-    assert not adds(taken)
+    assert is_not_judged(take(PROBLEM, opening + DRAFT))
 
 
 @pytest.mark.parametrize(
     "before",
     [
         *("Analysis: the function adds.\n\n", "**Analysis**\n\nIt adds.\n\n", "### Analysis\n", "Analysis\n"),
-        *("analysis of the problem: add.\n\n", "analysis: add them.\n", "**analysis**\nAdd.\n", "# analysis\n"),
-        *("analysis, then code:\n", "analysis (short): add\n", "analysis-driven design.\n", "analysis's result:\n"),
-        *("> analysis of it\n", "- analysis\n", "Commentary: add.\n", "commentary on it:\n"),
+        *("**analysis**\nAdd.\n", "# analysis\n", "- analysis\n", "Commentary: add.\n"),
         *("The `<think>` tag is not used.\n", "`<think>` is not used.\n", '"<think>" is a tag\n', "- Thinking: fine\n"),
         *("Format:\n- <reason>\n- <plan>\n", "1. <analysis> of it\n", "Step 1: <reason> is\n"),
         *("**Here is my thought process:**\n", "Assistant: Sure\n", "assistant\nSure\n"),
@@ -112,27 +177,25 @@ def test_an_answer_that_begins_like_a_thought_is_one(before: str, take: Take) ->
 
 
 @pytest.mark.parametrize(
-    "before",
+    ("words", "mark"),
     [
-        *("analysis\n\n", "analysis\nThe function adds.\n\n", "analysis\n--------\nAdds.\n\n", "commentary\nadd\n"),
-        *("analysis... add\n", "analysis\n1. add\n", "analysis We add.\n\n", "analysis the function adds.\n"),
-        *("Thinking...\n", "Thinking…\n\n", "Here is my thought process:\n\n1. Add.\n\nCode:\n"),
-        *("Here are my reasoning steps:\n1. Add\n\n", "thought\nAdd.Here:\n\n", "/think\n"),
+        *(
+            (f"analysis{rest}", "analysis")
+            for rest in ("\n\n", "\nThe function adds.\n\n", "... add\n", " We add.\n\n")
+        ),
+        *((f"Thinking{rest}", f"Thinking{rest.strip()}") for rest in ("...\n", "…\n\n", ":\n", "\n\n")),
+        ("thought\nAdd.Here:\n\n", "thought"),
+        ("Here is my thought process:\n\n1. Add.\n\nCode:\n", "Here is my thought process:"),
     ],
 )
 @pytest.mark.parametrize(
-    "behind", ["", "\nIt is O(1).\n", "\nThis function adds a and b.", "\nLet me know!", "<|im_end|>"]
+    "behind", ["", "\nThis function adds a and b.", "\n### Explanation\n\n1. It adds.\n\nWait for it."]
 )
 @pytest.mark.parametrize("take", [take_code, extract])
-def test_of_what_words_open_the_block_at_the_end_is_the_answer_and_that_is_said(
-    before: str, behind: str, take: Take
+def test_what_only_words_open_is_not_called_a_thought_without_an_answer(
+    words: str, mark: str, behind: str, take: Take
 ) -> None:
-    taken = take(PROBLEM, before + FENCED + behind)
-    assert adds(taken)
-    assert taken.remark == LAST
-    wrong = FENCED.replace("+", "-")
-    assert adds(take(PROBLEM, f"{before}Maybe:\n{wrong}\nNo, plus.\n\n{FENCED}{behind}"))
-    assert not adds(take(PROBLEM, f"{before}Maybe:\n{FENCED}\nNo, minus.\n\n{wrong}{behind}"))
+    assert take(PROBLEM, f"{words}{FENCED}{behind}").remark == f"{UNKNOWN} `{mark}`"
 
 
 @pytest.mark.parametrize("opening", ["analysis\n", "Thinking...\n", "thought\n", "Here is my thought process:\n"])
@@ -157,9 +220,7 @@ def test_of_what_words_open_the_block_at_the_end_is_the_answer_and_that_is_said(
 )
 @pytest.mark.parametrize("take", [take_code, extract])
 def test_a_thought_that_words_open_and_that_goes_on_is_no_answer(opening: str, thought: str, take: Take) -> None:
-    taken = take(PROBLEM, opening + thought)
-    assert taken.remark == NO_ANSWER
-    assert not adds(taken)
+    assert is_not_judged(take(PROBLEM, opening + thought))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +229,7 @@ def test_a_thought_that_words_open_and_that_goes_on_is_no_answer(opening: str, t
         *("<reason> is not used\n", "> <planning> is over\n", "- <Reasoning>\n", "Note. <think> is a tag.\n"),
         *("I think <think> is a tag.\n", "It is one. `<think>` is a tag.\n", "**Reasoning** <think></think>\n"),
         *("thought\n", "thought\nHere is the code:\n\n", "thought: add\n", "Thought\n", "thoughts\n"),
-        *("<div class=thought>\n", "● Thinking: it adds\n", "analysis shows that we add.\n\n"),
+        *("<div class=thought>\n", "● Thinking: it adds\n"),
     ],
 )
 @pytest.mark.parametrize("behind", ["", "\n### Explanation\n\n1. It adds.\n\nWait for more.\n"])
@@ -177,6 +238,95 @@ def test_what_opens_no_thought_is_not_looked_at_as_one(before: str, behind: str,
     taken = take(PROBLEM, before + FENCED + behind)
     assert adds(taken)
     assert taken.remark == ""
+
+
+HARMLESS = [
+    # HTML, tags that answers are put in, tags that are closed before the code
+    *(
+        "<br>\n",
+        "<details>\n<summary>Explanation</summary>\n\nIt adds.\n\n</details>\n\n",
+        "<p align='center'>It</p>\n\n",
+    ),
+    *("<b>Answer</b>\n", "<h2>Solution</h2>\n", "<pre>\n1 2\n</pre>\n", '<img src="x.png">\n', "<!-- add.py -->\n"),
+    *("<answer>\n", "<response>\n", "<solution>\n", "<code>\n", "<python>\n", "<final_answer>\n", "<output>\n"),
+    *("<explanation>Adds.</explanation>\n", "<approach>\nAdd.\n</approach>\n\n"),
+    # types, comparisons, places to be filled, addresses
+    *("Here's List<int>:\n", "We have map<string, int> here.\n", "<T> is generic.\n", "<int> is the type of a.\n"),
+    *("Comparing a < b > c:\n", "If x<y>z then.\n", "<3 this\n", "-> add\n", "<class 'int'>\n", "<add.py>\n"),
+    *(
+        "- <a>: first\n- <b>: second\n",
+        "- <your code here>\n",
+        "Replace <name> by yours.\n",
+        "Usage: add <one> <two>\n",
+    ),
+    *("<https://example.com> says:\n", "<a@b.c>\n", "Input: <string>\nOutput: <int>\n"),
+    # brackets
+    *("[Note]\n", "[Note] This adds.\n", "[Answer]:\n", "[1] First\n", "[Thinking about it](http://x.y) helps.\n"),
+    *(
+        "> [!NOTE]\n> It adds.\n",
+        "[Explanation]\nIt adds.\n",
+        "【思路】\n相加。\n",
+        "《答案》\n",
+        "{{ code }}\n",
+        "$a + b$ is it.\n",
+    ),
+    *(":::note\nIt adds.\n:::\n", "(see below)\n", "\\[a+b\\]\n"),
+    # words
+    *(
+        "### Thought Process\n\nAdd.\n\n",
+        "**Thought process:**\n1. Add\n\n",
+        "**Thinking Process:**\nAdd.\n\n",
+        "Reasoning: we add.\n",
+    ),
+    *("Let me think about this step by step.\n\n", "I think this works:\n", "Thinking about the problem, we add.\n"),
+    *(
+        "Thinking step by step:\n1. add\n",
+        "Thought: we add.\n",
+        "My thought: add.\n",
+        "Thoughts:\n- add\n",
+        "Plan:\n1. add\n",
+    ),
+    *("## Step 1: Think\n\nadd.\n\n", "1. **Think**: add\n", "- think: add\n", "🤔 Thinking: add.\n", "思考：相加。\n"),
+    *(
+        "Okay, let's see.\n",
+        "Assistant: Here\n",
+        "The final answer is:\n",
+        "✅ Solution:\n",
+        "No <think> tags are needed.\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("before", HARMLESS)
+@pytest.mark.parametrize(
+    "behind", ["", "\n### Explanation\n\n1. It adds.\n", "\n<details>\n<summary>Thinking</summary>\n\nx\n</details>\n"]
+)
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_marks_that_are_no_markup_of_a_turn_are_harmless(before: str, behind: str, take: Take) -> None:
+    for code in (FENCED, WHOLE):
+        assert adds(take(PROBLEM, before + code + behind))
+
+
+def test_answers_that_are_not_understood_are_counted_by_their_form_and_it_is_said_what_to_do() -> None:
+    openings = ["<mull>\n"] * 3 + ["analysisWe "] * 2 + ["<think>\n"] + [f"<w{'x' * n}>\n" for n in range(1, 6)]
+    remarks = [(f"T/{n}", take_code(PROBLEM, one + DRAFT).remark) for n, one in enumerate(openings)]
+    *lines, advice = remark_lines(remarks)
+    assert lines == [
+        f"1 of 11 answers: {NO_ANSWER} (T/5)",
+        f"3 of 11 answers: {UNKNOWN} `<mull>` (T/0, T/1, T/2)",
+        f"2 of 11 answers: {UNKNOWN} `analysis` (T/3, T/4)",
+        *(f"1 of 11 answers: {UNKNOWN} `<w{'x' * n}>` (T/{5 + n})" for n in (1, 2, 3)),
+        "2 of 11 answers: not understood: before their code stand other marks (T/9, T/10)",
+    ]
+    assert advice.startswith("10 of 11 answers are not understood, and failed; take the answers down with the marks of")
+
+
+@pytest.mark.parametrize("opening", ["```thinking\n", "~~~think\n", "<details>\n<summary>Thinking</summary>\n\n"])
+@pytest.mark.parametrize("take", [take_code, extract])
+def test_a_thought_in_a_block_or_under_a_summary_is_left_out(opening: str, take: Take) -> None:
+    closing = "</details>\n\n" if "<" in opening else f"{opening[:3]}\n\n"
+    assert adds(take(PROBLEM, f"{opening}We add, or not.\n{closing}{FENCED}"))
+    assert not adds(take(PROBLEM, f"{opening}{DRAFT}"))
 
 
 def helper(number: int) -> str:
