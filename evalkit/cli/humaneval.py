@@ -119,15 +119,23 @@ def check(
             line = f"continuing: {len(asked) - len(todo):,} of {len(asked):,} verdicts are there"
             click.echo(f"{line}; {last:,} that were in work go last" if last else line, err=True)
         try:
-            with StopSignals(), checker:
+            with StopSignals() as signals, checker:
                 if isolation != "require":
                     why = "; ".join(f"no {wall}: {reason}" for wall, reason in checker.level.missing.items())
                     click.echo(f"warning: isolation is {checker.level}{f' ({why})' if why else ''}", err=True)
                 told = 0
                 samples_left = (asked[place] for place in todo)
-                noted = lambda number, what: unfinished.note(todo[number], what)  # noqa: E731
-                for number, verdict in checker.as_finished(samples_left, noted, tried):
-                    unfinished.add(todo[number], verdict)
+
+                def write(number: int, what: Verdict | str) -> None:
+                    with signals.held(""):  # a signal within it would undo the line, or come before it is counted
+                        if isinstance(what, str):
+                            unfinished.note(todo[number], what)
+                        else:
+                            unfinished.add(todo[number], what)
+                    signals.check()
+
+                for number, verdict in checker.as_finished(samples_left, write, tried):
+                    write(number, verdict)
                     if len(failures := checker.not_started) > told:
                         told = len(failures)
                         click.echo(
@@ -137,7 +145,7 @@ def check(
                         )
         except Interrupted as stop:
             click.echo(
-                f"stopped by {stop}: {unfinished.count():,} of {len(asked):,} verdicts are in "
+                f"stopped by {stop}: {unfinished.judged:,} of {len(asked):,} verdicts are in "
                 f"{unfinished.path}; the same command goes on from there",
                 err=True,
             )

@@ -40,6 +40,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received: int | None = None
         self._is_held = False
+        self._held_text = ""
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
@@ -57,9 +58,13 @@ class StopSignals:
         self._before = {}
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let a signal wait: inside, only `check` raises."""
-        self._is_held = True
+    def held(self, text: str = "finishing the batch in hand; once more stops at once") -> Iterator[None]:
+        """Let a signal wait: inside, only `check` raises.
+
+        Args:
+            text: what the user is told meanwhile; "": nothing, where it is over at once.
+        """
+        self._is_held, self._held_text = True, text
         try:
             yield
         finally:
@@ -75,8 +80,8 @@ class StopSignals:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         if self._is_held:
-            # Not print: the signal may have come in the middle of another print.
-            text = f"\nevalkit: {signal.Signals(number).name}: finishing the batch in hand; once more stops at once\n"
-            os.write(2, text.encode())
+            if self._held_text:
+                # Not print: the signal may have come in the middle of another print.
+                os.write(2, f"\nevalkit: {signal.Signals(number).name}: {self._held_text}\n".encode())
             return
         raise Interrupted(number)

@@ -19,33 +19,57 @@ from .syscalls import ALLOWED, AUDIT_ARCH, OTHERS, OWN_PID, RULES, Rule
 # LD|W|ABS, ALU|AND|K, JMP|JEQ|K, JMP|JGE|K, JMP|JA, RET|K (linux/bpf_common.h)
 _LOAD, _AND, _EQUAL, _AT_LEAST, _JUMP, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in seccomp_data
+_WORD = 0xFFFFFFFF
 X32_BIT = 0x40000000
 ALLOW = 0x7FFF0000
 EPERM = 0x00050000 | 1
 ENOSYS = 0x00050000 | 38
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
+Comparison = tuple[int, int, int]  # offset of a word in seccomp_data, mask, value
 
 
-def _alternative(tests: list[tuple[int, int, int]]) -> list[Instruction]:
-    """Instructions that return ALLOW if all tests hold and fall past their end otherwise."""
+def _comparisons(tests: list[tuple[int, int, int]]) -> list[Comparison]:
+    """What an alternative compares, word by word."""
     comparisons = []
     for index, mask, value in tests:
         offset = _ARGUMENTS + 8 * index  # little-endian: the low half of the argument comes first
-        comparisons.append((offset, mask & 0xFFFFFFFF, value & 0xFFFFFFFF))
+        comparisons.append((offset, mask & _WORD, value & _WORD))
         if mask >> 32:
             comparisons.append((offset + 4, mask >> 32, value >> 32))
-    length = 3 * len(comparisons) + 1
-    program: list[Instruction] = []
-    for offset, mask, value in comparisons:
-        program += [(_LOAD, 0, 0, offset), (_AND, 0, 0, mask)]
-        program.append((_EQUAL, 0, length - len(program) - 1, value))
-    return [*program, (_RETURN, 0, 0, ALLOW)]
+    return comparisons
 
 
 def _ruled(rule: Rule) -> list[Instruction]:
-    """Instructions that decide one call by its rule."""
-    return [*(instruction for alternative in rule for instruction in _alternative(alternative)), (_RETURN, 0, 0, EPERM)]
+    """Instructions that decide one call by its rule: each alternative goes on to the next one, or to one of two ends.
+
+    As few as can be, since the kernel translates them anew for each candidate: what all alternatives begin with is
+    compared once, and a word that is still there is not loaded again.
+    """
+    alternatives = [_comparisons(tests) for tests in rule]
+    first = alternatives[0][0]
+    is_shared = len(alternatives) > 1 and all(len(one) > 1 and one[0] == first for one in alternatives)
+    blocks = [[first], *(one[1:] for one in alternatives)] if is_shared else [[], *alternatives]
+    program: list[Instruction] = []
+    starts, ends = [], []  # where blocks begin; (a comparison's place, its block, whether it is that one's last)
+    for number, block in enumerate(blocks):
+        starts.append(len(program))
+        before = blocks[number - 1] if number else []
+        loaded = before[0][0] if len(before) == 1 and before[0][1] == _WORD else -1
+        for place, (offset, mask, value) in enumerate(block):
+            if place or offset != loaded:
+                program.append((_LOAD, 0, 0, offset))
+            if mask != _WORD:
+                program.append((_AND, 0, 0, mask))
+            ends.append((len(program), number, place == len(block) - 1))
+            program.append((_EQUAL, 0, 0, value))
+    refused, allowed = len(program), len(program) + 1
+    starts.append(refused)
+    for at, number, is_last in ends:
+        if_true = allowed if is_last and number else at + 1
+        if_false = starts[number + 1] if number else refused
+        program[at] = (_EQUAL, if_true - at - 1, if_false - at - 1, program[at][3])
+    return [*program, (_RETURN, 0, 0, EPERM), (_RETURN, 0, 0, ALLOW)]
 
 
 def _search(starts: list[int], answers: list[list[Instruction]]) -> list[Instruction]:

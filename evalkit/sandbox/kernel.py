@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import resource
 import signal
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -70,11 +71,29 @@ def prctl(option: int, *arguments: int | ctypes.Array[ctypes.c_char]) -> int:
     return result
 
 
+def last_error() -> OSError:
+    """What the kernel said to the last call of this module that it refused."""
+    error = ctypes.get_errno()
+    return OSError(error, os.strerror(error))
+
+
+def prepared(number: int, *arguments: int) -> Callable[[], int]:
+    """One raw system call, ready to be made in a child; it returns -1 where the kernel refuses (:func:`last_error`).
+
+    All that can be made before a fork is, and no function of Python runs for it: a child that runs one for the first
+    time copies the pages of memory that this changes.
+    """
+    return functools.partial(_libc.syscall, *map(ctypes.c_long, (number, *arguments)))
+
+
+ask_to_die: Callable[[], int] = functools.partial(_libc.prctl, *_DIE)
+""":func:`die_with_parent`, prepared."""
+
+
 def die_with_parent() -> None:
     """Ask for SIGKILL when the *thread* that started this process ends (prctl(2), PR_SET_PDEATHSIG)."""
-    if _libc.prctl(*_DIE) < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    if ask_to_die() < 0:
+        raise last_error()
 
 
 def fork_beside() -> int:

@@ -33,6 +33,9 @@ from .wire import DONE, KILL, MAX_CROSSING, MAX_THREADS, MORE, OUTCOME, RUN, SEC
 
 CPU_TICK_SECONDS = 0.1
 MEMORY_SHARE = 0.9  # of the limit; a program that has this much resident when its time is up ran out of memory first
+# Trees of texts are many objects without cycles, which collections at Python's own threshold would go through for
+# nothing: a third of the time that reading tests takes.
+COLLECTING_THRESHOLD = 50_000
 BLOATED_BYTES = 64 << 20  # a judge that keeps so much more than at its start is replaced
 # What tests and the values that cross need, imported once here and not once a job. Not among them: what runs code in
 # every forked child (threading, random).
@@ -53,6 +56,7 @@ class Tester:
         self.without = frozenset(settings["without"])
         self.walls = JudgeWalls(settings)
         self.has_numpy = False
+        self.thresholds = gc.get_threshold()
         self.staying: JudgeProcess | None = None
         self.staying_bytes = 0
         """Its address space at its start."""
@@ -155,6 +159,8 @@ class Tester:
         """Judge, in a process of its own."""
         judge = Judge(self.without)
         self.walls.raise_here(mapped, stays=job is None)
+        if job is not None:
+            gc.set_threshold(*self.thresholds)  # tests that may be about collections find Python's own
         gc.enable()
         last: Channel | None = None
         while True:
@@ -301,6 +307,7 @@ def main() -> None:
     nursery = Socket(fileno=settings["nursery_fd"])
     tester = Tester(nursery, settings, [jobs, verdicts])
     gc.freeze()
+    gc.set_threshold(COLLECTING_THRESHOLD)
     gc.enable()
     while text := received():
         try:

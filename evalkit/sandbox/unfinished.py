@@ -17,7 +17,6 @@ from typing import Any
 from evalkit import __version__
 from evalkit.errors import StoreError
 from evalkit.sandbox.verdict import Problem, Verdict
-from evalkit.store import journal
 from evalkit.store.journal import Journal
 
 SYNC_SECONDS = 1.0
@@ -117,11 +116,10 @@ class UnfinishedCheck:
         else:
             self.tried.setdefault(place, Counter())[what] += 1
 
-    def count(self) -> int:
-        """How many verdicts the file holds: a signal may have come between the writing of one and the note of it."""
-        records = journal.read(self.path).records
-        verdicts = [record for record in records if record["kind"] == "verdict"]
-        return len({record["sample"] for record in verdicts if record["verdict"]["label"] != "harness error"})
+    @property
+    def judged(self) -> int:
+        """How many verdicts are there, without those of samples that could not be judged."""
+        return sum(verdict.label != "harness error" for verdict in self.verdicts.values())
 
     def remove(self) -> None:
         """Remove the file: the results are written."""

@@ -18,8 +18,7 @@ import math
 import os
 import resource
 import signal
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
 from . import kernel
 from .filter import build
@@ -81,7 +80,8 @@ class Walls:
         """The first process of the PID namespace, which keeps it alive; 0 without namespaces."""
         self.threads = ThreadBound(is_on="threads" not in without, only_count="listener" in without)
         """The bound on threads, which the nursery keeps."""
-        self._ruleset = -1
+        self._cpu_limits = cpu_limits(timeout_seconds)
+        self._restrict: Callable[[], int]  # where there is Landlock
         self._filter: kernel.SeccompFilter  # where there is seccomp
 
     def enter_namespaces(self) -> None:
@@ -119,6 +119,7 @@ class Walls:
         if "dumpable" not in self.without:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        signal.set_wakeup_fd(-1)
         limits = {
             "as": (resource.RLIMIT_AS, self.memory_bytes),
             "fsize": (resource.RLIMIT_FSIZE, 0),
@@ -142,8 +143,9 @@ class Walls:
             self.landlock = kernel.landlock_abi()
             if self.landlock:
                 ruleset = kernel.landlock_ruleset(self.landlock, readable)
-                self._ruleset = fcntl.fcntl(ruleset, fcntl.F_DUPFD, REPLIES_FD + 1)  # out of the way of the pipes
+                high = fcntl.fcntl(ruleset, fcntl.F_DUPFD, REPLIES_FD + 1)  # out of the way of the pipes
                 os.close(ruleset)
+                self._restrict = kernel.prepared(kernel.SYS_LANDLOCK_RESTRICT_SELF, high, 0)
             else:
                 self.missing["landlock"] = (
                     "the kernel has none (5.13 or later, with landlock among its security modules)"
@@ -174,28 +176,37 @@ class Walls:
     def raise_in_candidate(self, pipes: Sequence[int], nursery: int) -> None:
         """Raise the walls of one candidate, in it. ``pipes``: requests to read, replies to write, output to write.
 
+        In as few functions as can be, from what was made before the fork: see :func:`kernel.prepared`.
+
         Raises:
             WallError: the kernel refused one; the process must end.
         """
-        if "pdeathsig" not in self.without:
-            kernel.die_with_parent()
+        without, dup2, above, lift = self.without, os.dup2, fcntl.fcntl, fcntl.F_DUPFD
+        if "pdeathsig" not in without:
+            if kernel.ask_to_die() < 0:
+                raise kernel.last_error()
             if not self.namespaces and os.getppid() != nursery:
                 os._exit(1)  # the nursery died in between
-        signal.set_wakeup_fd(-1)
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 16) for fd in pipes]
-        for fd, place in ((high[0], REQUESTS_FD), (high[1], REPLIES_FD), (high[2], 1), (high[2], 2)):
-            os.dup2(fd, place)
-        if self.landlock:
-            _wall("landlock", kernel.landlock_restrict, self._ruleset)
-        if "descriptors" not in self.without:
+        requests, replies, prints = pipes
+        requests, replies, prints = above(requests, lift, 16), above(replies, lift, 16), above(prints, lift, 16)
+        dup2(requests, REQUESTS_FD)
+        dup2(replies, REPLIES_FD)
+        dup2(prints, 1)
+        dup2(prints, 2)
+        if self.landlock and self._restrict() < 0:
+            raise WallError("landlock", kernel.last_error().strerror)
+        if "descriptors" not in without:
             os.closerange(REPLIES_FD + 1, MAX_DESCRIPTORS)
-        if "limit:cpu" not in self.without:
-            resource.setrlimit(resource.RLIMIT_CPU, cpu_limits(self.timeout_seconds))
-        if not self.seccomp and "limit:nproc" not in self.without:
+        if "limit:cpu" not in without:
+            resource.setrlimit(resource.RLIMIT_CPU, self._cpu_limits)
+        if self.seccomp:
+            try:
+                self._filter.install(os.getpid())
+            except OSError as error:
+                raise WallError("seccomp", error.strerror) from error
+        elif "limit:nproc" not in without:
             # Without seccomp this is what holds a fork bomb, where it holds: not for root. Threads count too.
             resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-        if self.seccomp:
-            _wall("seccomp", self._filter.install, os.getpid())
 
     def in_force(self) -> list[str]:
         """The walls that distinguish the levels of isolation."""
@@ -207,13 +218,6 @@ class Walls:
 
 class WallError(Exception):
     """The kernel refused to raise a wall; ``args`` are the wall's name and the reason."""
-
-
-def _wall(name: str, call: Any, argument: Any) -> None:
-    try:
-        call(argument)
-    except OSError as error:
-        raise WallError(name, error.strerror) from error
 
 
 def _be_init(lifeline: int) -> None:

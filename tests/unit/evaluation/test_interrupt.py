@@ -39,6 +39,15 @@ def test_a_held_signal_waits_for_the_check(capfd: pytest.CaptureFixture[str]) ->
     assert "SIGTERM: finishing the batch in hand; once more stops at once" in capfd.readouterr().err
 
 
+def test_a_signal_that_is_held_for_a_moment_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with StopSignals() as signals:
+        with signals.held(""):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Interrupted):
+            signals.check()
+    assert capfd.readouterr().err == ""
+
+
 def test_no_except_exception_swallows_it() -> None:
     def careless() -> None:
         with suppress(Exception):

@@ -386,6 +386,35 @@ def test_a_sample_that_was_in_work_keeps_no_other_from_its_turn(tmp_path: Path) 
         assert f"{verdicts} of 5 verdicts are in" in said, (number, kept)
 
 
+# Ctrl-C comes where a line is in the file and the call that writes it has not returned.
+STOPPED_IN_A_WRITE = """
+import os, signal, sys
+from evalkit.store import files
+whole, word = files.write_all, sys.argv.pop(1).encode()
+
+def write_all(fd, data):
+    whole(fd, data)
+    if word in data:
+        os.kill(os.getpid(), signal.SIGINT)
+
+files.write_all = write_all
+from evalkit.cli.humaneval import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("word", "verdicts"), [('"begun"', 0), ('"verdict":{', 1)])
+def test_a_stop_takes_back_no_line_that_was_written(word: str, verdicts: int, tmp_path: Path) -> None:
+    """Else the first of these samples takes its whole time again, and a verdict that was there is lost."""
+    python, _, _, *arguments = write_inputs(tmp_path, [SOLVE] * 3)
+    found = run([python, "-c", STOPPED_IN_A_WRITE, word, *arguments, "--jobs", "1"])
+    assert found.returncode == 130, found.stderr
+    assert f"{verdicts} of 3 verdicts are in" in found.stderr
+    (kept,) = tmp_path.glob("*.unfinished")
+    lines = [json.loads(line.partition(" ")[2]) for line in kept.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["header", "work", *["verdict"] * verdicts]
+
+
 def test_attempts_before_a_stop_count_after_it(tmp_path: Path) -> None:
     asked = [(PROBLEM, text) for text in ("slow", "a", "b")]
     output = tmp_path / "results.jsonl"
