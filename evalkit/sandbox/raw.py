@@ -98,7 +98,7 @@ def _known(problem: Problem, code: str) -> frozenset[str]:
     prompt = parsed(problem.prompt) or parsed(f"{problem.prompt}\n    pass")
     tree = parsed(textwrap.dedent(code)) or parsed(f"{problem.prompt}{code}")
     if tree is None:
-        bound = re.findall(r"^[ \t]*(?:([\w, ]+)=(?!=)|(?:def|class|import|for) (\w+))", code, re.MULTILINE)
+        bound = re.findall(r"^[ \t]*(?:(\w[\w, ]*)=(?!=)|(?:def|class|import|for) (\w+))", code, re.MULTILINE)
         return bound_names(prompt) | {word for pair in bound for one in pair for word in re.findall(r"\w+", one)}
     if re.search(r"^[ \t]+return\b", code, re.MULTILINE):  # the margin is not the function's
         return bound_names(*(child for one in (prompt, tree) if one is not None for child in _outside(one)))

@@ -256,6 +256,7 @@ def test_answers_without_code_are_counted() -> None:
         "[PYTHON]" * 10_000,
         "(" * 90_000,
         "x = 1\ny z\n" * 9_000,
+        " " * 60_000 + "\n```python\ndef sq(x):\n    return x\n```",
     ],
     ids=lambda answer: repr(answer[:12]),
 )
