@@ -62,6 +62,7 @@ GROUND = [
         "isolation",
         "opened",
         "paths",
+        "replacing",
         "streams",
         "requirements",
         "language",
