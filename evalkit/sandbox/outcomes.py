@@ -22,7 +22,7 @@ ATTEMPTS = {
     "lost": 6,  # the processes were killed, stopped or could not be started
 }
 NO_THREAD = "can't start new thread"  # as CPython says it
-THREADS_HAVE = f"a program has {MAX_THREADS} threads at once, and the memory of their stacks is its own"
+THREADS_HAVE = f"at most {MAX_THREADS} threads at once, and their stacks count as memory"
 # Those that count where a check was stopped between them, and goes on.
 KEPT = ("starved", "fault", "crashed")
 PASSES_IN_ONE = "in one process, where a program can fake its result, it passes"
