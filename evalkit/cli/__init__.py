@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ __all__ = ["main"]
 def __getattr__(name: str) -> Any:
     # `python -m evalkit.cli.humaneval` is one of the group's commands, and must not be imported before it is run.
     if name == "main":
-        from evalkit.cli.commands import main
-
+        try:
+            from evalkit.cli.commands import main
+        except KeyboardInterrupt:  # before there is anybody who would say it
+            sys.stderr.write("aborted\n")
+            raise SystemExit(130) from None
         return main
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,5 @@
 """``python -m evalkit.cli``: the same as ``evalkit``."""
 
-from evalkit.cli.commands import main
+from evalkit.cli import main
 
 main()

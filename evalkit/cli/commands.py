@@ -18,6 +18,7 @@ from evalkit.cli import output
 from evalkit.cli.humaneval import humaneval
 from evalkit.cli.report_commands import audit, baselines, leaderboard, power
 from evalkit.cli.run_commands import compare, explain, gate
+from evalkit.cli.written import Writing, Written
 from evalkit.config import InferConfig, ModelConfig, RunConfig
 from evalkit.errors import EvalkitError, first_line
 from evalkit.options import build, command_options, given
@@ -159,7 +160,7 @@ def run(config_file: Path | None, **flags: Any) -> None:
         sys.exit(3)
 
 
-@main.command()
+@main.command(cls=Writing)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
 @click.option("--partial", is_flag=True, help="Also of unfinished runs: what is there, marked as unfinished.")
 @click.option(
@@ -174,7 +175,9 @@ def run(config_file: Path | None, **flags: Any) -> None:
     help="markdown is the whole report; the others are one table: the comparison, or all scores.",
 )
 @click.option(
-    "--html", type=_FOLDER, help="Write a page to look at instead: charts, tables, samples. The last RUN leads."
+    "--html",
+    type=Written("an HTML page"),
+    help="Write a page to look at instead: charts, tables, samples. The last RUN leads.",
 )
 @click.option(
     "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of the report."
@@ -200,9 +203,9 @@ def report(
         click.echo(report_text(read_run(folder, partial=partial), against, form, tr))
 
 
-@main.command()
+@main.command(cls=Writing)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
-@click.option("--out", type=_FOLDER, required=True, help="Picture to write: .svg, .png or .pdf.")
+@click.option("--out", type=Written("a picture"), required=True, help="Picture to write: .svg, .png or .pdf.")
 @click.option("--against", multiple=True, metavar="BASELINE|RUN", help="Draw this beside them; repeat for several.")
 @click.option(
     "--kind", type=click.Choice(["suites", "tasks"]), default="suites", show_default=True, help="What to draw."
@@ -225,11 +228,15 @@ def results() -> None:
     """Work with the folders of finished runs."""
 
 
-@results.command()
+@results.command(cls=Writing)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
 @click.option("--format", "kind", type=click.Choice(["parquet", "sqlite", "csv"]), required=True, help="Format.")
 @click.option("--table", type=click.Choice(["samples", "metrics", "runs"]), default="samples", show_default=True)
-@click.option("--output", type=_FOLDER, help="File to write.  [default: TABLE.FORMAT; for sqlite evalkit.sqlite]")
+@click.option(
+    "--output",
+    type=Written("an exported table"),
+    help="File to write.  [default: TABLE.FORMAT; for sqlite evalkit.sqlite]",
+)
 def export(runs: tuple[Path, ...], kind: str, table: str, output: Path | None) -> None:
     """Write finished runs as tables; sqlite holds all three tables in one file."""
     from evalkit.results.export import export_runs

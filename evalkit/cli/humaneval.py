@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.cli.written import Writing, Written
 from evalkit.errors import ConfigError, EvalkitError, SandboxError
 from evalkit.isolation import ISOLATIONS
+from evalkit.replacing import refuse_to_replace
 
 if TYPE_CHECKING:
     from evalkit.sandbox.verdict import Verdict
+
+RESULTS = "results of a check"
 
 
 def _ks(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -34,12 +38,16 @@ def humaneval() -> None:
     """Model-written programs: check completions, show what became of a run's."""
 
 
-@humaneval.command()
+@humaneval.command(cls=Writing)
 @click.argument("samples", type=click.Path(path_type=Path))
 @click.option(
     "--data", type=click.Path(path_type=Path), help="HumanEval's problems: a file, or a folder with test.jsonl."
 )
-@click.option("--output", type=click.Path(path_type=Path), help="Results, JSON Lines.  [SAMPLES_results.jsonl]")
+@click.option(
+    "--output",
+    type=Written(RESULTS),
+    help="Results, JSON Lines, gzipped if it ends in .gz.  [SAMPLES_results.jsonl]",
+)
 @click.option("-k", "ks", default="1,10,100", show_default=True, callback=_ks, help="pass@k for these k.")
 @click.option(
     "--timeout",
@@ -77,13 +85,18 @@ def check(
     from evalkit.evaluation.interrupt import Interrupted, StopSignals
     from evalkit.sandbox import extract as texts
     from evalkit.sandbox.checker import Checker
-    from evalkit.sandbox.files import SAMPLE_DATA, read_problems, read_samples, result_row, write_results
+    from evalkit.sandbox.files import SAMPLE_DATA, problem_file, read_problems, read_samples, result_row, write_results
     from evalkit.sandbox.unfinished import UnfinishedCheck
 
     if isolation == "off" and not unsafe_code_execution:
         raise ConfigError(
             "--isolation off runs model-written code with all your rights; add --unsafe-code-execution if that is meant"
         )
+    if output is None:
+        output = samples.with_name(f"{Path(samples.name.removesuffix('.gz')).stem}_results.jsonl")
+    if not output.name:
+        raise ConfigError("--output: give a file")
+    refuse_to_replace("--output", output, [samples, problem_file(data or SAMPLE_DATA)], RESULTS)
     problems = read_problems(data or SAMPLE_DATA)
     rows = read_samples(samples, problems)
     asked = [(problems[row["task_id"]], row["completion"]) for row in rows]
@@ -97,14 +110,6 @@ def check(
         asked = [(problems[row["task_id"]], row["completion"]) for row in rows]
     elif (line := texts.hint(asked)) is not None:
         click.echo(f"hint: {line}", err=True)
-    if output is None:
-        output = samples.with_name(f"{samples.stem}_results.jsonl")
-    if not output.name:
-        raise ConfigError("--output: give a file")
-    if output.exists() and output.samefile(samples):
-        raise ConfigError(
-            f"--output {output}: these are the samples, which the results would replace; name another file"
-        )
     checker = Checker(
         isolation=isolation,
         timeout_seconds=timeout_seconds,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from evalkit import api
+from evalkit.cli.written import Writing, Written
 
 _FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])
 _FILE = click.Path(path_type=Path)
@@ -36,14 +37,14 @@ def list_command(form: str) -> None:
     _print(render_table(baselines_table(_warn), form))
 
 
-@baselines.command("import")
+@baselines.command("import", cls=Writing)
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True, type=_FILE)
 @click.option("--name", help="Name of the model.  [default: as the file names it, else the file's name]")
 @click.option("--source", help="Where the log is from; {file} stands for its name.  [default: {file}]")
 @click.option("--retrieved", help="Date of retrieval, YYYY-MM-DD.  [default: today]")
 @click.option(
     "--output",
-    type=_FILE,
+    type=Written("a baseline"),
     help="File or folder to write, '-' for stdout.  [default: <slug>.yaml in ./configs/baselines if there, else here]",
 )
 @click.option("--protocol", help="How all of it was measured, if you know better than the file, e.g. nous-2023.")

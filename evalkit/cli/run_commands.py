@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from evalkit import api
+from evalkit.cli.written import Writing, Written
 from evalkit.config import RunConfig
 from evalkit.options import command_options
 
@@ -35,7 +35,7 @@ def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], f
     _print(compare_text(api.compare(a, b, suite=suites, task=tasks), form, flips))
 
 
-@click.command()
+@click.command(cls=Writing)
 @click.argument("candidate", metavar="[CANDIDATE]", required=False, type=_FILE)
 @click.option("--baseline", metavar="RUN|BASELINE", help="What the candidate must not fall behind.")
 @click.option("--margin", type=float, help="Acceptable loss, percentage points.  [default: 1.0]")
@@ -48,9 +48,9 @@ def compare(a: Path, b: Path, suites: tuple[str, ...], tasks: tuple[str, ...], f
 )
 @click.option("--across-protocols", is_flag=True, help="Compare although the protocols differ; the result is marked.")
 @click.option("--allow-missing", is_flag=True, help="Take documents that the candidate lacks as wrong.")
-@click.option("--junit", type=_FILE, help="Also write a JUnit report.")
-@click.option("--markdown", type=_FILE, help="Also write Markdown, e.g. for $GITHUB_STEP_SUMMARY.")
-@click.option("--json", "json_file", type=_FILE, help="Also write JSON with unrounded numbers.")
+@click.option("--junit", type=Written("a JUnit report"), help="Also write a JUnit report.")
+@click.option("--markdown", type=Written("Markdown"), help="Also write Markdown, e.g. for $GITHUB_STEP_SUMMARY.")
+@click.option("--json", "json_file", type=Written("a gate's JSON"), help="Also write JSON with unrounded numbers.")
 @click.option("--run-model", metavar="MODEL", help="Instead of CANDIDATE: score this model, only as far as needed.")
 @click.option("--order-seed", type=int, default=0, show_default=True, help="With --run-model: order of documents.")
 @command_options(
@@ -84,7 +84,6 @@ def gate(
     """
     from evalkit.comparison import gate_text
 
-    _check_files({"--junit": junit, "--markdown": markdown, "--json": json_file})
     if aa is not None:
         from evalkit.comparison.gate_noise import noise_between, noise_text
         from evalkit.errors import ConfigError
@@ -130,16 +129,6 @@ def gate(
             gate_text.write_text(path, write(found))
     _print(gate_text.gate_markdown(found))
     sys.exit(found.exit_code)
-
-
-def _check_files(named: Mapping[str, Path | None]) -> None:
-    """Raise `ConfigError` if two options name one file, of which only the last would be there."""
-    from evalkit.errors import ConfigError
-
-    seen: dict[Path, str] = {}
-    for option, path in named.items():
-        if path is not None and (other := seen.setdefault(path.resolve(), option)) != option:
-            raise ConfigError(f"{other} and {option} name one file, {path}; give each its own")
 
 
 @click.command()

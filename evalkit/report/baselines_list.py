@@ -18,6 +18,7 @@ from evalkit.baselines import (
 )
 from evalkit.comparison.power import plan, power_table
 from evalkit.errors import ConfigError
+from evalkit.replacing import refuse_to_replace
 from evalkit.suites import find_suite, load_suites
 from evalkit.tables import Column, Table
 
@@ -101,6 +102,7 @@ def import_files(
             if not is_folder and not is_file:
                 raise ConfigError(f"--output {output}: no such folder; make it, or name a file that ends in .yaml")
             target = folder / f"{baseline.slug}.yaml" if is_folder else folder
+            refuse_to_replace("--output", target, logs, "a baseline")
             state = "wrote" if save_baseline(baseline, target, force=force) else "unchanged"
             numbers = sum(map(len, baseline.tasks.values()))
             averages = len(baseline.averages)

@@ -13,6 +13,7 @@ from msgspec import to_builtins
 
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import RunRecord
+from evalkit.replacing import refuse_to_replace
 from evalkit.results.reading import read_run, read_samples
 from evalkit.results.writing import evalkit_part
 from evalkit.store import files
@@ -49,15 +50,17 @@ def export_runs(runs: Sequence[Path], kind: str, table: str, output: Path | None
         The file, and the number of rows of the table.
 
     Raises:
+        ConfigError: the file is there and no such table.
         StoreError: a run is unfinished or damaged, or the file cannot be written.
     """
+    path = output or Path(("evalkit" if kind == "sqlite" else table) + SUFFIXES[kind])
+    refuse_to_replace("--output", path, runs, "an exported table")
     records = [read_run(folder) for folder in runs]
     makers: dict[str, Callable[[Sequence[RunRecord]], pd.DataFrame]] = {
         "samples": sample_table,
         "metrics": metric_table,
         "runs": run_table,
     }
-    path = output or Path(("evalkit" if kind == "sqlite" else table) + SUFFIXES[kind])
     wanted = list(makers) if kind == "sqlite" else [table]
     frames = {name: makers[name](records) for name in wanted}
     try:

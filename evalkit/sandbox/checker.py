@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 MAX_TIMEOUT_SECONDS = 86_400.0
 # Pauses before a lost attempt is made again: what is short (memory, process ids) may be there again.
 PAUSE_SECONDS = 0.1
+LEAST_DESCRIPTORS = 24  # of a helper: what programs get lies above the first sixteen
 GIVING_UP = 5  # after so many lost samples in a row, a worker tries each further one once
 
 
@@ -98,7 +99,7 @@ class Checker:
         isolation: "require" refuses to start unless every wall is proved; "best" runs with what there is and says so in
             each verdict; "off" has no walls at all.
         timeout_seconds: wall time of one program, without what it waits for a CPU; and its CPU time. What ends it
-            without regard to waiting is 1.4 s above.
+            without regard to waiting is 1.4 s above, and in a second attempt ten times as much.
         jobs: programs at a time; the number of usable CPUs by default.
         memory_bytes: address space of one program. The tests that run with it may take half as much besides.
 
@@ -185,6 +186,12 @@ class Checker:
             raise SandboxError(
                 f"programs may use {seconds:g} s of CPU time, but this process's own limit is {hard} s; raise it "
                 "(ulimit -t) or lower the time limit"
+            )
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if most != resource.RLIM_INFINITY and most < LEAST_DESCRIPTORS:
+            raise SandboxError(
+                f"the sandbox's helper processes need {LEAST_DESCRIPTORS} file descriptors each, but this process's "
+                f"own limit is {most}; raise it (ulimit -n)"
             )
         for limit, option in ((resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")):
             hard = resource.getrlimit(limit)[1]
@@ -398,7 +405,7 @@ class Checker:
                 worker, problem, completion, alone=attempts > 1, in_one_process=in_one_process
             )
             killed_for_memory = was_alone and kernel_killed
-            why = why_again(outcome, was_alone=was_alone)
+            why = why_again(outcome, was_alone=was_alone, was_patient=attempts > 1)
             if why == "threads" and not threads_can_run_out(MAX_THREADS * self.jobs):
                 why = None
             made[why] += 1
@@ -430,7 +437,7 @@ class Checker:
         else:
             token = self._turns.shared()
         try:
-            outcome = self._attempt(worker, problem, completion, in_one_process=in_one_process)
+            outcome = self._attempt(worker, problem, completion, in_one_process=in_one_process, patient=alone)
         except Exception as error:  # a fault of ours, or no memory left here: this sample's, not the run's
             worker.kill()
             outcome = lost(f"{type(error).__name__}: {error}")
@@ -438,21 +445,21 @@ class Checker:
             was_alone = self._turns.end(0 if alone else token)
         return outcome, was_alone, alone and (memory_kills() or 0) > before
 
-    def _attempt(self, worker: Worker, problem: Problem, completion: str, *, in_one_process: bool) -> dict[str, Any]:
+    def _attempt(self, worker: Worker, problem: Problem, completion: str, **how: bool) -> dict[str, Any]:
         """One attempt's outcome. The processes are ended where they can't be trusted with another one.
 
         Raises:
             SandboxError, OSError: the worker with more modules, which the program needs, does not start.
         """
         try:
-            outcome = worker.check(problem, completion, in_one_process=in_one_process)
+            outcome = worker.check(problem, completion, **how)
         except WorkerDiedError as died:
             outcome = of_dead_worker(died)
             if died.is_over or outcome["label"] == "harness error":
                 worker.kill()
             return outcome
         if outcome["label"] == "lacking":
-            return self._attempt_with_more(worker, problem, completion, in_one_process=in_one_process)
+            return self._attempt_with_more(worker, problem, completion, **how)
         if (
             outcome["label"] == "harness error"
             or outcome.get("signal") == signal.SIGKILL
@@ -461,9 +468,7 @@ class Checker:
             worker.kill()
         return outcome
 
-    def _attempt_with_more(
-        self, worker: Worker, problem: Problem, completion: str, *, in_one_process: bool
-    ) -> dict[str, Any]:
+    def _attempt_with_more(self, worker: Worker, problem: Problem, completion: str, **how: bool) -> dict[str, Any]:
         """An attempt, from its start, where the whole standard library is loaded."""
         if not worker.may_lack:
             return lost("it was said to need more modules where all are loaded")
@@ -472,7 +477,7 @@ class Checker:
         fuller = worker.fuller
         if not fuller.is_running:
             self._start(fuller)
-        outcome = self._attempt(fuller, problem, completion, in_one_process=in_one_process)
+        outcome = self._attempt(fuller, problem, completion, **how)
         return {**outcome, "isolation": str(fuller.level)}
 
 

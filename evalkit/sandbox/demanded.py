@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalkit.errors import SandboxError
-from evalkit.sandbox.wire import NO_THREADS
+from evalkit.sandbox.wire import FOREIGN_PROC, NO_THREADS
 from evalkit.sandbox.worker import Level
 
 PROC = Path("/proc/self/status")
@@ -32,6 +32,11 @@ def demand(level: Level) -> None:
     if "landlock" not in level.walls and "sealed" not in level.walls:
         raise NotIsolatedError(
             f"model code cannot be isolated here: no Landlock ({level.missing.get('landlock')}); {remedy}"
+        )
+    if FOREIGN_PROC in level.leaks:
+        raise NotIsolatedError(
+            f"model code cannot be isolated here: {FOREIGN_PROC}, so nothing can be told of the processes here; mount "
+            "this one's (mount -t proc proc /proc; unshare --mount-proc)"
         )
     if level.leaks and not PROC.exists():
         raise NotIsolatedError(

@@ -12,6 +12,7 @@ import ast
 import functools
 import keyword
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -85,6 +86,27 @@ def goes_on(prompt: str, completion: str) -> bool:
         if line.strip() and not line.lstrip().startswith("#"):
             return line[0] in " \t"
     return False
+
+
+def variables(prompt: Iterable[ast.stmt]) -> list[tuple[str, bool]]:
+    """Names that statements at the top of a prompt assign, and whether what they hold can itself be changed."""
+    found = []
+    for line in prompt:
+        if isinstance(line, ast.Assign | ast.AnnAssign) and line.value is not None:
+            places = line.targets if isinstance(line, ast.Assign) else [line.target]
+            can_change = not isinstance(line.value, ast.Constant | ast.UnaryOp | ast.BinOp | ast.Tuple)
+            found += [(place.id, can_change) for place in places if isinstance(place, ast.Name)]
+    return found
+
+
+def changed_variables(found: Iterable[tuple[str, bool]], program: str) -> list[str]:
+    """Which of :func:`variables` a program may change: it says ``global``, or uses the name of what can be changed."""
+    return [
+        name
+        for name, can_change in found
+        if re.search(rf"^ *global\b.*\b{re.escape(name)}\b", program, re.M)
+        or (can_change and len(re.findall(rf"\b{re.escape(name)}\b", program)) > 1)
+    ]
 
 
 def defined_anew(names: frozenset[str], completion: str) -> list[str]:

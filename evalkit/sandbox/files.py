@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -115,14 +116,20 @@ def result_row(sample: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
 
 
 def write_results(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows to a file that is there complete or not at all.
+    """Write rows to a file that is there complete or not at all; gzipped where its name ends in .gz, as it is read.
 
     Raises:
         DataError: the folder cannot be written.
     """
     try:
-        with replacing(path) as part, part.open("w", encoding="ascii") as lines:
-            lines.writelines(json.dumps(row) + "\n" for row in rows)
+        with replacing(path) as part:
+            text = (json.dumps(row) + "\n" for row in rows)
+            if path.suffix == ".gz":
+                with gzip.open(part, "wt", encoding="ascii") as lines:
+                    lines.writelines(text)
+            else:
+                with part.open("w", encoding="ascii") as lines:
+                    lines.writelines(text)
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror}; the verdicts are safe: make room, then give the same command again"

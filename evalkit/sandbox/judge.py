@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from .calls import CandidateSession
 from .channel import Channel, FailedWhole, Fault, Gone, Lacking, Malformed, TimeIsUp, Uncrossed
-from .entry import EntryPoint, defined_anew, entry_of, goes_on
+from .entry import EntryPoint, changed_variables, defined_anew, entry_of, goes_on, variables
 from .interpreter import compile_alike, holds_set
 from .one_process import whole_program
 from .plain import PlainTests, is_plain
@@ -36,7 +36,7 @@ from .proxy import CallNamespace, Namespace, Proxy
 from .settings import names_in, settings_of
 from .stock import NotHereError
 from .talking import PROGRAM_NAME
-from .wire import CHECK_NAME, END, KILL, MAX_CROSSING, NOT_JUDGED, WALL_SLACK_SECONDS
+from .wire import CHECK_NAME, END, KILL, MAX_CROSSING, NOT_JUDGED
 
 TELLING_SHARE = 0.2  # of the time limit: so often, and of so much more, the tester is told what crossing has taken
 MAX_READ_ASIDE = 8_000  # characters of a program that is compiled, and looked at, while its process is made
@@ -56,6 +56,8 @@ class Prompt(NamedTuple):
     code: CodeType
     names: tuple[str, ...]
     """Those that it defines."""
+    variables: tuple[tuple[str, bool], ...]
+    """Those that it assigns, see :func:`variables`."""
     last: str
     """The function or class that it ends in, "" where it ends in something else."""
 
@@ -71,17 +73,18 @@ def compiled_prompt(prompt: str) -> Prompt:
     ):
         try:
             code = compile_alike(text, PROMPT_NAME)
-            last = ast.parse(text).body[-1:]
+            body = ast.parse(text).body
             break
         except (SyntaxError, ValueError):
             continue
     else:
-        code, last = compile("", PROMPT_NAME, "exec"), []
+        code, body = compile("", PROMPT_NAME, "exec"), []
     names = re.findall(r"^\s*(?:async\s+def|def|class)\s+(\w+)", prompt, re.MULTILINE)
+    last = body[-1:]
     ends_in = (
         last[0].name if last and isinstance(last[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else ""
     )
-    return Prompt(code, tuple(names), ends_in)
+    return Prompt(code, tuple(names), tuple(variables(body)), ends_in)
 
 
 @functools.lru_cache(maxsize=512)
@@ -133,7 +136,7 @@ def run_tests(job: dict[str, Any], session: CandidateSession, *, has_entry: bool
     Args:
         has_entry: the entry is a name, of something that the program has and that can be called.
     """
-    (prompt, names, _), test = compiled_prompt(job["prompt"]), compiled_test(job["test"])
+    (prompt, names, *_), test = compiled_prompt(job["prompt"]), compiled_test(job["test"])
     entry, asked = _entry(job), own_definitions(job)
     namespace = Namespace(session, {"check", *names})
     namespace["__builtins__"] = builtins
@@ -209,6 +212,17 @@ def _note_defined_anew(notes: dict[str, None], job: dict[str, Any]) -> None:
         replaced = frozenset(compiled_prompt(job["prompt"]).code.co_names) & used - own_definitions(job)
         for name in defined_anew(replaced, job["completion"]):
             notes.setdefault(f"{name} of the completion, for the tests have the prompt's")
+        program = job["prompt"] + job["completion"]
+        for name in changed_variables(compiled_prompt(job["prompt"]).variables, program):
+            if name in used:
+                notes.setdefault(f"what the program made of {name}, for the tests have one of their own")
+
+
+def _note_names(notes: dict[str, None], job: dict[str, Any], detail: str) -> None:
+    """Name what the program looked for and only the tests have."""
+    lacking = re.match(r"NameError: name '(\w+)' is not defined", detail)
+    if lacking and lacking[1] in compiled_test(job["test"]).co_names:
+        notes.setdefault(f"{lacking[1]} of the tests, for the program has no such name")
 
 
 class Lost(Fault):
@@ -232,6 +246,7 @@ class Judge:
             self._schedstat = -1
         self._used = self._waited_at_start = self._crossing = self._told = self._bound = 0.0
         self._limit = 1.0
+        self._is_up = False
         self._has_plain_texts: bool | None = None
         """Of the sample in hand; None: not looked at."""
         self._tell: Callable[[dict[str, float]], None] = lambda _: None
@@ -248,7 +263,7 @@ class Judge:
         """
         before, self._has_plain_texts = self._waited(), None
         self._used, self._waited_at_start, self._crossing, self._told, self._tell = 0.0, before, 0.0, 0.0, tell
-        self._limit = job["bound_seconds"] - WALL_SLACK_SECONDS
+        self._limit, self._is_up = job["limit_seconds"], False
         channel.open()
         channel.may_lack = job["may_lack"]
         label, detail, word = self._judge(job, channel)
@@ -336,6 +351,7 @@ class Judge:
                 setitimer(ITIMER_REAL, TELLING_SHARE * self._limit)
                 code = None if job["in_one_process"] else packed(program)
                 self._start_candidate(channel)
+                self._is_up = True
                 self._tell({"up": True})
                 begun, self._waited_at_start = monotonic(), self._waited()
                 try:
@@ -352,6 +368,8 @@ class Judge:
             finally:
                 setitimer(ITIMER_REAL, 0)
         except TimeIsUp:
+            if not self._is_up:
+                return "lost", "the program's process did not start in time", KILL
             return "timed out", "wall clock", KILL
         except Gone:
             if job["in_one_process"]:
@@ -376,6 +394,7 @@ class Judge:
             label, detail = self._described(error, job, program)
             if label == "failed":
                 _note_defined_anew(session.notes, job)
+                _note_names(session.notes, job, detail)
                 _note_settings(session.notes, job, f"{program}\n{detail}")
             if session.notes and label == "failed":
                 detail += f" (could not cross: {'; '.join([*session.notes][:5])})"

@@ -19,6 +19,7 @@ MAX_REPORT_BYTES = 4 << 20
 MAX_REPORTED = 1e6  # seconds
 ROUNDING_SECONDS = 1e-3
 EXIT_SECONDS = 1.0  # a judge that closed its link is given so long to end
+LATE_SECONDS = 3.0  # that a judge may begin so much later than it was made
 SILENCE_SECONDS = 0.4  # how long a judge may be silent beyond the bound, which ends all but a long call in C
 WRITTEN = f"{NOT_JUDGED} the tests, or a text of the program that they ran, wrote to their process's pipes"
 
@@ -50,13 +51,16 @@ class JudgeProcess:
         Args:
             more: told of the seconds that crossing has taken so far, which the bound is put off by.
             most: seconds that a judge grants for that; its words grow, and up to this. Others are not a judge's.
-            bound: when (time.monotonic) its clock ends the tests. What it does after that shows what it is busy with;
-                before, it may only have waited for the program.
+            bound: when (time.monotonic) its clock ends the tests, if it began them at once; on a busy machine it begins
+                later, at the latest when it says that the program is up. What it does after that shows what it is busy
+                with; before, it may only have waited for the program.
 
         Raises:
             DiedError: there is none, and the process is gone.
         """
-        begun, used, deadline, told, is_up = 0.0, 0.0, bound, 0.0, False
+        seconds, latest = bound - time.monotonic(), bound + LATE_SECONDS
+        begun, used, bound, told, is_up = 0.0, 0.0, latest, 0.0, False
+        deadline = bound
         while True:
             try:
                 message = self._message(deadline)
@@ -78,7 +82,8 @@ class JudgeProcess:
                 begun, deadline = 0.0, bound + told
                 continue
             if message == {"up": True} and not is_up:
-                is_up = True
+                is_up, bound = True, min(time.monotonic() + seconds, latest)
+                begun, deadline = 0.0, bound + told
                 continue
             if not is_report(message) or (is_up and message["label"] == "lost"):
                 self.end()

@@ -249,6 +249,18 @@ def map_memory(count: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
+def set_thread_stacks(count: int) -> None:
+    """Have new threads of this process and its children get stacks of so many bytes, unless they ask for another size.
+
+    A pthread_attr_t is at most 64 bytes (bits/pthreadtypes-arch.h). C libraries without this call keep their default.
+    """
+    attributes = ctypes.create_string_buffer(256)
+    with contextlib.suppress(AttributeError):
+        if _libc.pthread_getattr_default_np(attributes) == 0:
+            _libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(count))
+            _libc.pthread_setattr_default_np(attributes)
+
+
 def use_few_heaps() -> None:
     """Have the threads of this process and its children share two heaps: glibc reserves 128 MiB of the limited address
     space for each, which leaves room for some ten threads. Other C libraries have no such heaps, and no mallopt."""

@@ -32,7 +32,7 @@ from .semaphores import prepare_semaphores
 from .sockets import MSG_WAITALL, Socket, receive_fds
 from .talking import send
 from .threads import COUNTING_MILLISECONDS
-from .walls import WallError, Walls, raise_cpu_limit
+from .walls import WallError, Walls, raise_cpu_limit, thread_stack_bytes
 from .warming import warm_up
 from .wire import DONE, END, KILL, MORE, OUTCOME, RUN, SECONDS
 
@@ -40,6 +40,7 @@ EXIT_GRACE_SECONDS = 0.1
 DYING_SECONDS = (
     10.0  # that a process which is ending anyway may take: the kernel frees a gigabyte of shared memory first
 )
+LOOK_MILLISECONDS = 100  # how often a program's threads are asked how long they waited: of ended ones nothing is told
 WORKPLACE = os.path.join(os.path.dirname(__file__), "workplace")
 
 # Isolation "off" keeps the limits that a verdict depends on (CPU time, memory) and nothing else.
@@ -57,20 +58,45 @@ PRELOADED = (
 PRELOADED_SEALED = ("hashlib", "pathlib", "socket")
 
 
-def waited_seconds(pid: int) -> float:
-    """Seconds that a process was ready to run and got no CPU (/proc/PID/schedstat); -1 where that is not told.
+class Waiting:
+    """Seconds that a process was ready to run and got no CPU (schedstat in /proc). Mutable: what was told last.
 
-    That is told of its first thread. What its other threads computed meanwhile is no lack of a CPU: they took it.
+    That is told of each thread, as long as it is there; so it is looked at from time to time, and of each time the
+    thread that waited most counts: the others may have waited for it. What the others computed meanwhile is no lack of
+    a CPU: they took it.
     """
-    try:
-        fd = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY)
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._told: dict[str, tuple[float, float]] = {}
+        self._used = 0.0
+        self._seconds = 0.0
+
+    def seconds(self) -> float:
+        """Those up to now; -1 where that is not told."""
+        told = {}
         try:
-            ran, waited = (int(word) / 1e9 for word in os.read(fd, 100).split()[:2])
-        finally:
-            os.close(fd)
-        return max(0.0, waited - max(0.0, process_cpu_seconds(pid) - ran))
-    except (OSError, ValueError):
-        return -1.0
+            used = process_cpu_seconds(self._pid)
+            for thread in os.listdir(f"/proc/{self._pid}/task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                    fd = os.open(f"/proc/{self._pid}/task/{thread}/schedstat", os.O_RDONLY)
+                    try:
+                        ran, waited = (int(word) / 1e9 for word in os.read(fd, 100).split()[:2])
+                    finally:
+                        os.close(fd)
+                    told[thread] = ran, waited
+        except (OSError, ValueError):
+            return -1.0
+        if not told:
+            return -1.0
+        most = 0.0
+        for thread, (ran, waited) in told.items():
+            ran_before, waited_before = self._told.get(thread, (0.0, 0.0))
+            others = max(0.0, used - self._used - (ran - ran_before))
+            most = max(most, waited - waited_before - others)
+        self._told, self._used = told, used
+        self._seconds += most
+        return self._seconds
 
 
 def _start(walls: Walls, pipes: list[int], packages: Collection[str]) -> int:
@@ -101,7 +127,7 @@ def _poller(control: Socket, walls: Walls) -> Any:
     return poller
 
 
-def _watch(control: Socket, pid: int, walls: Walls, poller: Any) -> tuple[bytes, bool, bool]:
+def _watch(control: Socket, pid: int, walls: Walls, poller: Any, waiting: Waiting) -> tuple[bytes, bool, bool]:
     """Wait for the tester's word while holding the program to its CPU time and threads.
 
     Returns (the word, whether it was killed for its time, whether for its threads).
@@ -122,10 +148,12 @@ def _watch(control: Socket, pid: int, walls: Walls, poller: Any) -> tuple[bytes,
                 os.kill(pid, signal.SIGKILL)
                 over = True
             elif left < math.inf:
-                milliseconds = max(5, math.ceil(1000 * left / cores))
+                milliseconds = min(max(5, math.ceil(1000 * left / cores)), LOOK_MILLISECONDS)
         if threads.counts and not over and not crowded:
             milliseconds = min(milliseconds or COUNTING_MILLISECONDS, COUNTING_MILLISECONDS)
         ready = dict(poller.poll(milliseconds))
+        if not ready:
+            waiting.seconds()
         if threads.listener in ready:
             threads.answer(pid)
         if control.fileno() in ready:
@@ -234,8 +262,9 @@ def loop(control: Socket, walls: Walls, packages: Collection[str], *, off: bool)
                 return
             control.sendall(OUTCOME.pack(0, False, False, False, False, False, 0.0, -1.0, 0))
             continue
-        word, over, crowded = _watch(control, pid, walls, poller)
-        waited = waited_seconds(pid) if word == KILL else -1.0
+        waiting = Waiting(pid)
+        word, over, crowded = _watch(control, pid, walls, poller, waiting)
+        waited = waiting.seconds() if word == KILL else -1.0
         stopped = word == KILL and walls.seccomp and is_stopped(pid)  # else it may have done it
         status, killed, seconds, resident = _end(pid, word)
         purge(walls)
@@ -313,6 +342,7 @@ def main() -> None:
     kernel.be_killed_first()
     walls.raise_in_nursery()
     kernel.use_few_heaps()
+    kernel.set_thread_stacks(thread_stack_bytes(settings["memory_bytes"]))
     if walls.seccomp:
         walls.threads.install()
     else:

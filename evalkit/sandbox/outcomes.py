@@ -6,14 +6,14 @@ import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalkit.sandbox.wire import NOT_JUDGED
+from evalkit.sandbox.wire import MAX_THREADS, NOT_JUDGED
 from evalkit.sandbox.worker import BUSY_SHARE, IDLE_SHARE, Level, WorkerDiedError, signal_name
 
 # A time-out under this share of waiting for a CPU is the program's own.
 STARVED_SHARE = 0.1
 # Why an attempt is no verdict yet -> how many attempts end so until that outcome stands (each reason by itself).
 ATTEMPTS = {
-    "starved": 2,  # a time-out, among others that wanted the CPU too, unless crossing had all it is ever given
+    "starved": 2,  # a time-out while others wanted the CPU too, unless crossing had all it is ever given
     "fault": 2,  # the tester says that the harness or the data set is at fault
     "crashed": 2,  # a signal ended the tester: its own C code failed on what the program returned
     "killed": 3,  # SIGKILL, which nobody here sent, ended the candidate
@@ -22,6 +22,7 @@ ATTEMPTS = {
     "lost": 6,  # the processes were killed, stopped or could not be started
 }
 NO_THREAD = "can't start new thread"  # as CPython says it
+THREADS_HAVE = f"at most {MAX_THREADS} threads at once, and their stacks count as memory"
 # Those that count where a check was stopped between them, and goes on.
 KEPT = ("starved", "fault", "crashed")
 PASSES_IN_ONE = "in one process, where a program can fake its result, it passes"
@@ -59,7 +60,7 @@ def together(first: Settled, second: Settled | None) -> tuple[str, str]:
             return second.label, f"in one process: {second.detail}"
         how = "fails in one" if second.label == "failed" else f"in one: {second.label}"
         ends = f"passes with program and tests in two processes, but {how}: {second.detail}".removesuffix(": ")
-        if second.label == "out of memory" or second.detail.startswith("MemoryError"):
+        if second.label == "out of memory" or second.detail.startswith("MemoryError") or NO_THREAD in second.detail:
             ends = f"{ends}; {ONE_LIMIT}"
         return "failed", "; ".join(filter(None, (ends, first.detail)))
     if second.label != "harness error" and "could not cross" in first.detail:
@@ -93,9 +94,17 @@ def of_dead_worker(died: WorkerDiedError) -> dict[str, Any]:
     return {**lost(died.args[0]), "signal": died.signal_number}
 
 
-def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
-    """Which of :data:`ATTEMPTS` an outcome falls under; None: it says something about the program, and stands."""
+def why_again(outcome: dict[str, Any], *, was_alone: bool, was_patient: bool) -> str | None:
+    """Which of :data:`ATTEMPTS` an outcome falls under; None: it says something about the program, and stands.
+
+    Args:
+        outcome: of an attempt.
+        was_alone: no other attempt ran beside it.
+        was_patient: it was given the longer time to wait for a CPU.
+    """
     if outcome["label"] == "harness error":
+        if outcome.get("is_starved"):
+            return "starved"
         return "silent" if outcome.get("is_silent") else "lost" if outcome.get("is_lost") else "fault"
     if outcome.get("by_tester"):
         return "crashed"
@@ -108,7 +117,7 @@ def why_again(outcome: dict[str, Any], *, was_alone: bool) -> str | None:
         and outcome.get("may_lack_threads", True)
     ):
         return "threads"
-    if outcome["label"] == "timed out" and not was_alone and not outcome.get("is_spent") and starved(outcome):
+    if outcome["label"] == "timed out" and not was_patient and not outcome.get("is_spent") and starved(outcome):
         return "starved"
     return None
 
@@ -130,7 +139,10 @@ def final_label(outcome: dict[str, Any], *, for_memory: bool, level: Level) -> t
         if outcome["label"] == "crashed" and "seccomp" in level.walls and memory_kills() is not None:
             # It cannot kill itself so: seccomp refuses that.
             return "harness error", f"another process killed the program's ({outcome['detail']})"
-    return str(outcome["label"]), str(outcome["detail"])
+    label, detail = str(outcome["label"]), str(outcome["detail"])
+    if label == "failed" and NO_THREAD in detail:
+        detail += f" ({THREADS_HAVE})"
+    return label, detail
 
 
 def memory_kills() -> int | None:

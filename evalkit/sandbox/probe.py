@@ -28,7 +28,7 @@ from .syscalls import ALLOWED, OTHERS
 from .talking import REPLIES_FD, REQUESTS_FD
 from .threads import threads_of
 from .walls import MAX_DESCRIPTORS, WallError, Walls, cpu_limits
-from .wire import NO_THREADS
+from .wire import FOREIGN_PROC, NO_THREADS
 
 AT_FDCWD = -100
 MISSING = b"/evalkit-probe/none"
@@ -170,8 +170,19 @@ def _faults(walls: Walls) -> Iterator[str]:
         yield f"importing the standard library: {error}"
 
 
+def _is_foreign_proc() -> bool:
+    """Whether the numbers in /proc are those of another PID namespace (``unshare --pid`` without a mount)."""
+    try:
+        return os.readlink("/proc/self") != str(os.getpid())
+    except OSError:
+        return os.path.exists("/proc/version")  # mounted, and this process is not in it
+
+
 def _kernel_account(pid: int, walls: Walls) -> Iterator[str]:
     """What the kernel says of the child, which the child cannot forge: /proc/PID/status."""
+    if _is_foreign_proc():
+        yield FOREIGN_PROC
+        return
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8") as file:
             lines = file.read().splitlines()
@@ -307,5 +318,7 @@ def probe(walls: Walls, prepare: Callable[[], None]) -> tuple[list[str], list[st
         except ValueError:
             raise RuntimeError(f"the probe of the walls ended without a report (status {status})") from None
         if "refused" not in report:
+            if FOREIGN_PROC in account:
+                return account, report["faults"]
             return account + report["leaks"] + _crowd_leaks(walls), report["faults"]
         walls.lose(*report["refused"])

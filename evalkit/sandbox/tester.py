@@ -85,7 +85,7 @@ class Tester:
             channel.close()
         if report["numpy"] and not self.has_numpy:
             self.load_numpy()
-        return self.verdict(report, channel, OUTCOME.unpack(ended), started)
+        return self.verdict(report, channel, OUTCOME.unpack(ended), started, patient=job["patient"])
 
     def give_more(self, seconds: float) -> None:
         """Have the nursery give the program more CPU time: that of crossing is not its own."""
@@ -193,7 +193,7 @@ class Tester:
         gc.freeze()
 
     def verdict(
-        self, report: dict[str, Any], channel: Channel, ended: tuple[Any, ...], started: float
+        self, report: dict[str, Any], channel: Channel, ended: tuple[Any, ...], started: float, *, patient: bool
     ) -> dict[str, Any]:
         """The verdict's fields, from what the judge and the nursery say."""
         status, over, killed, crowded, stopped, lacked, cpu, waited, resident = ended
@@ -209,11 +209,22 @@ class Tester:
             label, detail = how_it_ended(status, detail, over=over, killed=killed)
         elif label == "timed out" and over:
             detail = "CPU time"
+        is_full = resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]
         # The limit is wall time; waiting for a CPU is the machine's.
+        lost = min(used, max(0.0, waited) + report["waited_in_use"])
+        is_starved = used - lost - crossing <= limit and "wall" not in self.without
+        wall = f"wall clock: {used:.2f} s, of which {lost:.2f} s waiting for a CPU and {cpu:.2f} s using one"
+        if label == "timed out" and detail == "wall clock":
+            detail = wall
+            if patient and is_starved and waited >= 0 and not stopped and not is_full:
+                return {
+                    "label": "harness error",
+                    "detail": f"the program did not get its time on this busy machine ({wall})",
+                    "is_starved": True,
+                }
         if label == "passed" and used > limit and "wall" not in self.without:
-            lost = max(0.0, waited) + report["waited_in_use"]
-            if used - lost - crossing > limit:
-                label, detail = "timed out", f"wall clock: {used:.2f} s"
+            if not is_starved:
+                label, detail = "timed out", wall
             else:
                 took = f"took {used:.2f} s of wall time, of which {lost:.2f} s waiting for a CPU"
                 if used - lost > limit:
@@ -225,7 +236,7 @@ class Tester:
                 "detail": "the program's process was stopped by another",
                 "is_silent": True,
             }
-        if label == "timed out" and resident * 1024 > MEMORY_SHARE * self.settings["memory_bytes"]:
+        if label == "timed out" and is_full:
             label, detail = "out of memory", "and still busy at the time limit"
         if label == "timed out" and crossing > 0.1 * limit:
             detail += (

@@ -17,6 +17,7 @@ from typing import Any
 from evalkit import __version__
 from evalkit.errors import StoreError
 from evalkit.sandbox.verdict import Problem, Verdict
+from evalkit.store.files import is_locked
 from evalkit.store.journal import Journal
 
 SYNC_SECONDS = 1.0
@@ -38,7 +39,8 @@ class UnfinishedCheck:
         tried: attempts that were no verdict yet, by sample and reason (``outcomes.KEPT``).
 
     Raises:
-        StoreError: the folder cannot be written, the disk is full, or another process checks the same.
+        StoreError: the folder cannot be written, the disk is full, or another process checks the same, or other
+            samples with results in the same place.
     """
 
     def __init__(self, output: Path, asked: Sequence[tuple[Problem, str]], settings: Mapping[str, Any]) -> None:
@@ -80,6 +82,20 @@ class UnfinishedCheck:
                 self._journal = Journal.create(self.path, {"samples": len(asked), "settings": dict(settings)})
             except StoreError as error:
                 raise StoreError(f"--output {output}: no place for verdicts beside it: {error}") from None
+        if (other := self._other_at_work(output)) is not None:
+            self.__exit__(None, None, None)
+            raise StoreError(
+                f"--output {output}: another process is checking other samples, whose results go there ({other.name}); "
+                "wait until it has ended, or name another place with --output"
+            )
+
+    def _other_at_work(self, output: Path) -> Path | None:
+        """Return the file of another check with this output whose process lives: it holds the lock of its file."""
+        for path in output.absolute().parent.iterdir():
+            is_one = path.name.startswith(f"{output.name}.") and path.suffix == ".unfinished"
+            if is_one and path.name != self.path.name and is_locked(path):
+                return path
+        return None
 
     def add(self, place: int, verdict: Verdict) -> None:
         """Write one verdict; it is in the file when this returns.

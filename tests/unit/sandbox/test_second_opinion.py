@@ -384,3 +384,36 @@ def test_a_line_of_many_names_ten() -> None:
     assert line.startswith("22 samples failed here and pass in one process")
     assert ": a, 0, 1, 2, 3, 4, 5, 6, 7, 8, ...;" in line
     assert disputed_lines([("a", False)]) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "body", "test", "named"),
+    [
+        (
+            "_n = 0\n",
+            "    global _n\n    _n += x\n    return x\n",
+            "f(1); assert _n == 1",
+            "what the program made of _n",
+        ),
+        ("L = []\n", "    L.append(x)\n    return x\n", "f(1); assert L == [1]", "what the program made of L"),
+        ("", "    return math.floor(x)\n", "import math; assert f(1.5) == 1", None),
+        ("K = 7\n", "    return x % K + 1\n", "assert f(8) == 8 % K", None),
+    ],
+)
+def test_what_tests_and_program_have_one_each_of_is_named(prompt: str, body: str, test: str, named: str | None) -> None:
+    """Of a constant there is nothing to name, nor of a name that the tests import within ``check``."""
+    problem = Problem("T/0", f"{prompt}def f(x):\n", f"def check(f):\n    {test}\n", "f")
+    with Checker(jobs=1) as checker:
+        (verdict,) = checker.check(problem, [body])
+    assert not verdict.passed
+    assert ("could not cross" in verdict.detail) == (named is not None)
+    assert (named or "") in verdict.detail
+    assert (PASSES in verdict.detail) == (named is not None)
+
+
+def test_a_name_that_only_the_tests_have_is_named() -> None:
+    problem = Problem("T/0", "def f(x):\n", "import math\ndef check(f):\n    assert f(1.5) == 1\n", "f")
+    with Checker(jobs=1) as checker:
+        (verdict,) = checker.check(problem, ["    return math.floor(x)\n"])
+    assert "could not cross: math of the tests, for the program has no such name" in verdict.detail
+    assert PASSES in verdict.detail

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import importlib.machinery
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evalkit.sandbox import packages, threads
+from evalkit.sandbox import Checker, packages, threads
 from evalkit.sandbox.elf import needed_libraries
 from evalkit.sandbox.packages import LibrarySearch
 from evalkit.sandbox.thread_limits import threads_can_run_out
 from evalkit.sandbox.threads import ThreadBound
+from evalkit.sandbox.walls import thread_stack_bytes
+from evalkit.sandbox.wire import MAX_THREADS
+from tests.support.sandbox.canaries import PROBLEM
+from tests.support.sandbox.hostile import SOLVE
 
 EXTENSIONS = sorted(
     path
@@ -177,3 +184,65 @@ def test_whether_threads_can_run_out(
     assert threads_can_run_out(512, **asked) is can
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1711, 2000))
     assert threads_can_run_out(512, **asked)
+
+
+# --- Surroundings ----------------------------------------------------------------------------------------------------
+
+
+def checked(folder: Path, *before: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Check one sample in a process of its own, behind the words of another command."""
+    problem = {name: getattr(PROBLEM, name) for name in ("task_id", "prompt", "test", "entry_point")}
+    (folder / "p.jsonl").write_text(json.dumps(problem) + "\n")
+    (folder / "s.jsonl").write_text(json.dumps({"task_id": PROBLEM.task_id, "completion": SOLVE}) + "\n")
+    command = [sys.executable, "-m", "evalkit.cli.humaneval", "check", str(folder / "s.jsonl")]
+    command += ["--data", str(folder / "p.jsonl"), "--jobs", "1"]
+    return subprocess.run([*before, *command], capture_output=True, text=True, **how)
+
+
+def test_a_proc_of_another_pid_namespace_is_named(tmp_path: Path) -> None:
+    unshare = ["unshare", *(["-r"] if os.getuid() else []), "-pf"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no new PID namespace here")
+    found = checked(tmp_path, *unshare)
+    assert found.returncode == 2
+    assert "/proc belongs to another PID namespace" in found.stderr
+    assert "unshare --mount-proc" in found.stderr
+    assert "capabilities" not in found.stderr
+
+
+def test_too_few_descriptors_are_named(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+
+    found = checked(tmp_path, preexec_fn=limit)
+    assert found.returncode == 2
+    assert "limit is 16; raise it (ulimit -n)" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("memory", [1 << 28, 1 << 30, 1 << 36])
+def test_stacks_of_all_threads_leave_room(memory: int) -> None:
+    stack = thread_stack_bytes(memory)
+    assert stack % resource.getpagesize() == 0
+    assert 256 << 10 <= stack <= 8 << 20  # of a thread outside: ulimit -s
+    assert memory < 1 << 29 or memory - MAX_THREADS * stack >= 128 << 20
+
+
+def waiting(threads: int, before: str = "") -> str:
+    return (
+        f"    import threading{before}\n    go = threading.Event()\n"
+        f"    threads = [threading.Thread(target=go.wait) for _ in range({threads})]\n"
+        "    for thread in threads: thread.start()\n    go.set()\n    for thread in threads: thread.join()\n"
+    )
+
+
+def test_all_threads_that_are_allowed_find_memory() -> None:
+    many, more = waiting(MAX_THREADS - 6) + SOLVE, waiting(MAX_THREADS + 6) + SOLVE
+    deep = (
+        "    import sys\n    sys.setrecursionlimit(10**5)\n    d = lambda n: n and 1 + d(n - 1)\n    d(8000)\n" + SOLVE
+    )
+    with Checker(jobs=1) as checker:
+        verdicts = checker.check(PROBLEM, [many, more, deep])
+    assert [verdict.label for verdict in verdicts] == ["passed", "failed", "passed"]
+    assert "can't start new thread" in verdicts[1].detail
+    assert f"at most {MAX_THREADS} threads at once, and their stacks count as memory" in verdicts[1].detail
