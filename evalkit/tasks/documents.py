@@ -16,7 +16,6 @@ from evalkit.data import DataSource, LoadedData, load_documents, parse_source, r
 from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
-from evalkit.opened import uncollected
 from evalkit.suites import find_task, is_published, load_suites
 from evalkit.task_files import named_file, read_task_file, task_file
 from evalkit.tasks.lacking import lacking_key
@@ -106,12 +105,11 @@ def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
 
     if (lacking := lacking_key(documents)) is not None:
         raise ConfigError(f"{named_file(suite, task)}: process_docs: {task}: {lacking}; give it to every document")
-    with uncollected():
-        folder = tempfile.mkdtemp(prefix="evalkit-")
-        table = Dataset.from_list(list(documents)).data.table
-        with pyarrow.ipc.new_stream(f"{folder}/documents.arrow", table.schema) as file:
-            file.write_table(table)
-        found = Dataset.from_file(f"{folder}/documents.arrow")
+    folder = tempfile.mkdtemp(prefix="evalkit-")
+    table = Dataset.from_list(list(documents)).data.table
+    with pyarrow.ipc.new_stream(f"{folder}/documents.arrow", table.schema) as file:
+        file.write_table(table)
+    found = Dataset.from_file(f"{folder}/documents.arrow")
     weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     return found
 
@@ -119,8 +117,7 @@ def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
 @lru_cache(maxsize=128)
 def load(dataset: str, source: DataSource) -> LoadedData:
     """Load a data set once a process; ``evalkit run`` records what this returned."""
-    with uncollected():
-        return load_documents(find_dataset(dataset), source)
+    return load_documents(find_dataset(dataset), source)
 
 
 def load_all(

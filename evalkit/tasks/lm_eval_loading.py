@@ -16,7 +16,7 @@ from evalkit.errors import ConfigError, EvalkitError
 from evalkit.paths import configs_dir
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
-from evalkit.task_reads import noting
+from evalkit.task_modules import importing
 from evalkit.tasks.documents import Documents, load
 from evalkit.tasks.forms import has_own_metrics, lacking_column, without_numpy
 from evalkit.tasks.stated import check_loaded, check_written
@@ -55,7 +55,7 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         try:
             _check_written(name, manager.task_index.get(name))
             _seed()  # a task's documents are the same whatever is loaded before it
-            with noting(task_file(known[name].suite, name) if name in known else None, anew=True), _no_bars():
+            with importing(task_file(known[name].suite, name) if name in known else None, anew=True), _no_bars():
                 found = manager.load(name)
                 for task in found["tasks"].values():
                     _keep_documents(task)

@@ -53,7 +53,7 @@ from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task
 from evalkit.task_files import task_file
-from evalkit.task_reads import noting, programs_started
+from evalkit.task_modules import importing
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
@@ -111,17 +111,21 @@ class Tasks:
         self._loaded = load_lm_eval_tasks(names, sources)
         self._tasks: dict[str, Any] = self._loaded["tasks"]
         self._data: dict[str, list[Document]] = {}
+        self.made: dict[str, str] = {}
+        """By task that was not published what it makes of its documents (`evalkit.records.made.made_of`)."""
         self.remarks: list[str] = []
         """What a user should know of their functions, one line each."""
         for name in self._tasks:
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
-            file = task_file(find_task(name).suite, name)
-            with noting(file):
-                try_task(name, self._tasks[name], self, self._data[name])
-            if file is not None and (started := programs_started(file)):
+            with importing(task_file(find_task(name).suite, name)):
+                made, alike = try_task(name, self._tasks[name], self, self._data[name])
+            if made is not None:
+                self.made[name] = made
+            if alike:
                 self.remarks.append(
-                    f"{name}: its functions start processes ({', '.join(started)}); what these read outside of "
-                    "the functions' folder is not seen, and no comparison names it where it changes"
+                    f"{name}: of {alike:,} of its {len(self._data[name]):,} documents its functions score the target's "
+                    "text as any other, so what they compare answers with is not known, and no comparison names it "
+                    "where it changes; give it as the target (doc_to_target)"
                 )
 
     def documents(self, name: str) -> Documents:
