@@ -19,7 +19,7 @@ def made_of(documents: Sequence[bytes]) -> str:
 
 
 def other_documents(first: Any, second: Any) -> str | None:
-    """Return of which document first a task makes something else: ``document 7``, ``document 12 to 13``.
+    """Return of which document first a task makes something else: ``document 7``, ``one of documents 12 to 13``.
 
     Args:
         first, second: as `made_of` returned them; None where what differs is something else.
@@ -34,4 +34,4 @@ def other_documents(first: Any, second: Any) -> str | None:
     if place is None:
         return None
     begin, end = place * few, min((place + 1) * few, count) - 1
-    return f"document {begin}" if begin == end else f"document {begin} to {end}"
+    return f"document {begin}" if begin == end else f"one of documents {begin} to {end}"

@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from evalkit.data import DataSource
@@ -33,11 +34,15 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         lm-eval's task dictionary, with the keys ``tasks``, ``groups`` and ``group_map``.
     """
     import lm_eval.api.task
+    import lm_eval.utils
     from lm_eval.tasks import TaskManager
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     lm_eval.api.task.tqdm = _no_bar
+    templates = lm_eval.utils.env
+    if not hasattr(templates.from_string, "cache_info"):  # lm-eval compiles a template again for each document
+        templates.from_string = lru_cache(maxsize=1024)(templates.from_string)
     data = [f"{suite}={source}" for suite, source in sources.items()]
     manager = TaskManager(
         include_path=str(configs_dir() / "tasks"),

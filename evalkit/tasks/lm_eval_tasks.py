@@ -18,6 +18,7 @@ answers back. What of lm-eval 0.4 is used in both, so that a new release is chec
               task.multiple_input    whether the choices are in the contexts
               task._metric_fn_list   whether the functions of its metrics are there
               instance.arguments     replaced where --max-new-tokens lowers a length
+              lm_eval.utils.env.from_string  keeps what it compiled
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
     loggers   `lm_eval_loading._QUIET`
 

@@ -102,7 +102,7 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> t
                 values += found
                 last = next((each for each in reversed(found) if each is not None), None)
                 try_choices(name, doc_id, documents[doc_id], target, choices, answers, last)
-            alike += is_of_texts and is_own and all(each == values[0] for each in values)
+            alike += is_of_texts and has_own_metrics(task) and all(each == values[0] for each in values)
         before = right[0] if right else ""
         made.append(sha256(_canonical([asked, choices, target, values if is_own else None]).encode()).digest())
     return (made_of(made) if whole else None), alike
