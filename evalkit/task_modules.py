@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 from evalkit.paths import configs_dir
 from evalkit.task_files import own_functions
@@ -23,8 +24,11 @@ from evalkit.task_files import own_functions
 # A checkout of one of these may be installed, and a second copy of it (lm-eval's registries) would fail.
 _OURS = ("accelerate", "datasets", "lm_eval", "openmind", "peft", "torch", "torch_npu", "transformers")
 
-_brought: dict[Path, dict[str, Path]] = {}
-"""By a task's file the modules that it imported, and their files."""
+_brought: dict[Path, dict[str, ModuleType]] = {}
+"""By a task's file the modules that it imported."""
+
+_standing: Path | None = None
+"""The task's file whose modules are those of `sys.modules`."""
 
 
 @contextmanager
@@ -41,11 +45,23 @@ def importing(file: Path | None, *, anew: bool = False) -> Iterator[None]:
         return
     brought = _brought.setdefault(file.resolve(), {})
     if anew:
+        _forget({function.parent.resolve() for function in functions if not _is_library(function)})
         brought.clear()
-    _forget({function.parent.resolve() for function in functions if not _is_library(function)})
+    stand(file)
     before = set(sys.modules)
     yield
-    brought |= {name: path for name in set(sys.modules) - before if (path := _file(name)) is not None}
+    brought |= {name: sys.modules[name] for name in set(sys.modules) - before if _file(name) is not None}
+
+
+def stand(file: Path) -> None:
+    """Have a task's modules stand in `sys.modules`, where another task's of the same names may stand."""
+    global _standing
+    if file != _standing:
+        for name, module in _brought.get((_standing or file).resolve(), {}).items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+        sys.modules.update(_brought.get(file.resolve(), {}))
+        _standing = file
 
 
 def code_of(file: Path) -> list[list[str]]:
@@ -54,7 +70,8 @@ def code_of(file: Path) -> list[list[str]]:
     No folder is named: a task that is copied elsewhere is the same.
     """
     functions = own_functions(file)
-    brought = _brought.get(file.resolve(), {})
+    stand(file)
+    brought = {name: path for name in _brought.get(file.resolve(), {}) if (path := _file(name)) is not None}
     found = {path.resolve(): name for path, name in functions.items()}
     waiting = [path for path in (*functions, *brought.values()) if not _is_library(path)]
     named = {path: name for name, path in brought.items()}

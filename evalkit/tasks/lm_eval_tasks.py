@@ -53,8 +53,8 @@ from evalkit.generation_settings import MAX_TOKENS, max_tokens
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task
-from evalkit.task_files import task_file
-from evalkit.task_modules import importing
+from evalkit.task_files import own_functions, task_file
+from evalkit.task_modules import importing, stand
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
@@ -116,9 +116,11 @@ class Tasks:
         """By task that was not published what it makes of its documents (`evalkit.records.made.made_of`)."""
         self.remarks: list[str] = []
         """What a user should know of their functions, one line each."""
-        for name in self._tasks:
+        files = {name: task_file(find_task(name).suite, name) for name in self._tasks}
+        self._own = {name: file for name, file in files.items() if file is not None and own_functions(file)}
+        for name, file in files.items():
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
-            with importing(task_file(find_task(name).suite, name)):
+            with importing(file):
                 made, alike = try_task(name, self._tasks[name], self, self._data[name])
             if made is not None:
                 self.made[name] = made
@@ -128,6 +130,12 @@ class Tasks:
                     "text as any other, so what they compare answers with is not known, and no comparison names it "
                     "where it changes; give it as the target (doc_to_target)"
                 )
+
+    def _task(self, name: str) -> Any:
+        """Return lm-eval's task, to be called now: its functions may import what another task has by the same name."""
+        if name in self._own:
+            stand(self._own[name])
+        return self._tasks[name]
 
     def documents(self, name: str) -> Documents:
         """Return a task's documents, in the data's order; each access to one gives it fresh."""
@@ -145,7 +153,7 @@ class Tasks:
             config: says whether there is a system prompt and a chat template; None: neither.
             answerer: knows that template.
         """
-        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        task, doc = self._task(name), self.documents(name)[doc_id]
         chat = config is not None and config.apply_chat_template
         template = chat_template_of(answerer) if chat and answerer is not None else None
         context = task.fewshot_context(
@@ -166,14 +174,14 @@ class Tasks:
         Raises:
             ConfigError: see `evalkit.tasks.metric_values.values_of`.
         """
-        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        task, doc = self._task(name), self.documents(name)[doc_id]
         given = list(answers)
         judged, own = is_judged(task), has_own_metrics(task)
         return values_of(name, doc_id, lambda: task.process_results(doc, given), given, is_judged=judged, has_own=own)
 
     def right_of(self, name: str, doc_id: int) -> tuple[list[str] | None, Any]:
         """Return a document's choices and its right answer, of one copy of it and in lm-eval's order."""
-        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        task, doc = self._task(name), self.documents(name)[doc_id]
         return choices_of(task, doc), target_of(task, doc)
 
     def build(self, config: RunConfig, answerer: Answerer | None) -> None:
@@ -194,7 +202,7 @@ class Tasks:
                 task.set_config(key="repeats", value=config.samples)
             chat = config.apply_chat_template and answerer is not None
             with _no_collection(), self._explaining(name, config, answerer):
-                task.build_all_requests(
+                self._task(name).build_all_requests(
                     limit=config.limit,
                     rank=0,
                     world_size=1,
@@ -280,6 +288,7 @@ class Tasks:
         make, judged, own, ids = task.process_results, is_judged(task), has_own_metrics(task), itertools.count()
 
         def checked(doc: Document, answers: Sequence[Any]) -> dict[str, float]:
+            self._task(name)
             # A copy: lm-eval asks the document for its target afterwards.
             return values_of(name, next(ids), lambda: make(fresh(doc), answers), answers, is_judged=judged, has_own=own)
 

@@ -202,6 +202,7 @@ def test_one_seam_knows_lm_evals_tasks() -> None:
             "lm_eval.api.registry",
             "lm_eval.api.task",
             "lm_eval.tasks",
+            "lm_eval.utils",
         },
         "tasks/lm_eval_tasks.py": {"lm_eval.api.metrics", "lm_eval.evaluator"},
         "tasks/mixed.py": {"lm_eval.api.instance", "lm_eval.api.task"},

@@ -346,6 +346,29 @@ def test_modules_count_once_they_are_imported_wherever_they_lie(
     assert {part for part in found[1] if found[1][part] != found[2][part]} == {"code"}
 
 
+@pytest.mark.model
+def test_modules_of_one_name_are_each_tasks_own_in_a_run_of_both(own: Path) -> None:
+    """Python keeps one module of a name; a function that imports it later would get another task's."""
+    folder = own / "configs/tasks/own"
+    code = "import sys\ndef score(doc, results):\n    sys.path.insert(0, {!r})\n    try: import rules\n"
+    code += "    finally: sys.path.pop(0)\n    return {{'acc': rules.VALUE}}\n"
+    for task, value in (("lots", 1.0), ("chosen", 0.0)):
+        (folder / task).mkdir()
+        (folder / task / "rules.py").write_text(f"VALUE = {value}\n")
+        (folder / task / "score.py").write_text(code.format(str(folder / task)))
+        file = folder / f"own_{task}.yaml"
+        file.write_text(file.read_text().replace(f"functions.{task}", f"{task}.score.score"))
+    config = RunConfig(
+        model=ModelConfig(name="tiny"),
+        task=("own_lots", "own_chosen"),
+        data=(str(own / "data"),),
+        output=str(own / "o"),
+    )
+    record = run(config, ["run"]).record
+    assert record is not None
+    assert [record.metrics[f"own_{task}"]["acc"].value for task in ("lots", "chosen")] == [1.0, 0.0]
+
+
 def test_a_library_is_imported_once(own: Path) -> None:
     """A function of a library's own folder is no reason to have the library's modules anew."""
     import json.decoder
