@@ -66,7 +66,7 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> t
 
     Returns:
         What it makes of its documents (`evalkit.records.made.made_of`): requests, choices, target, and where
-        functions make its metrics, the values of made-up answers; None for a task that was published: its layout and
+        functions make its metrics, the values of made-up answers; None for a published one of evalkit's: its layout and
         evalkit's functions know the same columns. And of how many documents all texts that were tried have one value.
 
     Raises:
@@ -76,11 +76,12 @@ def try_task(name: str, task: Any, tasks: Loaded, data: Sequence[Document]) -> t
     if (what := unknown_column(task)) is not None:
         raise ConfigError(f"{named_file(find_task(name).suite, name)}: {what}")
     check_documents(name, task, documents, data)
-    whole, judged = not is_published(name), is_judged(task)
+    file = task_file(find_task(name).suite, name)
+    has_functions = file is not None and bool(own_functions(file))
+    whole, judged = has_functions or not is_published(name), is_judged(task)
     if judged and not whole:
         return None, 0
-    file = task_file(find_task(name).suite, name)
-    is_own = not judged and (has_own_metrics(task) or (file is not None and bool(own_functions(file))))
+    is_own = not judged and (has_own_metrics(task) or has_functions)
     made: list[bytes] = []
     alike, before = 0, ""
     for doc_id in range(len(documents) if whole else min(_TRIED, len(documents))):
