@@ -6,10 +6,10 @@ the function ``process`` of ``utils.py`` beside the file that says so, else of a
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Any
 import yaml
 
 from evalkit.errors import ConfigError
-from evalkit.opened import uncollected
 from evalkit.paths import configs_dir
 from evalkit.yaml_files import UniqueKeyLoader, parse_yaml
 
@@ -98,8 +97,7 @@ def task_file(suite: str, task: str) -> Path | None:
     named = folder / f"{task}.yaml"
     if named.is_file():
         return named
-    with uncollected():
-        return next((path for path in sorted(folder.rglob("*.yaml")) if _task_of(path) == task), None)
+    return next((path for path in sorted(folder.rglob("*.yaml")) if _task_of(path) == task), None)
 
 
 def named_file(suite: str, task: str) -> str:
@@ -152,39 +150,36 @@ def _included(said: Any, where: str) -> list[str]:
 
 
 def content_of(path: Path, inside: tuple[Path, ...] = ()) -> list[Any]:
-    """Return what decides how a task asks and scores, for a digest: comments and layout do not.
+    """Return what a task's file says, and those that it includes, for a digest: comments and layout do not count.
 
-    That is what its file says, tags (``!function``) included, then what those say that it includes, and the bytes' hash
-    of Python files that they name and that are not evalkit's own. What those read in their turn: `evalkit.task_reads`.
+    Tags (``!function``) do; what stands in the Python files that they name: `evalkit.task_modules.code_of`.
     """
-    if not path.is_file() or path.resolve() in inside:
-        return []
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    found = [_said(node)]
-    for name in _names_included(node):
-        found += content_of(path.parent / name, (*inside, path.resolve()))
-    found += [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in sorted(_sources(path, node))]
+    return [_said(node) for _, node in _files(path, inside)]
+
+
+def own_functions(path: Path) -> dict[Path, str]:
+    """Return the Python files that a task's file names, and those that it includes, and that are not evalkit's own.
+
+    By file a name that stays where all are copied elsewhere: beside the task's file its place from there, else the
+    module's.
+    """
+    found: dict[Path, str] = {}
+    for file, node in _files(path):
+        for text in _functions(node):
+            function = Function(*text.rpartition(".")[::2], file.parent)
+            if (source := _source(function)) is not None:
+                is_beside = source == function.file
+                found[source] = Path(os.path.relpath(source, path.parent)).as_posix() if is_beside else function.module
     return found
 
 
-def files_of(path: Path, inside: tuple[Path, ...] = ()) -> list[Path]:
-    """Return a task's file and those that it includes."""
-    if not path.is_file() or path.resolve() in inside:
-        return []
-    included = _names_included(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
-    return [path, *(file for name in included for file in files_of(path.parent / name, (*inside, path.resolve())))]
-
-
-def own_functions(path: Path) -> list[Path]:
-    """Return the Python files that a task's file names, and those that it includes, and that are not evalkit's own."""
-    found: set[Path] = set()
-    for file in files_of(path):
-        found |= _sources(file, yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
-    return sorted(found)
-
-
-def _sources(path: Path, node: yaml.Node | None) -> set[Path]:
-    return {file for text in _functions(node) if (file := _source(path.parent, text)) is not None}
+def _files(path: Path, inside: tuple[Path, ...] = ()) -> Iterator[tuple[Path, yaml.Node | None]]:
+    """Yield a task's file and those that it includes, and what stands there."""
+    if path.is_file() and path.resolve() not in inside:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        yield path, node
+        for name in _names_included(node):
+            yield from _files(path.parent / name, (*inside, path.resolve()))
 
 
 def _names_included(node: yaml.Node | None) -> list[str]:
@@ -204,9 +199,8 @@ def _functions(node: yaml.Node | None) -> Iterator[str]:
             yield from _functions(inner)
 
 
-def _source(folder: Path, text: str) -> Path | None:
+def _source(function: Function) -> Path | None:
     """Return the Python file in which ``!function`` finds a function; None for evalkit's own, and for none."""
-    function = Function(*text.rpartition(".")[::2], folder)
     if function.file is not None:
         return function.file
     if function.module.partition(".")[0] == _PACKAGE:

@@ -9,7 +9,8 @@ from msgspec import to_builtins
 
 from evalkit.comparison import comparable
 from evalkit.records.facts import Generation
-from evalkit.records.identity import Identity
+from evalkit.records.identity import Identity, of_task
+from evalkit.records.made import other_documents
 from evalkit.records.model import RunRecord
 
 # Settings that say where a run happened, not what it computed.
@@ -25,7 +26,7 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
         left, right = (d | {f"shots {t}": n for t, n in s.items()} for d, s in zip((left, right), shots, strict=True))
     left, right = (d | more for d, more in zip((left, right), _said_nowhere_else(a, b, left, right), strict=True))
     return [
-        (name, _of_run(a, name, left.get(name)), _of_run(b, name, right.get(name)))
+        (_where(name, left, right), _of_run(a, name, left.get(name)), _of_run(b, name, right.get(name)))
         for name in {**left, **right}
         if left.get(name) != right.get(name)
         and not all(value in (None, [], ()) for value in (left.get(name), right.get(name)))  # nothing is nothing
@@ -33,6 +34,12 @@ def setting_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]
         (name, _shown(name, left), _shown(name, right))
         for _, name, left, right in comparable.recorded(a, b, [task for task in a.metrics if task in b.metrics])
     ]
+
+
+def _where(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
+    """Return a setting's name, and of what a task makes of its documents the first that differs."""
+    of = other_documents(left.get(name), right.get(name))
+    return name if of is None else f"{name} ({of})"
 
 
 def _said_nowhere_else(
@@ -81,9 +88,8 @@ def _described(record: RunRecord) -> dict[str, Any]:
     found["scorer"] = record.scorer.name
     found["isolation"] = record.isolation
     found["protocol sha256"] = identity.protocol and identity.protocol.sha256
-    found |= {
-        f"protocol {task}": sha256 for task, sha256 in (identity.protocol.tasks if identity.protocol else {}).items()
-    }
+    for task in identity.protocol.tasks if identity.protocol else ():
+        found |= of_task(identity, task)
     found["tokenizer files"] = identity.tokenizer.tokenizer_files
     found["evalkit code"] = identity.code.sha256
     for task, data in record.data.items():
@@ -108,6 +114,7 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"{len(value)} of them" if len(value) > 3 else ", ".join(map(str, value)) or "none"
     text = " ".join(str(value).split())
-    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+    digest = text.partition(":")[0]
+    if len(digest) == 64 and set(digest) <= set("0123456789abcdef"):
         return text[:12]
     return text if len(text) <= 60 else text[:57] + "..."

@@ -17,7 +17,7 @@ import numpy as np
 from evalkit.comparison.clusters import Keys, paired_keys
 from evalkit.comparison.whole import samples_by_task
 from evalkit.errors import DataError, StoreError
-from evalkit.records.identity import same_protocol
+from evalkit.records.identity import changed_of, same_protocol
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_samples import why_lost
@@ -251,10 +251,11 @@ def _check_content(candidate: RunRecord, baseline: RunRecord, found: TaskPair) -
     ]
     if other:
         shown = ", ".join(map(str, sorted(other)[:5])) + (", ..." if len(other) > 5 else "")
+        changed = changed_of(candidate.identity, baseline.identity, found.task.name)
+        what = f"the task was changed, {', '.join(changed)}" if changed else "a file was changed"
         raise StoreError(
             f"{candidate.folder} and {baseline.folder}: {found.task.name}: {len(other):,} of {len(documents):,} "
-            f"documents are others at the same position ({shown}), though the data have one hash; a file was changed, "
-            "rerun it"
+            f"documents are others at the same position ({shown}), though the data have one hash; {what}; rerun it"
         )
 
 

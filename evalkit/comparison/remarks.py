@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from evalkit.comparison.comparable import brief, one_sided, recorded
 from evalkit.errors import some
 from evalkit.records.facts import RequestCounts
-from evalkit.records.identity import same_protocol
+from evalkit.records.identity import changed_of, same_protocol
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.agreement import lacks_passages
@@ -59,7 +59,10 @@ def remarks(candidate: RunRecord, baseline: RunRecord | None = None) -> list[str
         if candidate.config.apply_chat_template and None in templates and any(templates):
             found.append("chat_template: one of the runs does not say which it used")
         if same_protocol(candidate.identity, baseline.identity) is False:
-            found.append("protocol: the task configurations changed between the runs; evalkit verify checks them")
+            identities = candidate.identity, baseline.identity
+            tasks = [what for task in candidate.metrics for what in changed_of(*identities, task)]
+            of = f" ({some(tasks)})" if tasks else ""
+            found.append(f"protocol: the task configurations changed between the runs{of}; evalkit verify checks them")
         tokenizers = [record.model.tokenizer_fingerprint for record in records]
         tokenizer_files = [record.identity and record.identity.tokenizer.tokenizer_files for record in records]
         if all(tokenizers) and tokenizers[0] != tokenizers[1]:

@@ -24,7 +24,7 @@ from evalkit.records.model import Partial, RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.writing import make_record, part
 from evalkit.store import journal, runs
-from evalkit.store.identity import protocol_sha256
+from evalkit.store.identity import differences, in_one_line, protocol_of
 from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
 from evalkit.suites import find_task, load_suites, with_programs
 
@@ -109,10 +109,9 @@ def partial_run(folder: Path) -> tuple[RunRecord, list[Sample]]:
         raise StoreError(f"{folder}: the documents of {', '.join(changed)} have changed since the run was begun")
 
     tasks = Tasks(names, sources)
-    then = identity["protocol"]["tasks"]
-    changed = [name for name in names if then.get(name) != protocol_sha256(name)]
-    if changed:
-        what = f"the file of {', '.join(changed)}, or one that its functions read, has changed since the run was begun"
+    then = {part: said for part, said in identity["protocol"].items() if part not in ("name", "sha256")}
+    if changed := differences({"protocol": then}, {"protocol": protocol_of(names, tasks.made)}):
+        what = f"its tasks have changed since the run was begun: {in_one_line(changed)}"
         raise StoreError(f"{folder}: {what}; undo that, or begin the run anew with --fresh --reuse {folder}")
     tasks.build(config, None)
     evaluated = tasks.evaluate(config, JournalAnswers(sections), Session())

@@ -107,7 +107,7 @@ def run(
         who = identified(config.model.name, answerer)
 
         # 4. One look at model, requests and the run to take scores from; what cannot come out right ends here.
-        wanted = _identity(config, names, data, who)
+        wanted = _identity(config, names, data, who, tasks.made)
         source = runs.source_run(user_path(config.reuse), wanted) if config.reuse else None
         facts = RunFacts(
             protocol=_protocol(names),
@@ -270,6 +270,7 @@ def _identity(
     names: Sequence[str],
     data: Mapping[str, LoadedData],
     who: Identified,
+    made: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what the run's scores depend on."""
     return identity(
@@ -277,6 +278,7 @@ def _identity(
         _protocol(names),
         {name: loaded.describe() for name, loaded in data.items()},
         {**who.described, "scorer": {"name": who.work.scorer, "attention": who.work.attention}},
+        made,
         reuse=user_path(config.reuse).resolve().name if config.reuse else None,
     )
 

@@ -9,6 +9,7 @@ from msgspec import field
 from evalkit.config import RunConfig
 from evalkit.options import declared_settings
 from evalkit.records.growth import grown, since
+from evalkit.records.made import other_documents
 from evalkit.yaml_files import Entry as Part
 
 
@@ -90,6 +91,11 @@ class ProtocolIdentity(Part, frozen=True, kw_only=True):
     """Of the configuration of all tasks there were; null since ``tasks`` says it."""
     tasks: Annotated[dict[str, str], since(1)] = field(default_factory=dict)
     """By task sha256 of what its file and its suite's say of requests and metrics; comments do not count."""
+    code: Annotated[dict[str, str], since(4)] = field(default_factory=dict)
+    """By task sha256 of the Python modules of its own functions; tasks without such are left out."""
+    documents: Annotated[dict[str, str], since(4)] = field(default_factory=dict)
+    """By task that was not published what it makes of its documents: ``sha256:documents:marks``, where the marks are
+    four hexadecimal digits for each document in turn or, of many, for each few."""
 
 
 class CodeIdentity(Part, frozen=True, kw_only=True):
@@ -170,6 +176,23 @@ class Identity(ModelIdentity, frozen=True, kw_only=True):
     """Name of the run that results were taken over from."""
 
 
+def of_task(whole: Identity | None, task: str) -> dict[str, str]:
+    """Return what an identity says of how a task asks and scores, by its place there."""
+    protocol = whole.protocol if whole is not None else None
+    if protocol is None:
+        return {}
+    parts = {"tasks": protocol.tasks, "code": protocol.code, "documents": protocol.documents}
+    return {f"protocol.{part}.{task}": said[task] for part, said in parts.items() if task in said}
+
+
+def changed_of(first: Identity | None, second: Identity | None, task: str) -> list[str]:
+    """Name what two identities say otherwise of how a task asks and scores: ``protocol.code.mine`` ..."""
+    ours, theirs = of_task(first, task), of_task(second, task)
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)] if ours and theirs else []
+    of = {name: other_documents(ours.get(name), theirs.get(name)) for name in names}
+    return [f"{name} ({of[name]})" if of[name] else name for name in names]
+
+
 def same_protocol(first: Identity | None, second: Identity | None, *tasks: str) -> bool | None:
     """Tell whether tasks of two runs were configured alike; None where the records do not say.
 
@@ -182,5 +205,5 @@ def same_protocol(first: Identity | None, second: Identity | None, *tasks: str) 
         return None
     common = [task for task in tasks or a.tasks if task in a.tasks and task in b.tasks]
     if common:
-        return all(a.tasks[task] == b.tasks[task] for task in common)
+        return all(of_task(first, task) == of_task(second, task) for task in common)
     return a.sha256 == b.sha256 if a.sha256 and b.sha256 else None

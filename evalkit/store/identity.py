@@ -12,9 +12,10 @@ from evalkit import __version__
 from evalkit.config import RunConfig
 from evalkit.records.facts import DataFacts
 from evalkit.records.identity import MOVING
+from evalkit.records.made import other_documents
 from evalkit.suites import find_suite, find_task
 from evalkit.task_files import content_of, task_file
-from evalkit.task_reads import content_read
+from evalkit.task_modules import code_of
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
@@ -28,7 +29,7 @@ ANSWERING = (
     "evaluation/evaluated.py",
     "generation_settings.py",
     "models",
-    "opened.py",
+    "records/made.py",
     "records/samples.py",
     "records/values.py",
     "results/writing.py",
@@ -37,7 +38,7 @@ ANSWERING = (
     "store",
     "suites.py",
     "task_files.py",
-    "task_reads.py",
+    "task_modules.py",
     "tasks",
 )
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on. How a
@@ -62,10 +63,8 @@ def code_sha256() -> str:
 def protocol_sha256(name: str) -> str:
     """Return a digest of how a task makes requests and metrics: what its file and those included say of it.
 
-    Comments and layout, other tasks, and how a suite is shown do not count. Python files that a task's file names do,
-    byte by byte, and so do the files that those read when the task was loaded and tried in this process; functions of
-    `evalkit.tasks` and layouts of `evalkit.data` do in `code_sha256`: a suite that brings some ends the runs that are
-    interrupted.
+    Comments and layout, other tasks, and how a suite is shown do not count; functions of `evalkit.tasks` and layouts of
+    `evalkit.data` do in `code_sha256`: a suite that brings some ends the runs that are interrupted.
     """
     task = find_task(name)
     suite = find_suite(task.suite)
@@ -75,8 +74,27 @@ def protocol_sha256(name: str) -> str:
         "suite": [suite.name, suite.protocol, suite.runs_programs, suite.always_chat],
         "files": [] if file is None else content_of(file),
     }
-    if file is not None and (read := content_read(file)):
-        said["read"] = read
+    return _digest(said)
+
+
+def protocol_of(names: Iterable[str], made: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return how tasks ask and score, as `evalkit.records.identity.ProtocolIdentity` has it; what is empty is left out.
+
+    Args:
+        names: the tasks, which this process has loaded and tried.
+        made: of those that were not published what they make of their documents.
+    """
+    files = {name: task_file(find_task(name).suite, name) for name in names}
+    code = {name: found for name, file in files.items() if file is not None and (found := code_of(file))}
+    said = {
+        "tasks": {name: protocol_sha256(name) for name in files},
+        "code": {name: _digest(found) for name, found in code.items()},
+        "documents": {name: made[name] for name in files if name in made},
+    }
+    return {part: found for part, found in said.items() if found}
+
+
+def _digest(said: Any) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,6 +111,7 @@ def identity(
     protocol: str,
     data: Mapping[str, DataFacts],
     model: Mapping[str, Any],
+    made: Mapping[str, str],
     reuse: str | None = None,
 ) -> dict[str, Any]:
     """Return everything that a score depends on, in named groups of JSON values.
@@ -102,13 +121,14 @@ def identity(
         protocol: name of the protocol(s).
         data: by task what the record says of the data.
         model: the model's description (``OpenMindLM.describe``), with its identity under ``identity``.
+        made: as for `protocol_of`.
         reuse: name of the run that results are taken over from.
     """
     versions = model.get("versions") or {}
     return {
         **model["identity"],
         "data": {task: {"sha256": facts.sha256, "documents": facts.documents} for task, facts in data.items()},
-        "protocol": {"name": protocol, "tasks": {name: protocol_sha256(name) for name in config.task_names()}},
+        "protocol": {"name": protocol, **protocol_of(config.task_names(), made)},
         "code": {"evalkit": __version__, "sha256": code_sha256()},
         "versions": {name: version for name, version in sorted(versions.items()) if name not in NOT_COMPARED},
         "scorer": model.get("scorer"),
@@ -134,7 +154,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Name what differs, one phrase each: ``model.model_fingerprint: 12ab34cd, now 56ef78ab``."""
     old, new = dict(_leaves(then)), dict(_leaves(now))
     return [
-        f"{name}: {_shown(old.get(name))}, now {_shown(new.get(name))}"
+        f"{name}: it makes something else of {of}"
+        if (of := other_documents(old.get(name), new.get(name))) is not None
+        else f"{name}: {_shown(old.get(name))}, now {_shown(new.get(name))}"
         for name in [*old, *(name for name in new if name not in old)]
         if old.get(name) != new.get(name)
     ]
@@ -150,6 +172,7 @@ def _leaves(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"):
+    digest = text.partition(":")[0]
+    if isinstance(value, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef"):
         return text[:12]
     return text if len(text) <= 60 else text[:57] + "..."

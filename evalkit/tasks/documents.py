@@ -16,7 +16,6 @@ from evalkit.data import DataSource, LoadedData, load_documents, parse_source, r
 from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
-from evalkit.opened import uncollected
 from evalkit.suites import find_task, is_published, load_suites
 from evalkit.task_files import named_file, read_task_file, task_file
 from evalkit.tasks.lacking import lacking_key
@@ -113,11 +112,10 @@ def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
     except pyarrow.ArrowException as error:
         why = " ".join(str(error).split())
         raise ConfigError(f"{where}: a column of its documents has values of several types ({why}); mend it") from error
-    with uncollected():
-        folder = tempfile.mkdtemp(prefix="evalkit-")
-        with pyarrow.ipc.new_stream(f"{folder}/documents.arrow", table.schema) as file:
-            file.write_table(table)
-        found = Dataset.from_file(f"{folder}/documents.arrow")
+    folder = tempfile.mkdtemp(prefix="evalkit-")
+    with pyarrow.ipc.new_stream(f"{folder}/documents.arrow", table.schema) as file:
+        file.write_table(table)
+    found = Dataset.from_file(f"{folder}/documents.arrow")
     weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     return found
 
@@ -125,8 +123,7 @@ def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
 @lru_cache(maxsize=128)
 def load(dataset: str, source: DataSource) -> LoadedData:
     """Load a data set once a process; ``evalkit run`` records what this returned."""
-    with uncollected():
-        return load_documents(find_dataset(dataset), source)
+    return load_documents(find_dataset(dataset), source)
 
 
 def load_all(

@@ -32,12 +32,12 @@ def has_own_metrics(task: Any) -> bool:
     return task.config.process_results is not None
 
 
-def text_of_target(task: Any, doc: Document) -> str:
-    """Return a document's right answer as a model would write it."""
+def texts_of_target(task: Any, doc: Document) -> list[str]:
+    """Return a document's right answers as a model would write them."""
     target = task.doc_to_target(doc)
     if isinstance(target, int) and (choices := choices_of(task, doc)) is not None and 0 <= target < len(choices):
-        return str(choices[target])
-    return str(target[0] if isinstance(target, list) and target else target)
+        return [str(choices[target])]
+    return list(map(str, target)) if isinstance(target, list) and target else [str(target)]
 
 
 def unknown_column(task: Any) -> str | None:

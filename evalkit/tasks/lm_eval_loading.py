@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from evalkit.data import DataSource
@@ -16,7 +17,7 @@ from evalkit.errors import ConfigError, EvalkitError
 from evalkit.paths import configs_dir
 from evalkit.suites import find_task, load_tasks, suite_fault
 from evalkit.task_files import read_task_file, shown_path, task_file
-from evalkit.task_reads import noting
+from evalkit.task_modules import importing
 from evalkit.tasks.documents import Documents, load
 from evalkit.tasks.forms import has_own_metrics, lacking_column, without_numpy
 from evalkit.tasks.stated import check_loaded, check_written
@@ -33,11 +34,15 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         lm-eval's task dictionary, with the keys ``tasks``, ``groups`` and ``group_map``.
     """
     import lm_eval.api.task
+    import lm_eval.utils
     from lm_eval.tasks import TaskManager
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     lm_eval.api.task.tqdm = _no_bar
+    templates = lm_eval.utils.env
+    if not hasattr(templates.from_string, "cache_info"):  # lm-eval compiles a template again for each document
+        templates.from_string = lru_cache(maxsize=1024)(templates.from_string)
     data = [f"{suite}={source}" for suite, source in sources.items()]
     manager = TaskManager(
         include_path=str(configs_dir() / "tasks"),
@@ -55,7 +60,7 @@ def load_lm_eval_tasks(tasks: Iterable[str], sources: Mapping[str, DataSource]) 
         try:
             _check_written(name, manager.task_index.get(name))
             _seed()  # a task's documents are the same whatever is loaded before it
-            with noting(task_file(known[name].suite, name) if name in known else None, anew=True), _no_bars():
+            with importing(task_file(known[name].suite, name) if name in known else None, anew=True), _no_bars():
                 found = manager.load(name)
                 for task in found["tasks"].values():
                     _keep_documents(task)

@@ -18,6 +18,7 @@ answers back. What of lm-eval 0.4 is used in both, so that a new release is chec
               task.multiple_input    whether the choices are in the contexts
               task._metric_fn_list   whether the functions of its metrics are there
               instance.arguments     replaced where --max-new-tokens lowers a length
+              lm_eval.utils.env.from_string  keeps what it compiled
               lm_eval.api.task.tqdm  a bar a task that is over at once; in a notebook they would hide our own lines
     loggers   `lm_eval_loading._QUIET`
 
@@ -53,8 +54,8 @@ from evalkit.records.facts import Numerics
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
 from evalkit.suites import find_task
-from evalkit.task_files import task_file
-from evalkit.task_reads import noting, programs_started
+from evalkit.task_files import own_functions, task_file
+from evalkit.task_modules import importing, stand
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
@@ -109,18 +110,30 @@ class Tasks:
         self._loaded = load_lm_eval_tasks(names, sources)
         self._tasks: dict[str, Any] = self._loaded["tasks"]
         self._data: dict[str, list[Document]] = {}
+        self.made: dict[str, str] = {}
+        """By task that was not published what it makes of its documents (`evalkit.records.made.made_of`)."""
         self.remarks: list[str] = []
         """What a user should know of their functions, one line each."""
-        for name in self._tasks:
+        files = {name: task_file(find_task(name).suite, name) for name in self._tasks}
+        self._own = {name: file for name, file in files.items() if file is not None and own_functions(file)}
+        for name, file in files.items():
             self._data[name] = list(load(name, sources[find_task(name).suite]).documents)
-            file = task_file(find_task(name).suite, name)
-            with noting(file):
-                try_task(name, self._tasks[name], self, self._data[name])
-            if file is not None and (started := programs_started(file)):
+            with importing(file):
+                made, alike = try_task(name, self._tasks[name], self, self._data[name])
+            if made is not None:
+                self.made[name] = made
+            if alike:
                 self.remarks.append(
-                    f"{name}: its functions start processes ({', '.join(started)}); what these read outside of "
-                    "the functions' folder is not seen, and no comparison names it where it changes"
+                    f"{name}: of {alike:,} of its {len(self._data[name]):,} documents its functions score the target's "
+                    "text as any other, so what they compare answers with is not known, and no comparison names it "
+                    "where it changes; give it as the target (doc_to_target)"
                 )
+
+    def _task(self, name: str) -> Any:
+        """Return lm-eval's task, to be called now: its functions may import what another task has by the same name."""
+        if name in self._own:
+            stand(self._own[name])
+        return self._tasks[name]
 
     def documents(self, name: str) -> Documents:
         """Return a task's documents, in the data's order; each access to one gives it fresh."""
@@ -138,7 +151,7 @@ class Tasks:
             config: says whether there is a system prompt and a chat template; None: neither.
             answerer: knows that template.
         """
-        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        task, doc = self._task(name), self.documents(name)[doc_id]
         chat = config is not None and config.apply_chat_template
         template = chat_template_of(answerer) if chat and answerer is not None else None
         context = task.fewshot_context(
@@ -159,14 +172,14 @@ class Tasks:
         Raises:
             ConfigError: see `evalkit.tasks.metric_values.values_of`.
         """
-        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        task, doc = self._task(name), self.documents(name)[doc_id]
         given = list(answers)
         judged, own = is_judged(task), has_own_metrics(task)
         return values_of(name, doc_id, lambda: task.process_results(doc, given), given, is_judged=judged, has_own=own)
 
     def right_of(self, name: str, doc_id: int) -> tuple[list[str] | None, Any]:
         """Return a document's choices and its right answer, of one copy of it and in lm-eval's order."""
-        task, doc = self._tasks[name], self.documents(name)[doc_id]
+        task, doc = self._task(name), self.documents(name)[doc_id]
         return choices_of(task, doc), target_of(task, doc)
 
     def build(self, config: RunConfig, answerer: Answerer | None) -> None:
@@ -187,7 +200,7 @@ class Tasks:
                 task.set_config(key="repeats", value=config.samples)
             chat = config.apply_chat_template and answerer is not None
             with _no_collection(), self._explaining(name, config, answerer):
-                task.build_all_requests(
+                self._task(name).build_all_requests(
                     limit=config.limit,
                     rank=0,
                     world_size=1,
@@ -273,6 +286,7 @@ class Tasks:
         make, judged, own, ids = task.process_results, is_judged(task), has_own_metrics(task), itertools.count()
 
         def checked(doc: Document, answers: Sequence[Any]) -> dict[str, float]:
+            self._task(name)
             # A copy: lm-eval asks the document for its target afterwards.
             return values_of(name, next(ids), lambda: make(fresh(doc), answers), answers, is_judged=judged, has_own=own)
 

@@ -435,13 +435,13 @@ def test_a_partial_report_has_the_metrics_of_finished_documents(
 def test_a_partial_report_is_not_made_by_tasks_that_have_changed(
     tmp_path: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from evalkit.evaluation import partial
+    from evalkit.store import identity
 
     interrupt(tmp_path, 4)
-    now = partial.protocol_sha256
-    monkeypatch.setattr(partial, "protocol_sha256", lambda name: "0" * 64 if name == "arc_easy" else now(name))
+    now = identity.protocol_sha256
+    monkeypatch.setattr(identity, "protocol_sha256", lambda name: "0" * 64 if name == "arc_easy" else now(name))
     said = error_line(evalkit("report", "--partial", newest(tmp_path)))
-    assert "the file of arc_easy, or one that its functions read, has changed since the run was begun" in said
+    assert "its tasks have changed since the run was begun: protocol.tasks.arc_easy: " in said
 
 
 PROGRAMS = ("--suite", "humaneval", "--suite", "humaneval_chat", "--max-new-tokens", "12", "--batch-size", "2")

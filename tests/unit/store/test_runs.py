@@ -323,8 +323,8 @@ def other(group: str, **values: Any) -> dict[str, Any]:
 M = ModelConfig(name="m")
 
 
-def make(config: RunConfig | None = None, model: Any = MODEL, data: Any = DATA) -> dict[str, Any]:
-    return identity(config or RunConfig(model=M, task=("piqa", "boolq")), "nous-2023", data, model)
+def make(config: RunConfig | None = None, model: Any = MODEL, data: Any = DATA, made: Any = None) -> dict[str, Any]:
+    return identity(config or RunConfig(model=M, task=("piqa", "boolq")), "nous-2023", data, model, made or {})
 
 
 def test_an_identity_is_json_and_the_same_each_time() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import yaml
 
-from evalkit import paths, suites, task_files, task_reads
+from evalkit import paths, suites, task_files, task_modules
 from evalkit.answering import ScoreRequest
 from evalkit.config import ModelConfig, RunConfig
 from evalkit.data import DataSource, manifest
@@ -26,9 +26,8 @@ from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError
 from evalkit.evaluation.evaluated import sample_of
 from evalkit.evaluation.run import run
-from evalkit.opened import collecting
 from evalkit.results.reading import read_run, read_samples
-from evalkit.store.identity import protocol_sha256
+from evalkit.store.identity import protocol_of
 from evalkit.tasks import documents, lm_eval_loading
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents
@@ -185,7 +184,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders `configs` with a suite of these tasks, `theirs` with the same for lm-eval itself, and `data`."""
     configs, theirs, data = tmp_path / "configs", tmp_path / "theirs", tmp_path / "data"
     shutil.copytree(paths.configs_dir(), configs)
-    for module in (lm_eval_loading, suites, task_files, task_reads, manifest):
+    for module in (lm_eval_loading, suites, task_files, task_modules, manifest):
         monkeypatch.setattr(module, "configs_dir", lambda: configs)
     monkeypatch.setitem(LAYOUTS, "any", lambda doc: [dict(doc)])
     for folder in (configs / "tasks/own", theirs, data):
@@ -335,16 +334,91 @@ def test_a_function_that_gives_another_result_each_time_is_named_before_the_work
     assert f"{named} gives another result each time for the same document; have it draw no lots" in str(error.value)
 
 
-def test_a_file_that_a_function_reads_is_part_of_what_runs_are_compared_by(own: Path) -> None:
+def test_what_a_function_makes_of_a_file_is_part_of_what_runs_are_compared_by(own: Path) -> None:
     keys = own / "configs/tasks/own/_keys"
     keys.mkdir()
     found = []
     for content in ("1", "1", "2"):
         (keys / "key.yaml").write_text(content)
         (keys / f"stray{len(found)}.log").touch()
-        assert tasks_of(own, "keyed").requests_of("own_keyed", 0)
-        found.append(protocol_sha256("own_keyed"))
-    assert found[0] == found[1] != found[2]
+        found.append(protocol_of(["own_keyed"], tasks_of(own, "keyed").made))
+    assert found[0] == found[1]
+    assert {part for part in found[1] if found[1][part] != found[2][part]} == {"documents"}
+
+
+def test_what_a_published_task_makes_is_hashed_elsewhere_so_its_identity_has_its_file_alone() -> None:
+    tasks = Tasks(["boolq"], {"gpt4all": DataSource("samples")})
+    assert tasks.made == {}
+    assert set(protocol_of(["boolq"], tasks.made)) == {"tasks"}
+
+
+@pytest.mark.parametrize("name", ["mine", "theirs"])
+def test_modules_count_once_they_are_imported_wherever_they_lie(
+    name: str, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`theirs` was imported by a notebook before, and is a constant here; a copy in another place is the same task."""
+    found = []
+    for place, text in (("a", "KEY = 1\n"), ("b", "KEY = 1\n"), ("c", "KEY = 1  # another\n")):
+        with monkeypatch.context() as patched:
+            (own / place).mkdir()
+            (own / place / f"{name}_helper.py").write_text(text)
+            patched.syspath_prepend(str(own / place))
+            patched.delitem(sys.modules, f"{name}_helper", raising=False)
+            if name == "theirs":
+                __import__(f"{name}_helper")
+            file = own / "configs/tasks/own/functions.py"
+            file.write_text(FUNCTIONS + f"\ndef never(doc):\n    from {name}_helper import KEY\nnever(None)\n")
+            found.append(protocol_of(["own_pops"], tasks_of(own, "pops").made))
+    assert found[0] == found[1]
+    assert {part for part in found[1] if found[1][part] != found[2][part]} == {"code"}
+
+
+@pytest.mark.model
+def test_modules_of_one_name_are_each_tasks_own_in_a_run_of_both(own: Path) -> None:
+    """Python keeps one module of a name; a function that imports it later would get another task's."""
+    folder = own / "configs/tasks/own"
+    code = "import sys\ndef score(doc, results):\n    sys.path.insert(0, {!r})\n    try: import rules\n"
+    code += "    finally: sys.path.pop(0)\n    return {{'acc': rules.VALUE}}\n"
+    for task, value in (("lots", 1.0), ("chosen", 0.0)):
+        (folder / task).mkdir()
+        (folder / task / "rules.py").write_text(f"VALUE = {value}\n")
+        (folder / task / "score.py").write_text(code.format(str(folder / task)))
+        file = folder / f"own_{task}.yaml"
+        file.write_text(file.read_text().replace(f"functions.{task}", f"{task}.score.score"))
+    config = RunConfig(
+        model=ModelConfig(name="tiny"),
+        task=("own_lots", "own_chosen"),
+        data=(str(own / "data"),),
+        output=str(own / "o"),
+    )
+    record = run(config, ["run"]).record
+    assert record is not None
+    assert [record.metrics[f"own_{task}"]["acc"].value for task in ("lots", "chosen")] == [1.0, 0.0]
+
+
+def test_a_library_is_imported_once(own: Path) -> None:
+    """A function of a library's own folder is no reason to have the library's modules anew."""
+    import json.decoder
+
+    import yaml.nodes
+
+    task = own / "configs/tasks/own/own_pops.yaml"
+    task.write_text("task: own_pops\ndoc_to_text: !function json.dumps\ndoc_to_target: !function yaml.dump\n")
+    with task_modules.importing(task):
+        pass
+    assert (sys.modules["json.decoder"], sys.modules["yaml.nodes"]) == (json.decoder, yaml.nodes)
+
+
+def test_what_texts_are_compared_with_is_said_not_to_be_known_where_the_target_is_not_it(own: Path) -> None:
+    file, functions = own / "configs/tasks/own/own_lots.yaml", own / "configs/tasks/own/functions.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("functions.lots", "functions.keyed_text"))
+    for key, said in (("doc['right']", []), ("'of a file'", ["own_lots: of 12 of its 12 documents"])):
+        functions.write_text(
+            f"{FUNCTIONS}\ndef keyed_text(doc, results): return {{'acc': float(results[0] == {key})}}\n"
+        )
+        found = tasks_of(own, "lots").remarks
+        assert len(found) == len(said)
+        assert all(part in line for part, line in zip(said, found, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -582,14 +656,21 @@ def test_process_docs_writes_into_a_temporary_folder_only_and_shows_no_bar(
     temporary = own / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    digests = []
-    for _ in range(2):
-        with collecting() as opened:
-            tasks = load_lm_eval_tasks(["own_drawn"], {"own": DataSource("folder", own / "data")})
-        digests.append(protocol_sha256("own_drawn"))
-        outside = {path for path in opened.written if not path.startswith((str(temporary), "/dev/"))}
-        assert {path for path in outside if "__pycache__" not in path} == set()
-    assert digests[0] == digests[1]
+    written: list[str] = []
+    is_on = True
+
+    def note(event: str, args: tuple[Any, ...]) -> None:
+        if is_on and event == "open" and isinstance(args[0], str) and (args[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            written.append(os.path.realpath(args[0]))
+
+    sys.addaudithook(note)  # stays, so it is switched off
+    try:
+        tasks = load_lm_eval_tasks(["own_drawn"], {"own": DataSource("folder", own / "data")})
+    finally:
+        is_on = False
+    outside = {path for path in written if not path.startswith((str(temporary), "/dev/"))}
+    assert {path for path in outside if "__pycache__" not in path} == set()
+    assert written
     assert capfd.readouterr().err == ""
     assert any(temporary.glob("evalkit-*"))
     del tasks

@@ -15,6 +15,7 @@ from evalkit.errors import ConfigError
 from evalkit.store.sections import FailedText
 from evalkit.suites import load_tasks
 from evalkit.task_files import content_of, read_task_file, task_file
+from evalkit.task_modules import code_of
 from evalkit.tasks.metric_values import values_of
 
 pytestmark = pytest.mark.torch_free
@@ -125,10 +126,12 @@ def test_every_file_that_a_task_names_is_part_of_its_digest(changed: str, folder
     (folder / "a").write_text("list: [{function: !function other.g}]\n")
     for name in ("b", "utils.py", "other.py"):
         (folder / name).write_text("x: 1\n")
-    before = content_of(folder / "t.yaml")
-    assert content_of(folder / "t.yaml") == before
+    file = folder / "t.yaml"
+    before = content_of(file), code_of(file)
+    assert (content_of(file), code_of(file)) == before
     (folder / changed).write_text("x: 2\n")
-    assert content_of(folder / "t.yaml") != before
+    after = content_of(file), code_of(file)
+    assert [a != b for a, b in zip(after, before, strict=True)] == [changed == "b", changed != "b"]
 
 
 def test_evalkits_own_functions_are_the_codes_and_no_files() -> None:
