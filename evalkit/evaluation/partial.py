@@ -14,7 +14,7 @@ from typing import Any
 from evalkit.answering import Mark, ScoreRequest, Scores, Session, TextRequest, Texts
 from evalkit.config import RunConfig
 from evalkit.data import LoadedData, resolve_sources
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, some
 from evalkit.evaluation.evaluated import sample_of
 from evalkit.options import build
 from evalkit.records.asked import Asked
@@ -24,7 +24,7 @@ from evalkit.records.model import Partial, RunFacts, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.writing import make_record, part
 from evalkit.store import journal, runs
-from evalkit.store.identity import differences, in_one_line, protocol_of
+from evalkit.store.identity import differences, protocol_of
 from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
 from evalkit.suites import find_task, load_suites, with_programs
 
@@ -111,7 +111,7 @@ def partial_run(folder: Path) -> tuple[RunRecord, list[Sample]]:
     tasks = Tasks(names, sources)
     then = {part: said for part, said in identity["protocol"].items() if part not in ("name", "sha256")}
     if changed := differences({"protocol": then}, {"protocol": protocol_of(names, tasks.made)}):
-        what = f"its tasks have changed since the run was begun: {in_one_line(changed)}"
+        what = f"its tasks have changed since the run was begun: {some(changed, 5, '; ')}"
         raise StoreError(f"{folder}: {what}; undo that, or begin the run anew with --fresh --reuse {folder}")
     tasks.build(config, None)
     evaluated = tasks.evaluate(config, JournalAnswers(sections), Session())

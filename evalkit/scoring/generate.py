@@ -178,11 +178,13 @@ class Generator:
         flow = Flow(waiting, 0)
         tokens = max(row.tokens for row in rows)
         size = min(self._budget.size, max_rows, self.runner.rows_that_fit(tokens), len(rows))
+        given: list[GenerationRow] = []
         while True:
             flow.slots = size
             try:
                 with self.prepacked.used():
                     for finished in self._flow(flow, self.new_slots(size, tokens), has_drafts=self.drafts):
+                        given = finished
                         for row in finished:
                             yield row, self._text(row)
                 return
@@ -198,7 +200,7 @@ class Generator:
                     "use a smaller dtype, a larger device or a smaller max_length"
                 )
             size = self._budget.size = size // 2
-            flow.start_again()
+            flow.start_again(given)
 
     @torch.inference_mode()
     def _flow(self, flow: Flow, slots: Slots, *, has_drafts: bool) -> Iterator[list[GenerationRow]]:
@@ -222,7 +224,8 @@ class Generator:
                     slots.clear(slot, length + 1)
                     rows[slot].draft = []
                 logits[0] = slots.step(tokens, lengths)
-            finished = []
+            # Before slots are moved, for which there may be no memory: then these are not lost.
+            yield [row for row in flow.active if row.is_finished]
             for row, slot, last in flow.leave():
                 del making[id(row)]
                 if row.has_failed:
@@ -233,8 +236,6 @@ class Generator:
                         slots.clear(last)  # it leaves next, and has left its numbers there
                     else:
                         slots.move(last, slot, len(moved.prompt_ids) + len(moved.generated) - 1)
-                finished.append(row)
-            yield finished
 
     def _begin(self, row: GenerationRow, *, has_drafts: bool) -> Making:
         watch = self.stopping.watch(row.prompt_ids, row.request.until, row.request.max_new_tokens)
@@ -342,7 +343,7 @@ class Generator:
             with self.prepacked.used():
                 slots = self.new_slots(len(rows), max(row.tokens for row in rows))
                 for _ in self._flow(flow, slots, has_drafts=has_drafts and self.drafts):
-                    yield len(flow.active)
+                    yield sum(not row.is_finished for row in flow.active)
             return
         batch = Batch(rows)
         making = {id(row): self._begin(row, has_drafts=False) for row in rows}

@@ -222,7 +222,8 @@ class Flow:
             self.active.pop()
             yield row, slot, last
 
-    def start_again(self) -> None:
-        """Put the rows in slots back to those that wait, before them."""
-        self._waiting = chain(self.active, self._waiting)
+    def start_again(self, given: Sequence[GenerationRow] = ()) -> None:
+        """Put the rows in slots back to those that wait, before them, but for those whose texts were given."""
+        done = set(map(id, given))
+        self._waiting = chain([row for row in self.active if id(row) not in done], self._waiting)
         self.active = []

@@ -400,6 +400,33 @@ def test_out_of_memory_halves_the_batch(mistral: Any) -> None:
         generator.generate(requests)
 
 
+@pytest.mark.parametrize("name", ["move", "step", "read"])
+def test_no_text_is_lost_where_memory_runs_out(mistral: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call of a method in turn fails once: every row is given once, with its text."""
+    from evalkit.scoring.generate import Generator
+    from evalkit.scoring.slots import Slots
+
+    requests = [GenerationRequest(f"{prompt}{k}", (), 1 + 2 * (k % 3)) for k, prompt in enumerate(prompts())]
+    expected = Generator(mistral, tokenizer(), max_length=MAX_LENGTH).generate(requests)
+    method, calls, failing = getattr(Slots, name), 0, 0
+
+    def fails_once(*args: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise MemoryError("no room")
+        return method(*args, **named)
+
+    monkeypatch.setattr(Slots, name, fails_once)
+    Generator(mistral, tokenizer(), max_length=MAX_LENGTH, max_rows=4).generate(requests)
+    assert calls > 1
+    for turn in range(1, calls + 1):
+        failing, calls = turn, 0
+        generator = Generator(mistral, tokenizer(), max_length=MAX_LENGTH, max_rows=4)
+        given = [(row.indices, text) for row, text in generator.stream(generator.rows(requests))]
+        assert sorted(given) == [([k], text) for k, text in enumerate(expected)]
+
+
 def test_no_room_for_the_prompt_is_refused(mistral: Any) -> None:
     from evalkit.scoring.generate import Generator
 
