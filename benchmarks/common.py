@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evalkit.config.suites import find_task, load_tasks
 from evalkit.data import parse_source
-from evalkit.suites import find_task, load_tasks
 from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from tests.real.make_model import TOKENIZER, cache_folder, make_tokenizer
 

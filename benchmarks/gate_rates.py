@@ -21,8 +21,8 @@ import numpy as np
 from evalkit.comparison.gate_sequential import Recorded, SequentialGate
 from evalkit.comparison.pairing import TaskScores
 from evalkit.comparison.questions import judge, paired_tests
+from evalkit.config.suites import Suite, find_suite
 from evalkit.stats.estimates import FloatArray
-from evalkit.suites import Suite, find_suite
 
 ALPHA = 0.05
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from common import instances_of, loglikelihood_tasks, mistral_tokenizer, task_objects
 
-from evalkit.suites import find_task
+from evalkit.config.suites import find_task
 
 # lm-eval's file for each task; one of the same template where it has none.
 LM_EVAL_FILES = {

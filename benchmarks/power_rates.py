@@ -17,8 +17,8 @@ import numpy as np
 from evalkit.comparison.pairing import TaskScores
 from evalkit.comparison.power import plan, shares_of, variances
 from evalkit.comparison.questions import paired_tests
+from evalkit.config.suites import Suite, load_suites, question_group
 from evalkit.stats.paired import PairedTest
-from evalkit.suites import Suite, load_suites, question_group
 
 ALPHA = 0.05
 

@@ -10,13 +10,13 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evalkit.api import audit, compare, gate, leaderboard, read_run, run
+    from evalkit.api.functions import audit, compare, gate, leaderboard, read_run, run
+    from evalkit.api.run_results import Plan, Run
     from evalkit.baselines.audit.findings import Audit
     from evalkit.comparison.compare import Comparison
     from evalkit.comparison.gate import Gate
     from evalkit.comparison.leaderboard import Leaderboard
     from evalkit.errors import ConfigError, DataError, EvalkitError, ModelError, SandboxError, StoreError
-    from evalkit.run_results import Plan, Run
 
 # torch imports every installed device plug-in by itself, and `import torch` fails where torch_npu is installed without
 # CANN, even for somebody who asked for the CPU. The adapter imports torch_npu where it is wanted, and can then explain.
@@ -51,8 +51,8 @@ _ELSEWHERE = {
     "Comparison": "evalkit.comparison.compare",
     "Gate": "evalkit.comparison.gate",
     "Leaderboard": "evalkit.comparison.leaderboard",
-    **dict.fromkeys(("audit", "compare", "gate", "leaderboard", "read_run", "run"), "evalkit.api"),
-    **dict.fromkeys(("Plan", "Run"), "evalkit.run_results"),
+    **dict.fromkeys(("audit", "compare", "gate", "leaderboard", "read_run", "run"), "evalkit.api.functions"),
+    **dict.fromkeys(("Plan", "Run"), "evalkit.api.run_results"),
     **dict.fromkeys(
         ("ConfigError", "DataError", "EvalkitError", "ModelError", "SandboxError", "StoreError"), "evalkit.errors"
     ),

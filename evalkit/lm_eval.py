@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from evalkit.config.generation_settings import settings_fault
 from evalkit.errors import ConfigError, EvalkitError
-from evalkit.generation_settings import settings_fault
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalkit.config.generation_settings import max_tokens
 from evalkit.errors import ModelError
-from evalkit.generation_settings import max_tokens
 from evalkit.scoring.completion import first_stop
 
 # No token of a known vocabulary is longer; a text of more characters for each token asked for is not what was asked.

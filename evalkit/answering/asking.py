@@ -34,11 +34,11 @@ from evalkit.answering import (
     Work,
 )
 from evalkit.answering.asked import Call
+from evalkit.config.yaml_files import shown
 from evalkit.errors import EvalkitError, ModelError, message_of
 from evalkit.records.facts import Numerics
 from evalkit.scoring.checked import checked_scores, checked_texts
 from evalkit.store.ledger import Ledger
-from evalkit.yaml_files import shown
 
 _MARKS = typing.get_args(Mark)
 _METHODS = ("scores", "texts", "describe", "work", "check_in_use", "apply_chat_template")

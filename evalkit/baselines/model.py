@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from evalkit.config.suites import Suite, Task, question_group
 from evalkit.stats.estimates import Estimate, binomial_stderr, suite_stderr
-from evalkit.suites import Suite, Task, question_group
 
 PASS_AT_1 = "humaneval"
 """The suite that publications give as one number, without a task's row."""

@@ -16,10 +16,10 @@ from msgspec import Meta, field
 from msgspec.structs import asdict
 
 from evalkit.baselines.model import Baseline, HumanEval, Metric
+from evalkit.config.suites import load_suites, load_tasks
+from evalkit.config.yaml_files import NUMBER, Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
 from evalkit.errors import did_you_mean
-from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import is_metric
-from evalkit.yaml_files import NUMBER, Entry, Trail, UniqueKeyLoader, YamlFile, parse_yaml, read_yaml, shown
+from evalkit.results.task_names import is_metric
 
 
 class _Loader(UniqueKeyLoader):

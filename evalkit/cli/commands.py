@@ -13,17 +13,17 @@ from typing import Any, NoReturn
 import click
 
 from evalkit import __version__
-from evalkit.api import read_run, run_as_asked
+from evalkit.api.functions import read_run, run_as_asked
+from evalkit.api.run_results import Plan
 from evalkit.cli import output
 from evalkit.cli.humaneval import humaneval
 from evalkit.cli.report_commands import audit, baselines, leaderboard, power
 from evalkit.cli.run_commands import compare, explain, gate
 from evalkit.cli.written import Writing, Written
-from evalkit.config import InferConfig, ModelConfig, RunConfig
+from evalkit.config.options import build, command_options, given
+from evalkit.config.run_config import InferConfig, ModelConfig, RunConfig
 from evalkit.errors import EvalkitError, first_line
-from evalkit.options import build, command_options, given
 from evalkit.out_of_memory import is_out_of_memory
-from evalkit.run_results import Plan
 
 _FOLDER = click.Path(path_type=Path)
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
@@ -186,7 +186,7 @@ def report(
     runs: tuple[Path, ...], partial: bool, against: tuple[str, ...], form: str, html: Path | None, lang: str
 ) -> None:
     """Rebuild the tables of finished runs from their folders."""
-    from evalkit.language import load_language
+    from evalkit.languages import load_language
 
     tr = load_language(lang)
     if html is not None:

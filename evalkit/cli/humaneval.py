@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.written import Writing, Written
+from evalkit.config.isolation import ISOLATIONS
 from evalkit.errors import ConfigError, EvalkitError, SandboxError
-from evalkit.isolation import ISOLATIONS
 from evalkit.replacing import refuse_to_replace
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
+from evalkit.config.suites import load_suites
 from evalkit.data import availability, load_manifest, resolve_sources
 from evalkit.data.sources import availability_columns
-from evalkit.suites import load_suites
 
 
 def _suites() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from evalkit import api
+from evalkit.api import functions as api
 from evalkit.cli.written import Writing, Written
 
 _FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])

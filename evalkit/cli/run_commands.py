@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from evalkit import api
+from evalkit.api import functions as api
 from evalkit.cli.written import Writing, Written
-from evalkit.config import RunConfig
-from evalkit.options import command_options
+from evalkit.config.options import command_options
+from evalkit.config.run_config import RunConfig
 
 _FORMAT = click.Choice(["markdown", "csv", "json", "latex", "html"])
 _FILE = click.Path(path_type=Path)

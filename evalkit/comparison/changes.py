@@ -8,10 +8,10 @@ from typing import cast
 
 from evalkit.comparison.pairing import TaskScores
 from evalkit.comparison.questions import margin_test, p_of, paired_tests, suite_p_values
+from evalkit.config.suites import Suite
 from evalkit.errors import ConfigError
 from evalkit.stats.estimates import Estimate, holm
 from evalkit.stats.paired import PairedTest
-from evalkit.suites import Suite
 
 
 @dataclass(frozen=True)

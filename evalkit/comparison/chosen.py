@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evalkit.config.suites import Suite, find_suite, load_suites
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import is_run
-from evalkit.suites import Suite, find_suite, load_suites
 from evalkit.tables import visible
 
 

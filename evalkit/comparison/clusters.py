@@ -12,9 +12,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from evalkit.config.suites import load_tasks, question_group
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
-from evalkit.suites import load_tasks, question_group
 
 Keys = tuple[Hashable, ...]
 BLOCK = 2

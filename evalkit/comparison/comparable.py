@@ -11,13 +11,13 @@ from typing import Any
 
 from evalkit.baselines import Baseline
 from evalkit.comparison.pairing import cut_from, data_sha256
-from evalkit.config import RunConfig
+from evalkit.config.options import Setting
+from evalkit.config.run_config import RunConfig
+from evalkit.config.suites import Suite, find_task, load_suites, with_chat, with_programs
 from evalkit.errors import ConfigError, did_you_mean, some
-from evalkit.options import Setting
 from evalkit.records.identity import MOVING, ModelIdentity
 from evalkit.records.model import Foreign, RunRecord
 from evalkit.results.lm_eval_settings import ASKING, REFUSED
-from evalkit.suites import Suite, find_task, load_suites, with_chat, with_programs
 
 FIELDS = {
     "protocol": "how requests are made",

@@ -19,10 +19,10 @@ from evalkit.comparison.flips import GRADED_CHANGE, Flip, flips_of, shown_first
 from evalkit.comparison.pairing import TaskPair, TaskScores, pair, scores_of
 from evalkit.comparison.questions import AVERAGE
 from evalkit.comparison.remarks import remarks, without_passages
+from evalkit.config.suites import find_suite, find_task, load_suites
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
-from evalkit.suites import find_suite, find_task, load_suites
 from evalkit.tables import to_frame
 
 if TYPE_CHECKING:

@@ -29,11 +29,11 @@ from evalkit.comparison.explain_figures import (
 from evalkit.comparison.gate_sides import why_no_score
 from evalkit.comparison.remarks import remarks
 from evalkit.comparison.run_scores import run_scores
+from evalkit.config.suites import Suite, same_documents
 from evalkit.errors import ConfigError, some
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
 from evalkit.stats.estimates import Estimate, unpaired_difference
-from evalkit.suites import Suite, same_documents
 from evalkit.tables import Cell, Column, Table, escape_markdown, p_text, render_table, rounded, to_markdown
 
 _ORDER: tuple[Standing, ...] = ("sampling", "found", "unknown", "ruled out")

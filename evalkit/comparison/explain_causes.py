@@ -13,12 +13,12 @@ from typing import Literal
 
 from evalkit.comparison import comparable
 from evalkit.comparison.explain_figures import Facts, task_gaps
+from evalkit.config.suites import load_suites
 from evalkit.errors import some
 from evalkit.records.facts import RequestCounts
 from evalkit.results.lm_eval_protocol import is_counted
 from evalkit.results.lm_eval_settings import asked_with, printed_version
 from evalkit.stats.estimates import Estimate
-from evalkit.suites import load_suites
 
 Standing = Literal["sampling", "found", "unknown", "ruled out"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from evalkit.baselines import Baseline
 from evalkit.comparison.run_scores import RunScores
+from evalkit.config.suites import BEST_CHOICE, BY_CHARACTERS, MASS, Suite, Task
 from evalkit.records.samples import Sample
 from evalkit.stats.estimates import binomial_stderr
-from evalkit.suites import BEST_CHOICE, BY_CHARACTERS, MASS, Suite, Task
 
 DTYPES = {"float16": "float16", "fp16": "float16", "half": "float16", "bfloat16": "bfloat16", "bf16": "bfloat16"}
 DTYPES |= {"float32": "float32", "fp32": "float32", "float": "float32"}

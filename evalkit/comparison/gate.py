@@ -37,11 +37,11 @@ from evalkit.comparison.questions import (
 from evalkit.comparison.remarks import remarks, without_passages
 from evalkit.comparison.run_scores import RunScores, run_scores
 from evalkit.comparison.whole import LostDocumentsError
+from evalkit.config.suites import Suite, load_suites
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.reading import has_samples, read_run
-from evalkit.suites import Suite, load_suites
 
 if TYPE_CHECKING:
     import pandas as pd

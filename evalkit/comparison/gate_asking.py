@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from evalkit.comparison.gate_policy import Policy, Rule
 from evalkit.comparison.questions import AVERAGE, Question
+from evalkit.config.suites import Suite
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
-from evalkit.suites import Suite
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from evalkit.comparison.gate_text import too_few_text
 from evalkit.comparison.pairing import TaskPair, pair, scores_of
 from evalkit.comparison.questions import Question, is_too_few, paired_tests, passing_margin
 from evalkit.comparison.remarks import remarks
+from evalkit.config.suites import load_suites
 from evalkit.errors import ConfigError
 from evalkit.results.reading import read_run
 from evalkit.stats.paired import PairedTest
-from evalkit.suites import load_suites
 from evalkit.tables import Cell, Column, Table, rounded, to_markdown
 
 

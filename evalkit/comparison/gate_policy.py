@@ -24,9 +24,9 @@ from typing import Any, Literal
 from msgspec.structs import asdict
 
 from evalkit.comparison.questions import AVERAGE
+from evalkit.config.suites import find_suite, find_task
+from evalkit.config.yaml_files import Entry, Trail, YamlFile, read_yaml, shown
 from evalkit.errors import ConfigError
-from evalkit.suites import find_suite, find_task
-from evalkit.yaml_files import Entry, Trail, YamlFile, read_yaml, shown
 
 Tier = Literal["blocking", "advisory"]
 Missing = Literal["refuse", "undecided", "ignore"]

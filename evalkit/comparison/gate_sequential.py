@@ -25,9 +25,9 @@ import numpy as np
 
 from evalkit.comparison.pairing import TaskScores
 from evalkit.comparison.questions import Judged, Verdict, answer, paired_tests
+from evalkit.config.suites import Suite, Task, question_group
 from evalkit.stats.estimates import FloatArray
 from evalkit.stats.strata import BAND
-from evalkit.suites import Suite, Task, question_group
 
 FIRST_SHARE = 1 / 16
 GROWTH = 1.5

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from evalkit.baselines import Baseline
 from evalkit.baselines.model import SuiteScore
 from evalkit.comparison.run_scores import RunScores
+from evalkit.config.suites import Suite
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
 from evalkit.stats.estimates import binomial_stderr
 from evalkit.stats.unpaired import Side, widened
-from evalkit.suites import Suite
 
 
 def why_no_score(record: RunRecord, suite: Suite) -> str:

@@ -11,11 +11,11 @@ from evalkit.baselines import Baseline, SuiteScore, list_baselines, load_baselin
 from evalkit.comparison.comparable import protocol_of, sampling_changes
 from evalkit.comparison.points import caveats_of
 from evalkit.comparison.run_scores import run_scores
+from evalkit.config.suites import Suite, load_suites
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import is_run, read_run
 from evalkit.stats.estimates import Estimate, holm, independent_mean, unpaired_difference
-from evalkit.suites import Suite, load_suites
 from evalkit.tables import Cell, Column, Table, rounded, to_frame, to_markdown
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import numpy as np
 
 from evalkit.comparison.clusters import Keys, paired_keys
 from evalkit.comparison.whole import samples_by_task
+from evalkit.config.suites import Task, load_tasks
 from evalkit.errors import DataError, StoreError
 from evalkit.records.identity import changed_of, same_protocol
 from evalkit.records.model import RunRecord
@@ -23,7 +24,6 @@ from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_samples import why_lost
 from evalkit.results.reading import has_samples
 from evalkit.stats.estimates import FloatArray
-from evalkit.suites import Task, load_tasks
 
 SAME_LOGPROB = 0.01
 """Nats. Sums in another order move a log-probability in float32 by less than this, another model by more."""

@@ -19,7 +19,8 @@ from evalkit.comparison.pairing import TaskPair, TaskScores, pair_samples, paire
 from evalkit.comparison.questions import AVERAGE, margin_test, p_of, paired_tests, suite_p_values
 from evalkit.comparison.run_scores import RunScores
 from evalkit.comparison.whole import samples_by_task
-from evalkit.language import ENGLISH, Language
+from evalkit.config.suites import Suite, Task, is_graded, load_suites, load_tasks
+from evalkit.languages import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.reading import has_samples
@@ -33,7 +34,6 @@ from evalkit.stats.estimates import (
 )
 from evalkit.stats.paired import PairedTest, of_interval
 from evalkit.stats.unpaired import limits
-from evalkit.suites import Suite, Task, is_graded, load_suites, load_tasks
 
 
 @dataclass(frozen=True)

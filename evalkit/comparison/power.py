@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from evalkit.baselines import Baseline
+from evalkit.config.suites import Suite, Task, load_suites, question_group
 from evalkit.errors import ConfigError
 from evalkit.stats.estimates import smallest_detectable, suite_stderr
 from evalkit.stats.planning import AtLoss, PlannedTask, factor_to_detect, planned_test, smallest_loss
-from evalkit.suites import Suite, Task, load_suites, question_group
 from evalkit.tables import Cell, Column, Table, rounded
 
 

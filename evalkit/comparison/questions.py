@@ -18,10 +18,10 @@ from functools import cached_property
 from typing import Literal, Protocol, cast
 
 from evalkit.comparison.pairing import TaskScores
+from evalkit.config.suites import Suite, load_suites
 from evalkit.stats.estimates import Estimate, NonInferiority, holm, mcnemar, t_quantile
 from evalkit.stats.paired import FEWEST_BESIDE, FEWEST_OF_TASK, PairedTest, paired_test
 from evalkit.stats.unpaired import Side, UnpairedTest
-from evalkit.suites import Suite, load_suites
 
 Verdict = Literal["pass", "worse", "undecided"]
 AVERAGE = "average"

@@ -17,6 +17,7 @@ from evalkit.comparison.pairing import TaskScores, pair, scores_of
 from evalkit.comparison.power import check
 from evalkit.comparison.questions import AVERAGE, paired_tests, part_title
 from evalkit.comparison.run_scores import RunScores, run_scores
+from evalkit.config.suites import Suite, Task, load_suites, question_group
 from evalkit.errors import ConfigError
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
@@ -30,7 +31,6 @@ from evalkit.stats.planning import (
     smallest_loss,
     tilted_test,
 )
-from evalkit.suites import Suite, Task, load_suites, question_group
 from evalkit.tables import Cell, Column, Table, rounded
 
 FEW_CHANGES = 10

@@ -11,12 +11,12 @@ import numpy as np
 
 from evalkit.comparison.clusters import cluster_keys, linked_keys
 from evalkit.comparison.whole import samples_by_task
+from evalkit.config.suites import Suite, question_group
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.reading import has_samples
 from evalkit.stats.estimates import Estimate, Values, suite_mean, suite_stderr
 from evalkit.stats.unpaired import limits, observed, widened
-from evalkit.suites import Suite, question_group
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from msgspec.structs import asdict
 
+from evalkit.config.suites import load_suites, load_tasks
+from evalkit.config.yaml_files import Entry, read_yaml, shown
 from evalkit.data.layouts import LAYOUTS, PASSAGES
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import SAMPLES, configs_dir, user_path
-from evalkit.suites import load_suites, load_tasks
-from evalkit.yaml_files import Entry, read_yaml, shown
 
 SourceKind = Literal["folder", "hub", "openmind", "samples"]
 

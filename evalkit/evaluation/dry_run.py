@@ -14,17 +14,17 @@ import torch
 from tabulate import tabulate
 
 from evalkit.answering import Request, ScoreRequest, TextRequest
+from evalkit.config.generation_settings import max_tokens
+from evalkit.config.suites import find_task, load_suites
 from evalkit.evaluation.generation_time import measure_texts
 from evalkit.evaluation.preflight_requests import Requested, asked_of
 from evalkit.evaluation.progress import duration_text
-from evalkit.generation_settings import max_tokens
 from evalkit.models.generation import generation_requests
 from evalkit.scoring.generate import MAX_ROWS
 from evalkit.scoring.generate_choice import unsupported
 from evalkit.scoring.memory import free_bytes
 from evalkit.scoring.packs import iter_packs
 from evalkit.scoring.requests import GenerationRequest, TokenRequest
-from evalkit.suites import find_task, load_suites
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

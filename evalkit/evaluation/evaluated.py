@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evalkit.config import RunConfig
+from evalkit.config.run_config import RunConfig
+from evalkit.config.suites import find_task, with_chat
 from evalkit.data import LoadedData
 from evalkit.data.layouts import cluster_key
 from evalkit.records.facts import SystemPrompt
 from evalkit.records.samples import Sample
 from evalkit.records.values import finite
 from evalkit.store.sections import FailedText
-from evalkit.suites import find_task, with_chat
 from evalkit.tasks.choosing import chosen
 from evalkit.tasks.humaneval import verdicts_of
 

@@ -24,12 +24,13 @@ from evalkit.comparison.gate_sequential import Recorded, SequentialGate
 from evalkit.comparison.pairing import data_sha256, same_numbers
 from evalkit.comparison.remarks import remarks
 from evalkit.comparison.whole import samples_by_task
-from evalkit.config import ModelConfig, RunConfig, suites_of
+from evalkit.config.options import build, declared_settings
+from evalkit.config.run_config import ModelConfig, RunConfig, suites_of
+from evalkit.config.suites import Suite, find_suite, find_task, load_suites
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation.identified import identified
 from evalkit.evaluation.ready import check_ready
-from evalkit.options import build, declared_settings
 from evalkit.records.facts import ModelFacts
 from evalkit.records.identity import MOVING
 from evalkit.records.model import RunRecord
@@ -37,7 +38,6 @@ from evalkit.records.samples import Sample
 from evalkit.results.reading import read_run
 from evalkit.scoring.requests import Score
 from evalkit.store.ledger import Ledger, Nowhere
-from evalkit.suites import Suite, find_suite, find_task, load_suites
 
 if TYPE_CHECKING:
     from evalkit.tasks.lm_eval_tasks import Tasks

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalkit.config import InferConfig, ModelConfig
+from evalkit.config.run_config import InferConfig, ModelConfig
 from evalkit.errors import ConfigError, ModelError
-from evalkit.requirements import check_packages
+from evalkit.evaluation.requirements import check_packages
 
 if TYPE_CHECKING:
     from evalkit.models.openmind import OpenMindLM

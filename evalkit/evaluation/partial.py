@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.answering import Mark, ScoreRequest, Scores, Session, TextRequest, Texts
-from evalkit.config import RunConfig
+from evalkit.config.options import build
+from evalkit.config.run_config import RunConfig
+from evalkit.config.suites import find_task, load_suites, with_programs
 from evalkit.data import LoadedData, resolve_sources
 from evalkit.errors import StoreError, some
 from evalkit.evaluation.evaluated import sample_of
-from evalkit.options import build
 from evalkit.records.asked import Asked
 from evalkit.records.facts import Environment, ModelFacts, ScorerFacts
 from evalkit.records.identity import DeviceIdentity, Identity
@@ -26,7 +27,6 @@ from evalkit.results.writing import make_record, part
 from evalkit.store import journal, runs
 from evalkit.store.identity import differences, protocol_of
 from evalkit.store.sections import SCORES, TEXTS, Section, read_sections
-from evalkit.suites import find_task, load_suites, with_programs
 
 _MISSING = object()
 

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from evalkit.answering import Answerer, Request, ScoreRequest
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.options import declared_settings
+from evalkit.config.run_config import ModelConfig, RunConfig
+from evalkit.config.suites import load_suites
 from evalkit.errors import ModelError
 from evalkit.evaluation.preflight_model import check_alone
 from evalkit.evaluation.preflight_requests import asked_of, check_requests
 from evalkit.models.chat import check_chat_template
-from evalkit.options import declared_settings
-from evalkit.suites import load_suites
 
 if TYPE_CHECKING:
     from evalkit.models.scored import ScoredLM

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from evalkit.config import ModelConfig
+from evalkit.config.run_config import ModelConfig
 from evalkit.errors import ModelError, first_line
 from evalkit.models.checkpoints import SMALL_PATTERNS
 from evalkit.out_of_memory import is_out_of_memory

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evalkit.answering import Request, ScoreRequest
+from evalkit.config.generation_settings import max_tokens
 from evalkit.errors import ConfigError, ModelError
 from evalkit.evaluation.preflight_model import check_texts, embedding_rows
-from evalkit.generation_settings import max_tokens
 from evalkit.scoring.encode import encode_strings
 from evalkit.scoring.memory import text_config
 from evalkit.scoring.rotary import rotary_length

@@ -7,14 +7,14 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
-from evalkit.config import TINY, RunConfig
+from evalkit.config.run_config import TINY, RunConfig
+from evalkit.config.suites import find_task, with_chat
 from evalkit.data import DataSource
 from evalkit.data.manifest import find_dataset
 from evalkit.data.offline import go_offline
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation.environment import public_address
-from evalkit.requirements import check_packages
-from evalkit.suites import find_task, with_chat
+from evalkit.evaluation.requirements import check_packages
 
 HUB = "https://huggingface.co"
 _SECONDS = 3.0

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from evalkit.answering import Answerer, Session, Work
 from evalkit.answering.asking import in_use_check
-from evalkit.config import RunConfig, model_folder_name, suites_of
+from evalkit.config.run_config import RunConfig, model_folder_name, suites_of
+from evalkit.config.suites import load_suites, with_chat, with_programs
 from evalkit.data import DataSource, LoadedData, resolve_sources
 from evalkit.errors import ConfigError, StoreError
 from evalkit.evaluation.environment import describe_environment, without_secrets
@@ -37,7 +38,6 @@ from evalkit.store import runs
 from evalkit.store.identity import asked, identity
 from evalkit.store.ledger import Ledger
 from evalkit.store.sections import SCORES, Source
-from evalkit.suites import load_suites, with_chat, with_programs
 from evalkit.tasks.documents import check_passages, load_all
 from evalkit.tasks.humaneval import CHAT
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from evalkit.answering import ScoreRequest
-from evalkit.config import suites_of
+from evalkit.config.run_config import suites_of
+from evalkit.config.suites import find_task, load_suites
+from evalkit.config.yaml_files import Entry, read_yaml
 from evalkit.data import DataSource, resolve_sources
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
-from evalkit.suites import find_task, load_suites
-from evalkit.yaml_files import Entry, read_yaml
 
 if TYPE_CHECKING:
     from evalkit.tasks.lm_eval_tasks import Tasks

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from evalkit.answering import Answerer
 from evalkit.answering.asking import explaining_adapter
-from evalkit.config import ModelConfig
+from evalkit.config.run_config import ModelConfig
 
 Make: TypeAlias = Callable[[ModelConfig, Callable[[str], None]], Answerer]
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import torch
 
-from evalkit.config import Dtype, parse_device
+from evalkit.config.run_config import Dtype, parse_device
 from evalkit.errors import ModelError
 
 # The environment variable that hides some of the devices; indices count within what it leaves visible.

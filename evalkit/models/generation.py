@@ -15,8 +15,8 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.answering import TextRequest
+from evalkit.config.generation_settings import settings_fault
 from evalkit.errors import ConfigError
-from evalkit.generation_settings import settings_fault
 from evalkit.scoring.requests import GenerationRequest
 
 # Settings that change what greedy decoding gives, and the values that do not.

@@ -8,7 +8,7 @@ import torch
 
 from evalkit.answering import Answerer
 from evalkit.answering.asking import description_of, explaining_adapter, work_of
-from evalkit.config import ModelConfig
+from evalkit.config.run_config import ModelConfig
 from evalkit.errors import ModelError
 from evalkit.models.adapters import adapter_of
 from evalkit.models.openmind import OpenMindLM

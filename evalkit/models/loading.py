@@ -18,7 +18,8 @@ import torch
 import transformers
 from packaging.version import parse as parse_version
 
-from evalkit.config import ModelConfig
+from evalkit.config.options import declared_settings
+from evalkit.config.run_config import ModelConfig
 from evalkit.errors import ModelError, did_you_mean, first_line
 from evalkit.models import quantised as quantised_weights
 from evalkit.models.checkpoints import (
@@ -38,7 +39,6 @@ from evalkit.models.tekken import as_tekken, is_tekken
 from evalkit.models.tokenizer_json import FILE as TOKENIZER_JSON_FILE
 from evalkit.models.tokenizer_json import as_tokenizer_json, brings_code, is_gpt2, is_own_code, needs_file_alone
 from evalkit.models.tokenizer_packages import check_tokenizer_packages
-from evalkit.options import declared_settings
 from evalkit.out_of_memory import is_out_of_memory
 
 TRANSFORMERS_RELEASE = parse_version(transformers.__version__).release

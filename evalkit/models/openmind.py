@@ -29,12 +29,12 @@ except ImportError as error:
 except RuntimeError as error:  # torch's, where somebody has switched the plug-ins on again (see evalkit/__init__.py)
     raise ModelError(f"torch cannot be imported: {str(error).splitlines()[0]}") from error
 
-from evalkit.config import TINY, ModelConfig
+from evalkit.config.options import build, declared_settings
+from evalkit.config.run_config import TINY, ModelConfig
 from evalkit.models import chat, checkpoints, devices, in_memory, loading, tiny
 from evalkit.models.ascend import activate_npu, auto_classes, choose_loader, find_checkpoint, hide_broken_torch_npu
 from evalkit.models.checkpoints import Checkpoint, Weights
 from evalkit.models.description import describe_model, installed_version
-from evalkit.options import build, declared_settings
 from evalkit.paths import user_path
 
 CHAT_TEMPLATE_JSON = "chat_template.json"

@@ -27,11 +27,11 @@ from evalkit.answering import (
     score_requests,
     text_requests,
 )
-from evalkit.config import ModelConfig
+from evalkit.config.generation_settings import MAX_TOKENS, max_tokens
+from evalkit.config.options import declared_settings
+from evalkit.config.run_config import ModelConfig
 from evalkit.errors import ModelError
-from evalkit.generation_settings import MAX_TOKENS, max_tokens
 from evalkit.models.generation import KNOWN_SETTINGS, generation_requests, make_plain, normalised
-from evalkit.options import declared_settings
 from evalkit.out_of_memory import is_out_of_memory
 from evalkit.scoring.choice import ScorerChoice, choose_scorer
 from evalkit.scoring.encode import Encoded, encode_pairs, encode_strings

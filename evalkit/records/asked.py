@@ -10,10 +10,10 @@ from __future__ import annotations
 import typing
 from typing import TYPE_CHECKING, Any
 
-from evalkit.config import RunConfig
-from evalkit.options import declared_settings
+from evalkit.config.options import declared_settings
+from evalkit.config.run_config import RunConfig
+from evalkit.config.yaml_files import Entry as Part
 from evalkit.records.growth import grown
-from evalkit.yaml_files import Entry as Part
 
 
 class _Asked(Part, frozen=True, kw_only=True):

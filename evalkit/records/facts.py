@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from msgspec import field
 
+from evalkit.config.yaml_files import Entry as Part
 from evalkit.records.growth import since
 from evalkit.records.identity import ModelIdentity
-from evalkit.yaml_files import Entry as Part
 
 
 class Adapter(Part, frozen=True, kw_only=True):

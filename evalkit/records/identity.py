@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import field
 
-from evalkit.config import RunConfig
-from evalkit.options import declared_settings
+from evalkit.config.options import declared_settings
+from evalkit.config.run_config import RunConfig
+from evalkit.config.yaml_files import Entry as Part
 from evalkit.records.growth import grown, since
 from evalkit.records.made import other_documents
-from evalkit.yaml_files import Entry as Part
 
 
 class GenerationIdentity(Part, frozen=True, kw_only=True):

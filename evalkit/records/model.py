@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 from msgspec import field
 
+from evalkit.config.yaml_files import Entry as Part
 from evalkit.records.asked import Asked
 from evalkit.records.facts import DataFacts, Environment, ModelFacts, Numerics, RequestCounts, ScorerFacts, SystemPrompt
 from evalkit.records.growth import newest_minor, since
 from evalkit.records.identity import Identity
 from evalkit.records.samples import Sample
-from evalkit.yaml_files import Entry as Part
 
 SCHEMA_VERSION = 3
 """2 added identity, work and sessions; 3 what each sample's metrics chose. docs/results.md has the history; keys that

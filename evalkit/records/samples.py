@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from evalkit.yaml_files import Entry as Part
+from evalkit.config.yaml_files import Entry as Part
 
 
 class Sample(Part, frozen=True, kw_only=True):

@@ -11,13 +11,13 @@ from evalkit.baselines.model import PASS_AT_1
 from evalkit.comparison.chosen import names_a_run
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.comparison.whole import check_report
+from evalkit.config.suites import load_suites, rows_of_card
 from evalkit.errors import ConfigError
-from evalkit.language import ENGLISH, Language
+from evalkit.languages import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.report.card import CardColumn, column_of, comparison_table
 from evalkit.report.run_report import run_report, said_version, suite_average, warnings
 from evalkit.results.reading import read_run
-from evalkit.suites import load_suites, rows_of_card
 from evalkit.tables import Column, Table, render_table, rounded, to_markdown
 
 

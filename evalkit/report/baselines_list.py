@@ -17,9 +17,9 @@ from evalkit.baselines import (
     to_yaml,
 )
 from evalkit.comparison.power import plan, power_table
+from evalkit.config.suites import find_suite, load_suites
 from evalkit.errors import ConfigError
 from evalkit.replacing import refuse_to_replace
-from evalkit.suites import find_suite, load_suites
 from evalkit.tables import Column, Table
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from evalkit.baselines.model import Baseline
-from evalkit.language import ENGLISH, Language
-from evalkit.suites import rows_of_card
+from evalkit.config.suites import rows_of_card
+from evalkit.languages import ENGLISH, Language
 from evalkit.tables import Cell, Column, Table, rounded
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from evalkit.baselines import Baseline, load_baseline
 from evalkit.comparison.chosen import names_a_run
 from evalkit.comparison.points import ModelPoints, Point, RunData, points_of_baseline, points_of_run
-from evalkit.language import ENGLISH, Language
+from evalkit.config.suites import load_suites, short_name
+from evalkit.languages import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run
-from evalkit.suites import load_suites, short_name
 
 COLOURS = 8
 """Colours that tell models apart; further models begin again, with another shape."""

@@ -11,9 +11,9 @@ from typing import Any
 
 from evalkit.comparison.pairing import document_keys, have_hashes, same_data, shared_metrics
 from evalkit.comparison.points import RunData
+from evalkit.config.suites import BY_CHARACTERS, load_suites
 from evalkit.records.samples import Sample
 from evalkit.records.values import strict_json
-from evalkit.suites import BY_CHARACTERS, load_suites
 
 
 def explorer_data(runs: Sequence[RunData]) -> dict[str, Any]:

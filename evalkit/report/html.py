@@ -29,7 +29,8 @@ from evalkit.baselines import Baseline
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
 from evalkit.comparison.points import Point, RunData, change_from, paired_samples, read_data, suite_points
 from evalkit.comparison.questions import AVERAGE
-from evalkit.language import ENGLISH, Language
+from evalkit.config.suites import load_suites
+from evalkit.languages import ENGLISH, Language
 from evalkit.records.model import RunRecord
 from evalkit.report.charts import (
     Model,
@@ -45,7 +46,6 @@ from evalkit.report.html_tables import comparison, facts, percent_text, signed, 
 from evalkit.report.run_report import warnings
 from evalkit.stats.estimates import holm
 from evalkit.store.files import write_atomically
-from evalkit.suites import load_suites
 from evalkit.tables import visible
 
 PAGE = Path(__file__).resolve().parent / "page"

@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 from evalkit.baselines import Baseline
 from evalkit.comparison.points import Point, RunData, paired_samples, task_change
-from evalkit.language import Language
+from evalkit.config.suites import load_suites
+from evalkit.languages import Language
 from evalkit.report.against import column_of_run
 from evalkit.report.card import column_of, comparison_table
 from evalkit.report.charts import Model, run_labels
 from evalkit.report.run_report import header_rows
 from evalkit.stats.estimates import holm
-from evalkit.suites import load_suites
 from evalkit.tables import p_text, rounded, to_html, visible
 
 

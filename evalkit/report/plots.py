@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.comparison.points import read_data
 from evalkit.errors import ConfigError, StoreError
-from evalkit.language import ENGLISH, Language, load_language
+from evalkit.languages import ENGLISH, Language, load_language
 from evalkit.report.charts import (
     ChartRow,
     Group,

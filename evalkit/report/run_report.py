@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from evalkit.comparison.comparable import protocol_changes, sampling_changes
-from evalkit.language import ENGLISH, Language
+from evalkit.config.suites import Suite, Task, is_published, load_suites, load_tasks
+from evalkit.languages import ENGLISH, Language
 from evalkit.records.facts import DataFacts, ModelFacts, RequestCounts
 from evalkit.records.model import MetricValue, Partial, RunRecord
 from evalkit.results.lm_eval_settings import printed_version
-from evalkit.suites import Suite, Task, is_published, load_suites, load_tasks
 from evalkit.tables import escape_markdown, rounded
 
 SHOWN_PROBLEMS = 10

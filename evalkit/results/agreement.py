@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from evalkit.config.suites import BY_CHARACTERS, EXACT, MASS
 from evalkit.data.layouts import possible_clusters
 from evalkit.data.manifest import load_manifest
 from evalkit.records.facts import ModelFacts
@@ -22,7 +23,6 @@ from evalkit.records.model import RunFacts, RunRecord
 from evalkit.records.samples import Sample, disputed_programs
 from evalkit.records.values import summarise
 from evalkit.store.identity import code_sha256
-from evalkit.suites import BY_CHARACTERS, EXACT, MASS
 from evalkit.tasks.choosing import characters, chooser_of
 from evalkit.tasks.metrics import probability_mass
 
@@ -201,7 +201,9 @@ def check_marks(record: RunRecord, samples: Sequence[Sample]) -> None:
             raise ValueError(f"evalkit.{where}: {counted:,}, but {len(marked):,} documents are marked so")
     judged = any(sample.details.get("verdicts") for sample in samples)
     if judged != (record.isolation is not None):
-        raise ValueError(f"evalkit.isolation: {record.isolation!r}, but {'some' if judged else 'no'} programs were run")
+        raise ValueError(
+            f"evalkit.isolation: {record.isolation!r}, but {'some' if judged else 'no'} programs were run"
+        )
     if record.disputed and record.disputed != (found := disputed_programs(samples)):
         raise ValueError(
             f"evalkit.disputed: {', '.join(record.disputed)}, but the documents say {', '.join(found) or 'none'}"

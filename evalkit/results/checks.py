@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
+from evalkit.config.suites import EXACT, load_suites, load_tasks
+from evalkit.config.yaml_files import fault_in
 from evalkit.records.growth import minor_of
 from evalkit.records.model import MetricValue, RunFacts
 from evalkit.records.samples import Sample
 from evalkit.records.values import is_share
 from evalkit.results.agreement import SAME, check_counts, check_said_twice
-from evalkit.suites import EXACT, load_suites, load_tasks
-from evalkit.yaml_files import fault_in
 
 
 def check_sample(sample: Sample) -> None:

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from evalkit.config.suites import BY_CHARACTERS, MASS
 from evalkit.records.model import RunFacts
 from evalkit.records.samples import Sample
-from evalkit.suites import BY_CHARACTERS, MASS
 from evalkit.tasks.choosing import characters, chooser_of
 
 

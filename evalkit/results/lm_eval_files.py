@@ -18,6 +18,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from evalkit.config.suites import EXACT, load_tasks
 from evalkit.errors import StoreError
 from evalkit.records.asked import Asked
 from evalkit.records.facts import DataFacts, Environment, ModelFacts, ScorerFacts
@@ -51,8 +52,7 @@ from evalkit.results.lm_eval_protocol import (
 )
 from evalkit.results.lm_eval_samples import read_foreign_samples
 from evalkit.results.lm_eval_settings import check_settings, digest_of_request, of_file, of_tasks
-from evalkit.suites import EXACT, load_tasks
-from evalkit.task_names import is_no_share, task_and_metric
+from evalkit.results.task_names import is_no_share, task_and_metric
 
 
 def is_foreign(path: Path) -> bool:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evalkit.config.suites import EXACT, load_tasks
 from evalkit.errors import StoreError
 from evalkit.records.values import finite
 from evalkit.results.lm_eval_protocol import COUNTED, harness_of, mapping_at, scored_names
-from evalkit.suites import EXACT, load_tasks
-from evalkit.task_names import task_and_metric
+from evalkit.results.task_names import task_and_metric
 
 ROUNDED = 6e-5
 """Results files may print four decimals."""

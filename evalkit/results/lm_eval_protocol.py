@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.harness_settings import odd_results
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.records.model import Foreign
-from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import task_and_metric, task_and_shots
+from evalkit.results.harness_settings import odd_results
+from evalkit.results.task_names import task_and_metric, task_and_shots
 
 _ALL = "all"
 """In a file of lighteval the means of each metric over all its tasks; no task."""

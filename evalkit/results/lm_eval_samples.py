@@ -12,14 +12,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from evalkit.config.suites import MASS, load_tasks
 from evalkit.data.layouts import cluster_key
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import StoreError
 from evalkit.records.samples import Sample
 from evalkit.results.lm_eval_folders import GZIP, not_unpacked, packed_samples, results_files, sample_files_of
 from evalkit.results.lm_eval_numbers import MEANS, number
-from evalkit.suites import MASS, load_tasks
-from evalkit.task_names import task_and_metric
+from evalkit.results.task_names import task_and_metric
 
 
 def sample_files(path: Path) -> list[tuple[str, Path]]:

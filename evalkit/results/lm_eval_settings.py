@@ -16,7 +16,7 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.results.lm_eval_protocol import mapping_at, scored_names
-from evalkit.task_names import task_and_metric
+from evalkit.results.task_names import task_and_metric
 
 REFUSED = ("fewshot_as_multiturn", "gen_kwargs", "model_args", "task_version", "task_config")
 """Fields whose differences refuse a comparison, beside those that runs of evalkit have too."""

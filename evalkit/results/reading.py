@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from evalkit.config.yaml_files import fault_in
 from evalkit.errors import StoreError
 from evalkit.records.growth import minor_of
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE, SCHEMA_MINOR, SCHEMA_VERSION, RunFacts, RunRecord
@@ -18,7 +19,6 @@ from evalkit.records.samples import Sample
 from evalkit.results import former, lm_eval_files, lm_eval_samples
 from evalkit.results.agreement import check_choices
 from evalkit.results.checks import check_finished, check_metrics, check_record, check_sample, missing_key
-from evalkit.yaml_files import fault_in
 
 _REMEDY = "copy the run's folder again or rerun the evaluation"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from evalkit.config import RunConfig
-from evalkit.options import declared_settings
+from evalkit.config.options import declared_settings
+from evalkit.config.run_config import RunConfig
 from evalkit.records import asked, facts, identity, model, samples
 from evalkit.records.growth import fields_of
 

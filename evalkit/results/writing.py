@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from evalkit.config.yaml_files import Entry, fault_in
 from evalkit.errors import StoreError
 from evalkit.records.model import (
     REPORT_FILE,
@@ -29,7 +30,6 @@ from evalkit.records.model import (
 from evalkit.records.samples import Sample
 from evalkit.records.values import strict_json, summarise_samples
 from evalkit.store.files import write_atomically
-from evalkit.yaml_files import Entry, fault_in
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 PartOf = TypeVar("PartOf", bound=Entry)

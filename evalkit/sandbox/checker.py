@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from evalkit.config.isolation import ISOLATIONS
 from evalkit.errors import SandboxError
-from evalkit.isolation import ISOLATIONS
 from evalkit.sandbox.demanded import NotIsolatedError, demand
 from evalkit.sandbox.outcomes import (
     ATTEMPTS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evalkit.config.generation_settings import settings_fault
 from evalkit.errors import ConfigError
-from evalkit.generation_settings import settings_fault
 
 Score = tuple[float, bool]
 """Summed log-probability of the continuation in nats; whether greedy decoding would have produced it."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import __version__
-from evalkit.config import RunConfig
+from evalkit.config.run_config import RunConfig
+from evalkit.config.suites import find_suite, find_task
+from evalkit.config.task_files import content_of, task_file
+from evalkit.config.task_modules import code_of
 from evalkit.records.facts import DataFacts
 from evalkit.records.identity import MOVING
 from evalkit.records.made import other_documents
-from evalkit.suites import find_suite, find_task
-from evalkit.task_files import content_of, task_file
-from evalkit.task_modules import code_of
 
 # Options that change neither requests nor scores (a stored plan outlives another batch size), or where they are kept.
 NOT_ASKED = ("output", "source_file", "batch_size", "max_batch_tokens", "fresh", "resume", "dry_run")
@@ -27,7 +27,7 @@ ANSWERING = (
     "answering",
     "data",
     "evaluation/evaluated.py",
-    "generation_settings.py",
+    "config/generation_settings.py",
     "models",
     "records/made.py",
     "records/samples.py",
@@ -36,9 +36,9 @@ ANSWERING = (
     "sandbox",
     "scoring",
     "store",
-    "suites.py",
-    "task_files.py",
-    "task_modules.py",
+    "config/suites.py",
+    "config/task_files.py",
+    "config/task_modules.py",
     "tasks",
 )
 # Groups that must be equal where one run takes over another's results: what the same request's answer depends on. How a

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.config.suites import BY_CHARACTERS, load_tasks
+from evalkit.config.task_files import Function, read_task_file, shown_path, task_file
 from evalkit.errors import ConfigError
-from evalkit.suites import BY_CHARACTERS, load_tasks
-from evalkit.task_files import Function, read_task_file, shown_path, task_file
 from evalkit.tasks.metrics import accuracy_picks, characters
 
 Doc = Mapping[str, Any]

@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import Any, overload
 
 from evalkit.answering import Request, ScoreRequest
+from evalkit.config.suites import find_task, is_published, load_suites
+from evalkit.config.task_files import named_file, read_task_file, task_file
 from evalkit.data import DataSource, LoadedData, load_documents, parse_source, resolve_sources
 from evalkit.data.layouts import Document, cluster_key, possible_clusters
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError
-from evalkit.suites import find_task, is_published, load_suites
-from evalkit.task_files import named_file, read_task_file, task_file
 from evalkit.tasks.lacking import lacking_key
 
 ENVIRONMENT_VARIABLE = "EVALKIT_DATA"

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.config.suites import find_task, suite_fault
+from evalkit.config.task_files import named_file
 from evalkit.errors import ConfigError, EvalkitError, did_you_mean
-from evalkit.suites import find_task, suite_fault
-from evalkit.task_files import named_file
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.lacking import lacking_key
 from evalkit.tasks.metric_values import metric_fault

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from evalkit.config.suites import find_task, load_tasks, suite_fault
+from evalkit.config.task_files import read_task_file, shown_path, task_file
+from evalkit.config.task_modules import importing
 from evalkit.data import DataSource
 from evalkit.errors import ConfigError, EvalkitError
 from evalkit.paths import configs_dir
-from evalkit.suites import find_task, load_tasks, suite_fault
-from evalkit.task_files import read_task_file, shown_path, task_file
-from evalkit.task_modules import importing
 from evalkit.tasks.documents import Documents, load
 from evalkit.tasks.forms import has_own_metrics, lacking_column, without_numpy
 from evalkit.tasks.stated import check_loaded, check_written

@@ -46,16 +46,16 @@ from evalkit.answering import (
 )
 from evalkit.answering.asking import ask_scores, ask_texts, chat_template_of
 from evalkit.answering.marks import Marks
-from evalkit.config import RunConfig
+from evalkit.config.generation_settings import MAX_TOKENS, max_tokens
+from evalkit.config.run_config import RunConfig
+from evalkit.config.suites import find_task
+from evalkit.config.task_files import own_functions, task_file
+from evalkit.config.task_modules import importing, stand
 from evalkit.data import DataSource
 from evalkit.errors import EvalkitError
-from evalkit.generation_settings import MAX_TOKENS, max_tokens
 from evalkit.records.facts import Numerics
 from evalkit.scoring.requests import Score
 from evalkit.store.sections import FailedText
-from evalkit.suites import find_task
-from evalkit.task_files import own_functions, task_file
-from evalkit.task_modules import importing, stand
 from evalkit.tasks.choosing import chooser_of
 from evalkit.tasks.documents import Documents, fresh, load
 from evalkit.tasks.forms import (
@@ -96,7 +96,7 @@ class Tasks:
     """Tasks of lm-eval's, loaded. Mutable: lm-eval keeps each task's requests in it.
 
     Args:
-        names: of tasks (see ``evalkit.suites``).
+        names: of tasks (see ``evalkit.config.suites``).
         sources: source of the documents, by suite.
 
     Raises:

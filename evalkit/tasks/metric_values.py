@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.config.suites import EXACT, find_task, suite_fault
+from evalkit.config.yaml_files import shown
 from evalkit.errors import ConfigError, EvalkitError
 from evalkit.records.values import is_share
 from evalkit.store.sections import FailedText
-from evalkit.suites import EXACT, find_task, suite_fault
 from evalkit.tasks.choosing import chosen
-from evalkit.yaml_files import shown
 
 Answer = tuple[float, bool] | str
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from evalkit.config.generation_settings import settings_fault
+from evalkit.config.suites import find_task, suite_fault
+from evalkit.config.yaml_files import shown
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.generation_settings import settings_fault
-from evalkit.suites import find_task, suite_fault
-from evalkit.yaml_files import shown
 
 _MEANS = "errors, averages and comparisons are of means of which more is better"
 

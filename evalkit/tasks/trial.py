@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from evalkit.answering import Request, ScoreRequest
+from evalkit.config.suites import find_task, is_published
+from evalkit.config.task_files import named_file, own_functions, task_file
 from evalkit.errors import ConfigError
 from evalkit.records.made import made_of
 from evalkit.scoring.requests import Score
-from evalkit.suites import find_task, is_published
-from evalkit.task_files import named_file, own_functions, task_file
 from evalkit.tasks.documents import Documents
 from evalkit.tasks.forms import (
     check_documents,

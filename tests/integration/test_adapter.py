@@ -22,7 +22,7 @@ TASKS = ("arc_easy", "bigbench_geometric_shapes", "humaneval")
 RUN = """
 import os, signal, sys
 from recipe import bigrams
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.evaluation.interrupt import StopSignals
 from evalkit.evaluation.run import run
 from evalkit.store.ledger import Ledger

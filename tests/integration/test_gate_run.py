@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from evalkit.cli import main
 from evalkit.comparison.gate_sequential import MIN_SAME
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.evaluation.gate_run import _is_known_to_be, gate_model
 from evalkit.evaluation.run import run
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from evalkit.language import load_language
+from evalkit.config.suites import load_suites
+from evalkit.languages import load_language
 from evalkit.report.html import write_html
-from evalkit.suites import load_suites
 from tests.support.report_runs import HOSTILE, choice_sample, hostile_run, random_samples, write_samples
 
 FLAGS = (

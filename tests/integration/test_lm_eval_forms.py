@@ -104,7 +104,7 @@ FORMS: dict[str, tuple[str, dict[str, Any], dict[str, float] | str]] = {
 RUN = """
 import json, sys, time
 from evalkit.answering import Scores, Texts
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.errors import EvalkitError
 from evalkit.evaluation.run import run
 from evalkit.results.reading import read_run, read_samples

@@ -42,7 +42,7 @@ COMPARISON = """
 import io, json, sys
 import torch
 from lm_eval.api.instance import Instance
-from evalkit.config import InferConfig, ModelConfig
+from evalkit.config.run_config import InferConfig, ModelConfig
 from evalkit.evaluation.infer import infer
 from evalkit.models.openmind import OpenMindLM
 

@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 
 from evalkit.answering import Scores
 from evalkit.cli import main
-from evalkit.config import ModelConfig
+from evalkit.config.run_config import ModelConfig
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.data import DataSource
 from evalkit.evaluation.verify import log_likelihood_tasks
 from evalkit.models import load as load_module
@@ -24,7 +25,6 @@ from evalkit.paths import configs_dir
 from evalkit.records.model import MetricValue
 from evalkit.results.reading import read_run, read_samples
 from evalkit.scoring.packs import Scored
-from evalkit.suites import load_suites, load_tasks
 from tests.support import protocol
 from tests.support.checkpoints import write_random_mistral
 from tests.support.once import once

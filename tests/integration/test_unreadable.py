@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from evalkit.comparison.points import points_of_run, read_data
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.evaluation import run as running
 from evalkit.records.samples import Sample

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from evalkit.config.suites import load_suites
 from evalkit.records.model import RunRecord
 from evalkit.results.reading import read_run, read_samples
-from evalkit.suites import load_suites
 from tests.real.make_model import NAME, WHY_NOT, cache_folder
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.model]

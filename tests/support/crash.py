@@ -31,7 +31,7 @@ def child(folder: Path, fail_at: int | None, error: int | None, scorer: str) -> 
     """Run or continue the run; never returns. The exit code is that of `evalkit run`."""
     import torch
 
-    from evalkit.config import ModelConfig, RunConfig
+    from evalkit.config.run_config import ModelConfig, RunConfig
     from evalkit.errors import EvalkitError
     from evalkit.evaluation.interrupt import Interrupted, StopSignals
     from evalkit.evaluation.run import run

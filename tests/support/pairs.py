@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.config.suites import find_task, load_suites
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.results.writing import write_run
-from evalkit.suites import find_task, load_suites
 from tests.support.records import EVALKIT, facts, of_schema_2
 
 SHA256 = "ab" * 32

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from evalkit.baselines.model import Baseline
+from evalkit.config.suites import Suite
 from evalkit.report.run_report import published_layout
-from evalkit.suites import Suite
 
 
 @dataclass(frozen=True)

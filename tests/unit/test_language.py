@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from evalkit.errors import ConfigError
-from evalkit.language import CATALOGUES, ENGLISH, LANGUAGES, Language, load_language
+from evalkit.languages import CATALOGUES, ENGLISH, LANGUAGES, Language, load_language
 from evalkit.report.html import script_messages
 
 pytestmark = pytest.mark.torch_free

@@ -12,8 +12,8 @@ from evalkit.baselines.audit.grid import CHANGE, Grid, as_printed
 from evalkit.baselines.audit.table_averages import check_totals, parts_of
 from evalkit.baselines.published import ComparisonRow, ComparisonTable
 from evalkit.baselines.reading.units import SHARE, UNCLEAR, says_only_numbers
-from evalkit.suites import load_suites
-from evalkit.task_names import (
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import (
     bare,
     has_other_scale,
     is_benchmark,

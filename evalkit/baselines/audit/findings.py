@@ -29,7 +29,7 @@ from evalkit.baselines.audit.standard_errors import documents_of, rows_of, stder
 from evalkit.baselines.published import Log, ModelScores, Note, PrintedScore, Row
 from evalkit.baselines.reading.averages import one_a_task
 from evalkit.baselines.reading.logs import read_log
-from evalkit.suites import Suite, is_graded, load_suites, load_tasks, same_documents
+from evalkit.config.suites import Suite, is_graded, load_suites, load_tasks, same_documents
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,8 +16,8 @@ from evalkit.baselines.audit.checks import (
 )
 from evalkit.baselines.audit.standard_errors import documents_of, rows_of
 from evalkit.baselines.published import GroupScore, ModelScores, Row
-from evalkit.suites import load_suites
-from evalkit.task_names import bare, leading_suite, suite_of_task
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import bare, leading_suite, suite_of_task
 
 _GROUPS = {"mmlu": 4, "humanities": 13, "socialsciences": 12, "other": 13, "stem": 19} | {
     f"mmlu{part}": count for part, count in (("humanities", 13), ("socialsciences", 12), ("other", 13), ("stem", 19))

@@ -14,7 +14,7 @@ from evalkit.baselines.audit.checks import (
     is_possible_share,
 )
 from evalkit.baselines.published import ModelScores, Row
-from evalkit.suites import is_graded
+from evalkit.config.suites import is_graded
 
 
 def rows_of(model: ModelScores) -> dict[tuple[str, str], Row]:

@@ -11,8 +11,8 @@ from evalkit.baselines.audit.checks import Agreement, Finding, as_decimal, class
 from evalkit.baselines.audit.grid import Grid, as_printed
 from evalkit.baselines.published import ComparisonRow
 from evalkit.baselines.reading.units import SHARE
-from evalkit.suites import load_suites
-from evalkit.task_names import (
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import (
     any_suite,
     has_other_scale,
     is_benchmark,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.baselines.audit.checks import Agreement, Finding
 from evalkit.baselines.published import NO_SHARE, ModelScores
-from evalkit.suites import load_suites
+from evalkit.config.suites import load_suites
 from evalkit.tables import Column, Table, escape_markdown, to_frame, to_markdown
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from evalkit.baselines.reading.fences import without_fences
-from evalkit.task_names import bare
+from evalkit.results.task_names import bare
 
 _SIZE = r"[0-9]{1,4}(?:px|%|em)?"
 _ALIGNED = r"(?:left|right|center|justify|top|middle|bottom|baseline)"

@@ -12,8 +12,8 @@ from evalkit.baselines.reading.open_models import OpenModel
 from evalkit.baselines.reading.prose import (
     Event,
 )
-from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import any_suite, suite_of_task
+from evalkit.config.suites import load_suites, load_tasks
+from evalkit.results.task_names import any_suite, suite_of_task
 
 OVERALL = re.compile(
     r"(?:average|avg|mean) of all\b|average score|mean score|overall|final|平均总|总平均", re.IGNORECASE

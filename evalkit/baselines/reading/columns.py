@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from evalkit.baselines.reading.pages import ESCAPED_BAR
-from evalkit.task_names import is_metric, without_arrows
+from evalkit.results.task_names import is_metric, without_arrows
 
 _RULE = re.compile(r"^:?-+:?$")
 

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from evalkit.harness_settings import arguments_of
+from evalkit.results.harness_settings import arguments_of
 
 _SETTINGS = re.compile(
     r"^[\s>*`-]*(?P<kind>[\w.-]+)\s*\((?P<args>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*,\s*(?P<rest>.*(?:num_fewshot|limit|batch_size|provide_description).*)$"

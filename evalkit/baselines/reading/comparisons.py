@@ -9,7 +9,7 @@ from evalkit.baselines.published import ComparisonRow, ComparisonTable, Note
 from evalkit.baselines.reading.cells import holds_nothing, score_of, value_of
 from evalkit.baselines.reading.columns import is_version_column
 from evalkit.baselines.reading.telling_apart import model_column, names_of, ways_of
-from evalkit.task_names import (
+from evalkit.results.task_names import (
     any_suite,
     comparison_role,
     is_benchmark,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import is_model
-from evalkit.harness_settings import other_weights
+from evalkit.results.harness_settings import other_weights
 
 _LICENCE = (
     r"apache-2\.0|mit|cc-by(?:-nc)?(?:-sa|-nd)?-[34]\.0|llama[23](?:\.[0-9])?|llama[23]-?community"

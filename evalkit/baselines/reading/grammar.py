@@ -34,7 +34,7 @@ from evalkit.baselines.reading.wording import (
     is_label,
     is_title,
 )
-from evalkit.harness_settings import other_weights
+from evalkit.results.harness_settings import other_weights
 
 Lines = Iterable[tuple[int, str]]
 

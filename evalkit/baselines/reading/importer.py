@@ -18,10 +18,10 @@ from evalkit.baselines.reading.summaries import models_of_tables
 from evalkit.baselines.reading.text import read_lines
 from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import is_model, is_sized, same_model
+from evalkit.config.suites import load_suites
 from evalkit.errors import ConfigError, DataError, did_you_mean
-from evalkit.harness_settings import other_weights
-from evalkit.suites import load_suites
-from evalkit.task_names import bare, suite_of_task
+from evalkit.results.harness_settings import other_weights
+from evalkit.results.task_names import bare, suite_of_task
 
 UNKNOWN = "unknown"
 UNKNOWN_HUMANEVAL = "The publication states neither the prompt format nor the temperature of the HumanEval run."

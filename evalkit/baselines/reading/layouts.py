@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from evalkit.baselines.reading.cells import score_of
 from evalkit.baselines.reading.columns import Columns, Line, columns_of, is_rule, split_line
-from evalkit.suites import load_suites
-from evalkit.task_names import (
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import (
     comparison_role,
     is_benchmark,
     is_metric,

@@ -20,7 +20,7 @@ from evalkit.baselines.reading.columns import columns_of, is_rule, is_version_co
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.log_lines import code_lines
 from evalkit.baselines.reading.wording import SUITE, is_fact, is_heading
-from evalkit.task_names import any_suite, is_metric, suite_of_task, task_and_metric
+from evalkit.results.task_names import any_suite, is_metric, suite_of_task, task_and_metric
 
 Lines = Sequence[tuple[int, str]]
 

@@ -9,7 +9,7 @@ from evalkit.baselines.published import Note
 from evalkit.baselines.reading.columns import split_line
 from evalkit.baselines.reading.fences import language_of
 from evalkit.baselines.reading.own_reports import is_own_report
-from evalkit.task_names import any_suite
+from evalkit.results.task_names import any_suite
 
 
 def code_lines(lines: list[tuple[int, str]]) -> set[int]:

@@ -52,7 +52,7 @@ from evalkit.baselines.reading.text import read_lines, read_text
 from evalkit.baselines.reading.vocabulary import is_name, label_of, names_another
 from evalkit.errors import DataError
 from evalkit.results.lm_eval_folders import results_files
-from evalkit.task_names import (
+from evalkit.results.task_names import (
     any_suite,
     is_metric,
     leading_suite,

@@ -18,8 +18,8 @@ from evalkit.baselines.reading.grammar import stem_of, title_of, titles_of
 from evalkit.baselines.reading.own_rows import columns_of
 from evalkit.baselines.reading.table_grammar import named_cells
 from evalkit.baselines.reading.wording import OWN_ROLE, bare_title, is_title, model_of_file, same_model
-from evalkit.harness_settings import is_placeholder, names_nobody
-from evalkit.task_names import suite_of_task
+from evalkit.results.harness_settings import is_placeholder, names_nobody
+from evalkit.results.task_names import suite_of_task
 
 
 @dataclass(frozen=True)

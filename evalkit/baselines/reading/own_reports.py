@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from evalkit.baselines.published import ModelScores
-from evalkit.suites import load_tasks
+from evalkit.config.suites import load_tasks
 
 _VERSIONS = re.compile(r"- [^:：]{1,10}[:：]\s*evalkit [0-9]")
 _FACT = re.compile(r"- (?P<name>[^:：]{1,20})[:：]\s*(?P<value>.*)")

@@ -9,8 +9,8 @@ from decimal import Decimal
 from evalkit.baselines.published import ComparisonTable, ModelScores, Note
 from evalkit.baselines.reading.averages import one_a_task
 from evalkit.baselines.reading.wording import CHANGE, name_cell
-from evalkit.suites import load_suites
-from evalkit.task_names import suite_of_task, task_and_metric
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import suite_of_task, task_and_metric
 
 _Bounds = list[tuple[Decimal, Decimal]]
 """Numbers in per cent, each with how far off the exact one may be: it is rounded, cut, or of rounded ones."""

@@ -10,7 +10,7 @@ from evalkit.baselines.reading.prose import Event, Label, ModelHeading, OtherHea
 from evalkit.baselines.reading.vocabulary import is_name, is_version, name_in
 from evalkit.baselines.reading.whose import name_key, still_below, title_line
 from evalkit.baselines.reading.wording import same_model
-from evalkit.harness_settings import is_placeholder
+from evalkit.results.harness_settings import is_placeholder
 
 
 class Owners:

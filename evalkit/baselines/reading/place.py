@@ -10,8 +10,8 @@ from decimal import Decimal
 from evalkit.baselines.published import Note, Row
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.prose import Aside, OtherHeading, Settings, Shots, SuiteHeading
-from evalkit.suites import load_tasks
-from evalkit.task_names import is_score_of_another, names_other_benchmark
+from evalkit.config.suites import load_tasks
+from evalkit.results.task_names import is_score_of_another, names_other_benchmark
 
 _LEADERBOARD = re.compile(r"open[\s_-]*llm|leaderboard|open\s*大模型|排行榜", re.IGNORECASE)
 

@@ -15,8 +15,8 @@ from evalkit.baselines.reading.statements import pass_at_1, unknown_after, unkno
 from evalkit.baselines.reading.taken_from import made_from, without_source
 from evalkit.baselines.reading.vocabulary import is_version, label_of, names_another
 from evalkit.baselines.reading.wording import SUITE, other_metric
-from evalkit.suites import load_suites
-from evalkit.task_names import (
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import (
     any_suite,
     is_metric,
     leading_suite,

@@ -16,9 +16,9 @@ from evalkit.baselines.reading.cells import holds_nothing
 from evalkit.baselines.reading.columns import is_version_column, split_line
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.vocabulary import is_plain_name
-from evalkit.harness_settings import KINDS
-from evalkit.suites import is_graded, load_suites, load_tasks
-from evalkit.task_names import leading_suite, suite_of_task, without_arrows
+from evalkit.config.suites import is_graded, load_suites, load_tasks
+from evalkit.results.harness_settings import KINDS
+from evalkit.results.task_names import leading_suite, suite_of_task, without_arrows
 
 NOUS_2023 = "nous-2023"
 

@@ -13,9 +13,9 @@ from evalkit.baselines.reading.grammar import stem_of
 from evalkit.baselines.reading.protocol import documents_at_most
 from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import names_another_model
-from evalkit.harness_settings import odd_results, other_weights
-from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import suite_of_task, task_and_metric
+from evalkit.config.suites import load_suites, load_tasks
+from evalkit.results.harness_settings import odd_results, other_weights
+from evalkit.results.task_names import suite_of_task, task_and_metric
 
 
 def read_results_file(path: Path) -> Log:

@@ -6,8 +6,8 @@ import math
 from decimal import Decimal
 
 from evalkit.baselines.reading.table_lines import RawRow
-from evalkit.suites import load_tasks
-from evalkit.task_names import task_and_metric, task_and_shots
+from evalkit.config.suites import load_tasks
+from evalkit.results.task_names import task_and_metric, task_and_shots
 
 
 def unit_of(row: RawRow) -> str | None:

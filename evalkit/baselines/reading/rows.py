@@ -12,7 +12,7 @@ from evalkit.baselines.reading.columns import Columns, Line, columns_of
 from evalkit.baselines.reading.prose import Event
 from evalkit.baselines.reading.score_tables import ScoreTables
 from evalkit.baselines.reading.table_lines import RawRow, is_average, rows_by_meaning
-from evalkit.task_names import suite_of_task, task_and_metric
+from evalkit.results.task_names import suite_of_task, task_and_metric
 
 
 class Rows:

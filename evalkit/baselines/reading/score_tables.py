@@ -11,8 +11,14 @@ from evalkit.baselines.reading.columns import Columns
 from evalkit.baselines.reading.prose import Aside
 from evalkit.baselines.reading.row_units import unit_of, unlike_an_error
 from evalkit.baselines.reading.table_lines import RawRow
-from evalkit.suites import load_tasks
-from evalkit.task_names import is_no_share, names_other_benchmark, suite_of_task, task_and_metric, task_and_shots
+from evalkit.config.suites import load_tasks
+from evalkit.results.task_names import (
+    is_no_share,
+    names_other_benchmark,
+    suite_of_task,
+    task_and_metric,
+    task_and_shots,
+)
 
 NumberedRow = tuple[int, RawRow]
 """A row and its line."""

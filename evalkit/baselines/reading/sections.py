@@ -37,8 +37,8 @@ from evalkit.baselines.reading.whose import (
     model_lines,
     unnamed_labels,
 )
-from evalkit.suites import Task, load_suites, load_tasks
-from evalkit.task_names import bare, names_other_benchmark, names_something_else, suite_of_task
+from evalkit.config.suites import Task, load_suites, load_tasks
+from evalkit.results.task_names import bare, names_other_benchmark, names_something_else, suite_of_task
 
 _PUBLISHED = "lm-eval-0.3"
 """The harness whose tables are the published ones'."""

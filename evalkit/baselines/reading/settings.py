@@ -10,7 +10,8 @@ import re
 from evalkit.baselines.reading.commands import options_of, settings_of
 from evalkit.baselines.reading.vocabulary import other_way
 from evalkit.baselines.reading.wording import names_another_model
-from evalkit.harness_settings import (
+from evalkit.config.suites import load_suites, load_tasks
+from evalkit.results.harness_settings import (
     DEVICE,
     KINDS,
     NO_PRETRAINED,
@@ -21,8 +22,7 @@ from evalkit.harness_settings import (
     odd_argument,
     other_weights,
 )
-from evalkit.suites import load_suites, load_tasks
-from evalkit.task_names import bare
+from evalkit.results.task_names import bare
 
 _LINE = RUN | {"provide_description": NO_VALUE}
 _COMMAND = RUN | {

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from evalkit.suites import load_suites
-from evalkit.task_names import any_suite, leading_suite, names_something_else, shots_named
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import any_suite, leading_suite, names_something_else, shots_named
 
 NUMBER = r"\d{1,4}(?:[.,]\d+)?"
 

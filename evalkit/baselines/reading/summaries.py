@@ -23,8 +23,8 @@ from evalkit.baselines.reading.units import (
     says_only_numbers,
     units_of,
 )
-from evalkit.suites import load_suites
-from evalkit.task_names import (
+from evalkit.config.suites import load_suites
+from evalkit.results.task_names import (
     any_suite,
     bare,
     has_other_scale,

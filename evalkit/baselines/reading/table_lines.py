@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from evalkit.baselines.reading.cells import NO_METRIC, Score, holds_nothing, score_of, value_of, without_marks
 from evalkit.baselines.reading.columns import Columns, Line, is_rule
-from evalkit.task_names import is_metric
+from evalkit.results.task_names import is_metric
 
 _LETTER = re.compile(r"[^\W\d_]")
 

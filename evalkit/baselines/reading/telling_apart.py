@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evalkit.baselines.reading.cells import holds_nothing, score_of
 from evalkit.baselines.reading.names import is_number
-from evalkit.task_names import bare, comparison_role, is_benchmark
+from evalkit.results.task_names import bare, comparison_role, is_benchmark
 
 _WAY_COLUMN = re.compile(
     r"(?:quant\w*\W*)?(?:methods?|quant(?:i[sz]ation|i[sz]ed)?|algorithms?|techniques?|schemes?|(?:[wak]|avg\.?|average)?[\W_]*bits?"

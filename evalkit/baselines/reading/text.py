@@ -16,7 +16,7 @@ from evalkit.baselines.published import Note
 from evalkit.baselines.reading.fences import FENCE_MARK
 from evalkit.baselines.reading.pages import ESCAPED_BAR, Page
 from evalkit.errors import DataError
-from evalkit.task_names import ARROWS, any_suite
+from evalkit.results.task_names import ARROWS, any_suite
 
 MAX_BYTES = 20_000_000
 """A log is a few kilobytes and a saved web page a few hundred; anything above this is the wrong file."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from evalkit.baselines.published import ComparisonTable
 from evalkit.baselines.reading.vocabulary import is_statistic
-from evalkit.task_names import bare, is_benchmark, is_metric
+from evalkit.results.task_names import bare, is_benchmark, is_metric
 
 SHARE, PERCENT, UNCLEAR = "share", "per cent", "unclear"
 

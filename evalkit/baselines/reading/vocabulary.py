@@ -8,7 +8,7 @@ from evalkit.baselines.reading.cells import holds_nothing
 from evalkit.baselines.reading.commands import settings_of
 from evalkit.baselines.reading.fences import FENCE_MARK
 from evalkit.baselines.reading.taken_from import made_from, taken_from, without_source
-from evalkit.task_names import (
+from evalkit.results.task_names import (
     METRICS,
     names_other_benchmark,
     shots_named,

@@ -16,7 +16,7 @@ from evalkit.baselines.reading.prose import (
     SuiteHeading,
 )
 from evalkit.baselines.reading.wording import is_label
-from evalkit.task_names import any_suite, bare, names_something_else
+from evalkit.results.task_names import any_suite, bare, names_something_else
 
 
 def model_lines(events: list[Event]) -> set[int]:

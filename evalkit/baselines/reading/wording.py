@@ -10,9 +10,9 @@ import re
 
 from evalkit.baselines.reading.columns import is_heading_word, is_version_column
 from evalkit.baselines.reading.vocabulary import has_word_of_models, is_plain_name, other_way
-from evalkit.harness_settings import names_nobody, other_weights
-from evalkit.suites import load_suites
-from evalkit.task_names import bare, leading_suite, suite_of_task, task_and_metric, without_arrows
+from evalkit.config.suites import load_suites
+from evalkit.results.harness_settings import names_nobody, other_weights
+from evalkit.results.task_names import bare, leading_suite, suite_of_task, task_and_metric, without_arrows
 
 # Parts of no name of one model: which of several it is, whose, how it was asked.
 _NO_PART = re.compile(

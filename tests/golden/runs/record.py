@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.evaluation.run import run
 from evalkit.records.model import RUN_FILE, SAMPLES_FILE
 

@@ -25,8 +25,8 @@ from evalkit.baselines.audit.findings import Audit, audit_file, audit_log, docum
 from evalkit.baselines.audit.text import audit_lines, audit_table, copied_between
 from evalkit.baselines.reading.logs import parse_log
 from evalkit.baselines.reading.text import numbered_lines
+from evalkit.config.suites import Suite, find_suite, load_suites
 from evalkit.stats.estimates import binomial_stderr
-from evalkit.suites import Suite, find_suite, load_suites
 from evalkit.tables import rounded
 from tests.support.task_tables import TaskScore, baseline_task_scores, task_table
 

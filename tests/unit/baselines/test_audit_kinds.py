@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import suites
 from evalkit.baselines.audit.checks import Agreement
 from evalkit.baselines.audit.findings import audit_file, audit_log
 from evalkit.baselines.audit.text import audit_lines
 from evalkit.baselines.reading.logs import parse_log
 from evalkit.baselines.reading.text import numbered_lines
-from evalkit.suites import load_suites
+from evalkit.config import suites
+from evalkit.config.suites import load_suites
 
 pytestmark = pytest.mark.torch_free
 HEADING = "|Task|Version|Metric|Value|   |Stderr|\n|---|---|---|---|---|---|\n"

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evalkit.baselines import Baseline, Imported, import_log
+from evalkit.config.suites import load_suites
 from evalkit.errors import DataError
-from evalkit.suites import load_suites
-from evalkit.task_names import suite_of_task
+from evalkit.results.task_names import suite_of_task
 
 HEAD = "|    Task     |Version| Metric |Value |   |Stderr|\n|-------------|------:|--------|-----:|---|-----:|\n"
 BOOLQ = "|boolq        |      1|acc     |0.8700|±  |0.0059|\n"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from evalkit.baselines import Baseline, HumanEval, Metric, load_baseline, read_baseline, save_baseline, slug_of, to_yaml
 from evalkit.baselines.registry import baseline_folders, default_folder, list_baselines
+from evalkit.config.suites import find_suite, load_suites, load_tasks
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
-from evalkit.suites import find_suite, load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
 

@@ -20,10 +20,10 @@ from evalkit.baselines.reading.logs import parse_log
 from evalkit.baselines.reading.text import numbered_lines
 from evalkit.cli import main
 from evalkit.comparison.pairing import pair_samples
+from evalkit.config.suites import find_task
 from evalkit.errors import DataError
 from evalkit.results.lm_eval_files import read_foreign_run
 from evalkit.results.lm_eval_samples import read_foreign_samples
-from evalkit.suites import find_task
 
 pytestmark = pytest.mark.torch_free
 SHARED = Path(os.environ.get("EVALKIT_SHARED", Path(__file__).resolve().parents[4] / "shared"))

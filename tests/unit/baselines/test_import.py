@@ -19,10 +19,10 @@ from evalkit.baselines.audit.findings import audit_log
 from evalkit.baselines.published import Log
 from evalkit.baselines.reading.logs import parse_log, read_log
 from evalkit.baselines.reading.text import decode, numbered_lines
+from evalkit.config.suites import load_tasks
 from evalkit.errors import ConfigError, DataError
 from evalkit.paths import configs_dir
-from evalkit.suites import load_tasks
-from evalkit.task_names import comparison_role
+from evalkit.results.task_names import comparison_role
 from tests.support.few import few
 
 pytestmark = pytest.mark.torch_free

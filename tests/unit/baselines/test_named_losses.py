@@ -17,9 +17,9 @@ from evalkit.baselines.reading.importer import import_log
 from evalkit.baselines.reading.logs import parse_log
 from evalkit.baselines.reading.text import numbered_lines
 from evalkit.cli import main
+from evalkit.config.suites import load_suites
 from evalkit.errors import StoreError
 from evalkit.results.lm_eval_files import read_foreign_run
-from evalkit.suites import load_suites
 
 pytestmark = pytest.mark.torch_free
 HEADING = "|Task|Version|Metric|Value|   |Stderr|\n|---|---|---|---|---|---|\n"

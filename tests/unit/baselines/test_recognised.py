@@ -15,8 +15,8 @@ from evalkit.baselines.audit.findings import Audit, audit_log
 from evalkit.baselines.reading.importer import Imported, import_log
 from evalkit.baselines.reading.logs import parse_log
 from evalkit.baselines.reading.text import numbered_lines
+from evalkit.config.suites import load_tasks
 from evalkit.errors import DataError
-from evalkit.suites import load_tasks
 
 
 def table(*rows: str) -> str:

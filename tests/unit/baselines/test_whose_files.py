@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.baselines import import_log
-from evalkit.harness_settings import names_nobody
-from evalkit.suites import load_suites
+from evalkit.config.suites import load_suites
+from evalkit.results.harness_settings import names_nobody
 
 pytestmark = pytest.mark.torch_free
 HEAD = "|Task|Version|Metric|Value||Stderr|\n|---|--:|---|--:|---|--:|\n"

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evalkit.cli import report_commands as commands
+from evalkit.config.suites import load_suites
 from evalkit.errors import EvalkitError
 from evalkit.paths import configs_dir
-from evalkit.suites import load_suites
 
 pytestmark = pytest.mark.torch_free
 

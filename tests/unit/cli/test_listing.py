@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.listing import listing
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.errors import ConfigError
-from evalkit.suites import load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
 

@@ -13,8 +13,8 @@ from evalkit.baselines import load_baseline
 from evalkit.comparison.explain import Cause, Explanation, explain, explain_text
 from evalkit.comparison.explain_figures import Facts, choice_margin
 from evalkit.comparison.run_scores import run_scores
+from evalkit.config.suites import find_suite
 from evalkit.errors import ConfigError
-from evalkit.suites import find_suite
 from tests.support.pairs import data_entry, document, draw, write_samples, write_values
 
 pytestmark = pytest.mark.torch_free

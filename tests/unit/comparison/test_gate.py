@@ -26,10 +26,10 @@ from evalkit.comparison.gate_sides import sides_of
 from evalkit.comparison.pairing import TaskScores
 from evalkit.comparison.questions import judge, paired_tests, unpaired_tests
 from evalkit.comparison.run_scores import RunScores
+from evalkit.config.suites import find_suite, find_task, question_group
 from evalkit.errors import ConfigError, StoreError
 from evalkit.records.identity import MOVING
 from evalkit.records.model import MetricValue
-from evalkit.suites import find_suite, find_task, question_group
 from evalkit.tables import FORMATS, render_table
 from tests.support.pairs import data_entry, document, draw, flipped, suite_values, write_samples, write_values
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from evalkit.comparison.gate import Gate
 from evalkit.comparison.gate_sequential import LOOKS, Order, Recorded, SequentialGate, document_orders
 from evalkit.comparison.gate_text import notes
-from evalkit.suites import Suite, find_suite, find_task
+from evalkit.config.suites import Suite, find_suite, find_task
 
 pytestmark = pytest.mark.torch_free
 

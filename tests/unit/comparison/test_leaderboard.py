@@ -23,11 +23,11 @@ from evalkit.comparison.leaderboard import (
     standings,
 )
 from evalkit.comparison.power import plan, power_table, shares_of, variances
+from evalkit.config.suites import find_suite, load_suites
 from evalkit.errors import ConfigError
 from evalkit.records.model import MetricValue
 from evalkit.results.writing import make_record
 from evalkit.stats.estimates import Estimate, smallest_detectable, t_cdf, t_quantile
-from evalkit.suites import find_suite, load_suites
 from evalkit.tables import to_json, to_markdown
 from tests.support.records import EVALKIT, facts
 

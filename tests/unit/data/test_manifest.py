@@ -10,11 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.data import load_documents, load_manifest, parse_source, resolve_sources
 from evalkit.data.layouts import LAYOUTS
 from evalkit.data.manifest import DataSource, find_dataset
 from evalkit.errors import ConfigError
-from evalkit.suites import load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
 

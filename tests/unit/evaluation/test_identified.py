@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evalkit.answering import Capabilities, Work
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.errors import EvalkitError, ModelError
 from evalkit.evaluation.identified import identified
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from evalkit.config import InferConfig, ModelConfig
+from evalkit.config.options import build
+from evalkit.config.run_config import InferConfig, ModelConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.evaluation.infer import Answer, infer
 from evalkit.models.openmind import OpenMindLM
-from evalkit.options import build
 from tests.unit.models.conftest import write_checkpoint
 
 pytestmark = pytest.mark.model

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.evaluation.preflight import look_at_model
 from evalkit.evaluation.preflight_requests import Requested, check_requests

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.data import DataSource
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation import verify as module
 from evalkit.evaluation.verify import TaskFigures, log_likelihood_tasks, print_verification, recorded_values, verify
-from evalkit.suites import load_suites, load_tasks
 from tests.support.files import change_document
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "verify.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import torch
 
-from evalkit.config import Dtype
+from evalkit.config.run_config import Dtype
 from evalkit.errors import ModelError
 from evalkit.models import devices
 

@@ -70,7 +70,7 @@ def test_settings_of_a_task_that_cannot_be_are_refused(wrong: dict[str, Any]) ->
 def test_settings_of_transformers_loop_at_their_ends(settings: dict[str, Any], expected: dict[str, Any] | None) -> None:
     """A temperature below what float32 can divide by draws what is greatest there, too, and never NaN."""
     from evalkit.answering import Session
-    from evalkit.config import ModelConfig
+    from evalkit.config.run_config import ModelConfig
     from evalkit.models.load import load
 
     lm = load(ModelConfig(name="tiny", device="cpu"), lambda _: None)
@@ -88,7 +88,7 @@ def test_settings_of_transformers_loop_at_their_ends(settings: dict[str, Any], e
 @pytest.mark.slow
 def test_the_session_says_whether_weights_are_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
     from evalkit.answering import Session
-    from evalkit.config import ModelConfig
+    from evalkit.config.run_config import ModelConfig
     from evalkit.models.load import load
     from evalkit.scoring import prepacked
 
@@ -113,7 +113,7 @@ def test_no_room_for_the_copy_of_the_weights_is_decided_at_the_start_or_one_line
     import torch
 
     from evalkit.answering import Session
-    from evalkit.config import ModelConfig
+    from evalkit.config.run_config import ModelConfig
     from evalkit.errors import ModelError
     from evalkit.models.load import load
     from evalkit.scoring import prepacked
@@ -160,7 +160,7 @@ def test_what_transformers_refuses_is_one_line(
     settings: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from evalkit.answering import Session
-    from evalkit.config import ModelConfig
+    from evalkit.config.run_config import ModelConfig
     from evalkit.errors import EvalkitError
     from evalkit.models.load import load
     from evalkit.scoring import generate_transformers
@@ -185,7 +185,7 @@ def test_what_transformers_refuses_is_one_line(
 )
 def test_tokens_that_the_model_lacks_are_one_line(wrong: dict[str, Any]) -> None:
     from evalkit.answering import Session
-    from evalkit.config import ModelConfig
+    from evalkit.config.run_config import ModelConfig
     from evalkit.errors import ConfigError
     from evalkit.models.load import load
 

@@ -18,7 +18,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
-from evalkit.config import ModelConfig
+from evalkit.config.run_config import ModelConfig
 from evalkit.errors import ConfigError, ModelError
 from evalkit.models import ascend, openmind, tiny
 from evalkit.models.openmind import OpenMindLM

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evalkit.answering import ScoreRequest, Session, TextRequest
-from evalkit.config import InferConfig, ModelConfig
+from evalkit.config.run_config import InferConfig, ModelConfig
 from evalkit.errors import ConfigError, EvalkitError, ModelError
 from evalkit.scoring.requests import GenerationRequest
 
@@ -258,7 +258,7 @@ def test_what_infer_refuses_comes_before_anything_is_loaded(
 
 
 def test_it_is_looked_for_before_anything_is_read_or_loaded(folder: str) -> None:
-    from evalkit.config import RunConfig
+    from evalkit.config.run_config import RunConfig
     from evalkit.evaluation.ready import check_ready
 
     said: list[str] = []
@@ -269,7 +269,7 @@ def test_it_is_looked_for_before_anything_is_read_or_loaded(folder: str) -> None
 
 
 def test_a_temperature_is_looked_at_before_anything_is_read_or_loaded(folder: str, vllm: None) -> None:
-    from evalkit.config import RunConfig
+    from evalkit.config.run_config import RunConfig
     from evalkit.evaluation.ready import check_ready
 
     model = ModelConfig(name=folder, device="cpu", engine="vllm")

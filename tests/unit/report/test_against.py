@@ -15,11 +15,11 @@ from scipy import stats
 from evalkit.comparison.leaderboard import standing_of_run
 from evalkit.comparison.run_power import run_power
 from evalkit.comparison.run_scores import run_scores
+from evalkit.config.suites import find_suite, load_suites
 from evalkit.errors import ConfigError
 from evalkit.records.model import Partial, RunRecord
 from evalkit.report.against import against_table, report_text, scores_table
 from evalkit.stats.estimates import smallest_detectable
-from evalkit.suites import find_suite, load_suites
 from evalkit.tables import FORMATS, Table
 from tests.support.pairs import data_entry, draw, flipped, write_values
 

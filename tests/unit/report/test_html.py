@@ -34,7 +34,8 @@ from evalkit.comparison.points import (
     task_change,
     task_point,
 )
-from evalkit.language import load_language
+from evalkit.config.suites import load_suites, load_tasks
+from evalkit.languages import load_language
 from evalkit.records.model import RunRecord
 from evalkit.records.samples import Sample
 from evalkit.report.charts import Model, axis_for, charted_models, suite_groups
@@ -43,7 +44,6 @@ from evalkit.report.html import PAGE, as_json_block, changes_from, html_report
 from evalkit.report.html_tables import percent_text, signed, trend
 from evalkit.report.run_report import suite_average
 from evalkit.stats.estimates import Estimate
-from evalkit.suites import load_suites, load_tasks
 from evalkit.tables import visible
 from tests.support.pairs import write_values
 from tests.support.report_runs import HOSTILE, choice_sample, hostile_run, random_samples, write_samples

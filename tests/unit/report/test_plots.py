@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from evalkit.cli import main
 from evalkit.comparison.points import read_data
 from evalkit.errors import ConfigError, StoreError
-from evalkit.language import ENGLISH, load_language
+from evalkit.languages import ENGLISH, load_language
 from evalkit.records.model import RunRecord
 from evalkit.report import plots
 from evalkit.report.charts import charted_models, suite_groups, task_groups

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from evalkit.comparison.leaderboard import standing_of_run
-from evalkit.language import load_language
+from evalkit.config.suites import load_suites
+from evalkit.languages import load_language
 from evalkit.records.model import MetricValue
 from evalkit.records.samples import Sample, disputed_programs
 from evalkit.report.run_report import (
@@ -23,7 +24,6 @@ from evalkit.report.run_report import (
     summary_rows,
     warnings,
 )
-from evalkit.suites import load_suites
 from tests.support.records import EVALKIT, sample, write_record, write_samples
 
 pytestmark = pytest.mark.torch_free

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.baselines import list_baselines, load_baseline
+from evalkit.config.suites import find_suite, load_suites
 from evalkit.errors import ConfigError
 from evalkit.report.card import CardColumn, column_of, comparison_table
-from evalkit.suites import find_suite, load_suites
 from evalkit.tables import FORMATS, Column, Table, escape_latex, render_table, rounded, to_csv, to_json, to_markdown
 from tests.support.task_tables import baseline_task_scores, task_table
 

@@ -214,7 +214,10 @@ def test_every_key_of_schema_3_is_required(tmp_path: Path, place: tuple[str, ...
         (lambda run: run["n-samples"].update(piqa=run["n-samples"]["boolq"]), "n-samples.piqa: no such task"),
         (other("evalkit", "config", "limit", value=-1), "evalkit.config.limit: -1"),
         (other("evalkit", "config", "limit", value=0), "evalkit.config.limit: 0"),
-        (other("evalkit", "config", "limit", value=3), "evalkit.config.limit: 3, but evalkit.identity.settings.limit"),
+        (
+            other("evalkit", "config", "limit", value=3),
+            "evalkit.config.limit: 3, but evalkit.identity.settings.limit",
+        ),
         (other("evalkit", "requests", "apart", value=-1), "evalkit.requests.apart: -1"),
         (other("evalkit", "duration_seconds", value=-1), "evalkit.duration_seconds: -1"),
         (other("evalkit", "identity", "data", "boolq", "documents", value=-1), "identity.data.boolq.documents: -1"),

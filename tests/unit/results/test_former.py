@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.records.asked import Asked
 from evalkit.records.model import RunRecord

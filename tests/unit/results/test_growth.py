@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from evalkit.config.yaml_files import Entry
 from evalkit.errors import StoreError
 from evalkit.records.growth import fields_of, grown, minor_of, newest_minor, since
 from evalkit.records.model import SCHEMA_MINOR, SCHEMA_VERSION, RunFacts
 from evalkit.records.samples import Sample
 from evalkit.results.checks import missing_key
 from evalkit.results.reading import read_run
-from evalkit.yaml_files import Entry
 from tests.support.records import write_record
 
 pytestmark = pytest.mark.torch_free

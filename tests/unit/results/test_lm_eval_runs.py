@@ -25,9 +25,9 @@ from evalkit.comparison.compare import compare
 from evalkit.comparison.explain import Cause, explain
 from evalkit.comparison.pairing import pair_samples
 from evalkit.comparison.points import points_of_run, read_data
+from evalkit.config.suites import find_task
 from evalkit.records.samples import Sample
 from evalkit.results.reading import read_run, read_samples
-from evalkit.suites import find_task
 from evalkit.tables import p_text
 
 pytestmark = pytest.mark.torch_free

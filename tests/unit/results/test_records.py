@@ -168,7 +168,10 @@ def test_a_folder_that_holds_no_finished_run(tmp_path: Path) -> None:
             lambda text: text.replace('"model": {', '"modell": {'),
             "evalkit: unknown key 'modell'; did you mean 'model'?; the file is damaged",
         ),
-        (lambda text: text.replace('"dtype"', '"dtyp"'), "evalkit.config: unknown key 'dtyp'; did you mean 'dtype'?; "),
+        (
+            lambda text: text.replace('"dtype"', '"dtyp"'),
+            "evalkit.config: unknown key 'dtyp'; did you mean 'dtype'?; ",
+        ),
         (lambda text: text.replace('"failed"', '"fail"'), "evalkit.tasks.boolq.acc: unknown key 'fail'; "),
         (lambda text: json.dumps({**json.loads(text), "evalkit": 3}), "evalkit: expected a mapping, found 3; "),
         (lambda text: text.replace('"tasks": {', '"tasks": 3, "x": {'), "evalkit.tasks: expected a mapping, found 3; "),

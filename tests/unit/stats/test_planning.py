@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.power_rates import rate
+from evalkit.config.suites import find_suite
 from evalkit.stats.paired import paired_test
 from evalkit.stats.planning import (
     AtLoss,
@@ -20,7 +21,6 @@ from evalkit.stats.planning import (
     tilted_test,
     unlucky,
 )
-from evalkit.suites import find_suite
 
 
 def planned(*parts: PlannedTask) -> AtLoss:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalkit import task_files
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config import task_files
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.errors import StoreError
 from evalkit.paths import configs_dir
 from evalkit.records.facts import DataFacts

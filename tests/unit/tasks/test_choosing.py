@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalkit.config.suites import load_tasks, with_programs
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
 from evalkit.records.samples import Sample
 from evalkit.results.former import with_choices
-from evalkit.suites import load_tasks, with_programs
 from evalkit.tasks.choosing import chooser_of, chosen
 from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks
 from tests.support import protocol

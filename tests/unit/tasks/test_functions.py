@@ -20,7 +20,7 @@ import yaml
 
 from evalkit import paths, suites, task_files, task_modules
 from evalkit.answering import ScoreRequest
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.data import DataSource, manifest
 from evalkit.data.layouts import LAYOUTS
 from evalkit.errors import ConfigError

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from evalkit import paths, suites, task_files
-from evalkit.config import ModelConfig, RunConfig
+from evalkit.config.run_config import ModelConfig, RunConfig
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.data import DataSource, load_documents
 from evalkit.data.manifest import find_dataset
 from evalkit.errors import ConfigError, DataError
 from evalkit.evaluation.run import run
 from evalkit.evaluation.verify import log_likelihood_tasks
-from evalkit.suites import load_suites, load_tasks
 from evalkit.tasks import lm_eval_loading
 from evalkit.tasks.documents import ENVIRONMENT_VARIABLE, Documents, custom_dataset, load
 from evalkit.tasks.lm_eval_loading import load_lm_eval_tasks

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from evalkit import suites, task_files
+from evalkit.config.suites import load_tasks
+from evalkit.config.task_files import content_of, read_task_file, task_file
+from evalkit.config.task_modules import code_of
 from evalkit.errors import ConfigError
 from evalkit.store.sections import FailedText
-from evalkit.suites import load_tasks
-from evalkit.task_files import content_of, read_task_file, task_file
-from evalkit.task_modules import code_of
 from evalkit.tasks.metric_values import values_of
 
 pytestmark = pytest.mark.torch_free

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.config import ModelConfig, RunConfig, make_config, model_folder_name, suites_of
+from evalkit.config.options import build
+from evalkit.config.run_config import ModelConfig, RunConfig, make_config, model_folder_name, suites_of
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.errors import ConfigError
-from evalkit.options import build
 from evalkit.paths import configs_dir
-from evalkit.suites import load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
 

@@ -14,11 +14,11 @@ import numpy
 import pytest
 
 import evalkit
-from evalkit import api
+from evalkit.api import functions as api
 from evalkit.cli import main
-from evalkit.config import RunConfig
-from evalkit.options import declared_settings
-from evalkit.suites import load_suites
+from evalkit.config.options import declared_settings
+from evalkit.config.run_config import RunConfig
+from evalkit.config.suites import load_suites
 from tests.support.records import write_record
 
 pytestmark = pytest.mark.torch_free
@@ -111,7 +111,7 @@ def test_frames_hold_numbers_and_need_pandas(tmp_path: Path, monkeypatch: pytest
 
 def test_types_of_options_are_those_of_the_settings() -> None:
     written = Path(api.__file__).with_name("run_options.py").read_text(encoding="utf-8")
-    assert written == api.option_types(), "python -m evalkit.api writes it anew"
+    assert written == api.option_types(), "python -m evalkit.api.functions writes it anew"
 
 
 @pytest.mark.slow

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from evalkit.baselines import read_baseline
-from evalkit.config import read_config_file
+from evalkit.config.run_config import read_config_file
+from evalkit.config.suites import load_suites
+from evalkit.config.yaml_files import parse_yaml
 from evalkit.data import load_manifest
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
-from evalkit.suites import load_suites
-from evalkit.yaml_files import parse_yaml
 
 pytestmark = pytest.mark.torch_free
 

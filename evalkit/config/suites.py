@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from msgspec.structs import asdict
 
+from evalkit.config.yaml_files import Entry, Trail, YamlFile, read_yaml
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.paths import configs_dir
-from evalkit.yaml_files import Entry, Trail, YamlFile, read_yaml
 
 
 class TaskFacts(Entry, frozen=True, kw_only=True):

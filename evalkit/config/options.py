@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from evalkit.config.yaml_files import Entry, YamlFile, shown, wrong
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.yaml_files import Entry, YamlFile, shown, wrong
 
 S = TypeVar("S", bound="OptionStruct")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,4 +1,4 @@
-"""The options of `evalkit.run` and `evalkit.gate` as types; written by ``python -m evalkit.api``."""
+"""The options of `evalkit.run` and `evalkit.gate` as types (``python -m evalkit.api.functions``)."""
 
 from __future__ import annotations
 

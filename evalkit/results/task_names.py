@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from evalkit.suites import load_tasks, short_name
+from evalkit.config.suites import load_tasks, short_name
 
 # Printed in place of the suite's own name; each is matched at the start of a heading or of a table's label.
 _SUITE_PATTERNS = {

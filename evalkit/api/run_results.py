@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evalkit.config.suites import find_task, load_suites
 from evalkit.errors import StoreError
 from evalkit.records.model import SAMPLES_FILE, RunRecord
 from evalkit.records.samples import Sample
-from evalkit.suites import find_task, load_suites
 
 if TYPE_CHECKING:
     import pandas as pd

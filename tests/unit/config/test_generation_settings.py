@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evalkit.generation_settings import max_tokens, settings_fault
+from evalkit.config.generation_settings import max_tokens, settings_fault
 
 TOKENS = "is not a number of tokens (1 or more)"
 FINITE = "is not 0 (greedy) or a finite number above"

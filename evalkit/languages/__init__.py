@@ -16,7 +16,7 @@ import yaml
 from evalkit.errors import ConfigError
 
 LANGUAGES = ("en", "zh")
-CATALOGUES = Path(__file__).resolve().parent / "languages"
+CATALOGUES = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What to run: `ModelConfig` says which model answers, `RunConfig` what is asked, `InferConfig` asks one question.
 
 Their fields are the YAML keys, the options of the command line, the help and docs/configuration.md; see
-`evalkit.options`. A file and flags become one frozen RunConfig. Flags win.
+`evalkit.config.options`. A file and flags become one frozen RunConfig. Flags win.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 
 from msgspec import field
 
+from evalkit.config.generation_settings import refusing
+from evalkit.config.isolation import ISOLATIONS, Isolation
+from evalkit.config.options import Option, OptionStruct, between, build, flat, given, read_settings, table
+from evalkit.config.suites import find_suite, find_task, load_suites
+from evalkit.config.yaml_files import read_yaml
 from evalkit.errors import ConfigError, did_you_mean
-from evalkit.generation_settings import refusing
-from evalkit.isolation import ISOLATIONS, Isolation
-from evalkit.options import Option, OptionStruct, between, build, flat, given, read_settings, table
 from evalkit.paths import is_folder, user_path
-from evalkit.suites import find_suite, find_task, load_suites
-from evalkit.yaml_files import read_yaml
 
 TINY = "tiny"
 Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]

@@ -19,24 +19,24 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import click
 
-from evalkit.arguments import RunLike, as_yaml_value, check_known, checked, name_of, path_of, texts_of
-from evalkit.config import ModelConfig, RunConfig, make_config
+from evalkit.api.arguments import RunLike, as_yaml_value, check_known, checked, name_of, path_of, texts_of
+from evalkit.api.run_results import Plan, Run
+from evalkit.config.options import build, declared_settings, given, typed_dict
+from evalkit.config.run_config import ModelConfig, RunConfig, make_config
 from evalkit.errors import ConfigError
-from evalkit.options import build, declared_settings, given, typed_dict
 from evalkit.records.model import RUN_FILE
-from evalkit.run_results import Plan, Run
 from evalkit.streams import redirected
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from evalkit.api.run_options import GateOptions, RunOptions
     from evalkit.baselines.audit.findings import Audit
     from evalkit.comparison.compare import Comparison
     from evalkit.comparison.gate import Gate
     from evalkit.comparison.gate_policy import Policy
     from evalkit.comparison.leaderboard import Leaderboard
     from evalkit.evaluation.interrupt import StopSignals
-    from evalkit.run_options import GateOptions, RunOptions
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Names: TypeAlias = "str | Sequence[str]"
@@ -368,7 +368,7 @@ _describe_options()
 
 
 def option_types() -> str:
-    """Return the text of evalkit/run_options.py, by which a type checker knows the options of `run` and `gate`."""
+    """Return the text of evalkit/api/run_options.py, by which a type checker knows the options of `run` and `gate`."""
     known = declared_settings(RunConfig)
     of_gate = [known[key] for key in GATED_OPTIONS]
     of_run = [setting for key, setting in known.items() if key not in ("dry_run", *GATED_OPTIONS)]
@@ -380,7 +380,7 @@ def option_types() -> str:
     )
 
 
-_TYPES_HEAD = '''"""The options of `evalkit.run` and `evalkit.gate` as types; written by ``python -m evalkit.api``."""
+_TYPES_HEAD = '''"""The options of `evalkit.run` and `evalkit.gate` as types (``python -m evalkit.api.functions``)."""
 
 from __future__ import annotations
 

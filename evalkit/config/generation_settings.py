@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from evalkit.config.yaml_files import shown
 from evalkit.errors import did_you_mean
-from evalkit.yaml_files import shown
 
 MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """lm-eval's names of the greatest number of tokens; of several the first that is given counts."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, KeysView, ValuesView
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from evalkit.config.yaml_files import shown, wrong
 from evalkit.errors import ConfigError, did_you_mean
 from evalkit.records.model import RunRecord
-from evalkit.yaml_files import shown, wrong
 
 RunLike: TypeAlias = "str | os.PathLike[str] | RunRecord"
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
+from evalkit.config.yaml_files import UniqueKeyLoader, parse_yaml
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
-from evalkit.yaml_files import UniqueKeyLoader, parse_yaml
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -152,7 +152,7 @@ def _included(said: Any, where: str) -> list[str]:
 def content_of(path: Path, inside: tuple[Path, ...] = ()) -> list[Any]:
     """Return what a task's file says, and those that it includes, for a digest: comments and layout do not count.
 
-    Tags (``!function``) do; what stands in the Python files that they name: `evalkit.task_modules.code_of`.
+    Tags (``!function``) do; what stands in the Python files that they name: `evalkit.config.task_modules.code_of`.
     """
     return [_said(node) for _, node in _files(path, inside)]
 

@@ -18,8 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
+from evalkit.config.task_files import own_functions
 from evalkit.paths import configs_dir
-from evalkit.task_files import own_functions
 
 # A checkout of one of these may be installed, and a second copy of it (lm-eval's registries) would fail.
 _OURS = ("accelerate", "datasets", "lm_eval", "openmind", "peft", "torch", "torch_npu", "transformers")

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.cli import main
-from evalkit.config import InferConfig, ModelConfig, RunConfig, make_config, tables
+from evalkit.config.options import build, declared_settings, flat
+from evalkit.config.run_config import InferConfig, ModelConfig, RunConfig, make_config, tables
+from evalkit.config.suites import load_suites, load_tasks
 from evalkit.errors import ConfigError
-from evalkit.options import build, declared_settings, flat
-from evalkit.suites import load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LOADING = {
     "--revision": None, "--adapter": None, "--tokenizer": None, "--loader": "auto", "--device": "auto",
     "--dtype": "auto", "--trust-remote-code": "no",
@@ -279,6 +279,6 @@ def test_a_wrong_option_is_one_line(words: list[str], message: str) -> None:
 def test_the_tables_of_the_docs_are_the_fields() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     found = dict(re.findall(r"<!-- (\w+) -->\n(.*?)\n?<!-- end -->", page, re.DOTALL))
-    assert found == tables(), "python -m evalkit.config prints the tables"
+    assert found == tables(), "python -m evalkit.config.run_config prints the tables"
     for key in declared_settings(RunConfig):
         assert f"`{key}`" in found["run"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from evalkit.config.suites import find_suite, find_task, load_suites, load_tasks
 from evalkit.errors import ConfigError
 from evalkit.paths import configs_dir
-from evalkit.suites import find_suite, find_task, load_suites, load_tasks
 
 pytestmark = pytest.mark.torch_free
 
