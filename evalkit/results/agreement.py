@@ -201,9 +201,7 @@ def check_marks(record: RunRecord, samples: Sequence[Sample]) -> None:
             raise ValueError(f"evalkit.{where}: {counted:,}, but {len(marked):,} documents are marked so")
     judged = any(sample.details.get("verdicts") for sample in samples)
     if judged != (record.isolation is not None):
-        raise ValueError(
-            f"evalkit.isolation: {record.isolation!r}, but {'some' if judged else 'no'} programs were run"
-        )
+        raise ValueError(f"evalkit.isolation: {record.isolation!r}, but {'some' if judged else 'no'} programs were run")
     if record.disputed and record.disputed != (found := disputed_programs(samples)):
         raise ValueError(
             f"evalkit.disputed: {', '.join(record.disputed)}, but the documents say {', '.join(found) or 'none'}"

@@ -58,9 +58,10 @@ class Documents(Sequence[Document]):
     __hash__ = None  # type: ignore[assignment]  # as that of a list
 
     def are(self, documents: Sequence[Mapping[str, Any]]) -> bool:
-        """Tell whether these are the very documents of a list, in its order."""
+        """Tell whether these are the documents of a list, in its order."""
         return len(self) == len(documents) and all(
-            own is other for own, other in zip(self._kept, documents, strict=True)
+            own is other or own == other or repr(own) == repr(other)  # NaN is not equal to itself
+            for own, other in zip(self._kept, documents, strict=True)
         )
 
     @property
@@ -92,10 +93,12 @@ class _Splits(dict[str, Any]):
 
 
 def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
-    """Return what lm-eval gives ``process_docs``: a ``datasets.Dataset``, with all that it can do.
+    """Return what lm-eval gives a task: a ``datasets.Dataset``.
 
-    It lies in a temporary folder: of one in memory `datasets` keeps no results, and lm-eval calls ``process_docs`` at
-    each access, so that what it draws (GPQA's order of choices) would be another in requests and in golds.
+    A column has one type there, so that what a template or a function makes of a value does not hang on how one
+    document writes it; and ``process_docs`` may do with it whatever it can. It lies in a temporary folder: of one in
+    memory `datasets` keeps no results, and lm-eval calls ``process_docs`` at each access, so that what it draws (GPQA's
+    order of choices) would be another in requests and in golds.
 
     Raises:
         ConfigError: a document lacks a key that others have, for which there would be None; says which. Or values of
@@ -104,9 +107,15 @@ def _dataset(suite: str, task: str, documents: Sequence[Document]) -> Any:
     import pyarrow
     from datasets import Dataset  # lm-eval has brought both
 
-    where = f"{named_file(suite, task)}: process_docs: {task}"
-    if (lacking := lacking_key(documents)) is not None:
+    where = f"{named_file(suite, task)}: {task}"
+    # A dictionary within a column may have other keys in each document (BigBench's ``target_scores``): then they are
+    # given as they are, and what asks for a key that one lacks is refused when requests are made.
+    has_process = (file := task_file(suite, task)) is not None and read_task_file(file).get("process_docs") is not None
+    columns = documents if has_process else [dict.fromkeys(doc) for doc in documents]
+    if (lacking := lacking_key(columns)) is not None:
         raise ConfigError(f"{where}: {lacking}; give it to every document")
+    if not has_process and lacking_key(documents) is not None:
+        return Documents(documents)
     try:
         table = Dataset.from_list(list(documents)).data.table
     except pyarrow.ArrowException as error:
@@ -169,7 +178,7 @@ def _source(data: str | Iterable[str] | None, suite: str) -> DataSource:
 def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_metadata: Any) -> dict[str, Any]:
     """Return the documents for lm-eval, as the split ``eval`` and whatever else a task's file calls its splits.
 
-    They are a ``datasets.Dataset`` where the task's file has ``process_docs``, else `Documents`.
+    They are a ``datasets.Dataset``; for tasks that were published `Documents`, whose forms are known.
 
     Args:
         dataset: name in ``configs/datasets.yaml``, and of the task.
@@ -182,8 +191,7 @@ def custom_dataset(dataset: str, data: str | Iterable[str] | None = None, **_met
     """
     suite = find_dataset(dataset).suite
     documents = load(dataset, _source(data, suite)).documents
-    file = task_file(suite, dataset)
-    if file is not None and read_task_file(file).get("process_docs") is not None:
+    if not is_published(dataset):
         return _Splits({"eval": _dataset(suite, dataset, documents)})
     return _Splits({"eval": Documents(documents)})
 

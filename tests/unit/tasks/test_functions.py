@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import random
 import shutil
@@ -18,8 +19,9 @@ import numpy as np
 import pytest
 import yaml
 
-from evalkit import paths, suites, task_files, task_modules
+from evalkit import paths
 from evalkit.answering import ScoreRequest
+from evalkit.config import suites, task_files, task_modules
 from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.data import DataSource, manifest
 from evalkit.data.layouts import LAYOUTS
@@ -521,7 +523,7 @@ def test_a_word_that_is_no_column_is_refused_before_the_work(task: str, says: st
     assert str(error.value) == f"configs/tasks/own/own_{task}.yaml: {says}"
 
 
-LACKING = "{file}: own_{task}: document {doc} has no column 'c', which 11 of 12 have; give it to every document, "
+LACKING = "{file}: own_{task}: document {doc} has no column 'c', which 11 of 12 have; give it to every document"
 
 
 @pytest.mark.parametrize(("task", "doc"), [("order", 0), ("default", 7), ("chosen", 7)])
@@ -552,9 +554,8 @@ def test_a_key_that_only_a_later_document_lacks_inside_a_column_is_named(kind: s
     with pytest.raises(ConfigError, match="document 9 has no key") as refused:
         tasks_of(own, "nested")
     key, column = ("word", "q") if kind == "process_docs" else ("is", "right")
-    asked = ": process_docs" if kind == "process_docs" else ""
     assert str(refused.value).startswith(
-        f"configs/tasks/own/own_nested.yaml{asked}: own_nested: document 9 has no key '{key}' in its column "
+        f"configs/tasks/own/own_nested.yaml: own_nested: document 9 has no key '{key}' in its column "
         f"'{column}', which 11 of 12 have; give it to every document"
     )
     assert "\n" not in str(refused.value)
@@ -562,7 +563,7 @@ def test_a_key_that_only_a_later_document_lacks_inside_a_column_is_named(kind: s
 
 def test_a_column_of_several_types_is_refused_where_process_docs_gets_a_data_set(own: Path) -> None:
     change_document(own / "data/own_drawn.jsonl", 9, {"q": 9})
-    said = r"^configs/tasks/own/own_drawn.yaml: process_docs: own_drawn: a column .* \(.*\bint\b.*\); mend it$"
+    said = r"^configs/tasks/own/own_drawn.yaml: own_drawn: a column .* \(.*\bint\b.*\); mend it$"
     with pytest.raises(ConfigError, match=said):
         tasks_of(own, "drawn")
 
@@ -690,7 +691,29 @@ def test_a_document_that_is_changed_is_no_one_elses() -> None:
     assert kept[0]["e"] == (1, [2])
     assert "d" in kept[0]
     assert docs.are(kept)
-    assert not docs.are([dict(kept[0])])
+
+
+def test_documents_are_those_of_a_list_by_what_they_hold() -> None:
+    data = [{"a": 1, "b": math.nan}, {"a": 2, "b": 0.5}]
+    docs = Documents([{"a": 1.0, "b": float("nan")}, {"b": 0.5, "a": 2}])
+    assert not docs.are(data[:1])
+    assert not docs.are([data[0], {**data[1], "a": 3}])
+    assert docs.are([{"a": 1.0, "b": math.nan}, data[1]])
+
+
+def test_a_column_has_one_type_as_in_lm_eval(own: Path) -> None:
+    """A whole number among fractions is a fraction, in templates too; the loader of `datasets` says which text."""
+    from datasets import Dataset
+
+    path = own / "data/own_default.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for place, row in enumerate(rows):
+        row["q"] = place if place % 2 else place + 0.5
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    typed = tasks_of(own, "default").documents("own_default")
+    expected = Dataset.from_list(rows)["q"]
+    assert [repr(doc["q"]) for doc in typed] == [repr(value) for value in expected]
+    assert repr(typed[1]["q"]) == "1.0"
 
 
 @pytest.mark.parametrize(

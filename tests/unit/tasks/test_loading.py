@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from evalkit import paths, suites, task_files
+from evalkit import paths
+from evalkit.config import suites, task_files
 from evalkit.config.run_config import ModelConfig, RunConfig
 from evalkit.config.suites import load_suites, load_tasks
 from evalkit.data import DataSource, load_documents

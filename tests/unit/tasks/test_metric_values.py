@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evalkit import suites, task_files
+from evalkit.config import suites, task_files
 from evalkit.config.suites import load_tasks
 from evalkit.config.task_files import content_of, read_task_file, task_file
 from evalkit.config.task_modules import code_of
