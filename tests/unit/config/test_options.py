@@ -89,8 +89,10 @@ def test_helps_name_the_choices() -> None:
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1).filter(
     lambda text: text != "tiny" and not text.startswith("-")
 )
+# What may hold a key is refused (tests of `ModelConfig`).
+PLACES = TEXTS.filter(lambda text: not {"@", "?"} & set(text))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "model": TEXTS, "revision": TEXTS, "adapter": TEXTS, "tokenizer": TEXTS,
+    "model": PLACES, "revision": PLACES, "adapter": PLACES, "tokenizer": PLACES,
     "loader": st.sampled_from(["auto", "openmind", "transformers"]),
     "device": st.sampled_from(["auto", "cpu", "npu", "npu:3", "cuda:12", "gpu"]),
     "dtype": st.sampled_from(["auto", "float64", "fp16", "bfloat16"]),
@@ -121,7 +123,7 @@ def arguments(values: dict[str, Any]) -> list[str]:
 @settings(max_examples=60)
 @given(
     st.fixed_dictionaries(
-        {"model": TEXTS.filter(lambda text: not {"@", "?"} & set(text))},
+        {"model": PLACES},
         optional={key: v for key, v in VALUES.items() if key != "model"},
     )
 )

@@ -708,12 +708,12 @@ def test_a_column_has_one_type_as_in_lm_eval(own: Path) -> None:
     path = own / "data/own_default.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for place, row in enumerate(rows):
-        row["q"] = place if place % 2 else place + 0.5
+        row["n"] = place if place % 2 else place + 0.5
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     typed = tasks_of(own, "default").documents("own_default")
-    expected = Dataset.from_list(rows)["q"]
-    assert [repr(doc["q"]) for doc in typed] == [repr(value) for value in expected]
-    assert repr(typed[1]["q"]) == "1.0"
+    expected = Dataset.from_list(rows)["n"]
+    assert [repr(doc["n"]) for doc in typed] == [repr(value) for value in expected]
+    assert repr(typed[1]["n"]) == "1.0"
 
 
 @pytest.mark.parametrize(
