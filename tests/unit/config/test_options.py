@@ -101,11 +101,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "audit_fraction": st.floats(0, 1), "max_length": st.integers(2, 10**9), "add_bos": st.booleans(),
     "suite": st.lists(st.sampled_from(sorted(load_suites())), min_size=1),
     "task": st.lists(st.sampled_from(sorted(load_tasks())), min_size=1),
-    "data": st.lists(TEXTS.filter(lambda text: not text.endswith("=")), min_size=1),
+    "data": st.lists(PLACES.filter(lambda text: not text.endswith("=")), min_size=1),
     "limit": st.integers(1, 10**9), "temperature": st.floats(0, 10),
-    "output": TEXTS, "max_new_tokens": st.integers(1, 10**9), "apply_chat_template": st.booleans(), "system": TEXTS,
+    "output": PLACES, "max_new_tokens": st.integers(1, 10**9), "apply_chat_template": st.booleans(), "system": TEXTS,
     "isolation": st.sampled_from(["require", "best"]), "unsafe_code_execution": st.just(True),
-    "seed": st.integers(0, 2**32 - 1), "dry_run": st.just(True), "reuse": TEXTS, "fresh": st.just(True),
+    "seed": st.integers(0, 2**32 - 1), "dry_run": st.just(True), "reuse": PLACES, "fresh": st.just(True),
 }  # fmt: skip
 
 
