@@ -98,10 +98,10 @@ test-real: real-model  ## Run the trained model through everything, beside lm-ev
 
 # A smoke of each part.
 QUICK := tests/integration/test_cli.py tests/unit/answering \
-  $(addprefix tests/unit/,test_config.py test_contributing.py test_errors.py test_import_rules.py test_options.py \
-    test_streams.py test_suites.py baselines/test_files.py baselines/test_foreign.py cli/test_run_commands.py \
-    comparison/test_compare.py comparison/test_leaderboard.py data/test_reading.py data/test_sources.py \
-    evaluation/test_preflight.py evaluation/test_progress.py models/test_chat.py models/test_tiny.py \
+  $(addprefix tests/unit/,test_contributing.py test_errors.py test_import_rules.py config/test_run_config.py \
+    test_streams.py config/test_options.py config/test_suites.py baselines/test_files.py baselines/test_foreign.py \
+    cli/test_run_commands.py comparison/test_compare.py comparison/test_leaderboard.py data/test_reading.py \
+    data/test_sources.py evaluation/test_preflight.py evaluation/test_progress.py models/test_chat.py models/test_tiny.py \
     report/test_tables.py results/test_records.py sandbox/test_entry.py sandbox/test_extract.py \
     scoring/test_parts.py scoring/test_scorers.py stats/test_stats.py store/test_journal.py tasks/test_humaneval.py)
 

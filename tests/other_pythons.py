@@ -26,18 +26,7 @@ LATER = (
     *("unit/report/test_tables.py", "unit/report/test_run_report.py"),
     *("unit/comparison/test_compare.py", "unit/stats/test_stats.py"),
     *("unit/baselines/test_files.py", "unit/baselines/test_import.py"),
-    *(
-        "unit/api/test_functions.py",
-        "unit/config/test_run_config.py",
-        "unit/test_errors.py",
-        "unit/config/test_generation_settings.py",
-    ),
-    *(
-        "unit/config/test_options.py",
-        "unit/test_streams.py",
-        "unit/config/test_suites.py",
-        "unit/config/test_yaml_files.py",
-    ),
+    *("unit/api/test_functions.py", "unit/config", "unit/test_errors.py", "unit/test_streams.py"),
 )
 # Of the sandbox's tests: what compiles programs and takes them apart. The others start helpers by the thousand, of the
 # tests' own Python.

@@ -115,10 +115,9 @@ def activate_npu() -> bool:
     Raises:
         ModelError: torch_npu is installed and cannot be loaded.
     """
-    if hasattr(torch, "npu"):
-        return True
-    if not _is_installed("torch_npu"):
-        return False
+    # One that fails halfway has set torch.npu, and is in no one's modules.
+    if "torch_npu" in sys.modules or not _is_installed("torch_npu"):
+        return hasattr(torch, "npu") and not _is_hidden("torch_npu")
     try:
         importlib.import_module("torch_npu")
     except Exception as error:  # ImportError for CANN's libraries, RuntimeError and OSError from the driver
@@ -145,5 +144,10 @@ def hide_broken_torch_npu() -> None:
 
 def _is_installed(package: str) -> bool:
     if package in sys.modules:
-        return getattr(sys.modules[package], "__file__", None) is not None
-    return importlib.util.find_spec(package) is not None
+        return not _is_hidden(package)
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None  # a folder of that name is no package
+
+
+def _is_hidden(package: str) -> bool:
+    return package in sys.modules and getattr(sys.modules[package], "__file__", None) is None

@@ -55,6 +55,6 @@ def of(lm: OpenMindLM, quantization: str | None) -> ModelIdentity:
 
 def as_described(identity: ModelIdentity) -> AnswererIdentity:
     """Return it in named groups of JSON values; `evalkit.store.identity.REUSED` names those groups."""
-    groups = msgspec.to_builtins(identity)
+    groups = msgspec.json.decode(msgspec.json.encode(identity))  # builtins alone have tuples still
     del groups["other"]  # of those that are no model in this process
     return cast("AnswererIdentity", groups)
