@@ -70,10 +70,10 @@ def first_turn(text: str, prompt: str = "") -> str | Unclear:
     else:
         answer = _without_head(text)
         if isinstance(answer, str):
-            thought_out = without_thought(answer)
-            is_left = isinstance(thought_out, Unclear) or thought_out == answer
-            answer = thought_out if isinstance(thought_out, Unclear) else _without_head(thought_out)
-            if not is_left and isinstance(answer, str) and not answer.strip():
+            behind = without_thought(answer)
+            is_thought = behind != answer
+            answer = behind if isinstance(behind, Unclear) else _without_head(behind)
+            if is_thought and isinstance(answer, str) and not answer.strip():
                 return Unclear("", is_thought=True)
     if isinstance(answer, Unclear):
         return answer
